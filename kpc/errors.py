@@ -1,0 +1,158 @@
+"""The errors of the migration. The class says what happens next, the message says what to do.
+
+    KpcError
+      ConfigError                     stop; nothing was sent
+        CatalogError                  a declaration in kpc/catalog is wrong
+        SchemaDrift                   the live system differs from the catalog
+      Transient                       repeat as it is
+        OracleDown                    the database did not answer, or the session was lost
+        SalesforceDown                the org did not answer
+        RateLimited                   the org asks to wait `retry_after_s`
+        LeaseLost                     another run works on the same partition and stage
+      SnapshotLost                    the SCN can no longer be read: new generation
+      OutcomeUnknown                  a request's effect is unknown: ask the server, then decide
+      Terminal                        stop this partition
+        JobFailed                     Salesforce failed the ingest job
+        QuotaExhausted                no batch is free before `next_free_utc`
+        Superseded                    a newer load of this partition has started
+        DamagedFile                   a file differs from its manifest
+        OutOfSpace                    the staging disk is full
+      RowsRejected                    finished, and a person must look at the rejected rows
+      Mismatch                        finished, and source and target differ
+
+Every message is one sentence of what happened and one of what to do, with the command to run. Facts that a program needs
+are attributes, so that nobody parses a message.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+
+class KpcError(Exception):
+    """Anything this project raises on purpose.
+
+    `what` says what happened, `remedy` what to do about it; `str()` is both.
+    """
+
+    def __init__(self, what: str, remedy: str = "") -> None:
+        self.what = what
+        self.remedy = remedy
+        super().__init__(f"{what} {remedy}".strip())
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Keyword facts must survive the trip between a worker and the process that reports the failure.
+        return (_rebuild, (type(self), self.__dict__.copy(), self.args))
+
+
+def _rebuild(cls: type[KpcError], facts: dict[str, object], args: tuple[object, ...]) -> KpcError:
+    error = cls.__new__(cls)
+    error.__dict__.update(facts)
+    error.args = args
+    return error
+
+
+class ConfigError(KpcError):
+    """A setting, a command or a credential is wrong. Nothing was sent; repeating does not help."""
+
+
+class CatalogError(ConfigError):
+    """A declaration in `kpc/catalog` contradicts itself or another one."""
+
+
+class SchemaDrift(ConfigError):
+    """The live Oracle or Salesforce schema differs from the catalog. `differences` has one line per difference."""
+
+    def __init__(self, what: str, remedy: str = "", *, differences: tuple[str, ...] = ()) -> None:
+        super().__init__("\n  ".join([what, *differences]), remedy)
+        self.differences = differences
+
+
+class Transient(KpcError):
+    """Repeat the same step as it is."""
+
+
+class OracleDown(Transient):
+    """Oracle did not answer in time, refused the connection for now, or dropped the session."""
+
+
+class SalesforceDown(Transient):
+    """Salesforce did not answer in time, or answered with a server error."""
+
+
+class RateLimited(Transient):
+    """Salesforce asks to wait."""
+
+    def __init__(self, what: str, remedy: str = "", *, retry_after_s: float = 60.0) -> None:
+        super().__init__(what, remedy)
+        self.retry_after_s = retry_after_s
+
+
+class LeaseLost(Transient):
+    """Another run took over this partition and stage; this one must not write any more."""
+
+
+class SnapshotLost(KpcError):
+    """Oracle can no longer read as of the SCN of this generation (ORA-01555 and its kin): start a new generation."""
+
+
+class OutcomeUnknown(KpcError):
+    """A request was sent and its reply was lost. Ask the server about `job_id` before anything is repeated."""
+
+    def __init__(self, what: str, remedy: str = "", *, job_id: str | None = None) -> None:
+        super().__init__(what, remedy)
+        self.job_id = job_id
+
+
+class Terminal(KpcError):
+    """Stop this partition; a repeat would end the same way."""
+
+
+class JobFailed(Terminal):
+    """Salesforce ended ingest job `job_id` as Failed or Aborted."""
+
+    def __init__(self, what: str, remedy: str = "", *, job_id: str | None = None) -> None:
+        super().__init__(what, remedy)
+        self.job_id = job_id
+
+
+class QuotaExhausted(Terminal):
+    """The rolling 24 h allowance of the org is used up until `next_free_utc`."""
+
+    def __init__(self, what: str, remedy: str = "", *, next_free_utc: datetime) -> None:
+        super().__init__(what, remedy)
+        self.next_free_utc = next_free_utc
+
+
+class Superseded(Terminal):
+    """A load of a newer generation of this partition has started; an older one may not overwrite it."""
+
+
+class DamagedFile(Terminal):
+    """The file at `path` is missing, truncated or differs from what its manifest says."""
+
+    def __init__(self, what: str, remedy: str = "", *, path: Path | str = "") -> None:
+        super().__init__(what, remedy)
+        self.path = str(path)
+
+
+class OutOfSpace(Terminal):
+    """The staging disk has no room for the next file."""
+
+
+class RowsRejected(KpcError):
+    """Finished, but `rows` rows were rejected; they are listed in `path`."""
+
+    def __init__(self, what: str, remedy: str = "", *, rows: int, path: Path | str = "") -> None:
+        super().__init__(what, remedy)
+        self.rows = rows
+        self.path = str(path)
+
+
+class Mismatch(KpcError):
+    """Finished, and source and target differ in `measures`."""
+
+    def __init__(self, what: str, remedy: str = "", *, measures: tuple[str, ...] = ()) -> None:
+        super().__init__(what, remedy)
+        self.measures = measures
