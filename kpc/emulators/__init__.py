@@ -1,0 +1,5 @@
+"""Servers that speak the real protocols on real sockets, so that everything can run and be tested without Oracle or Salesforce.
+
+They import the catalog, never the clients. What they print says "emulator": nothing they prove is a claim about Oracle
+or Salesforce themselves.
+"""

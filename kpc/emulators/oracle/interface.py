@@ -1,0 +1,184 @@
+"""What the wire side and the SQL side of the Oracle emulator know of each other.
+
+The wire side (`server`, `connection`, ...) turns bytes into calls on `Database` and `Session`; the SQL side (`engine`,
+`session`, ...) answers with described columns and Arrow batches. Neither imports the other; both import this file.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import IntEnum, StrEnum
+from typing import Protocol
+
+import pyarrow as pa
+
+BindValue = None | str | bytes | int | Decimal | float | bool | dt.datetime | dt.timedelta
+
+
+class OraError(Exception):
+    """An ORA- error as a client sees it. `position` is the offset into the SQL text that `cursor.execute` reports."""
+
+    def __init__(self, code: int, message: str, position: int = 0) -> None:
+        super().__init__(f"ORA-{code:05d}: {message}")
+        self.code = code
+        self.message = message
+        self.position = position
+
+
+class OraType(IntEnum):
+    """Type numbers of the wire protocol."""
+
+    VARCHAR2 = 1
+    NUMBER = 2
+    LONG = 8
+    ROWID = 11
+    DATE = 12
+    RAW = 23
+    LONG_RAW = 24
+    CHAR = 96
+    BINARY_FLOAT = 100
+    BINARY_DOUBLE = 101
+    CURSOR = 102
+    CLOB = 112
+    BLOB = 113
+    TIMESTAMP = 180
+    TIMESTAMP_TZ = 181
+    INTERVAL_YM = 182
+    INTERVAL_DS = 183
+    UROWID = 208
+    TIMESTAMP_LTZ = 231
+    BOOLEAN = 252
+
+
+@dataclass(frozen=True, slots=True)
+class OraColumn:
+    """A described column.
+
+    `size` is the length in bytes for text and RAW, `chars` the length in characters (0 for other types). Plain NUMBER has
+    precision 0 and scale -127; FLOAT has its binary precision and scale -127; TIMESTAMP has its fractional digits in `scale`.
+    `is_national` marks NCHAR, NVARCHAR2 and NCLOB.
+    """
+
+    name: str
+    type: OraType
+    precision: int = 0
+    scale: int = 0
+    size: int = 0
+    chars: int = 0
+    nullable: bool = True
+    is_national: bool = False
+
+
+class StatementKind(StrEnum):
+    QUERY = "query"
+    DML = "dml"
+    DDL = "ddl"
+    PLSQL = "plsql"
+    TRANSACTION = "transaction"  # COMMIT, ROLLBACK, SAVEPOINT, ALTER SESSION, SET TRANSACTION ...
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """One bind position as the client declared it. `value` is decoded; '' has become None as in Oracle."""
+
+    type: OraType
+    value: BindValue
+    size: int = 0
+    is_out: bool = False
+
+
+class Rows(Protocol):
+    """An open query: described columns and the batches, produced lazily while the client fetches.
+
+    The Arrow type of each column follows from its OraColumn:
+    text (VARCHAR2, CHAR, LONG, CLOB) and ROWID -> pa.string or large_string (CHAR already blank-padded);
+    NUMBER -> int64 | decimal128(38, s) | decimal256 | float64 | string (a canonical decimal text, for values no decimal type holds);
+    BINARY_DOUBLE / BINARY_FLOAT -> float64 / float32; DATE -> timestamp[s]; TIMESTAMP* -> timestamp[ns] or [us]
+    (TIMESTAMP_TZ and _LTZ in UTC); INTERVAL_DS -> duration[ns] or [us]; RAW, BLOB -> binary; BOOLEAN -> bool.
+    """
+
+    columns: tuple[OraColumn, ...]
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Up to 65,536 rows each. Raises OraError at the row where Oracle would; earlier batches stay valid."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What an execute did. `rows` for a query; `out` for PL/SQL OUT and RETURNING binds, by bind position;
+    `row_counts` and `batch_errors` (offset, error) for array DML."""
+
+    kind: StatementKind
+    rows: Rows | None = None
+    row_count: int = 0
+    out: dict[int, list[BindValue]] = field(default_factory=dict)
+    row_counts: list[int] = field(default_factory=list)
+    batch_errors: list[tuple[int, OraError]] = field(default_factory=list)
+
+
+class Statement(Protocol):
+    """A parsed statement. `bind_names` has one entry per occurrence in SQL order (per unique name for PL/SQL)."""
+
+    kind: StatementKind
+    bind_names: tuple[str, ...]
+    sql: str
+
+
+class Session(Protocol):
+    """One logged-in session; used by one connection thread, except `interrupt`."""
+
+    user: str
+    in_transaction: bool
+
+    def prepare(self, sql: str) -> Statement:
+        """Parse and classify; raises OraError for what is not understood (ORA-00900 family) or not faithful (ORA-03001)."""
+        ...
+
+    def describe(self, statement: Statement) -> tuple[OraColumn, ...]:
+        """The columns of a query, without running it; binds may be unset."""
+        ...
+
+    def execute(
+        self, statement: Statement, rows: Sequence[Sequence[Bind]], *, batch_errors: bool = False, row_counts: bool = False
+    ) -> Outcome:
+        """Run with zero or more bind rows (more than one only for DML). DDL commits before and after, as Oracle does."""
+        ...
+
+    def commit(self) -> None: ...
+
+    def rollback(self) -> None: ...
+
+    def interrupt(self) -> None:
+        """From another thread: the running call fails with OraError(1013)."""
+        ...
+
+    def set_attributes(self, **attributes: str | None) -> None:
+        """module, action, client_identifier, client_info, current_schema ... for V$SESSION and SYS_CONTEXT."""
+        ...
+
+    def close(self) -> None:
+        """Roll back and forget the session."""
+        ...
+
+
+class Database(Protocol):
+    """The database behind the listener."""
+
+    service_names: tuple[str, ...]
+    version: tuple[int, ...]  # e.g. (19, 3, 0, 0, 0)
+
+    def password_of(self, user: str) -> str | None:
+        """The user's password, or None if there is no such user (upper-cased by the caller unless quoted)."""
+        ...
+
+    def login(self, user: str, *, service: str, program: str = "", machine: str = "") -> Session:
+        """Raises OraError (e.g. 28000 account locked, 18 too many sessions)."""
+        ...
+
+    def close(self) -> None: ...
