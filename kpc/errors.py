@@ -20,8 +20,8 @@
       RowsRejected                    finished, and a person must look at the rejected rows
       Mismatch                        finished, and source and target differ
 
-Every message is one sentence of what happened and one of what to do, with the command to run. Facts that a program needs
-are attributes, so that nobody parses a message.
+Every message is one sentence of what happened and one of what to do, with the command to run. Facts that a program
+needs are attributes, so that nobody parses a message.
 """
 
 from __future__ import annotations

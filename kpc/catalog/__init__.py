@@ -25,7 +25,8 @@ def check_catalog(tables: tuple[Table, ...]) -> dict[str, Table]:
             parent = seen.get(lookup.parent)
             if parent is None:
                 raise CatalogError(
-                    f"Table {table.name}, column {lookup.columns[0]}: parent {lookup.parent} is not declared before it.",
+                    f"Table {table.name}, column {lookup.columns[0]}: parent {lookup.parent} is not declared "
+                    "before it.",
                     "Declare the parent earlier in kpc/catalog; parents load first and cycles cannot load at all.",
                 )
             _check_lookup(table, lookup.columns, parent)

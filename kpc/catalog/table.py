@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -124,7 +125,10 @@ _TEXT_LIMITS = {
 
 @dataclass(frozen=True, slots=True)
 class FieldType:
-    """A target field's type. `length` in characters for text; `precision` is all digits, `scale` those after the point."""
+    """A target field's type.
+
+    `length` in characters for text; `precision` counts all digits, `scale` those after the point.
+    """
 
     kind: FieldKind
     length: int = 0
@@ -377,6 +381,9 @@ def key_part_length(column: Column) -> int:
     return column.source.size or 0
 
 
+_Wrong = Callable[[str, str], CatalogError]
+
+
 def _check(table: Table) -> None:
     _check_columns(table)
     _check_key(table)
@@ -416,6 +423,11 @@ def _check_column(table: Table, column: Column) -> None:
             f"a {target.kind} field with precision {target.precision} and scale {target.scale} is not legal",
             "Salesforce numbers have at most 18 digits, the scale among them",
         )
+    _check_conversion(column, target, wrong)
+    _check_null(column, target, wrong)
+
+
+def _check_conversion(column: Column, target: FieldType, wrong: _Wrong) -> None:
     if target.is_number and column.source.kind is not OracleKind.NUMBER:
         raise wrong(f"{column.source.ddl} does not become a {target.kind}", "Declare a text field, or NUMBER as source")
     becomes_date = target.kind in (FieldKind.DATE, FieldKind.DATETIME)
@@ -425,16 +437,19 @@ def _check_column(table: Table, column: Column) -> None:
         raise wrong("a NUMBER does not become a date", "Declare a number field")
     if column.date_format and target.kind is FieldKind.DATETIME and not column.date_format.has_time:
         raise wrong(f"{column.date_format} has no time for a DateTime field", "Use a Date field, or a format with time")
+    if column.pii in (Pii.MASK, Pii.HASH) and not target.is_text:
+        raise wrong(f"a {target.kind} field cannot be masked or hashed", "Use Pii.AS_IS or Pii.LEAVE_OUT")
+    if column.pii is Pii.HASH and target.length < 64:
+        raise wrong(f"a keyed hash needs 64 characters, the field has {target.length}", "Declare text(64)")
+
+
+def _check_null(column: Column, target: FieldType, wrong: _Wrong) -> None:
     if (column.null is NullRule.DEFAULT) != (column.default is not None):
         raise wrong("null rule and default do not match", "A default goes with NullRule.DEFAULT, and only with it")
     if target.kind is FieldKind.BOOLEAN and column.null in (NullRule.KEEP, NullRule.ZERO):
         raise wrong("a checkbox has no null", "Use NullRule.FALSE or NullRule.REJECT")
     if column.null is NullRule.ZERO and not target.is_number:
         raise wrong(f"a {target.kind} field has no zero", "Use NullRule.KEEP, DEFAULT or REJECT")
-    if column.pii in (Pii.MASK, Pii.HASH) and not target.is_text:
-        raise wrong(f"a {target.kind} field cannot be masked or hashed", "Use Pii.AS_IS or Pii.LEAVE_OUT")
-    if column.pii is Pii.HASH and target.length < 64:
-        raise wrong(f"a keyed hash needs 64 characters, the field has {target.length}", "Declare text(64)")
 
 
 def _check_key(table: Table) -> None:

@@ -1,0 +1,39 @@
+"""One compared number, exact: what the source says, what listed exceptions explain, what the target holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Level 1 compares rows, level 2 aggregates of a measure, level 3 checksums of records.
+
+    `source` is Oracle's own answer at the generation's SCN, `excepted` the part of it that the listed rejected and
+    failed rows account for, `target` Salesforce's answer. None stands for SQL NULL (an aggregate over no rows).
+    """
+
+    level: int
+    measure: str  # "rows", "AMT_INC_VAT sum", "AMT_INC_VAT average", "records with equal checksum" ...
+    source: Decimal | None
+    target: Decimal | None
+    excepted: Decimal = Decimal(0)
+    tolerance: Decimal = Decimal(0)
+
+    @property
+    def expected(self) -> Decimal | None:
+        return None if self.source is None else self.source - self.excepted
+
+    @property
+    def difference(self) -> Decimal | None:
+        """Target minus expected; None where only one side has a value."""
+        if self.expected is None or self.target is None:
+            return None
+        return self.target - self.expected
+
+    @property
+    def agrees(self) -> bool:
+        if self.expected is None or self.target is None:
+            return self.expected is self.target
+        return abs(self.target - self.expected) <= self.tolerance

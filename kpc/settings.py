@@ -1,0 +1,118 @@
+"""Where the systems are and how hard they may be worked. Read when asked, never at import.
+
+An explicit argument wins over the environment (`KPC__ORACLE__DSN=...`), that over `kpc.toml` in the working directory
+(or the file named by `KPC_CONFIG`), that over the defaults here. Secrets are `SecretStr`: printing settings shows none.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from kpc.errors import ConfigError
+
+
+class OracleSettings(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    dsn: str = ""
+    user: str = ""
+    password: SecretStr = SecretStr("")
+    owner: str = ""  # schema of the tables; the user's own when empty
+    connect_timeout_s: float = Field(15.0, gt=0)
+    call_timeout_s: float = Field(600.0, gt=0)
+    sessions: int = Field(4, ge=1, le=10)  # parallel sessions inside one partition's task
+    fetch_rows: int = Field(50_000, ge=1)  # rows per Arrow batch
+
+
+class SalesforceSettings(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    base_url: str = ""  # My Domain URL
+    client_id: str = ""
+    client_secret: SecretStr = SecretStr("")
+    username: str = ""  # with private_key_file: JWT bearer
+    private_key_file: Path | None = None
+    audience: str = ""  # JWT `aud`; base_url when empty
+    ca_file: Path | None = None
+    api_version: str = "62.0"
+    upload_encoding: Literal["auto", "gzip", "identity"] = "auto"
+    jobs_in_flight: int = Field(15, ge=1, le=100)
+    connect_timeout_s: float = Field(10.0, gt=0)
+    read_timeout_s: float = Field(120.0, gt=0)
+    poll_first_s: float = Field(0.5, gt=0)
+    poll_longest_s: float = Field(60.0, gt=0)
+    job_timeout_s: float = Field(6 * 3600.0, gt=0)
+
+
+class StagingSettings(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    root: Path = Path(".kpc/staging")
+    chunk_raw_bytes: int = Field(100_000_000, ge=1_000_000)  # Salesforce: an upload over 100 MB raw may be refused
+    batch_rows: int = Field(10_000, ge=1)  # a Salesforce batch; chunks are cut at multiples of it
+    rejected_share: float = Field(0.01, ge=0, le=1)  # above it the partition stops for a person
+    free_bytes: int = Field(200_000_000, ge=0)  # kept free on the staging disk
+    gzip_level: int = Field(1, ge=0, le=3)
+    memory_bytes: int = Field(256_000_000, ge=64_000_000)  # for sorting a partition
+
+
+class ReconcileSettings(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    level3: Literal["auto", "sample", "full", "off"] = "auto"  # auto: every record up to full_rows, a sample above
+    full_rows: int = Field(100_000, ge=0)
+    sample_rows: int = Field(5_000, ge=1)
+    docs_root: Path = Path(".kpc/data_docs")
+
+
+class Settings(BaseSettings):
+    """All settings of one process."""
+
+    model_config = SettingsConfigDict(env_prefix="KPC__", env_nested_delimiter="__", extra="forbid")
+
+    oracle: OracleSettings = OracleSettings()
+    salesforce: SalesforceSettings = SalesforceSettings()
+    staging: StagingSettings = StagingSettings()
+    reconcile: ReconcileSettings = ReconcileSettings()
+    ledger_url: SecretStr = SecretStr("sqlite:///.kpc/ledger.db")
+    lease_s: float = Field(120.0, gt=0)  # a lease not renewed for so long may be taken over
+    lease_wait_s: float = Field(600.0, ge=0)
+    hash_key: SecretStr = SecretStr("")  # keyed hash of personal values; one for the whole campaign
+    airflow_url: str = "http://127.0.0.1:8080"
+    airflow_user: str = ""
+    airflow_password: SecretStr = SecretStr("")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        del dotenv_settings, file_secret_settings
+        file = Path(os.environ.get("KPC_CONFIG", "kpc.toml"))
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=file)
+
+
+def load_settings(**given: Any) -> Settings:
+    """Settings from the arguments, the environment and `kpc.toml`. Raises `ConfigError` naming each wrong entry."""
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        # Pydantic's own text would print the offending value, which may be a secret.
+        wrong = "; ".join(f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors())
+        raise ConfigError(
+            f"The settings are not valid: {wrong}.", "Correct the environment (KPC__...) or kpc.toml."
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(
+            f"kpc.toml cannot be read: {error}.", "Correct the file, or name another with KPC_CONFIG."
+        ) from None
