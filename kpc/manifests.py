@@ -1,0 +1,125 @@
+"""What one station hands to the next: a manifest is written last, so a folder that has one is complete.
+
+oracle_extract -> ExtractManifest -> staged_csv -> StagedManifest -> sf_loaded -> LoadManifest -> reconciled
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from kpc.store import FileEntry
+
+# How much of a mapping version (64 hexadecimal characters) names a folder; enough to tell versions apart by eye.
+VERSION_PREFIX = 12
+
+
+def staged_folder(mapping_version: str) -> str:
+    """The folder, inside a generation, of what was staged under one mapping version."""
+    return f"staged-{mapping_version[:VERSION_PREFIX]}"
+
+
+def loaded_folder(mapping_version: str) -> str:
+    """The folder, inside a generation, of what the load of one mapping version brought back."""
+    return f"loaded-{mapping_version[:VERSION_PREFIX]}"
+
+
+class _Manifest(BaseModel):
+    """Which partition and generation a manifest speaks of; `generation` is a ULID."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    table: str
+    key: str
+    generation: str
+
+
+class Aggregate(BaseModel):
+    """Sum, minimum, maximum and non-null count of one column's values as the target will hold them.
+
+    `sum`, `min` and `max` are None where every value is NULL (and NULL stays NULL).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    column: str  # Oracle's name
+    sum: Decimal | None
+    min: Decimal | None
+    max: Decimal | None
+    count: int = Field(ge=0)
+
+
+class SourceTruth(BaseModel):
+    """Oracle's own answer about the partition at the generation's SCN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rows: int = Field(ge=0)
+    measures: tuple[Aggregate, ...] = ()
+
+
+class ExtractManifest(_Manifest):
+    """The sealed Parquet copy of a partition as of one SCN."""
+
+    source_id: str
+    target_id: str
+    scn: int
+    mode: Literal["full", "incremental"]
+    spec_hash: str
+    rows: int = Field(ge=0)
+    truth: SourceTruth
+    chunks: tuple[FileEntry, ...]
+    started_utc: datetime
+    sealed_utc: datetime
+
+
+class StagedManifest(_Manifest):
+    """The gzip CSV chunks of a partition, and what became of every extracted row.
+
+    `truncated` counts values, not rows. `vanished` counts keys of the loaded index that the source no longer has.
+    """
+
+    mapping_version: str
+    extracted: int = Field(ge=0)
+    staged: int = Field(ge=0)
+    unchanged: int = Field(ge=0)
+    rejected: int = Field(ge=0)
+    truncated: int = Field(ge=0)
+    header: tuple[str, ...]
+    chunks: tuple[FileEntry, ...]
+    rejected_file: FileEntry | None
+    index_file: FileEntry
+    fingerprint_file: FileEntry
+    started_utc: datetime
+    finished_utc: datetime
+    vanished: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _every_row_is_accounted_for(self) -> StagedManifest:
+        if self.extracted != self.staged + self.unchanged + self.rejected:
+            raise ValueError(
+                f"extracted {self.extracted} != staged {self.staged} + unchanged {self.unchanged} "
+                f"+ rejected {self.rejected}"
+            )
+        if sum(chunk.rows for chunk in self.chunks) != self.staged:
+            raise ValueError(f"the chunks hold {sum(chunk.rows for chunk in self.chunks)} rows, not {self.staged}")
+        return self
+
+
+class LoadManifest(_Manifest):
+    """What Salesforce confirmed of a partition's chunks; `jobs` are ingest job ids."""
+
+    mapping_version: str
+    attempt: int = Field(ge=1)
+    staged: int = Field(ge=0)
+    loaded: int = Field(ge=0)
+    created: int = Field(ge=0)
+    failed: int = Field(ge=0)
+    unprocessed: int = Field(ge=0)
+    jobs: tuple[str, ...]
+    files: tuple[FileEntry, ...]
+    started_utc: datetime
+    finished_utc: datetime
