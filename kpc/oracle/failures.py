@@ -1,0 +1,155 @@
+"""What a driver error means for the migration: repeat, take a new SCN, or stop. The one place that decides it.
+
+Codes are Oracle's error numbers (Database Error Messages) and python-oracledb's DPY numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import oracledb
+
+from kpc.errors import ConfigError, KpcError, OracleDown, SchemaDrift, SnapshotLost, Terminal
+
+_NUMBER = re.compile(r"\b(ORA|DPY)-(\d{4,5})")
+_SIMILAR = re.compile(r"[Ss]imilar to ORA-(\d{5})")
+_QUOTED = re.compile(r'"([^"]+)"')
+_CHECK = "Check it with `kpc preflight`."
+
+
+@dataclass(frozen=True, slots=True)
+class Doing:
+    """What was being done, for the message: `table` as OWNER.TABLE, or empty while connecting."""
+
+    dsn: str
+    user: str
+    table: str = ""
+
+
+def _service(dsn: str) -> str:
+    return dsn.rsplit("/", 1)[-1]
+
+
+def _down(doing: Doing, text: str) -> KpcError:
+    where = f" while {doing.table} was read" if doing.table else ""
+    return OracleDown(
+        f"Oracle at {doing.dsn} did not answer or dropped the session{where}: {text}.",
+        f"The step may be repeated as it is; finished chunks are kept. {_CHECK}",
+    )
+
+
+def _lost(doing: Doing, text: str) -> KpcError:
+    return SnapshotLost(
+        f"Oracle can no longer read {doing.table} as of the SCN of this generation: {text}.",
+        "A new generation starts by itself; if it recurs, ask the DBA for a longer UNDO_RETENTION.",
+    )
+
+
+def _login(doing: Doing, text: str) -> KpcError:
+    return ConfigError(
+        f"Oracle at {doing.dsn} refused user {doing.user}: {text}.",
+        f"Correct KPC__ORACLE__USER and KPC__ORACLE__PASSWORD (in Airflow: connection kpc_oracle). {_CHECK}",
+    )
+
+
+def _account(doing: Doing, text: str) -> KpcError:
+    return ConfigError(
+        f"Oracle at {doing.dsn} does not let user {doing.user} in: {text}.",
+        f"Ask the DBA to unlock the account or renew its password. {_CHECK}",
+    )
+
+
+def _unknown_service(doing: Doing, text: str) -> KpcError:
+    return ConfigError(
+        f"The listener at {doing.dsn} knows no service {_service(doing.dsn)}: {text}.",
+        f"Correct the service name in KPC__ORACLE__DSN (host:port/service). {_CHECK}",
+    )
+
+
+def _bad_dsn(doing: Doing, text: str) -> KpcError:
+    return ConfigError(
+        f"{doing.dsn!r} is not an address of an Oracle service: {text}.",
+        "Give KPC__ORACLE__DSN as host:port/service.",
+    )
+
+
+def _no_table(doing: Doing, text: str) -> KpcError:
+    return SchemaDrift(
+        f"Oracle has no table {doing.table}, or user {doing.user} may not read it: {text}.",
+        f"Ask the DBA: GRANT SELECT, FLASHBACK ON {doing.table} TO {doing.user}; or correct KPC__ORACLE__OWNER.",
+    )
+
+
+def _no_column(doing: Doing, text: str) -> KpcError:
+    named = _QUOTED.search(text)
+    column = named.group(1) if named else "a column"
+    return SchemaDrift(
+        f"{doing.table} has no column {column}, but the catalog declares it: {text}.",
+        "Correct the table's declaration in kpc/catalog, or ask the DBA what became of the column.",
+        differences=(f"{column}: declared in the catalog, missing in Oracle",),
+    )
+
+
+def _privilege(doing: Doing, text: str) -> KpcError:
+    table = doing.table or "the tables"
+    return ConfigError(
+        f"User {doing.user} lacks a privilege: {text}.",
+        f"Ask the DBA: GRANT SELECT, FLASHBACK ON {table} TO {doing.user}; "
+        f"GRANT SELECT ON V_$DATABASE TO {doing.user}.",
+    )
+
+
+def _unexact(doing: Doing, text: str) -> KpcError:
+    return Terminal(
+        f"A value of {doing.table} does not fit the exact decimal it is read as: {text}.",
+        "Declare the column's precision and scale in kpc/catalog; values are never rounded on the way out of Oracle.",
+    )
+
+
+def _stop(doing: Doing, text: str) -> KpcError:
+    where = f" while {doing.table} was read" if doing.table else ""
+    return Terminal(f"Oracle reported an error{where}: {text}.", "Look it up with the DBA; the partition stays undone.")
+
+
+_Verdict = Callable[[Doing, str], KpcError]
+
+_BY_CODE: dict[str, _Verdict] = {
+    # credentials and accounts
+    **dict.fromkeys(("ORA-01005", "ORA-01017", "DPY-4001"), _login),
+    **dict.fromkeys(("ORA-28000", "ORA-28001", "ORA-28002", "ORA-01045"), _account),
+    # addresses
+    **dict.fromkeys(("ORA-12514", "ORA-12505", "DPY-6001", "DPY-6003"), _unknown_service),
+    **dict.fromkeys(("DPY-4000", "DPY-4017", "DPY-4018", "DPY-4026", "DPY-4027", "DPY-2032"), _bad_dsn),
+    # the schema
+    "ORA-00942": _no_table,
+    "ORA-00904": _no_column,
+    **dict.fromkeys(("ORA-01031", "ORA-01749"), _privilege),
+    # the snapshot: undo gone, definition changed, object truncated or moved, SCN out of range
+    **dict.fromkeys(("ORA-01555", "ORA-01466", "ORA-08103", "ORA-01410", "ORA-08181", "ORA-22924"), _lost),
+    # values
+    "DPY-4042": _unexact,
+    # the session or the instance is gone, or has no room for one more: repeat
+    **dict.fromkeys(
+        (
+            *("DPY-1001", "DPY-4005", "DPY-4011", "DPY-4024", "DPY-6000", "DPY-6002", "DPY-6005"),
+            *("ORA-00018", "ORA-00020", "ORA-00028", "ORA-00060", "ORA-01012", "ORA-01013", "ORA-01033", "ORA-01034"),
+            *("ORA-01089", "ORA-01090", "ORA-02396", "ORA-03113", "ORA-03114", "ORA-03135", "ORA-04036"),
+            *("ORA-12170", "ORA-12516", "ORA-12519", "ORA-12520", "ORA-12528", "ORA-12541", "ORA-12547"),
+        ),
+        _down,
+    ),
+}
+
+
+def classify(error: oracledb.Error, doing: Doing) -> KpcError:
+    """The migration's error for a driver error. An unknown number stops the partition: nothing is repeated blindly."""
+    text = " ".join(str(error).split("Help:")[0].split()).rstrip(".")
+    # A refusal by the listener arrives as DPY-6005 with its cause in the text only.
+    codes = [f"ORA-{number}" for number in _SIMILAR.findall(text)]
+    codes += [f"{kind}-{number.zfill(5) if kind == 'ORA' else number}" for kind, number in _NUMBER.findall(text)]
+    specific = [code for code in codes if code in _BY_CODE and code != "DPY-6005"]
+    if specific:
+        return _BY_CODE[specific[0]](doing, text)
+    return (_down if "DPY-6005" in codes else _stop)(doing, text)

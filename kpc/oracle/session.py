@@ -1,0 +1,115 @@
+"""Sessions: opened within a time limit, labelled for the DBA, closed whatever happens."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+import oracledb
+
+from kpc.errors import ConfigError, OracleDown
+from kpc.oracle.failures import Doing, classify
+from kpc.settings import OracleSettings
+
+MODULE = "kpc-migration"
+
+
+@dataclass(frozen=True, slots=True)
+class Oracle:
+    """The source database as the settings name it."""
+
+    settings: OracleSettings
+
+    @property
+    def owner(self) -> str:
+        return (self.settings.owner or self.settings.user).upper()
+
+    @contextmanager
+    def session(self, action: str) -> Iterator[oracledb.Connection]:
+        """A session whose module and action tell a DBA in V$SESSION what it does.
+
+        Raises `ConfigError` for wrong credentials or addresses and `OracleDown` for a silent or unreachable listener,
+        the latter after `connect_timeout_s` at most.
+        """
+        connection = _connect(self.settings)
+        try:
+            connection.call_timeout = int(self.settings.call_timeout_s * 1000)
+            connection.module = MODULE
+            connection.action = action[:64]
+            yield connection
+        finally:
+            with suppress(oracledb.Error):
+                connection.close()
+
+    def doing(self, table: str = "") -> Doing:
+        """Words for an error message about `table`."""
+        return Doing(self.settings.dsn, self.settings.user, f"{self.owner}.{table}" if table else "")
+
+    @contextmanager
+    def explaining(self, table: str = "") -> Iterator[None]:
+        """Turn driver errors inside into the migration's own."""
+        try:
+            yield
+        except oracledb.Error as error:
+            raise classify(error, self.doing(table)) from error
+
+    def identity(self) -> str:
+        """Database id and incarnation: what tells this database from its clones and from itself before a RESETLOGS."""
+        with self.session("identity") as connection, self.explaining("V$DATABASE"), connection.cursor() as cursor:
+            cursor.execute('SELECT DBID, "RESETLOGS_CHANGE#" FROM V$DATABASE')
+            row = cursor.fetchone()
+            if row is None:
+                raise ConfigError("V$DATABASE has no row.", "Ask the DBA; this is not a database that can be read.")
+            return f"ora-{int(row[0])}-{int(row[1])}"
+
+
+def _connect(settings: OracleSettings) -> oracledb.Connection:
+    """Connect under our own watchdog.
+
+    The driver's time limits end with the TCP handshake: a listener that accepts and then stays silent would block it,
+    and with it every other first connect of the process, for ever (seen with python-oracledb 26.1).
+    """
+    if not settings.dsn or not settings.user:
+        raise ConfigError(
+            "The address or the user of Oracle is not set.",
+            "Set KPC__ORACLE__DSN (host:port/service), KPC__ORACLE__USER and KPC__ORACLE__PASSWORD.",
+        )
+    oracledb.enable_thin_mode()
+    answer: queue.SimpleQueue[oracledb.Connection | BaseException] = queue.SimpleQueue()
+    has_given_up = threading.Event()
+
+    def connect() -> None:
+        try:
+            connection = oracledb.connect(
+                user=settings.user,
+                password=settings.password.get_secret_value(),
+                dsn=settings.dsn,
+                tcp_connect_timeout=settings.connect_timeout_s,
+                retry_count=0,
+            )
+        except BaseException as error:  # noqa: BLE001  handed over to the waiting thread, which raises it
+            answer.put(error)
+            return
+        if has_given_up.is_set():
+            connection.close()
+        answer.put(connection)
+
+    threading.Thread(target=connect, name="oracle-connect", daemon=True).start()
+    try:
+        # Slack, so that the driver's own and better worded time-out wins where it works.
+        outcome = answer.get(timeout=settings.connect_timeout_s + 1.0)
+    except queue.Empty:
+        has_given_up.set()
+        raise OracleDown(
+            f"Oracle at {settings.dsn} accepted the connection but said nothing for "
+            f"{settings.connect_timeout_s:.0f} s.",
+            "Check that the address is an Oracle listener and that no firewall swallows its answers.",
+        ) from None
+    if isinstance(outcome, oracledb.Error):
+        raise classify(outcome, Doing(settings.dsn, settings.user)) from outcome
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome

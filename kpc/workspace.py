@@ -1,0 +1,84 @@
+"""What an asset function needs besides its partition: settings, files, ledger, and which two systems these are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+
+from kpc.errors import Transient
+from kpc.ledger import Ledger, open_ledger
+from kpc.oracle.session import Oracle
+from kpc.salesforce import Salesforce, connect
+from kpc.settings import Settings
+from kpc.store import Environment, Store, make_private
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass
+class Workspace:
+    """One process's view of the campaign. `run_id` is the Airflow run, or one made up for `kpc run`."""
+
+    settings: Settings
+    ledger: Ledger
+    run_id: str
+    actor: str
+    clock: Clock = utc_now
+
+    @cached_property
+    def store(self) -> Store:
+        staging = self.settings.staging
+        return Store(make_private(staging.root), staging.free_bytes)
+
+    @cached_property
+    def oracle(self) -> Oracle:
+        return Oracle(self.settings.oracle)
+
+    @cached_property
+    def salesforce(self) -> Salesforce:
+        """Logged in on first use; raises `ConfigError` or `SalesforceDown`."""
+        return connect(self.settings.salesforce)
+
+    @cached_property
+    def environment(self) -> Environment:
+        """Which database and which org.
+
+        Each is asked itself. One that does not answer is remembered by its address from when it last did, so that a
+        partition can be restaged while Oracle is away; a stage that works on the system finds out by itself.
+        """
+        oracle = self.settings.oracle
+        return Environment(
+            self._identity("oracle", f"{oracle.user}@{oracle.dsn}", self.oracle.identity),
+            self._identity("salesforce", self.settings.salesforce.base_url, lambda: self.salesforce.org_id),
+        )
+
+    def _identity(self, kind: str, address: str, ask: Callable[[], str]) -> str:
+        try:
+            identity = ask()
+        except Transient:
+            remembered = self.ledger.identity_of(kind, address)
+            if remembered is None:
+                raise
+            return remembered
+        self.ledger.remember_endpoint(kind, address, identity)
+        return identity
+
+
+@contextmanager
+def open_workspace(settings: Settings, *, run_id: str, actor: str) -> Iterator[Workspace]:
+    """A workspace whose connections are closed at the end."""
+    ledger = open_ledger(settings.ledger_url.get_secret_value())
+    workspace = Workspace(settings, ledger, run_id, actor)
+    try:
+        yield workspace
+    finally:
+        if "salesforce" in workspace.__dict__:
+            workspace.salesforce.close()
+        ledger.close()
