@@ -1,0 +1,37 @@
+# Every verb sets itself up: the first call installs the locked dependencies into .venv, later ones start at once.
+KPC := .venv/bin/kpc
+PY := .venv/bin/python
+DEMO ?=
+TESTS ?=
+
+.PHONY: help setup demo test slow lint docs lock
+help:
+	@echo "make demo    move all 16 tables from the Oracle emulator to the Salesforce emulator inside Airflow"
+	@echo "make test    lint, types and tests; starts every server it needs"
+	@echo "make slow    the long proofs"
+	@echo "make lint    ruff and mypy only"
+	@echo "make docs    build the Data Docs of the last run"
+	@echo "make lock    compile requirements.lock again"
+
+setup:
+	@python3 deploy/bootstrap.py
+
+demo: setup
+	@$(KPC) demo $(DEMO)
+
+test: lint
+	@$(PY) -m pytest $(TESTS)
+
+slow: setup
+	@$(PY) -m pytest -m slow $(TESTS)
+
+lint: setup
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+
+docs: setup
+	@$(KPC) docs
+
+lock: setup
+	@.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --extra dev pyproject.toml -o requirements.lock
