@@ -1,0 +1,34 @@
+"""The `kpc` command: parse, call, print, exit code."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import typer
+
+from kpc.cli import emulate, journey, proof
+from kpc.cli.output import console
+
+app = typer.Typer(
+    name="kpc",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Moves KPC TMS's sales history from Oracle to Salesforce, partition by partition, and proves that it arrived.",
+)
+app.add_typer(emulate.app, name="emulate")
+journey.register(app)
+proof.register(app)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    from rich.logging import RichHandler  # noqa: PLC0415  only the command line wants it
+
+    level = os.environ.get("KPC_LOG", "INFO").upper()
+    handler = RichHandler(console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S", markup=False)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    for package in ("kpc", "assets", "expectations"):
+        logging.getLogger(package).setLevel(level)
+    app()

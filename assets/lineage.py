@@ -1,0 +1,35 @@
+"""All four stages of one partition in this process, for `kpc run` and for tests; in Airflow the scheduler does this."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from assets.graph import STAGES
+from assets.oracle_extract import Mode, oracle_extract
+from assets.receipt import Receipt
+from assets.reconciled import reconciled
+from assets.sf_loaded import missing_parents, sf_loaded
+from assets.staged_csv import staged_csv
+from kpc.errors import ConfigError
+from kpc.partition import Partition
+from kpc.workspace import Workspace
+
+
+def materialize(
+    partition: Partition, workspace: Workspace, *, mode: Mode = "incremental", stages: tuple[str, ...] = STAGES
+) -> Iterator[Receipt]:
+    """Yield a receipt after each stage. Raises `ConfigError` before loading if a parent is not loaded."""
+    if "oracle_extract" in stages:
+        yield oracle_extract(partition, workspace, mode)
+    if "staged_csv" in stages:
+        yield staged_csv(partition, workspace)
+    if "sf_loaded" in stages:
+        if missing := missing_parents(partition, workspace):
+            names = ", ".join(str(parent) for parent in missing)
+            raise ConfigError(
+                f"{partition} cannot be loaded before {names}.",
+                f"Run `kpc run {missing[0].table.name} {missing[0].key}` first.",
+            )
+        yield sf_loaded(partition, workspace)
+    if "reconciled" in stages:
+        yield reconciled(partition, workspace)

@@ -1,0 +1,123 @@
+"""Station 1: a partition as of one SCN, as Parquet, checked against Oracle's own totals and then sealed."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Literal
+
+from assets.receipt import Made, Receipt
+from assets.stage import run_stage
+from kpc.errors import SnapshotLost, Terminal
+from kpc.ledger import Lease
+from kpc.manifests import ExtractManifest
+from kpc.oracle.extract import ExtractPlan, make_plan, read_chunks, spec_hash, take_scn
+from kpc.partition import Partition
+from kpc.reconcile.truth import check_truth, measure_rows, scan_chunks
+from kpc.store import read_manifest, write_manifest
+from kpc.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+Mode = Literal["full", "incremental"]
+
+_PLAN = "plan.json"
+_SNAPSHOTS = 3  # generations tried in one run before a person must look at the undo retention
+_BYTES_PER_CELL = 16  # compressed, generous; for the free-space check only
+
+
+def oracle_extract(partition: Partition, workspace: Workspace, mode: Mode = "incremental") -> Receipt:
+    """Seal a new generation of the partition. An interrupted one is carried on from its last finished chunk."""
+
+    def make(lease: Lease) -> Made:
+        for _ in range(_SNAPSHOTS - 1):
+            try:
+                return _seal_one(partition, workspace, mode, lease)
+            except SnapshotLost as error:
+                log.warning("%s: %s", partition, error)
+        return _seal_one(partition, workspace, mode, lease)
+
+    return run_stage("oracle_extract", partition, workspace, make, mode=mode)
+
+
+def extract_folder(partition: Partition, workspace: Workspace, generation: str) -> Path:
+    return workspace.store.generation_dir(workspace.environment, partition, generation) / "extract"
+
+
+def sealed_extract(partition: Partition, workspace: Workspace, generation: str) -> ExtractManifest:
+    """The manifest of a sealed extract. Raises `Terminal` if its files are gone."""
+    manifest = read_manifest(extract_folder(partition, workspace, generation), ExtractManifest)
+    if manifest is None:
+        raise Terminal(
+            f"The extract of {partition}, generation {generation}, is not in the staging directory.",
+            f"Extract it again: `kpc rerun {partition.table.name} {partition.key}`. All workers must see the same "
+            "KPC__STAGING__ROOT.",
+        )
+    return manifest
+
+
+def _seal_one(partition: Partition, workspace: Workspace, mode: Mode, lease: Lease) -> Made:
+    """One generation from its SCN to its seal. Raises `SnapshotLost` after giving the generation up."""
+    generation, scn = _open_generation(partition, workspace, mode, lease)
+    try:
+        plan = _plan(partition, workspace, generation, scn, mode)
+        manifest = _extract(partition, workspace, generation, plan)
+    except SnapshotLost as error:
+        workspace.ledger.abandon_generation(generation, str(error), lease=lease)
+        raise
+    size = sum(chunk.bytes for chunk in manifest.chunks)
+    workspace.ledger.seal_generation(generation, rows=manifest.rows, raw_bytes=size, lease=lease)
+    detail: dict[str, int | str] = {"scn": scn, "chunks": len(manifest.chunks), "mode": mode}
+    return Made(generation, manifest.rows, size, detail=detail)
+
+
+def _open_generation(partition: Partition, workspace: Workspace, mode: Mode, lease: Lease) -> tuple[str, int]:
+    """The generation that an interrupted run left open, or a new one at the current SCN."""
+    ledger, environment = workspace.ledger, workspace.environment
+    wanted = spec_hash(workspace.oracle.owner, partition)
+    unfinished = ledger.open_generation(environment, partition)
+    if unfinished is not None:
+        if unfinished.spec_hash == wanted and unfinished.mode == mode:
+            log.info("%s: carrying on with generation %s at SCN %d", partition, unfinished.id, unfinished.scn)
+            return unfinished.id, unfinished.scn
+        ledger.abandon_generation(unfinished.id, "the next run asked for another mode or declaration", lease=lease)
+    scn = take_scn(workspace.oracle)
+    generation = ledger.start_generation(
+        environment, partition, scn=scn, mode=mode, spec_hash=wanted, run_id=workspace.run_id, lease=lease
+    )
+    return generation, scn
+
+
+def _plan(partition: Partition, workspace: Workspace, generation: str, scn: int, mode: Mode) -> ExtractPlan:
+    """The generation's plan as it was written down, or made and written down now."""
+    folder = extract_folder(partition, workspace, generation)
+    plan = read_manifest(folder, ExtractPlan, _PLAN)
+    if plan is None:
+        plan = make_plan(workspace.oracle, partition, scn=scn, mode=mode, started_utc=workspace.clock())
+        write_manifest(folder, plan, _PLAN)
+    return plan
+
+
+def _extract(partition: Partition, workspace: Workspace, generation: str, plan: ExtractPlan) -> ExtractManifest:
+    folder = extract_folder(partition, workspace, generation)
+    workspace.store.check_space(plan.truth.rows * len(partition.table.columns) * _BYTES_PER_CELL)
+    chunks = read_chunks(workspace.oracle, partition, plan, folder)
+    read = measure_rows(scan_chunks(folder, chunks, partition.table), partition.table)
+    check_truth(partition, oracle=plan.truth, extract=read)
+    manifest = ExtractManifest(
+        table=partition.table.name,
+        key=partition.key,
+        generation=generation,
+        source_id=workspace.environment.source_id,
+        target_id=workspace.environment.target_id,
+        scn=plan.scn,
+        mode=plan.mode,
+        spec_hash=plan.spec_hash,
+        rows=read.rows,
+        truth=plan.truth,
+        chunks=chunks,
+        started_utc=plan.started_utc,
+        sealed_utc=workspace.clock(),
+    )
+    write_manifest(folder, manifest)
+    return manifest

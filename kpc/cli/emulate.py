@@ -1,0 +1,60 @@
+"""`kpc emulate oracle` and `kpc emulate salesforce`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kpc.cli.output import explaining_errors
+
+app = typer.Typer(no_args_is_help=True, help="Start an emulator of Oracle or of Salesforce on this machine.")
+
+Port = Annotated[int, typer.Option(help="TCP port on 127.0.0.1; 0 takes a free one.")]
+ReadyFile = Annotated[
+    Path | None, typer.Option(help="Write here, as JSON, how to connect, once connections are accepted.")
+]
+Verbose = Annotated[bool, typer.Option(help="A line per request.")]
+
+
+@app.command()
+@explaining_errors
+def oracle(
+    port: Port = 1521,
+    rows: Annotated[int, typer.Option(help="Rows to seed over all 16 tables.")] = 250_000,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same rows.")] = 42,
+    months: Annotated[int, typer.Option(help="Months of sales, from 2024-01 on.")] = 3,
+    with_bad_rows: Annotated[int, typer.Option(help="Rows that a staging rule must reject.")] = 0,
+    ready_file: ReadyFile = None,
+    verbose: Verbose = False,  # noqa: FBT002  typer spells an option this way
+) -> None:
+    """A server that speaks Oracle's wire protocol, with a seeded KPS schema. Ends on SIGTERM or Ctrl-C."""
+    from kpc.emulators.oracle.command import run  # noqa: PLC0415  DuckDB and sqlglot are slow to import
+    from kpc.partition import month_keys  # noqa: PLC0415
+
+    code = run(
+        port=port,
+        rows=rows,
+        seed=seed,
+        months=month_keys("2024-01", months),
+        with_bad_rows=with_bad_rows,
+        ready_file=ready_file,
+        verbose=verbose,
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+@explaining_errors
+def salesforce(
+    port: Port = 8443,
+    data_file: Annotated[Path | None, typer.Option(help="Keep the org's data here over a restart.")] = None,
+    seed: Annotated[int, typer.Option(help="Decides ids and the order of results.")] = 42,
+    ready_file: ReadyFile = None,
+    verbose: Verbose = False,  # noqa: FBT002
+) -> None:
+    """A server that speaks Salesforce's OAuth, Bulk API 2.0 and SOQL. Ends on SIGTERM or Ctrl-C."""
+    from kpc.emulators.salesforce.command import run  # noqa: PLC0415  DuckDB and polars are slow to import
+
+    raise typer.Exit(run(port=port, ready_file=ready_file, data_file=data_file, verbose=verbose, seed=seed))

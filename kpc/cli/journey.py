@@ -1,0 +1,237 @@
+"""Commands that move partitions and tell where they are: demo, run, rerun, status, show, failed."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kpc.cli.output import Exit, emit, explaining_errors, grid, say
+from kpc.errors import ConfigError
+from kpc.partition import Partition, find_partition, month_keys, partitions_of
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; remarks go to stderr.")]
+TableName = Annotated[str, typer.Argument(metavar="TABLE", help="Oracle table name, in any case.")]
+Key = Annotated[str, typer.Argument(metavar="KEY", help="A month such as 2024-01, or ALL.")]
+Mode = Annotated[str, typer.Option(help="incremental sends new and changed rows only; full sends all.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands to the application."""
+    app.command()(demo)
+    app.command()(run)
+    app.command()(rerun)
+    app.command()(status)
+    app.command()(show)
+    app.command()(failed)
+
+
+def check_mode(mode: str) -> str:
+    if mode not in ("incremental", "full"):
+        raise ConfigError(f"There is no mode {mode!r}.", "The modes are incremental and full.")
+    return mode
+
+
+@explaining_errors
+def demo(
+    rows: Annotated[int, typer.Option(help="Records to seed over all 16 tables.")] = 250_000,
+    months: Annotated[int, typer.Option(help="Months of sales, from 2024-01 on.")] = 3,
+    tables: Annotated[str, typer.Option(help="Comma-separated tables; all 16 when empty.")] = "",
+    with_bad_rows: Annotated[int, typer.Option(help="Rows that a staging rule must reject.")] = 0,
+    exit_at_end: Annotated[bool, typer.Option("--exit", help="Do not stay up at the end.")] = False,  # noqa: FBT002
+    as_json: AsJson = False,  # noqa: FBT002
+    work_dir: Annotated[Path, typer.Option(help="Where the servers keep their files.")] = Path(".kpc/demo"),
+) -> None:
+    """Move all 16 tables from an Oracle emulator to a Salesforce emulator inside a real Airflow, and watch."""
+    from kpc.demo import DemoOptions, run_demo  # noqa: PLC0415  httpx and the servers are slow to import
+
+    options = DemoOptions(
+        rows=rows,
+        months=months,
+        tables=tuple(name.strip().upper() for name in tables.split(",") if name.strip()),
+        with_bad_rows=with_bad_rows,
+        exit=exit_at_end,
+        json=as_json,
+        work_dir=work_dir,
+    )
+    raise typer.Exit(run_demo(options))
+
+
+@explaining_errors
+def run(
+    table: TableName,
+    key: Annotated[str | None, typer.Argument(metavar="[KEY]", help="A month such as 2024-01, or ALL.")] = None,
+    months: Annotated[str, typer.Option(help="Several months: 2024-01:3 is three from January on.")] = "",
+    mode: Mode = "incremental",
+    stage: Annotated[str, typer.Option(help="Only this stage.")] = "",
+    as_json: AsJson = False,  # noqa: FBT002
+) -> None:
+    """Take partitions through their four stages in this process, without Airflow."""
+    from assets.graph import STAGES, find_stage  # noqa: PLC0415  keeps `kpc --help` fast
+    from assets.lineage import materialize  # noqa: PLC0415
+
+    check_mode(mode)
+    partitions = _named_partitions(table, key, months)
+    stages = (find_stage(stage),) if stage else STAGES
+    receipts: list[dict[str, object]] = []
+    state = Exit.DONE
+    with _workspace() as workspace:
+        for partition in partitions:
+            for receipt in materialize(partition, workspace, mode=mode, stages=stages):  # type: ignore[arg-type]
+                receipts.append(receipt.as_json())
+                if receipt.state == "reconciled_with_exceptions":
+                    state = Exit.EXCEPTIONS
+    columns = ("table", "key", "stage", "state", "rows", "seconds", "generation")
+    cells = [[receipt[name] for name in columns] for receipt in receipts]
+    emit({"ok": state is Exit.DONE, "receipts": receipts}, as_json=as_json, text=grid("", columns, cells))
+    raise typer.Exit(state)
+
+
+def _named_partitions(table: str, key: str | None, months: str) -> tuple[Partition, ...]:
+    if not months:
+        return (find_partition(table, key),)
+    if key:
+        raise ConfigError("A key and --months were both given.", "Give one of them.")
+    first, _, count = months.partition(":")
+    sample = find_partition(table, first)
+    if count and not (count.isdigit() and int(count) > 0):
+        raise ConfigError(f"--months {months!r} is not FIRST:COUNT.", "Write for example --months 2024-01:3.")
+    return partitions_of(sample.table, month_keys(first, int(count or 1)))
+
+
+def _workspace() -> Any:
+    from ulid import ULID  # noqa: PLC0415
+
+    from kpc.settings import load_settings  # noqa: PLC0415
+    from kpc.workspace import open_workspace  # noqa: PLC0415
+
+    return open_workspace(load_settings(), run_id=f"kpc-{ULID()}", actor=getpass.getuser())
+
+
+@explaining_errors
+def rerun(
+    table: TableName,
+    key: Key,
+    stage: Annotated[str, typer.Option(help="Start at this stage; the ones after it follow.")] = "oracle_extract",
+    mode: Mode = "incremental",
+    wait: Annotated[bool, typer.Option(help="Wait until the partition's stages have ended.")] = True,  # noqa: FBT002
+    as_json: AsJson = False,  # noqa: FBT002
+) -> None:
+    """Run one partition again in Airflow, over its REST API. What is already in Salesforce is not sent again."""
+    from assets.graph import find_stage  # noqa: PLC0415
+    from kpc.airflow_api import rerun_partition  # noqa: PLC0415
+    from kpc.settings import load_settings  # noqa: PLC0415
+
+    partition = find_partition(table, key)
+    outcome = rerun_partition(
+        load_settings(), partition, stage=find_stage(stage), mode=check_mode(mode), wait=wait, say=say
+    )
+    emit(outcome.as_json(), as_json=as_json, text=outcome.text)
+    raise typer.Exit(outcome.exit_code)
+
+
+@explaining_errors
+def status(as_json: AsJson = False) -> None:  # noqa: FBT002
+    """Every partition and the state of its four stages, as the ledger knows them."""
+    from assets.graph import STAGES  # noqa: PLC0415
+    from kpc.catalog import TABLES  # noqa: PLC0415
+
+    order = list(TABLES)
+    with _workspace() as workspace:
+        rows = workspace.ledger.stages(workspace.environment)
+        environment = workspace.environment
+    partitions: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in rows:
+        partitions.setdefault((row.table, row.key), {})[row.stage] = row
+    names = sorted(partitions, key=lambda name: (order.index(name[0]) if name[0] in order else len(order), name[1]))
+    cells = [
+        [table, key, *(_stage_cell(partitions[table, key].get(stage)) for stage in STAGES)] for table, key in names
+    ]
+    result = {
+        "source_id": environment.source_id,
+        "target_id": environment.target_id,
+        "partitions": [
+            {
+                "table": table,
+                "key": key,
+                "stages": {stage: _stage_facts(row) for stage, row in partitions[table, key].items()},
+            }
+            for table, key in names
+        ],
+    }
+    title = f"{environment.source_id} to {environment.target_id}"
+    emit(result, as_json=as_json, text=grid(title, ("table", "key", *STAGES), cells))
+
+
+def _stage_cell(row: Any) -> str:
+    if row is None:
+        return ""
+    return f"{row.state} {row.rows:,}" if row.rows is not None else row.state
+
+
+def _stage_facts(row: Any) -> dict[str, object]:
+    return {
+        "state": row.state,
+        "rows": row.rows,
+        "bytes": row.bytes,
+        "generation": row.generation,
+        "run_id": row.run_id,
+        "started_utc": row.started_utc,
+        "finished_utc": row.finished_utc,
+        "error": row.error,
+        "detail": row.detail,
+    }
+
+
+@explaining_errors
+def show(table: TableName, key: Key, as_json: AsJson = False) -> None:  # noqa: FBT002
+    """One partition in full: its generation, stages, chunks, rejected rows, mapping version and last comparison."""
+    from assets.inspection import inspect_partition  # noqa: PLC0415
+
+    partition = find_partition(table, key)
+    with _workspace() as workspace:
+        facts = inspect_partition(partition, workspace)
+    emit(facts, as_json=as_json, text=_show_text(facts))
+
+
+def _show_text(facts: dict[str, Any]) -> str:
+    return "\n".join(_lines(facts))
+
+
+def _lines(value: dict[str, Any], indent: str = "") -> Iterable[str]:
+    for name, item in value.items():
+        if isinstance(item, dict):
+            yield f"{indent}{name}:"
+            yield from _lines(item, indent + "  ")
+        elif isinstance(item, list):
+            yield f"{indent}{name}:" + ("" if item else " none")
+            for entry in item:
+                yield f"{indent}  " + (
+                    "  ".join(f"{k}={v}" for k, v in entry.items()) if isinstance(entry, dict) else str(entry)
+                )
+        else:
+            yield f"{indent}{name}: {f'{item:,}' if isinstance(item, int) else item}"
+
+
+@explaining_errors
+def failed(
+    table: TableName,
+    key: Annotated[str | None, typer.Argument(metavar="[KEY]")] = None,
+    limit: Annotated[int, typer.Option(help="At most so many records.")] = 50,
+    as_json: AsJson = False,  # noqa: FBT002
+) -> None:
+    """Records that a staging rule rejected or Salesforce refused, with the reason of each."""
+    from kpc.catalog import find_table  # noqa: PLC0415
+
+    name = find_partition(table, key).table.name if key else find_table(table).name
+    with _workspace() as workspace:
+        rows = workspace.ledger.failed_records(workspace.environment, name, key, limit=limit)
+    columns = ("key", "external_id", "error_class", "error_code", "message", "attempts")
+    records = [{column: getattr(row, column) for column in columns} for row in rows]
+    cells = [list(record.values()) for record in records]
+    emit({"table": name, "records": records}, as_json=as_json, text=grid(name, columns, cells))
+    if records:
+        raise typer.Exit(Exit.EXCEPTIONS)

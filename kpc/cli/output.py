@@ -1,0 +1,98 @@
+"""How commands speak: people's text on stderr, one JSON object on stdout, and an exit code that scripts can trust."""
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from enum import IntEnum
+from functools import wraps
+from typing import NoReturn, ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table as Grid
+
+from kpc.errors import KpcError, Mismatch, OutOfSpace, RowsRejected, SchemaDrift
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+console = Console(stderr=True, highlight=False)
+
+
+class Exit(IntEnum):
+    """Exit codes of every command."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    EXCEPTIONS = 3  # finished, with rejected rows or other exceptions that a person must look at
+    STILL_RUNNING = 69
+    INTERRUPTED = 130
+
+
+def emit(result: object, *, as_json: bool, text: str | Grid) -> None:
+    """One JSON object on stdout with `--json`; otherwise the text, on stdout too, since it is the answer."""
+    if as_json:
+        print(json.dumps(result, default=_plain, ensure_ascii=False))
+    else:
+        Console(highlight=False, soft_wrap=True).print(text)
+
+
+def say(text: str) -> None:
+    """Progress and remarks, which are no answer."""
+    console.print(text, markup=False)
+
+
+def grid(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Grid:
+    """A table for people: numbers right, text left."""
+    made = Grid(title=title, title_justify="left", header_style="bold")
+    for position, name in enumerate(columns):
+        is_number = bool(rows) and all(isinstance(row[position], int | float | Decimal) for row in rows)
+        made.add_column(name, justify="right" if is_number else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row))
+    return made
+
+
+def _plain(value: object) -> object:
+    return str(value)
+
+
+def fail(error: KpcError, *, as_json: bool = False) -> NoReturn:
+    """Say what happened and what to do, and leave with the exit code of the error's kind."""
+    console.print(f"Error: {error.what}", style="bold red", markup=False)
+    if error.remedy:
+        console.print(error.remedy, markup=False)
+    code = Exit.EXCEPTIONS if isinstance(error, RowsRejected) else Exit.FAILED
+    if as_json:
+        facts = {"error": type(error).__name__, "what": error.what, "remedy": error.remedy}
+        if isinstance(error, SchemaDrift):
+            facts["differences"] = list(error.differences)  # type: ignore[assignment]
+        if isinstance(error, Mismatch):
+            facts["measures"] = list(error.measures)  # type: ignore[assignment]
+        print(json.dumps({"ok": False, **facts}, ensure_ascii=False))
+    raise typer.Exit(code)
+
+
+def explaining_errors(command: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a command: our own errors become a message and an exit code, never a traceback."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except KpcError as error:
+            fail(error, as_json=bool(kwargs.get("as_json")))
+        except OSError as error:
+            if error.errno != errno.ENOSPC:  # anything else is a defect and deserves its traceback
+                raise
+            fail(OutOfSpace("The disk is full.", "Free space and run the command again."))
+        except KeyboardInterrupt:
+            print("\nInterrupted; run the same command again to carry on.", file=sys.stderr)
+            raise typer.Exit(Exit.INTERRUPTED) from None
+
+    return run

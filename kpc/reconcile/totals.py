@@ -1,0 +1,91 @@
+"""Levels 1 and 2: counts and aggregates, Oracle's own answer against Salesforce's own answer, in exact decimals."""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_UP, Decimal
+
+from kpc.catalog.table import PARTITION_FIELD, Column, Table
+from kpc.manifests import Aggregate, SourceTruth
+from kpc.partition import Partition
+from kpc.reconcile.comparison import Comparison
+from kpc.salesforce import Salesforce
+
+AVERAGE_SCALE = 10  # digits after the point in which averages are shown and compared
+
+
+def totals_query(partition: Partition) -> str:
+    """One SOQL query for the rows and every measure's aggregates; the marker field makes it selective."""
+    table = partition.table
+    wanted = ["COUNT(Id) n"]
+    for position, column in enumerate(table.measured_columns):
+        wanted += [
+            f"{function}({column.field}) {alias}{position}"
+            for function, alias in (("SUM", "s"), ("MIN", "l"), ("MAX", "h"), ("COUNT", "c"))
+        ]
+    return f"SELECT {', '.join(wanted)} FROM {table.target} WHERE {PARTITION_FIELD} = '{partition.key}'"
+
+
+def read_target(salesforce: Salesforce, partition: Partition) -> SourceTruth:
+    """What Salesforce holds of the partition."""
+    row = salesforce.aggregate(totals_query(partition))
+    measures = tuple(
+        Aggregate(
+            column=column.name,
+            sum=_exact(row[f"s{position}"]),
+            min=_exact(row[f"l{position}"]),
+            max=_exact(row[f"h{position}"]),
+            count=int(str(row[f"c{position}"])),
+        )
+        for position, column in enumerate(partition.table.measured_columns)
+    )
+    return SourceTruth(rows=int(str(row["n"])), measures=measures)
+
+
+def _exact(value: object) -> Decimal | None:
+    return None if value is None else Decimal(str(value))
+
+
+def compare_totals(
+    table: Table, *, oracle: SourceTruth, expected: SourceTruth, salesforce: SourceTruth
+) -> list[Comparison]:
+    """Level 1 and 2. `expected` is Oracle's truth less the listed exceptions (the same, where there are none)."""
+    found = [_compare(1, "rows", Decimal(oracle.rows), Decimal(expected.rows), Decimal(salesforce.rows))]
+    tolerances = {measure.column: Decimal(measure.tolerance) for measure in table.measures}
+    for column, source, remaining, target in zip(
+        table.measured_columns, oracle.measures, expected.measures, salesforce.measures, strict=True
+    ):
+        found += _compare_measure(column, source, remaining, target, tolerances[column.name])
+    return found
+
+
+def _compare_measure(
+    column: Column, source: Aggregate, expected: Aggregate, target: Aggregate, tolerance: Decimal
+) -> list[Comparison]:
+    name = column.name
+    return [
+        _compare(2, f"{name} sum", source.sum, expected.sum, target.sum, tolerance),
+        _compare(2, f"{name} average", *(average(side) for side in (source, expected, target)), tolerance=tolerance),
+        _compare(2, f"{name} minimum", source.min, expected.min, target.min),
+        _compare(2, f"{name} maximum", source.max, expected.max, target.max),
+        _compare(2, f"{name} non-null count", *(Decimal(side.count) for side in (source, expected, target))),
+    ]
+
+
+def average(values: Aggregate) -> Decimal | None:
+    """Exact sum divided by the count, rounded half up to `AVERAGE_SCALE`; Salesforce's own AVG is a binary float."""
+    if values.sum is None or values.count == 0:
+        return None
+    return (values.sum / values.count).quantize(Decimal(1).scaleb(-AVERAGE_SCALE), ROUND_HALF_UP)
+
+
+def _compare(  # noqa: PLR0913, PLR0917  the sides of one comparison
+    level: int,
+    measure: str,
+    source: Decimal | None,
+    expected: Decimal | None,
+    target: Decimal | None,
+    tolerance: Decimal = Decimal(0),
+) -> Comparison:
+    excepted = Decimal(0) if source is None or expected is None else source - expected
+    has_only_exceptions = expected is None and source is not None
+    return Comparison(level, measure, None if has_only_exceptions else source, target, excepted, tolerance)
