@@ -24,7 +24,7 @@ proof.register(app)
 
 def main() -> None:
     """Entry point of the console script."""
-    from rich.logging import RichHandler  # noqa: PLC0415  only the command line wants it
+    from rich.logging import RichHandler
 
     level = os.environ.get("KPC_LOG", "INFO").upper()
     handler = RichHandler(console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S", markup=False)

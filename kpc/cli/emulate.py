@@ -27,11 +27,11 @@ def oracle(
     months: Annotated[int, typer.Option(help="Months of sales, from 2024-01 on.")] = 3,
     with_bad_rows: Annotated[int, typer.Option(help="Rows that a staging rule must reject.")] = 0,
     ready_file: ReadyFile = None,
-    verbose: Verbose = False,  # noqa: FBT002  typer spells an option this way
+    verbose: Verbose = False,
 ) -> None:
     """A server that speaks Oracle's wire protocol, with a seeded KPS schema. Ends on SIGTERM or Ctrl-C."""
-    from kpc.emulators.oracle.command import run  # noqa: PLC0415  DuckDB and sqlglot are slow to import
-    from kpc.partition import month_keys  # noqa: PLC0415
+    from kpc.emulators.oracle.command import run
+    from kpc.partition import month_keys
 
     code = run(
         port=port,
@@ -52,9 +52,9 @@ def salesforce(
     data_file: Annotated[Path | None, typer.Option(help="Keep the org's data here over a restart.")] = None,
     seed: Annotated[int, typer.Option(help="Decides ids and the order of results.")] = 42,
     ready_file: ReadyFile = None,
-    verbose: Verbose = False,  # noqa: FBT002
+    verbose: Verbose = False,
 ) -> None:
     """A server that speaks Salesforce's OAuth, Bulk API 2.0 and SOQL. Ends on SIGTERM or Ctrl-C."""
-    from kpc.emulators.salesforce.command import run  # noqa: PLC0415  DuckDB and polars are slow to import
+    from kpc.emulators.salesforce.command import run
 
     raise typer.Exit(run(port=port, ready_file=ready_file, data_file=data_file, verbose=verbose, seed=seed))

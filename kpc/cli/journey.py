@@ -41,12 +41,12 @@ def demo(
     months: Annotated[int, typer.Option(help="Months of sales, from 2024-01 on.")] = 3,
     tables: Annotated[str, typer.Option(help="Comma-separated tables; all 16 when empty.")] = "",
     with_bad_rows: Annotated[int, typer.Option(help="Rows that a staging rule must reject.")] = 0,
-    exit_at_end: Annotated[bool, typer.Option("--exit", help="Do not stay up at the end.")] = False,  # noqa: FBT002
-    as_json: AsJson = False,  # noqa: FBT002
+    exit_at_end: Annotated[bool, typer.Option("--exit", help="Do not stay up at the end.")] = False,
+    as_json: AsJson = False,
     work_dir: Annotated[Path, typer.Option(help="Where the servers keep their files.")] = Path(".kpc/demo"),
 ) -> None:
     """Move all 16 tables from an Oracle emulator to a Salesforce emulator inside a real Airflow, and watch."""
-    from kpc.demo import DemoOptions, run_demo  # noqa: PLC0415  httpx and the servers are slow to import
+    from kpc.demo import DemoOptions, run_demo
 
     options = DemoOptions(
         rows=rows,
@@ -67,11 +67,11 @@ def run(
     months: Annotated[str, typer.Option(help="Several months: 2024-01:3 is three from January on.")] = "",
     mode: Mode = "incremental",
     stage: Annotated[str, typer.Option(help="Only this stage.")] = "",
-    as_json: AsJson = False,  # noqa: FBT002
+    as_json: AsJson = False,
 ) -> None:
     """Take partitions through their four stages in this process, without Airflow."""
-    from assets.graph import STAGES, find_stage  # noqa: PLC0415  keeps `kpc --help` fast
-    from assets.lineage import materialize  # noqa: PLC0415
+    from assets.graph import STAGES, find_stage
+    from assets.lineage import materialize
 
     check_mode(mode)
     partitions = _named_partitions(table, key, months)
@@ -103,10 +103,10 @@ def _named_partitions(table: str, key: str | None, months: str) -> tuple[Partiti
 
 
 def _workspace() -> Any:
-    from ulid import ULID  # noqa: PLC0415
+    from ulid import ULID
 
-    from kpc.settings import load_settings  # noqa: PLC0415
-    from kpc.workspace import open_workspace  # noqa: PLC0415
+    from kpc.settings import load_settings
+    from kpc.workspace import open_workspace
 
     return open_workspace(load_settings(), run_id=f"kpc-{ULID()}", actor=getpass.getuser())
 
@@ -117,13 +117,13 @@ def rerun(
     key: Key,
     stage: Annotated[str, typer.Option(help="Start at this stage; the ones after it follow.")] = "oracle_extract",
     mode: Mode = "incremental",
-    wait: Annotated[bool, typer.Option(help="Wait until the partition's stages have ended.")] = True,  # noqa: FBT002
-    as_json: AsJson = False,  # noqa: FBT002
+    wait: Annotated[bool, typer.Option(help="Wait until the partition's stages have ended.")] = True,
+    as_json: AsJson = False,
 ) -> None:
     """Run one partition again in Airflow, over its REST API. What is already in Salesforce is not sent again."""
-    from assets.graph import find_stage  # noqa: PLC0415
-    from kpc.airflow_api import rerun_partition  # noqa: PLC0415
-    from kpc.settings import load_settings  # noqa: PLC0415
+    from assets.graph import find_stage
+    from kpc.airflow_api import rerun_partition
+    from kpc.settings import load_settings
 
     partition = find_partition(table, key)
     outcome = rerun_partition(
@@ -134,10 +134,10 @@ def rerun(
 
 
 @explaining_errors
-def status(as_json: AsJson = False) -> None:  # noqa: FBT002
+def status(as_json: AsJson = False) -> None:
     """Every partition and the state of its four stages, as the ledger knows them."""
-    from assets.graph import STAGES  # noqa: PLC0415
-    from kpc.catalog import TABLES  # noqa: PLC0415
+    from assets.graph import STAGES
+    from kpc.catalog import TABLES
 
     order = list(TABLES)
     with _workspace() as workspace:
@@ -187,9 +187,9 @@ def _stage_facts(row: Any) -> dict[str, object]:
 
 
 @explaining_errors
-def show(table: TableName, key: Key, as_json: AsJson = False) -> None:  # noqa: FBT002
+def show(table: TableName, key: Key, as_json: AsJson = False) -> None:
     """One partition in full: its generation, stages, chunks, rejected rows, mapping version and last comparison."""
-    from assets.inspection import inspect_partition  # noqa: PLC0415
+    from assets.inspection import inspect_partition
 
     partition = find_partition(table, key)
     with _workspace() as workspace:
@@ -221,10 +221,10 @@ def failed(
     table: TableName,
     key: Annotated[str | None, typer.Argument(metavar="[KEY]")] = None,
     limit: Annotated[int, typer.Option(help="At most so many records.")] = 50,
-    as_json: AsJson = False,  # noqa: FBT002
+    as_json: AsJson = False,
 ) -> None:
     """Records that a staging rule rejected or Salesforce refused, with the reason of each."""
-    from kpc.catalog import find_table  # noqa: PLC0415
+    from kpc.catalog import find_table
 
     name = find_partition(table, key).table.name if key else find_table(table).name
     with _workspace() as workspace:

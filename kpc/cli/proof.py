@@ -20,9 +20,9 @@ def register(app: typer.Typer) -> None:
 
 
 @explaining_errors
-def preflight(as_json: AsJson = False) -> None:  # noqa: FBT002
+def preflight(as_json: AsJson = False) -> None:
     """Log in to both systems and compare their schemas with the catalog; nothing is read or sent."""
-    from assets.preflight import check_systems  # noqa: PLC0415
+    from assets.preflight import check_systems
 
     with _workspace() as workspace:
         checks = check_systems(workspace)
@@ -39,10 +39,10 @@ def reconcile(
     table: TableName,
     key: Key,
     level3: Annotated[str, typer.Option(help="auto, sample, full or off.")] = "auto",
-    as_json: AsJson = False,  # noqa: FBT002
+    as_json: AsJson = False,
 ) -> None:
     """Compare a loaded partition with Salesforce again: counts, aggregates and checksums, down to keys and fields."""
-    from assets.reconciled import reconciled  # noqa: PLC0415
+    from assets.reconciled import reconciled
 
     partition = find_partition(table, key)
     with _workspace() as workspace:
@@ -53,17 +53,17 @@ def reconcile(
 
 
 @explaining_errors
-def docs(as_json: AsJson = False) -> None:  # noqa: FBT002
+def docs(as_json: AsJson = False) -> None:
     """Build the Data Docs from the stored results and say where they are."""
-    from expectations import build_data_docs  # noqa: PLC0415
-    from kpc.settings import load_settings  # noqa: PLC0415
+    from expectations import build_data_docs
+    from kpc.settings import load_settings
 
     index = build_data_docs(load_settings().reconcile.docs_root)
     emit({"index": str(index)}, as_json=as_json, text=str(index))
 
 
 @explaining_errors
-def audit(as_json: AsJson = False) -> None:  # noqa: FBT002
+def audit(as_json: AsJson = False) -> None:
     """Check the audit log's hash chain from its first entry to its last."""
     with _workspace() as workspace:
         problems = workspace.ledger.verify_audit()

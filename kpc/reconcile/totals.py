@@ -78,7 +78,7 @@ def average(values: Aggregate) -> Decimal | None:
     return (values.sum / values.count).quantize(Decimal(1).scaleb(-AVERAGE_SCALE), ROUND_HALF_UP)
 
 
-def _compare(  # noqa: PLR0913, PLR0917  the sides of one comparison
+def _compare(
     level: int,
     measure: str,
     source: Decimal | None,
