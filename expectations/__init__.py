@@ -1,0 +1,71 @@
+"""What must be true of a migrated partition, as Great Expectations suites, and the Data Docs that show whether it is.
+
+    suite_for(table)                                    the expectations that follow from the catalog
+    validate(table, key, comparisons, run_name=, root=) one checkpoint run; its result is stored under root/gx
+    build_data_docs(root)                               the pages, from the stored results
+
+Importing this package costs nothing: Great Expectations is imported by the first call of `suite_for` or `validate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kpc.catalog.table import Table
+from kpc.reconcile.comparison import Comparison
+
+if TYPE_CHECKING:
+    import great_expectations as gx
+
+__all__ = ["build_data_docs", "suite_for", "validate"]
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def suite_for(table: Table) -> gx.ExpectationSuite:
+    """The table's suite: one expectation per number that `validate` must be given."""
+    from expectations import loading  # noqa: PLC0415  Great Expectations takes seconds to import
+
+    loading.import_great_expectations()
+    from expectations import suites  # noqa: PLC0415  the same
+
+    return suites.suite_for(table)
+
+
+def validate(
+    table: Table,
+    key: str,
+    comparisons: Sequence[Comparison],
+    *,
+    run_name: str,
+    root: Path,
+    facts: Mapping[str, str] | None = None,
+    clock: Callable[[], datetime] = _utc_now,
+) -> bool:
+    """Check the comparisons of one partition and store the result under `root`; True if all of them agree.
+
+    An expectation of level 1 or 2 without its comparison fails. Level 3 without one is stored as skipped, not as passed.
+    `facts` (SCN, generation, ...) are shown on the partition's page under the names given here: no personal values, and
+    no values of single rows. May be called by several processes at a time over one `root`.
+    """
+    from expectations import loading  # noqa: PLC0415  Great Expectations takes seconds to import
+
+    loading.import_great_expectations()
+    from expectations import checkpoint  # noqa: PLC0415  the same
+
+    return checkpoint.validate(table, key, comparisons, run_name=run_name, root=root, facts=facts or {}, clock=clock)
+
+
+def build_data_docs(root: Path) -> Path:
+    """Render what is new under `root` and return the overview page, `index.html`.
+
+    Repeating it is cheap: only the partitions with a new result are rendered again. Great Expectations is not imported.
+    """
+    from expectations import site  # noqa: PLC0415  jinja2 is needed only when pages are built
+
+    return site.build(root)

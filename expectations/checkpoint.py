@@ -1,0 +1,98 @@
+"""One checkpoint run: the comparisons of a partition against the expectations of its table."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import great_expectations as gx
+import pandas as pd
+
+from expectations.equality import COLUMNS, frame_row
+from expectations.files import Project
+from expectations.project import open_context, write_project
+from expectations.suites import demands, expectation, suite_for
+from kpc.catalog.table import Table
+from kpc.errors import CatalogError
+from kpc.reconcile.comparison import Comparison
+
+_RUN_FOLDER_LENGTH = 100
+
+
+def validate(
+    table: Table,
+    key: str,
+    comparisons: Sequence[Comparison],
+    *,
+    run_name: str,
+    root: Path,
+    facts: Mapping[str, str],
+    clock: Callable[[], datetime],
+) -> bool:
+    """See `expectations.validate`."""
+    _check_once(table, comparisons)
+    project = Project(root)
+    write_project(project, suite_for(table))
+    context = open_context(project)
+    about = {
+        "table": table.name,
+        "target": table.target,
+        "phase": table.phase.value,
+        "key": key,
+        "run_name": run_name,
+        "facts": dict(facts),
+    }
+    checkpoint = _checkpoint(context, _suite_of_run(table, comparisons, about), key)
+    result = checkpoint.run(
+        batch_parameters={"dataframe": pd.DataFrame([frame_row(c) for c in comparisons], columns=list(COLUMNS))},
+        run_id=gx.RunIdentifier(run_name=run_folder(run_name), run_time=clock()),
+    )
+    return bool(result.success)
+
+
+def _checkpoint(context: Any, suite: gx.ExpectationSuite, key: str) -> gx.Checkpoint:
+    """The checkpoint over a frame in memory; the batch is named after the partition, and so is the result's file."""
+    asset = context.data_sources.add_pandas("reconciliation").add_dataframe_asset(f"{suite.name}-{key}")
+    batch = asset.add_batch_definition_whole_dataframe("comparisons")
+    suite = context.suites.add(suite)
+    definition = context.validation_definitions.add(gx.ValidationDefinition(name=suite.name, data=batch, suite=suite))
+    return context.checkpoints.add(gx.Checkpoint(name=suite.name, validation_definitions=[definition]))
+
+
+def _suite_of_run(table: Table, comparisons: Sequence[Comparison], about: dict[str, Any]) -> gx.ExpectationSuite:
+    """The table's suite as this run can answer it.
+
+    Level 3 without a comparison is left out, so that nothing counts it as passed. A comparison that the catalog does not
+    ask for is checked all the same, with no tolerance. The first expectation carries what the run is about.
+    """
+    given = {(c.level, c.measure) for c in comparisons}
+    asked = [(level, measure) for level, measure, _ in demands(table)]
+    skipped = [measure for level, measure in asked if level == 3 and (level, measure) not in given]
+    suite = suite_for(table)
+    kept = [e for e in suite.expectations if e.measure not in skipped]
+    kept += [expectation(table, c.level, c.measure, "0") for c in comparisons if (c.level, c.measure) not in asked]
+    kept[0].meta = {"run": about | {"skipped": skipped}}
+    suite.expectations = kept
+    return suite
+
+
+def _check_once(table: Table, comparisons: Sequence[Comparison]) -> None:
+    twice = [measure for (_, measure), n in Counter((c.level, c.measure) for c in comparisons).items() if n > 1]
+    if twice:
+        raise CatalogError(
+            f"Table {table.name}: {', '.join(twice)} was compared more than once in one run.",
+            "Give one comparison for each number.",
+        )
+
+
+def run_folder(run_name: str) -> str:
+    """The run's name as a folder: Airflow's run ids hold colons and plus signs and may be 250 characters long."""
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", run_name)[:_RUN_FOLDER_LENGTH].strip(".-")
+    if safe == run_name:
+        return safe
+    return f"{safe}-{hashlib.sha256(run_name.encode()).hexdigest()[:8]}"

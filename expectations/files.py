@@ -1,0 +1,84 @@
+"""Where a Great Expectations project keeps its files, and how they are written.
+
+    <root>/gx/great_expectations.yml                                            the project
+    <root>/gx/expectations/<suite>.json                                         one suite per table
+    <root>/gx/uncommitted/validations/<suite>/<run>/<time>/<batch>.json         one result per partition and run
+    <root>/gx/uncommitted/data_docs/migration/...                               the pages
+
+These are Great Expectations' own places: whoever knows the library finds what they expect.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+SITE_NAME = "migration"
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """The Great Expectations project under `root`."""
+
+    root: Path
+
+    @property
+    def folder(self) -> Path:
+        return self.root / "gx"
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "great_expectations.yml"
+
+    @property
+    def suites(self) -> Path:
+        return self.folder / "expectations"
+
+    @property
+    def validations(self) -> Path:
+        return self.folder / "uncommitted" / "validations"
+
+    @property
+    def site(self) -> Path:
+        return self.folder / "uncommitted" / "data_docs" / SITE_NAME
+
+    @property
+    def site_state(self) -> Path:
+        """What the site's builder remembers; deleting it means a full build."""
+        return self.folder / "uncommitted" / "data_docs" / f"{SITE_NAME}.json"
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Readers see the old file or the new one. Pages are not flushed to disk: they can be built again."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The temporary name starts with a dot and does not end like a result or a page, so no listing picks it up.
+    temporary = path.parent / f".{os.getpid()}-{threading.get_ident()}.part"
+    try:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        temporary.replace(path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_if_different(path: Path, content: str) -> None:
+    try:
+        if path.read_text(encoding="utf-8") == content:
+            return
+    except FileNotFoundError:
+        pass
+    write_atomically(path, content)
+
+
+@contextmanager
+def exclusive(lock: Path) -> Iterator[None]:
+    """One process at a time; the lock ends with the process, however it ends."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

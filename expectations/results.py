@@ -1,0 +1,140 @@
+"""Stored validation results, read as what they say about a partition. Plain JSON: no Great Expectations needed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+LEVELS = (1, 2, 3)
+
+
+class State(StrEnum):
+    """What a run says about its partition, in the words of the ledger."""
+
+    MISMATCH = "mismatch"
+    EXCEPTIONS = "reconciled_with_exceptions"
+    RECONCILED = "reconciled"
+
+    @property
+    def label(self) -> str:
+        return self.value.replace("_", " ")
+
+
+class Verdict(StrEnum):
+    """What a check, or all checks of a level, came to."""
+
+    PASS = "pass"  # noqa: S105  a verdict, not a password
+    FAIL = "fail"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One expectation's result. `note` says why there are no figures, where there are none."""
+
+    level: int
+    measure: str
+    passed: bool
+    source: Decimal | None = None
+    excepted: Decimal | None = None
+    target: Decimal | None = None
+    difference: Decimal | None = None
+    tolerance: Decimal | None = None
+    note: str = ""
+
+    @property
+    def verdict(self) -> Verdict:
+        return Verdict.PASS if self.passed else Verdict.FAIL
+
+    @property
+    def subject(self) -> str:
+        """The column of a level 2 check: `AMT_INC_VAT` of `AMT_INC_VAT sum`."""
+        return self.measure.split(" ", 1)[0]
+
+    @property
+    def aspect(self) -> str:
+        return self.measure.split(" ", 1)[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One stored result: the reconciliation of one partition in one run. `path` is relative to the results, no suffix."""
+
+    path: str
+    table: str
+    target: str
+    phase: str
+    key: str
+    run_name: str
+    run_utc: datetime
+    library: str
+    checks: tuple[Check, ...]
+    skipped: tuple[str, ...]
+    facts: tuple[tuple[str, str], ...]
+    success: bool
+
+    @property
+    def state(self) -> State:
+        if not self.success:
+            return State.MISMATCH
+        return State.EXCEPTIONS if any(check.excepted for check in self.checks) else State.RECONCILED
+
+    def of_level(self, level: int) -> tuple[Check, ...]:
+        return tuple(check for check in self.checks if check.level == level)
+
+    def verdict(self, level: int) -> Verdict:
+        checks = self.of_level(level)
+        if not checks:
+            return Verdict.SKIPPED
+        return Verdict.PASS if all(check.passed for check in checks) else Verdict.FAIL
+
+    @property
+    def failures(self) -> tuple[Check, ...]:
+        return tuple(check for check in self.checks if not check.passed)
+
+    @property
+    def rows(self) -> Check | None:
+        """The level 1 check."""
+        return next(iter(self.of_level(1)), None)
+
+    @property
+    def checksums(self) -> Check | None:
+        """The level 3 check: `source` records were compared, `target` of them are equal."""
+        return next(iter(self.of_level(3)), None)
+
+
+def read_run(file: Path, path: str) -> Run:
+    """The run stored in `file`. Raises `ValueError`, `KeyError` or `TypeError` if it is not such a result."""
+    stored: dict[str, Any] = json.loads(file.read_bytes())
+    results = stored["results"]
+    about = next(found for found in (r["expectation_config"].get("meta", {}).get("run") for r in results) if found)
+    return Run(
+        path=path,
+        table=about["table"],
+        target=about["target"],
+        phase=about["phase"],
+        key=about["key"],
+        run_name=about["run_name"],
+        run_utc=datetime.fromisoformat(stored["meta"]["run_id"]["run_time"]),
+        library=stored["meta"]["great_expectations_version"],
+        checks=tuple(_check(result) for result in results),
+        skipped=tuple(about["skipped"]),
+        facts=tuple(about["facts"].items()),
+        success=bool(stored["success"]),
+    )
+
+
+def _check(result: dict[str, Any]) -> Check:
+    kwargs = result["expectation_config"]["kwargs"]
+    outcome = result["result"]
+    details = outcome.get("details")
+    known = {name: Decimal(text) if text is not None else None for name, text in (details or {}).items()}
+    note = ""
+    if details is None:
+        note = outcome.get("observed_value") or result["exception_info"].get("exception_message") or "not evaluated"
+    return Check(kwargs["level"], kwargs["measure"], bool(result["success"]), note=note, **known)

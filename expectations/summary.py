@@ -1,0 +1,101 @@
+"""What the overview remembers of each run, so that building the pages again does not read every result again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from expectations.results import LEVELS, Run, State, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One run in one line. Counts of rows are whole numbers; None where the run could not say.
+
+    `proven` of `sampled` records had equal checksums (level 3); `numbers` were compared, `failed` of them differ.
+    """
+
+    path: str
+    table: str
+    target: str
+    phase: str
+    key: str
+    run_name: str
+    run_utc: datetime
+    state: State
+    levels: tuple[Verdict, ...]
+    source_rows: int | None
+    excepted_rows: int | None
+    target_rows: int | None
+    difference: int | None
+    sampled: int
+    proven: int
+    numbers: int
+    failed: int
+
+    @property
+    def partition(self) -> tuple[str, str]:
+        return self.table, self.key
+
+    @property
+    def anchor(self) -> str:
+        return f"{self.table}-{self.key}"
+
+    @property
+    def has_full_level3(self) -> bool:
+        """Whether every record in Salesforce was compared, not a sample."""
+        return self.sampled > 0 and self.sampled >= (self.target_rows or 0)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self) | {"run_utc": self.run_utc.isoformat()}
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Summary:
+        """Raises `TypeError`, `KeyError` or `ValueError` for what another version wrote."""
+        if stored.keys() != {field.name for field in fields(cls)}:
+            raise KeyError("another version's summary")
+        return cls(
+            **stored
+            | {
+                "run_utc": datetime.fromisoformat(stored["run_utc"]),
+                "state": State(stored["state"]),
+                "levels": tuple(Verdict(verdict) for verdict in stored["levels"]),
+            }
+        )
+
+
+def summarize(run: Run) -> Summary:
+    rows, checksums = run.rows, run.checksums
+
+    def whole(value: object) -> int | None:
+        return None if value is None else int(value)  # type: ignore[call-overload, no-any-return]  # a Decimal count
+
+    return Summary(
+        path=run.path,
+        table=run.table,
+        target=run.target,
+        phase=run.phase,
+        key=run.key,
+        run_name=run.run_name,
+        run_utc=run.run_utc,
+        state=run.state,
+        levels=tuple(run.verdict(level) for level in LEVELS),
+        source_rows=whole(rows.source) if rows else None,
+        excepted_rows=whole(rows.excepted) if rows else None,
+        target_rows=whole(rows.target) if rows else None,
+        difference=whole(rows.difference) if rows else None,
+        sampled=(whole(checksums.source) if checksums else None) or 0,
+        proven=(whole(checksums.target) if checksums else None) or 0,
+        numbers=len(run.checks),
+        failed=len(run.failures),
+    )
+
+
+def by_partition(summaries: Iterable[Summary]) -> dict[tuple[str, str], list[Summary]]:
+    """The runs of each partition, newest first."""
+    runs: dict[tuple[str, str], list[Summary]] = {}
+    for summary in sorted(summaries, key=lambda s: (s.run_utc, s.path), reverse=True):
+        runs.setdefault(summary.partition, []).append(summary)
+    return runs
