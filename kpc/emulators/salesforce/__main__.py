@@ -1,0 +1,47 @@
+"""`python -m kpc.emulators.salesforce`: the emulator as a process."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from kpc.emulators.salesforce.command import run
+from kpc.errors import ConfigError
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="kpc emulate salesforce", description="Run the Salesforce emulator.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, default=0, help="port to listen on; 0 chooses a free one")
+    parser.add_argument("--ready-file", type=Path, help="file that says how to connect, written once it is ready")
+    parser.add_argument("--data-file", type=Path, help="database file; without it everything is lost at the end")
+    parser.add_argument("--seed", type=int, default=42, help="seed of everything that looks random, except secrets")
+    parser.add_argument("--workers", type=int, default=4, help="jobs worked off at the same time")
+    parser.add_argument("--verbose", action="store_true", help="print a line per request")
+    parser.add_argument("--tls", action="store_true", help="answer HTTPS as well, with a certificate of its own")
+    parser.add_argument("--switch", action="append", default=[], metavar="NAME=VALUE", help="set a fault switch")
+    options = vars(parser.parse_args())
+    try:
+        switches = dict(_switch(each) for each in options.pop("switch"))
+        return run(**options, switches=switches)
+    except ConfigError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 1
+
+
+def _switch(text: str) -> tuple[str, object]:
+    name, _, value = text.partition("=")
+    known: dict[str, object] = {"true": True, "false": False}
+    if value.lower() in known:
+        return name, known[value.lower()]
+    for kind in (int, float):
+        try:
+            return name, kind(value)
+        except ValueError:
+            continue
+    return name, value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,24 @@
+"""What one running emulator consists of, as the request handlers see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from kpc.emulators.salesforce.oauth import Tokens
+from kpc.emulators.salesforce.org import Org
+from kpc.emulators.salesforce.processing import Processor
+
+
+@dataclass(slots=True)
+class Emulator:
+    org: Org
+    tokens: Tokens
+    processor: Processor
+    is_verbose: bool = False
+
+    def user_of(self, request: Request) -> str:
+        """The id of the user whose token came with the request."""
+        user_id: str = request.scope["state"]["user_id"]
+        return user_id

@@ -1,0 +1,138 @@
+"""Starting and ending the emulator's process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import uvicorn
+
+from kpc.emulators.salesforce.app import Emulator
+from kpc.emulators.salesforce.clock import Clock
+from kpc.emulators.salesforce.oauth import Tokens
+from kpc.emulators.salesforce.org import Org
+from kpc.emulators.salesforce.processing import Processor
+from kpc.emulators.salesforce.server import build_app
+from kpc.emulators.salesforce.settings import StartOptions, Switches
+from kpc.errors import ConfigError
+
+_KEEP_ALIVE_S = 75
+_SHUTDOWN_S = 5
+
+
+def run(  # noqa: PLR0913  the options of one command
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    ready_file: Path | None = None,
+    data_file: Path | None = None,
+    verbose: bool = False,
+    seed: int = 42,
+    workers: int = 4,
+    tls: bool = False,
+    switches: dict[str, object] | None = None,
+) -> int:
+    """Serve until SIGTERM or Ctrl-C, then answer 0. Raises `ConfigError` for a port or file that cannot be used."""
+    options = StartOptions(host, port, ready_file, data_file, verbose, seed, workers, tls)
+    chosen = Switches()
+    chosen.change(switches or {})
+    listener = _listen(host, port)
+    org = Org(data_file, clock=Clock(), switches=chosen, seed=seed)
+    emulator = Emulator(org, Tokens(org), Processor(org, workers), verbose)
+    try:
+        emulator.processor.resume()
+        asyncio.run(_serve(emulator, listener, options))
+    finally:
+        emulator.processor.stop()
+        org.close()
+        if ready_file:
+            ready_file.unlink(missing_ok=True)
+    return 0
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ConfigError(
+            f"The Salesforce emulator cannot listen on {host}:{port}: {error.strerror}.",
+            "Choose another --port, or 0 for any free one.",
+        ) from error
+    return listener
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, without its signal handling: it would end the process by the signal instead of with exit code 0."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def _serve(emulator: Emulator, listener: socket.socket, options: StartOptions) -> None:
+    config = uvicorn.Config(
+        build_app(emulator),
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=_SHUTDOWN_S,
+        server_header=False,
+        ws="none",
+    )
+    server = _Server(config)
+
+    def end() -> None:
+        server.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started and not serving.done():
+        await asyncio.sleep(0.005)
+    base_url = f"http://{options.host}:{listener.getsockname()[1]}"
+    if options.ready_file:
+        _write_ready(options.ready_file, emulator, base_url)
+    print(f"Salesforce emulator ready at {base_url} (org {emulator.org.identity.org_id})", file=sys.stderr, flush=True)  # noqa: T201
+    await serving
+
+
+def _write_ready(path: Path, emulator: Emulator, base_url: str) -> None:
+    """How to connect, for nobody else's eyes; the file appears whole."""
+    identity = emulator.org.identity
+    key_file = path.with_name(path.name + ".jwt-key.pem")
+    _write_secret(key_file, emulator.tokens.jwt_private_key_pem)
+    facts = {
+        "emulator": "salesforce",
+        "base_url": base_url,
+        "access_token": emulator.tokens.issue(),
+        "client_id": identity.client_id,
+        "client_secret": identity.client_secret,
+        "username": identity.username,
+        "password": identity.password,
+        "security_token": identity.security_token,
+        "jwt_private_key_file": str(key_file),
+        "org_id": identity.org_id,
+        "user_id": identity.user_id,
+        "pid": os.getpid(),
+    }
+    _write_secret(path, json.dumps(facts, indent=2).encode())
+
+
+def _write_secret(path: Path, content: bytes) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.unlink(missing_ok=True)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+    partial.replace(path)

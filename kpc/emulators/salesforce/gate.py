@@ -1,0 +1,88 @@
+"""What every request passes: tidy path, size of headers, session, API version, counting, one log line, no traceback."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+import traceback
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from kpc.emulators.salesforce.api_error import ApiError, not_found
+from kpc.emulators.salesforce.app import Emulator
+from kpc.emulators.salesforce.wire import error_answer
+
+_MOST_HEADER_BYTES = 64 * 1024
+_DATA = re.compile(r"/services/data/v(\d\d\.0)(?:/|\Z)")
+_WITH_SESSION = ("/services/oauth2/userinfo", "/id/")
+OLDEST_VERSION, NEWEST_VERSION = 41, 66
+
+
+class Gate:
+    """ASGI middleware around all endpoints."""
+
+    def __init__(self, app: ASGIApp, emulator: Emulator) -> None:
+        self._app = app
+        self._emulator = emulator
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        scope["path"] = re.sub(r"/{2,}", "/", scope["path"])
+        started, status = time.monotonic(), 0
+        is_api = scope["path"].startswith("/services/data/v")
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                if is_api:
+                    message["headers"] = [*message["headers"], (b"sforce-limit-info", self._usage().encode())]
+            await send(message)
+
+        try:
+            await self._pass(scope, receive, noting, is_api=is_api)
+        except ClientDisconnect:
+            pass
+        except ApiError as error:
+            await error_answer(error)(scope, receive, noting)
+        except Exception as error:  # noqa: BLE001  a client gets Salesforce's form whatever happens; the cause is printed
+            traceback.print_exc()
+            if status == 0:
+                wrong = ApiError(500, "UNKNOWN_EXCEPTION", f"The emulator failed: {error}")
+                await error_answer(wrong)(scope, receive, noting)
+        if self._emulator.is_verbose:
+            milliseconds = (time.monotonic() - started) * 1000
+            query = scope["query_string"].decode("latin-1")
+            path = scope["path"] + (f"?{query}" if query else "")
+            print(f"{scope['method']} {path} -> {status} in {milliseconds:.0f} ms", file=sys.stderr, flush=True)  # noqa: T201
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send, *, is_api: bool) -> None:
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > _MOST_HEADER_BYTES:
+            raise ApiError(431, "REQUEST_HEADER_FIELDS_TOO_LARGE", f"Headers may have {_MOST_HEADER_BYTES} bytes at most")
+        request = Request(scope, receive)
+        if is_api or scope["path"].startswith(_WITH_SESSION):
+            self._admit(request, scope)
+        if is_api:
+            version = _DATA.match(scope["path"])
+            if version is None or not OLDEST_VERSION <= float(version[1]) <= NEWEST_VERSION:
+                raise not_found()
+        await self._app(scope, receive, send)
+
+    def _admit(self, request: Request, scope: Scope) -> None:
+        """The session that came with the request, as a header of either spelling."""
+        org = self._emulator.org
+        scheme, _, value = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() not in ("bearer", "oauth") or not value:
+            raise ApiError(401, "INVALID_AUTH_HEADER" if scheme else "INVALID_SESSION_ID", "Session expired or invalid")
+        scope.setdefault("state", {})["user_id"] = self._emulator.tokens.check(value.strip()).user_id
+        if org.api_requests.used >= org.switches.daily_api_requests:
+            raise ApiError(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
+        org.api_requests.add(1)
+
+    def _usage(self) -> str:
+        org = self._emulator.org
+        return f"api-usage={org.api_requests.used}/{org.switches.daily_api_requests}"

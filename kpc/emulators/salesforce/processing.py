@@ -1,0 +1,199 @@
+"""Working off ingest jobs: batch by batch in worker threads, each batch one transaction.
+
+A batch's rows, its counters and its result files belong together: the files are written before the commit, and what a
+crash left uncommitted is done again from the same upload, so that nothing is written twice or lost.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import polars as pl
+
+from kpc.emulators.salesforce.api_error import DataError, RowError
+from kpc.emulators.salesforce.columns import Column, plan_columns
+from kpc.emulators.salesforce.csv_input import BATCH_ROWS, check_content, read_batches, read_header
+from kpc.emulators.salesforce.dml import CHUNK_ROWS, Outcome, Write, write_rows
+from kpc.emulators.salesforce.jobs import FAILED, IN_PROGRESS, JOB_COMPLETE, UPLOAD_COMPLETE, Job
+from kpc.emulators.salesforce.locks import ParentLocks
+from kpc.emulators.salesforce.org import Org
+from kpc.emulators.salesforce.schema import SObject
+from kpc.emulators.salesforce.storage import Session
+from kpc.emulators.salesforce.values import SET_NULL
+
+_HOLD_S = 0.05
+CONTENT = "content.csv"
+
+
+class Processor:
+    """Threads that take closed jobs and end them."""
+
+    def __init__(self, org: Org, workers: int) -> None:
+        self._org = org
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="ingest")
+        self._stopping = threading.Event()
+        self._locks = ParentLocks()
+
+    def submit(self, job: Job) -> None:
+        self._pool.submit(self._process, job)
+
+    def resume(self) -> None:
+        """Take up what an earlier process left unfinished."""
+        for job in self._org.jobs:
+            if job.kind == "ingest" and job.state in (UPLOAD_COMPLETE, IN_PROGRESS):
+                self.submit(job)
+
+    def stop(self) -> None:
+        """End after the batches at hand; the rest is carried on by the next process."""
+        self._stopping.set()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _process(self, job: Job) -> None:
+        try:
+            while self._org.switches.processing == "hold" and not self._stopping.wait(_HOLD_S):
+                pass
+            self._enter(job)
+            self._run(job)
+        except DataError as error:
+            self._end(job, FAILED, str(error))
+        except Exception as error:  # noqa: BLE001  a job must end whatever happens, and say why
+            traceback.print_exc()
+            self._end(job, FAILED, f"InternalServerError : the emulator failed: {error}")
+        finally:
+            self._locks.release(job.id)
+
+    def _enter(self, job: Job) -> None:
+        with self._org.jobs.lock:
+            if job.is_over or self._stopping.is_set():
+                return
+            job.state = IN_PROGRESS
+        self._save(job)
+
+    def _run(self, job: Job) -> None:
+        started = time.monotonic()
+        sobject = self._org.schema.find(job.object)
+        path = self._org.jobs.folder(job.id) / CONTENT
+        header = read_header(path, job)
+        if sobject is None:
+            raise DataError(f"InvalidBatch : object {job.object} does not exist")
+        columns = plan_columns(self._org.schema, sobject, header)
+        check_content(path, job, len(header))
+        for number, rows in enumerate(read_batches(path, job, len(header), job.batches), job.batches):
+            if job.is_over or self._stopping.is_set():
+                return
+            self._admit(rows.height)
+            self._wait_out_timeouts(job)
+            self._batch(job, sobject, columns, rows, number)
+            job.total_ms = job.active_ms = job.total_ms + int((time.monotonic() - started) * 1000)
+            started = time.monotonic()
+        self._end(job, JOB_COMPLETE)
+
+    def _admit(self, rows: int) -> None:
+        """Debit the day's allowance; without one, what is left of the job is not processed."""
+        switches, org = self._org.switches, self._org
+        with org.jobs.lock:
+            if org.batches.used >= switches.daily_batches or org.records.used + rows > switches.daily_records:
+                raise DataError("ExceededQuota : the allowance of batches or records for 24 hours is used up")
+            org.batches.add(1)
+            org.records.add(rows)
+
+    def _wait_out_timeouts(self, job: Job) -> None:
+        """Batches that time out are tried again, up to Salesforce's number of attempts."""
+        switches = self._org.switches
+        for _ in range(switches.batch_attempts):
+            with self._org.jobs.lock:
+                if switches.batch_timeouts <= 0:
+                    return
+                switches.batch_timeouts -= 1
+                job.retries += 1
+        raise DataError("Timeout : a batch was not done in 5 minutes, and was tried as often as allowed")
+
+    def _batch(self, job: Job, sobject: SObject, columns: list[Column], rows: pl.DataFrame, number: int) -> None:
+        org = self._org
+        started = org.clock.now()
+        cells = rows.with_columns(pl.all().str.strip_chars().replace(["", "#N/A"], [None, SET_NULL]))
+        write = Write(
+            job.operation,
+            sobject,
+            sobject.find(job.external_id_field) if job.external_id_field else None,
+            job.created_by,
+            started,
+            job.id,
+        )
+        if org.switches.sink:
+            with org.storage.writing() as session:
+                self._keep(session, job, number, rows, Outcome([""] * rows.height, [True] * rows.height))
+        else:
+            with org.storage.writing() as session:
+                if org.switches.null_relationship == "null":
+                    columns = [each for each in columns if each.parent is None] + [
+                        each for each in columns if each.parent is not None
+                    ]
+                outcome = write_rows(session, write, columns, cells)
+                self._keep(session, job, number, rows, outcome)
+        self._show_progress(job, rows.height)
+
+    def _keep(self, session: Session, job: Job, number: int, rows: pl.DataFrame, outcome: Outcome) -> None:
+        """Write the batch's results and count it, as the last part of its transaction."""
+        folder = self._org.jobs.folder(job.id)
+        rows = rows.with_columns(number=pl.int_range(rows.height))
+        failed = sorted(outcome.errors)
+        good = rows.filter(~pl.col("number").is_in(failed)) if failed else rows
+        good = good.select(
+            pl.Series("sf__Id", outcome.ids, dtype=pl.String).gather(good["number"]),
+            pl.Series("sf__Created", outcome.created).gather(good["number"]).cast(pl.String),
+            pl.exclude("number"),
+        )
+        bad = rows.filter(pl.col("number").is_in(failed)).select(
+            pl.Series("sf__Id", [outcome.ids[row] or "" for row in failed], dtype=pl.String),
+            pl.Series("sf__Error", [outcome.errors[row].csv_text for row in failed], dtype=pl.String),
+            pl.exclude("number"),
+        )
+        for name, frame in (("success", good), ("failed", bad)):
+            if frame.height:
+                self._write_results(folder / f"{name}-{number:05d}.csv", job, frame, number)
+        started = self._org.clock.now().replace(tzinfo=None)
+        session.run(
+            "INSERT INTO emulator.batch VALUES (?, ?, ?, ?, ?)", [job.id, number, rows.height, len(failed), started]
+        )
+        job.batches, job.processed, job.failed = number + 1, job.processed + rows.height, job.failed + len(failed)
+
+    def _write_results(self, path: Path, job: Job, frame: pl.DataFrame, number: int) -> None:
+        if self._org.switches.result_order == "shuffled":
+            frame = frame.sample(fraction=1.0, shuffle=True, seed=self._org.seed + number)
+        frame.write_csv(
+            path, include_header=False, separator=job.separator, line_terminator=job.line_end, quote_style="always"
+        )
+
+    def _show_progress(self, job: Job, rows: int) -> None:
+        """Let the rows of a batch appear at the pace that was asked for, in chunks of 200."""
+        before = job.processed - rows
+        speed = self._org.switches.rows_per_s
+        started = self._org.clock.now()
+        while speed > 0 and not self._stopping.is_set() and not job.is_over:
+            shown = int((self._org.clock.now() - started).total_seconds() * speed) // CHUNK_ROWS * CHUNK_ROWS
+            if shown >= rows:
+                break
+            job.shown_processed = before + shown
+            time.sleep(0.01)
+            speed = self._org.switches.rows_per_s
+        job.shown_processed = -1
+
+    def _end(self, job: Job, state: str, error: str = "") -> None:
+        with self._org.jobs.lock:
+            if job.is_over:
+                return
+            job.state, job.error_message = state, error
+            job.ended = self._org.clock.now().timestamp()
+        self._save(job)
+
+    def _save(self, job: Job) -> None:
+        job.modified = self._org.clock.now().timestamp()
+        self._org.jobs.save(job)
+
+
+__all__ = ["BATCH_ROWS", "CONTENT", "Processor", "RowError"]

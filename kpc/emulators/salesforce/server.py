@@ -1,0 +1,70 @@
+"""The ASGI application: every path the org answers to."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from kpc.emulators.salesforce import ingest, oauth
+from kpc.emulators.salesforce.api_error import ApiError
+from kpc.emulators.salesforce.app import Emulator
+from kpc.emulators.salesforce.gate import Gate
+from kpc.emulators.salesforce.wire import Json, error_answer
+
+_DATA = "/services/data/v{version}"
+_FIRST_GZIP_BYTES = 1024
+
+
+def build_app(emulator: Emulator) -> Starlette:
+    app = Starlette(
+        routes=[*_login_routes(), *_ingest_routes()],
+        middleware=[Middleware(GZipMiddleware, minimum_size=_FIRST_GZIP_BYTES, compresslevel=1), Middleware(Gate, emulator=emulator)],
+        exception_handlers={ApiError: _refused, 404: _unknown_path, 405: _wrong_method},
+    )
+    app.router.redirect_slashes = False
+    app.state.emulator = emulator
+    return app
+
+
+def _both(path: str, endpoint: object, *methods: str) -> list[BaseRoute]:
+    """The path with and without a slash at its end: clients differ."""
+    return [Route(path, endpoint, methods=methods), Route(path + "/", endpoint, methods=methods)]  # type: ignore[arg-type]
+
+
+def _login_routes() -> list[BaseRoute]:
+    return [
+        *_both("/services/oauth2/token", oauth.token, "POST"),
+        *_both("/services/oauth2/revoke", oauth.revoke, "GET", "POST"),
+        *_both("/services/oauth2/userinfo", oauth.user_info, "GET", "POST"),
+        *_both("/id/{org}/{user}", oauth.identity, "GET", "POST"),
+    ]
+
+
+def _ingest_routes() -> list[BaseRoute]:
+    jobs = f"{_DATA}/jobs/ingest"
+    return [
+        *_both(jobs, ingest.create, "POST"),
+        *_both(f"{jobs}/{{job}}", ingest.poll, "GET"),
+        *_both(f"{jobs}/{{job}}", ingest.change_state, "PATCH"),
+        *_both(f"{jobs}/{{job}}", ingest.delete, "DELETE"),
+        *_both(f"{jobs}/{{job}}/batches", ingest.upload, "PUT"),
+        *_both(f"{jobs}/{{job}}/{{results}}", ingest.results, "GET"),
+    ]
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)  # noqa: S101  the handler is registered for this class
+    return error_answer(error)
+
+
+async def _unknown_path(_: Request, __: Exception) -> Response:
+    return Json([{"errorCode": "NOT_FOUND", "message": "The requested resource does not exist"}], 404)
+
+
+async def _wrong_method(request: Request, _: Exception) -> Response:
+    message = f"HTTP Method '{request.method}' not allowed. The resource does not take it."
+    return Json([{"errorCode": "METHOD_NOT_ALLOWED", "message": message}], 405)

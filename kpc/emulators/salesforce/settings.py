@@ -1,0 +1,76 @@
+"""How one emulator behaves: fixed at start, or switched while it runs (see admin.py)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Literal, get_args, get_type_hints
+
+from kpc.errors import ConfigError
+
+
+@dataclass(slots=True)
+class Switches:
+    """Behaviour that may change while the emulator runs. The defaults are what is most likely true of Salesforce."""
+
+    gzip_upload: Literal["accept", "refuse", "misread"] = "accept"
+    null_relationship: Literal["error", "null"] = "error"  # `#N/A` in a relationship column
+    result_order: Literal["shuffled", "input"] = "shuffled"
+    over_quota_rows: Literal["unprocessed", "unrecorded"] = "unprocessed"
+    processing: Literal["run", "hold"] = "run"  # hold: closed jobs wait
+    rows_per_s: float = 0.0  # pace of each job in org time; 0: as fast as it goes
+    batch_timeouts: int = 0  # the next N batches time out; Salesforce tries a batch 20 times
+    batch_attempts: int = 20
+    lock_parents: bool = False  # rows fail when another job in progress writes children of the same parent
+    lock_rows_every: int = 0  # each N-th row fails once with UNABLE_TO_LOCK_ROW
+    sink: bool = False  # parse and count rows, store nothing
+    upload_limit_bytes: int = 150_000_000
+    too_large_status: int = 413
+    early_query_results_status: int = 412
+    daily_batches: int = 15_000
+    daily_records: int = 150_000_000
+    daily_api_requests: int = 5_000_000
+    daily_query_jobs: int = 10_000
+    token_lifetime_s: float = 7200.0
+    open_job_hours: float = 24.0
+    result_days: float = 7.0
+    query_page_rows: int = 250_000  # a bulk query page when the client names no maxRecords
+
+    def change(self, changes: dict[str, object]) -> None:
+        """Set some switches; none is set if one is wrong."""
+        kinds = get_type_hints(Switches)
+        checked = {name: _checked(name, value, kinds.get(name)) for name, value in changes.items()}
+        for name, value in checked.items():
+            setattr(self, name, value)
+
+    def as_dict(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def _checked(name: str, value: object, kind: object) -> object:
+    names = [each.name for each in fields(Switches)]
+    if kind is None:
+        raise ConfigError(f"There is no switch {name!r}.", f"The switches are {', '.join(names)}.")
+    if kind is bool and isinstance(value, bool):
+        return value
+    if kind in (int, float) and isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        return value if kind is int else float(value)
+    if choices := get_args(kind):
+        if value in choices:
+            return value
+        raise ConfigError(f"Switch {name} cannot be {value!r}.", f"Choose one of {', '.join(choices)}.")
+    raise ConfigError(f"Switch {name} cannot be {value!r}.", f"It is of type {getattr(kind, '__name__', kind)}.")
+
+
+@dataclass(frozen=True, slots=True)
+class StartOptions:
+    """What is fixed for the life of one emulator process. Times in seconds; `port` 0 chooses a free one."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    ready_file: Path | None = None
+    data_file: Path | None = None
+    verbose: bool = False
+    seed: int = 42
+    workers: int = 4
+    tls: bool = False

@@ -1,0 +1,168 @@
+"""Where records, jobs and settings live: one DuckDB file, or memory.
+
+Writers take turns (`writing`), readers see committed state and wait for nobody. Every call fetches its whole result:
+an open one would keep the connection busy.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from kpc.emulators.salesforce.schema import Schema, SObject
+from kpc.errors import ConfigError
+
+
+def quoted(name: str) -> str:
+    """An SQL identifier. Names come from the schema, never from a request."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def table_of(sobject: SObject) -> str:
+    return f"org.{quoted(sobject.name)}"
+
+
+class Session:
+    """One connection, for one thread at a time."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    def run(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        return self._connection.execute(sql, list(parameters)).fetchall()
+
+    def run_named(self, sql: str, parameters: dict[str, object]) -> list[tuple[Any, ...]]:
+        return self._connection.execute(sql, parameters).fetchall()
+
+    def table(self, sql: str, parameters: Sequence[object] = ()) -> pa.Table:
+        return self._connection.sql(sql, params=list(parameters)).to_arrow_table()
+
+    def batches(self, sql: str, parameters: Sequence[object], rows: int) -> Iterator[pa.RecordBatch]:
+        """The result in Arrow batches of at most `rows`, without holding all of it."""
+        yield from self._connection.sql(sql, params=list(parameters)).to_arrow_reader(rows)
+
+    @contextmanager
+    def given(self, name: str, rows: pa.Table) -> Iterator[None]:
+        """`rows` can be read as table `name`."""
+        self._connection.register(name, rows)
+        try:
+            yield
+        finally:
+            self._connection.unregister(name)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class Storage:
+    """The database. `data_file` None keeps everything in memory."""
+
+    def __init__(self, data_file: Path | None, schema: Schema) -> None:
+        self._lock = threading.RLock()
+        try:
+            self._root = duckdb.connect(str(data_file) if data_file else ":memory:")
+        except duckdb.Error as error:
+            raise ConfigError(
+                f"The emulator cannot open its data file {data_file}: {error}",
+                "Name a file that no other emulator has open, or leave --data-file out.",
+            ) from error
+        self._idle: list[Session] = []
+        with self.reading() as session:
+            _create(session, schema)
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A connection that nobody else uses meanwhile."""
+        try:
+            session = self._idle.pop()
+        except IndexError:
+            session = Session(self._root.cursor())
+        try:
+            yield session
+        except BaseException:
+            session.close()  # it may be in the middle of a result
+            raise
+        else:
+            self._idle.append(session)
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """One transaction: all of it is kept, or on an exception none."""
+        with self._lock, self.reading() as session:
+            session.run("BEGIN")
+            try:
+                yield session
+            except BaseException:
+                session.run("ROLLBACK")
+                raise
+            session.run("COMMIT")
+
+    def close(self) -> None:
+        with self._lock:
+            self._root.execute("CHECKPOINT").fetchall()
+            for session in self._idle:
+                session.close()
+            self._root.close()
+
+
+def get_setting(session: Session, name: str) -> str | None:
+    rows = session.run("SELECT value FROM emulator.setting WHERE name = ?", [name])
+    return str(rows[0][0]) if rows else None
+
+
+def put_setting(session: Session, name: str, value: str) -> None:
+    session.run("INSERT OR REPLACE INTO emulator.setting VALUES (?, ?)", [name, value])
+
+
+def take_numbers(session: Session, name: str, count: int) -> int:
+    """The first of `count` consecutive numbers that nobody else gets. Call it inside `writing`."""
+    first = int(get_setting(session, f"next {name}") or 1)
+    put_setting(session, f"next {name}", str(first + count))
+    return first
+
+
+def _create(session: Session, schema: Schema) -> None:
+    session.run("CREATE SCHEMA IF NOT EXISTS emulator")
+    session.run("CREATE SCHEMA IF NOT EXISTS org")
+    session.run("CREATE TABLE IF NOT EXISTS emulator.setting (name VARCHAR PRIMARY KEY, value VARCHAR)")
+    session.run("CREATE TABLE IF NOT EXISTS emulator.job (id VARCHAR PRIMARY KEY, kind VARCHAR, body VARCHAR)")
+    session.run(
+        "CREATE TABLE IF NOT EXISTS emulator.batch"
+        " (job_id VARCHAR, number INTEGER, rows INTEGER, failed INTEGER, started TIMESTAMP)"
+    )
+    session.run("CREATE SEQUENCE IF NOT EXISTS emulator.history_number")
+    session.run(
+        "CREATE TABLE IF NOT EXISTS emulator.history (number BIGINT, written TIMESTAMP, source VARCHAR, operation VARCHAR,"
+        " object VARCHAR, record_id VARCHAR, key VARCHAR)"
+    )
+    for sobject in schema:
+        _create_object(session, sobject)
+
+
+def _create_object(session: Session, sobject: SObject) -> None:
+    """Create the object's table, or add the columns that the catalog has got since the file was made."""
+    wanted = {each.name: each.sql_type for each in sobject.fields}
+    wanted |= {each.key_column: "VARCHAR" for each in sobject.keys}
+    columns = ", ".join(f"{quoted(name)} {kind}" for name, kind in wanted.items())
+    session.run(f"CREATE TABLE IF NOT EXISTS {table_of(sobject)} ({columns})")
+    present = {
+        row[0]: row[1]
+        for row in session.run(
+            "SELECT column_name, data_type FROM information_schema.columns WHERE table_schema = 'org' AND table_name = ?",
+            [sobject.name],
+        )
+    }
+    for name, kind in wanted.items():
+        if name not in present:
+            session.run(f"ALTER TABLE {table_of(sobject)} ADD COLUMN {quoted(name)} {kind}")
+        elif present[name] != kind:
+            raise ConfigError(
+                f"The emulator's data file holds {sobject.name}.{name} as {present[name]}; the catalog now says {kind}.",
+                "Start with a new --data-file, and load it again.",
+            )
