@@ -40,6 +40,11 @@ def _check_lookup(table: Table, columns: tuple[str, ...], parent: Table) -> None
             f"Table {table.name}: its parent {parent.name} belongs to the later phase {parent.phase}.",
             f"Move {parent.name} to phase {table.phase} or earlier.",
         )
+    if parent.is_monthly and not table.is_monthly:
+        raise CatalogError(
+            f"Table {table.name}: its parent {parent.name} travels by month, but it is one partition itself.",
+            f"Split {table.name} by month too; otherwise no single partition of the parent opens its gate.",
+        )
     spelled = [table.by_name[name] for name in columns]
     for mine, theirs in zip(spelled, parent.key_columns, strict=False):
         if key_part_length(mine) > key_part_length(theirs) and mine.source.is_text:
