@@ -1,0 +1,147 @@
+"""The ledger's database: engines, transactions, and what their failures mean."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+
+from kpc.errors import ConfigError, KpcError, Transient
+from kpc.ledger.fencing import Lease, check_lease
+
+BUSY_TIMEOUT_S = 60.0  # how long SQLite waits for another writer
+CONNECT_TIMEOUT_S = 10
+_WRITES = "kpc_writes"  # execution option: this transaction will write
+_NOT_OURS = re.compile(
+    r"password authentication failed|no password supplied|does not exist|no pg_hba.conf entry|"
+    r"unable to open database file|attempt to write a readonly|permission denied|not a database",
+    re.IGNORECASE,
+)
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def make_engine(url: str) -> Engine:
+    """An engine for a SQLite file or a PostgreSQL database. Raises `ConfigError` for any other address."""
+    parsed = _parse(url)
+    if parsed.drivername == "postgresql+psycopg2":
+        return create_engine(
+            parsed, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "kpc"}
+        )
+    _make_folder(Path(parsed.database or ""))
+    engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_S})
+    event.listen(engine, "connect", _configure_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ConfigError(
+            "The ledger's address is not a database URL.",
+            "Set KPC__LEDGER_URL to sqlite:///FILE or postgresql+psycopg2://USER@HOST/DATABASE.",
+        ) from None
+    if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg2"):
+        return parsed.set(drivername="postgresql+psycopg2")
+    if parsed.drivername in ("sqlite", "sqlite+pysqlite") and parsed.database and parsed.database != ":memory:":
+        return parsed.set(drivername="sqlite+pysqlite")
+    raise ConfigError(
+        f"The ledger cannot live in {parsed.drivername}:{'' if parsed.database else ' without a file or database'}",
+        "Set KPC__LEDGER_URL to sqlite:///FILE (one machine) or postgresql+psycopg2://USER@HOST/DATABASE.",
+    )
+
+
+def _make_folder(file: Path) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigError(
+            f"The ledger's folder {file.parent} cannot be made: {error.strerror}.",
+            "Point KPC__LEDGER_URL at a folder that this user may write.",
+        ) from None
+
+
+def _configure_sqlite(connection: Any, _record: object) -> None:
+    # Transactions are begun by _begin_sqlite; the driver's own implicit BEGIN would come too late for IMMEDIATE.
+    connection.isolation_level = None
+    connection.execute("PRAGMA synchronous=FULL")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that reads first and then writes would fail with "database is locked" instead of waiting.
+    writes = connection.get_execution_options().get(_WRITES)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@contextmanager
+def translated(engine: Engine) -> Iterator[None]:
+    """Turn the driver's connection errors into ours, without the URL's password."""
+    try:
+        yield
+    except NoSuchModuleError as error:
+        raise ConfigError(f"The ledger's database driver is not installed: {error}.", "Run `make setup`.") from None
+    except DBAPIError as error:
+        if not (isinstance(error, OperationalError) or error.connection_invalidated):
+            raise
+        raise _explained(engine, error) from None
+
+
+def _explained(engine: Engine, error: DBAPIError) -> KpcError:
+    where = engine.url.render_as_string(hide_password=True)
+    reason = " ".join(str(error.orig).split())
+    if engine.url.password:
+        reason = reason.replace(str(engine.url.password), "***")
+    if _NOT_OURS.search(reason):
+        return ConfigError(
+            f"The ledger {where} refuses us: {reason}.", "Correct KPC__LEDGER_URL, or create the database and its user."
+        )
+    return Transient(
+        f"The ledger {where} does not answer: {reason}.",
+        "Check that the database runs and is reachable, then repeat; nothing is lost.",
+    )
+
+
+class Database:
+    """Transactions on the ledger. Every thought of the ledger (leases, jobs, quota ...) extends this class."""
+
+    def __init__(self, engine: Engine, clock: Clock = utc_now) -> None:
+        self.engine = engine
+        self.clock = clock
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        with translated(self.engine), self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def writing(self, lease: Lease | None = None) -> Iterator[Connection]:
+        """A transaction that is committed on leaving; with a lease, only if its holder has not changed."""
+        with translated(self.engine), self.engine.connect() as plain:
+            connection = plain.execution_options(**{_WRITES: True})
+            with connection.begin():
+                if lease is not None:
+                    check_lease(connection, lease)
+                yield connection
+
+    def one_at_a_time(self, connection: Connection, what: str) -> None:
+        """Wait until no other transaction is in the section called `what`; held until this one ends.
+
+        SQLite has one writer anyway.
+        """
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:what, 7406))"), {"what": what})
+
+    def close(self) -> None:
+        self.engine.dispose()

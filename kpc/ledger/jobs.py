@@ -1,0 +1,184 @@
+"""Ingest jobs: the intent before the request, the id after it, and how many may be in flight.
+
+    intended -> open -> closing -> closed -> complete | failed | aborted
+            \\________\\________\\________-> given_up     (its server side is unknown, gone or of no further use)
+
+`closing` is written, with the quota debit, right before UploadComplete is sent: after a crash the server is asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from kpc.ledger import schema
+from kpc.ledger.fencing import Lease
+from kpc.ledger.places import place
+from kpc.ledger.quota import Allowance, Quota, debit, release, reserve
+
+IN_FLIGHT = ("intended", "open", "closing", "closed")
+ENDED = ("complete", "failed", "aborted", "given_up")
+FOLLOWED = timedelta(minutes=15)  # a job whose worker was not heard of for so long takes no slot
+
+_TABLE = schema.job
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """One ingest job as the ledger knows it; `job_id` is None while its creation is not confirmed."""
+
+    id: int
+    source_id: str
+    target_id: str
+    table_name: str
+    partition_key: str
+    generation: str
+    mapping_version: str
+    chunk: str
+    attempt: int
+    purpose: str
+    object_name: str
+    operation: str
+    external_id_field: str | None
+    state: str
+    job_id: str | None
+    encoding: str | None
+    rows: int
+    batches: int
+    processed: int | None
+    intent_utc: datetime
+    touched_utc: datetime
+    closed_utc: datetime | None
+    finished_utc: datetime | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobIntent:
+    """What an ingest job is to be, before it exists."""
+
+    generation: str
+    mapping_version: str
+    chunk: str
+    attempt: int
+    object_name: str
+    external_id_field: str
+    rows: int
+    batches: int
+    operation: str = "upsert"
+    purpose: str = "chunk"
+
+
+class Jobs(Quota):
+    def intend_job(self, intent: JobIntent, *, slots: int, allowance: Allowance, lease: Lease) -> JobRow | None:
+        """Claim a slot and reserve quota for a job about to be created; None while all `slots` are taken.
+
+        Raises `QuotaExhausted` when the rolling 24 h have no room for it.
+        """
+        target, now = lease.environment.target_id, self.clock()
+        with self.writing(lease) as connection:
+            self.one_at_a_time(connection, f"jobs of {target}")
+            if _in_flight(connection, target, now) >= slots:
+                return None
+            added = connection.execute(
+                insert(_TABLE).values(
+                    **place(lease.environment, lease.partition),
+                    **_columns(intent),
+                    state="intended",
+                    intent_utc=now,
+                    touched_utc=now,
+                )
+            )
+            key = int(added.inserted_primary_key[0]) if added.inserted_primary_key else 0
+            reserve(
+                connection,
+                target,
+                job=key,
+                rows=intent.rows,
+                batches=intent.batches,
+                allowance=allowance,
+                now=now,
+            )
+            return _job(connection, key)
+
+    def job_created(self, job: int, job_id: str, *, lease: Lease) -> None:
+        """The server confirmed the job: `intended` becomes `open`."""
+        self._set_job(job, lease, state="open", job_id=job_id)
+
+    def job_uploaded(self, job: int, encoding: str, *, lease: Lease) -> None:
+        """The data was taken; how it was encoded matters if the job later fails on its header."""
+        self._set_job(job, lease, encoding=encoding)
+
+    def job_closing(self, job: int, *, lease: Lease) -> None:
+        """Debit the quota and note the intent to close, in one transaction, right before UploadComplete is sent."""
+        now = self.clock()
+        with self.writing(lease) as connection:
+            connection.execute(
+                update(_TABLE).where(_TABLE.c.id == job).values(state="closing", closed_utc=now, touched_utc=now)
+            )
+            debit(connection, job, now)
+
+    def job_closed(self, job: int, *, lease: Lease) -> None:
+        """The server confirmed that the job's data is complete."""
+        self._set_job(job, lease, state="closed")
+
+    def touch_job(self, job: int, *, processed: int | None, lease: Lease) -> None:
+        """Note that a worker follows the job, and how far it is."""
+        self._set_job(job, lease, processed=processed)
+
+    def end_job(self, job: int, *, state: str, lease: Lease, error: str | None = None) -> None:
+        """Note a final state (`complete`, `failed`, `aborted`, `given_up`); quota that was only reserved is freed."""
+        now = self.clock()
+        with self.writing(lease) as connection:
+            connection.execute(
+                update(_TABLE)
+                .where(_TABLE.c.id == job)
+                .values(state=state, error=error, finished_utc=now, touched_utc=now)
+            )
+            release(connection, job)
+
+    def jobs_of_chunk(self, generation: str, mapping_version: str, chunk: str) -> list[JobRow]:
+        """Every job that was meant for a chunk, oldest first."""
+        query = (
+            select(_TABLE)
+            .where(
+                _TABLE.c.generation == generation,
+                _TABLE.c.mapping_version == mapping_version,
+                _TABLE.c.chunk == chunk,
+            )
+            .order_by(_TABLE.c.id)
+        )
+        with self.reading() as connection:
+            return [JobRow(**row) for row in connection.execute(query).mappings()]
+
+    def is_known_job(self, target_id: str, job_id: str) -> bool:
+        """Whether any partition of this ledger recorded the job."""
+        query = select(func.count()).where(_TABLE.c.target_id == target_id, _TABLE.c.job_id == job_id)
+        with self.reading() as connection:
+            return bool(connection.execute(query).scalar_one())
+
+    def jobs_in_flight(self, target_id: str) -> int:
+        with self.reading() as connection:
+            return _in_flight(connection, target_id, self.clock())
+
+    def _set_job(self, job: int, lease: Lease, **values: Any) -> None:
+        with self.writing(lease) as connection:
+            connection.execute(update(_TABLE).where(_TABLE.c.id == job).values(touched_utc=self.clock(), **values))
+
+
+def _columns(intent: JobIntent) -> dict[str, Any]:
+    return {name: getattr(intent, name) for name in JobIntent.__slots__}
+
+
+def _in_flight(connection: Connection, target_id: str, now: datetime) -> int:
+    query = select(func.count()).where(
+        _TABLE.c.target_id == target_id, _TABLE.c.state.in_(IN_FLIGHT), _TABLE.c.touched_utc > now - FOLLOWED
+    )
+    return int(connection.execute(query).scalar_one())
+
+
+def _job(connection: Connection, key: int) -> JobRow:
+    return JobRow(**connection.execute(select(_TABLE).where(_TABLE.c.id == key)).mappings().one())

@@ -1,0 +1,146 @@
+"""One worker per partition and stage: leases with an owner, a fencing token and an expiry."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from kpc.errors import LeaseLost, Transient
+from kpc.ledger import schema
+from kpc.ledger.database import Database
+from kpc.ledger.fencing import Lease, check_lease, lease_row
+from kpc.partition import Partition
+from kpc.store import Environment
+
+_LOOK_AGAIN_S = 0.5
+
+
+class Leases(Database):
+    """Taking, keeping and giving back the right to work on a partition's stage."""
+
+    @contextlib.contextmanager
+    def lease(
+        self, environment: Environment, partition: Partition, stage: str, *, owner: str, ttl_s: float, wait_s: float
+    ) -> Iterator[Lease]:
+        """Hold the lease for the length of a block, renewed in the background; see `acquire_lease`."""
+        held = self.acquire_lease(environment, partition, stage, owner=owner, ttl_s=ttl_s, wait_s=wait_s)
+        stop = threading.Event()
+        keeper = threading.Thread(target=self._keep, args=(held, ttl_s, stop), name=f"lease {held}", daemon=True)
+        keeper.start()
+        try:
+            yield held
+        finally:
+            stop.set()
+            keeper.join()
+            if not held.is_reentered:  # otherwise the outer holder goes on working
+                self.release_lease(held)
+
+    def acquire_lease(
+        self, environment: Environment, partition: Partition, stage: str, *, owner: str, ttl_s: float, wait_s: float
+    ) -> Lease:
+        """Take the lease, waiting up to `wait_s` for another holder to finish or to expire.
+
+        The same owner re-enters at once, from any process. Raises `Transient`, naming the holder, when the wait ends.
+        """
+        deadline = time.monotonic() + wait_s
+        has_waited = False
+        while True:
+            lease, holder = self._try_acquire(environment, partition, stage, owner, ttl_s)
+            if lease is not None:
+                return replace(lease, has_waited=has_waited)
+            remaining_s = deadline - time.monotonic()
+            if remaining_s <= 0 and holder is not None:
+                raise Transient(
+                    f"{partition}, stage {stage}, is being worked on by {holder['owner']}; its lease runs until "
+                    f"{holder['expires_utc']:%Y-%m-%d %H:%M:%S} UTC unless it is renewed.",
+                    "Wait for that run (`kpc status` shows it); a run that died gives way by itself at that time.",
+                )
+            has_waited = True
+            time.sleep(max(0.01, min(_LOOK_AGAIN_S, remaining_s)))
+
+    def _try_acquire(
+        self, environment: Environment, partition: Partition, stage: str, owner: str, ttl_s: float
+    ) -> tuple[Lease | None, RowMapping | None]:
+        now = self.clock()
+        expires = now + timedelta(seconds=ttl_s)
+        lease = Lease(environment, partition, stage, owner, 1, expires)
+        try:
+            with self.writing() as connection:
+                mine = lease_row(environment, partition, stage)
+                row = connection.execute(select(schema.lease).where(mine).with_for_update()).mappings().one_or_none()
+                if row is None:
+                    _insert(connection, lease)
+                    return lease, None
+                if row["owner"] not in (None, owner) and row["expires_utc"] > now:
+                    return None, row
+                is_same = row["owner"] == owner
+                token = row["token"] + (0 if is_same else 1)
+                connection.execute(
+                    update(schema.lease)
+                    .where(mine)
+                    .values(
+                        owner=owner,
+                        token=token,
+                        expires_utc=max(expires, row["expires_utc"]) if is_same else expires,
+                        acquired_utc=row["acquired_utc"] if is_same else now,
+                    )
+                )
+                return replace(lease, token=token, is_reentered=is_same), None
+        except IntegrityError:  # two workers made the first row of this lease at once: the loser looks again
+            return self._try_acquire(environment, partition, stage, owner, ttl_s)
+
+    def renew_lease(self, lease: Lease, *, ttl_s: float) -> None:
+        """Push the expiry to `ttl_s` from now. Raises `LeaseLost` if somebody else holds it now."""
+        expires = self.clock() + timedelta(seconds=ttl_s)
+        with self.writing(lease) as connection:
+            connection.execute(
+                update(schema.lease)
+                .where(lease_row(lease.environment, lease.partition, lease.stage))
+                .values(expires_utc=expires)
+            )
+
+    def release_lease(self, lease: Lease) -> None:
+        """Free the lease; nothing happens if another run has it meanwhile."""
+        with contextlib.suppress(LeaseLost), self.writing(lease) as connection:
+            connection.execute(
+                update(schema.lease)
+                .where(lease_row(lease.environment, lease.partition, lease.stage))
+                .values(owner=None, expires_utc=self.clock())
+            )
+
+    def require_lease(self, lease: Lease) -> None:
+        """Raises `LeaseLost` if the lease has a new holder; to be asked right before an effect outside the ledger."""
+        with self.reading() as connection:
+            check_lease(connection, lease)
+
+    def _keep(self, lease: Lease, ttl_s: float, stop: threading.Event) -> None:
+        while not stop.wait(ttl_s / 3):
+            try:
+                self.renew_lease(lease, ttl_s=ttl_s)
+            except LeaseLost:
+                return  # lease.lost is set; the next write of the holder fails
+            except Transient:
+                continue  # the database is away: the lease may survive until its expiry
+
+
+def _insert(connection: Connection, lease: Lease) -> None:
+    connection.execute(
+        insert(schema.lease).values(
+            source_id=lease.environment.source_id,
+            target_id=lease.environment.target_id,
+            table_name=lease.partition.table.name,
+            partition_key=lease.partition.key,
+            stage=lease.stage,
+            owner=lease.owner,
+            token=lease.token,
+            acquired_utc=lease.expires_utc,
+            expires_utc=lease.expires_utc,
+        )
+    )

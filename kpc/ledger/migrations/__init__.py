@@ -1,0 +1,1 @@
+"""Alembic's migrations of the ledger; `kpc.ledger.migrate` runs them."""
