@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from assets.receipt import Made, Receipt
 from kpc.errors import ConfigError, KpcError
@@ -24,48 +25,106 @@ def run_stage(
     Raises what `make` raises, after the failure was booked, and `Transient` if the lease stays taken.
     """
     ledger, environment = workspace.ledger, workspace.environment
-    began = time.monotonic()
-    with ledger.lease(
-        environment,
-        partition,
-        stage,
-        owner=workspace.run_id,
-        ttl_s=workspace.settings.lease_s,
-        wait_s=workspace.settings.lease_wait_s,
-    ) as lease:
+    with _lease(stage, partition, workspace) as lease:
         if lease.has_waited and (receipt := _result_of_other_run(stage, partition, workspace)) is not None:
             log.info("%s %s was done by another run meanwhile; its result stands", partition, stage)
             return receipt
+        began = time.monotonic()
         booking = ledger.start_stage(
-            environment, partition, stage, run_id=workspace.run_id, actor=workspace.actor, mode=mode
+            environment,
+            partition,
+            stage,
+            generation=None,
+            mapping_version=None,
+            run_id=workspace.run_id,
+            actor=workspace.actor,
+            mode=mode,
+            lease=lease,
         )
         try:
             made = make(lease)
             receipt = made.receipt(partition, stage, time.monotonic() - began)
-            ledger.finish_stage(
-                booking,
-                state=made.state,
-                generation=made.generation,
-                mapping_version=made.mapping_version,
-                rows=made.rows,
-                bytes=made.bytes,
-                detail={**made.detail, "seconds": str(receipt.seconds)},
-                lease=lease,
-            )
+            _book(booking, made, receipt, lease, workspace)
         except BaseException as error:
             ledger.fail_stage(booking, _describe(error))
+            _audit(f"{stage} failed", partition, stage, workspace, detail={"error": type(error).__name__})
             raise
     log.info("%s %s %s: %s rows in %.1f s", partition, stage, made.state, f"{made.rows:,}", receipt.seconds)
     return receipt
+
+
+@contextmanager
+def _lease(stage: str, partition: Partition, workspace: Workspace) -> Iterator[Lease]:
+    """The stage's lease, given back at the end even if it was inherited from a killed task of the same run."""
+    ledger, settings = workspace.ledger, workspace.settings
+    with ledger.lease(
+        workspace.environment,
+        partition,
+        stage,
+        owner=workspace.run_id,
+        ttl_s=settings.lease_s,
+        wait_s=settings.lease_wait_s,
+    ) as lease:
+        try:
+            yield lease
+        finally:
+            ledger.release_lease(lease)
+
+
+def _book(booking: int, made: Made, receipt: Receipt, lease: Lease, workspace: Workspace) -> None:
+    workspace.ledger.finish_stage(
+        booking,
+        state=made.state,
+        generation=made.generation,
+        mapping_version=made.mapping_version,
+        rows=made.rows,
+        bytes=made.bytes,
+        detail={**made.detail, "seconds": str(receipt.seconds)},
+        lease=lease,
+    )
+    facts = {"rows": made.rows, "bytes": made.bytes, **made.detail}
+    _audit(
+        f"{receipt.stage} {made.state}",
+        lease.partition,
+        receipt.stage,
+        workspace,
+        generation=made.generation,
+        mapping_version=made.mapping_version,
+        detail=facts,
+    )
+
+
+def _audit(
+    action: str,
+    partition: Partition,
+    stage: str,
+    workspace: Workspace,
+    *,
+    generation: str | None = None,
+    mapping_version: str | None = None,
+    detail: dict[str, int | str],
+) -> None:
+    workspace.ledger.append_audit(
+        action,
+        actor=workspace.actor,
+        run_id=workspace.run_id,
+        environment=workspace.environment,
+        partition=partition,
+        stage=stage,
+        generation=generation,
+        mapping_version=mapping_version,
+        detail=detail,
+    )
 
 
 def _result_of_other_run(stage: str, partition: Partition, workspace: Workspace) -> Receipt | None:
     row = workspace.ledger.last_stage(workspace.environment, partition, stage)
     if row is None or row.state in ("running", "failed") or row.run_id == workspace.run_id:
         return None
-    detail = {name: value for name, value in row.detail.items() if name != "seconds"}
-    made = Made(row.generation or "", row.rows, row.bytes, row.state, row.mapping_version, detail)
-    return made.receipt(partition, stage, float(row.detail.get("seconds", 0)))
+    detail = dict(row.detail or {})
+    seconds = float(detail.pop("seconds", 0))
+    made = Made(row.generation or "", row.rows or 0, row.bytes or 0, row.state, row.mapping_version, detail)
+    return made.receipt(partition, stage, seconds)
 
 
 def _describe(error: BaseException) -> str:
