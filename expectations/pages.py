@@ -1,0 +1,198 @@
+"""The pages of the Data Docs: what they show, handed to the templates in `docs/`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from expectations import wording
+from expectations.results import Check, Run, State, Verdict
+from expectations.summary import Summary
+from kpc.catalog import TABLES, Phase
+
+_DOCS = Path(__file__).with_name("docs")
+ASSETS = ("style.css", "overview.js")
+_HISTORY_LENGTH = 25
+
+
+@cache
+def version() -> str:
+    """Changes whenever pages would be rendered differently."""
+    digest = hashlib.sha256()
+    sources = [*_DOCS.iterdir(), *Path(__file__).parent.glob("*.py")]
+    for file in sorted(path for path in sources if path.is_file()):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def assets() -> dict[str, bytes]:
+    """The files that pages share, by their path in the site."""
+    return {f"static/{name}": (_DOCS / name).read_bytes() for name in ASSETS}
+
+
+def run_page(run: Run, runs: Sequence[Summary]) -> str:
+    """A partition's run. `runs` are all runs of the partition, newest first."""
+    return _render(
+        "run.html.j2",
+        run_path(run.path),
+        run=run,
+        measures=_measures(run.of_level(2)),
+        history=runs[:_HISTORY_LENGTH],
+        older=max(0, len(runs) - _HISTORY_LENGTH),
+        newest=runs[0],
+    )
+
+
+def index_page(partitions: Iterable[Sequence[Summary]], unreadable: Sequence[str]) -> str:
+    """The overview. `partitions` are the runs of each partition, newest first."""
+    lines = [Line(runs[0], len(runs)) for runs in partitions]
+    phases = _phases(lines)
+    return _render(
+        "index.html.j2",
+        "index.html",
+        totals=Totals.of([line.newest for line in lines]),
+        phases=phases,
+        unreadable=unreadable,
+        built=max((line.newest.run_utc for line in lines), default=None),
+    )
+
+
+def suite_page(suite: Mapping[str, Any]) -> str:
+    """What is expected of a table, from its stored suite."""
+    name = suite["name"]
+    expected = [e["kwargs"] | {"text": e.get("description", "")} for e in suite["expectations"]]
+    return _render(
+        "suite.html.j2",
+        suite_path(name),
+        name=name,
+        meta=suite.get("meta", {}),
+        levels=[(n, [e for e in expected if e["level"] == n]) for n in (1, 2, 3)],
+        count=len(expected),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A row of the overview: a partition's newest run, and how many runs it has."""
+
+    newest: Summary
+    runs: int
+
+
+@dataclass(frozen=True, slots=True)
+class TableGroup:
+    """A table of the overview; without partitions while nothing of it was reconciled."""
+
+    name: str
+    target: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseGroup:
+    name: str
+    tables: tuple[TableGroup, ...]
+
+    @property
+    def totals(self) -> Totals:
+        return Totals.of([line.newest for table in self.tables for line in table.lines])
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over the newest run of each partition."""
+
+    partitions: int
+    states: Mapping[State, int]
+    source_rows: int
+    excepted_rows: int
+    target_rows: int
+    proven: int
+    numbers: int
+
+    @classmethod
+    def of(cls, newest: Sequence[Summary]) -> Totals:
+        return cls(
+            partitions=len(newest),
+            states={state: sum(s.state is state for s in newest) for state in State},
+            source_rows=sum(s.source_rows or 0 for s in newest),
+            excepted_rows=sum(s.excepted_rows or 0 for s in newest),
+            target_rows=sum(s.target_rows or 0 for s in newest),
+            proven=sum(s.proven for s in newest),
+            numbers=sum(s.numbers for s in newest),
+        )
+
+
+def _phases(lines: Sequence[Line]) -> list[PhaseGroup]:
+    """The catalog's tables in load order, each with its partitions; results of tables unknown to it come last."""
+    known = [TableGroup(t.name, t.target, _of_table(t.name, lines)) for t in TABLES.values()]
+    phases = [
+        PhaseGroup(phase.value, tuple(g for g in known if TABLES[g.name].phase is phase)) for phase in Phase
+    ]
+    strangers = sorted({line.newest.table for line in lines} - TABLES.keys())
+    if strangers:
+        groups = (_of_table(name, lines) for name in strangers)
+        phases.append(
+            PhaseGroup("no longer in the catalog", tuple(TableGroup(g[0].newest.table, g[0].newest.target, g) for g in groups))
+        )
+    return phases
+
+
+def _of_table(name: str, lines: Sequence[Line]) -> tuple[Line, ...]:
+    return tuple(sorted((line for line in lines if line.newest.table == name), key=lambda line: line.newest.key))
+
+
+def _measures(checks: Sequence[Check]) -> list[tuple[str, list[Check]]]:
+    return [(subject, list(group)) for subject, group in groupby(checks, key=lambda check: check.subject)]
+
+
+def run_path(path: str) -> str:
+    """Where a stored result's page is in the site: the place that Great Expectations gives it."""
+    return f"validations/{path}.html"
+
+
+def suite_path(name: str) -> str:
+    return f"expectations/{name}.html"
+
+
+def _render(template: str, path: str, **context: Any) -> str:
+    up = "../" * path.count("/")
+    return _environment().get_template(template).render(
+        context | {"up": up, "path": path, "link": lambda to: up + quote(to), "version": version()[:8]}
+    )
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_DOCS),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.filters |= {
+        "figure": wording.figure,
+        "short": wording.short_figure,
+        "signed": wording.signed_figure,
+        "moment": wording.moment,
+        "plural": wording.plural,
+    }
+    environment.globals |= {
+        "State": State,
+        "Verdict": Verdict,
+        "differing": wording.differing_figure,
+        "percent": wording.percent,
+        "run_path": run_path,
+        "suite_path": suite_path,
+    }
+    return environment

@@ -1,0 +1,140 @@
+"""Building the Data Docs from stored results: only what is new, page by page, readers undisturbed.
+
+Great Expectations' own builder reads every result again for each new one and shows nothing without a network: its pages
+load their styles from a CDN. This one keeps a line per result (`Project.site_state`), renders the new results and their
+predecessors, and writes the overview last, so that every link on it leads somewhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from expectations import pages
+from expectations.files import Project, exclusive, write_atomically, write_if_different
+from expectations.results import Run, read_run
+from expectations.summary import Summary, by_partition, summarize
+
+_RESULT_SUFFIX = ".json"
+
+
+@dataclass
+class _State:
+    """What was built before: by result path its stamp (size and time of change) and summary, by suite its digest."""
+
+    stamps: dict[str, str] = field(default_factory=dict)
+    summaries: dict[str, Summary] = field(default_factory=dict)
+    suites: dict[str, str] = field(default_factory=dict)
+
+
+def build(root: Path) -> Path:
+    """See `expectations.build_data_docs`."""
+    project = Project(root)
+    with exclusive(project.site_state.with_suffix(".lock")):
+        # Pages without their overview were removed, or never finished: build all of them.
+        state = _load(project) if (project.site / "index.html").exists() else _State()
+        _build_assets(project)
+        unreadable = _build_runs(project, state)
+        _build_suites(project, state)
+        index = project.site / "index.html"
+        write_if_different(index, pages.index_page(by_partition(state.summaries.values()).values(), unreadable))
+        _save(project, state)
+    return index
+
+
+def _build_runs(project: Project, state: _State) -> list[str]:
+    """Render new and changed results, forget removed ones; returns the results that could not be read."""
+    found = dict(_results(project.validations))
+    for path in state.summaries.keys() - found.keys():
+        del state.summaries[path], state.stamps[path]
+        (project.site / pages.run_path(path)).unlink(missing_ok=True)
+    fresh: dict[str, Run] = {}
+    unreadable = []
+    for path, stamp in found.items():
+        if state.stamps.get(path) == stamp:
+            continue
+        try:
+            run = read_run(project.validations / (path + _RESULT_SUFFIX), path)
+            fresh[path], state.summaries[path] = run, summarize(run)
+        except (ValueError, KeyError, TypeError, StopIteration, AttributeError, OSError):
+            unreadable.append(path + _RESULT_SUFFIX)  # shown on the overview, and tried again next time
+            continue
+        state.stamps[path] = stamp
+    _render_runs(project, state, fresh)
+    return unreadable
+
+
+def _render_runs(project: Project, state: _State, fresh: dict[str, Run]) -> None:
+    """The pages of new runs, and of the run that each supersedes: its page then says so."""
+    touched = {state.summaries[path].partition for path in fresh}
+    for partition, runs in by_partition(state.summaries.values()).items():
+        if partition not in touched:
+            continue
+        newest_fresh = max(i for i, summary in enumerate(runs) if summary.path in fresh)
+        for i, summary in enumerate(runs):
+            if summary.path in fresh or i == newest_fresh + 1:
+                run = fresh.get(summary.path) or read_run(
+                    project.validations / (summary.path + _RESULT_SUFFIX), summary.path
+                )
+                write_atomically(project.site / pages.run_path(summary.path), pages.run_page(run, runs))
+
+
+def _build_suites(project: Project, state: _State) -> None:
+    for file in sorted(project.suites.glob("*.json")):
+        content = file.read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        if state.suites.get(file.stem) != digest:
+            write_atomically(project.site / pages.suite_path(file.stem), pages.suite_page(json.loads(content)))
+            state.suites[file.stem] = digest
+
+
+def _build_assets(project: Project) -> None:
+    for path, content in pages.assets().items():
+        with suppress(FileNotFoundError):
+            if (project.site / path).read_bytes() == content:
+                continue
+        write_atomically(project.site / path, content)
+
+
+def _results(folder: Path, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """(path without suffix, stamp) of each stored result."""
+    try:
+        entries = list(os.scandir(folder))
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _results(Path(entry.path), f"{prefix}{entry.name}/")
+        elif entry.name.endswith(_RESULT_SUFFIX):
+            status = entry.stat()
+            yield prefix + entry.name.removesuffix(_RESULT_SUFFIX), f"{status.st_size} {status.st_mtime_ns}"
+
+
+def _load(project: Project) -> _State:
+    """What was built before; empty if that was by another version, or nothing can be made of it."""
+    try:
+        stored: dict[str, Any] = json.loads(project.site_state.read_bytes())
+        if stored["version"] == pages.version():
+            summaries = {path: Summary.from_json(summary) for path, summary in stored["summaries"].items()}
+            return _State(stored["stamps"], summaries, stored["suites"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        pass
+    return _State()
+
+
+def _save(project: Project, state: _State) -> None:
+    content = {
+        "version": pages.version(),
+        "stamps": state.stamps,
+        "summaries": {path: summary.as_json() for path, summary in state.summaries.items()},
+        "suites": state.suites,
+    }
+    write_atomically(project.site_state, json.dumps(content, ensure_ascii=False))
