@@ -8,8 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from kpc.catalog.table import Table
-from kpc.convert.source_sql import target_value_expr
+from kpc.catalog.table import Column, NullRule, Table
 from kpc.errors import Terminal
 from kpc.manifests import Aggregate, SourceTruth
 from kpc.oracle.schema import arrow_schema
@@ -29,7 +28,7 @@ def measure_rows(rows: pl.LazyFrame, table: Table) -> SourceTruth:
     """Rows, and per measure the aggregates of the values as the target will hold them; exact decimals."""
     wanted = [pl.len().alias("rows")]
     for column in table.measured_columns:
-        value = target_value_expr(column)
+        value = _held(column)
         wanted += [
             value.sum().alias(f"{column.name} sum"),
             value.min().alias(f"{column.name} min"),
@@ -39,6 +38,20 @@ def measure_rows(rows: pl.LazyFrame, table: Table) -> SourceTruth:
     (found,) = rows.select(wanted).collect(engine="streaming").to_dicts()
     measures = tuple(_aggregate(column.name, found) for column in table.measured_columns)
     return SourceTruth(rows=found["rows"], measures=measures)
+
+
+def _held(column: Column) -> pl.Expr:
+    """The value as the target will hold it: the polars twin of `target_value_sql`, without the rejects.
+
+    A value that is too large for its field still counts: its row is rejected later and then listed as an exception.
+    """
+    value = pl.col(column.name)
+    if column.null is NullRule.ZERO:
+        value = value.fill_null(Decimal(0))
+    elif column.default is not None:
+        value = value.fill_null(Decimal(column.default))
+    scale = column.type.scale if column.type else 0
+    return value.round(scale, mode="half_away_from_zero").cast(pl.Decimal(38, scale))
 
 
 def _aggregate(name: str, found: dict[str, Decimal | int | None]) -> Aggregate:

@@ -1,0 +1,68 @@
+"""One partition as a person wants to see it: what was made of it, where its files are, what was compared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from assets.graph import STAGES
+from kpc.ledger import StageRun
+from kpc.manifests import ExtractManifest, LoadManifest, StagedManifest, loaded_folder, staged_folder
+from kpc.partition import Partition
+from kpc.store import FileEntry, read_manifest
+from kpc.workspace import Workspace
+
+
+def inspect_partition(partition: Partition, workspace: Workspace) -> dict[str, Any]:
+    """Plain data for `kpc show`; sections that do not exist yet are left out."""
+    ledger, environment = workspace.ledger, workspace.environment
+    facts: dict[str, Any] = {
+        "table": partition.table.name,
+        "key": partition.key,
+        "target": partition.table.target,
+        "mapping_version": partition.table.mapping_version,
+        "source_id": environment.source_id,
+        "target_id": environment.target_id,
+        "parents": [str(parent) for parent in partition.parents()],
+    }
+    runs = (ledger.last_stage(environment, partition, stage) for stage in STAGES)
+    facts["stages"] = [_stage(run) for run in runs if run is not None]
+    generation = ledger.current_generation(environment, partition)
+    if generation is None:
+        return facts
+    folder = workspace.store.generation_dir(environment, partition, generation.id)
+    facts["generation"] = {"id": generation.id, "scn": generation.scn, "mode": generation.mode, "folder": str(folder)}
+    version = partition.table.mapping_version
+    if extract := read_manifest(folder / "extract", ExtractManifest):
+        facts["extract"] = {"rows": extract.rows, "chunks": [_file(chunk) for chunk in extract.chunks]}
+    if staged := read_manifest(folder / staged_folder(version), StagedManifest):
+        counts = ("extracted", "staged", "unchanged", "rejected", "truncated", "vanished")
+        facts["staged"] = {
+            **{name: getattr(staged, name) for name in counts},
+            "chunks": [_file(chunk) for chunk in staged.chunks],
+            "rejected_file": staged.rejected_file.name if staged.rejected_file else "none",
+        }
+    if loaded := read_manifest(folder / loaded_folder(version), LoadManifest):
+        counts = ("attempt", "staged", "loaded", "created", "failed", "unprocessed")
+        facts["loaded"] = {**{name: getattr(loaded, name) for name in counts}, "jobs": list(loaded.jobs)}
+    compared = ledger.reconciliation(environment, partition)
+    facts["comparisons"] = [
+        {
+            "level": one.level,
+            "measure": one.measure,
+            "oracle": one.source_value,
+            "salesforce": one.target_value,
+            "passed": one.passed,
+        }
+        for one in compared
+    ]
+    return facts
+
+
+def _stage(run: StageRun) -> dict[str, Any]:
+    facts = {"stage": run.stage, "state": run.state, "rows": run.rows, "started_utc": f"{run.started_utc:%F %T}"}
+    return {**facts, **({"error": run.error} if run.error else {})}
+
+
+def _file(entry: FileEntry) -> dict[str, Any]:
+    facts = {"name": entry.name, "rows": entry.rows, "bytes": entry.bytes, "sha256": entry.sha256[:12]}
+    return {**facts, **({"first_key": entry.first_key, "last_key": entry.last_key} if entry.first_key else {})}
