@@ -37,7 +37,7 @@ class Quota(Database):
 
 
 def reserve(
-    connection: Connection, target_id: str, job: int, rows: int, batches: int, allowance: Allowance, now: datetime
+    connection: Connection, target_id: str, *, job: int, rows: int, batches: int, allowance: Allowance, now: datetime
 ) -> None:
     """Count a job that is about to be created. The caller serialises reservations of one org.
 
