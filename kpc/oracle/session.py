@@ -110,6 +110,11 @@ def _connect(settings: OracleSettings) -> oracledb.Connection:
         ) from None
     if isinstance(outcome, oracledb.Error):
         raise classify(outcome, Doing(settings.dsn, settings.user)) from outcome
+    if isinstance(outcome, OSError):  # a host name that does not resolve is no driver error
+        raise OracleDown(
+            f"Oracle at {settings.dsn} cannot be reached: {outcome}.",
+            "Check the host name and port in KPC__ORACLE__DSN, and the network. Check it with `kpc preflight`.",
+        ) from outcome
     if isinstance(outcome, BaseException):
         raise outcome
     return outcome
