@@ -1,0 +1,146 @@
+"""One client connection after its login: requests in, answers out, breaks in between."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Sequence
+
+from kpc.emulators.oracle import responses
+from kpc.emulators.oracle.call_context import CallContext
+from kpc.emulators.oracle.calls import Calls
+from kpc.emulators.oracle.interface import Database, OraError, Session
+from kpc.emulators.oracle.login import ListenerOptions, Login, read_header
+from kpc.emulators.oracle.packets import (
+    BreakRequested,
+    Marker,
+    PacketChannel,
+    PacketType,
+    PeerClosed,
+    ProtocolError,
+    RequestStream,
+    ResponseWriter,
+)
+from kpc.emulators.oracle.requests import Function, Message
+from kpc.emulators.oracle.worker import SessionWorker
+
+log = logging.getLogger(__name__)
+
+LOGIN_TIMEOUT_S = 60.0
+_GOODBYE_TIMEOUT_S = 2.0
+_MAX_PACKETS_TO_RESET = 100_000
+_USER_CANCEL = OraError(1013, "user requested cancel of current operation")
+_TOKEN_MARK = b"\x21"
+
+
+class Connection:
+    """Serves one socket until the client leaves, breaks the protocol, or the server stops."""
+
+    def __init__(self, sock: socket.socket, peer: str, database: Database, options: ListenerOptions) -> None:
+        self._sock = sock
+        self._peer = peer
+        self._channel = PacketChannel(sock)
+        self._stream = RequestStream(self._channel)
+        self._login = Login(self._channel, self._stream, database, options)
+        self._token = 0
+
+    def serve(self) -> None:
+        """Never raises: whatever a client does ends with one line in the log and a closed socket."""
+        try:
+            self._sock.settimeout(LOGIN_TIMEOUT_S)
+            session = self._login.run()
+            if session is not None:
+                self._sock.settimeout(None)
+                self._serve_session(session)
+        except PeerClosed:
+            log.debug("%s left", self._peer)
+        except ProtocolError as error:
+            log.warning("%s does not speak the protocol: %s", self._peer, error)
+        except BreakRequested:
+            log.warning("%s broke off its login", self._peer)
+        except Exception:
+            log.exception("connection of %s failed", self._peer)
+        finally:
+            self._sock.close()
+
+    def _serve_session(self, session: Session) -> None:
+        worker = SessionWorker(self._channel, session.interrupt, self._peer)
+        version = self._login.abilities.field_version
+        calls = Calls(CallContext(self._channel, self._stream, session, worker, version))
+        try:
+            while self._serve_request(calls):
+                pass
+            self._await_goodbye()
+        finally:
+            calls.close_cursors()
+            worker.close(session.close)
+
+    def _serve_request(self, calls: Calls) -> bool:
+        """One request and its answer; False after a log-off."""
+        try:
+            function = self._read_function(calls)
+            if function == Function.LOGOFF:
+                self._answer([responses.status(0)])
+                return False
+            self._call(calls, function)
+        except BreakRequested as request:
+            self._reset(request.kind)
+            self._answer([calls.error(_USER_CANCEL)])
+        except OraError as error:
+            self._answer([calls.error(error)])
+        return True
+
+    def _read_function(self, calls: Calls) -> int:
+        """The function of the next request, after its piggybacks were applied."""
+        while True:
+            message, function, self._token = read_header(self._stream, self._login.abilities)
+            if message == Message.FUNCTION:
+                return function
+            if message != Message.PIGGYBACK:
+                raise ProtocolError(f"message type {message}")
+            calls.apply_piggyback(function)
+
+    def _call(self, calls: Calls, function: int) -> None:
+        """Every call of a session comes by here: this is the place for fault switches."""
+        writer = self._writer()
+        try:
+            calls.perform(function, writer)
+        except OraError as error:
+            writer.write(calls.error(error))
+        except (BreakRequested, PeerClosed, ProtocolError):
+            raise
+        except Exception as error:
+            log.exception("call %d of %s failed", function, self._peer)
+            writer.write(calls.error(OraError(604, f"error occurred at recursive SQL level 1: {error!r:.300}")))
+        if not self._stream.is_at_end():
+            raise ProtocolError(f"bytes left over after function {function}")
+        writer.finish()
+
+    def _writer(self) -> ResponseWriter:
+        writer = ResponseWriter(self._channel, end_of_response=self._login.abilities.end_of_response)
+        if self._token:
+            writer.write(_TOKEN_MARK + responses.ub(self._token))
+        return writer
+
+    def _answer(self, parts: Sequence[bytes]) -> None:
+        writer = self._writer()
+        for part in parts:
+            writer.write(part)
+        writer.finish()
+
+    def _reset(self, kind: int) -> None:
+        """The break dance: break, wait for the client's reset, reset. The error message follows it."""
+        self._stream.discard()
+        self._channel.send_marker(Marker.BREAK)
+        for _ in range(_MAX_PACKETS_TO_RESET):
+            if kind == Marker.RESET:
+                self._channel.send_marker(Marker.RESET)
+                return
+            packet = self._channel.next_packet()
+            kind = packet.marker if packet.type == PacketType.MARKER else 0
+        raise ProtocolError("no reset after a break")
+
+    def _await_goodbye(self) -> None:
+        """The client closes after its log-off; closing first could destroy our last answer."""
+        self._sock.settimeout(_GOODBYE_TIMEOUT_S)
+        self._channel.next_packet()

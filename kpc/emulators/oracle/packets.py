@@ -1,0 +1,325 @@
+"""TNS packets: framing on the socket, and the byte stream of messages inside DATA packets.
+
+A message may be cut anywhere by a packet's end, and a request has no end mark: it is parsed as a stream that pulls
+packets on demand. Everything a peer declares (packet size, value length) is bounded before memory is given to it.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+
+from kpc.emulators.oracle import codec
+
+HEADER_BYTES = 8
+DATA_HEADER_BYTES = 10
+MAX_SMALL_PACKET_BYTES = 65535
+MAX_VALUE_BYTES = 512 * 1024 * 1024
+MAX_WAITING_PACKETS = 4096
+_SEND_AT_BYTES = 256 * 1024
+_IOV_MAX = 512
+
+FLAG_EOF = 0x0040
+FLAG_END_OF_RESPONSE = 0x2000
+
+
+class PacketType(IntEnum):
+    CONNECT = 1
+    ACCEPT = 2
+    REFUSE = 4
+    DATA = 6
+    RESEND = 11
+    MARKER = 12
+    CONTROL = 14
+
+
+class Marker(IntEnum):
+    BREAK = 1
+    RESET = 2
+    INTERRUPT = 3
+
+
+class ProtocolError(Exception):
+    """The peer does not speak the protocol; the stream cannot be trusted any more."""
+
+
+class PeerClosed(Exception):  # noqa: N818 - an event, and no error of ours
+    """The peer ended the connection."""
+
+
+class BreakRequested(Exception):  # noqa: N818 - a request of the client
+    """A MARKER packet arrived where a message was expected."""
+
+    def __init__(self, kind: int) -> None:
+        super().__init__(f"marker {kind}")
+        self.kind = kind
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    type: int
+    body: bytes
+
+    @property
+    def marker(self) -> int:
+        """The kind of a MARKER packet, whose body is 01 00 kind."""
+        return self.body[2] if len(self.body) > 2 else Marker.BREAK
+
+
+class PacketChannel:
+    """Packets over one socket. `accept` switches to the large header that follows an ACCEPT."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._received = bytearray()
+        self._waiting: deque[Packet] = deque()
+        self._is_large = False
+        self.sdu = 8192
+
+    def accept(self, sdu: int) -> None:
+        self._is_large = True
+        self.sdu = sdu
+
+    @property
+    def max_packet_bytes(self) -> int:
+        return max(self.sdu, MAX_SMALL_PACKET_BYTES)
+
+    def next_packet(self) -> Packet:
+        """Wait for a packet. Raises `PeerClosed` or `ProtocolError`."""
+        while not self._waiting:
+            self._receive()
+        return self._waiting.popleft()
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def poll(self) -> bool:
+        """Take in what has arrived, without waiting; False when no more may wait. Raises `PeerClosed`."""
+        while len(self._waiting) < MAX_WAITING_PACKETS:
+            if not _is_readable(self._sock):
+                return True
+            self._receive()
+        return False
+
+    def has_marker(self) -> bool:
+        return any(packet.type == PacketType.MARKER for packet in self._waiting)
+
+    def _receive(self) -> None:
+        try:
+            data = self._sock.recv(262144)
+        except TimeoutError as error:
+            raise PeerClosed("timed out") from error
+        except OSError as error:
+            raise PeerClosed(str(error)) from error
+        if not data:
+            raise PeerClosed("end of stream")
+        self._received += data
+        while len(self._received) >= HEADER_BYTES:
+            size = self._packet_bytes()
+            if len(self._received) < size:
+                break
+            self._waiting.append(Packet(self._received[4], bytes(self._received[HEADER_BYTES:size])))
+            del self._received[:size]
+
+    def _packet_bytes(self) -> int:
+        size = int(struct.unpack_from(">I" if self._is_large else ">H", self._received)[0])
+        if not HEADER_BYTES <= size <= self.max_packet_bytes:
+            raise ProtocolError(f"packet of {size} bytes")
+        if self._received[4] not in PacketType.__members__.values():
+            raise ProtocolError(f"packet type {self._received[4]}")
+        return size
+
+    def send(self, packet_type: PacketType, body: bytes) -> None:
+        self.send_buffers([self._header(packet_type, len(body)), body])
+
+    def send_marker(self, kind: Marker) -> None:
+        self.send(PacketType.MARKER, bytes((1, 0, kind)))
+
+    def _header(self, packet_type: PacketType, body_bytes: int) -> bytes:
+        size = body_bytes + HEADER_BYTES
+        return struct.pack(">IBxxx" if self._is_large else ">HxxBxxx", size, packet_type)
+
+    def data_header(self, payload_bytes: int, flags: int = 0) -> bytes:
+        return self._header(PacketType.DATA, payload_bytes + 2) + struct.pack(">H", flags)
+
+    def send_buffers(self, buffers: list[bytes | memoryview]) -> None:
+        """Send all of them; partial sends go on where the kernel stopped, without joining the buffers."""
+        try:
+            for start in range(0, len(buffers), _IOV_MAX):
+                self._send_some(buffers[start : start + _IOV_MAX])
+        except OSError as error:
+            raise PeerClosed(str(error)) from error
+
+    def _send_some(self, buffers: list[bytes | memoryview]) -> None:
+        at = 0
+        while at < len(buffers):
+            sent = self._sock.sendmsg(buffers[at:])
+            while at < len(buffers) and sent >= len(buffers[at]):
+                sent -= len(buffers[at])
+                at += 1
+            if sent:
+                buffers[at] = memoryview(buffers[at])[sent:]
+
+
+def _is_readable(sock: socket.socket) -> bool:
+    poller = select.poll()
+    poller.register(sock, select.POLLIN)
+    return bool(poller.poll(0))
+
+
+class ResponseWriter:
+    """Cuts one response into DATA packets of at most the session's SDU, sending while it grows."""
+
+    def __init__(self, channel: PacketChannel, *, end_of_response: bool) -> None:
+        self._channel = channel
+        self._end_of_response = end_of_response
+        self._parts: list[memoryview] = []
+        self._waiting_bytes = 0
+        self._payload_bytes = channel.sdu - DATA_HEADER_BYTES
+        self._full_header = channel.data_header(self._payload_bytes)
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        part = memoryview(data)
+        if not len(part):
+            return
+        self._parts.append(part)
+        self._waiting_bytes += len(part)
+        if self._waiting_bytes >= _SEND_AT_BYTES:
+            self._send_full_packets()
+
+    def flush(self) -> None:
+        """Send what fills packets; the rest must wait for the response's end."""
+        self._send_full_packets()
+
+    def finish(self) -> None:
+        if self._end_of_response:
+            self.write(b"\x1d")
+        self._send_full_packets()
+        flags = FLAG_END_OF_RESPONSE if self._end_of_response else 0
+        self._channel.send_buffers([self._channel.data_header(self._waiting_bytes, flags), *self._parts])
+        self._parts, self._waiting_bytes = [], 0
+
+    def _send_full_packets(self) -> None:
+        """One packet's worth always stays behind, so that `finish` has a last packet to mark."""
+        out: list[bytes | memoryview] = []
+        room = self._payload_bytes
+        packets = (self._waiting_bytes - 1) // self._payload_bytes if self._waiting_bytes else 0
+        if not packets:
+            return
+        parts = deque(self._parts)
+        for _ in range(packets):
+            out.append(self._full_header)
+            room = self._payload_bytes
+            while room:
+                part = parts.popleft()
+                if len(part) > room:
+                    parts.appendleft(part[room:])
+                    part = part[:room]
+                out.append(part)
+                room -= len(part)
+        self._parts = list(parts)
+        self._waiting_bytes -= packets * self._payload_bytes
+        self._channel.send_buffers(out)
+
+
+class RequestStream:
+    """The bytes of the client's messages, over packet ends. Every read raises `BreakRequested` on a MARKER."""
+
+    def __init__(self, channel: PacketChannel) -> None:
+        self._channel = channel
+        self._data = b""
+        self._at = 0
+        self._last_packet_bytes = 0
+
+    def _more(self) -> None:
+        packet = self._channel.next_packet()
+        if packet.type == PacketType.MARKER:
+            self.discard()
+            raise BreakRequested(packet.marker)
+        if packet.type != PacketType.DATA or len(packet.body) < 2:
+            raise ProtocolError(f"packet type {packet.type} instead of DATA")
+        if struct.unpack_from(">H", packet.body)[0] & FLAG_EOF:
+            raise PeerClosed("end of file flag")
+        self._data, self._at = packet.body, 2
+        self._last_packet_bytes = len(packet.body) + HEADER_BYTES
+
+    def discard(self) -> None:
+        self._data, self._at = b"", 0
+
+    def is_at_end(self) -> bool:
+        return self._at >= len(self._data)
+
+    def skip_request(self) -> None:
+        """Drop the rest of a request that cannot be parsed: clients fill every packet but the last."""
+        while self._last_packet_bytes >= self._channel.sdu:
+            self._more()
+        self.discard()
+
+    def raw(self, size: int) -> bytes:
+        if self._at + size <= len(self._data):
+            self._at += size
+            return self._data[self._at - size : self._at]
+        if size > MAX_VALUE_BYTES:
+            raise ProtocolError(f"value of {size} bytes")
+        parts, wanted = [], size
+        while wanted:
+            if self.is_at_end():
+                self._more()
+            part = self._data[self._at : self._at + wanted]
+            self._at += len(part)
+            wanted -= len(part)
+            parts.append(part)
+        return b"".join(parts)
+
+    def u8(self) -> int:
+        if self._at < len(self._data):
+            self._at += 1
+            return self._data[self._at - 1]
+        return self.raw(1)[0]
+
+    def u16be(self) -> int:
+        return int.from_bytes(self.raw(2), "big")
+
+    def u16le(self) -> int:
+        return int.from_bytes(self.raw(2), "little")
+
+    def ub(self) -> int:
+        size = self.u8()
+        if size == 0:
+            return 0
+        if size > 8:
+            raise ProtocolError(f"integer of {size} bytes")
+        return int.from_bytes(self.raw(size), "big")
+
+    def sb(self) -> int:
+        size = self.u8()
+        value = int.from_bytes(self.raw(size & 0x7F), "big") if size & 0x7F <= 8 else 0
+        return -value if size & 0x80 else value
+
+    def clr(self) -> bytes | None:
+        """A value after its length; None for NULL."""
+        size = self.u8()
+        if size in {0, codec.NULL_MARK}:
+            return None
+        if size == codec.ESCAPE_MARK:  # a NULL BOOLEAN
+            self.u8()
+            return None
+        if size != codec.LONG_MARK:
+            return self.raw(size)
+        return b"".join(self._chunks())
+
+    def _chunks(self) -> Iterable[bytes]:
+        total = 0
+        while size := self.ub():
+            total += size
+            if total > MAX_VALUE_BYTES:
+                raise ProtocolError(f"value of more than {MAX_VALUE_BYTES} bytes")
+            yield self.raw(size)
+
+    def dalc(self) -> bytes:
+        return (self.clr() or b"") if self.ub() else b""

@@ -1,0 +1,211 @@
+"""Executing, executing again, describing and fetching."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kpc.emulators.oracle import requests, responses
+from kpc.emulators.oracle.call_context import CallContext
+from kpc.emulators.oracle.cursors import Cursor, CursorTable
+from kpc.emulators.oracle.interface import Bind, OraError, Outcome, Rows, StatementKind
+from kpc.emulators.oracle.out_values import encode_out
+from kpc.emulators.oracle.packets import BreakRequested, Marker, ResponseWriter
+from kpc.emulators.oracle.requests import ExecuteOption, ExecuteRequest, RawValue
+
+_COMMIT_AFTER = 0x1  # second options of a repeated execution
+_MAX_ROWS_WANTED = 1 << 31
+
+
+class Statements:
+    """The statements of one session; each method answers one request."""
+
+    def __init__(self, context: CallContext) -> None:
+        self._context = context
+        self.cursors = CursorTable()
+
+    def execute(self, writer: ResponseWriter) -> None:
+        """Function 94: any of parse, describe, define, execute and fetch, by its options."""
+        context = self._context
+        request = requests.read_execute(
+            context.stream, context.field_version, lambda number: self.cursors.find(number).sql
+        )
+        if request.is_scrollable:
+            raise OraError(3001, "unimplemented feature: scrollable cursors")
+        cursor, is_new = self._cursor_of(request)
+        try:
+            self._execute_on(cursor, request, writer)
+        except (OraError, BreakRequested):
+            if is_new:
+                self.cursors.close(cursor.number, context.worker)
+            raise
+
+    def _cursor_of(self, request: ExecuteRequest) -> tuple[Cursor, bool]:
+        """The cursor to work on, prepared anew if the text came along; whether it did not exist before."""
+        if request.sql is None:
+            return self.cursors.find(request.cursor_id), False
+        sql, session = request.sql, self._context.session
+        statement = self._context.run(lambda: session.prepare(sql))
+        if request.cursor_id:
+            cursor = self.cursors.find(request.cursor_id)
+            cursor.sql, cursor.statement = sql, statement
+            return cursor, False
+        return self.cursors.add(sql, statement), True
+
+    def _execute_on(self, cursor: Cursor, request: ExecuteRequest, writer: ResponseWriter) -> None:
+        if request.has(ExecuteOption.EXECUTE):
+            cursor.is_plsql = not request.has(ExecuteOption.NOT_PLSQL)
+            cursor.binds = request.binds
+            is_query = cursor.statement.kind == StatementKind.QUERY
+            raw_rows = request.bind_rows or [[] for _ in range(1 if is_query else max(request.iterations, 1))]
+            self._run_statement(cursor, raw_rows, request, writer)
+        elif request.has(ExecuteOption.DEFINE):
+            cursor.define(request.defines)
+            cursor.query = None
+        elif cursor.statement.kind == StatementKind.QUERY:
+            session = self._context.session
+            columns = self._context.run(lambda: session.describe(cursor.statement))
+            cursor.describe(columns)
+            writer.write(responses.describe(columns, self._context.field_version))
+        if request.has(ExecuteOption.FETCH) and cursor.rows is not None and cursor.is_defined:
+            self._deliver(cursor, request.rows_wanted, writer)
+        elif cursor.rows is not None or not request.has(ExecuteOption.EXECUTE):
+            writer.write(self._context.end(cursor_id=cursor.number))
+
+    def execute_again(self, writer: ResponseWriter, *, has_fetch: bool) -> None:
+        """Functions 4 and 78: a known cursor with new bind values."""
+        stream = self._context.stream
+        number, iterations, options, more_options = (stream.ub() for _ in range(4))
+        try:
+            cursor = self.cursors.find(number)
+        except OraError:
+            stream.skip_request()
+            raise
+        is_query = cursor.statement.kind == StatementKind.QUERY
+        rows = 1 if has_fetch or is_query else iterations
+        raw_rows: list[list[RawValue]] = [[] for _ in range(rows)]
+        if cursor.binds:
+            raw_rows = requests.read_bind_rows(stream, cursor.binds, rows, cursor.sql, is_plsql=cursor.is_plsql)
+        request = ExecuteRequest(options, number, None, iterations, rows, False, False)  # noqa: FBT003
+        if more_options & _COMMIT_AFTER:
+            request.options |= ExecuteOption.COMMIT
+        self._run_statement(cursor, raw_rows, request, writer)
+        if has_fetch and cursor.rows is not None and cursor.is_defined:
+            self._deliver(cursor, iterations, writer)
+        elif cursor.rows is not None:
+            writer.write(self._context.end(cursor_id=cursor.number))
+
+    def fetch(self, writer: ResponseWriter) -> None:
+        """Function 5."""
+        number, wanted = self._context.stream.ub(), self._context.stream.ub()
+        self._deliver(self.cursors.find(number), wanted, writer)
+
+    def _run_statement(
+        self, cursor: Cursor, raw_rows: Sequence[Sequence[RawValue]], request: ExecuteRequest, writer: ResponseWriter
+    ) -> None:
+        """Run it; a query is left open on the cursor, anything else is answered in full."""
+        cursor.close_query(self._context.worker)
+        rows = self._decode(cursor, raw_rows)
+        returning = bool(rows) and any(bind.is_out for bind in rows[0])
+        if len(rows) > 1 and (cursor.is_plsql or returning):
+            outcomes = [self._call(cursor, [row], request) for row in rows]
+        else:
+            outcomes = [self._call(cursor, rows, request)]
+        self._commit_if_wanted(request, outcomes)
+        if outcomes[0].rows is not None:
+            self._open(cursor, outcomes[0].rows, writer, is_parse=request.has(ExecuteOption.PARSE))
+            return
+        self._write_out(cursor, outcomes, writer)
+        if request.wants_row_counts:
+            writer.write(responses.row_counts([count for outcome in outcomes for count in outcome.row_counts]))
+        errors = [error for outcome in outcomes for error in outcome.batch_errors]
+        writer.write(
+            self._context.end(
+                cursor_id=cursor.number,
+                row_count=sum(outcome.row_count for outcome in outcomes),
+                code=responses.ARRAY_ERRORS if errors else 0,
+                message="error(s) in array DML" if errors else "",
+                batch_errors=errors,
+            )
+        )
+
+    def _decode(self, cursor: Cursor, raw_rows: Sequence[Sequence[RawValue]]) -> list[list[Bind]]:
+        binds, lobs = cursor.binds, self._context.lobs
+        first_out = len(binds) - (0 if cursor.is_plsql else requests.return_binds(cursor.sql))
+        return [
+            [
+                requests.decode_bind(spec, raw, lobs.value, is_out=at >= first_out)
+                for at, (spec, raw) in enumerate(zip(binds, row, strict=True))
+            ]
+            for row in raw_rows
+        ]
+
+    def _call(self, cursor: Cursor, rows: Sequence[Sequence[Bind]], request: ExecuteRequest) -> Outcome:
+        session = self._context.session
+        return self._context.run(
+            lambda: session.execute(
+                cursor.statement,
+                rows,
+                batch_errors=request.has(ExecuteOption.BATCH_ERRORS),
+                row_counts=request.wants_row_counts,
+            )
+        )
+
+    def _commit_if_wanted(self, request: ExecuteRequest, outcomes: Sequence[Outcome]) -> None:
+        """Autocommit; an array with failed rows is left for the client to decide."""
+        if request.has(ExecuteOption.COMMIT) and not any(outcome.batch_errors for outcome in outcomes):
+            if outcomes[0].rows is None or self._context.session.in_transaction:
+                self._context.run(self._context.session.commit)
+
+    def _open(self, cursor: Cursor, rows: Rows, writer: ResponseWriter, *, is_parse: bool) -> None:
+        cursor.rows = rows
+        if cursor.describe(rows.columns) or is_parse:
+            writer.write(responses.describe(rows.columns, self._context.field_version))
+
+    def _write_out(self, cursor: Cursor, outcomes: Sequence[Outcome], writer: ResponseWriter) -> None:
+        """OUT values of PL/SQL after the directions of its binds; RETURNING gives lists of values."""
+        positions = sorted({at for outcome in outcomes for at in outcome.out})
+        if cursor.is_plsql and cursor.binds:
+            out = set(positions)
+            writer.write(
+                responses.io_vector(
+                    [
+                        responses.DIRECTION_IN_OUT if at in out else responses.DIRECTION_IN
+                        for at in range(len(cursor.binds))
+                    ]
+                )
+            )
+        if not positions:
+            return
+        for outcome in outcomes:
+            writer.write(b"\x07")
+            for at in positions:
+                values = outcome.out.get(at, [])
+                if not cursor.is_plsql:
+                    writer.write(responses.ub(len(values)))
+                for value in values:
+                    writer.write(encode_out(cursor.binds[at], value, self._context.lobs.out_bind))
+
+    def _deliver(self, cursor: Cursor, wanted: int, writer: ResponseWriter) -> None:
+        """Rows, then the end of call: 1403 once there are no more."""
+        query = cursor.open(self._context.worker, self._context.lobs.described)
+        writer.write(responses.ROW_HEADER)
+        try:
+            for part in query.take(min(wanted, _MAX_ROWS_WANTED)):
+                writer.write(part)
+                self._stop_on_break()
+        except OraError:
+            cursor.close_query(self._context.worker)
+            raise
+        writer.write(
+            self._context.end(
+                cursor_id=cursor.number,
+                row_count=query.delivered,
+                code=responses.NO_DATA_FOUND if query.is_done else 0,
+                message="no data found" if query.is_done else "",
+            )
+        )
+
+    def _stop_on_break(self) -> None:
+        self._context.channel.poll()
+        if self._context.channel.has_marker():
+            raise BreakRequested(Marker.INTERRUPT)

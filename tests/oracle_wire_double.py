@@ -1,0 +1,124 @@
+"""A stand-in for the SQL side: fixed Arrow tables under statement texts, to test the wire without an SQL engine."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from kpc.emulators.oracle.interface import Bind, OraColumn, OraError, Outcome, StatementKind
+
+
+@dataclass
+class FixedRows:
+    """Batches that exist already; `failure` is raised after the last one."""
+
+    columns: tuple[OraColumn, ...]
+    source: Sequence[pa.RecordBatch]
+    failure: Exception | None = None
+    closed: bool = False
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        yield from self.source
+        if self.failure is not None:
+            raise self.failure
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass
+class FixedStatement:
+    sql: str
+    kind: StatementKind
+    bind_names: tuple[str, ...] = ()
+
+
+_KINDS = {
+    "SELECT": StatementKind.QUERY,
+    "INSERT": StatementKind.DML,
+    "UPDATE": StatementKind.DML,
+    "BEGIN": StatementKind.PLSQL,
+    "CREATE": StatementKind.DDL,
+}
+
+Answer = Callable[["FixedSession", Sequence[Sequence[Bind]]], Outcome]
+
+
+@dataclass
+class FixedDatabase:
+    """`answers` maps a statement's text to what executing it gives."""
+
+    answers: dict[str, Answer] = field(default_factory=dict)
+    users: dict[str, str] = field(default_factory=lambda: {"KPC": "right-password"})
+    service_names: tuple[str, ...] = ("KPCDB",)
+    version: tuple[int, ...] = (19, 3, 0, 0, 0)
+    sessions: list[FixedSession] = field(default_factory=list)
+
+    def table(self, sql: str, columns: Sequence[OraColumn], *batches: pa.RecordBatch, failure: Exception | None = None) -> None:
+        self.answers[sql] = lambda _session, _binds: Outcome(
+            StatementKind.QUERY, rows=FixedRows(tuple(columns), batches, failure)
+        )
+
+    def password_of(self, user: str) -> str | None:
+        return self.users.get(user)
+
+    def login(self, user: str, *, service: str, program: str = "", machine: str = "") -> FixedSession:
+        session = FixedSession(self, user)
+        self.sessions.append(session)
+        return session
+
+    def close(self) -> None:
+        return None
+
+
+@dataclass
+class FixedSession:
+    database: FixedDatabase
+    user: str
+    in_transaction: bool = False
+    attributes: dict[str, str | None] = field(default_factory=dict)
+    executed: list[tuple[str, Sequence[Sequence[Bind]]]] = field(default_factory=list)
+    interrupted: threading.Event = field(default_factory=threading.Event)
+    is_closed: bool = False
+    commits: int = 0
+
+    def prepare(self, sql: str) -> FixedStatement:
+        if sql not in self.database.answers:
+            raise OraError(942, "table or view does not exist", position=14)
+        return FixedStatement(sql, _KINDS[sql.split()[0].upper()])
+
+    def describe(self, statement: FixedStatement) -> tuple[OraColumn, ...]:
+        rows = self.database.answers[statement.sql](self, []).rows
+        assert rows is not None
+        return rows.columns
+
+    def execute(
+        self,
+        statement: FixedStatement,
+        rows: Sequence[Sequence[Bind]],
+        *,
+        batch_errors: bool = False,
+        row_counts: bool = False,
+    ) -> Outcome:
+        self.interrupted.clear()
+        self.executed.append((statement.sql, rows))
+        return self.database.answers[statement.sql](self, rows)
+
+    def commit(self) -> None:
+        self.commits += 1
+        self.in_transaction = False
+
+    def rollback(self) -> None:
+        self.in_transaction = False
+
+    def interrupt(self) -> None:
+        self.interrupted.set()
+
+    def set_attributes(self, **attributes: str | None) -> None:
+        self.attributes.update(attributes)
+
+    def close(self) -> None:
+        self.is_closed = True
