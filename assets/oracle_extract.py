@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from assets.receipt import Made, Receipt
-from assets.stage import run_stage
+from assets.stage import Turn, run_stage
 from kpc.errors import SnapshotLost, Terminal
 from kpc.ledger import Lease
 from kpc.manifests import ExtractManifest
@@ -29,13 +29,13 @@ _BYTES_PER_CELL = 16  # compressed, generous; for the free-space check only
 def oracle_extract(partition: Partition, workspace: Workspace, mode: Mode = "incremental") -> Receipt:
     """Seal a new generation of the partition. An interrupted one is carried on from its last finished chunk."""
 
-    def make(lease: Lease) -> Made:
+    def make(turn: Turn) -> Made:
         for _ in range(_SNAPSHOTS - 1):
             try:
-                return _seal_one(partition, workspace, mode, lease)
+                return _seal_one(partition, workspace, mode, turn.lease)
             except SnapshotLost as error:
                 log.warning("%s: %s", partition, error)
-        return _seal_one(partition, workspace, mode, lease)
+        return _seal_one(partition, workspace, mode, turn.lease)
 
     return run_stage("oracle_extract", partition, workspace, make, mode=mode)
 

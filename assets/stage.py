@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from assets.receipt import Made, Receipt
 from kpc.errors import ConfigError, KpcError
@@ -16,8 +17,16 @@ from kpc.workspace import Workspace
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A worker's turn at one stage of one partition: the lease it holds and the stage run it is booked under."""
+
+    lease: Lease
+    stage_run: int
+
+
 def run_stage(
-    stage: str, partition: Partition, workspace: Workspace, make: Callable[[Lease], Made], *, mode: str = "incremental"
+    stage: str, partition: Partition, workspace: Workspace, make: Callable[[Turn], Made], *, mode: str = "incremental"
 ) -> Receipt:
     """Run `make` under the lease of (partition, stage) and book what it made.
 
@@ -42,7 +51,7 @@ def run_stage(
             lease=lease,
         )
         try:
-            made = make(lease)
+            made = make(Turn(lease, booking))
             receipt = made.receipt(partition, stage, time.monotonic() - began)
             _book(booking, made, receipt, lease, workspace)
         except BaseException as error:

@@ -7,7 +7,7 @@ from decimal import Context, Decimal, Inexact, InvalidOperation
 
 # The default context rounds to 28 digits, and a sum of Oracle NUMBERs has more: two sums could differ by a satang and
 # agree, or agree and differ. Here a difference that would need rounding is an error instead.
-_EXACT = Context(prec=200, traps=[Inexact, InvalidOperation])
+EXACT = Context(prec=200, traps=[Inexact, InvalidOperation])
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +27,14 @@ class Comparison:
 
     @property
     def expected(self) -> Decimal | None:
-        return None if self.source is None else _EXACT.subtract(self.source, self.excepted)
+        return None if self.source is None else EXACT.subtract(self.source, self.excepted)
 
     @property
     def difference(self) -> Decimal | None:
         """Target minus expected; None where only one side has a value."""
         if self.expected is None or self.target is None:
             return None
-        return _EXACT.subtract(self.target, self.expected)
+        return EXACT.subtract(self.target, self.expected)
 
     @property
     def agrees(self) -> bool:

@@ -1,0 +1,177 @@
+"""Station 4: Oracle's truth and the sealed extract against Salesforce, at three levels.
+
+Nothing that staging or loading wrote about its own work is read: what they call loaded is exactly what is in doubt. The
+one thing taken from the ledger is the list of rows that were rejected or refused, which must explain every difference.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+
+import polars as pl
+
+from assets.oracle_extract import extract_folder, sealed_extract
+from assets.receipt import Made, Receipt
+from assets.stage import Turn, current_generation, run_stage
+from expectations import validate
+from kpc.catalog.table import EXTERNAL_ID
+from kpc.convert.frame import KEY, convert_frame
+from kpc.errors import ConfigError, Mismatch
+from kpc.ledger import Compared, FailedRecord
+from kpc.manifests import ExtractManifest, SourceTruth
+from kpc.partition import Partition
+from kpc.reconcile.comparison import Comparison
+from kpc.reconcile.records import RecordDifferences, compare_all, compare_sample
+from kpc.reconcile.report import ReconciliationReport
+from kpc.reconcile.totals import compare_totals, read_target
+from kpc.reconcile.truth import measure_rows, scan_chunks
+from kpc.store import make_private, verify, write_manifest
+from kpc.workspace import Workspace
+
+LEVELS3 = ("auto", "sample", "full", "off")
+REPORT = "report.json"
+_REJECTED = "rejected"  # error class of a row that a staging rule refused; such a row is known by its source key
+
+
+def reconciled(partition: Partition, workspace: Workspace, *, level3: str = "") -> Receipt:
+    """Compare and store the result. Raises `Mismatch` if anything is left that the listed exceptions do not explain."""
+    level3 = level3 or workspace.settings.reconcile.level3
+    if level3 not in LEVELS3:
+        raise ConfigError(f"There is no level 3 mode {level3!r}.", f"Choose one of {', '.join(LEVELS3)}.")
+
+    def make(turn: Turn) -> Made:
+        generation = current_generation(partition, workspace)
+        if not workspace.ledger.is_loaded(workspace.environment, partition):
+            raise ConfigError(
+                f"Generation {generation.id} of {partition} is not loaded yet; there is nothing to compare.",
+                f"Load it first: `kpc run {partition.table.name} {partition.key}`, or wait for its stage sf_loaded.",
+            )
+        extract = sealed_extract(partition, workspace, generation.id)
+        exceptions = workspace.ledger.failed_records(workspace.environment, partition)
+        rows = _arriving_rows(partition, workspace, extract, exceptions)
+        expected = measure_rows(rows, partition.table) if exceptions else extract.truth
+        comparisons = compare_totals(
+            partition.table,
+            oracle=extract.truth,
+            expected=expected,
+            salesforce=read_target(workspace.salesforce, partition),
+        )
+        records = _compare_records(partition, workspace, extract.generation, rows, expected, level3)
+        if records is not None:
+            comparisons.append(_as_comparison(records))
+        report = ReconciliationReport.of(extract, comparisons, records, len(exceptions), workspace.clock())
+        return _publish(partition, workspace, report, comparisons, turn)
+
+    receipt = run_stage("reconciled", partition, workspace, make)
+    if receipt.state == "mismatch":
+        raise _mismatch(partition, workspace, receipt)
+    return receipt
+
+
+def _arriving_rows(
+    partition: Partition, workspace: Workspace, extract: ExtractManifest, exceptions: Sequence[FailedRecord]
+) -> pl.LazyFrame:
+    """The extracted rows less the listed exceptions: Oracle's columns beside the canonical ones."""
+    table = partition.table
+    folder = extract_folder(partition, workspace, extract.generation)
+    for chunk in extract.chunks:
+        verify(folder, chunk, remedy=f"Extract it again: `kpc rerun {table.name} {partition.key}`.")
+    raw = scan_chunks(folder, extract.chunks, table)
+    hash_key = workspace.settings.hash_key.get_secret_value()
+    converted = convert_frame(raw, table, key=partition.key, hash_key=hash_key).select(*table.data_header, KEY)
+    rows = pl.concat([raw, converted], how="horizontal")
+    if not exceptions:
+        return rows
+    rejected = [row.external_id for row in exceptions if row.error_class == _REJECTED]
+    refused = [row.external_id for row in exceptions if row.error_class != _REJECTED]
+    is_listed = pl.col(KEY).is_in(rejected) | pl.col(EXTERNAL_ID).is_in(refused).fill_null(value=False)
+    return rows.filter(~is_listed)
+
+
+def _compare_records(
+    partition: Partition,
+    workspace: Workspace,
+    generation: str,
+    rows: pl.LazyFrame,
+    expected: SourceTruth,
+    level3: str,
+) -> RecordDifferences | None:
+    settings = workspace.settings.reconcile
+    if level3 == "off":
+        return None
+    canonical = rows.select(*partition.table.data_header)
+    if level3 == "sample" or (level3 == "auto" and expected.rows > settings.full_rows):
+        return compare_sample(canonical, partition, workspace.salesforce, settings.sample_rows)
+    folder = make_private(report_folder(partition, workspace, generation) / "query")
+    try:
+        return compare_all(canonical, partition, workspace.salesforce, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def report_folder(partition: Partition, workspace: Workspace, generation: str) -> Path:
+    return workspace.store.generation_dir(workspace.environment, partition, generation) / "reconciled"
+
+
+def _as_comparison(records: RecordDifferences) -> Comparison:
+    """Surplus records count against equality: the target then holds more than there was to compare."""
+    return Comparison(
+        level=3,
+        measure="records with equal checksum",
+        source=Decimal(records.compared),
+        target=Decimal(records.equal - records.surplus),
+    )
+
+
+def _publish(
+    partition: Partition,
+    workspace: Workspace,
+    report: ReconciliationReport,
+    comparisons: Sequence[Comparison],
+    turn: Turn,
+) -> Made:
+    """Store the result where it is looked for: beside the extract, in the ledger, in Great Expectations' store."""
+    write_manifest(report_folder(partition, workspace, report.generation), report, REPORT)
+    booked = [_booked(comparison) for comparison in comparisons]
+    workspace.ledger.record_reconciliation(report.generation, turn.stage_run, booked, lease=turn.lease)
+    validate(
+        partition.table,
+        partition.key,
+        comparisons,
+        run_name=f"{partition.table.name}__{partition.key}__{report.generation}__{turn.stage_run}",
+        root=workspace.settings.reconcile.docs_root,
+        facts=report.facts(),
+        clock=workspace.clock,
+    )
+    return Made(
+        report.generation,
+        rows=report.target_rows,
+        bytes=0,
+        state=report.state,
+        mapping_version=partition.table.mapping_version,
+        detail=report.detail(),
+    )
+
+
+def _booked(comparison: Comparison) -> Compared:
+    return Compared(
+        level=comparison.level,
+        measure=comparison.measure,
+        source_value=None if comparison.source is None else f"{comparison.source:f}",
+        target_value=None if comparison.target is None else f"{comparison.target:f}",
+        passed=comparison.agrees,
+        detail={"excepted": f"{comparison.excepted:f}", "tolerance": f"{comparison.tolerance:f}"},
+    )
+
+
+def _mismatch(partition: Partition, workspace: Workspace, receipt: Receipt) -> Mismatch:
+    differing = str(receipt.detail["differing"])
+    report = report_folder(partition, workspace, receipt.generation) / REPORT
+    return Mismatch(
+        f"{partition} differs between Oracle and Salesforce in: {differing}.",
+        f"`kpc show {partition.table.name} {partition.key}` lists the numbers; keys and fields are in {report}.",
+        measures=tuple(differing.split(", ")),
+    )

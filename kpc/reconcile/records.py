@@ -1,0 +1,141 @@
+"""Level 3: record by record, by checksums of canonical text, down to the fields that differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from kpc.catalog.table import EXTERNAL_ID, PARTITION_FIELD, Table
+from kpc.convert.canonical import CHECKSUM, KEY_HASH, canonical_from_salesforce, key_hash, row_checksum
+from kpc.partition import Partition
+from kpc.salesforce import Salesforce
+
+LISTED = 100  # keys listed per kind of difference; all are counted
+_KEYS_PER_QUERY = 100  # external ids of up to 255 characters keep an IN list under SOQL's 100,000 characters
+
+
+@dataclass(frozen=True, slots=True)
+class RecordDifferences:
+    """What a comparison of records found. Counts are complete, the lists hold the first `LISTED` keys."""
+
+    compared: int
+    equal: int
+    missing: int  # in Oracle, not in Salesforce
+    surplus: int  # in Salesforce, not in Oracle
+    changed: int  # in both, with another checksum
+    missing_keys: tuple[str, ...] = ()
+    surplus_keys: tuple[str, ...] = ()
+    changed_fields: tuple[tuple[str, tuple[str, ...]], ...] = ()  # (external id, fields that differ)
+
+
+def records_query(table: Table, where: str) -> str:
+    return f"SELECT {', '.join(table.data_header)} FROM {table.target} WHERE {where}"  # noqa: S608  SOQL from the catalog
+
+
+def compare_all(source: pl.LazyFrame, partition: Partition, salesforce: Salesforce, folder: Path) -> RecordDifferences:
+    """Every record of the partition. `source` holds `table.data_header` in canonical text.
+
+    Salesforce's side is a bulk query into files in `folder`, which the caller removes.
+    """
+    table = partition.table
+    query = records_query(table, f"{PARTITION_FIELD} = '{partition.key}'")
+    files = salesforce.bulk_query(query, folder)
+    target = canonical_from_salesforce(_scan_text(files, table), table)
+    return _compare(source, target, table)
+
+
+def compare_sample(
+    source: pl.LazyFrame, partition: Partition, salesforce: Salesforce, sample_rows: int
+) -> RecordDifferences:
+    """The records with the smallest key hashes: the same ones each time, spread over the whole partition."""
+    table = partition.table
+    keys = source.select(EXTERNAL_ID, key_hash()).bottom_k(sample_rows, by=KEY_HASH).collect()[EXTERNAL_ID]
+    sample = source.join(pl.LazyFrame({EXTERNAL_ID: keys}), on=EXTERNAL_ID, how="semi")
+    found = [
+        _canonical_records(salesforce.query(records_query(table, where)), table) for where in _in_lists(keys.to_list())
+    ]
+    target = pl.concat(found) if found else _canonical_records([], table)
+    return _compare(sample, target.lazy(), table)
+
+
+def _in_lists(keys: Sequence[str]) -> Iterable[str]:
+    for start in range(0, len(keys), _KEYS_PER_QUERY):
+        block = keys[start : start + _KEYS_PER_QUERY]
+        yield f"{EXTERNAL_ID} IN ({', '.join(_soql_text(key) for key in block)})"
+
+
+def _soql_text(value: str) -> str:
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _canonical_records(records: Iterable[dict[str, object]], table: Table) -> pl.DataFrame:
+    rows = [{name: _text_at(record, name) for name in table.data_header} for record in records]
+    schema = dict.fromkeys(table.data_header, pl.String)
+    return canonical_from_salesforce(pl.DataFrame(rows, schema=schema), table).collect()
+
+
+def _text_at(record: dict[str, object], path: str) -> str | None:
+    """A value of a query's record as text; `Sale__r.External_ID__c` is nested."""
+    value: object = record
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    if value is None:
+        return None
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _scan_text(files: Sequence[Path], table: Table) -> pl.LazyFrame:
+    if not files:
+        return pl.LazyFrame(schema=dict.fromkeys(table.data_header, pl.String))
+    return pl.scan_csv(files, infer_schema=False, missing_utf8_is_empty_string=False)
+
+
+def _compare(source: pl.LazyFrame, target: pl.LazyFrame, table: Table) -> RecordDifferences:
+    ours, theirs = (
+        side.select(EXTERNAL_ID, key_hash(), row_checksum(table)).collect(engine="streaming")
+        for side in (source, target)
+    )
+    both = ours.join(theirs, on=KEY_HASH, how="inner", suffix="_target")
+    changed = both.filter(pl.col(CHECKSUM) != pl.col(f"{CHECKSUM}_target"))
+    missing = ours.join(theirs, on=KEY_HASH, how="anti")
+    surplus = theirs.join(ours, on=KEY_HASH, how="anti")
+    return RecordDifferences(
+        compared=ours.height,
+        equal=both.height - changed.height,
+        missing=missing.height,
+        surplus=surplus.height,
+        changed=changed.height,
+        missing_keys=_first_keys(missing),
+        surplus_keys=_first_keys(surplus),
+        changed_fields=_drill_down(source, target, changed, table),
+    )
+
+
+def _first_keys(frame: pl.DataFrame) -> tuple[str, ...]:
+    return tuple(key or "" for key in frame.sort(EXTERNAL_ID)[EXTERNAL_ID].head(LISTED))
+
+
+def _drill_down(
+    source: pl.LazyFrame, target: pl.LazyFrame, changed: pl.DataFrame, table: Table
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Read only the differing records again and name their differing fields; values are not kept."""
+    if changed.is_empty():
+        return ()
+    wanted = changed.sort(EXTERNAL_ID).head(LISTED).lazy().select(KEY_HASH)
+    frames = [
+        side.with_columns(key_hash()).join(wanted, on=KEY_HASH, how="semi").collect(engine="streaming")
+        for side in (source, target)
+    ]
+    pairs = frames[0].join(frames[1], on=KEY_HASH, suffix=":target").sort(EXTERNAL_ID)
+    found = []
+    for pair in pairs.to_dicts():
+        fields = tuple(
+            name for name in table.data_header if name != EXTERNAL_ID and pair[name] != pair[f"{name}:target"]
+        )
+        if pair[EXTERNAL_ID] != pair[f"{EXTERNAL_ID}:target"]:
+            fields = (EXTERNAL_ID, *fields)
+        found.append((pair[EXTERNAL_ID], fields))
+    return tuple(found)

@@ -1,0 +1,140 @@
+"""The outcome of one reconciliation, kept beside the extract it speaks of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from kpc.manifests import ExtractManifest
+from kpc.reconcile.comparison import Comparison
+from kpc.reconcile.records import RecordDifferences
+
+State = Literal["reconciled", "reconciled_with_exceptions", "mismatch"]
+Verdict = Literal["pass", "fail", "skipped"]
+
+
+class ComparedNumber(BaseModel):
+    """A `Comparison` as JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    level: int
+    measure: str
+    source: Decimal | None
+    excepted: Decimal
+    target: Decimal | None
+    agrees: bool
+
+
+class RecordsReport(BaseModel):
+    """`RecordDifferences` as JSON: complete counts, the first keys, and the names of differing fields; no values."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    compared: int
+    equal: int
+    missing: int
+    surplus: int
+    changed: int
+    missing_keys: tuple[str, ...]
+    surplus_keys: tuple[str, ...]
+    changed_fields: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+class ReconciliationReport(BaseModel):
+    """Everything that was compared of one generation, and the verdict."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    table: str
+    key: str
+    generation: str
+    source_id: str
+    target_id: str
+    scn: int
+    state: State
+    exceptions: int
+    source_rows: int
+    target_rows: int
+    comparisons: tuple[ComparedNumber, ...]
+    records: RecordsReport | None
+    compared_utc: datetime
+
+    @classmethod
+    def of(
+        cls,
+        extract: ExtractManifest,
+        comparisons: Sequence[Comparison],
+        records: RecordDifferences | None,
+        exceptions: int,
+        compared_utc: datetime,
+    ) -> ReconciliationReport:
+        """Judge the comparisons: one that does not agree is a mismatch, whatever the others say."""
+        is_equal = all(comparison.agrees for comparison in comparisons)
+        state: State = "mismatch" if not is_equal else "reconciled_with_exceptions" if exceptions else "reconciled"
+        return cls(
+            table=extract.table,
+            key=extract.key,
+            generation=extract.generation,
+            source_id=extract.source_id,
+            target_id=extract.target_id,
+            scn=extract.scn,
+            state=state,
+            exceptions=exceptions,
+            source_rows=extract.truth.rows,
+            target_rows=int(comparisons[0].target or 0),
+            comparisons=tuple(_number(comparison) for comparison in comparisons),
+            records=None if records is None else RecordsReport(**_fields(records)),
+            compared_utc=compared_utc,
+        )
+
+    def verdict(self, level: int) -> Verdict:
+        """Whether a level passed; skipped where nothing of it was compared."""
+        agreements = [number.agrees for number in self.comparisons if number.level == level]
+        if not agreements:
+            return "skipped"
+        return "pass" if all(agreements) else "fail"
+
+    def detail(self) -> dict[str, int | str]:
+        """The receipt's counts and verdicts."""
+        differing = [number.measure for number in self.comparisons if not number.agrees]
+        return {
+            "source_rows": self.source_rows,
+            "target_rows": self.target_rows,
+            "exceptions": self.exceptions,
+            **{f"level{level}": self.verdict(level) for level in (1, 2, 3)},
+            **({"records_compared": self.records.compared} if self.records else {}),
+            **({"differing": ", ".join(differing)} if differing else {}),
+        }
+
+    def facts(self) -> dict[str, str]:
+        """What a page of the Data Docs says about where the numbers come from."""
+        found = {
+            "SCN": str(self.scn),
+            "generation": self.generation,
+            "Oracle database": self.source_id,
+            "Salesforce org": self.target_id,
+            "exceptions": str(self.exceptions),
+        }
+        if self.records:
+            found["records compared"] = f"{self.records.compared:,} of {self.source_rows - self.exceptions:,}"
+        return found
+
+
+def _number(comparison: Comparison) -> ComparedNumber:
+    return ComparedNumber(
+        level=comparison.level,
+        measure=comparison.measure,
+        source=comparison.source,
+        excepted=comparison.excepted,
+        target=comparison.target,
+        agrees=comparison.agrees,
+    )
+
+
+def _fields(records: RecordDifferences) -> dict[str, object]:
+    return {name: getattr(records, name) for name in RecordsReport.model_fields}
