@@ -79,7 +79,8 @@ class ExtractManifest(_Manifest):
 class StagedManifest(_Manifest):
     """The gzip CSV chunks of a partition, and what became of every extracted row.
 
-    `truncated` counts values, not rows. `vanished` counts keys of the loaded index that the source no longer has.
+    `truncated` and `rounded` count values, not rows. `vanished` counts keys of the loaded index that the source no
+    longer has; they are listed in `vanished_file`.
     """
 
     mapping_version: str
@@ -96,6 +97,8 @@ class StagedManifest(_Manifest):
     started_utc: datetime
     finished_utc: datetime
     vanished: int = Field(0, ge=0)
+    vanished_file: FileEntry | None = None
+    rounded: int = Field(0, ge=0)
 
     @model_validator(mode="after")
     def _every_row_is_accounted_for(self) -> StagedManifest:

@@ -1,0 +1,61 @@
+"""The external id: the key parts joined by `|`, by one function for a row itself and for its reference to a parent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+
+from kpc.catalog.table import EXTERNAL_ID, EXTERNAL_ID_LENGTH, KEY_SEPARATOR, Lookup, Table
+from kpc.convert import text
+from kpc.convert.rules import Check, Rule
+from kpc.convert.source import Source
+
+
+def external_id(sources: Sequence[Source]) -> pl.Expr:
+    """The external id that these columns spell; null if any part is NULL.
+
+    White space before the first part goes too: Salesforce trims a text as a whole.
+    """
+    parts = [source.as_key_part() for source in sources]
+    return pl.concat_str(parts, separator=KEY_SEPARATOR, ignore_nulls=False).str.strip_chars_start()
+
+
+def shown_key(sources: Sequence[Source]) -> pl.Expr:
+    """The key for the reject file: the parts as they came, a NULL as nothing, personal ones masked."""
+    parts = [source.shown().str.strip_chars_end().fill_null("") for source in sources]
+    return pl.concat_str(parts, separator=KEY_SEPARATOR)
+
+
+def folded(identifier: pl.Expr) -> pl.Expr:
+    """The form in which Salesforce compares two external ids: without case."""
+    return identifier.str.to_lowercase()
+
+
+def key_checks(table: Table, sources: Mapping[str, Source]) -> list[Check]:
+    """What may be wrong with a row's own external id. Expects its column to be made already."""
+    made = pl.col(EXTERNAL_ID)
+    checks = [
+        Check(Rule.SEPARATOR_IN_KEY, EXTERNAL_ID, name, sources[name].may_contain_separator())
+        for name in table.key
+        if sources[name].is_text
+    ]
+    return [
+        Check(Rule.NULL_IN_KEY, EXTERNAL_ID, None, made.is_null()),
+        *checks,
+        Check(Rule.EXTERNAL_ID_TOO_LONG, EXTERNAL_ID, None, text.is_longer_than(made, EXTERNAL_ID_LENGTH)),
+        Check(Rule.CONTROL_CHARACTER, EXTERNAL_ID, None, text.has_refused_character(made)),
+        Check(Rule.LITERAL_NULL_TOKEN, EXTERNAL_ID, None, made == text.NULL_TOKEN),
+    ]
+
+
+def lookup_checks(lookup: Lookup, sources: Mapping[str, Source]) -> list[Check]:
+    """What may be wrong with a reference to a parent. An optional one may be incomplete: it is then left empty."""
+    checks = [
+        Check(Rule.SEPARATOR_IN_LOOKUP, lookup.field, name, sources[name].may_contain_separator())
+        for name in lookup.columns
+        if sources[name].is_text
+    ]
+    if lookup.required:
+        checks.insert(0, Check(Rule.LOOKUP_INCOMPLETE, lookup.field, None, pl.col(lookup.header).is_null()))
+    return checks

@@ -1,0 +1,130 @@
+"""A whole extracted frame becomes the target's rows as text, and every row that breaks a rule says which."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from kpc.catalog.table import ALL, EXTERNAL_ID, Table
+from kpc.convert import dates
+from kpc.convert.external_id import external_id, key_checks, lookup_checks, shown_key
+from kpc.convert.rules import Check, Rule, first_violated
+from kpc.convert.source import Source
+from kpc.convert.values import Conversion, conversion
+from kpc.errors import SchemaDrift
+
+RULE, FIELD, VALUE, KEY = "__rule", "__field", "__value", "__key"
+CUT, ROUNDED = "__cut", "__rounded"
+_POSITION = "__position"
+
+
+def convert_frame(
+    frame: pl.DataFrame | pl.LazyFrame, table: Table, *, key: str, hash_key: str
+) -> pl.LazyFrame:
+    """Extracted rows as Salesforce will hold them, in the same order.
+
+    Columns: `table.data_header`, all String (null: NULL); `__rule`, `__field`, `__value`, the first rule the row breaks
+    (null: none; `__value` masked where personal); `__key`, the source key for the reject file; `__cut`, `__rounded`,
+    how many of its values were cut or lost digits by a declared rule. Values of a row with a rule are not meaningful.
+    Duplicates are not seen here: they need the whole partition (`kpc.convert.duplicates`).
+
+    Raises `SchemaDrift` if a declared column was not extracted, `ConfigError` if a hash key is needed and empty.
+    """
+    rows = frame.lazy()
+    plan = _plan(table, dict(rows.collect_schema()), key=key, hash_key=hash_key)
+    converted = plan.apply(rows)
+    shown = pl.coalesce(
+        [pl.when(pl.col(_POSITION) == p).then(plan.shown(check)) for p, check in enumerate(plan.checks)]
+    )
+    return converted.with_columns(shown.alias(VALUE)).select(
+        *table.data_header,
+        _named([check.rule for check in plan.checks]).alias(RULE),
+        _named([check.field for check in plan.checks]).alias(FIELD),
+        VALUE,
+        plan.source_key().alias(KEY),
+        CUT,
+        ROUNDED,
+    )
+
+
+def _named(names: Sequence[str]) -> pl.Expr:
+    """The name at the row's position among the checks."""
+    return pl.col(_POSITION).replace_strict(
+        list(range(len(names))), [str(name) for name in names], default=None, return_dtype=pl.String
+    )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The passes over one table's frame, and the checks in the order in which they are reported."""
+
+    table: Table
+    sources: dict[str, Source]
+    conversions: tuple[Conversion, ...]
+    checks: tuple[Check, ...]
+
+    def apply(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        used = self.sources.values()
+        identifiers = [external_id(self._of(self.table.key)).alias(EXTERNAL_ID)]
+        identifiers += [external_id(self._of(lookup.columns)).alias(lookup.header) for lookup in self.table.lookups]
+        return (
+            rows.with_columns(source.clean_pass() for source in used)
+            .with_columns(expression for source in used for expression in source.local_pass())
+            .with_columns(*identifiers, *(c.value for c in self.conversions))
+            .with_columns(
+                *(c.spelled for c in self.conversions),
+                _count(c.cut for c in self.conversions).alias(CUT),
+                _count(c.rounded for c in self.conversions).alias(ROUNDED),
+                first_violated(self.checks).alias(_POSITION),
+            )
+        )
+
+    def _of(self, names: Sequence[str]) -> list[Source]:
+        return [self.sources[name] for name in names]
+
+    def source_key(self) -> pl.Expr:
+        return shown_key(self._of(self.table.key))
+
+    def shown(self, check: Check) -> pl.Expr:
+        return self.source_key() if check.column is None else self.sources[check.column].shown()
+
+
+def _plan(table: Table, schema: dict[str, pl.DataType], *, key: str, hash_key: str) -> _Plan:
+    sources = _sources(table, schema)
+    conversions = tuple(conversion(sources[column.name], hash_key) for column in table.sent_columns)
+    checks = [check for made in conversions for check in made.checks]
+    checks += key_checks(table, sources)
+    for lookup in table.lookups:
+        checks += lookup_checks(lookup, sources)
+    checks += _partition_check(table, sources, key)
+    return _Plan(table, sources, conversions, tuple(checks))
+
+
+def _sources(table: Table, schema: dict[str, pl.DataType]) -> dict[str, Source]:
+    keys = {*table.key, *(name for lookup in table.lookups for name in lookup.columns)}
+    used = [column for column in table.columns if column.is_sent or column.name in keys]
+    missing = tuple(column.name for column in used if column.name not in schema)
+    if missing:
+        raise SchemaDrift(
+            f"The extract of {table.name} lacks {len(missing)} declared column(s):",
+            f"Extract it again under the present catalog: `kpc run {table.name} --full`.",
+            differences=missing,
+        )
+    return {column.name: Source(column, schema[column.name]) for column in used}
+
+
+def _partition_check(table: Table, sources: dict[str, Source], key: str) -> list[Check]:
+    """A row of another month does not belong here: it would be loaded twice, or counted in the wrong place."""
+    if table.month_column is None or key == ALL:
+        return []
+    source = sources[table.month_column]
+    elsewhere = dates.spelled_month(source.local) != key
+    return [Check(Rule.OUTSIDE_PARTITION, table.day_field or "", source.name, elsewhere)]
+
+
+def _count(flags: Iterable[pl.Expr | None]) -> pl.Expr:
+    """How many of the flags are set in a row, as UInt32."""
+    given = [flag.cast(pl.UInt32).fill_null(0) for flag in flags if flag is not None]
+    return pl.sum_horizontal(given) if given else pl.lit(0, dtype=pl.UInt32)

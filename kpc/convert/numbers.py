@@ -1,0 +1,82 @@
+"""Numbers: exact decimals from Oracle to the field's scale, never through a binary float.
+
+Rounding is half away from zero, as Oracle's ROUND does it for NUMBER; `kpc.convert.source_sql` spells the same rule in
+SQL. Polars' own casts round half to even and are therefore only used where no digit can be lost.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import polars as pl
+
+from kpc.errors import ConfigError
+
+WIDEST = 38  # digits of a polars Decimal, and of Oracle's NUMBER
+# Text is read with as many fraction digits as leave room for the 18 integer digits of any Salesforce number.
+READ_SCALE = 18
+
+
+def exact(value: pl.Expr, dtype: pl.DataType, column: str) -> pl.Expr:
+    """The column as a Decimal, whichever exact type it came in. Text that is no number becomes null.
+
+    Raises `ConfigError` for a binary float: its digits are already wrong.
+    """
+    if isinstance(dtype, pl.Decimal):
+        return value
+    if dtype.is_integer():
+        return value.cast(pl.Decimal(WIDEST, 0))
+    if dtype == pl.String:
+        return value.str.strip_chars().cast(pl.Decimal(WIDEST, READ_SCALE), strict=False)
+    if dtype == pl.Null:
+        return value.cast(pl.Decimal(WIDEST, 0))
+    raise ConfigError(
+        f"Column {column} was extracted as {dtype}, which is not exact.",
+        "Extract it again as a decimal: fetch NUMBER columns as Decimal(38, s).",
+    )
+
+
+def scale_of(dtype: pl.DataType) -> int:
+    """Fraction digits that `exact` keeps for a column of this type."""
+    if isinstance(dtype, pl.Decimal):
+        return dtype.scale
+    return READ_SCALE if dtype == pl.String else 0
+
+
+def limit(precision: int, scale: int) -> Decimal:
+    """The first absolute value that no longer fits: 10^16 for a number of 18 digits, 2 of them fraction."""
+    return Decimal(10) ** (precision - scale)
+
+
+def rounded(value: pl.Expr, source_scale: int, precision: int, scale: int) -> pl.Expr:
+    """The value at the field's scale, half away from zero; null where it cannot fit the field's precision.
+
+    What cannot fit goes first, so that no digit is lost to an overflow on the way.
+    """
+    bound = limit(precision, scale)
+    if WIDEST - source_scale > precision - scale:
+        edge = pl.lit(bound, dtype=pl.Decimal(WIDEST, source_scale))
+        value = pl.when((value < edge) & (value > -edge)).then(value)
+    if source_scale > scale:
+        value = value.round(scale, mode="half_away_from_zero")
+    value = value.cast(pl.Decimal(WIDEST, scale))
+    edge = pl.lit(bound, dtype=pl.Decimal(WIDEST, scale))
+    return pl.when((value < edge) & (value > -edge)).then(value)
+
+
+def spelled(value: pl.Expr) -> pl.Expr:
+    """A number at a fixed scale as text: `1234.50`, never an exponent, never a negative zero."""
+    return value.cast(pl.String)
+
+
+def plain(value: pl.Expr, source_scale: int) -> pl.Expr:
+    """A number as the shortest exact text, for keys and text fields: `1`, `0.5`, `-3`; no exponent, no idle zeros."""
+    digits = value.cast(pl.String)
+    if source_scale == 0:
+        return digits
+    return digits.str.strip_chars_end("0").str.strip_chars_end(".")
+
+
+def spelled_default(text: str, scale: int) -> str:
+    """A declared default as the field will hold it, e.g. `0` at scale 2 is `0.00`."""
+    return f"{Decimal(text):.{scale}f}"

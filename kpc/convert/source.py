@@ -1,0 +1,113 @@
+"""An extracted column, cleaned: the one reading of an Oracle value that fields, keys and lookups share.
+
+The conversion of a frame goes through named passes; each pass sees the columns of the one before:
+
+    NAME          as extracted
+    NAME:clean    trimmed text, exact decimal, or the DATE as it is
+    NAME:local    the day or local moment that a text date spells
+    NAME:value    the target's typed value, before null rules
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from kpc.catalog.table import KEY_SEPARATOR, Column, OracleKind
+from kpc.convert import dates, numbers, text
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One Oracle column as the extract delivers it: its declaration and its Parquet type."""
+
+    column: Column
+    dtype: pl.DataType
+
+    @property
+    def name(self) -> str:
+        return self.column.name
+
+    @property
+    def is_text(self) -> bool:
+        return self.column.source.is_text
+
+    @property
+    def is_number(self) -> bool:
+        return self.column.source.kind is OracleKind.NUMBER
+
+    @property
+    def is_date(self) -> bool:
+        return not self.is_text and not self.is_number
+
+    @property
+    def raw(self) -> pl.Expr:
+        return pl.col(self.name)
+
+    @property
+    def clean(self) -> pl.Expr:
+        return pl.col(f"{self.name}:clean")
+
+    @property
+    def local(self) -> pl.Expr:
+        """The calendar day or local moment of a date column, whatever it is stored as."""
+        return pl.col(f"{self.name}:local") if self.is_text else self.clean
+
+    @property
+    def value(self) -> pl.Expr:
+        return pl.col(f"{self.name}:value")
+
+    @property
+    def scale(self) -> int:
+        return numbers.scale_of(self.dtype)
+
+    def clean_pass(self) -> pl.Expr:
+        cleaned = self.raw
+        if self.is_text:
+            cleaned = text.trimmed(cleaned if self.dtype == pl.String else cleaned.cast(pl.String))
+        elif self.is_number:
+            cleaned = numbers.exact(cleaned, self.dtype, self.name)
+        elif self.dtype == pl.Null:
+            cleaned = cleaned.cast(pl.Datetime("us"))
+        return cleaned.alias(f"{self.name}:clean")
+
+    def local_pass(self) -> list[pl.Expr]:
+        if not self.is_text or self.column.date_format is None:
+            return []
+        local = dates.parsed(self.clean, self.column.date_format, self.column.calendar)
+        return [local.alias(f"{self.name}:local")]
+
+    def as_text(self) -> pl.Expr:
+        """The value as text for a text field: a number without idle zeros, a DATE as a local moment."""
+        if self.is_text:
+            return self.clean
+        if self.is_number:
+            return numbers.plain(self.clean, self.scale)
+        return dates.spelled_local(self.clean)
+
+    def as_key_part(self) -> pl.Expr:
+        """The value's share of an external id; null where it has none.
+
+        Parent and child may store a key part differently (DATE and CHAR, NUMBER of another scale): the part is the
+        same text as long as the value is.
+        """
+        date_format = self.column.date_format
+        if self.is_text and date_format is None:
+            return text.right_trimmed(self.raw if self.dtype == pl.String else self.raw.cast(pl.String))
+        if self.is_text and date_format is not None and not date_format.has_time:
+            return dates.spelled_day(self.local)
+        if self.is_number:
+            return numbers.plain(self.clean, self.scale)
+        return dates.spelled_local(self.local)
+
+    def shown(self) -> pl.Expr:
+        """The value as a person may see it in the reject file: as it came, but masked where it is personal."""
+        seen = self.raw.cast(pl.String) if self.is_text else self.as_text()
+        return text.masked(seen) if self.column.pii is not None else seen
+
+    def may_contain_separator(self) -> pl.Expr:
+        """True for the rows whose key part would blur where one part ends."""
+        if not self.is_text or self.column.date_format is not None:
+            return pl.lit(False)  # noqa: FBT003  a literal of a column, not a flag
+        return self.clean.str.contains(KEY_SEPARATOR, literal=True)

@@ -1,0 +1,26 @@
+"""A measured number as the target will hold it, in Oracle's SQL: the same rules as `kpc.convert.numbers`.
+
+Text only: what runs it is `kpc.oracle`. A test holds both spellings against each other.
+"""
+
+from __future__ import annotations
+
+from kpc.catalog.table import Column, NullRule
+from kpc.errors import CatalogError
+
+
+def target_value_sql(column: Column) -> str:
+    """For example `ROUND(NVL("AMT_EXC_VAT",0),2)`: Oracle's ROUND of a NUMBER is half away from zero, as ours is.
+
+    Raises `CatalogError` for a column that does not become a number.
+    """
+    if column.type is None or not column.type.is_number:
+        raise CatalogError(
+            f"Column {column.name} does not become a number, so it cannot be measured.", "Measure a number column."
+        )
+    value = f'"{column.name}"'
+    if column.null is NullRule.ZERO:
+        value = f"NVL({value},0)"
+    elif column.null is NullRule.DEFAULT:
+        value = f"NVL({value},{column.default})"
+    return f"ROUND({value},{column.type.scale})"
