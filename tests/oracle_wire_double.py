@@ -57,7 +57,9 @@ class FixedDatabase:
     version: tuple[int, ...] = (19, 3, 0, 0, 0)
     sessions: list[FixedSession] = field(default_factory=list)
 
-    def table(self, sql: str, columns: Sequence[OraColumn], *batches: pa.RecordBatch, failure: Exception | None = None) -> None:
+    def table(
+        self, sql: str, columns: Sequence[OraColumn], *batches: pa.RecordBatch, failure: Exception | None = None
+    ) -> None:
         self.answers[sql] = lambda _session, _binds: Outcome(
             StatementKind.QUERY, rows=FixedRows(tuple(columns), batches, failure)
         )

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from kpc.emulators.oracle import responses
 from kpc.emulators.oracle.call_context import CallContext
 from kpc.emulators.oracle.calls import Calls
+from kpc.emulators.oracle.codec import ub
 from kpc.emulators.oracle.interface import Database, OraError, Session
 from kpc.emulators.oracle.login import ListenerOptions, Login, read_header
 from kpc.emulators.oracle.packets import (
@@ -119,7 +120,7 @@ class Connection:
     def _writer(self) -> ResponseWriter:
         writer = ResponseWriter(self._channel, end_of_response=self._login.abilities.end_of_response)
         if self._token:
-            writer.write(_TOKEN_MARK + responses.ub(self._token))
+            writer.write(_TOKEN_MARK + ub(self._token))
         return writer
 
     def _answer(self, parts: Sequence[bytes]) -> None:

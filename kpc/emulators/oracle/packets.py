@@ -48,11 +48,11 @@ class ProtocolError(Exception):
     """The peer does not speak the protocol; the stream cannot be trusted any more."""
 
 
-class PeerClosed(Exception):  # noqa: N818 - an event, and no error of ours
+class PeerClosed(Exception):
     """The peer ended the connection."""
 
 
-class BreakRequested(Exception):  # noqa: N818 - a request of the client
+class BreakRequested(Exception):
     """A MARKER packet arrived where a message was expected."""
 
     def __init__(self, kind: int) -> None:
@@ -185,7 +185,7 @@ class ResponseWriter:
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         part = memoryview(data)
-        if not len(part):
+        if not part:
             return
         self._parts.append(part)
         self._waiting_bytes += len(part)

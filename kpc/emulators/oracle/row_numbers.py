@@ -6,7 +6,6 @@ from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from kpc.emulators.oracle.codec import NUMBER_MAX_PAIRS, encode_number, encode_scaled
 from kpc.emulators.oracle.row_bytes import binary_of
@@ -61,10 +60,10 @@ def _encode_decimals(values: pa.Array, is_null: np.ndarray) -> pa.Array:
     words = values.type.byte_width // 8
     if words == 0:  # decimal32
         values, words = values.cast(pa.decimal128(38, scale)), 2
-    if values.null_count:
-        values = pc.fill_null(values, pa.scalar(Decimal(0), values.type))
     raw = np.frombuffer(values.buffers()[1], np.uint64, len(values) * words, values.offset * words * 8)
     matrix = raw.reshape(-1, words)
+    if values.null_count:
+        matrix = np.where(is_null[:, None], np.uint64(0), matrix)  # what lies under a NULL is undefined
     low = matrix[:, 0].view(np.int64)
     if words == 1 or _fits(matrix, low):
         return _encode_integers(np.ascontiguousarray(low), scale, is_null)
@@ -131,7 +130,7 @@ def _pairs_of(chunks: list[np.ndarray], largest_top: int) -> np.ndarray:
 
 
 def _encode_pairs(pairs: np.ndarray, shift: int, is_negative: np.ndarray, is_null: np.ndarray) -> pa.Array:
-    """Length, exponent, significant pairs, and 102 after a negative value. `shift`: base-100 exponent of the last pair."""
+    """Length, exponent, significant pairs, 102 after a negative value. `shift`: base-100 exponent of the last pair."""
     rows, width = pairs.shape
     present = pairs != 0
     first = present.argmax(axis=1)

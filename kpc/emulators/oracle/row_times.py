@@ -54,15 +54,17 @@ def _ticks(values: pa.Array) -> tuple[np.ndarray, int]:
     if pa.types.is_date(values.type):
         values = values.cast(pa.timestamp("s"))
     per_second = _UNITS_PER_S[values.type.unit]
-    return values.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False), per_second
+    ticks: np.ndarray = values.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+    return ticks, per_second
 
 
 def _day_bytes(days: np.ndarray) -> np.ndarray:
     """Century, year, month and day of days since 1970: rows x 4. Few days apart come from a table."""
     low, high = (int(days.min()), int(days.max())) if len(days) else (0, 0)
-    if high - low < _TABLE_DAYS:
-        return _civil(np.arange(low, high + 1))[days - low]
-    return _civil(days)
+    if high - low >= _TABLE_DAYS:
+        return _civil(days)
+    table = _civil(np.arange(low, high + 1))
+    return np.take(table, days - low, axis=0)
 
 
 def _civil(days: np.ndarray) -> np.ndarray:
@@ -100,4 +102,4 @@ def encode_duration_column(values: pa.Array) -> pa.Array:
 
 
 def _big_endian(values: np.ndarray) -> np.ndarray:
-    return values.astype(">u4").view(np.uint8).reshape(-1, 4)
+    return np.ascontiguousarray(values, ">u4").view(np.uint8).reshape(-1, 4)

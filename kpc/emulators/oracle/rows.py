@@ -1,8 +1,8 @@
 """Arrow batches to wire bytes, whole columns at a time.
 
-Each column becomes Arrow binary arrays whose elements, put side by side, are the column's bytes in a row; one element-wise
-join over all of them gives a buffer that is the wire stream, and offsets that cut it at row ends. `codec` is the slow
-truth that these encoders are tested against.
+Each column becomes Arrow binary arrays whose elements, put side by side, are the column's bytes in a row; one
+element-wise join over all of them gives a buffer that is the wire stream, and offsets that cut it at row ends. `codec`
+is the slow truth that these encoders are tested against.
 """
 
 from __future__ import annotations

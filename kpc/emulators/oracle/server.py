@@ -117,12 +117,16 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 0,
+    field_version: int = 12,
+    end_of_response: bool = False,
+    sdu: int = 65535,
     stop: threading.Event,
     on_ready: Callable[[int], None] | None = None,
-    **options: int,
 ) -> None:
     """Serve until `stop` is set; `on_ready` gets the port once connections are accepted."""
-    with Server(database, host=host, port=port, **options) as server:
+    with Server(
+        database, host=host, port=port, field_version=field_version, end_of_response=end_of_response, sdu=sdu
+    ) as server:
         if on_ready is not None:
             on_ready(server.port)
         stop.wait()

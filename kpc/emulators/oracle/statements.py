@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from kpc.emulators.oracle import requests, responses
 from kpc.emulators.oracle.call_context import CallContext
+from kpc.emulators.oracle.codec import ub
 from kpc.emulators.oracle.cursors import Cursor, CursorTable
 from kpc.emulators.oracle.interface import Bind, OraError, Outcome, Rows, StatementKind
 from kpc.emulators.oracle.out_values import encode_out
@@ -85,7 +86,7 @@ class Statements:
         raw_rows: list[list[RawValue]] = [[] for _ in range(rows)]
         if cursor.binds:
             raw_rows = requests.read_bind_rows(stream, cursor.binds, rows, cursor.sql, is_plsql=cursor.is_plsql)
-        request = ExecuteRequest(options, number, None, iterations, rows, False, False)  # noqa: FBT003
+        request = ExecuteRequest(options, number, None, iterations, rows, wants_row_counts=False, is_scrollable=False)
         if more_options & _COMMIT_AFTER:
             request.options |= ExecuteOption.COMMIT
         self._run_statement(cursor, raw_rows, request, writer)
@@ -152,9 +153,9 @@ class Statements:
 
     def _commit_if_wanted(self, request: ExecuteRequest, outcomes: Sequence[Outcome]) -> None:
         """Autocommit; an array with failed rows is left for the client to decide."""
-        if request.has(ExecuteOption.COMMIT) and not any(outcome.batch_errors for outcome in outcomes):
-            if outcomes[0].rows is None or self._context.session.in_transaction:
-                self._context.run(self._context.session.commit)
+        has_failed_rows = any(outcome.batch_errors for outcome in outcomes)
+        if request.has(ExecuteOption.COMMIT) and not has_failed_rows and self._context.session.in_transaction:
+            self._context.run(self._context.session.commit)
 
     def _open(self, cursor: Cursor, rows: Rows, writer: ResponseWriter, *, is_parse: bool) -> None:
         cursor.rows = rows
@@ -181,7 +182,7 @@ class Statements:
             for at in positions:
                 values = outcome.out.get(at, [])
                 if not cursor.is_plsql:
-                    writer.write(responses.ub(len(values)))
+                    writer.write(ub(len(values)))
                 for value in values:
                     writer.write(encode_out(cursor.binds[at], value, self._context.lobs.out_bind))
 
