@@ -36,12 +36,15 @@ class SalesforceSettings(BaseModel):
     base_url: str = ""  # My Domain URL
     client_id: str = ""
     client_secret: SecretStr = SecretStr("")
+    access_token: SecretStr = SecretStr("")  # given instead of client id and secret; cannot be renewed
     username: str = ""  # with private_key_file: JWT bearer
     private_key_file: Path | None = None
     audience: str = ""  # JWT `aud`; base_url when empty
     ca_file: Path | None = None
     api_version: str = "62.0"
     upload_encoding: Literal["auto", "gzip", "identity"] = "auto"
+    daily_rows: int = Field(150_000_000, ge=1)  # of the org's rolling 24 h; less where other software shares it
+    daily_batches: int = Field(15_000, ge=1)
     jobs_in_flight: int = Field(15, ge=1, le=100)
     connect_timeout_s: float = Field(10.0, gt=0)
     read_timeout_s: float = Field(120.0, gt=0)
