@@ -49,9 +49,9 @@ def validate(
 ) -> bool:
     """Check the comparisons of one partition and store the result under `root`; True if all of them agree.
 
-    An expectation of level 1 or 2 without its comparison fails. Level 3 without one is stored as skipped, not as passed.
+    An expectation of level 1 or 2 without its comparison fails; level 3 without one is stored as skipped, not passed.
     `facts` (SCN, generation, ...) are shown on the partition's page under the names given here: no personal values, and
-    no values of single rows. May be called by several processes at a time over one `root`.
+    no values of single rows. Several processes may call this at a time over one `root`.
     """
     from expectations import loading  # noqa: PLC0415  Great Expectations takes seconds to import
 
@@ -66,6 +66,6 @@ def build_data_docs(root: Path) -> Path:
 
     Repeating it is cheap: only the partitions with a new result are rendered again. Great Expectations is not imported.
     """
-    from expectations import site  # noqa: PLC0415  jinja2 is needed only when pages are built
+    from expectations import data_docs  # noqa: PLC0415  jinja2 is needed only when pages are built
 
-    return site.build(root)
+    return data_docs.build(root)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import great_expectations as gx
-import pandas as pd
+import pandas as pd  # type: ignore[import-untyped]  # its stubs are a package of their own
 
 from expectations.equality import COLUMNS, frame_row
 from expectations.files import Project
@@ -45,7 +45,7 @@ def validate(
         "phase": table.phase.value,
         "key": key,
         "run_name": run_name,
-        "facts": dict(facts),
+        "facts": [list(fact) for fact in facts.items()],  # Great Expectations sorts mappings
     }
     checkpoint = _checkpoint(context, _suite_of_run(table, comparisons, about), key)
     result = checkpoint.run(
@@ -61,23 +61,26 @@ def _checkpoint(context: Any, suite: gx.ExpectationSuite, key: str) -> gx.Checkp
     batch = asset.add_batch_definition_whole_dataframe("comparisons")
     suite = context.suites.add(suite)
     definition = context.validation_definitions.add(gx.ValidationDefinition(name=suite.name, data=batch, suite=suite))
-    return context.checkpoints.add(gx.Checkpoint(name=suite.name, validation_definitions=[definition]))
+    checkpoint: gx.Checkpoint = context.checkpoints.add(
+        gx.Checkpoint(name=suite.name, validation_definitions=[definition])
+    )
+    return checkpoint
 
 
 def _suite_of_run(table: Table, comparisons: Sequence[Comparison], about: dict[str, Any]) -> gx.ExpectationSuite:
     """The table's suite as this run can answer it.
 
-    Level 3 without a comparison is left out, so that nothing counts it as passed. A comparison that the catalog does not
-    ask for is checked all the same, with no tolerance. The first expectation carries what the run is about.
+    Level 3 without a comparison is left out, so that nothing counts it as passed. A comparison that the catalog does
+    not ask for is checked all the same, with no tolerance. The first expectation carries what the run is about.
     """
     given = {(c.level, c.measure) for c in comparisons}
-    asked = [(level, measure) for level, measure, _ in demands(table)]
-    skipped = [measure for level, measure in asked if level == 3 and (level, measure) not in given]
+    asked = {(level, measure): tolerance for level, measure, tolerance in demands(table)}
+    skipped = [demand for demand in asked if demand[0] == 3 and demand not in given]
+    wanted = [demand for demand in asked if demand not in skipped]
+    wanted += [(c.level, c.measure) for c in comparisons if (c.level, c.measure) not in asked]
     suite = suite_for(table)
-    kept = [e for e in suite.expectations if e.measure not in skipped]
-    kept += [expectation(table, c.level, c.measure, "0") for c in comparisons if (c.level, c.measure) not in asked]
-    kept[0].meta = {"run": about | {"skipped": skipped}}
-    suite.expectations = kept
+    suite.expectations = [expectation(table, *demand, asked.get(demand, "0")) for demand in wanted]
+    suite.expectations[0].meta = {"run": about | {"skipped": [measure for _, measure in skipped]}}
     return suite
 
 

@@ -7,15 +7,15 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from great_expectations.expectations.expectation import BatchExpectation, render_suite_parameter_string
-from great_expectations.render import LegacyRendererType, RenderedStringTemplateContent
+from great_expectations.render.components import LegacyRendererType, RenderedStringTemplateContent
 from great_expectations.render.renderer.renderer import renderer
 
 from kpc.reconcile.comparison import Comparison
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import pandas as pd  # type: ignore[import-untyped]  # its stubs are a package of their own
     from great_expectations.core.expectation_validation_result import ExpectationValidationResult
-    from great_expectations.execution_engine import ExecutionEngine
+    from great_expectations.execution_engine.execution_engine import ExecutionEngine
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
 COLUMNS = ("level", "measure", "source", "excepted", "target", "tolerance")
@@ -42,7 +42,7 @@ class ExpectOracleToEqualSalesforce(BatchExpectation):
         self,
         metrics: dict[str, Any],
         runtime_configuration: dict[str, Any] | None = None,
-        execution_engine: ExecutionEngine | None = None,
+        execution_engine: ExecutionEngine[Any] | None = None,
     ) -> dict[str, Any]:
         del metrics, runtime_configuration
         data = execution_engine.batch_manager.active_batch_data if execution_engine else None

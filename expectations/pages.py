@@ -134,15 +134,12 @@ class Totals:
 def _phases(lines: Sequence[Line]) -> list[PhaseGroup]:
     """The catalog's tables in load order, each with its partitions; results of tables unknown to it come last."""
     known = [TableGroup(t.name, t.target, _of_table(t.name, lines)) for t in TABLES.values()]
-    phases = [
-        PhaseGroup(phase.value, tuple(g for g in known if TABLES[g.name].phase is phase)) for phase in Phase
-    ]
+    phases = [PhaseGroup(phase.value, tuple(g for g in known if TABLES[g.name].phase is phase)) for phase in Phase]
     strangers = sorted({line.newest.table for line in lines} - TABLES.keys())
     if strangers:
-        groups = (_of_table(name, lines) for name in strangers)
-        phases.append(
-            PhaseGroup("no longer in the catalog", tuple(TableGroup(g[0].newest.table, g[0].newest.target, g) for g in groups))
-        )
+        found = [(name, _of_table(name, lines)) for name in strangers]
+        groups = tuple(TableGroup(name, mine[0].newest.target, mine) for name, mine in found)
+        phases.append(PhaseGroup("no longer in the catalog", groups))
     return phases
 
 
@@ -165,8 +162,10 @@ def suite_path(name: str) -> str:
 
 def _render(template: str, path: str, **context: Any) -> str:
     up = "../" * path.count("/")
-    return _environment().get_template(template).render(
-        context | {"up": up, "path": path, "link": lambda to: up + quote(to), "version": version()[:8]}
+    return (
+        _environment()
+        .get_template(template)
+        .render(context | {"up": up, "path": path, "link": lambda to: up + quote(to), "version": version()[:8]})
     )
 
 
@@ -190,6 +189,7 @@ def _environment() -> Environment:
     environment.globals |= {
         "State": State,
         "Verdict": Verdict,
+        "cut": wording.cut_figure,
         "differing": wording.differing_figure,
         "percent": wording.percent,
         "run_path": run_path,

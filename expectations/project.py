@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import great_expectations as gx
+from great_expectations.data_context.data_context.ephemeral_data_context import EphemeralDataContext
 from great_expectations.data_context.types.base import DataContextConfig
 
 from expectations.files import SITE_NAME, Project, write_if_different
@@ -30,7 +31,7 @@ def write_project(project: Project, suite: gx.ExpectationSuite) -> None:
     write_if_different(project.suites / f"{suite.name}.json", content)
 
 
-def open_context(project: Project) -> gx.data_context.EphemeralDataContext:
+def open_context(project: Project) -> EphemeralDataContext:
     """A context of this process alone, except for its results, which go to the project's files.
 
     A file context would rewrite great_expectations.yml for each data source: several tasks at a time would lose each

@@ -10,6 +10,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from kpc.reconcile.comparison import EXACT
+
 LEVELS = (1, 2, 3)
 
 
@@ -52,6 +54,11 @@ class Check:
         return Verdict.PASS if self.passed else Verdict.FAIL
 
     @property
+    def expected(self) -> Decimal | None:
+        """What Salesforce must hold."""
+        return None if self.source is None else EXACT.subtract(self.source, self.excepted or Decimal(0))
+
+    @property
     def subject(self) -> str:
         """The column of a level 2 check: `AMT_INC_VAT` of `AMT_INC_VAT sum`."""
         return self.measure.split(" ", 1)[0]
@@ -63,7 +70,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One stored result: the reconciliation of one partition in one run. `path` is relative to the results, no suffix."""
+    """One stored result: a partition's reconciliation in one run. `path` is relative to the results, without suffix."""
 
     path: str
     table: str
@@ -95,7 +102,11 @@ class Run:
 
     @property
     def failures(self) -> tuple[Check, ...]:
-        return tuple(check for check in self.checks if not check.passed)
+        """What differs, the telling first: averages and counts follow from rows and sums."""
+        failed = [check for check in self.checks if not check.passed]
+        return tuple(
+            sorted(failed, key=lambda check: (check.level == 2, check.aspect in ("average", "non-null count")))
+        )
 
     @property
     def rows(self) -> Check | None:
@@ -104,7 +115,7 @@ class Run:
 
     @property
     def checksums(self) -> Check | None:
-        """The level 3 check: `source` records were compared, `target` of them are equal."""
+        """The level 3 check: `expected` records were compared, `target` of them are equal."""
         return next(iter(self.of_level(3)), None)
 
 
@@ -124,7 +135,7 @@ def read_run(file: Path, path: str) -> Run:
         library=stored["meta"]["great_expectations_version"],
         checks=tuple(_check(result) for result in results),
         skipped=tuple(about["skipped"]),
-        facts=tuple(about["facts"].items()),
+        facts=tuple((name, value) for name, value in about["facts"]),
         success=bool(stored["success"]),
     )
 

@@ -7,7 +7,6 @@ place. Great Expectations finds this class by its name in great_expectations.yml
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,10 @@ __all__ = ["AtomicFilesystemStoreBackend", "equality"]
 
 
 class AtomicFilesystemStoreBackend(TupleFilesystemStoreBackend):
-    def _set(self, key: Any, value: str | bytes, **kwargs: Any) -> str:
+    def _set(self, key: Any, value: str | bytes, **kwargs: Any) -> str:  # type: ignore[override]  # as its parent does
         del kwargs
         parts = key if isinstance(key, tuple) else key.to_tuple()
-        path = Path(os.fspath(self.full_base_directory)) / self._convert_key_to_filepath(parts)
+        name = self._convert_key_to_filepath(parts)  # type: ignore[no-untyped-call]  # untyped in the library
+        path = Path(self.full_base_directory) / name
         write_atomically(path, value.encode() if isinstance(value, str) else value)
         return str(path)

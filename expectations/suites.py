@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 import great_expectations as gx
+from great_expectations.expectations.metadata_types import FailureSeverity
 
 from expectations.equality import ExpectOracleToEqualSalesforce, sentence_for
 from kpc.catalog.table import Table
@@ -49,7 +50,7 @@ def expectation(table: Table, level: int, measure: str, tolerance: str) -> Expec
         measure=measure,
         tolerance=tolerance,
         description=sentence_for(level, measure, tolerance),
-        severity="critical",
+        severity=FailureSeverity.CRITICAL,
     )
 
 

@@ -70,7 +70,7 @@ def summarize(run: Run) -> Summary:
     rows, checksums = run.rows, run.checksums
 
     def whole(value: object) -> int | None:
-        return None if value is None else int(value)  # type: ignore[call-overload, no-any-return]  # a Decimal count
+        return None if value is None else int(value)  # type: ignore[call-overload]  # a Decimal count
 
     return Summary(
         path=run.path,
@@ -86,7 +86,7 @@ def summarize(run: Run) -> Summary:
         excepted_rows=whole(rows.excepted) if rows else None,
         target_rows=whole(rows.target) if rows else None,
         difference=whole(rows.difference) if rows else None,
-        sampled=(whole(checksums.source) if checksums else None) or 0,
+        sampled=(whole(checksums.expected) if checksums else None) or 0,
         proven=(whole(checksums.target) if checksums else None) or 0,
         numbers=len(run.checks),
         failed=len(run.failures),

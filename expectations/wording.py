@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from decimal import ROUND_DOWN, Decimal
+from decimal import ROUND_DOWN, Context, Decimal
 from itertools import zip_longest
 
 from markupsafe import Markup
 
 _SHOWN_DECIMALS = 6
+_WIDE = Context(prec=200)  # the default context cannot quantize more than 28 digits
 _MINUS = "\u2212"
 
 
@@ -21,22 +22,40 @@ def figure(value: Decimal | int | None) -> str:
 
 def short_figure(value: Decimal | None) -> Markup:
     """At most six decimals; where more are known, an ellipsis and all of them on hover."""
-    exact = figure(value)
-    if value is None or -_exponent(value) <= _SHOWN_DECIMALS:
-        return Markup("{}").format(exact)
-    cut = value.quantize(Decimal(1).scaleb(-_SHOWN_DECIMALS), rounding=ROUND_DOWN) if value.is_finite() else value
-    return Markup('<span title="{}">{}<span class="cut">&hellip;</span></span>').format(exact, figure(cut))
+    return cut_figure(value, None)
 
 
-def differing_figure(value: Decimal | None, other: Decimal | None) -> Markup:
-    """All digits, those marked that differ from `other`."""
-    mine, theirs = figure(value), figure(other)
-    if value is None or other is None or mine == theirs:
-        return Markup("{}").format(mine)
-    if len(mine) != len(theirs):
-        return Markup("<mark>{}</mark>").format(mine)
-    first = next(i for i, (a, b) in enumerate(zip_longest(mine, theirs)) if a != b)
-    return Markup("{}<mark>{}</mark>").format(mine[:first], mine[first:])
+def cut_figure(value: Decimal | None, difference: Decimal | None, *, signed: bool = False) -> Markup:
+    """As many decimals, and at least six, as the first two digits of the difference need; all of them on hover."""
+    write = signed_figure if signed else figure
+    shown = _cut(value, _decimals_for(difference))
+    if value is None or shown == value:
+        return Markup("{}").format(write(value))
+    return Markup('<span title="{}">{}<span class="cut">&hellip;</span></span>').format(write(value), write(shown))
+
+
+def differing_figure(value: Decimal | None, expected: Decimal | None, difference: Decimal | None) -> Markup:
+    """A value cut alike, its digits marked that differ from the expected value's."""
+    decimals = _decimals_for(difference)
+    mine, theirs = figure(_cut(value, decimals)), figure(_cut(expected, decimals))
+    first = next((i for i, (a, b) in enumerate(zip_longest(mine, theirs)) if a != b), len(mine))
+    if len(mine.partition(".")[0]) != len(theirs.partition(".")[0]):
+        first = 0
+    rest = Markup('<span class="cut">&hellip;</span>') if value is not None and figure(value) != mine else ""
+    return Markup('<span title="{}">{}<mark>{}</mark>{}</span>').format(figure(value), mine[:first], mine[first:], rest)
+
+
+def _decimals_for(difference: Decimal | None) -> int:
+    """A difference of 0.00000012 is seen at its ninth decimal."""
+    if difference is None or difference == 0:
+        return _SHOWN_DECIMALS
+    return max(_SHOWN_DECIMALS, 1 - difference.adjusted())
+
+
+def _cut(value: Decimal | None, decimals: int) -> Decimal | None:
+    if value is None or decimals >= -_exponent(value):
+        return value
+    return value.quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_DOWN, context=_WIDE)
 
 
 def signed_figure(value: Decimal | int | None) -> str:
