@@ -7,9 +7,10 @@ from decimal import Decimal
 import numpy as np
 import pyarrow as pa
 
-from kpc.emulators.oracle.codec import NUMBER_MAX_PAIRS, encode_number, encode_scaled
+from kpc.emulators.oracle.codec import NUMBER_MAX_PAIRS, ZERO, encode_number, encode_scaled
 from kpc.emulators.oracle.row_bytes import binary_of
 
+_NEGATIVE_END = 102
 _CHUNK = 10**8  # eight digits, four pairs
 _LIMB_BITS = np.uint64(32)
 _LIMB_MASK = np.uint64(0xFFFFFFFF)
@@ -135,26 +136,24 @@ def _encode_pairs(pairs: np.ndarray, shift: int, is_negative: np.ndarray, is_nul
     present = pairs != 0
     first = present.argmax(axis=1)
     last = width - 1 - present[:, ::-1].argmax(axis=1)
-    is_zero = ~present[np.arange(rows), first]
-    significant = last - first + 1
+    has_digits = present[np.arange(rows), first] & ~is_null
+    significant = np.where(has_digits, last - first + 1, 0)
+    has_tail = is_negative & has_digits & (significant < NUMBER_MAX_PAIRS)
+    exponent = width - 1 - first + shift + 193
+    lengths = np.where(is_null, 0, 1 + significant + has_tail)
     out = np.empty((rows, width + 3), np.uint8)
-    exponent = (width - 1 - first + shift + 193).astype(np.int64)
-    out[:, 1] = np.where(is_negative, ~exponent, exponent) & 0xFF
+    out[:, 0] = lengths
+    out[:, 1] = np.where(has_digits, np.where(is_negative, ~exponent, exponent) & 0xFF, ZERO[0])
     out[:, 2:-1] = np.where(is_negative[:, None], 101 - pairs, pairs + 1)
-    out[:, -1] = 102
+    out[:, -1] = _NEGATIVE_END
     at = np.arange(width)
     mask = np.empty(out.shape, bool)
-    mask[:, 0], mask[:, 1] = True, ~is_null
-    mask[:, 2:-1] = (at >= first[:, None]) & (at <= last[:, None]) & ~(is_zero | is_null)[:, None]
-    mask[:, -1] = is_negative & ~is_null & (significant < NUMBER_MAX_PAIRS)
-    out[is_zero, 1] = 0x80
-    lengths = mask.sum(axis=1)
-    out[:, 0] = lengths - 1
-    outside = (significant > NUMBER_MAX_PAIRS) | (exponent > 255) | (exponent < 128)
-    outside &= ~(is_zero | is_null)
+    mask[:, 0], mask[:, 1], mask[:, -1] = True, ~is_null, has_tail
+    mask[:, 2:-1] = (at >= first[:, None]) & (at <= last[:, None]) & has_digits[:, None]
+    outside = has_digits & ((significant > NUMBER_MAX_PAIRS) | (exponent > 255) | (exponent < 128))
     if outside.any():
         return _with_scalars(out, mask, outside, pairs, shift, is_negative)
-    return binary_of(out[mask], lengths)
+    return binary_of(out[mask], lengths + 1)
 
 
 def _with_scalars(

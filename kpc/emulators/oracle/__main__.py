@@ -1,0 +1,40 @@
+"""`python -m kpc.emulators.oracle`: the emulator without the `kpc` command around it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from kpc.emulators.oracle.command import run
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m kpc.emulators.oracle", description="Run the Oracle emulator.")
+    parser.add_argument("--port", type=int, default=0, help="0 chooses a free one")
+    parser.add_argument("--rows", type=int, default=1000, help="size of the seeded data; 0 seeds nothing")
+    parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--with-bad-rows", type=int, default=0, help="rows that a rule must reject")
+    parser.add_argument("--months", default="", help="2024-01,2024-02,... for the tables split by month")
+    parser.add_argument("--ready-file", type=Path, help="where to write how to connect, as JSON")
+    parser.add_argument("--field-version", type=int, default=12, help="TTC field version to offer")
+    parser.add_argument("--end-of-response", action="store_true", help="mark the end of responses, as 23ai does")
+    parser.add_argument("--sdu", type=int, default=65535, help="largest packet in bytes")
+    parser.add_argument("--verbose", action="store_true")
+    given = parser.parse_args(arguments)
+    return run(
+        port=given.port,
+        rows=given.rows,
+        seed=given.seed,
+        with_bad_rows=given.with_bad_rows,
+        months=tuple(month for month in given.months.split(",") if month),
+        ready_file=given.ready_file,
+        field_version=given.field_version,
+        end_of_response=given.end_of_response,
+        sdu=given.sdu,
+        verbose=given.verbose,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""Runs the emulator as a process of its own: build the database, listen, tell how to connect, end on a signal."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import secrets
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+from kpc.emulators.oracle.server import serve
+
+log = logging.getLogger(__name__)
+
+USER = "KPC"
+SERVICE = "KPCDB"
+HOST = "127.0.0.1"
+_PASSWORD_BYTES = 18
+
+
+def run(
+    *,
+    port: int = 0,
+    rows: int = 1000,
+    seed: int = 42,
+    with_bad_rows: int = 0,
+    months: tuple[str, ...] = (),
+    ready_file: Path | None = None,
+    field_version: int = 12,
+    end_of_response: bool = False,
+    sdu: int = 65535,
+    verbose: bool = False,
+) -> int:
+    """Serve until SIGTERM or SIGINT; 0 after a clean end, 1 when the port cannot be had.
+
+    `rows` sizes the seeded tables (0: none are made). The password is new each time; `ready_file`, or standard output
+    without one, tells it as JSON once connections are accepted, and the file is removed at the end.
+    """
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, stream=sys.stderr)
+    from kpc.emulators.oracle.engine import open_database  # noqa: PLC0415 - `--help` must not wait for DuckDB
+
+    password = secrets.token_urlsafe(_PASSWORD_BYTES)
+
+    def tell(bound_port: int) -> None:
+        _tell(ready_file, {"dsn": f"{HOST}:{bound_port}/{SERVICE}", "user": USER, "password": password})
+        print(f"The Oracle emulator listens on {HOST}:{bound_port}/{SERVICE}.", file=sys.stderr)  # noqa: T201 - for people
+
+    with _stop_on_signals() as stop:
+        database = open_database(
+            user=USER,
+            password=password,
+            service_names=(SERVICE,),
+            seed_rows=rows or None,
+            seed=seed,
+            bad_rows=with_bad_rows,
+            months=months,
+        )
+        try:
+            serve(
+                database,
+                host=HOST,
+                port=port,
+                field_version=field_version,
+                end_of_response=end_of_response,
+                sdu=sdu,
+                stop=stop,
+                on_ready=tell,
+            )
+        except OSError as error:
+            log.error("Port %d cannot be used (%s). Choose another with --port, or 0 for a free one.", port, error)  # noqa: TRY400 - a message for people
+            return 1
+        finally:
+            database.close()
+            if ready_file is not None:
+                ready_file.unlink(missing_ok=True)
+    return 0
+
+
+@contextlib.contextmanager
+def _stop_on_signals() -> Iterator[threading.Event]:
+    """An event that SIGTERM and SIGINT set; the handlers before are put back."""
+    stop = threading.Event()
+
+    def set_stop(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    before = {number: signal.signal(number, set_stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _tell(ready_file: Path | None, connection: dict[str, str]) -> None:
+    """Whole and readable by its owner only from the first moment: written aside, then renamed."""
+    text = json.dumps(connection)
+    if ready_file is None:
+        print(text, flush=True)  # noqa: T201 - the only way to learn the password
+        return
+    ready_file.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=ready_file.parent, prefix=f".{ready_file.name}.")
+    with os.fdopen(handle, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    Path(name).replace(ready_file)
