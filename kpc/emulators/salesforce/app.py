@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
 from kpc.emulators.salesforce.oauth import Tokens
 from kpc.emulators.salesforce.org import Org
 from kpc.emulators.salesforce.processing import Processor
+from kpc.emulators.salesforce.query import Queries
+
+if TYPE_CHECKING:
+    from kpc.emulators.salesforce.query_jobs import QueryWorker
 
 
 @dataclass(slots=True)
@@ -16,6 +21,8 @@ class Emulator:
     org: Org
     tokens: Tokens
     processor: Processor
+    queries: Queries
+    query_worker: QueryWorker
     is_verbose: bool = False
 
     def user_of(self, request: Request) -> str:

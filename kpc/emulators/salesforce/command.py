@@ -13,14 +13,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import uvicorn
+from starlette.applications import Starlette
 
 from kpc.emulators.salesforce.app import Emulator
 from kpc.emulators.salesforce.clock import Clock
+from kpc.emulators.salesforce.connection import Connection, tunnelling_to
 from kpc.emulators.salesforce.oauth import Tokens
 from kpc.emulators.salesforce.org import Org
 from kpc.emulators.salesforce.processing import Processor
+from kpc.emulators.salesforce.query import Queries
+from kpc.emulators.salesforce.query_jobs import QueryWorker
 from kpc.emulators.salesforce.server import build_app
 from kpc.emulators.salesforce.settings import StartOptions, Switches
+from kpc.emulators.salesforce.tls import Certificates, make_certificates
 from kpc.errors import ConfigError
 
 _KEEP_ALIVE_S = 75
@@ -45,12 +50,15 @@ def run(  # noqa: PLR0913  the options of one command
     chosen.change(switches or {})
     listener = _listen(host, port)
     org = Org(data_file, clock=Clock(), switches=chosen, seed=seed)
-    emulator = Emulator(org, Tokens(org), Processor(org, workers), verbose)
+    queries = Queries(org)
+    emulator = Emulator(org, Tokens(org), Processor(org, workers), queries, QueryWorker(org, queries), verbose)
     try:
         emulator.processor.resume()
+        emulator.query_worker.resume()
         asyncio.run(_serve(emulator, listener, options))
     finally:
         emulator.processor.stop()
+        emulator.query_worker.stop()
         org.close()
         if ready_file:
             ready_file.unlink(missing_ok=True)
@@ -74,48 +82,77 @@ def _listen(host: str, port: int) -> socket.socket:
 class _Server(uvicorn.Server):
     """uvicorn, without its signal handling: it would end the process by the signal instead of with exit code 0."""
 
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.accepting = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.accepting.set()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
 
 async def _serve(emulator: Emulator, listener: socket.socket, options: StartOptions) -> None:
-    config = uvicorn.Config(
-        build_app(emulator),
-        log_level="warning",
-        access_log=False,
-        lifespan="off",
-        timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=_SHUTDOWN_S,
-        server_header=False,
-        ws="none",
-    )
-    server = _Server(config)
+    """Serve HTTP on the listener, and HTTPS on a port of its own, until a signal comes."""
+    app = build_app(emulator)
+    secure: tuple[_Server, socket.socket] | None = None
+    certificates = None
+    if options.tls:
+        certificates = make_certificates(emulator.org.folder)
+        secure_listener = _listen(options.host, 0)
+        secure = _server(app, tunnelling_to(None), certificates), secure_listener
+    tls_port = secure[1].getsockname()[1] if secure else None
+    servers = [(_server(app, tunnelling_to(tls_port)), listener), *([secure] if secure else [])]
 
     def end() -> None:
-        server.should_exit = True
+        for server, _ in servers:
+            server.should_exit = True
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end)
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started and not serving.done():
-        await asyncio.sleep(0.005)
+    serving = [asyncio.create_task(server.serve(sockets=[each])) for server, each in servers]
+    for server, _ in servers:
+        await server.accepting.wait()
     base_url = f"http://{options.host}:{listener.getsockname()[1]}"
+    facts = {"base_url": base_url}
+    if certificates:
+        facts |= {"https_url": f"https://{options.host}:{tls_port}", "ca_file": str(certificates.ca_file)}
     if options.ready_file:
-        _write_ready(options.ready_file, emulator, base_url)
+        _write_ready(options.ready_file, emulator, facts)
     print(f"Salesforce emulator ready at {base_url} (org {emulator.org.identity.org_id})", file=sys.stderr, flush=True)  # noqa: T201
-    await serving
+    await asyncio.gather(*serving)
 
 
-def _write_ready(path: Path, emulator: Emulator, base_url: str) -> None:
+def _server(app: Starlette, protocol: type[Connection], certificates: Certificates | None = None) -> _Server:
+    return _Server(
+        uvicorn.Config(
+            app,
+            http=protocol,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=_SHUTDOWN_S,
+            server_header=False,
+            ws="none",
+            ssl_certfile=certificates.certificate_file if certificates else None,
+            ssl_keyfile=certificates.key_file if certificates else None,
+        )
+    )
+
+
+def _write_ready(path: Path, emulator: Emulator, addresses: dict[str, str]) -> None:
     """How to connect, for nobody else's eyes; the file appears whole."""
     identity = emulator.org.identity
     key_file = path.with_name(path.name + ".jwt-key.pem")
     _write_secret(key_file, emulator.tokens.jwt_private_key_pem)
     facts = {
         "emulator": "salesforce",
-        "base_url": base_url,
+        **addresses,
         "access_token": emulator.tokens.issue(),
         "client_id": identity.client_id,
         "client_secret": identity.client_secret,

@@ -60,7 +60,7 @@ def write_rows(session: Session, write: Write, columns: Sequence[Column], cells:
     rows = pl.DataFrame({"row": pl.int_range(cells.height, eager=True), **{k: c.values for k, c in converted.items()}})
     rows = rows.with_columns(c.given.alias(f"given${name}") for name, c in converted.items())
     rows = _with_match_keys(write, rows, converted, outcome)
-    for number in range(int(rows["occurrence"].max() or 0) + 1):  # type: ignore[call-overload]  # an int column
+    for number in sorted(rows["occurrence"].unique()):
         _write_wave(session, write, rows.filter(pl.col("occurrence") == number), outcome)
     return outcome
 
@@ -236,8 +236,8 @@ def _refuse_taken(session: Session, write: Write, rows: pl.DataFrame, outcome: O
         mine = rows.select("row", "target", key=key_of(spec, rows[spec.name])).filter(pl.col("key").is_not_null())
         with session.given("mine", mine.to_arrow()):
             taken = session.run(
-                f"SELECT m.row, t.Id FROM mine m JOIN {table_of(write.sobject)} t ON t.{quoted(spec.key_column)} = m.key"
-                " WHERE NOT t.IsDeleted AND t.Id IS DISTINCT FROM m.target"
+                f"SELECT m.row, t.Id FROM mine m JOIN {table_of(write.sobject)} t"
+                f" ON t.{quoted(spec.key_column)} = m.key WHERE NOT t.IsDeleted AND t.Id IS DISTINCT FROM m.target"
             )
         repeated = mine.filter(~pl.col("key").is_first_distinct())["row"]
         for row, other in [*taken, *((row, "<unknown>") for row in repeated)]:
@@ -251,9 +251,7 @@ def _insert(session: Session, write: Write, rows: pl.DataFrame) -> pl.DataFrame:
     first = take_numbers(session, sobject.name, rows.height)
     rows = rows.with_columns(target=make_ids(sobject.prefix, first, rows.height))
     now = pl.lit(write.at.replace(tzinfo=None), pl.Datetime("ms"))
-    stored: dict[str, pl.Expr] = {
-        each.name: pl.lit(value=False) for each in sobject.fields if each.type == "boolean"
-    }
+    stored: dict[str, pl.Expr] = {each.name: pl.lit(value=False) for each in sobject.fields if each.type == "boolean"}
     stored |= {"CreatedDate": now, "LastModifiedDate": now, "SystemModstamp": now, "Id": pl.col("target")}
     stored |= {"CreatedById": pl.lit(write.user_id), "LastModifiedById": pl.lit(write.user_id)}
     for spec in sobject.fields:

@@ -62,7 +62,9 @@ class Gate:
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send, *, is_api: bool) -> None:
         if sum(len(name) + len(value) for name, value in scope["headers"]) > _MOST_HEADER_BYTES:
-            raise ApiError(431, "REQUEST_HEADER_FIELDS_TOO_LARGE", f"Headers may have {_MOST_HEADER_BYTES} bytes at most")
+            raise ApiError(
+                431, "REQUEST_HEADER_FIELDS_TOO_LARGE", f"Headers may have {_MOST_HEADER_BYTES} bytes at most"
+            )
         request = Request(scope, receive)
         if is_api or scope["path"].startswith(_WITH_SESSION):
             self._admit(request, scope)

@@ -24,7 +24,15 @@ from kpc.emulators.salesforce.jobs import (
 )
 from kpc.emulators.salesforce.processing import CONTENT
 from kpc.emulators.salesforce.schema import SObject
-from kpc.emulators.salesforce.wire import ClientDisconnect, Json, body_pieces, emulator_of, read_body, parse_json, text_of
+from kpc.emulators.salesforce.wire import (
+    ClientDisconnect,
+    Json,
+    body_pieces,
+    emulator_of,
+    parse_json,
+    read_body,
+    text_of,
+)
 
 _OPERATIONS = ("insert", "update", "upsert", "delete", "hardDelete")
 _MOST_INLINE_CHARS = 100_000
@@ -66,7 +74,7 @@ def _new_job(emulator: Emulator, request: Request, body: object) -> Job:
         id=org.jobs.new_id(),
         kind="ingest",
         operation=operation,
-        object=sobject.name,
+        sobject=sobject.name,
         created_by=emulator.user_of(request),
         created=org.clock.now().timestamp(),
         api_version=request.path_params["version"],
@@ -114,7 +122,9 @@ def _parts(content_type: str, body: bytes) -> tuple[bytes, bytes]:
     if "job" not in found or "content" not in found:
         raise bad_json("The multipart request needs the parts job and content")
     if len(found["content"].decode(errors="replace")) > _MOST_INLINE_CHARS:
-        raise ApiError(400, "CLIENTINPUTERROR", f"Content in a multipart request has at most {_MOST_INLINE_CHARS} characters")
+        raise ApiError(
+            400, "CLIENTINPUTERROR", f"Content in a multipart request has at most {_MOST_INLINE_CHARS} characters"
+        )
     return found["job"], found["content"]
 
 
@@ -173,15 +183,14 @@ async def change_state(request: Request) -> Response:
     body = parse_json(await read_body(request))
     state = body.get("state") if isinstance(body, dict) else None
     if state == UPLOAD_COMPLETE:
-        await run_in_threadpool(_close, emulator, job)
-    elif state == ABORTED:
-        await run_in_threadpool(_abort, emulator, job)
-    else:
-        raise ApiError(400, "INVALIDJOBSTATE", f"InvalidJobState : a job cannot be set to {state}")
-    return Json(job.short_info())
+        return Json(await run_in_threadpool(_close, emulator, job))
+    if state == ABORTED:
+        return Json(await run_in_threadpool(_abort, emulator, job))
+    raise ApiError(400, "INVALIDJOBSTATE", f"InvalidJobState : a job cannot be set to {state}")
 
 
-def _close(emulator: Emulator, job: Job) -> None:
+def _close(emulator: Emulator, job: Job) -> dict[str, object]:
+    """The job's facts as they are before a worker takes it."""
     org = emulator.org
     with org.jobs.lock:
         if job.state != OPEN:
@@ -192,18 +201,22 @@ def _close(emulator: Emulator, job: Job) -> None:
             (org.jobs.folder(job.id) / CONTENT).touch()
         job.state = UPLOAD_COMPLETE
         job.modified = org.clock.now().timestamp()
+        info = job.short_info()
     org.jobs.save(job)
     emulator.processor.submit(job)
+    return info
 
 
-def _abort(emulator: Emulator, job: Job) -> None:
+def _abort(emulator: Emulator, job: Job) -> dict[str, object]:
     org = emulator.org
     with org.jobs.lock:
         if job.is_over and job.state != ABORTED:
             raise wrong_state(f"InvalidJobState : the job is {job.state} and cannot be aborted")
         job.state = ABORTED
         job.modified = job.ended = org.clock.now().timestamp()
+        info = job.short_info()
     org.jobs.save(job)
+    return info
 
 
 async def poll(request: Request) -> Response:
@@ -229,7 +242,9 @@ async def results(request: Request) -> Response:
     emulator, job = emulator_of(request), find_job(request)
     if not job.is_over:
         raise ApiError(400, "INVALIDJOBSTATE", f"InvalidJobState : the job is {job.state}; it has no results yet")
-    return StreamingResponse(makers[kind](emulator, job), media_type="text/csv", headers={"content-type": "text/csv; charset=UTF-8"})
+    return StreamingResponse(
+        makers[kind](emulator, job), media_type="text/csv", headers={"content-type": "text/csv; charset=UTF-8"}
+    )
 
 
 def _successes(emulator: Emulator, job: Job) -> Iterator[bytes]:

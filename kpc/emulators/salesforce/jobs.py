@@ -30,7 +30,7 @@ class Job:
     id: str
     kind: str  # ingest | query
     operation: str
-    object: str
+    sobject: str
     created_by: str
     created: float
     api_version: str
@@ -70,7 +70,7 @@ class Job:
         info: dict[str, object] = {
             "id": self.id,
             "operation": self.operation,
-            "object": self.object,
+            "object": self.sobject,
             "createdById": self.created_by,
             "createdDate": _iso(self.created),
             "systemModstamp": _iso(self.modified or self.created),
@@ -134,8 +134,8 @@ class JobBook:
                 self._jobs[job.id] = job
             done = session.run("SELECT job_id, count(*), sum(rows), sum(failed) FROM emulator.batch GROUP BY job_id")
         for job_id, batches, rows, failed in done:
-            if job := self._jobs.get(job_id):
-                job.batches, job.processed, job.failed = batches, int(rows), int(failed)
+            if known := self._jobs.get(job_id):
+                known.batches, known.processed, known.failed = batches, int(rows), int(failed)
 
     def __iter__(self) -> Iterator[Job]:
         with self.lock:

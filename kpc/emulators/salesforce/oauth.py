@@ -117,7 +117,9 @@ class Tokens:
         except (TypeError, ValueError) as error:
             raise OAuthError(400, "invalid_grant", "invalid assertion: exp") from error
         if not -1 < left_s <= _JWT_LONGEST_S:
-            raise OAuthError(400, "invalid_grant", "expired authorization code" if left_s < 0 else "invalid assertion: exp")
+            raise OAuthError(
+                400, "invalid_grant", "expired authorization code" if left_s < 0 else "invalid assertion: exp"
+            )
         if claims["iss"] != identity.client_id:
             raise OAuthError(400, "invalid_client_id", "client identifier invalid")
         if claims["sub"] != identity.username:

@@ -104,6 +104,7 @@ def _create_people(session: Session, identity: Identity, now: datetime) -> None:
     )
     session.run_named(
         f'INSERT INTO org."Organization" ({names}, Name, OrganizationType, IsSandbox, InstanceName, LanguageLocaleKey,'
-        f" TimeZoneSidKey) VALUES ({values}, 'Salesforce emulator', 'Developer Edition', false, 'EMU1', 'en_US', $zone)",
+        f" TimeZoneSidKey)"
+        f" VALUES ({values}, 'Salesforce emulator', 'Developer Edition', false, 'EMU1', 'en_US', $zone)",
         common | {"id": identity.org_id},
     )

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import polars as pl
 
-from kpc.emulators.salesforce.api_error import DataError, RowError
+from kpc.emulators.salesforce.api_error import DataError
 from kpc.emulators.salesforce.columns import Column, plan_columns
-from kpc.emulators.salesforce.csv_input import BATCH_ROWS, check_content, read_batches, read_header
+from kpc.emulators.salesforce.csv_input import check_content, read_batches, read_header
 from kpc.emulators.salesforce.dml import CHUNK_ROWS, Outcome, Write, write_rows
 from kpc.emulators.salesforce.jobs import FAILED, IN_PROGRESS, JOB_COMPLETE, UPLOAD_COMPLETE, Job
 from kpc.emulators.salesforce.locks import ParentLocks
@@ -75,11 +75,11 @@ class Processor:
 
     def _run(self, job: Job) -> None:
         started = time.monotonic()
-        sobject = self._org.schema.find(job.object)
+        sobject = self._org.schema.find(job.sobject)
         path = self._org.jobs.folder(job.id) / CONTENT
         header = read_header(path, job)
         if sobject is None:
-            raise DataError(f"InvalidBatch : object {job.object} does not exist")
+            raise DataError(f"InvalidBatch : object {job.sobject} does not exist")
         columns = plan_columns(self._org.schema, sobject, header)
         check_content(path, job, len(header))
         for number, rows in enumerate(read_batches(path, job, len(header), job.batches), job.batches):
@@ -194,6 +194,3 @@ class Processor:
     def _save(self, job: Job) -> None:
         job.modified = self._org.clock.now().timestamp()
         self._org.jobs.save(job)
-
-
-__all__ = ["BATCH_ROWS", "CONTENT", "Processor", "RowError"]

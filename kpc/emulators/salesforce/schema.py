@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypedDict, Unpack
 
 from kpc.catalog import TABLES, Table
 from kpc.catalog.table import (
@@ -20,6 +21,19 @@ from kpc.emulators.salesforce.ids import base62
 
 TEXT_TYPES = frozenset({"string", "textarea", "picklist", "email", "phone", "url", "id", "reference"})
 NUMBER_TYPES = frozenset({"double", "currency", "percent", "int"})
+
+
+class Flags(TypedDict, total=False):
+    """The yes-or-no facts of a field."""
+
+    nillable: bool
+    createable: bool
+    updateable: bool
+    defaulted: bool
+    external_id: bool
+    unique: bool
+    id_lookup: bool
+    name_field: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,14 +158,14 @@ def org_schema() -> Schema:
     return Schema([*_standard(), *custom])
 
 
-def _reference(name: str, to: str, relationship: str, **more: bool) -> Field:
+def _reference(name: str, to: str, relationship: str, **more: Unpack[Flags]) -> Field:
     return Field(name, "reference", 18, reference_to=to, relationship=relationship, **more)
 
 
 def _system_fields(*, owner: bool = True) -> list[Field]:
-    fixed = {"nillable": False, "createable": False, "updateable": False, "defaulted": True}
+    fixed: Flags = {"nillable": False, "createable": False, "updateable": False, "defaulted": True}
     fields = [
-        Field("Id", "id", 18, id_lookup=True, **fixed),
+        Field("Id", "id", 18, nillable=False, createable=False, updateable=False, defaulted=True, id_lookup=True),
         Field("IsDeleted", "boolean", **fixed),
         Field("CreatedDate", "datetime", **fixed),
         _reference("CreatedById", "User", "CreatedBy", **fixed),
@@ -202,7 +216,7 @@ def _of_column(name: str, kind: FieldType, *, required: bool) -> Field:
     )
 
 
-def _text(name: str, length: int = 255, **more: bool) -> Field:
+def _text(name: str, length: int = 255, **more: Unpack[Flags]) -> Field:
     return Field(name, "string", length, **more)
 
 

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from kpc.emulators.salesforce import ingest, oauth
+from kpc.emulators.salesforce import composite, ingest, oauth, query_jobs, rest
 from kpc.emulators.salesforce.api_error import ApiError
 from kpc.emulators.salesforce.app import Emulator
 from kpc.emulators.salesforce.gate import Gate
@@ -21,8 +21,18 @@ _FIRST_GZIP_BYTES = 1024
 
 def build_app(emulator: Emulator) -> Starlette:
     app = Starlette(
-        routes=[*_login_routes(), *_ingest_routes()],
-        middleware=[Middleware(GZipMiddleware, minimum_size=_FIRST_GZIP_BYTES, compresslevel=1), Middleware(Gate, emulator=emulator)],
+        routes=[
+            *_login_routes(),
+            *_rest_routes(),
+            *_row_routes(),
+            *_composite_routes(),
+            *_ingest_routes(),
+            *_query_routes(),
+        ],
+        middleware=[
+            Middleware(GZipMiddleware, minimum_size=_FIRST_GZIP_BYTES, compresslevel=1),
+            Middleware(Gate, emulator=emulator),
+        ],
         exception_handlers={ApiError: _refused, 404: _unknown_path, 405: _wrong_method},
     )
     app.router.redirect_slashes = False
@@ -44,10 +54,65 @@ def _login_routes() -> list[BaseRoute]:
     ]
 
 
+def _rest_routes() -> list[BaseRoute]:
+    return [
+        *_both("/services/data", rest.versions, "GET"),
+        *_both(_DATA, rest.resources, "GET"),
+        *_both(f"{_DATA}/query", rest.query, "GET"),
+        *_both(f"{_DATA}/query/{{locator}}", rest.query, "GET"),
+        *_both(f"{_DATA}/queryAll", rest.query_all, "GET"),
+        *_both(f"{_DATA}/queryAll/{{locator}}", rest.query_all, "GET"),
+        *_both(f"{_DATA}/limits", rest.limits, "GET"),
+        *_both(f"{_DATA}/limits/recordCount", rest.record_count, "GET"),
+    ]
+
+
+def _row_routes() -> list[BaseRoute]:
+    one = f"{_DATA}/sobjects/{{object}}"
+    return [
+        *_both(f"{_DATA}/sobjects", rest.all_objects, "GET"),
+        *_both(one, rest.one_object, "GET"),
+        *_both(one, rest.create_row, "POST"),
+        *_both(f"{one}/describe", rest.describe_object, "GET"),
+        *_both(f"{one}/updated", rest.updated, "GET"),
+        *_both(f"{one}/deleted", rest.deleted, "GET"),
+        *_both(f"{one}/{{value}}", rest.read_row, "GET"),
+        *_both(f"{one}/{{value}}", rest.change_row, "PATCH"),
+        *_both(f"{one}/{{value}}", rest.delete_row, "DELETE"),
+        Route(f"{one}/{{field}}/{{value:path}}", rest.read_row, methods=["GET"]),
+        Route(f"{one}/{{field}}/{{value:path}}", rest.change_row, methods=["PATCH"]),
+        Route(f"{one}/{{field}}/{{value:path}}", rest.delete_row, methods=["DELETE"]),
+    ]
+
+
+def _composite_routes() -> list[BaseRoute]:
+    many = f"{_DATA}/composite/sobjects"
+    return [
+        *_both(many, composite.insert, "POST"),
+        *_both(many, composite.update, "PATCH"),
+        *_both(many, composite.delete, "DELETE"),
+        *_both(f"{many}/{{object}}", composite.retrieve, "GET", "POST"),
+        *_both(f"{many}/{{object}}/{{field}}", composite.upsert, "PATCH"),
+    ]
+
+
+def _query_routes() -> list[BaseRoute]:
+    jobs = f"{_DATA}/jobs/query"
+    return [
+        *_both(jobs, query_jobs.create, "POST"),
+        *_both(jobs, query_jobs.list_jobs("query"), "GET"),
+        *_both(f"{jobs}/{{job}}", query_jobs.poll, "GET"),
+        *_both(f"{jobs}/{{job}}", query_jobs.change_state, "PATCH"),
+        *_both(f"{jobs}/{{job}}", query_jobs.delete, "DELETE"),
+        *_both(f"{jobs}/{{job}}/results", query_jobs.results, "GET"),
+    ]
+
+
 def _ingest_routes() -> list[BaseRoute]:
     jobs = f"{_DATA}/jobs/ingest"
     return [
         *_both(jobs, ingest.create, "POST"),
+        *_both(jobs, query_jobs.list_jobs("ingest"), "GET"),
         *_both(f"{jobs}/{{job}}", ingest.poll, "GET"),
         *_both(f"{jobs}/{{job}}", ingest.change_state, "PATCH"),
         *_both(f"{jobs}/{{job}}", ingest.delete, "DELETE"),

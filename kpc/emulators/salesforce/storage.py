@@ -138,7 +138,8 @@ def _create(session: Session, schema: Schema) -> None:
     )
     session.run("CREATE SEQUENCE IF NOT EXISTS emulator.history_number")
     session.run(
-        "CREATE TABLE IF NOT EXISTS emulator.history (number BIGINT, written TIMESTAMP, source VARCHAR, operation VARCHAR,"
+        "CREATE TABLE IF NOT EXISTS emulator.history"
+        " (number BIGINT, written TIMESTAMP, source VARCHAR, operation VARCHAR,"
         " object VARCHAR, record_id VARCHAR, key VARCHAR)"
     )
     for sobject in schema:
@@ -154,7 +155,8 @@ def _create_object(session: Session, sobject: SObject) -> None:
     present = {
         row[0]: row[1]
         for row in session.run(
-            "SELECT column_name, data_type FROM information_schema.columns WHERE table_schema = 'org' AND table_name = ?",
+            "SELECT column_name, data_type FROM information_schema.columns"
+            " WHERE table_schema = 'org' AND table_name = ?",
             [sobject.name],
         )
     }
@@ -163,6 +165,6 @@ def _create_object(session: Session, sobject: SObject) -> None:
             session.run(f"ALTER TABLE {table_of(sobject)} ADD COLUMN {quoted(name)} {kind}")
         elif present[name] != kind:
             raise ConfigError(
-                f"The emulator's data file holds {sobject.name}.{name} as {present[name]}; the catalog now says {kind}.",
+                f"The emulator's data file holds {sobject.name}.{name} as {present[name]}, the catalog says {kind}.",
                 "Start with a new --data-file, and load it again.",
             )

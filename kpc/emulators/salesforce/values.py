@@ -86,7 +86,9 @@ def _text(spec: Field, text: pl.Series) -> _Checked:
         message = f"{spec.name}: data value too large: {shown} (max length={spec.length})"
         return RowError("STRING_TOO_LONG", message, (spec.name,))
 
-    checks: list[tuple[pl.Series, _Describe]] = [((text.str.len_chars() > spec.length).fill_null(value=False), too_long)]
+    checks: list[tuple[pl.Series, _Describe]] = [
+        ((text.str.len_chars() > spec.length).fill_null(value=False), too_long)
+    ]
     if spec.type == "email":
         bad = ~text.str.contains(_EMAIL).fill_null(value=True)
         checks.append((bad, _describer("INVALID_EMAIL_ADDRESS", "{name}: invalid email address: {value}", spec)))

@@ -1,0 +1,325 @@
+"""A SOQL tree as SQL over the storage: names resolved against the schema, values as parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from kpc.emulators.salesforce.api_error import ApiError
+from kpc.emulators.salesforce.schema import Field, Schema, SObject
+from kpc.emulators.salesforce.soql_filter import Names, Value, condition_sql
+from kpc.emulators.salesforce.soql_lexer import malformed
+from kpc.emulators.salesforce.soql_tree import Call, Condition, Expression, Item, Path, Query
+from kpc.emulators.salesforce.storage import quoted, table_of
+
+AGGREGATES = frozenset({"COUNT", "COUNT_DISTINCT", "SUM", "AVG", "MIN", "MAX"})
+_PARTS = {
+    "CALENDAR_YEAR": "year",
+    "CALENDAR_QUARTER": "quarter",
+    "CALENDAR_MONTH": "month",
+    "FISCAL_YEAR": "year",
+    "FISCAL_QUARTER": "quarter",
+    "FISCAL_MONTH": "month",
+    "DAY_IN_MONTH": "day",
+    "DAY_IN_YEAR": "dayofyear",
+    "WEEK_IN_YEAR": "week",
+    "HOUR_IN_DAY": "hour",
+}
+_LONGEST_OFFSET = 2000
+_DEEPEST_PATH = 6
+_MOST_FIELDS_ROWS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One column of the result. `path` is where it stands in a record; `spec` the field, if it is one."""
+
+    path: tuple[str, ...]
+    value: Value
+    spec: Field | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """SQL, its parameters and what its columns mean.
+
+    After the outputs, the SQL yields the ids of the record and of each parent in `parents`, in that order.
+    """
+
+    sql: str
+    parameters: list[object]
+    outputs: list[Output]
+    sobject: SObject
+    is_count: bool = False
+    is_aggregate: bool = False
+    is_grouped: bool = False
+    offset: int = 0
+    parents: list[tuple[tuple[str, ...], SObject]] = field(default_factory=list)
+
+
+def compile_query(query: Query, schema: Schema, now: datetime, *, deleted: bool = False) -> Compiled:
+    """The SQL of `query`. `deleted` includes records in the recycle bin. Raises `ApiError` for what is not allowed."""
+    return _Compiler(query, schema, now).compiled(deleted=deleted or query.all_rows)
+
+
+class _Compiler(Names):
+    def __init__(self, query: Query, schema: Schema, now: datetime) -> None:
+        sobject = schema.find(query.object)
+        if sobject is None:
+            message = (
+                f"sObject type '{query.object}' is not supported. If you are attempting to use a custom object, be sure"
+                " to append the '__c' after the entity name."
+            )
+            raise ApiError(400, "INVALID_TYPE", message)
+        self.query = query
+        self.schema = schema
+        self.now = now
+        self.sobject = sobject
+        self.parameters: list[object] = []
+        self._joins: dict[tuple[str, ...], tuple[str, SObject]] = {(): ("t0", sobject)}
+        self._join_sql: list[str] = []
+
+    def compiled(self, *, deleted: bool) -> Compiled:
+        query = self.query
+        if query.every:
+            return self._of_fields(deleted=deleted)
+        if len(query.items) == 1 and query.items[0].expression == Call("COUNT", None):
+            return self._count(deleted=deleted)
+        is_aggregate = bool(query.group_by) or any(_is_aggregate(item.expression) for item in query.items)
+        if query.having and not query.group_by:
+            raise malformed("HAVING needs GROUP BY")
+        if is_aggregate and not query.group_by and (query.limit is not None or query.order_by):
+            raise malformed("Non-grouped query that uses overall aggregate functions cannot also use LIMIT")
+        outputs = self._outputs(is_aggregate=is_aggregate)
+        selected = [self._selected(output) for output in outputs]
+        parents = [] if is_aggregate else self._parents(outputs)
+        selected += [] if is_aggregate else ["t0.Id"] + [f"{self._joins[path][0]}.Id" for path, _ in parents]
+        tail = self._tail(deleted=deleted)
+        columns = ", ".join(f"{sql} AS c{position}" for position, sql in enumerate(selected))
+        return Compiled(
+            f"SELECT {columns} {tail}",
+            self.parameters,
+            outputs,
+            self.sobject,
+            is_aggregate=is_aggregate,
+            is_grouped=bool(query.group_by),
+            offset=query.offset,
+            parents=parents,
+        )
+
+    def _of_fields(self, *, deleted: bool) -> Compiled:
+        """FIELDS(...): all, the standard or the custom fields."""
+        query, every = self.query, self.query.every
+        if every != "STANDARD" and (query.limit is None or query.limit > _MOST_FIELDS_ROWS):
+            raise malformed("The SOQL FIELDS function must have a LIMIT of at most 200")
+        named = {item.expression.text.lower() for item in query.items}
+        wanted = [
+            Item(Path((spec.name,)))
+            for spec in self.sobject.fields
+            if (every == "ALL" or spec.is_custom == (every == "CUSTOM")) and spec.name.lower() not in named
+        ]
+        expanded = Query(
+            (*wanted, *query.items), query.object, query.where, order_by=query.order_by, limit=query.limit,
+            offset=query.offset, all_rows=query.all_rows,
+        )  # fmt: skip
+        return _Compiler(expanded, self.schema, self.now).compiled(deleted=deleted)
+
+    def _count(self, *, deleted: bool) -> Compiled:
+        if self.query.group_by:
+            raise malformed("COUNT() cannot be used with GROUP BY; use COUNT(Id)")
+        tail = self._tail(deleted=deleted)
+        sql = f"SELECT count(*) FROM (SELECT 1 {tail})"
+        return Compiled(sql, self.parameters, [], self.sobject, is_count=True)
+
+    def _outputs(self, *, is_aggregate: bool) -> list[Output]:
+        outputs: list[Output] = []
+        grouped = {self._resolved(each) for each in self.query.group_by}
+        unnamed = 0
+        for item in self.query.items:
+            value = self.value(item.expression)
+            if is_aggregate:
+                if not _is_aggregate(item.expression) and value.sql not in grouped:
+                    raise malformed(f"Field must be grouped or aggregated: {item.expression.text}")
+                name = item.alias
+                if name is None and isinstance(item.expression, Path):
+                    name = item.expression.names[-1] if value.spec is None else value.spec.name
+                elif name is None:
+                    name, unnamed = f"expr{unnamed}", unnamed + 1
+                path: tuple[str, ...] = (name,)
+            else:
+                path = self._spelled(item)
+            if path in [output.path for output in outputs]:
+                what = "duplicate alias" if is_aggregate else "duplicate field selected"
+                raise malformed(f"{what}: {'.'.join(path)}")
+            outputs.append(Output(path, value, value.spec))
+        return outputs
+
+    def _resolved(self, expression: Expression) -> str:
+        if _is_aggregate(expression):
+            raise malformed(f"{expression.text} cannot be grouped by")
+        return self.value(expression).sql
+
+    def _spelled(self, item: Item) -> tuple[str, ...]:
+        """The path with the schema's own spelling."""
+        if item.alias is not None and isinstance(item.expression, Path):
+            raise malformed("only aggregate expressions use field aliasing")
+        if isinstance(item.expression, Call):
+            return (item.alias or "expr0",)
+        names: list[str] = []
+        for name in item.expression.names[:-1]:
+            reference = self._joins[tuple(each.lower() for each in names)][1].by_relationship[name.lower()]
+            names.append(reference.relationship or name)
+        owner = self._joins[tuple(each.lower() for each in names)][1]
+        return (*names, owner.by_name[item.expression.names[-1].lower()].name)
+
+    def _selected(self, output: Output) -> str:
+        return output.value.select_sql or output.value.sql
+
+    def _parents(self, outputs: Iterable[Output]) -> list[tuple[tuple[str, ...], SObject]]:
+        """Every parent that an output stands in."""
+        paths = {
+            tuple(n.lower() for n in output.path[:depth]) for output in outputs for depth in range(1, len(output.path))
+        }
+        return [(path, self._joins[path][1]) for path in sorted(paths)]
+
+    def _tail(self, *, deleted: bool) -> str:
+        """FROM and all that follows it. Joins are known only when every path has been resolved."""
+        query = self.query
+        where = [] if deleted else ["NOT t0.IsDeleted"]
+        if query.where:
+            if _has_aggregate(query.where):
+                raise malformed("Aggregate functions are allowed in HAVING, not in WHERE")
+            where.append(condition_sql(self, query.where))
+        groups = [self._resolved(each) for each in query.group_by]
+        having = condition_sql(self, query.having) if query.having else ""
+        orders = [self._order(order.expression, order.is_descending, order.is_null_last) for order in query.order_by]
+        if query.offset > _LONGEST_OFFSET:
+            raise ApiError(400, "NUMBER_OUTSIDE_VALID_RANGE", f"Maximum SOQL offset allowed is {_LONGEST_OFFSET}")
+        parts = [f"FROM {table_of(self.sobject)} t0", *self._join_sql]
+        parts += [f"WHERE {' AND '.join(where)}"] if where else []
+        parts += [f"GROUP BY {', '.join(groups)}"] if groups else []
+        parts += [f"HAVING {having}"] if having else []
+        parts += [f"ORDER BY {', '.join(orders)}"] if orders else []
+        parts += [f"LIMIT {query.limit}"] if query.limit is not None else []
+        parts += [f"OFFSET {query.offset}"] if query.offset else []
+        return " ".join(parts)
+
+    def _order(self, expression: Expression, is_descending: bool, is_null_last: bool) -> str:
+        value = self._aliased(expression) or self.value(expression)
+        sql = (
+            f"lower({value.sql})"
+            if value.type in ("string", "picklist", "textarea", "email", "phone", "url")
+            else value.sql
+        )
+        return f"{sql} {'DESC' if is_descending else 'ASC'} NULLS {'LAST' if is_null_last else 'FIRST'}"
+
+    def _aliased(self, expression: Expression) -> Value | None:
+        """The value behind an alias of the SELECT list."""
+        if isinstance(expression, Path) and len(expression.names) == 1 and self.query.group_by:
+            for item in self.query.items:
+                if item.alias and item.alias.lower() == expression.names[0].lower():
+                    return self.value(item.expression)
+        return None
+
+    def value(self, expression: Expression) -> Value:
+        return self._call(expression) if isinstance(expression, Call) else self._field(expression)
+
+    def _field(self, path: Path) -> Value:
+        if len(path.names) > _DEEPEST_PATH:
+            raise malformed("A relationship path has at most 5 levels")
+        alias, sobject = self._owner(path)
+        spec = sobject.find(path.names[-1])
+        if spec is None:
+            message = (
+                f"\nERROR at Row:1\nNo such column '{path.names[-1]}' on entity '{sobject.name}'. If you are attempting"
+                " to use a custom field, be sure to append the '__c' after the custom field name. Please reference"
+                " your WSDL or the describe call for the appropriate names."
+            )
+            raise ApiError(400, "INVALID_FIELD", message)
+        key = f"{alias}.{quoted(spec.key_column)}" if spec.is_key and spec.name != "Id" else None
+        return Value(f"{alias}.{quoted(spec.name)}", spec.type, spec.scale, spec, key_sql=key)
+
+    def _owner(self, path: Path) -> tuple[str, SObject]:
+        """The table at the end of a path's relationships, joined once however often it is named."""
+        done: tuple[str, ...] = ()
+        for name in path.names[:-1]:
+            alias, sobject = self._joins[done]
+            reference = sobject.by_relationship.get(name.lower())
+            parent = self.schema.find(reference.reference_to or "") if reference else None
+            if reference is None or parent is None:
+                message = (
+                    f"Didn't understand relationship '{name}' in field path. If you are attempting to use a custom"
+                    " relationship, be sure to append the '__r' after the custom relationship name."
+                )
+                raise ApiError(400, "INVALID_FIELD", f"\nERROR at Row:1\n{message}")
+            done = (*done, name.lower())
+            if done not in self._joins:
+                joined = f"t{len(self._joins)}"
+                self._joins[done] = (joined, parent)
+                on = f"{alias}.{quoted(reference.name)} = {joined}.Id"
+                self._join_sql.append(f"LEFT JOIN {table_of(parent)} {joined} ON {on}")
+        return self._joins[done]
+
+    def _call(self, call: Call) -> Value:
+        if call.argument is None:
+            raise malformed(f"{call.text} needs a field name here")
+        inner = self.value(call.argument)
+        if call.name in AGGREGATES:
+            if _is_aggregate(call.argument):
+                raise malformed(f"{call.text}: an aggregate of an aggregate")
+            return _aggregate(call, inner)
+        if call.name in ("TOLABEL", "FORMAT"):
+            return inner
+        if call.name == "CONVERTTIMEZONE" and inner.type == "datetime":
+            return Value(f"({inner.sql} + INTERVAL {self.utc_offset_hours} HOUR)", "datetime")
+        if inner.type not in ("date", "datetime"):
+            raise ApiError(400, "INVALID_FIELD", f"field {call.argument.text} does not support function {call.name}")
+        if call.name == "DAY_ONLY":
+            return Value(f"CAST({inner.sql} AS DATE)", "date")
+        if call.name == "DAY_IN_WEEK":
+            return Value(f"(dayofweek({inner.sql}) + 1)", "int")
+        if call.name in _PARTS:
+            return Value(f"{_PARTS[call.name]}({inner.sql})", "int")
+        raise malformed(f"unexpected token: {call.name} (no such function)")
+
+    def subquery(self, query: Query) -> str:
+        """The SQL of a query in IN (...): one column, no limit."""
+        if len(query.items) != 1 or query.group_by or _is_aggregate(query.items[0].expression):
+            raise malformed("A query in IN selects exactly one field")
+        inner = _Compiler(query, self.schema, self.now)
+        value = inner.value(query.items[0].expression)
+        sql = f"SELECT {value.sql} AS c0 {inner._tail(deleted=False)}"
+        self.parameters += inner.parameters
+        return f"SELECT c0 FROM ({sql}) WHERE c0 IS NOT NULL"
+
+
+def _aggregate(call: Call, inner: Value) -> Value:
+    name = call.argument.text if call.argument else ""
+    if call.name == "COUNT":
+        return Value(f"count({inner.sql})", "int")
+    if call.name == "COUNT_DISTINCT":
+        return Value(f"count(DISTINCT {inner.sql})", "int")
+    is_number = inner.type in ("double", "currency", "percent", "int")
+    if (call.name in ("SUM", "AVG") and not is_number) or inner.type in ("boolean", "textarea"):
+        raise malformed(f"field {name} does not support aggregate operator {call.name}")
+    if call.name == "SUM":
+        if inner.type == "int":
+            return Value(f"CAST(sum({inner.sql}) AS BIGINT)", "int")
+        return Value(f"sum({inner.sql})", "double", inner.scale)
+    if call.name == "AVG":  # exact: the sum and the count travel, the quotient is made with decimals
+        pair = f"{{'sum': sum({inner.sql}), 'count': count({inner.sql})}}"
+        return Value(f"avg({inner.sql})", "double", inner.scale, select_sql=pair)
+    return Value(f"{call.name.lower()}({inner.sql})", inner.type, inner.scale)
+
+
+def _is_aggregate(expression: Expression) -> bool:
+    return isinstance(expression, Call) and expression.name in AGGREGATES
+
+
+def _has_aggregate(condition: Condition) -> bool:
+    from kpc.emulators.salesforce.soql_tree import Logic  # noqa: PLC0415
+
+    if isinstance(condition, Logic):
+        return any(map(_has_aggregate, condition.parts))
+    return _is_aggregate(condition.left)
