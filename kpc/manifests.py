@@ -100,6 +100,12 @@ class StagedManifest(_Manifest):
     vanished_file: FileEntry | None = None
     rounded: int = Field(0, ge=0)
 
+    @property
+    def files(self) -> tuple[FileEntry, ...]:
+        """Every file of the folder but the manifest itself."""
+        more = (self.index_file, self.fingerprint_file, self.rejected_file, self.vanished_file)
+        return (*self.chunks, *(entry for entry in more if entry is not None))
+
     @model_validator(mode="after")
     def _every_row_is_accounted_for(self) -> StagedManifest:
         if self.extracted != self.staged + self.unchanged + self.rejected:

@@ -61,6 +61,14 @@ def fingerprint(rows: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     )
 
 
+FINGERPRINT_SCHEMA: dict[str, pl.DataType] = {
+    "bucket": pl.UInt16(),
+    "rows": pl.UInt32(),
+    "sum": pl.UInt64(),
+    "xor": pl.UInt64(),
+}
+
+
 def merged(fingerprints: list[pl.DataFrame]) -> pl.DataFrame:
     """The fingerprint of several disjoint sets of rows together."""
     return (
@@ -111,7 +119,9 @@ def _respelled_number(given: pl.Expr, scale: int) -> pl.Expr:
     """`1.5`, `1.50` and `15E-1` all become `1.50` at scale 2; text that the scale cannot hold stays."""
     value = given.cast(pl.Decimal(numbers.WIDEST, numbers.READ_SCALE), strict=False)
     fitted = value.round(scale, mode="half_away_from_zero")
-    return pl.when(fitted == value).then(fitted.cast(pl.Decimal(numbers.WIDEST, scale)).cast(pl.String)).otherwise(given)
+    return (
+        pl.when(fitted == value).then(fitted.cast(pl.Decimal(numbers.WIDEST, scale)).cast(pl.String)).otherwise(given)
+    )
 
 
 def _respelled_moment(given: pl.Expr) -> pl.Expr:

@@ -13,12 +13,7 @@ FALSE_WORDS = ("0", "N", "NO", "FALSE")
 def checkbox(text: pl.Expr) -> pl.Expr:
     """`true` or `false` for a known word in any case; null for any other."""
     word = text.str.to_uppercase()
-    return (
-        pl.when(word.is_in(TRUE_WORDS))
-        .then(pl.lit("true"))
-        .when(word.is_in(FALSE_WORDS))
-        .then(pl.lit("false"))
-    )
+    return pl.when(word.is_in(TRUE_WORDS)).then(pl.lit("true")).when(word.is_in(FALSE_WORDS)).then(pl.lit("false"))
 
 
 def label(text: pl.Expr, column: Column) -> pl.Expr:

@@ -114,9 +114,7 @@ class ChunkCutter:
 
     def _chunk_for(self, rows: int, raw_bytes: int) -> GzipTable:
         chunk = self._open
-        if chunk and (
-            chunk.rows + rows > self._limits.rows or chunk.raw_bytes + raw_bytes > self._limits.raw_bytes
-        ):
+        if chunk and (chunk.rows + rows > self._limits.rows or chunk.raw_bytes + raw_bytes > self._limits.raw_bytes):
             self._close_chunk()
         if self._open is None:
             path = self._folder / f"chunk-{len(self._done) + 1:05d}.csv.gz"

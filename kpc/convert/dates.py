@@ -27,7 +27,7 @@ def parsed(text: pl.Expr, date_format: DateFormat, calendar: Calendar) -> pl.Exp
     """The Date or local Datetime that a trimmed text spells; null where it spells none."""
     shape = f"^{_DAY_SHAPE[date_format.is_day_first]}{_TIME_SHAPE if date_format.has_time else ''}$"
     # The shape is checked first: the parser would take single digits, signs and a sixtieth second.
-    spelled = pl.when(text.str.contains(shape)).then(text)
+    spelled: pl.Expr = pl.when(text.str.contains(shape)).then(text)
     if calendar.year_offset:
         spelled = _with_gregorian_year(spelled, date_format, calendar.year_offset)
     pattern = _DAY_FORMAT[date_format.is_day_first]

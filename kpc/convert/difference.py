@@ -10,6 +10,7 @@ import polars as pl
 from kpc.convert.canonical import CHECKSUM, KEY_HASH
 from kpc.convert.parquet import read_slices
 from kpc.errors import DamagedFile
+from kpc.partition import Partition
 
 LOADED_INDEX = "loaded_index.parquet"
 
@@ -20,9 +21,13 @@ class LoadedIndex:
     Keeps 17 bytes per row in memory; the texts stay on disk. `seen` remembers which keys the source still has.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, partition: Partition) -> None:
         self._path = path
-        self._hashes, self._checksums = _read(path)
+        self._remedy = (
+            f"Move the file away and load the partition again in full: `kpc run {partition.table.name} "
+            f"{partition.key} --full`."
+        )
+        self._hashes, self._checksums = _read(path, self._remedy)
         self._seen = pl.Series("seen", [False]).new_from_index(0, len(self._hashes))
         self.rows = len(self._hashes)
 
@@ -49,7 +54,7 @@ class LoadedIndex:
     def vanished(self, rows: int) -> Iterator[pl.DataFrame]:
         """external_id and salesforce_id of the keys that the source no longer has, in frames of at most `rows` rows."""
         start = 0
-        for frame in read_slices(self._path, ["external_id", "salesforce_id"], rows, remedy=_REMEDY):
+        for frame in read_slices(self._path, ["external_id", "salesforce_id"], rows, remedy=self._remedy):
             yield frame.filter(~self._seen.slice(start, frame.height))
             start += frame.height
 
@@ -62,17 +67,14 @@ class LoadedIndex:
 
     def _mark(self, places: pl.Series) -> None:
         if len(places):
-            self._seen.scatter(places, True)  # noqa: FBT003  the value that is stored
+            self._seen.scatter(places, True)
 
 
-_REMEDY = "Load the partition again in full, which makes a new index: `kpc rerun TABLE KEY --full`."
-
-
-def _read(path: Path) -> tuple[pl.Series, pl.Series]:
+def _read(path: Path, remedy: str) -> tuple[pl.Series, pl.Series]:
     try:
         index = pl.read_parquet(path, columns=[KEY_HASH, CHECKSUM])
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DamagedFile(f"{path} cannot be read: {error}.", _REMEDY, path=path) from error
+        raise DamagedFile(f"{path} cannot be read: {error}.", remedy, path=path) from error
     if not index[KEY_HASH].is_sorted():
-        raise DamagedFile(f"{path} is not ordered by key_hash.", _REMEDY, path=path)
+        raise DamagedFile(f"{path} is not ordered by key_hash.", remedy, path=path)
     return index[KEY_HASH], index[CHECKSUM]

@@ -20,9 +20,7 @@ CUT, ROUNDED = "__cut", "__rounded"
 _POSITION = "__position"
 
 
-def convert_frame(
-    frame: pl.DataFrame | pl.LazyFrame, table: Table, *, key: str, hash_key: str
-) -> pl.LazyFrame:
+def convert_frame(frame: pl.DataFrame | pl.LazyFrame, table: Table, *, key: str, hash_key: str) -> pl.LazyFrame:
     """Extracted rows as Salesforce will hold them, in the same order.
 
     Columns: `table.data_header`, all String (null: NULL); `__rule`, `__field`, `__value`, the first rule the row breaks

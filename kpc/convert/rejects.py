@@ -56,11 +56,14 @@ class RejectFile:
             self.rows_by_rule[rule] += rows
 
     def add_duplicates(self, duplicates: pl.DataFrame) -> None:
-        """Converted rows whose external id is not theirs alone; the id is shown as the value."""
+        """Converted rows whose external id is not theirs alone; the id is shown as the value.
+
+        Their source key is null where it is spelled like the external id.
+        """
         identifier = pl.col(EXTERNAL_ID)
         self.add(
             duplicates.select(
-                identifier.alias(KEY),
+                pl.coalesce(KEY, identifier).alias(KEY),
                 pl.lit(EXTERNAL_ID).alias(FIELD),
                 pl.lit(Rule.DUPLICATE_EXTERNAL_ID.value).alias(RULE),
                 identifier.alias(VALUE),
@@ -71,3 +74,8 @@ class RejectFile:
     def close(self) -> FileEntry | None:
         """Publish the file and describe it; None if nothing was rejected."""
         return None if self._file is None else self._file.close()
+
+
+def read_rejected(path: Path) -> pl.DataFrame:
+    """The rejected rows as they were listed: the columns of `REJECT_HEADER`, all String."""
+    return pl.read_csv(path, schema=dict.fromkeys(REJECT_HEADER, pl.String))

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 import polars as pl
-import pyarrow as pa  # type: ignore[import-untyped]  # ships no types
+import pyarrow as pa
 
 from kpc.store import Store, atomic_path, make_private
 

@@ -109,5 +109,5 @@ class Source:
     def may_contain_separator(self) -> pl.Expr:
         """True for the rows whose key part would blur where one part ends."""
         if not self.is_text or self.column.date_format is not None:
-            return pl.lit(False)  # noqa: FBT003  a literal of a column, not a flag
+            return pl.lit(False)
         return self.clean.str.contains(KEY_SEPARATOR, literal=True)

@@ -105,9 +105,7 @@ def _picklist(source: Source, _target: FieldType, _hash_key: str) -> Conversion:
 
 def _checkbox(source: Source, _target: FieldType, _hash_key: str) -> Conversion:
     unknown = source.clean.is_not_null() & source.value.is_null()
-    return Conversion(
-        choices.checkbox(source.as_text()), source.value, [_check(source, Rule.UNKNOWN_BOOLEAN, unknown)]
-    )
+    return Conversion(choices.checkbox(source.as_text()), source.value, [_check(source, Rule.UNKNOWN_BOOLEAN, unknown)])
 
 
 def _number(source: Source, target: FieldType, _hash_key: str) -> Conversion:
