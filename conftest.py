@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
+import time
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import create_engine, text
+
+from kpc.settings import SalesforceSettings
 
 
 @pytest.fixture(scope="session")
@@ -42,3 +51,77 @@ def postgres_database(postgres_url: str) -> Iterator[str]:
     with engine.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     engine.dispose()
+
+
+@dataclass
+class Emulator:
+    """A Salesforce emulator in a process of its own, and how to reach it."""
+
+    process: subprocess.Popen[bytes]
+    facts: dict[str, str]
+
+    @property
+    def settings(self) -> SalesforceSettings:
+        """Settings that log in by client credentials and poll quickly."""
+        return SalesforceSettings(
+            base_url=self.facts["base_url"],
+            client_id=self.facts["client_id"],
+            client_secret=SecretStr(self.facts["client_secret"]),
+            poll_first_s=0.02,
+            poll_longest_s=0.2,
+        )
+
+    def stop(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(10)
+
+
+def start_emulator(folder: Path, *switches: str) -> Emulator:
+    """Start an emulator; `switches` are NAME=VALUE."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ready = folder / "ready.json"
+    command = [sys.executable, "-m", "kpc.emulators.salesforce", "--port", "0", "--ready-file", str(ready)]
+    command += [part for switch in switches for part in ("--switch", switch)]
+    with (folder / "emulator.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603  our own program
+    for _ in range(600):
+        if ready.exists():
+            return Emulator(process, json.loads(ready.read_text()))
+        if process.poll() is not None:
+            break
+        time.sleep(0.05)
+    process.kill()
+    raise RuntimeError((folder / "emulator.log").read_text())
+
+
+@pytest.fixture(scope="session")
+def salesforce(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SalesforceSettings]:
+    """The org of the tests: an emulator shared by the session, or the real one that SALESFORCE_TEST_... names."""
+    if base_url := os.environ.get("SALESFORCE_TEST_BASE_URL"):
+        yield SalesforceSettings(
+            base_url=base_url,
+            client_id=os.environ["SALESFORCE_TEST_CLIENT_ID"],
+            client_secret=SecretStr(os.environ["SALESFORCE_TEST_CLIENT_SECRET"]),
+        )
+        return
+    emulator = start_emulator(tmp_path_factory.mktemp("salesforce"))
+    yield emulator.settings
+    emulator.stop()
+
+
+@pytest.fixture
+def emulated(tmp_path: Path) -> Iterator[Callable[..., Emulator]]:
+    """Starts emulators of the test's own, with fault switches: `emulated("gzip_upload=refuse")`."""
+    started: list[Emulator] = []
+
+    def start(*switches: str) -> Emulator:
+        started.append(start_emulator(tmp_path / f"emulator-{len(started)}", *switches))
+        return started[-1]
+
+    yield start
+    for emulator in started:
+        emulator.stop()

@@ -1,0 +1,35 @@
+"""The Salesforce client: Bulk API 2.0 ingest and query, SOQL, describe, limits. The only door to the org."""
+
+from __future__ import annotations
+
+from kpc.salesforce.answers import Refused
+from kpc.salesforce.describe import Describe
+from kpc.salesforce.ingest import Encoding, Ingest, JobInfo, Results, State, failed_job
+from kpc.salesforce.limits import Limit, Limits
+from kpc.salesforce.query import Query, QueryPages
+from kpc.salesforce.row_errors import RowError, parse_row_error
+from kpc.settings import SalesforceSettings
+
+__all__ = [
+    "Encoding",
+    "JobInfo",
+    "Limit",
+    "QueryPages",
+    "Refused",
+    "Results",
+    "RowError",
+    "Salesforce",
+    "State",
+    "connect",
+    "failed_job",
+    "parse_row_error",
+]
+
+
+class Salesforce(Ingest, Query, Describe, Limits):
+    """One org, logged in; each parent class is one of its interfaces. Safe to share between threads."""
+
+
+def connect(settings: SalesforceSettings) -> Salesforce:
+    """Log in. Raises `ConfigError` with what to correct, `SalesforceDown` when nobody answers."""
+    return Salesforce(settings)

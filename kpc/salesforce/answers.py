@@ -1,0 +1,127 @@
+"""What Salesforce's refusals and silences mean, in one place."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+
+import httpx
+
+from kpc.errors import ConfigError, KpcError, OutcomeUnknown, QuotaExhausted, RateLimited, SalesforceDown, Terminal
+
+LOOK_AGAIN = timedelta(hours=1)  # Salesforce does not say when its rolling window frees; we look again after this
+_LONG_REQUESTS_S = 60.0
+_TEXT_SHOWN = 300
+
+
+class Refused(Terminal):
+    """Salesforce understood a request and will not do it: `status` of HTTP, `code` and `reason` of Salesforce."""
+
+    def __init__(self, what: str, remedy: str = "", *, status: int, code: str, reason: str) -> None:
+        super().__init__(what, remedy)
+        self.status = status
+        self.code = code
+        self.reason = reason
+
+
+def codes_of(response: httpx.Response) -> tuple[str, str]:
+    """Error code and message of an answer; Salesforce sends a list of them, OAuth one object, a proxy neither."""
+    try:
+        body = json.loads(response.content)
+    except ValueError:
+        return "", " ".join(re.sub(r"<[^>]*>", " ", response.text[:2000]).split())[:_TEXT_SHOWN]
+    first = body[0] if isinstance(body, list) and body else body
+    if not isinstance(first, dict):
+        return "", ""
+    code = str(first.get("errorCode") or first.get("error") or "")
+    return code, str(first.get("message") or first.get("error_description") or "")[:_TEXT_SHOWN]
+
+
+def refusal(response: httpx.Response, *, has_effect: bool) -> KpcError:  # noqa: PLR0911  one line per meaning
+    """The error of an answer that is not a success. `has_effect`: the request may have changed something."""
+    status, (code, reason) = response.status_code, codes_of(response)
+    said = f"Salesforce answered {status}{f' {code}' if code else ''}{f': {reason}' if reason else ''}"
+    asked = f"{response.request.method} {response.request.url.path}"
+    if status >= 500 and has_effect:
+        return OutcomeUnknown(f"{said} to {asked}; whether it took effect is unknown.", "The server will be asked.")
+    if status >= 500:
+        return SalesforceDown(f"{said} to {asked}.", "Repeat later; status.salesforce.com shows known incidents.")
+    if status == 429:
+        return RateLimited(f"{said}.", "Wait, then repeat.", retry_after_s=_retry_after(response))
+    if code == "REQUEST_LIMIT_EXCEEDED":
+        return RateLimited(
+            f"{said}.",
+            "The org's API calls (24 h) or its concurrent long requests are used up: wait, or pause other software.",
+            retry_after_s=_retry_after(response),
+        )
+    if code == "EXCEEDEDQUOTA":
+        return QuotaExhausted(
+            f"{said}.",
+            "The org's daily bulk allowance is used up, perhaps by other software: see `kpc status`, and load later.",
+            next_free_utc=datetime.now(UTC) + LOOK_AGAIN,
+        )
+    if status == 401:
+        return ConfigError(
+            f"{said}, also with a fresh token.",
+            "Check in Setup that the connected app's user is active and allowed to use the API.",
+        )
+    if status == 403:
+        return ConfigError(f"{said} to {asked}.", "Give the integration user this permission in Setup, then repeat.")
+    return Refused(
+        f"{said} to {asked}.", "See the message; `kpc preflight` compares the org with the catalog.",
+        status=status, code=code, reason=reason,
+    )  # fmt: skip
+
+
+def refused_login(response: httpx.Response, base_url: str) -> KpcError:
+    """The error of a token request that was not granted."""
+    status, (code, reason) = response.status_code, codes_of(response)
+    if status >= 500:
+        return SalesforceDown(f"{base_url} answered {status} to the log-in.", "Repeat later.")
+    if status == 429:
+        return RateLimited("Salesforce limits our log-ins.", "Wait, then repeat.", retry_after_s=_retry_after(response))
+    remedies = {
+        "invalid_client": "The client secret is wrong: set KPC__SALESFORCE__CLIENT_SECRET.",
+        "invalid_client_id": "The client id is wrong: set KPC__SALESFORCE__CLIENT_ID.",
+        "invalid_grant": "Check that the user is active and approved for the connected app, its flow is enabled, and "
+        "(with a key file) the certificate, KPC__SALESFORCE__USERNAME and KPC__SALESFORCE__AUDIENCE are right.",
+        "unsupported_grant_type": "Enable the client credentials flow in the connected app, or use a key file.",
+    }
+    if not code:
+        return ConfigError(
+            f"{base_url} answered {status} and does not look like Salesforce.",
+            "Set KPC__SALESFORCE__BASE_URL to the My Domain address, https://NAME.my.salesforce.com.",
+        )
+    return ConfigError(
+        f"Salesforce refused the log-in at {base_url}: {code} ({reason}).",
+        remedies.get(code, "Check the KPC__SALESFORCE__... settings against the connected app in Setup."),
+    )
+
+
+def silence(error: httpx.TransportError, host: str, *, has_effect: bool) -> KpcError:
+    """The error of a request that got no answer. A connection that never came about had no effect."""
+    reason = str(error) or type(error).__name__
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
+        return ConfigError(
+            f"The certificate of {host} is not trusted: {reason}.",
+            "Set KPC__SALESFORCE__CA_FILE to the authority that signed it; it is never left unchecked.",
+        )
+    if isinstance(error, httpx.UnsupportedProtocol):
+        return ConfigError(f"{host} is not an address: {reason}.", "Set KPC__SALESFORCE__BASE_URL to https://...")
+    was_sent = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+    if has_effect and was_sent:
+        return OutcomeUnknown(
+            f"The reply of {host} was lost ({type(error).__name__}); whether the request took effect is unknown.",
+            "The server will be asked.",
+        )
+    return SalesforceDown(
+        f"{host} does not answer: {reason}.", "Check the network and KPC__SALESFORCE__BASE_URL, then repeat."
+    )
+
+
+def _retry_after(response: httpx.Response) -> float:
+    try:
+        return float(response.headers.get("retry-after", _LONG_REQUESTS_S))
+    except ValueError:
+        return _LONG_REQUESTS_S

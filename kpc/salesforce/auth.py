@@ -1,0 +1,128 @@
+"""Logging in: OAuth client credentials, JWT bearer, or a token that was given to us."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import httpx
+
+from kpc.errors import ConfigError
+from kpc.salesforce.answers import refused_login, silence
+from kpc.settings import SalesforceSettings
+
+_TOKEN_PATH = "/services/oauth2/token"  # noqa: S105  a path, not a secret
+_USERINFO_PATH = "/services/oauth2/userinfo"
+_JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+_JWT_LIFE_S = 180  # Salesforce accepts assertions of at most a few minutes
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An access token and whom it speaks for. `org_id` and `user_id` have 18 characters."""
+
+    access_token: str = field(repr=False)
+    instance_url: str
+    org_id: str
+    user_id: str
+
+
+def is_loopback(url: str) -> bool:
+    return urlsplit(url).hostname in _LOOPBACK
+
+
+def check_address(url: str) -> str:
+    """The address without a slash at its end. Raises `ConfigError` unless secrets may travel to it."""
+    parts = urlsplit(url)
+    if not parts.hostname:
+        raise ConfigError(
+            f"KPC__SALESFORCE__BASE_URL is not an address: {url!r}.",
+            "Set it to the My Domain address, https://NAME.my.salesforce.com.",
+        )
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(url)):
+        raise ConfigError(
+            f"{url} would send secrets unencrypted.", "Use https://; plain http is for this machine only."
+        )
+    return url.rstrip("/")
+
+
+def log_in(http: httpx.Client, settings: SalesforceSettings) -> Token:
+    """A fresh token by whatever the settings hold.
+
+    Raises `ConfigError` with what to correct, `SalesforceDown` when nobody answers.
+    """
+    base_url = check_address(settings.base_url)
+    if settings.access_token.get_secret_value():
+        return _given_token(http, settings, base_url)
+    try:
+        answer = http.post(base_url + _TOKEN_PATH, data=_grant(settings, base_url))
+    except httpx.TransportError as error:
+        raise silence(error, base_url, has_effect=False) from None
+    if answer.status_code != 200:
+        raise refused_login(answer, base_url)
+    try:
+        body = answer.json()
+        *_, org_id, user_id = body["id"].rstrip("/").split("/")
+        return Token(body["access_token"], check_address(body["instance_url"]), org_id, user_id)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ConfigError(
+            f"{base_url} answered the log-in with something that is not a Salesforce token.",
+            "Set KPC__SALESFORCE__BASE_URL to the My Domain address, https://NAME.my.salesforce.com.",
+        ) from None
+
+
+def can_renew(settings: SalesforceSettings) -> bool:
+    """Whether a new token can be had when the present one expires."""
+    return not settings.access_token.get_secret_value()
+
+
+def _given_token(http: httpx.Client, settings: SalesforceSettings, base_url: str) -> Token:
+    access_token = settings.access_token.get_secret_value()
+    try:
+        answer = http.get(base_url + _USERINFO_PATH, headers={"Authorization": f"Bearer {access_token}"})
+    except httpx.TransportError as error:
+        raise silence(error, base_url, has_effect=False) from None
+    if answer.status_code in (401, 403):
+        raise ConfigError(
+            f"{base_url} does not accept the given access token; it is wrong or has expired.",
+            "Set a fresh KPC__SALESFORCE__ACCESS_TOKEN, or client id and secret, which are renewed by themselves.",
+        )
+    if answer.status_code != 200:
+        raise refused_login(answer, base_url)
+    body = answer.json()
+    return Token(access_token, base_url, body["organization_id"], body["user_id"])
+
+
+def _grant(settings: SalesforceSettings, base_url: str) -> dict[str, str]:
+    secret = settings.client_secret.get_secret_value()
+    if settings.private_key_file is not None and settings.client_id and settings.username:
+        return {"grant_type": _JWT_GRANT, "assertion": _assertion(settings, base_url)}
+    if settings.client_id and secret:
+        return {"grant_type": "client_credentials", "client_id": settings.client_id, "client_secret": secret}
+    raise ConfigError(
+        "There is no way to log in to Salesforce.",
+        "Set KPC__SALESFORCE__CLIENT_ID and either KPC__SALESFORCE__CLIENT_SECRET, or "
+        "KPC__SALESFORCE__USERNAME and KPC__SALESFORCE__PRIVATE_KEY_FILE.",
+    )
+
+
+def _assertion(settings: SalesforceSettings, base_url: str) -> str:
+    import jwt  # noqa: PLC0415  one of two flows needs it
+
+    key_file = settings.private_key_file
+    try:
+        key = key_file.read_bytes() if key_file else b""
+        claims = {
+            "iss": settings.client_id,
+            "sub": settings.username,
+            "aud": settings.audience or base_url,
+            "exp": int(time.time()) + _JWT_LIFE_S,
+        }
+        return jwt.encode(claims, key, algorithm="RS256")
+    except (OSError, ValueError, jwt.PyJWTError) as error:
+        raise ConfigError(
+            f"The private key {key_file} cannot be used: {type(error).__name__}.",
+            "KPC__SALESFORCE__PRIVATE_KEY_FILE must name a readable RSA key in PEM form.",
+        ) from None

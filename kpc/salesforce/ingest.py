@@ -1,0 +1,178 @@
+"""Bulk API 2.0 ingest jobs: create, upload, close, abort, ask, list, results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal
+
+from kpc.errors import JobFailed, OutcomeUnknown, SalesforceDown
+from kpc.salesforce.answers import Refused
+from kpc.salesforce.gzip_files import open_gzip_to_read, open_gzip_to_write
+from kpc.salesforce.rest import Rest, retried
+
+Encoding = Literal["gzip", "identity"]
+
+_JOBS = "/jobs/ingest"
+_BLOCK_BYTES = 1 << 20
+_CLOSE_TRIES = 3
+
+
+class State(StrEnum):
+    """The states of a job, as Salesforce spells them."""
+
+    OPEN = "Open"
+    UPLOAD_COMPLETE = "UploadComplete"
+    IN_PROGRESS = "InProgress"
+    JOB_COMPLETE = "JobComplete"
+    FAILED = "Failed"
+    ABORTED = "Aborted"
+
+    @property
+    def is_final(self) -> bool:
+        return self in (State.JOB_COMPLETE, State.FAILED, State.ABORTED)
+
+
+class Results(StrEnum):
+    """The three result files of a job; the last one has no sf__ columns."""
+
+    SUCCESSFUL = "successfulResults"
+    FAILED = "failedResults"
+    UNPROCESSED = "unprocessedrecords"
+
+
+@dataclass(frozen=True, slots=True)
+class JobInfo:
+    """A job as the org describes it. `processed` includes the failed rows; both are 0 where the org does not say."""
+
+    id: str
+    state: State
+    object_name: str
+    operation: str
+    external_id_field: str | None
+    created_by: str
+    created_utc: datetime
+    processed: int
+    failed: int
+    error_message: str
+
+    @property
+    def refuses_content(self) -> bool:
+        """Whether the job ended before a single row, because its content could not be understood."""
+        return self.state is State.FAILED and self.processed == 0
+
+
+class Ingest(Rest):
+    def create_job(self, object_name: str, external_id_field: str) -> JobInfo:
+        """A new upsert job. Raises `OutcomeUnknown` when the reply is lost: it may exist, see `list_jobs`."""
+        body = {
+            "object": object_name,
+            "operation": "upsert",
+            "externalIdFieldName": external_id_field,
+            "contentType": "CSV",
+            "lineEnding": "LF",
+            "columnDelimiter": "COMMA",
+        }
+        return _info(self.tell("POST", _JOBS, body))
+
+    def upload(self, job_id: str, file: Path, *, encoding: Encoding, raw_bytes: int | None = None) -> None:
+        """Send the gzip CSV `file`, as it is or unpacked on the way; memory does not grow with it.
+
+        Raises `Refused` when the org does not take it, `OutcomeUnknown` when the reply is lost.
+        """
+        headers = {"Content-Type": "text/csv; charset=UTF-8"}
+        if encoding == "gzip":
+            headers |= {"Content-Encoding": "gzip", "Content-Length": str(file.stat().st_size)}
+        elif raw_bytes is not None:
+            headers["Content-Length"] = str(raw_bytes)
+        blocks = _blocks_of(file, is_unpacked=encoding == "identity")
+        self.put(f"{_JOBS}/{job_id}/batches", blocks, headers)
+
+    def complete_upload(self, job_id: str) -> None:
+        """Close the job: from now on it costs quota and is worked off. A lost reply is asked, not repeated blindly."""
+        self._change_state(job_id, State.UPLOAD_COMPLETE)
+
+    def abort_job(self, job_id: str) -> None:
+        """Give up a job that is not finished."""
+        self._change_state(job_id, State.ABORTED)
+
+    def job(self, job_id: str) -> JobInfo | None:
+        """What the org says about a job; None if it does not know it (any more)."""
+        try:
+            return _info(self.ask(f"{_JOBS}/{job_id}"))
+        except Refused as refused:
+            if refused.status == 404:
+                return None
+            raise
+
+    def list_jobs(self) -> Iterator[JobInfo]:
+        """Every Bulk 2.0 ingest job the org knows, in no order; counters are 0 here."""
+        page = self.ask(_JOBS, {"jobType": "V2Ingest"})
+        while True:
+            yield from (_info(record) for record in page["records"])
+            if page.get("done", True) or not page.get("nextRecordsUrl"):
+                return
+            page = self.ask(page["nextRecordsUrl"])
+
+    def results(self, job_id: str, kind: Results, file: Path) -> None:
+        """Write one result CSV of a finished job to the gzip `file`, from the start at each try."""
+        retried(lambda: self._download(f"{_JOBS}/{job_id}/{kind.value}", file))
+
+    def _download(self, path: str, file: Path) -> None:
+        with self.stream(path) as response, open_gzip_to_write(file) as packed:
+            for block in response.iter_bytes(_BLOCK_BYTES):
+                packed.write(block)
+
+    def _change_state(self, job_id: str, wanted: State) -> None:
+        for _ in range(_CLOSE_TRIES):
+            try:
+                self.tell("PATCH", f"{_JOBS}/{job_id}", {"state": wanted.value})
+            except (OutcomeUnknown, Refused) as trouble:
+                found = self.job(job_id)
+                if found is None or (found.state is State.OPEN and isinstance(trouble, Refused)):
+                    raise
+                if found.state is State.OPEN:
+                    continue  # it did not take effect
+                if wanted is State.ABORTED and found.state is not State.ABORTED:
+                    raise
+            return
+        raise SalesforceDown(
+            f"Job {job_id} stays Open although it was set to {wanted} {_CLOSE_TRIES} times.",
+            "Repeat the load; it goes on with this job.",
+        )
+
+
+def failed_job(info: JobInfo, what: str) -> JobFailed:
+    """The error of a job that ended without its rows."""
+    return JobFailed(
+        f"Ingest job {info.id} of {what} ended as {info.state}: {info.error_message or 'no reason given'}.",
+        f"Look at the job in Setup > Bulk Data Load Jobs, correct the cause, and run the load of {what} again.",
+        job_id=info.id,
+    )
+
+
+def _info(body: dict[str, Any]) -> JobInfo:
+    return JobInfo(
+        id=body["id"],
+        state=State(body["state"]),
+        object_name=body["object"],
+        operation=body["operation"],
+        external_id_field=body.get("externalIdFieldName"),
+        created_by=body.get("createdById", ""),
+        created_utc=datetime.fromisoformat(body["createdDate"]),
+        processed=int(body.get("numberRecordsProcessed") or 0),
+        failed=int(body.get("numberRecordsFailed") or 0),
+        error_message=body.get("errorMessage") or "",
+    )
+
+
+def _blocks_of(file: Path, *, is_unpacked: bool) -> Callable[[], Iterator[bytes]]:
+    def blocks() -> Iterator[bytes]:
+        with open_gzip_to_read(file) if is_unpacked else file.open("rb") as source:
+            while block := source.read(_BLOCK_BYTES):
+                yield block
+
+    return blocks

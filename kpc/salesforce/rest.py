@@ -1,0 +1,198 @@
+"""Talking HTTP to the org: one connection pool, a token that renews itself, retries of what is safe to repeat."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import httpx
+import stamina
+
+from kpc.errors import ConfigError, SalesforceDown
+from kpc.salesforce.answers import codes_of, refusal, silence
+from kpc.salesforce.auth import Token, can_renew, check_address, is_loopback, log_in
+from kpc.settings import SalesforceSettings
+
+_SECONDS_SCALE: dict[str, Any] = {"attempts": 5, "timeout": 45.0, "wait_initial": 0.2, "wait_max": 5.0}
+_CONNECTIONS = 40
+_LONG_TRANSFERS = 4  # uploads, and downloads, at once: an org allows 25 requests of over 20 s, shared with others
+
+T = TypeVar("T")
+
+
+class Rest:
+    """Requests below `/services/data/vXX.X`, with every failure as one of our errors. Safe to share between threads."""
+
+    def __init__(self, settings: SalesforceSettings) -> None:
+        self.settings = settings
+        self._http = _client(settings)
+        self._renewing = threading.Lock()
+        try:
+            self._token = retried(lambda: log_in(self._http, settings))
+        except BaseException:
+            self._http.close()
+            raise
+        self._data_path = f"/services/data/v{settings.api_version}"
+        self.uploads = threading.BoundedSemaphore(_LONG_TRANSFERS)
+        self.downloads = threading.BoundedSemaphore(_LONG_TRANSFERS)
+
+    @property
+    def org_id(self) -> str:
+        """The org's id, 18 characters beginning with 00D."""
+        return self._token.org_id
+
+    @property
+    def user_id(self) -> str:
+        return self._token.user_id
+
+    def close(self) -> None:
+        self._http.close()
+
+    def ask(self, path: str, params: dict[str, str] | None = None) -> Any:
+        """GET and decode JSON with exact decimals; repeated for seconds while the org is away."""
+        return retried(lambda: decode(self._send("GET", path, params=params, has_effect=False)))
+
+    def tell(self, method: str, path: str, body: dict[str, Any]) -> Any:
+        """A request with an effect, sent once. Raises `OutcomeUnknown` when its reply is lost."""
+        return decode(self._send(method, path, json=body, has_effect=True))
+
+    def tell_safely(self, method: str, path: str, body: dict[str, Any]) -> Any:
+        """A request whose repetition does no harm; repeated for seconds while the org is away."""
+        return retried(lambda: decode(self._send(method, path, json=body, has_effect=False)))
+
+    def put(self, path: str, blocks: Callable[[], Iterator[bytes]], headers: dict[str, str]) -> None:
+        """Stream `blocks()` as a request body. Raises `OutcomeUnknown` when the reply is lost."""
+        with self.uploads:
+            self._send("PUT", path, blocks=blocks, headers=headers, has_effect=True)
+
+    @contextmanager
+    def stream(self, path: str, params: dict[str, str] | None = None) -> Iterator[httpx.Response]:
+        """A GET whose body the caller reads piece by piece; errors while reading become ours as well."""
+        with self.downloads, self._as_ours(has_effect=False):
+            response = self._request("GET", path, params=params, is_streamed=True)
+            try:
+                if response.status_code >= 300:
+                    response.read()
+                    raise refusal(response, has_effect=False)
+                yield response
+            finally:
+                response.close()
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        has_effect: bool,
+        params: dict[str, str] | None = None,
+        json: dict[str, Any] | None = None,
+        headers: dict[str, str] | None = None,
+        blocks: Callable[[], Iterator[bytes]] | None = None,
+    ) -> httpx.Response:
+        with self._as_ours(has_effect=has_effect):
+            response = self._request(method, path, params=params, json=json, headers=headers, blocks=blocks)
+        if response.status_code >= 300:
+            raise refusal(response, has_effect=has_effect)
+        return response
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: dict[str, str] | None = None,
+        json: dict[str, Any] | None = None,
+        headers: dict[str, str] | None = None,
+        blocks: Callable[[], Iterator[bytes]] | None = None,
+        is_streamed: bool = False,
+    ) -> httpx.Response:
+        for is_last in (False, True):
+            token = self._token
+            request = self._http.build_request(
+                method,
+                token.instance_url + (path if path.startswith("/services/") else self._data_path + path),
+                params=params,
+                json=json,
+                headers={**(headers or {}), "Authorization": f"Bearer {token.access_token}"},
+                content=blocks() if blocks else None,
+            )
+            response = self._http.send(request, stream=is_streamed)
+            if response.status_code != 401 or is_last:
+                break
+            response.close()
+            self._renew(token)
+        return response
+
+    def _renew(self, old: Token) -> None:
+        with self._renewing:
+            if self._token is not old:
+                return  # another thread was faster
+            if not can_renew(self.settings):
+                raise ConfigError(
+                    "The given Salesforce access token has expired.",
+                    "Set a fresh KPC__SALESFORCE__ACCESS_TOKEN, or client id and secret, which renew themselves.",
+                )
+            fresh = retried(lambda: log_in(self._http, self.settings))
+            if fresh.org_id != old.org_id:
+                raise ConfigError(
+                    f"The log-in now leads to org {fresh.org_id}, before it was {old.org_id}.",
+                    "Check KPC__SALESFORCE__BASE_URL; one run never works on two orgs.",
+                )
+            self._token = fresh
+
+    @contextmanager
+    def _as_ours(self, *, has_effect: bool) -> Iterator[None]:
+        try:
+            yield
+        except httpx.TransportError as error:
+            raise silence(error, self._token.instance_url, has_effect=has_effect) from None
+        except httpx.DecodingError as error:
+            raise SalesforceDown(f"An answer of Salesforce was damaged: {error}.", "Repeat.") from None
+
+
+def retried(act: Callable[[], T]) -> T:
+    """Repeat `act` for some seconds while Salesforce is down; longer waits are the scheduler's."""
+    for attempt in stamina.retry_context(on=SalesforceDown, **_SECONDS_SCALE):
+        with attempt:
+            return act()
+    raise AssertionError  # the context returns or raises
+
+
+def decode(response: httpx.Response) -> Any:
+    """The JSON body with exact decimals; None for an empty one."""
+    if not response.content:
+        return None
+    try:
+        return json.loads(response.content, parse_float=Decimal)
+    except ValueError:
+        _, text = codes_of(response)
+        raise SalesforceDown(
+            f"An answer of Salesforce is not JSON: {text}.", "A proxy may stand between; repeat, or ask its people."
+        ) from None
+
+
+def _client(settings: SalesforceSettings) -> httpx.Client:
+    base_url = check_address(settings.base_url)
+    timeout = httpx.Timeout(settings.read_timeout_s, connect=settings.connect_timeout_s)
+    return httpx.Client(
+        verify=_trust(settings),
+        timeout=timeout,
+        limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS),
+        headers={"Accept-Encoding": "gzip", "User-Agent": "kpc-migration"},
+        trust_env=not is_loopback(base_url),  # a proxy cannot reach this machine's own address
+    )
+
+
+def _trust(settings: SalesforceSettings) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=str(settings.ca_file) if settings.ca_file else None)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"The CA file {settings.ca_file} cannot be read: {error}.",
+            "KPC__SALESFORCE__CA_FILE must name certificates in PEM form.",
+        ) from None

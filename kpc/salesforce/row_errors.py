@@ -1,0 +1,70 @@
+"""Why Salesforce refused a row: its `sf__Error` taken apart, classified, and freed from personal values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+ErrorClass = Literal["transient", "dependency", "data", "org", "unprocessed"]
+
+_TRANSIENT = {
+    "UNABLE_TO_LOCK_ROW",
+    "REQUEST_RUNNING_TOO_LONG",
+    "UNKNOWN_EXCEPTION",
+    "API_TEMPORARILY_UNAVAILABLE",
+    "TOOMANYLOCKFAILURE",
+    "TIMEOUT",
+    "INTERNALSERVERERROR",
+}
+_DEPENDENCY = {"INVALID_CROSS_REFERENCE_KEY", "ENTITY_IS_DELETED"}
+_ORG = {
+    "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY",
+    "INSUFFICIENT_ACCESS_OR_READONLY",
+    "INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY",
+    "INVALID_FIELD_FOR_INSERT_UPDATE",
+    "STORAGE_LIMIT_EXCEEDED",
+    "DUPLICATES_DETECTED",
+}
+_SHAPE = re.compile(r"(?P<code>[A-Z][A-Z0-9_]*):(?P<message>.*?)(?::(?P<fields>[\w.,\s]*))?(?:\s*--)?\s*", re.DOTALL)
+# Places where Salesforce quotes what it was sent: after "data value too large:" and the like, and inside quotes.
+_QUOTED = re.compile(
+    r"(?<=too large: ).*?(?= \(max length)|(?<=value for field: ).+|(?<=invalid email address: ).+|"
+    r"(?<=from an array: ).+|(?<=bad value for restricted picklist field: ).+|'[^']*'|\"[^\"]*\"",
+    re.DOTALL | re.IGNORECASE,
+)
+_SHORTEST = 2  # shorter values would blank out half the message
+
+
+@dataclass(frozen=True, slots=True)
+class RowError:
+    code: str
+    error_class: ErrorClass
+    message: str
+    fields: tuple[str, ...]
+
+
+def parse_row_error(text: str, personal: Iterable[str] = ()) -> RowError:
+    """`CODE:message:fields --` as a `RowError`; every value in `personal`, and every quoted one, becomes `***`."""
+    match = _SHAPE.fullmatch(text.strip())
+    if match is None:
+        return RowError("UNKNOWN", "data", masked(text, personal), ())
+    fields = tuple(name.strip() for name in (match["fields"] or "").split(",") if name.strip())
+    code, message = match["code"], match["message"]
+    return RowError(code, _class_of(code, message), masked(message, personal), fields)
+
+
+def masked(message: str, personal: Iterable[str]) -> str:
+    for value in sorted(set(personal), key=len, reverse=True):
+        if len(value) >= _SHORTEST:
+            message = message.replace(value, "***")
+    return _QUOTED.sub("***", message)
+
+
+def _class_of(code: str, message: str) -> ErrorClass:
+    if code in _TRANSIENT:
+        return "transient"
+    if code in _DEPENDENCY or (code == "INVALID_FIELD" and "foreign key external id" in message.lower()):
+        return "dependency"
+    return "org" if code in _ORG else "data"
