@@ -1,0 +1,85 @@
+"""Airflow's connections as our settings, and the partition and workspace of a running task.
+
+    kpc_oracle       host, port, schema (the service), login, password; extra: any other field of OracleSettings
+    kpc_salesforce   host (My Domain URL), login (client id), password (client secret); extra: of SalesforceSettings
+
+A connection that does not exist leaves the environment (`KPC__ORACLE__DSN=...`) and `kpc.toml` in charge. The ledger's
+address is always the setting `KPC__LEDGER_URL`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Connection
+from airflow.sdk.exceptions import AirflowNotFoundException
+
+from kpc.partition import Partition, find_partition
+from kpc.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from kpc.workspace import Workspace
+
+ORACLE = "kpc_oracle"
+SALESFORCE = "kpc_salesforce"
+_ORACLE_PORT = 1521
+
+
+def settings_of_connections() -> Settings:
+    """The settings of this worker. Raises `ConfigError` naming what is wrong."""
+    given = {"oracle": _oracle(_find(ORACLE)), "salesforce": _salesforce(_find(SALESFORCE))}
+    return load_settings(**{name: values for name, values in given.items() if values})
+
+
+def _find(name: str) -> Connection | None:
+    try:
+        return Connection.get(name)
+    except AirflowNotFoundException:
+        return None
+
+
+def _oracle(connection: Connection | None) -> dict[str, Any]:
+    if connection is None:
+        return {}
+    dsn = f"{connection.host}:{connection.port or _ORACLE_PORT}/{connection.schema}"
+    given = {"dsn": dsn, "user": connection.login, "password": connection.password}
+    return _without_none(given) | connection.extra_dejson
+
+
+def _salesforce(connection: Connection | None) -> dict[str, Any]:
+    if connection is None:
+        return {}
+    given = {"base_url": connection.host, "client_id": connection.login, "client_secret": connection.password}
+    return _without_none(given) | connection.extra_dejson
+
+
+def _without_none(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def partition_of(table_name: str, context: Mapping[str, Any]) -> Partition:
+    """The partition a run is about. Raises `ConfigError` for a run without a key, or with one that cannot be."""
+    return find_partition(table_name, context["dag_run"].partition_key)
+
+
+def actor_of(context: Mapping[str, Any]) -> str:
+    """The person or the event behind a run, for the audit log."""
+    run = context["dag_run"]
+    return f"airflow:{run.triggering_user_name or run.run_type}"
+
+
+@contextmanager
+def workspace_of(context: Mapping[str, Any]) -> Iterator[Workspace]:
+    """The workspace of a running task."""
+    with open_named_workspace(context["dag_run"].run_id, actor_of(context)) as workspace:
+        yield workspace
+
+
+@contextmanager
+def open_named_workspace(run_id: str, actor: str) -> Iterator[Workspace]:
+    from kpc.workspace import open_workspace  # noqa: PLC0415  heavy, and a DAG file must parse in a moment
+
+    with open_workspace(settings_of_connections(), run_id=run_id, actor=actor) as workspace:
+        yield workspace

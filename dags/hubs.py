@@ -1,0 +1,99 @@
+"""What joins the 16 chains: a sign-off hub per phase, `migration` over them, and the task that builds Data Docs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import reduce
+from operator import or_
+from typing import Any
+
+from airflow.sdk import DAG, Asset, FixedKeyMapper, PartitionedAssetTimetable, task
+from airflow.sdk.exceptions import AirflowSkipException
+
+from assets.graph import DATA_DOCS, HubSpec, find_asset, find_hub
+from dags.connections import settings_of_connections, workspace_of
+from dags.retrying import RETRIES, RetryWhatMayPass
+from dags.stages import stage_asset
+from kpc.catalog.table import ALL
+
+FIRST_DAY = datetime(2016, 1, 1, tzinfo=UTC)
+DOCS_EVERY = "*/10 * * * *"
+
+
+def hub_asset(spec: HubSpec) -> Asset:
+    return Asset(name=spec.name, uri=spec.uri, group="sign_off", extra={"phase": spec.phase or "all"})
+
+
+def hub_dag(spec: HubSpec) -> DAG:
+    """Runs after every event below it, under the one key `ALL`, and makes its asset only when nothing is missing.
+
+    A condition with `&` would wait for all its assets again after one partition was repeated; with `|` the ledger
+    decides, which knows what belongs to the campaign.
+    """
+    below = [hub_asset(hub) if (hub := find_hub(name)) else stage_asset(find_asset(name)) for name in spec.upstream]
+    with DAG(
+        spec.name,
+        schedule=PartitionedAssetTimetable(assets=reduce(or_, below), default_partition_mapper=FixedKeyMapper(ALL)),
+        start_date=FIRST_DAY,
+        catchup=False,
+        is_paused_upon_creation=False,
+        max_active_runs=1,
+        tags=["hub", *([spec.phase.value] if spec.phase else [])],
+        description=spec.description,
+        doc_md=_instructions(spec),
+        default_args={"retries": RETRIES, "retry_policy": RetryWhatMayPass()},
+    ) as dag:
+
+        @task(task_id="sign_off", outlets=[hub_asset(spec)], inlets=below)
+        def sign_off(**context: Any) -> dict[str, object]:
+            from assets.completeness import completeness  # noqa: PLC0415  heavy, and a DAG file must parse in a moment
+
+            with workspace_of(context) as workspace:
+                found = completeness(spec.phase, workspace)
+            if found.missing:
+                raise AirflowSkipException(f"Not yet: {found.summary}")
+            context["outlet_events"][hub_asset(spec)].extra = found.as_json()
+            return found.as_json()
+
+        sign_off()
+    return dag
+
+
+def data_docs_dag() -> DAG:
+    """Builds Data Docs from the stored results, when there are new ones.
+
+    By the clock and not by event: a mismatch has no event and must be seen too, and one build serves all results since
+    the last one. `kpc docs` and the end of a campaign start it at once.
+    """
+    with DAG(
+        DATA_DOCS,
+        schedule=DOCS_EVERY,
+        start_date=FIRST_DAY,
+        catchup=False,
+        is_paused_upon_creation=False,
+        max_active_runs=1,
+        tags=["hub"],
+        description="Builds Great Expectations' Data Docs from the stored results of all reconciled partitions.",
+        default_args={"retries": RETRIES, "retry_policy": RetryWhatMayPass()},
+    ) as dag:
+
+        @task(task_id=DATA_DOCS, pool=DATA_DOCS)
+        def build() -> str:
+            from assets.data_docs import build_if_new  # noqa: PLC0415  heavy
+
+            page = build_if_new(settings_of_connections())
+            if page is None:
+                raise AirflowSkipException("No result is newer than the pages.")
+            return str(page)
+
+        build()
+    return dag
+
+
+def _instructions(spec: HubSpec) -> str:
+    return f"""\
+**{spec.description}**
+
+Runs by itself after every event of {len(spec.upstream)} assets; a skipped run means that something is still missing,
+and its log says what. `kpc status` shows the same from the command line.
+"""

@@ -1,0 +1,124 @@
+"""The two tasks that wait without holding a worker: the gate before a load, and one ingest job."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from dags.connections import actor_of, partition_of, workspace_of
+from dags.triggers import ERROR, MISSING, JobEnded, ParentsLoaded
+from kpc.errors import Terminal
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from kpc.workspace import Workspace
+
+CHUNK = "{{ chunk_name }}"  # map_index_template: the name must stand in the context before the task ends, or it fails
+
+
+class ParentGate(BaseOperator):
+    """Ends when the parents of the run's partition are loaded; holds neither pool nor worker while it waits.
+
+    Raises `Terminal` after `longest_wait`, naming the parents that are still missing.
+    """
+
+    def __init__(self, *, table: str, poll: timedelta, longest_wait: timedelta, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.table = table
+        self.poll = poll
+        self.longest_wait = longest_wait
+
+    def execute(self, context: Context) -> None:
+        from assets.sf_loaded import missing_parents  # noqa: PLC0415  heavy, and a DAG file must parse in a moment
+
+        partition = partition_of(self.table, context)
+        with workspace_of(context) as workspace:
+            missing = missing_parents(partition, workspace)
+            if not missing:
+                self.log.info("The parents of %s are loaded.", partition)
+                return
+            environment = workspace.environment
+        self.log.info("%s waits for %s.", partition, ", ".join(map(str, missing)))
+        trigger = ParentsLoaded(
+            parents=[[parent.table.name, parent.key] for parent in missing],
+            source_id=environment.source_id,
+            target_id=environment.target_id,
+            poll_s=self.poll.total_seconds(),
+            deadline_utc=(datetime.now(UTC) + self.longest_wait).isoformat(),
+        )
+        self.defer(trigger=trigger, method_name=self.resume.__name__)
+
+    def resume(self, context: Context, event: dict[str, list[str]]) -> None:
+        partition = partition_of(self.table, context)
+        if missing := event[MISSING]:
+            raise Terminal(
+                f"{partition} waited {self.longest_wait} for its parents; not loaded yet: {', '.join(missing)}.",
+                "Load them first (`kpc status` shows why they are not), then "
+                f"`kpc rerun {partition.table.name} {partition.key} --stage sf_loaded`.",
+            )
+        self.log.info("The parents of %s are loaded.", partition)
+
+
+class IngestChunk(BaseOperator):
+    """One chunk as one ingest job.
+
+    A job that ends within `patience` is finished in this very process, which saves a second start; a longer one is
+    left to the triggerer, and its slot in the pool with it. A retry finds the job it started (the ledger knows it).
+    """
+
+    template_fields: Sequence[str] = ("spec",)
+
+    def __init__(self, *, spec: dict[str, Any], patience: timedelta, longest_wait: timedelta, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.spec = spec
+        self.patience = patience
+        self.longest_wait = longest_wait
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        from assets.sf_loaded import finish_chunk, start_chunk  # noqa: PLC0415  heavy
+
+        self._name(context)
+        with workspace_of(context) as workspace:
+            job_id = start_chunk(self.spec, workspace)
+            poll_s = workspace.settings.salesforce.poll_longest_s
+            if self._ends_soon(job_id, workspace):
+                return finish_chunk(self.spec, workspace, job_id)
+        self.log.info("Ingest job %s is still at work; the triggerer watches it.", job_id)
+        trigger = JobEnded(
+            spec=self.spec,
+            job_id=job_id,
+            run_id=context["dag_run"].run_id,
+            actor=actor_of(context),
+            poll_s=min(poll_s, self.patience.total_seconds() * 2),
+            deadline_utc=(datetime.now(UTC) + self.longest_wait).isoformat(),
+        )
+        self.defer(trigger=trigger, method_name=self.resume.__name__, kwargs={"job_id": job_id})
+
+    def resume(self, context: Context, event: dict[str, str], job_id: str) -> dict[str, Any]:
+        from assets.sf_loaded import finish_chunk  # noqa: PLC0415  heavy
+
+        self._name(context)
+        if reason := event[ERROR]:
+            raise Terminal(reason, "The job may still end by itself; a re-run of this task asks for it first.")
+        with workspace_of(context) as workspace:
+            return finish_chunk(self.spec, workspace, job_id)
+
+    def _name(self, context: Context) -> None:
+        # The template is rendered from the very context the task runner handed in.
+        context["chunk_name"] = f"{self.spec['table']} {self.spec['key']} {self.spec['chunk']}"  # type: ignore[typeddict-unknown-key]
+
+    def _ends_soon(self, job_id: str, workspace: Workspace) -> bool:
+        from assets.sf_loaded import poll_chunk  # noqa: PLC0415  heavy
+
+        wait_s = workspace.settings.salesforce.poll_first_s
+        until = time.monotonic() + self.patience.total_seconds()
+        while not poll_chunk(self.spec, workspace, job_id).is_final:
+            if time.monotonic() + wait_s > until:
+                return False
+            time.sleep(wait_s)
+        return True

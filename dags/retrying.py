@@ -1,0 +1,28 @@
+"""Which failures Airflow repeats: the exception's class decides (see kpc/errors.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import RetryDecision, RetryPolicy
+
+from kpc.errors import KpcError, OutcomeUnknown, RateLimited, SnapshotLost, Transient
+
+RETRIES = 3
+
+
+class RetryWhatMayPass(RetryPolicy):
+    """Repeats what another try can change, and fails at once on everything else: a wrong key stays wrong."""
+
+    def evaluate(
+        self, exception: BaseException, try_number: int, max_tries: int, context: Mapping[str, Any] | None = None
+    ) -> RetryDecision:
+        del try_number, max_tries, context
+        reason = str(exception) if isinstance(exception, KpcError) else type(exception).__name__
+        if isinstance(exception, RateLimited):
+            return RetryDecision.retry(timedelta(seconds=exception.retry_after_s), reason)
+        if isinstance(exception, Transient | SnapshotLost | OutcomeUnknown):
+            return RetryDecision.retry(reason=reason)
+        return RetryDecision.fail(reason)

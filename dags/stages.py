@@ -1,0 +1,176 @@
+"""One table at one station as a DAG: when it runs, and the tasks that make its asset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.sdk import DAG, Asset, CronPartitionTimetable, Param, PartitionedAssetTimetable, task
+
+from assets.graph import ORACLE_EXTRACT, RECONCILED, SF_LOADED, STAGED_CSV, AssetSpec, find_asset
+from dags.connections import partition_of, workspace_of
+from dags.operators import CHUNK, IngestChunk, ParentGate
+from dags.retrying import RETRIES, RetryWhatMayPass
+from kpc.catalog.table import ALL
+
+# The months a backfill may name. The end lies in the past, or the scheduler would start the newest month by itself.
+FIRST_MONTH = datetime(2016, 1, 1, tzinfo=UTC)
+LAST_MONTH = datetime(2025, 12, 31, tzinfo=UTC)
+
+LONGEST_STAGE = timedelta(hours=24)
+GATE_POLL = timedelta(seconds=2)
+GATE_WAIT = timedelta(days=7)  # a campaign loads its parents days before its last child
+JOB_PATIENCE = timedelta(seconds=5)
+JOB_WAIT = timedelta(hours=24)
+PARTITIONS_AT_ONCE = 64  # runs of one DAG; what is really worked on at once, the pools and the executor decide
+
+TASK_DEFAULTS: dict[str, Any] = {
+    "retries": RETRIES,
+    "retry_policy": RetryWhatMayPass(),
+    "retry_exponential_backoff": True,
+    "execution_timeout": LONGEST_STAGE,
+}
+
+
+def stage_asset(spec: AssetSpec) -> Asset:
+    extra = {"table": spec.table.name, "object": spec.table.target, "phase": spec.table.phase.value}
+    return Asset(name=spec.name, uri=spec.uri, group=spec.stage, extra=dict(extra))
+
+
+def stage_dag(spec: AssetSpec) -> DAG:
+    """The DAG that makes one asset; one run makes one partition."""
+    first = spec.upstream is None
+    with DAG(
+        spec.name,
+        schedule=_schedule(spec),
+        start_date=FIRST_MONTH,
+        end_date=LAST_MONTH if first else None,
+        catchup=False,
+        is_paused_upon_creation=False,  # a paused DAG misses its events for good
+        max_active_runs=PARTITIONS_AT_ONCE,
+        tags=list(spec.tags),
+        description=spec.description,
+        doc_md=_instructions(spec),
+        default_args=TASK_DEFAULTS,
+        params={"mode": Param("incremental", enum=["incremental", "full"])} if first else None,
+    ) as dag:
+        _TASKS[spec.stage](spec)
+    return dag
+
+
+def _schedule(spec: AssetSpec) -> CronPartitionTimetable | PartitionedAssetTimetable:
+    """Stage 1 is started by people, by key; the others by the event of the stage before, under the same key."""
+    if spec.upstream is not None:
+        return PartitionedAssetTimetable(assets=stage_asset(find_asset(spec.upstream)))
+    if spec.table.is_monthly:
+        return CronPartitionTimetable("0 0 1 * *", timezone="UTC", key_format="%Y-%m")
+    # A format without a directive is the key itself: Airflow then accepts no other.
+    return CronPartitionTimetable("0 0 1 1 *", timezone="UTC", key_format=ALL)
+
+
+def _extract(spec: AssetSpec) -> None:
+    @task(task_id=ORACLE_EXTRACT, pool=ORACLE_EXTRACT, outlets=[stage_asset(spec)])
+    def extract(**context: Any) -> dict[str, object]:
+        from assets.oracle_extract import oracle_extract  # noqa: PLC0415  heavy, and a DAG file must parse in a moment
+
+        partition = partition_of(spec.table.name, context)
+        with workspace_of(context) as workspace:
+            return _publish(spec, context, oracle_extract(partition, workspace, context["params"]["mode"]).as_json())
+
+    extract()
+
+
+def _stage(spec: AssetSpec) -> None:
+    @task(task_id=STAGED_CSV, outlets=[stage_asset(spec)], inlets=_upstream(spec))
+    def stage(**context: Any) -> dict[str, object]:
+        from assets.staged_csv import staged_csv  # noqa: PLC0415  heavy
+
+        partition = partition_of(spec.table.name, context)
+        with workspace_of(context) as workspace:
+            return _publish(spec, context, staged_csv(partition, workspace).as_json())
+
+    stage()
+
+
+def _load(spec: AssetSpec) -> None:
+    """gate -> plan -> one task per chunk -> publish."""
+
+    @task(inlets=_upstream(spec))
+    def plan(**context: Any) -> list[dict[str, Any]]:
+        from assets.sf_loaded import plan_load  # noqa: PLC0415  heavy
+
+        partition = partition_of(spec.table.name, context)
+        with workspace_of(context) as workspace:
+            return plan_load(partition, workspace)
+
+    # A task with an outlet emits one event per mapped index, so the outlet is here; and an empty plan skips the chunks,
+    # which must not skip the event.
+    @task(task_id="publish", trigger_rule="none_failed", outlets=[stage_asset(spec)])
+    def publish(**context: Any) -> dict[str, object]:
+        from assets.sf_loaded import sf_loaded  # noqa: PLC0415  heavy
+
+        partition = partition_of(spec.table.name, context)
+        with workspace_of(context) as workspace:
+            return _publish(spec, context, sf_loaded(partition, workspace).as_json())
+
+    planned = plan()
+    chunks = IngestChunk.partial(
+        task_id="ingest",
+        patience=JOB_PATIENCE,
+        longest_wait=JOB_WAIT,
+        pool="salesforce_bulk",
+        map_index_template=CHUNK,
+    ).expand(spec=planned)
+    chunks >> publish()
+    if spec.parents:
+        parents = [stage_asset(find_asset(name)) for name in spec.parents]
+        gate = ParentGate(task_id="gate", table=spec.table.name, poll=GATE_POLL, longest_wait=GATE_WAIT, inlets=parents)
+        gate >> planned
+
+
+def _reconcile(spec: AssetSpec) -> None:
+    @task(task_id=RECONCILED, outlets=[stage_asset(spec)], inlets=_upstream(spec))
+    def reconcile(**context: Any) -> dict[str, object]:
+        from assets.reconciled import reconciled  # noqa: PLC0415  heavy
+
+        partition = partition_of(spec.table.name, context)
+        with workspace_of(context) as workspace:
+            return _publish(spec, context, reconciled(partition, workspace).as_json())
+
+    reconcile()
+
+
+_TASKS: dict[str, Callable[[AssetSpec], None]] = {
+    ORACLE_EXTRACT: _extract,
+    STAGED_CSV: _stage,
+    SF_LOADED: _load,
+    RECONCILED: _reconcile,
+}
+
+
+def _upstream(spec: AssetSpec) -> list[Asset]:
+    return [stage_asset(find_asset(spec.upstream))] if spec.upstream else []
+
+
+def _publish(spec: AssetSpec, context: Mapping[str, Any], receipt: dict[str, object]) -> dict[str, object]:
+    """Put the receipt on the asset event, where people see it."""
+    context["outlet_events"][stage_asset(spec)].extra = receipt
+    return receipt
+
+
+def _instructions(spec: AssetSpec) -> str:
+    key = "2024-01" if spec.table.is_monthly else ALL
+    return f"""\
+**{spec.description}**
+
+A partition is {"a local calendar month, such as `2024-01`" if spec.table.is_monthly else "the whole table, key `ALL`"}.
+
+Run one partition again; what is already in Salesforce is not sent a second time:
+
+    kpc rerun {spec.table.name} {key}                          # all four stages
+    kpc rerun {spec.table.name} {key} --stage {spec.stage}
+
+Here in the browser: **Trigger**, then *Advanced Options*, then *Partition Key*: `{key}`. A run without a key fails.
+The stages after this one follow by themselves.
+"""
