@@ -6,9 +6,26 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+import oracledb
 import pyarrow as pa
 
 from kpc.emulators.oracle.interface import Bind, OraColumn, OraError, Outcome, StatementKind
+from kpc.emulators.oracle.login import ListenerOptions
+from kpc.emulators.oracle.server import Server
+
+MODES = [
+    ListenerOptions(12, end_of_response=False, max_sdu=8192),
+    ListenerOptions(12, end_of_response=False, max_sdu=512),
+    ListenerOptions(24, end_of_response=True, max_sdu=8192),
+]
+MODE_NAMES = ["19c", "19c-sdu-512", "23ai"]
+PASSWORD = "right-password"
+
+
+def connect(server: Server, **arguments: object) -> oracledb.Connection:
+    """A connection with the right credentials, unless told otherwise."""
+    given = {"user": "kpc", "password": PASSWORD, "dsn": f"127.0.0.1:{server.port}/KPCDB"} | arguments
+    return oracledb.connect(**given)  # type: ignore[arg-type]
 
 
 @dataclass
@@ -52,7 +69,7 @@ class FixedDatabase:
     """`answers` maps a statement's text to what executing it gives."""
 
     answers: dict[str, Answer] = field(default_factory=dict)
-    users: dict[str, str] = field(default_factory=lambda: {"KPC": "right-password"})
+    users: dict[str, str] = field(default_factory=lambda: {"KPC": PASSWORD})
     service_names: tuple[str, ...] = ("KPCDB",)
     version: tuple[int, ...] = (19, 3, 0, 0, 0)
     sessions: list[FixedSession] = field(default_factory=list)
@@ -68,7 +85,7 @@ class FixedDatabase:
         return self.users.get(user)
 
     def login(self, user: str, *, service: str, program: str = "", machine: str = "") -> FixedSession:
-        session = FixedSession(self, user)
+        session = FixedSession(self, user, attributes={"service": service, "program": program, "machine": machine})
         self.sessions.append(session)
         return session
 
@@ -86,11 +103,12 @@ class FixedSession:
     interrupted: threading.Event = field(default_factory=threading.Event)
     is_closed: bool = False
     commits: int = 0
+    flags: tuple[bool, bool] = (False, False)
 
     def prepare(self, sql: str) -> FixedStatement:
         if sql not in self.database.answers:
             raise OraError(942, "table or view does not exist", position=14)
-        return FixedStatement(sql, _KINDS[sql.split()[0].upper()])
+        return FixedStatement(sql, _KINDS[sql.split(maxsplit=1)[0].upper()])
 
     def describe(self, statement: FixedStatement) -> tuple[OraColumn, ...]:
         rows = self.database.answers[statement.sql](self, []).rows
@@ -107,6 +125,7 @@ class FixedSession:
     ) -> Outcome:
         self.interrupted.clear()
         self.executed.append((statement.sql, rows))
+        self.flags = (batch_errors, row_counts)
         return self.database.answers[statement.sql](self, rows)
 
     def commit(self) -> None:

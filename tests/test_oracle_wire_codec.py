@@ -27,7 +27,7 @@ def encoded(
 ) -> list[bytes]:
     """Each value's bytes in its row, without the row mark."""
     column = OraColumn("C", column_type, size=4000, is_national=national)
-    encoder = RowEncoder([ColumnPlan(column, wire_type or column_type, False)], lambda value: b"?")
+    encoder = RowEncoder([ColumnPlan(column, wire_type or column_type, False)], lambda _: b"?")
     rows = encoder.encode(pa.record_batch([values], names=["C"]))
     assert rows.rows == len(values)
     parts = [bytes(rows.slice(at, at + 1)) for at in range(rows.rows)]
@@ -137,7 +137,7 @@ def test_more_digits_than_a_number_holds_are_rounded_away_from_zero() -> None:
 
 
 @quick
-@given(optional(st.datetimes(dt.datetime(1, 1, 1), dt.datetime(9999, 12, 31, 23, 59, 59))))
+@given(optional(st.datetimes()))
 def test_dates_are_encoded_as_the_scalar_codec_does(values: list[dt.datetime | None]) -> None:
     """Every century, to the second."""
     whole = [v and v.replace(microsecond=0) for v in values]
@@ -145,7 +145,7 @@ def test_dates_are_encoded_as_the_scalar_codec_does(values: list[dt.datetime | N
 
 
 @quick
-@given(optional(st.datetimes(dt.datetime(1700, 1, 1), dt.datetime(2250, 1, 1))), st.sampled_from(["us", "ns"]))
+@given(optional(st.datetimes().filter(lambda moment: 1700 < moment.year < 2250)), st.sampled_from(["us", "ns"]))
 def test_timestamps_are_encoded_as_the_scalar_codec_does(values: list[dt.datetime | None], unit: str) -> None:
     """With and without fraction, local and with time zone."""
     array = pa.array(values, pa.timestamp("us")).cast(pa.timestamp(unit))
@@ -233,7 +233,7 @@ def test_a_row_is_its_columns_in_order_and_empty_columns_send_nothing() -> None:
         ],
         names=list("ABCD"),
     )
-    rows = RowEncoder(plans, lambda value: b"").encode(batch)
+    rows = RowEncoder(plans, lambda _: b"").encode(batch)
     assert bytes(rows.slice(0, 1)) == b"\x07\x02\xc1\x02" + b"\x02\x01\x01" + b"\x0d" + codec.encode_rowid(
         "AAAR3sAAEAAAACXAAB"
     )
@@ -246,7 +246,7 @@ def test_a_batch_of_wide_rows_is_encoded_in_several_pieces() -> None:
     text = "x" * 1_000_000
     batch = pa.record_batch([pa.array([text] * 200)], names=["C"])
     plan = ColumnPlan(OraColumn("C", OraType.CLOB), OraType.LONG, False)
-    pieces = list(RowEncoder([plan], lambda value: b"").encode_all(iter([batch])))
+    pieces = list(RowEncoder([plan], lambda _: b"").encode_all(iter([batch])))
     assert sum(piece.rows for piece in pieces) == 200
     assert max(len(piece.data) for piece in pieces) < 80_000_000
 
@@ -255,5 +255,5 @@ def test_the_first_piece_is_short_and_no_row_is_lost() -> None:
     """A client that wants one row does not wait for 65,536."""
     batch = pa.record_batch([pa.array(np.arange(100_000))], names=["C"])
     plan = ColumnPlan(OraColumn("C", OraType.NUMBER), OraType.NUMBER, False)
-    pieces = list(RowEncoder([plan], lambda value: b"").encode_all(iter([batch, batch])))
+    pieces = list(RowEncoder([plan], lambda _: b"").encode_all(iter([batch, batch])))
     assert [piece.rows for piece in pieces] == [1024, 65536, 33440, 65536, 34464]

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from kpc.emulators.oracle.command import run
+from kpc.emulators.oracle.login import ListenerOptions
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,9 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         with_bad_rows=given.with_bad_rows,
         months=tuple(month for month in given.months.split(",") if month),
         ready_file=given.ready_file,
-        field_version=given.field_version,
-        end_of_response=given.end_of_response,
-        sdu=given.sdu,
+        listener=ListenerOptions(given.field_version, given.end_of_response, given.sdu),
         verbose=given.verbose,
     )
 

@@ -15,9 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
+from kpc.emulators.oracle.login import ListenerOptions
 from kpc.emulators.oracle.server import serve
-
-log = logging.getLogger(__name__)
 
 USER = "KPC"
 SERVICE = "KPCDB"
@@ -33,9 +32,7 @@ def run(
     with_bad_rows: int = 0,
     months: tuple[str, ...] = (),
     ready_file: Path | None = None,
-    field_version: int = 12,
-    end_of_response: bool = False,
-    sdu: int = 65535,
+    listener: ListenerOptions | None = None,
     verbose: bool = False,
 ) -> int:
     """Serve until SIGTERM or SIGINT; 0 after a clean end, 1 when the port cannot be had.
@@ -63,18 +60,10 @@ def run(
             months=months,
         )
         try:
-            serve(
-                database,
-                host=HOST,
-                port=port,
-                field_version=field_version,
-                end_of_response=end_of_response,
-                sdu=sdu,
-                stop=stop,
-                on_ready=tell,
-            )
+            serve(database, host=HOST, port=port, options=listener, stop=stop, on_ready=tell)
         except OSError as error:
-            log.error("Port %d cannot be used (%s). Choose another with --port, or 0 for a free one.", port, error)  # noqa: TRY400 - a message for people
+            remedy = "Choose another with --port, or 0 for a free one."
+            print(f"Port {port} cannot be used: {error}. {remedy}", file=sys.stderr)  # noqa: T201 - for people
             return 1
         finally:
             database.close()

@@ -24,17 +24,10 @@ class Server:
     """A listening emulator. `start` returns once connections are accepted; `stop` ends every session."""
 
     def __init__(
-        self,
-        database: Database,
-        *,
-        host: str = "127.0.0.1",
-        port: int = 0,
-        field_version: int = 12,
-        end_of_response: bool = False,
-        sdu: int = 65535,
+        self, database: Database, *, host: str = "127.0.0.1", port: int = 0, options: ListenerOptions | None = None
     ) -> None:
         self._database = database
-        self._options = ListenerOptions(field_version, end_of_response, sdu)
+        self._options = options or ListenerOptions()
         self._address = (host, port)
         self._listener: socket.socket | None = None
         self._stopping = threading.Event()
@@ -115,18 +108,14 @@ def _shut(sock: socket.socket) -> None:
 def serve(
     database: Database,
     *,
+    stop: threading.Event,
     host: str = "127.0.0.1",
     port: int = 0,
-    field_version: int = 12,
-    end_of_response: bool = False,
-    sdu: int = 65535,
-    stop: threading.Event,
+    options: ListenerOptions | None = None,
     on_ready: Callable[[int], None] | None = None,
 ) -> None:
     """Serve until `stop` is set; `on_ready` gets the port once connections are accepted."""
-    with Server(
-        database, host=host, port=port, field_version=field_version, end_of_response=end_of_response, sdu=sdu
-    ) as server:
+    with Server(database, host=host, port=port, options=options) as server:
         if on_ready is not None:
             on_ready(server.port)
         stop.wait()
