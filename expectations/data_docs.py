@@ -51,38 +51,49 @@ def build(root: Path) -> Path:
 def _build_runs(project: Project, state: _State) -> list[str]:
     """Render new and changed results, forget removed ones; returns the results that could not be read."""
     found = dict(_results(project.validations))
-    for path in state.summaries.keys() - found.keys():
-        del state.summaries[path], state.stamps[path]
-        (project.site / pages.run_path(path)).unlink(missing_ok=True)
+    stale = _forget(state, found)
     fresh: dict[str, Run] = {}
     unreadable = []
-    for path, stamp in found.items():
-        if state.stamps.get(path) == stamp:
-            continue
+    for path in found.keys() - state.summaries.keys():
         try:
-            run = read_run(project.validations / (path + _RESULT_SUFFIX), path)
-            fresh[path], state.summaries[path] = run, summarize(run)
+            fresh[path] = read_run(_result_file(project, path), path)
         except (ValueError, KeyError, TypeError, StopIteration, AttributeError, OSError):
             unreadable.append(path + _RESULT_SUFFIX)  # shown on the overview, and tried again next time
             continue
-        state.stamps[path] = stamp
-    _render_runs(project, state, fresh)
-    return unreadable
+        state.summaries[path], state.stamps[path] = summarize(fresh[path]), found[path]
+    _render_runs(project, state, fresh, {summary.partition for summary in stale})
+    for summary in stale:
+        if summary.path not in fresh:
+            (project.site / pages.run_path(summary.path)).unlink(missing_ok=True)
+    return sorted(unreadable)
 
 
-def _render_runs(project: Project, state: _State, fresh: dict[str, Run]) -> None:
-    """The pages of new runs, and of the run that each supersedes: its page then says so."""
-    touched = {state.summaries[path].partition for path in fresh}
+def _forget(state: _State, found: dict[str, str]) -> list[Summary]:
+    """Drop and return the summaries whose result was removed or changed since."""
+    changed = [path for path in state.summaries if state.stamps.get(path) != found.get(path)]
+    for path in changed:
+        state.stamps.pop(path, None)
+    return [state.summaries.pop(path) for path in changed]
+
+
+def _render_runs(project: Project, state: _State, fresh: dict[str, Run], shrunk: set[tuple[str, str]]) -> None:
+    """The pages of fresh runs and of the run that the oldest of them supersedes: its page now says so.
+
+    Of a partition that lost a run all pages are rendered again, because they link to each other.
+    """
+    touched = {state.summaries[path].partition for path in fresh} | shrunk
     for partition, runs in by_partition(state.summaries.values()).items():
         if partition not in touched:
             continue
-        newest_fresh = max(i for i, summary in enumerate(runs) if summary.path in fresh)
+        superseded = 1 + max((i for i, summary in enumerate(runs) if summary.path in fresh), default=-1)
         for i, summary in enumerate(runs):
-            if summary.path in fresh or i == newest_fresh + 1:
-                run = fresh.get(summary.path) or read_run(
-                    project.validations / (summary.path + _RESULT_SUFFIX), summary.path
-                )
+            if summary.path in fresh or i == superseded or partition in shrunk:
+                run = fresh.get(summary.path) or read_run(_result_file(project, summary.path), summary.path)
                 write_atomically(project.site / pages.run_path(summary.path), pages.run_page(run, runs))
+
+
+def _result_file(project: Project, path: str) -> Path:
+    return project.validations / (path + _RESULT_SUFFIX)
 
 
 def _build_suites(project: Project, state: _State) -> None:
