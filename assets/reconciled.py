@@ -16,6 +16,7 @@ import polars as pl
 from assets.oracle_extract import extract_folder, sealed_extract
 from assets.receipt import Made, Receipt
 from assets.stage import Turn, current_generation, run_stage
+from assets.staged_csv import REJECTED_CLASS
 from expectations import validate
 from kpc.catalog.table import EXTERNAL_ID
 from kpc.convert.frame import KEY, convert_frame
@@ -33,7 +34,6 @@ from kpc.workspace import Workspace
 
 LEVELS3 = ("auto", "sample", "full", "off")
 REPORT = "report.json"
-_REJECTED = "rejected"  # error class of a row that a staging rule refused; such a row is known by its source key
 
 
 def reconciled(partition: Partition, workspace: Workspace, *, level3: str = "") -> Receipt:
@@ -85,8 +85,8 @@ def _arriving_rows(
     rows = pl.concat([raw, converted], how="horizontal")
     if not exceptions:
         return rows
-    rejected = [row.external_id for row in exceptions if row.error_class == _REJECTED]
-    refused = [row.external_id for row in exceptions if row.error_class != _REJECTED]
+    rejected = [row.external_id for row in exceptions if row.error_class == REJECTED_CLASS]
+    refused = [row.external_id for row in exceptions if row.error_class != REJECTED_CLASS]
     is_listed = pl.col(KEY).is_in(rejected) | pl.col(EXTERNAL_ID).is_in(refused).fill_null(value=False)
     return rows.filter(~is_listed)
 

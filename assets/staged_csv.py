@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 
 import polars as pl
 
+from assets.oracle_extract import sealed_extract
+from assets.receipt import Made, Receipt
+from assets.stage import Turn, current_generation, run_stage
 from kpc.catalog.table import GENERATION_FIELD, PARTITION_FIELD
 from kpc.convert.canonical import FINGERPRINT_SCHEMA, fingerprint, merged
 from kpc.convert.chunks import ChunkCutter, ChunkLimits
@@ -17,9 +21,10 @@ from kpc.convert.difference import LOADED_INDEX, LoadedIndex
 from kpc.convert.gzip_csv import GzipTable, csv_bytes
 from kpc.convert.parquet import ParquetTable
 from kpc.convert.partition_rows import PartitionRows, slice_rows
-from kpc.convert.rejects import RejectFile
+from kpc.convert.rejects import RejectFile, read_rejected
 from kpc.convert.sort import SortedRuns
 from kpc.errors import DamagedFile, KpcError, RowsRejected
+from kpc.ledger import Failure
 from kpc.manifests import ExtractManifest, StagedManifest, staged_folder
 from kpc.partition import Partition
 from kpc.store import FileEntry, make_private, read_manifest, verify, write_manifest
@@ -27,6 +32,8 @@ from kpc.workspace import Workspace
 
 FINGERPRINT = "fingerprint.parquet"
 VANISHED = "vanished.csv.gz"
+REJECTED_CLASS = "rejected"  # error class of a row that staging refused: it is known by its source key
+REJECTED_AT = "staged_csv"  # stands in the place of a chunk's name for rows that never reached one
 VANISHED_HEADER = ("external_id", "salesforce_id")
 _RUNS = ".runs"
 # A partition with no more rejected rows than this never stops, whatever their share: of twelve suppliers one is 8 %.
@@ -34,6 +41,54 @@ ALWAYS_TOLERATED_ROWS = 10
 # Staged bytes per extracted (compressed Parquet) byte, for the space check: 1.7 for the chunks, 0.6 for the index, and
 # 3 for the sorted runs of a partition that does not fit in memory.
 _STAGED_BYTES_PER_EXTRACTED = 6
+
+
+def staged_csv(partition: Partition, workspace: Workspace) -> Receipt:
+    """Stage the partition's current generation and book its rejected rows.
+
+    Raises what `stage_partition` raises, and `ConfigError` for a partition that was never extracted or an external id
+    that is composed differently from the records already in the org.
+    """
+
+    def make(turn: Turn) -> Made:
+        generation = current_generation(partition, workspace)
+        extract = sealed_extract(partition, workspace, generation.id)
+        workspace.ledger.check_external_id(workspace.environment, partition.table)
+        version = workspace.ledger.remember_mapping(partition.table)
+        manifest = stage_partition(partition, workspace, extract)
+        rejected = _rejected_rows(partition, workspace, manifest)
+        workspace.ledger.replace_failures(generation.id, version, REJECTED_AT, rejected, lease=turn.lease)
+        return Made(
+            generation.id,
+            rows=manifest.staged,
+            bytes=sum(chunk.bytes for chunk in manifest.chunks),
+            mapping_version=version,
+            detail={
+                **{name: getattr(manifest, name) for name in ("extracted", "staged", "unchanged", "rejected")},
+                **{name: getattr(manifest, name) for name in ("truncated", "rounded", "vanished")},
+                "chunks": len(manifest.chunks),
+            },
+        )
+
+    return run_stage("staged_csv", partition, workspace, make)
+
+
+def _rejected_rows(partition: Partition, workspace: Workspace, manifest: StagedManifest) -> Iterator[Failure]:
+    """The rows of rejected.csv.gz for the ledger, known by their source keys; the values stay in the file."""
+    if manifest.rejected_file is None:
+        return
+    generation = workspace.store.generation_dir(workspace.environment, partition, manifest.generation)
+    path = generation / staged_folder(manifest.mapping_version) / manifest.rejected_file.name
+    for row in read_rejected(path).iter_rows(named=True):
+        yield Failure(
+            external_id=row["source_key"] or "",
+            error_code=row["rule"],
+            error_class=REJECTED_CLASS,
+            message=f"{row['field']} breaks the rule {row['rule']}.",
+            fields=(row["field"],),
+            attempts=1,
+            job_id=None,
+        )
 
 
 def stage_partition(partition: Partition, workspace: Workspace, extract: ExtractManifest) -> StagedManifest:

@@ -67,7 +67,7 @@ def spec_hash(owner: str, partition: Partition) -> str:
 
 def take_scn(oracle: Oracle) -> int:
     with oracle.session("current scn") as connection, oracle.explaining("V$DATABASE"):
-        return int(_one_row(connection, CURRENT_SCN)[0])
+        return int(str(_one_row(connection, CURRENT_SCN)[0]))
 
 
 def make_plan(

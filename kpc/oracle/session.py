@@ -77,7 +77,7 @@ def _connect(settings: OracleSettings) -> oracledb.Connection:
             "The address or the user of Oracle is not set.",
             "Set KPC__ORACLE__DSN (host:port/service), KPC__ORACLE__USER and KPC__ORACLE__PASSWORD.",
         )
-    oracledb.enable_thin_mode()
+    oracledb.enable_thin_mode()  # type: ignore[no-untyped-call]  # the driver types only part of its interface
     answer: queue.SimpleQueue[oracledb.Connection | BaseException] = queue.SimpleQueue()
     has_given_up = threading.Event()
 

@@ -42,8 +42,8 @@ def compare_all(source: pl.LazyFrame, partition: Partition, salesforce: Salesfor
     """
     table = partition.table
     query = records_query(table, f"{PARTITION_FIELD} = '{partition.key}'")
-    files = salesforce.bulk_query(query, folder)
-    target = canonical_from_salesforce(_scan_text(files, table), table)
+    pages = salesforce.bulk_query(query, folder)
+    target = canonical_from_salesforce(_scan_text(pages.files, table), table)
     return _compare(source, target, table)
 
 
@@ -90,7 +90,7 @@ def _text_at(record: dict[str, object], path: str) -> str | None:
 def _scan_text(files: Sequence[Path], table: Table) -> pl.LazyFrame:
     if not files:
         return pl.LazyFrame(schema=dict.fromkeys(table.data_header, pl.String))
-    return pl.scan_csv(files, infer_schema=False, missing_utf8_is_empty_string=False)
+    return pl.scan_csv(list(files), infer_schema=False)
 
 
 def _compare(source: pl.LazyFrame, target: pl.LazyFrame, table: Table) -> RecordDifferences:

@@ -64,10 +64,10 @@ def _compare_measure(
     name = column.name
     return [
         _compare(2, f"{name} sum", source.sum, expected.sum, target.sum, tolerance),
-        _compare(2, f"{name} average", *(average(side) for side in (source, expected, target)), tolerance=tolerance),
+        _compare(2, f"{name} average", average(source), average(expected), average(target), tolerance),
         _compare(2, f"{name} minimum", source.min, expected.min, target.min),
         _compare(2, f"{name} maximum", source.max, expected.max, target.max),
-        _compare(2, f"{name} non-null count", *(Decimal(side.count) for side in (source, expected, target))),
+        _compare(2, f"{name} non-null count", Decimal(source.count), Decimal(expected.count), Decimal(target.count)),
     ]
 
 
