@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from kpc.catalog import TABLES
 from kpc.errors import KpcError
 from kpc.oracle.schema import check_columns
-from kpc.salesforce.describe import check_object
 from kpc.workspace import Workspace
 
 
@@ -44,7 +43,7 @@ def _salesforce(workspace: Workspace) -> Iterator[Check]:
     if not login.is_ok:
         return
     for table in TABLES.values():
-        yield _look("Salesforce", table.target, lambda table=table: check_object(workspace.salesforce, table))  # type: ignore[misc]
+        yield _look("Salesforce", table.target, lambda table=table: workspace.salesforce.check_object(table))  # type: ignore[misc]
 
 
 def _look(system: str, subject: str, ask: Callable[[], str | None]) -> Check:
