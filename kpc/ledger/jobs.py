@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from kpc.ledger import schema
 from kpc.ledger.fencing import Lease
@@ -104,9 +105,13 @@ class Jobs(Quota):
             )
             return _job(connection, key)
 
-    def job_created(self, job: int, job_id: str, *, lease: Lease) -> None:
-        """The server confirmed the job: `intended` becomes `open`."""
-        self._set_job(job, lease, state="open", job_id=job_id)
+    def job_created(self, job: int, job_id: str, *, lease: Lease) -> bool:
+        """The server confirmed the job: `intended` becomes `open`. False if another worker has recorded this id."""
+        try:
+            self._set_job(job, lease, state="open", job_id=job_id)
+        except IntegrityError:
+            return False
+        return True
 
     def job_uploaded(self, job: int, encoding: str, *, lease: Lease) -> None:
         """The data was taken; how it was encoded matters if the job later fails on its header."""
@@ -153,6 +158,17 @@ class Jobs(Quota):
         )
         with self.reading() as connection:
             return [JobRow(**row) for row in connection.execute(query).mappings()]
+
+    def other_intents(self, job: JobRow) -> int:
+        """How many other jobs of the same object are being created just now, their ids not yet known."""
+        query = select(func.count()).where(
+            _TABLE.c.target_id == job.target_id,
+            _TABLE.c.object_name == job.object_name,
+            _TABLE.c.state == "intended",
+            _TABLE.c.id != job.id,
+        )
+        with self.reading() as connection:
+            return int(connection.execute(query).scalar_one())
 
     def is_known_job(self, target_id: str, job_id: str) -> bool:
         """Whether any partition of this ledger recorded the job."""

@@ -27,9 +27,20 @@ class Leases(Database):
 
     @contextlib.contextmanager
     def lease(
-        self, environment: Environment, partition: Partition, stage: str, *, owner: str, ttl_s: float, wait_s: float
+        self,
+        environment: Environment,
+        partition: Partition,
+        stage: str,
+        *,
+        owner: str,
+        ttl_s: float,
+        wait_s: float,
+        keep: bool = False,
     ) -> Iterator[Lease]:
-        """Hold the lease for the length of a block, renewed in the background; see `acquire_lease`."""
+        """Hold the lease for the length of a block, renewed in the background; see `acquire_lease`.
+
+        With `keep` it is not given back at the end: further tasks of the same owner go on under it.
+        """
         held = self.acquire_lease(environment, partition, stage, owner=owner, ttl_s=ttl_s, wait_s=wait_s)
         stop = threading.Event()
         keeper = threading.Thread(target=self._keep, args=(held, ttl_s, stop), name=f"lease {held}", daemon=True)
@@ -39,7 +50,7 @@ class Leases(Database):
         finally:
             stop.set()
             keeper.join()
-            if not held.is_reentered:  # otherwise the outer holder goes on working
+            if not (keep or held.is_reentered):  # otherwise the outer holder goes on working
                 self.release_lease(held)
 
     def acquire_lease(

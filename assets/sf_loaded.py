@@ -1,0 +1,292 @@
+"""Station 3: the staged chunks of a partition in Salesforce, each row confirmed, failed or accounted for.
+
+    gate (missing_parents) -> plan_load -> start_chunk, poll_chunk, finish_chunk for each chunk -> sf_loaded (publish)
+
+`sf_loaded` alone does all that is left to do, so `kpc run` needs nothing else. Every step may be repeated.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from assets.load_job import ENCODING_TRAIT, ChunkLoad, ChunkSpec, JobState, follow_job, look, start_job
+from assets.load_results import ChunkResult, result_name, settle
+from assets.loaded_index import update_loaded_index
+from assets.merge_results import merge_results
+from assets.receipt import Made, Receipt
+from assets.stage import Turn, current_generation, run_stage
+from kpc.errors import ConfigError, Terminal, Transient
+from kpc.ledger import Lease
+from kpc.manifests import LoadManifest, StagedManifest, loaded_folder, staged_folder
+from kpc.partition import Partition, find_partition
+from kpc.salesforce import State
+from kpc.store import read_manifest, verify, write_manifest
+from kpc.workspace import Workspace
+
+STAGE = "sf_loaded"
+
+
+def sf_loaded(partition: Partition, workspace: Workspace) -> Receipt:
+    """Load what is not loaded yet, and publish the result."""
+
+    def make(turn: Turn) -> Made:
+        manifest = load_partition(partition, workspace, turn.lease)
+        return Made(
+            generation=manifest.generation,
+            rows=manifest.loaded,
+            bytes=sum(entry.bytes for entry in manifest.files),
+            mapping_version=manifest.mapping_version,
+            detail={
+                "staged": manifest.staged,
+                "loaded": manifest.loaded,
+                "created": manifest.created,
+                "failed": manifest.failed,
+                "unprocessed": manifest.unprocessed,
+                "jobs": len(manifest.jobs),
+                "attempt": manifest.attempt,
+            },
+        )
+
+    return run_stage(STAGE, partition, workspace, make)
+
+
+def missing_parents(partition: Partition, workspace: Workspace) -> tuple[Partition, ...]:
+    """The parents whose current generation is not loaded yet; rows could not refer to theirs."""
+    ledger, environment = workspace.ledger, workspace.environment
+    return tuple(parent for parent in partition.parents() if not ledger.is_loaded(environment, parent))
+
+
+def plan_load(partition: Partition, workspace: Workspace) -> list[dict[str, Any]]:
+    """The chunks that are still to load, as JSON; none when there is nothing to send. Costs no quota.
+
+    Raises `SchemaDrift` when the object cannot take the rows, `Superseded` when a newer generation is being loaded.
+    """
+    with _held(partition, workspace) as lease:
+        return [spec.as_json() for spec in _plan(partition, workspace, lease)]
+
+
+def start_chunk(spec: dict[str, Any], workspace: Workspace) -> str:
+    """The id of the ingest job that carries a chunk: begun, or found where a crash left it."""
+    with _chunk(spec, workspace) as load:
+        done = _finished(load)
+        return done.jobs[0] if done else start_job(load)
+
+
+def poll_chunk(spec: dict[str, Any], workspace: Workspace, job_id: str) -> JobState:
+    """Ask once how far a job is; `wait_s` says when to ask again. Renews the run's lease."""
+    with _chunk(spec, workspace) as load:
+        if _finished(load):
+            return JobState(State.JOB_COMPLETE.value, load.spec.rows, load.spec.rows, 0.0, is_final=True)
+        return look(load, job_id)[1]
+
+
+def finish_chunk(spec: dict[str, Any], workspace: Workspace, job_id: str) -> dict[str, Any]:
+    """Read an ended job's results and book them; returns the chunk's counts as JSON."""
+    with _chunk(spec, workspace) as load:
+        result = _finished(load) or settle(load, job_id)
+    return result.model_dump(mode="json", exclude={"success_file", "failed_file", "unprocessed_file"})
+
+
+def load_partition(partition: Partition, workspace: Workspace, lease: Lease) -> LoadManifest:
+    """Load every chunk that is left, several at once, and publish. Raises the first error, the others are stopped."""
+    specs = _plan(partition, workspace, lease)
+    if specs and _encoding_is_unknown(workspace):
+        first = min(specs, key=lambda spec: spec.rows)  # what the org thinks of gzip is learned from one small job
+        _load_chunk(ChunkLoad(first, workspace, lease))
+        specs.remove(first)
+    _load_at_once(specs, workspace, lease)
+    return publish_load(partition, workspace, lease)
+
+
+def publish_load(partition: Partition, workspace: Workspace, lease: Lease) -> LoadManifest:
+    """Join the chunks' results, update loaded_index, write the manifest; returns the present one if there is one.
+
+    Raises `Transient` when a chunk is not finished.
+    """
+    staged, folder = _staged(partition, workspace)
+    published = read_manifest(folder, LoadManifest)
+    if published is not None:
+        return _closed(published, workspace, lease)
+    ledger = workspace.ledger
+    results = _results(staged, folder)
+    attempt = ledger.begin_attempt(staged.generation, staged.mapping_version, run_id=workspace.run_id, lease=lease)
+    files = merge_results(folder, partition.table, results)
+    started = min(
+        (chunk.planned_utc for chunk in ledger.chunks(staged.generation, staged.mapping_version)), default=None
+    )
+    ledger.require_lease(lease)
+    staged_dir = folder.parent / staged_folder(staged.mapping_version)
+    partition_dir = workspace.store.partition_dir(lease.environment, partition)
+    index = verify(staged_dir, staged.index_file, remedy=_restage(partition))
+    update_loaded_index(partition_dir, index, folder / files[0].name)
+    manifest = LoadManifest(
+        table=staged.table,
+        key=staged.key,
+        generation=staged.generation,
+        mapping_version=staged.mapping_version,
+        attempt=attempt,
+        staged=staged.staged,
+        loaded=sum(result.loaded for result in results),
+        created=sum(result.created for result in results),
+        failed=sum(result.failed for result in results),
+        unprocessed=sum(result.unprocessed for result in results),
+        jobs=tuple(job for result in results for job in result.jobs),
+        files=files,
+        started_utc=started or workspace.clock(),
+        finished_utc=workspace.clock(),
+    )
+    write_manifest(folder, manifest)
+    return _closed(manifest, workspace, lease)
+
+
+def _closed(manifest: LoadManifest, workspace: Workspace, lease: Lease) -> LoadManifest:
+    """Book the end of the attempt; repeated after a crash between the manifest and here."""
+    workspace.ledger.end_attempt(
+        manifest.generation, manifest.mapping_version, manifest.attempt, state="loaded", lease=lease
+    )
+    workspace.ledger.resolve_failures(manifest.generation, lease=lease)
+    return manifest
+
+
+def _plan(partition: Partition, workspace: Workspace, lease: Lease) -> list[ChunkSpec]:
+    staged, folder = _staged(partition, workspace)
+    if read_manifest(folder, LoadManifest) is not None:
+        return []
+    ledger, table = workspace.ledger, partition.table
+    version = ledger.remember_mapping(table)
+    attempt = ledger.begin_attempt(staged.generation, version, run_id=workspace.run_id, lease=lease)
+    if not staged.chunks:
+        return []
+    ledger.check_external_id(lease.environment, table)
+    if staged.header != table.header:
+        raise ConfigError(
+            f"The chunks of {partition} have another header than the catalog's {table.name}.", _restage(partition)
+        )
+    _check_org(workspace, lease)
+    workspace.salesforce.check_object(table)
+    planned = ledger.plan_chunks(staged.generation, version, staged.chunks, lease=lease)
+    done = {chunk.name for chunk in planned if chunk.state == "done" and (folder / result_name(chunk.name)).is_file()}
+    return [
+        ChunkSpec(
+            table=staged.table,
+            key=staged.key,
+            generation=staged.generation,
+            mapping_version=version,
+            attempt=attempt,
+            chunk=entry.name,
+            folder=staged_folder(version),
+            rows=entry.rows,
+            bytes=entry.bytes,
+            raw_bytes=entry.raw_bytes or 0,
+            sha256=entry.sha256,
+        )
+        for entry in staged.chunks
+        if entry.name not in done
+    ]
+
+
+def _check_org(workspace: Workspace, lease: Lease) -> None:
+    if workspace.salesforce.org_id != lease.environment.target_id:
+        raise ConfigError(
+            f"The log-in leads to org {workspace.salesforce.org_id}; this load is for {lease.environment.target_id}.",
+            "Check KPC__SALESFORCE__BASE_URL; nothing was sent.",
+        )
+
+
+def _load_at_once(specs: list[ChunkSpec], workspace: Workspace, lease: Lease) -> None:
+    if not specs:
+        return
+    stop = threading.Event()
+    workers = min(len(specs), workspace.settings.salesforce.jobs_in_flight)
+    with ThreadPoolExecutor(workers, thread_name_prefix="load") as pool:
+        loads = [pool.submit(_load_chunk, ChunkLoad(spec, workspace, lease, stop)) for spec in specs]
+        try:
+            ended, _ = wait(loads, return_when=FIRST_EXCEPTION)
+        finally:
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+    for load in ended:
+        load.result()
+
+
+def _load_chunk(load: ChunkLoad) -> ChunkResult:
+    job_id = start_job(load)
+    follow_job(load, job_id)
+    return settle(load, job_id)
+
+
+def _encoding_is_unknown(workspace: Workspace) -> bool:
+    is_auto = workspace.settings.salesforce.upload_encoding == "auto"
+    return is_auto and workspace.ledger.trait_of(workspace.salesforce.org_id, ENCODING_TRAIT) is None
+
+
+def _staged(partition: Partition, workspace: Workspace) -> tuple[StagedManifest, Path]:
+    """What was staged of the current generation under the present mapping, and the folder of its load."""
+    generation = current_generation(partition, workspace).id
+    version = partition.table.mapping_version
+    folder = workspace.store.generation_dir(workspace.environment, partition, generation)
+    staged = read_manifest(folder / staged_folder(version), StagedManifest)
+    if staged is None:
+        raise ConfigError(
+            f"Generation {generation} of {partition} is not staged under the present mapping.", _restage(partition)
+        )
+    return staged, folder / loaded_folder(version)
+
+
+def _results(staged: StagedManifest, folder: Path) -> list[ChunkResult]:
+    results = [read_manifest(folder, ChunkResult, result_name(chunk.name)) for chunk in staged.chunks]
+    finished = [result for result in results if result is not None]
+    if len(finished) < len(results):
+        raise Transient(
+            f"{len(results) - len(finished)} of {len(results)} chunks of {staged.table} {staged.key} are not finished.",
+            "Run the load again; it goes on with them.",
+        )
+    if sum(result.rows for result in finished) != staged.staged:
+        raise Terminal(
+            f"The chunks of {staged.table} {staged.key} account for {sum(r.rows for r in finished):,} rows of "
+            f"{staged.staged:,} staged.",
+            f"Extract and load it again: `kpc rerun {staged.table} {staged.key}`.",
+        )
+    return finished
+
+
+def _finished(load: ChunkLoad) -> ChunkResult | None:
+    """The result of a chunk that was booked as done."""
+    spec = load.spec
+    chunks = load.workspace.ledger.chunks(spec.generation, spec.mapping_version)
+    if not any(chunk.name == spec.chunk and chunk.state == "done" for chunk in chunks):
+        return None
+    return read_manifest(
+        load.generation_dir / loaded_folder(spec.mapping_version), ChunkResult, result_name(spec.chunk)
+    )
+
+
+@contextmanager
+def _chunk(spec: dict[str, Any], workspace: Workspace) -> Iterator[ChunkLoad]:
+    parsed = ChunkSpec.model_validate(spec)
+    with _held(find_partition(parsed.table, parsed.key), workspace) as lease:
+        yield ChunkLoad(parsed, workspace, lease)
+
+
+@contextmanager
+def _held(partition: Partition, workspace: Workspace) -> Iterator[Lease]:
+    """The stage's lease for one of several tasks of a run: renewed meanwhile, and kept for the next task."""
+    with workspace.ledger.lease(
+        workspace.environment,
+        partition,
+        STAGE,
+        owner=workspace.run_id,
+        ttl_s=workspace.settings.lease_s,
+        wait_s=workspace.settings.lease_wait_s,
+        keep=True,
+    ) as lease:
+        yield lease
+
+
+def _restage(partition: Partition) -> str:
+    return f"Stage it first: `kpc rerun {partition.table.name} {partition.key}`."
