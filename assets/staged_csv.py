@@ -14,7 +14,6 @@ import polars as pl
 from assets.oracle_extract import sealed_extract
 from assets.receipt import Made, Receipt
 from assets.stage import Turn, current_generation, run_stage
-from kpc.catalog.table import GENERATION_FIELD, PARTITION_FIELD
 from kpc.convert.canonical import FINGERPRINT_SCHEMA, fingerprint, merged
 from kpc.convert.chunks import ChunkCutter, ChunkLimits
 from kpc.convert.difference import LOADED_INDEX, LoadedIndex
@@ -143,17 +142,19 @@ class _Staging:
         started = self._workspace.clock()
         loaded = self._loaded_index()
         with ExitStack() as scope:
-            runs = scope.enter_context(SortedRuns(self._folder / _RUNS, self._workspace.store))
+            runs = scope.enter_context(
+                SortedRuns(self._folder / _RUNS, self._workspace.store, self._staging.memory_bytes // 2)
+            )
             rejects = scope.enter_context(RejectFile(self._folder, self._staging.gzip_level))
             rows = PartitionRows(
-                self._table,
-                key=self._partition.key,
+                self._partition,
+                self._extract,
                 hash_key=self._workspace.settings.hash_key.get_secret_value(),
                 runs=runs,
                 rejects=rejects,
                 loaded=loaded,
             )
-            rows.read(extract_folder, self._extract, self._slice_rows)
+            rows.read(extract_folder, self._slice_rows)
             self._check_share(rows, rejects)
             chunks, index = self._cut(rows, loaded)
             return self._manifest(rows, rejects, loaded, chunks, index, started)
@@ -192,7 +193,7 @@ class _Staging:
         with ChunkCutter(self._folder, self._workspace.store, header, limits, level) as cutter:
             for frame in rows.ordered(self._slice_rows):
                 self._fingerprints = [merged([*self._fingerprints, fingerprint(frame)])]
-                cutter.add(self._with_markers(self._without_unchanged(frame, loaded)))
+                cutter.add(self._without_unchanged(frame, loaded))
             return cutter.finish()
 
     def _without_unchanged(self, frame: pl.DataFrame, loaded: LoadedIndex | None) -> pl.DataFrame:
@@ -204,18 +205,6 @@ class _Staging:
             return frame
         self._unchanged += int(unchanged.sum() or 0)
         return frame.filter(~unchanged)
-
-    def _with_markers(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Ready for the CSV: the two markers, and an empty cell where a reference to a parent is null.
-
-        (What `#N/A` does to a relationship column is not known; an empty cell leaves the reference as it is.)
-        """
-        references = [lookup.header for lookup in self._table.lookups]
-        return frame.with_columns(
-            pl.col(references).fill_null(""),
-            pl.lit(self._partition.key).alias(PARTITION_FIELD),
-            pl.lit(self._extract.generation).alias(GENERATION_FIELD),
-        )
 
     def _manifest(
         self,

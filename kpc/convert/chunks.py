@@ -12,12 +12,13 @@ import polars as pl
 
 from kpc.catalog.table import EXTERNAL_ID
 from kpc.convert.canonical import CHECKSUM, KEY_HASH
-from kpc.convert.gzip_csv import GzipTable, csv_bytes, header_line
+from kpc.convert.gzip_csv import GzipTable, header_line, lines_as_bytes
 from kpc.convert.parquet import ParquetTable
 from kpc.store import FileEntry, Store
 
 INDEX = "index.parquet"
 CHUNK = "chunk"
+LINE = "line"
 INDEX_SCHEMA: dict[str, pl.DataType] = {
     "external_id": pl.String(),
     KEY_HASH: pl.UInt64(),
@@ -46,8 +47,8 @@ class ChunkLimits:
 class ChunkCutter:
     """Takes rows in their final order and writes chunk-00001.csv.gz, chunk-00002.csv.gz ... and index.parquet.
 
-    Rows have the columns of `header`, all String, and key_hash and checksum. Used as a context: an error leaves neither
-    the open chunk nor the index behind; finished chunks stay until their folder is cleared.
+    Rows have External_ID__c, key_hash, checksum and `line`, the finished CSV line. Used as a context: an error leaves
+    neither the open chunk nor the index behind; finished chunks stay until their folder is cleared.
     """
 
     def __init__(self, folder: Path, store: Store, header: tuple[str, ...], limits: ChunkLimits, level: int) -> None:
@@ -93,24 +94,24 @@ class ChunkCutter:
         return tuple(self._done), self._index.close()
 
     def _write(self, batch: pl.DataFrame) -> None:
-        for part, lines in self._fitting(batch):
-            chunk = self._chunk_for(part.height, len(lines))
-            self._store.check_space(len(lines))
-            chunk.write(lines, part.height)
+        for part, raw_bytes in self._fitting(batch):
+            chunk = self._chunk_for(part.height, raw_bytes)
+            self._store.check_space(raw_bytes)
+            chunk.write(lines_as_bytes(part[LINE]), part.height)
             identifiers = part[EXTERNAL_ID]
             self._keys = [*self._keys[:1], identifiers[0], identifiers[-1]]
             number = pl.lit(len(self._done) + 1, dtype=pl.UInt32).alias(CHUNK)
             self._index.write(part.select(pl.col(EXTERNAL_ID).alias("external_id"), KEY_HASH, CHECKSUM, number))
 
-    def _fitting(self, batch: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, bytes]]:
-        """The batch, halved until each part fits into a chunk of its own."""
-        lines = csv_bytes(batch.select(self._header))
-        if len(lines) + len(header_line(self._header)) > self._limits.raw_bytes and batch.height > 1:
+    def _fitting(self, batch: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, int]]:
+        """The batch with its raw size, halved until each part fits into a chunk of its own."""
+        raw_bytes = int(batch[LINE].str.len_bytes().sum()) + batch.height
+        if raw_bytes + len(header_line(self._header)) > self._limits.raw_bytes and batch.height > 1:
             half = batch.height // 2
             yield from self._fitting(batch.head(half))
             yield from self._fitting(batch.tail(batch.height - half))
         else:
-            yield batch, lines
+            yield batch, raw_bytes
 
     def _chunk_for(self, rows: int, raw_bytes: int) -> GzipTable:
         chunk = self._open

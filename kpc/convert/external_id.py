@@ -22,9 +22,15 @@ def external_id(sources: Sequence[Source]) -> pl.Expr:
 
 
 def shown_key(sources: Sequence[Source]) -> pl.Expr:
-    """The key for the reject file: the parts as they came, a NULL as nothing, personal ones masked."""
+    """The key for the reject file: the external id, or, where there is none, its parts as they came.
+
+    A NULL part is shown as nothing, a personal one masked. Expects the external id's column to be made already.
+    """
     parts = [source.shown().str.strip_chars_end().fill_null("") for source in sources]
-    return pl.concat_str(parts, separator=KEY_SEPARATOR)
+    as_it_came = pl.concat_str(parts, separator=KEY_SEPARATOR)
+    if any(source.column.pii is not None for source in sources):
+        return as_it_came
+    return pl.coalesce(EXTERNAL_ID, as_it_came)
 
 
 def folded(identifier: pl.Expr) -> pl.Expr:

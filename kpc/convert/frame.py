@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -16,7 +16,6 @@ from kpc.convert.values import Conversion, conversion
 from kpc.errors import SchemaDrift
 
 RULE, FIELD, VALUE, KEY = "__rule", "__field", "__value", "__key"
-CUT, ROUNDED = "__cut", "__rounded"
 _POSITION = "__position"
 
 
@@ -24,26 +23,24 @@ def convert_frame(frame: pl.DataFrame | pl.LazyFrame, table: Table, *, key: str,
     """Extracted rows as Salesforce will hold them, in the same order.
 
     Columns: `table.data_header`, all String (null: NULL); `__rule`, `__field`, `__value`, the first rule the row breaks
-    (null: none; `__value` masked where personal); `__key`, the source key for the reject file; `__cut`, `__rounded`,
-    how many of its values were cut or lost digits by a declared rule. Values of a row with a rule are not meaningful.
-    Duplicates are not seen here: they need the whole partition (`kpc.convert.duplicates`).
+    (null: none; `__value` masked where personal); `__key`, the source key for the reject file. Values of a row with a
+    rule are not meaningful. Duplicates are not seen here: they need the whole partition (`kpc.convert.duplicates`).
 
     Raises `SchemaDrift` if a declared column was not extracted, `ConfigError` if a hash key is needed and empty.
     """
     rows = frame.lazy()
-    plan = _plan(table, dict(rows.collect_schema()), key=key, hash_key=hash_key)
-    converted = plan.apply(rows)
-    shown = pl.coalesce(
-        [pl.when(pl.col(_POSITION) == p).then(plan.shown(check)) for p, check in enumerate(plan.checks)]
-    )
-    return converted.with_columns(shown.alias(VALUE)).select(
-        *table.data_header,
-        _named([check.rule for check in plan.checks]).alias(RULE),
-        _named([check.field for check in plan.checks]).alias(FIELD),
-        VALUE,
-        plan.source_key().alias(KEY),
-        CUT,
-        ROUNDED,
+    plan = FramePlan.of(table, dict(rows.collect_schema()), key=key, hash_key=hash_key)
+    return (
+        plan.typed(rows)
+        .with_columns(plan.first_broken().alias(_POSITION))
+        .with_columns(*plan.spelled(), plan.shown_value().alias(VALUE))
+        .select(
+            *table.data_header,
+            _named([check.rule for check in plan.checks]).alias(RULE),
+            _named([check.field for check in plan.checks]).alias(FIELD),
+            VALUE,
+            plan.source_key().alias(KEY),
+        )
     )
 
 
@@ -55,49 +52,71 @@ def _named(names: Sequence[str]) -> pl.Expr:
 
 
 @dataclass(frozen=True)
-class _Plan:
-    """The passes over one table's frame, and the checks in the order in which they are reported."""
+class FramePlan:
+    """The passes over one table's frames, and the checks in the order in which they are reported."""
 
     table: Table
     sources: dict[str, Source]
     conversions: tuple[Conversion, ...]
     checks: tuple[Check, ...]
 
-    def apply(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+    @classmethod
+    def of(cls, table: Table, schema: dict[str, pl.DataType], *, key: str, hash_key: str) -> FramePlan:
+        """The plan for frames of this schema. Raises as `convert_frame` does."""
+        sources = _sources(table, schema)
+        conversions = tuple(conversion(sources[column.name], hash_key) for column in table.sent_columns)
+        checks = [check for made in conversions for check in made.checks]
+        checks += key_checks(table, sources)
+        for lookup in table.lookups:
+            checks += lookup_checks(lookup, sources)
+        checks += _partition_check(table, sources, key)
+        return cls(table, sources, conversions, tuple(checks))
+
+    def typed(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        """The rows with the external id, the references to parents and every `NAME:value` made; what the checks and
+        `spelled` are expressions of."""
         used = self.sources.values()
         identifiers = [external_id(self._of(self.table.key)).alias(EXTERNAL_ID)]
         identifiers += [external_id(self._of(lookup.columns)).alias(lookup.header) for lookup in self.table.lookups]
         return (
-            rows.with_columns(source.clean_pass() for source in used)
+            rows.with_columns(expression for source in used for expression in source.part_pass())
+            .with_columns(source.clean_pass() for source in used)
             .with_columns(expression for source in used for expression in source.local_pass())
-            .with_columns(*identifiers, *(c.value for c in self.conversions))
-            .with_columns(
-                *(c.spelled for c in self.conversions),
-                _count(c.cut for c in self.conversions).alias(CUT),
-                _count(c.rounded for c in self.conversions).alias(ROUNDED),
-                first_violated(self.checks).alias(_POSITION),
-            )
+            .with_columns(*identifiers, *(made.value for made in self.conversions))
         )
 
-    def _of(self, names: Sequence[str]) -> list[Source]:
-        return [self.sources[name] for name in names]
+    def is_broken(self) -> pl.Expr:
+        """True for the rows that break a rule; far cheaper than to tell which."""
+        return pl.any_horizontal([check.violated.fill_null(value=False) for check in self.checks])
+
+    def first_broken(self) -> pl.Expr:
+        """The position of the first check that a row fails; null if it passes them all."""
+        return first_violated(self.checks)
+
+    def spelled(self) -> list[pl.Expr]:
+        """The sent fields as text, by their names in the data header."""
+        return [made.spelled for made in self.conversions]
+
+    def cut_values(self) -> pl.Expr:
+        """How many values were cut to their field's length, over all rows."""
+        return _total([made.cut for made in self.conversions])
+
+    def rounded_values(self) -> pl.Expr:
+        """How many values lost digits to their field's scale, over all rows."""
+        return _total([made.rounded for made in self.conversions])
 
     def source_key(self) -> pl.Expr:
         return shown_key(self._of(self.table.key))
 
-    def shown(self, check: Check) -> pl.Expr:
-        return self.source_key() if check.column is None else self.sources[check.column].shown()
+    def shown_value(self) -> pl.Expr:
+        """What the reject file shows for the check at `__position`."""
+        shown = [
+            self.source_key() if check.column is None else self.sources[check.column].shown() for check in self.checks
+        ]
+        return pl.coalesce([pl.when(pl.col(_POSITION) == position).then(value) for position, value in enumerate(shown)])
 
-
-def _plan(table: Table, schema: dict[str, pl.DataType], *, key: str, hash_key: str) -> _Plan:
-    sources = _sources(table, schema)
-    conversions = tuple(conversion(sources[column.name], hash_key) for column in table.sent_columns)
-    checks = [check for made in conversions for check in made.checks]
-    checks += key_checks(table, sources)
-    for lookup in table.lookups:
-        checks += lookup_checks(lookup, sources)
-    checks += _partition_check(table, sources, key)
-    return _Plan(table, sources, conversions, tuple(checks))
+    def _of(self, names: Sequence[str]) -> list[Source]:
+        return [self.sources[name] for name in names]
 
 
 def _sources(table: Table, schema: dict[str, pl.DataType]) -> dict[str, Source]:
@@ -122,7 +141,7 @@ def _partition_check(table: Table, sources: dict[str, Source], key: str) -> list
     return [Check(Rule.OUTSIDE_PARTITION, table.day_field or "", source.name, elsewhere)]
 
 
-def _count(flags: Iterable[pl.Expr | None]) -> pl.Expr:
-    """How many of the flags are set in a row, as UInt32."""
-    given = [flag.cast(pl.UInt32).fill_null(0) for flag in flags if flag is not None]
-    return pl.sum_horizontal(given) if given else pl.lit(0, dtype=pl.UInt32)
+def _total(flags: Sequence[pl.Expr | None]) -> pl.Expr:
+    """How many flags are set, over all rows and flags: one number."""
+    totals = [flag.sum().cast(pl.Int64) for flag in flags if flag is not None]
+    return pl.sum_horizontal(totals) if totals else pl.lit(0, dtype=pl.Int64)

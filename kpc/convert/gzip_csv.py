@@ -1,4 +1,4 @@
-"""The CSV that Salesforce gets: one gzip member, the same bytes for the same rows, cut where the limits are.
+"""The CSV that Salesforce gets: one gzip member, the same bytes for the same rows.
 
 A single member on purpose: several HTTP readers silently stop after the first one. The modification time in the header
 is zero, so that a file's sha256 depends on its rows alone.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,6 +20,51 @@ from kpc.convert.text import NULL_TOKEN
 from kpc.store import FileEntry
 
 _GZIP = 31  # zlib's window bits for a gzip header and trailer
+_NEEDS_QUOTES = '[,"\r\n]'
+
+
+def csv_line(columns: Sequence[str], *, quoted: Collection[str], empty_nulls: Collection[str], suffix: str) -> pl.Expr:
+    """Each row as one CSV line, without its line feed.
+
+    `quoted` names the columns whose text may need quotes. A null is `#N/A`, in the columns `empty_nulls` nothing.
+    `suffix` ends every line; it needs no quotes.
+    """
+    cells = []
+    for name in columns:
+        cell = pl.col(name)
+        if name in quoted:
+            cell = cell.map_batches(_quoted, return_dtype=pl.String, is_elementwise=True)
+        cells.append(cell.fill_null("" if name in empty_nulls else NULL_TOKEN))
+    return pl.concat_str(*cells, pl.lit(suffix), separator=",")
+
+
+def _quoted(values: pl.Series) -> pl.Series:
+    """In quotes, with inner ones doubled, where RFC 4180 asks for it; most columns need none and pass as they are."""
+    special = values.str.contains(_NEEDS_QUOTES)
+    if not special.any():
+        return values
+    cell = pl.col("cell")
+    in_quotes = pl.concat_str(pl.lit('"'), cell.str.replace_all('"', '""', literal=True), pl.lit('"'))
+    quoted = pl.when(special.alias("special")).then(in_quotes).otherwise(cell)
+    return values.to_frame("cell").select(quoted.alias(values.name)).to_series()
+
+
+def lines_as_bytes(lines: pl.Series) -> bytes:
+    """Finished lines, each with its line feed, as UTF-8."""
+    buffer = io.BytesIO()
+    lines.to_frame().write_csv(buffer, include_header=False, quote_style="never", line_terminator="\n")
+    return buffer.getvalue()
+
+
+def header_line(columns: Sequence[str]) -> bytes:
+    return (",".join(columns) + "\n").encode()
+
+
+def csv_bytes(rows: pl.DataFrame, *, null: str) -> bytes:
+    """Rows of any columns as CSV lines without a header: LF, quotes where needed, `null` for a null."""
+    buffer = io.BytesIO()
+    rows.write_csv(buffer, include_header=False, null_value=null, line_terminator="\n", quote_style="necessary")
+    return buffer.getvalue()
 
 
 class GzipSink:
@@ -56,21 +102,10 @@ class GzipSink:
         self._file.write(packed)
 
 
-def header_line(columns: tuple[str, ...]) -> bytes:
-    return (",".join(columns) + "\n").encode()
-
-
-def csv_bytes(rows: pl.DataFrame, *, null: str = NULL_TOKEN) -> bytes:
-    """The rows as CSV lines without a header: LF, quotes where needed, `null` for a null."""
-    buffer = io.BytesIO()
-    rows.write_csv(buffer, include_header=False, null_value=null, line_terminator="\n", quote_style="necessary")
-    return buffer.getvalue()
-
-
 class GzipTable(GrowingFile):
     """One gzip CSV file with a header line, growing batch by batch."""
 
-    def __init__(self, path: Path, header: tuple[str, ...], level: int) -> None:
+    def __init__(self, path: Path, header: Sequence[str], level: int) -> None:
         super().__init__(path)
         self._rows = 0
         self._sink = GzipSink(self._temporary, level)

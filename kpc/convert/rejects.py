@@ -55,15 +55,12 @@ class RejectFile:
         for rule, rows in rejected.group_by(RULE).len().iter_rows():
             self.rows_by_rule[rule] += rows
 
-    def add_duplicates(self, duplicates: pl.DataFrame) -> None:
-        """Converted rows whose external id is not theirs alone; the id is shown as the value.
-
-        Their source key is null where it is spelled like the external id.
-        """
+    def add_duplicates(self, identifiers: pl.Series) -> None:
+        """Rows whose external id is not theirs alone; the id is shown as the value."""
         identifier = pl.col(EXTERNAL_ID)
         self.add(
-            duplicates.select(
-                pl.coalesce(KEY, identifier).alias(KEY),
+            identifiers.to_frame(EXTERNAL_ID).select(
+                identifier.alias(KEY),
                 pl.lit(EXTERNAL_ID).alias(FIELD),
                 pl.lit(Rule.DUPLICATE_EXTERNAL_ID.value).alias(RULE),
                 identifier.alias(VALUE),

@@ -24,13 +24,16 @@ BLOCK_ROWS = 1_024
 class SortedRuns:
     """Frames go in, in any order; rows come out by their column `__order` (String, by its UTF-8 bytes).
 
-    Used as a context; its folder is removed when the context ends. A single run stays in memory.
+    Used as a context; its folder is removed when the context ends. Up to `memory_bytes` are held in memory before a run
+    is written; what fits never touches the disk.
     """
 
-    def __init__(self, folder: Path, store: Store) -> None:
+    def __init__(self, folder: Path, store: Store, memory_bytes: int) -> None:
         self._folder = folder
         self._store = store
-        self._held: pl.DataFrame | None = None
+        self._memory_bytes = memory_bytes
+        self._held: list[pl.DataFrame] = []
+        self._held_bytes = 0
         self._paths: list[Path] = []
         self._first_keys: list[pl.DataFrame] = []
         self.rows = 0
@@ -44,25 +47,28 @@ class SortedRuns:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def add(self, frame: pl.DataFrame) -> None:
-        """One run: as many rows as fit in memory. All frames have the same columns."""
+        """Rows to be ordered. All frames have the same columns."""
         if frame.is_empty():
             return
         self.rows += frame.height
-        ordered = frame.sort(ORDER)
-        if self._held is None and not self._paths:
-            self._held = ordered
-            return
-        if self._held is not None:
-            self._write(self._held)
-            self._held = None
-        self._write(ordered)
+        self._held.append(frame)
+        self._held_bytes += int(frame.estimated_size())
+        if self._held_bytes > self._memory_bytes:
+            self._write(self._held_in_order())
 
     def merged(self, rows: int) -> Iterator[pl.DataFrame]:
-        """All rows in order, in frames of about `rows` rows."""
-        if self._held is not None:
-            yield from self._held.iter_slices(rows)
-        elif self._paths:
+        """All rows in order, in frames of about `rows` rows. May be asked for once."""
+        if self._paths:
+            if self._held:
+                self._write(self._held_in_order())
             yield from self._merged_from_disk(max(rows // BLOCK_ROWS, 1))
+        elif self._held:
+            yield from self._held_in_order().iter_slices(rows)
+
+    def _held_in_order(self) -> pl.DataFrame:
+        ordered = pl.concat(self._held).sort(ORDER)
+        self._held, self._held_bytes = [], 0
+        return ordered
 
     def _write(self, ordered: pl.DataFrame) -> None:
         self._store.check_space(int(ordered.estimated_size()))

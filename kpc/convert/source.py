@@ -3,6 +3,7 @@
 The conversion of a frame goes through named passes; each pass sees the columns of the one before:
 
     NAME          as extracted
+    NAME:part     text without white space at its end, as keys are compared
     NAME:clean    trimmed text, exact decimal, or the DATE as it is
     NAME:local    the day or local moment that a text date spells
     NAME:value    the target's typed value, before null rules
@@ -46,6 +47,10 @@ class Source:
         return pl.col(self.name)
 
     @property
+    def part(self) -> pl.Expr:
+        return pl.col(f"{self.name}:part")
+
+    @property
     def clean(self) -> pl.Expr:
         return pl.col(f"{self.name}:clean")
 
@@ -62,14 +67,19 @@ class Source:
     def scale(self) -> int:
         return numbers.scale_of(self.dtype)
 
+    def part_pass(self) -> list[pl.Expr]:
+        if not self.is_text:
+            return []
+        given = self.raw if self.dtype == pl.String else self.raw.cast(pl.String)
+        return [text.right_trimmed(given).alias(f"{self.name}:part")]
+
     def clean_pass(self) -> pl.Expr:
-        cleaned = self.raw
         if self.is_text:
-            cleaned = text.trimmed(cleaned if self.dtype == pl.String else cleaned.cast(pl.String))
+            cleaned = text.left_trimmed(self.part)
         elif self.is_number:
-            cleaned = numbers.exact(cleaned, self.dtype, self.name)
-        elif self.dtype == pl.Null:
-            cleaned = cleaned.cast(pl.Datetime("us"))
+            cleaned = numbers.exact(self.raw, self.dtype, self.name)
+        else:
+            cleaned = self.raw.cast(pl.Datetime("us")) if self.dtype == pl.Null else self.raw
         return cleaned.alias(f"{self.name}:clean")
 
     def local_pass(self) -> list[pl.Expr]:
@@ -94,7 +104,7 @@ class Source:
         """
         date_format = self.column.date_format
         if self.is_text and date_format is None:
-            return text.right_trimmed(self.raw if self.dtype == pl.String else self.raw.cast(pl.String))
+            return self.part
         if self.is_text and date_format is not None and not date_format.has_time:
             return dates.spelled_day(self.local)
         if self.is_number:

@@ -27,12 +27,17 @@ def trimmed(value: pl.Expr) -> pl.Expr:
 
     All of Unicode's white space goes, so that whatever part of it the target trims, nothing is left for it to trim.
     """
-    return null_if_empty(with_plain_line_breaks(value).str.strip_chars())
+    return left_trimmed(right_trimmed(value))
 
 
 def right_trimmed(value: pl.Expr) -> pl.Expr:
     """Without white space at the end, for parts of a key: CHAR pads there; nothing left is null."""
     return null_if_empty(with_plain_line_breaks(value).str.strip_chars_end())
+
+
+def left_trimmed(value: pl.Expr) -> pl.Expr:
+    """What `right_trimmed` left, without white space at the start."""
+    return value.str.strip_chars_start()
 
 
 def null_if_empty(value: pl.Expr) -> pl.Expr:
