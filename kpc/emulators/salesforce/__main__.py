@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -21,13 +22,25 @@ def main() -> int:
     parser.add_argument("--verbose", action="store_true", help="print a line per request")
     parser.add_argument("--tls", action="store_true", help="answer HTTPS as well, with a certificate of its own")
     parser.add_argument("--switch", action="append", default=[], metavar="NAME=VALUE", help="set a fault switch")
+    parser.add_argument("--fault", action="append", default=[], metavar="JSON", help="add a fault rule")
     options = vars(parser.parse_args())
     try:
+        faults = [_rule(each) for each in options.pop("fault")]
         switches = dict(_switch(each) for each in options.pop("switch"))
-        return run(**options, switches=switches)
+        return run(**options, switches=switches, faults=faults)
     except ConfigError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 1
+
+
+def _rule(text: str) -> dict[str, object]:
+    try:
+        rule = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"--fault {text} is not JSON: {error}.", 'Write it like {"action": "cut_after"}.') from error
+    if not isinstance(rule, dict):
+        raise ConfigError(f"--fault {text} is not a JSON object.", 'Write it like {"action": "cut_after"}.')
+    return rule
 
 
 def _switch(text: str) -> tuple[str, object]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
+from kpc.emulators.salesforce.faults import Faults
 from kpc.emulators.salesforce.oauth import Tokens
 from kpc.emulators.salesforce.org import Org
 from kpc.emulators.salesforce.processing import Processor
@@ -23,6 +24,7 @@ class Emulator:
     processor: Processor
     queries: Queries
     query_worker: QueryWorker
+    faults: Faults
     is_verbose: bool = False
 
     def user_of(self, request: Request) -> str:

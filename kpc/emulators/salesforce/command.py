@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import uvicorn
@@ -18,6 +18,7 @@ from starlette.applications import Starlette
 from kpc.emulators.salesforce.app import Emulator
 from kpc.emulators.salesforce.clock import Clock
 from kpc.emulators.salesforce.connection import Connection, tunnelling_to
+from kpc.emulators.salesforce.faults import Faults
 from kpc.emulators.salesforce.oauth import Tokens
 from kpc.emulators.salesforce.org import Org
 from kpc.emulators.salesforce.processing import Processor
@@ -43,15 +44,19 @@ def run(  # noqa: PLR0913  the options of one command
     workers: int = 4,
     tls: bool = False,
     switches: dict[str, object] | None = None,
+    faults: Sequence[dict[str, object]] = (),
 ) -> int:
     """Serve until SIGTERM or Ctrl-C, then answer 0. Raises `ConfigError` for a port or file that cannot be used."""
     options = StartOptions(host, port, ready_file, data_file, verbose, seed, workers, tls)
     chosen = Switches()
     chosen.change(switches or {})
+    rules = Faults(seed)
+    for rule in faults:
+        rules.add(rule)
     listener = _listen(host, port)
     org = Org(data_file, clock=Clock(), switches=chosen, seed=seed)
     queries = Queries(org)
-    emulator = Emulator(org, Tokens(org), Processor(org, workers), queries, QueryWorker(org, queries), verbose)
+    emulator = Emulator(org, Tokens(org), Processor(org, workers), queries, QueryWorker(org, queries), rules, verbose)
     try:
         emulator.processor.resume()
         emulator.query_worker.resume()

@@ -48,6 +48,7 @@ class Connection(HttpToolsProtocol):
             self._refuse("403 Forbidden", "The emulator tunnels only to Salesforce host names.")
         else:
             self.transport.pause_reading()
+            self.connections.discard(self)  # from here on it ends when the TLS side ends
             self._tunnel = self.loop.create_task(self._open(self.tls_port))  # kept, or it might be collected
 
     def _refuse(self, status: str, why: str) -> None:
@@ -61,12 +62,6 @@ class Connection(HttpToolsProtocol):
         client.set_protocol(_Pipe(back))
         client.write(b"HTTP/1.1 200 Connection Established\r\n\r\n")
         client.resume_reading()
-
-    def shutdown(self) -> None:
-        if self.transport is not None and isinstance(self.transport.get_protocol(), _Pipe):
-            self.transport.close()
-        else:
-            super().shutdown()
 
 
 class _Pipe(asyncio.Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import polars as pl
@@ -43,34 +44,33 @@ def read_header(path: Path, job: Job) -> list[str]:
     return header
 
 
-def check_content(path: Path, job: Job, columns: int) -> int:
-    """Parse the whole file and answer its number of rows. Raises `DataError` for what is not CSV in UTF-8."""
+def parse_content(path: Path, job: Job, columns: int) -> Path:
+    """Parse the whole file once, into an Arrow file of text beside it. Raises `DataError` for what is not CSV in UTF-8.
+
+    That all of it can be read is known before the first row is written; the batches then cost no parsing.
+    """
+    parsed = path.with_suffix(".arrow")
+    if parsed.exists():
+        return parsed
     with path.open("rb") as file:
         quotes = sum(block.count(b'"') for block in iter(lambda: file.read(1 << 20), b""))
     if quotes % 2:
         raise DataError("InvalidBatch : Failed to parse CSV: a quoted value is not closed")
-    return sum(block.num_rows for block in _blocks(path, job, columns))
+    partial = parsed.with_suffix(".partial")
+    schema = pa.schema([(name, pa.string()) for name in _names(columns)])
+    with pa.ipc.new_file(str(partial), schema) as writer:
+        for block in _blocks(path, job, columns):
+            writer.write_batch(block)
+    partial.rename(parsed)
+    return parsed
 
 
-def read_batches(path: Path, job: Job, columns: int, first: int = 0) -> Iterator[pl.DataFrame]:
+def read_batches(parsed: Path, first: int = 0) -> Iterator[pl.DataFrame]:
     """The rows in batches of 10,000, all columns as text, named by position; begins with batch number `first`."""
-    skip = first * BATCH_ROWS
-    waiting: list[pa.RecordBatch] = []
-    rows = 0
-    for block in _blocks(path, job, columns):
-        if skip >= block.num_rows:
-            skip -= block.num_rows
-            continue
-        waiting.append(block.slice(skip))
-        rows += block.num_rows - skip
-        skip = 0
-        while rows >= BATCH_ROWS:
-            table = pa.Table.from_batches(waiting)
-            yield _frame(table.slice(0, BATCH_ROWS))
-            waiting = table.slice(BATCH_ROWS).to_batches()
-            rows -= BATCH_ROWS
-    if rows:
-        yield _frame(pa.Table.from_batches(waiting))
+    with closing(pa.memory_map(str(parsed))) as source:
+        table = pa.ipc.open_file(source).read_all()
+        for start in range(first * BATCH_ROWS, table.num_rows, BATCH_ROWS):
+            yield _frame(table.slice(start, BATCH_ROWS))
 
 
 def _frame(table: pa.Table) -> pl.DataFrame:
@@ -80,7 +80,7 @@ def _frame(table: pa.Table) -> pl.DataFrame:
 
 
 def _blocks(path: Path, job: Job, columns: int) -> Iterator[pa.RecordBatch]:
-    names = [f"c{position}" for position in range(columns)]
+    names = _names(columns)
     read = pa_csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES, column_names=names, skip_rows=1)
     parse = pa_csv.ParseOptions(delimiter=job.separator, newlines_in_values=True)
     convert = pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False)
@@ -91,6 +91,10 @@ def _blocks(path: Path, job: Job, columns: int) -> Iterator[pa.RecordBatch]:
         if "Empty CSV file" in str(error):
             return
         raise DataError(f"InvalidBatch : Failed to parse CSV: {_plain(str(error))}") from error
+
+
+def _names(columns: int) -> list[str]:
+    return [f"c{position}" for position in range(columns)]
 
 
 def _plain(message: str) -> str:

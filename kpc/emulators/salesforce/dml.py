@@ -6,7 +6,7 @@ Everything is done a column at a time; rows are told apart by their position in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -32,6 +32,7 @@ class Write:
     user_id: str
     at: datetime
     source: str
+    null_clears_parent: bool = True  # a null external id of a parent; otherwise it is looked for, and not found
 
 
 @dataclass(slots=True)
@@ -46,13 +47,22 @@ class Outcome:
         self.errors.setdefault(row, error)
 
 
-def write_rows(session: Session, write: Write, columns: Sequence[Column], cells: pl.DataFrame) -> Outcome:
-    """Write all rows of `cells` (one text column per entry of `columns`, see values.py) that are right."""
-    outcome = Outcome([None] * cells.height, [False] * cells.height)
+def write_rows(
+    session: Session,
+    write: Write,
+    columns: Sequence[Column],
+    cells: pl.DataFrame,
+    refused: Mapping[int, RowError] | None = None,
+) -> Outcome:
+    """Write all rows of `cells` (one text column per entry of `columns`, see values.py) that are right.
+
+    Rows in `refused` are not written, whatever they hold.
+    """
+    outcome = Outcome([None] * cells.height, [False] * cells.height, dict(refused or {}))
     if cells.height == 0:
         return outcome
     columns = [each for each in columns if not _is_empty_id(each, cells)]
-    converted = {each.field.name: _convert(session, each, cells, outcome) for each in columns}
+    converted = {each.field.name: _convert(session, write, each, cells, outcome) for each in columns}
     if write.operation in ("delete", "hardDelete"):
         _delete(session, write, converted, outcome)
         return outcome
@@ -70,24 +80,25 @@ def _is_empty_id(column: Column, cells: pl.DataFrame) -> bool:
     return column.field.name == "Id" and cells.to_series(column.position).null_count() == cells.height
 
 
-def _convert(session: Session, column: Column, cells: pl.DataFrame, outcome: Outcome) -> Converted:
+def _convert(session: Session, write: Write, column: Column, cells: pl.DataFrame, outcome: Outcome) -> Converted:
     given = cells.to_series(column.position)
     if column.parent is None or column.key is None:
         result = convert(column.field, given)
     else:
-        result = _look_up(session, column.field, column.parent, column.key, given)
+        text = given.replace(SET_NULL, None if write.null_clears_parent else "#N/A")
+        result = _look_up(session, column.field, column.parent, column.key, text)
+        result.given = given.is_not_null()
     for row, error in result.errors.items():
         outcome.refuse(row, error)
     return result
 
 
-def _look_up(session: Session, reference: Field, parent: SObject, key: Field, cells: pl.Series) -> Converted:
-    """Parents by their external id. A null is looked for as the text `#N/A`, and so is not found."""
-    text = cells.replace(SET_NULL, "#N/A")
+def _look_up(session: Session, reference: Field, parent: SObject, key: Field, text: pl.Series) -> Converted:
+    """Parents by their external id."""
     keys = pl.DataFrame({"row": pl.int_range(len(text), eager=True), "key": key_of(key, text)})
     found = _find(session, parent, key, keys["key"].drop_nulls().unique())
     joined = keys.join(found, on="key", how="left", maintain_order="left")
-    result = Converted(joined["Id"], cells.is_not_null())
+    result = Converted(joined["Id"], text.is_not_null())
     wrong = joined.filter(pl.col("key").is_not_null() & (pl.col("Id").is_null() | (pl.col("matches") > 1)))
     for row, matches in wrong.select("row", "matches").iter_rows():
         if matches:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import sys
 import time
 import traceback
+from collections.abc import Callable
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -44,9 +46,9 @@ class Gate:
             await send(message)
 
         try:
-            await self._pass(scope, receive, noting, is_api=is_api)
+            await self._with_faults(scope, receive, noting, is_api=is_api)
         except ClientDisconnect:
-            pass
+            await asyncio.sleep(0)  # lets the server see that the connection is gone
         except ApiError as error:
             await error_answer(error)(scope, receive, noting)
         except Exception as error:  # noqa: BLE001  a client gets Salesforce's form whatever happens; the cause is printed
@@ -59,6 +61,33 @@ class Gate:
             query = scope["query_string"].decode("latin-1")
             path = scope["path"] + (f"?{query}" if query else "")
             print(f"{scope['method']} {path} -> {status} in {milliseconds:.0f} ms", file=sys.stderr, flush=True)  # noqa: T201
+
+    async def _with_faults(self, scope: Scope, receive: Receive, send: Send, *, is_api: bool) -> None:
+        """Do to the request what a fault rule says, or nothing."""
+        is_admin = scope["path"].startswith("/_emulator")
+        fault = None if is_admin else self._emulator.faults.strike(scope["method"], scope["path"])
+        if fault is None:
+            await self._pass(scope, receive, send, is_api=is_api)
+            return
+        cut: Callable[[], None] = scope.get("state", {}).get("abort", lambda: None)
+        if fault.action == "status":
+            raise ApiError(fault.status, fault.code, fault.message)
+        if fault.action == "cut_before":
+            cut()
+            raise ClientDisconnect
+        if fault.action == "delay":
+            await asyncio.sleep(fault.delay_s)
+        if fault.action == "expire_tokens":
+            self._emulator.tokens.expire_all()
+        if fault.action in ("status_after", "cut_after"):
+            await self._pass(scope, receive, _unheard, is_api=is_api)
+            if fault.action == "status_after":
+                raise ApiError(fault.status, fault.code, fault.message)
+            cut()
+            raise ClientDisconnect
+        if fault.action == "cut_body":
+            receive = _cutting(receive, fault.after_bytes, cut)
+        await self._pass(scope, receive, send, is_api=is_api)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send, *, is_api: bool) -> None:
         if sum(len(name) + len(value) for name, value in scope["headers"]) > _MOST_HEADER_BYTES:
@@ -88,3 +117,23 @@ class Gate:
     def _usage(self) -> str:
         org = self._emulator.org
         return f"api-usage={org.api_requests.used}/{org.switches.daily_api_requests}"
+
+
+async def _unheard(message: Message) -> None:
+    """Takes an answer that nobody gets."""
+
+
+def _cutting(receive: Receive, after_bytes: int, cut: Callable[[], None]) -> Receive:
+    """A body that breaks off once `after_bytes` have come."""
+    seen = 0
+
+    async def wrapped() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if message["type"] == "http.request" and seen >= after_bytes:
+            cut()
+            return {"type": "http.disconnect"}
+        return message
+
+    return wrapped

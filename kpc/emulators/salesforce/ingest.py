@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 
 from kpc.emulators.salesforce.api_error import ApiError, bad_json, not_found
 from kpc.emulators.salesforce.app import Emulator
-from kpc.emulators.salesforce.csv_input import read_batches, read_header
+from kpc.emulators.salesforce.csv_input import parse_content, read_batches, read_header
 from kpc.emulators.salesforce.jobs import (
     ABORTED,
     DELIMITERS,
@@ -23,6 +23,7 @@ from kpc.emulators.salesforce.jobs import (
     wrong_state,
 )
 from kpc.emulators.salesforce.processing import CONTENT
+from kpc.emulators.salesforce.retention import find_kept
 from kpc.emulators.salesforce.schema import SObject
 from kpc.emulators.salesforce.wire import (
     ClientDisconnect,
@@ -277,8 +278,7 @@ def _unprocessed(emulator: Emulator, job: Job) -> Iterator[bytes]:
             file.readline()
             yield from iter(lambda: file.read(1 << 20), b"")
         return
-    header = read_header(path, job)
-    for rows in read_batches(path, job, len(header), job.batches):
+    for rows in read_batches(parse_content(path, job, len(read_header(path, job))), job.batches):
         yield rows.write_csv(
             include_header=False, separator=job.separator, line_terminator=job.line_end, quote_style="always"
         ).encode()
@@ -297,4 +297,4 @@ def _header_line(emulator: Emulator, job: Job, own: tuple[str, ...]) -> bytes:
 
 
 def find_job(request: Request, kind: str = "ingest") -> Job:
-    return emulator_of(request).org.jobs.find(request.path_params["job"], kind)
+    return find_kept(emulator_of(request).org, request.path_params["job"], kind)

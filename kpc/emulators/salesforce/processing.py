@@ -16,10 +16,10 @@ import polars as pl
 
 from kpc.emulators.salesforce.api_error import DataError
 from kpc.emulators.salesforce.columns import Column, plan_columns
-from kpc.emulators.salesforce.csv_input import check_content, read_batches, read_header
+from kpc.emulators.salesforce.csv_input import parse_content, read_batches, read_header
 from kpc.emulators.salesforce.dml import CHUNK_ROWS, Outcome, Write, write_rows
 from kpc.emulators.salesforce.jobs import FAILED, IN_PROGRESS, JOB_COMPLETE, UPLOAD_COMPLETE, Job
-from kpc.emulators.salesforce.locks import ParentLocks
+from kpc.emulators.salesforce.locks import RowLocks
 from kpc.emulators.salesforce.org import Org
 from kpc.emulators.salesforce.schema import SObject
 from kpc.emulators.salesforce.storage import Session
@@ -36,7 +36,7 @@ class Processor:
         self._org = org
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="ingest")
         self._stopping = threading.Event()
-        self._locks = ParentLocks()
+        self._locks = RowLocks()
 
     def submit(self, job: Job) -> None:
         self._pool.submit(self._process, job)
@@ -81,8 +81,8 @@ class Processor:
         if sobject is None:
             raise DataError(f"InvalidBatch : object {job.sobject} does not exist")
         columns = plan_columns(self._org.schema, sobject, header)
-        check_content(path, job, len(header))
-        for number, rows in enumerate(read_batches(path, job, len(header), job.batches), job.batches):
+        parsed = parse_content(path, job, len(header))
+        for number, rows in enumerate(read_batches(parsed, job.batches), job.batches):
             if job.is_over or self._stopping.is_set():
                 return
             self._admit(rows.height)
@@ -123,18 +123,15 @@ class Processor:
             job.created_by,
             started,
             job.id,
+            null_clears_parent=org.switches.null_relationship == "null",
         )
-        if org.switches.sink:
-            with org.storage.writing() as session:
-                self._keep(session, job, number, rows, Outcome([""] * rows.height, [True] * rows.height))
-        else:
-            with org.storage.writing() as session:
-                if org.switches.null_relationship == "null":
-                    columns = [each for each in columns if each.parent is None] + [
-                        each for each in columns if each.parent is not None
-                    ]
-                outcome = write_rows(session, write, columns, cells)
-                self._keep(session, job, number, rows, outcome)
+        with org.storage.writing() as session:
+            if org.switches.sink:
+                outcome = Outcome([""] * rows.height, [True] * rows.height)
+            else:
+                refused = self._locks.refuse(job.id, org.switches, columns, cells)
+                outcome = write_rows(session, write, columns, cells, refused)
+            self._keep(session, job, number, rows, outcome)
         self._show_progress(job, rows.height)
 
     def _keep(self, session: Session, job: Job, number: int, rows: pl.DataFrame, outcome: Outcome) -> None:

@@ -31,6 +31,7 @@ from kpc.emulators.salesforce.jobs import (
 )
 from kpc.emulators.salesforce.org import Org
 from kpc.emulators.salesforce.query import Queries, csv_header, text_rows
+from kpc.emulators.salesforce.retention import keep_time
 from kpc.emulators.salesforce.soql_compile import Compiled
 from kpc.emulators.salesforce.wire import Json, emulator_of, read_object, text_of
 
@@ -234,7 +235,8 @@ _PAGE_JOBS = 1000
 
 
 def _job_page(request: Request, kind: str) -> dict[str, object]:
-    jobs = [job for job in emulator_of(request).org.jobs if job.kind == kind]
+    org = emulator_of(request).org
+    jobs = [job for job in org.jobs if job.kind == kind and keep_time(org, job)]
     wanted = request.query_params.get("jobType")
     if wanted and wanted.lower() not in ("v2ingest" if kind == "ingest" else "v2query", "all"):
         jobs = []

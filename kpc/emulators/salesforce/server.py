@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from kpc.emulators.salesforce import composite, ingest, oauth, query_jobs, rest
+from kpc.emulators.salesforce import admin, composite, ingest, oauth, query_jobs, rest, soap
 from kpc.emulators.salesforce.api_error import ApiError
 from kpc.emulators.salesforce.app import Emulator
 from kpc.emulators.salesforce.gate import Gate
@@ -22,6 +22,7 @@ _FIRST_GZIP_BYTES = 1024
 def build_app(emulator: Emulator) -> Starlette:
     app = Starlette(
         routes=[
+            *_admin_routes(),
             *_login_routes(),
             *_rest_routes(),
             *_row_routes(),
@@ -51,6 +52,22 @@ def _login_routes() -> list[BaseRoute]:
         *_both("/services/oauth2/revoke", oauth.revoke, "GET", "POST"),
         *_both("/services/oauth2/userinfo", oauth.user_info, "GET", "POST"),
         *_both("/id/{org}/{user}", oauth.identity, "GET", "POST"),
+        *_both("/services/Soap/u/{version}", soap.login, "POST"),
+        *_both("/services/Soap/u/{version}/{org}", soap.login, "POST"),
+        *_both("/services/Soap/c/{version}", soap.login, "POST"),
+    ]
+
+
+def _admin_routes() -> list[BaseRoute]:
+    return [
+        *_both("/_emulator", admin.state, "GET"),
+        *_both("/_emulator/switches", admin.change_switches, "PATCH", "POST"),
+        *_both("/_emulator/faults", admin.add_faults, "POST"),
+        *_both("/_emulator/faults", admin.clear_faults, "DELETE"),
+        *_both("/_emulator/clock", admin.set_clock, "POST"),
+        *_both("/_emulator/tokens/expire", admin.expire_tokens, "POST"),
+        *_both("/_emulator/usage", admin.use, "POST"),
+        *_both("/_emulator/history", admin.history, "GET"),
     ]
 
 
