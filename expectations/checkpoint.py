@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -22,6 +23,7 @@ from kpc.errors import CatalogError
 from kpc.reconcile.comparison import Comparison
 
 _RUN_FOLDER_LENGTH = 100
+_ONE_AT_A_TIME = threading.Lock()  # Great Expectations keeps the context in use in a module's global
 
 
 def validate(
@@ -38,7 +40,6 @@ def validate(
     _check_once(table, comparisons)
     project = Project(root)
     write_project(project, suite_for(table))
-    context = open_context(project)
     about = {
         "table": table.name,
         "target": table.target,
@@ -47,12 +48,12 @@ def validate(
         "run_name": run_name,
         "facts": [list(fact) for fact in facts.items()],  # Great Expectations sorts mappings
     }
-    checkpoint = _checkpoint(context, _suite_of_run(table, comparisons, about), key)
-    result = checkpoint.run(
-        batch_parameters={"dataframe": pd.DataFrame([frame_row(c) for c in comparisons], columns=list(COLUMNS))},
-        run_id=gx.RunIdentifier(run_name=run_folder(run_name), run_time=clock()),
-    )
-    return bool(result.success)
+    suite = _suite_of_run(table, comparisons, about)
+    frame = pd.DataFrame([frame_row(c) for c in comparisons], columns=list(COLUMNS))
+    run_id = gx.RunIdentifier(run_name=run_folder(run_name), run_time=clock())
+    with _ONE_AT_A_TIME:
+        checkpoint = _checkpoint(open_context(project), suite, key)
+        return bool(checkpoint.run(batch_parameters={"dataframe": frame}, run_id=run_id).success)
 
 
 def _checkpoint(context: Any, suite: gx.ExpectationSuite, key: str) -> gx.Checkpoint:

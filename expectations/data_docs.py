@@ -57,7 +57,7 @@ def _build_runs(project: Project, state: _State) -> list[str]:
     for path in found.keys() - state.summaries.keys():
         try:
             fresh[path] = read_run(_result_file(project, path), path)
-        except (ValueError, KeyError, TypeError, StopIteration, AttributeError, OSError):
+        except (ValueError, ArithmeticError, KeyError, TypeError, StopIteration, AttributeError, OSError):
             unreadable.append(path + _RESULT_SUFFIX)  # shown on the overview, and tried again next time
             continue
         state.summaries[path], state.stamps[path] = summarize(fresh[path]), found[path]

@@ -88,7 +88,9 @@ def sentence_for(level: int, measure: str, tolerance: str) -> str:
     within = "" if Decimal(tolerance) == 0 else f" within {tolerance}"
     if level == 3:
         return f"Every compared record has the same checksum in Oracle and Salesforce{within}"
-    return f"Oracle's {measure}, less the listed exceptions, equals Salesforce's{within}"
+    column, _, aggregate = measure.partition(" ")
+    what = f"{aggregate} of {column}" if aggregate else f"number of {measure}"
+    return f"Oracle's {what}, less the listed exceptions, equals Salesforce's{within}"
 
 
 def describe(comparison: Comparison) -> str:

@@ -21,6 +21,7 @@ from kpc.catalog import TABLES, Phase
 _DOCS = Path(__file__).with_name("docs")
 ASSETS = ("style.css", "overview.js")
 _HISTORY_LENGTH = 25
+_MONTHS_IN_A_LINE = 4
 
 
 @cache
@@ -95,6 +96,13 @@ class TableGroup:
     target: str
     lines: tuple[Line, ...]
 
+    @property
+    def years(self) -> list[tuple[str, list[Line]]]:
+        """The months by year, where there are too many to stand beside the table's name."""
+        if len(self.lines) <= _MONTHS_IN_A_LINE:
+            return []
+        return [(year, list(lines)) for year, lines in groupby(self.lines, key=lambda line: line.newest.key[:4])]
+
 
 @dataclass(frozen=True, slots=True)
 class PhaseGroup:
@@ -148,7 +156,10 @@ def _of_table(name: str, lines: Sequence[Line]) -> tuple[Line, ...]:
 
 
 def _measures(checks: Sequence[Check]) -> list[tuple[str, list[Check]]]:
-    return [(subject, list(group)) for subject, group in groupby(checks, key=lambda check: check.subject)]
+    groups: dict[str, list[Check]] = {}
+    for check in checks:
+        groups.setdefault(check.subject, []).append(check)
+    return list(groups.items())
 
 
 def run_path(path: str) -> str:

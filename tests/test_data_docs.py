@@ -180,7 +180,8 @@ def test_every_link_leads_somewhere_in_the_site(campaign: Path) -> None:
                 continue
             assert not re.match(r"[a-z]+:|//", link), f"{page.name} links to {link}"
             address, _, anchor = unquote(link).partition("#")
-            target = (page.parent / address.partition("?")[0]).resolve() if address else page.resolve()
+            file = address.partition("?")[0]
+            target = (page.parent / file if file else page).resolve()
             assert target.is_file(), f"{page.name} links to {link}"
             if anchor:
                 assert anchor in pages[target].ids, f"{page.name} links to {link}"

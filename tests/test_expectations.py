@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reconciliation_samples import CHECKSUMS, agreeing, changed, minutes_later, without
 
-from expectations import suite_for, validate
+from expectations import build_data_docs, suite_for, validate
 from kpc.catalog import TABLES, find_table
 from kpc.errors import CatalogError
 from kpc.reconcile.comparison import Comparison
@@ -149,6 +150,23 @@ def test_null_agrees_with_null_only(tmp_path: Path) -> None:
     both = changed(agreeing(PAYMENTS), "PAY_AMT sum", source=None, target=None)
     assert check(tmp_path / "both", both)
     assert not check(tmp_path / "one", changed(both, "PAY_AMT sum", target=Decimal(0)))
+
+
+@pytest.mark.parametrize("value", ["NaN", "sNaN", "Infinity"])
+def test_what_is_not_a_number_fails(tmp_path: Path, value: str) -> None:
+    """A value that cannot be compared is a failure with a reason, and the pages can show it."""
+    wrong = changed(agreeing(PAYMENTS), "PAY_AMT sum", target=Decimal(value))
+    assert not check(tmp_path, wrong)
+    assert failed_measures(tmp_path) == ["PAY_AMT sum"]
+    assert '<tr class="partition mismatch"' in build_data_docs(tmp_path).read_text(encoding="utf-8")
+
+
+def test_threads_keep_every_result(tmp_path: Path) -> None:
+    """Partitions reconciled by threads of one process do not disturb each other."""
+    with ThreadPoolExecutor(4) as pool:
+        runs = [pool.submit(check, tmp_path / str(n), agreeing(PAYMENTS)) for n in range(8)]
+        assert all(run.result() for run in runs)
+    assert all(stored_result(tmp_path / str(n))["success"] for n in range(8))
 
 
 def test_tolerance_of_an_average_has_a_limit(tmp_path: Path) -> None:
