@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import oracledb
 import pyarrow as pa
 
-from kpc.emulators.oracle.interface import Bind, OraColumn, OraError, Outcome, StatementKind
+from kpc.emulators.oracle.interface import Bind, OraColumn, OraError, Outcome, Session, Statement, StatementKind
 from kpc.emulators.oracle.login import ListenerOptions
 from kpc.emulators.oracle.server import Server
 
@@ -25,7 +25,7 @@ PASSWORD = "right-password"
 def connect(server: Server, **arguments: object) -> oracledb.Connection:
     """A connection with the right credentials, unless told otherwise."""
     given = {"user": "kpc", "password": PASSWORD, "dsn": f"127.0.0.1:{server.port}/KPCDB"} | arguments
-    return oracledb.connect(**given)  # type: ignore[arg-type]
+    return oracledb.connect(**given)
 
 
 @dataclass
@@ -84,7 +84,7 @@ class FixedDatabase:
     def password_of(self, user: str) -> str | None:
         return self.users.get(user)
 
-    def login(self, user: str, *, service: str, program: str = "", machine: str = "") -> FixedSession:
+    def login(self, user: str, *, service: str, program: str = "", machine: str = "") -> Session:
         session = FixedSession(self, user, attributes={"service": service, "program": program, "machine": machine})
         self.sessions.append(session)
         return session
@@ -105,19 +105,19 @@ class FixedSession:
     commits: int = 0
     flags: tuple[bool, bool] = (False, False)
 
-    def prepare(self, sql: str) -> FixedStatement:
+    def prepare(self, sql: str) -> Statement:
         if sql not in self.database.answers:
             raise OraError(942, "table or view does not exist", position=14)
         return FixedStatement(sql, _KINDS[sql.split(maxsplit=1)[0].upper()])
 
-    def describe(self, statement: FixedStatement) -> tuple[OraColumn, ...]:
+    def describe(self, statement: Statement) -> tuple[OraColumn, ...]:
         rows = self.database.answers[statement.sql](self, []).rows
         assert rows is not None
         return rows.columns
 
     def execute(
         self,
-        statement: FixedStatement,
+        statement: Statement,
         rows: Sequence[Sequence[Bind]],
         *,
         batch_errors: bool = False,

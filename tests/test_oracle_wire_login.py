@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 import oracledb
 import pyarrow as pa
 import pytest
+from oracle_wire_double import MODE_NAMES, MODES, PASSWORD, FixedDatabase, FixedSession, connect
 
 from kpc.emulators.oracle.interface import OraColumn, OraError, OraType
 from kpc.emulators.oracle.login import ListenerOptions
 from kpc.emulators.oracle.server import Server
-from oracle_wire_double import MODE_NAMES, MODES, PASSWORD, FixedDatabase, FixedSession, connect
 
 ONE = "select 1 from dual"
 
@@ -65,9 +65,9 @@ def test_quoted_users_keep_their_case(database: FixedDatabase, server: Server) -
 
 def test_unknown_service_is_refused_as_a_listener_does(server: Server) -> None:
     """ORA-12514 for a service, ORA-12505 for a SID."""
-    with pytest.raises(oracledb.OperationalError, match="DPY-6001.*ORA-12514"):
+    with pytest.raises(oracledb.OperationalError, match=r"DPY-6001.*ORA-12514"):
         connect(server, dsn=f"127.0.0.1:{server.port}/NOSUCH")
-    with pytest.raises(oracledb.OperationalError, match="DPY-6003.*ORA-12505"):
+    with pytest.raises(oracledb.OperationalError, match=r"DPY-6003.*ORA-12505"):
         connect(server, dsn=oracledb.makedsn("127.0.0.1", server.port, sid="NOSUCH"))
 
 
@@ -164,7 +164,7 @@ def test_the_asyncio_driver_works_the_same_way(server: Server) -> None:
                     await cursor.execute(ONE)
                     [(value,)] = await cursor.fetchall()
                 frame = await connection.fetch_df_all(ONE)
-                return int(value) + frame.num_rows()
+                return int(value) + int(frame.num_rows())
 
         return list(await asyncio.gather(*(one() for _ in range(10))))
 
@@ -194,7 +194,7 @@ def test_stopping_the_server_ends_sessions_and_frees_the_port(database: FixedDat
     port = server.start()
     connection = connect(server)
     server.stop()
-    with pytest.raises(oracledb.DatabaseError, match="DPY-4011|DPY-1001"):
+    with pytest.raises(oracledb.DatabaseError, match=r"DPY-4011|DPY-1001"):
         connection.ping()
     assert _eventually(lambda: threading.active_count() <= before)
     assert all(session.is_closed for session in database.sessions)

@@ -87,8 +87,9 @@ class ExecuteRequest:
     sql: str | None
     rows_wanted: int
     iterations: int
-    wants_row_counts: bool
-    is_scrollable: bool
+    wants_row_counts: bool = False
+    is_scrollable: bool = False
+    is_full: bool = True  # function 94; the short requests 4 and 78 get no describe
     binds: list[BindSpec] = field(default_factory=list)
     defines: list[BindSpec] = field(default_factory=list)
     bind_rows: list[list[RawValue]] = field(default_factory=list)

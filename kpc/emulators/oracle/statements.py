@@ -86,7 +86,7 @@ class Statements:
         raw_rows: list[list[RawValue]] = [[] for _ in range(rows)]
         if cursor.binds:
             raw_rows = requests.read_bind_rows(stream, cursor.binds, rows, cursor.sql, is_plsql=cursor.is_plsql)
-        request = ExecuteRequest(options, number, None, iterations, rows, wants_row_counts=False, is_scrollable=False)
+        request = ExecuteRequest(options, number, None, iterations, rows, is_full=False)
         if more_options & _COMMIT_AFTER:
             request.options |= ExecuteOption.COMMIT
         self._run_statement(cursor, raw_rows, request, writer)
@@ -113,7 +113,7 @@ class Statements:
             outcomes = [self._call(cursor, rows, request)]
         self._commit_if_wanted(request, outcomes)
         if outcomes[0].rows is not None:
-            self._open(cursor, outcomes[0].rows, writer, is_parse=request.has(ExecuteOption.PARSE))
+            self._open(cursor, outcomes[0].rows, request, writer)
             return
         self._write_out(cursor, outcomes, writer)
         if request.wants_row_counts:
@@ -157,34 +157,39 @@ class Statements:
         if request.has(ExecuteOption.COMMIT) and not has_failed_rows and self._context.session.in_transaction:
             self._context.run(self._context.session.commit)
 
-    def _open(self, cursor: Cursor, rows: Rows, writer: ResponseWriter, *, is_parse: bool) -> None:
+    def _open(self, cursor: Cursor, rows: Rows, request: ExecuteRequest, writer: ResponseWriter) -> None:
+        """Describe on every full execution, and on a short one only what has changed since."""
         cursor.rows = rows
-        if cursor.describe(rows.columns) or is_parse:
+        if cursor.describe(rows.columns) or request.is_full:
             writer.write(responses.describe(rows.columns, self._context.field_version))
 
     def _write_out(self, cursor: Cursor, outcomes: Sequence[Outcome], writer: ResponseWriter) -> None:
-        """OUT values of PL/SQL after the directions of its binds; RETURNING gives lists of values."""
+        """OUT values of PL/SQL after the directions of its binds; RETURNING gives lists of values.
+
+        Nothing is written before all values are encoded: one that does not fit makes an error of the whole call.
+        """
         positions = sorted({at for outcome in outcomes for at in outcome.out})
+        values = [self._out_row(cursor, outcome, positions) for outcome in outcomes] if positions else []
         if cursor.is_plsql and cursor.binds:
-            out = set(positions)
             writer.write(
                 responses.io_vector(
                     [
-                        responses.DIRECTION_IN_OUT if at in out else responses.DIRECTION_IN
+                        responses.DIRECTION_IN_OUT if at in positions else responses.DIRECTION_IN
                         for at in range(len(cursor.binds))
                     ]
                 )
             )
-        if not positions:
-            return
-        for outcome in outcomes:
-            writer.write(b"\x07")
-            for at in positions:
-                values = outcome.out.get(at, [])
-                if not cursor.is_plsql:
-                    writer.write(ub(len(values)))
-                for value in values:
-                    writer.write(encode_out(cursor.binds[at], value, self._context.lobs.out_bind))
+        for row in values:
+            writer.write(row)
+
+    def _out_row(self, cursor: Cursor, outcome: Outcome, positions: Sequence[int]) -> bytes:
+        parts = [b"\x07"]
+        for at in positions:
+            values = outcome.out.get(at, [])
+            if not cursor.is_plsql:
+                parts.append(ub(len(values)))
+            parts += [encode_out(cursor.binds[at], value, self._context.lobs.out_bind) for value in values]
+        return b"".join(parts)
 
     def _deliver(self, cursor: Cursor, wanted: int, writer: ResponseWriter) -> None:
         """Rows, then the end of call: 1403 once there are no more."""
