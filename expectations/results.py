@@ -118,6 +118,14 @@ class Run:
         """The level 3 check: `expected` records were compared, `target` of them are equal."""
         return next(iter(self.of_level(3)), None)
 
+    @property
+    def compares_every_record(self) -> bool:
+        """Whether level 3 compared all records that Salesforce holds, not a sample of them."""
+        rows, checksums = self.rows, self.checksums
+        held = rows.target if rows else None
+        compared = checksums.expected if checksums else None
+        return held is not None and compared is not None and compared >= held
+
 
 def read_run(file: Path, path: str) -> Run:
     """The run stored in `file`. Raises `ValueError`, `KeyError` or `TypeError` if it is not such a result."""

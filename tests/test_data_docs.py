@@ -133,7 +133,7 @@ def test_page_of_a_reconciled_partition(campaign: Path) -> None:
     """The verdict first, then the figures."""
     text = Page(run_pages(campaign)[0]).text
     assert "KPS_T_SALESPAY_MD 2024-01" in text
-    assert "Reconciled All 7 numbers compared agree." in text
+    assert "Reconciled All 7 numbers compared agree. No row is missing, rejected or changed." in text
     assert "Oracle 12,345 − Exceptions 0 = Salesforce 12,345 Difference 0" in text
 
 
@@ -167,7 +167,7 @@ def test_skipped_checksums_are_shown_as_skipped(campaign: Path) -> None:
     """Level 3 that did not run looks like nothing else."""
     text = Page(run_pages(campaign)[4]).text
     assert "Level 3 Checksums – skipped" in text
-    assert "All 6 numbers compared agree; level 3 was skipped." in text
+    assert "All 6 numbers compared agree; level 3 was skipped, so single records were not compared." in text
 
 
 def test_every_link_leads_somewhere_in_the_site(campaign: Path) -> None:
@@ -294,6 +294,17 @@ def test_pages_are_rendered_again_by_another_version(tmp_path: Path) -> None:
     page.write_text("old")
     build_data_docs(tmp_path)
     assert "Reconciled" in Page(page).text
+
+
+def test_sample_is_not_taken_for_all_records(tmp_path: Path) -> None:
+    """Where only some records were compared, both pages say so and claim no more."""
+    sample = {"source": Decimal(50), "target": Decimal(50)}
+    reconcile(tmp_path, "2024-01", changed(agreeing(PAYMENTS), CHECKSUMS, **sample))
+    overview = Page(build_data_docs(tmp_path)).text
+    text = Page(run_pages(tmp_path)[0]).text
+    assert "50 sample" in overview
+    assert "A sample: 5 % of the 1,000 records in Salesforce." in text
+    assert "rejected or changed" not in text
 
 
 def test_facts_are_shown_in_their_order_and_escaped(tmp_path: Path) -> None:
