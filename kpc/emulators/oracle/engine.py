@@ -1,0 +1,116 @@
+"""The database behind the listener: DuckDB, users, sessions, the change clock. See `interface.Database`."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from kpc.emulators.oracle.sql.context import Settings
+from kpc.emulators.oracle.sql.locks import LockTable
+from kpc.emulators.oracle.sql.messages import ora
+from kpc.emulators.oracle.sql.session import OracleSession
+from kpc.emulators.oracle.sql.store import Store
+
+MAX_SESSIONS = 500
+ROWS_IN_MEMORY = 1_000_000
+DEFAULT_MONTHS = ("2024-01", "2024-02", "2024-03")
+
+
+def _utc_now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC).replace(tzinfo=None)
+
+
+class EmulatedDatabase:
+    """`path` '' keeps everything in memory; otherwise DuckDB's file, compressed, in a folder that `close` removes."""
+
+    def __init__(self, service_names: tuple[str, ...], *, folder: Path | None = None, clock: Callable[[], dt.datetime] = _utc_now) -> None:
+        self.service_names = service_names
+        self.version = (19, 3, 0, 0, 0)
+        self.clock = clock
+        self.started_utc = clock()
+        self._folder = folder
+        self.store = Store(str(folder / "oracle.duckdb") if folder else ":memory:", clock)
+        self.locks = LockTable()
+        self.sessions: dict[int, OracleSession] = {}
+        self._passwords: dict[str, str] = {}
+        self._next_session = 0
+        self._guard = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        return self.service_names[0].split(".")[0].upper()
+
+    @property
+    def database_id(self) -> int:
+        """V$DATABASE.DBID: the same for the same name, so that a restarted emulator is the same database."""
+        return 1_000_000_000 + sum((i + 1) * ord(c) * 7_919 for i, c in enumerate(self.name)) % 3_000_000_000
+
+    def create_user(self, user: str, password: str) -> None:
+        self._passwords[user] = password
+
+    def has_user(self, user: str) -> bool:
+        return user in self._passwords
+
+    def users(self) -> tuple[str, ...]:
+        return tuple(self._passwords)
+
+    def password_of(self, user: str) -> str | None:
+        return self._passwords.get(user)
+
+    def login(self, user: str, *, service: str, program: str = "", machine: str = "") -> OracleSession:
+        if user not in self._passwords:
+            raise ora(1017)
+        with self._guard:
+            if len(self.sessions) >= MAX_SESSIONS:
+                raise ora(18)
+            self._next_session += 1
+            number = self._next_session
+        settings = Settings(user, user, number, 1 + number % 60_000, service, self.name, program, machine)
+        session = OracleSession(self, settings)
+        with self._guard:
+            self.sessions[number] = session
+        return session
+
+    def forget(self, session: OracleSession) -> None:
+        with self._guard:
+            self.sessions.pop(session.settings.session_id, None)
+
+    def expire_undo(self) -> None:
+        """From here on, `AS OF` any SCN before now is ORA-01555 (a fault switch)."""
+        self.store.forget_undo()
+
+    def close(self) -> None:
+        for session in list(self.sessions.values()):
+            session.interrupt()
+            session.close()
+        self.store.connection.close()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def open_database(
+    *,
+    user: str,
+    password: str,
+    service_names: tuple[str, ...] = ("KPCDB",),
+    seed_rows: int | None,
+    seed: int = 42,
+    bad_rows: int = 0,
+    months: tuple[str, ...] = DEFAULT_MONTHS,
+) -> EmulatedDatabase:
+    """A database with one user, who owns the KPS tables when `seed_rows` is given (about that many rows in all).
+
+    Many rows go to a DuckDB file in a temporary folder, so that memory stays bounded.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="oracle-emulator-")) if (seed_rows or 0) > ROWS_IN_MEMORY else None
+    database = EmulatedDatabase(service_names, folder=folder)
+    database.create_user(user.upper(), password)
+    if seed_rows is not None:
+        from kpc.emulators.oracle.sql import seed as seeding  # noqa: PLC0415  the catalog and numpy are needed only here
+
+        seeding.fill(database, user.upper(), rows=seed_rows, seed=seed, bad_rows=bad_rows, months=months)
+    return database

@@ -1,0 +1,91 @@
+"""What a statement is compiled against: the session's settings, the schema, the binds and the moment."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import pyarrow as pa
+
+from kpc.emulators.oracle.sql.datatypes import SqlType
+from kpc.emulators.oracle.sql.values import Expr
+
+
+@dataclass(slots=True)
+class Settings:
+    """What ALTER SESSION and the client's attributes change."""
+
+    user: str
+    schema: str
+    session_id: int
+    serial: int
+    service: str
+    database: str
+    program: str = ""
+    machine: str = ""
+    date_format: str = "DD-MON-RR"
+    timestamp_format: str = "DD-MON-RR HH.MI.SSXFF AM"
+    timestamp_tz_format: str = "DD-MON-RR HH.MI.SSXFF AM TZR"
+    zone_minutes: int = 0  # the session's time zone, minutes east of UTC
+    attributes: dict[str, str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnView:
+    """A column as a query sees it: its name in Oracle, its name in the DuckDB relation, and its type."""
+
+    name: str
+    stored: str
+    type: SqlType
+    nullable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RelationView:
+    """Something that can stand in FROM: DuckDB SQL and the columns it has. `rowid` is the stored name of its position."""
+
+    sql: str
+    columns: tuple[ColumnView, ...]
+    rowid: str | None = None
+
+
+class Schema(Protocol):
+    """Where names are looked up."""
+
+    def relation(self, owner: str | None, name: str, context: Context, *, scn: int | None) -> RelationView:
+        """Raises ORA-00942, and ORA-01555, 08181 or 01466 when `scn` cannot be read."""
+        ...
+
+    def sequence_value(self, owner: str | None, name: str, pseudo: str, context: Context) -> Expr | None:
+        """NEXTVAL or CURRVAL, or None if there is no such sequence."""
+        ...
+
+    def scn_at(self, moment: dt.datetime) -> int:
+        """The change number that was current at `moment` (UTC). Raises ORA-08180."""
+        ...
+
+    def moment_of(self, scn: int) -> dt.datetime: ...
+
+
+@dataclass(slots=True)
+class Context:
+    """One compilation. `arrow` collects tables that the executing connection must register first."""
+
+    settings: Settings
+    schema: Schema
+    binds: Mapping[str, Expr]
+    now: dt.datetime  # UTC, the same for the whole statement
+    scn: int
+    is_describe: bool = False
+    many_rows: bool = False  # NEXTVAL counts rows (INSERT ... SELECT)
+    arrow: dict[str, pa.Table] = field(default_factory=dict)
+    sequences: dict[str, int] = field(default_factory=dict)  # values taken by this statement
+    on_sequence: Callable[[str, int], None] | None = None
+    aliases: int = 0
+
+    def alias(self) -> str:
+        """A fresh relation name."""
+        self.aliases += 1
+        return f"s{self.aliases}"

@@ -1,0 +1,307 @@
+"""Oracle's NUMBER arithmetic beyond DuckDB's DECIMAL: 20 base-100 digits, exponents from -130 to 125.
+
+A wide number is Oracle's own internal format, whose bytes compare like the numbers. The functions at the end are
+registered in DuckDB; they see Arrow arrays and raise errors as `ORA-nnnnn: text`.
+"""
+
+from __future__ import annotations
+
+import decimal
+from collections.abc import Callable
+from decimal import Decimal
+from functools import lru_cache
+
+import duckdb
+import pyarrow as pa
+
+from kpc.emulators.oracle.sql.messages import ora
+
+_ZERO = b"\x80"
+_CONTEXT = decimal.Context(prec=60, Emin=-999_999, Emax=999_999, rounding=decimal.ROUND_HALF_UP)
+_TERMINATOR = 0x66
+_DIGIT_PAIRS = 20
+
+
+def fit(value: Decimal) -> Decimal:
+    """Round to the 20 base-100 digits that a NUMBER keeps (39 or 40 decimal digits). Raises ORA-01426 beyond 1e126."""
+    if not value:
+        return Decimal(0)
+    if not value.is_finite():
+        raise ora(1426)
+    exponent = value.adjusted()
+    lowest = 2 * (exponent // 2) - 2 * (_DIGIT_PAIRS - 1)  # decimal exponent of the last pair's last digit
+    if int(value.as_tuple().exponent) < lowest:
+        value = value.quantize(Decimal((0, (1,), lowest)), context=_CONTEXT)
+        exponent = value.adjusted()
+    if exponent > 125:
+        raise ora(1426)
+    return Decimal(0) if exponent < -130 else value
+
+
+def encode(value: Decimal) -> bytes:
+    """Oracle's internal format of `value`, rounded by `fit`."""
+    value = fit(value)
+    sign, digits, exponent = value.as_tuple()
+    assert isinstance(exponent, int)
+    if not any(digits):
+        return _ZERO
+    text = "".join(map(str, digits))
+    if exponent % 2:
+        text, exponent = text + "0", exponent - 1
+    if len(text) % 2:
+        text = "0" + text
+    pairs = [int(text[i : i + 2]) for i in range(0, len(text), 2)]
+    lead = next(i for i, pair in enumerate(pairs) if pair)
+    pairs = pairs[lead:]
+    head = exponent // 2 + len(pairs) - 1 + 193
+    while pairs[-1] == 0:
+        pairs.pop()
+    if not sign:
+        return bytes([head, *(pair + 1 for pair in pairs)])
+    body = bytes([~head & 0xFF, *(101 - pair for pair in pairs)])
+    return body + bytes([_TERMINATOR]) if len(pairs) < _DIGIT_PAIRS else body
+
+
+@lru_cache(maxsize=65_536)
+def decode(blob: bytes) -> Decimal:
+    """The number that `encode` made these bytes of."""
+    if blob == _ZERO:
+        return Decimal(0)
+    if blob[0] & 0x80:
+        sign, head, pairs = 0, blob[0] - 193, [byte - 1 for byte in blob[1:]]
+    else:
+        body = blob[1:-1] if blob[-1] == _TERMINATOR and len(blob) <= _DIGIT_PAIRS + 1 else blob[1:]
+        sign, head, pairs = 1, (~blob[0] & 0xFF) - 193, [101 - byte for byte in body]
+    digits = tuple(int(d) for pair in pairs for d in f"{pair:02d}")
+    return Decimal((sign, digits, 2 * (head - len(pairs) + 1)))
+
+
+def canonical(value: Decimal) -> str:
+    """The number without exponent, trailing zeros or a leading `+`, e.g. `-0.5`."""
+    if not value:
+        return "0"
+    text = format(value, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def parse_number(text: str) -> Decimal:
+    """An implicit or plain TO_NUMBER. Raises ORA-01722."""
+    stripped = text.strip(" ")
+    if not stripped or not set(stripped) <= set("0123456789+-.eE"):
+        raise ora(1722)
+    try:
+        return fit(Decimal(stripped))
+    except (decimal.InvalidOperation, ValueError):
+        raise ora(1722) from None
+
+
+def to_text(value: Decimal) -> str:
+    """TO_CHAR of a number without a format: no zero before the point; at most 40 characters, else with an exponent."""
+    if not value:
+        return "0"
+    value = fit(value)
+    plain = canonical(value)
+    sign, plain = ("-", plain[1:]) if plain.startswith("-") else ("", plain)
+    plain = plain.removeprefix("0") if plain.startswith("0.") else plain
+    if len(plain) <= 40 - len(sign):
+        return sign + plain
+    exponent = value.adjusted()
+    point = plain.find(".")
+    if "." in plain and point + 1 < 40 - len(sign) and exponent >= -6:  # drop digits that do not fit
+        places = 40 - len(sign) - point - 1
+        return to_text(value.quantize(Decimal((0, (1,), -places)), context=_CONTEXT))
+    room = 40 - len(sign) - 6  # d. and E+nnn
+    digits = "".join(map(str, value.as_tuple().digits)).rstrip("0")
+    mantissa = Decimal((0, tuple(map(int, digits)), 1 - len(digits)))
+    if len(digits) > room + 1:
+        mantissa = mantissa.quantize(Decimal((0, (1,), -room)), context=_CONTEXT)
+    shown = canonical(mantissa)
+    return f"{sign}{shown}E{exponent:+03d}"
+
+
+def add(a: Decimal, b: Decimal) -> Decimal:
+    """Exact as far as 20 digit pairs reach, whatever the distance of the exponents."""
+    with decimal.localcontext(_CONTEXT) as context:
+        context.prec = 400
+        return fit(a + b)
+
+
+def multiply(a: Decimal, b: Decimal) -> Decimal:
+    with decimal.localcontext(_CONTEXT) as context:
+        context.prec = 90
+        return fit(a * b)
+
+
+def divide(a: Decimal, b: Decimal) -> Decimal:
+    if not b:
+        raise ora(1476)
+    with decimal.localcontext(_CONTEXT):
+        return fit(a / b)
+
+
+def modulo(a: Decimal, b: Decimal) -> Decimal:
+    """MOD: the sign of the dividend; MOD(a, 0) is a."""
+    if not b:
+        return a
+    with decimal.localcontext(_CONTEXT) as context:
+        context.prec = 400
+        return fit(a % b)
+
+
+def remainder(a: Decimal, b: Decimal) -> Decimal:
+    """REMAINDER: a - b * (the integer nearest a / b, ties to even)."""
+    if not b:
+        raise ora(1476)
+    with decimal.localcontext(_CONTEXT) as context:
+        context.prec = 400
+        return fit(a - b * (a / b).to_integral_value(decimal.ROUND_HALF_EVEN))
+
+
+def power(a: Decimal, b: Decimal) -> Decimal:
+    if a < 0 and b != b.to_integral_value():
+        raise ora(1428, to_text(b))
+    if not a:
+        if b < 0:
+            raise ora(1426)
+        return Decimal(1) if not b else a
+    with decimal.localcontext(_CONTEXT):
+        try:
+            return fit(a**b)
+        except decimal.Overflow:
+            raise ora(1426) from None
+
+
+def square_root(a: Decimal) -> Decimal:
+    if a < 0:
+        raise ora(1428, to_text(a))
+    with decimal.localcontext(_CONTEXT):
+        return fit(a.sqrt())
+
+
+def exponential(a: Decimal) -> Decimal:
+    with decimal.localcontext(_CONTEXT):
+        return fit(a.exp())
+
+
+def natural_log(a: Decimal) -> Decimal:
+    if a <= 0:
+        raise ora(1428, to_text(a))
+    with decimal.localcontext(_CONTEXT):
+        return fit(a.ln())
+
+
+def round_to(a: Decimal, places: Decimal) -> Decimal:
+    """ROUND: half away from zero; negative places round left of the point."""
+    return _cut(a, int(places), decimal.ROUND_HALF_UP)
+
+
+def truncate_to(a: Decimal, places: Decimal) -> Decimal:
+    return _cut(a, int(places), decimal.ROUND_DOWN)
+
+
+def _cut(a: Decimal, places: int, rounding: str) -> Decimal:
+    if int(a.as_tuple().exponent) >= -places or places > 130:
+        return a
+    with decimal.localcontext(_CONTEXT) as context:
+        context.prec = 400
+        return fit(a.quantize(Decimal((0, (1,), -max(places, -130))), rounding=rounding))
+
+
+def ceiling(a: Decimal) -> Decimal:
+    with decimal.localcontext(_CONTEXT) as context:
+        context.prec = 400
+        return fit(a.to_integral_value(decimal.ROUND_CEILING))
+
+
+def floor(a: Decimal) -> Decimal:
+    with decimal.localcontext(_CONTEXT) as context:
+        context.prec = 400
+        return fit(a.to_integral_value(decimal.ROUND_FLOOR))
+
+
+def round_binary(a: Decimal, bits: Decimal) -> Decimal:
+    """FLOAT(bits): the decimal digits that the binary precision grants."""
+    digits = -(-int(bits) * 30_103 // 100_000)
+    return fit(decimal.Context(prec=max(digits, 1), rounding=decimal.ROUND_HALF_UP, Emax=9999, Emin=-9999).plus(a))
+
+
+def _as_double(a: Decimal) -> float:
+    return float(a)
+
+
+def _from_double(a: float) -> Decimal:
+    try:
+        return fit(Decimal(repr(a)))
+    except decimal.InvalidOperation:
+        raise ora(1426) from None
+
+
+_UNARY: dict[str, Callable[[Decimal], Decimal]] = {
+    "ora_sqrt": square_root,
+    "ora_exp": exponential,
+    "ora_ln": natural_log,
+    "ora_ceil": ceiling,
+    "ora_floor": floor,
+    "ora_neg": lambda a: -a,
+    "ora_abs": abs,
+}
+_BINARY: dict[str, Callable[[Decimal, Decimal], Decimal]] = {
+    "ora_add": add,
+    "ora_mul": multiply,
+    "ora_div": divide,
+    "ora_mod": modulo,
+    "ora_remainder": remainder,
+    "ora_power": power,
+    "ora_round": round_to,
+    "ora_trunc": truncate_to,
+    "ora_float": round_binary,
+}
+
+
+def _map(values: pa.Array | pa.ChunkedArray, step: Callable[..., object], out: pa.DataType) -> pa.Array:
+    return pa.array([None if v is None else step(v) for v in values.to_pylist()], out)
+
+
+def _unary(step: Callable[[Decimal], Decimal]) -> Callable[..., pa.Array]:
+    return lambda values: _map(values, lambda v: encode(step(decode(v))), pa.binary())
+
+
+def _binary(step: Callable[[Decimal, Decimal], Decimal]) -> Callable[..., pa.Array]:
+    def run(left: pa.Array, right: pa.Array) -> pa.Array:
+        pairs = zip(left.to_pylist(), right.to_pylist(), strict=True)
+        return pa.array(
+            [None if a is None or b is None else encode(step(decode(a), decode(b))) for a, b in pairs], pa.binary()
+        )
+
+    return run
+
+
+def _sum(lists: pa.Array) -> pa.Array:
+    def total(blobs: list[bytes | None]) -> bytes | None:
+        present = [decode(blob) for blob in blobs if blob is not None]
+        if not present:
+            return None
+        with decimal.localcontext(_CONTEXT) as context:
+            context.prec = 400
+            return encode(sum(present, Decimal(0)))
+
+    return _map(lists, total, pa.binary())
+
+
+def register(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the functions known to every connection of this database."""
+
+    def add_function(name: str, run: Callable[..., pa.Array], inputs: list[str], output: str) -> None:
+        connection.create_function(name, run, inputs, output, type="arrow", null_handling="special")
+
+    for name, unary in _UNARY.items():
+        add_function(name, _unary(unary), ["BLOB"], "BLOB")
+    for name, binary in _BINARY.items():
+        add_function(name, _binary(binary), ["BLOB", "BLOB"], "BLOB")
+    add_function("ora_sum", _sum, ["BLOB[]"], "BLOB")
+    add_function("ora_wide", lambda a: _map(a, lambda v: encode(Decimal(v)), pa.binary()), ["VARCHAR"], "BLOB")
+    add_function("ora_parse", lambda a: _map(a, lambda v: encode(parse_number(v)), pa.binary()), ["VARCHAR"], "BLOB")
+    add_function("ora_plain", lambda a: _map(a, lambda v: canonical(decode(v)), pa.string()), ["BLOB"], "VARCHAR")
+    add_function("ora_text", lambda a: _map(a, lambda v: to_text(decode(v)), pa.string()), ["BLOB"], "VARCHAR")
+    add_function("ora_double", lambda a: _map(a, lambda v: _as_double(decode(v)), pa.float64()), ["BLOB"], "DOUBLE")
+    add_function("ora_from_double", lambda a: _map(a, lambda v: encode(_from_double(v)), pa.binary()), ["DOUBLE"], "BLOB")

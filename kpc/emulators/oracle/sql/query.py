@@ -1,0 +1,447 @@
+"""Queries: SELECT, set operations and WITH become one DuckDB query whose columns are named c0, c1, ...
+
+Columns carry their Oracle types and names beside it. Sources get fresh aliases, so names of any spelling are safe.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+from sqlglot import exp
+
+from kpc.emulators.oracle.sql import comparison, outer_joins, rownum, values
+from kpc.emulators.oracle.sql.aggregates import ordered
+from kpc.emulators.oracle.sql.context import Context, RelationView
+from kpc.emulators.oracle.sql.conversion import coerce, common_type, whole
+from kpc.emulators.oracle.sql.datatypes import SqlType
+from kpc.emulators.oracle.sql.expressions import Expressions, identifier, only
+from kpc.emulators.oracle.interface import OraColumn, OraType
+from kpc.emulators.oracle.sql.messages import ora, unsupported
+from kpc.emulators.oracle.sql.scope import Scope, Source, column_expr
+from kpc.emulators.oracle.sql.values import Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A result column."""
+
+    name: str
+    type: SqlType
+    nullable: bool = True
+
+    @property
+    def described(self) -> OraColumn:
+        return self.type.column(self.name, nullable=self.nullable)
+
+
+@dataclass(frozen=True, slots=True)
+class Locks:
+    """FOR UPDATE: SQL that yields the ROWIDs of (table, rows) to lock. `wait_s` None waits without end."""
+
+    tables: tuple[tuple[str, str], ...]  # (owner.table, DuckDB SQL of the positions)
+    wait_s: float | None
+    skip_locked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    sql: str
+    columns: tuple[Output, ...]
+    locks: Locks | None = None
+
+    @property
+    def expressions(self) -> list[Expr]:
+        return [Expr(f"c{i}", c.type, nullable=c.nullable) for i, c in enumerate(self.columns)]
+
+
+@dataclass(slots=True)
+class QueryCompiler:
+    """Compiles queries in one context. `ctes` are the names that WITH gave."""
+
+    context: Context
+    ctes: dict[str, RelationView] = field(default_factory=dict)
+
+    def compile(self, node: exp.Expr, parent: Scope | None = None, names: list[str] | None = None) -> Query:
+        """`names`: how the outermost select list is written, for columns without alias."""
+        with_ = node.args.get("with_")
+        if with_ is not None:
+            return QueryCompiler(self.context, dict(self.ctes))._with(node, with_, parent, names)
+        return self._plain(node, parent, names)
+
+    def _with(self, node: exp.Expr, with_: exp.Expr, parent: Scope | None, names: list[str] | None) -> Query:
+        if with_.args.get("recursive"):
+            raise unsupported("recursive WITH")
+        parts = []
+        for cte in with_.expressions:
+            only(cte, "this", "alias")
+            label = identifier(cte.args["alias"].this)
+            inner = self.compile(cte.this, parent)
+            relation = self.context.alias()
+            parts.append(f"{relation} AS ({inner.sql})")
+            self.ctes[label] = _view(f"{relation}", inner, cte.args["alias"].args.get("columns"))
+        query = self._plain(node, parent, names)
+        return replace(query, sql=f"WITH {', '.join(parts)} {query.sql}")
+
+    def _plain(self, node: exp.Expr, parent: Scope | None, names: list[str] | None) -> Query:
+        if isinstance(node, exp.Select):
+            return self._select(node, parent, names)
+        if isinstance(node, exp.SetOperation):
+            return self._set_operation(node, parent, names)
+        if isinstance(node, exp.Subquery):
+            return self._nested(node, parent, names)
+        raise unsupported(f"query {type(node).__name__}")
+
+    def _nested(self, node: exp.Expr, parent: Scope | None, names: list[str] | None) -> Query:
+        only(node, "this", "order", "limit", "offset")
+        inner = self.compile(node.this, parent, names)
+        tail = self._tail(node, inner.columns, None)
+        alias = self.context.alias()
+        return replace(inner, sql=f"SELECT * FROM ({inner.sql}) AS {alias}{tail}") if tail else inner
+
+    # Set operations
+
+    def _set_operation(self, node: exp.Expr, parent: Scope | None, names: list[str] | None) -> Query:
+        only(node, "this", "expression", "distinct", "order", "limit", "offset", "with_")
+        word = {"Union": "UNION", "Except": "EXCEPT", "Intersect": "INTERSECT"}.get(type(node).__name__)
+        if word is None or (word != "UNION" and not node.args.get("distinct", True)):
+            raise unsupported("this set operation")
+        left = self.compile(node.this, parent, names)
+        right = self.compile(node.expression, parent)
+        if len(left.columns) != len(right.columns):
+            raise ora(1789)
+        columns = []
+        for a, b in zip(left.columns, right.columns, strict=True):
+            if OraType.CLOB in (a.type.ora, b.type.ora) and node.args.get("distinct", True):
+                raise ora(932, "-", "CLOB")
+            columns.append(Output(a.name, _united(a.type, b.type), a.nullable or b.nullable))
+        sides = [self._cast_columns(side, columns) for side in (left, right)]
+        every = " ALL" if not node.args.get("distinct", True) else ""
+        alias = self.context.alias()
+        sql = f"SELECT * FROM ({sides[0]} {word}{every} {sides[1]}) AS {alias}"
+        return Query(sql + self._tail(node, tuple(columns), None), tuple(columns))
+
+    def _cast_columns(self, query: Query, columns: list[Output]) -> str:
+        alias = self.context.alias()
+        items = []
+        for i, (have, want) in enumerate(zip(query.columns, columns, strict=True)):
+            made = coerce(Expr(f"{alias}.c{i}", have.type), want.type, self.context)
+            items.append(f"{made.sql} AS c{i}")
+        return f"(SELECT {', '.join(items)} FROM ({query.sql}) AS {alias})"
+
+    # SELECT
+
+    def _select(self, node: exp.Expr, parent: Scope | None, names: list[str] | None) -> Query:
+        only(
+            node, "expressions", "from_", "joins", "where", "group", "having", "distinct", "order", "limit", "offset",
+            "locks", "hint", "kind", "with_",
+        )  # fmt: skip
+        if node.args.get("from_") is None:
+            raise ora(923)
+        scope = Scope(parent=parent)
+        from_sql = self._from(node, scope)
+        where_node = node.args.get("where")
+        tests = outer_joins.conjuncts(where_node.this) if where_node is not None else []
+        from_sql, tests = self._oracle_joins(node, scope, from_sql, tests)
+        compiler = self._expressions(scope)
+        from_sql, where = rownum.apply(node, tests, from_sql, compiler)
+        group, having = self._group(node, compiler)
+        items = self._items(node, compiler, names)
+        distinct = self._distinct(node)
+        listed = ", ".join(f"{item.sql} AS c{i}" for i, (_, item) in enumerate(items))
+        columns = tuple(Output(label, item.type, item.nullable) for label, item in items)
+        scope.aliases = {label: item for label, item in items}
+        tail = self._tail(node, columns, compiler)
+        sql = f"SELECT {distinct}{listed} FROM {from_sql}{where}{group}{having}{tail}"
+        locks = self._locks(node, scope, f"{from_sql}{where}") if node.args.get("locks") else None
+        return Query(sql, columns, locks)
+
+    def _distinct(self, node: exp.Expr) -> str:
+        distinct = node.args.get("distinct")
+        if distinct is None:
+            return ""
+        if distinct.args.get("on"):
+            raise unsupported("DISTINCT ON")
+        return "DISTINCT "
+
+    def _expressions(self, scope: Scope) -> Expressions:
+        return Expressions(self.context, scope, self._subquery)
+
+    def _subquery(self, node: exp.Expr, scope: Scope) -> tuple[str, list[Expr]]:
+        query = self.compile(node, scope)
+        return query.sql, query.expressions
+
+    def _group(self, node: exp.Expr, compiler: Expressions) -> tuple[str, str]:
+        group, having = node.args.get("group"), node.args.get("having")
+        having_sql = f" HAVING {compiler.condition(having.this)}" if having is not None else ""
+        if group is None:
+            return "", having_sql
+        only(group, "expressions")
+        parts = []
+        for item in group.expressions:
+            if isinstance(item, exp.Rollup | exp.Cube):
+                word = type(item).__name__.upper()
+                parts.append(f"{word} ({', '.join(e.sql for e in compiler.all(item.expressions))})")
+            elif isinstance(item, exp.Tuple):
+                parts.extend(e.sql for e in compiler.all(item.expressions))
+            else:
+                parts.append(compiler.value(item).sql)
+        return f" GROUP BY {', '.join(parts)}", having_sql
+
+    def _items(self, node: exp.Expr, compiler: Expressions, names: list[str] | None) -> list[tuple[str, Expr]]:
+        items: list[tuple[str, Expr]] = []
+        given = names if names is not None and len(names) == len(node.expressions) else None
+        for index, item in enumerate(node.expressions):
+            if isinstance(item, exp.Star):
+                if len(node.expressions) > 1:
+                    raise ora(923)
+                items.extend(_star(compiler.scope))
+            elif isinstance(item, exp.Column) and isinstance(item.this, exp.Star):
+                items.extend(_qualified_star(compiler.scope, item))
+            elif isinstance(item, exp.Alias):
+                items.append((identifier(item.args["alias"]), compiler.value(item.this)))
+            elif isinstance(item, exp.Column):
+                items.append((identifier(item.this), compiler.value(item)))
+            else:
+                label = given[index] if given else "".join(item.sql(dialect="oracle").split()).upper()
+                items.append((label, compiler.value(item)))
+        return [(label, _shown(item)) for label, item in items]
+
+    # FROM
+
+    def _from(self, node: exp.Expr, scope: Scope) -> str:
+        sql = self._source(node.args["from_"].this, scope)
+        for join in node.args.get("joins") or []:
+            sql += self._join(join, scope)
+        return sql
+
+    def _source(self, node: exp.Expr, scope: Scope) -> str:
+        """One table, view, CTE or subquery; adds it to the scope."""
+        if isinstance(node, exp.Subquery):
+            only(node, "this", "alias")
+            inner = self.compile(node.this, scope.parent)
+            view, label = _view(f"({inner.sql})", inner, None), _alias(node)
+            table = owner = None
+        elif isinstance(node, exp.Table):
+            only(node, "this", "db", "alias", "version", "joins")
+            if node.args.get("joins"):
+                raise unsupported("parenthesised joins")
+            if not isinstance(node.this, exp.Identifier):
+                raise unsupported("a table function")
+            table = identifier(node.this)
+            owner = identifier(node.args["db"]) if node.args.get("db") else None
+            label = _alias(node) or table
+            view = self._relation(owner, table, node.args.get("version"), scope)
+        else:
+            raise unsupported(f"{type(node).__name__} in FROM")
+        relation = self.context.alias()
+        seen: dict[str, Expr] = {}
+        doubled = set()
+        for column in view.columns:
+            if column.name in seen:
+                doubled.add(column.name)
+            seen[column.name] = column_expr(relation, column.stored, column.type, nullable=column.nullable)
+        rowid = f"{relation}.{values.name(view.rowid)}" if view.rowid else None
+        scope.sources.append(Source(label or relation, seen, rowid, table, owner, frozenset(doubled)))
+        return f"{view.sql} AS {relation}"
+
+    def _relation(self, owner: str | None, table: str, version: exp.Expr | None, scope: Scope) -> RelationView:
+        if owner is None and table in self.ctes:
+            if version is not None:
+                raise unsupported("a flashback query on WITH")
+            return self.ctes[table]
+        return self.context.schema.relation(owner, table, self.context, scn=self._scn(version, scope))
+
+    def _scn(self, version: exp.Expr | None, scope: Scope) -> int | None:
+        if version is None:
+            return None
+        if str(version.args.get("kind")).upper() != "AS OF":
+            raise unsupported("VERSIONS BETWEEN")
+        value = self._expressions(Scope(parent=scope.parent)).value(version.expression)
+        if self.context.is_describe and value.constant is None:
+            return None
+        word = str(version.this).upper()
+        if word == "SCN":
+            if value.constant is None or not str(value.constant).strip().isdigit():
+                raise ora(8181) if value.is_null or value.constant is not None else unsupported("AS OF an SCN that is not a constant")
+            return int(str(value.constant))
+        import datetime as dt  # noqa: PLC0415  only for the check
+
+        if word == "TIMESTAMP" and isinstance(value.constant, dt.datetime):
+            return self.context.schema.scn_at(value.constant)
+        raise unsupported(f"AS OF {word}")
+
+    def _join(self, join: exp.Expr, scope: Scope) -> str:
+        only(join, "this", "side", "kind", "on", "using", "method")
+        side, kind = str(join.args.get("side") or "").upper(), str(join.args.get("kind") or "").upper()
+        method = str(join.args.get("method") or "").upper()
+        condition, using = join.args.get("on"), join.args.get("using")
+        before = list(scope.sources)
+        source = self._source(join.this, scope)
+        if method not in ("", "NATURAL") or kind not in ("", "CROSS", "INNER", "OUTER"):
+            raise unsupported(f"{method or kind} JOIN")
+        if kind == "CROSS":
+            return f" CROSS JOIN {source}"
+        if method == "NATURAL" or using:
+            return self._join_using(scope, before, source, side, [identifier(u) for u in using or []])
+        if condition is None:
+            if side or kind:
+                raise ora(905)
+            return f", {source}"
+        test = self._expressions(scope).condition(condition)
+        return f" {side or 'INNER'} JOIN {source} ON {test}"
+
+    def _join_using(self, scope: Scope, before: list[Source], source: str, side: str, columns: list[str]) -> str:
+        right = scope.sources[-1]
+        lefts = Scope(before, merged=dict(scope.merged))
+        if not columns:  # NATURAL
+            columns = [c for c in right.columns if lefts.find(c) is not None]
+        tests = []
+        for column in columns:
+            a, b = lefts.find(column), right.columns.get(column)
+            if a is None or b is None:
+                raise ora(904, values.name(column))
+            tests.append(comparison.compare("=", a, b, self.context))
+            merged = {"RIGHT": b, "FULL": replace(a, sql=f"coalesce({a.sql}, {b.sql})")}.get(side, a)
+            scope.merged[column] = merged
+            for s in scope.sources:
+                s.hidden.add(column)
+        return f" {side or 'INNER'} JOIN {source} ON {' AND '.join(tests) or 'TRUE'}"
+
+    def _oracle_joins(
+        self, node: exp.Expr, scope: Scope, from_sql: str, tests: list[exp.Expr]
+    ) -> tuple[str, list[exp.Expr]]:
+        """Rebuild FROM when WHERE has conditions with (+)."""
+        if not any(outer_joins.is_marked(test) for test in tests):
+            return from_sql, tests
+        if any(j.args.get("on") or j.args.get("using") or j.args.get("side") for j in node.args.get("joins") or []):
+            raise ora(25156)
+        plan = outer_joins.plan(scope, tests)
+        compiler = self._expressions(scope)
+        parts = dict(zip((s.alias for s in scope.sources), outer_joins.split(from_sql), strict=True))
+        sql = ", ".join(parts[alias] for alias in plan.inner)
+        if len(plan.inner) > 1:
+            sql = " CROSS JOIN ".join(parts[alias] for alias in plan.inner)
+        for alias, conditions in plan.outer:
+            sql += f" LEFT JOIN {parts[alias]} ON {' AND '.join(compiler.condition(c) for c in conditions)}"
+        return sql, plan.rest
+
+    # The end: ORDER BY, OFFSET, FETCH, FOR UPDATE
+
+    def _tail(self, node: exp.Expr, columns: tuple[Output, ...], compiler: Expressions | None) -> str:
+        tail = ""
+        order = node.args.get("order")
+        if order is not None:
+            if order.args.get("siblings"):
+                raise unsupported("ORDER SIBLINGS BY")
+            tail += " ORDER BY " + ", ".join(self._order_item(item, columns, compiler) for item in order.expressions)
+        limit, offset = node.args.get("limit"), node.args.get("offset")
+        if isinstance(limit, exp.Limit):
+            raise ora(933)
+        if limit is not None:
+            options = limit.args.get("limit_options")
+            if options is not None and (options.args.get("percent") or options.args.get("with_ties")):
+                raise unsupported("FETCH with PERCENT or WITH TIES")
+            count = limit.args.get("count")
+            tail += f" LIMIT {self._count(count) if count is not None else 1}"
+        if offset is not None:
+            tail += f" OFFSET {self._count(offset.expression)}"
+        return tail
+
+    def _count(self, node: exp.Expr) -> str:
+        value = self._expressions(Scope()).value(node)
+        if value.constant is None:
+            return "0"
+        return f"greatest({whole(value, self.context)}, 0)"
+
+    def _order_item(self, item: exp.Expr, columns: tuple[Output, ...], compiler: Expressions | None) -> str:
+        node = item.this
+        position = None
+        if isinstance(node, exp.Literal) and not node.args.get("is_string"):
+            position = int(Decimal(str(node.this)))
+            if not 1 <= position <= len(columns):
+                raise ora(1785)
+        elif isinstance(node, exp.Column) and not node.args.get("table"):
+            hits = [i for i, c in enumerate(columns) if c.name == identifier(node.this)]
+            if len(hits) > 1 and compiler is None:
+                raise ora(960)
+            position = hits[0] + 1 if hits else None
+        if position is not None:
+            if columns[position - 1].type.ora in (OraType.CLOB, OraType.BLOB):
+                raise ora(932, "-", columns[position - 1].type.word)
+            return ordered(str(position), item)
+        if compiler is None:
+            raise ora(904, values.name(identifier(node.this))) if isinstance(node, exp.Column) else ora(1785)
+        value = compiler.value(node)
+        if value.constant is not None or value.is_null:  # a constant orders nothing
+            return "(SELECT NULL)"
+        return ordered(value.sql, item)
+
+    def _locks(self, node: exp.Expr, scope: Scope, from_where: str) -> Locks:
+        if node.args.get("group") or node.args.get("distinct"):
+            raise ora(2014)
+        lock = node.args["locks"][0]
+        wait = lock.args.get("wait")
+        tables = []
+        wanted = {identifier(e.this) for e in lock.expressions or [] if isinstance(e, exp.Column | exp.Table)}
+        for source in scope.sources:
+            if source.table is None or source.rowid is None:
+                continue
+            named = not wanted or source.alias in wanted or wanted & set(source.columns)
+            if named:
+                tables.append((f"{source.owner or ''}.{source.table}", f"SELECT {source.rowid} AS p FROM {from_where}"))
+        if isinstance(wait, exp.Literal):
+            return Locks(tuple(tables), float(str(wait.this)))
+        return Locks(tuple(tables), 0.0 if wait is True else None, skip_locked=wait is False)
+
+
+def _united(a: SqlType, b: SqlType) -> SqlType:
+    try:
+        return common_type((a, b), strict=True)
+    except Exception as error:
+        if getattr(error, "code", 0) == 932:
+            raise ora(1790) from None
+        raise
+
+
+def _shown(item: Expr) -> Expr:
+    """What leaves a query block: a value that is no longer a literal of its text's own length."""
+    if item.is_null:
+        return replace(item, sql="NULL::VARCHAR")
+    return item
+
+
+def _alias(node: exp.Expr) -> str | None:
+    alias = node.args.get("alias")
+    if alias is None:
+        return None
+    if alias.args.get("columns"):
+        raise unsupported("column aliases in FROM")
+    return identifier(alias.this) if alias.this is not None else None
+
+
+def _view(sql: str, query: Query, names: list[exp.Expr] | None) -> RelationView:
+    from kpc.emulators.oracle.sql.context import ColumnView  # noqa: PLC0415  beside its only use
+
+    labels = [identifier(n) for n in names] if names else [c.name for c in query.columns]
+    if len(labels) != len(query.columns):
+        raise ora(32038)
+    columns = tuple(
+        ColumnView(label, f"c{i}", c.type, c.nullable) for i, (label, c) in enumerate(zip(labels, query.columns, strict=True))
+    )
+    return RelationView(sql, columns)
+
+
+def _star(scope: Scope) -> list[tuple[str, Expr]]:
+    items = list(scope.merged.items())
+    for source in scope.sources:
+        items.extend((n, e) for n, e in source.columns.items() if n not in source.hidden or n not in scope.merged)
+    return items
+
+
+def _qualified_star(scope: Scope, item: exp.Expr) -> list[tuple[str, Expr]]:
+    label = identifier(item.args["table"])
+    source = scope.source(label)
+    if source is None:
+        raise ora(904, values.name(label))
+    return list(source.columns.items())

@@ -1,0 +1,96 @@
+"""An open query: Arrow batches in the form that `interface.Rows` promises, read lazily from DuckDB."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from kpc.emulators.oracle.sql import decimals, positions
+from kpc.emulators.oracle.interface import OraColumn, OraType
+from kpc.emulators.oracle.sql.messages import from_duckdb
+from kpc.emulators.oracle.sql.query import Output, Query
+
+BATCH_ROWS = 65_536
+
+
+def shown_column(output: Output, column: pa.Array) -> pa.Array:
+    """One column as the wire side takes it."""
+    kind = output.type
+    if kind.is_wide:
+        return pa.array([None if v is None else decimals.canonical(decimals.decode(v)) for v in column.to_pylist()], pa.string())
+    if kind.ora is OraType.DATE:
+        return column.cast(pa.timestamp("s"), safe=False)
+    if kind.ora is OraType.ROWID:
+        return positions.texts(column.cast(pa.int64()))
+    if kind.ora is OraType.INTERVAL_DS:
+        return column.cast(pa.int64()).cast(pa.duration("us"))
+    if pa.types.is_decimal(column.type) and kind.places == 0 and kind.digits <= 18:
+        return column.cast(pa.int64())
+    if pa.types.is_integer(column.type) and column.type != pa.int64():
+        return column.cast(pa.int64())
+    if pa.types.is_null(column.type):
+        return column.cast(kind.arrow)
+    return column
+
+
+def shown_batch(columns: tuple[Output, ...], batch: pa.RecordBatch) -> pa.RecordBatch:
+    arrays = [shown_column(output, array) for output, array in zip(columns, batch.columns, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, [f"c{i}" for i in range(len(arrays))])
+
+
+class OpenQuery:
+    """See `interface.Rows`. Holds a DuckDB connection until it is closed or read to the end."""
+
+    def __init__(self, query: Query, cursor: duckdb.DuckDBPyConnection, release: Callable[[duckdb.DuckDBPyConnection], None]) -> None:
+        self.columns: tuple[OraColumn, ...] = tuple(output.described for output in query.columns)
+        self._outputs = query.columns
+        self._cursor: duckdb.DuckDBPyConnection | None = cursor
+        self._release = release
+        self._reader: Any = cursor.sql(query.sql).to_arrow_reader(BATCH_ROWS)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        try:
+            while self._reader is not None:
+                try:
+                    batch = self._reader.read_next_batch()
+                except StopIteration:
+                    break
+                if batch.num_rows:
+                    yield shown_batch(self._outputs, batch)
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            raise from_duckdb(error) from None
+        finally:
+            self.close()
+
+    def interrupt(self) -> None:
+        """From another thread."""
+        cursor = self._cursor
+        if cursor is not None:
+            cursor.interrupt()
+
+    def close(self) -> None:
+        cursor, self._cursor, self._reader = self._cursor, None, None
+        if cursor is not None:
+            self._release(cursor)
+
+
+class Materialised:
+    """A result already in memory."""
+
+    def __init__(self, columns: tuple[Output, ...], table: pa.Table) -> None:
+        self.columns = tuple(output.described for output in columns)
+        self._outputs = columns
+        self._table: pa.Table | None = table
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        if self._table is not None:
+            for batch in self._table.to_batches(BATCH_ROWS):
+                yield shown_batch(self._outputs, batch)
+
+    def close(self) -> None:
+        self._table = None
+
+

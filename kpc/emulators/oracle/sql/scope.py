@@ -1,0 +1,84 @@
+"""Which column a name means: the sources of a FROM clause, nested as subqueries are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from kpc.emulators.oracle.sql.datatypes import ROWID, SqlType
+from kpc.emulators.oracle.sql.messages import ora
+from kpc.emulators.oracle.sql.values import Expr, name
+
+
+@dataclass(slots=True)
+class Source:
+    """One relation in FROM. `columns` maps to DuckDB SQL; a name that stands twice in a subquery is in `doubled`."""
+
+    alias: str
+    columns: dict[str, Expr]
+    rowid: str | None = None
+    table: str | None = None  # the base table's name, for FOR UPDATE
+    owner: str | None = None
+    doubled: frozenset[str] = frozenset()
+    hidden: set[str] = field(default_factory=set)  # merged away by USING
+
+
+@dataclass(slots=True)
+class Scope:
+    """The sources a query block sees; then its parents'."""
+
+    sources: list[Source] = field(default_factory=list)
+    parent: Scope | None = None
+    merged: dict[str, Expr] = field(default_factory=dict)  # the columns of USING and NATURAL
+    aliases: dict[str, Expr] = field(default_factory=dict)  # select aliases, for ORDER BY
+    rownum: str | None = None
+    pseudo: dict[str, Expr] = field(default_factory=dict)
+
+    def find(self, column: str, qualifier: str | None = None) -> Expr | None:
+        """The column, or None. Raises ORA-00918 if more than one source has it."""
+        scope: Scope | None = self
+        while scope is not None:
+            found = scope._here(column, qualifier)
+            if found is not None:
+                return found
+            scope = scope.parent
+        return None
+
+    def _here(self, column: str, qualifier: str | None) -> Expr | None:
+        if qualifier is None and column in self.merged:
+            return self.merged[column]
+        hits = [
+            source
+            for source in self.sources
+            if (qualifier is None or source.alias == qualifier) and (column in source.columns or column in source.doubled)
+        ]
+        if len(hits) > 1:
+            raise ora(918)
+        if hits:
+            if column in hits[0].doubled:
+                raise ora(918)
+            return hits[0].columns[column]
+        if qualifier is None and column in self.aliases:
+            return self.aliases[column]
+        return None
+
+    def rowid(self, qualifier: str | None) -> Expr | None:
+        """The ROWID pseudo-column."""
+        scope: Scope | None = self
+        while scope is not None:
+            hits = [s for s in scope.sources if qualifier is None or s.alias == qualifier]
+            if hits:
+                with_rowid = [s for s in hits if s.rowid is not None]
+                if len(hits) > 1:
+                    raise ora(918)
+                if not with_rowid:
+                    raise ora(1446)
+                return Expr(with_rowid[0].rowid or "", ROWID, nullable=False)
+            scope = scope.parent
+        return None
+
+    def source(self, alias: str) -> Source | None:
+        return next((s for s in self.sources if s.alias == alias), None)
+
+
+def column_expr(relation: str, stored: str, kind: SqlType, *, nullable: bool) -> Expr:
+    return Expr(f"{relation}.{name(stored)}", kind, nullable=nullable)
