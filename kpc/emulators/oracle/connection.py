@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from kpc.emulators.oracle.codec import ub
 from kpc.emulators.oracle.interface import Database, OraError, Session
 from kpc.emulators.oracle.login import ListenerOptions, Login, read_header
 from kpc.emulators.oracle.packets import (
+    MAX_VALUE_BYTES,
     BreakRequested,
     Marker,
     PacketChannel,
@@ -52,6 +54,7 @@ class Connection:
             session = self._login.run()
             if session is not None:
                 self._sock.settimeout(None)
+                self._stream.max_value_bytes = MAX_VALUE_BYTES
                 self._serve_session(session)
         except PeerClosed:
             log.debug("%s left", self._peer)
@@ -87,7 +90,8 @@ class Connection:
         except BreakRequested as request:
             self._reset(request.kind)
             self._answer([calls.error(_USER_CANCEL)])
-        except OraError as error:
+        except OraError as error:  # a piggyback failed, and the call behind it is not made
+            self._stream.skip_request()
             self._answer([calls.error(error)])
         return True
 
@@ -107,6 +111,8 @@ class Connection:
         try:
             calls.perform(function, writer)
         except OraError as error:
+            if not self._stream.is_at_end():
+                self._stream.skip_request()
             writer.write(calls.error(error))
         except (BreakRequested, PeerClosed, ProtocolError):
             raise
@@ -144,4 +150,5 @@ class Connection:
     def _await_goodbye(self) -> None:
         """The client closes after its log-off; closing first could destroy our last answer."""
         self._sock.settimeout(_GOODBYE_TIMEOUT_S)
-        self._channel.next_packet()
+        with contextlib.suppress(ProtocolError):
+            self._channel.next_packet()

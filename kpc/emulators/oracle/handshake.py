@@ -23,6 +23,8 @@ MIN_SDU = 512
 MAX_SDU = 2 * 1024 * 1024
 CHARSET_UTF8 = 873
 CHARSET_UTF16 = 2000
+_MAX_NAME_BYTES = 1000
+_MAX_TYPES = 10_000
 _COMPILE_CAPS = {0: 6, 4: 0xEA, 15: 0x29, 16: 0x90, 23: 0xCF, 27: 1, 37: 0xB8, 40: 0x04}
 _FIELD_VERSION_AT = 7
 _END_OF_RESPONSE_BIT = 0x20
@@ -105,16 +107,13 @@ def exchange_capabilities(
     """Answer the protocol and data types messages; neither answer carries the end-of-response mark."""
     _expect(stream.u8(), 1, "protocol")
     stream.raw(2)
-    while stream.u8():
-        pass  # the client's driver name, up to its zero
+    _skip_name(stream)
     _reply(channel, _protocol_message(field_version, banner, end_of_response=end_of_response))
     _expect(stream.u8(), 2, "data types")
     stream.raw(5)
     compile_caps = stream.clr() or b""
     stream.clr()
-    while stream.u16be():
-        if stream.u16be():
-            stream.raw(4)
+    _skip_types(stream)
     _reply(channel, b"\x02\x00\x00")
     client_version = compile_caps[_FIELD_VERSION_AT] if len(compile_caps) > _FIELD_VERSION_AT else field_version
     return Abilities(field_version=min(field_version, client_version), end_of_response=end_of_response)
@@ -123,6 +122,24 @@ def exchange_capabilities(
 def _expect(found: int, wanted: int, name: str) -> None:
     if found != wanted:
         raise ProtocolError(f"message {found} instead of {name}")
+
+
+def _skip_name(stream: RequestStream) -> None:
+    """The client's name for itself, up to its zero."""
+    for _ in range(_MAX_NAME_BYTES):
+        if not stream.u8():
+            return
+    raise ProtocolError("endless driver name")
+
+
+def _skip_types(stream: RequestStream) -> None:
+    """Pairs of type and conversion; with a conversion two more numbers follow. A zero ends the list."""
+    for _ in range(_MAX_TYPES):
+        if not stream.u16be():
+            return
+        if stream.u16be():
+            stream.raw(4)
+    raise ProtocolError("endless list of types")
 
 
 def _reply(channel: PacketChannel, message: bytes) -> None:

@@ -20,6 +20,7 @@ HEADER_BYTES = 8
 DATA_HEADER_BYTES = 10
 MAX_SMALL_PACKET_BYTES = 65535
 MAX_VALUE_BYTES = 512 * 1024 * 1024
+MAX_VALUE_BEFORE_LOGIN_BYTES = 64 * 1024
 MAX_WAITING_PACKETS = 4096
 _SEND_AT_BYTES = 256 * 1024
 _IOV_MAX = 512
@@ -113,7 +114,7 @@ class PacketChannel:
         try:
             data = self._sock.recv(262144)
         except TimeoutError as error:
-            raise PeerClosed("timed out") from error
+            raise ProtocolError("silent for too long") from error
         except OSError as error:
             raise PeerClosed(str(error)) from error
         if not data:
@@ -232,6 +233,7 @@ class RequestStream:
 
     def __init__(self, channel: PacketChannel) -> None:
         self._channel = channel
+        self.max_value_bytes = MAX_VALUE_BEFORE_LOGIN_BYTES
         self._data = b""
         self._at = 0
         self._last_packet_bytes = 0
@@ -264,7 +266,7 @@ class RequestStream:
         if self._at + size <= len(self._data):
             self._at += size
             return self._data[self._at - size : self._at]
-        if size > MAX_VALUE_BYTES:
+        if size > self.max_value_bytes:
             raise ProtocolError(f"value of {size} bytes")
         parts, wanted = [], size
         while wanted:
@@ -317,8 +319,8 @@ class RequestStream:
         total = 0
         while size := self.ub():
             total += size
-            if total > MAX_VALUE_BYTES:
-                raise ProtocolError(f"value of more than {MAX_VALUE_BYTES} bytes")
+            if total > self.max_value_bytes:
+                raise ProtocolError(f"value of more than {self.max_value_bytes} bytes")
             yield self.raw(size)
 
     def dalc(self) -> bytes:

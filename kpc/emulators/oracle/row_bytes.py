@@ -40,12 +40,8 @@ def binary_of_matrix(matrix: np.ndarray, is_null: np.ndarray) -> pa.Array:
 
 def scalar_values(values: pa.Array, encode: Callable[[Any], bytes], *, already_prefixed: bool = False) -> pa.Array:
     """Value by value, for types that are rare; NULL is a length of zero."""
-    encoded = [b"\x00" if value is None else encode(value) for value in values.to_pylist()]
-    if not already_prefixed:
-        encoded = [
-            item if value is None else clr(item) for item, value in zip(encoded, values.to_pylist(), strict=True)
-        ]
-    return pa.array(encoded, pa.binary())
+    finish = encode if already_prefixed else lambda value: clr(encode(value))
+    return pa.array([b"\x00" if value is None else finish(value) for value in values.to_pylist()], pa.binary())
 
 
 def prefixed_values(values: pa.Array, *, is_national: bool) -> list[pa.Array]:

@@ -199,7 +199,7 @@ class Statements:
             for part in query.take(min(wanted, _MAX_ROWS_WANTED)):
                 writer.write(part)
                 self._stop_on_break()
-        except OraError:
+        except (OraError, BreakRequested):
             cursor.close_query(self._context.worker)
             raise
         writer.write(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import select
 import socket
+import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from typing import TypeVar
 
 from kpc.emulators.oracle.packets import BreakRequested, Marker, PacketChannel, PeerClosed
@@ -14,18 +16,39 @@ from kpc.emulators.oracle.packets import BreakRequested, Marker, PacketChannel, 
 T = TypeVar("T")
 _QUICK_S = 0.003  # most calls end before watching the socket would pay
 _INTERRUPT_AGAIN_S = 0.2
+_LAST_CALL_S = 5.0
 
 
 class SessionWorker:
-    """Runs calls one after the other. `interrupt` makes the running one fail with ORA-01013."""
+    """Runs calls one after the other. `interrupt` makes the running one fail with ORA-01013.
+
+    The thread is a daemon: a call that cannot be interrupted must not keep the process alive.
+    """
 
     def __init__(self, channel: PacketChannel, interrupt: Callable[[], None], name: str) -> None:
         self._channel = channel
         self._interrupt = interrupt
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix=f"{name} session")
+        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name=f"{name} session", daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        while (call := self._calls.get()) is not None:
+            call()
 
     def submit(self, call: Callable[[], T]) -> Future[T]:
-        return self._pool.submit(call)
+        future: Future[T] = Future()
+
+        def make_call() -> None:
+            try:
+                result = call()
+            except BaseException as error:  # noqa: BLE001 - raised again where the result is awaited
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        self._calls.put(make_call)
+        return future
 
     def run(self, call: Callable[[], T]) -> T:
         return self.wait(self.submit(call))
@@ -68,8 +91,9 @@ class SessionWorker:
 
     def close(self, last_call: Callable[[], None]) -> None:
         """Make one last call and end the thread."""
-        self._pool.submit(last_call)
-        self._pool.shutdown(wait=True)
+        self.submit(last_call)
+        self._calls.put(None)
+        self._thread.join(_LAST_CALL_S)
 
 
 def _signal(sock: socket.socket) -> None:
