@@ -29,7 +29,7 @@ from kpc.reconcile.records import RecordDifferences, compare_all, compare_sample
 from kpc.reconcile.report import ReconciliationReport
 from kpc.reconcile.totals import compare_totals, read_target
 from kpc.reconcile.truth import measure_rows, scan_chunks
-from kpc.store import make_private, verify, write_manifest
+from kpc.store import make_private, read_manifest, verify, write_manifest
 from kpc.workspace import Workspace
 
 LEVELS3 = ("auto", "sample", "full", "off")
@@ -114,6 +114,18 @@ def _compare_records(
 
 def report_folder(partition: Partition, workspace: Workspace, generation: str) -> Path:
     return workspace.store.generation_dir(workspace.environment, partition, generation) / "reconciled"
+
+
+def last_report(partition: Partition, workspace: Workspace) -> ReconciliationReport:
+    """What the newest reconciliation of the current generation found. Raises `ConfigError` if there was none."""
+    generation = current_generation(partition, workspace).id
+    report = read_manifest(report_folder(partition, workspace, generation), ReconciliationReport, REPORT)
+    if report is None:
+        raise ConfigError(
+            f"Generation {generation} of {partition} was never reconciled.",
+            f"Run `kpc reconcile {partition.table.name} {partition.key}`.",
+        )
+    return report
 
 
 def _as_comparison(records: RecordDifferences) -> Comparison:

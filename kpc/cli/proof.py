@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kpc.cli.journey import AsJson, Key, TableName, _workspace
-from kpc.cli.output import Exit, emit, explaining_errors, grid
+from kpc.cli.output import Exit, emit, explaining_errors, fail, grid
+from kpc.errors import Mismatch
 from kpc.partition import find_partition
+
+if TYPE_CHECKING:
+    from kpc.reconcile.report import ReconciliationReport
 
 
 def register(app: typer.Typer) -> None:
@@ -39,17 +44,41 @@ def reconcile(
     table: TableName,
     key: Key,
     level3: Annotated[str, typer.Option(help="auto, sample, full or off.")] = "auto",
+    drill: Annotated[bool, typer.Option("--drill", help="Every record, listing keys and fields that differ.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare a loaded partition with Salesforce again: counts, aggregates and checksums, down to keys and fields."""
-    from assets.reconciled import reconciled
+    """Compare a loaded partition with Salesforce again: counts, aggregates and checksums of records."""
+    from assets.reconciled import last_report, reconciled
 
     partition = find_partition(table, key)
     with _workspace() as workspace:
-        receipt = reconciled(partition, workspace, level3=level3)
-    text = grid("", tuple(receipt.detail), [list(receipt.detail.values())])
-    emit(receipt.as_json(), as_json=as_json, text=text)
+        try:
+            receipt = reconciled(partition, workspace, level3="full" if drill else level3)
+        except Mismatch as mismatch:
+            report = last_report(partition, workspace)
+            emit(report.model_dump(mode="json"), as_json=as_json, text="\n".join(_differences(report)))
+            fail(mismatch)
+        report = last_report(partition, workspace)
+    columns = ("level", "measure", "oracle", "exceptions", "salesforce", "agrees")
+    cells = [[n.level, n.measure, n.source, n.excepted, n.target, n.agrees] for n in report.comparisons]
+    emit(report.model_dump(mode="json"), as_json=as_json, text=grid(f"{partition}: {report.state}", columns, cells))
     raise typer.Exit(Exit.EXCEPTIONS if receipt.state == "reconciled_with_exceptions" else Exit.DONE)
+
+
+def _differences(report: ReconciliationReport) -> Iterator[str]:
+    for number in report.comparisons:
+        if not number.agrees:
+            yield (
+                f"{number.measure}: Oracle {number.source}, exceptions {number.excepted}, Salesforce {number.target}"
+            )
+    if report.records is None:
+        return
+    for key in report.records.missing_keys:
+        yield f"only in Oracle: {key}"
+    for key in report.records.surplus_keys:
+        yield f"only in Salesforce: {key}"
+    for key, fields in report.records.changed_fields:
+        yield f"differs: {key} in {', '.join(fields)}"
 
 
 @explaining_errors

@@ -76,6 +76,8 @@ def _bad_dsn(doing: Doing, text: str) -> KpcError:
 
 
 def _no_table(doing: Doing, text: str) -> KpcError:
+    if doing.table.startswith("V$"):
+        return _privilege(doing, text)
     return SchemaDrift(
         f"Oracle has no table {doing.table}, or user {doing.user} may not read it: {text}.",
         f"Ask the DBA: GRANT SELECT, FLASHBACK ON {doing.table} TO {doing.user}; or correct KPC__ORACLE__OWNER.",
@@ -93,9 +95,9 @@ def _no_column(doing: Doing, text: str) -> KpcError:
 
 
 def _privilege(doing: Doing, text: str) -> KpcError:
-    table = doing.table or "the tables"
+    table = "the tables" if doing.table.startswith("V$") else doing.table or "the tables"
     return ConfigError(
-        f"User {doing.user} lacks a privilege: {text}.",
+        f"User {doing.user} lacks a privilege{f' on {doing.table}' if doing.table else ''}: {text}.",
         f"Ask the DBA: GRANT SELECT, FLASHBACK ON {table} TO {doing.user}; "
         f"GRANT SELECT ON V_$DATABASE TO {doing.user}.",
     )

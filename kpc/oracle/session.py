@@ -46,7 +46,10 @@ class Oracle:
 
     def doing(self, table: str = "") -> Doing:
         """Words for an error message about `table`."""
-        return Doing(self.settings.dsn, self.settings.user, f"{self.owner}.{table}" if table else "")
+        is_dictionary = table.startswith(("V$", "ALL_"))
+        return Doing(
+            self.settings.dsn, self.settings.user, table if is_dictionary or not table else f"{self.owner}.{table}"
+        )
 
     @contextmanager
     def explaining(self, table: str = "") -> Iterator[None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Decimal, localcontext
 
 from kpc.catalog.table import PARTITION_FIELD, Column, Table
 from kpc.manifests import Aggregate, SourceTruth
@@ -11,6 +11,7 @@ from kpc.reconcile.comparison import Comparison
 from kpc.salesforce import Salesforce
 
 AVERAGE_SCALE = 10  # digits after the point in which averages are shown and compared
+_DIGITS = 100  # Python's default of 28 would round a sum of 38 digits without a word
 
 
 def totals_query(partition: Partition) -> str:
@@ -75,7 +76,8 @@ def average(values: Aggregate) -> Decimal | None:
     """Exact sum divided by the count, rounded half up to `AVERAGE_SCALE`; Salesforce's own AVG is a binary float."""
     if values.sum is None or values.count == 0:
         return None
-    return (values.sum / values.count).quantize(Decimal(1).scaleb(-AVERAGE_SCALE), ROUND_HALF_UP)
+    with localcontext(prec=_DIGITS):
+        return (values.sum / values.count).quantize(Decimal(1).scaleb(-AVERAGE_SCALE), ROUND_HALF_UP)
 
 
 def _compare(
@@ -86,6 +88,7 @@ def _compare(
     target: Decimal | None,
     tolerance: Decimal = Decimal(0),
 ) -> Comparison:
-    excepted = Decimal(0) if source is None or expected is None else source - expected
+    with localcontext(prec=_DIGITS):
+        excepted = Decimal(0) if source is None or expected is None else source - expected
     has_only_exceptions = expected is None and source is not None
     return Comparison(level, measure, None if has_only_exceptions else source, target, excepted, tolerance)
