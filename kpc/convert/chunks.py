@@ -47,7 +47,8 @@ class ChunkLimits:
 class ChunkCutter:
     """Takes rows in their final order and writes chunk-00001.csv.gz, chunk-00002.csv.gz ... and index.parquet.
 
-    Rows have External_ID__c, key_hash, checksum and `line`, the finished CSV line. Used as a context: an error leaves
+    Rows have External_ID__c, key_hash, checksum and `line`, the finished CSV line with
+    its line feed. Used as a context: an error leaves
     neither the open chunk nor the index behind; finished chunks stay until their folder is cleared.
     """
 
@@ -105,7 +106,7 @@ class ChunkCutter:
 
     def _fitting(self, batch: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, int]]:
         """The batch with its raw size, halved until each part fits into a chunk of its own."""
-        raw_bytes = int(batch[LINE].str.len_bytes().sum()) + batch.height
+        raw_bytes = int(batch[LINE].str.len_bytes().sum())
         if raw_bytes + len(header_line(self._header)) > self._limits.raw_bytes and batch.height > 1:
             half = batch.height // 2
             yield from self._fitting(batch.head(half))

@@ -87,7 +87,7 @@ class FramePlan:
 
     def is_broken(self) -> pl.Expr:
         """True for the rows that break a rule; far cheaper than to tell which."""
-        return pl.any_horizontal([check.violated.fill_null(value=False) for check in self.checks])
+        return pl.any_horizontal([check.violated for check in self.checks]).fill_null(value=False)
 
     def first_broken(self) -> pl.Expr:
         """The position of the first check that a row fails; null if it passes them all."""

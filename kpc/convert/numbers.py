@@ -51,17 +51,24 @@ def limit(precision: int, scale: int) -> Decimal:
 def rounded(value: pl.Expr, source_scale: int, precision: int, scale: int) -> pl.Expr:
     """The value at the field's scale, half away from zero; null where it cannot fit the field's precision.
 
-    What cannot fit goes first, so that no digit is lost to an overflow on the way.
+    What cannot fit goes first, so that nothing overflows on the way: rounding reaches the limit from half a unit of the
+    last place below it.
     """
     bound = limit(precision, scale)
-    if WIDEST - source_scale > precision - scale:
-        edge = pl.lit(bound, dtype=pl.Decimal(WIDEST, source_scale))
-        value = pl.when((value < edge) & (value > -edge)).then(value)
+    if source_scale > scale:
+        bound -= Decimal(5).scaleb(-scale - 1)
+    if bound < Decimal(10) ** (WIDEST - source_scale):
+        edge = pl.Decimal(WIDEST, source_scale)
+        value = pl.when((value < pl.lit(bound, dtype=edge)) & (value > pl.lit(-bound, dtype=edge))).then(value)
     if source_scale > scale:
         value = value.round(scale, mode="half_away_from_zero")
-    value = value.cast(pl.Decimal(WIDEST, scale))
-    edge = pl.lit(bound, dtype=pl.Decimal(WIDEST, scale))
-    return pl.when((value < edge) & (value > -edge)).then(value)
+    return value.cast(pl.Decimal(WIDEST, scale))
+
+
+def loses_digits(value: pl.Expr, source_scale: int, scale: int) -> pl.Expr:
+    """True where rounding to the field's scale changes the value (which has more digits than the scale)."""
+    lost: pl.Expr = value.to_physical() % 10 ** (source_scale - scale)
+    return lost != 0
 
 
 def spelled(value: pl.Expr) -> pl.Expr:

@@ -113,7 +113,7 @@ def _number(source: Source, target: FieldType, _hash_key: str) -> Conversion:
     checks = [_check(source, Rule.NUMBER_OUT_OF_RANGE, source.clean.is_not_null() & source.value.is_null())]
     if source.dtype == pl.String:
         checks.insert(0, _check(source, Rule.NUMBER_UNREADABLE, source.raw.is_not_null() & source.clean.is_null()))
-    rounded = source.value != source.clean if source.scale > target.scale else None
+    rounded = numbers.loses_digits(source.clean, source.scale, target.scale) if source.scale > target.scale else None
     return Conversion(value, numbers.spelled(source.value), checks, rounded=rounded)
 
 
