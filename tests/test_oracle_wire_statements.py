@@ -153,6 +153,24 @@ def test_row_counts_and_batch_errors_of_an_array_reach_the_client(
     assert database.sessions[-1].commits == 0
 
 
+def test_a_failing_row_of_an_array_tells_what_was_done_before_it(
+    connection: oracledb.Connection, database: FixedDatabase
+) -> None:
+    """The row count, and the counts row by row; the rows before stay done."""
+
+    def fail_at_third(_session: FixedSession, _rows: object) -> Outcome:
+        error = OraError(1, "unique constraint (T.PK) violated")
+        error.row_offset, error.row_count, error.row_counts = 2, 4, [1, 3]
+        raise error
+
+    database.answers[ONE_BIND] = fail_at_third
+    with connection.cursor() as cursor:
+        with pytest.raises(oracledb.IntegrityError):
+            cursor.executemany(ONE_BIND, [(1,), (2,), (3,)], arraydmlrowcounts=True)
+        assert cursor.rowcount == 4
+        assert cursor.getarraydmlrowcounts() == [1, 3]
+
+
 def test_transactions_end_as_the_client_wishes(connection: oracledb.Connection, database: FixedDatabase) -> None:
     """Autocommit, commit, rollback; the open transaction is known to the client."""
     database.answers[ONE_BIND] = _dml

@@ -59,5 +59,5 @@ class CallContext:
             code=error.code,
             message=error.message,
             position=error.position,
-            row_count=getattr(error, "row_count", 0),
+            row_count=error.row_count,
         )

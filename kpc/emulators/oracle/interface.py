@@ -19,13 +19,20 @@ BindValue = None | str | bytes | int | Decimal | float | bool | dt.datetime | dt
 
 
 class OraError(Exception):
-    """An ORA- error as a client sees it. `position` is the offset into the SQL text that `cursor.execute` reports."""
+    """An ORA- error as a client sees it. `position` is the offset into the SQL text that `cursor.execute` reports.
+
+    After a failing row of an array DML, `row_offset` is its index; `row_count` and `row_counts` say what the rows before
+    it did.
+    """
 
     def __init__(self, code: int, message: str, position: int = 0) -> None:
         super().__init__(f"ORA-{code:05d}: {message}")
         self.code = code
         self.message = message
         self.position = position
+        self.row_offset = 0
+        self.row_count = 0
+        self.row_counts: list[int] = []
 
 
 class OraType(IntEnum):
@@ -57,8 +64,9 @@ class OraType(IntEnum):
 class OraColumn:
     """A described column.
 
-    `size` is the length in bytes for text and RAW, `chars` the length in characters (0 for other types). Plain NUMBER has
-    precision 0 and scale -127; FLOAT has its binary precision and scale -127; TIMESTAMP has its fractional digits in `scale`.
+    `size` is the length in bytes for text and RAW, `chars` the length in characters (0 for other types). Plain NUMBER
+    has precision 0 and scale -127; FLOAT has its binary precision and scale -127; TIMESTAMP has its fractional digits in
+    `scale`.
     `is_national` marks NCHAR, NVARCHAR2 and NCLOB.
     """
 
@@ -95,12 +103,14 @@ class Rows(Protocol):
 
     The Arrow type of each column follows from its OraColumn:
     text (VARCHAR2, CHAR, LONG, CLOB) and ROWID -> pa.string or large_string (CHAR already blank-padded);
-    NUMBER -> int64 | decimal128(38, s) | decimal256 | float64 | string (a canonical decimal text, for values no decimal type holds);
+    NUMBER -> int64 | decimal128(38, s) | decimal256 | float64 | string (a canonical decimal text, for values that no
+    decimal type holds);
     BINARY_DOUBLE / BINARY_FLOAT -> float64 / float32; DATE -> timestamp[s]; TIMESTAMP* -> timestamp[ns] or [us]
     (TIMESTAMP_TZ and _LTZ in UTC); INTERVAL_DS -> duration[ns] or [us]; RAW, BLOB -> binary; BOOLEAN -> bool.
     """
 
-    columns: tuple[OraColumn, ...]
+    @property
+    def columns(self) -> tuple[OraColumn, ...]: ...
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Up to 65,536 rows each. Raises OraError at the row where Oracle would; earlier batches stay valid."""
@@ -125,19 +135,27 @@ class Outcome:
 class Statement(Protocol):
     """A parsed statement. `bind_names` has one entry per occurrence in SQL order (per unique name for PL/SQL)."""
 
-    kind: StatementKind
-    bind_names: tuple[str, ...]
-    sql: str
+    @property
+    def kind(self) -> StatementKind: ...
+
+    @property
+    def bind_names(self) -> tuple[str, ...]: ...
+
+    @property
+    def sql(self) -> str: ...
 
 
 class Session(Protocol):
     """One logged-in session; used by one connection thread, except `interrupt`."""
 
-    user: str
-    in_transaction: bool
+    @property
+    def user(self) -> str: ...
+
+    @property
+    def in_transaction(self) -> bool: ...
 
     def prepare(self, sql: str) -> Statement:
-        """Parse and classify; raises OraError for what is not understood (ORA-00900 family) or not faithful (ORA-03001)."""
+        """Parse and classify; OraError for what is not understood (ORA-00900 family) or not faithful (ORA-03001)."""
         ...
 
     def describe(self, statement: Statement) -> tuple[OraColumn, ...]:
@@ -145,9 +163,14 @@ class Session(Protocol):
         ...
 
     def execute(
-        self, statement: Statement, rows: Sequence[Sequence[Bind]], *, batch_errors: bool = False, row_counts: bool = False
+        self,
+        statement: Statement,
+        rows: Sequence[Sequence[Bind]],
+        *,
+        batch_errors: bool = False,
+        row_counts: bool = False,
     ) -> Outcome:
-        """Run with zero or more bind rows (more than one only for DML). DDL commits before and after, as Oracle does."""
+        """Run with zero or more bind rows (more than one only for DML). DDL commits before and after, as in Oracle."""
         ...
 
     def commit(self) -> None: ...
@@ -170,8 +193,13 @@ class Session(Protocol):
 class Database(Protocol):
     """The database behind the listener."""
 
-    service_names: tuple[str, ...]
-    version: tuple[int, ...]  # e.g. (19, 3, 0, 0, 0)
+    @property
+    def service_names(self) -> tuple[str, ...]: ...
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        """For example (19, 3, 0, 0, 0)."""
+        ...
 
     def password_of(self, user: str) -> str | None:
         """The user's password, or None if there is no such user (upper-cased by the caller unless quoted)."""

@@ -106,11 +106,12 @@ class Statements:
         """Run it; a query is left open on the cursor, anything else is answered in full."""
         cursor.close_query(self._context.worker)
         rows = self._decode(cursor, raw_rows)
-        returning = bool(rows) and any(bind.is_out for bind in rows[0])
-        if len(rows) > 1 and (cursor.is_plsql or returning):
-            outcomes = [self._call(cursor, [row], request) for row in rows]
-        else:
-            outcomes = [self._call(cursor, rows, request)]
+        try:
+            outcomes = self._call_all(cursor, rows, request)
+        except OraError as error:
+            if request.wants_row_counts:
+                writer.write(responses.row_counts(error.row_counts))
+            raise
         self._commit_if_wanted(request, outcomes)
         if outcomes[0].rows is not None:
             self._open(cursor, outcomes[0].rows, request, writer)
@@ -139,6 +140,13 @@ class Statements:
             ]
             for row in raw_rows
         ]
+
+    def _call_all(self, cursor: Cursor, rows: list[list[Bind]], request: ExecuteRequest) -> list[Outcome]:
+        """One call for an array of DML; row by row where every row has values of its own to give back."""
+        has_out = bool(rows) and any(bind.is_out for bind in rows[0])
+        if len(rows) > 1 and (cursor.is_plsql or has_out):
+            return [self._call(cursor, [row], request) for row in rows]
+        return [self._call(cursor, rows, request)]
 
     def _call(self, cursor: Cursor, rows: Sequence[Sequence[Bind]], request: ExecuteRequest) -> Outcome:
         session = self._context.session

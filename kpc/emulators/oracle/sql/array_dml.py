@@ -76,8 +76,7 @@ class _Run:
             self.outcome.batch_errors.append((index, error))
             return
         if len(self.rows) > 1:
-            error.row_offset = index  # type: ignore[attr-defined]  # what array DML knows beyond the contract
-            error.row_count = sum(self.counts)  # type: ignore[attr-defined]
+            error.row_offset, error.row_count, error.row_counts = index, sum(self.counts), list(self.counts)
         raise error
 
     def _is_joint(self) -> bool:
