@@ -21,8 +21,8 @@ BindValue = None | str | bytes | int | Decimal | float | bool | dt.datetime | dt
 class OraError(Exception):
     """An ORA- error as a client sees it. `position` is the offset into the SQL text that `cursor.execute` reports.
 
-    After a failing row of an array DML, `row_offset` is its index; `row_count` and `row_counts` say what the rows before
-    it did.
+    After a failing row of an array DML, `row_offset` is its index; `row_count` and `row_counts` say what the rows
+    before it did.
     """
 
     def __init__(self, code: int, message: str, position: int = 0) -> None:
@@ -65,8 +65,8 @@ class OraColumn:
     """A described column.
 
     `size` is the length in bytes for text and RAW, `chars` the length in characters (0 for other types). Plain NUMBER
-    has precision 0 and scale -127; FLOAT has its binary precision and scale -127; TIMESTAMP has its fractional digits in
-    `scale`.
+    has precision 0 and scale -127; FLOAT has its binary precision and scale -127; TIMESTAMP has its fractional digits
+    in `scale`.
     `is_national` marks NCHAR, NVARCHAR2 and NCLOB.
     """
 
