@@ -53,6 +53,8 @@ def run(  # noqa: PLR0913  the options of one command
     rules = Faults(seed)
     for rule in faults:
         rules.add(rule)
+    if ready_file:
+        _remove_ready(ready_file)  # left by a process that was killed; it would be taken for ours
     listener = _listen(host, port)
     org = Org(data_file, clock=Clock(), switches=chosen, seed=seed)
     queries = Queries(org)
@@ -66,7 +68,7 @@ def run(  # noqa: PLR0913  the options of one command
         emulator.query_worker.stop()
         org.close()
         if ready_file:
-            ready_file.unlink(missing_ok=True)
+            _remove_ready(ready_file)
     return 0
 
 
@@ -153,7 +155,7 @@ def _server(app: Starlette, protocol: type[Connection], certificates: Certificat
 def _write_ready(path: Path, emulator: Emulator, addresses: dict[str, str]) -> None:
     """How to connect, for nobody else's eyes; the file appears whole."""
     identity = emulator.org.identity
-    key_file = path.with_name(path.name + ".jwt-key.pem")
+    key_file = _key_file(path)
     _write_secret(key_file, emulator.tokens.jwt_private_key_pem)
     facts = {
         "emulator": "salesforce",
@@ -170,6 +172,15 @@ def _write_ready(path: Path, emulator: Emulator, addresses: dict[str, str]) -> N
         "pid": os.getpid(),
     }
     _write_secret(path, json.dumps(facts, indent=2).encode())
+
+
+def _key_file(ready_file: Path) -> Path:
+    return ready_file.with_name(ready_file.name + ".jwt-key.pem")
+
+
+def _remove_ready(ready_file: Path) -> None:
+    for each in (ready_file, _key_file(ready_file)):
+        each.unlink(missing_ok=True)
 
 
 def _write_secret(path: Path, content: bytes) -> None:

@@ -86,7 +86,11 @@ class Gate:
             cut()
             raise ClientDisconnect
         if fault.action == "cut_body":
-            receive = _cutting(receive, fault.after_bytes, cut)
+            try:
+                await self._pass(scope, _cutting(receive, fault.after_bytes), _unheard, is_api=is_api)
+            finally:
+                cut()
+            raise ClientDisconnect
         await self._pass(scope, receive, send, is_api=is_api)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send, *, is_api: bool) -> None:
@@ -123,7 +127,7 @@ async def _unheard(message: Message) -> None:
     """Takes an answer that nobody gets."""
 
 
-def _cutting(receive: Receive, after_bytes: int, cut: Callable[[], None]) -> Receive:
+def _cutting(receive: Receive, after_bytes: int) -> Receive:
     """A body that breaks off once `after_bytes` have come."""
     seen = 0
 
@@ -132,7 +136,6 @@ def _cutting(receive: Receive, after_bytes: int, cut: Callable[[], None]) -> Rec
         message = await receive()
         seen += len(message.get("body", b""))
         if message["type"] == "http.request" and seen >= after_bytes:
-            cut()
             return {"type": "http.disconnect"}
         return message
 

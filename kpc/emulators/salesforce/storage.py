@@ -18,6 +18,9 @@ import pyarrow as pa
 from kpc.emulators.salesforce.schema import Schema, SObject
 from kpc.errors import ConfigError
 
+# The file is attached under this name: by itself it is called after the file, and `org.duckdb` clashes with schema org.
+_CATALOG = "store"
+
 
 def quoted(name: str) -> str:
     """An SQL identifier. Names come from the schema, never from a request."""
@@ -66,7 +69,9 @@ class Storage:
     def __init__(self, data_file: Path | None, schema: Schema) -> None:
         self._lock = threading.RLock()
         try:
-            self._root = duckdb.connect(str(data_file) if data_file else ":memory:")
+            self._root = duckdb.connect(":memory:")
+            where = str(data_file).replace("'", "''") if data_file else ":memory:"
+            self._root.execute(f"ATTACH '{where}' AS {_CATALOG}").fetchall()
         except duckdb.Error as error:
             raise ConfigError(
                 f"The emulator cannot open its data file {data_file}: {error}",
@@ -83,6 +88,7 @@ class Storage:
             session = self._idle.pop()
         except IndexError:
             session = Session(self._root.cursor())
+            session.run(f"USE {_CATALOG}")
         try:
             yield session
         except BaseException:
@@ -105,7 +111,7 @@ class Storage:
 
     def close(self) -> None:
         with self._lock:
-            self._root.execute("CHECKPOINT").fetchall()
+            self._root.execute(f"CHECKPOINT {_CATALOG}").fetchall()
             for session in self._idle:
                 session.close()
             self._root.close()

@@ -1,0 +1,137 @@
+"""Single rows and sObject collections of the Salesforce emulator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from salesforce_emulator_process import EmulatorProcess
+
+pytestmark = pytest.mark.emulator_only
+
+MANY = "composite/sobjects"
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
+    process = EmulatorProcess(tmp_path_factory.mktemp("salesforce")).start()
+    yield process
+    assert process.stop() == 0
+
+
+def send(emulator: EmulatorProcess, method: str, path: str, body: object) -> httpx.Response:
+    return emulator.client.request(method, emulator.url(path), json=body)
+
+
+def account(name: str, **more: object) -> dict[str, object]:
+    return {"attributes": {"type": "Account"}, "Name": name, **more}
+
+
+def test_a_collection_answers_each_record_in_order(emulator: EmulatorProcess) -> None:
+    """Good ones are kept, the bad one has a typed error."""
+    body = {"records": [account("One"), account("Two", Phone="1" * 50), account("Three")]}
+    answer = send(emulator, "POST", MANY, body).json()
+    assert [each["success"] for each in answer] == [True, False, True]
+    [error] = answer[1]["errors"]
+    assert (error["statusCode"], error["fields"]) == ("STRING_TOO_LONG", ["Phone"])
+    assert "id" not in answer[1]
+
+
+def test_all_or_none_keeps_none(emulator: EmulatorProcess) -> None:
+    """One bad record undoes the others."""
+    records = [account("Rolled back"), account("Bad", Phone="1" * 50)]
+    answer = send(emulator, "POST", MANY, {"allOrNone": True, "records": records}).json()
+    assert [each["errors"][0]["statusCode"] for each in answer] == [
+        "ALL_OR_NONE_OPERATION_ROLLED_BACK",
+        "STRING_TOO_LONG",
+    ]
+    assert emulator.count("SELECT COUNT() FROM Account WHERE Name = 'Rolled back'") == 0
+
+
+def test_upsert_retrieve_update_and_delete_many(emulator: EmulatorProcess) -> None:
+    """By external id, by id, with nulls where a record is not."""
+    path = f"{MANY}/Account/External_ID__c"
+    records = [account(f"Many {n}", External_ID__c=f"many{n}") for n in range(200)]
+    made = send(emulator, "PATCH", path, {"records": records}).json()
+    assert all(each["created"] for each in made)
+    again = send(emulator, "PATCH", path, {"records": records[:2]}).json()
+    assert [(each["id"], each["created"]) for each in again] == [(made[0]["id"], False), (made[1]["id"], False)]
+    change = {"records": [{"attributes": {"type": "Account"}, "id": made[0]["id"], "Site": "A", "Name": "New"}]}
+    assert send(emulator, "PATCH", MANY, change).json()[0]["success"]
+    wanted = {"ids": [made[0]["id"], "001000000000000AAA", made[1]["id"]], "fields": ["Name", "Site"]}
+    found = send(emulator, "POST", f"{MANY}/Account", wanted).json()
+    assert [each and each["Name"] for each in found] == ["New", None, "Many 1"]
+    ids = ",".join(each["id"] for each in made)
+    gone = emulator.client.delete(emulator.url(MANY), params={"ids": ids, "allOrNone": "true"}).json()
+    assert all(each["success"] for each in gone)
+    assert emulator.count("SELECT COUNT() FROM Account WHERE Name LIKE 'Many %'") == 0
+
+
+def test_a_parent_may_be_named_by_its_external_id(emulator: EmulatorProcess) -> None:
+    """As an object inside the record."""
+    send(emulator, "PATCH", "sobjects/Account/External_ID__c/mother", {"Name": "Mother"})
+    child = account("Child", Parent={"External_ID__c": "MOTHER"})
+    assert send(emulator, "POST", "sobjects/Account", {**child}).status_code == 201
+    [record] = emulator.query("SELECT Parent.Name FROM Account WHERE Name = 'Child'")
+    assert record["Parent"]["Name"] == "Mother"
+    orphan = account("Orphan", Parent={"External_ID__c": "nobody"})
+    answer = send(emulator, "POST", "sobjects/Account", orphan)
+    assert (answer.status_code, answer.json()[0]["errorCode"]) == (400, "INVALID_FIELD")
+
+
+def test_amounts_in_json_keep_their_digits(emulator: EmulatorProcess) -> None:
+    """A number with 18 digits is stored and read without a binary float in between."""
+    body = b'{"Con_Code__c":"01","Preinv_No__c":"x","Amt_Inc_Vat__c":1234567890123456.78,"Vat_Amt__c":null}'
+    path = emulator.url("sobjects/KPS_Preinv__c/External_ID__c/exact%7C1")
+    headers = {"content-type": "application/json"}
+    assert emulator.client.patch(path, content=body, headers=headers).status_code == 201
+    text = emulator.get("sobjects/KPS_Preinv__c/External_ID__c/EXACT|1", fields="Amt_Inc_Vat__c,Vat_Amt__c").text
+    assert '"Amt_Inc_Vat__c":1234567890123456.78' in text
+    assert '"Vat_Amt__c":null' in text
+
+
+def test_updated_and_deleted(emulator: EmulatorProcess) -> None:
+    """Replication calls list ids in a span of time."""
+    made = send(emulator, "POST", "sobjects/Account", account("Short-lived")).json()
+    span = {"start": "2020-01-01T00:00:00+00:00", "end": "2100-01-01T00:00:00Z"}
+    assert made["id"] in emulator.get("sobjects/Account/updated", **span).json()["ids"]
+    emulator.client.delete(emulator.url(f"sobjects/Account/{made['id']}"))
+    deleted = emulator.get("sobjects/Account/deleted", **span).json()["deletedRecords"]
+    assert made["id"] in [each["id"] for each in deleted]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "code"),
+    [
+        ("POST", "sobjects/Nothing", {}, 404, "NOT_FOUND"),
+        ("POST", "sobjects/Account", {}, 400, "REQUIRED_FIELD_MISSING"),
+        ("POST", "sobjects/Account", {"Name": "x", "Colour": 1}, 400, "INVALID_FIELD"),
+        ("POST", "sobjects/Account", {"Name": ["x"]}, 400, "JSON_PARSER_ERROR"),
+        ("POST", "sobjects/Account", [1], 400, "JSON_PARSER_ERROR"),
+        (
+            "POST",
+            "sobjects/Account",
+            {"Name": "x", "CreatedDate": "2024-01-01"},
+            400,
+            "INVALID_FIELD_FOR_INSERT_UPDATE",
+        ),
+        ("PATCH", "sobjects/Account/001000000000000AAA", {"Name": "x"}, 404, "NOT_FOUND"),
+        ("PATCH", "sobjects/Account/nonsense", {"Name": "x"}, 404, "NOT_FOUND"),
+        ("PATCH", "sobjects/Account/Phone/1", {"Name": "x"}, 404, "NOT_FOUND"),
+        ("DELETE", "sobjects/Account/001000000000000AAA", None, 404, "NOT_FOUND"),
+        ("POST", MANY, {"records": []}, 400, "REQUIRED_FIELD_MISSING"),
+        ("POST", MANY, {"records": [{"Name": "x"}]}, 400, "INVALID_TYPE"),
+        ("POST", MANY, {"records": [account("x")] * 201}, 400, "EXCEEDED_ID_LIMIT"),
+        ("POST", MANY, {"records": 5}, 400, "JSON_PARSER_ERROR"),
+        ("PUT", "sobjects/Account", {}, 405, "METHOD_NOT_ALLOWED"),
+    ],
+)
+def test_wrong_requests_get_salesforces_error_list(
+    emulator: EmulatorProcess, method: str, path: str, body: Any, status: int, code: str
+) -> None:
+    """Never a 500, always a list with errorCode and message."""
+    answer = send(emulator, method, path, body)
+    assert (answer.status_code, answer.json()[0]["errorCode"]) == (status, code)
+    assert answer.json()[0]["message"]
