@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,6 +16,9 @@ from pydantic import SecretStr
 from sqlalchemy import create_engine, text
 
 from kpc.settings import SalesforceSettings
+
+sys.path.insert(0, str(Path(__file__).with_name("tests")))  # modules that tests share, for the fixtures here as well
+from emulated_org import Emulator, start_emulator
 
 
 @pytest.fixture(scope="session")
@@ -51,51 +50,6 @@ def postgres_database(postgres_url: str) -> Iterator[str]:
     with engine.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     engine.dispose()
-
-
-@dataclass
-class Emulator:
-    """A Salesforce emulator in a process of its own, and how to reach it."""
-
-    process: subprocess.Popen[bytes]
-    facts: dict[str, str]
-
-    @property
-    def settings(self) -> SalesforceSettings:
-        """Settings that log in by client credentials and poll quickly."""
-        return SalesforceSettings(
-            base_url=self.facts["base_url"],
-            client_id=self.facts["client_id"],
-            client_secret=SecretStr(self.facts["client_secret"]),
-            poll_first_s=0.02,
-            poll_longest_s=0.2,
-        )
-
-    def stop(self) -> None:
-        self.process.terminate()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait(10)
-
-
-def start_emulator(folder: Path, *switches: str) -> Emulator:
-    """Start an emulator; `switches` are NAME=VALUE."""
-    folder.mkdir(parents=True, exist_ok=True)
-    ready = folder / "ready.json"
-    command = [sys.executable, "-m", "kpc.emulators.salesforce", "--port", "0", "--ready-file", str(ready)]
-    command += [part for switch in switches for part in ("--switch", switch)]
-    with (folder / "emulator.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603  our own program
-    for _ in range(600):
-        if ready.exists():
-            return Emulator(process, json.loads(ready.read_text()))
-        if process.poll() is not None:
-            break
-        time.sleep(0.05)
-    process.kill()
-    raise RuntimeError((folder / "emulator.log").read_text())
 
 
 @pytest.fixture(scope="session")

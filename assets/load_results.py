@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 SALESFORCE_ID, CREATED, ERROR = "sf__Id", "sf__Created", "sf__Error"
 SUCCESS_HEADER = (EXTERNAL_ID, SALESFORCE_ID, CREATED)
 
+# What a job says that could not read its CSV: InvalidBatch, ClientInputError, or a field name that does not exist.
+_CONTENT_ERROR = re.compile(r"InvalidBatch|ClientInputError|Field name|LineEnding", re.IGNORECASE)
 _RETRY_ROUNDS = 2
 _SLICE_ROWS = 50_000
 _AT_ONCE = threading.BoundedSemaphore(2)  # results in memory at the same time: some 300 MB each at 500,000 rows
@@ -113,10 +116,11 @@ def _outcome(load: ChunkLoad, job_id: str) -> Outcome:
 def _job_instead(load: ChunkLoad, info: JobInfo) -> str:
     """Another job for the same chunk, if gzip may be why the first one failed; else raises `JobFailed`."""
     ledger, job = load.workspace.ledger, row_of(load, info.id)
-    may_be_gzip = info.refuses_content and job.encoding == "gzip" and is_learning_encoding(load)
+    is_about_content = info.refuses_content and _CONTENT_ERROR.search(info.error_message) is not None
+    may_be_gzip = is_about_content and job.encoding == "gzip" and is_learning_encoding(load)
     state = "failed" if info.state is State.FAILED else "aborted"
     ledger.end_job(job.id, state=state, error=info.error_message, lease=load.lease)
-    if not may_be_gzip or "quota" in info.error_message.lower():
+    if not may_be_gzip:
         raise failed_job(info, str(load))
     log.warning("%s: job %s failed on its content (%s); trying plain CSV", load, info.id, info.error_message)
     ledger.remember_trait(job.target_id, ENCODING_TRAIT, "identity")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import httpx
+
 from kpc.salesforce.answers import Refused
 from kpc.salesforce.describe import Describe
 from kpc.salesforce.ingest import Encoding, Ingest, JobInfo, Results, State, failed_job
@@ -30,6 +32,9 @@ class Salesforce(Ingest, Query, Describe, Limits):
     """One org, logged in; each parent class is one of its interfaces. Safe to share between threads."""
 
 
-def connect(settings: SalesforceSettings) -> Salesforce:
-    """Log in. Raises `ConfigError` with what to correct, `SalesforceDown` when nobody answers."""
-    return Salesforce(settings)
+def connect(settings: SalesforceSettings, transport: httpx.BaseTransport | None = None) -> Salesforce:
+    """Log in. Raises `ConfigError` with what to correct, `SalesforceDown` when nobody answers.
+
+    `transport` is the last hop, which tests exchange to lose replies; None for the network.
+    """
+    return Salesforce(settings, transport)

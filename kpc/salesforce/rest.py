@@ -28,9 +28,9 @@ T = TypeVar("T")
 class Rest:
     """Requests below `/services/data/vXX.X`, with every failure as one of our errors. Safe to share between threads."""
 
-    def __init__(self, settings: SalesforceSettings) -> None:
+    def __init__(self, settings: SalesforceSettings, transport: httpx.BaseTransport | None = None) -> None:
         self.settings = settings
-        self._http = _client(settings)
+        self._http = _client(settings, transport)
         self._renewing = threading.Lock()
         try:
             self._token = retried(lambda: log_in(self._http, settings))
@@ -176,11 +176,12 @@ def decode(response: httpx.Response) -> Any:
         ) from None
 
 
-def _client(settings: SalesforceSettings) -> httpx.Client:
+def _client(settings: SalesforceSettings, transport: httpx.BaseTransport | None) -> httpx.Client:
     base_url = check_address(settings.base_url)
     timeout = httpx.Timeout(settings.read_timeout_s, connect=settings.connect_timeout_s)
     return httpx.Client(
         verify=_trust(settings),
+        transport=transport,
         timeout=timeout,
         limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS),
         headers={"Accept-Encoding": "gzip", "User-Agent": "kpc-migration"},

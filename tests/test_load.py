@@ -1,0 +1,464 @@
+"""A load sends every staged row once, accounts for each, and costs nothing when repeated."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+import stamina
+from emulated_org import Emulator
+from faulty_transport import Fault, FaultyTransport, answers, is_lost, is_refused
+from staged_samples import close, make_workspace, stage
+
+from assets.load_job import ENCODING_TRAIT
+from assets.receipt import Receipt
+from assets.sf_loaded import finish_chunk, missing_parents, plan_load, poll_chunk, sf_loaded, start_chunk
+from kpc.errors import (
+    ConfigError,
+    DamagedFile,
+    JobFailed,
+    QuotaExhausted,
+    SchemaDrift,
+    Superseded,
+    Terminal,
+    Transient,
+)
+from kpc.manifests import LoadManifest, loaded_folder, staged_folder
+from kpc.partition import find_partition
+from kpc.salesforce import JobInfo, connect
+from kpc.settings import SalesforceSettings
+from kpc.store import read_manifest
+from kpc.workspace import Workspace
+
+SUPPLIERS = find_partition("KPS_R_POS_SUPPLIER", "ALL")
+EMAILS = find_partition("KPS_R_EMAIL_SUPPLIER", "ALL")
+OBJECT = SUPPLIERS.table.target
+KEY = "External_ID__c"
+PARENT = "Pos_Supplier__r.External_ID__c"
+
+
+@pytest.fixture(autouse=True)
+def _quick_retries() -> Iterator[None]:
+    with stamina.set_testing(testing=True, attempts=3):
+        yield
+
+
+@pytest.fixture
+def workspace(salesforce: SalesforceSettings, tmp_path: Path) -> Iterator[Workspace]:
+    made = make_workspace(tmp_path, salesforce, "run-1")
+    yield made
+    close(made)
+
+
+def _keys(count: int, prefix: str = "") -> list[str]:
+    """Keys that no other test has used."""
+    start = prefix or uuid.uuid4().hex[:8]
+    return [f"{start}-{number:04d}" for number in range(count)]
+
+
+def _in_org(workspace: Workspace, keys: list[str], object_name: str = OBJECT) -> list[str]:
+    prefix = keys[0].rsplit("-", 1)[0]
+    soql = f"SELECT {KEY} FROM {object_name} WHERE {KEY} LIKE '{prefix}-%'"
+    return sorted(record[KEY] for record in workspace.salesforce.query(soql))
+
+
+def _jobs(workspace: Workspace) -> list[JobInfo]:
+    """Every job that the org knows; counts only from `_sent_rows`."""
+    return list(workspace.salesforce.list_jobs())
+
+
+def _sent_rows(workspace: Workspace, before: set[str]) -> int:
+    """Rows that the org worked on, successful or not, in jobs that are not in `before`."""
+    fresh = [workspace.salesforce.job(info.id) for info in _jobs(workspace) if info.id not in before]
+    return sum(info.processed for info in fresh if info is not None)
+
+
+def _folder(workspace: Workspace, receipt: Receipt) -> Path:
+    partition = find_partition(receipt.table, receipt.key)
+    generation = workspace.store.generation_dir(workspace.environment, partition, receipt.generation)
+    return generation / loaded_folder(partition.table.mapping_version)
+
+
+def _faulty(workspace: Workspace, *faults: Fault) -> FaultyTransport:
+    transport = FaultyTransport(list(faults))
+    workspace.salesforce.close()
+    workspace.__dict__["salesforce"] = connect(workspace.settings.salesforce, transport)
+    return transport
+
+
+def test_every_row_is_loaded_once_and_accounted_for(workspace: Workspace) -> None:
+    """Five chunks become five jobs; files, manifest, ledger and loaded_index agree with the org."""
+    keys = _keys(23)
+    before = {info.id for info in _jobs(workspace)}
+    stage(workspace, SUPPLIERS, keys, chunk_rows=5)
+    receipt = sf_loaded(SUPPLIERS, workspace)
+    assert _in_org(workspace, keys) == keys
+    assert _sent_rows(workspace, before) == 23
+    assert receipt.detail == {
+        "staged": 23, "loaded": 23, "created": 23, "failed": 0, "unprocessed": 0, "jobs": 5, "attempt": 1,
+    }  # fmt: skip
+    folder = _folder(workspace, receipt)
+    success = pl.read_csv(folder / "success.csv.gz", infer_schema=False)
+    assert sorted(success[KEY]) == keys
+    assert (
+        gzip.decompress((folder / "failed.csv.gz").read_bytes()).decode().startswith("sf__Id,sf__Error,External_ID__c")
+    )
+    index = pl.read_parquet(workspace.store.partition_dir(workspace.environment, SUPPLIERS) / "loaded_index.parquet")
+    assert index["key_hash"].is_sorted()
+    assert dict(zip(index["external_id"], index["salesforce_id"], strict=True)) == dict(
+        zip(success[KEY], success["sf__Id"], strict=True)
+    )
+    assert workspace.ledger.is_loaded(workspace.environment, SUPPLIERS)
+    assert workspace.ledger.jobs_in_flight(workspace.environment.target_id) == 0
+    assert workspace.ledger.quota_used(workspace.environment.target_id) == (23, 5)
+
+
+def test_repeating_a_finished_load_sends_nothing(workspace: Workspace) -> None:
+    """The second run of the same generation makes no job and gives the same receipt."""
+    stage(workspace, SUPPLIERS, _keys(4), chunk_rows=2)
+    first = sf_loaded(SUPPLIERS, workspace)
+    before = {info.id for info in _jobs(workspace)}
+    again = sf_loaded(SUPPLIERS, workspace)
+    assert again.detail == first.detail
+    assert {info.id for info in _jobs(workspace)} == before
+    assert plan_load(SUPPLIERS, workspace) == []
+
+
+def test_empty_partition_is_loaded_with_no_rows(workspace: Workspace) -> None:
+    """Nothing staged is a complete load: files with headers only, no job."""
+    stage(workspace, SUPPLIERS, [])
+    assert plan_load(SUPPLIERS, workspace) == []
+    receipt = sf_loaded(SUPPLIERS, workspace)
+    assert receipt.rows == 0
+    assert workspace.ledger.is_loaded(workspace.environment, SUPPLIERS)
+    assert pl.read_csv(_folder(workspace, receipt) / "failed.csv.gz").height == 0
+
+
+def test_steps_of_separate_tasks_do_the_same(workspace: Workspace, salesforce: SalesforceSettings) -> None:
+    """Plan, start, poll, finish and publish in processes of their own, each step twice, send each chunk once."""
+    keys = _keys(6)
+    before = {info.id for info in _jobs(workspace)}
+    stage(workspace, SUPPLIERS, keys, chunk_rows=3)
+    specs = json.loads(json.dumps(plan_load(SUPPLIERS, workspace)))
+    assert [spec["chunk"] for spec in specs] == ["chunk-00001.csv.gz", "chunk-00002.csv.gz"]
+    assert plan_load(SUPPLIERS, workspace) == specs
+    for spec in specs:
+        job_id = start_chunk(spec, workspace)
+        assert start_chunk(spec, workspace) == job_id
+        while not poll_chunk(spec, workspace, job_id).is_final:
+            pass
+        result = finish_chunk(spec, workspace, job_id)
+        assert finish_chunk(spec, workspace, job_id) == result
+        assert start_chunk(spec, workspace) == job_id
+        assert poll_chunk(spec, workspace, job_id).is_final
+        assert (result["loaded"], result["jobs"]) == (3, [job_id])
+    sf_loaded(SUPPLIERS, workspace)
+    assert _in_org(workspace, keys) == keys
+    assert _sent_rows(workspace, before) == 6
+
+
+def test_another_run_waits_while_tasks_hold_the_lease(workspace: Workspace, tmp_path: Path) -> None:
+    """Between two tasks of one run no other run gets in; after publish it finds nothing to do."""
+    stage(workspace, SUPPLIERS, _keys(2))
+    (spec,) = plan_load(SUPPLIERS, workspace)
+    other = make_workspace(tmp_path, workspace.settings.salesforce, "run-2")
+    other.settings.lease_wait_s = 0.1
+    with pytest.raises(Transient, match="run-1"):
+        plan_load(SUPPLIERS, other)
+    job_id = start_chunk(spec, workspace)
+    while not poll_chunk(spec, workspace, job_id).is_final:
+        pass
+    finish_chunk(spec, workspace, job_id)
+    first = sf_loaded(SUPPLIERS, workspace)
+    assert sf_loaded(SUPPLIERS, other).detail == first.detail
+    close(other)
+
+
+def test_failed_rows_are_kept_with_reason_and_never_counted_as_loaded(workspace: Workspace) -> None:
+    """A row that Salesforce refuses is in failed.csv.gz and in the ledger, without its personal values."""
+    keys = _keys(3)
+    stage(workspace, SUPPLIERS, keys[:1])
+    sf_loaded(SUPPLIERS, workspace)
+    parents = {key: {PARENT: keys[0]} for key in keys}
+    wrong = {keys[1]: {PARENT: "no such supplier"}, keys[2]: {PARENT: keys[0], "Email__c": "x@" * 60}}
+    stage(workspace, EMAILS, keys, values=parents | wrong)
+    receipt = sf_loaded(EMAILS, workspace)
+    assert (receipt.detail["loaded"], receipt.detail["failed"]) == (1, 2)
+    records = workspace.ledger.failed_records(workspace.environment, EMAILS)
+    assert [(record.external_id, record.error_class) for record in records] == [
+        (keys[1], "dependency"),
+        (keys[2], "data"),
+    ]
+    assert "x@x@" not in records[1].message
+    failed = pl.read_csv(_folder(workspace, receipt) / "failed.csv.gz", infer_schema=False)
+    assert sorted(failed[KEY]) == keys[1:]
+    index = workspace.store.partition_dir(workspace.environment, EMAILS) / "loaded_index.parquet"
+    assert pl.read_parquet(index)["external_id"].to_list() == keys[:1]
+    stage(workspace, EMAILS, keys, values=parents)
+    assert sf_loaded(EMAILS, workspace).detail["failed"] == 0
+    assert workspace.ledger.failed_records(workspace.environment, EMAILS) == []
+    assert sorted(pl.read_parquet(index)["external_id"]) == keys
+
+
+def test_new_load_replaces_what_the_index_said_of_its_keys(workspace: Workspace) -> None:
+    """The index keeps rows that were not sent again and takes the checksum of those that were."""
+    keys = _keys(4)
+    path = workspace.store.partition_dir(workspace.environment, SUPPLIERS) / "loaded_index.parquet"
+    stage(workspace, SUPPLIERS, keys)
+    sf_loaded(SUPPLIERS, workspace)
+    first = pl.read_parquet(path)
+    stage(workspace, SUPPLIERS, keys[:1], values={keys[0]: {"Name_E__c": "changed"}})
+    receipt = sf_loaded(SUPPLIERS, workspace)
+    second = pl.read_parquet(path)
+    assert receipt.detail["created"] == 0
+    assert second["salesforce_id"].equals(first["salesforce_id"])
+    changed = first.filter(second["checksum"] != first["checksum"])
+    assert changed["external_id"].to_list() == keys[:1]
+
+
+def test_parents_gate_by_their_current_generation(workspace: Workspace) -> None:
+    """A child waits until its parent's newest extract is loaded."""
+    assert missing_parents(EMAILS, workspace) == (SUPPLIERS,)
+    stage(workspace, SUPPLIERS, _keys(1))
+    sf_loaded(SUPPLIERS, workspace)
+    assert missing_parents(EMAILS, workspace) == ()
+    stage(workspace, SUPPLIERS, _keys(1))
+    assert missing_parents(EMAILS, workspace) == (SUPPLIERS,)
+
+
+def test_passing_failures_are_sent_again(emulated: Callable[..., Emulator], tmp_path: Path) -> None:
+    """Locked rows are repeated as a small job, and nothing of it remains as a failure."""
+    workspace = make_workspace(tmp_path, emulated("lock_rows_every=3").settings, "run-1")
+    keys = _keys(10)
+    stage(workspace, SUPPLIERS, keys)
+    receipt = sf_loaded(SUPPLIERS, workspace)
+    assert receipt.detail["loaded"] == 10
+    assert int(receipt.detail["jobs"]) > 1
+    assert _in_org(workspace, keys) == keys
+    assert workspace.ledger.failed_records(workspace.environment, SUPPLIERS) == []
+    assert workspace.ledger.jobs_in_flight(workspace.environment.target_id) == 0
+    close(workspace)
+
+
+@pytest.mark.parametrize("switch", ["gzip_upload=refuse", "gzip_upload=misread"])
+def test_org_that_takes_no_gzip_gets_plain_csv(emulated: Callable[..., Emulator], tmp_path: Path, switch: str) -> None:
+    """Refused or misread, gzip is tried once per org and then left; no row is lost by it."""
+    workspace = make_workspace(tmp_path, emulated(switch).settings, "run-1")
+    keys = _keys(6)
+    stage(workspace, SUPPLIERS, keys, chunk_rows=2)
+    assert sf_loaded(SUPPLIERS, workspace).detail["loaded"] == 6
+    assert _in_org(workspace, keys) == keys
+    assert workspace.ledger.trait_of(workspace.salesforce.org_id, ENCODING_TRAIT) == "identity"
+    failed = [info for info in _jobs(workspace) if info.state == "Failed"]
+    assert len(failed) == (switch == "gzip_upload=misread")
+    close(workspace)
+
+
+def test_partition_over_the_daily_allowance_waits_for_the_next(workspace: Workspace) -> None:
+    """What does not fit is not sent; what was sent is not sent again when the allowance grows."""
+    keys = _keys(6)
+    stage(workspace, SUPPLIERS, keys, chunk_rows=2)
+    workspace.settings.salesforce.daily_batches = 2
+    workspace.settings.salesforce.jobs_in_flight = 1
+    with pytest.raises(QuotaExhausted) as caught:
+        sf_loaded(SUPPLIERS, workspace)
+    assert (caught.value.next_free_utc - workspace.clock()).total_seconds() > 86_000
+    assert _in_org(workspace, keys) == keys[:4]
+    before = {info.id for info in _jobs(workspace)}
+    workspace.settings.salesforce.daily_batches = 3
+    assert sf_loaded(SUPPLIERS, workspace).detail["loaded"] == 6
+    assert _sent_rows(workspace, before) == 2
+
+
+def test_org_out_of_batches_ends_the_load_with_a_time(emulated: Callable[..., Emulator], tmp_path: Path) -> None:
+    """When the org itself says no, it is a matter of quota and not a failure of rows."""
+    workspace = make_workspace(tmp_path, emulated("daily_batches=1").settings, "run-1")
+    stage(workspace, SUPPLIERS, _keys(4), chunk_rows=2)
+    with pytest.raises(QuotaExhausted):
+        sf_loaded(SUPPLIERS, workspace)
+    assert workspace.ledger.failed_records(workspace.environment, SUPPLIERS) == []
+    assert not workspace.ledger.is_loaded(workspace.environment, SUPPLIERS)
+    assert workspace.ledger.jobs_in_flight(workspace.environment.target_id) == 0
+    close(workspace)
+
+
+def test_job_that_failed_in_the_org_is_named_and_sent_again_on_request(
+    emulated: Callable[..., Emulator], tmp_path: Path
+) -> None:
+    """A job that ended before its first row stops the load; the next run makes another."""
+    workspace = make_workspace(tmp_path, emulated("batch_timeouts=1", "batch_attempts=1").settings, "run-1")
+    keys = _keys(3)
+    stage(workspace, SUPPLIERS, keys)
+    with pytest.raises(JobFailed, match="Timeout"):
+        sf_loaded(SUPPLIERS, workspace)
+    assert sf_loaded(SUPPLIERS, workspace).detail["loaded"] == 3
+    assert _in_org(workspace, keys) == keys
+    close(workspace)
+
+
+def test_changed_chunk_is_refused_before_anything_is_sent(workspace: Workspace) -> None:
+    """The bytes are checked against the manifest right before they are uploaded."""
+    keys = _keys(2)
+    staged = stage(workspace, SUPPLIERS, keys)
+    generation = workspace.store.generation_dir(workspace.environment, SUPPLIERS, staged.generation)
+    chunk = generation / staged_folder(staged.mapping_version) / staged.chunks[0].name
+    content = bytearray(chunk.read_bytes())
+    content[-9] ^= 1
+    chunk.write_bytes(content)
+    before = {info.id for info in _jobs(workspace)}
+    with pytest.raises(DamagedFile, match="kpc rerun"):
+        sf_loaded(SUPPLIERS, workspace)
+    assert {info.id for info in _jobs(workspace)} == before
+    assert workspace.ledger.jobs_in_flight(workspace.environment.target_id) == 0
+
+
+def test_drifted_object_stops_before_quota_is_spent(workspace: Workspace) -> None:
+    """A missing object or field is found by describe, not by a failed job."""
+    stage(workspace, SUPPLIERS, _keys(1))
+    _faulty(workspace, Fault("GET .*/describe", answers(404, "NOT_FOUND"), last=9))
+    with pytest.raises(SchemaDrift):
+        sf_loaded(SUPPLIERS, workspace)
+    assert workspace.ledger.quota_used(workspace.environment.target_id) == (0, 0)
+
+
+def test_older_generation_is_refused(workspace: Workspace) -> None:
+    """Once a newer extract has begun to load, an older one cannot overwrite it."""
+    keys = _keys(1)
+    stage(workspace, SUPPLIERS, keys)
+    (old,) = plan_load(SUPPLIERS, workspace)
+    stage(workspace, SUPPLIERS, keys)
+    sf_loaded(SUPPLIERS, workspace)
+    with pytest.raises(Superseded):
+        start_chunk(old, workspace)
+
+
+def test_unstaged_partition_says_what_to_run(workspace: Workspace) -> None:
+    """A load without its staging is an order of stages, not a crash."""
+    with pytest.raises(ConfigError, match="kpc rerun"):
+        sf_loaded(SUPPLIERS, workspace)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("POST .*/jobs/ingest", is_lost, after=True),
+        Fault("POST .*/jobs/ingest", is_lost, after=False),
+        Fault("PUT .*/batches", is_lost, after=True),
+        Fault("PUT .*/batches", is_lost, after=False),
+        Fault("PATCH", is_lost, after=True),
+        Fault("PATCH", is_lost, after=False),
+        Fault("PATCH", answers(503, "SERVER_UNAVAILABLE")),
+        Fault("GET .*/jobs/ingest/", is_refused, last=2),
+        Fault("GET .*successfulResults", is_lost, after=True),
+    ],
+    ids=lambda fault: f"{fault.pattern}{'-after' if fault.after else ''}",
+)
+def test_lost_reply_does_not_duplicate_rows(workspace: Workspace, fault: Fault) -> None:
+    """Whatever reply is lost, each row is worked on once and the load ends by itself."""
+    keys = _keys(4)
+    before = {info.id for info in _jobs(workspace)}
+    stage(workspace, SUPPLIERS, keys, chunk_rows=2)
+    fault.seen = 0
+    _faulty(workspace, fault)
+    assert sf_loaded(SUPPLIERS, workspace).detail["created"] == 4
+    assert _in_org(workspace, keys) == keys
+    assert _sent_rows(workspace, before) == 4
+
+
+def test_foreign_open_job_is_left_alone(workspace: Workspace) -> None:
+    """With more than one candidate for a lost create, a new job is made and nobody's job is touched."""
+    foreign = workspace.salesforce.create_job(OBJECT, KEY)
+    keys = _keys(2)
+    stage(workspace, SUPPLIERS, keys)
+    _faulty(workspace, Fault("POST .*/jobs/ingest", is_lost, after=True))
+    assert sf_loaded(SUPPLIERS, workspace).detail["created"] == 2
+    found = workspace.salesforce.job(foreign.id)
+    assert found is not None
+    assert found.state == "Open"
+    workspace.salesforce.abort_job(foreign.id)
+
+
+def test_results_that_do_not_add_up_are_an_error(workspace: Workspace) -> None:
+    """A row that is in none of the results is never taken for loaded."""
+    stage(workspace, SUPPLIERS, _keys(2))
+
+    def short(request: object) -> None:
+        del request
+
+    transport = _faulty(workspace)
+    network = transport.network.handle_request
+
+    def cut(request: object) -> object:
+        response = network(request)  # type: ignore[arg-type]
+        if "successfulResults" in str(request.url):  # type: ignore[attr-defined]
+            lines = response.read().splitlines(keepends=True)
+            import httpx
+
+            return httpx.Response(200, content=b"".join(lines[:-1]), request=request)  # type: ignore[arg-type]
+        return response
+
+    transport.network.handle_request = cut  # type: ignore[assignment,method-assign]
+    with pytest.raises(Terminal, match="1 rows without result"):
+        sf_loaded(SUPPLIERS, workspace)
+
+
+KILLS = [
+    ("POST .*/jobs/ingest", "", 1),
+    ("POST .*/jobs/ingest", "yes", 2),
+    ("PUT .*/batches", "", 2),
+    ("PUT .*/batches", "yes", 1),
+    ("PATCH", "", 2),
+    ("PATCH", "yes", 1),
+    ("GET .*/jobs/ingest/", "", 2),
+    ("GET .*successfulResults", "yes", 2),
+]
+
+
+@pytest.mark.parametrize(("pattern", "after", "number"), KILLS, ids=str)
+def test_killed_load_goes_on_where_it_was(
+    salesforce: SalesforceSettings, tmp_path: Path, pattern: str, after: str, number: int
+) -> None:
+    """SIGKILL at a request of a three-chunk load: the next run leaves exactly the right rows, each sent once."""
+    settings = salesforce.model_copy(update={"jobs_in_flight": 1})
+    workspace = make_workspace(tmp_path, settings, "second-run", lease_s=0.5)
+    keys = _keys(6)
+    before = {info.id for info in _jobs(workspace)}
+    stage(workspace, SUPPLIERS, keys, chunk_rows=2)
+    _kill_a_load(tmp_path, settings, pattern, after, number)
+    receipt = sf_loaded(SUPPLIERS, workspace)
+    assert _in_org(workspace, keys) == keys
+    assert _sent_rows(workspace, before) == 6
+    assert (receipt.detail["loaded"], receipt.detail["created"]) == (6, 6)
+    assert read_manifest(_folder(workspace, receipt), LoadManifest) is not None
+    assert workspace.ledger.jobs_in_flight(workspace.environment.target_id) == 0
+    close(workspace)
+
+
+def _kill_a_load(root: Path, settings: SalesforceSettings, pattern: str, after: str, number: int) -> None:
+    secret = settings.client_secret.get_secret_value()
+    given = {
+        "settings": json.dumps(settings.model_dump(mode="json") | {"client_secret": secret, "access_token": ""}),
+        "root": str(root),
+        "pattern": pattern,
+        "after": after,
+        "number": str(number),
+    }
+    here = Path(__file__).resolve()
+    path = os.pathsep.join([str(here.parent), str(here.parent.parent)])
+    child = subprocess.run(  # noqa: S603  our own program
+        [sys.executable, str(here.with_name("load_child.py")), json.dumps(given)],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert child.returncode == -signal.SIGKILL, child.stderr.decode()[-2000:]

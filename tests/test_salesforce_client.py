@@ -1,0 +1,289 @@
+"""The client explains every refusal, keeps decimals exact, and never repeats blindly what may have taken effect."""
+
+from __future__ import annotations
+
+import gzip
+import time
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import stamina
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from emulated_org import Emulator
+from faulty_transport import Fault, FaultyTransport, answers, is_lost, is_refused
+from pydantic import SecretStr
+from staged_samples import sample_cell
+
+from kpc.catalog import TABLES, find_table
+from kpc.errors import (
+    ConfigError,
+    KpcError,
+    OutcomeUnknown,
+    QuotaExhausted,
+    RateLimited,
+    SalesforceDown,
+    SchemaDrift,
+)
+from kpc.salesforce import Refused, Results, Salesforce, State, connect, parse_row_error
+from kpc.salesforce.describe import differences
+from kpc.salesforce.query import RecordCounter
+from kpc.settings import SalesforceSettings
+
+OBJECT, KEY = "KPS_PosSupplier__c", "External_ID__c"
+HEADER = "External_ID__c,Pos_Supplier_Code__c,Name_E__c,Active__c,Migration_Partition__c,Migration_Generation__c"
+
+
+@pytest.fixture(autouse=True)
+def _quick_retries() -> Any:
+    with stamina.set_testing(testing=True, attempts=3):
+        yield
+
+
+def _changed(settings: SalesforceSettings, **changes: Any) -> SalesforceSettings:
+    return settings.model_copy(update=changes)
+
+
+def _upsert(salesforce: Salesforce, folder: Path, *rows: str) -> str:
+    file = folder / "rows.csv.gz"
+    file.write_bytes(gzip.compress("\n".join([HEADER, *rows, ""]).encode()))
+    job = salesforce.create_job(OBJECT, KEY)
+    salesforce.upload(job.id, file, encoding="gzip")
+    salesforce.complete_upload(job.id)
+    while not (info := salesforce.job(job.id)) or not info.state.is_final:
+        time.sleep(0.02)
+    assert info.state is State.JOB_COMPLETE
+    return job.id
+
+
+@pytest.mark.parametrize(
+    ("changes", "remedy"),
+    [
+        ({"client_secret": SecretStr("wrong")}, "CLIENT_SECRET"),
+        ({"client_id": "wrong"}, "CLIENT_ID"),
+        ({"client_id": ""}, "CLIENT_ID"),
+        ({"base_url": "nonsense"}, "My Domain"),
+        ({"base_url": "http://example.com"}, "https"),
+        ({"ca_file": Path("/nowhere/ca.pem")}, "CA_FILE"),
+        ({"private_key_file": Path("/nowhere/key.pem"), "username": "u"}, "PRIVATE_KEY_FILE"),
+        ({"access_token": SecretStr("00D000000000001!wrong")}, "ACCESS_TOKEN"),
+    ],
+)
+def test_wrong_setting_is_named_and_no_secret_shown(
+    salesforce: SalesforceSettings, changes: dict[str, Any], remedy: str
+) -> None:
+    """Whatever is wrong with the log-in, the error says which setting to correct."""
+    with pytest.raises(ConfigError, match=remedy) as caught:
+        connect(_changed(salesforce, **changes))
+    assert "wrong" not in caught.value.what.replace("is wrong", "")
+    assert salesforce.client_secret.get_secret_value() not in str(caught.value)
+
+
+def test_unreachable_org_is_transient_within_its_time(salesforce: SalesforceSettings) -> None:
+    """Nobody listening is a reason to wait, not to change settings."""
+    with pytest.raises(SalesforceDown, match="does not answer"):
+        connect(_changed(salesforce, base_url="http://127.0.0.1:1"))
+
+
+def test_given_access_token_is_used_as_it_is(emulated: Callable[..., Emulator]) -> None:
+    """A token from elsewhere works, and knows its org like one of our own."""
+    emulator = emulated()
+    given = SalesforceSettings(
+        base_url=emulator.facts["base_url"], access_token=SecretStr(emulator.facts["access_token"])
+    )
+    with_token, with_secret = connect(given), connect(emulator.settings)
+    assert with_token.org_id == with_secret.org_id
+    assert with_token.org_id.startswith("00D")
+    assert len(with_token.org_id) == 18
+    assert with_token.count(OBJECT) == 0
+
+
+def test_jwt_bearer_logs_in_and_a_foreign_key_is_refused(emulated: Callable[..., Emulator], tmp_path: Path) -> None:
+    """The certificate flow works with the org's key; another key is a setting to correct."""
+    emulator = emulated()
+    foreign = tmp_path / "foreign.pem"
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    foreign.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    settings = _changed(emulator.settings, client_secret=SecretStr(""), username=emulator.facts["username"])
+    assert connect(_changed(settings, private_key_file=Path(emulator.facts["jwt_private_key_file"]))).org_id
+    with pytest.raises(ConfigError, match="invalid_grant"):
+        connect(_changed(settings, private_key_file=foreign))
+
+
+def test_expired_token_is_renewed_once(emulated: Callable[..., Emulator]) -> None:
+    """A session that ends in the middle is replaced without anybody noticing."""
+    emulator = emulated("token_lifetime_s=0.3")
+    salesforce = connect(emulator.settings)
+    time.sleep(0.5)
+    assert salesforce.count(OBJECT) == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "expected"),
+    [
+        (403, "REQUEST_LIMIT_EXCEEDED", RateLimited),
+        (400, "EXCEEDEDQUOTA", QuotaExhausted),
+        (403, "INSUFFICIENT_ACCESS", ConfigError),
+        (429, "", RateLimited),
+        (503, "SERVER_UNAVAILABLE", OutcomeUnknown),
+        (400, "INVALIDJOB", Refused),
+        (401, "INVALID_SESSION_ID", ConfigError),
+    ],
+)
+def test_refusal_has_one_meaning(
+    salesforce: SalesforceSettings, status: int, code: str, expected: type[KpcError]
+) -> None:
+    """Each answer of the org becomes the error that says what happens next."""
+    faulty = FaultyTransport([Fault("POST .*/jobs/ingest", answers(status, code), last=9)])
+    with pytest.raises(expected):
+        connect(salesforce, faulty).create_job(OBJECT, KEY)
+
+
+def test_reading_is_repeated_and_creating_is_not(salesforce: SalesforceSettings) -> None:
+    """A question may be asked again; a request with an effect whose reply is lost is reported as unknown."""
+    faulty = FaultyTransport(
+        [Fault("GET", answers(503, "SERVER_UNAVAILABLE"), last=2), Fault("POST .*ingest", is_lost)]
+    )
+    client = connect(salesforce, faulty)
+    assert client.count(OBJECT) >= 0
+    with pytest.raises(OutcomeUnknown):
+        client.create_job(OBJECT, KEY)
+    assert sum("POST" in request and "ingest" in request for request in faulty.requests) == 1
+
+
+def test_create_that_never_left_is_only_an_outage(salesforce: SalesforceSettings) -> None:
+    """A refused connection had no effect, so it need not be asked about."""
+    faulty = FaultyTransport([Fault("POST .*ingest", is_refused)])
+    with pytest.raises(SalesforceDown):
+        connect(salesforce, faulty).create_job(OBJECT, KEY)
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_lost_reply_to_close_is_asked(salesforce: SalesforceSettings, tmp_path: Path, after: bool) -> None:
+    """Whether the close arrived or not, the job is closed exactly once in the end."""
+    faulty = FaultyTransport([Fault("PATCH", is_lost, after=after)])
+    job_id = _upsert(connect(salesforce, faulty), tmp_path, "LOST,L,x,true,ALL,g")
+    info = connect(salesforce).job(job_id)
+    assert info is not None
+    assert info.processed == 1
+
+
+def test_decimals_stay_exact(salesforce: SalesforceSettings, tmp_path: Path) -> None:
+    """Numbers come back as the org wrote them, not through a binary float."""
+    client = connect(salesforce)
+    table = find_table("KPS_T_SALESBANK_MD")
+    field = next(c.field for c in table.sent_columns if c.type and c.type.kind == "currency")
+    row = {c.field or "": sample_cell(c, "DEC") for c in table.sent_columns} | {
+        field or "": "12345678901234.56",
+        KEY: "DEC",
+    }
+    file = tmp_path / "rows.csv.gz"
+    file.write_bytes(gzip.compress(f"{','.join(row)}\n{','.join(row.values())}\n".encode()))
+    job = client.create_job(table.target, KEY)
+    client.upload(job.id, file, encoding="identity")
+    client.complete_upload(job.id)
+    while not client.job(job.id).state.is_final:  # type: ignore[union-attr]
+        time.sleep(0.02)
+    found = client.aggregate(f"SELECT SUM({field}) s FROM {table.target} WHERE {KEY} = 'DEC'")
+    assert found["s"] == Decimal("12345678901234.56")
+    (record,) = client.query(f"SELECT {field} FROM {table.target} WHERE {KEY} = 'DEC'")
+    assert record == {field: Decimal("12345678901234.56")}
+
+
+def test_bulk_query_brings_every_page(emulated: Callable[..., Emulator], tmp_path: Path) -> None:
+    """Pages follow each other to the last one; Thai text, quotes and line breaks survive."""
+    client = connect(emulated("query_page_rows=2").settings)
+    _upsert(client, tmp_path, *(f'K{n},K{n},"ก ""{n}""\nx",true,ALL,g' for n in range(5)))
+    pages = client.bulk_query(f"SELECT {KEY}, Name_E__c FROM {OBJECT} ORDER BY {KEY}", tmp_path / "pages")
+    text = [gzip.decompress(file.read_bytes()).decode() for file in pages.files]
+    assert pages.rows == 5
+    assert len(text) == 3
+    assert '"K4","ก ""4""\nx"' in text[2]
+
+
+def test_results_of_a_job_are_three_files(salesforce: SalesforceSettings, tmp_path: Path) -> None:
+    """Successes, failures and unprocessed rows are written as the org sends them."""
+    client = connect(salesforce)
+    job_id = _upsert(client, tmp_path, "R1,R1,ok,true,ALL,g", "R2,,bad,true,ALL,g")
+    text = {}
+    for kind in Results:
+        client.results(job_id, kind, tmp_path / kind.value)
+        text[kind] = gzip.decompress((tmp_path / kind.value).read_bytes()).decode()
+    assert '"R1"' in text[Results.SUCCESSFUL]
+    assert "REQUIRED_FIELD_MISSING" in text[Results.FAILED]
+    assert text[Results.UNPROCESSED].strip() == HEADER
+
+
+def test_catalog_fits_the_org(salesforce: SalesforceSettings) -> None:
+    """All 16 objects are as the catalog declares them."""
+    client = connect(salesforce)
+    for table in TABLES.values():
+        client.check_object(table)
+    with pytest.raises(SchemaDrift, match="no object"):
+        client.describe("Absent__c")
+
+
+def test_every_difference_of_an_object_is_listed(salesforce: SalesforceSettings) -> None:
+    """A missing, narrow, mistyped, read-only or unserved field each gets its line."""
+    table = find_table("KPS_R_POS_SUPPLIER")
+    description = connect(salesforce).describe(table.target)
+    fields = {field["name"]: field for field in description["fields"]}
+    fields["Name_E__c"]["length"] = 10
+    fields["City__c"]["type"] = "double"
+    fields["Address1__c"]["updateable"] = False
+    fields[KEY]["externalId"] = False
+    fields["Name"] |= {"nillable": False, "defaultedOnCreate": False}
+    description["fields"] = [field for name, field in fields.items() if name != "Fax__c"]
+    assert sorted(differences(table, description)) == [
+        "Address1__c: the integration user may not write it (updateable is false)",
+        "City__c: is double, the catalog says string",
+        "External_ID__c: is not an External ID",
+        "Fax__c: missing (phone)",
+        "Name: is required by the org and not sent",
+        "Name_E__c: holds 10 characters, 100 are needed",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "error_class", "message", "fields"),
+    [
+        (
+            "STRING_TOO_LONG:Name: data value too large: สมชาย ใจดี (max length=3):Name__c --",
+            "STRING_TOO_LONG", "data", "Name: data value too large: *** (max length=3)", ("Name__c",),
+        ),
+        (
+            "UNABLE_TO_LOCK_ROW:unable to obtain exclusive access to this record:--",
+            "UNABLE_TO_LOCK_ROW", "transient", "unable to obtain exclusive access to this record", (),
+        ),
+        (
+            "INVALID_FIELD:Foreign key external ID: a|b not found for field External_ID__c in entity X__c:Sale__c --",
+            "INVALID_FIELD", "dependency",
+            "Foreign key external ID: a|b not found for field External_ID__c in entity X__c", ("Sale__c",),
+        ),
+        ("INVALID_FIELD:No such column:A,B --", "INVALID_FIELD", "data", "No such column", ("A", "B")),
+        ("STORAGE_LIMIT_EXCEEDED:storage limit exceeded --", "STORAGE_LIMIT_EXCEEDED", "org",
+         "storage limit exceeded", ()),
+        ("something odd about Somchai", "UNKNOWN", "data", "something odd about ***", ()),
+    ],
+)  # fmt: skip
+def test_row_error_is_classified_and_free_of_personal_values(
+    text: str, code: str, error_class: str, message: str, fields: tuple[str, ...]
+) -> None:
+    """The code decides what happens next; the message shows no value of the row."""
+    error = parse_row_error(text, ["Somchai"])
+    assert (error.code, error.error_class, error.message, error.fields) == (code, error_class, message, fields)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+def test_records_are_counted_through_quotes_and_block_borders(size: int) -> None:
+    """Line breaks inside quotes, doubled quotes and a missing last line end do not change the count."""
+    content = b'"a","b"\n"1","x\ny"\n"2","say ""\n"""\n"3",""'
+    counter = RecordCounter()
+    for start in range(0, len(content), size):
+        counter.feed(content[start : start + size])
+    assert counter.rows == 3
