@@ -16,7 +16,7 @@ pytestmark = pytest.mark.emulator_only
 
 SUPPLIER = "KPS_PosSupplier__c"
 HEADER = "External_ID__c,Pos_Supplier_Code__c\n"
-COUNT = f"SELECT COUNT() FROM {SUPPLIER}"  # noqa: S608  constants
+COUNT = f"SELECT COUNT() FROM {SUPPLIER}"
 
 
 @pytest.fixture

@@ -92,6 +92,39 @@ def test_amounts_in_json_keep_their_digits(emulator: EmulatorProcess) -> None:
     assert '"Vat_Amt__c":null' in text
 
 
+def test_a_composite_request_uses_earlier_answers(emulator: EmulatorProcess) -> None:
+    """One that fails does not stop the others; one that needs it is halted."""
+    base = emulator.url("sobjects/Account")
+    asked = [
+        {"method": "POST", "url": base, "referenceId": "made", "body": {"Name": "Composite"}},
+        {"method": "PATCH", "url": f"{base}/@{{made.id}}", "referenceId": "changed", "body": {"Site": "@{made.id}"}},
+        {"method": "GET", "url": f"{base}/@{{made.id}}?fields=Site", "referenceId": "read"},
+        {"method": "POST", "url": base, "referenceId": "bad", "body": {}},
+        {"method": "GET", "url": f"{base}/@{{bad.id}}", "referenceId": "halted"},
+        {"method": "PUT", "url": base, "referenceId": "wrong"},
+    ]
+    results = send(emulator, "POST", "composite", {"compositeRequest": asked}).json()["compositeResponse"]
+    assert [each["httpStatusCode"] for each in results] == [201, 204, 200, 400, 400, 405]
+    assert results[2]["body"]["Site"] == results[0]["body"]["id"]
+    assert results[4]["body"][0]["errorCode"] == "PROCESSING_HALTED"
+    batch = {"batchRequests": [{"method": "GET", "url": "v62.0/limits"}, {"method": "GET", "url": "v62.0/nothing"}]}
+    answer = send(emulator, "POST", "composite/batch", batch).json()
+    assert ([each["statusCode"] for each in answer["results"]], answer["hasErrors"]) == ([200, 404], True)
+
+
+def test_a_tree_is_stored_whole_or_not_at_all(emulator: EmulatorProcess) -> None:
+    """The answer names records by the client's own references."""
+    records = [
+        {"attributes": {"type": "Account", "referenceId": f"r{n}"}, "Name": "Tree", "Phone": phone}
+        for n, phone in enumerate(["1", "2" * 50])
+    ]
+    bad = send(emulator, "POST", "composite/tree/Account", {"records": records})
+    assert (bad.status_code, [each["referenceId"] for each in bad.json()["results"]]) == (400, ["r1"])
+    good = send(emulator, "POST", "composite/tree/Account", {"records": records[:1]})
+    assert (good.status_code, good.json()["hasErrors"]) == (201, False)
+    assert emulator.count("SELECT COUNT() FROM Account WHERE Name = 'Tree'") == 1
+
+
 def test_updated_and_deleted(emulator: EmulatorProcess) -> None:
     """Replication calls list ids in a span of time."""
     made = send(emulator, "POST", "sobjects/Account", account("Short-lived")).json()

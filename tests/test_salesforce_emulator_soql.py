@@ -1,7 +1,5 @@
 """SOQL and bulk queries as the Salesforce emulator speaks them."""
 
-# ruff: noqa: S608  SOQL made of this file's own constants
-
 from __future__ import annotations
 
 import csv
@@ -240,7 +238,7 @@ def test_bulk_query_results_in_pages_with_a_literal_null_at_the_end(emulator: Em
     found: list[dict[str, str]] = []
     locators: list[str] = []
     while "null" not in locators:
-        parameters = {"maxRecords": 2, **({"locator": locators[-1]} if locators else {})}
+        parameters: dict[str, str | int] = {"maxRecords": 2, **({"locator": locators[-1]} if locators else {})}
         answer = emulator.get(f"jobs/query/{job['id']}/results", **parameters)
         assert answer.text == emulator.get(f"jobs/query/{job['id']}/results", **parameters).text
         page = list(csv.DictReader(io.StringIO(answer.text)))

@@ -25,6 +25,28 @@ async def insert(request: Request) -> Response:
     return await _answer(request, "insert", records, None, all_or_none=all_or_none)
 
 
+async def insert_tree(request: Request) -> Response:
+    """POST /composite/tree/OBJECT: all records or none; without nested children."""
+    records, _ = await _given(request)
+    references = [_reference(record) for _, record in records]
+    emulator = emulator_of(request)
+    saved = await run_in_threadpool(save, emulator.org, "insert", records, emulator.user_of(request), all_or_none=True)
+    failed = [
+        {"referenceId": reference, "errors": [each.error.json]}
+        for reference, each in zip(references, saved, strict=True)
+        if each.error and each.error.code != "ALL_OR_NONE_OPERATION_ROLLED_BACK"
+    ]
+    if failed:
+        return Json({"hasErrors": True, "results": failed}, 400)
+    made = [{"referenceId": reference, "id": each.id} for reference, each in zip(references, saved, strict=True)]
+    return Json({"hasErrors": False, "results": made}, 201)
+
+
+def _reference(record: Record) -> object:
+    attributes = record.get("attributes")
+    return attributes.get("referenceId") if isinstance(attributes, dict) else None
+
+
 async def update(request: Request) -> Response:
     """PATCH /composite/sobjects."""
     records, all_or_none = await _given(request)

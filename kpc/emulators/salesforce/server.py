@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from kpc.emulators.salesforce import admin, composite, ingest, oauth, query_jobs, rest, soap
+from kpc.emulators.salesforce import admin, composite, ingest, oauth, query_jobs, rest, soap, subrequests
 from kpc.emulators.salesforce.api_error import ApiError
 from kpc.emulators.salesforce.app import Emulator
 from kpc.emulators.salesforce.gate import Gate
@@ -105,6 +105,9 @@ def _row_routes() -> list[BaseRoute]:
 def _composite_routes() -> list[BaseRoute]:
     many = f"{_DATA}/composite/sobjects"
     return [
+        *_both(f"{_DATA}/composite", subrequests.composite, "POST"),
+        *_both(f"{_DATA}/composite/batch", subrequests.batch, "POST"),
+        *_both(f"{_DATA}/composite/tree/{{object}}", composite.insert_tree, "POST"),
         *_both(many, composite.insert, "POST"),
         *_both(many, composite.update, "PATCH"),
         *_both(many, composite.delete, "DELETE"),
