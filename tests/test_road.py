@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from emulated_org import Emulator
 
 from assets.lineage import materialize
 from assets.receipt import Receipt
-from conftest import Emulator
 from kpc.catalog import TABLES
 from kpc.catalog.table import Table
 from kpc.errors import ConfigError, DamagedFile, Mismatch
