@@ -110,7 +110,7 @@ def open_database(
     database = EmulatedDatabase(service_names, folder=folder)
     database.create_user(user.upper(), password)
     if seed_rows is not None:
-        from kpc.emulators.oracle.sql import seed as seeding  # noqa: PLC0415  the catalog and numpy are needed only here
+        from kpc.emulators.oracle import seed as seeding  # noqa: PLC0415  the catalog and numpy are needed only here
 
         seeding.fill(database, user.upper(), rows=seed_rows, seed=seed, bad_rows=bad_rows, months=months)
     return database

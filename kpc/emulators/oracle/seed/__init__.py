@@ -1,0 +1,9 @@
+"""The KPS schema with made-up rows: deterministic for a seed, valid by the catalog's rules except what is planted on purpose."""
+
+from __future__ import annotations
+
+from kpc.emulators.oracle.seed.faults import BadRow, planted_bad_rows
+from kpc.emulators.oracle.seed.fill import fill
+from kpc.emulators.oracle.seed.plan import rows_by_table
+
+__all__ = ["BadRow", "fill", "planted_bad_rows", "rows_by_table"]

@@ -1,0 +1,96 @@
+"""Create the 16 tables in a database and fill them, a table and month at a time, inside DuckDB."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from kpc.catalog import TABLES
+from kpc.catalog.table import Column as CatalogColumn
+from kpc.catalog.table import OracleKind
+from kpc.catalog.table import Table as CatalogTable
+from kpc.emulators.oracle.seed import plan, values
+from kpc.emulators.oracle.seed.faults import BadRow, planted_bad_rows
+from kpc.emulators.oracle.sql import datatypes, positions
+from kpc.emulators.oracle.sql.store import Column, Constraint, Index, Store, Table
+
+if TYPE_CHECKING:
+    from kpc.emulators.oracle.engine import EmulatedDatabase
+
+
+def fill(
+    database: EmulatedDatabase, owner: str, *, rows: int, seed: int, bad_rows: int, months: tuple[str, ...]
+) -> tuple[BadRow, ...]:
+    """Make and fill every table of the catalog; the bad rows that were planted."""
+    counts = plan.rows_by_table(rows, months)
+    planted = planted_bad_rows(rows=rows, bad_rows=bad_rows, months=months, seed=seed)
+    for declared in TABLES.values():
+        table = create(database.store, owner, declared)
+        _fill_table(database.store, table, declared, counts, months, seed)
+        _plant(database.store, table, [bad for bad in planted if bad.table == declared.name])
+    database.store.horizon = database.store.advance()
+    for held in database.store.tables():
+        held.ddl_scn = held.changed_scn = database.store.horizon
+    return planted
+
+
+def create(store: Store, owner: str, declared: CatalogTable) -> Table:
+    """The table as the catalog declares it, with its natural key as primary key."""
+    columns = [
+        Column(c.name, f"c{i}", datatypes.parse_type(c.source.ddl), nullable=c.nullable and c.name not in declared.key)
+        for i, c in enumerate(declared.columns, 1)
+    ]
+    table = Table(owner, declared.name, store.next_object_id(), columns, store.clock())
+    key = f"PK_{declared.name.removeprefix('KPS_')}"
+    table.constraints.append(Constraint(key, "P", declared.key))
+    table.indexes.append(Index(key, declared.key, unique=True))
+    for column in columns:
+        if not column.nullable:
+            table.constraints.append(
+                Constraint(store.system_name(), "C", (column.name,), f'"{column.name}" IS NOT NULL', generated=True)
+            )
+    store.create(table)
+    for constraint in table.constraints:
+        store.constraint_names[owner, constraint.name] = table
+    store.index_names[owner, key] = table
+    return table
+
+
+def _fill_table(
+    store: Store, table: Table, declared: CatalogTable, counts: dict[str, int], months: tuple[str, ...], seed: int
+) -> None:
+    total = counts[declared.name]
+    if not declared.is_monthly:
+        _insert(store, table, declared, values.Row("i", None, months, seed, counts, {}), total)
+        return
+    monthly = [t.name for t in TABLES.values() if t.is_monthly]
+    for index, month in enumerate(months):
+        in_month = {name: plan.rows_in_month(counts[name], months, index) for name in monthly}
+        # Row numbers start anew each month, so the salt of a month is its number.
+        row = values.Row("i", month, months, seed + 1_000 * (index + 1), counts, in_month)
+        _insert(store, table, declared, row, in_month[declared.name])
+
+
+def _insert(store: Store, table: Table, declared: CatalogTable, row: values.Row, count: int) -> None:
+    columns = ", ".join(
+        f"CAST({values.column_sql(declared, c, row)} AS {mine.type.duckdb}) AS {mine.stored}"
+        for c, mine in zip(declared.columns, table.columns, strict=True)
+    )
+    rid = positions.encode_sql(table.object_id, f"({table.rows_ever} + i)")
+    store.connection.execute(
+        f"INSERT INTO {table.data} SELECT {columns}, {rid} AS rid, {store.scn} AS scn FROM range({count}) AS r(i)"
+    )
+    table.rows_ever += count
+
+
+def _plant(store: Store, table: Table, planted: list[BadRow]) -> None:
+    for bad in planted:
+        column = table.column(bad.column)
+        assert column is not None
+        declared: CatalogColumn = TABLES[bad.table].by_name[bad.column]
+        value: str | Decimal = bad.value
+        if isinstance(value, str) and declared.source.kind is OracleKind.CHAR:
+            value = value.ljust(declared.source.size or 0)
+        store.connection.execute(
+            f"UPDATE {table.data} SET {column.stored} = ? WHERE rid = ?", [value, positions.encode(table.object_id, bad.row)]
+        )
