@@ -27,13 +27,15 @@ def _utc_now() -> dt.datetime:
 class EmulatedDatabase:
     """`path` '' keeps everything in memory; otherwise DuckDB's file, compressed, in a folder that `close` removes."""
 
-    def __init__(self, service_names: tuple[str, ...], *, folder: Path | None = None, clock: Callable[[], dt.datetime] = _utc_now) -> None:
+    def __init__(
+        self, service_names: tuple[str, ...], *, folder: Path | None = None, clock: Callable[[], dt.datetime] = _utc_now
+    ) -> None:
         self.service_names = service_names
         self.version = (19, 3, 0, 0, 0)
         self.clock = clock
         self.started_utc = clock()
         self._folder = folder
-        self.store = Store(str(folder / "oracle.duckdb") if folder else ":memory:", clock)
+        self.store: Store = Store(str(folder / "oracle.duckdb") if folder else ":memory:", clock)
         self.locks = LockTable()
         self.sessions: dict[int, OracleSession] = {}
         self._passwords: dict[str, str] = {}

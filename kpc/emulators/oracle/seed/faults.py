@@ -32,7 +32,9 @@ def _sent(table: Table) -> list[Column]:
 
 def _unparseable_date(table: Table) -> list[tuple[str, str | Decimal]]:
     return [
-        (c.name, "99/99/9999 99:99:99"[: c.date_format.length]) for c in _sent(table) if c.date_format and c.name not in table.key
+        (c.name, "99/99/9999 99:99:99"[: c.date_format.length])
+        for c in _sent(table)
+        if c.date_format and c.name not in table.key
     ]
 
 
@@ -47,7 +49,12 @@ def _missing_required(table: Table) -> list[tuple[str, str | Decimal]]:
 def _too_long(table: Table) -> list[tuple[str, str | Decimal]]:
     found: list[tuple[str, str | Decimal]] = []
     for c in _sent(table):
-        if c.type is None or not c.type.is_text or c.too_long is not TooLong.REJECT or c.pii in (Pii.HASH, Pii.LEAVE_OUT):
+        if (
+            c.type is None
+            or not c.type.is_text
+            or c.too_long is not TooLong.REJECT
+            or c.pii in (Pii.HASH, Pii.LEAVE_OUT)
+        ):
             continue
         size = c.source.size or 0
         if c.type.length < size and c.name not in table.key:
@@ -60,7 +67,11 @@ def _literal_null(table: Table) -> list[tuple[str, str | Decimal]]:
     return [
         (c.name, "#N/A")
         for c in _sent(table)
-        if c.type is not None and c.type.kind is FieldKind.STRING and (c.source.size or 0) >= 4 and c.name not in table.key and c.pii is None
+        if c.type is not None
+        and c.type.kind is FieldKind.STRING
+        and (c.source.size or 0) >= 4
+        and c.name not in table.key
+        and c.pii is None
     ]
 
 

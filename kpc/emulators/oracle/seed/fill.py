@@ -92,5 +92,6 @@ def _plant(store: Store, table: Table, planted: list[BadRow]) -> None:
         if isinstance(value, str) and declared.source.kind is OracleKind.CHAR:
             value = value.ljust(declared.source.size or 0)
         store.connection.execute(
-            f"UPDATE {table.data} SET {column.stored} = ? WHERE rid = ?", [value, positions.encode(table.object_id, bad.row)]
+            f"UPDATE {table.data} SET {column.stored} = ? WHERE rid = ?",
+            [value, positions.encode(table.object_id, bad.row)],
         )

@@ -14,8 +14,14 @@ def rows_by_table(rows: int, months: tuple[str, ...]) -> dict[str, int]:
 
     Between the monthly tables the proportion is that of their rows per year (header : line : payment is 1 : 2.4 : 1).
     """
-    planned = {t.name: max(1, min(t.rows_per_year, int(rows * REFERENCE_SHARE))) for t in TABLES.values() if _is_reference(t)}
-    small = {t.name: max(1.0, t.rows_per_year * len(months) / 12) for t in TABLES.values() if not t.is_monthly and not _is_reference(t)}
+    planned = {
+        t.name: max(1, min(t.rows_per_year, int(rows * REFERENCE_SHARE))) for t in TABLES.values() if _is_reference(t)
+    }
+    small = {
+        t.name: max(1.0, t.rows_per_year * len(months) / 12)
+        for t in TABLES.values()
+        if not t.is_monthly and not _is_reference(t)
+    }
     scale = min(1.0, rows * SMALL_SHARE / sum(small.values()))
     planned |= {name: max(1, int(natural * scale)) for name, natural in small.items()}
     monthly = {t.name: t.rows_per_year for t in TABLES.values() if t.is_monthly}

@@ -177,7 +177,10 @@ def _value(table: Table, column: Column, row: Row) -> str:
     if column.date_format is not None:
         if column.name == "BIRTH_DATE":
             return _date_text(column, f"(DATE '1950-01-01' + {_random(row, table, column.name, 20_000)}::INTEGER)")
-        return _date_text(column, _moment_sql(table, column, row) if column.date_format.has_time else _day_sql(table, row, column.name))
+        return _date_text(
+            column,
+            _moment_sql(table, column, row) if column.date_format.has_time else _day_sql(table, row, column.name),
+        )
     if kind is FieldKind.BOOLEAN:
         if column.source.is_text:
             return _padded(column, _pick(row, table, column.name, ("Y", "N", "1", "0")))
@@ -224,7 +227,9 @@ def _text(table: Table, column: Column, row: Row, kind: FieldKind) -> str:
         text = _pick(row, table, name, _REMARKS)
         if not long:
             return text
-        return f"CASE WHEN {_random(row, table, name, 200, '/long')} = 0 THEN repeat('ยาว ', {size // 4}) ELSE {text} END"
+        return (
+            f"CASE WHEN {_random(row, table, name, 200, '/long')} = 0 THEN repeat('ยาว ', {size // 4}) ELSE {text} END"
+        )
     return f"'{name[0]}' || lpad({number}::VARCHAR, {min(size - 1, 8)}, '0')"
 
 

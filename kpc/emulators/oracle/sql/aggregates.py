@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
+from kpc.emulators.oracle.interface import OraType
 from kpc.emulators.oracle.sql import datatypes, values
 from kpc.emulators.oracle.sql.conversion import coerce, number_as, to_number, to_text, whole, wide
 from kpc.emulators.oracle.sql.datatypes import MAX_DIGITS, MAX_TEXT
-from kpc.emulators.oracle.interface import OraType
 from kpc.emulators.oracle.sql.messages import error_sql, ora, unsupported
 from kpc.emulators.oracle.sql.values import Expr
 

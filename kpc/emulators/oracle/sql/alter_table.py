@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from kpc.emulators.oracle.interface import OraError, OraType
 from kpc.emulators.oracle.sql import constraints, ddl, table_definition
 from kpc.emulators.oracle.sql.assignment import Target, assign
 from kpc.emulators.oracle.sql.dml import Change
-from kpc.emulators.oracle.interface import OraError, OraType
 from kpc.emulators.oracle.sql.messages import from_duckdb, ora, unsupported
 from kpc.emulators.oracle.sql.scope import column_expr
 from kpc.emulators.oracle.sql.store import Column, Constraint, Table
@@ -94,7 +94,7 @@ def _add_column(session: OracleSession, table: Table, column: Column) -> None:
     table.columns.append(column)
     if column.default is not None:
         executor = session.executor(session.context({}))
-        value = executor._assigned(table, column, executor._default(column), is_insert=True)
+        value = executor.assigned(table, column, executor.default(column), is_insert=True)
         _run(session, f"UPDATE {table.data} SET {column.stored} = {value}")
 
 
@@ -143,7 +143,9 @@ def _modify_column(session: OracleSession, table: Table, column: Column, reader:
     if made.constraints and not column.nullable and not was_nullable:
         raise ora(1442)
     if was_nullable and not column.nullable:
-        found = session.database.store.connection.execute(f"SELECT 1 FROM {table.data} WHERE {column.stored} IS NULL LIMIT 1")
+        found = session.database.store.connection.execute(
+            f"SELECT 1 FROM {table.data} WHERE {column.stored} IS NULL LIMIT 1"
+        )
         if found.fetchall():
             column.nullable = True
             raise ora(2296, f"{table.owner}.")
@@ -155,18 +157,33 @@ def _modify_column(session: OracleSession, table: Table, column: Column, reader:
 def _change_type(session: OracleSession, table: Table, column: Column, reader: TokenReader) -> None:
     """To a wider type at any time; narrower or other kinds only where the values allow it, as Oracle does."""
     wanted = table_definition.read_type(reader)
-    empty = session.database.store.connection.execute(
-        f"SELECT 1 FROM {table.data} WHERE {column.stored} IS NOT NULL LIMIT 1"
-    ).fetchall() == []
+    empty = (
+        session.database.store.connection.execute(
+            f"SELECT 1 FROM {table.data} WHERE {column.stored} IS NOT NULL LIMIT 1"
+        ).fetchall()
+        == []
+    )
     have = column.type
     if not empty:
-        if have.ora is not wanted.ora and not (have.is_text and wanted.is_text and OraType.CLOB not in (have.ora, wanted.ora)):
+        if have.ora is not wanted.ora and not (
+            have.is_text and wanted.is_text and OraType.CLOB not in (have.ora, wanted.ora)
+        ):
             raise ora(1439)
-        narrower = have.is_number and wanted.precision and (wanted.precision - wanted.scale < have.precision - have.scale or wanted.scale < have.scale or not have.precision)
+        narrower = (
+            have.is_number
+            and wanted.precision
+            and (
+                wanted.precision - wanted.scale < have.precision - have.scale
+                or wanted.scale < have.scale
+                or not have.precision
+            )
+        )
         if narrower:
             raise ora(1440)
     executor = session.executor(session.context({}))
-    moved = assign(column_expr("t", column.stored, have, nullable=True), Target("", wanted, column.name), executor.context)
+    moved = assign(
+        column_expr("t", column.stored, have, nullable=True), Target("", wanted, column.name), executor.context
+    )
     if empty:
         moved_sql = f"NULL::{wanted.duckdb}"
     else:
@@ -218,7 +235,12 @@ def _drop_constraint(session: OracleSession, table: Table, reader: TokenReader) 
             raise ora(2443)
     cascade = reader.take("CASCADE")
     reader.take("DROP", "INDEX")
-    children = [(t, c) for t in session.database.store.tables() for c in t.constraints if c.parent == found.name and t.owner == table.owner]
+    children = [
+        (t, c)
+        for t in session.database.store.tables()
+        for c in t.constraints
+        if c.parent == found.name and t.owner == table.owner
+    ]
     if children and not cascade:
         raise ora(2273)
     for child, reference in children:
@@ -237,7 +259,11 @@ def _forget(session: OracleSession, table: Table, constraint: Constraint) -> Non
         column = table.column(name)
         only_null_check = constraint.kind == "C" and (constraint.condition or "").endswith("IS NOT NULL")
         if column is not None and (constraint.kind == "P" or only_null_check):
-            others = [c for c in table.constraints if name in c.columns and (c.kind == "P" or (c.condition or "").endswith("IS NOT NULL"))]
+            others = [
+                c
+                for c in table.constraints
+                if name in c.columns and (c.kind == "P" or (c.condition or "").endswith("IS NOT NULL"))
+            ]
             column.nullable = not others
 
 

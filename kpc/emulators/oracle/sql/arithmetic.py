@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from kpc.emulators.oracle.interface import OraType
 from kpc.emulators.oracle.sql import datatypes, values
 from kpc.emulators.oracle.sql.context import Context
 from kpc.emulators.oracle.sql.conversion import joined_number, number_as, to_double, to_number, to_text, wide
 from kpc.emulators.oracle.sql.datatypes import MAX_DIGITS, MAX_TEXT, SqlType
-from kpc.emulators.oracle.interface import OraType
 from kpc.emulators.oracle.sql.messages import error_sql, ora, unsupported
 from kpc.emulators.oracle.sql.values import Expr
 
@@ -114,7 +114,10 @@ def _difference(left: Expr, right: Expr, context: Context) -> Expr:
     if left.type.ora is OraType.DATE and right.type.ora is OraType.DATE:
         seconds = Expr(f"((epoch_us({left.sql}) - epoch_us({right.sql})) // 1000000)", datatypes.INTEGER)
         return _number("/", seconds, values.number(86_400))
-    if {left.type.ora, right.type.ora} & {OraType.TIMESTAMP_TZ, OraType.TIMESTAMP_LTZ} and left.type.ora is not right.type.ora:
+    if {left.type.ora, right.type.ora} & {
+        OraType.TIMESTAMP_TZ,
+        OraType.TIMESTAMP_LTZ,
+    } and left.type.ora is not right.type.ora:
         raise unsupported("the difference of times with and without a time zone")
     return Expr(f"(epoch_us({left.sql}) - epoch_us({right.sql}))", datatypes.INTERVAL)
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
+from kpc.emulators.oracle.interface import Bind, OraError, Outcome, StatementKind
 from kpc.emulators.oracle.sql import bind_rows, bulk_change, returned
 from kpc.emulators.oracle.sql.assignment import WIDEN_CODE
 from kpc.emulators.oracle.sql.dml import Change, Executor
 from kpc.emulators.oracle.sql.grammar import ParsedStatement
-from kpc.emulators.oracle.interface import Bind, OraError, Outcome, StatementKind
 from kpc.emulators.oracle.sql.messages import unsupported
 from kpc.emulators.oracle.sql.store import Sequence as OracleSequence
 
@@ -43,7 +43,7 @@ class _Run:
         session: OracleSession,
         statement: ParsedStatement,
         rows: list[Sequence[Bind]],
-        batch_errors: bool,  # noqa: FBT001  positional within this module
+        batch_errors: bool,
         outcome: Outcome,
     ) -> None:
         self.session = session
@@ -99,7 +99,7 @@ class _Run:
         """A value needs more digits than the column holds so far: hold it in the wide form and start again."""
         assert self.statement.tree is not None
         executor = self.session.executor(self.session.context({}))
-        table, _ = executor._table(self.statement.tree.this)
+        table, _ = executor.table(self.statement.tree.this)
         column = table.column(column_name)
         assert column is not None
         self.session.database.store.widen(table, column)
@@ -157,10 +157,8 @@ def _use_sequences(executor: Executor, changes: list[Change]) -> None:
     if not executor.context.many_rows or not executor.context.sequences:
         return
     schema = executor.schema
-    for found in list(executor.transaction._store.objects.values()):
+    for found in list(executor.transaction.store.objects.values()):
         if isinstance(found, OracleSequence) and f"{(found.owner, found.name)}" in executor.context.sequences:
             count = sum(change.count for change in changes)
             if count:
                 schema.take(found, count)
-
-

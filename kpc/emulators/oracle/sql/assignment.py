@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from kpc.emulators.oracle.interface import OraType
 from kpc.emulators.oracle.sql import datatypes, values
 from kpc.emulators.oracle.sql.context import Context
 from kpc.emulators.oracle.sql.conversion import cast, coerce, number_as, to_number, to_text, to_time, wide
 from kpc.emulators.oracle.sql.datatypes import SqlType
-from kpc.emulators.oracle.interface import OraType
 from kpc.emulators.oracle.sql.messages import error_sql, ora, unsupported
 from kpc.emulators.oracle.sql.values import Expr
 
@@ -105,7 +105,9 @@ def _text(e: Expr, target: Target) -> Expr:
     if e.type.ora is OraType.CLOB or held > limit or held == 0:
         length = f"{'length' if kind.by_chars else 'strlen'}({sql})"
         label = target.label.replace("'", "''")
-        message = f"'ORA-12899: value too large for column {label} (actual: ' || {length}::VARCHAR || ', maximum: {limit})'"
+        message = (
+            f"'ORA-12899: value too large for column {label} (actual: ' || {length}::VARCHAR || ', maximum: {limit})'"
+        )
         sql = f"CASE WHEN {length} > {limit} THEN error({message}) ELSE {sql} END"
     return Expr(padded(sql, kind), kind, e.constant if kind.ora is not OraType.CHAR else None)
 
@@ -133,7 +135,9 @@ def cast_to(e: Expr, kind: SqlType, context: Context) -> Expr:
     if kind.ora in (OraType.VARCHAR2, OraType.CHAR):
         return _cut_text(e, kind, context)
     if kind.ora in (OraType.CLOB, OraType.BLOB):
-        raise ora(932, "-", kind.word) if not e.type.is_text or kind.ora is OraType.BLOB else unsupported("CAST to CLOB")
+        raise (
+            ora(932, "-", kind.word) if not e.type.is_text or kind.ora is OraType.BLOB else unsupported("CAST to CLOB")
+        )
     if kind.is_time:
         return to_time(e, kind, context)
     return replace(coerce(e, kind, context), type=kind)
@@ -145,9 +149,8 @@ def _cut_text(e: Expr, kind: SqlType, context: Context) -> Expr:
         sql = text.sql if 0 < text.type.chars <= kind.chars else f"substr({text.sql}, 1, {kind.chars})"
     elif text.type.size and text.type.size <= kind.size:
         sql = text.sql
+    elif not e.type.is_text:  # a number that does not fit is no longer that number
+        sql = f"CASE WHEN strlen({text.sql}) > {kind.size} THEN {error_sql(1401)} ELSE {text.sql} END"
     else:
-        if not e.type.is_text:  # a number that does not fit is no longer that number
-            sql = f"CASE WHEN strlen({text.sql}) > {kind.size} THEN {error_sql(1401)} ELSE {text.sql} END"
-        else:
-            sql = f"CASE WHEN strlen({text.sql}) <= {kind.size} THEN {text.sql} ELSE ora_cut({text.sql}, {kind.size}) END"
+        sql = f"CASE WHEN strlen({text.sql}) <= {kind.size} THEN {text.sql} ELSE ora_cut({text.sql}, {kind.size}) END"
     return Expr(padded(sql, kind), kind)

@@ -8,9 +8,9 @@ from decimal import Decimal
 
 import pyarrow as pa
 
+from kpc.emulators.oracle.interface import Bind, BindValue, OraType
 from kpc.emulators.oracle.sql import datatypes, decimals, values
 from kpc.emulators.oracle.sql.datatypes import SqlType
-from kpc.emulators.oracle.interface import Bind, BindValue, OraType
 from kpc.emulators.oracle.sql.messages import unsupported
 from kpc.emulators.oracle.sql.values import Expr
 
@@ -44,14 +44,19 @@ def _column(binds: Sequence[Bind]) -> tuple[pa.Array, SqlType]:
     first = next((bind for bind in binds if bind.value is not None), binds[0])
     data: list[BindValue] = [bind.value if bind.value != "" else None for bind in binds]
     size = max(bind.size for bind in binds)
-    if first.type is OraType.NUMBER or (first.type not in (OraType.BINARY_DOUBLE, OraType.BINARY_FLOAT) and isinstance(first.value, int | Decimal | float)):
+    if first.type is OraType.NUMBER or (
+        first.type not in (OraType.BINARY_DOUBLE, OraType.BINARY_FLOAT)
+        and isinstance(first.value, int | Decimal | float)
+    ):
         return _numbers(data)
     if first.type in (OraType.VARCHAR2, OraType.CHAR, OraType.LONG, OraType.CLOB, OraType.ROWID, OraType.UROWID):
         texts = [None if v is None else str(v) for v in data]
         chars = max([1, *(len(t) for t in texts if t)])
         width = max([size, 1, *(len(t.encode()) for t in texts if t)])
-        kind = datatypes.CLOB if first.type is OraType.CLOB else SqlType(
-            OraType.CHAR if first.type is OraType.CHAR else OraType.VARCHAR2, size=width, chars=chars
+        kind = (
+            datatypes.CLOB
+            if first.type is OraType.CLOB
+            else SqlType(OraType.CHAR if first.type is OraType.CHAR else OraType.VARCHAR2, size=width, chars=chars)
         )
         return pa.array(texts, pa.string()), kind
     kind = values.bind_type(first.type, size, first.value)

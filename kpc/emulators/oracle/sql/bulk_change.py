@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pyarrow.compute as pc
 from sqlglot import exp
 
+from kpc.emulators.oracle.interface import Bind
 from kpc.emulators.oracle.sql import bind_rows
 from kpc.emulators.oracle.sql.dml import Change, Executor
 from kpc.emulators.oracle.sql.expressions import identifier
 from kpc.emulators.oracle.sql.grammar import ParsedStatement
-from kpc.emulators.oracle.interface import Bind
 from kpc.emulators.oracle.sql.messages import unsupported
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ def is_joint(session: OracleSession, statement: ParsedStatement) -> bool:
     if where is None or not isinstance(tree, exp.Update | exp.Delete):
         return False
     read = {identifier(c.this) for c in where.find_all(exp.Column)}
-    changed = {identifier(e.this.this) for e in tree.expressions if isinstance(e, exp.EQ) and isinstance(e.this, exp.Column)}
+    changed = {
+        identifier(e.this.this) for e in tree.expressions if isinstance(e, exp.EQ) and isinstance(e.this, exp.Column)
+    }
     return not read & changed and bool(read)
 
 

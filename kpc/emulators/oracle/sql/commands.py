@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from kpc.emulators.oracle.interface import Outcome, StatementKind
 from kpc.emulators.oracle.sql import masks
 from kpc.emulators.oracle.sql.grammar import ParsedStatement
-from kpc.emulators.oracle.interface import Outcome, StatementKind
 from kpc.emulators.oracle.sql.lexer import Kind, Token
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from kpc.emulators.oracle.interface import OraType
 from kpc.emulators.oracle.sql import values
 from kpc.emulators.oracle.sql.context import Context
 from kpc.emulators.oracle.sql.conversion import (
@@ -17,7 +18,6 @@ from kpc.emulators.oracle.sql.conversion import (
     wide,
 )
 from kpc.emulators.oracle.sql.datatypes import SqlType
-from kpc.emulators.oracle.interface import OraType
 from kpc.emulators.oracle.sql.messages import ora
 from kpc.emulators.oracle.sql.values import Expr
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-
 from kpc.emulators.oracle.sql.grammar import parse_condition
 from kpc.emulators.oracle.sql.messages import ora
 from kpc.emulators.oracle.sql.scope import Scope, Source, column_expr
@@ -40,7 +39,11 @@ def _touches(change: Change, columns: tuple[str, ...]) -> bool:
 
 
 def _is_not_null(constraint: Constraint) -> bool:
-    return constraint.condition is not None and constraint.condition.upper().endswith(" IS NOT NULL") and len(constraint.columns) == 1
+    return (
+        constraint.condition is not None
+        and constraint.condition.upper().endswith(" IS NOT NULL")
+        and len(constraint.columns) == 1
+    )
 
 
 def label(table: Table, constraint: Constraint) -> str:
@@ -83,13 +86,13 @@ def _check_condition(executor: Executor, table: Table, constraint: Constraint) -
     for column in table.columns:
         source.columns[column.name] = column_expr(_EFFECT, column.stored, column.type, nullable=True)
     assert constraint.condition is not None
-    test = executor._compiler(Scope([source])).condition(parse_condition(constraint.condition))
+    test = executor.compiler(Scope([source])).condition(parse_condition(constraint.condition))
     if executor.run(f"SELECT 1 FROM {_EFFECT} WHERE NOT ({test}) LIMIT 1").num_rows:
         raise ora(2290, label(table, constraint))
 
 
 def _check_parent(executor: Executor, change: Change, constraint: Constraint) -> None:
-    store = executor.transaction._store
+    store = executor.transaction.store
     parent = store.constraint_names[change.table.owner, constraint.parent or ""]
     key = next(c for c in parent.constraints if c.name == constraint.parent)
     mine, theirs = _stored(change.table, constraint.columns), _stored(parent, key.columns)
@@ -108,8 +111,13 @@ def _check_children(executor: Executor, change: Change, constraint: Constraint) 
     """A key that goes (deleted, or changed by an update) must have no child."""
     if constraint.kind not in "PU":
         return
-    store, table = executor.transaction._store, change.table
-    children = [(t, c) for t in store.tables() for c in t.constraints if c.kind == "R" and c.parent == constraint.name and t.owner == table.owner]
+    store, table = executor.transaction.store, change.table
+    children = [
+        (t, c)
+        for t in store.tables()
+        for c in t.constraints
+        if c.kind == "R" and c.parent == constraint.name and t.owner == table.owner
+    ]
     for child, reference in children:
         theirs, mine = _stored(child, reference.columns), _stored(table, constraint.columns)
         view, own = executor.schema.table_view(child), executor.schema.table_view(table)
@@ -120,10 +128,6 @@ def _check_children(executor: Executor, change: Change, constraint: Constraint) 
             kept = f" AND NOT EXISTS (SELECT 1 FROM {_EFFECT} AS e WHERE {still})"
         elif child is table:
             kept = f" AND x.rid NOT IN (SELECT rid FROM {_EFFECT})"
-        sql = (
-            f"SELECT 1 FROM {own.sql} AS v, {view.sql} AS x WHERE v.rid IN (SELECT rid FROM {_EFFECT}) AND {same}{kept} LIMIT 1"
-        )
+        sql = f"SELECT 1 FROM {own.sql} AS v, {view.sql} AS x WHERE v.rid IN (SELECT rid FROM {_EFFECT}) AND {same}{kept} LIMIT 1"
         if executor.run(sql).num_rows:
             raise ora(2292, f"{child.owner}.{reference.name}")
-
-

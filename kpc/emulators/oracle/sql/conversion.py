@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from kpc.emulators.oracle.interface import OraType
 from kpc.emulators.oracle.sql import datatypes, masks, positions, values
 from kpc.emulators.oracle.sql.context import Context
 from kpc.emulators.oracle.sql.datatypes import MAX_DIGITS, SqlType
-from kpc.emulators.oracle.interface import OraType
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 from kpc.emulators.oracle.sql.values import Expr
 
@@ -131,7 +131,10 @@ def time_text(e: Expr, mask: str, context: Context) -> Expr:
             raise unsupported("TIMESTAMP WITH TIME ZONE as text: its zone is not kept, only the instant")
         offset = "+00:00"
     places = e.type.scale if e.type.ora is not OraType.DATE else 0
-    return Expr(f"nullif({masks.to_char_sql(sql, _dotted(mask), places=places, offset=offset)}, '')", datatypes.varchar2(masks.width(_dotted(mask))))
+    return Expr(
+        f"nullif({masks.to_char_sql(sql, _dotted(mask), places=places, offset=offset)}, '')",
+        datatypes.varchar2(masks.width(_dotted(mask))),
+    )
 
 
 def _dotted(mask: str) -> str:
@@ -240,7 +243,14 @@ def common_type(kinds: Sequence[SqlType], *, strict: bool = False) -> SqlType:
     if all(kind.is_text for kind in present):
         return _common_text(present)
     if all(kind.is_time for kind in present):
-        return max(present, key=lambda kind: (kind.ora in (OraType.TIMESTAMP_TZ, OraType.TIMESTAMP_LTZ), kind.ora is OraType.TIMESTAMP, kind.scale))
+        return max(
+            present,
+            key=lambda kind: (
+                kind.ora in (OraType.TIMESTAMP_TZ, OraType.TIMESTAMP_LTZ),
+                kind.ora is OraType.TIMESTAMP,
+                kind.scale,
+            ),
+        )
     if all(kind.ora is first.ora for kind in present):
         return max(present, key=lambda kind: kind.size)
     odd = next(kind for kind in present if kind.ora is not first.ora)

@@ -91,9 +91,7 @@ class SqlType:
         return _WORDS.get(self.ora, self.ora.name)
 
     def column(self, name: str, *, nullable: bool = True) -> OraColumn:
-        return OraColumn(
-            name, self.ora, self.precision, self.scale, self.size, self.chars, nullable, self.national
-        )
+        return OraColumn(name, self.ora, self.precision, self.scale, self.size, self.chars, nullable, self.national)
 
 
 _DUCKDB = {
@@ -172,7 +170,7 @@ def raw(size: int) -> SqlType:
 
 
 _TYPE = re.compile(
-    r"^(?P<name>[A-Z_0-9]+(?: RAW| VARYING)?)\s*(?:\((?P<a>\*|\d+)\s*(?:,\s*(?P<b>-?\d+))?\s*(?P<unit>BYTE|CHAR)?\s*\))?"
+    r"^(?P<name>[A-Z_0-9]+(?: RAW| VARYING)?)\s*(?:\(\s*(?P<a>\*|\d+)\s*(?:,\s*(?P<b>-?\d+))?\s*(?P<unit>BYTE|CHAR)?\s*\))?"
     r"(?P<rest>.*)$"
 )
 _INTEGERS = frozenset({"INTEGER", "INT", "SMALLINT"})
@@ -267,4 +265,6 @@ def _character(name: str, length: int | None, unit: str | None) -> SqlType:
         raise ora(910)
     size = length * (2 if national else BYTES_PER_CHARACTER) if by_chars else length
     kind = OraType.CHAR if is_fixed else OraType.VARCHAR2
-    return SqlType(kind, size=min(size, 2000 if is_fixed else MAX_TEXT), chars=length, national=national, by_chars=by_chars)
+    return SqlType(
+        kind, size=min(size, 2000 if is_fixed else MAX_TEXT), chars=length, national=national, by_chars=by_chars
+    )

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from kpc.emulators.oracle.interface import OraType, Outcome, StatementKind
 from kpc.emulators.oracle.sql import alter_table, table_definition
 from kpc.emulators.oracle.sql.datatypes import SqlType, free_number, varchar2
 from kpc.emulators.oracle.sql.grammar import ParsedStatement, parse_statement, parse_tree
-from kpc.emulators.oracle.interface import OraType, Outcome, StatementKind
 from kpc.emulators.oracle.sql.lexer import Kind
 from kpc.emulators.oracle.sql.messages import from_duckdb, ora, unsupported
 from kpc.emulators.oracle.sql.query import Query, QueryCompiler
@@ -99,8 +99,10 @@ def create_table(session: OracleSession, reader: TokenReader) -> int:
 def _is_name_list(reader: TokenReader) -> bool:
     """(a, b, c) before AS SELECT: names without types."""
     tokens, at = reader.tokens, reader.at
-    return len(tokens) > at + 2 and tokens[at + 1].kind in (Kind.WORD, Kind.QUOTED) and (
-        tokens[at + 2].is_sign(",") or tokens[at + 2].is_sign(")")
+    return (
+        len(tokens) > at + 2
+        and tokens[at + 1].kind in (Kind.WORD, Kind.QUOTED)
+        and (tokens[at + 2].is_sign(",") or tokens[at + 2].is_sign(")"))
     )
 
 
@@ -150,14 +152,23 @@ def enter_constraint(session: OracleSession, table: Table, constraint: Constrain
 
 
 def resolve_reference(
-    session: OracleSession, table: Table, constraint: Constraint, owner: str | None, parent: str, columns: tuple[str, ...]
+    session: OracleSession,
+    table: Table,
+    constraint: Constraint,
+    owner: str | None,
+    parent: str,
+    columns: tuple[str, ...],
 ) -> None:
     """Find the parent's key that a foreign key points to."""
     if (owner or table.owner) != table.owner:
         raise unsupported("a foreign key to another schema")
     target = table if parent == table.name else session.schema.table(owner, parent)
     pool = list(target.constraints)
-    keys = [c for c in pool if c.kind in "PU" and not c.is_index and (set(c.columns) == set(columns) if columns else c.kind == "P")]
+    keys = [
+        c
+        for c in pool
+        if c.kind in "PU" and not c.is_index and (set(c.columns) == set(columns) if columns else c.kind == "P")
+    ]
     if not keys:
         raise ora(2270)
     if columns and columns != keys[0].columns:
@@ -292,7 +303,9 @@ def _create_index(session: OracleSession, reader: TokenReader, *, unique: bool) 
     if (owner, name) in store.index_names or store.find(owner, name) is not None:
         raise ora(955)
     text = reader.parenthesised()
-    columns = tuple(part.strip().strip('"') if part.strip().startswith('"') else part.strip().upper() for part in text.split(","))
+    columns = tuple(
+        part.strip().strip('"') if part.strip().startswith('"') else part.strip().upper() for part in text.split(",")
+    )
     columns = tuple(c.removesuffix(" ASC").removesuffix(" DESC").strip() for c in columns)
     table_definition.skip_storage(reader)
     if not reader.is_done and not reader.take("ONLINE") and not reader.take("REVERSE"):
@@ -363,7 +376,11 @@ def _drop_table(session: OracleSession, table: Table, *, cascade: bool) -> None:
     store = session.database.store
     keys = {c.name for c in table.keys}
     for other in store.tables():
-        pointing = [c for c in other.constraints if c.kind == "R" and c.parent in keys and other is not table and other.owner == table.owner]
+        pointing = [
+            c
+            for c in other.constraints
+            if c.kind == "R" and c.parent in keys and other is not table and other.owner == table.owner
+        ]
         if pointing and not cascade:
             raise ora(2449)
         for constraint in pointing:
@@ -428,5 +445,3 @@ def rename_object(session: OracleSession, owner: str, name: str, new: str) -> No
     found.name = new
     store.objects[owner, new] = found
     store.advance()
-
-

@@ -10,12 +10,15 @@ import decimal
 from collections.abc import Callable
 from decimal import Decimal
 from functools import lru_cache
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 
 from kpc.emulators.oracle.sql.messages import ora
 
+# DuckDB hands whole Arrow arrays over, NULLs included.
+AS_ARROW: dict[str, Any] = {"type": "arrow", "null_handling": "special"}
 _ZERO = b"\x80"
 _CONTEXT = decimal.Context(prec=60, Emin=-999_999, Emax=999_999, rounding=decimal.ROUND_HALF_UP)
 _TERMINATOR = 0x66
@@ -291,8 +294,8 @@ def _sum(lists: pa.Array) -> pa.Array:
 def register(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the functions known to every connection of this database."""
 
-    def add_function(name: str, run: Callable[..., pa.Array], inputs: list[str], output: str) -> None:
-        connection.create_function(name, run, inputs, output, type="arrow", null_handling="special")
+    def add_function(name: str, run: Callable[..., pa.Array], inputs: list[Any], output: str) -> None:
+        connection.create_function(name, run, inputs, output, **AS_ARROW)
 
     for name, unary in _UNARY.items():
         add_function(name, _unary(unary), ["BLOB"], "BLOB")
@@ -304,4 +307,6 @@ def register(connection: duckdb.DuckDBPyConnection) -> None:
     add_function("ora_plain", lambda a: _map(a, lambda v: canonical(decode(v)), pa.string()), ["BLOB"], "VARCHAR")
     add_function("ora_text", lambda a: _map(a, lambda v: to_text(decode(v)), pa.string()), ["BLOB"], "VARCHAR")
     add_function("ora_double", lambda a: _map(a, lambda v: _as_double(decode(v)), pa.float64()), ["BLOB"], "DOUBLE")
-    add_function("ora_from_double", lambda a: _map(a, lambda v: encode(_from_double(v)), pa.binary()), ["DOUBLE"], "BLOB")
+    add_function(
+        "ora_from_double", lambda a: _map(a, lambda v: encode(_from_double(v)), pa.binary()), ["DOUBLE"], "BLOB"
+    )

@@ -57,11 +57,11 @@ class Executor:
 
     # Compiling
 
-    def _compiler(self, scope: Scope) -> Expressions:
+    def compiler(self, scope: Scope) -> Expressions:
         queries = QueryCompiler(self.context)
-        return queries._expressions(scope)
+        return queries.expressions(scope)
 
-    def _table(self, node: exp.Expr) -> tuple[Table, str]:
+    def table(self, node: exp.Expr) -> tuple[Table, str]:
         """The target table and its alias."""
         if isinstance(node, exp.Schema):
             node = node.this
@@ -79,7 +79,7 @@ class Executor:
         columns = {c.name: column_expr(relation, c.stored, c.type, nullable=c.nullable) for c in view.columns}
         return Source(relation, columns, f"{relation}.rid", table.name)
 
-    def _assigned(self, table: Table, column: Column, value: Expr, *, is_insert: bool) -> str:
+    def assigned(self, table: Table, column: Column, value: Expr, *, is_insert: bool) -> str:
         label = ".".join(name(part) for part in (table.owner, table.name, column.name))
         made = assignment.assign(value, Target(label, column.type, column.name), self.context)
         if column.nullable:
@@ -89,24 +89,28 @@ class Executor:
             return error_sql(code, label)
         return f"CASE WHEN {made.sql} IS NULL THEN {error_sql(code, label)} ELSE {made.sql} END"
 
-    def _default(self, column: Column) -> Expr:
+    def default(self, column: Column) -> Expr:
         if column.default is None:
             return values.NULL
-        return self._compiler(Scope()).value(parse_expression(column.default))
+        return self.compiler(Scope()).value(parse_expression(column.default))
 
     def _given(self, node: exp.Expr, column: Column, compiler: Expressions) -> Expr:
         if isinstance(node, exp.Var) and str(node.this).upper() == "DEFAULT":
-            return self._default(column)
+            return self.default(column)
         if isinstance(node, exp.Column) and not node.args.get("table") and str(node.name).upper() == "DEFAULT":
-            return self._default(column)
+            return self.default(column)
         return compiler.value(node)
 
     # INSERT
 
     def insert(self, node: exp.Expr) -> Change:
         only(node, "this", "expression", "hint")
-        table, _ = self._table(node.this)
-        names = [identifier(c.this if isinstance(c, exp.Column) else c) for c in node.this.expressions] if isinstance(node.this, exp.Schema) else []
+        table, _ = self.table(node.this)
+        names = (
+            [identifier(c.this if isinstance(c, exp.Column) else c) for c in node.this.expressions]
+            if isinstance(node.this, exp.Schema)
+            else []
+        )
         targets = self._insert_columns(table, names)
         source = node.expression
         if isinstance(source, exp.Values):
@@ -134,7 +138,7 @@ class Executor:
         row = source.expressions[0]
         given = row.expressions if isinstance(row, exp.Tuple) else [row.this if isinstance(row, exp.Paren) else row]
         _check_count(len(given), len(targets))
-        compiler = self._compiler(Scope())
+        compiler = self.compiler(Scope())
         values_by_column = {c.name: self._given(e, c, compiler) for c, e in zip(targets, given, strict=True)}
         return f"SELECT {self._row(table, values_by_column)} FROM {self.source or '(SELECT 1)'}"
 
@@ -144,9 +148,7 @@ class Executor:
         query = QueryCompiler(self.context).compile(inner)
         _check_count(len(query.columns), len(targets))
         alias = self.context.alias()
-        given = {
-            c.name: replace(e, sql=f"{alias}.{e.sql}") for c, e in zip(targets, query.expressions, strict=True)
-        }
+        given = {c.name: replace(e, sql=f"{alias}.{e.sql}") for c, e in zip(targets, query.expressions, strict=True)}
         if self.source:
             raise unsupported("INSERT ... SELECT with many bind rows")
         return f"SELECT {self._row(table, given)} FROM ({query.sql}) AS {alias}"
@@ -154,15 +156,15 @@ class Executor:
     def _row(self, table: Table, given: dict[str, Expr]) -> str:
         items = []
         for column in table.columns:
-            value = given[column.name] if column.name in given else self._default(column)
-            items.append(f"{self._assigned(table, column, value, is_insert=True)} AS {column.stored}")
+            value = given[column.name] if column.name in given else self.default(column)
+            items.append(f"{self.assigned(table, column, value, is_insert=True)} AS {column.stored}")
         return ", ".join(items)
 
     def _inserted(self, table: Table, rows: pa.Table) -> Change:
         return Change(table, self._with_new_rids(table, rows), None, rows.num_rows)
 
     def _with_new_rids(self, table: Table, rows: pa.Table) -> pa.Table:
-        with self.transaction._store.lock:
+        with self.transaction.store.lock:
             first = table.rows_ever
             table.rows_ever += rows.num_rows
         sequence = np.arange(first, first + rows.num_rows, dtype=np.int64)
@@ -174,10 +176,10 @@ class Executor:
 
     def update(self, node: exp.Expr) -> Change:
         only(node, "this", "expressions", "where", "hint")
-        table, alias = self._table(node.this)
+        table, alias = self.table(node.this)
         target = self._targets(table)
         scope = Scope([replace(target, alias=alias)])
-        compiler = self._compiler(scope)
+        compiler = self.compiler(scope)
         view = self.schema.table_view(table)
         given, joins = self._set_items(table, node.expressions, compiler)
         where = self._where(node, compiler)
@@ -198,7 +200,7 @@ class Executor:
     def _updated_item(self, table: Table, column: Column, given: dict[str, Expr], target: Source) -> str:
         if column.name not in given:
             return f"{target.columns[column.name].sql} AS {column.stored}"
-        return f"{self._assigned(table, column, given[column.name], is_insert=False)} AS {column.stored}"
+        return f"{self.assigned(table, column, given[column.name], is_insert=False)} AS {column.stored}"
 
     def _set_items(self, table: Table, items: list[exp.Expr], compiler: Expressions) -> tuple[dict[str, Expr], str]:
         """SET: column -> value. `(a, b) = (SELECT ...)` becomes one lateral join per subquery."""
@@ -242,9 +244,9 @@ class Executor:
 
     def delete(self, node: exp.Expr, *, keep_rows: bool) -> Change:
         only(node, "this", "where", "hint")
-        table, alias = self._table(node.this)
+        table, alias = self.table(node.this)
         target = self._targets(table)
-        compiler = self._compiler(Scope([replace(target, alias=alias)]))
+        compiler = self.compiler(Scope([replace(target, alias=alias)]))
         view = self.schema.table_view(table)
         where = self._where(node, compiler)
         columns = "".join(f"{target.alias}.{c.stored}, " for c in table.columns) if keep_rows else ""
@@ -256,14 +258,14 @@ class Executor:
 
     def merge(self, node: exp.Expr) -> list[Change]:
         only(node, "this", "using", "on", "whens", "hint")
-        table, alias = self._table(node.this)
+        table, alias = self.table(node.this)
         target = self._targets(table)
         queries = QueryCompiler(self.context)
         scope = Scope()
-        source_sql = queries._source(node.args["using"], scope)
+        source_sql = queries.source(node.args["using"], scope)
         source = scope.sources[0]
         both = Scope([replace(target, alias=alias), source])
-        compiler = queries._expressions(both)
+        compiler = queries.expressions(both)
         view = self.schema.table_view(table)
         on = compiler.condition(node.args["on"])
         joined = f"{view.sql} AS {target.alias} INNER JOIN {source_sql} ON {on}"
@@ -274,7 +276,7 @@ class Executor:
                 changes.append(self._merge_update(table, when, compiler, target, joined, node.args["on"]))
             else:
                 missing = f"{source_sql} WHERE NOT EXISTS (SELECT 1 FROM {view.sql} AS {target.alias} WHERE {on})"
-                changes.append(self._merge_insert(table, when, queries._expressions(Scope([source])), missing))
+                changes.append(self._merge_insert(table, when, queries.expressions(Scope([source])), missing))
         return changes
 
     def _merge_update(
@@ -286,7 +288,10 @@ class Executor:
         only(then, "this", "expressions", "where")
         given, joins = self._set_items(table, then.expressions, compiler)
         for column in on.find_all(exp.Column):
-            if compiler.scope.sources[0].columns.get(identifier(column.this)) is not None and identifier(column.this) in given:
+            if (
+                compiler.scope.sources[0].columns.get(identifier(column.this)) is not None
+                and identifier(column.this) in given
+            ):
                 table_part = column.args.get("table")
                 if table_part is not None and identifier(table_part) == compiler.scope.sources[0].alias:
                     raise ora(38104, f'"{compiler.scope.sources[0].alias}"."{identifier(column.this)}"')
@@ -305,7 +310,11 @@ class Executor:
         if not isinstance(then, exp.Insert):
             raise unsupported("this MERGE branch")
         only(then, "this", "expression", "where")
-        names = [identifier(c.this if isinstance(c, exp.Column) else c) for c in then.this.expressions] if then.this is not None and not isinstance(then.this, exp.Table) else []
+        names = (
+            [identifier(c.this if isinstance(c, exp.Column) else c) for c in then.this.expressions]
+            if then.this is not None and not isinstance(then.this, exp.Table)
+            else []
+        )
         targets = self._insert_columns(table, names)
         given = then.expression.expressions
         _check_count(len(given), len(targets))
@@ -334,7 +343,7 @@ class Executor:
         source = Source(change.table.name, {}, f"{NEW}.rid", change.table.name)
         for column in change.table.columns:
             source.columns[column.name] = column_expr(NEW, column.stored, column.type, nullable=column.nullable)
-        compiler = self._compiler(Scope([source]))
+        compiler = self.compiler(Scope([source]))
         made = compiler.all(items)
         assert change.rows is not None
         self.cursor.register(NEW, change.rows)
@@ -346,5 +355,3 @@ class Executor:
 def _check_count(given: int, wanted: int) -> None:
     if given != wanted:
         raise ora(913 if given > wanted else 947)
-
-

@@ -6,9 +6,9 @@ import datetime as dt
 from collections.abc import Callable
 from dataclasses import replace
 
+from kpc.emulators.oracle.interface import OraType
 from kpc.emulators.oracle.sql import datatypes, values
 from kpc.emulators.oracle.sql.context import Context
-from kpc.emulators.oracle.interface import OraType
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 from kpc.emulators.oracle.sql.values import Expr
 
@@ -101,8 +101,6 @@ def user_environment(context: Context) -> dict[str, str | None]:
         "ISDBA": "FALSE",
         "DATABASE_ROLE": "PRIMARY",
     }
-
-
 
 
 FUNCTIONS: dict[str, tuple[int, int, Callable[[list[Expr], Context], Expr]]] = {

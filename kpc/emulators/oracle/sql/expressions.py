@@ -7,10 +7,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlglot import exp
 
+from kpc.emulators.oracle.interface import OraType
 from kpc.emulators.oracle.sql import (
     aggregates,
     arithmetic,
@@ -25,11 +26,11 @@ from kpc.emulators.oracle.sql import (
 )
 from kpc.emulators.oracle.sql.context import Context
 from kpc.emulators.oracle.sql.conversion import coerce, common_type, to_text
-from kpc.emulators.oracle.interface import OraType
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 from kpc.emulators.oracle.sql.scope import Scope
 from kpc.emulators.oracle.sql.values import Expr, quote
 
+_OPERATORS = {"EQ": "=", "NEQ": "<>", "LT": "<", "LTE": "<=", "GT": ">", "GTE": ">="}
 Subquery = Callable[[exp.Expr, "Scope"], tuple[str, list[Expr]]]
 
 
@@ -60,9 +61,9 @@ class Expressions:
 
     def value(self, node: exp.Expr) -> Expr:
         """The typed DuckDB SQL of an expression. Raises OraError for what Oracle refuses or the emulator cannot do."""
-        method = _VALUES.get(type(node).__name__)
+        method = self._VALUES.get(type(node).__name__)
         if method is None:
-            if type(node).__name__ in _CONDITIONS:
+            if type(node).__name__ in self._CONDITIONS:
                 raise ora(923)
             raise unsupported(f"expression {type(node).__name__}")
         return method(self, node)
@@ -93,7 +94,7 @@ class Expressions:
         return self.context.binds[name]
 
     def _column(self, node: exp.Expr) -> Expr:
-        only(node, "this", "table", "db")
+        only(node, "this", "table", "db", "join_mark")
         column = identifier(node.this)
         table = node.args.get("table")
         qualifier = identifier(table) if table else None
@@ -178,14 +179,17 @@ class Expressions:
         if not match:
             raise ora(1861)
         try:
-            day = dt.datetime(*(int(part) for part in match.groups()))  # type: ignore[arg-type,misc]  # noqa: DTZ001  DATE has no zone
+            year, month, number = (int(part) for part in match.groups())
+            day = dt.datetime(year, month, number)  # noqa: DTZ001  DATE has no zone
         except ValueError:
             raise ora(1839) from None
         return values.moment(day, datatypes.DATE)
 
     def _timestamp_literal(self, node: exp.Expr) -> Expr:
         text = str(node.this.this).strip()
-        match = re.fullmatch(r"(\d{1,4}-\d{1,2}-\d{1,2}) (\d{1,2}:\d{1,2}:\d{1,2})(?:\.(\d{1,9}))?(?: ?([+-]\d{1,2}:\d{2}|UTC))?", text)
+        match = re.fullmatch(
+            r"(\d{1,4}-\d{1,2}-\d{1,2}) (\d{1,2}:\d{1,2}:\d{1,2})(?:\.(\d{1,9}))?(?: ?([+-]\d{1,2}:\d{2}|UTC))?", text
+        )
         if not match:
             raise ora(1861)
         digits = match[3] or ""
@@ -254,9 +258,9 @@ class Expressions:
 
     def condition(self, node: exp.Expr) -> str:
         """A condition as a DuckDB boolean."""
-        method = _CONDITIONS.get(type(node).__name__)
+        method = self._CONDITIONS.get(type(node).__name__)
         if method is None:
-            if type(node).__name__ in _VALUES:
+            if type(node).__name__ in self._VALUES:
                 raise ora(920)
             raise unsupported(f"condition {type(node).__name__}")
         return method(self, node)
@@ -295,7 +299,11 @@ class Expressions:
         inner = right.expressions[0] if isinstance(right, exp.Tuple) and len(right.expressions) == 1 else right
         if isinstance(inner, exp.Paren):
             inner = inner.this
-        if not isinstance(left, exp.Tuple) or not isinstance(inner, exp.Tuple) or len(left.expressions) != len(inner.expressions):
+        if (
+            not isinstance(left, exp.Tuple)
+            or not isinstance(inner, exp.Tuple)
+            or len(left.expressions) != len(inner.expressions)
+        ):
             raise unsupported("this row comparison")
         pairs = zip(self.all(left.expressions), self.all(inner.expressions), strict=True)
         test = " AND ".join(comparison.compare("=", a, b, self.context) for a, b in pairs)
@@ -362,7 +370,9 @@ class Expressions:
         if text.is_null or pattern.is_null:
             return "NULL::BOOLEAN"
         if escape is not None and isinstance(pattern.constant, str):
-            if re.search(re.escape(escape) + rf"(?![%_{re.escape(escape)}])", re.sub(re.escape(escape) * 2, "", pattern.constant)):
+            if re.search(
+                re.escape(escape) + rf"(?![%_{re.escape(escape)}])", re.sub(re.escape(escape) * 2, "", pattern.constant)
+            ):
                 raise ora(1424)
         tail = f" ESCAPE {quote(escape)}" if escape else ""
         return f"({text.sql} LIKE {pattern.sql}{tail})"
@@ -385,6 +395,51 @@ class Expressions:
             return function_texts.regexp_like(self.all(node.expressions), self.context)
         raise ora(920)
 
+    # Which method compiles which node
+
+    _VALUES: ClassVar[dict[str, Callable[[Any, Any], Expr]]] = {
+        "Literal": _literal,
+        "RawString": lambda self, node: values.text(str(node.this)),
+        "National": _national,
+        "Null": _null,
+        "Paren": _paren,
+        "Placeholder": _bind,
+        "Column": _column,
+        "Pseudocolumn": _column,
+        "Add": _binary,
+        "Sub": _binary,
+        "Mul": _binary,
+        "Div": _binary,
+        "Neg": _negative,
+        "DPipe": _concatenation,
+        "Case": _case,
+        "Extract": _extract,
+        "Trim": _trim,
+        "DateStrToDate": _date_literal,
+        "StrToTime": _timestamp_literal,
+        "Interval": _interval,
+        "Subquery": _scalar_subquery,
+        "Window": _window,
+        "WithinGroup": _within_group,
+        "Anonymous": _function,
+        "Dot": _dot,
+        "Boolean": _boolean,
+    }
+    _CONDITIONS: ClassVar[dict[str, Callable[[Any, Any], str]]] = {
+        "And": _and,
+        "Or": _and,
+        "Not": _not,
+        "Paren": _condition_paren,
+        **dict.fromkeys(_OPERATORS, _compare),
+        "Is": _is,
+        "Between": _between,
+        "In": _in,
+        "Like": _like,
+        "Escape": _escape,
+        "Exists": _exists,
+        "Anonymous": _condition_function,
+    }
+
 
 def _interval(text: str, first: str, last: str) -> dt.timedelta:
     """INTERVAL '1 02:03:04' DAY TO SECOND and its shorter forms."""
@@ -395,7 +450,7 @@ def _interval(text: str, first: str, last: str) -> dt.timedelta:
     seconds = r"(\d+(?:\.\d+)?)"
     pattern = ""
     for unit in names:
-        pattern += (" " if pattern and names[names.index(unit) - 1] == "DAY" else ":" if pattern else "")
+        pattern += " " if pattern and names[names.index(unit) - 1] == "DAY" else ":" if pattern else ""
         pattern += seconds if unit == "SECOND" else r"(\d+)"
     match = re.fullmatch(r"\s*([+-]?)\s*" + pattern + r"\s*", text)
     if not match:
@@ -403,48 +458,3 @@ def _interval(text: str, first: str, last: str) -> dt.timedelta:
     micros = {"DAY": 86_400_000_000, "HOUR": 3_600_000_000, "MINUTE": 60_000_000, "SECOND": 1_000_000}
     total = sum(int(Decimal(part) * micros[unit]) for unit, part in zip(names, match.groups()[1:], strict=True))
     return dt.timedelta(microseconds=-total if match[1] == "-" else total)
-
-
-_OPERATORS = {"EQ": "=", "NEQ": "<>", "LT": "<", "LTE": "<=", "GT": ">", "GTE": ">="}
-_VALUES: dict[str, Callable[[Expressions, Any], Expr]] = {
-    "Literal": Expressions._literal,
-    "RawString": lambda self, node: values.text(str(node.this)),
-    "National": Expressions._national,
-    "Null": Expressions._null,
-    "Paren": Expressions._paren,
-    "Placeholder": Expressions._bind,
-    "Column": Expressions._column,
-    "Pseudocolumn": Expressions._column,
-    "Add": Expressions._binary,
-    "Sub": Expressions._binary,
-    "Mul": Expressions._binary,
-    "Div": Expressions._binary,
-    "Neg": Expressions._negative,
-    "DPipe": Expressions._concatenation,
-    "Case": Expressions._case,
-    "Extract": Expressions._extract,
-    "Trim": Expressions._trim,
-    "DateStrToDate": Expressions._date_literal,
-    "StrToTime": Expressions._timestamp_literal,
-    "Interval": Expressions._interval,
-    "Subquery": Expressions._scalar_subquery,
-    "Window": Expressions._window,
-    "WithinGroup": Expressions._within_group,
-    "Anonymous": Expressions._function,
-    "Dot": Expressions._dot,
-    "Boolean": Expressions._boolean,
-}
-_CONDITIONS: dict[str, Callable[[Expressions, Any], str]] = {
-    "And": Expressions._and,
-    "Or": Expressions._and,
-    "Not": Expressions._not,
-    "Paren": Expressions._condition_paren,
-    **dict.fromkeys(_OPERATORS, Expressions._compare),
-    "Is": Expressions._is,
-    "Between": Expressions._between,
-    "In": Expressions._in,
-    "Like": Expressions._like,
-    "Escape": Expressions._escape,
-    "Exists": Expressions._exists,
-    "Anonymous": Expressions._condition_function,
-}

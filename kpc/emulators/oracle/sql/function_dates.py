@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
 
+from kpc.emulators.oracle.interface import OraType
 from kpc.emulators.oracle.sql import datatypes, values
 from kpc.emulators.oracle.sql.context import Context
 from kpc.emulators.oracle.sql.conversion import local_time, read_time, to_number, to_text, to_time, whole, wide
-from kpc.emulators.oracle.interface import OraType
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 from kpc.emulators.oracle.sql.values import Expr
 
@@ -89,9 +90,7 @@ def _months_between(args: list[Expr], context: Context) -> Expr:
     """Whole months when the days of month agree or both are the last; otherwise the rest counts in 31-day months."""
     a, b = _date(args[0], context), _date(args[1], context)
     months = f"((year({a}) * 12 + month({a})) - (year({b}) * 12 + month({b})))"
-    seconds = " - ".join(
-        f"(day({d}) * 86400 + hour({d}) * 3600 + minute({d}) * 60 + second({d}))" for d in (a, b)
-    )
+    seconds = " - ".join(f"(day({d}) * 86400 + hour({d}) * 3600 + minute({d}) * 60 + second({d}))" for d in (a, b))
     even = f"(day({a}) = day({b}) OR ({a}::DATE = last_day({a}) AND {b}::DATE = last_day({b})))"
     rest = f"ora_div(ora_wide(({seconds})::VARCHAR), {wide(values.number(31 * 86_400)).sql})"
     sql = f"CASE WHEN {even} THEN ora_wide({months}::VARCHAR) ELSE ora_add(ora_wide({months}::VARCHAR), {rest}) END"
@@ -142,9 +141,9 @@ def _extract_interval(part: str, e: Expr) -> Expr:
 
 def _scn_to_timestamp(args: list[Expr], context: Context) -> Expr:
     scn = args[0].constant
-    if scn is None or isinstance(scn, str | bytes):
+    if not isinstance(scn, int | Decimal):
         raise unsupported("SCN_TO_TIMESTAMP of something else than a constant")
-    moment = context.schema.moment_of(int(scn))  # type: ignore[call-overload]  # a number's constant is a number
+    moment = context.schema.moment_of(int(scn))
     return values.moment(moment, replace(datatypes.TIMESTAMP, scale=9))
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 
+from kpc.emulators.oracle.interface import OraType
 from kpc.emulators.oracle.sql import datatypes, function_dates, pictures, values
 from kpc.emulators.oracle.sql.context import Context
 from kpc.emulators.oracle.sql.conversion import (
@@ -17,7 +19,6 @@ from kpc.emulators.oracle.sql.conversion import (
     wide,
 )
 from kpc.emulators.oracle.sql.datatypes import MAX_DIGITS, SqlType
-from kpc.emulators.oracle.interface import OraType
 from kpc.emulators.oracle.sql.messages import unsupported
 from kpc.emulators.oracle.sql.values import Expr
 
@@ -27,7 +28,7 @@ _BINARY = (OraType.BINARY_DOUBLE, OraType.BINARY_FLOAT)
 
 def _constant_int(e: Expr) -> int | None:
     value = e.constant
-    return None if value is None or isinstance(value, str | bytes) else int(value)  # type: ignore[call-overload,no-any-return]
+    return int(value) if isinstance(value, int | Decimal) else None
 
 
 def _cut(name: str) -> Function:
@@ -137,7 +138,11 @@ def _to_char(args: list[Expr], context: Context) -> Expr:
 def _to_number(args: list[Expr], context: Context) -> Expr:
     if len(args) == 1 or args[0].is_null:
         number = to_number(args[0], context)
-        return number if not number.type.precision else Expr(number.sql, datatypes.free_number(number.type.digits, number.type.places))
+        return (
+            number
+            if not number.type.precision
+            else Expr(number.sql, datatypes.free_number(number.type.digits, number.type.places))
+        )
     mask = args[1].constant
     if not isinstance(mask, str):
         raise unsupported("TO_NUMBER with a format that is not a constant")

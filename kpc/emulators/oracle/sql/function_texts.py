@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
 
+from kpc.emulators.oracle.interface import OraType
 from kpc.emulators.oracle.sql import datatypes
 from kpc.emulators.oracle.sql.context import Context
 from kpc.emulators.oracle.sql.conversion import to_text, whole
 from kpc.emulators.oracle.sql.datatypes import MAX_TEXT, SqlType
-from kpc.emulators.oracle.interface import OraType
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 from kpc.emulators.oracle.sql.values import Expr, quote
 
@@ -39,7 +40,7 @@ def _substr(args: list[Expr], context: Context) -> Expr:
     start = whole(args[1], context)
     count = whole(args[2], context) if len(args) > 2 else "2147483647"
     known = args[2].constant if len(args) > 2 else None
-    chars = min(text.type.chars, max(int(known), 1)) if isinstance(known, int) or hasattr(known, "as_tuple") else None  # type: ignore[arg-type]
+    chars = min(text.type.chars, max(int(known), 1)) if isinstance(known, int | Decimal) else None
     per_char = max(text.type.size // max(text.type.chars, 1), 1)
     kind = _sized(text.type, chars, None if chars is None else chars * per_char)
     return Expr(f"ora_substr({text.sql}, {start}, {count})", kind)
@@ -60,9 +61,11 @@ def _pad(name: str) -> Function:
         count = whole(args[1], context)
         fill = to_text(args[2], context).sql if len(args) > 2 else "' '"
         known = args[1].constant
-        chars = int(known) if known is not None and not isinstance(known, str | bytes) else MAX_TEXT  # type: ignore[arg-type]
+        chars = int(known) if isinstance(known, int | Decimal) else MAX_TEXT
         kind = _sized(text.type, chars, chars * (1 if args[1].is_literal and text.type.size == text.type.chars else 4))
-        sql = f"CASE WHEN {count} < 1 THEN NULL ELSE {name}({text.sql}, least({count}, {MAX_TEXT})::INTEGER, {fill}) END"
+        sql = (
+            f"CASE WHEN {count} < 1 THEN NULL ELSE {name}({text.sql}, least({count}, {MAX_TEXT})::INTEGER, {fill}) END"
+        )
         return Expr(sql, kind)
 
     return make
@@ -131,7 +134,9 @@ def _chr(args: list[Expr], context: Context) -> Expr:
 
 
 # Regular expressions run in RE2, so only patterns that mean the same to it are taken.
-_FOREIGN = re.compile(r"\\[1-9]|\(\?|\[\[[.=:](?!alpha|digit|alnum|upper|lower|space|punct|cntrl|print|xdigit|blank|graph)|\\[AZzbBkK]")
+_FOREIGN = re.compile(
+    r"\\[1-9]|\(\?|\[\[[.=:](?!alpha|digit|alnum|upper|lower|space|punct|cntrl|print|xdigit|blank|graph)|\\[AZzbBkK]"
+)
 
 
 def _pattern(e: Expr, *, whole_match_only: bool) -> str:
@@ -140,7 +145,9 @@ def _pattern(e: Expr, *, whole_match_only: bool) -> str:
     if _FOREIGN.search(e.constant):
         raise unsupported(f"regular expression {e.constant}")
     if not whole_match_only and re.search(r"(?<!\\)\||[*+?}]\?", e.constant):
-        raise unsupported("alternation or non-greedy repetition in a regular expression (which match is taken could differ)")
+        raise unsupported(
+            "alternation or non-greedy repetition in a regular expression (which match is taken could differ)"
+        )
     return quote(e.constant)
 
 
@@ -149,7 +156,7 @@ def _flags(args: list[Expr], index: int) -> str:
     if len(args) > index and args[index].is_null:
         given = ""
     if not isinstance(given, str) or not set(given) <= set("icn"):
-        raise unsupported(f"regular expression flags {given}")
+        raise unsupported(f"regular expression flags {given!r}")
     case = next((flag for flag in reversed(given) if flag in "ic"), "c")
     return case + ("s" if "n" in given else "")
 
@@ -169,7 +176,9 @@ def _regexp_replace(args: list[Expr], context: Context) -> Expr:
         if not isinstance(args[2].constant, str):
             raise unsupported("a replacement that is not a constant")
         new = quote(args[2].constant)
-    if len(args) > 3 and any(str(arg.constant) != expected for arg, expected in zip(args[3:5], ("1", "0"), strict=False)):
+    if len(args) > 3 and any(
+        str(arg.constant) != expected for arg, expected in zip(args[3:5], ("1", "0"), strict=False)
+    ):
         raise unsupported("REGEXP_REPLACE with position or occurrence")
     pattern = _pattern(args[1], whole_match_only=False)
     sql = f"nullif(regexp_replace({text.sql}, {pattern}, {new}, 'g{_flags(args, 5)}'), '')"

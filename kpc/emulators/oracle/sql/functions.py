@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from kpc.emulators.oracle.interface import OraType
 from kpc.emulators.oracle.sql import (
     comparison,
     datatypes,
@@ -20,7 +21,6 @@ from kpc.emulators.oracle.sql import (
 from kpc.emulators.oracle.sql.context import Context
 from kpc.emulators.oracle.sql.conversion import coerce, common_type, number_as, to_number, to_rowid, to_text, wide
 from kpc.emulators.oracle.sql.datatypes import SqlType
-from kpc.emulators.oracle.interface import OraType
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 from kpc.emulators.oracle.sql.values import Expr
 
@@ -65,7 +65,9 @@ def _coalesce(args: list[Expr], context: Context) -> Expr:
     made, kind = like_first(args, context)
     if kind.is_null:
         return values.NULL
-    return Expr(f"coalesce({', '.join(arg.sql for arg in made)})", varying(kind), nullable=all(a.nullable for a in made))
+    return Expr(
+        f"coalesce({', '.join(arg.sql for arg in made)})", varying(kind), nullable=all(a.nullable for a in made)
+    )
 
 
 def _nvl2(args: list[Expr], context: Context) -> Expr:
@@ -115,7 +117,7 @@ _DIGESTS = {"MD5": ("md5", 16), "SHA1": ("sha1", 20), "SHA256": ("sha256", 32)}
 def _standard_hash(args: list[Expr], context: Context) -> Expr:
     method = args[1].constant if len(args) > 1 else "SHA1"
     if not isinstance(method, str) or method.upper() not in _DIGESTS:
-        raise unsupported(f"STANDARD_HASH with {method}")
+        raise unsupported(f"STANDARD_HASH with {method!r}")
     function, size = _DIGESTS[method.upper()]
     kind = args[0].type
     if kind.is_text and kind.ora is not OraType.CLOB:
@@ -163,7 +165,11 @@ FUNCTIONS: dict[str, tuple[int, int, Function]] = {
     "ORA_HASH": (1, 3, _ora_hash),
     "STANDARD_HASH": (1, 2, _standard_hash),
     "TO_CLOB": (1, 1, _to_clob),
-    "TO_NCLOB": (1, 1, lambda args, context: replace(_to_clob(args, context), type=replace(datatypes.CLOB, national=True))),
+    "TO_NCLOB": (
+        1,
+        1,
+        lambda args, context: replace(_to_clob(args, context), type=replace(datatypes.CLOB, national=True)),
+    ),
     "TO_BLOB": (1, 1, _to_lob),
     "HEXTORAW": (1, 1, _hextoraw),
     "RAWTOHEX": (1, 1, _rawtohex),
@@ -173,5 +179,92 @@ FUNCTIONS: dict[str, tuple[int, int, Function]] = {
 
 # Oracle has these; the emulator does not.
 KNOWN = frozenset(
-    ["ACOS", "APPROX_COUNT_DISTINCT", "ASCIISTR", "ASIN", "ATAN", "ATAN2", "BFILENAME", "BIN_TO_NUM", "BITAND", "CARDINALITY", "COLLATION", "COMPOSE", "CONVERT", "CORR", "COS", "COSH", "COVAR_POP", "COVAR_SAMP", "CUME_DIST", "CUBE_TABLE", "DBMS_RANDOM", "DECOMPOSE", "DEREF", "DUMP", "EMPTY_BLOB", "EMPTY_CLOB", "EXISTSNODE", "EXTRACTVALUE", "FROM_TZ", "GROUPING", "GROUPING_ID", "GROUP_ID", "JSON_ARRAY", "JSON_EXISTS", "JSON_OBJECT", "JSON_QUERY", "JSON_TABLE", "JSON_VALUE", "LNNVL", "LOG", "MEDIAN", "NANVL", "NEW_TIME", "NEXT_DAY", "NLSSORT", "NLS_INITCAP", "NLS_LOWER", "NLS_UPPER", "NUMTOYMINTERVAL", "ORA_INVOKING_USER", "PERCENTILE_CONT", "PERCENTILE_DISC", "PERCENT_RANK", "RATIO_TO_REPORT", "RAWTONHEX", "REGR_SLOPE", "SIN", "SINH", "SOUNDEX", "STATS_MODE", "STDDEV", "STDDEV_POP", "STDDEV_SAMP", "SYS_CONNECT_BY_PATH", "SYS_EXTRACT_UTC", "SYS_GUID", "SYS_XMLGEN", "TAN", "TANH", "TO_DSINTERVAL", "TO_MULTI_BYTE", "TO_SINGLE_BYTE", "TO_YMINTERVAL", "TREAT", "TZ_OFFSET", "UNISTR", "USERENV", "VALUE", "VARIANCE", "VAR_POP", "VAR_SAMP", "VSIZE", "WIDTH_BUCKET", "XMLAGG", "XMLELEMENT", "XMLTYPE"]
+    [
+        "ACOS",
+        "APPROX_COUNT_DISTINCT",
+        "ASCIISTR",
+        "ASIN",
+        "ATAN",
+        "ATAN2",
+        "BFILENAME",
+        "BIN_TO_NUM",
+        "BITAND",
+        "CARDINALITY",
+        "COLLATION",
+        "COMPOSE",
+        "CONVERT",
+        "CORR",
+        "COS",
+        "COSH",
+        "COVAR_POP",
+        "COVAR_SAMP",
+        "CUME_DIST",
+        "CUBE_TABLE",
+        "DBMS_RANDOM",
+        "DECOMPOSE",
+        "DEREF",
+        "DUMP",
+        "EMPTY_BLOB",
+        "EMPTY_CLOB",
+        "EXISTSNODE",
+        "EXTRACTVALUE",
+        "FROM_TZ",
+        "GROUPING",
+        "GROUPING_ID",
+        "GROUP_ID",
+        "JSON_ARRAY",
+        "JSON_EXISTS",
+        "JSON_OBJECT",
+        "JSON_QUERY",
+        "JSON_TABLE",
+        "JSON_VALUE",
+        "LNNVL",
+        "LOG",
+        "MEDIAN",
+        "NANVL",
+        "NEW_TIME",
+        "NEXT_DAY",
+        "NLSSORT",
+        "NLS_INITCAP",
+        "NLS_LOWER",
+        "NLS_UPPER",
+        "NUMTOYMINTERVAL",
+        "ORA_INVOKING_USER",
+        "PERCENTILE_CONT",
+        "PERCENTILE_DISC",
+        "PERCENT_RANK",
+        "RATIO_TO_REPORT",
+        "RAWTONHEX",
+        "REGR_SLOPE",
+        "SIN",
+        "SINH",
+        "SOUNDEX",
+        "STATS_MODE",
+        "STDDEV",
+        "STDDEV_POP",
+        "STDDEV_SAMP",
+        "SYS_CONNECT_BY_PATH",
+        "SYS_EXTRACT_UTC",
+        "SYS_GUID",
+        "SYS_XMLGEN",
+        "TAN",
+        "TANH",
+        "TO_DSINTERVAL",
+        "TO_MULTI_BYTE",
+        "TO_SINGLE_BYTE",
+        "TO_YMINTERVAL",
+        "TREAT",
+        "TZ_OFFSET",
+        "UNISTR",
+        "USERENV",
+        "VALUE",
+        "VARIANCE",
+        "VAR_POP",
+        "VAR_SAMP",
+        "VSIZE",
+        "WIDTH_BUCKET",
+        "XMLAGG",
+        "XMLELEMENT",
+        "XMLTYPE",
+    ]
 )

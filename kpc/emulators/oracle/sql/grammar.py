@@ -15,10 +15,11 @@ from typing import Any, ClassVar
 from sqlglot import exp
 from sqlglot.dialects.oracle import Oracle
 from sqlglot.errors import ParseError, TokenError
-from sqlglot.tokens import TokenType
+from sqlglot.parsers.oracle import OracleParser
+from sqlglot.tokenizer_core import TokenType
 
-from kpc.emulators.oracle.sql import lexer
 from kpc.emulators.oracle.interface import OraError, StatementKind
+from kpc.emulators.oracle.sql import lexer
 from kpc.emulators.oracle.sql.lexer import Kind, Token
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 
@@ -27,25 +28,36 @@ logging.getLogger("sqlglot").setLevel(logging.CRITICAL)  # what it would log, it
 _KINDS = {
     **dict.fromkeys(("SELECT", "WITH", "("), StatementKind.QUERY),
     **dict.fromkeys(("INSERT", "UPDATE", "DELETE", "MERGE"), StatementKind.DML),
-    **dict.fromkeys(("CREATE", "ALTER", "DROP", "TRUNCATE", "COMMENT", "RENAME", "GRANT", "REVOKE", "PURGE"), StatementKind.DDL),
+    **dict.fromkeys(
+        ("CREATE", "ALTER", "DROP", "TRUNCATE", "COMMENT", "RENAME", "GRANT", "REVOKE", "PURGE"), StatementKind.DDL
+    ),
     **dict.fromkeys(("BEGIN", "DECLARE", "CALL"), StatementKind.PLSQL),
     **dict.fromkeys(("COMMIT", "ROLLBACK", "SAVEPOINT", "SET", "LOCK"), StatementKind.TRANSACTION),
 }
 _OWN_KEYWORDS = frozenset(
-    {"SYSTIMESTAMP", "CURRENT_TIMESTAMP", "LOCALTIMESTAMP", "CURRENT_DATE", "CURRENT_USER", "CURRENT_TIME", "CURRENT_DATETIME", "CURRENT_ROLE"}
+    {
+        "SYSTIMESTAMP",
+        "CURRENT_TIMESTAMP",
+        "LOCALTIMESTAMP",
+        "CURRENT_DATE",
+        "CURRENT_USER",
+        "CURRENT_TIME",
+        "CURRENT_DATETIME",
+        "CURRENT_ROLE",
+    }
 )
 
 
-class _Parser(Oracle.Parser):  # type: ignore[misc,name-defined]  # sqlglot makes the class at run time
+class _Parser(OracleParser):
     FUNCTIONS: ClassVar[dict[str, Any]] = {}
     FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {
         "CAST": lambda self: self.parse_oracle_cast(),
-        "EXTRACT": Oracle.Parser.FUNCTION_PARSERS["EXTRACT"],
-        "TRIM": Oracle.Parser.FUNCTION_PARSERS["TRIM"],
+        "EXTRACT": OracleParser.FUNCTION_PARSERS["EXTRACT"],
+        "TRIM": OracleParser.FUNCTION_PARSERS["TRIM"],
     }
     NO_PAREN_FUNCTIONS: ClassVar[dict[Any, Any]] = {}
     NO_PAREN_FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {
-        word: Oracle.Parser.NO_PAREN_FUNCTION_PARSERS[word] for word in ("CASE", "PRIOR", "CONNECT_BY_ROOT")
+        word: OracleParser.NO_PAREN_FUNCTION_PARSERS[word] for word in ("CASE", "PRIOR", "CONNECT_BY_ROOT")
     }
 
     def parse_oracle_cast(self) -> exp.Expr:

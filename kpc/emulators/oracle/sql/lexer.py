@@ -38,7 +38,7 @@ _SPACE = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)+", re.DOTALL)
 _TOKEN = re.compile(
     r"(?P<qstring>[nN]?[qQ]'(?P<open>.))|(?P<string>[nN]?'(?:[^']|'')*')|\"(?P<quoted>[^\"]+)\"|:(?P<bind>\"[^\"]+\"|[A-Za-z0-9_$#]+)"
     r"|(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?[dDfF]?(?![A-Za-z0-9_$#]))|(?P<word>[^\W\d][\w$#]*)"
-    r"|(?P<sign>:=|\|\||<>|!=|\^=|<=|>=|=>|\.\.|\*\*|.)",
+    r"|(?P<sign>\(\s*\+\s*\)|:=|\|\||<>|!=|\^=|<=|>=|=>|\.\.|\*\*|.)",
     re.DOTALL,
 )
 _CLOSING = {"[": "]", "(": ")", "{": "}", "<": ">"}
@@ -81,7 +81,8 @@ def _token(sql: str, match: re.Match[str]) -> Token:
         return Token(Kind.NUMBER, match["number"], start, end)
     if match["word"]:
         return Token(Kind.WORD, match["word"].upper(), start, end)
-    return Token(Kind.SIGN, match["sign"], start, end)
+    sign = "(+)" if match["sign"].startswith("(") and "+" in match["sign"] else match["sign"]
+    return Token(Kind.SIGN, sign, start, end)
 
 
 def without_spaces(sql: str, found: list[Token]) -> str:

@@ -12,7 +12,20 @@ from functools import lru_cache
 
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 
-MONTHS = ["JANUARY", "FEBRUARY", "MARCH", "APRIL", "MAY", "JUNE", "JULY", "AUGUST", "SEPTEMBER", "OCTOBER", "NOVEMBER", "DECEMBER"]
+MONTHS = [
+    "JANUARY",
+    "FEBRUARY",
+    "MARCH",
+    "APRIL",
+    "MAY",
+    "JUNE",
+    "JULY",
+    "AUGUST",
+    "SEPTEMBER",
+    "OCTOBER",
+    "NOVEMBER",
+    "DECEMBER",
+]
 _ELEMENT = re.compile(
     r'"(?P<quoted>[^"]*)"|(?P<code>SYYYY|YYYY|Y,YYY|YYY|YY|Y|RRRR|RR|IYYY|IYY|IY|I|CC|Q|MONTH|MON|MM|RM|IW|WW|W|DDD|DD|DAY|DY|D'
     r"|J|HH24|HH12|HH|MI|SSSSS|SS|FF[1-9]?|A\.M\.|P\.M\.|AM|PM|B\.C\.|A\.D\.|BC|AD|TZH|TZM|TZR|TZD|X|FM|FX|TS|DS|DL)|(?P<punct>[-/,.;: ])",
@@ -256,7 +269,7 @@ def _read_element(rest: str, element: Element, fields: dict[str, int], today: dt
         fields["PM"] = int(match[1].upper() == "P")
         return rest[match.end() :]
     if code.startswith("FF"):
-        match = re.match(r"\d{1,%d}" % int(code[2:] or 9), rest)
+        match = re.match(rf"\d{{1,{int(code[2:] or 9)}}}", rest)
         if not match:
             raise ora(1880)
         fields["FF"] = int(match[0].ljust(9, "0"))
@@ -284,7 +297,7 @@ def _read_digits(rest: str, code: str, fields: dict[str, int], today: dt.date) -
         sign, rest = (-1 if rest[0] == "-" else 1), rest[1:]
         if code == "TZH":
             fields["TZ-"] = int(sign < 0)
-    match = re.match(r"[0-9]{1,%d}" % _DIGITS[code], rest)
+    match = re.match(rf"[0-9]{{1,{_DIGITS[code]}}}", rest)
     if not match:
         if not rest:
             raise ora(1840)
@@ -310,7 +323,7 @@ def _year(value: int, code: str, digits: int, today: dt.date) -> int:
         if today.year % 100 < 50:
             return value + (century if value < 50 else century - 100)
         return value + (century + 100 if value < 50 else century)
-    span = 10 ** {"YYY": 3, "YY": 2, "Y": 1}[code]
+    span: int = 10 ** {"YYY": 3, "YY": 2, "Y": 1}[code]
     return today.year // span * span + value
 
 

@@ -99,7 +99,7 @@ TEXTS: dict[int, str] = {
     1476: "divisor is equal to zero",
     1481: "invalid number format model",
     1489: "result of string concatenation is too long",
-    1555: "snapshot too old: rollback segment number {} with name \"{}\" too small",
+    1555: 'snapshot too old: rollback segment number {} with name "{}" too small',
     1719: "outer join operator (+) not allowed in operand of OR or IN",
     1722: "invalid number",
     1723: "zero-length columns are not allowed",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from kpc.emulators.oracle.interface import Bind, BindValue, OraType, Outcome, StatementKind
 from kpc.emulators.oracle.sql import returned, values
 from kpc.emulators.oracle.sql.grammar import ParsedStatement, parse_statement
-from kpc.emulators.oracle.interface import Bind, BindValue, Outcome, StatementKind
 from kpc.emulators.oracle.sql.lexer import Kind, Token
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 from kpc.emulators.oracle.sql.query import QueryCompiler
@@ -31,7 +31,8 @@ def execute(session: OracleSession, statement: ParsedStatement, rows: Sequence[S
     statements = _statements(statement.tokens)
     for row in rows or [()]:
         binds: dict[str, Expr] = {
-            name: values.bind(bind.type, bind.size, bind.value) for name, bind in zip(statement.bind_names, row, strict=True)
+            name: values.bind(bind.type, bind.size, bind.value)
+            for name, bind in zip(statement.bind_names, row, strict=True)
         }
         out: dict[str, BindValue] = {}
         for tokens in statements:
@@ -54,7 +55,7 @@ def _statements(tokens: list[Token]) -> list[list[Token]]:
         return [[t for t in tokens[1:] if not t.is_sign(";")]]
     if tokens[0].is_word("DECLARE"):
         raise unsupported("DECLARE")
-    body = [t for t in tokens]
+    body = list(tokens)
     while body and (body[-1].is_sign(";") or body[-1].is_sign("/")):
         body.pop()
     if not body or not body[-1].is_word("END"):
@@ -75,10 +76,14 @@ def _syntax(token: Token) -> Exception:
 
 
 def _run(
-    session: OracleSession, statement: ParsedStatement, tokens: list[Token], binds: dict[str, Expr], out: dict[str, BindValue]
+    session: OracleSession,
+    statement: ParsedStatement,
+    tokens: list[Token],
+    binds: dict[str, Expr],
+    out: dict[str, BindValue],
 ) -> None:
     if not tokens:
-        raise ora(6550, 1, 1, "PLS-00103: Encountered the symbol \";\"")
+        raise ora(6550, 1, 1, 'PLS-00103: Encountered the symbol ";"')
     words = [t.value for t in tokens]
     if words == ["NULL"]:
         return
@@ -97,8 +102,6 @@ def _run(
 
 
 def _as_bind(value: BindValue) -> Expr:
-    from kpc.emulators.oracle.interface import OraType  # noqa: PLC0415  beside its only use
-
     kinds: list[tuple[type, OraType]] = [(str, OraType.VARCHAR2), (bytes, OraType.RAW), (float, OraType.BINARY_DOUBLE)]
     kind = next((ora_type for python, ora_type in kinds if isinstance(value, python)), OraType.NUMBER)
     if hasattr(value, "isoformat"):
@@ -126,7 +129,11 @@ def _named(name: str, binds: dict[str, Expr]) -> Expr:
 
 
 def _call(
-    session: OracleSession, statement: ParsedStatement, tokens: list[Token], binds: dict[str, Expr], out: dict[str, BindValue]
+    session: OracleSession,
+    statement: ParsedStatement,
+    tokens: list[Token],
+    binds: dict[str, Expr],
+    out: dict[str, BindValue],
 ) -> None:
     """package.procedure(arguments), positional or named."""
     depth_at = next((i for i, t in enumerate(tokens) if t.is_sign("(")), len(tokens))
@@ -146,8 +153,7 @@ def _call(
         quoted = value if value.startswith("'") else f"'{value}'"
         session.execute(session.prepare(f"ALTER SESSION SET {key} = {quoted}"), [])
     elif name == "DBMS_OUTPUT.GET_LINE" and len(arguments) == 2:
-        for argument, value in zip(arguments, (None, 1), strict=True):
-            out[argument[0].value] = value
+        out[arguments[0][0].value], out[arguments[1][0].value] = None, 1
     elif name not in _QUIET and name != "DBMS_OUTPUT.PUT_LINE":
         raise unsupported(f"PL/SQL {name}")
 
@@ -164,5 +170,3 @@ def _arguments(tokens: list[Token]) -> list[list[Token]]:
         else:
             found[-1].append(token)
     return [argument for argument in found if argument]
-
-

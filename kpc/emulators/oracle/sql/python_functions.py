@@ -6,6 +6,7 @@ import binascii
 import datetime as dt
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -126,9 +127,14 @@ def _fixed(run: Callable[..., pa.Array], arguments: int) -> Callable[..., pa.Arr
 def register(connection: duckdb.DuckDBPyConnection) -> None:
     """Make functions and macros known to every connection of this database."""
     decimals.register(connection)
-    table: list[tuple[str, Callable[..., pa.Array], list[str], str]] = [
+    table: list[tuple[str, Callable[..., pa.Array], list[Any], str]] = [
         ("ora_instr", _rows(instr, pa.int64()), ["VARCHAR", "VARCHAR", "BIGINT", "BIGINT"], "BIGINT"),
-        ("ora_cut", _rows(lambda s, n: s.encode()[:n].decode(errors="ignore"), pa.string()), ["VARCHAR", "BIGINT"], "VARCHAR"),
+        (
+            "ora_cut",
+            _rows(lambda s, n: s.encode()[:n].decode(errors="ignore"), pa.string()),
+            ["VARCHAR", "BIGINT"],
+            "VARCHAR",
+        ),
         ("ora_initcap", _rows(initcap, pa.string()), ["VARCHAR"], "VARCHAR"),
         ("ora_ascii", _rows(lambda s: int.from_bytes(s[0].encode()), pa.int64()), ["VARCHAR"], "BIGINT"),
         ("ora_chr", _rows(character, pa.string()), ["BIGINT"], "VARCHAR"),
@@ -142,7 +148,7 @@ def register(connection: duckdb.DuckDBPyConnection) -> None:
         ("ora_to_timestamp_tz", _reader(fraction=True, zoned=True), ["VARCHAR", "VARCHAR"], "TIMESTAMP"),
     ]
     for name, run, inputs, output in table:
-        connection.create_function(name, _fixed(run, len(inputs)), inputs, output, type="arrow", null_handling="special")  # type: ignore[arg-type]  # the stub wants enums
+        connection.create_function(name, _fixed(run, len(inputs)), inputs, output, **decimals.AS_ARROW)
     for macro in _MACROS:
         connection.execute(f"CREATE OR REPLACE MACRO {macro}")
     connection.execute(positions.macro())
@@ -154,5 +160,3 @@ def _picture(blob: bytes, mask: str) -> str:
 
 def _read_picture(text: str, mask: str) -> bytes:
     return decimals.encode(pictures.read(text, mask))
-
-

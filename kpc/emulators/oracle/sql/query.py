@@ -5,18 +5,19 @@ Columns carry their Oracle types and names beside it. Sources get fresh aliases,
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from sqlglot import exp
 
+from kpc.emulators.oracle.interface import OraColumn, OraType
 from kpc.emulators.oracle.sql import comparison, outer_joins, rownum, values
 from kpc.emulators.oracle.sql.aggregates import ordered
-from kpc.emulators.oracle.sql.context import Context, RelationView
+from kpc.emulators.oracle.sql.context import ColumnView, Context, RelationView
 from kpc.emulators.oracle.sql.conversion import coerce, common_type, whole
 from kpc.emulators.oracle.sql.datatypes import SqlType
 from kpc.emulators.oracle.sql.expressions import Expressions, identifier, only
-from kpc.emulators.oracle.interface import OraColumn, OraType
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 from kpc.emulators.oracle.sql.scope import Scope, Source, column_expr
 from kpc.emulators.oracle.sql.values import Expr
@@ -136,6 +137,8 @@ class QueryCompiler:
             node, "expressions", "from_", "joins", "where", "group", "having", "distinct", "order", "limit", "offset",
             "locks", "hint", "kind", "with_",
         )  # fmt: skip
+        if not node.expressions:
+            raise ora(936)
         if node.args.get("from_") is None:
             raise ora(923)
         scope = Scope(parent=parent)
@@ -143,7 +146,7 @@ class QueryCompiler:
         where_node = node.args.get("where")
         tests = outer_joins.conjuncts(where_node.this) if where_node is not None else []
         from_sql, tests = self._oracle_joins(node, scope, from_sql, tests)
-        compiler = self._expressions(scope)
+        compiler = self.expressions(scope)
         from_sql, where = rownum.apply(node, tests, from_sql, compiler)
         group, having = self._group(node, compiler)
         items = self._items(node, compiler, names)
@@ -164,7 +167,7 @@ class QueryCompiler:
             raise unsupported("DISTINCT ON")
         return "DISTINCT "
 
-    def _expressions(self, scope: Scope) -> Expressions:
+    def expressions(self, scope: Scope) -> Expressions:
         return Expressions(self.context, scope, self._subquery)
 
     def _subquery(self, node: exp.Expr, scope: Scope) -> tuple[str, list[Expr]]:
@@ -210,12 +213,12 @@ class QueryCompiler:
     # FROM
 
     def _from(self, node: exp.Expr, scope: Scope) -> str:
-        sql = self._source(node.args["from_"].this, scope)
+        sql = self.source(node.args["from_"].this, scope)
         for join in node.args.get("joins") or []:
             sql += self._join(join, scope)
         return sql
 
-    def _source(self, node: exp.Expr, scope: Scope) -> str:
+    def source(self, node: exp.Expr, scope: Scope) -> str:
         """One table, view, CTE or subquery; adds it to the scope."""
         if isinstance(node, exp.Subquery):
             only(node, "this", "alias")
@@ -257,16 +260,18 @@ class QueryCompiler:
             return None
         if str(version.args.get("kind")).upper() != "AS OF":
             raise unsupported("VERSIONS BETWEEN")
-        value = self._expressions(Scope(parent=scope.parent)).value(version.expression)
+        value = self.expressions(Scope(parent=scope.parent)).value(version.expression)
         if self.context.is_describe and value.constant is None:
             return None
         word = str(version.this).upper()
         if word == "SCN":
             if value.constant is None or not str(value.constant).strip().isdigit():
-                raise ora(8181) if value.is_null or value.constant is not None else unsupported("AS OF an SCN that is not a constant")
+                raise (
+                    ora(8181)
+                    if value.is_null or value.constant is not None
+                    else unsupported("AS OF an SCN that is not a constant")
+                )
             return int(str(value.constant))
-        import datetime as dt  # noqa: PLC0415  only for the check
-
         if word == "TIMESTAMP" and isinstance(value.constant, dt.datetime):
             return self.context.schema.scn_at(value.constant)
         raise unsupported(f"AS OF {word}")
@@ -277,7 +282,7 @@ class QueryCompiler:
         method = str(join.args.get("method") or "").upper()
         condition, using = join.args.get("on"), join.args.get("using")
         before = list(scope.sources)
-        source = self._source(join.this, scope)
+        source = self.source(join.this, scope)
         if method not in ("", "NATURAL") or kind not in ("", "CROSS", "INNER", "OUTER"):
             raise unsupported(f"{method or kind} JOIN")
         if kind == "CROSS":
@@ -288,7 +293,7 @@ class QueryCompiler:
             if side or kind:
                 raise ora(905)
             return f", {source}"
-        test = self._expressions(scope).condition(condition)
+        test = self.expressions(scope).condition(condition)
         return f" {side or 'INNER'} JOIN {source} ON {test}"
 
     def _join_using(self, scope: Scope, before: list[Source], source: str, side: str, columns: list[str]) -> str:
@@ -317,7 +322,7 @@ class QueryCompiler:
         if any(j.args.get("on") or j.args.get("using") or j.args.get("side") for j in node.args.get("joins") or []):
             raise ora(25156)
         plan = outer_joins.plan(scope, tests)
-        compiler = self._expressions(scope)
+        compiler = self.expressions(scope)
         parts = dict(zip((s.alias for s in scope.sources), outer_joins.split(from_sql), strict=True))
         sql = ", ".join(parts[alias] for alias in plan.inner)
         if len(plan.inner) > 1:
@@ -349,7 +354,7 @@ class QueryCompiler:
         return tail
 
     def _count(self, node: exp.Expr) -> str:
-        value = self._expressions(Scope()).value(node)
+        value = self.expressions(Scope()).value(node)
         if value.constant is None:
             return "0"
         return f"greatest({whole(value, self.context)}, 0)"
@@ -421,13 +426,12 @@ def _alias(node: exp.Expr) -> str | None:
 
 
 def _view(sql: str, query: Query, names: list[exp.Expr] | None) -> RelationView:
-    from kpc.emulators.oracle.sql.context import ColumnView  # noqa: PLC0415  beside its only use
-
     labels = [identifier(n) for n in names] if names else [c.name for c in query.columns]
     if len(labels) != len(query.columns):
         raise ora(32038)
     columns = tuple(
-        ColumnView(label, f"c{i}", c.type, c.nullable) for i, (label, c) in enumerate(zip(labels, query.columns, strict=True))
+        ColumnView(label, f"c{i}", c.type, c.nullable)
+        for i, (label, c) in enumerate(zip(labels, query.columns, strict=True))
     )
     return RelationView(sql, columns)
 

@@ -8,8 +8,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from kpc.emulators.oracle.sql import decimals, positions
 from kpc.emulators.oracle.interface import OraColumn, OraType
+from kpc.emulators.oracle.sql import decimals, positions
 from kpc.emulators.oracle.sql.messages import from_duckdb
 from kpc.emulators.oracle.sql.query import Output, Query
 
@@ -20,7 +20,9 @@ def shown_column(output: Output, column: pa.Array) -> pa.Array:
     """One column as the wire side takes it."""
     kind = output.type
     if kind.is_wide:
-        return pa.array([None if v is None else decimals.canonical(decimals.decode(v)) for v in column.to_pylist()], pa.string())
+        return pa.array(
+            [None if v is None else decimals.canonical(decimals.decode(v)) for v in column.to_pylist()], pa.string()
+        )
     if kind.ora is OraType.DATE:
         return column.cast(pa.timestamp("s"), safe=False)
     if kind.ora is OraType.ROWID:
@@ -44,7 +46,9 @@ def shown_batch(columns: tuple[Output, ...], batch: pa.RecordBatch) -> pa.Record
 class OpenQuery:
     """See `interface.Rows`. Holds a DuckDB connection until it is closed or read to the end."""
 
-    def __init__(self, query: Query, cursor: duckdb.DuckDBPyConnection, release: Callable[[duckdb.DuckDBPyConnection], None]) -> None:
+    def __init__(
+        self, query: Query, cursor: duckdb.DuckDBPyConnection, release: Callable[[duckdb.DuckDBPyConnection], None]
+    ) -> None:
         self.columns: tuple[OraColumn, ...] = tuple(output.described for output in query.columns)
         self._outputs = query.columns
         self._cursor: duckdb.DuckDBPyConnection | None = cursor
@@ -64,6 +68,10 @@ class OpenQuery:
             raise from_duckdb(error) from None
         finally:
             self.close()
+
+    @property
+    def is_open(self) -> bool:
+        return self._cursor is not None
 
     def interrupt(self) -> None:
         """From another thread."""
@@ -92,5 +100,3 @@ class Materialised:
 
     def close(self) -> None:
         self._table = None
-
-

@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pyarrow as pa
 
-from kpc.emulators.oracle.sql.datatypes import SqlType
 from kpc.emulators.oracle.interface import BindValue
+from kpc.emulators.oracle.sql.datatypes import SqlType
 from kpc.emulators.oracle.sql.query import Output
 from kpc.emulators.oracle.sql.results import shown_column
 
@@ -27,5 +27,3 @@ def _number(value: object) -> BindValue:
         return None
     exact = value if isinstance(value, Decimal) else Decimal(str(value))
     return int(exact) if exact == exact.to_integral_value() else exact
-
-

@@ -41,7 +41,7 @@ def apply(node: exp.Expr, tests: list[exp.Expr], from_sql: str, compiler: Expres
         return from_sql, where
     limit = _limit(limits, compiler)
     numbered = compiler.context.alias()
-    listed = []
+    listed: list[str] = []
     for source in compiler.scope.sources:
         for column, e in source.columns.items():
             label = f"k{len(listed)}"

@@ -37,19 +37,21 @@ class Scope:
         """The column, or None. Raises ORA-00918 if more than one source has it."""
         scope: Scope | None = self
         while scope is not None:
-            found = scope._here(column, qualifier)
+            found = scope.here(column, qualifier)
             if found is not None:
                 return found
             scope = scope.parent
         return None
 
-    def _here(self, column: str, qualifier: str | None) -> Expr | None:
+    def here(self, column: str, qualifier: str | None) -> Expr | None:
+        """The same in this query block alone."""
         if qualifier is None and column in self.merged:
             return self.merged[column]
         hits = [
             source
             for source in self.sources
-            if (qualifier is None or source.alias == qualifier) and (column in source.columns or column in source.doubled)
+            if (qualifier is None or source.alias == qualifier)
+            and (column in source.columns or column in source.doubled)
         ]
         if len(hits) > 1:
             raise ora(918)

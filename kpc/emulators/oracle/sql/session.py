@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import duckdb
 import pyarrow as pa
 
+from kpc.emulators.oracle.interface import Bind, OraColumn, OraError, Outcome, StatementKind
+from kpc.emulators.oracle.interface import Statement as StatementContract
 from kpc.emulators.oracle.sql import array_dml, bind_rows, commands, ddl, lexer, plsql
 from kpc.emulators.oracle.sql.context import Context, Settings
 from kpc.emulators.oracle.sql.dml import Executor
 from kpc.emulators.oracle.sql.grammar import ParsedStatement, parse_statement
-from kpc.emulators.oracle.interface import Bind, OraColumn, OraError, Outcome, StatementKind
-from kpc.emulators.oracle.interface import Statement as StatementContract
 from kpc.emulators.oracle.sql.messages import from_duckdb, ora
 from kpc.emulators.oracle.sql.query import Query, QueryCompiler
 from kpc.emulators.oracle.sql.results import OpenQuery
@@ -249,10 +249,8 @@ class OracleSession:
         except duckdb.Error:  # no transaction is open
             pass
         with self._guard:
-            self._open = {query for query in self._open if query._cursor is not None}
+            self._open = {query for query in self._open if query.is_open}
             if len(self._idle) < _MOST_IDLE_CURSORS and not self.is_closed:
                 self._idle.append(cursor)
                 return
         cursor.close()
-
-

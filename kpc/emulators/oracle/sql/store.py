@@ -122,7 +122,9 @@ class Store:
 
     def __init__(self, path: str, clock: Callable[[], dt.datetime]) -> None:
         self.clock = clock
-        self.connection = duckdb.connect(path, config={"python_enable_replacements": "false"})
+        self.connection: duckdb.DuckDBPyConnection = duckdb.connect(
+            path, config={"python_enable_replacements": "false"}
+        )
         python_functions.register(self.connection)
         self.connection.execute("CREATE TABLE anchor AS SELECT 1 AS one")
         self.lock = threading.RLock()

@@ -4,16 +4,43 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from kpc.emulators.oracle.sql import datatypes
 from kpc.emulators.oracle.interface import OraType
+from kpc.emulators.oracle.sql import datatypes
 from kpc.emulators.oracle.sql.lexer import Kind
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 from kpc.emulators.oracle.sql.store import Column, Constraint
 from kpc.emulators.oracle.sql.token_reader import TokenReader
 
-_COLUMN_WORDS = ("NOT", "NULL", "DEFAULT", "CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "REFERENCES", "GENERATED", "INVISIBLE", "ENABLE", "DISABLE")
+_COLUMN_WORDS = (
+    "NOT",
+    "NULL",
+    "DEFAULT",
+    "CONSTRAINT",
+    "PRIMARY",
+    "UNIQUE",
+    "CHECK",
+    "REFERENCES",
+    "GENERATED",
+    "INVISIBLE",
+    "ENABLE",
+    "DISABLE",
+)
 # What describes storage and has no meaning here.
-_STORAGE_FLAGS = frozenset({"LOGGING", "NOLOGGING", "COMPRESS", "NOCOMPRESS", "CACHE", "NOCACHE", "PARALLEL", "NOPARALLEL", "MONITORING", "ENABLE", "VALIDATE"})
+_STORAGE_FLAGS = frozenset(
+    {
+        "LOGGING",
+        "NOLOGGING",
+        "COMPRESS",
+        "NOCOMPRESS",
+        "CACHE",
+        "NOCACHE",
+        "PARALLEL",
+        "NOPARALLEL",
+        "MONITORING",
+        "ENABLE",
+        "VALIDATE",
+    }
+)
 _STORAGE_VALUES = frozenset({"TABLESPACE", "PCTFREE", "PCTUSED", "INITRANS", "MAXTRANS"})
 
 
@@ -65,7 +92,11 @@ def read_column_rules(reader: TokenReader, column: Column, made: Definition) -> 
         if reader.take("DEFAULT"):
             if reader.peek("ON"):
                 raise unsupported("DEFAULT ON NULL")
-            column.default = reader.slice_until("NOT", "NULL", "CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "REFERENCES") if not reader.take("NULL") else None
+            column.default = (
+                reader.slice_until("NOT", "NULL", "CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "REFERENCES")
+                if not reader.take("NULL")
+                else None
+            )
         elif reader.take("NOT", "NULL"):
             column.nullable = False
             made.constraints.append(Constraint(name, "C", (column.name,), f'"{column.name}" IS NOT NULL'))
@@ -115,9 +146,14 @@ def _skip_state(reader: TokenReader) -> None:
     while True:
         if reader.take("USING", "INDEX"):
             skip_storage(reader)
-        elif reader.take("NOT", "DEFERRABLE") or reader.take("INITIALLY", "IMMEDIATE") or reader.take("ENABLE"):
-            continue
-        elif reader.take("VALIDATE") or reader.take("RELY") or reader.take("NORELY"):
+        elif (
+            reader.take("NOT", "DEFERRABLE")
+            or reader.take("INITIALLY", "IMMEDIATE")
+            or reader.take("ENABLE")
+            or reader.take("VALIDATE")
+            or reader.take("RELY")
+            or reader.take("NORELY")
+        ):
             continue
         elif reader.peek("DISABLE") or reader.peek("DEFERRABLE") or reader.peek("NOVALIDATE"):
             raise unsupported(f"constraint state {reader.next().value}")

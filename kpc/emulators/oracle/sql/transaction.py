@@ -36,7 +36,7 @@ class Transaction:
 
     def __init__(self, session_id: int, store: Store, locks: LockTable, check: Callable[[], None]) -> None:
         self._session_id = session_id
-        self._store = store
+        self.store = store
         self._locks = locks
         self._check = check
         self._cursor = store.cursor()
@@ -56,7 +56,7 @@ class Transaction:
     def lock(self, wanted: list[object], wait_s: float | None = None) -> bool:
         """Lock rows or keys; True if it had to wait, so that the statement must be computed again."""
         self.is_open = True
-        return self._locks.acquire(self._session_id, wanted, self._check, wait_s)  # type: ignore[arg-type]  # tuples
+        return self._locks.acquire(self._session_id, wanted, self._check, wait_s)
 
     def apply(self, table: Table, new: pa.Table | None, gone: pa.Array | None) -> None:
         """Lay `new` rows (stored columns and rid) over the table and hide the positions in `gone`."""
@@ -67,7 +67,9 @@ class Transaction:
         try:
             if gone is not None and len(gone):
                 cursor.register("gone_rows", pa.table({"rid": gone}))
-                cursor.execute(f"INSERT INTO {overlay.dead} SELECT rid FROM gone_rows ANTI JOIN {overlay.dead} USING (rid)")
+                cursor.execute(
+                    f"INSERT INTO {overlay.dead} SELECT rid FROM gone_rows ANTI JOIN {overlay.dead} USING (rid)"
+                )
                 cursor.execute(f"DELETE FROM {overlay.rows} WHERE rid IN (SELECT rid FROM gone_rows)")
             if new is not None and new.num_rows:
                 cursor.register("new_rows", new)
@@ -96,7 +98,11 @@ class Transaction:
         made = self._overlays.get(table.object_id)
         if made is None:
             return
-        held = dict(self._cursor.execute(f"SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = '{made.rows}'").fetchall())
+        held = dict(
+            self._cursor.execute(
+                f"SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = '{made.rows}'"
+            ).fetchall()
+        )
         for column in table.columns:
             if column.type.is_wide and held.get(column.stored, "").startswith("DECIMAL"):
                 self._cursor.execute(
@@ -108,12 +114,12 @@ class Transaction:
     def commit(self) -> None:
         """Make the changes the next SCN, for everybody at once."""
         if self._overlays:
-            with self._store.lock:
+            with self.store.lock:
                 self._write()
         self._end()
 
     def _write(self) -> None:
-        store = self._store
+        store = self.store
         scn = store.scn + 1
         writer = store.connection
         undone = 0

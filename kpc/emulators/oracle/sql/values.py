@@ -6,9 +6,9 @@ import datetime as dt
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from kpc.emulators.oracle.interface import BindValue, OraType
 from kpc.emulators.oracle.sql import datatypes, decimals
 from kpc.emulators.oracle.sql.datatypes import SqlType
-from kpc.emulators.oracle.interface import BindValue, OraType
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 
 
