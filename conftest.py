@@ -72,8 +72,8 @@ def emulated(tmp_path: Path) -> Iterator[Callable[..., Emulator]]:
     """Starts emulators of the test's own, with fault switches: `emulated("gzip_upload=refuse")`."""
     started: list[Emulator] = []
 
-    def start(*switches: str) -> Emulator:
-        started.append(start_emulator(tmp_path / f"emulator-{len(started)}", *switches))
+    def start(*switches: str, tls: bool = False) -> Emulator:
+        started.append(start_emulator(tmp_path / f"emulator-{len(started)}", *switches, tls=tls))
         return started[-1]
 
     yield start

@@ -23,11 +23,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from kpc.catalog.table import EXTERNAL_ID, Table
-from kpc.errors import OutcomeUnknown, Terminal, Transient
+from kpc.errors import OutcomeUnknown, SalesforceDown, Terminal, Transient
 from kpc.ledger import Allowance, JobIntent, JobRow, Lease
 from kpc.partition import Partition, find_partition
 from kpc.salesforce import Encoding, JobInfo, Refused, Salesforce, State
-from kpc.store import FileEntry, verify
+from kpc.store import Environment, FileEntry, verify
 from kpc.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,7 @@ ENCODING_TRAIT = "upload_encoding"
 _DEAD = ("failed", "aborted", "given_up")
 _FRESH_JOBS = 4  # jobs begun for one chunk in one call before we give up
 _UPLOAD_TRIES = 3
+_OUTAGE_S = 600.0  # without an answer before we give up following a job
 _CLOCK_SKEW = timedelta(minutes=2)
 _SLOT_PAUSE_S = 1.0
 _EARLY_SHARE = 0.5  # of the remaining time, as far as the progress tells: look again then
@@ -48,6 +49,8 @@ class ChunkSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    source_id: str
+    target_id: str
     table: str
     key: str
     generation: str
@@ -60,6 +63,11 @@ class ChunkSpec(BaseModel):
     raw_bytes: int
     sha256: str
     purpose: str = "chunk"
+
+    @property
+    def environment(self) -> Environment:
+        """The two systems of the plan; a task that follows a job need not ask Oracle who it is."""
+        return Environment(self.source_id, self.target_id)
 
     @property
     def entry(self) -> FileEntry:
@@ -150,19 +158,30 @@ def start_job(load: ChunkLoad) -> str:
 
 
 def follow_job(load: ChunkLoad, job_id: str) -> JobInfo:
-    """Wait for the job's end. Raises `Transient` after `job_timeout_s`; the job then still goes on."""
-    deadline = time.monotonic() + load.workspace.settings.salesforce.job_timeout_s
-    while True:
-        info, state = look(load, job_id)
-        if info.state.is_final:
-            return info
-        if time.monotonic() > deadline:
-            raise Transient(
-                f"Ingest job {job_id} of {load} is still {info.state} after "
-                f"{load.workspace.settings.salesforce.job_timeout_s:,.0f} s.",
-                "Run the load again; it goes on with this job.",
-            )
-        load.pause(state.wait_s)
+    """Wait for the job's end, through outages of some minutes.
+
+    Raises `Transient` after `job_timeout_s`; the job then still goes on.
+    """
+    settings = load.workspace.settings.salesforce
+    deadline = time.monotonic() + settings.job_timeout_s
+    heard = time.monotonic()
+    while time.monotonic() < deadline:
+        wait_s = settings.poll_longest_s
+        try:
+            info, state = look(load, job_id)
+        except SalesforceDown as outage:
+            if time.monotonic() - heard > _OUTAGE_S:
+                raise
+            log.warning("%s: %s Job %s is asked for again.", load, outage.what, job_id)
+        else:
+            if info.state.is_final:
+                return info
+            heard, wait_s = time.monotonic(), state.wait_s
+        load.pause(wait_s)
+    raise Transient(
+        f"Ingest job {job_id} of {load} has not ended after {settings.job_timeout_s:,.0f} s.",
+        "Run the load again; it goes on with this job.",
+    )
 
 
 def look(load: ChunkLoad, job_id: str) -> tuple[JobInfo, JobState]:

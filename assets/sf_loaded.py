@@ -25,7 +25,7 @@ from kpc.ledger import Lease
 from kpc.manifests import LoadManifest, StagedManifest, loaded_folder, staged_folder
 from kpc.partition import Partition, find_partition
 from kpc.salesforce import State
-from kpc.store import read_manifest, verify, write_manifest
+from kpc.store import Environment, read_manifest, verify, write_manifest
 from kpc.workspace import Workspace
 
 STAGE = "sf_loaded"
@@ -66,7 +66,7 @@ def plan_load(partition: Partition, workspace: Workspace) -> list[dict[str, Any]
 
     Raises `SchemaDrift` when the object cannot take the rows, `Superseded` when a newer generation is being loaded.
     """
-    with _held(partition, workspace) as lease:
+    with _held(partition, workspace, workspace.environment) as lease:
         return [spec.as_json() for spec in _plan(partition, workspace, lease)]
 
 
@@ -79,7 +79,7 @@ def start_chunk(spec: dict[str, Any], workspace: Workspace) -> str:
 
 def poll_chunk(spec: dict[str, Any], workspace: Workspace, job_id: str) -> JobState:
     """Ask once how far a job is; `wait_s` says when to ask again. Renews the run's lease."""
-    with _chunk(spec, workspace) as load:
+    with _chunk(spec, workspace, wait_s=0) as load:
         if _finished(load):
             return JobState(State.JOB_COMPLETE.value, load.spec.rows, load.spec.rows, 0.0, is_final=True)
         return look(load, job_id)[1]
@@ -173,6 +173,8 @@ def _plan(partition: Partition, workspace: Workspace, lease: Lease) -> list[Chun
     done = {chunk.name for chunk in planned if chunk.state == "done" and (folder / result_name(chunk.name)).is_file()}
     return [
         ChunkSpec(
+            source_id=lease.environment.source_id,
+            target_id=lease.environment.target_id,
             table=staged.table,
             key=staged.key,
             generation=staged.generation,
@@ -267,22 +269,26 @@ def _finished(load: ChunkLoad) -> ChunkResult | None:
 
 
 @contextmanager
-def _chunk(spec: dict[str, Any], workspace: Workspace) -> Iterator[ChunkLoad]:
+def _chunk(spec: dict[str, Any], workspace: Workspace, *, wait_s: float | None = None) -> Iterator[ChunkLoad]:
     parsed = ChunkSpec.model_validate(spec)
-    with _held(find_partition(parsed.table, parsed.key), workspace) as lease:
+    partition = find_partition(parsed.table, parsed.key)
+    with _held(partition, workspace, parsed.environment, wait_s=wait_s) as lease:
+        _check_org(workspace, lease)
         yield ChunkLoad(parsed, workspace, lease)
 
 
 @contextmanager
-def _held(partition: Partition, workspace: Workspace) -> Iterator[Lease]:
+def _held(
+    partition: Partition, workspace: Workspace, environment: Environment, *, wait_s: float | None = None
+) -> Iterator[Lease]:
     """The stage's lease for one of several tasks of a run: renewed meanwhile, and kept for the next task."""
     with workspace.ledger.lease(
-        workspace.environment,
+        environment,
         partition,
         STAGE,
         owner=workspace.run_id,
         ttl_s=workspace.settings.lease_s,
-        wait_s=workspace.settings.lease_wait_s,
+        wait_s=workspace.settings.lease_wait_s if wait_s is None else wait_s,
         keep=True,
     ) as lease:
         yield lease

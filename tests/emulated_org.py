@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 from pydantic import SecretStr
 
 from kpc.settings import SalesforceSettings
@@ -32,6 +33,12 @@ class Emulator:
             poll_longest_s=0.2,
         )
 
+    def switch(self, **changes: object) -> None:
+        """Change the emulator's behaviour while it runs."""
+        token = {"Authorization": f"Bearer {self.facts['access_token']}"}
+        answer = httpx.patch(f"{self.facts['base_url']}/_emulator/switches", json=changes, headers=token)
+        assert answer.status_code == 200, answer.text
+
     def stop(self) -> None:
         self.process.terminate()
         try:
@@ -41,12 +48,13 @@ class Emulator:
             self.process.wait(10)
 
 
-def start_emulator(folder: Path, *switches: str) -> Emulator:
+def start_emulator(folder: Path, *switches: str, tls: bool = False) -> Emulator:
     """Start an emulator; `switches` are NAME=VALUE."""
     folder.mkdir(parents=True, exist_ok=True)
     ready = folder / "ready.json"
     command = [sys.executable, "-m", "kpc.emulators.salesforce", "--port", "0", "--ready-file", str(ready)]
     command += [part for switch in switches for part in ("--switch", switch)]
+    command += ["--tls"] if tls else []
     with (folder / "emulator.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603  our own program
     for _ in range(600):

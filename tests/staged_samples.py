@@ -24,12 +24,14 @@ NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 _SAMPLES = {FieldKind.DATE: "2024-01-15", FieldKind.DATETIME: "2024-01-15T05:00:00.000Z", FieldKind.BOOLEAN: "true"}
 
 
-def make_workspace(root: Path, salesforce: SalesforceSettings, run_id: str, *, lease_s: float = 30.0) -> Workspace:
+def make_workspace(
+    root: Path, salesforce: SalesforceSettings, run_id: str, *, lease_s: float = 30.0, ledger_url: str = ""
+) -> Workspace:
     """A workspace that knows its Oracle by name only; everything else is real."""
     settings = Settings(
-        salesforce=salesforce,
+        salesforce=salesforce.model_copy(),
         staging=StagingSettings(root=root / "staging", free_bytes=0),
-        ledger_url=SecretStr(f"sqlite:///{root}/ledger.db"),
+        ledger_url=SecretStr(ledger_url or f"sqlite:///{root}/ledger.db"),
         lease_s=lease_s,
         lease_wait_s=20.0,
     )

@@ -123,6 +123,15 @@ def test_expired_token_is_renewed_once(emulated: Callable[..., Emulator]) -> Non
     assert salesforce.count(OBJECT) == 0
 
 
+def test_certificate_is_always_checked(emulated: Callable[..., Emulator]) -> None:
+    """A private authority works when it is named, and is refused when it is not."""
+    emulator = emulated(tls=True)
+    settings = _changed(emulator.settings, base_url=emulator.facts["https_url"])
+    assert connect(_changed(settings, ca_file=Path(emulator.facts["ca_file"]))).count(OBJECT) == 0
+    with pytest.raises(ConfigError, match="CA_FILE"):
+        connect(settings)
+
+
 @pytest.mark.parametrize(
     ("status", "code", "expected"),
     [

@@ -45,15 +45,16 @@ def lease_row(environment: Environment, partition: Partition, stage: str) -> Col
     )
 
 
-def check_lease(connection: Connection, lease: Lease) -> None:
+def check_lease(connection: Connection, lease: Lease, *, will_change: bool = False) -> None:
     """Raises `LeaseLost` unless `lease` is still the newest; the row stays locked until the transaction ends.
 
     An expired lease that nobody took over still counts: nobody else has written meanwhile, and nobody can now.
+    Tasks of one run check side by side; `will_change` locks them out, for the lease itself to be changed.
     """
     row = connection.execute(
         select(LEASE.owner, LEASE.token)
         .where(lease_row(lease.environment, lease.partition, lease.stage))
-        .with_for_update(read=True)
+        .with_for_update(read=not will_change)
     ).one_or_none()
     if row is None or row.token != lease.token or row.owner != lease.owner:
         lease.lost.set()

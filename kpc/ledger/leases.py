@@ -110,7 +110,8 @@ class Leases(Database):
     def renew_lease(self, lease: Lease, *, ttl_s: float) -> None:
         """Push the expiry to `ttl_s` from now. Raises `LeaseLost` if somebody else holds it now."""
         expires = self.clock() + timedelta(seconds=ttl_s)
-        with self.writing(lease) as connection:
+        with self.writing() as connection:
+            check_lease(connection, lease, will_change=True)
             connection.execute(
                 update(schema.lease)
                 .where(lease_row(lease.environment, lease.partition, lease.stage))
@@ -119,7 +120,8 @@ class Leases(Database):
 
     def release_lease(self, lease: Lease) -> None:
         """Free the lease; nothing happens if another run has it meanwhile."""
-        with contextlib.suppress(LeaseLost), self.writing(lease) as connection:
+        with contextlib.suppress(LeaseLost), self.writing() as connection:
+            check_lease(connection, lease, will_change=True)
             connection.execute(
                 update(schema.lease)
                 .where(lease_row(lease.environment, lease.partition, lease.stage))
