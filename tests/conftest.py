@@ -82,7 +82,7 @@ def oracle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OracleServer]:
         )
         yield OracleServer(settings)
         return
-    server = start_oracle(tmp_path_factory.mktemp("oracle"), "--rows", "6000", "--months", "3")
+    server = start_oracle(tmp_path_factory.mktemp("oracle"), "--rows", "6000", "--months", "2024-01,2024-02,2024-03")
     yield server
     server.stop()
 

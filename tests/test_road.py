@@ -75,11 +75,14 @@ def test_only_changed_rows_are_sent(
     oracles: Callable[..., OracleServer], emulated: Callable[..., Emulator], workspaces: Workspaces
 ) -> None:
     """After an update of one row in Oracle exactly that row is sent, and the partition is proven again."""
-    source = oracles("--rows", "1500", "--months", "1")
+    source = oracles("--rows", "1500", "--months", "2024-01")
     workspace = workspaces(source, emulated().settings)
     partition = find_partition("KPS_R_EMAIL_TENANT", "ALL")
     travel(partition, workspace)
-    source.execute("UPDATE KPS_R_EMAIL_TENANT SET EMAIL = 'new@example.org' WHERE ROWNUM = 1")
+    source.execute(
+        "UPDATE KPS_R_EMAIL_TENANT SET EMAIL = 'new@example.org' "
+        "WHERE ROWID = (SELECT MIN(ROWID) FROM KPS_R_EMAIL_TENANT)"
+    )
     made = travel(partition, workspace)
     assert made["staged_csv"].detail["staged"] == 1
     assert made["reconciled"].state == "reconciled"
@@ -121,7 +124,7 @@ def test_bad_rows_become_listed_exceptions(
     oracles: Callable[..., OracleServer], emulated: Callable[..., Emulator], workspaces: Workspaces
 ) -> None:
     """Each planted bad row is rejected with its rule; the rest arrives, and the difference is explained."""
-    source = oracles("--rows", "3000", "--months", "1", "--with-bad-rows", "12")
+    source = oracles("--rows", "3000", "--months", "2024-01", "--with-bad-rows", "12")
     workspace = workspaces(source, emulated().settings)
     rejected, states = 0, set()
     for table in TABLES.values():
@@ -189,7 +192,7 @@ def test_a_lost_and_a_foreign_record_are_found(
     travel(partition, workspace)
     target = partition.table.target
     record = next(iter(workspace.salesforce.query(f"SELECT Id, External_ID__c FROM {target} LIMIT 1")))
-    workspace.salesforce.tell("DELETE", f"/sobjects/{target}/{record['Id']}")
+    workspace.salesforce.tell("DELETE", f"/sobjects/{target}/{record['Id']}", {})
     foreign = {"External_ID__c": "ZZZ", "Migration_Partition__c": "ALL", "Migration_Generation__c": "x"}
     workspace.salesforce.tell("POST", f"/sobjects/{target}", foreign)
     with pytest.raises(Mismatch):
@@ -237,7 +240,7 @@ def test_a_missing_column_stops_the_partition(
     oracles: Callable[..., OracleServer], salesforce: SalesforceSettings, workspaces: Workspaces
 ) -> None:
     """Schema drift names the column before a row is read."""
-    source = oracles("--rows", "500", "--months", "1")
+    source = oracles("--rows", "500", "--months", "2024-01")
     source.execute("ALTER TABLE KPS_R_POS_SUPPLIER DROP COLUMN CITY")
     with pytest.raises(ConfigError, match="CITY: declared as VARCHAR2"):
         travel(find_partition("KPS_R_POS_SUPPLIER", "ALL"), workspaces(source, salesforce))
