@@ -34,6 +34,8 @@ class Gate:
             await self._app(scope, receive, send)
             return
         scope["path"] = re.sub(r"/{2,}", "/", scope["path"])
+        if scope["method"] == "POST" and b"_HttpMethod=PATCH" in scope["query_string"]:
+            scope["method"] = "PATCH"  # for clients that cannot send one
         started, status = time.monotonic(), 0
         is_api = scope["path"].startswith("/services/data/v")
 

@@ -71,7 +71,7 @@ def _new_job(emulator: Emulator, request: Request, body: object) -> Job:
         raise ApiError(400, "INVALIDJOB", f"InvalidJob : The object {body['object']} does not exist")
     if str(body.get("contentType", "CSV")).upper() != "CSV":
         raise ApiError(400, "INVALIDJOB", f"InvalidJob : contentType {body['contentType']} is not CSV")
-    if org.batches.used >= org.switches.daily_batches:
+    if org.batches.used >= org.switches.daily_batches or org.records.used >= org.switches.daily_records:
         raise ApiError(400, "EXCEEDEDQUOTA", "ExceededQuota : the batches allowed in 24 hours are used up")
     job = Job(
         id=org.jobs.new_id(),
@@ -237,9 +237,10 @@ async def poll(request: Request) -> Response:
 async def delete(request: Request) -> Response:
     emulator = emulator_of(request)
     job = find_job(request)
-    if not (job.is_over or job.state == UPLOAD_COMPLETE):
-        raise wrong_state(f"InvalidJobState : the job is {job.state}; abort it before it is deleted")
-    job.state = ABORTED if not job.is_over else job.state
+    with emulator.org.jobs.lock:
+        if not (job.is_over or job.state == UPLOAD_COMPLETE):
+            raise wrong_state(f"InvalidJobState : the job is {job.state}; abort it before it is deleted")
+        job.state = ABORTED if not job.is_over else job.state  # no worker takes it any more
     await run_in_threadpool(emulator.org.jobs.remove, job)
     return Response(status_code=204)
 
@@ -290,7 +291,10 @@ def _unprocessed(emulator: Emulator, job: Job) -> Iterator[bytes]:
         return
     for rows in read_batches(parse_content(path, job, len(read_header(path, job))), job.batches):
         yield rows.write_csv(
-            include_header=False, separator=job.separator, line_terminator=job.line_end, quote_style="always"
+            include_header=False,
+            separator=job.separator,
+            line_terminator=job.line_end,
+            quote_style=emulator.org.switches.result_quotes,
         ).encode()
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from kpc.emulators.salesforce.api_error import ApiError, not_found
 from kpc.emulators.salesforce.clock import iso_offset
 from kpc.emulators.salesforce.ids import make_id, to_18
-from kpc.emulators.salesforce.storage import Storage, take_numbers
+from kpc.emulators.salesforce.storage import Storage
 
 JOB_PREFIX = "750"
 OPEN, UPLOAD_COMPLETE, IN_PROGRESS = "Open", "UploadComplete", "InProgress"
@@ -142,8 +142,11 @@ class JobBook:
             return iter(list(self._jobs.values()))
 
     def new_id(self) -> str:
-        with self._storage.writing() as session:
-            return make_id(JOB_PREFIX, take_numbers(session, "job", 1))
+        while True:
+            with self._storage.writing_jobs() as session:
+                job_id = make_id(JOB_PREFIX, session.run("SELECT nextval('emulator.job_number')")[0][0])
+            if job_id not in self._jobs:  # a kill may set a sequence back
+                return job_id
 
     def add(self, job: Job) -> None:
         self.folder(job.id).mkdir(parents=True, exist_ok=True)
@@ -160,13 +163,13 @@ class JobBook:
 
     def save(self, job: Job) -> None:
         body = json.dumps(asdict(job) | {"is_uploading": False, "shown_processed": -1})
-        with self._storage.writing() as session:
+        with self._storage.writing_jobs() as session:
             session.run("INSERT OR REPLACE INTO emulator.job VALUES (?, ?, ?)", [job.id, job.kind, body])
 
     def remove(self, job: Job) -> None:
         with self.lock:
             self._jobs.pop(job.id, None)
-        with self._storage.writing() as session:
+        with self._storage.writing_jobs() as session:
             session.run("DELETE FROM emulator.job WHERE id = ?", [job.id])
         shutil.rmtree(self.folder(job.id), ignore_errors=True)
 

@@ -163,7 +163,11 @@ class Processor:
         if self._org.switches.result_order == "shuffled":
             frame = frame.sample(fraction=1.0, shuffle=True, seed=self._org.seed + number)
         frame.write_csv(
-            path, include_header=False, separator=job.separator, line_terminator=job.line_end, quote_style="always"
+            path,
+            include_header=False,
+            separator=job.separator,
+            line_terminator=job.line_end,
+            quote_style=self._org.switches.result_quotes,
         )
 
     def _show_progress(self, job: Job, rows: int) -> None:

@@ -20,7 +20,7 @@ from kpc.emulators.salesforce.org import Org
 from kpc.emulators.salesforce.soql_compile import Compiled, Output, compile_query
 from kpc.emulators.salesforce.soql_filter import Value
 from kpc.emulators.salesforce.soql_parser import parse
-from kpc.emulators.salesforce.storage import Session
+from kpc.emulators.salesforce.storage import Session, table_of
 
 PAGE_ROWS = 2000
 _MOST_GROUPS = 2000
@@ -49,6 +49,7 @@ class Queries:
         """The answer to /query. Raises `ApiError` for a query that is wrong."""
         compiled = self.compiled(soql, deleted=deleted)
         with self._org.storage.reading() as session:
+            self._time_out(session, compiled)
             table = _run(session, compiled)
         if compiled.is_count:
             return {"totalSize": table.column(0)[0].as_py(), "done": True, "records": []}
@@ -77,6 +78,14 @@ class Queries:
 
     def compiled(self, soql: str, *, deleted: bool = False) -> Compiled:
         return compile_query(parse(soql), self._org.schema, self._org.clock.now(), deleted=deleted)
+
+    def _time_out(self, session: Session, compiled: Compiled) -> None:
+        """A count over too many records does not end in time, if the switch says so."""
+        most = self._org.switches.slow_query_rows
+        if most and (compiled.is_count or compiled.is_aggregate):
+            [(rows,)] = session.run(f"SELECT count(*) FROM {table_of(compiled.sobject)}")
+            if rows > most:
+                raise ApiError(400, "QUERY_TIMEOUT", "Your query request was running for too long.")
 
     def _page(self, cursor: _Cursor, cursor_id: str, offset: int, version: str) -> dict[str, object]:
         rows = cursor.table.slice(offset, cursor.page_rows)

@@ -16,6 +16,7 @@ class Switches:
     gzip_upload: Literal["accept", "refuse", "misread"] = "accept"
     null_relationship: Literal["error", "null"] = "error"  # `#N/A` in a relationship column
     result_order: Literal["shuffled", "input"] = "shuffled"
+    result_quotes: Literal["always", "necessary"] = "always"  # around the uploaded values in result files
     over_quota_rows: Literal["unprocessed", "unrecorded"] = "unprocessed"
     processing: Literal["run", "hold"] = "run"  # hold: closed jobs wait
     rows_per_s: float = 0.0  # pace of each job in org time; 0: as fast as it goes
@@ -34,6 +35,7 @@ class Switches:
     token_lifetime_s: float = 7200.0
     open_job_hours: float = 24.0
     result_days: float = 7.0
+    slow_query_rows: int = 0  # REST aggregates over more records than this time out; 0: none does
     query_page_rows: int = 250_000  # a bulk query page when the client names no maxRecords
 
     def change(self, changes: dict[str, object]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,7 @@ class Storage:
 
     def __init__(self, data_file: Path | None, schema: Schema) -> None:
         self._lock = threading.RLock()
+        self._jobs_lock = threading.RLock()
         try:
             self._root = duckdb.connect(":memory:")
             where = str(data_file).replace("'", "''") if data_file else ":memory:"
@@ -99,18 +100,30 @@ class Storage:
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """One transaction: all of it is kept, or on an exception none."""
-        with self._lock, self.reading() as session:
+        """One transaction over records: all of it is kept, or on an exception none."""
+        with self._lock, self._transaction() as session:
+            yield session
+
+    @contextmanager
+    def writing_jobs(self) -> Iterator[Session]:
+        """One transaction over the table of jobs alone, which waits for no batch of records."""
+        with self._jobs_lock, self._transaction() as session:
+            yield session
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Session]:
+        with self.reading() as session:
             session.run("BEGIN")
             try:
                 yield session
             except BaseException:
-                session.run("ROLLBACK")
+                with suppress(duckdb.Error):  # what went wrong matters more; the connection is not used again
+                    session.run("ROLLBACK")
                 raise
             session.run("COMMIT")
 
     def close(self) -> None:
-        with self._lock:
+        with self._lock, self._jobs_lock:
             self._root.execute(f"CHECKPOINT {_CATALOG}").fetchall()
             for session in self._idle:
                 session.close()
@@ -143,6 +156,7 @@ def _create(session: Session, schema: Schema) -> None:
         " (job_id VARCHAR, number INTEGER, rows INTEGER, failed INTEGER, started TIMESTAMP)"
     )
     session.run("CREATE SEQUENCE IF NOT EXISTS emulator.history_number")
+    session.run("CREATE SEQUENCE IF NOT EXISTS emulator.job_number")
     session.run(
         "CREATE TABLE IF NOT EXISTS emulator.history"
         " (number BIGINT, written TIMESTAMP, source VARCHAR, operation VARCHAR,"
