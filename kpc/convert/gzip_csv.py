@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Collection, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -69,33 +70,50 @@ def csv_bytes(rows: pl.DataFrame, *, null: str) -> bytes:
 
 
 class GzipSink:
-    """A file of one gzip member; counts what goes in and hashes what comes out."""
+    """A file of one gzip member; counts what goes in and hashes what comes out.
+
+    A thread of its own compresses one block while the caller makes the next; what fails there is raised by the
+    following call.
+    """
 
     def __init__(self, path: Path, level: int) -> None:
         self._file: BinaryIO = path.open("wb")
         self._compressor = isal_zlib.compressobj(level=level, wbits=_GZIP)
         self._digest = hashlib.sha256()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="gzip")
+        self._underway: Future[None] | None = None
         self.raw_bytes = 0
         self.bytes = 0
 
     def write(self, block: bytes | memoryview) -> int:
+        self._wait()
         self.raw_bytes += len(block)
-        self._put(self._compressor.compress(block))
+        self._underway = self._thread.submit(self._compress, block)
         return len(block)
 
     def close(self) -> None:
-        if not self._file.closed:
-            try:
-                self._put(self._compressor.flush())
-            finally:
-                self._file.close()
+        """Finish the member. `bytes` and `sha256` are final then."""
+        try:
+            self._wait()
+            self._put(self._compressor.flush())
+        finally:
+            self.abandon()
 
     def abandon(self) -> None:
+        self._thread.shutdown()
         self._file.close()
 
     @property
     def sha256(self) -> str:
         return self._digest.hexdigest()
+
+    def _wait(self) -> None:
+        if self._underway is not None:
+            underway, self._underway = self._underway, None
+            underway.result()
+
+    def _compress(self, block: bytes | memoryview) -> None:
+        self._put(self._compressor.compress(block))
 
     def _put(self, packed: bytes) -> None:
         self.bytes += len(packed)

@@ -15,13 +15,13 @@ from kpc.store import FileEntry, describe_file
 
 
 class ParquetTable(GrowingFile):
-    """Each written frame becomes a row group, with polars' types."""
+    """Each written frame becomes a row group, with polars' types. For keys and hashes: nothing in them repeats."""
 
     def __init__(self, path: Path, schema: dict[str, pl.DataType]) -> None:
         super().__init__(path)
         self._rows = 0
         arrow_schema = pl.DataFrame(schema=schema).to_arrow().schema
-        self._writer = pq.ParquetWriter(self._temporary, arrow_schema, compression="zstd")
+        self._writer = pq.ParquetWriter(self._temporary, arrow_schema, compression="zstd", use_dictionary=False)
         self._scope.callback(self._writer.close)
 
     def write(self, rows: pl.DataFrame) -> None:

@@ -24,7 +24,8 @@ BLOCK_ROWS = 1_024
 class SortedRuns:
     """Frames go in, in any order; rows come out by their column `__order` (String, by its UTF-8 bytes).
 
-    Used as a context; its folder is removed when the context ends. Up to `memory_bytes` are held in memory before a run
+    Runs are not compressed: that would cost more time than the disk does. Used as a context; its folder is removed when
+    the context ends. Up to `memory_bytes` are held in memory before a run
     is written; what fits never touches the disk.
     """
 
@@ -75,11 +76,10 @@ class SortedRuns:
         make_private(self._folder)
         path = self._folder / f"run-{len(self._paths):05d}.arrow"
         table = ordered.to_arrow()
-        options = pa.ipc.IpcWriteOptions(compression="lz4")
         with (
             atomic_path(path) as temporary,
             pa.OSFile(str(temporary), "wb") as file,
-            pa.ipc.new_file(file, table.schema, options=options) as writer,
+            pa.ipc.new_file(file, table.schema) as writer,
         ):
             writer.write_table(table, max_chunksize=BLOCK_ROWS)
         firsts = ordered.gather_every(BLOCK_ROWS).select(ORDER).with_row_index("block")
