@@ -30,7 +30,7 @@ def inspect_partition(partition: Partition, workspace: Workspace) -> dict[str, A
     if generation is None:
         return facts
     folder = workspace.store.generation_dir(environment, partition, generation.id)
-    facts["generation"] = {"id": generation.id, "scn": generation.scn, "mode": generation.mode, "folder": str(folder)}
+    facts["generation"] = {"id": generation.id, "scn": str(generation.scn), "mode": generation.mode, "folder": str(folder)}
     version = partition.table.mapping_version
     if extract := read_manifest(folder / "extract", ExtractManifest):
         facts["extract"] = {"rows": extract.rows, "chunks": [_file(chunk) for chunk in extract.chunks]}

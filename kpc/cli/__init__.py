@@ -27,8 +27,11 @@ def main() -> None:
     from rich.logging import RichHandler
 
     level = os.environ.get("KPC_LOG", "INFO").upper()
-    handler = RichHandler(console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S", markup=False)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    if console.is_terminal:
+        handler = RichHandler(console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S")
+        logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    else:
+        logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     for package in ("kpc", "assets", "expectations"):
         logging.getLogger(package).setLevel(level)
     app()

@@ -84,7 +84,7 @@ def run(
                 receipts.append(receipt.as_json())
                 if receipt.state == "reconciled_with_exceptions":
                     state = Exit.EXCEPTIONS
-    columns = ("table", "key", "stage", "state", "rows", "seconds", "generation")
+    columns = ("table", "key", "stage", "state", "rows", "seconds")
     cells = [[receipt[name] for name in columns] for receipt in receipts]
     emit({"ok": state is Exit.DONE, "receipts": receipts}, as_json=as_json, text=grid("", columns, cells))
     raise typer.Exit(state)
@@ -145,7 +145,7 @@ def status(as_json: AsJson = False) -> None:
         environment = workspace.environment
     partitions: dict[tuple[str, str], dict[str, Any]] = {}
     for row in rows:
-        partitions.setdefault((row.table, row.key), {})[row.stage] = row
+        partitions.setdefault((row.table_name, row.partition_key), {})[row.stage] = row
     names = sorted(partitions, key=lambda name: (order.index(name[0]) if name[0] in order else len(order), name[1]))
     cells = [
         [table, key, *(_stage_cell(partitions[table, key].get(stage)) for stage in STAGES)] for table, key in names
@@ -228,8 +228,12 @@ def failed(
 
     name = find_partition(table, key).table.name if key else find_table(table).name
     with _workspace() as workspace:
-        rows = workspace.ledger.failed_records(workspace.environment, name, key, limit=limit)
-    columns = ("key", "external_id", "error_class", "error_code", "message", "attempts")
+        ledger, environment = workspace.ledger, workspace.environment
+        counts = ledger.failure_counts(environment)
+        keys = [key] if key else sorted({found[1] for found in counts if found[0] == name})
+        partitions = [find_partition(name, each) for each in keys]
+        rows = [row for p in partitions for row in ledger.failed_records(environment, p, limit=limit)][:limit]
+    columns = ("partition_key", "external_id", "error_class", "error_code", "message", "attempts")
     records = [{column: getattr(row, column) for column in columns} for row in rows]
     cells = [list(record.values()) for record in records]
     emit({"table": name, "records": records}, as_json=as_json, text=grid(name, columns, cells))

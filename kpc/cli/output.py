@@ -20,7 +20,15 @@ from kpc.errors import KpcError, Mismatch, OutOfSpace, RowsRejected, SchemaDrift
 P = ParamSpec("P")
 R = TypeVar("R")
 
-console = Console(stderr=True, highlight=False)
+_FILE_WIDTH = 200  # columns of a table that goes to a file or a pipe, where nothing needs to fit a window
+
+
+def _console(*, stderr: bool) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else _FILE_WIDTH)
+
+
+console = _console(stderr=True)
 
 
 class Exit(IntEnum):
@@ -39,7 +47,7 @@ def emit(result: object, *, as_json: bool, text: str | Grid) -> None:
     if as_json:
         print(json.dumps(result, default=_plain, ensure_ascii=False))
     else:
-        Console(highlight=False, soft_wrap=True).print(text)
+        _console(stderr=False).print(text, markup=False, soft_wrap=isinstance(text, str))
 
 
 def say(text: str) -> None:
