@@ -231,6 +231,29 @@ def test_plsql_functions_and_in_out_parameters_work(connection: oracledb.Connect
         assert x.getvalue() == 84
 
 
+def test_an_array_of_plsql_runs_row_by_row_and_counts_its_runs(
+    connection: oracledb.Connection, database: FixedDatabase
+) -> None:
+    """Also when one fails: the runs before it are counted."""
+    sql = "begin p(:1); end;"
+    seen: list[BindValue] = []
+
+    def block(_session: FixedSession, rows: Sequence[Sequence[Bind]]) -> Outcome:
+        [[bind]] = rows
+        if bind.value == 13:
+            raise OraError(20001, "thirteen")
+        seen.append(bind.value)
+        return Outcome(StatementKind.PLSQL)
+
+    database.answers[sql] = block
+    with connection.cursor() as cursor:
+        cursor.executemany(sql, [(at,) for at in range(5)])
+        with pytest.raises(oracledb.DatabaseError, match="ORA-20001") as failed:
+            cursor.executemany(sql, [(10,), (11,), (13,), (14,)])
+        assert failed.value.args[0].offset == 2
+    assert seen == [0, 1, 2, 3, 4, 10, 11]
+
+
 def test_an_out_value_that_does_not_fit_is_an_oracle_error(
     connection: oracledb.Connection, database: FixedDatabase
 ) -> None:
@@ -378,7 +401,7 @@ def test_many_open_statements_are_closed_by_the_client(
 ) -> None:
     """The statement cache drops what it does not keep; its cursors do not pile up."""
     for at in range(1200):
-        sql = f"select {at} from t"  # noqa: S608 - a text without a database behind it
+        sql = f"select {at} from t"
         database.table(sql, [OraColumn("A", OraType.NUMBER)], pa.record_batch([pa.array([at])], names=["A"]))
         with connection.cursor() as cursor:
             assert cursor.execute(sql).fetchone() == (at,)

@@ -75,14 +75,16 @@ class Server:
                 self._sockets.pop(threading.current_thread(), None)
 
     def stop(self) -> None:
-        """Close the listener and every connection, and wait for their threads."""
+        """End the listener and every connection, and wait for their threads, each of which closes its own socket."""
         self._stopping.set()
         if self._listener is not None:
             _shut(self._listener)
+            self._listener.close()
         with self._lock:
             open_sockets = dict(self._sockets)
-        for thread, sock in open_sockets.items():
+        for sock in open_sockets.values():
             _shut(sock)
+        for thread in open_sockets:
             thread.join(_JOIN_S)
         if self._acceptor.is_alive():
             self._acceptor.join(_JOIN_S)
@@ -102,7 +104,6 @@ def _shut(sock: socket.socket) -> None:
         sock.shutdown(socket.SHUT_RDWR)
     except OSError:
         log.debug("socket was closed already")
-    sock.close()
 
 
 def serve(

@@ -123,7 +123,7 @@ class Statements:
         writer.write(
             self._context.end(
                 cursor_id=cursor.number,
-                row_count=sum(outcome.row_count for outcome in outcomes),
+                row_count=_row_count(cursor, outcomes),
                 code=responses.ARRAY_ERRORS if errors else 0,
                 message="error(s) in array DML" if errors else "",
                 batch_errors=errors,
@@ -144,9 +144,16 @@ class Statements:
     def _call_all(self, cursor: Cursor, rows: list[list[Bind]], request: ExecuteRequest) -> list[Outcome]:
         """One call for an array of DML; row by row where every row has values of its own to give back."""
         has_out = bool(rows) and any(bind.is_out for bind in rows[0])
-        if len(rows) > 1 and (cursor.is_plsql or has_out):
-            return [self._call(cursor, [row], request) for row in rows]
-        return [self._call(cursor, rows, request)]
+        if len(rows) <= 1 or not (cursor.is_plsql or has_out):
+            return [self._call(cursor, rows, request)]
+        outcomes: list[Outcome] = []
+        for row in rows:
+            try:
+                outcomes.append(self._call(cursor, [row], request))
+            except OraError as error:
+                error.row_offset, error.row_count = len(outcomes), _row_count(cursor, outcomes)
+                raise
+        return outcomes
 
     def _call(self, cursor: Cursor, rows: Sequence[Sequence[Bind]], request: ExecuteRequest) -> Outcome:
         session = self._context.session
@@ -223,3 +230,8 @@ class Statements:
         self._context.channel.poll()
         if self._context.channel.has_marker():
             raise BreakRequested(Marker.INTERRUPT)
+
+
+def _row_count(cursor: Cursor, outcomes: Sequence[Outcome]) -> int:
+    """Changed rows; for PL/SQL the number of executions."""
+    return len(outcomes) if cursor.is_plsql else sum(outcome.row_count for outcome in outcomes)

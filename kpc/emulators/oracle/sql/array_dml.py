@@ -76,7 +76,7 @@ class _Run:
             self.outcome.batch_errors.append((index, error))
             return
         if len(self.rows) > 1:
-            error.row_offset, error.row_count, error.row_counts = index, sum(self.counts), list(self.counts)
+            error.row_offset, error.row_count, error.row_counts = index, sum(self.counts), self.counts[:index]
         raise error
 
     def _is_joint(self) -> bool:
