@@ -345,3 +345,27 @@ def test_jobs_are_listed(emulator: EmulatorProcess) -> None:
     [mine] = [each for each in listed["records"] if each["id"] == job["id"]]
     assert (mine["state"], mine["jobType"], listed["done"]) == ("Open", "V2Ingest", True)
     assert "numberRecordsProcessed" not in mine
+
+
+def test_a_parent_named_by_an_id_that_is_not_there_is_refused(emulator: EmulatorProcess) -> None:
+    """An id of the right form is not enough."""
+    emulator.load(SUPPLIER, "External_ID__c,Pos_Supplier_Code__c\nbyid,P\n")
+    parent = str(supplier(emulator, "byid", "Id")["Id"])
+    header = "External_ID__c,Pos_Supplier__c,Pos_Supplier_Code__c,Seq__c\n"
+    job = emulator.load(EMAIL, f"{header}i1,{parent},P,1\ni2,{parent[:15]},P,1\ni3,a005g0000010005AAA,P,1\ni4,x,P,1\n")
+    codes = {key: text.split(":")[0] for key, text in errors(emulator, job).items()}
+    assert codes == {"i3": "INVALID_CROSS_REFERENCE_KEY", "i4": "MALFORMED_ID"}
+
+
+def test_two_jobs_with_the_same_keys_at_once_make_no_duplicates(emulator: EmulatorProcess) -> None:
+    """Whoever comes second updates."""
+    content = "External_ID__c,Pos_Supplier_Code__c\n" + "".join(f"same{n},A\n" for n in range(15_000))
+    jobs = [emulator.create_job(SUPPLIER) for _ in range(3)]
+    for job in jobs:
+        emulator.upload(job, content)
+    for job in jobs:
+        emulator.set_state(job)
+    for job in jobs:
+        assert emulator.wait_for(job)["numberRecordsFailed"] == 0
+    created = sum(emulator.result(job, "successfulResults").count('"true"') for job in jobs)
+    assert created == emulator.count(f"SELECT COUNT() FROM {SUPPLIER} WHERE External_ID__c LIKE 'same%'") == 15_000

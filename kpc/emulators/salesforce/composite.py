@@ -10,7 +10,8 @@ from starlette.responses import Response
 
 from kpc.emulators.salesforce.api_error import ApiError, bad_json
 from kpc.emulators.salesforce.ids import to_18
-from kpc.emulators.salesforce.rest import object_of, read_records
+from kpc.emulators.salesforce.rest import object_of
+from kpc.emulators.salesforce.rest_rows import read_records
 from kpc.emulators.salesforce.rows import Record, Saved, save
 from kpc.emulators.salesforce.schema import Field, SObject
 from kpc.emulators.salesforce.wire import Json, emulator_of, read_object

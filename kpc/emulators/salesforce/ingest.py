@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Iterator
 
 import anyio
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
-from kpc.emulators.salesforce.api_error import ApiError, bad_json, not_found
+from kpc.emulators.salesforce.api_error import ApiError, bad_json
 from kpc.emulators.salesforce.app import Emulator
-from kpc.emulators.salesforce.csv_input import parse_content, read_batches, read_header
 from kpc.emulators.salesforce.jobs import (
     ABORTED,
     DELIMITERS,
@@ -243,71 +241,6 @@ async def delete(request: Request) -> Response:
         job.state = ABORTED if not job.is_over else job.state  # no worker takes it any more
     await run_in_threadpool(emulator.org.jobs.remove, job)
     return Response(status_code=204)
-
-
-async def results(request: Request) -> Response:
-    """GET successfulResults, failedResults or unprocessedrecords, in any case."""
-    kind = request.path_params["results"].lower()
-    makers = {"successfulresults": _successes, "failedresults": _failures, "unprocessedrecords": _unprocessed}
-    if kind not in makers:
-        raise not_found()
-    emulator, job = emulator_of(request), find_job(request)
-    if not job.is_over:
-        raise ApiError(400, "INVALIDJOBSTATE", f"InvalidJobState : the job is {job.state}; it has no results yet")
-    return StreamingResponse(
-        makers[kind](emulator, job), media_type="text/csv", headers={"content-type": "text/csv; charset=UTF-8"}
-    )
-
-
-def _successes(emulator: Emulator, job: Job) -> Iterator[bytes]:
-    return _result_files(emulator, job, "success", ("sf__Id", "sf__Created"))
-
-
-def _failures(emulator: Emulator, job: Job) -> Iterator[bytes]:
-    return _result_files(emulator, job, "failed", ("sf__Id", "sf__Error"))
-
-
-def _result_files(emulator: Emulator, job: Job, kind: str, own: tuple[str, str]) -> Iterator[bytes]:
-    yield _header_line(emulator, job, own)
-    folder = emulator.org.jobs.folder(job.id)
-    for number in range(job.batches):
-        path = folder / f"{kind}-{number:05d}.csv"
-        if path.exists():
-            with path.open("rb") as file:
-                yield from iter(lambda: file.read(1 << 20), b"")
-
-
-def _unprocessed(emulator: Emulator, job: Job) -> Iterator[bytes]:
-    """The rows after the last batch that was worked off, as they were uploaded."""
-    yield _header_line(emulator, job, ())
-    path = emulator.org.jobs.folder(job.id) / CONTENT
-    hidden = "Quota" in job.error_message and emulator.org.switches.over_quota_rows == "unrecorded"
-    if hidden or job.state == "JobComplete" or not path.exists():
-        return
-    if job.batches == 0:
-        with path.open("rb") as file:
-            file.readline()
-            yield from iter(lambda: file.read(1 << 20), b"")
-        return
-    for rows in read_batches(parse_content(path, job, len(read_header(path, job))), job.batches):
-        yield rows.write_csv(
-            include_header=False,
-            separator=job.separator,
-            line_terminator=job.line_end,
-            quote_style=emulator.org.switches.result_quotes,
-        ).encode()
-
-
-def _header_line(emulator: Emulator, job: Job, own: tuple[str, ...]) -> bytes:
-    """The result's own columns, quoted, and the header as it was uploaded."""
-    path = emulator.org.jobs.folder(job.id) / CONTENT
-    uploaded = b""
-    if path.exists():
-        with path.open("rb") as file:
-            uploaded = file.readline(1 << 20).removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n")
-    names = job.separator.join(f'"{name}"' for name in own).encode()
-    joined = job.separator.encode().join(part for part in (names, uploaded) if part)
-    return joined + job.line_end.encode()
 
 
 def find_job(request: Request, kind: str = "ingest") -> Job:

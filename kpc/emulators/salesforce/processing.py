@@ -17,13 +17,14 @@ import polars as pl
 from kpc.emulators.salesforce.api_error import DataError
 from kpc.emulators.salesforce.columns import Column, plan_columns
 from kpc.emulators.salesforce.csv_input import parse_content, read_batches, read_header
-from kpc.emulators.salesforce.dml import CHUNK_ROWS, Outcome, Write, write_rows
+from kpc.emulators.salesforce.dml import write_rows
 from kpc.emulators.salesforce.jobs import FAILED, IN_PROGRESS, JOB_COMPLETE, UPLOAD_COMPLETE, Job
 from kpc.emulators.salesforce.locks import RowLocks
 from kpc.emulators.salesforce.org import Org
 from kpc.emulators.salesforce.schema import SObject
 from kpc.emulators.salesforce.storage import Session
 from kpc.emulators.salesforce.values import SET_NULL
+from kpc.emulators.salesforce.write import CHUNK_ROWS, Outcome, Write
 
 _HOLD_S = 0.05
 CONTENT = "content.csv"
@@ -118,6 +119,7 @@ class Processor:
         cells = rows.with_columns(pl.all().str.strip_chars().replace(["", "#N/A"], [None, SET_NULL]))
         write = Write(
             job.operation,
+            org.schema,
             sobject,
             sobject.find(job.external_id_field) if job.external_id_field else None,
             job.created_by,

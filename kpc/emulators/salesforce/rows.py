@@ -10,11 +10,12 @@ import polars as pl
 
 from kpc.emulators.salesforce.api_error import ApiError, DataError, RowError, bad_json
 from kpc.emulators.salesforce.columns import plan_columns
-from kpc.emulators.salesforce.dml import Write, write_rows
+from kpc.emulators.salesforce.dml import write_rows
 from kpc.emulators.salesforce.org import Org
 from kpc.emulators.salesforce.schema import Field, SObject
 from kpc.emulators.salesforce.storage import Session
 from kpc.emulators.salesforce.values import SET_NULL
+from kpc.emulators.salesforce.write import Write
 
 Record = dict[str, object]
 
@@ -61,7 +62,7 @@ def save(
         with org.storage.writing() as session:
             for positions in by_object.values():
                 sobject = records[positions[0]][0]
-                write = Write(operation, sobject, key, user_id, org.clock.now(), "REST")
+                write = Write(operation, org.schema, sobject, key, user_id, org.clock.now(), "REST")
                 saved = _save_alike(org, session, write, [records[each][1] for each in positions])
                 for position, result in zip(positions, saved, strict=True):
                     results[position] = result

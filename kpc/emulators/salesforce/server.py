@@ -9,7 +9,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from kpc.emulators.salesforce import admin, composite, ingest, oauth, query_jobs, rest, soap, subrequests
+from kpc.emulators.salesforce import (
+    admin,
+    composite,
+    ingest,
+    ingest_results,
+    oauth,
+    query_jobs,
+    rest,
+    rest_rows,
+    soap,
+    subrequests,
+)
 from kpc.emulators.salesforce.api_error import ApiError
 from kpc.emulators.salesforce.app import Emulator
 from kpc.emulators.salesforce.gate import Gate
@@ -89,16 +100,16 @@ def _row_routes() -> list[BaseRoute]:
     return [
         *_both(f"{_DATA}/sobjects", rest.all_objects, "GET"),
         *_both(one, rest.one_object, "GET"),
-        *_both(one, rest.create_row, "POST"),
+        *_both(one, rest_rows.create_row, "POST"),
         *_both(f"{one}/describe", rest.describe_object, "GET"),
-        *_both(f"{one}/updated", rest.updated, "GET"),
-        *_both(f"{one}/deleted", rest.deleted, "GET"),
-        *_both(f"{one}/{{value}}", rest.read_row, "GET"),
-        *_both(f"{one}/{{value}}", rest.change_row, "PATCH"),
-        *_both(f"{one}/{{value}}", rest.delete_row, "DELETE"),
-        Route(f"{one}/{{field}}/{{value:path}}", rest.read_row, methods=["GET"]),
-        Route(f"{one}/{{field}}/{{value:path}}", rest.change_row, methods=["PATCH"]),
-        Route(f"{one}/{{field}}/{{value:path}}", rest.delete_row, methods=["DELETE"]),
+        *_both(f"{one}/updated", rest_rows.updated, "GET"),
+        *_both(f"{one}/deleted", rest_rows.deleted, "GET"),
+        *_both(f"{one}/{{value}}", rest_rows.read_row, "GET"),
+        *_both(f"{one}/{{value}}", rest_rows.change_row, "PATCH"),
+        *_both(f"{one}/{{value}}", rest_rows.delete_row, "DELETE"),
+        Route(f"{one}/{{field}}/{{value:path}}", rest_rows.read_row, methods=["GET"]),
+        Route(f"{one}/{{field}}/{{value:path}}", rest_rows.change_row, methods=["PATCH"]),
+        Route(f"{one}/{{field}}/{{value:path}}", rest_rows.delete_row, methods=["DELETE"]),
     ]
 
 
@@ -137,7 +148,7 @@ def _ingest_routes() -> list[BaseRoute]:
         *_both(f"{jobs}/{{job}}", ingest.change_state, "PATCH"),
         *_both(f"{jobs}/{{job}}", ingest.delete, "DELETE"),
         *_both(f"{jobs}/{{job}}/batches", ingest.upload, "PUT"),
-        *_both(f"{jobs}/{{job}}/{{results}}", ingest.results, "GET"),
+        *_both(f"{jobs}/{{job}}/{{results}}", ingest_results.results, "GET"),
     ]
 
 

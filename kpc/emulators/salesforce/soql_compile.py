@@ -9,23 +9,11 @@ from datetime import datetime
 from kpc.emulators.salesforce.api_error import ApiError
 from kpc.emulators.salesforce.schema import Field, Schema, SObject
 from kpc.emulators.salesforce.soql_filter import Names, Value, condition_sql
+from kpc.emulators.salesforce.soql_functions import function_value, has_aggregate, is_aggregate_call
 from kpc.emulators.salesforce.soql_lexer import malformed
-from kpc.emulators.salesforce.soql_tree import Call, Condition, Expression, Item, Path, Query
+from kpc.emulators.salesforce.soql_tree import Call, Expression, Item, Path, Query
 from kpc.emulators.salesforce.storage import quoted, table_of
 
-AGGREGATES = frozenset({"COUNT", "COUNT_DISTINCT", "SUM", "AVG", "MIN", "MAX"})
-_PARTS = {
-    "CALENDAR_YEAR": "year",
-    "CALENDAR_QUARTER": "quarter",
-    "CALENDAR_MONTH": "month",
-    "FISCAL_YEAR": "year",
-    "FISCAL_QUARTER": "quarter",
-    "FISCAL_MONTH": "month",
-    "DAY_IN_MONTH": "day",
-    "DAY_IN_YEAR": "dayofyear",
-    "WEEK_IN_YEAR": "week",
-    "HOUR_IN_DAY": "hour",
-}
 _LONGEST_OFFSET = 2000
 _DEEPEST_PATH = 6
 _MOST_FIELDS_ROWS = 200
@@ -86,7 +74,7 @@ class _Compiler(Names):
             return self._of_fields(deleted=deleted)
         if len(query.items) == 1 and query.items[0].expression == Call("COUNT", None):
             return self._count(deleted=deleted)
-        is_aggregate = bool(query.group_by) or any(_is_aggregate(item.expression) for item in query.items)
+        is_aggregate = bool(query.group_by) or any(is_aggregate_call(item.expression) for item in query.items)
         if query.having and not query.group_by:
             raise malformed("HAVING needs GROUP BY")
         if is_aggregate and not query.group_by and (query.limit is not None or query.order_by):
@@ -139,7 +127,7 @@ class _Compiler(Names):
         for item in self.query.items:
             value = self.value(item.expression)
             if is_aggregate:
-                if not _is_aggregate(item.expression) and value.sql not in grouped:
+                if not is_aggregate_call(item.expression) and value.sql not in grouped:
                     raise malformed(f"Field must be grouped or aggregated: {item.expression.text}")
                 name = item.alias
                 if name is None and isinstance(item.expression, Path):
@@ -156,7 +144,7 @@ class _Compiler(Names):
         return outputs
 
     def _resolved(self, expression: Expression) -> str:
-        if _is_aggregate(expression):
+        if is_aggregate_call(expression):
             raise malformed(f"{expression.text} cannot be grouped by")
         return self.value(expression).sql
 
@@ -188,7 +176,7 @@ class _Compiler(Names):
         query = self.query
         where = [] if deleted else ["NOT t0.IsDeleted"]
         if query.where:
-            if _has_aggregate(query.where):
+            if has_aggregate(query.where):
                 raise malformed("Aggregate functions are allowed in HAVING, not in WHERE")
             where.append(condition_sql(self, query.where))
         groups = [self._resolved(each) for each in query.group_by]
@@ -264,62 +252,14 @@ class _Compiler(Names):
     def _call(self, call: Call) -> Value:
         if call.argument is None:
             raise malformed(f"{call.text} needs a field name here")
-        inner = self.value(call.argument)
-        if call.name in AGGREGATES:
-            if _is_aggregate(call.argument):
-                raise malformed(f"{call.text}: an aggregate of an aggregate")
-            return _aggregate(call, inner)
-        if call.name in ("TOLABEL", "FORMAT"):
-            return inner
-        if call.name == "CONVERTTIMEZONE" and inner.type == "datetime":
-            return Value(f"({inner.sql} + INTERVAL {self.utc_offset_hours} HOUR)", "datetime")
-        if inner.type not in ("date", "datetime"):
-            raise ApiError(400, "INVALID_FIELD", f"field {call.argument.text} does not support function {call.name}")
-        if call.name == "DAY_ONLY":
-            return Value(f"CAST({inner.sql} AS DATE)", "date")
-        if call.name == "DAY_IN_WEEK":
-            return Value(f"(dayofweek({inner.sql}) + 1)", "int")
-        if call.name in _PARTS:
-            return Value(f"{_PARTS[call.name]}({inner.sql})", "int")
-        raise malformed(f"unexpected token: {call.name} (no such function)")
+        return function_value(call, self.value(call.argument), self.utc_offset_hours)
 
     def subquery(self, query: Query) -> str:
         """The SQL of a query in IN (...): one column, no limit."""
-        if len(query.items) != 1 or query.group_by or _is_aggregate(query.items[0].expression):
+        if len(query.items) != 1 or query.group_by or is_aggregate_call(query.items[0].expression):
             raise malformed("A query in IN selects exactly one field")
         inner = _Compiler(query, self.schema, self.now)
         value = inner.value(query.items[0].expression)
         sql = f"SELECT {value.sql} AS c0 {inner._tail(deleted=False)}"
         self.parameters += inner.parameters
         return f"SELECT c0 FROM ({sql}) WHERE c0 IS NOT NULL"
-
-
-def _aggregate(call: Call, inner: Value) -> Value:
-    name = call.argument.text if call.argument else ""
-    if call.name == "COUNT":
-        return Value(f"count({inner.sql})", "int")
-    if call.name == "COUNT_DISTINCT":
-        return Value(f"count(DISTINCT {inner.sql})", "int")
-    is_number = inner.type in ("double", "currency", "percent", "int")
-    if (call.name in ("SUM", "AVG") and not is_number) or inner.type in ("boolean", "textarea"):
-        raise malformed(f"field {name} does not support aggregate operator {call.name}")
-    if call.name == "SUM":
-        if inner.type == "int":
-            return Value(f"CAST(sum({inner.sql}) AS BIGINT)", "int")
-        return Value(f"sum({inner.sql})", "double", inner.scale)
-    if call.name == "AVG":  # exact: the sum and the count travel, the quotient is made with decimals
-        pair = f"{{'sum': sum({inner.sql}), 'count': count({inner.sql})}}"
-        return Value(f"avg({inner.sql})", "double", inner.scale, select_sql=pair)
-    return Value(f"{call.name.lower()}({inner.sql})", inner.type, inner.scale)
-
-
-def _is_aggregate(expression: Expression) -> bool:
-    return isinstance(expression, Call) and expression.name in AGGREGATES
-
-
-def _has_aggregate(condition: Condition) -> bool:
-    from kpc.emulators.salesforce.soql_tree import Logic  # noqa: PLC0415
-
-    if isinstance(condition, Logic):
-        return any(map(_has_aggregate, condition.parts))
-    return _is_aggregate(condition.left)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kpc.emulators.salesforce.api_error import ApiError
+from kpc.emulators.salesforce.soql_alias import without_alias
 from kpc.emulators.salesforce.soql_lexer import Token, malformed, tokens_of
 from kpc.emulators.salesforce.soql_tree import (
     Call,
@@ -119,7 +120,7 @@ class _Parser:
             every=every,
             all_rows=self._endings(),
         )
-        return _without_alias(query, alias or name)
+        return without_alias(query, alias or name)
 
     def _endings(self) -> bool:
         """FOR VIEW and the like change nothing here; ALL ROWS includes deleted records."""
@@ -281,37 +282,3 @@ class _Parser:
             return Literal("null", "null")
         count = self._count() if self._accept(":") else None
         return Literal("range", token.word, count)
-
-
-def _without_alias(query: Query, alias: str) -> Query:
-    """The query with the object's name or alias taken off the front of its paths."""
-
-    def strip(expression: Expression) -> Expression:
-        if isinstance(expression, Call):
-            argument = strip(expression.argument) if expression.argument else None
-            return Call(expression.name, argument)
-        if len(expression.names) > 1 and expression.names[0].lower() == alias.lower():
-            return Path(expression.names[1:])
-        return expression
-
-    def inside(condition: Condition | None) -> Condition | None:
-        if isinstance(condition, Logic):
-            return Logic(condition.operator, tuple(c for part in condition.parts if (c := inside(part))))
-        if isinstance(condition, Within):
-            return Within(strip(condition.left), condition.values, condition.is_negated)
-        if isinstance(condition, Compare):
-            return Compare(strip(condition.left), condition.operator, condition.right)
-        return None
-
-    return Query(
-        tuple(Item(strip(item.expression), item.alias) for item in query.items),
-        query.object,
-        inside(query.where),
-        tuple(map(strip, query.group_by)),
-        inside(query.having),
-        tuple(Order(strip(o.expression), o.is_descending, o.is_null_last) for o in query.order_by),
-        query.limit,
-        query.offset,
-        query.all_rows,
-        query.every,
-    )
