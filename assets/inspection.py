@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from assets.campaign import unassigned
 from assets.graph import STAGES
+from kpc.catalog.table import Table
 from kpc.ledger import StageRun
 from kpc.manifests import ExtractManifest, LoadManifest, StagedManifest, loaded_folder, staged_folder
+from kpc.oracle.assignment import UNASSIGNED
 from kpc.partition import Partition
 from kpc.store import FileEntry, read_manifest
 from kpc.workspace import Workspace
@@ -30,7 +33,12 @@ def inspect_partition(partition: Partition, workspace: Workspace) -> dict[str, A
     if generation is None:
         return facts
     folder = workspace.store.generation_dir(environment, partition, generation.id)
-    facts["generation"] = {"id": generation.id, "scn": str(generation.scn), "mode": generation.mode, "folder": str(folder)}
+    facts["generation"] = {
+        "id": generation.id,
+        "scn": str(generation.scn),
+        "mode": generation.mode,
+        "folder": str(folder),
+    }
     version = partition.table.mapping_version
     if extract := read_manifest(folder / "extract", ExtractManifest):
         facts["extract"] = {"rows": extract.rows, "chunks": [_file(chunk) for chunk in extract.chunks]}
@@ -56,6 +64,24 @@ def inspect_partition(partition: Partition, workspace: Workspace) -> dict[str, A
         for one in compared
     ]
     return facts
+
+
+def inspect_unassigned(table: Table, workspace: Workspace) -> dict[str, Any]:
+    """The rows of a table that belong to no month in scope, by cause, with the most frequent values."""
+    found = unassigned(workspace, table)
+    return {
+        "table": table.name,
+        "key": UNASSIGNED,
+        "scn": str(found.scn),
+        "rows": found.rows,
+        "unassigned": found.unassigned_rows,
+        "causes": [{"cause": cause.value, "rows": rows} for cause, rows in found.unassigned.items()],
+        "values": [
+            {"cause": cause.value, "value": value, "rows": rows}
+            for cause, values in found.examples.items()
+            for value, rows in values
+        ],
+    }
 
 
 def _stage(run: StageRun) -> dict[str, Any]:

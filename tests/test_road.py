@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from emulated_org import Emulator
+from oracle_source import OracleServer
 
 from assets.lineage import materialize
 from assets.receipt import Receipt
@@ -15,7 +16,6 @@ from kpc.errors import ConfigError, DamagedFile, Mismatch
 from kpc.partition import Partition, find_partition, month_keys, partitions_of
 from kpc.settings import SalesforceSettings
 from kpc.workspace import Workspace
-from tests.conftest import OracleServer
 
 MONTHS = month_keys("2024-01", 3)
 Workspaces = Callable[..., Workspace]

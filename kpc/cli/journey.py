@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import getpass
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from kpc.catalog import find_table
 from kpc.cli.output import Exit, emit, explaining_errors, grid, say
 from kpc.errors import ConfigError
 from kpc.partition import Partition, find_partition, month_keys, partitions_of
@@ -22,6 +24,7 @@ Mode = Annotated[str, typer.Option(help="incremental sends new and changed rows 
 def register(app: typer.Typer) -> None:
     """Add this module's commands to the application."""
     app.command()(demo)
+    app.command()(plan)
     app.command()(run)
     app.command()(rerun)
     app.command()(status)
@@ -61,6 +64,47 @@ def demo(
 
 
 @explaining_errors
+def plan(
+    months: Annotated[str, typer.Option(help="FIRST:COUNT, such as 2022-01:36.")],
+    tables: Annotated[str, typer.Option(help="Comma-separated tables; all 16 when empty.")] = "",
+    mode: Mode = "incremental",
+    as_json: AsJson = False,
+) -> None:
+    """Count every partition at one SCN, show what belongs to none, and book the campaign's scope."""
+    from assets.campaign import plan_campaign
+    from kpc.catalog import TABLES
+
+    named = [find_table(name.strip()) for name in tables.split(",") if name.strip()]
+    chosen = tuple(table for table in TABLES.values() if not named or table in named)
+    with _workspace() as workspace:
+        made = plan_campaign(workspace, chosen, _month_list(months), check_mode(mode))
+    cells = [[one.table, len(one.by_key), sum(one.by_key.values()), one.unassigned_rows] for one in made.assignments]
+    title = f"{made.partitions} partitions, {made.rows:,} rows at SCN {made.scn}"
+    facts = {
+        "scn": made.scn,
+        "months": list(made.months),
+        "mode": made.mode,
+        "rows": made.rows,
+        "unassigned": made.unassigned_rows,
+        "tables": [
+            {"table": one.table, "partitions": one.by_key, "unassigned": one.unassigned} for one in made.assignments
+        ],
+    }
+    emit(facts, as_json=as_json, text=grid(title, ("table", "partitions", "rows", "unassigned"), cells))
+    if made.unassigned_rows:
+        worst = next(one.table for one in made.assignments if one.unassigned_rows)
+        say(f"Some rows belong to no partition in scope; `kpc show {worst} UNASSIGNED` lists why.")
+        raise typer.Exit(Exit.EXCEPTIONS)
+
+
+def _month_list(months: str) -> tuple[str, ...]:
+    first, _, count = months.partition(":")
+    if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", first) or not re.fullmatch(r"[1-9]\d{0,3}", count or "1"):
+        raise ConfigError(f"{months!r} is not FIRST:COUNT.", "Write for example --months 2024-01:3.")
+    return month_keys(first, int(count or 1))
+
+
+@explaining_errors
 def run(
     table: TableName,
     key: Annotated[str | None, typer.Argument(metavar="[KEY]", help="A month such as 2024-01, or ALL.")] = None,
@@ -95,11 +139,7 @@ def _named_partitions(table: str, key: str | None, months: str) -> tuple[Partiti
         return (find_partition(table, key),)
     if key:
         raise ConfigError("A key and --months were both given.", "Give one of them.")
-    first, _, count = months.partition(":")
-    sample = find_partition(table, first)
-    if count and not (count.isdigit() and int(count) > 0):
-        raise ConfigError(f"--months {months!r} is not FIRST:COUNT.", "Write for example --months 2024-01:3.")
-    return partitions_of(sample.table, month_keys(first, int(count or 1)))
+    return partitions_of(find_table(table), _month_list(months))
 
 
 def _workspace() -> Any:
@@ -122,7 +162,7 @@ def rerun(
 ) -> None:
     """Run one partition again in Airflow, over its REST API. What is already in Salesforce is not sent again."""
     from assets.graph import find_stage
-    from kpc.airflow_api import rerun_partition
+    from kpc.rerun import rerun_partition
     from kpc.settings import load_settings
 
     partition = find_partition(table, key)
@@ -189,11 +229,13 @@ def _stage_facts(row: Any) -> dict[str, object]:
 @explaining_errors
 def show(table: TableName, key: Key, as_json: AsJson = False) -> None:
     """One partition in full: its generation, stages, chunks, rejected rows, mapping version and last comparison."""
-    from assets.inspection import inspect_partition
+    from assets.inspection import inspect_partition, inspect_unassigned
 
-    partition = find_partition(table, key)
     with _workspace() as workspace:
-        facts = inspect_partition(partition, workspace)
+        if key.upper() == "UNASSIGNED":
+            facts = inspect_unassigned(find_table(table), workspace)
+        else:
+            facts = inspect_partition(find_partition(table, key), workspace)
     emit(facts, as_json=as_json, text=_show_text(facts))
 
 
@@ -224,7 +266,6 @@ def failed(
     as_json: AsJson = False,
 ) -> None:
     """Records that a staging rule rejected or Salesforce refused, with the reason of each."""
-    from kpc.catalog import find_table
 
     name = find_partition(table, key).table.name if key else find_table(table).name
     with _workspace() as workspace:

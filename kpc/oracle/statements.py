@@ -117,7 +117,16 @@ def chunk_rows(owner: str, partition: Partition, scn: int, rowids: tuple[str, st
 
 def count_all(owner: str, table: Table, scn: int) -> Statement:
     """All rows of a table, whatever partition they belong to."""
-    return Statement(f"SELECT COUNT(*) FROM {_rows_of(owner, table, scn)}")
+    return Statement(f"SELECT {_hint(table.parallel_degree)}COUNT(*) FROM {_rows_of(owner, table, scn)}")
+
+
+def count_days(owner: str, table: Table, month_column: Column, scn: int) -> Statement:
+    """Rows per value of the month column, as `in_partition` compares it: a day, or whatever stands there instead."""
+    day = (
+        iso_text(month_column) if month_column.source.is_text else f"TO_CHAR({quoted(month_column.name)}, 'YYYY-MM-DD')"
+    )
+    text = f"SELECT {_hint(table.parallel_degree)}{day}, COUNT(*) FROM {_rows_of(owner, table, scn)} GROUP BY {day}"
+    return Statement(text)
 
 
 CURRENT_SCN = Statement("SELECT CURRENT_SCN FROM V$DATABASE")
