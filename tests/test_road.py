@@ -193,7 +193,12 @@ def test_a_lost_and_a_foreign_record_are_found(
     target = partition.table.target
     record = next(iter(workspace.salesforce.query(f"SELECT Id, External_ID__c FROM {target} LIMIT 1")))
     workspace.salesforce.tell("DELETE", f"/sobjects/{target}/{record['Id']}", {})
-    foreign = {"External_ID__c": "ZZZ", "Migration_Partition__c": "ALL", "Migration_Generation__c": "x"}
+    foreign = {
+        "External_ID__c": "ZZZ",
+        "Pos_Supplier_Code__c": "ZZZ",
+        "Migration_Partition__c": "ALL",
+        "Migration_Generation__c": "x",
+    }
     workspace.salesforce.tell("POST", f"/sobjects/{target}", foreign)
     with pytest.raises(Mismatch):
         reconciled(partition, workspace)
