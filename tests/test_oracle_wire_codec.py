@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -239,6 +241,22 @@ def test_a_row_is_its_columns_in_order_and_empty_columns_send_nothing() -> None:
     )
     assert bytes(rows.slice(1, 2)) == b"\x07\x00\x00\x00"
     assert codec.rowid_parts("AAAR3sAAEAAAACXAAB") == (73196, 4, 151, 1)
+
+
+def test_encoding_does_not_import_pandas() -> None:
+    """It would cost every emulator half a second and 50 MB; pyarrow does it behind some innocent calls."""
+    program = """if True:
+        import sys
+        import pyarrow as pa
+        from kpc.emulators.oracle.interface import OraColumn, OraType
+        from kpc.emulators.oracle.rows import ColumnPlan, RowEncoder
+        kinds = {OraType.NUMBER: pa.nulls(2, pa.int64()), OraType.DATE: pa.nulls(2, pa.timestamp("s")),
+                 OraType.VARCHAR2: pa.nulls(2, pa.string()), OraType.BINARY_DOUBLE: pa.nulls(2, pa.float64())}
+        plans = [ColumnPlan(OraColumn("C", kind, size=9), kind, False) for kind in kinds]
+        RowEncoder(plans, bytes).encode(pa.record_batch(list(kinds.values()), names=list("ABCD")))
+        sys.exit("pandas" in sys.modules)
+    """
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0  # noqa: S603 - ours
 
 
 def test_a_batch_of_wide_rows_is_encoded_in_several_pieces() -> None:

@@ -12,6 +12,22 @@ import pyarrow.compute as pc
 from kpc.emulators.oracle.codec import CHUNK_BYTES, LONG_MARK, SHORT_MAX, clr
 
 
+def nulls_of(values: pa.Array) -> np.ndarray:
+    """Which values are NULL. Read from Arrow's buffers: `to_numpy` would import pandas into the server."""
+    if not values.null_count:
+        return np.zeros(len(values), bool)
+    return numbers_of(values.is_null().cast(pa.uint8()), np.uint8).view(bool)
+
+
+def numbers_of(values: pa.Array, kind: type[np.generic]) -> np.ndarray:
+    """The fixed-width values themselves; what lies under a NULL is undefined."""
+    width = np.dtype(kind).itemsize
+    buffer = values.buffers()[1]
+    if buffer is None:
+        return np.zeros(len(values), kind)
+    return np.frombuffer(buffer, kind, len(values), values.offset * width)
+
+
 def same_bytes(data: bytes, rows: int) -> pa.Array:
     """A binary array with `data` in every row."""
     offsets = np.arange(rows + 1, dtype=np.int32) * len(data)
@@ -23,6 +39,12 @@ def binary_of(data: np.ndarray, lengths: np.ndarray) -> pa.Array:
     offsets = np.zeros(len(lengths) + 1, np.int32)
     np.cumsum(lengths, out=offsets[1:])
     return pa.Array.from_buffers(pa.binary(), len(lengths), [None, pa.py_buffer(offsets), pa.py_buffer(data)])
+
+
+def binary_of_list(items: list[bytes]) -> pa.Array:
+    """As `pa.array` makes it, which would import pandas into the server."""
+    data = np.frombuffer(b"".join(items), np.uint8)
+    return binary_of(data, np.fromiter(map(len, items), np.int64, len(items)))
 
 
 def binary_of_matrix(matrix: np.ndarray, is_null: np.ndarray) -> pa.Array:
@@ -41,24 +63,25 @@ def binary_of_matrix(matrix: np.ndarray, is_null: np.ndarray) -> pa.Array:
 def scalar_values(values: pa.Array, encode: Callable[[Any], bytes], *, already_prefixed: bool = False) -> pa.Array:
     """Value by value, for types that are rare; NULL is a length of zero."""
     finish = encode if already_prefixed else lambda value: clr(encode(value))
-    return pa.array([b"\x00" if value is None else finish(value) for value in values.to_pylist()], pa.binary())
+    return binary_of_list([b"\x00" if value is None else finish(value) for value in values.to_pylist()])
 
 
 def prefixed_values(values: pa.Array, *, is_national: bool) -> list[pa.Array]:
-    """Text or bytes after their length: the length column, the data itself, and an end mark where chunks are used."""
+    """Text or bytes after their length: the length column, the data itself, and an end mark where chunks are used.
+
+    The data may keep its NULLs: the join puts nothing in their place.
+    """
     if is_national:
         return [scalar_values(values, lambda text: text.encode("utf-16-be"))]
     data = values.cast(pa.large_binary() if pa.types.is_large_string(values.type) else values.type)
     data = _as_binary(data)
-    if data.null_count:
-        data = data.fill_null(b"")
-    lengths = np.asarray(pc.binary_length(data)).astype(np.int64, copy=False)
+    lengths = np.where(nulls_of(data), 0, numbers_of(pc.binary_length(data), np.int32))
     longest = int(lengths.max()) if len(lengths) else 0
     if longest <= SHORT_MAX:
         return [_bytes_column(lengths.astype(np.uint8)), data]
     if longest <= CHUNK_BYTES:
         return [_long_prefix(lengths), data, _long_suffix(lengths)]
-    return [pa.array([clr(item) for item in data.to_pylist()], pa.binary())]
+    return [binary_of_list([clr(item or b"") for item in data.to_pylist()])]
 
 
 def long_values(values: pa.Array, *, is_national: bool) -> list[pa.Array]:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from kpc.emulators.oracle.codec import NUMBER_MAX_PAIRS, ZERO, encode_number, encode_scaled
-from kpc.emulators.oracle.row_bytes import binary_of
+from kpc.emulators.oracle.row_bytes import binary_of, binary_of_list, nulls_of, numbers_of
 
 _NEGATIVE_END = 102
 _CHUNK = 10**8  # eight digits, four pairs
@@ -21,15 +21,15 @@ _DOUBLE_SCALES = (0, 2, 4, 6)
 def encode_number_column(values: pa.Array) -> pa.Array:
     """Each value after its length byte; NULL is a zero byte."""
     kind = values.type
-    is_null = np.asarray(values.is_null())
+    is_null = nulls_of(values)
     if pa.types.is_integer(kind) and not pa.types.is_uint64(kind):
-        integers = values.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+        integers = np.where(is_null, 0, numbers_of(values.cast(pa.int64()), np.int64))
         return _encode_integers(integers, 0, is_null)
     if pa.types.is_decimal(kind):
         return _encode_decimals(values, is_null)
     if pa.types.is_floating(kind):
         return _encode_doubles(values.cast(pa.float64()), is_null)
-    return pa.array([b"\x00" if item is None else _scalar(item) for item in values.to_pylist()], pa.binary())
+    return binary_of_list([b"\x00" if item is None else _scalar(item) for item in values.to_pylist()])
 
 
 def _scalar(value: object) -> bytes:
@@ -168,12 +168,12 @@ def _with_scalars(
         magnitude = int("".join(f"{pair:02d}" for pair in pairs[row]))
         data = encode_scaled(magnitude, 2 * shift, is_negative=bool(is_negative[row]))
         encoded.append(bytes((len(data),)) + data)
-    return pa.array(encoded, pa.binary())
+    return binary_of_list(encoded)
 
 
 def _encode_doubles(values: pa.Array, is_null: np.ndarray) -> pa.Array:
     """The shortest decimal of each double. Whole numbers and few decimals are found by scaling, the rest one by one."""
-    doubles = values.fill_null(0.0).to_numpy(zero_copy_only=False)
+    doubles = np.where(is_null, 0.0, numbers_of(values, np.float64))
     for scale in _DOUBLE_SCALES:
         scaled = np.rint(doubles * 10.0**scale)
         with np.errstate(invalid="ignore"):
@@ -181,4 +181,4 @@ def _encode_doubles(values: pa.Array, is_null: np.ndarray) -> pa.Array:
         if is_exact.all():
             return _encode_integers(scaled.astype(np.int64), scale, is_null)
     texts = [None if null else repr(value) for value, null in zip(doubles.tolist(), is_null, strict=True)]
-    return pa.array([b"\x00" if text is None else _scalar(text) for text in texts], pa.binary())
+    return binary_of_list([b"\x00" if text is None else _scalar(text) for text in texts])

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from kpc.emulators.oracle.interface import OraType
-from kpc.emulators.oracle.row_bytes import binary_of, binary_of_matrix
+from kpc.emulators.oracle.row_bytes import binary_of, binary_of_matrix, nulls_of, numbers_of
 
 _DAY_S = 86400
 _UNITS_PER_S = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -18,7 +18,7 @@ _INTERVAL_MIDDLE = 0x80000000
 
 def encode_time_column(values: pa.Array, column_type: OraType) -> pa.Array:
     """Seven bytes for DATE; nanoseconds follow in a TIMESTAMP unless zero; a time zone always has thirteen."""
-    is_null = np.asarray(values.is_null())
+    is_null = nulls_of(values)
     ticks, per_second = _ticks(values)
     seconds, fraction = np.divmod(ticks, per_second)
     days, second_of_day = np.divmod(seconds, _DAY_S)
@@ -54,8 +54,7 @@ def _ticks(values: pa.Array) -> tuple[np.ndarray, int]:
     if pa.types.is_date(values.type):
         values = values.cast(pa.timestamp("s"))
     per_second = _UNITS_PER_S[values.type.unit]
-    ticks: np.ndarray = values.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
-    return ticks, per_second
+    return np.where(nulls_of(values), 0, numbers_of(values.cast(pa.int64()), np.int64)), per_second
 
 
 def _day_bytes(days: np.ndarray) -> np.ndarray:
@@ -88,7 +87,7 @@ def _second_table() -> np.ndarray:
 
 def encode_duration_column(values: pa.Array) -> pa.Array:
     """INTERVAL DAY TO SECOND: eleven bytes, all fields with the sign of the whole."""
-    is_null = np.asarray(values.is_null())
+    is_null = nulls_of(values)
     ticks, per_second = _ticks(values)
     sign = np.where(ticks < 0, -1, 1)
     seconds, fraction = np.divmod(np.abs(ticks), per_second)

@@ -16,11 +16,20 @@ import pyarrow.compute as pc
 
 from kpc.emulators.oracle import codec
 from kpc.emulators.oracle.interface import OraColumn, OraType
-from kpc.emulators.oracle.row_bytes import binary_of_matrix, long_values, prefixed_values, same_bytes, scalar_values
+from kpc.emulators.oracle.row_bytes import (
+    binary_of_matrix,
+    long_values,
+    nulls_of,
+    numbers_of,
+    prefixed_values,
+    same_bytes,
+    scalar_values,
+)
 from kpc.emulators.oracle.row_numbers import encode_number_column
 from kpc.emulators.oracle.row_times import encode_duration_column, encode_time_column
 
 ROW_MARK = b"\x07"
+_NOTHING = same_bytes(b"", 1)[0]
 FIRST_SLICE_ROWS = 1024
 SLICE_ROWS = 65536
 LOCATOR_SLICE_ROWS = 1024
@@ -78,7 +87,7 @@ class RowEncoder:
         for plan, values in zip(self._plans, batch.columns, strict=True):
             if not plan.is_empty:
                 pieces += self._encode_column(plan, values)
-        joined = pc.binary_join_element_wise(*pieces, b"")
+        joined = pc.binary_join_element_wise(*pieces, _NOTHING, null_handling="replace", null_replacement="")
         _, offsets, data = joined.buffers()
         ends = np.frombuffer(offsets, np.int32, batch.num_rows + 1, joined.offset * 4)
         return EncodedRows(memoryview(data) if data is not None else memoryview(b""), ends, batch.num_rows)
@@ -129,8 +138,8 @@ def _float(values: pa.Array, _column: OraColumn) -> list[pa.Array]:
 def _ieee(values: pa.Array, word: type[np.unsignedinteger]) -> pa.Array:
     """IEEE bits, inverted when negative and with the sign set otherwise, big-endian after a length."""
     size = np.dtype(word).itemsize
-    is_null = np.asarray(values.is_null())
-    bits = np.ascontiguousarray(values.fill_null(0.0).to_numpy(zero_copy_only=False)).view(word)
+    is_null = nulls_of(values)
+    bits = np.where(is_null, word(0), numbers_of(values, word))
     sign = word(1 << (8 * size - 1))
     sortable = np.where(bits & sign, ~bits, bits | sign)
     matrix = np.empty((len(values), size + 1), np.uint8)
