@@ -44,8 +44,10 @@ def write_rows(
     rows = pl.DataFrame({"row": pl.int_range(cells.height, eager=True), **{k: c.values for k, c in converted.items()}})
     rows = rows.with_columns(c.given.alias(f"given${name}") for name, c in converted.items())
     rows = _with_match_keys(write, rows, converted, outcome)
-    for number in sorted(rows["occurrence"].unique()):
-        _write_wave(session, write, rows.filter(pl.col("occurrence") == number), outcome)
+    waves = rows["occurrence"].n_unique()
+    for number in range(waves):
+        wave = rows if waves == 1 else rows.filter(pl.col("occurrence") == number)
+        _write_wave(session, write, wave, outcome)
     return outcome
 
 
@@ -65,14 +67,14 @@ def _with_match_keys(
         for row in match.is_null().arg_true():
             outcome.refuse(row, RowError("MISSING_ARGUMENT", missing, (key.name,)))
     rows = rows.with_columns(match.alias("match"))
-    alive = rows.filter(outcome.alive(rows) & pl.col("match").is_not_null())
+    alive = outcome.alive(rows).select("row", "match").drop_nulls()
+    if alive["match"].n_unique() == alive.height:
+        return rows.with_columns(occurrence=pl.lit(0, pl.Int32))
     in_chunk = pl.struct("match", pl.col("row") // CHUNK_ROWS)
     what = "Duplicate id specified" if key.name == "Id" else "Duplicate external id specified"
     for row, match_key in alive.filter(in_chunk.is_duplicated()).select("row", "match").iter_rows():
         outcome.refuse(row, RowError("DUPLICATE_VALUE", f"{what}: {match_key}", (key.name,)))
-    counted = alive.filter(outcome.alive(alive)).select(
-        "row", occurrence=pl.int_range(pl.len()).over("match").cast(pl.Int32)
-    )
+    counted = outcome.alive(alive).select("row", occurrence=pl.int_range(pl.len()).over("match").cast(pl.Int32))
     return rows.join(counted, on="row", how="left", maintain_order="left").with_columns(
         pl.col("occurrence").fill_null(0)
     )
@@ -80,20 +82,21 @@ def _with_match_keys(
 
 def _write_wave(session: Session, write: Write, rows: pl.DataFrame, outcome: Outcome) -> None:
     """Write rows of which no two have the same key."""
-    rows = _with_targets(session, write, rows.filter(outcome.alive(rows)), outcome)
-    rows = rows.filter(outcome.alive(rows))
+    rows = _with_targets(session, write, outcome.alive(rows), outcome)
+    rows = outcome.alive(rows)
     refuse_incomplete(write, rows, outcome)
-    refuse_taken(session, write, rows.filter(outcome.alive(rows)), outcome)
-    rows = rows.filter(outcome.alive(rows))
-    fresh, known = rows.filter(pl.col("target").is_null()), rows.filter(pl.col("target").is_not_null())
+    refuse_taken(session, write, outcome.alive(rows), outcome)
+    rows = outcome.alive(rows)
+    is_new = rows["target"].is_null()
+    fresh, known = rows.filter(is_new), rows.filter(~is_new)
     if fresh.height:
         fresh = _insert(session, write, fresh)
     if known.height:
         _update(session, write, known)
-    for part, is_new in ((fresh, True), (known, False)):
-        for row, record_id in part.select("row", "target").iter_rows():
-            outcome.ids[row], outcome.created[row] = record_id, is_new
-        _remember(session, write, part, "insert" if is_new else "update")
+    for part, created in ((fresh, True), (known, False)):
+        for row, record_id in zip(part["row"].to_list(), part["target"].to_list(), strict=True):
+            outcome.ids[row], outcome.created[row] = record_id, created
+        _remember(session, write, part, "insert" if created else "update")
 
 
 def _with_targets(session: Session, write: Write, rows: pl.DataFrame, outcome: Outcome) -> pl.DataFrame:
@@ -184,8 +187,8 @@ def _delete(session: Session, write: Write, converted: dict[str, Converted], out
     """Put records into the recycle bin, or remove them for good."""
     rows = pl.DataFrame({"row": pl.int_range(len(outcome.ids), eager=True)})
     rows = _with_match_keys(write, rows, converted, outcome)
-    rows = _with_targets(session, write, rows.filter(outcome.alive(rows)), outcome)
-    rows = rows.filter(outcome.alive(rows))
+    rows = _with_targets(session, write, outcome.alive(rows), outcome)
+    rows = outcome.alive(rows)
     table = table_of(write.sobject)
     with session.given("gone", rows.select("target").to_arrow()):
         if write.operation == "hardDelete":

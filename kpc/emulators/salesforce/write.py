@@ -41,8 +41,6 @@ class Outcome:
     def refuse(self, row: int, error: RowError) -> None:
         self.errors.setdefault(row, error)
 
-    def alive(self, rows: pl.DataFrame) -> pl.Series:
-        """Which of `rows` (by their column `row`) have not been refused."""
-        if not self.errors:
-            return pl.repeat(value=True, n=rows.height, eager=True)
-        return ~rows["row"].is_in(list(self.errors))
+    def alive(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Those of `rows` (by their column `row`) that have not been refused."""
+        return rows.filter(~rows["row"].is_in(list(self.errors))) if self.errors else rows
