@@ -1,4 +1,4 @@
-"""The graph of the migration as plain data: 64 assets in 16 chains, the hubs that join them, and the pools.
+"""The graph of the migration as plain data: 64 assets in 16 chains, and the hubs that join them.
 
     oracle_extract -> staged_csv -> sf_loaded -> reconciled -> phase hub -> migration
 
@@ -12,15 +12,38 @@ from dataclasses import dataclass
 
 from kpc.catalog import TABLES, Phase, Table
 from kpc.errors import ConfigError
+from kpc.stages import (
+    DATA_DOCS,
+    MIGRATION,
+    ORACLE_EXTRACT,
+    POOLS,
+    RECONCILED,
+    SF_LOADED,
+    STAGED_CSV,
+    STAGES,
+    asset_name,
+    find_stage,
+)
 
-ORACLE_EXTRACT = "oracle_extract"
-STAGED_CSV = "staged_csv"
-SF_LOADED = "sf_loaded"
-RECONCILED = "reconciled"
-STAGES = (ORACLE_EXTRACT, STAGED_CSV, SF_LOADED, RECONCILED)
-
-MIGRATION = "migration"
-DATA_DOCS = "data_docs"
+__all__ = [
+    "DATA_DOCS",
+    "MIGRATION",
+    "ORACLE_EXTRACT",
+    "POOLS",
+    "RECONCILED",
+    "SF_LOADED",
+    "STAGED_CSV",
+    "STAGES",
+    "AssetSpec",
+    "HubSpec",
+    "asset_name",
+    "asset_specs",
+    "find_asset",
+    "find_hub",
+    "find_stage",
+    "hub_specs",
+    "phase_hub",
+]
 
 STAGE_PURPOSE = {
     ORACLE_EXTRACT: "Reads the partition out of Oracle as of one SCN into Parquet, with Oracle's own counts and sums",
@@ -28,11 +51,6 @@ STAGE_PURPOSE = {
     SF_LOADED: "Upserts the chunks with Bulk API 2.0 ingest jobs, at most 15 in flight, parents before children",
     RECONCILED: "Compares Oracle with Salesforce: counts, sums and averages, checksums of records",
 }
-
-
-def asset_name(table: Table, stage: str) -> str:
-    """The name of a table's asset and of the DAG that makes it, e.g. `kps_t_sales_md__sf_loaded`."""
-    return f"{table.slug}__{stage}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,26 +97,6 @@ class HubSpec:
         return f"Every partition in scope of {what} is reconciled at its current generation."
 
 
-@dataclass(frozen=True, slots=True)
-class PoolSpec:
-    """How many tasks of a kind may hold a slot at once."""
-
-    name: str
-    slots: int
-    includes_deferred: bool
-    description: str
-
-
-POOLS = (
-    PoolSpec("oracle_extract", 10, includes_deferred=False, description="Partitions read from Oracle at the same time"),
-    # A deferred task still owns its ingest job; if it gave the slot back there would be more jobs than slots.
-    PoolSpec(
-        "salesforce_bulk", 15, includes_deferred=True, description="Ingest jobs in flight, deferred ones included"
-    ),
-    PoolSpec(DATA_DOCS, 1, includes_deferred=False, description="Data Docs are built by one task at a time"),
-)
-
-
 def asset_specs(tables: Iterable[Table] = TABLES.values()) -> tuple[AssetSpec, ...]:
     """The four assets of each table, in load order."""
     specs = []
@@ -139,10 +137,3 @@ def hub_specs() -> tuple[HubSpec, ...]:
 
 def find_hub(name: str) -> HubSpec | None:
     return next((hub for hub in hub_specs() if hub.name == name), None)
-
-
-def find_stage(name: str) -> str:
-    """The stage called `name`. Raises `ConfigError` naming the four."""
-    if name not in STAGES:
-        raise ConfigError(f"There is no stage {name!r}.", f"The stages are {', '.join(STAGES)}.")
-    return name

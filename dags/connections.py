@@ -35,9 +35,10 @@ def settings_of_connections() -> Settings:
 
 def _find(name: str) -> Connection | None:
     try:
-        return Connection.get(name)
+        found: Connection = Connection.get(name)
     except AirflowNotFoundException:
         return None
+    return found
 
 
 def _oracle(connection: Connection | None) -> dict[str, Any]:

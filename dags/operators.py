@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import TaskDeferred
 
 from dags.connections import actor_of, partition_of, workspace_of
 from dags.triggers import ERROR, MISSING, JobEnded, ParentsLoaded
@@ -51,7 +52,7 @@ class ParentGate(BaseOperator):
             poll_s=self.poll.total_seconds(),
             deadline_utc=(datetime.now(UTC) + self.longest_wait).isoformat(),
         )
-        self.defer(trigger=trigger, method_name=self.resume.__name__)
+        raise TaskDeferred(trigger=trigger, method_name=self.resume.__name__)
 
     def resume(self, context: Context, event: dict[str, list[str]]) -> None:
         partition = partition_of(self.table, context)
@@ -85,7 +86,6 @@ class IngestChunk(BaseOperator):
         self._name(context)
         with workspace_of(context) as workspace:
             job_id = start_chunk(self.spec, workspace)
-            poll_s = workspace.settings.salesforce.poll_longest_s
             if self._ends_soon(job_id, workspace):
                 return finish_chunk(self.spec, workspace, job_id)
         self.log.info("Ingest job %s is still at work; the triggerer watches it.", job_id)
@@ -94,10 +94,9 @@ class IngestChunk(BaseOperator):
             job_id=job_id,
             run_id=context["dag_run"].run_id,
             actor=actor_of(context),
-            poll_s=min(poll_s, self.patience.total_seconds() * 2),
             deadline_utc=(datetime.now(UTC) + self.longest_wait).isoformat(),
         )
-        self.defer(trigger=trigger, method_name=self.resume.__name__, kwargs={"job_id": job_id})
+        raise TaskDeferred(trigger=trigger, method_name=self.resume.__name__, kwargs={"job_id": job_id})
 
     def resume(self, context: Context, event: dict[str, str], job_id: str) -> dict[str, Any]:
         from assets.sf_loaded import finish_chunk  # noqa: PLC0415  heavy
@@ -115,10 +114,9 @@ class IngestChunk(BaseOperator):
     def _ends_soon(self, job_id: str, workspace: Workspace) -> bool:
         from assets.sf_loaded import poll_chunk  # noqa: PLC0415  heavy
 
-        wait_s = workspace.settings.salesforce.poll_first_s
         until = time.monotonic() + self.patience.total_seconds()
-        while not poll_chunk(self.spec, workspace, job_id).is_final:
-            if time.monotonic() + wait_s > until:
+        while not (state := poll_chunk(self.spec, workspace, job_id)).is_final:
+            if time.monotonic() + state.wait_s > until:
                 return False
-            time.sleep(wait_s)
+            time.sleep(state.wait_s)
         return True

@@ -13,6 +13,7 @@ from dags.connections import partition_of, workspace_of
 from dags.operators import CHUNK, IngestChunk, ParentGate
 from dags.retrying import RETRIES, RetryWhatMayPass
 from kpc.catalog.table import ALL
+from kpc.stages import EXTRACT_POOL, LOAD_POOL
 
 # The months a backfill may name. The end lies in the past, or the scheduler would start the newest month by itself.
 FIRST_MONTH = datetime(2016, 1, 1, tzinfo=UTC)
@@ -70,7 +71,7 @@ def _schedule(spec: AssetSpec) -> CronPartitionTimetable | PartitionedAssetTimet
 
 
 def _extract(spec: AssetSpec) -> None:
-    @task(task_id=ORACLE_EXTRACT, pool=ORACLE_EXTRACT, outlets=[stage_asset(spec)])
+    @task(task_id=ORACLE_EXTRACT, pool=EXTRACT_POOL.name, outlets=[stage_asset(spec)])
     def extract(**context: Any) -> dict[str, object]:
         from assets.oracle_extract import oracle_extract  # noqa: PLC0415  heavy, and a DAG file must parse in a moment
 
@@ -119,7 +120,7 @@ def _load(spec: AssetSpec) -> None:
         task_id="ingest",
         patience=JOB_PATIENCE,
         longest_wait=JOB_WAIT,
-        pool="salesforce_bulk",
+        pool=LOAD_POOL.name,
         map_index_template=CHUNK,
     ).expand(spec=planned)
     chunks >> publish()

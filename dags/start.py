@@ -11,8 +11,10 @@ import gc
 import importlib
 import sys
 
+from expectations.loading import import_great_expectations
+
 _FOR_TASKS = (
-    "great_expectations",
+    "airflow.providers.standard.decorators.python",
     "airflow.sdk.execution_time.task_runner",
     "airflow.dag_processing.dagbag",
     "alembic.command",
@@ -21,17 +23,20 @@ _FOR_TASKS = (
     "psycopg2",
     "pydantic_settings",
     "sqlalchemy.dialects.postgresql",
+    "dags.hubs",
+    "dags.stages",
 )
 
 
 def main() -> None:
     if sys.argv[1:2] == ["scheduler"]:
+        import_great_expectations()
         for name in _FOR_TASKS:
             importlib.import_module(name)
         gc.freeze()  # or the first collection in each child would copy all of it
     from airflow.__main__ import main as airflow  # noqa: PLC0415  after the imports above, which it must not disturb
 
-    airflow()
+    airflow()  # type: ignore[no-untyped-call]  # Airflow's own
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -18,6 +19,12 @@ from kpc.errors import KpcError, Transient
 from kpc.partition import Partition, find_partition
 from kpc.store import Environment
 
+if TYPE_CHECKING:
+    from assets.load_job import JobState
+    from kpc.ledger import Ledger
+    from kpc.workspace import Workspace
+
+FAILED_POLL_WAIT_S = 10.0
 MISSING = "missing"  # in an event: the parents that are still not loaded
 ERROR = "error"  # in an event: why polling ended without an answer
 
@@ -48,21 +55,22 @@ class ParentsLoaded(BaseTrigger):
         return f"{type(self).__module__}.{type(self).__qualname__}", self.arguments
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        missing = self.parents
-        while missing := await asyncio.to_thread(self._not_loaded, missing):
-            if datetime.now(UTC) >= self.deadline_utc:
-                break
-            await asyncio.sleep(self.poll_s)
-        yield TriggerEvent({MISSING: [str(partition) for partition in missing]})
-
-    def _not_loaded(self, partitions: list[Partition]) -> list[Partition]:
         from kpc.ledger import open_ledger  # noqa: PLC0415  see the module's docstring
 
-        ledger = open_ledger(settings_of_connections().ledger_url.get_secret_value())
+        url = settings_of_connections().ledger_url.get_secret_value()
+        ledger = await asyncio.to_thread(open_ledger, url)
         try:
-            return [partition for partition in partitions if not ledger.is_loaded(self.environment, partition)]
+            missing = self.parents
+            while missing := await asyncio.to_thread(self._not_loaded, ledger, missing):
+                if datetime.now(UTC) >= self.deadline_utc:
+                    break
+                await asyncio.sleep(self.poll_s)
         finally:
             ledger.close()
+        yield fired({MISSING: [str(partition) for partition in missing]})
+
+    def _not_loaded(self, ledger: Ledger, partitions: list[Partition]) -> list[Partition]:
+        return [partition for partition in partitions if not ledger.is_loaded(self.environment, partition)]
 
 
 class JobEnded(BaseTrigger):
@@ -71,23 +79,19 @@ class JobEnded(BaseTrigger):
     A poll that fails for a passing reason is repeated until `deadline_utc`.
     """
 
-    def __init__(
-        self, *, spec: dict[str, Any], job_id: str, run_id: str, actor: str, poll_s: float, deadline_utc: str
-    ) -> None:
+    def __init__(self, *, spec: dict[str, Any], job_id: str, run_id: str, actor: str, deadline_utc: str) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's own
         self.arguments = {
             "spec": spec,
             "job_id": job_id,
             "run_id": run_id,
             "actor": actor,
-            "poll_s": poll_s,
             "deadline_utc": deadline_utc,
         }
         self.spec = spec
         self.job_id = job_id
         self.run_id = run_id
         self.actor = actor
-        self.poll_s = poll_s
         self.deadline_utc = datetime.fromisoformat(deadline_utc)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -95,23 +99,29 @@ class JobEnded(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         reason = ""
-        while datetime.now(UTC) < self.deadline_utc:
-            try:
-                if await asyncio.to_thread(self._has_ended):
-                    yield TriggerEvent({ERROR: ""})
+        with ExitStack() as stack:
+            workspace = await asyncio.to_thread(stack.enter_context, open_named_workspace(self.run_id, self.actor))
+            while datetime.now(UTC) < self.deadline_utc:
+                wait_s = FAILED_POLL_WAIT_S
+                try:
+                    state = await asyncio.to_thread(self._look, workspace)
+                    if state.is_final:
+                        yield fired({ERROR: ""})
+                        return
+                    wait_s = state.wait_s
+                except Transient as error:
+                    reason = str(error)
+                except KpcError as error:
+                    yield fired({ERROR: str(error)})
                     return
-            except Transient as error:
-                reason = str(error)
-            except KpcError as error:
-                yield TriggerEvent({ERROR: str(error)})
-                return
-            await asyncio.sleep(self.poll_s)
-        yield TriggerEvent(
-            {ERROR: f"Ingest job {self.job_id} did not end before {self.deadline_utc}. {reason}".strip()}
-        )
+                await asyncio.sleep(wait_s)
+        yield fired({ERROR: f"Ingest job {self.job_id} did not end before {self.deadline_utc}. {reason}".strip()})
 
-    def _has_ended(self) -> bool:
+    def _look(self, workspace: Workspace) -> JobState:
         from assets.sf_loaded import poll_chunk  # noqa: PLC0415  see the module's docstring
 
-        with open_named_workspace(self.run_id, self.actor) as workspace:
-            return poll_chunk(self.spec, workspace, self.job_id).is_final
+        return poll_chunk(self.spec, workspace, self.job_id)
+
+
+def fired(payload: dict[str, Any]) -> TriggerEvent:
+    return TriggerEvent(payload)  # type: ignore[no-untyped-call]  # Airflow's own

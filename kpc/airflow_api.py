@@ -7,35 +7,25 @@ after it follow by asset events.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Self
 
 import httpx
 
 from kpc.errors import ConfigError, Transient
 from kpc.partition import Partition
 from kpc.settings import Settings
+from kpc.stages import ORACLE_EXTRACT, POOLS, asset_name
 
 FINAL_STATES = frozenset({"success", "failed"})
 _PAGE = 100  # Airflow's `[api] maximum_page_limit`
 _TIMEOUT_S = 30.0
 
 Mode = Literal["incremental", "full"]
-
-
-class Pool(Protocol):
-    @property
-    def name(self) -> str: ...
-    @property
-    def slots(self) -> int: ...
-    @property
-    def includes_deferred(self) -> bool: ...
-    @property
-    def description(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +36,7 @@ class Run:
     run_id: str
     key: str | None
     state: str
+    queued: datetime
     started: datetime | None
     ended: datetime | None
 
@@ -99,6 +90,15 @@ class AirflowApi:
     ) -> None:
         self.close()
 
+    def is_healthy(self) -> bool:
+        """Whether API, database, scheduler, triggerer and DAG processor are all at work."""
+        try:
+            health = self._http.get("/api/v2/monitor/health").json()
+        except (httpx.TransportError, ValueError):
+            return False
+        parts = ("metadatabase", "scheduler", "triggerer", "dag_processor")
+        return all(health.get(part, {}).get("status") == "healthy" for part in parts)
+
     # Starting
 
     def trigger(self, dag_id: str, key: str, *, mode: Mode | None = None, note: str | None = None) -> str:
@@ -112,21 +112,21 @@ class AirflowApi:
         """Start a run of a DAG that has no partitions."""
         return str(self._call("POST", f"dags/{dag_id}/dagRuns", json={"logical_date": None})["dag_run_id"])
 
-    def rerun(self, partition: Partition, stage: str = "oracle_extract", *, mode: Mode | None = None) -> str:
+    def rerun(self, partition: Partition, stage: str = ORACLE_EXTRACT, *, mode: Mode | None = None) -> str:
         """Start one partition again at a stage; the stages after it follow. Returns the run's id.
 
         What is already in Salesforce is not sent again. `mode` counts only at the first stage.
         """
-        if mode is not None and stage != "oracle_extract":
+        if mode is not None and stage != ORACLE_EXTRACT:
             raise ConfigError(
                 f"The mode {mode} cannot be chosen at stage {stage}.", "Start at oracle_extract, or leave out --mode."
             )
-        return self.trigger(f"{partition.table.slug}__{stage}", partition.key, mode=mode)
+        return self.trigger(asset_name(partition.table, stage), partition.key, mode=mode)
 
-    def ensure_pools(self, pools: Iterable[Pool]) -> None:
+    def ensure_pools(self) -> None:
         """Make the pools, or bring them to their sizes. A task whose pool does not exist is never started."""
-        existing = {pool["name"] for pool in self._call("GET", "pools", params={"limit": _PAGE})["pools"]}
-        for pool in pools:
+        existing = {pool["name"] for pool in self._pages("pools", "pools")}
+        for pool in POOLS:
             body = {
                 "name": pool.name,
                 "slots": pool.slots,
@@ -271,6 +271,7 @@ def _run(answer: dict[str, Any]) -> Run:
         answer["dag_run_id"],
         answer.get("partition_key"),
         answer["state"],
+        datetime.fromisoformat(answer["run_after"]),
         _moment(answer["start_date"]),
         _moment(answer["end_date"]),
     )

@@ -39,10 +39,15 @@ _TAIL_LINES = 12
 
 
 def python_env() -> dict[str, str]:
-    """This process's environment, in which a Python finds the packages that this one was loaded from."""
+    """This process's environment, in which a Python finds the packages that this one was loaded from.
+
+    It may keep the bytecode it compiles: without it, each of hundreds of task processes compiles its libraries anew.
+    """
     root = str(Path(__file__).resolve().parents[1])
     others = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys([*others, root]))}
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys([*others, root]))}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)
+    return env
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ Reachable from this machine only, and there without a login: everybody on it is 
 from __future__ import annotations
 
 import base64
-import json
 import secrets
 import socket
 import subprocess
@@ -17,8 +16,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-import httpx
-
+from kpc.airflow_api import AirflowApi
 from kpc.demo.postgres import Postgres
 from kpc.errors import ConfigError, Terminal
 from kpc.processes import Keeper, python_env
@@ -40,7 +38,7 @@ class AirflowServers:
 
 
 def airflow_env(home: Path, database_url: str, port: int, *, parallelism: int) -> dict[str, str]:
-    """The environment of all four components, over that of this process."""
+    """The environment of all four components, over that of this process without its settings."""
     address = f"http://127.0.0.1:{port}"
     own = {
         "AIRFLOW_HOME": home,
@@ -70,7 +68,8 @@ def airflow_env(home: Path, database_url: str, port: int, *, parallelism: int) -
         "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": False,
         "OPENBLAS_NUM_THREADS": 1,  # one worker per core is enough; more threads only cost memory
     }
-    return {**python_env(), **{name: str(value) for name, value in own.items()}}
+    inherited = {name: value for name, value in python_env().items() if not name.startswith(("AIRFLOW_", "KPC_"))}
+    return {**inherited, **{name: str(value) for name, value in own.items()}}
 
 
 def dags_folder() -> Path:
@@ -95,7 +94,8 @@ def start_airflow(
     for component in _COMPONENTS:
         keeper.start(f"airflow {component}", _airflow(component), log=logs / f"airflow-{component}.log", env=whole)
     url = whole["AIRFLOW__API__BASE_URL"]
-    keeper.wait_for(api, lambda: _is_healthy(url), timeout_s=_START_TIMEOUT_S)
+    with AirflowApi(url) as client:
+        keeper.wait_for(api, client.is_healthy, timeout_s=_START_TIMEOUT_S)
     return AirflowServers(url, home, whole)
 
 
@@ -126,14 +126,6 @@ def _migrate(env: Mapping[str, str], log: Path) -> None:
         )
     if done.returncode:
         raise Terminal("Airflow could not set up its database.", f"The log is in {log}.")
-
-
-def _is_healthy(url: str) -> bool:
-    try:
-        health = httpx.get(f"{url}/api/v2/monitor/health", timeout=5).json()
-    except (httpx.HTTPError, json.JSONDecodeError):
-        return False
-    return all(health[part]["status"] == "healthy" for part in ("metadatabase", "scheduler", "triggerer"))
 
 
 def free_port() -> int:

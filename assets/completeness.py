@@ -1,0 +1,56 @@
+"""Is everything in scope reconciled? What the sign-off hubs ask, answered from the ledger alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kpc.catalog import TABLES, Phase
+from kpc.errors import ConfigError
+from kpc.partition import Partition, partitions_of
+from kpc.stages import RECONCILED_STATES
+from kpc.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Completeness:
+    """The partitions in scope: how many there are, and which of them are not reconciled at their current generation."""
+
+    partitions: int
+    with_exceptions: int
+    missing: tuple[Partition, ...]
+
+    @property
+    def summary(self) -> str:
+        names = ", ".join(str(partition) for partition in self.missing[:5])
+        more = f" and {len(self.missing) - 5} more" if len(self.missing) > 5 else ""
+        return f"{len(self.missing)} of {self.partitions} partitions are not reconciled: {names}{more}."
+
+    def as_json(self) -> dict[str, object]:
+        return {"partitions": self.partitions, "with_exceptions": self.with_exceptions, "missing": len(self.missing)}
+
+
+def partitions_in_scope(workspace: Workspace, phase: Phase | None = None) -> tuple[Partition, ...]:
+    """The campaign's partitions in load order. Raises `ConfigError` if no campaign has said what it covers."""
+    scope = workspace.ledger.scope(workspace.environment)
+    if scope is None:
+        raise ConfigError(
+            "The ledger does not know what the campaign covers.", "Start one with `kpc plan`, which books its scope."
+        )
+    return tuple(
+        partition
+        for table in TABLES.values()
+        if table.name in scope.tables and phase in (None, table.phase)
+        for partition in partitions_of(table, tuple(scope.months))
+    )
+
+
+def completeness(phase: Phase | None, workspace: Workspace) -> Completeness:
+    """How much of a phase, or of the whole migration, is reconciled. An empty phase is complete."""
+    partitions = partitions_in_scope(workspace, phase)
+    ledger, environment = workspace.ledger, workspace.environment
+    states = {partition: ledger.reconciliation_state(environment, partition) for partition in partitions}
+    return Completeness(
+        partitions=len(partitions),
+        with_exceptions=sum(state == "reconciled_with_exceptions" for state in states.values()),
+        missing=tuple(partition for partition, state in states.items() if state not in RECONCILED_STATES),
+    )

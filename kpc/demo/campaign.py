@@ -1,0 +1,178 @@
+"""The demo's campaign: start every partition at its first station, in phase order, and watch until nothing moves.
+
+Only stage 1 is started from here. The other stages, the hubs and the waiting for parents are the scheduler's.
+"""
+
+from __future__ import annotations
+
+import getpass
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from ulid import ULID
+
+from kpc.airflow_api import Run
+from kpc.catalog import TABLES, Table
+from kpc.demo.servers import World
+from kpc.errors import Terminal
+from kpc.ledger import StageRun
+from kpc.partition import Partition, partitions_of
+from kpc.stages import DATA_DOCS, MIGRATION, ORACLE_EXTRACT, RECONCILED, SF_LOADED, STAGES, asset_name
+from kpc.workspace import Workspace, open_workspace
+
+FIRST_TABLE = "KPS_R_POS_SUPPLIER"
+_DAGS_TIMEOUT_S = 120.0
+_SETTLE_TIMEOUT_S = 120.0
+_LOOK_S = 1.0
+_LOOKS_PER_RUN_QUERY = 3  # the ledger is asked at every look, Airflow at every third
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a run failed, and the page where its log is."""
+
+    reason: str
+    page: str
+
+
+@dataclass
+class Progress:
+    """What is known of every partition: its newest stage runs in the ledger, its newest runs in Airflow."""
+
+    partitions: tuple[Partition, ...]
+    stages: dict[tuple[Partition, str], StageRun] = field(default_factory=dict)
+    runs: dict[tuple[Partition, str], Run] = field(default_factory=dict)
+    failures: dict[tuple[Partition, str], Failure] = field(default_factory=dict)
+    elapsed_s: float = 0.0
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        return tuple(dict.fromkeys(partition.table for partition in self.partitions))
+
+    def of_table(self, table: Table) -> tuple[Partition, ...]:
+        return tuple(partition for partition in self.partitions if partition.table is table)
+
+    def has_done(self, partition: Partition, stage: str) -> bool:
+        run = self.runs.get((partition, stage))
+        return run is not None and run.state == "success"
+
+    def has_failed(self, partition: Partition) -> bool:
+        return any((partition, stage) in self.failures for stage in STAGES)
+
+    def has_ended(self, partition: Partition) -> bool:
+        return self.has_done(partition, RECONCILED) or self.has_failed(partition) or self.waits_in_vain(partition)
+
+    def waits_in_vain(self, partition: Partition) -> bool:
+        """Whether its load waits for a parent that will not come, because that one or a parent of it failed."""
+        if self.has_done(partition, SF_LOADED):
+            return False
+        parents = [parent for parent in partition.parents() if parent in self.partitions]
+        return any(
+            not self.has_done(parent, SF_LOADED) and (self.has_failed(parent) or self.waits_in_vain(parent))
+            for parent in parents
+        )
+
+    @property
+    def is_over(self) -> bool:
+        return all(self.has_ended(partition) for partition in self.partitions)
+
+    @property
+    def is_reconciled(self) -> bool:
+        return all(self.has_done(partition, RECONCILED) for partition in self.partitions)
+
+
+class Campaign:
+    """One campaign over some tables and months in a running world."""
+
+    def __init__(self, world: World, tables: Sequence[str], months: Sequence[str]) -> None:
+        self.world = world
+        self.api = world.api
+        self.months = tuple(months)
+        chosen = [table for table in TABLES.values() if table.name in tables]
+        self.partitions = tuple(p for table in chosen for p in partitions_of(table, self.months))
+        self.progress = Progress(self.partitions)
+        self.since: datetime | None = None
+        self._by_dag = {(asset_name(p.table, stage), p.key): (p, stage) for p in self.partitions for stage in STAGES}
+
+    def prepare(self) -> None:
+        """Book the scope in the ledger, make the pools, wait until Airflow has read the DAGs."""
+        run_id = f"demo-{ULID()}"
+        with open_workspace(self.world.settings, run_id=run_id, actor=getpass.getuser()) as workspace:
+            workspace.ledger.set_scope(
+                workspace.environment,
+                months=self.months,
+                tables=list(dict.fromkeys(partition.table.name for partition in self.partitions)),
+                mode="incremental",
+                run_id=run_id,
+                actor=workspace.actor,
+            )
+        self.api.ensure_pools()
+        wanted = {dag for dag, _ in self._by_dag} | {MIGRATION, DATA_DOCS}
+        until = time.monotonic() + _DAGS_TIMEOUT_S
+        while missing := wanted - self.api.dag_ids():
+            self.world.keeper.check()
+            if errors := self.api.import_errors():
+                raise Terminal(f"Airflow cannot read the DAGs. {errors[0]}", "Correct the file and start again.")
+            if time.monotonic() > until:
+                raise Terminal(f"Airflow has not read {len(missing)} DAGs.", f"Look into {self.world.logs}.")
+            time.sleep(_LOOK_S / 2)
+
+    def start(self) -> None:
+        """Trigger stage 1 of every partition: the first table, then the rest in load order, which is phase order."""
+        first = [partition for partition in self.partitions if partition.table.name == FIRST_TABLE]
+        rest = [partition for partition in self.partitions if partition.table.name != FIRST_TABLE]
+        for partition in (*first, *rest):
+            run_id = self.api.rerun(partition, ORACLE_EXTRACT)
+            if self.since is None:
+                self.since = self.api.run(asset_name(partition.table, ORACLE_EXTRACT), run_id).queued
+
+    def watch(self) -> Iterator[Progress]:
+        """Yield what is known about once a second, until every partition has ended or can go no further."""
+        began = time.monotonic()
+        progress = self.progress
+        with open_workspace(self.world.settings, run_id="demo-watch", actor=getpass.getuser()) as workspace:
+            for look in itertools.count():
+                time.sleep(_LOOK_S)
+                self.world.keeper.check()
+                if look % _LOOKS_PER_RUN_QUERY == 0:
+                    self._look_at_airflow()
+                self._look_at_ledger(workspace)
+                progress.elapsed_s = time.monotonic() - began
+                yield progress
+                if progress.is_over:
+                    return
+
+    def settle(self) -> bool:
+        """Build Data Docs and wait, with a limit, until they and the hubs are at rest; False if that fails."""
+        docs = self.api.run(DATA_DOCS, self.api.trigger_unkeyed(DATA_DOCS))
+        until = time.monotonic() + _SETTLE_TIMEOUT_S
+        while time.monotonic() < until:
+            self.world.keeper.check()
+            others = [run for run in self.api.runs(since=self.since) if (run.dag_id, run.key or "") not in self._by_dag]
+            if all(run.is_final for run in others) and (self._is_signed_off() or not self.progress.is_reconciled):
+                return self.api.run(DATA_DOCS, docs.run_id).state == "success"
+            time.sleep(_LOOK_S)
+        return False
+
+    def _is_signed_off(self) -> bool:
+        return any(event.asset == MIGRATION for event in self.api.events(since=self.since))
+
+    def _look_at_ledger(self, workspace: Workspace) -> None:
+        by_name = {(partition.table.name, partition.key): partition for partition in self.partitions}
+        for row in workspace.ledger.stages(workspace.environment):
+            if partition := by_name.get((row.table_name, row.partition_key)):
+                self.progress.stages[partition, row.stage] = row
+
+    def _look_at_airflow(self) -> None:
+        for run in self.api.runs(since=self.since):
+            place = self._by_dag.get((run.dag_id, run.key or ""))
+            if place is None:
+                continue
+            self.progress.runs[place] = run
+            if run.state != "failed":
+                self.progress.failures.pop(place, None)
+            elif place not in self.progress.failures:
+                self.progress.failures[place] = Failure(self.api.failure(run), self.api.run_page(run))

@@ -1,0 +1,175 @@
+"""One demo from start to end: servers, campaign, summary, one partition again, goodbye."""
+
+from __future__ import annotations
+
+import json
+import resource
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from kpc.catalog import TABLES, find_table
+from kpc.demo.campaign import Campaign
+from kpc.demo.screen import Screen
+from kpc.demo.servers import Data, World, started
+from kpc.demo.summary import Summary, split_time, summarize
+from kpc.errors import ConfigError
+from kpc.partition import Partition, month_keys
+from kpc.rerun import follow
+from kpc.salesforce import connect
+from kpc.stages import MIGRATION, ORACLE_EXTRACT, asset_name
+
+FIRST_MONTH = "2024-01"
+AGAIN = "KPS_T_SALES_MD"  # the table of which one partition is run a second time
+INTERRUPTED = 130
+_AGAIN_TIMEOUT_S = 180.0
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """What `kpc demo` is asked for. `tables` empty means all 16."""
+
+    rows: int = 250_000
+    months: int = 3
+    tables: tuple[str, ...] = ()
+    with_bad_rows: int = 0
+    exit: bool = False
+    json: bool = False
+    work_dir: Path = Path(".kpc/demo")
+
+
+def run_demo(options: DemoOptions) -> int:
+    """Run it; returns the exit code: 0 all reconciled, 3 with exceptions, 1 otherwise, 130 interrupted.
+
+    Raises `ConfigError` for options that cannot be.
+    """
+    tables = _chosen(options.tables)
+    months = month_keys(FIRST_MONTH, options.months)
+    data = Data(options.rows, months, options.with_bad_rows)
+    with _ended_by_signals(), Screen() as screen:
+        try:
+            began = time.monotonic()
+            screen.say("Starting both emulators, PostgreSQL and Airflow ...")
+            with started(options.work_dir, data) as world:
+                screen.say(f"Airflow is up: {world.api.url}")
+                summary = _run(Campaign(world, tables, months), screen, began)
+                if options.json:
+                    print(json.dumps(summary.as_json()), flush=True)  # noqa: T201  the answer
+                if sys.stderr.isatty() and sys.stdin.isatty() and not options.exit:
+                    _stay_up(world, screen)
+                screen.say("Ending all servers ...")
+        except KeyboardInterrupt:
+            screen.close_grid()
+            screen.say("Interrupted; all servers are ended.")
+            return INTERRUPTED
+    return summary.exit_code
+
+
+def _chosen(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The tables to move, in load order. Raises `ConfigError` when a chosen table's parent was not chosen."""
+    if not names:
+        return tuple(TABLES)
+    chosen = {find_table(name).name for name in names}
+    for name in sorted(chosen):
+        for lookup in TABLES[name].lookups:
+            if lookup.parent not in chosen:
+                raise ConfigError(f"{name} needs its parent {lookup.parent}.", f"Add {lookup.parent} to --tables.")
+    return tuple(name for name in TABLES if name in chosen)
+
+
+def _run(campaign: Campaign, screen: Screen, began: float) -> Summary:
+    world = campaign.world
+    campaign.prepare()
+    started_s = time.monotonic()
+    campaign.start()
+    screen.say(f"{len(campaign.partitions)} partitions are started at their first stage; the scheduler does the rest.")
+    for progress in campaign.watch():
+        screen.show(progress)
+    screen.close_grid()
+    summary = summarize(campaign.progress, time.monotonic() - started_s)
+    if not campaign.settle():
+        screen.say(f"Data Docs or the sign-off hubs did not come to rest; see {world.logs}.")
+    if summary.exit_code != 1:
+        _again(campaign, screen)
+    screen.show_summary(summary)
+    _say_time(campaign, screen, time.monotonic() - began)
+    _say_addresses(world, screen)
+    return summary
+
+
+def _again(campaign: Campaign, screen: Screen) -> None:
+    """Run one partition again, and show by the org's own job list that nothing is sent a second time."""
+    world = campaign.world
+    partition = next((p for p in campaign.partitions if p.table.name == AGAIN), None)
+    if partition is None:
+        return
+    screen.say(f"Running {partition} again ...")
+    before = _ingest_jobs(world)
+    first = world.api.run(asset_name(partition.table, ORACLE_EXTRACT), world.api.rerun(partition))
+    outcome = follow(world.api, partition, first, longest_wait_s=_AGAIN_TIMEOUT_S)
+    after = _ingest_jobs(world)
+    if outcome.exit_code not in (0, 3):
+        screen.say(f"The re-run did not succeed. {outcome.text}")
+        return
+    sent = "nothing was sent twice" if after == before else f"{after - before} jobs were sent AGAIN"
+    screen.say(f"{partition} ran through its four stages again: {before} ingest jobs before, {after} after; {sent}.")
+    _say_touched(campaign, partition, screen)
+
+
+def _say_touched(campaign: Campaign, partition: Partition, screen: Screen) -> None:
+    del campaign, partition, screen
+
+
+def _ingest_jobs(world: World) -> int:
+    salesforce = connect(world.settings.salesforce)
+    try:
+        return sum(1 for _ in salesforce.list_jobs())
+    finally:
+        salesforce.close()
+
+
+def _say_time(campaign: Campaign, screen: Screen, seconds: float) -> None:
+    mine = resource.getrusage(resource.RUSAGE_SELF)
+    split = split_time(
+        campaign.world.keeper.cpu_s(), campaign.api.events(since=campaign.since), demo_s=mine.ru_utime + mine.ru_stime
+    )
+    screen.say(f"{seconds:.0f} s in all. CPU seconds: {split}")
+
+
+def _say_addresses(world: World, screen: Screen) -> None:
+    screen.say(f"Asset graph  {world.api.asset_page(MIGRATION)}")
+    screen.say(f"Data Docs    {(world.settings.reconcile.docs_root / 'index.html').as_uri()}")
+    screen.say(f"Logs         {world.logs}")
+
+
+def _stay_up(world: World, screen: Screen) -> None:
+    screen.say(
+        "Airflow stays up until Ctrl-C. In another terminal, for example:\n"
+        f"         KPC_CONFIG={world.config} kpc rerun {AGAIN} {FIRST_MONTH}"
+    )
+    try:
+        while True:
+            world.keeper.check()
+            time.sleep(1.0)
+    except KeyboardInterrupt:  # how a person ends it: no failure
+        return
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM and a closed terminal end the demo as Ctrl-C does, servers and all."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,195 @@
+"""Everything the demo runs on: two emulators, PostgreSQL and Airflow, started together and ended together.
+
+<work dir>/postgres        kept between demos: the cluster with a migrated, empty Airflow database
+<work dir>/kpc.toml        how `kpc` in a second terminal reaches this demo (KPC_CONFIG names it)
+<work dir>/run             of this demo only: logs, Airflow's home, staged files, Data Docs
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from kpc.airflow_api import AirflowApi
+from kpc.demo.airflow import AirflowServers, start_airflow
+from kpc.demo.postgres import start_postgres
+from kpc.errors import ConfigError
+from kpc.processes import Keeper, Server, python_env
+from kpc.settings import Settings
+
+ORACLE = "Oracle emulator"
+SALESFORCE = "Salesforce emulator"
+LEDGER_DATABASE = "kpc_ledger"
+PARALLELISM = 4  # tasks at a time
+_EMULATOR_TIMEOUT_S = 180.0
+_SECRET_BYTES = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """What the Oracle emulator is seeded with."""
+
+    rows: int
+    months: Sequence[str]
+    with_bad_rows: int = 0
+    seed: int = 42
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The running servers, and how to reach them."""
+
+    keeper: Keeper
+    folder: Path
+    config: Path
+    settings: Settings
+    airflow: AirflowServers
+    api: AirflowApi
+
+    @property
+    def logs(self) -> Path:
+        return self.folder / "logs"
+
+
+@contextmanager
+def started(work_dir: Path, data: Data, *, switches: Mapping[str, str] | None = None) -> Iterator[World]:
+    """Start everything and end it again. `switches` are the Salesforce emulator's.
+
+    Raises `ConfigError` when another demo uses the same folder, `Terminal` when a server does not come up.
+    """
+    work_dir = work_dir.resolve()
+    work_dir.mkdir(parents=True, exist_ok=True)
+    config = work_dir / "kpc.toml"
+    with _only_one(work_dir), Keeper() as keeper:
+        folder = _fresh(work_dir / "run")
+        logs = folder / "logs"
+        oracle, salesforce = _start_emulators(keeper, folder, logs, data, switches or {})
+        postgres = start_postgres(keeper, work_dir / "postgres", logs / "postgres.log")
+        postgres.recreate(LEDGER_DATABASE)
+        facts = {
+            "oracle": _ready(keeper, oracle, folder / "oracle.json"),
+            "salesforce": _ready(keeper, salesforce, folder / "salesforce.json"),
+        }
+        values = _values(folder, postgres.url(LEDGER_DATABASE), facts)
+        _write_config(config, values)
+        env = {"KPC_CONFIG": str(config), **_connections(facts)}
+        try:
+            airflow = start_airflow(keeper, postgres, folder / "airflow", logs, parallelism=PARALLELISM, env=env)
+            values["airflow_url"] = airflow.url
+            _write_config(config, values)
+            with AirflowApi(airflow.url) as api:
+                yield World(keeper, folder, config, Settings(**values), airflow, api)
+        finally:
+            config.unlink(missing_ok=True)
+
+
+@contextmanager
+def _only_one(work_dir: Path) -> Iterator[TextIO]:
+    with (work_dir / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ConfigError(
+                f"Another demo is at work in {work_dir}.", "End it first, or give this one a --work-dir of its own."
+            ) from None
+        yield lock
+
+
+def _fresh(folder: Path) -> Path:
+    with suppress(FileNotFoundError):
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _start_emulators(
+    keeper: Keeper, folder: Path, logs: Path, data: Data, switches: Mapping[str, str]
+) -> tuple[Server, Server]:
+    env = {name: value for name, value in python_env().items() if not name.startswith("KPC__")}
+    common = {"port": 0, "seed": data.seed}
+    seeded = {"rows": data.rows, "months": ",".join(data.months), "with-bad-rows": data.with_bad_rows}
+    oracle = keeper.start(
+        ORACLE,
+        _emulator("oracle", {**common, **seeded, "ready-file": folder / "oracle.json"}),
+        log=logs / "oracle-emulator.log",
+        env=env,
+    )
+    chosen = [part for name, value in switches.items() for part in ("--switch", f"{name}={value}")]
+    salesforce = keeper.start(
+        SALESFORCE,
+        [*_emulator("salesforce", {**common, "ready-file": folder / "salesforce.json"}), *chosen],
+        log=logs / "salesforce-emulator.log",
+        env=env,
+    )
+    return oracle, salesforce
+
+
+def _emulator(name: str, options: Mapping[str, object]) -> list[str]:
+    flags = [part for option, value in options.items() for part in (f"--{option}", str(value))]
+    return [sys.executable, "-m", f"kpc.emulators.{name}", *flags]
+
+
+def _ready(keeper: Keeper, server: Server, file: Path) -> dict[str, str]:
+    """How to connect, as the emulator says once it accepts connections."""
+    keeper.wait_for(server, file.exists, timeout_s=_EMULATOR_TIMEOUT_S)
+    facts: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
+    return facts
+
+
+def _values(folder: Path, ledger_url: str, facts: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    oracle, salesforce = facts["oracle"], facts["salesforce"]
+    return {
+        "ledger_url": ledger_url,
+        "hash_key": secrets.token_urlsafe(_SECRET_BYTES),
+        "oracle": {name: oracle[name] for name in ("dsn", "user", "password")},
+        "salesforce": {
+            **{name: salesforce[name] for name in ("base_url", "client_id", "client_secret")},
+            "poll_first_s": 0.2,
+        },
+        "staging": {"root": str(folder / "staging")},
+        "reconcile": {"docs_root": str(folder / "data_docs")},
+    }
+
+
+def _connections(facts: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Airflow's two connections, in the form in which it reads them from the environment."""
+    oracle, salesforce = facts["oracle"], facts["salesforce"]
+    address, _, service = oracle["dsn"].partition("/")
+    host, _, port = address.rpartition(":")
+    connections = {
+        "KPC_ORACLE": {
+            "conn_type": "oracle",
+            "host": host,
+            "port": int(port),
+            "schema": service,
+            "login": oracle["user"],
+            "password": oracle["password"],
+        },
+        "KPC_SALESFORCE": {
+            "conn_type": "salesforce",
+            "host": salesforce["base_url"],
+            "login": salesforce["client_id"],
+            "password": salesforce["client_secret"],
+        },
+    }
+    return {f"AIRFLOW_CONN_{name}": json.dumps(connection) for name, connection in connections.items()}
+
+
+def _write_config(path: Path, values: Mapping[str, Any]) -> None:
+    """Settings as TOML, readable by their owner only: they hold the emulators' secrets."""
+    flat = [f"{name} = {json.dumps(value)}" for name, value in values.items() if not isinstance(value, dict)]
+    for section, entries in values.items():
+        if isinstance(entries, dict):
+            flat += ["", f"[{section}]", *(f"{name} = {json.dumps(value)}" for name, value in entries.items())]
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write("\n".join(flat) + "\n")
