@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from oracle_wire_double import FixedDatabase, connect
 
 from kpc.emulators.oracle.interface import OraColumn, OraError, OraType
-from kpc.emulators.oracle.packets import PacketChannel, PeerClosed, ProtocolError, RequestStream, ResponseWriter
+from kpc.emulators.oracle.packets import PacketChannel, PeerClosed, ProtocolError
 from kpc.emulators.oracle.server import Server
+from kpc.emulators.oracle.streams import RequestStream, ResponseWriter
 
 ONE = "select 1 from dual"
 

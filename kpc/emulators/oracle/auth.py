@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from kpc.emulators.oracle.codec import dalc, ub
 from kpc.emulators.oracle.interface import OraError
-from kpc.emulators.oracle.packets import ProtocolError, RequestStream
+from kpc.emulators.oracle.packets import ProtocolError
+from kpc.emulators.oracle.streams import RequestStream
 
 PHASE_ONE = 118
 PHASE_TWO = 115

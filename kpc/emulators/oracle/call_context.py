@@ -9,7 +9,8 @@ from typing import TypeVar
 from kpc.emulators.oracle import responses
 from kpc.emulators.oracle.interface import OraError, Session
 from kpc.emulators.oracle.lobs import LobStore
-from kpc.emulators.oracle.packets import PacketChannel, RequestStream
+from kpc.emulators.oracle.packets import PacketChannel
+from kpc.emulators.oracle.streams import RequestStream
 from kpc.emulators.oracle.worker import SessionWorker
 
 T = TypeVar("T")

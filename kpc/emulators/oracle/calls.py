@@ -7,9 +7,9 @@ from collections.abc import Callable
 from kpc.emulators.oracle import requests, responses
 from kpc.emulators.oracle.call_context import CallContext
 from kpc.emulators.oracle.interface import OraError
-from kpc.emulators.oracle.packets import ResponseWriter
 from kpc.emulators.oracle.requests import Function
 from kpc.emulators.oracle.statements import Statements
+from kpc.emulators.oracle.streams import ResponseWriter
 
 _UNSUPPORTED = 3001
 

@@ -13,18 +13,9 @@ from kpc.emulators.oracle.calls import Calls
 from kpc.emulators.oracle.codec import ub
 from kpc.emulators.oracle.interface import Database, OraError, Session
 from kpc.emulators.oracle.login import ListenerOptions, Login, read_header
-from kpc.emulators.oracle.packets import (
-    MAX_VALUE_BYTES,
-    BreakRequested,
-    Marker,
-    PacketChannel,
-    PacketType,
-    PeerClosed,
-    ProtocolError,
-    RequestStream,
-    ResponseWriter,
-)
+from kpc.emulators.oracle.packets import BreakRequested, Marker, PacketChannel, PacketType, PeerClosed, ProtocolError
 from kpc.emulators.oracle.requests import Function, Message
+from kpc.emulators.oracle.streams import MAX_VALUE_BYTES, RequestStream, ResponseWriter
 from kpc.emulators.oracle.worker import SessionWorker
 
 log = logging.getLogger(__name__)

@@ -7,15 +7,8 @@ import struct
 from dataclasses import dataclass
 
 from kpc.emulators.oracle.codec import clr
-from kpc.emulators.oracle.packets import (
-    HEADER_BYTES,
-    Packet,
-    PacketChannel,
-    PacketType,
-    ProtocolError,
-    RequestStream,
-    ResponseWriter,
-)
+from kpc.emulators.oracle.packets import HEADER_BYTES, Packet, PacketChannel, PacketType, ProtocolError
+from kpc.emulators.oracle.streams import RequestStream, ResponseWriter
 
 TNS_VERSION = 318
 TNS_VERSION_END_OF_RESPONSE = 319

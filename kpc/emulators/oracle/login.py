@@ -11,8 +11,9 @@ from kpc.emulators.oracle.auth import AuthRequest
 from kpc.emulators.oracle.cursors import MAX_CURSORS
 from kpc.emulators.oracle.handshake import Abilities, ConnectRequest
 from kpc.emulators.oracle.interface import Database, OraError, Session
-from kpc.emulators.oracle.packets import PacketChannel, ProtocolError, RequestStream, ResponseWriter
+from kpc.emulators.oracle.packets import PacketChannel, ProtocolError
 from kpc.emulators.oracle.requests import Message
+from kpc.emulators.oracle.streams import RequestStream, ResponseWriter
 
 BANNER = "KPC Oracle emulator"
 _NO_SERVICE, _NO_SID = 12514, 12505

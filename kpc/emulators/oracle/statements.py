@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kpc.emulators.oracle import requests, responses
+from kpc.emulators.oracle.bind_values import decode_bind
 from kpc.emulators.oracle.call_context import CallContext
 from kpc.emulators.oracle.codec import ub
 from kpc.emulators.oracle.cursors import Cursor, CursorTable
 from kpc.emulators.oracle.interface import Bind, OraError, Outcome, Rows, StatementKind
 from kpc.emulators.oracle.out_values import encode_out
-from kpc.emulators.oracle.packets import BreakRequested, Marker, ResponseWriter
+from kpc.emulators.oracle.packets import BreakRequested, Marker
 from kpc.emulators.oracle.requests import ExecuteOption, ExecuteRequest, RawValue
+from kpc.emulators.oracle.streams import ResponseWriter
 
 _COMMIT_AFTER = 0x1  # second options of a repeated execution
 _MAX_ROWS_WANTED = 1 << 31
@@ -135,7 +137,7 @@ class Statements:
         first_out = len(binds) - (0 if cursor.is_plsql else requests.return_binds(cursor.sql))
         return [
             [
-                requests.decode_bind(spec, raw, lobs.value, is_out=at >= first_out)
+                decode_bind(spec, raw, lobs.value, is_out=at >= first_out)
                 for at, (spec, raw) in enumerate(zip(binds, row, strict=True))
             ]
             for row in raw_rows
