@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import os
+import shutil
+import subprocess
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -193,3 +197,22 @@ def test_query_all_pages_and_amounts_stay_exact(salesforce: Any) -> None:
     assert found["totalSize"] == len({each["External_ID__c"] for each in found["records"]}) == 4001
     [total] = salesforce.query("SELECT SUM(Amt_Inc_Vat__c) s FROM KPS_Preinv__c")["records"]
     assert Decimal(str(total["s"])) == Decimal("400.1")
+
+
+def test_jsforce_makes_its_whole_tour(emulator: EmulatorProcess, tmp_path: Path) -> None:
+    """Log-in by SOAP and OAuth, bulk upsert with results, bulk query, rows. Needs node and `NODE_PATH` with jsforce."""
+    node = shutil.which("node")
+    if node is None or not any(
+        (Path(each) / "jsforce").exists() for each in os.environ.get("NODE_PATH", "").split(":")
+    ):
+        pytest.skip("jsforce is not installed (npm install jsforce, NODE_PATH=.../node_modules)")
+    script = Path(__file__).with_name("jsforce_tour.cjs")
+    ended = subprocess.run(  # noqa: S603  our own script
+        [node, str(script), str(emulator.ready_file)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    seen = json.loads(ended.stdout)
+    assert seen["soapUser"] == seen["oauthUser"] == emulator.ready["user_id"]
+    assert (seen["successful"], seen["failed"], seen["unprocessed"]) == (249, ["js7"], 0)
+    assert seen["queried"] == ['ร้าน "1"']
+    assert (seen["created"], seen["found"], seen["fields"]) == (True, ["one", "two"], True)

@@ -158,6 +158,12 @@ def test_soap_login(emulator: EmulatorProcess) -> None:
     bad = httpx.post(url, content=envelope.format(ready["username"], "wrong"), headers=headers)
     assert (bad.status_code, "<sf:exceptionCode>INVALID_LOGIN<" in bad.text) == (500, True)
     assert "<soapenv:Fault>" in httpx.post(url, content="<open", headers=headers).text
+    bomb = '<!DOCTYPE x [<!ENTITY a "aaaa">]><x>&a;</x>'
+    assert "<soapenv:Fault>" in httpx.post(url, content=bomb, headers=headers).text
+    asked = "<e><h><sessionId>{}</sessionId></h><b><getUserInfo/></b></e>"
+    told = httpx.post(url, content=asked.format(session), headers=headers).text
+    assert f"<userId>{ready['user_id']}</userId>" in told
+    assert "INVALID_SESSION_ID" in httpx.post(url, content=asked.format("x"), headers=headers).text
 
 
 def test_without_a_session_nothing_is_told(emulator: EmulatorProcess) -> None:

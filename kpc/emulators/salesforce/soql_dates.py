@@ -45,7 +45,7 @@ _FIXED: dict[str, Callable[[date], Days]] = {
     "LAST_WEEK": _week(-1),
     "THIS_WEEK": _week(0),
     "NEXT_WEEK": _week(1),
-    "LAST_90_DAYS": lambda today: (today - timedelta(89), today + timedelta(1)),
+    "LAST_90_DAYS": lambda today: (today - timedelta(90), today + timedelta(1)),
     "NEXT_90_DAYS": lambda today: (today + timedelta(1), today + timedelta(91)),
     **{
         f"{which}_{fiscal}{unit}": _months(length, offset)
