@@ -74,7 +74,7 @@ def _seal_one(partition: Partition, workspace: Workspace, mode: Mode, lease: Lea
 def _open_generation(partition: Partition, workspace: Workspace, mode: Mode, lease: Lease) -> tuple[str, int]:
     """The generation that an interrupted run left open, or a new one at the current SCN."""
     ledger, environment = workspace.ledger, workspace.environment
-    wanted = spec_hash(workspace.oracle.owner, partition)
+    wanted = spec_hash(workspace.oracle.owner, partition, _chunk_rows(partition, workspace))
     unfinished = ledger.open_generation(environment, partition)
     if unfinished is not None:
         if unfinished.spec_hash == wanted and unfinished.mode == mode:
@@ -88,12 +88,23 @@ def _open_generation(partition: Partition, workspace: Workspace, mode: Mode, lea
     return generation, scn
 
 
+def _chunk_rows(partition: Partition, workspace: Workspace) -> int:
+    return min(partition.table.chunk_rows, workspace.settings.staging.chunk_rows)
+
+
 def _plan(partition: Partition, workspace: Workspace, generation: str, scn: int, mode: Mode) -> ExtractPlan:
     """The generation's plan as it was written down, or made and written down now."""
     folder = extract_folder(partition, workspace, generation)
     plan = read_manifest(folder, ExtractPlan, _PLAN)
     if plan is None:
-        plan = make_plan(workspace.oracle, partition, scn=scn, mode=mode, started_utc=workspace.clock())
+        plan = make_plan(
+            workspace.oracle,
+            partition,
+            scn=scn,
+            mode=mode,
+            chunk_rows=_chunk_rows(partition, workspace),
+            started_utc=workspace.clock(),
+        )
         write_manifest(folder, plan, _PLAN)
     return plan
 

@@ -188,7 +188,8 @@ class _Staging:
 
     def _cut(self, rows: PartitionRows, loaded: LoadedIndex | None) -> tuple[tuple[FileEntry, ...], FileEntry]:
         """Write what must be sent, in order; remember the fingerprint of everything the target must hold."""
-        limits = ChunkLimits(self._table.chunk_rows, self._staging.chunk_raw_bytes, self._staging.batch_rows)
+        most_rows = min(self._table.chunk_rows, self._staging.chunk_rows)
+        limits = ChunkLimits(most_rows, self._staging.chunk_raw_bytes, self._staging.batch_rows)
         header, level = self._table.header, self._staging.gzip_level
         with ChunkCutter(self._folder, self._workspace.store, header, limits, level) as cutter:
             for frame in rows.ordered(self._slice_rows):

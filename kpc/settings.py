@@ -57,6 +57,7 @@ class StagingSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     root: Path = Path(".kpc/staging")
+    chunk_rows: int = Field(500_000, ge=1)  # rows per chunk at most; a table may ask for fewer
     chunk_raw_bytes: int = Field(100_000_000, ge=1_000_000)  # Salesforce: an upload over 100 MB raw may be refused
     batch_rows: int = Field(10_000, ge=1)  # a Salesforce batch; chunks are cut at multiples of it
     rejected_share: float = Field(0.01, ge=0, le=1)  # above it the partition stops for a person

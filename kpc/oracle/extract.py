@@ -22,7 +22,7 @@ from kpc.errors import Terminal
 from kpc.manifests import Aggregate, SourceTruth
 from kpc.oracle.schema import arrow_schema, check_columns
 from kpc.oracle.session import Oracle
-from kpc.oracle.statements import CURRENT_SCN, Statement, chunk_plan, chunk_rows, source_truth
+from kpc.oracle.statements import CURRENT_SCN, Statement, chunk_plan, rows_of_chunk, source_truth
 from kpc.partition import Partition
 from kpc.store import FileEntry, atomic_path, describe_file, read_manifest, write_manifest
 
@@ -58,10 +58,10 @@ class ExtractPlan(BaseModel):
     started_utc: datetime
 
 
-def spec_hash(owner: str, partition: Partition) -> str:
+def spec_hash(owner: str, partition: Partition, chunk_rows: int) -> str:
     """Hash of everything that decides which bytes an extract at a given SCN holds."""
     table = partition.table
-    spec = [owner, table.name, partition.key, table.chunk_rows, table.has_rowid, str(arrow_schema(table))]
+    spec = [owner, table.name, partition.key, chunk_rows, table.has_rowid, str(arrow_schema(table))]
     return hashlib.sha256(json.dumps(spec).encode()).hexdigest()
 
 
@@ -71,7 +71,13 @@ def take_scn(oracle: Oracle) -> int:
 
 
 def make_plan(
-    oracle: Oracle, partition: Partition, *, scn: int, mode: Literal["full", "incremental"], started_utc: datetime
+    oracle: Oracle,
+    partition: Partition,
+    *,
+    scn: int,
+    mode: Literal["full", "incremental"],
+    chunk_rows: int,
+    started_utc: datetime,
 ) -> ExtractPlan:
     """Compare the live columns with the catalog, then ask Oracle for the truth and the chunk boundaries at `scn`.
 
@@ -82,7 +88,7 @@ def make_plan(
         check_columns(connection, oracle, table)
         with oracle.explaining(table.name):
             truth = _read_truth(connection, source_truth(oracle.owner, partition, scn), partition)
-            chunks = _read_boundaries(connection, oracle, partition, scn, truth.rows)
+            chunks = _read_boundaries(connection, oracle, partition, scn, truth.rows, chunk_rows)
     planned = sum(chunk.rows for chunk in chunks)
     if planned != truth.rows:
         raise Terminal(
@@ -92,7 +98,7 @@ def make_plan(
     return ExtractPlan(
         scn=scn,
         mode=mode,
-        spec_hash=spec_hash(oracle.owner, partition),
+        spec_hash=spec_hash(oracle.owner, partition, chunk_rows),
         truth=truth,
         chunks=chunks,
         started_utc=started_utc,
@@ -117,13 +123,13 @@ def _read_truth(connection: oracledb.Connection, statement: Statement, partition
 
 
 def _read_boundaries(
-    connection: oracledb.Connection, oracle: Oracle, partition: Partition, scn: int, rows: int
+    connection: oracledb.Connection, oracle: Oracle, partition: Partition, scn: int, rows: int, chunk_rows: int
 ) -> tuple[ChunkRange, ...]:
     if rows == 0:
         return ()
     if not partition.table.has_rowid:
         return (ChunkRange(number=1, rowids=None, rows=rows),)
-    statement = chunk_plan(oracle.owner, partition, scn, partition.table.chunk_rows)
+    statement = chunk_plan(oracle.owner, partition, scn, chunk_rows)
     with connection.cursor() as cursor:
         cursor.execute(statement.text, statement.binds)
         return tuple(
@@ -164,7 +170,7 @@ def _finished(folder: Path, chunk: ChunkRange) -> FileEntry | None:
 
 def _read_chunk(oracle: Oracle, partition: Partition, plan: ExtractPlan, chunk: ChunkRange, folder: Path) -> FileEntry:
     table = partition.table
-    statement = chunk_rows(oracle.owner, partition, plan.scn, chunk.rowids)
+    statement = rows_of_chunk(oracle.owner, partition, plan.scn, chunk.rowids)
     path = folder / f"{chunk.name}.parquet"
     began = time.monotonic()
     with (

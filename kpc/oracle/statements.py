@@ -101,7 +101,7 @@ def chunk_plan(owner: str, partition: Partition, scn: int, chunk_rows: int) -> S
     return Statement(text, {**where.binds, "chunk_rows": chunk_rows})
 
 
-def chunk_rows(owner: str, partition: Partition, scn: int, rowids: tuple[str, str] | None) -> Statement:
+def rows_of_chunk(owner: str, partition: Partition, scn: int, rowids: tuple[str, str] | None) -> Statement:
     """The rows of one chunk in catalog column order. Oracle itself compares the ROWIDs."""
     table = partition.table
     where = in_partition(partition)
