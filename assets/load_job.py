@@ -296,7 +296,7 @@ def _may_be(info: JobInfo, job: JobRow, load: ChunkLoad) -> bool:
 def _carry_on(job_id: str, load: ChunkLoad) -> bool:
     """Upload and close what is not yet; False if the job is of no use and another is needed."""
     ledger, job = load.workspace.ledger, row_of(load, job_id)
-    if job.state in ("closed", "complete"):
+    if job.state in ("closed", "ended", "complete"):
         return True
     info = load.salesforce.job(job_id)
     if info is None or info.state is State.ABORTED:

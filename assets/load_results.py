@@ -109,6 +109,8 @@ def _outcome(load: ChunkLoad, job_id: str) -> Outcome:
         return _outcome(load, _job_instead(load, info))
     if (job := row_of(load, job_id)).encoding == "gzip" and is_learning_encoding(load):
         load.workspace.ledger.remember_trait(job.target_id, ENCODING_TRAIT, "gzip")
+    # Its slot is free before rows are sent again: with all slots taken by waiting jobs nothing would move.
+    load.workspace.ledger.end_job(row_of(load, job_id).id, state="ended", lease=load.lease)
     with _AT_ONCE:
         return _read(load, info)
 

@@ -96,9 +96,8 @@ def load_partition(partition: Partition, workspace: Workspace, lease: Lease) -> 
     """Load every chunk that is left, several at once, and publish. Raises the first error, the others are stopped."""
     specs = _plan(partition, workspace, lease)
     if specs and _encoding_is_unknown(workspace):
-        first = min(specs, key=lambda spec: spec.rows)  # what the org thinks of gzip is learned from one small job
+        first = specs.pop(0)  # what the org thinks of gzip is learned from one job
         _load_chunk(ChunkLoad(first, workspace, lease))
-        specs.remove(first)
     _load_at_once(specs, workspace, lease)
     return publish_load(partition, workspace, lease)
 
@@ -171,7 +170,7 @@ def _plan(partition: Partition, workspace: Workspace, lease: Lease) -> list[Chun
     workspace.salesforce.check_object(table)
     planned = ledger.plan_chunks(staged.generation, version, staged.chunks, lease=lease)
     done = {chunk.name for chunk in planned if chunk.state == "done" and (folder / result_name(chunk.name)).is_file()}
-    return [
+    specs = [
         ChunkSpec(
             source_id=lease.environment.source_id,
             target_id=lease.environment.target_id,
@@ -190,6 +189,8 @@ def _plan(partition: Partition, workspace: Workspace, lease: Lease) -> list[Chun
         for entry in staged.chunks
         if entry.name not in done
     ]
+    # Chunks whose jobs are under way come first: those jobs hold slots that the others may be waiting for.
+    return sorted(specs, key=lambda spec: (ChunkLoad(spec, workspace, lease).live_job() is None, spec.chunk))
 
 
 def _check_org(workspace: Workspace, lease: Lease) -> None:

@@ -1,25 +1,46 @@
-"""A load in a process of its own that dies at a chosen request: `load_child.py JSON`."""
+"""A load in a process of its own that dies at a chosen request or at a chosen commit: `load_child.py JSON`."""
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 
 from faulty_transport import Fault, FaultyTransport, is_killed
+from sqlalchemy import event
 from staged_samples import make_workspace
 
 from assets.sf_loaded import sf_loaded
+from kpc.ledger import Ledger
 from kpc.partition import find_partition
 from kpc.salesforce import connect
 from kpc.settings import SalesforceSettings
+
+COMMIT = "COMMIT"  # in place of a request's pattern
+
+
+def die_at_commit(ledger: Ledger, number: int) -> None:
+    """The process ends when the `number`th transaction from now is about to be committed."""
+    count = itertools.count(1)
+
+    def die(_: object) -> None:
+        if next(count) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    event.listen(ledger.engine, "commit", die)
 
 
 def main(given: dict[str, str]) -> None:
     settings = SalesforceSettings.model_validate_json(given["settings"])
     workspace = make_workspace(Path(given["root"]), settings, "killed-run", lease_s=0.5)
-    fault = Fault(given["pattern"], is_killed, after=bool(given["after"]), first=int(given["number"]), last=99)
-    workspace.__dict__["salesforce"] = connect(settings, FaultyTransport([fault]))
+    if given["pattern"] == COMMIT:
+        die_at_commit(workspace.ledger, int(given["number"]))
+    else:
+        fault = Fault(given["pattern"], is_killed, after=bool(given["after"]), first=int(given["number"]), last=999)
+        workspace.__dict__["salesforce"] = connect(settings, FaultyTransport([fault]))
     sf_loaded(find_partition("KPS_R_POS_SUPPLIER", "ALL"), workspace)
 
 

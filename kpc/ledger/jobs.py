@@ -1,9 +1,10 @@
 """Ingest jobs: the intent before the request, the id after it, and how many may be in flight.
 
-    intended -> open -> closing -> closed -> complete | failed | aborted
-            \\________\\________\\________-> given_up     (its server side is unknown, gone or of no further use)
+    intended -> open -> closing -> closed -> ended -> complete
+            \\________\\________\\________\\-> failed | aborted | given_up     (dead: its rows must be sent again)
 
 `closing` is written, with the quota debit, right before UploadComplete is sent: after a crash the server is asked.
+`ended` takes no slot any more; its results are still to be read and booked.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from kpc.ledger.places import place
 from kpc.ledger.quota import Allowance, Quota, debit, release, reserve
 
 IN_FLIGHT = ("intended", "open", "closing", "closed")
-ENDED = ("complete", "failed", "aborted", "given_up")
 FOLLOWED = timedelta(minutes=15)  # a job whose worker was not heard of for so long takes no slot
 
 _TABLE = schema.job
@@ -135,7 +135,7 @@ class Jobs(Quota):
         self._set_job(job, lease, processed=processed)
 
     def end_job(self, job: int, *, state: str, lease: Lease, error: str | None = None) -> None:
-        """Note a final state (`complete`, `failed`, `aborted`, `given_up`); quota that was only reserved is freed."""
+        """Note that a job takes no slot any more (`ended` or a later state); quota that was only reserved is freed."""
         now = self.clock()
         with self.writing(lease) as connection:
             connection.execute(

@@ -220,7 +220,7 @@ job = Table(  # an ingest job: the intent comes before the request, so a crash n
     _word("object_name", 128),
     _word("operation", 16),
     _word("external_id_field", 128, nullable=True),
-    _word("state", 16),  # intended | open | closing | closed | complete | failed | aborted | given_up
+    _word("state", 16),  # see kpc.ledger.jobs
     _word("job_id", 18, nullable=True),
     _word("encoding", 16, nullable=True),  # how the data was uploaded: gzip | identity
     _number("rows"),
