@@ -175,7 +175,7 @@ class AirflowApi:
 
     def events(self, *, since: datetime | None = None) -> list[AssetEvent]:
         """Materialisations, the oldest first."""
-        params: dict[str, Any] = {"order_by": "id"}
+        params: dict[str, Any] = {"order_by": "timestamp"}
         if since is not None:
             params["timestamp_gte"] = since.isoformat()
         return [
