@@ -106,17 +106,20 @@ def planted_bad_rows(*, rows: int, bad_rows: int, months: tuple[str, ...], seed:
     """
     counts = rows_by_table(rows, months)
     leaves = [table for table in TABLES.values() if not children(table.name)]
-    places = [(kind, table) for kind, find in KINDS.items() for table in leaves if find(table)]
     capacity = {table.name: max(counts[table.name] // 2, 1) for table in leaves}
     if bad_rows > sum(capacity.values()):
         raise ValueError(f"{bad_rows} bad rows do not fit into {rows} rows; plant at most {sum(capacity.values())}.")
     chance = random.Random(seed)  # noqa: S311  not for secrets
-    chance.shuffle(places)
+    places = {kind: [table for table in leaves if find(table)] for kind, find in KINDS.items()}
+    for tables in places.values():
+        chance.shuffle(tables)
     planted: list[BadRow] = []
     taken: set[tuple[str, int]] = set()
+    kinds = list(KINDS)
     turn = 0
     while len(planted) < bad_rows:
-        kind, table = places[turn % len(places)]
+        kind = kinds[turn % len(kinds)]
+        table = places[kind][turn // len(kinds) % len(places[kind])]
         turn += 1
         if sum(name == table.name for name, _ in taken) >= capacity[table.name]:
             continue

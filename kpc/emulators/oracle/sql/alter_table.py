@@ -122,6 +122,8 @@ def check_existing(session: OracleSession, table: Table, constraint: Constraint,
 
 def _modify(session: OracleSession, table: Table, reader: TokenReader) -> None:
     listed = reader.take("(")
+    if not listed and any(token.is_sign(",") and not reader.inside(at) for at, token in enumerate(reader.tokens)):
+        raise ora(1735)  # before anything is changed
     while True:
         column = table.column(name := reader.identifier(904))
         if column is None:

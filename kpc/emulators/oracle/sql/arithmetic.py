@@ -53,7 +53,9 @@ def _result(operator: str, a: SqlType, b: SqlType) -> SqlType:
         digits, places = a.digits + b.digits, a.places + b.places
         if digits <= MAX_DIGITS:
             return datatypes.free_number(digits, places)
-        return datatypes.free_number(MAX_DIGITS, places) if places <= _MOST_PRODUCT_PLACES else datatypes.WIDE
+        # A column without declared precision rarely holds all the digits it may: its product stays a fast DECIMAL.
+        is_free = MAX_DIGITS in (a.digits, b.digits)
+        return datatypes.free_number(MAX_DIGITS, places) if is_free and places <= _MOST_PRODUCT_PLACES else datatypes.WIDE
     places = max(a.places, b.places)
     digits = max(a.digits - a.places, b.digits - b.places) + places + 1
     if digits <= MAX_DIGITS:

@@ -59,7 +59,7 @@ def _check_unique(executor: Executor, change: Change, constraint: Constraint) ->
     keys = _stored(table, constraint.columns)
     listed = ", ".join(keys)
     present = " OR ".join(f"{k} IS NOT NULL" for k in keys)
-    twice = executor.run(f"SELECT 1 FROM {_EFFECT} WHERE {present} GROUP BY {listed} HAVING count(*) > 1 LIMIT 1")
+    twice = change.rows is not None and change.rows.num_rows > 1 and executor.run(f"SELECT 1 FROM {_EFFECT} WHERE {present} GROUP BY {listed} HAVING count(*) > 1 LIMIT 1")
     view = executor.schema.table_view(table)
     operator = "=" if constraint.kind == "P" else "IS NOT DISTINCT FROM"
     same = " AND ".join(f"v.{k} {operator} e.{k}" for k in keys)
@@ -67,7 +67,7 @@ def _check_unique(executor: Executor, change: Change, constraint: Constraint) ->
     sql = f"SELECT v.rid FROM {view.sql} AS v, {_EFFECT} AS e WHERE {same} AND ({theirs})"
     if change.updated is not None:
         sql += f" AND v.rid NOT IN (SELECT rid FROM {_EFFECT})"
-    if twice.num_rows or executor.run(sql + " LIMIT 1").num_rows:
+    if (twice and twice.num_rows) or executor.run(sql + " LIMIT 1").num_rows:
         raise ora(1, label(table, constraint))
     _lock_keys(executor, change, constraint, keys, sql)
 
@@ -76,7 +76,7 @@ def _lock_keys(executor: Executor, change: Change, constraint: Constraint, keys:
     """Another open transaction may be about to commit the same key: wait for it, then look again."""
     assert change.rows is not None
     columns = [change.rows[key].to_pylist() for key in keys]
-    wanted: list[object] = [("key", change.table.object_id, constraint.name, key) for key in zip(*columns, strict=True)]
+    wanted: list[object] = [("key", change.table.object_id, constraint.name, key) for key in zip(*columns, strict=True) if any(part is not None for part in key)]
     if executor.transaction.lock(wanted) and executor.run(sql + " LIMIT 1").num_rows:
         raise ora(1, label(change.table, constraint))
 

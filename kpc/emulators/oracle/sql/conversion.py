@@ -40,7 +40,7 @@ def wide(e: Expr) -> Expr:
     """A NUMBER in the wide form."""
     if e.type.is_wide:
         return e
-    return Expr(f"ora_wide({e.sql}::VARCHAR)", datatypes.WIDE, e.constant)
+    return Expr(f"ora_wide(({e.sql})::VARCHAR)", datatypes.WIDE, e.constant)
 
 
 def to_double(e: Expr, context: Context) -> Expr:

@@ -173,6 +173,7 @@ _TYPE = re.compile(
     r"^(?P<name>[A-Z_0-9]+(?: RAW| VARYING)?)\s*(?:\(\s*(?P<a>\*|\d+)\s*(?:,\s*(?P<b>-?\d+))?\s*(?P<unit>BYTE|CHAR)?\s*\))?"
     r"(?P<rest>.*)$"
 )
+_OTHER_TYPES = frozenset({"XMLTYPE", "JSON", "BFILE", "UROWID", "ANYDATA", "SDO_GEOMETRY", "URITYPE"})
 _INTEGERS = frozenset({"INTEGER", "INT", "SMALLINT"})
 
 
@@ -246,7 +247,7 @@ def _sized(name: str, length: int | None, unit: str | None, words: str) -> SqlTy
         "ROWID": ROWID,
     }
     if name not in plain:
-        raise ora(902) if name in ("BOOLEAN", "TEXT", "STRING", "BIGINT") else unsupported(f"type {words}")
+        raise unsupported(f"type {words}") if name in _OTHER_TYPES else ora(902)
     return plain[name]
 
 

@@ -21,10 +21,15 @@ if TYPE_CHECKING:
     from kpc.emulators.oracle.sql.session import OracleSession
 
 
+_STORED_CODE = ("PROCEDURE", "FUNCTION", "PACKAGE", "TRIGGER", "TYPE")
+
+
 def execute(session: OracleSession, statement: ParsedStatement) -> Outcome:
     session.transaction.commit()
     tokens = statement.tokens
-    while tokens and tokens[-1].is_sign(";"):
+    if any(token.is_word(*_STORED_CODE) for token in tokens[1:5]):
+        raise unsupported(f"{tokens[0].value} of stored code")
+    if tokens[-1].is_sign(";"):
         raise ora(922 if tokens[0].is_word("CREATE", "ALTER") else 933)
     reader = TokenReader(statement.sql, tokens)
     if statement.bind_names:
@@ -113,6 +118,8 @@ def add_table(session: OracleSession, owner: str, name: str, definition: Definit
     for position, column in enumerate(definition.columns, 1):
         column.stored = f"c{position}"
     table = Table(owner, name, store.next_object_id(), definition.columns, store.clock())
+    if sum(constraint.kind == "P" for constraint in definition.constraints) > 1:
+        raise ora(2260)
     for constraint in definition.constraints:
         prepare_constraint(session, table, constraint)
     for constraint, parent_owner, parent, columns in definition.references:

@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from kpc.emulators.oracle.sql.messages import ora
+from kpc.emulators.oracle.sql.messages import ora, unsupported
 
 # DuckDB hands whole Arrow arrays over, NULLs included.
 AS_ARROW: dict[str, Any] = {"type": "arrow", "null_handling": "special"}
@@ -99,7 +99,7 @@ def parse_number(text: str) -> Decimal:
 
 
 def to_text(value: Decimal) -> str:
-    """TO_CHAR of a number without a format: no zero before the point; at most 40 characters, else with an exponent."""
+    """TO_CHAR of a number without a format: no zero before the point; at most 40 characters."""
     if not value:
         return "0"
     value = fit(value)
@@ -108,18 +108,11 @@ def to_text(value: Decimal) -> str:
     plain = plain.removeprefix("0") if plain.startswith("0.") else plain
     if len(plain) <= 40 - len(sign):
         return sign + plain
-    exponent = value.adjusted()
-    point = plain.find(".")
-    if "." in plain and point + 1 < 40 - len(sign) and exponent >= -6:  # drop digits that do not fit
-        places = 40 - len(sign) - point - 1
+    room = 40 - len(sign)
+    if "." in plain and plain.find(".") < room - 1 and value.adjusted() >= -5:  # drop digits that do not fit
+        places = room - plain.find(".") - 1
         return to_text(value.quantize(Decimal((0, (1,), -places)), context=_CONTEXT))
-    room = 40 - len(sign) - 6  # d. and E+nnn
-    digits = "".join(map(str, value.as_tuple().digits)).rstrip("0")
-    mantissa = Decimal((0, tuple(map(int, digits)), 1 - len(digits)))
-    if len(digits) > room + 1:
-        mantissa = mantissa.quantize(Decimal((0, (1,), -room)), context=_CONTEXT)
-    shown = canonical(mantissa)
-    return f"{sign}{shown}E{exponent:+03d}"
+    raise unsupported("TO_CHAR without a format of a number with more than 40 digits")
 
 
 def add(a: Decimal, b: Decimal) -> Decimal:

@@ -211,7 +211,7 @@ def _to_nchar(args: list[Expr], context: Context) -> Expr:
 
 
 FUNCTIONS: dict[str, tuple[int, int, Function]] = {
-    "UPPER": (1, 1, _case("upper")),
+    "UPPER": (1, 1, _case("ora_upper")),
     "LOWER": (1, 1, _case("lower")),
     "INITCAP": (1, 1, _python("ora_initcap")),
     "REVERSE": (1, 1, _python("reverse")),

@@ -186,6 +186,8 @@ def _syntax_error(text: str, error: Exception) -> OraError:
         return ora(907)
     if re.search(r"SELECT\s+FROM\b|,\s*FROM\b|SELECT\s*$|(=|<|>|\+|\*|/|,|\bAND|\bOR|\bWHERE)\s*$", upper):
         return ora(936)
+    if upper.startswith("SELECT") and not re.search(r"\bFROM\b", upper):
+        return ora(923)
     if upper.startswith("INSERT") and not re.search(r"\b(VALUES|SELECT)\b", upper):
         return ora(926)
     return ora(933)

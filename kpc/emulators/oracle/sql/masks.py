@@ -27,7 +27,7 @@ MONTHS = [
     "DECEMBER",
 ]
 _ELEMENT = re.compile(
-    r'"(?P<quoted>[^"]*)"|(?P<code>SYYYY|YYYY|Y,YYY|YYY|YY|Y|RRRR|RR|IYYY|IYY|IY|I|CC|Q|MONTH|MON|MM|RM|IW|WW|W|DDD|DD|DAY|DY|D'
+    r'"(?P<quoted>[^"]*)"|(?P<code>SYYYY|YYYY|Y,YYY|YYY|YY|Y|RRRR|RR|IYYY|IYY|IY|IW|I|CC|Q|MONTH|MON|MM|RM|WW|W|DDD|DD|DAY|DY|D'
     r"|J|HH24|HH12|HH|MI|SSSSS|SS|FF[1-9]?|A\.M\.|P\.M\.|AM|PM|B\.C\.|A\.D\.|BC|AD|TZH|TZM|TZR|TZD|X|FM|FX|TS|DS|DL)|(?P<punct>[-/,.;: ])",
     re.IGNORECASE,
 )

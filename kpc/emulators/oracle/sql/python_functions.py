@@ -17,6 +17,8 @@ from kpc.emulators.oracle.sql.messages import ora
 _EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001  Oracle's DATE has no zone
 
 _MACROS = (
+    # Oracle leaves a sharp s alone, DuckDB makes a capital one of it.
+    "ora_upper(t) AS replace(upper(replace(t, 'ß', chr(1114111))), chr(1114111), 'ß')",
     # Plain text of a DECIMAL's text: no trailing zeros, no zero before the point.
     r"number_text(t) AS regexp_replace(rtrim(rtrim(t, '0'), '.'), '^(-?)0\.', '\1.')",
     """ora_substr(s, p, n) AS nullif(CASE WHEN s IS NULL OR p IS NULL OR n IS NULL OR n < 1 THEN NULL

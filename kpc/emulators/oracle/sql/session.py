@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -187,9 +188,9 @@ class OracleSession:
     def _query(self, statement: ParsedStatement, row: Sequence[Bind]) -> Outcome:
         store = self.database.store
         context = self.context(bind_rows.constants(row))
-        with store.lock:
-            query = self._compile(statement, context)
-        if query.locks is not None:
+        if statement.tree is not None and statement.tree.args.get("locks"):
+            with store.lock:
+                query = self._compile(statement, context)
             self._lock_rows(query)
         cursor = self._cursor()
         try:
@@ -210,7 +211,8 @@ class OracleSession:
 
     def _lock_rows(self, query: Query) -> None:
         """FOR UPDATE: lock until nothing more had to be waited for."""
-        assert query.locks is not None
+        if query.locks is None:
+            return
         for name, sql in query.locks.tables:
             owner, _, table_name = name.partition(".")
             table = self.schema.table(owner or None, table_name)
@@ -244,10 +246,8 @@ class OracleSession:
             return self._idle.pop() if self._idle else self.database.store.cursor()
 
     def _release(self, cursor: duckdb.DuckDBPyConnection) -> None:
-        try:
+        with contextlib.suppress(duckdb.Error):  # when no transaction is open
             cursor.execute("ROLLBACK")
-        except duckdb.Error:  # no transaction is open
-            pass
         with self._guard:
             self._open = {query for query in self._open if query.is_open}
             if len(self._idle) < _MOST_IDLE_CURSORS and not self.is_closed:

@@ -95,5 +95,10 @@ class TokenReader:
             raise ora(936)
         return self.text[self.tokens[start].start : self.tokens[self.at - 2].end]
 
+    def inside(self, position: int) -> bool:
+        """Whether the token at `position` stands inside parentheses that open after the current one."""
+        between = self.tokens[self.at : position]
+        return position < self.at or sum(t.is_sign("(") - t.is_sign(")") for t in between) > 0
+
     def rest(self) -> str:
         return self.text[self.tokens[self.at].start : self.tokens[-1].end] if not self.is_done else ""

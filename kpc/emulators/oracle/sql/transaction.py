@@ -23,6 +23,7 @@ class Overlay:
     table: Table
     rows: str
     dead: str
+    types: dict[str, str]
 
 
 @dataclass(slots=True)
@@ -90,7 +91,7 @@ class Transaction:
             columns = "".join(f"{c.stored} {c.type.duckdb}, " for c in table.columns)
             self._cursor.execute(f"CREATE TABLE {rows} ({columns}rid BIGINT)")
             self._cursor.execute(f"CREATE TABLE {dead} (rid BIGINT)")
-            made = self._overlays[table.object_id] = Overlay(table, rows, dead)
+            made = self._overlays[table.object_id] = Overlay(table, rows, dead, {c.stored: c.type.duckdb for c in table.columns})
         return made
 
     def refit(self, table: Table) -> None:
@@ -98,16 +99,13 @@ class Transaction:
         made = self._overlays.get(table.object_id)
         if made is None:
             return
-        held = dict(
-            self._cursor.execute(
-                f"SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = '{made.rows}'"
-            ).fetchall()
-        )
         for column in table.columns:
-            if column.type.is_wide and held.get(column.stored, "").startswith("DECIMAL"):
+            if made.types.get(column.stored) != column.type.duckdb:
                 self._cursor.execute(
-                    f"ALTER TABLE {made.rows} ALTER COLUMN {column.stored} TYPE BLOB USING ora_wide({column.stored}::VARCHAR)"
+                    f"ALTER TABLE {made.rows} ALTER COLUMN {column.stored} TYPE BLOB "
+                    f"USING ora_wide({column.stored}::VARCHAR)"
                 )
+                made.types[column.stored] = column.type.duckdb
 
     # Ending
 

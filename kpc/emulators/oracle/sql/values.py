@@ -59,7 +59,7 @@ def number(value: Decimal | int) -> Expr:
         blob = decimals.encode(exact).hex()
         return Expr(f"unhex('{blob}')", datatypes.WIDE, exact, is_literal=True)
     kind = datatypes.free_number(width, places)
-    return Expr(f"{decimals.canonical(exact)}::{kind.duckdb}", kind, exact, is_literal=True)
+    return Expr(f"({decimals.canonical(exact)})::{kind.duckdb}", kind, exact, is_literal=True)
 
 
 def moment(value: dt.datetime, kind: SqlType) -> Expr:
