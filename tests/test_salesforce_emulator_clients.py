@@ -7,12 +7,14 @@ import io
 import json
 import os
 import shutil
+import ssl
 import subprocess
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import requests
 from salesforce_emulator_process import EmulatorProcess
@@ -97,6 +99,14 @@ def test_a_wrong_secret_is_refused_as_such(emulator: EmulatorProcess, session: r
     with pytest.raises(SalesforceAuthenticationFailed) as refused:
         Salesforce(consumer_key=emulator.ready["client_id"], consumer_secret="no", domain="kpc.my", session=session)
     assert refused.value.code == "invalid_client"
+
+
+def test_https_needs_no_proxy_and_connect_leads_nowhere_else(emulator: EmulatorProcess) -> None:
+    """The certificate fits 127.0.0.1; a tunnel to a stranger is refused."""
+    context = ssl.create_default_context(cafile=emulator.ready["ca_file"])
+    assert httpx.get(f"{emulator.ready['https_url']}/services/data", verify=context, trust_env=False).status_code == 200
+    with pytest.raises(httpx.ProxyError, match="403"):
+        httpx.get("https://example.com", proxy=emulator.ready["base_url"], verify=context)
 
 
 def test_bulk_upsert_and_all_three_results(salesforce: Any) -> None:

@@ -213,13 +213,35 @@ def test_quotes_line_breaks_and_delimiters_survive(emulator: EmulatorProcess) ->
     assert rows(emulator.result(job, "successfulResults"))[0]["Name_E__c"] == value
 
 
+def test_an_abort_in_the_middle_leaves_results_that_add_up(emulator: EmulatorProcess) -> None:
+    """What is not in the two results is unprocessed, at any moment; what was committed stays."""
+    emulator.client.patch("/_emulator/switches", json={"rows_per_s": 100_000.0})
+    keys = [f"ab{n}" for n in range(60_000)]
+    job = emulator.create_job(SUPPLIER)
+    emulator.upload(job, "External_ID__c,Pos_Supplier_Code__c\n" + "".join(f"{key},A\n" for key in keys))
+    emulator.set_state(job)
+    while emulator.poll(job)["numberRecordsProcessed"] < 10_000:
+        pass
+    assert emulator.set_state(job, "Aborted").json()["state"] == "Aborted"
+    emulator.client.patch("/_emulator/switches", json={"rows_per_s": 0})
+    good, bad, left = (
+        [row["External_ID__c"] for row in rows(emulator.result(job, kind))]
+        for kind in ("successfulResults", "failedResults", "unprocessedRecords")
+    )
+    assert sorted([*good, *bad, *left]) == sorted(keys)
+    assert left
+    assert emulator.count(f"SELECT COUNT() FROM {SUPPLIER} WHERE External_ID__c LIKE 'ab%'") == len(good)
+
+
 def test_several_batches_are_one_job(emulator: EmulatorProcess) -> None:
     """25,001 rows are three batches of the day's allowance."""
     before = emulator.get("limits").json()["DailyBulkApiBatches"]["Remaining"]
     lines = "".join(f"b{n},A\n" for n in range(25_001))
     job = emulator.load(SUPPLIER, "External_ID__c,Pos_Supplier_Code__c\n" + lines)
     assert job["numberRecordsProcessed"] == 25_001
-    assert len(rows(emulator.result(job, "successfulResults"))) == 25_001
+    answer = emulator.get(f"jobs/ingest/{job['id']}/successfulResults")
+    assert answer.headers["content-encoding"] == "gzip"
+    assert len(rows(answer.text)) == 25_001
     after = emulator.get("limits").json()["DailyBulkApiBatches"]["Remaining"]
     assert before - after == 3
 

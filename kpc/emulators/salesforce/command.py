@@ -43,6 +43,7 @@ def run(  # noqa: PLR0913  the options of one command
     seed: int = 42,
     workers: int = 4,
     tls: bool = False,
+    speed: float = 1.0,
     switches: dict[str, object] | None = None,
     faults: Sequence[dict[str, object]] = (),
 ) -> int:
@@ -56,7 +57,7 @@ def run(  # noqa: PLR0913  the options of one command
     if ready_file:
         _remove_ready(ready_file)  # left by a process that was killed; it would be taken for ours
     listener = _listen(host, port)
-    org = Org(data_file, clock=Clock(), switches=chosen, seed=seed)
+    org = Org(data_file, clock=Clock(speed=speed), switches=chosen, seed=seed)
     queries = Queries(org)
     emulator = Emulator(org, Tokens(org), Processor(org, workers), queries, QueryWorker(org, queries), rules, verbose)
     try:

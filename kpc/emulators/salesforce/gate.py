@@ -61,7 +61,9 @@ class Gate:
         if self._emulator.is_verbose:
             milliseconds = (time.monotonic() - started) * 1000
             query = scope["query_string"].decode("latin-1")
-            path = scope["path"] + (f"?{query}" if query else "")
+            is_secret = scope["path"].startswith("/services/oauth2")
+            path = scope["path"] + (f"?{query}" if query and not is_secret else "")
+            path = path.encode("unicode_escape").decode()  # one line, whatever the client wrote
             print(f"{scope['method']} {path} -> {status} in {milliseconds:.0f} ms", file=sys.stderr, flush=True)  # noqa: T201
 
     async def _with_faults(self, scope: Scope, receive: Receive, send: Send, *, is_api: bool) -> None:

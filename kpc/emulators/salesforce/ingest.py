@@ -135,7 +135,7 @@ async def upload(request: Request) -> Response:
     job = find_job(request)
     org = emulator.org
     await _earlier_upload_over(job)
-    with org.jobs.lock:
+    with org.jobs.changing(job):
         if job.state != OPEN:
             raise wrong_state(f"InvalidJobState : the job is {job.state}; content is taken only while it is Open")
         if job.is_uploading or job.is_uploaded:
@@ -201,7 +201,7 @@ async def change_state(request: Request) -> Response:
 def _close(emulator: Emulator, job: Job) -> dict[str, object]:
     """The job's facts as they are before a worker takes it."""
     org = emulator.org
-    with org.jobs.lock:
+    with org.jobs.changing(job):
         if job.state != OPEN:
             raise wrong_state(f"InvalidJobState : the job is {job.state} and cannot be closed")
         if job.is_uploading:
@@ -218,7 +218,7 @@ def _close(emulator: Emulator, job: Job) -> dict[str, object]:
 
 def _abort(emulator: Emulator, job: Job) -> dict[str, object]:
     org = emulator.org
-    with org.jobs.lock:
+    with org.jobs.changing(job):
         if job.is_over and job.state != ABORTED:
             raise wrong_state(f"InvalidJobState : the job is {job.state} and cannot be aborted")
         job.state = ABORTED
@@ -235,7 +235,7 @@ async def poll(request: Request) -> Response:
 async def delete(request: Request) -> Response:
     emulator = emulator_of(request)
     job = find_job(request)
-    with emulator.org.jobs.lock:
+    with emulator.org.jobs.changing(job):
         if not (job.is_over or job.state == UPLOAD_COMPLETE):
             raise wrong_state(f"InvalidJobState : the job is {job.state}; abort it before it is deleted")
         job.state = ABORTED if not job.is_over else job.state  # no worker takes it any more

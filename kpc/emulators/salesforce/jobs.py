@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -128,6 +130,7 @@ class JobBook:
         self._folder = folder
         self.lock = threading.RLock()
         self._jobs: dict[str, Job] = {}
+        self._locks: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
         with storage.reading() as session:
             for (body,) in session.run("SELECT body FROM emulator.job ORDER BY id"):
                 job = Job(**json.loads(body))
@@ -140,6 +143,14 @@ class JobBook:
     def __iter__(self) -> Iterator[Job]:
         with self.lock:
             return iter(list(self._jobs.values()))
+
+    @contextmanager
+    def changing(self, job: Job) -> Iterator[None]:
+        """Nobody else changes the job's state meanwhile."""
+        with self.lock:
+            lock = self._locks[job.id]
+        with lock:
+            yield
 
     def new_id(self) -> str:
         while True:
@@ -169,6 +180,7 @@ class JobBook:
     def remove(self, job: Job) -> None:
         with self.lock:
             self._jobs.pop(job.id, None)
+            self._locks.pop(job.id, None)
         with self._storage.writing_jobs() as session:
             session.run("DELETE FROM emulator.job WHERE id = ?", [job.id])
         shutil.rmtree(self.folder(job.id), ignore_errors=True)

@@ -42,10 +42,10 @@ class Org:
         self.switches = switches
         self.seed = seed
         self.schema: Schema = org_schema()
-        self.storage = Storage(data_file, self.schema)
         self._temporary = None if data_file else Path(tempfile.mkdtemp(prefix="salesforce-emulator-"))
         self.folder = self._temporary or Path(f"{data_file}.files")
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.storage = Storage(data_file, self.schema, self.folder)
         with self.storage.writing() as session:
             self.identity = _identity(session, clock.now())
         self.jobs = JobBook(self.storage, self.folder)

@@ -10,6 +10,7 @@ import threading
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import polars as pl
@@ -28,6 +29,10 @@ from kpc.emulators.salesforce.write import CHUNK_ROWS, Outcome, Write
 
 _HOLD_S = 0.05
 CONTENT = "content.csv"
+
+
+class _Aborted(Exception):
+    """The job was aborted while its batch was at work; the batch is undone."""
 
 
 class Processor:
@@ -57,8 +62,10 @@ class Processor:
         try:
             while self._org.switches.processing == "hold" and not self._stopping.wait(_HOLD_S):
                 pass
-            self._enter(job)
-            self._run(job)
+            if self._enter(job):
+                self._run(job)
+        except _Aborted:
+            pass
         except DataError as error:
             self._end(job, FAILED, str(error))
         except Exception as error:  # noqa: BLE001  a job must end whatever happens, and say why
@@ -67,12 +74,14 @@ class Processor:
         finally:
             self._locks.release(job.id)
 
-    def _enter(self, job: Job) -> None:
-        with self._org.jobs.lock:
+    def _enter(self, job: Job) -> bool:
+        """Begin with the job, unless it was aborted or the process ends."""
+        with self._org.jobs.changing(job):
             if job.is_over or self._stopping.is_set():
-                return
+                return False
             job.state = IN_PROGRESS
         self._save(job)
+        return True
 
     def _run(self, job: Job) -> None:
         started = time.monotonic()
@@ -127,17 +136,24 @@ class Processor:
             job.id,
             null_clears_parent=org.switches.null_relationship == "null",
         )
-        with org.storage.writing() as session:
-            if org.switches.sink:
-                outcome = Outcome([""] * rows.height, [True] * rows.height)
-            else:
-                refused = self._locks.refuse(job.id, org.switches, columns, cells)
-                outcome = write_rows(session, write, columns, cells, refused)
-            self._keep(session, job, number, rows, outcome)
+        with ExitStack() as held:
+            with org.storage.writing() as session:
+                if org.switches.sink:
+                    outcome = Outcome([""] * rows.height, [True] * rows.height)
+                else:
+                    refused = self._locks.refuse(job.id, org.switches, columns, cells)
+                    outcome = write_rows(session, write, columns, cells, refused)
+                self._keep(session, job, number, rows, outcome)
+                # From here to the commit and the counters nobody aborts the job: its results would not add up.
+                held.enter_context(org.jobs.changing(job))
+                if job.is_over:
+                    raise _Aborted
+            job.batches, job.processed = number + 1, job.processed + rows.height
+            job.failed += len(outcome.errors)
         self._show_progress(job, rows.height)
 
     def _keep(self, session: Session, job: Job, number: int, rows: pl.DataFrame, outcome: Outcome) -> None:
-        """Write the batch's results and count it, as the last part of its transaction."""
+        """Write the batch's results, as the last part of its transaction."""
         folder = self._org.jobs.folder(job.id)
         rows = rows.with_columns(number=pl.int_range(rows.height))
         failed = sorted(outcome.errors)
@@ -153,13 +169,14 @@ class Processor:
             pl.exclude("number"),
         )
         for name, frame in (("success", good), ("failed", bad)):
+            path = folder / f"{name}-{number:05d}.csv"
+            path.unlink(missing_ok=True)  # of an attempt that was not committed
             if frame.height:
-                self._write_results(folder / f"{name}-{number:05d}.csv", job, frame, number)
+                self._write_results(path, job, frame, number)
         started = self._org.clock.now().replace(tzinfo=None)
         session.run(
             "INSERT INTO emulator.batch VALUES (?, ?, ?, ?, ?)", [job.id, number, rows.height, len(failed), started]
         )
-        job.batches, job.processed, job.failed = number + 1, job.processed + rows.height, job.failed + len(failed)
 
     def _write_results(self, path: Path, job: Job, frame: pl.DataFrame, number: int) -> None:
         if self._org.switches.result_order == "shuffled":
@@ -187,7 +204,7 @@ class Processor:
         job.shown_processed = -1
 
     def _end(self, job: Job, state: str, error: str = "") -> None:
-        with self._org.jobs.lock:
+        with self._org.jobs.changing(job):
             if job.is_over:
                 return
             job.state, job.error_message = state, error

@@ -59,7 +59,7 @@ class QueryWorker:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _process(self, job: Job) -> None:
-        with self._org.jobs.lock:
+        with self._org.jobs.changing(job):
             if job.is_over:
                 return
             job.state = IN_PROGRESS
@@ -74,7 +74,7 @@ class QueryWorker:
             traceback.print_exc()
             state, error = FAILED, f"InternalServerError : the emulator failed: {failure}"
         now = self._org.clock.now()
-        with self._org.jobs.lock:
+        with self._org.jobs.changing(job):
             if job.is_over:
                 return
             job.state, job.error_message = state, error
@@ -140,7 +140,7 @@ async def change_state(request: Request) -> Response:
     state = (await read_object(request)).get("state")
     if state != ABORTED:
         raise wrong_state(f"InvalidJobState : a query job cannot be set to {state}")
-    with emulator.org.jobs.lock:
+    with emulator.org.jobs.changing(job):
         if job.is_over and job.state != ABORTED:
             raise wrong_state(f"InvalidJobState : the job is {job.state} and cannot be aborted")
         job.state = ABORTED

@@ -13,7 +13,7 @@ def keep_time(org: Org, job: Job) -> bool:
     """Let the job age; answers whether it is still there."""
     now = org.clock.now().timestamp()
     if job.state == OPEN and now - job.created > org.switches.open_job_hours * _HOUR_S:
-        with org.jobs.lock:
+        with org.jobs.changing(job):
             job.state, job.ended, job.modified = ABORTED, now, now
         org.jobs.save(job)
     if job.is_over and now - job.ended > org.switches.result_days * _DAY_S:

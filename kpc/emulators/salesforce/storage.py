@@ -64,13 +64,13 @@ class Session:
 
 
 class Storage:
-    """The database. `data_file` None keeps everything in memory."""
+    """The database. `data_file` None keeps everything in memory; what does not fit spills into `folder`."""
 
-    def __init__(self, data_file: Path | None, schema: Schema) -> None:
+    def __init__(self, data_file: Path | None, schema: Schema, folder: Path) -> None:
         self._lock = threading.RLock()
         self._jobs_lock = threading.RLock()
         try:
-            self._root = duckdb.connect(":memory:")
+            self._root = duckdb.connect(":memory:", config={"temp_directory": str(folder / "spill")})
             where = str(data_file).replace("'", "''") if data_file else ":memory:"
             self._root.execute(f"ATTACH '{where}' AS {_CATALOG}").fetchall()
         except duckdb.Error as error:
@@ -78,6 +78,8 @@ class Storage:
                 f"The emulator cannot open its data file {data_file}: {error}",
                 "Name a file that no other emulator has open, or leave --data-file out.",
             ) from error
+        if data_file:
+            data_file.chmod(0o600)  # it holds the client's secret
         self._idle: list[Session] = []
         with self.reading() as session:
             _create(session, schema)
