@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import time
 from collections.abc import Callable
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -127,7 +128,8 @@ def test_certificate_is_always_checked(emulated: Callable[..., Emulator]) -> Non
     """A private authority works when it is named, and is refused when it is not."""
     emulator = emulated(tls=True)
     settings = _changed(emulator.settings, base_url=emulator.facts["https_url"])
-    assert connect(_changed(settings, ca_file=Path(emulator.facts["ca_file"]))).count(OBJECT) == 0
+    with closing(connect(_changed(settings, ca_file=Path(emulator.facts["ca_file"])))) as client:
+        assert client.count(OBJECT) == 0
     with pytest.raises(ConfigError, match="CA_FILE"):
         connect(settings)
 
