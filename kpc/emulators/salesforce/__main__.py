@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 from kpc.emulators.salesforce.command import run
+from kpc.emulators.salesforce.options import fault_of, switch_of
 from kpc.errors import ConfigError
 
 
@@ -26,35 +26,12 @@ def main() -> int:
     parser.add_argument("--fault", action="append", default=[], metavar="JSON", help="add a fault rule")
     options = vars(parser.parse_args())
     try:
-        faults = [_rule(each) for each in options.pop("fault")]
-        switches = dict(_switch(each) for each in options.pop("switch"))
+        faults = [fault_of(each) for each in options.pop("fault")]
+        switches = dict(switch_of(each) for each in options.pop("switch"))
         return run(**options, switches=switches, faults=faults)
     except ConfigError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 1
-
-
-def _rule(text: str) -> dict[str, object]:
-    try:
-        rule = json.loads(text)
-    except ValueError as error:
-        raise ConfigError(f"--fault {text} is not JSON: {error}.", 'Write it like {"action": "cut_after"}.') from error
-    if not isinstance(rule, dict):
-        raise ConfigError(f"--fault {text} is not a JSON object.", 'Write it like {"action": "cut_after"}.')
-    return rule
-
-
-def _switch(text: str) -> tuple[str, object]:
-    name, _, value = text.partition("=")
-    known: dict[str, object] = {"true": True, "false": False}
-    if value.lower() in known:
-        return name, known[value.lower()]
-    for kind in (int, float):
-        try:
-            return name, kind(value)
-        except ValueError:
-            continue
-    return name, value
 
 
 if __name__ == "__main__":

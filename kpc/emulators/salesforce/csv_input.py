@@ -15,6 +15,7 @@ from kpc.emulators.salesforce.api_error import DataError
 from kpc.emulators.salesforce.jobs import Job
 
 BATCH_ROWS = 10_000
+PARSED = "content.arrow"
 _BLOCK_BYTES = 4 << 20
 _MOST_COLUMNS = 5_000
 
@@ -49,7 +50,7 @@ def parse_content(path: Path, job: Job, columns: int) -> Path:
 
     That all of it can be read is known before the first row is written; the batches then cost no parsing.
     """
-    parsed = path.with_suffix(".arrow")
+    parsed = path.with_name(PARSED)
     if parsed.exists():
         return parsed
     with path.open("rb") as file:

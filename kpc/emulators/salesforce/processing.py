@@ -17,7 +17,7 @@ import polars as pl
 
 from kpc.emulators.salesforce.api_error import DataError
 from kpc.emulators.salesforce.columns import Column, plan_columns
-from kpc.emulators.salesforce.csv_input import parse_content, read_batches, read_header
+from kpc.emulators.salesforce.csv_input import PARSED, parse_content, read_batches, read_header
 from kpc.emulators.salesforce.dml import write_rows
 from kpc.emulators.salesforce.jobs import FAILED, IN_PROGRESS, JOB_COMPLETE, UPLOAD_COMPLETE, Job
 from kpc.emulators.salesforce.locks import RowLocks
@@ -73,6 +73,8 @@ class Processor:
             self._end(job, FAILED, f"InternalServerError : the emulator failed: {error}")
         finally:
             self._locks.release(job.id)
+            if job.is_over:  # the parsed copy is only for working the job off
+                (self._org.jobs.folder(job.id) / PARSED).unlink(missing_ok=True)
 
     def _enter(self, job: Job) -> bool:
         """Begin with the job, unless it was aborted or the process ends."""
