@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import os
+import subprocess
+import sys
 import zlib
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
@@ -15,6 +19,7 @@ from assets.staged_csv import ALWAYS_TOLERATED_ROWS
 from kpc.catalog import TABLES, find_table
 from kpc.catalog.table import EXTERNAL_ID, Table
 from kpc.convert.canonical import canonical_from_salesforce, fingerprint, key_hash, row_checksum
+from kpc.convert.gzip_csv import GzipTable
 from kpc.errors import ConfigError, DamagedFile, OutOfSpace, RowsRejected, SchemaDrift
 from kpc.manifests import StagedManifest
 from kpc.settings import Settings
@@ -378,3 +383,67 @@ def test_the_fingerprint_covers_what_the_target_must_hold(staging: Bench) -> Non
     written = pl.read_parquet(staging.folder(PAYMENT, generation) / manifest.fingerprint_file.name)
     assert written.equals(fingerprint(rows))
     assert written["rows"].sum() == 30
+
+
+def test_an_optional_parent_may_be_missing(staging: Bench) -> None:
+    """A null reference leaves its cell empty, and its rows come first; a required one rejects the row."""
+    optional = replace(PAYMENT, lookups=(replace(PAYMENT.lookups[0], columns=("PAYMENT_METHOD",), required=False),))
+    frame = rows_of(optional, 3, PAYMENT_METHOD=["CASH", None, "CARD"])
+    sent = staging.sent(optional, staging.stage(optional, staging.seal(optional, [frame])))
+    assert sent["Sale__r.External_ID__c"].to_list() == [None, "CARD", "CASH"]
+    assert sent["Payment_Method__c"].to_list() == ["#N/A", "CARD", "CASH"]
+    required = replace(optional, lookups=(replace(optional.lookups[0], required=True),))
+    manifest = staging.stage(required, staging.seal(required, [frame]))
+    listed = staging.rejected(required, manifest)
+    assert listed.select("rule", "field").rows() == [("lookup_incomplete", "Sale__c")]
+
+
+def test_a_bar_in_a_reference_is_rejected(staging: Bench) -> None:
+    """It would name another parent than it means."""
+    table = replace(PAYMENT, lookups=(replace(PAYMENT.lookups[0], columns=("PAYMENT_METHOD",)),))
+    frame = rows_of(table, 2, PAYMENT_METHOD=["A|B", "C"])
+    manifest = staging.stage(table, staging.seal(table, [frame]))
+    assert staging.rejected(table, manifest)["rule"].to_list() == ["separator_in_lookup"]
+
+
+def test_a_disk_that_fills_up_leaves_no_chunk(tmp_path: Path) -> None:
+    """A write that fails inside the compressing thread becomes OutOfSpace, and the half file goes."""
+    with pytest.raises(OutOfSpace, match="filled up"), GzipTable(tmp_path / "chunk.csv.gz", ("A",), 1) as chunk:
+        chunk._sink._file.close()  # noqa: SLF001  the only way to a full device without one
+        chunk._sink._file = Path("/dev/full").open("wb", buffering=0)  # noqa: SIM115, SLF001
+        for _ in range(3):
+            chunk.write(bytes(range(256)) * 40_000, 1)
+        chunk.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_truncated_and_rounded_values_are_counted(staging: Bench) -> None:
+    """Loss by a declared rule is not silent: the manifest counts values, of kept rows only."""
+    frame = rows_of(SUPPLIER, 3, ADDRESS1=["x" * 130, "y", "z" * 121], ADDRESS2=["x" * 121] * 3, ACTIVE=[1, 0, 7])
+    assert staging.stage(SUPPLIER, staging.seal(SUPPLIER, [frame])).truncated == 3
+    amounts = [Decimal("1.005"), Decimal("1.10"), None, Decimal("-0.0000000001")]
+    paid = staging.stage(PAYMENT, staging.seal(PAYMENT, [rows_of(PAYMENT, 4, PAY_AMT=amounts)]))
+    assert paid.rounded == 2
+
+
+def test_nothing_else_than_the_extract_decides_the_bytes(tmp_path: Path) -> None:
+    """Another process, another hash seed: the same chunk."""
+    program = (
+        "import sys; from pathlib import Path; from extracted_rows import *; from kpc.catalog import find_table;"
+        "table = find_table('KPS_T_SALES_M'); staging = bench(Path(sys.argv[1]));"
+        "print(staging.stage(table, staging.seal(table, [rows_of(table, 500)])).chunks[0].sha256)"
+    )
+    folder = Path(__file__).parent
+    made = {
+        subprocess.run(  # noqa: S603  our own program
+            [sys.executable, "-c", program, str(tmp_path / seed)],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": f"{folder}{os.pathsep}{folder.parent}"},
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        ).stdout.strip()
+        for seed in ("1", "2")
+    }
+    assert len(made) == 1
+    assert len(made.pop()) == 64

@@ -13,6 +13,8 @@ from kpc.convert.growing import GrowingFile
 from kpc.errors import DamagedFile
 from kpc.store import FileEntry, describe_file
 
+_DECODED_SLICES = 4  # how many slices of a row group may be held decoded while the first of them is worked on
+
 
 class ParquetTable(GrowingFile):
     """Each written frame becomes a row group, with polars' types. For keys and hashes: nothing in them repeats."""
@@ -36,29 +38,27 @@ class ParquetTable(GrowingFile):
 
 
 def read_slices(path: Path, columns: list[str], rows: int, *, remedy: str) -> Iterator[pl.DataFrame]:
-    """The named columns of a Parquet file, about `rows` rows at a time: whole row groups, unless one is larger.
+    """The named columns of a Parquet file, at most `rows` rows at a time.
 
-    Raises `DamagedFile` if it cannot be read.
+    Row groups are decoded once each; only one that is many times larger is read in parts. Raises `DamagedFile` if the
+    file cannot be read.
     """
     try:
-        for start, height in _spans(path, rows):
-            yield pl.scan_parquet(path).slice(start, height).select(columns).collect()
+        for start, height in _spans(path, _DECODED_SLICES * rows):
+            span = pl.scan_parquet(path).slice(start, height).select(columns).collect()
+            parts = -(-height // rows)
+            yield from span.iter_slices(-(-height // parts))
     except (pa.ArrowException, pl.exceptions.PolarsError, OSError) as error:
         raise DamagedFile(f"{path} cannot be read as Parquet: {error}.", remedy, path=path) from error
 
 
-def _spans(path: Path, rows: int) -> Iterator[tuple[int, int]]:
-    """First row and number of rows of each slice; cut between row groups, so that none is decoded twice."""
+def _spans(path: Path, most_rows: int) -> Iterator[tuple[int, int]]:
+    """First row and number of rows of each row group, those of more than `most_rows` rows in parts."""
     metadata = pq.read_metadata(path)
-    start = height = 0
+    start = 0
     for group in range(metadata.num_row_groups):
-        group_rows = metadata.row_group(group).num_rows
-        if height and height + group_rows > rows:
+        end = start + metadata.row_group(group).num_rows
+        while start < end:
+            height = min(end - start, most_rows)
             yield start, height
-            start, height = start + height, 0
-        height += group_rows
-        while height > rows:
-            yield start, rows
-            start, height = start + rows, height - rows
-    if height:
-        yield start, height
+            start += height

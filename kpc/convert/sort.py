@@ -36,7 +36,7 @@ class SortedRuns:
         self._held: list[pl.DataFrame] = []
         self._held_bytes = 0
         self._paths: list[Path] = []
-        self._first_keys: list[pl.DataFrame] = []
+        self._blocks: list[tuple[str, int, int]] = []  # first key, run, block; Python orders text as its UTF-8 bytes
         self.rows = 0
 
     def __enter__(self) -> SortedRuns:
@@ -55,49 +55,54 @@ class SortedRuns:
         self._held.append(frame)
         self._held_bytes += int(frame.estimated_size())
         if self._held_bytes > self._memory_bytes:
-            self._write(self._held_in_order())
+            self._write()
 
     def merged(self, rows: int) -> Iterator[pl.DataFrame]:
         """All rows in order, in frames of about `rows` rows. May be asked for once."""
-        if self._paths:
-            if self._held:
-                self._write(self._held_in_order())
-            yield from self._merged_from_disk(max(rows // BLOCK_ROWS, 1))
-        elif self._held:
-            yield from self._held_in_order().iter_slices(rows)
+        if not self._paths:
+            yield from self._held_in_order(rows)
+            return
+        if self._held:
+            self._write()
+        yield from self._merged_from_disk(max(rows // BLOCK_ROWS, 1))
 
-    def _held_in_order(self) -> pl.DataFrame:
-        ordered = pl.concat(self._held).sort(ORDER)
+    def _held_in_order(self, rows: int) -> Iterator[pl.DataFrame]:
+        """What is held, in order, in frames of `rows` rows; only the order is computed for all of it at once."""
+        if not self._held:
+            return
+        together = pl.concat(self._held, rechunk=True)
         self._held, self._held_bytes = [], 0
-        return ordered
+        order = together[ORDER].arg_sort()
+        for start in range(0, together.height, rows):
+            yield together[order.slice(start, rows)]
 
-    def _write(self, ordered: pl.DataFrame) -> None:
-        self._store.check_space(int(ordered.estimated_size()))
+    def _write(self) -> None:
+        """Write what is held as the next run."""
+        self._store.check_space(self._held_bytes)
         make_private(self._folder)
         path = self._folder / f"run-{len(self._paths):05d}.arrow"
-        table = ordered.to_arrow()
+        schema = self._held[0].clear().to_arrow().schema
         with (
             atomic_path(path) as temporary,
             pa.OSFile(str(temporary), "wb") as file,
-            pa.ipc.new_file(file, table.schema) as writer,
+            pa.ipc.new_file(file, schema) as writer,
         ):
-            writer.write_table(table, max_chunksize=BLOCK_ROWS)
-        firsts = ordered.gather_every(BLOCK_ROWS).select(ORDER).with_row_index("block")
-        self._first_keys.append(firsts.with_columns(pl.lit(len(self._paths), dtype=pl.UInt32).alias("run")))
+            for block, frame in enumerate(self._held_in_order(BLOCK_ROWS)):
+                writer.write_table(frame.to_arrow())
+                self._blocks.append((frame[ORDER][0], len(self._paths), block))
         self._paths.append(path)
 
     def _merged_from_disk(self, blocks_at_once: int) -> Iterator[pl.DataFrame]:
-        plan = pl.concat(self._first_keys).sort(ORDER, "run", "block")
+        self._blocks.sort()
         files = [pa.ipc.open_file(pa.OSFile(str(path), "rb")) for path in self._paths]
         waiting: list[pl.DataFrame] = []
-        for start in range(0, plan.height, blocks_at_once):
-            for run, block in plan.slice(start, blocks_at_once).select("run", "block").iter_rows():
-                waiting.append(_frame(files[run].get_batch(block)))
-            together = pl.concat(waiting).sort(ORDER)
+        for start in range(0, len(self._blocks), blocks_at_once):
             end = start + blocks_at_once
-            if end < plan.height:
-                final = together[ORDER].search_sorted(plan[ORDER][end], side="left")
-                waiting = [together.slice(final).rechunk()]
+            waiting += [_frame(files[run].get_batch(block)) for _, run, block in self._blocks[start:end]]
+            together = pl.concat(waiting).sort(ORDER)
+            if end < len(self._blocks):
+                final = together[ORDER].search_sorted(self._blocks[end][0], side="left")
+                waiting = [together.slice(final)]
                 together = together.head(final)
             if together.height:
                 yield together
