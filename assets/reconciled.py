@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
+from time import process_time
 
 import polars as pl
 
@@ -149,6 +150,7 @@ def _publish(
     write_manifest(report_folder(partition, workspace, report.generation), report, REPORT)
     booked = [_booked(comparison) for comparison in comparisons]
     workspace.ledger.record_reconciliation(report.generation, turn.stage_run, booked, lease=turn.lease)
+    began_s = process_time()
     validate(
         partition.table,
         partition.key,
@@ -158,13 +160,14 @@ def _publish(
         facts=report.facts(),
         clock=workspace.clock,
     )
+    checks_ms = int(1000 * (process_time() - began_s))
     return Made(
         report.generation,
         rows=report.target_rows,
         bytes=0,
         state=report.state,
         mapping_version=partition.table.mapping_version,
-        detail=report.detail(),
+        detail={**report.detail(), "checks_cpu_ms": checks_ms},
     )
 
 

@@ -18,6 +18,12 @@ from kpc.catalog.table import ALL
 from kpc.stages import DOCS_POOL
 
 FIRST_DAY = datetime(2016, 1, 1, tzinfo=UTC)
+_TASK_DEFAULTS = {
+    "retries": RETRIES,
+    "retry_policy": RetryWhatMayPass(),
+    "priority_weight": 100,  # they take a second, and the sooner one looks, the fewer find everything complete
+    "weight_rule": "absolute",
+}
 DOCS_EVERY = "*/5 * * * *"
 
 
@@ -42,7 +48,7 @@ def hub_dag(spec: HubSpec) -> DAG:
         tags=["hub", *([spec.phase.value] if spec.phase else [])],
         description=spec.description,
         doc_md=_instructions(spec),
-        default_args={"retries": RETRIES, "retry_policy": RetryWhatMayPass()},
+        default_args=_TASK_DEFAULTS,
     ) as dag:
 
         @task(task_id="sign_off", outlets=[hub_asset(spec)], inlets=below)
@@ -75,7 +81,7 @@ def data_docs_dag() -> DAG:
         max_active_runs=1,
         tags=["hub"],
         description="Builds Great Expectations' Data Docs from the stored results of all reconciled partitions.",
-        default_args={"retries": RETRIES, "retry_policy": RetryWhatMayPass()},
+        default_args=_TASK_DEFAULTS,
     ) as dag:
 
         @task(task_id=DATA_DOCS, pool=DOCS_POOL.name)

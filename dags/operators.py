@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from time import process_time
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from kpc.workspace import Workspace
 
 CHUNK = "{{ chunk_name }}"  # map_index_template: the name must stand in the context before the task ends, or it fails
+
+
+CPU_S = "cpu_s"  # of a result: the CPU seconds it took, this process only
 
 
 class ParentGate(BaseOperator):
@@ -83,11 +87,12 @@ class IngestChunk(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         from assets.sf_loaded import finish_chunk, start_chunk  # noqa: PLC0415  heavy
 
+        began_s = process_time()
         self._name(context)
         with workspace_of(context) as workspace:
             job_id = start_chunk(self.spec, workspace)
             if self._ends_soon(job_id, workspace):
-                return finish_chunk(self.spec, workspace, job_id)
+                return {**finish_chunk(self.spec, workspace, job_id), CPU_S: round(process_time() - began_s, 2)}
         self.log.info("Ingest job %s is still at work; the triggerer watches it.", job_id)
         trigger = JobEnded(
             spec=self.spec,
@@ -104,8 +109,9 @@ class IngestChunk(BaseOperator):
         self._name(context)
         if reason := event[ERROR]:
             raise Terminal(reason, "The job may still end by itself; a re-run of this task asks for it first.")
+        began_s = process_time()
         with workspace_of(context) as workspace:
-            return finish_chunk(self.spec, workspace, job_id)
+            return {**finish_chunk(self.spec, workspace, job_id), CPU_S: round(process_time() - began_s, 2)}
 
     def _name(self, context: Context) -> None:
         # The template is rendered from the very context the task runner handed in.

@@ -19,6 +19,7 @@ from kpc.partition import Partition
 from kpc.stages import ORACLE_EXTRACT, RECONCILED, SF_LOADED, STAGED_CSV, STAGES
 
 LINE_EVERY_S = 10.0
+_PAPER_WIDTH = 190  # of a log file, where nothing need be cut
 _SHORT = {ORACLE_EXTRACT: "extracted", STAGED_CSV: "staged", SF_LOADED: "loaded", RECONCILED: "reconciled"}
 _STATE_STYLE = {"reconciled": "green", "reconciled_with_exceptions": "yellow"}
 
@@ -27,8 +28,8 @@ class Screen:
     """Progress on stderr; stdout is for the answer."""
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False)
         self.is_live = sys.stderr.isatty()
+        self.console = Console(stderr=True, highlight=False, width=None if self.is_live else _PAPER_WIDTH)
         self._live: Live | None = None
         self._next_line_s = 0.0
         self._told: set[tuple[Partition, str]] = set()

@@ -140,7 +140,7 @@ def split_time(servers: Mapping[str, float], events: Iterable[AssetEvent], *, de
     """Split the servers' CPU seconds; what the stages used themselves stands on their events."""
     used = [event.extra for event in events]
     own = sum(float(extra.get("cpu_s", 0)) for extra in used)
-    checks = sum(float(extra.get("checks_cpu_s", 0)) for extra in used)
+    checks = sum(float(extra.get("detail", {}).get("checks_cpu_ms", 0)) for extra in used) / 1000
     airflow = sum(value for name, value in servers.items() if name.startswith("airflow"))
     return TimeSplit(
         airflow=airflow - own,
