@@ -10,7 +10,7 @@ from kpc.emulators.oracle.engine import EmulatedDatabase, open_database
 from kpc.emulators.oracle.interface import Bind, OraColumn, OraError, OraType, Outcome
 
 
-def bind(value: object) -> Bind:
+def bind(value: object) -> Bind:  # noqa: PLR0911  one return per type
     """The bind that a driver makes of a Python value."""
     match value:
         case Bind():

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 import pytest
-
 from oracle_sql_client import Client, empty_database
 
 
@@ -42,6 +41,16 @@ NUMBERS = {
     "trunc(1.999, 1)": D("1.9"),
     "trunc(-1.999)": D(-1),
     "trunc(1299, -2)": D(1200),
+    "trunc(7 / 2)": D(3),
+    "trunc(-7 / 2)": D(-3),
+    "floor(-7 / 2)": D(-4),
+    "ceil(7 / 2)": D(4),
+    "ceil(-7 / 2)": D(-3),
+    "floor(6 / 2)": D(3),
+    "round(5 / 2)": D(3),
+    "round(-5 / 2)": D(-3),
+    "round(5 / 3)": D(2),
+    "trunc((10.5 - 0.5) / 2.5)": D(4),
     "mod(7, 3)": D(1),
     "mod(-7, 3)": D(-1),
     "mod(7, -3)": D(1),
@@ -233,13 +242,15 @@ CONDITIONS = {
 
 
 @pytest.mark.parametrize(("condition", "holds"), CONDITIONS.items())
-def test_a_condition_holds_when_oracle_says_so(client: Client, condition: str, holds: bool) -> None:  # noqa: FBT001  a table's column
+def test_a_condition_holds_when_oracle_says_so(client: Client, condition: str, holds: bool) -> None:
     """Comparisons convert, pad and treat NULL as Oracle does."""
     assert len(client.rows(f"select 1 from dual where {condition}")) == int(holds)
 
 
 ERRORS = {
     "1/0": (1476, "divisor is equal to zero"),
+    "trunc(1/0)": (1476, "divisor is equal to zero"),
+    "ceil(1/0)": (1476, "divisor is equal to zero"),
     "to_number('x')": (1722, "invalid number"),
     "to_number('')": None,
     "'a' + 1": (1722, "invalid number"),

@@ -52,7 +52,9 @@ def test_a_column_keeps_its_type_and_value(client: Client, declared: str, expect
     client.session.commit()
     sql = "select data_type, data_length, data_precision, data_scale from user_tab_columns where table_name = 'T'"
     assert client.rows(sql) == [tuple(dictionary)]
-    assert client.one(f"select count(*) from t where x = {value}" if declared != "clob" else "select count(*) from t") == 1
+    assert (
+        client.one(f"select count(*) from t where x = {value}" if declared != "clob" else "select count(*) from t") == 1
+    )
     assert client.one("select x from t") is not None
 
 
@@ -68,9 +70,14 @@ def test_constraints_are_enforced_and_listed(client: Client) -> None:
     assert client.error("insert into c values (null, 0, 'b')").code == 2290
     assert client.error("insert into c values (null, 1, 'a')").code == 1
     client.session.commit()
-    kinds = client.rows("select constraint_type, count(*) from all_constraints where table_name = 'C' group by constraint_type order by 1")
+    kinds = client.rows(
+        "select constraint_type, count(*) from all_constraints where table_name = 'C' group by constraint_type "
+        "order by 1"
+    )
     assert kinds == [("C", 1), ("R", 1), ("U", 1)]
-    assert client.rows("select column_name, position from user_cons_columns where constraint_name = 'P_PK'") == [("ID", 1)]
+    assert client.rows("select column_name, position from user_cons_columns where constraint_name = 'P_PK'") == [
+        ("ID", 1)
+    ]
     assert client.error("drop table p").code == 2449
     client.execute("drop table p cascade constraints purge")
     client.execute("insert into c values (99, 1, 'z')")
@@ -105,7 +112,12 @@ def test_create_table_as_select_copies_types_and_rows(client: Client) -> None:
     client.session.commit()
     client.execute("create table b as select id, name, code, id * 2 twice from a")
     assert client.rows("select * from b") == [(1, "ก", "x ", 2)]
-    assert [c.type for c in client.describe("select * from b")] == [OraType.NUMBER, OraType.VARCHAR2, OraType.CHAR, OraType.NUMBER]
+    assert [c.type for c in client.describe("select * from b")] == [
+        OraType.NUMBER,
+        OraType.VARCHAR2,
+        OraType.CHAR,
+        OraType.NUMBER,
+    ]
     assert client.error("create table c as select id * 2 from a").code == 998
 
 
@@ -119,7 +131,9 @@ def test_sequences_count(client: Client) -> None:
     assert client.rows("select id from t order by id") == [(10,), (15,), (20,)]
     client.session.rollback()
     assert client.rows("select s.nextval, s.currval from dual") == [(25, 25)]
-    client.execute("insert into t values (s.nextval)", )
+    client.execute(
+        "insert into t values (s.nextval)",
+    )
     client.execute("drop sequence s")
     assert client.error("select s.nextval from dual").code == 2289
 
@@ -188,7 +202,9 @@ def test_bad_ddl_ends_in_oracles_error(client: Client, sql: str, code: int) -> N
 
 def test_the_session_can_be_tuned_and_asked(client: Client) -> None:
     """ALTER SESSION changes implicit formats and the time zone; V$SESSION and SYS_CONTEXT tell."""
-    client.execute("alter session set nls_date_format = 'YYYY-MM-DD' nls_timestamp_format = 'YYYY-MM-DD HH24:MI:SS.FF3'")
+    client.execute(
+        "alter session set nls_date_format = 'YYYY-MM-DD' nls_timestamp_format = 'YYYY-MM-DD HH24:MI:SS.FF3'"
+    )
     assert client.one("select date '2024-03-05' || '' from dual") == "2024-03-05"
     assert client.one("select count(*) from dual where date '2024-03-05' = '2024-03-05'") == 1
     client.execute("alter session set time_zone = '+07:00'")

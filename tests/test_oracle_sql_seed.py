@@ -49,7 +49,10 @@ def test_keys_are_unique_and_parents_exist(client: Client, name: str) -> None:
     for lookup in table.lookups:
         parent = TABLES[lookup.parent]
         same = " and ".join(f"p.{a} = c.{b}" for a, b in zip(parent.key, lookup.columns, strict=True))
-        assert client.one(f"select count(*) from {name} c where not exists (select 1 from {parent.name} p where {same})") == 0
+        assert (
+            client.one(f"select count(*) from {name} c where not exists (select 1 from {parent.name} p where {same})")
+            == 0
+        )
 
 
 def test_the_columns_are_as_the_catalog_declares_them(client: Client) -> None:
@@ -67,7 +70,8 @@ def test_sale_dates_lie_in_their_months(client: Client) -> None:
     """The partition column is always a valid date of one of the months, in the declared format."""
     for table in TABLES.values():
         if table.month_column:
-            sql = f"select distinct to_char(to_date({table.month_column}, 'YYYY-MM-DD'), 'YYYY-MM') from {table.name} order by 1"
+            month = f"to_char(to_date({table.month_column}, 'YYYY-MM-DD'), 'YYYY-MM')"
+            sql = f"select distinct {month} from {table.name} order by 1"
             assert [month for (month,) in client.rows(sql)] == list(MONTHS)
 
 
@@ -75,7 +79,12 @@ def test_dates_follow_their_format_and_calendar(client: Client) -> None:
     """Buddhist years stand where they are declared."""
     years = client.rows("select distinct substr(create_date, 7, 4) from kps_t_sales_m where create_date is not null")
     assert years == [("2567",)]
-    assert client.one("select count(*) from kps_t_sales_m where to_date(doc_date, 'YYYY-MM-DD HH24:MI:SS') < date '2024-01-01'") == 0
+    assert (
+        client.one(
+            "select count(*) from kps_t_sales_m where to_date(doc_date, 'YYYY-MM-DD HH24:MI:SS') < date '2024-01-01'"
+        )
+        == 0
+    )
 
 
 def test_the_texts_are_nasty(client: Client) -> None:
@@ -103,7 +112,9 @@ def test_the_same_seed_gives_the_same_rows() -> None:
         database = open_database(user="kps", password="secret", seed_rows=1_000, seed=seed, months=MONTHS)
         try:
             client = Client(database)
-            return [client.rows(f"select * from {name} order by rowid") for name in ("KPS_T_SALES_M", "KPS_T_PREINV_DETAIL")]
+            return [
+                client.rows(f"select * from {name} order by rowid") for name in ("KPS_T_SALES_M", "KPS_T_PREINV_DETAIL")
+            ]
         finally:
             database.close()
 

@@ -114,5 +114,7 @@ def open_database(
     if seed_rows is not None:
         from kpc.emulators.oracle import seed as seeding  # noqa: PLC0415  the catalog and numpy are needed only here
 
-        seeding.fill(database, user.upper(), rows=seed_rows, seed=seed, bad_rows=bad_rows, months=months)
+        seeding.fill(
+            database, user.upper(), rows=seed_rows, seed=seed, bad_rows=bad_rows, months=months or DEFAULT_MONTHS
+        )
     return database

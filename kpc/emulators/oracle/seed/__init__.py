@@ -1,4 +1,4 @@
-"""The KPS schema with made-up rows: deterministic for a seed, valid by the catalog's rules except what is planted on purpose."""
+"""The KPS schema with made-up rows: deterministic for a seed, valid except what is planted."""
 
 from __future__ import annotations
 

@@ -100,7 +100,8 @@ KINDS: dict[str, Callable[[Table], list[tuple[str, str | Decimal]]]] = {
 
 
 def planted_bad_rows(*, rows: int, bad_rows: int, months: tuple[str, ...], seed: int = 42) -> tuple[BadRow, ...]:
-    """The `bad_rows` rows that a database seeded with these numbers has: round the kinds, round the tables, no row twice.
+    """The `bad_rows` rows that a database seeded with these numbers has: round the kinds, round the tables, no row
+    twice.
 
     Raises ValueError if the tables have too few rows for so many.
     """

@@ -1,7 +1,7 @@
 """One DuckDB expression per column: what row number `i` holds.
 
-Everything follows from `hash(row + salt)`, where the salt comes from seed, table and column: the same seed gives the same
-rows, and a child spells its parent's key by evaluating the parent's expressions at the parent's row number.
+Everything follows from `hash(row + salt)`, where the salt comes from seed, table and column: the same seed gives the
+same rows, and a child spells its parent's key by evaluating the parent's expressions at the parent's row number.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from kpc.catalog.table import Calendar, Column, DateFormat, FieldKind, NullRule,
 
 # Thai, accents, quotes, commas, line breaks, emoji: what CSV and encodings stumble over.
 _NAMES = (
-    "สมชาย ใจดี", "สุดารัตน์ แก้วมณี", "นางสาวปิยะนุช ศรีสุวรรณ", "กิตติพงษ์ ณ อยุธยา", "O'Brien, Sean", 'Anna "Annie" Müller', "李小龍",
+    "สมชาย ใจดี", "สุดารัตน์ แก้วมณี", "นางสาวปิยะนุช ศรีสุวรรณ", "กิตติพงษ์ ณ อยุธยา",
+    "O'Brien, Sean", 'Anna "Annie" Müller', "李小龍",
     "Nguyễn Thị Hương", "ธนกร, บริษัท (มหาชน) จำกัด", "José Ángel Peña", "Иван Петров", "วันดี 😀 ยิ้มแย้ม",
 )  # fmt: skip
 _REMARKS = (
-    "ลูกค้าขอเปลี่ยนสินค้า", "line one\nline two", 'said "ok", then left', "ส่วนลด 10%, สมาชิก", "ของขวัญ 🎁 วันเกิด", "a;b,c\td", "=1+1", "ยกเลิกรายการ\r\nโดยผู้จัดการ",
+    "ลูกค้าขอเปลี่ยนสินค้า", "line one\nline two", 'said "ok", then left', "ส่วนลด 10%, สมาชิก",
+    "ของขวัญ 🎁 วันเกิด", "a;b,c\td", "=1+1", "ยกเลิกรายการ\r\nโดยผู้จัดการ",
     "duty-free, gate C4", "ไม่มีหมายเหตุ", "x", "' OR 1=1 --",
 )  # fmt: skip
 _WORDS = {
@@ -139,7 +141,8 @@ def _day_sql(table: Table, row: Row, column: str = "SALE_DATE") -> str:
         year, month = (int(part) for part in row.month.split("-"))
         return f"(DATE '{row.month}-01' + {_random(row, table, column, monthrange(year, month)[1])}::INTEGER)"
     firsts = ", ".join(f"DATE '{month}-01'" for month in row.months)
-    return f"(([{firsts}])[1 + {_random(row, table, column, len(row.months), '/month')}] + {_random(row, table, column, 28)}::INTEGER)"
+    which = _random(row, table, column, len(row.months), "/month")
+    return f"(([{firsts}])[1 + {which}] + {_random(row, table, column, 28)}::INTEGER)"
 
 
 _PATTERNS = {

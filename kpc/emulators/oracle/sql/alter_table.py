@@ -114,7 +114,8 @@ def check_existing(session: OracleSession, table: Table, constraint: Constraint,
     try:
         constraints.check(executor, change)
     except OraError:
-        raise ora(code, constraints.label(table, constraint)) if code != 1452 else ora(1452)
+        words = () if code == 1452 else (constraints.label(table, constraint),)
+        raise ora(code, *words) from None
     finally:
         table.constraints = kept
         session.transaction.rollback()

@@ -27,7 +27,7 @@ def binary(operator: str, left: Expr, right: Expr, context: Context) -> Expr:
 
 def _number(operator: str, a: Expr, b: Expr) -> Expr:
     if operator == "/":
-        return Expr(f"ora_div({wide(a).sql}, {wide(b).sql})", datatypes.WIDE)
+        return Expr(f"ora_div({wide(a).sql}, {wide(b).sql})", datatypes.WIDE, quotient=_whole_parts(a, b))
     kind = _result(operator, a.type, b.type)
     if not kind.is_wide:
         if operator == "*":
@@ -38,6 +38,21 @@ def _number(operator: str, a: Expr, b: Expr) -> Expr:
     if operator == "-":
         return Expr(f"ora_add({wide(a).sql}, ora_neg({wide(b).sql}))", datatypes.WIDE)
     return Expr(f"{_WIDE[operator]}({wide(a).sql}, {wide(b).sql})", datatypes.WIDE)
+
+
+def _whole_parts(a: Expr, b: Expr) -> tuple[str, str] | None:
+    """Dividend and divisor scaled to whole numbers, where no digit can be lost to the rounding of a quotient."""
+    if a.type.is_wide or b.type.is_wide or a.is_null or b.is_null:
+        return None
+    places = max(a.type.places, b.type.places)
+    digits = [e.type.digits - e.type.places + places for e in (a, b)]
+    if sum(digits) > MAX_DIGITS:
+        return None
+    scaled = [
+        f"CAST({number_as(e, datatypes.free_number(d, places)).sql}{f' * {10**places}' if places else ''} AS HUGEINT)"
+        for e, d in zip((a, b), digits, strict=True)
+    ]
+    return scaled[0], scaled[1]
 
 
 def _decimal(e: Expr) -> Expr:
@@ -55,7 +70,9 @@ def _result(operator: str, a: SqlType, b: SqlType) -> SqlType:
             return datatypes.free_number(digits, places)
         # A column without declared precision rarely holds all the digits it may: its product stays a fast DECIMAL.
         is_free = MAX_DIGITS in (a.digits, b.digits)
-        return datatypes.free_number(MAX_DIGITS, places) if is_free and places <= _MOST_PRODUCT_PLACES else datatypes.WIDE
+        return (
+            datatypes.free_number(MAX_DIGITS, places) if is_free and places <= _MOST_PRODUCT_PLACES else datatypes.WIDE
+        )
     places = max(a.places, b.places)
     digits = max(a.digits - a.places, b.digits - b.places) + places + 1
     if digits <= MAX_DIGITS:
@@ -90,7 +107,7 @@ def days_as_micros(number: Expr) -> str:
 
 def _temporal(operator: str, left: Expr, right: Expr, context: Context) -> Expr:
     a, b = left.type, right.type
-    if operator == "*" or operator == "/":
+    if operator in {"*", "/"}:
         return _scaled_interval(operator, left, right, context)
     if a.is_time and b.is_time:
         if operator == "+":

@@ -40,7 +40,8 @@ def assign(e: Expr, target: Target, context: Context) -> Expr:
     if kind.ora is OraType.RAW:
         made = coerce(e, kind, context)
         label = target.label.replace("'", "''")
-        message = f"'ORA-12899: value too large for column {label} (actual: ' || octet_length({made.sql})::VARCHAR || ', maximum: {kind.size})'"
+        length = f"octet_length({made.sql})::VARCHAR"
+        message = f"'ORA-12899: value too large for column {label} (actual: ' || {length} || ', maximum: {kind.size})'"
         return Expr(f"CASE WHEN octet_length({made.sql}) > {kind.size} THEN error({message}) ELSE {made.sql} END", kind)
     if kind.is_time:
         return to_time(e, kind, context)

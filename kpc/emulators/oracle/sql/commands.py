@@ -50,8 +50,10 @@ def _set_transaction(session: OracleSession, words: list[str]) -> None:
 # Accepted without effect: they tune, or name what is already so here.
 _NEUTRAL = frozenset(
     {
-        "OPTIMIZER_MODE", "PARALLEL_DEGREE_POLICY", "CURSOR_SHARING", "STATISTICS_LEVEL", "DDL_LOCK_TIMEOUT", "PLSQL_WARNINGS",
-        "OPTIMIZER_GOAL", "SQL_TRACE", "TRACEFILE_IDENTIFIER", "RECYCLEBIN", "COMMIT_WRITE", "COMMIT_LOGGING", "COMMIT_WAIT",
+        "OPTIMIZER_MODE", "PARALLEL_DEGREE_POLICY", "CURSOR_SHARING", "STATISTICS_LEVEL", "DDL_LOCK_TIMEOUT",
+        "PLSQL_WARNINGS",
+        "OPTIMIZER_GOAL", "SQL_TRACE", "TRACEFILE_IDENTIFIER", "RECYCLEBIN", "COMMIT_WRITE", "COMMIT_LOGGING",
+        "COMMIT_WAIT",
     }
 )  # fmt: skip
 _FIXED = {

@@ -59,7 +59,11 @@ def _check_unique(executor: Executor, change: Change, constraint: Constraint) ->
     keys = _stored(table, constraint.columns)
     listed = ", ".join(keys)
     present = " OR ".join(f"{k} IS NOT NULL" for k in keys)
-    twice = change.rows is not None and change.rows.num_rows > 1 and executor.run(f"SELECT 1 FROM {_EFFECT} WHERE {present} GROUP BY {listed} HAVING count(*) > 1 LIMIT 1")
+    twice = (
+        change.rows is not None
+        and change.rows.num_rows > 1
+        and executor.run(f"SELECT 1 FROM {_EFFECT} WHERE {present} GROUP BY {listed} HAVING count(*) > 1 LIMIT 1")
+    )
     view = executor.schema.table_view(table)
     operator = "=" if constraint.kind == "P" else "IS NOT DISTINCT FROM"
     same = " AND ".join(f"v.{k} {operator} e.{k}" for k in keys)
@@ -76,7 +80,11 @@ def _lock_keys(executor: Executor, change: Change, constraint: Constraint, keys:
     """Another open transaction may be about to commit the same key: wait for it, then look again."""
     assert change.rows is not None
     columns = [change.rows[key].to_pylist() for key in keys]
-    wanted: list[object] = [("key", change.table.object_id, constraint.name, key) for key in zip(*columns, strict=True) if any(part is not None for part in key)]
+    wanted: list[object] = [
+        ("key", change.table.object_id, constraint.name, key)
+        for key in zip(*columns, strict=True)
+        if any(part is not None for part in key)
+    ]
     if executor.transaction.lock(wanted) and executor.run(sql + " LIMIT 1").num_rows:
         raise ora(1, label(change.table, constraint))
 
@@ -128,6 +136,7 @@ def _check_children(executor: Executor, change: Change, constraint: Constraint) 
             kept = f" AND NOT EXISTS (SELECT 1 FROM {_EFFECT} AS e WHERE {still})"
         elif child is table:
             kept = f" AND x.rid NOT IN (SELECT rid FROM {_EFFECT})"
-        sql = f"SELECT 1 FROM {own.sql} AS v, {view.sql} AS x WHERE v.rid IN (SELECT rid FROM {_EFFECT}) AND {same}{kept} LIMIT 1"
+        touched = f"v.rid IN (SELECT rid FROM {_EFFECT})"
+        sql = f"SELECT 1 FROM {own.sql} AS v, {view.sql} AS x WHERE {touched} AND {same}{kept} LIMIT 1"
         if executor.run(sql).num_rows:
             raise ora(2292, f"{child.owner}.{reference.name}")

@@ -44,7 +44,10 @@ class ColumnView:
 
 @dataclass(frozen=True, slots=True)
 class RelationView:
-    """Something that can stand in FROM: DuckDB SQL and the columns it has. `rowid` is the stored name of its position."""
+    """Something that can stand in FROM:
+
+    DuckDB SQL and the columns it has. `rowid` is the stored name of its position.
+    """
 
     sql: str
     columns: tuple[ColumnView, ...]

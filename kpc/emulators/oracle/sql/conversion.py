@@ -67,7 +67,8 @@ def joined_number(kinds: Sequence[SqlType]) -> SqlType:
     digits = max(kind.digits - kind.places for kind in kinds) + places
     if digits <= MAX_DIGITS:
         return datatypes.free_number(max(digits, 1), places)
-    # A column without declared precision holds up to 28 whole digits; beside it a shorter whole part is no reason to go wide.
+    # A column without declared precision holds up to 28 whole digits; beside it a shorter whole part is no reason to
+    # go wide.
     free = [kind for kind in kinds if kind.digits == MAX_DIGITS and kind.places == datatypes.FREE_PLACES]
     if free and all(kind.digits - kind.places <= MAX_DIGITS - places for kind in kinds if kind not in free):
         return datatypes.free_number(MAX_DIGITS, places) if places <= 14 else datatypes.WIDE
@@ -124,7 +125,7 @@ def _time_mask(kind: SqlType, context: Context) -> str:
 
 def time_text(e: Expr, mask: str, context: Context) -> Expr:
     """TO_CHAR(date, mask)."""
-    sql = local_time(e, context) if e.type.ora in (OraType.TIMESTAMP_LTZ,) else e.sql
+    sql = local_time(e, context) if e.type.ora is OraType.TIMESTAMP_LTZ else e.sql
     offset = None
     if e.type.ora is OraType.TIMESTAMP_TZ:
         if e.constant is None and not context.is_describe:

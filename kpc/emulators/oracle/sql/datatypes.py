@@ -1,10 +1,10 @@
 """Oracle's data types as they travel through an expression: what a client is told, and what DuckDB holds.
 
-NUMBER is held in one of two ways. Where the digits are bounded by declaration it is DuckDB's exact DECIMAL (BIGINT up to
-18 whole digits). Otherwise (quotients, huge or tiny values, FLOAT) it is *wide*: Oracle's own variable-length number
+NUMBER is held in one of two ways. Where the digits are bounded by declaration it is DuckDB's exact DECIMAL (BIGINT up
+to 18 whole digits). Otherwise (quotients, huge or tiny values, FLOAT) it is *wide*: Oracle's own variable-length number
 format in a BLOB, which sorts and compares correctly as bytes; `decimals` computes with it.
-DATE and TIMESTAMP(0..6) are DuckDB's TIMESTAMP, TIMESTAMP(7..9) its TIMESTAMP_NS, intervals are BIGINT microseconds, ROWID is a
-BIGINT position, and text is VARCHAR (CHAR already blank-padded).
+DATE and TIMESTAMP(0..6) are DuckDB's TIMESTAMP, TIMESTAMP(7..9) its TIMESTAMP_NS, intervals are BIGINT microseconds,
+ROWID is a BIGINT position, and text is VARCHAR (CHAR already blank-padded).
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ NUMBER_TYPES = frozenset({OraType.NUMBER, OraType.BINARY_DOUBLE, OraType.BINARY_
 class SqlType:
     """An Oracle type, and for NUMBER how DuckDB holds it: `digits` in all (0: wide), `places` after the point.
 
-    `precision`, `scale`, `size` (bytes) and `chars` are what describe reports. `declared` is the text of a column's type.
+    `precision`, `scale`, `size` (bytes) and `chars` are what describe reports. `declared` is the text of a column's
+    type.
     """
 
     ora: OraType
@@ -170,7 +171,8 @@ def raw(size: int) -> SqlType:
 
 
 _TYPE = re.compile(
-    r"^(?P<name>[A-Z_0-9]+(?: RAW| VARYING)?)\s*(?:\(\s*(?P<a>\*|\d+)\s*(?:,\s*(?P<b>-?\d+))?\s*(?P<unit>BYTE|CHAR)?\s*\))?"
+    r"^(?P<name>[A-Z_0-9]+(?: RAW| VARYING)?)\s*"
+    r"(?:\(\s*(?P<a>\*|\d+)\s*(?:,\s*(?P<b>-?\d+))?\s*(?P<unit>BYTE|CHAR)?\s*\))?"
     r"(?P<rest>.*)$"
 )
 _OTHER_TYPES = frozenset({"XMLTYPE", "JSON", "BFILE", "UROWID", "ANYDATA", "SDO_GEOMETRY", "URITYPE"})

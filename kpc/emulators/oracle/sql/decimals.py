@@ -21,6 +21,7 @@ from kpc.emulators.oracle.sql.messages import ora, unsupported
 AS_ARROW: dict[str, Any] = {"type": "arrow", "null_handling": "special"}
 _ZERO = b"\x80"
 _CONTEXT = decimal.Context(prec=60, Emin=-999_999, Emax=999_999, rounding=decimal.ROUND_HALF_UP)
+_EXACT = decimal.Context(prec=400, Emin=-999_999, Emax=999_999, rounding=decimal.ROUND_HALF_UP)
 _TERMINATOR = 0x66
 _DIGIT_PAIRS = 20
 
@@ -117,31 +118,24 @@ def to_text(value: Decimal) -> str:
 
 def add(a: Decimal, b: Decimal) -> Decimal:
     """Exact as far as 20 digit pairs reach, whatever the distance of the exponents."""
-    with decimal.localcontext(_CONTEXT) as context:
-        context.prec = 400
-        return fit(a + b)
+    return fit(_EXACT.add(a, b))
 
 
 def multiply(a: Decimal, b: Decimal) -> Decimal:
-    with decimal.localcontext(_CONTEXT) as context:
-        context.prec = 90
-        return fit(a * b)
+    return fit(_EXACT.multiply(a, b))
 
 
 def divide(a: Decimal, b: Decimal) -> Decimal:
     if not b:
         raise ora(1476)
-    with decimal.localcontext(_CONTEXT):
-        return fit(a / b)
+    return fit(_CONTEXT.divide(a, b))
 
 
 def modulo(a: Decimal, b: Decimal) -> Decimal:
     """MOD: the sign of the dividend; MOD(a, 0) is a."""
     if not b:
         return a
-    with decimal.localcontext(_CONTEXT) as context:
-        context.prec = 400
-        return fit(a % b)
+    return fit(_EXACT.remainder(a, b))
 
 
 def remainder(a: Decimal, b: Decimal) -> Decimal:
@@ -198,21 +192,15 @@ def truncate_to(a: Decimal, places: Decimal) -> Decimal:
 def _cut(a: Decimal, places: int, rounding: str) -> Decimal:
     if int(a.as_tuple().exponent) >= -places or places > 130:
         return a
-    with decimal.localcontext(_CONTEXT) as context:
-        context.prec = 400
-        return fit(a.quantize(Decimal((0, (1,), -max(places, -130))), rounding=rounding))
+    return fit(a.quantize(Decimal((0, (1,), -max(places, -130))), rounding, _EXACT))
 
 
 def ceiling(a: Decimal) -> Decimal:
-    with decimal.localcontext(_CONTEXT) as context:
-        context.prec = 400
-        return fit(a.to_integral_value(decimal.ROUND_CEILING))
+    return fit(a.to_integral_value(decimal.ROUND_CEILING, _EXACT))
 
 
 def floor(a: Decimal) -> Decimal:
-    with decimal.localcontext(_CONTEXT) as context:
-        context.prec = 400
-        return fit(a.to_integral_value(decimal.ROUND_FLOOR))
+    return fit(a.to_integral_value(decimal.ROUND_FLOOR, _EXACT))
 
 
 def round_binary(a: Decimal, bits: Decimal) -> Decimal:

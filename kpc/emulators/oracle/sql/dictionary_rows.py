@@ -57,7 +57,8 @@ def table_rows(store: Store) -> Rows:
     """Statistics are unknown: as after CREATE TABLE, before anybody gathered them."""
     return [
         {
-            "OWNER": t.owner, "TABLE_NAME": t.name, "TABLESPACE_NAME": "USERS", "STATUS": "VALID", "PARTITIONED": "NO", "TEMPORARY": "N",
+            "OWNER": t.owner, "TABLE_NAME": t.name, "TABLESPACE_NAME": "USERS", "STATUS": "VALID",
+            "PARTITIONED": "NO", "TEMPORARY": "N",
             "DEGREE": "         1", "NESTED": "NO", "DROPPED": "NO",
         }
         for t in store.tables()
@@ -87,15 +88,19 @@ def _column_row(
     precision = scale = None
     if kind.is_number and kind.precision:
         precision, scale = kind.precision, None if kind.scale == PLAIN_SCALE else kind.scale
+    elif kind.ora is OraType.INTERVAL_DS:
+        precision, scale = kind.precision, kind.scale
     elif (kind.is_number and kind.scale != PLAIN_SCALE) or (kind.is_time and kind.ora is not OraType.DATE):
         scale = kind.scale
     return {
-        "OWNER": owner, "TABLE_NAME": table, "COLUMN_NAME": name, "DATA_TYPE": data_type(kind), "DATA_LENGTH": _length(kind),
+        "OWNER": owner, "TABLE_NAME": table, "COLUMN_NAME": name, "DATA_TYPE": data_type(kind),
+        "DATA_LENGTH": _length(kind),
         "DATA_PRECISION": precision, "DATA_SCALE": scale, "NULLABLE": "Y" if nullable else "N", "COLUMN_ID": position,
         "DEFAULT_LENGTH": len(default) if default else None, "DATA_DEFAULT": default,
         "CHARACTER_SET_NAME": ("NCHAR_CS" if kind.national else "CHAR_CS") if kind.is_text else None,
         "CHAR_COL_DECL_LENGTH": kind.size if is_character else None, "CHAR_LENGTH": kind.chars if is_character else 0,
-        "CHAR_USED": ("C" if kind.by_chars else "B") if is_character else None, "HIDDEN_COLUMN": "NO", "VIRTUAL_COLUMN": "NO",
+        "CHAR_USED": ("C" if kind.by_chars else "B") if is_character else None, "HIDDEN_COLUMN": "NO",
+        "VIRTUAL_COLUMN": "NO",
     }  # fmt: skip
 
 
@@ -110,10 +115,14 @@ def constraint_rows(store: Store) -> Rows:
             indexed = c.kind in "PU"
             rows.append(
                 {
-                    "OWNER": t.owner, "CONSTRAINT_NAME": c.name, "CONSTRAINT_TYPE": c.kind, "TABLE_NAME": t.name, "SEARCH_CONDITION": c.condition,
-                    "R_OWNER": t.owner if c.parent else None, "R_CONSTRAINT_NAME": c.parent, "DELETE_RULE": "NO ACTION" if c.kind == "R" else None,
-                    "STATUS": "ENABLED", "DEFERRABLE": "NOT DEFERRABLE", "DEFERRED": "IMMEDIATE", "VALIDATED": "VALIDATED",
-                    "GENERATED": "GENERATED NAME" if c.generated else "USER NAME", "INDEX_OWNER": t.owner if indexed else None,
+                    "OWNER": t.owner, "CONSTRAINT_NAME": c.name, "CONSTRAINT_TYPE": c.kind, "TABLE_NAME": t.name,
+                    "SEARCH_CONDITION": c.condition,
+                    "R_OWNER": t.owner if c.parent else None, "R_CONSTRAINT_NAME": c.parent,
+                    "DELETE_RULE": "NO ACTION" if c.kind == "R" else None,
+                    "STATUS": "ENABLED", "DEFERRABLE": "NOT DEFERRABLE", "DEFERRED": "IMMEDIATE",
+                    "VALIDATED": "VALIDATED",
+                    "GENERATED": "GENERATED NAME" if c.generated else "USER NAME",
+                    "INDEX_OWNER": t.owner if indexed else None,
                     "INDEX_NAME": c.name if indexed else None,
                 }
             )  # fmt: skip
@@ -138,7 +147,8 @@ def constraint_column_rows(store: Store) -> Rows:
 def index_rows(store: Store) -> Rows:
     return [
         {
-            "OWNER": t.owner, "INDEX_NAME": i.name, "INDEX_TYPE": "NORMAL", "TABLE_OWNER": t.owner, "TABLE_NAME": t.name, "TABLE_TYPE": "TABLE",
+            "OWNER": t.owner, "INDEX_NAME": i.name, "INDEX_TYPE": "NORMAL", "TABLE_OWNER": t.owner,
+            "TABLE_NAME": t.name, "TABLE_TYPE": "TABLE",
             "UNIQUENESS": "UNIQUE" if i.unique else "NONUNIQUE", "STATUS": "VALID", "PARTITIONED": "NO",
         }
         for t in store.tables()
@@ -149,7 +159,8 @@ def index_rows(store: Store) -> Rows:
 def index_column_rows(store: Store) -> Rows:
     return [
         {
-            "INDEX_OWNER": t.owner, "INDEX_NAME": i.name, "TABLE_OWNER": t.owner, "TABLE_NAME": t.name, "COLUMN_NAME": name,
+            "INDEX_OWNER": t.owner, "INDEX_NAME": i.name, "TABLE_OWNER": t.owner, "TABLE_NAME": t.name,
+            "COLUMN_NAME": name,
             "COLUMN_POSITION": at, "DESCEND": "ASC",
         }
         for t in store.tables()
@@ -170,8 +181,10 @@ def object_rows(store: Store) -> Rows:
 
 def _object(owner: str, name: str, number: int, kind: str, created: dt.datetime) -> dict[str, Cell]:
     return {
-        "OWNER": owner, "OBJECT_NAME": name, "OBJECT_ID": number, "DATA_OBJECT_ID": number if kind in ("TABLE", "INDEX") else None,
-        "OBJECT_TYPE": kind, "CREATED": created, "LAST_DDL_TIME": created, "TIMESTAMP": created.strftime("%Y-%m-%d:%H:%M:%S"),
+        "OWNER": owner, "OBJECT_NAME": name, "OBJECT_ID": number, "DATA_OBJECT_ID": number if kind in ("TABLE",
+        "INDEX") else None,
+        "OBJECT_TYPE": kind, "CREATED": created, "LAST_DDL_TIME": created,
+        "TIMESTAMP": created.strftime("%Y-%m-%d:%H:%M:%S"),
         "STATUS": "VALID", "TEMPORARY": "N", "GENERATED": "N",
     }  # fmt: skip
 
@@ -184,7 +197,8 @@ def view_rows(store: Store) -> Rows:
 def sequence_rows(store: Store) -> Rows:
     return [
         {
-            "SEQUENCE_OWNER": s.owner, "SEQUENCE_NAME": s.name, "MIN_VALUE": s.minimum, "MAX_VALUE": s.maximum, "INCREMENT_BY": s.increment,
+            "SEQUENCE_OWNER": s.owner, "SEQUENCE_NAME": s.name, "MIN_VALUE": s.minimum, "MAX_VALUE": s.maximum,
+            "INCREMENT_BY": s.increment,
             "CYCLE_FLAG": "Y" if s.cycle else "N", "ORDER_FLAG": "N", "CACHE_SIZE": 0, "LAST_NUMBER": s.next_value,
         }
         for s in list(store.objects.values())

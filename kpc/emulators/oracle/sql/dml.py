@@ -1,7 +1,7 @@
 """INSERT, UPDATE, DELETE and MERGE: first the whole effect is computed by a query, then it is laid over the table.
 
-An effect is an Arrow table of new row versions (stored columns and `rid`) and the positions that go. Nothing changes until
-every value has been converted and checked, which gives Oracle's rule that a failing statement changes nothing.
+An effect is an Arrow table of new row versions (stored columns and `rid`) and the positions that go. Nothing changes
+until every value has been converted and checked, which gives Oracle's rule that a failing statement changes nothing.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ NEW = "effect_rows"
 
 @dataclass(slots=True)
 class Change:
-    """What a statement does to one table. `rows`: new versions with rid; `gone`: positions that are replaced or deleted."""
+    """What a statement does to one table.
+
+    `rows`: new versions with rid; `gone`: positions that are replaced or deleted.
+    """
 
     table: Table
     rows: pa.Table | None = None

@@ -370,9 +370,9 @@ class Expressions:
         if text.is_null or pattern.is_null:
             return "NULL::BOOLEAN"
         if escape is not None and isinstance(pattern.constant, str):
-            if re.search(
-                re.escape(escape) + rf"(?![%_{re.escape(escape)}])", re.sub(re.escape(escape) * 2, "", pattern.constant)
-            ):
+            mark = re.escape(escape)
+            escaped = re.sub(mark * 2, "", pattern.constant)
+            if re.search(rf"{mark}(?![%_])", escaped):
                 raise ora(1424)
         tail = f" ESCAPE {quote(escape)}" if escape else ""
         return f"({text.sql} LIKE {pattern.sql}{tail})"

@@ -105,7 +105,8 @@ def _numtodsinterval(args: list[Expr], context: Context) -> Expr:
     if not isinstance(unit, str) or unit.upper() not in _SECONDS:
         raise ora(1760)
     number = wide(to_number(args[0], context)).sql
-    micros = f"ora_round(ora_mul({number}, {wide(values.number(_SECONDS[unit.upper()] * 1_000_000)).sql}), {wide(values.number(0)).sql})"
+    span = wide(values.number(_SECONDS[unit.upper()] * 1_000_000)).sql
+    micros = f"ora_round(ora_mul({number}, {span}), {wide(values.number(0)).sql})"
     return Expr(f"ora_plain({micros})::BIGINT", datatypes.INTERVAL)
 
 

@@ -41,12 +41,19 @@ def _cut(name: str) -> Function:
             raise unsupported(f"{name.upper()} of a binary number")
         number = to_number(args[0], context)
         places = 0 if len(args) == 1 else _constant_int(args[1])
+        if number.quotient is not None and places == 0:
+            return _whole_quotient(name, number.quotient)
         if number.type.is_wide or places is None or not -18 <= places <= 30:
             second = wide(to_number(args[1], context)) if len(args) > 1 else wide(values.number(0))
             return Expr(f"ora_{name}({wide(number).sql}, {second.sql})", datatypes.WIDE)
         return _cut_decimal(name, number, places)
 
     return make
+
+
+def _whole_quotient(name: str, quotient: tuple[str, str]) -> Expr:
+    """ROUND, TRUNC, CEIL or FLOOR of a division of whole numbers, without the 40 digits of its fraction."""
+    return Expr(f"whole_{name}({quotient[0]}, {quotient[1]})", datatypes.free_number(MAX_DIGITS, 0))
 
 
 def _cut_decimal(name: str, number: Expr, places: int) -> Expr:
@@ -79,6 +86,8 @@ def _step(name: str) -> Function:
         if args[0].type.ora in _BINARY:
             return Expr(f"{name}({args[0].sql})", args[0].type)
         number = to_number(args[0], context)
+        if number.quotient is not None:
+            return _whole_quotient(name, number.quotient)
         if number.type.is_wide:
             return Expr(f"ora_{name}({number.sql})", datatypes.WIDE)
         if number.type.places == 0:
@@ -103,7 +112,8 @@ def _sign(args: list[Expr], context: Context) -> Expr:
     number = to_number(args[0], context)
     if number.type.is_wide:
         zero = wide(values.number(0)).sql
-        sql = f"CASE WHEN {number.sql} > {zero} THEN 1 WHEN {number.sql} < {zero} THEN -1 WHEN {number.sql} = {zero} THEN 0 END"
+        n = number.sql
+        sql = f"CASE WHEN {n} > {zero} THEN 1 WHEN {n} < {zero} THEN -1 WHEN {n} = {zero} THEN 0 END"
         return Expr(f"({sql})::BIGINT", datatypes.free_number(1, 0))
     return Expr(f"sign({number.sql})::BIGINT", datatypes.free_number(1, 0))
 

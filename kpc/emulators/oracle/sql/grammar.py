@@ -1,7 +1,8 @@
-"""From SQL text to a classified statement: binds renamed, comments and hints dropped, queries and DML parsed by sqlglot.
+"""From SQL text to a classified statement: binds renamed, comments and hints dropped, queries and DML parsed by
+sqlglot.
 
-The parser is sqlglot's for Oracle with every function left as it is written: what a function means is decided by our own
-table (`functions`), so that nothing is silently turned into something similar.
+The parser is sqlglot's for Oracle with every function left as it is written: what a function means is decided by our
+own table (`functions`), so that nothing is silently turned into something similar.
 """
 
 from __future__ import annotations
@@ -86,7 +87,10 @@ class OracleGrammar(Oracle):
 
 @dataclass(slots=True)
 class ParsedStatement:
-    """See `interface.Statement`. `text` is the SQL with binds as `:b0`, `:b1` ...; `tree` is set for queries and DML."""
+    """See `interface.Statement`.
+
+    `text` is the SQL with binds as `:b0`, `:b1` ...; `tree` is set for queries and DML.
+    """
 
     kind: StatementKind
     bind_names: tuple[str, ...]

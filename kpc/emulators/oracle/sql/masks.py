@@ -28,7 +28,8 @@ MONTHS = [
 ]
 _ELEMENT = re.compile(
     r'"(?P<quoted>[^"]*)"|(?P<code>SYYYY|YYYY|Y,YYY|YYY|YY|Y|RRRR|RR|IYYY|IYY|IY|IW|I|CC|Q|MONTH|MON|MM|RM|WW|W|DDD|DD|DAY|DY|D'
-    r"|J|HH24|HH12|HH|MI|SSSSS|SS|FF[1-9]?|A\.M\.|P\.M\.|AM|PM|B\.C\.|A\.D\.|BC|AD|TZH|TZM|TZR|TZD|X|FM|FX|TS|DS|DL)|(?P<punct>[-/,.;: ])",
+    r"|J|HH24|HH12|HH|MI|SSSSS|SS|FF[1-9]?|A\.M\.|P\.M\.|AM|PM|"
+    r"B\.C\.|A\.D\.|BC|AD|TZH|TZM|TZR|TZD|X|FM|FX|TS|DS|DL)|(?P<punct>[-/,.;: ])",
     re.IGNORECASE,
 )
 # strftime's word for elements that mean exactly the same.
@@ -48,7 +49,8 @@ _STRFTIME = {
 # The widest text of each element, in characters, for describe.
 _WIDTHS = {
     "YYYY": 4, "SYYYY": 5, "RRRR": 4, "Y,YYY": 5, "IYYY": 4, "MONTH": 36, "MON": 12, "DAY": 36, "DY": 12, "DDD": 3,
-    "J": 7, "SSSSS": 5, "FF": 9, "Q": 1, "W": 1, "D": 1, "Y": 1, "I": 1, "X": 1, "YYY": 3, "IYY": 3, "A.M.": 4, "P.M.": 4,
+    "J": 7, "SSSSS": 5, "FF": 9, "Q": 1, "W": 1, "D": 1, "Y": 1, "I": 1, "X": 1, "YYY": 3, "IYY": 3, "A.M.": 4,
+    "P.M.": 4,
     "TZH": 3, "RM": 4,
 }  # fmt: skip
 
@@ -103,7 +105,10 @@ def _cased(sql: str, sample: str) -> str:
 
 
 def to_char_sql(value: str, mask: str, *, places: int = 0, offset: str | None = None) -> str:
-    """DuckDB SQL that writes the TIMESTAMP `value` by the mask. `places`: fractional digits it has; `offset`: its zone."""
+    """DuckDB SQL that writes the TIMESTAMP `value` by the mask.
+
+    `places`: fractional digits it has; `offset`: its zone.
+    """
     pieces: list[str] = []
     pattern = ""
     for element in parse(mask):
@@ -154,7 +159,9 @@ def _element_sql(value: str, element: Element, places: int, offset: str | None) 
 
 
 def _fraction_sql(value: str, digits: int) -> str:
-    nanos = f"lpad((epoch_ns({value}) % 1000000000 + CASE WHEN epoch_ns({value}) % 1000000000 < 0 THEN 1000000000 ELSE 0 END)::VARCHAR, 9, '0')"
+    fraction = f"(epoch_ns({value}) % 1000000000)"
+    positive = f"({fraction} + CASE WHEN {fraction} < 0 THEN 1000000000 ELSE 0 END)"
+    nanos = f"lpad({positive}::VARCHAR, 9, '0')"
     return f"substr({nanos}, 1, {digits})"
 
 
@@ -190,7 +197,8 @@ _NUMBERS = {
 
 # Reading: how many digits an element takes at most.
 _DIGITS = {
-    "YYYY": 4, "SYYYY": 4, "RRRR": 4, "YYY": 3, "YY": 2, "Y": 1, "RR": 2, "MM": 2, "DD": 2, "DDD": 3, "HH24": 2, "HH12": 2, "HH": 2,
+    "YYYY": 4, "SYYYY": 4, "RRRR": 4, "YYY": 3, "YY": 2, "Y": 1, "RR": 2, "MM": 2, "DD": 2, "DDD": 3, "HH24": 2,
+    "HH12": 2, "HH": 2,
     "MI": 2, "SS": 2, "SSSSS": 5, "J": 7, "TZH": 2, "TZM": 2,
 }  # fmt: skip
 _LIMITS = {

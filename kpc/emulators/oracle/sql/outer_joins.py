@@ -12,7 +12,7 @@ from kpc.emulators.oracle.sql.scope import Scope
 
 @dataclass(slots=True)
 class Plan:
-    """`inner` sources are joined without condition, then each `outer` one on its marked conditions; `rest` stays in WHERE."""
+    """`inner` sources have no condition, each `outer` one is joined on its marked ones; `rest` stays in WHERE."""
 
     inner: list[str]
     outer: list[tuple[str, list[exp.Expr]]] = field(default_factory=list)

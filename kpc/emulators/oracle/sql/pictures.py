@@ -19,7 +19,7 @@ _PICTURE = re.compile(r"^(?P<fill>FM)?(?P<lead>S)?(?P<body>[$09.,DG]+)(?P<tail>M
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """`whole` and `fraction` are the digit places with their group separators; `sign` is '', 'S<', 'S>', 'MI' or 'PR'."""
+    """`whole` and `fraction` are the digit places and group separators; `sign` is '', 'S<', 'S>', 'MI' or 'PR'."""
 
     whole: str
     fraction: str

@@ -67,10 +67,11 @@ class QueryCompiler:
         """`names`: how the outermost select list is written, for columns without alias."""
         with_ = node.args.get("with_")
         if with_ is not None:
-            return QueryCompiler(self.context, dict(self.ctes))._with(node, with_, parent, names)
+            return QueryCompiler(self.context, dict(self.ctes)).compile_with(node, with_, parent, names)
         return self._plain(node, parent, names)
 
-    def _with(self, node: exp.Expr, with_: exp.Expr, parent: Scope | None, names: list[str] | None) -> Query:
+    def compile_with(self, node: exp.Expr, with_: exp.Expr, parent: Scope | None, names: list[str] | None) -> Query:
+        """A query whose WITH names are known from here on."""
         if with_.args.get("recursive"):
             raise unsupported("recursive WITH")
         parts = []
@@ -153,7 +154,7 @@ class QueryCompiler:
         distinct = self._distinct(node)
         listed = ", ".join(f"{item.sql} AS c{i}" for i, (_, item) in enumerate(items))
         columns = tuple(Output(label, item.type, item.nullable) for label, item in items)
-        scope.aliases = {label: item for label, item in items}
+        scope.aliases = dict(items)
         tail = self._tail(node, columns, compiler)
         sql = f"SELECT {distinct}{listed} FROM {from_sql}{where}{group}{having}{tail}"
         locks = self._locks(node, scope, f"{from_sql}{where}") if node.args.get("locks") else None

@@ -1,9 +1,9 @@
 """What the database holds: tables in DuckDB with their versions, and the dictionary of what they are.
 
-Every table keeps, beside its columns (stored as c1, c2 ...), `rid` (the ROWID as a number, see `positions`) and `scn` (the
-change that made this version). A commit moves replaced and deleted versions to the table's history with the change that
-ended them. So `AS OF SCN n` is a plain query (`scn <= n` here, and `scn <= n < dead` in the history) that any number of
-sessions run side by side, for any change number since the horizon.
+Every table keeps, beside its columns (stored as c1, c2 ...), `rid` (the ROWID as a number, see `positions`) and `scn`
+(the change that made this version). A commit moves replaced and deleted versions to the table's history with the
+change that ended them. So `AS OF SCN n` is a plain query (`scn <= n` here, and `scn <= n < dead` in the history) that
+any number of sessions run side by side, for any change number since the horizon.
 """
 
 from __future__ import annotations
@@ -194,7 +194,8 @@ class Store:
                 return
             for name in (table.data, table.history):
                 self.connection.execute(
-                    f"ALTER TABLE {name} ALTER COLUMN {column.stored} TYPE BLOB USING ora_wide({column.stored}::VARCHAR)"
+                    f"ALTER TABLE {name} ALTER COLUMN {column.stored} TYPE BLOB USING "
+                    f"ora_wide({column.stored}::VARCHAR)"
                 )
             column.type = WIDE
 

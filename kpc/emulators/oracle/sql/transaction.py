@@ -1,8 +1,8 @@
 """An open transaction: the session's own rows laid over the committed ones, applied at once by COMMIT.
 
-Each touched table has an overlay of two DuckDB tables: the rows as the session sees them, and the positions of committed
-rows they hide. A statement changes an overlay only after all of it has been computed, so a failing statement changes
-nothing; ROLLBACK forgets the overlay; a savepoint is a copy of it.
+Each touched table has an overlay of two DuckDB tables: the rows as the session sees them, and the positions of
+committed rows they hide. A statement changes an overlay only after all of it has been computed, so a failing
+statement changes nothing; ROLLBACK forgets the overlay; a savepoint is a copy of it.
 """
 
 from __future__ import annotations
@@ -91,7 +91,9 @@ class Transaction:
             columns = "".join(f"{c.stored} {c.type.duckdb}, " for c in table.columns)
             self._cursor.execute(f"CREATE TABLE {rows} ({columns}rid BIGINT)")
             self._cursor.execute(f"CREATE TABLE {dead} (rid BIGINT)")
-            made = self._overlays[table.object_id] = Overlay(table, rows, dead, {c.stored: c.type.duckdb for c in table.columns})
+            made = self._overlays[table.object_id] = Overlay(
+                table, rows, dead, {c.stored: c.type.duckdb for c in table.columns}
+            )
         return made
 
     def refit(self, table: Table) -> None:

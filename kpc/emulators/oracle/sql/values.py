@@ -21,6 +21,9 @@ class Expr:
     constant: BindValue = None
     nullable: bool = True
     is_literal: bool = False
+    quotient: tuple[str, str] | None = (
+        None  # a division of whole numbers: HUGEINT dividend and divisor, for TRUNC and its kin
+    )
 
     @property
     def is_null(self) -> bool:
