@@ -157,7 +157,7 @@ def test_checkboxes_know_eight_words(words: list[str]) -> None:
         **dict.fromkeys(("0", "N", "NO", "FALSE", ""), "false"),
     }
     for word, sent, rule in zip(words, result[FIELD], result["__rule"], strict=True):
-        expected = known.get(word.strip().upper())
+        expected = known.get(word.strip(WHITE_SPACE).upper())
         assert (rule == "unknown_boolean") == (expected is None)
         assert expected is None or sent == expected
 
@@ -214,8 +214,8 @@ def test_a_text_that_is_no_date_in_its_format_is_rejected(form: tuple[DateFormat
     column = value_column(varchar2(40), DAY, date_format=date_format, calendar=calendar)
     result = probed(column, texts, pl.String())
     for given_text, sent, rule in zip(texts, result[FIELD], result["__rule"], strict=True):
-        expected = strictly_read(given_text.strip(), date_format, calendar)
-        if given_text.strip() == "":
+        expected = strictly_read(given_text.strip(WHITE_SPACE), date_format, calendar)
+        if given_text.strip(WHITE_SPACE) == "":
             assert (sent, rule) == (None, None)
         elif expected is None:
             assert rule in {"date_unreadable", "date_out_of_range"}
