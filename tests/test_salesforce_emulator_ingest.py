@@ -66,6 +66,15 @@ def test_an_upsert_inserts_and_then_updates(emulator: EmulatorProcess) -> None:
     assert supplier(emulator, "u1")["Name_E__c"] == "Two"
 
 
+def test_a_record_without_a_name_is_called_by_its_id(emulator: EmulatorProcess) -> None:
+    """And can be found by it."""
+    emulator.load(SUPPLIER, "External_ID__c,Pos_Supplier_Code__c,Name\nname1,A,\nname2,A,Ann\n")
+    record = supplier(emulator, "name1", "Id, Name")
+    assert record["Name"] == record["Id"]
+    for name in (record["Id"], "ann"):
+        assert emulator.count(f"SELECT COUNT() FROM {SUPPLIER} WHERE Name = '{name}'") == 1
+
+
 def test_an_external_id_is_matched_without_case_and_white_space(emulator: EmulatorProcess) -> None:
     """Two keys that differ only so are one record."""
     emulator.load(SUPPLIER, "External_ID__c,Pos_Supplier_Code__c,Name_E__c\nCase|1,A,One\n")

@@ -121,25 +121,41 @@ def _insert(session: Session, write: Write, rows: pl.DataFrame) -> pl.DataFrame:
     sobject = write.sobject
     first = take_numbers(session, sobject.name, rows.height)
     rows = rows.with_columns(target=make_ids(sobject.prefix, first, rows.height))
-    now = pl.lit(write.at.replace(tzinfo=None), pl.Datetime("ms"))
-    stored: dict[str, pl.Expr] = {each.name: pl.lit(value=False) for each in sobject.fields if each.type == "boolean"}
-    stored |= {"CreatedDate": now, "LastModifiedDate": now, "SystemModstamp": now, "Id": pl.col("target")}
-    stored |= {"CreatedById": pl.lit(write.user_id), "LastModifiedById": pl.lit(write.user_id)}
-    for spec in sobject.fields:
-        default = {"OwnerId": pl.lit(write.user_id), "Name": pl.col("target")}.get(spec.name, stored.get(spec.name))
-        if spec.name in rows.columns and spec.name != "Id":
-            stored[spec.name] = pl.col(spec.name) if default is None else pl.col(spec.name).fill_null(default)
-        elif default is not None:
-            stored[spec.name] = default
-    frame = rows.select(expression.alias(name) for name, expression in stored.items())
-    frame = frame.with_columns(
-        key_of(spec, frame[spec.name]).alias(spec.key_column) for spec in sobject.keys if spec.name in frame.columns
+    constants = _defaults(write)
+    given = [spec for spec in sobject.fields if spec.name in rows.columns and spec.name != "Id"]
+    frame = rows.select(
+        "target",
+        *(spec.name for spec in given),
+        *(key_of(spec, rows[spec.name]).alias(spec.key_column) for spec in given if spec in sobject.keys),
     )
-    names = ", ".join(quoted(name) for name in frame.columns)
+    values = {"Id": "target", "Name": "target"} if sobject.find("Name") else {"Id": "target"}
+    values |= {name: f"${position}" for position, name in enumerate(constants, 1)}
+    for spec in given:
+        default = values.get(spec.name)
+        values[spec.name] = f"coalesce({quoted(spec.name)}, {default})" if default else quoted(spec.name)
+        if spec in sobject.keys:
+            values[spec.key_column] = quoted(spec.key_column)
+    if sobject.name_field in sobject.keys:  # without a name, a record is called by its id
+        given_key = '"Name$key"' if "Name" in rows.columns else "NULL"
+        values["Name$key"] = f"coalesce({given_key}, lower(target))"
+    names = ", ".join(map(quoted, values))
     with session.given("fresh", frame.to_arrow()):
-        session.run(f"INSERT INTO {table_of(sobject)} ({names}) SELECT {names} FROM fresh")
+        session.run(
+            f"INSERT INTO {table_of(sobject)} ({names}) SELECT {', '.join(values.values())} FROM fresh",
+            list(constants.values()),
+        )
     _compose_names(session, sobject, rows)
     return rows
+
+
+def _defaults(write: Write) -> dict[str, object]:
+    """The fields that a new record has without being given them, and their values."""
+    now = write.at.replace(tzinfo=None)
+    known = {spec.name: False for spec in write.sobject.fields if spec.type == "boolean"}
+    people = dict.fromkeys(("CreatedById", "LastModifiedById"), write.user_id)
+    if write.sobject.find("OwnerId"):
+        people["OwnerId"] = write.user_id
+    return {**known, **people, "CreatedDate": now, "LastModifiedDate": now, "SystemModstamp": now}
 
 
 def _update(session: Session, write: Write, rows: pl.DataFrame) -> None:

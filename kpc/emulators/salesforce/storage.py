@@ -70,7 +70,10 @@ class Storage:
         self._lock = threading.RLock()
         self._jobs_lock = threading.RLock()
         try:
-            self._root = duckdb.connect(":memory:", config={"temp_directory": str(folder / "spill")})
+            # A checkpoint at every few batches, as by default, costs more than the batches themselves.
+            self._root = duckdb.connect(
+                ":memory:", config={"temp_directory": str(folder / "spill"), "checkpoint_threshold": "256MB"}
+            )
             where = str(data_file).replace("'", "''") if data_file else ":memory:"
             self._root.execute(f"ATTACH '{where}' AS {_CATALOG}").fetchall()
         except duckdb.Error as error:
