@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 
+import polars as pl
+import pyarrow as pa
 import pytest
 from oracle_sql_client import Client
 
 from kpc.catalog import TABLES, children
 from kpc.catalog.table import OracleKind
+from kpc.convert.frame import convert_frame
 from kpc.emulators.oracle.engine import open_database
 from kpc.emulators.oracle.seed import planted_bad_rows, rows_by_table
 
@@ -151,3 +154,29 @@ def test_more_bad_rows_than_fit_are_refused() -> None:
     """A clear error instead of a database that is all wrong."""
     with pytest.raises(ValueError, match="do not fit"):
         planted_bad_rows(rows=100, bad_rows=1_000, months=MONTHS)
+
+
+@pytest.mark.parametrize("bad_rows", [0, 30])
+def test_staging_rejects_the_planted_rows_and_no_other(bad_rows: int) -> None:
+    """The real conversion rules agree with what the seed calls valid and bad, row by row."""
+    planted = planted_bad_rows(rows=ROWS, bad_rows=bad_rows, months=MONTHS, seed=42)
+    database = open_database(user="kps", password="secret", seed_rows=ROWS, bad_rows=bad_rows, months=MONTHS)
+    try:
+        client = Client(database)
+        rejected = set()
+        for name, table in TABLES.items():
+            condition = (
+                [f"substr({table.month_column}, 1, 7) = '{m}'" for m in MONTHS] if table.month_column else ["1 = 1"]
+            )
+            offset = 0
+            for key, where in zip(MONTHS if table.month_column else ("ALL",), condition, strict=True):
+                outcome = client.execute(f"select * from {name} where {where} order by rowid")
+                assert outcome.rows is not None
+                batches = list(outcome.rows.batches())
+                arrow = pa.Table.from_batches(batches).rename_columns([c.name for c in table.columns])
+                rules = convert_frame(pl.from_arrow(arrow), table, key=key, hash_key="k").collect()["__rule"].to_list()  # type: ignore[arg-type]  # a table gives a frame
+                rejected |= {(name, offset + row) for row, rule in enumerate(rules) if rule is not None}
+                offset += len(rules)
+        assert rejected == {(bad.table, bad.row) for bad in planted}
+    finally:
+        database.close()

@@ -23,6 +23,7 @@ from kpc.emulators.oracle.sql.messages import ora
 
 FIRST_SCN = 5_000_000
 MAX_UNDO_ROWS = 5_000_000
+FILE_MEMORY = "2GB"  # of a database in a file; what does not fit is spilled beside it
 
 
 @dataclass(slots=True)
@@ -122,9 +123,10 @@ class Store:
 
     def __init__(self, path: str, clock: Callable[[], dt.datetime]) -> None:
         self.clock = clock
-        self.connection: duckdb.DuckDBPyConnection = duckdb.connect(
-            path, config={"python_enable_replacements": "false"}
-        )
+        config = {"python_enable_replacements": "false"}
+        if path != ":memory:":
+            config["memory_limit"] = FILE_MEMORY
+        self.connection: duckdb.DuckDBPyConnection = duckdb.connect(path, config=dict(config))
         python_functions.register(self.connection)
         self.connection.execute("CREATE TABLE anchor AS SELECT 1 AS one")
         self.lock = threading.RLock()
