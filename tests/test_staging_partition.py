@@ -352,6 +352,16 @@ def test_a_row_that_breaks_a_rule_now_has_not_vanished(staging: Bench) -> None:
     assert (manifest.rejected, manifest.vanished) == (1, 0)
 
 
+def test_a_row_that_is_a_duplicate_now_has_not_vanished(staging: Bench) -> None:
+    """The same holds for a loaded row that got a twin."""
+    load(staging, SUPPLIER, staging.stage(SUPPLIER, staging.seal(SUPPLIER, [rows_of(SUPPLIER, 3)])))
+    twin = rows_of(SUPPLIER, 1, first=2, POS_SUPPLIER_CODE=[rows_of(SUPPLIER, 3)["POS_SUPPLIER_CODE"][1].lower()])
+    frame = pl.concat([rows_of(SUPPLIER, 3), twin])
+    extract = staging.seal(SUPPLIER, [frame], generation="01JBBBBBBBBBBBBBBBBBBBBBBB")
+    manifest = staging.stage(SUPPLIER, extract)
+    assert (manifest.unchanged, manifest.rejected, manifest.vanished) == (2, 2, 0)
+
+
 def test_full_mode_sends_everything_again(staging: Bench) -> None:
     """What is loaded already does not matter in full mode."""
     frame = rows_of(SUPPLIER, 5)
