@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections.abc import Callable
 
 import anyio
 from starlette.concurrency import run_in_threadpool
@@ -51,9 +52,8 @@ async def create(request: Request) -> Response:
         path = emulator.org.jobs.folder(job.id) / CONTENT
         await run_in_threadpool(path.write_bytes, content)
         job.is_uploaded = True
-        await run_in_threadpool(_close, emulator, job)
-    else:
-        job = await run_in_threadpool(_new_job, emulator, request, parse_json(body))
+        return Json(await run_in_threadpool(_close, emulator, job, job.info))
+    job = await run_in_threadpool(_new_job, emulator, request, parse_json(body))
     return Json(job.info())
 
 
@@ -192,14 +192,14 @@ async def change_state(request: Request) -> Response:
     body = parse_json(await read_body(request))
     state = body.get("state") if isinstance(body, dict) else None
     if state == UPLOAD_COMPLETE:
-        return Json(await run_in_threadpool(_close, emulator, job))
+        return Json(await run_in_threadpool(_close, emulator, job, job.short_info))
     if state == ABORTED:
         return Json(await run_in_threadpool(_abort, emulator, job))
     raise ApiError(400, "INVALIDJOBSTATE", f"InvalidJobState : a job cannot be set to {state}")
 
 
-def _close(emulator: Emulator, job: Job) -> dict[str, object]:
-    """The job's facts as they are before a worker takes it."""
+def _close(emulator: Emulator, job: Job, describe: Callable[[], dict[str, object]]) -> dict[str, object]:
+    """Hand the job to the workers; answers its facts as they are before one takes it."""
     org = emulator.org
     with org.jobs.changing(job):
         if job.state != OPEN:
@@ -210,7 +210,7 @@ def _close(emulator: Emulator, job: Job) -> dict[str, object]:
             (org.jobs.folder(job.id) / CONTENT).touch()
         job.state = UPLOAD_COMPLETE
         job.modified = org.clock.now().timestamp()
-        info = job.short_info()
+        info = describe()
     org.jobs.save(job)
     emulator.processor.submit(job)
     return info
