@@ -6,8 +6,11 @@ import json
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import oracledb
 from pydantic import SecretStr
@@ -23,6 +26,20 @@ class OracleServer:
 
     settings: OracleSettings
     process: subprocess.Popen[bytes] | None = None
+    admin_url: str = ""
+
+    def admin(self, method: str, name: str, body: object = None) -> Any:
+        """One request to the emulator's own door; an error of the door is raised with its text."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.admin_url}/{name}", data, method=method)  # noqa: S310  our own server
+        try:
+            with urllib.request.urlopen(request, timeout=30) as reply:  # noqa: S310  our own server
+                return json.load(reply)
+        except urllib.error.HTTPError as error:
+            raise ValueError(error.read().decode()) from None
+
+    def fault(self, action: str, value: float | str = "", **options: float | str) -> None:
+        self.admin("POST", "faults", {"action": action, "value": value, **options})
 
     def connect(self) -> oracledb.Connection:
         """A session outside the pipeline, for planting differences."""
@@ -63,7 +80,7 @@ def start_oracle(folder: Path, *options: str) -> OracleServer:
     settings = OracleSettings(
         dsn=facts["dsn"], user=facts["user"], password=SecretStr(facts["password"]), connect_timeout_s=5
     )
-    return OracleServer(settings, process)
+    return OracleServer(settings, process, facts["admin_url"])
 
 
 def road_settings(folder: Path, oracle: OracleSettings, salesforce: SalesforceSettings) -> Settings:

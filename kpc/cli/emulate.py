@@ -26,6 +26,9 @@ def oracle(
     seed: Annotated[int, typer.Option(help="The same seed gives the same rows.")] = 42,
     months: Annotated[int, typer.Option(help="Months of sales, from 2024-01 on.")] = 3,
     with_bad_rows: Annotated[int, typer.Option(help="Rows that a staging rule must reject.")] = 0,
+    fault: Annotated[
+        list[str] | None, typer.Option(help="ACTION=VALUE[,option=value...], repeatable; see docs/oracle-emulator.md.")
+    ] = None,
     ready_file: ReadyFile = None,
     verbose: Verbose = False,
 ) -> None:
@@ -40,6 +43,7 @@ def oracle(
         months=month_keys("2024-01", months),
         with_bad_rows=with_bad_rows,
         ready_file=ready_file,
+        faults=fault or (),
         verbose=verbose,
     )
     raise typer.Exit(code)

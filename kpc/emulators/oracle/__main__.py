@@ -21,6 +21,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--field-version", type=int, default=12, help="TTC field version to offer")
     parser.add_argument("--end-of-response", action="store_true", help="mark the end of responses, as 23ai does")
     parser.add_argument("--sdu", type=int, default=65535, help="largest packet in bytes")
+    parser.add_argument(
+        "--fault", action="append", default=[], metavar="ACTION=VALUE", help="see docs/oracle-emulator.md; repeatable"
+    )
     parser.add_argument("--verbose", action="store_true")
     given = parser.parse_args(arguments)
     return run(
@@ -31,6 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
         months=tuple(month for month in given.months.split(",") if month),
         ready_file=given.ready_file,
         listener=ListenerOptions(given.field_version, given.end_of_response, given.sdu),
+        faults=given.fault,
         verbose=given.verbose,
     )
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from kpc.emulators.oracle import responses
+from kpc.emulators.oracle.control import Control
+from kpc.emulators.oracle.counters import StatementRecord
 from kpc.emulators.oracle.interface import OraError, Session
 from kpc.emulators.oracle.lobs import LobStore
-from kpc.emulators.oracle.packets import PacketChannel
+from kpc.emulators.oracle.packets import BreakRequested, Marker, PacketChannel
 from kpc.emulators.oracle.streams import RequestStream
 from kpc.emulators.oracle.worker import SessionWorker
 
 T = TypeVar("T")
+_LOOK_S = 0.05  # how soon a pause notices a break
 
 
 @dataclass(slots=True)
@@ -23,11 +27,33 @@ class CallContext:
     session: Session
     worker: SessionWorker
     field_version: int
+    control: Control = field(default_factory=Control)
+    attributes: dict[str, str | None] = field(default_factory=dict)  # module, action ... as the client set them
     lobs: LobStore = field(default_factory=LobStore)
 
     def run(self, call: Callable[[], T]) -> T:
         """Make a call on the session's thread, while the socket is watched for a break."""
         return self.worker.run(call)
+
+    def record(self, sql: str) -> StatementRecord:
+        """Note that a statement is executed now."""
+        given = self.attributes
+        return self.control.counters.start(
+            StatementRecord(sql, self.session.user, given.get("module") or "", given.get("action") or "")
+        )
+
+    def stop_on_break(self) -> None:
+        """Raises `BreakRequested` if the client has asked for a break, `PeerClosed` if it has gone."""
+        self.channel.poll()
+        if self.channel.has_marker():
+            raise BreakRequested(Marker.INTERRUPT)
+
+    def pause(self, wait_s: float) -> None:
+        """Do nothing for a while, but notice a break."""
+        until = time.monotonic() + wait_s
+        while (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, _LOOK_S))
+            self.stop_on_break()
 
     def call_status(self) -> int:
         return responses.TRANSACTION_OPEN if self.session.in_transaction else 0

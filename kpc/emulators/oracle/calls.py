@@ -71,6 +71,7 @@ class Calls:
             raise OraError(_UNSUPPORTED, f"unimplemented feature: piggyback {function}")
 
     def _set(self, **attributes: str | None) -> None:
+        self._context.attributes.update(attributes)
         self._context.run(lambda: self._context.session.set_attributes(**attributes))
 
     def _plain(self, writer: ResponseWriter, call: Callable[[], None]) -> None:

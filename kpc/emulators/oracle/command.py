@@ -11,10 +11,13 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
+from kpc.emulators.oracle.admin import AdminDoor
+from kpc.emulators.oracle.control import Control
+from kpc.emulators.oracle.faults import parse_fault
 from kpc.emulators.oracle.login import ListenerOptions
 from kpc.emulators.oracle.server import serve
 
@@ -24,7 +27,7 @@ HOST = "127.0.0.1"
 _PASSWORD_BYTES = 18
 
 
-def run(
+def run(  # noqa: PLR0913 - one per switch of the command line
     *,
     port: int = 0,
     rows: int = 1000,
@@ -33,20 +36,26 @@ def run(
     months: tuple[str, ...] = (),
     ready_file: Path | None = None,
     listener: ListenerOptions | None = None,
+    faults: Sequence[str] = (),
     verbose: bool = False,
 ) -> int:
     """Serve until SIGTERM or SIGINT; 0 after a clean end, 1 when the port cannot be had.
 
     `rows` sizes the seeded tables (0: none are made). The password is new each time; `ready_file`, or standard output
-    without one, tells it as JSON once connections are accepted, and the file is removed at the end.
+    without one, tells it as JSON once connections are accepted, and the file is removed at the end. `faults` are in
+    force from the first connection on; the ready file's `admin_url` takes more. Raises `ConfigError` for a wrong one.
     """
     logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, stream=sys.stderr)
     from kpc.emulators.oracle.engine import open_database  # noqa: PLC0415 - `--help` must not wait for DuckDB
 
     password = secrets.token_urlsafe(_PASSWORD_BYTES)
+    control = Control()
+    for text in faults:
+        control.faults.add(parse_fault(text))
 
     def tell(bound_port: int) -> None:
-        _tell(ready_file, {"dsn": f"{HOST}:{bound_port}/{SERVICE}", "user": USER, "password": password})
+        facts = {"dsn": f"{HOST}:{bound_port}/{SERVICE}", "user": USER, "password": password, "admin_url": door.url}
+        _tell(ready_file, facts)
         print(f"The Oracle emulator listens on {HOST}:{bound_port}/{SERVICE}.", file=sys.stderr)  # noqa: T201 - for people
 
     with _stop_on_signals() as stop:
@@ -59,8 +68,17 @@ def run(
             bad_rows=with_bad_rows,
             months=months,
         )
+
+        def limit() -> None:
+            rules = control.faults
+            database.limit(undo_retention=rules.limit("undo_retention"), session_limit=rules.limit("session_limit"))
+
+        control.faults.on_change = limit
+        limit()
+        door = AdminDoor(control, database, HOST)
         try:
-            serve(database, host=HOST, port=port, options=listener, stop=stop, on_ready=tell)
+            with door:
+                serve(database, host=HOST, port=port, options=listener, control=control, stop=stop, on_ready=tell)
         except OSError as error:
             remedy = "Choose another with --port, or 0 for a free one."
             print(f"Port {port} cannot be used: {error}. {remedy}", file=sys.stderr)  # noqa: T201 - for people

@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import struct
 from collections.abc import Sequence
 
 from kpc.emulators.oracle import responses
 from kpc.emulators.oracle.call_context import CallContext
 from kpc.emulators.oracle.calls import Calls
 from kpc.emulators.oracle.codec import ub
+from kpc.emulators.oracle.control import Control
+from kpc.emulators.oracle.faults import ConnectionCut
 from kpc.emulators.oracle.interface import Database, OraError, Session
 from kpc.emulators.oracle.login import ListenerOptions, Login, read_header
 from kpc.emulators.oracle.packets import BreakRequested, Marker, PacketChannel, PacketType, PeerClosed, ProtocolError
@@ -30,12 +33,15 @@ _TOKEN_MARK = b"\x21"
 class Connection:
     """Serves one socket until the client leaves, breaks the protocol, or the server stops."""
 
-    def __init__(self, sock: socket.socket, peer: str, database: Database, options: ListenerOptions) -> None:
+    def __init__(
+        self, sock: socket.socket, peer: str, database: Database, options: ListenerOptions, control: Control
+    ) -> None:
         self._sock = sock
+        self._control = control
         self._peer = peer
         self._channel = PacketChannel(sock)
         self._stream = RequestStream(self._channel)
-        self._login = Login(self._channel, self._stream, database, options)
+        self._login = Login(self._channel, self._stream, database, options, control)
         self._token = 0
 
     def serve(self) -> None:
@@ -47,6 +53,8 @@ class Connection:
                 self._sock.settimeout(None)
                 self._stream.max_value_bytes = MAX_VALUE_BYTES
                 self._serve_session(session)
+        except ConnectionCut as cut:
+            self._cut(cut.end)
         except PeerClosed:
             log.debug("%s left", self._peer)
         except ProtocolError as error:
@@ -58,10 +66,19 @@ class Connection:
         finally:
             self._sock.close()
 
+    def _cut(self, end: str) -> None:
+        """Make the coming close a FIN, or a RST that also destroys what is still under way."""
+        log.debug("%s is cut off (%s)", self._peer, end)
+        with contextlib.suppress(OSError):
+            if end == "rst":
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            else:
+                self._sock.shutdown(socket.SHUT_RDWR)
+
     def _serve_session(self, session: Session) -> None:
         worker = SessionWorker(self._channel, session.interrupt, self._peer)
         version = self._login.abilities.field_version
-        calls = Calls(CallContext(self._channel, self._stream, session, worker, version))
+        calls = Calls(CallContext(self._channel, self._stream, session, worker, version, self._control))
         try:
             while self._serve_request(calls):
                 pass
@@ -97,7 +114,7 @@ class Connection:
             calls.apply_piggyback(function)
 
     def _call(self, calls: Calls, function: int) -> None:
-        """Every call of a session comes by here: this is the place for fault switches."""
+        """Every call of a session comes by here; a fault may cut it off after the rows it had."""
         writer = self._writer()
         try:
             calls.perform(function, writer)
@@ -105,6 +122,9 @@ class Connection:
             if not self._stream.is_at_end():
                 self._stream.skip_request()
             writer.write(calls.error(error))
+        except ConnectionCut:
+            writer.flush()
+            raise
         except (BreakRequested, PeerClosed, ProtocolError):
             raise
         except Exception as error:

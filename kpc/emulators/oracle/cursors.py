@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from kpc.emulators.oracle.counters import StatementRecord
+from kpc.emulators.oracle.faults import NO_FAULTS, StatementFaults
 from kpc.emulators.oracle.interface import OraColumn, OraError, OraType, Rows, Statement
 from kpc.emulators.oracle.requests import BindSpec
 from kpc.emulators.oracle.responses import buffer_bytes
@@ -81,6 +83,8 @@ class Cursor:
     is_defined: bool = False  # the client has said how it wants LOB columns, or there are none
     rows: Rows | None = None
     query: OpenQuery | None = None
+    faults: StatementFaults = field(default_factory=lambda: NO_FAULTS)
+    record: StatementRecord | None = None
 
     def describe(self, columns: tuple[OraColumn, ...]) -> bool:
         """Take on the columns of an execution; True if the client has to be told.

@@ -9,13 +9,16 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from kpc.emulators.oracle.interface import StatementKind
 from kpc.emulators.oracle.sql.context import Settings
 from kpc.emulators.oracle.sql.locks import LockTable
 from kpc.emulators.oracle.sql.messages import ora
+from kpc.emulators.oracle.sql.scans import Scans
 from kpc.emulators.oracle.sql.session import OracleSession
 from kpc.emulators.oracle.sql.store import Store
 
 MAX_SESSIONS = 500
+DBA = "SYS"  # has every right and no password; the admin channel works as this user
 ROWS_IN_MEMORY = 1_000_000
 DEFAULT_MONTHS = ("2024-01", "2024-02", "2024-03")
 
@@ -38,6 +41,8 @@ class EmulatedDatabase:
         self.store: Store = Store(str(folder / "oracle.duckdb") if folder else ":memory:", clock)
         self.locks = LockTable()
         self.sessions: dict[int, OracleSession] = {}
+        self.scans = Scans(self.store)
+        self.session_limit: int | None = None
         self._passwords: dict[str, str] = {}
         self._next_session = 0
         self._guard = threading.Lock()
@@ -67,7 +72,7 @@ class EmulatedDatabase:
         if user not in self._passwords:
             raise ora(1017)
         with self._guard:
-            if len(self.sessions) >= MAX_SESSIONS:
+            if len(self.sessions) >= min(MAX_SESSIONS, self.session_limit or MAX_SESSIONS):
                 raise ora(18)
             self._next_session += 1
             number = self._next_session
@@ -80,6 +85,31 @@ class EmulatedDatabase:
     def forget(self, session: OracleSession) -> None:
         with self._guard:
             self.sessions.pop(session.settings.session_id, None)
+
+    def rows_scanned(self) -> dict[str, int]:
+        return self.scans.rows_by_table()
+
+    def forget_scans(self) -> None:
+        self.scans.forget()
+
+    def limit(self, *, undo_retention: int | None, session_limit: int | None) -> None:
+        """Keep undo for so many SCNs, let so many sessions in; None: no limit of its own."""
+        self.store.undo_retention = undo_retention
+        self.session_limit = session_limit
+
+    def run_as_dba(self, sql: str, schema: str | None = None) -> int:
+        """Run one statement with every right, names meaning those of `schema` (the first user's), and commit it."""
+        owner = schema or next(iter(self._passwords))
+        session = OracleSession(self, Settings(DBA, owner, 0, 1, self.service_names[0], self.name, "admin", ""))
+        try:
+            statement = session.prepare(sql)
+            outcome = session.execute(statement, [])
+            if statement.kind is StatementKind.QUERY and outcome.rows is not None:
+                return sum(batch.num_rows for batch in outcome.rows.batches())
+            session.commit()
+        finally:
+            session.close()
+        return outcome.row_count
 
     def expire_undo(self) -> None:
         """From here on, `AS OF` any SCN before now is ORA-01555 (a fault switch)."""

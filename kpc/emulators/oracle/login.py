@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from kpc.emulators.oracle import auth, handshake, responses
 from kpc.emulators.oracle.auth import AuthRequest
+from kpc.emulators.oracle.control import Control
 from kpc.emulators.oracle.cursors import MAX_CURSORS
+from kpc.emulators.oracle.faults import ConnectionCut
 from kpc.emulators.oracle.handshake import Abilities, ConnectRequest
 from kpc.emulators.oracle.interface import Database, OraError, Session
 from kpc.emulators.oracle.packets import PacketChannel, ProtocolError
@@ -42,20 +44,30 @@ class Login:
     """Steps of one login; `abilities` is known after `connect`."""
 
     def __init__(
-        self, channel: PacketChannel, stream: RequestStream, database: Database, options: ListenerOptions
+        self,
+        channel: PacketChannel,
+        stream: RequestStream,
+        database: Database,
+        options: ListenerOptions,
+        control: Control,
     ) -> None:
         self._channel = channel
         self._stream = stream
         self._database = database
         self._options = options
+        self._control = control
         self.abilities = Abilities()
         self.session_number = next(_session_numbers) % 65535 + 1
 
     def run(self) -> Session | None:
         """The session, or None when the client was refused and told so."""
+        refusal = self._meet_faults()
         request = handshake.read_connect(self._channel)
-        if not self._is_known(request):
-            handshake.send_refuse(self._channel, _NO_SID if request.is_sid else _NO_SERVICE)
+        if not refusal and not self._is_known(request):
+            refusal = _NO_SID if request.is_sid else _NO_SERVICE
+        if refusal:
+            self._control.counters.add("refused")
+            handshake.send_refuse(self._channel, refusal)
             return None
         options = self._options
         is_modern = options.end_of_response and request.version >= handshake.TNS_VERSION_END_OF_RESPONSE
@@ -70,8 +82,21 @@ class Login:
         try:
             return self._authenticate(request)
         except OraError as error:
+            self._control.counters.add("refused")
             self._reply(self._end_of_call(error))
             return None
+
+    def _meet_faults(self) -> int:
+        """The code to refuse this connection with, or 0; a silent listener only waits for its client to give up."""
+        self._control.counters.add("connections")
+        fault = self._control.faults.on_connect()
+        if fault is None:
+            return 0
+        if fault.action == "hang_up":
+            raise ConnectionCut(str(fault.value))
+        if fault.action == "silent":
+            self._channel.outlast()
+        return fault.code
 
     def _is_known(self, request: ConnectRequest) -> bool:
         wanted = request.service.upper()
@@ -88,12 +113,16 @@ class Login:
         proof = verifier.check(second)
         if "AUTH_NEWPASSWORD" in second.pairs or "PROXY_CLIENT_NAME" in second.pairs:
             raise OraError(3001, "unimplemented feature: new passwords and proxy users at login")
+        fault = self._control.faults.on_login(user)
+        if fault is not None:
+            raise fault.raised()
         session = self._database.login(
             user,
             service=connect.service,
             program=first.pairs.get("AUTH_PROGRAM_NM", connect.program),
             machine=first.pairs.get("AUTH_MACHINE", connect.machine),
         )
+        self._control.counters.add("sessions_opened")
         self._reply(auth.pairs_message(self._session_pairs(connect.service, proof)) + responses.status(0))
         return session
 

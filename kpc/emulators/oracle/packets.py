@@ -97,6 +97,13 @@ class PacketChannel:
             self._receive()
         return False
 
+    def outlast(self) -> None:
+        """Say nothing until the peer has gone. Raises `PeerClosed`."""
+        self._sock.settimeout(None)
+        while self._sock.recv(65536):
+            pass
+        raise PeerClosed("end of stream")
+
     def has_marker(self) -> bool:
         return any(packet.type == PacketType.MARKER for packet in self._waiting)
 

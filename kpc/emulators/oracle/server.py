@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from kpc.emulators.oracle.connection import Connection
+from kpc.emulators.oracle.control import Control
 from kpc.emulators.oracle.interface import Database
 from kpc.emulators.oracle.login import ListenerOptions
 
@@ -24,9 +25,16 @@ class Server:
     """A listening emulator. `start` returns once connections are accepted; `stop` ends every session."""
 
     def __init__(
-        self, database: Database, *, host: str = "127.0.0.1", port: int = 0, options: ListenerOptions | None = None
+        self,
+        database: Database,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        options: ListenerOptions | None = None,
+        control: Control | None = None,
     ) -> None:
         self._database = database
+        self._control = control or Control()
         self._options = options or ListenerOptions()
         self._address = (host, port)
         self._listener: socket.socket | None = None
@@ -69,7 +77,7 @@ class Server:
 
     def _run(self, sock: socket.socket, peer: str) -> None:
         try:
-            Connection(sock, peer, self._database, self._options).serve()
+            Connection(sock, peer, self._database, self._options, self._control).serve()
         finally:
             with self._lock:
                 self._sockets.pop(threading.current_thread(), None)
@@ -113,10 +121,11 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 0,
     options: ListenerOptions | None = None,
+    control: Control | None = None,
     on_ready: Callable[[int], None] | None = None,
 ) -> None:
     """Serve until `stop` is set; `on_ready` gets the port once connections are accepted."""
-    with Server(database, host=host, port=port, options=options) as server:
+    with Server(database, host=host, port=port, options=options, control=control) as server:
         if on_ready is not None:
             on_ready(server.port)
         stop.wait()

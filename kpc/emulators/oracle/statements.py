@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from kpc.emulators.oracle import requests, responses
 from kpc.emulators.oracle.bind_values import decode_bind
 from kpc.emulators.oracle.call_context import CallContext
 from kpc.emulators.oracle.codec import ub
-from kpc.emulators.oracle.cursors import Cursor, CursorTable
+from kpc.emulators.oracle.cursors import Cursor, CursorTable, OpenQuery
+from kpc.emulators.oracle.faults import ConnectionCut
 from kpc.emulators.oracle.interface import Bind, OraError, Outcome, Rows, StatementKind
 from kpc.emulators.oracle.out_values import encode_out
-from kpc.emulators.oracle.packets import BreakRequested, Marker
+from kpc.emulators.oracle.packets import BreakRequested
 from kpc.emulators.oracle.requests import ExecuteOption, ExecuteRequest, RawValue
 from kpc.emulators.oracle.streams import ResponseWriter
 
@@ -108,16 +110,15 @@ class Statements:
         """Run it; a query is left open on the cursor, anything else is answered in full."""
         cursor.close_query(self._context.worker)
         rows = self._decode(cursor, raw_rows)
-        try:
-            outcomes = self._call_all(cursor, rows, request)
-        except OraError as error:
-            if request.wants_row_counts:
-                writer.write(responses.row_counts(error.row_counts))
-            raise
-        self._commit_if_wanted(request, outcomes)
+        cursor.record = record = self._context.record(cursor.sql)
+        with self._recorded(cursor):
+            self._meet_faults(cursor)
+            outcomes = self._outcomes(cursor, rows, request, writer)
+            self._commit_if_wanted(request, outcomes)
         if outcomes[0].rows is not None:
             self._open(cursor, outcomes[0].rows, request, writer)
             return
+        record.end = "done"
         self._write_out(cursor, outcomes, writer)
         if request.wants_row_counts:
             writer.write(responses.row_counts([count for outcome in outcomes for count in outcome.row_counts]))
@@ -142,6 +143,16 @@ class Statements:
             ]
             for row in raw_rows
         ]
+
+    def _outcomes(
+        self, cursor: Cursor, rows: list[list[Bind]], request: ExecuteRequest, writer: ResponseWriter
+    ) -> list[Outcome]:
+        try:
+            return self._call_all(cursor, rows, request)
+        except OraError as error:
+            if request.wants_row_counts:
+                writer.write(responses.row_counts(error.row_counts))
+            raise
 
     def _call_all(self, cursor: Cursor, rows: list[list[Bind]], request: ExecuteRequest) -> list[Outcome]:
         """One call for an array of DML; row by row where every row has values of its own to give back."""
@@ -213,12 +224,13 @@ class Statements:
         query = cursor.open(self._context.worker, self._context.lobs.described)
         writer.write(responses.ROW_HEADER)
         try:
-            for part in query.take(min(wanted, _MAX_ROWS_WANTED)):
-                writer.write(part)
-                self._stop_on_break()
+            with self._recorded(cursor):
+                self._send_rows(cursor, query, min(wanted, _MAX_ROWS_WANTED), writer)
         except (OraError, BreakRequested):
             cursor.close_query(self._context.worker)
             raise
+        if query.is_done and cursor.record is not None:
+            cursor.record.end = "done"
         writer.write(
             self._context.end(
                 cursor_id=cursor.number,
@@ -228,10 +240,41 @@ class Statements:
             )
         )
 
-    def _stop_on_break(self) -> None:
-        self._context.channel.poll()
-        if self._context.channel.has_marker():
-            raise BreakRequested(Marker.INTERRUPT)
+    def _send_rows(self, cursor: Cursor, query: OpenQuery, wanted: int, writer: ResponseWriter) -> None:
+        """Up to `wanted` rows, as fast as the faults allow."""
+        faults, counters = cursor.faults, self._context.control.counters
+        while wanted and not query.is_done:
+            before = query.delivered
+            faults.strike_at(before)
+            step = faults.step(wanted, before)
+            for part in query.take(step):
+                writer.write(part)
+                self._context.stop_on_break()
+            rows = query.delivered - before
+            counters.serve(cursor.record, rows)
+            wanted -= rows
+            if faults.rows_per_s and rows:
+                writer.flush()
+                self._context.pause(rows / faults.rows_per_s)
+
+    def _meet_faults(self, cursor: Cursor) -> None:
+        """Find the faults of this execution; what has nothing to do with rows happens now."""
+        context = self._context
+        cursor.faults = context.control.faults.on_statement(cursor.sql, context.session.user)
+        wait_s = cursor.faults.before()
+        if wait_s:
+            context.pause(wait_s)
+        cursor.faults.strike_at(0)
+
+    @contextmanager
+    def _recorded(self, cursor: Cursor) -> Iterator[None]:
+        """Note how an execution or a fetch ended, if badly."""
+        try:
+            yield
+        except (OraError, BreakRequested, ConnectionCut) as error:
+            if cursor.record is not None:
+                cursor.record.end = f"ORA-{error.code:05d}" if isinstance(error, OraError) else type(error).__name__
+            raise
 
 
 def _row_count(cursor: Cursor, outcomes: Sequence[Outcome]) -> int:

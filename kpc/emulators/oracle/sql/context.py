@@ -10,6 +10,8 @@ from typing import Protocol
 import pyarrow as pa
 
 from kpc.emulators.oracle.sql.datatypes import SqlType
+from kpc.emulators.oracle.sql.scans import Scan
+from kpc.emulators.oracle.sql.store import Table
 from kpc.emulators.oracle.sql.values import Expr
 
 
@@ -52,6 +54,7 @@ class RelationView:
     sql: str
     columns: tuple[ColumnView, ...]
     rowid: str | None = None
+    table: Table | None = None  # the base table, to account for its rows
 
 
 class Schema(Protocol):
@@ -87,6 +90,7 @@ class Context:
     sequences: dict[str, int] = field(default_factory=dict)  # values taken by this statement
     on_sequence: Callable[[str, int], None] | None = None
     aliases: int = 0
+    scans: list[Scan] = field(default_factory=list)  # the base tables that the statement reads
 
     def alias(self) -> str:
         """A fresh relation name."""

@@ -12,13 +12,14 @@ from decimal import Decimal
 from sqlglot import exp
 
 from kpc.emulators.oracle.interface import OraColumn, OraType
-from kpc.emulators.oracle.sql import comparison, outer_joins, rownum, values
+from kpc.emulators.oracle.sql import comparison, outer_joins, rownum, scan_ranges, values
 from kpc.emulators.oracle.sql.aggregates import ordered
 from kpc.emulators.oracle.sql.context import ColumnView, Context, RelationView
 from kpc.emulators.oracle.sql.conversion import coerce, common_type, whole
 from kpc.emulators.oracle.sql.datatypes import SqlType
 from kpc.emulators.oracle.sql.expressions import Expressions, identifier, only
 from kpc.emulators.oracle.sql.messages import ora, unsupported
+from kpc.emulators.oracle.sql.scans import Scan
 from kpc.emulators.oracle.sql.scope import Scope, Source, column_expr
 from kpc.emulators.oracle.sql.values import Expr
 
@@ -148,6 +149,7 @@ class QueryCompiler:
         tests = outer_joins.conjuncts(where_node.this) if where_node is not None else []
         from_sql, tests = self._oracle_joins(node, scope, from_sql, tests)
         compiler = self.expressions(scope)
+        scan_ranges.narrow(scope, tests, compiler)
         from_sql, where = rownum.apply(node, tests, from_sql, compiler)
         group, having = self._group(node, compiler)
         items = self._items(node, compiler, names)
@@ -246,7 +248,10 @@ class QueryCompiler:
                 doubled.add(column.name)
             seen[column.name] = column_expr(relation, column.stored, column.type, nullable=column.nullable)
         rowid = f"{relation}.{values.name(view.rowid)}" if view.rowid else None
-        scope.sources.append(Source(label or relation, seen, rowid, table, owner, frozenset(doubled)))
+        scan = Scan(view.table) if view.table is not None else None
+        if scan is not None:
+            self.context.scans.append(scan)
+        scope.sources.append(Source(label or relation, seen, rowid, table, owner, scan, frozenset(doubled)))
         return f"{view.sql} AS {relation}"
 
     def _relation(self, owner: str | None, table: str, version: exp.Expr | None, scope: Scope) -> RelationView:

@@ -63,7 +63,7 @@ class SessionSchema:
             self._transaction.refit(table)
         sql = self._store.relation_sql(table, scn, overlay)
         columns = tuple(ColumnView(c.name, c.stored, c.type, c.nullable) for c in table.columns)
-        return RelationView(sql, columns, "rid")
+        return RelationView(sql, columns, "rid", table)
 
     def _expand(self, view: View, context: Context, scn: int | None) -> RelationView:
         if scn is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from kpc.emulators.oracle.sql.datatypes import ROWID, SqlType
 from kpc.emulators.oracle.sql.messages import ora
+from kpc.emulators.oracle.sql.scans import Scan
 from kpc.emulators.oracle.sql.values import Expr, name
 
 
@@ -18,6 +19,7 @@ class Source:
     rowid: str | None = None
     table: str | None = None  # the base table's name, for FOR UPDATE
     owner: str | None = None
+    scan: Scan | None = None
     doubled: frozenset[str] = frozenset()
     hidden: set[str] = field(default_factory=set)  # merged away by USING
 

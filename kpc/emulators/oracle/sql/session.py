@@ -201,6 +201,7 @@ class OracleSession:
                 cursor.register(name, table)
             self._busy = cursor
             self._check_interrupt()
+            self.database.scans.note(context.scans)
             opened = OpenQuery(query, cursor, self._release)
         except BaseException:
             self._release(cursor)

@@ -140,6 +140,7 @@ class Store:
         self._object_ids = 70_000
         self._system_names = 8_000
         self._undo_rows = 0
+        self.undo_retention: int | None = None  # in SCNs; a fault switch
 
     # Names
 
@@ -229,7 +230,8 @@ class Store:
         """Raises ORA-08181 for a future SCN and ORA-01555 for one whose versions may be gone."""
         if scn > self.scn or scn <= 0:
             raise ora(8181)
-        if scn < self.horizon:
+        retained = self.scn - self.undo_retention if self.undo_retention is not None else 0
+        if scn < max(self.horizon, retained):
             raise ora(1555, 9, "_SYSSMU9_KPC$")
 
     def forget_undo(self) -> None:

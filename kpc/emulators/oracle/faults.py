@@ -1,0 +1,265 @@
+"""Faults on demand: which connections or statements they strike, how often, and what goes wrong.
+
+A rule is written `ACTION=VALUE[,option=value...]` on the command line and as a JSON object on the admin channel.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, get_args
+
+from kpc.emulators.oracle.interface import OraError
+from kpc.emulators.oracle.packets import PeerClosed
+from kpc.errors import ConfigError
+
+Action = Literal[
+    "silent", "hang_up", "refuse", "error", "cut", "slow_rows", "delay", "undo_retention", "session_limit"
+]  # fmt: skip
+_ON_CONNECT = ("silent", "hang_up", "refuse")
+_ON_STATEMENT = ("error", "cut", "slow_rows", "delay")
+_LISTENER_CODES = range(12150, 12700)  # sent as REFUSE, the others as the answer to a login
+_NUMBERS = ("refuse", "error", "slow_rows", "delay", "undo_retention", "session_limit")
+_ENDS = ("fin", "rst")
+_STEPS_PER_S = 20  # how evenly slow rows drip
+_SEE = "See docs/oracle-emulator.md."
+_TEXTS = {
+    18: "maximum number of sessions exceeded",
+    28: "your session has been killed",
+    600: "internal error code, arguments: [kpc_emulator], [], [], [], [], [], [], [], [], [], [], []",
+    942: "table or view does not exist",
+    1012: "not logged on",
+    1031: "insufficient privileges",
+    1033: "ORACLE initialization or shutdown in progress",
+    1034: "ORACLE not available",
+    1045: "user lacks CREATE SESSION privilege; logon denied",
+    1089: "immediate shutdown or close in progress - no operations are permitted",
+    1410: "invalid ROWID",
+    1555: 'snapshot too old: rollback segment number 9 with name "_SYSSMU9_KPC$" too small',
+    2396: "exceeded maximum idle time, please connect again",
+    3113: "end-of-file on communication channel",
+    4036: "PGA memory used by the instance exceeds PGA_AGGREGATE_LIMIT",
+    8103: "object no longer exists",
+    28000: "The account is locked.",
+    28001: "the password has expired",
+}
+
+
+class ConnectionCut(PeerClosed):
+    """A fault ends this connection: `end` is fin or rst."""
+
+    def __init__(self, end: str) -> None:
+        super().__init__(f"cut by a fault ({end})")
+        self.end = end
+
+
+@dataclass(slots=True)
+class Fault:
+    """One rule. It lets `skip` matches pass, then strikes `times` (-1: always).
+
+    silent: accept a connection and say nothing. hang_up (fin, rst): end it at once. refuse (ORA code): refuse it.
+    error (ORA code), cut (fin, rst): fail a statement when row `after_rows` + 1 would be sent; 0 means before it runs.
+    slow_rows (rows/s), delay (s before the statement runs).
+    undo_retention (SCNs), session_limit (sessions) hold for the database, for as long as the rule is there.
+    `sql` is a regular expression found in the statement, `table` a name in it, `user` who runs it or logs in.
+    """
+
+    action: Action
+    value: float | str = ""
+    sql: str = ""
+    table: str = ""
+    user: str = ""
+    after_rows: int = 0
+    skip: int = 0
+    times: int = -1
+    struck: int = 0
+    id: int = 0
+
+    @property
+    def number(self) -> float:
+        return float(self.value)
+
+    @property
+    def code(self) -> int:
+        return int(self.number)
+
+    @property
+    def is_of_listener(self) -> bool:
+        return self.action != "refuse" or self.code in _LISTENER_CODES
+
+    def concerns(self, sql: str, user: str) -> bool:
+        """Whether a statement is one that the rule is about."""
+        if self.user and self.user.upper() != user.upper():
+            return False
+        if self.sql and not re.search(self.sql, sql, re.IGNORECASE):
+            return False
+        name = rf"(?<![\w$#]){re.escape(self.table)}(?![\w$#])"
+        return not self.table or re.search(name, sql, re.IGNORECASE) is not None
+
+    def raised(self) -> OraError:
+        return OraError(self.code, _TEXTS.get(self.code, "raised by a fault switch of the emulator"))
+
+
+def parse_fault(text: str) -> dict[str, object]:
+    """`error=1555,after_rows=100,times=1` as the JSON object it stands for."""
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not all(name.strip() and sign for name, sign, _ in pairs):
+        raise ConfigError(f"{text!r} is no fault.", f"Write it as ACTION=VALUE[,option=value...]. {_SEE}")
+    (action, _, value), *options = pairs
+    facts: dict[str, object] = {name.strip(): given for name, _, given in options}
+    return facts | {"action": action.strip(), "value": value.strip()}
+
+
+def _value(action: str, given: object) -> float | str:
+    """The value in the form that its action takes."""
+    if action in _NUMBERS:
+        number = float(str(given))
+        if number < 0 or (action == "slow_rows" and not number):
+            raise ValueError(f"{number:g} is too small")
+        return number
+    if action != "silent" and given not in _ENDS:
+        raise ValueError(f"{given!r} is not one of {', '.join(_ENDS)}")
+    return str(given)
+
+
+def _rule(facts: dict[str, Any]) -> Fault:
+    """Raises `ConfigError` with what is wrong."""
+    known = {each.name for each in fields(Fault)} - {"struck", "id"}
+    if wrong := set(facts) - known:
+        raise ConfigError(f"A fault has no {', '.join(sorted(wrong))}.", f"It has {', '.join(sorted(known))}.")
+    action: Any = facts.get("action")
+    if action not in get_args(Action):
+        raise ConfigError(f"There is no fault {action!r}.", f"Choose of {', '.join(get_args(Action))}.")
+    try:
+        return Fault(
+            action,
+            _value(action, facts.get("value", "")),
+            sql=re.compile(str(facts.get("sql", ""))).pattern,
+            table=str(facts.get("table", "")),
+            user=str(facts.get("user", "")),
+            after_rows=int(facts.get("after_rows", 0)),
+            skip=int(facts.get("skip", 0)),
+            times=int(facts.get("times", -1)),
+        )
+    except (TypeError, ValueError, re.error) as error:
+        raise ConfigError(f"The fault {action} is wrong: {error}.", _SEE) from error
+
+
+class Faults:
+    """The rules in force, shared by all connections. `on_change` is called after each change of the list."""
+
+    def __init__(self, on_change: Callable[[], None] = lambda: None) -> None:
+        self.on_change = on_change
+        self._lock = threading.Lock()
+        self._rules: list[Fault] = []
+        self._ids = itertools.count(1)
+
+    def add(self, facts: dict[str, Any]) -> int:
+        """Add a rule from JSON and give its id. Raises `ConfigError` for a wrong one."""
+        rule = _rule(facts)
+        with self._lock:
+            rule.id = next(self._ids)
+            self._rules.append(rule)
+        self.on_change()
+        return rule.id
+
+    def remove(self, number: int | None = None) -> int:
+        """Remove one rule, or all; how many there were."""
+        with self._lock:
+            before = len(self._rules)
+            self._rules = [rule for rule in self._rules if number is not None and rule.id != number]
+            removed = before - len(self._rules)
+        self.on_change()
+        return removed
+
+    def as_list(self) -> list[dict[str, object]]:
+        with self._lock:
+            return [asdict(rule) for rule in self._rules]
+
+    def limit(self, action: Action) -> int | None:
+        """The tightest `undo_retention` or `session_limit`."""
+        with self._lock:
+            return min((rule.code for rule in self._rules if rule.action == action), default=None)
+
+    def on_connect(self) -> Fault | None:
+        """What befalls a new connection."""
+        with self._lock:
+            rules = [rule for rule in self._rules if rule.action in _ON_CONNECT and rule.is_of_listener]
+            return next((rule for rule in rules if _passes(rule) and _strikes(rule)), None)
+
+    def on_login(self, user: str) -> Fault | None:
+        """What befalls a user with the right password."""
+        with self._lock:
+            rules = [rule for rule in self._rules if rule.action == "refuse" and not rule.is_of_listener]
+            return next((r for r in rules if r.concerns("", user) and _passes(r) and _strikes(r)), None)
+
+    def on_statement(self, sql: str, user: str) -> StatementFaults:
+        """What may befall one execution of a statement."""
+        if not self._rules:
+            return NO_FAULTS
+        with self._lock:
+            rules = [r for r in self._rules if r.action in _ON_STATEMENT and r.concerns(sql, user) and _passes(r)]
+        return StatementFaults(self, rules) if rules else NO_FAULTS
+
+    def strike(self, rule: Fault) -> bool:
+        """Use up one of the rule's times; False if another statement was faster."""
+        with self._lock:
+            return rule in self._rules and _strikes(rule)
+
+
+def _passes(rule: Fault) -> bool:
+    """Whether this match is one to strike, after those to let pass."""
+    if not rule.times:
+        return False
+    if rule.skip > 0:
+        rule.skip -= 1
+        return False
+    return True
+
+
+def _strikes(rule: Fault) -> bool:
+    if not rule.times:
+        return False
+    rule.times -= rule.times > 0
+    rule.struck += 1
+    return True
+
+
+@dataclass(slots=True)
+class StatementFaults:
+    """The rules that one execution has to reckon with."""
+
+    faults: Faults
+    rules: list[Fault] = field(default_factory=list)
+    rows_per_s: float = 0.0
+
+    def before(self) -> float:
+        """Seconds to wait before the statement runs; faults without rows strike after that."""
+        wait_s = 0.0
+        for rule in self.rules:
+            if rule.action == "delay" and self.faults.strike(rule):
+                wait_s += rule.number
+            elif rule.action == "slow_rows" and self.faults.strike(rule):
+                self.rows_per_s = min(self.rows_per_s or rule.number, rule.number)
+        return wait_s
+
+    def strike_at(self, rows: int) -> None:
+        """Raise what strikes now that `rows` rows are delivered."""
+        for rule in self.rules:
+            if rule.action in {"error", "cut"} and rule.after_rows <= rows and self.faults.strike(rule):
+                if rule.action == "cut":
+                    raise ConnectionCut(str(rule.value))
+                raise rule.raised()
+
+    def step(self, wanted: int, delivered: int) -> int:
+        """How many rows may be sent before the next thing happens."""
+        for rule in self.rules:
+            if rule.action in {"error", "cut"} and rule.after_rows > delivered:
+                wanted = min(wanted, rule.after_rows - delivered)
+        return min(wanted, max(1, int(self.rows_per_s / _STEPS_PER_S))) if self.rows_per_s else wanted
+
+
+NO_FAULTS = StatementFaults(Faults())
