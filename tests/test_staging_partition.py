@@ -261,7 +261,7 @@ def test_a_truncated_extract_is_refused_with_the_remedy(staging: Bench) -> None:
     extract = staging.seal(SUPPLIER, [rows_of(SUPPLIER, 5)])
     path = next(staging.partition_folder(SUPPLIER).rglob("extract/chunk-00001.parquet"))
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(DamagedFile, match=r"kpc run KPS_R_POS_SUPPLIER ALL --full") as caught:
+    with pytest.raises(DamagedFile, match=r"kpc run KPS_R_POS_SUPPLIER ALL --mode full") as caught:
         staging.stage(SUPPLIER, extract)
     assert caught.value.path == str(path)
     assert not (staging.folder(SUPPLIER) / MANIFEST).exists()
@@ -375,7 +375,7 @@ def test_a_damaged_loaded_index_is_refused(staging: Bench) -> None:
     """A guess at what is loaded could skip rows; the remedy sends all of them."""
     staging.partition_folder(SUPPLIER).mkdir(parents=True)
     (staging.partition_folder(SUPPLIER) / "loaded_index.parquet").write_bytes(b"PAR1")
-    with pytest.raises(DamagedFile, match="--full"):
+    with pytest.raises(DamagedFile, match="--mode full"):
         staging.stage(SUPPLIER, staging.seal(SUPPLIER, [rows_of(SUPPLIER, 5)]))
 
 

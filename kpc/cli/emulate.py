@@ -55,10 +55,28 @@ def salesforce(
     port: Port = 8443,
     data_file: Annotated[Path | None, typer.Option(help="Keep the org's data here over a restart.")] = None,
     seed: Annotated[int, typer.Option(help="Decides ids and the order of results.")] = 42,
+    workers: Annotated[int, typer.Option(help="Ingest jobs worked on at the same time.")] = 4,
+    tls: Annotated[bool, typer.Option("--tls", help="HTTPS too, with a throw-away CA; answers CONNECT.")] = False,
+    speed: Annotated[float, typer.Option(help="How fast the org's clock runs.")] = 1.0,
+    switch: Annotated[list[str] | None, typer.Option(help="NAME=VALUE: how the org behaves; repeatable.")] = None,
+    fault: Annotated[list[str] | None, typer.Option(help="A fault rule as JSON; repeatable.")] = None,
     ready_file: ReadyFile = None,
     verbose: Verbose = False,
 ) -> None:
     """A server that speaks Salesforce's OAuth, Bulk API 2.0 and SOQL. Ends on SIGTERM or Ctrl-C."""
     from kpc.emulators.salesforce.command import run
+    from kpc.emulators.salesforce.options import fault_of, switch_of
 
-    raise typer.Exit(run(port=port, ready_file=ready_file, data_file=data_file, verbose=verbose, seed=seed))
+    code = run(
+        port=port,
+        ready_file=ready_file,
+        data_file=data_file,
+        verbose=verbose,
+        seed=seed,
+        workers=workers,
+        tls=tls,
+        speed=speed,
+        switches=dict(switch_of(given) for given in switch or ()),
+        faults=[fault_of(given) for given in fault or ()],
+    )
+    raise typer.Exit(code)

@@ -25,7 +25,7 @@ class LoadedIndex:
         self._path = path
         self._remedy = (
             f"Move the file away and load the partition again in full: `kpc run {partition.table.name} "
-            f"{partition.key} --full`."
+            f"{partition.key} --mode full`."
         )
         self._hashes, self._checksums = _read(path, self._remedy)
         self._seen = pl.Series("seen", [False]).new_from_index(0, len(self._hashes))

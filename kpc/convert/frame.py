@@ -126,7 +126,7 @@ def _sources(table: Table, schema: dict[str, pl.DataType]) -> dict[str, Source]:
     if missing:
         raise SchemaDrift(
             f"The extract of {table.name} lacks {len(missing)} declared column(s):",
-            f"Extract it again under the present catalog: `kpc run {table.name} --full`.",
+            f"Extract it again under the present catalog: `kpc run {table.name} --mode full`.",
             differences=missing,
         )
     return {column.name: Source(column, schema[column.name]) for column in used}

@@ -70,7 +70,7 @@ class PartitionRows:
 
     def read(self, folder: Path, rows: int) -> None:
         """Convert every extracted row, `rows` at a time. Raises `DamagedFile` if the extract is not what was sealed."""
-        remedy = f"Extract the partition again: `kpc run {self._table.name} {self._key} --full`."
+        remedy = f"Extract the partition again: `kpc run {self._table.name} {self._key} --mode full`."
         columns = [column.name for column in self._table.columns]
         for chunk in self._extract.chunks:
             path = verify(folder, chunk, remedy=remedy)
