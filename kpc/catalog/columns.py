@@ -50,7 +50,7 @@ def key_day(name: str, date_format: DateFormat = DateFormat.ISO) -> Column:
     )
 
 
-def words(  # noqa: PLR0913  each is a rule that a text column may need
+def words(
     name: str,
     size: int,
     *,
