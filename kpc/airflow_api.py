@@ -7,7 +7,7 @@ after it follow by asset events.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -101,16 +101,12 @@ class AirflowApi:
 
     # Starting
 
-    def trigger(self, dag_id: str, key: str, *, mode: Mode | None = None, note: str | None = None) -> str:
-        """Start a run and return its id."""
-        body: dict[str, Any] = {"logical_date": None, "partition_key": key, "conf": {"mode": mode} if mode else {}}
-        if note:
-            body["note"] = note
+    def trigger(self, dag_id: str, key: str | None = None, *, mode: Mode | None = None) -> str:
+        """Start a run and return its id. A DAG without partitions is started without a key."""
+        body: dict[str, Any] = {"logical_date": None, "conf": {"mode": mode} if mode else {}}
+        if key is not None:
+            body["partition_key"] = key
         return str(self._call("POST", f"dags/{dag_id}/dagRuns", json=body)["dag_run_id"])
-
-    def trigger_unkeyed(self, dag_id: str) -> str:
-        """Start a run of a DAG that has no partitions."""
-        return str(self._call("POST", f"dags/{dag_id}/dagRuns", json={"logical_date": None})["dag_run_id"])
 
     def rerun(self, partition: Partition, stage: str = ORACLE_EXTRACT, *, mode: Mode | None = None) -> str:
         """Start one partition again at a stage; the stages after it follow. Returns the run's id.
@@ -167,11 +163,6 @@ class AirflowApi:
             TaskState(task["task_id"], task["map_index"], task["state"], task["try_number"])
             for task in self._pages(path, "task_instances")
         ]
-
-    def task_counts(self, states: Sequence[str]) -> list[tuple[str, str]]:
-        """(run id, state) of every task instance in one of the states, over all DAGs."""
-        found = self._pages("dags/~/dagRuns/~/taskInstances", "task_instances", {"state": list(states)})
-        return [(task["dag_run_id"], task["state"]) for task in found]
 
     def events(self, *, since: datetime | None = None) -> list[AssetEvent]:
         """Materialisations, the oldest first."""

@@ -44,7 +44,7 @@ def airflow_env(home: Path, database_url: str, port: int, *, parallelism: int) -
         "AIRFLOW_HOME": home,
         "AIRFLOW__CORE__DAGS_FOLDER": dags_folder(),
         "AIRFLOW__CORE__LOAD_EXAMPLES": False,
-        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__EXECUTOR": "dags.executor.OrderedLocalExecutor",
         "AIRFLOW__CORE__PARALLELISM": parallelism,
         "AIRFLOW__CORE__FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": True,

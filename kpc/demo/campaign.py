@@ -147,7 +147,7 @@ class Campaign:
 
     def settle(self) -> bool:
         """Build Data Docs and wait, with a limit, until they and the hubs are at rest; False if that fails."""
-        docs = self.api.run(DATA_DOCS, self.api.trigger_unkeyed(DATA_DOCS))
+        docs = self.api.run(DATA_DOCS, self.api.trigger(DATA_DOCS))
         until = time.monotonic() + _SETTLE_TIMEOUT_S
         while time.monotonic() < until:
             self.world.keeper.check()

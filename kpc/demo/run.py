@@ -19,7 +19,7 @@ from kpc.demo.screen import Screen
 from kpc.demo.servers import Data, World, started
 from kpc.demo.summary import Summary, split_time, summarize
 from kpc.errors import ConfigError
-from kpc.partition import Partition, month_keys
+from kpc.partition import month_keys
 from kpc.rerun import follow
 from kpc.salesforce import connect
 from kpc.stages import MIGRATION, ORACLE_EXTRACT, asset_name
@@ -118,11 +118,6 @@ def _again(campaign: Campaign, screen: Screen) -> None:
         return
     sent = "nothing was sent twice" if after == before else f"{after - before} jobs were sent AGAIN"
     screen.say(f"{partition} ran through its four stages again: {before} ingest jobs before, {after} after; {sent}.")
-    _say_touched(campaign, partition, screen)
-
-
-def _say_touched(campaign: Campaign, partition: Partition, screen: Screen) -> None:
-    del campaign, partition, screen
 
 
 def _ingest_jobs(world: World) -> int:
