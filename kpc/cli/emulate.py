@@ -29,6 +29,8 @@ def oracle(
     fault: Annotated[
         list[str] | None, typer.Option(help="ACTION=VALUE[,option=value...], repeatable; see docs/oracle-emulator.md.")
     ] = None,
+    reader: Annotated[list[str] | None, typer.Option(help="A user who may only read the tables; repeatable.")] = None,
+    tls: Annotated[bool, typer.Option(help="Also listen on a port that speaks TLS.")] = False,
     ready_file: ReadyFile = None,
     verbose: Verbose = False,
 ) -> None:
@@ -44,6 +46,8 @@ def oracle(
         with_bad_rows=with_bad_rows,
         ready_file=ready_file,
         faults=fault or (),
+        readers=reader or (),
+        tls=tls,
         verbose=verbose,
     )
     raise typer.Exit(code)

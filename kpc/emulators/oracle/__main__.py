@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from kpc.emulators.oracle.command import run
+from kpc.emulators.oracle.command import SERVICE, run
 from kpc.emulators.oracle.login import ListenerOptions
 
 
@@ -24,6 +24,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--fault", action="append", default=[], metavar="ACTION=VALUE", help="see docs/oracle-emulator.md; repeatable"
     )
+    parser.add_argument(
+        "--reader", action="append", default=[], metavar="USER", help="a user who may only read; repeatable"
+    )
+    parser.add_argument("--service", action="append", default=[], metavar="NAME", help="repeatable; KPCDB without one")
+    parser.add_argument("--tls", action="store_true", help="a second port that speaks TLS")
     parser.add_argument("--verbose", action="store_true")
     given = parser.parse_args(arguments)
     return run(
@@ -35,6 +40,9 @@ def main(arguments: list[str] | None = None) -> int:
         ready_file=given.ready_file,
         listener=ListenerOptions(given.field_version, given.end_of_response, given.sdu),
         faults=given.fault,
+        readers=given.reader,
+        services=given.service or (SERVICE,),
+        tls=given.tls,
         verbose=given.verbose,
     )
 

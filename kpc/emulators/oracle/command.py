@@ -14,12 +14,17 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from kpc.emulators.oracle.admin import AdminDoor
 from kpc.emulators.oracle.control import Control
 from kpc.emulators.oracle.faults import parse_fault
 from kpc.emulators.oracle.login import ListenerOptions
 from kpc.emulators.oracle.server import serve
+from kpc.emulators.oracle.tls import HOST_NAME, TlsDoor
+
+if TYPE_CHECKING:
+    from kpc.emulators.oracle.engine import EmulatedDatabase
 
 USER = "KPC"
 SERVICE = "KPCDB"
@@ -37,13 +42,18 @@ def run(  # noqa: PLR0913 - one per switch of the command line
     ready_file: Path | None = None,
     listener: ListenerOptions | None = None,
     faults: Sequence[str] = (),
+    readers: Sequence[str] = (),
+    services: Sequence[str] = (SERVICE,),
+    tls: bool = False,
     verbose: bool = False,
 ) -> int:
     """Serve until SIGTERM or SIGINT; 0 after a clean end, 1 when the port cannot be had.
 
     `rows` sizes the seeded tables (0: none are made). The password is new each time; `ready_file`, or standard output
     without one, tells it as JSON once connections are accepted, and the file is removed at the end. `faults` are in
-    force from the first connection on; the ready file's `admin_url` takes more. Raises `ConfigError` for a wrong one.
+    force from the first connection on; the ready file's `admin_url` takes more. `readers` are users with SELECT and
+    FLASHBACK on every table. With `tls` the ready file also has `tcps_dsn`, `ca_file` and `wallet_location`.
+    Raises `ConfigError` for a wrong fault.
     """
     logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, stream=sys.stderr)
     from kpc.emulators.oracle.engine import open_database  # noqa: PLC0415 - `--help` must not wait for DuckDB
@@ -53,16 +63,11 @@ def run(  # noqa: PLR0913 - one per switch of the command line
     for text in faults:
         control.faults.add(parse_fault(text))
 
-    def tell(bound_port: int) -> None:
-        facts = {"dsn": f"{HOST}:{bound_port}/{SERVICE}", "user": USER, "password": password, "admin_url": door.url}
-        _tell(ready_file, facts)
-        print(f"The Oracle emulator listens on {HOST}:{bound_port}/{SERVICE}.", file=sys.stderr)  # noqa: T201 - for people
-
     with _stop_on_signals() as stop:
         database = open_database(
             user=USER,
             password=password,
-            service_names=(SERVICE,),
+            service_names=tuple(services),
             seed_rows=rows or None,
             seed=seed,
             bad_rows=with_bad_rows,
@@ -75,9 +80,22 @@ def run(  # noqa: PLR0913 - one per switch of the command line
 
         control.faults.on_change = limit
         limit()
-        door = AdminDoor(control, database, HOST)
+        facts: dict[str, object] = {"user": USER, "password": password, "services": list(services)}
+        if readers:
+            facts["readers"] = {name.upper(): _make_reader(database, name.upper()) for name in readers}
+
+        def tell(bound_port: int) -> None:
+            facts["dsn"] = f"{HOST}:{bound_port}/{services[0]}"
+            if tls:
+                guard = scope.enter_context(TlsDoor(bound_port, host=HOST))
+                facts["tcps_dsn"] = f"tcps://{HOST_NAME}:{guard.port}/{services[0]}"
+                facts["ca_file"], facts["wallet_location"] = str(guard.wallet.ca_file), str(guard.folder)
+            _tell(ready_file, facts)
+            print(f"The Oracle emulator listens on {facts['dsn']}.", file=sys.stderr)  # noqa: T201 - for people
+
         try:
-            with door:
+            with contextlib.ExitStack() as scope:
+                facts["admin_url"] = scope.enter_context(AdminDoor(control, database, HOST)).url
                 serve(database, host=HOST, port=port, options=listener, control=control, stop=stop, on_ready=tell)
         except OSError as error:
             remedy = "Choose another with --port, or 0 for a free one."
@@ -88,6 +106,16 @@ def run(  # noqa: PLR0913 - one per switch of the command line
             if ready_file is not None:
                 ready_file.unlink(missing_ok=True)
     return 0
+
+
+def _make_reader(database: EmulatedDatabase, name: str) -> str:
+    """A user who may read every table, at any SCN, and the password."""
+    password = secrets.token_urlsafe(_PASSWORD_BYTES)
+    database.create_user(name, password, ("CREATE SESSION",))
+    database.run_as_dba(f'GRANT SELECT ON V_$DATABASE TO "{name}"')
+    for table in database.store.tables():
+        database.run_as_dba(f'GRANT SELECT, FLASHBACK ON "{table.owner}"."{table.name}" TO "{name}"')
+    return password
 
 
 @contextlib.contextmanager
@@ -106,7 +134,7 @@ def _stop_on_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _tell(ready_file: Path | None, connection: dict[str, str]) -> None:
+def _tell(ready_file: Path | None, connection: dict[str, object]) -> None:
     """Whole and readable by its owner only from the first moment: written aside, then renamed."""
     text = json.dumps(connection)
     if ready_file is None:

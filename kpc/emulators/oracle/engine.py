@@ -6,11 +6,12 @@ import datetime as dt
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from kpc.emulators.oracle.interface import StatementKind
 from kpc.emulators.oracle.sql.context import Settings
+from kpc.emulators.oracle.sql.grants import DBA, OWNERS, User
 from kpc.emulators.oracle.sql.locks import LockTable
 from kpc.emulators.oracle.sql.messages import ora
 from kpc.emulators.oracle.sql.scans import Scans
@@ -18,7 +19,6 @@ from kpc.emulators.oracle.sql.session import OracleSession
 from kpc.emulators.oracle.sql.store import Store
 
 MAX_SESSIONS = 500
-DBA = "SYS"  # has every right and no password; the admin channel works as this user
 ROWS_IN_MEMORY = 1_000_000
 DEFAULT_MONTHS = ("2024-01", "2024-02", "2024-03")
 
@@ -43,7 +43,6 @@ class EmulatedDatabase:
         self.sessions: dict[int, OracleSession] = {}
         self.scans = Scans(self.store)
         self.session_limit: int | None = None
-        self._passwords: dict[str, str] = {}
         self._next_session = 0
         self._guard = threading.Lock()
 
@@ -56,21 +55,27 @@ class EmulatedDatabase:
         """V$DATABASE.DBID: the same for the same name, so that a restarted emulator is the same database."""
         return 1_000_000_000 + sum((i + 1) * ord(c) * 7_919 for i, c in enumerate(self.name)) % 3_000_000_000
 
-    def create_user(self, user: str, password: str) -> None:
-        self._passwords[user] = password
+    def create_user(self, user: str, password: str, privileges: Iterable[str] = OWNERS) -> None:
+        self.store.grants.users[user] = User(user, password, set(privileges))
 
     def has_user(self, user: str) -> bool:
-        return user in self._passwords
+        return user in self.store.grants.users
 
     def users(self) -> tuple[str, ...]:
-        return tuple(self._passwords)
+        return tuple(self.store.grants.users)
 
     def password_of(self, user: str) -> str | None:
-        return self._passwords.get(user)
+        found = self.store.grants.users.get(user)
+        return found.password if found else None
 
     def login(self, user: str, *, service: str, program: str = "", machine: str = "") -> OracleSession:
-        if user not in self._passwords:
+        found = self.store.grants.users.get(user)
+        if found is None:
             raise ora(1017)
+        if found.is_locked:
+            raise ora(28000)
+        if not self.store.grants.has_system(user, "CREATE SESSION"):
+            raise ora(1045, user)
         with self._guard:
             if len(self.sessions) >= min(MAX_SESSIONS, self.session_limit or MAX_SESSIONS):
                 raise ora(18)
@@ -99,7 +104,7 @@ class EmulatedDatabase:
 
     def run_as_dba(self, sql: str, schema: str | None = None) -> int:
         """Run one statement with every right, names meaning those of `schema` (the first user's), and commit it."""
-        owner = schema or next(iter(self._passwords))
+        owner = schema or self.users()[0]
         session = OracleSession(self, Settings(DBA, owner, 0, 1, self.service_names[0], self.name, "admin", ""))
         try:
             statement = session.prepare(sql)

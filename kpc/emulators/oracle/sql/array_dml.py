@@ -99,7 +99,7 @@ class _Run:
         """A value needs more digits than the column holds so far: hold it in the wide form and start again."""
         assert self.statement.tree is not None
         executor = self.session.executor(self.session.context({}))
-        table, _ = executor.table(self.statement.tree.this)
+        table, _ = executor.table(self.statement.tree.this, "INSERT")
         column = table.column(column_name)
         assert column is not None
         self.session.database.store.widen(table, column)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from kpc.emulators.oracle.interface import OraType, Outcome, StatementKind
-from kpc.emulators.oracle.sql import alter_table, table_definition
+from kpc.emulators.oracle.sql import alter_table, table_definition, user_commands
 from kpc.emulators.oracle.sql.datatypes import SqlType, free_number, varchar2
 from kpc.emulators.oracle.sql.grammar import ParsedStatement, parse_statement, parse_tree
+from kpc.emulators.oracle.sql.grants import DBA
 from kpc.emulators.oracle.sql.lexer import Kind
 from kpc.emulators.oracle.sql.messages import from_duckdb, ora, unsupported
 from kpc.emulators.oracle.sql.query import Query, QueryCompiler
@@ -39,8 +40,7 @@ def execute(session: OracleSession, statement: ParsedStatement) -> Outcome:
         if reader.take("CREATE"):
             rows = _create(session, reader)
         elif reader.take("ALTER"):
-            reader.expect("TABLE", 940)
-            alter_table.execute(session, reader)
+            _alter(session, reader)
         elif reader.take("DROP"):
             _drop(session, reader)
         elif reader.take("TRUNCATE"):
@@ -49,9 +49,17 @@ def execute(session: OracleSession, statement: ParsedStatement) -> Outcome:
             _comment(session, reader)
         elif reader.take("RENAME"):
             _rename(session, reader)
-        else:
+        elif not user_commands.execute(session, reader):
             raise unsupported(f"statement {tokens[0].value}")
     return Outcome(StatementKind.DDL, row_count=rows)
+
+
+def _alter(session: OracleSession, reader: TokenReader) -> None:
+    if reader.take("USER"):
+        user_commands.alter_user(session, reader)
+        return
+    reader.expect("TABLE", 940)
+    alter_table.execute(session, reader)
 
 
 def _create(session: OracleSession, reader: TokenReader) -> int:
@@ -68,6 +76,8 @@ def _create(session: OracleSession, reader: TokenReader) -> int:
         _create_index(session, reader, unique=True)
     elif reader.take("INDEX"):
         _create_index(session, reader, unique=False)
+    elif reader.take("USER"):
+        user_commands.create_user(session, reader)
     else:
         raise unsupported(f"CREATE {reader.next(901).value}")
     return 0
@@ -80,6 +90,7 @@ def create_table(session: OracleSession, reader: TokenReader) -> int:
     """CREATE TABLE, also AS SELECT; how many rows it has."""
     owner, name = reader.object_name()
     owner = owner or session.schema.name
+    _check_create(session, owner, "CREATE TABLE")
     _check_free(session, owner, name)
     has_list = reader.peek("(")
     definition = table_definition.read_definition(reader) if has_list and not _is_name_list(reader) else Definition()
@@ -240,6 +251,7 @@ def _fill(session: OracleSession, table: Table, text: str) -> int:
 def _create_view(session: OracleSession, reader: TokenReader, *, replace: bool) -> None:
     owner, name = reader.object_name()
     owner = owner or session.schema.name
+    _check_create(session, owner, "CREATE VIEW")
     names = reader.names() if reader.peek("(") else None
     reader.expect("AS", 905)
     text = reader.rest()
@@ -265,6 +277,7 @@ _SEQUENCE_FLAGS = frozenset({"NOCACHE", "NOCYCLE", "NOORDER", "ORDER", "NOMAXVAL
 def _create_sequence(session: OracleSession, reader: TokenReader) -> None:
     owner, name = reader.object_name()
     owner = owner or session.schema.name
+    _check_create(session, owner, "CREATE SEQUENCE")
     _check_free(session, owner, name)
     store = session.database.store
     made = Sequence(owner, name, store.next_object_id())
@@ -342,11 +355,29 @@ def _check_free(session: OracleSession, owner: str, name: str) -> None:
         raise ora(955)
 
 
+def _check_create(session: OracleSession, owner: str, privilege: str) -> None:
+    """Raises ORA-01031 for a user without the privilege, or who is not the owner."""
+    if session.user != DBA and (
+        session.user != owner or not session.database.store.grants.has_system(owner, privilege)
+    ):
+        raise ora(1031)
+
+
+def _check_drop(session: OracleSession, owner: str, name: str) -> None:
+    """Raises ORA-01031 for an object of somebody else that the user knows of; what it may not see does not exist."""
+    if session.database.store.find(owner, name) is not None:
+        session.database.store.grants.check(session.user, owner, name, ())
+
+
 def _drop(session: OracleSession, reader: TokenReader) -> None:
     store = session.database.store
     kind = reader.next(950).value
+    if kind == "USER":
+        user_commands.drop_user(session, reader)
+        return
     owner, name = reader.object_name()
     owner = owner or session.schema.name
+    _check_drop(session, owner, name)
     found = store.find(owner, name)
     if kind == "TABLE":
         cascade = reader.take("CASCADE", "CONSTRAINTS")

@@ -189,14 +189,9 @@ def _v_nls(database: EmulatedDatabase, context: Context) -> Rows:
     return _session_nls(database, context) + character_sets
 
 
-_PRIVILEGES = (
-    "CREATE SESSION",
-    "CREATE TABLE",
-    "CREATE VIEW",
-    "CREATE SEQUENCE",
-    "UNLIMITED TABLESPACE",
-    "FLASHBACK ANY TABLE",
-)
+def _session_privileges(database: EmulatedDatabase, context: Context) -> Rows:
+    held = database.store.grants.users.get(context.settings.user)
+    return [{"PRIVILEGE": privilege} for privilege in sorted(held.privileges if held else ())]
 
 
 def _users(database: EmulatedDatabase, context: Context) -> Rows:
@@ -206,7 +201,7 @@ def _users(database: EmulatedDatabase, context: Context) -> Rows:
             "USER_ID": 100 + i,
             "CREATED": database.started_utc,
             "COMMON": "NO",
-            "ACCOUNT_STATUS": "OPEN",
+            "ACCOUNT_STATUS": "LOCKED" if database.store.grants.users[user].is_locked else "OPEN",
             "DEFAULT_TABLESPACE": "USERS",
         }
         for i, user in enumerate(database.users())
@@ -223,7 +218,7 @@ _MAKERS: dict[str, Maker] = {
     "NLS_DATABASE_PARAMETERS": _nls,
     "NLS_SESSION_PARAMETERS": _session_nls,
     "NLS_INSTANCE_PARAMETERS": _nls,
-    "SESSION_PRIVS": lambda d, c: [{"PRIVILEGE": p} for p in _PRIVILEGES],
+    "SESSION_PRIVS": _session_privileges,
     "SESSION_ROLES": lambda d, c: [{"ROLE": "CONNECT"}, {"ROLE": "RESOURCE"}],
     "USER_ROLE_PRIVS": lambda d, c: [
         {"USERNAME": c.settings.user, "GRANTED_ROLE": r, "ADMIN_OPTION": "NO", "DEFAULT_ROLE": "YES"}
@@ -264,8 +259,10 @@ _SHORT = {
 }
 
 
-def dictionary_view(owner: str | None, name: str, database: EmulatedDatabase, context: Context) -> RelationView | None:
-    """The view, or None if there is none of that name."""
+def dictionary_view(
+    owner: str | None, name: str, database: EmulatedDatabase, context: Context, user: str
+) -> RelationView | None:
+    """The view as `user` sees it, or None if there is none of that name or the user may not read it."""
     if owner not in (None, "SYS", "PUBLIC"):
         return None
     name = _SHORT.get(name, name)
@@ -274,17 +271,26 @@ def dictionary_view(owner: str | None, name: str, database: EmulatedDatabase, co
     full = name
     if name.startswith("USER_") and name not in _MAKERS:
         full = "ALL_" + name.removeprefix("USER_")
-    if full not in _MAKERS:
+    grants = database.store.grants
+    if full not in _MAKERS or not grants.may_read_view(user, full):
         return None
     rows = _MAKERS[full](database, context)
     columns = [_column(word) for word in _COLUMNS[full].split()]
+    owner_column = _OWNER_COLUMNS.get(full, "OWNER")
     if full != name:
-        owner_column = _OWNER_COLUMNS.get(full, "OWNER")
         rows = [row for row in rows if row[owner_column] == context.settings.user]
         columns = [column for column in columns if column.name != owner_column]
+    elif any(column.name == owner_column for column in columns):
+        rows = [row for row in rows if grants.is_visible(user, str(row[owner_column]), _object_of(row))]
     relation = f"dictionary_{len(context.arrow)}"
     context.arrow[relation] = _arrow(rows, columns)
     return RelationView(relation, tuple(columns))
+
+
+def _object_of(row: dict[str, Cell]) -> str:
+    """The object that a dictionary row is about: an index or a constraint is seen by who sees its table."""
+    names = ("TABLE_NAME", "VIEW_NAME", "SEQUENCE_NAME", "OBJECT_NAME")
+    return str(next((row[name] for name in names if row.get(name)), ""))
 
 
 def _column(word: str) -> ColumnView:

@@ -73,6 +73,8 @@ def column_rows(store: Store, context: Context) -> Rows:
             for i, c in enumerate(table.columns, 1)
         )
     for view in [o for o in list(store.objects.values()) if isinstance(o, View)]:
+        if not store.grants.is_visible(context.settings.user, view.owner, view.name):
+            continue
         shown = context.schema.relation(view.owner, view.name, context, scn=None)
         rows.extend(
             _column_row(view.owner, view.name, i, c.name, c.type, nullable=c.nullable, default=None)

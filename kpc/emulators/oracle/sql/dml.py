@@ -64,7 +64,7 @@ class Executor:
         queries = QueryCompiler(self.context)
         return queries.expressions(scope)
 
-    def table(self, node: exp.Expr) -> tuple[Table, str]:
+    def table(self, node: exp.Expr, *wanted: str) -> tuple[Table, str]:
         """The target table and its alias."""
         if isinstance(node, exp.Schema):
             node = node.this
@@ -74,7 +74,7 @@ class Executor:
         owner = identifier(node.args["db"]) if node.args.get("db") else None
         table_name = identifier(node.this)
         alias = node.args.get("alias")
-        return self.schema.table(owner, table_name), identifier(alias.this) if alias else table_name
+        return self.schema.table(owner, table_name, wanted), identifier(alias.this) if alias else table_name
 
     def _targets(self, table: Table) -> Source:
         view = self.schema.table_view(table)
@@ -108,7 +108,7 @@ class Executor:
 
     def insert(self, node: exp.Expr) -> Change:
         only(node, "this", "expression", "hint")
-        table, _ = self.table(node.this)
+        table, _ = self.table(node.this, "INSERT")
         names = (
             [identifier(c.this if isinstance(c, exp.Column) else c) for c in node.this.expressions]
             if isinstance(node.this, exp.Schema)
@@ -179,7 +179,7 @@ class Executor:
 
     def update(self, node: exp.Expr) -> Change:
         only(node, "this", "expressions", "where", "hint")
-        table, alias = self.table(node.this)
+        table, alias = self.table(node.this, "UPDATE")
         target = self._targets(table)
         scope = Scope([replace(target, alias=alias)])
         compiler = self.compiler(scope)
@@ -247,7 +247,7 @@ class Executor:
 
     def delete(self, node: exp.Expr, *, keep_rows: bool) -> Change:
         only(node, "this", "where", "hint")
-        table, alias = self.table(node.this)
+        table, alias = self.table(node.this, "DELETE")
         target = self._targets(table)
         compiler = self.compiler(Scope([replace(target, alias=alias)]))
         view = self.schema.table_view(table)
@@ -261,7 +261,7 @@ class Executor:
 
     def merge(self, node: exp.Expr) -> list[Change]:
         only(node, "this", "using", "on", "whens", "hint")
-        table, alias = self.table(node.this)
+        table, alias = self.table(node.this, "UPDATE", "INSERT")
         target = self._targets(table)
         queries = QueryCompiler(self.context)
         scope = Scope()

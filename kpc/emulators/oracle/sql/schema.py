@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from kpc.emulators.oracle.sql import values
@@ -10,6 +11,7 @@ from kpc.emulators.oracle.sql.context import ColumnView, Context, RelationView
 from kpc.emulators.oracle.sql.datatypes import varchar2
 from kpc.emulators.oracle.sql.dictionary import dictionary_view
 from kpc.emulators.oracle.sql.grammar import parse_tree
+from kpc.emulators.oracle.sql.grants import READING
 from kpc.emulators.oracle.sql.messages import ora
 from kpc.emulators.oracle.sql.query import QueryCompiler
 from kpc.emulators.oracle.sql.store import SchemaObject, Sequence, Store, Table, View
@@ -25,19 +27,22 @@ _DUAL = RelationView("(SELECT 'X' AS dummy)", (ColumnView("DUMMY", "dummy", varc
 class SessionSchema:
     """See `context.Schema`."""
 
-    def __init__(self, database: EmulatedDatabase, transaction: Transaction, schema: str) -> None:
+    def __init__(self, database: EmulatedDatabase, transaction: Transaction, schema: str, user: str) -> None:
         self._database = database
         self._store: Store = database.store
         self._transaction = transaction
         self.name = schema
+        self.user = user
         self.current_values: dict[tuple[str, str], int] = {}
 
     def find(self, owner: str | None, name: str) -> SchemaObject | None:
         return self._store.find(owner or self.name, name)
 
-    def table(self, owner: str | None, name: str) -> Table:
-        """A base table. Raises ORA-00942."""
+    def table(self, owner: str | None, name: str, wanted: Iterable[str] = ()) -> Table:
+        """A base table, for its owner or who has one of the `wanted` privileges. Raises ORA-00942 or ORA-01031."""
         found = self.find(owner, name)
+        if found is not None:
+            self._store.grants.check(self.user, found.owner, name, wanted)
         if isinstance(found, View):
             raise ora(1732)
         if not isinstance(found, Table):
@@ -46,13 +51,17 @@ class SessionSchema:
 
     def relation(self, owner: str | None, name: str, context: Context, *, scn: int | None) -> RelationView:
         found = self.find(owner, name)
+        if found is not None:
+            self._store.grants.check(self.user, found.owner, name, READING)
+            if scn is not None:
+                self._store.grants.check_flashback(self.user, found.owner, name)
         if isinstance(found, Table):
             return self.table_view(found, scn)
         if isinstance(found, View):
             return self._expand(found, context, scn)
         if name == "DUAL" and owner in (None, "SYS", "PUBLIC"):
             return _DUAL
-        made = dictionary_view(owner, name, self._database, context) if found is None else None
+        made = dictionary_view(owner, name, self._database, context, self.user) if found is None else None
         if made is None:
             raise ora(942)
         return made
@@ -68,7 +77,7 @@ class SessionSchema:
     def _expand(self, view: View, context: Context, scn: int | None) -> RelationView:
         if scn is not None:
             raise ora(3001)
-        inner = SessionSchema(self._database, self._transaction, view.owner)
+        inner = SessionSchema(self._database, self._transaction, view.owner, view.owner)
         outer, context.schema = context.schema, inner
         try:
             query = QueryCompiler(context).compile(parse_tree(view.text))
@@ -83,7 +92,7 @@ class SessionSchema:
 
     def sequence_value(self, owner: str | None, name: str, pseudo: str, context: Context) -> Expr | None:
         sequence = self.find(owner, name)
-        if not isinstance(sequence, Sequence):
+        if not isinstance(sequence, Sequence) or not self._store.grants.is_visible(self.user, sequence.owner, name):
             raise ora(2289)
         key = (sequence.owner, sequence.name)
         if context.is_describe:

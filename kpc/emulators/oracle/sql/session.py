@@ -16,6 +16,7 @@ from kpc.emulators.oracle.sql import array_dml, bind_rows, commands, ddl, lexer,
 from kpc.emulators.oracle.sql.context import Context, Settings
 from kpc.emulators.oracle.sql.dml import Executor
 from kpc.emulators.oracle.sql.grammar import ParsedStatement, parse_statement
+from kpc.emulators.oracle.sql.grants import READING
 from kpc.emulators.oracle.sql.messages import from_duckdb, ora
 from kpc.emulators.oracle.sql.query import Query, QueryCompiler
 from kpc.emulators.oracle.sql.results import OpenQuery
@@ -42,7 +43,7 @@ class OracleSession:
         self._idle: list[duckdb.DuckDBPyConnection] = []
         self._guard = threading.Lock()
         self.transaction = Transaction(settings.session_id, database.store, database.locks, self._check_interrupt)
-        self.schema = SessionSchema(database, self.transaction, settings.schema)
+        self.schema = SessionSchema(database, self.transaction, settings.schema, settings.user)
         self._worker = database.store.cursor()
         self.is_closed = False
         self.logged_on_utc = database.clock()
@@ -216,7 +217,7 @@ class OracleSession:
             return
         for name, sql in query.locks.tables:
             owner, _, table_name = name.partition(".")
-            table = self.schema.table(owner or None, table_name)
+            table = self.schema.table(owner or None, table_name, READING)
             waited = True
             while waited:
                 self._busy = self._worker

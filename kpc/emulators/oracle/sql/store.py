@@ -19,6 +19,7 @@ import duckdb
 
 from kpc.emulators.oracle.sql import python_functions
 from kpc.emulators.oracle.sql.datatypes import WIDE, SqlType
+from kpc.emulators.oracle.sql.grants import Grants
 from kpc.emulators.oracle.sql.messages import ora
 
 FIRST_SCN = 5_000_000
@@ -140,6 +141,7 @@ class Store:
         self._object_ids = 70_000
         self._system_names = 8_000
         self._undo_rows = 0
+        self.grants = Grants()
         self.undo_retention: int | None = None  # in SCNs; a fault switch
 
     # Names
@@ -183,6 +185,7 @@ class Store:
     def drop(self, table: Table) -> None:
         with self.lock:
             del self.objects[table.owner, table.name]
+            self.grants.forget_object(table.owner, table.name)
             for names in (self.constraint_names, self.index_names):
                 for key in [key for key, owner in names.items() if owner is table]:
                     del names[key]
