@@ -33,6 +33,7 @@ from kpc.errors import ConfigError, Terminal
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # by the keeper: only its closed socket ends it
 _GRACE_S = 8.0
 _LOOP_S = 0.25
 _TAIL_LINES = 12
@@ -286,12 +287,14 @@ def _prctl(option: int, value: int) -> None:
 
 
 def _die_with_parent() -> None:
+    for number in _IGNORED:  # or the server would inherit that they are ignored
+        signal.signal(number, signal.SIG_DFL)
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _keep(descriptor: int) -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
     kept = _Kept(socket.socket(fileno=descriptor))
     try:
