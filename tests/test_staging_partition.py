@@ -419,6 +419,7 @@ def test_a_bar_in_a_reference_is_rejected(staging: Bench) -> None:
 def test_a_disk_that_fills_up_leaves_no_chunk(tmp_path: Path) -> None:
     """A write that fails inside the compressing thread becomes OutOfSpace, and the half file goes."""
     with pytest.raises(OutOfSpace, match="filled up"), GzipTable(tmp_path / "chunk.csv.gz", ("A",), 1) as chunk:
+        chunk._sink._wait()  # noqa: SLF001  the header is on its way
         chunk._sink._file.close()  # noqa: SLF001  the only way to a full device without one
         chunk._sink._file = Path("/dev/full").open("wb", buffering=0)  # noqa: SIM115, SLF001
         for _ in range(3):
