@@ -34,7 +34,8 @@ from kpc.errors import ConfigError, Terminal
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # by the keeper: only its closed socket ends it
-_GRACE_S = 8.0
+_GRACE_S = 6.0
+_ORPHANS_GRACE_S = 2.0
 _LOOP_S = 0.25
 _TAIL_LINES = 12
 
@@ -149,7 +150,7 @@ class Keeper:
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
-        self._process.wait(timeout=6 * _GRACE_S)
+        self._process.wait(timeout=10 * _GRACE_S)
 
     def __enter__(self) -> Self:
         return self
@@ -257,23 +258,32 @@ class _Kept:
                 self.exit_codes[pid] = os.waitstatus_to_exitcode(status)
 
     def end_all(self) -> None:
-        """Ask the servers to end, the newest first; then kill whatever is left."""
+        """Ask the servers to end, the newest first, then what they left behind; kill whatever is left."""
         for pid, stop_signal in reversed(self.stop_signals.items()):
             if pid not in self.exit_codes:
                 _send(pid, stop_signal)
-        self._wait_until_gone(_GRACE_S)
+        self._wait(_GRACE_S, lambda: self.stop_signals.keys() <= self.exit_codes.keys())
+        for process in _descendants():
+            _send(process.pid, signal.SIGTERM)
+        self._wait(_ORPHANS_GRACE_S, lambda: not _descendants())
         for _ in range(5):  # killing a parent may show children that were started meanwhile
-            for process in psutil.Process().children(recursive=True):
+            for process in _descendants():
                 _send(process.pid, signal.SIGKILL)
-            self._wait_until_gone(1.0)
+            self._wait(1.0, lambda: not _descendants())
         for folder in self.temporary:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _wait_until_gone(self, seconds: float) -> None:
+    def _wait(self, seconds: float, is_over: Callable[[], bool]) -> None:
         until = time.monotonic() + seconds
-        while psutil.Process().children(recursive=True) and time.monotonic() < until:
-            time.sleep(0.05)
+        while True:
             self.reap()
+            if is_over() or time.monotonic() > until:
+                return
+            time.sleep(0.05)
+
+
+def _descendants() -> list[psutil.Process]:
+    return list(psutil.Process().children(recursive=True))
 
 
 def _send(pid: int, number: int) -> None:
