@@ -36,6 +36,10 @@ CASES = {
     "ORA-01410: invalid ROWID": (SnapshotLost, "new generation"),
     "DPY-4042: the Arrow decimal value does not fit": (Terminal, "precision"),
     "ORA-00600: internal error code, arguments: [x]": (Terminal, "DBA"),
+    "DPY-4011: the database or network closed the connection ORA-00600: internal error code": (Terminal, "alert log"),
+    "DPY-4011: the database or network closed the connection ORA-00028: your session has been killed":
+        (OracleDown, "repeated"),
+    "ORA-12801: error signaled in parallel query server P001 ORA-01555: snapshot too old": (SnapshotLost, "UNDO"),
     "ORA-12345: something nobody has seen": (Terminal, "stays undone"),
 }  # fmt: skip
 

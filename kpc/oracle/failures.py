@@ -115,6 +115,14 @@ def _stop(doing: Doing, text: str) -> KpcError:
     return Terminal(f"Oracle reported an error{where}: {text}.", "Look it up with the DBA; the partition stays undone.")
 
 
+def _internal(doing: Doing, text: str) -> KpcError:
+    where = f" while {doing.table} was read" if doing.table else ""
+    return Terminal(
+        f"Oracle met an internal error of its own{where}: {text}.",
+        "Send it to the DBA, who finds it in the alert log; finished chunks are kept, and the partition stays undone.",
+    )
+
+
 _Verdict = Callable[[Doing, str], KpcError]
 
 _BY_CODE: dict[str, _Verdict] = {
@@ -130,6 +138,8 @@ _BY_CODE: dict[str, _Verdict] = {
     **dict.fromkeys(("ORA-01031", "ORA-01749"), _privilege),
     # the snapshot: undo gone, definition changed, object truncated or moved, SCN out of range
     **dict.fromkeys(("ORA-01555", "ORA-01466", "ORA-08103", "ORA-01410", "ORA-08181", "ORA-22924"), _lost),
+    # bugs of the database: the driver drops the session and says DPY-4011 too, but repeating would meet them again
+    **dict.fromkeys(("ORA-00600", "ORA-07445"), _internal),
     # values
     "DPY-4042": _unexact,
     # the session or the instance is gone, or has no room for one more: repeat
@@ -152,6 +162,7 @@ def classify(error: oracledb.Error, doing: Doing) -> KpcError:
     codes = [f"ORA-{number}" for number in _SIMILAR.findall(text)]
     codes += [f"{kind}-{number.zfill(5) if kind == 'ORA' else number}" for kind, number in _NUMBER.findall(text)]
     specific = [code for code in codes if code in _BY_CODE and code != "DPY-6005"]
+    specific.sort(key=lambda code: not code.startswith("ORA"))  # Oracle's own reason before the driver's symptom
     if specific:
         return _BY_CODE[specific[0]](doing, text)
     return (_down if "DPY-6005" in codes else _stop)(doing, text)
