@@ -138,7 +138,7 @@ def _say_time(campaign: Campaign, screen: Screen, seconds: float) -> None:
 
 def _say_addresses(world: World, screen: Screen) -> None:
     screen.say(f"Asset graph  {world.api.asset_page(MIGRATION)}")
-    screen.say(f"Data Docs    {(world.settings.reconcile.docs_root / 'index.html').as_uri()}")
+    screen.say(f"Data Docs    {world.settings.reconcile.docs_index.as_uri()}")
     screen.say(f"Logs         {world.logs}")
 
 
