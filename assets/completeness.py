@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kpc.catalog import TABLES, Phase
-from kpc.errors import ConfigError
 from kpc.partition import Partition, partitions_of
 from kpc.stages import RECONCILED_STATES
 from kpc.workspace import Workspace
@@ -29,25 +28,18 @@ class Completeness:
         return {"partitions": self.partitions, "with_exceptions": self.with_exceptions, "missing": len(self.missing)}
 
 
-def partitions_in_scope(workspace: Workspace, phase: Phase | None = None) -> tuple[Partition, ...]:
-    """The campaign's partitions in load order. Raises `ConfigError` if no campaign has said what it covers."""
-    scope = workspace.ledger.scope(workspace.environment)
+def completeness(phase: Phase | None, workspace: Workspace) -> Completeness | None:
+    """How much of a phase, or of the whole migration, is reconciled; None if no campaign has said what it covers."""
+    ledger, environment = workspace.ledger, workspace.environment
+    scope = ledger.scope(environment)
     if scope is None:
-        raise ConfigError(
-            "The ledger does not know what the campaign covers.", "Start one with `kpc plan`, which books its scope."
-        )
-    return tuple(
+        return None
+    partitions = [
         partition
         for table in TABLES.values()
         if table.name in scope.tables and phase in (None, table.phase)
         for partition in partitions_of(table, tuple(scope.months))
-    )
-
-
-def completeness(phase: Phase | None, workspace: Workspace) -> Completeness:
-    """How much of a phase, or of the whole migration, is reconciled. An empty phase is complete."""
-    partitions = partitions_in_scope(workspace, phase)
-    ledger, environment = workspace.ledger, workspace.environment
+    ]
     states = {partition: ledger.reconciliation_state(environment, partition) for partition in partitions}
     return Completeness(
         partitions=len(partitions),

@@ -68,7 +68,7 @@ def partition_of(table_name: str, context: Mapping[str, Any]) -> Partition:
 def actor_of(context: Mapping[str, Any]) -> str:
     """The person or the event behind a run, for the audit log."""
     run = context["dag_run"]
-    return f"airflow:{run.triggering_user_name or run.run_type}"
+    return f"airflow:{run.triggering_user_name or run.run_type.value}"
 
 
 @contextmanager

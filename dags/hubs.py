@@ -57,6 +57,8 @@ def hub_dag(spec: HubSpec) -> DAG:
 
             with workspace_of(context) as workspace:
                 found = completeness(spec.phase, workspace)
+            if found is None:
+                raise AirflowSkipException("No campaign has said what it covers.")
             if found.missing:
                 raise AirflowSkipException(f"Not yet: {found.summary}")
             context["outlet_events"][hub_asset(spec)].extra = found.as_json()

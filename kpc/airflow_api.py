@@ -121,7 +121,7 @@ class AirflowApi:
 
     def ensure_pools(self) -> None:
         """Make the pools, or bring them to their sizes. A task whose pool does not exist is never started."""
-        existing = {pool["name"] for pool in self._pages("pools", "pools")}
+        existing = self.pools()
         for pool in POOLS:
             body = {
                 "name": pool.name,
@@ -135,6 +135,10 @@ class AirflowApi:
                 self._call("POST", "pools", json=body)
 
     # Watching
+
+    def pools(self) -> dict[str, tuple[int, bool]]:
+        """By name: the slots, and whether deferred tasks count."""
+        return {pool["name"]: (pool["slots"], pool["include_deferred"]) for pool in self._pages("pools", "pools")}
 
     def dag_ids(self) -> frozenset[str]:
         return frozenset(str(dag["dag_id"]) for dag in self._pages("dags", "dags"))
@@ -186,6 +190,11 @@ class AirflowApi:
         if not failed:
             return f"{run.dag_id} failed without a failed task."
         return f"{failed[0].task_id}: {self._error_of(run, failed[0])}"
+
+    def result(self, run: Run, task_id: str) -> Any:
+        """What a task returned."""
+        path = f"dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/{task_id}/xcomEntries/return_value"
+        return self._call("GET", path)["value"]
 
     def asset_page(self, asset: str) -> str:
         """The address of an asset's page, with the graph around it."""

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,7 +34,7 @@ class AirflowServers:
 
     url: str
     home: Path
-    env: Mapping[str, str]
+    env: Mapping[str, str] = field(repr=False)  # with the secrets of both systems
 
 
 def airflow_env(home: Path, database_url: str, port: int, *, parallelism: int) -> dict[str, str]:

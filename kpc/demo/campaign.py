@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 from ulid import ULID
 
@@ -145,17 +146,18 @@ class Campaign:
                 if progress.is_over:
                     return
 
-    def settle(self) -> bool:
-        """Build Data Docs and wait, with a limit, until they and the hubs are at rest; False if that fails."""
+    def settle(self) -> Path | None:
+        """Build Data Docs and wait, with a limit, until they and the hubs are at rest; the overview page, if so."""
         docs = self.api.run(DATA_DOCS, self.api.trigger(DATA_DOCS))
         until = time.monotonic() + _SETTLE_TIMEOUT_S
         while time.monotonic() < until:
             self.world.keeper.check()
             others = [run for run in self.api.runs(since=self.since) if (run.dag_id, run.key or "") not in self._by_dag]
             if all(run.is_final for run in others) and (self._is_signed_off() or not self.progress.is_reconciled):
-                return self.api.run(DATA_DOCS, docs.run_id).state == "success"
+                docs = self.api.run(DATA_DOCS, docs.run_id)
+                return Path(self.api.result(docs, DATA_DOCS)) if docs.state == "success" else None
             time.sleep(_LOOK_S)
-        return False
+        return None
 
     def _is_signed_off(self) -> bool:
         return any(event.asset == MIGRATION for event in self.api.events(since=self.since))

@@ -92,13 +92,12 @@ def _run(campaign: Campaign, screen: Screen, began: float) -> Summary:
         screen.show(progress)
     screen.close_grid()
     summary = summarize(campaign.progress, time.monotonic() - started_s)
-    if not campaign.settle():
-        screen.say(f"Data Docs or the sign-off hubs did not come to rest; see {world.logs}.")
+    docs = campaign.settle()
     if summary.exit_code != 1:
         _again(campaign, screen)
     screen.show_summary(summary)
     _say_time(campaign, screen, time.monotonic() - began)
-    _say_addresses(world, screen)
+    _say_addresses(world, docs, screen)
     return summary
 
 
@@ -136,9 +135,9 @@ def _say_time(campaign: Campaign, screen: Screen, seconds: float) -> None:
     screen.say(f"{seconds:.0f} s in all. CPU seconds: {split}")
 
 
-def _say_addresses(world: World, screen: Screen) -> None:
+def _say_addresses(world: World, docs: Path | None, screen: Screen) -> None:
     screen.say(f"Asset graph  {world.api.asset_page(MIGRATION)}")
-    screen.say(f"Data Docs    {world.settings.reconcile.docs_index.as_uri()}")
+    screen.say(f"Data Docs    {docs.as_uri() if docs else 'were not built; the log of the DAG data_docs says why'}")
     screen.say(f"Logs         {world.logs}")
 
 
