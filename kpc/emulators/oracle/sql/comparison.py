@@ -40,7 +40,8 @@ def same(left: Expr, right: Expr, context: Context) -> str:
     if left.is_null or right.is_null:
         other = right if left.is_null else left
         return f"({other.sql} IS NULL)"
-    a, b = aligned(left, right, context)
+    is_text = left.type.is_text and right.type.is_text  # compared without padding (SQL Language Reference, DECODE)
+    a, b = (left, right) if is_text else aligned(left, right, context)
     return f"({a.sql} IS NOT DISTINCT FROM {b.sql})"
 
 

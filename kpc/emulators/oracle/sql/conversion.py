@@ -168,11 +168,12 @@ def to_time(e: Expr, kind: SqlType, context: Context) -> Expr:
 
 
 def _rounded_time(sql: str, held: int, places: int) -> str:
-    if held > 6:
-        step = 10 ** (9 - places)
-        return f"make_timestamp_ns(((epoch_ns({sql}) + {step // 2}) // {step}) * {step})"
-    step = 10 ** (6 - places)
-    return f"make_timestamp(((epoch_us({sql}) + {step // 2}) // {step}) * {step})"
+    """To `places` digits of a second, half up, before 1970 too, where a plain // of DuckDB would go the wrong way."""
+    unit, make, step = ("ns", "make_timestamp_ns", 10 ** (9 - places))
+    if held <= 6:
+        unit, make, step = ("us", "make_timestamp", 10 ** (6 - places))
+    moment = f"(epoch_{unit}({sql}) + {step // 2})"
+    return f"{make}({moment} - (({moment} % {step}) + {step}) % {step})"
 
 
 def _shifted(e: Expr, kind: SqlType, context: Context) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from sqlglot import exp
 
-from kpc.emulators.oracle.sql import assignment, constraints, positions, values
+from kpc.emulators.oracle.sql import assignment, constraints, outer_joins, positions, rownum, values
 from kpc.emulators.oracle.sql.assignment import Target
 from kpc.emulators.oracle.sql.context import Context
 from kpc.emulators.oracle.sql.expressions import Expressions, identifier, only
@@ -185,7 +185,7 @@ class Executor:
         compiler = self.compiler(scope)
         view = self.schema.table_view(table)
         given, joins = self._set_items(table, node.expressions, compiler)
-        where = self._where(node, compiler)
+        where = self._where(node, compiler, f"{view.sql} AS {target.alias}{joins}")
         items = [self._updated_item(table, c, given, target) for c in table.columns]
         source = f"{view.sql} AS {target.alias}{joins}"
         sql = f"SELECT {', '.join(items)}, {target.rowid} AS rid{self._offset} FROM {self._from(source)}{where}"
@@ -241,9 +241,19 @@ class Executor:
         made = [Expr(f"{alias}.v.c{i}", column.type) for i, column in enumerate(columns)]
         return names, made, f" LEFT JOIN LATERAL (SELECT {single} AS v) AS {alias} ON TRUE"
 
-    def _where(self, node: exp.Expr, compiler: Expressions) -> str:
+    def _where(self, node: exp.Expr, compiler: Expressions, source: str) -> str:
+        """The WHERE clause over `source`; with ROWNUM, over the first so many of the rows that pass the rest."""
         where = node.args.get("where")
-        return f" WHERE {compiler.condition(where.this)}" if where is not None else ""
+        if where is None:
+            return ""
+        plain, limit = rownum.split(outer_joins.conjuncts(where.this), compiler)
+        tests = " AND ".join(compiler.condition(test) for test in plain)
+        if not limit:
+            return f" WHERE {tests}"
+        if self.source:
+            raise unsupported("ROWNUM in a change with many bind rows")
+        rowid = compiler.scope.sources[0].rowid
+        return f" WHERE {rowid} IN (SELECT {rowid} FROM {source}{f' WHERE {tests}' if tests else ''}{limit})"
 
     def delete(self, node: exp.Expr, *, keep_rows: bool) -> Change:
         only(node, "this", "where", "hint")
@@ -251,7 +261,7 @@ class Executor:
         target = self._targets(table)
         compiler = self.compiler(Scope([replace(target, alias=alias)]))
         view = self.schema.table_view(table)
-        where = self._where(node, compiler)
+        where = self._where(node, compiler, f"{view.sql} AS {target.alias}")
         columns = "".join(f"{target.alias}.{c.stored}, " for c in table.columns) if keep_rows else ""
         source = self._from(f"{view.sql} AS {target.alias}")
         rows = self.run(f"SELECT {columns}{target.rowid} AS rid{self._offset} FROM {source}{where}")

@@ -178,8 +178,10 @@ class Expressions:
         match = re.fullmatch(r"\s*(\d{1,4})-(\d{1,2})-(\d{1,2})\s*", text)
         if not match:
             raise ora(1861)
+        year, month, number = (int(part) for part in match.groups())
+        if not 1 <= month <= 12:
+            raise ora(1843)
         try:
-            year, month, number = (int(part) for part in match.groups())
             day = dt.datetime(year, month, number)  # noqa: DTZ001  DATE has no zone
         except ValueError:
             raise ora(1839) from None
@@ -360,10 +362,13 @@ class Expressions:
             comparison.aligned(left, replace(column, sql=f"{alias}.c{i}"), self.context)
             for i, (left, column) in enumerate(zip(lefts, columns, strict=True))
         ]
-        items = ", ".join(b.sql for _, b in sides)
-        left = sides[0][0].sql if len(sides) == 1 else f"({', '.join(a.sql for a, _ in sides)})"
-        items = items if len(sides) == 1 else f"({items})"
-        return f"({left} IN (SELECT {items} FROM ({sql}) AS {alias}))"
+        if len(sides) == 1:
+            ((left, item),) = sides
+            return f"({left.sql} IN (SELECT {item.sql} FROM ({sql}) AS {alias}))"
+        # DuckDB takes two rows with NULL in the same place for equal; Oracle does not know whether they are.
+        test = " AND ".join(f"{a.sql} = {b.sql}" for a, b in sides)
+        verdict = "CASE WHEN bool_or(t) THEN TRUE WHEN bool_or(t IS NULL) THEN NULL ELSE FALSE END"
+        return f"(SELECT {verdict} FROM (SELECT ({test}) AS t FROM ({sql}) AS {alias}))"
 
     def _like(self, node: exp.Expr, escape: str | None = None) -> str:
         text, pattern = (to_text(self.value(part), self.context) for part in (node.this, node.expression))

@@ -120,6 +120,7 @@ def parse_statement(sql: str) -> ParsedStatement:
         return ParsedStatement(kind, tuple(dict.fromkeys(names)), sql, found, sql)
     if kind in (StatementKind.QUERY, StatementKind.DML) and found[-1].is_sign(";"):
         raise ora(933, position=found[-1].start)
+    _refuse_stray_commas(found)
     statement = ParsedStatement(kind, tuple(names), sql, found, rewritten(sql, found))
     if kind is StatementKind.QUERY:
         statement.tree = parse_tree(statement.text)
@@ -181,6 +182,13 @@ def parse_expression(text: str) -> exp.Expr:
     return tree.expressions[0]  # type: ignore[no-any-return]
 
 
+def _refuse_stray_commas(found: list[Token]) -> None:
+    """A comma before FROM, a closing parenthesis or the end, which sqlglot lets pass. Raises ORA-00936."""
+    for token, following in zip(found, [*found[1:], None], strict=True):
+        if token.is_sign(",") and (following is None or following.is_word("FROM") or following.is_sign(")")):
+            raise ora(936, position=token.end)
+
+
 def _syntax_error(text: str, error: Exception) -> OraError:
     shown = str(error)
     upper = text.upper()
@@ -188,7 +196,13 @@ def _syntax_error(text: str, error: Exception) -> OraError:
         return unsupported("this clause")
     if "Expecting )" in shown:
         return ora(907)
-    if re.search(r"SELECT\s+FROM\b|,\s*FROM\b|SELECT\s*$|(=|<|>|\+|\*|/|,|\bAND|\bOR|\bWHERE)\s*$", upper):
+    if re.search(r"\bFROM\s*$", upper):
+        return ora(903)
+    if re.search(r"\bORDER\s+(?!BY\b|SIBLINGS\b)", upper):
+        return ora(924)
+    if upper.startswith("UPDATE") and not re.search(r"\bSET\b", upper):
+        return ora(971)
+    if re.search(r"==|SELECT\s+FROM\b|,\s*FROM\b|SELECT\s*$|(=|<|>|\+|\*|/|,|\bAND|\bOR|\bWHERE)\s*$", upper):
         return ora(936)
     if upper.startswith("SELECT") and not re.search(r"\bFROM\b", upper):
         return ora(923)

@@ -5,11 +5,13 @@ Source: Oracle SQL Language Reference, "Datetime Format Models". An element that
 
 from __future__ import annotations
 
+import calendar
 import datetime as dt
 import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from kpc.emulators.oracle.interface import OraError
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 
 MONTHS = [
@@ -224,11 +226,29 @@ class Moment:
     offset_minutes: int | None = None
 
 
+_SHORT_YEAR = re.compile(r"(?<![YRI])(?:YY|RR)(?![YR])", re.IGNORECASE)
+
+
 def read(text: str, mask: str, today: dt.date) -> Moment:
     """TO_DATE and TO_TIMESTAMP. Raises the ORA-018xx error that says what is wrong.
 
-    `today` gives the year and month that the mask does not mention; the day is then the first.
+    `today` gives the year and month that the mask does not mention; the day is then the first. What YY or RR does not
+    fit is tried with YYYY or RRRR (SQL Language Reference, String-to-Date Conversion Rules).
     """
+    try:
+        return _read(text, mask, today)
+    except OraError:
+        longer = _SHORT_YEAR.sub(lambda match: match[0] * 2, mask)
+        if longer == mask:
+            raise
+        try:
+            return _read(text, longer, today)
+        except OraError:
+            pass
+        raise
+
+
+def _read(text: str, mask: str, today: dt.date) -> Moment:
     elements = parse(mask)
     if not elements:
         raise ora(1821)
@@ -339,6 +359,9 @@ def _assemble(fields: dict[str, int], today: dt.date) -> Moment:
     if "J" in fields:
         day = dt.date.fromordinal(fields["J"] - 1_721_425)
     elif "DDD" in fields:
+        year = fields.get("YEAR", today.year)
+        if fields["DDD"] == 366 and not calendar.isleap(year):
+            raise ora(1848)
         day = dt.date(fields.get("YEAR", today.year), 1, 1) + dt.timedelta(days=fields["DDD"] - 1)
     else:
         try:

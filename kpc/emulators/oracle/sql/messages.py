@@ -52,8 +52,10 @@ TEXTS: dict[int, str] = {
     957: "duplicate column name",
     960: "ambiguous column naming in select list",
     969: "missing ON keyword",
+    971: "missing SET keyword",
     972: "identifier is too long",
     975: "date + date not allowed",
+    978: "nested group function without GROUP BY",
     979: "not a GROUP BY expression",
     987: "missing or invalid username(s)",
     988: "missing or invalid password(s)",
@@ -215,6 +217,7 @@ TEXTS: dict[int, str] = {
     30006: "resource busy; acquire with WAIT timeout expired",
     30076: "invalid extract field for extract source",
     30081: "invalid data type for datetime/interval arithmetic",
+    30483: "window functions are not allowed here",
     30484: "missing window specification for this function",
     30485: "missing ORDER BY expression in the window specification",
     30491: "missing ORDER BY clause",
@@ -263,7 +266,9 @@ def from_duckdb(error: BaseException) -> OraError:
 # DuckDB's own refusals that are a client's mistake with a number of its own in Oracle.
 _PATTERNS = (
     (re.compile(r"must appear in the GROUP BY clause"), 979),
-    (re.compile(r"WHERE clause cannot contain aggregates|aggregate function calls cannot be nested"), 934),
+    (re.compile(r"aggregate function calls cannot be nested"), 978),
+    (re.compile(r"WHERE clause cannot contain window functions"), 30483),
+    (re.compile(r"WHERE clause cannot contain aggregates"), 934),
     (re.compile(r"More than one row returned by a subquery"), 1427),
     (re.compile(r"Overflow|out of range|Out of Range|Could not cast value .* to DECIMAL"), 1426),
 )

@@ -394,6 +394,9 @@ class QueryCompiler:
         lock = node.args["locks"][0]
         wait = lock.args.get("wait")
         tables = []
+        for named in lock.expressions or []:
+            if isinstance(named, exp.Column) and scope.find(identifier(named.this)) is None:
+                raise ora(904, values.name(identifier(named.this)))
         wanted = {identifier(e.this) for e in lock.expressions or [] if isinstance(e, exp.Column | exp.Table)}
         for source in scope.sources:
             if source.table is None or source.rowid is None:

@@ -29,17 +29,21 @@ def _mentions(node: exp.Expr) -> bool:
     return any(_mentions(child) for child in node.iter_expressions() if not isinstance(child, exp.Query))
 
 
+def split(tests: list[exp.Expr], compiler: Expressions) -> tuple[list[exp.Expr], str]:
+    """The conditions that do not mention ROWNUM, and the LIMIT that stands for those that do."""
+    limits = [test for test in tests if _mentions(test)]
+    return [test for test in tests if not _mentions(test)], _limit(limits, compiler)
+
+
 def apply(node: exp.Expr, tests: list[exp.Expr], from_sql: str, compiler: Expressions) -> tuple[str, str]:
     """(FROM, WHERE) of a block. With ROWNUM, WHERE and the limit move into a derived table that numbers its rows."""
-    limits = [test for test in tests if _mentions(test)]
-    plain = [test for test in tests if not _mentions(test)]
+    plain, limit = split(tests, compiler)
     where = " AND ".join(compiler.condition(test) for test in plain)
     where = f" WHERE {where}" if where else ""
     parts = [*node.expressions, *(node.args[k] for k in ("order", "group", "having") if node.args.get(k))]
     shown = any(_mentions(part) for part in parts)
-    if not limits and not shown:
+    if not limit and not shown:
         return from_sql, where
-    limit = _limit(limits, compiler)
     numbered = compiler.context.alias()
     listed: list[str] = []
     for source in compiler.scope.sources:

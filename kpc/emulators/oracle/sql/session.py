@@ -17,7 +17,7 @@ from kpc.emulators.oracle.sql.context import Context, Settings
 from kpc.emulators.oracle.sql.dml import Executor
 from kpc.emulators.oracle.sql.grammar import ParsedStatement, parse_statement
 from kpc.emulators.oracle.sql.grants import READING
-from kpc.emulators.oracle.sql.messages import from_duckdb, ora
+from kpc.emulators.oracle.sql.messages import from_duckdb, ora, unsupported
 from kpc.emulators.oracle.sql.query import Query, QueryCompiler
 from kpc.emulators.oracle.sql.results import OpenQuery
 from kpc.emulators.oracle.sql.schema import SessionSchema
@@ -241,6 +241,8 @@ class OracleSession:
         made = from_duckdb(error)
         if made.code == 979 and "GROUP" not in statement.text.upper():
             return ora(937)
+        if made.code == 978 and "GROUP" in statement.text.upper():
+            return unsupported("nested group functions")
         return made
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:
