@@ -1,0 +1,145 @@
+"""What a person types: answers on stdout, remarks on stderr, exit codes, and one clear error for each mistake."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from emulated_org import Emulator
+from oracle_source import OracleServer
+from typer.testing import CliRunner, Result
+
+from kpc.cli import app
+
+ROOT = Path(__file__).resolve().parent.parent
+COMMANDS = ("demo", "plan", "run", "rerun", "status", "show", "failed", "preflight", "reconcile", "docs", "audit")
+
+
+@pytest.fixture
+def kpc(
+    tmp_path: Path,
+    oracle: OracleServer,
+    emulated: Callable[..., Emulator],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[..., Result]:
+    """Runs a command in an empty folder, against both emulators; keyword arguments change the environment."""
+    org = emulated().settings
+    environment = {
+        "KPC__ORACLE__DSN": oracle.settings.dsn,
+        "KPC__ORACLE__USER": oracle.settings.user,
+        "KPC__ORACLE__PASSWORD": oracle.settings.password.get_secret_value(),
+        "KPC__ORACLE__CONNECT_TIMEOUT_S": "3",
+        "KPC__SALESFORCE__BASE_URL": org.base_url,
+        "KPC__SALESFORCE__CLIENT_ID": org.client_id,
+        "KPC__SALESFORCE__CLIENT_SECRET": org.client_secret.get_secret_value(),
+        "KPC__HASH_KEY": "not-a-secret-only-a-test",
+    }
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str, **changes: str) -> Result:
+        return CliRunner().invoke(app, list(arguments), env={**environment, **changes})
+
+    return run
+
+
+def test_one_partition_from_the_command_line(kpc: Callable[..., Result], tmp_path: Path) -> None:
+    """Run, status, show, failed, reconcile, docs and audit answer for the same partition, in JSON too."""
+    ran = kpc("run", "kps_r_pos_supplier", "ALL", "--json")
+    assert ran.exit_code == 0, ran.output
+    receipts = json.loads(ran.stdout)["receipts"]
+    assert [receipt["stage"] for receipt in receipts] == ["oracle_extract", "staged_csv", "sf_loaded", "reconciled"]
+    (partition,) = json.loads(kpc("status", "--json").stdout)["partitions"]
+    assert partition["stages"]["reconciled"]["state"] == "reconciled"
+    shown = json.loads(kpc("show", "KPS_R_POS_SUPPLIER", "ALL", "--json").stdout)
+    assert shown["staged"]["chunks"][0]["rows"] == shown["extract"]["rows"] == 4
+    assert re.fullmatch("[0-9a-f]{64}", shown["mapping_version"])
+    assert json.loads(kpc("failed", "KPS_R_POS_SUPPLIER", "--json").stdout)["records"] == []
+    compared = json.loads(kpc("reconcile", "KPS_R_POS_SUPPLIER", "ALL", "--drill", "--json").stdout)
+    assert compared["records"]["equal"] == 4
+    assert Path(json.loads(kpc("docs", "--json").stdout)["index"]).is_file()
+    assert json.loads(kpc("audit", "--json").stdout) == {"ok": True, "problems": []}
+    for command in ("status", "audit"):
+        assert kpc(command).stdout.strip()
+    assert not (tmp_path / "kpc.toml").exists()
+
+
+def test_preflight_looks_at_both_systems(kpc: Callable[..., Result]) -> None:
+    """16 tables and 16 objects are compared, and nothing is changed."""
+    answer = json.loads(kpc("preflight", "--json").stdout)
+    assert answer["ok"]
+    assert len(answer["checks"]) == 2 + 16 + 16
+
+
+def test_a_plan_books_the_scope(kpc: Callable[..., Result]) -> None:
+    """Every partition is counted; the seeded months leave nothing unassigned."""
+    answer = kpc("plan", "--months", "2024-01:3", "--json")
+    assert answer.exit_code == 0, answer.output
+    planned = json.loads(answer.stdout)
+    assert len(planned["tables"]) == 16
+    assert planned["unassigned"] == 0
+    short = kpc("plan", "--months", "2024-01:2", "--json")
+    assert short.exit_code == 3
+    assert json.loads(short.stdout)["unassigned"] > 0
+    causes = json.loads(kpc("show", "KPS_T_SALES_M", "UNASSIGNED", "--json").stdout)["causes"]
+    assert [cause["cause"] for cause in causes] == ["out_of_scope"]
+
+
+RUN = ("run", "KPS_R_POS_SUPPLIER", "ALL")
+MISTAKES: dict[str, tuple[tuple[str, ...], dict[str, str], str]] = {
+    "wrong Oracle password": (RUN, {"KPC__ORACLE__PASSWORD": "wrong"}, "KPC__ORACLE__PASSWORD"),
+    "unreachable Oracle": (RUN, {"KPC__ORACLE__DSN": "127.0.0.1:1/KPCDB"}, "127.0.0.1:1"),
+    "no Oracle address": (RUN, {"KPC__ORACLE__DSN": ""}, "KPC__ORACLE__DSN"),
+    "wrong Salesforce secret": (RUN, {"KPC__SALESFORCE__CLIENT_SECRET": "wrong"}, "KPC__SALESFORCE__CLIENT_SECRET"),
+    "unreachable Salesforce": (RUN, {"KPC__SALESFORCE__BASE_URL": "http://127.0.0.1:1"}, "127.0.0.1:1"),
+    "unknown table": (("run", "KPS_NOPE", "ALL"), {}, "no table"),
+    "wrong key": (("run", "KPS_T_SALES_M", "2024-1"), {}, "2024-01"),
+    "month of a whole table": (("run", "KPS_T_PREINV", "2024-01"), {}, "give ALL"),
+    "missing key": (("run", "KPS_T_SALES_M"), {}, "partition key is missing"),
+    "unknown stage": ((*RUN, "--stage", "nope"), {}, "oracle_extract"),
+    "unknown mode": ((*RUN, "--mode", "nope"), {}, "incremental"),
+    "wrong months": (("plan", "--months", "soon"), {}, "2024-01:3"),
+    "no room on the disk": (RUN, {"KPC__STAGING__FREE_BYTES": str(10**18)}, "Free space"),
+    "unknown setting": (RUN, {"KPC__ORACLE__DNS": "x"}, "oracle.dns"),
+    "unreachable ledger": (
+        RUN, {"KPC__LEDGER_URL": "postgresql://u:s3cret@127.0.0.1:1/x"}, "ledger"),
+    "not loaded yet": (("reconcile", "KPS_T_PREINV", "ALL"), {}, "has not been extracted"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "environment", "named"), MISTAKES.values(), ids=list(MISTAKES))
+def test_a_mistake_gives_one_clear_error(
+    arguments: tuple[str, ...], environment: dict[str, str], named: str, kpc: Callable[..., Result], tmp_path: Path
+) -> None:
+    """The message names the thing and the remedy; the exit code is not zero; nothing looks done."""
+    result = kpc(*arguments, **environment)
+    assert result.exit_code == 1, result.output
+    assert named.lower() in " ".join(result.stderr.split()).lower()
+    assert "Traceback" not in result.output
+    assert "s3cret" not in result.output
+    assert not list(tmp_path.rglob("manifest.json"))
+
+
+def test_wrong_usage_is_exit_code_2(kpc: Callable[..., Result]) -> None:
+    """An option that does not exist is the user's mistake, not a failure."""
+    assert kpc("run", "--nope").exit_code == 2
+
+
+def test_every_command_has_help_and_is_documented() -> None:
+    """The help of each command starts with a sentence, and README or RUNBOOK mentions the command."""
+    prose = (ROOT / "README.md").read_text() + (ROOT / "RUNBOOK.md").read_text()
+    for command in COMMANDS:
+        assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
+        assert f"kpc {command}" in prose, f"`kpc {command}` is not documented"
+
+
+def test_the_console_script_starts_quickly() -> None:
+    """Help must not wait for polars, DuckDB or Great Expectations to be imported."""
+    slow = ["polars", "duckdb", "great_expectations", "oracledb", "airflow", "sqlalchemy", "httpx"]
+    program = f"import sys, kpc.cli; print([name for name in {slow} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603
+    assert done.stdout.strip() == "[]"
