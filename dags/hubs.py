@@ -19,6 +19,7 @@ from kpc.stages import DOCS_POOL
 
 FIRST_DAY = datetime(2016, 1, 1, tzinfo=UTC)
 _TASK_DEFAULTS = {
+    "owner": "kpc",
     "retries": RETRIES,
     "retry_policy": RetryWhatMayPass(),
     "priority_weight": 100,  # they take a second, and the sooner one looks, the fewer find everything complete

@@ -26,9 +26,15 @@ GATE_POLL = timedelta(seconds=2)
 GATE_WAIT = timedelta(days=7)  # a campaign loads its parents days before its last child
 JOB_PATIENCE = timedelta(seconds=5)
 JOB_WAIT = timedelta(hours=24)
+MODE = Param(
+    "incremental",
+    enum=["incremental", "full"],
+    description="incremental sends new and changed rows only; full sends all.",
+)
 PARTITIONS_AT_ONCE = 64  # runs of one DAG; what is really worked on at once, the pools and the executor decide
 
 TASK_DEFAULTS: dict[str, Any] = {
+    "owner": "kpc",
     "retries": RETRIES,
     "retry_policy": RetryWhatMayPass(),
     "retry_exponential_backoff": True,
@@ -57,7 +63,7 @@ def stage_dag(spec: AssetSpec) -> DAG:
         description=spec.description,
         doc_md=_instructions(spec),
         default_args={**TASK_DEFAULTS, "priority_weight": _priority(spec)},
-        params={"mode": Param("incremental", enum=["incremental", "full"])} if first else None,
+        params={"mode": MODE} if first else None,
     ) as dag:
         _TASKS[spec.stage](spec)
     return dag
@@ -109,7 +115,7 @@ def _stage(spec: AssetSpec) -> None:
 def _load(spec: AssetSpec) -> None:
     """gate -> plan -> one task per chunk -> publish."""
 
-    @task(inlets=_upstream(spec))
+    @task
     def plan(**context: Any) -> list[dict[str, Any]]:
         from assets.sf_loaded import plan_load  # noqa: PLC0415  heavy
 
@@ -119,7 +125,12 @@ def _load(spec: AssetSpec) -> None:
 
     # A task with an outlet emits one event per mapped index, so the outlet is here; and an empty plan skips the chunks,
     # which must not skip the event.
-    @task(task_id="publish", trigger_rule="none_failed", outlets=[stage_asset(spec)])
+    @task(
+        task_id="publish",
+        trigger_rule="none_failed",
+        outlets=[stage_asset(spec)],
+        inlets=[*_upstream(spec), *(stage_asset(find_asset(name)) for name in spec.parents)],  # drawn as edges
+    )
     def publish(chunks: Iterable[dict[str, Any]] | None, **context: Any) -> dict[str, object]:
         from assets.sf_loaded import sf_loaded  # noqa: PLC0415  heavy
 
@@ -140,8 +151,7 @@ def _load(spec: AssetSpec) -> None:
     ).expand(spec=planned)
     publish(chunks.output)  # type: ignore[arg-type]  # Airflow hands the chunks' results in when it runs
     if spec.parents:
-        parents = [stage_asset(find_asset(name)) for name in spec.parents]
-        gate = ParentGate(task_id="gate", table=spec.table.name, poll=GATE_POLL, longest_wait=GATE_WAIT, inlets=parents)
+        gate = ParentGate(task_id="gate", table=spec.table.name, poll=GATE_POLL, longest_wait=GATE_WAIT)
         gate >> planned
 
 
