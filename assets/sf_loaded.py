@@ -148,7 +148,7 @@ def _closed(manifest: LoadManifest, workspace: Workspace, lease: Lease) -> LoadM
     workspace.ledger.end_attempt(
         manifest.generation, manifest.mapping_version, manifest.attempt, state="loaded", lease=lease
     )
-    workspace.ledger.resolve_failures(manifest.generation, lease=lease)
+    workspace.ledger.resolve_failures(manifest.generation, manifest.mapping_version, lease=lease)
     return manifest
 
 

@@ -278,7 +278,10 @@ def test_failures_of_a_chunk_replace_each_other_and_close_with_the_next_load(led
     (record, _) = ledger.failed_records(SANDBOX, SUPPLIERS)
     assert (record.external_id, record.error_code, record.fields) == ("K1", "STRING_TOO_LONG", ["Name"])
     assert ledger.failure_counts(SANDBOX) == [("KPS_R_POS_SUPPLIER", "ALL", "STRING_TOO_LONG", 2)]
-    assert ledger.resolve_failures("g2", lease=lease) == 2
+    assert ledger.resolve_failures("g1", "m", lease=lease) == 0
+    assert ledger.resolve_failures("g2", "m", lease=lease) == 2
+    ledger.replace_failures("g2", "m", "chunk-00001", iter([failure]), lease=lease)
+    assert ledger.resolve_failures("g2", "another mapping", lease=lease) == 1
     assert ledger.failed_records(SANDBOX, SUPPLIERS) == []
 
 

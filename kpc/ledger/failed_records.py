@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, or_, select, update
 
 from kpc.ledger import schema
 from kpc.ledger.database import Database
@@ -85,17 +85,17 @@ class FailedRecords(Database):
                 count += len(block)
         return count
 
-    def resolve_failures(self, generation: str, *, lease: Lease) -> int:
-        """Close the open failures of the partition's older generations: `generation` has loaded since.
+    def resolve_failures(self, generation: str, mapping_version: str, *, lease: Lease) -> int:
+        """Close the partition's open failures of other generations and mappings: this one has loaded since.
 
-        What failed again is open under the new generation; returns how many were closed.
+        What failed again is open under this one; returns how many were closed.
         """
         with self.writing(lease) as connection:
             closed = connection.execute(
                 update(_TABLE)
                 .where(
                     at(_TABLE, lease.environment, lease.partition),
-                    _TABLE.c.generation != generation,
+                    or_(_TABLE.c.generation != generation, _TABLE.c.mapping_version != mapping_version),
                     _TABLE.c.state == "open",
                 )
                 .values(state="resolved", last_utc=self.clock())
