@@ -3,6 +3,7 @@ KPC := .venv/bin/kpc
 PY := .venv/bin/python
 DEMO ?=
 TESTS ?=
+DOCS_ROOT ?= .kpc/demo/run/data_docs
 
 .PHONY: help setup demo test slow lint docs lock
 help:
@@ -10,7 +11,7 @@ help:
 	@echo "make test    lint, types and tests; starts every server it needs"
 	@echo "make slow    the long proofs"
 	@echo "make lint    ruff and mypy only"
-	@echo "make docs    build the Data Docs of the last run"
+	@echo "make docs    build the Data Docs of the last demo (DOCS_ROOT=... for another run)"
 	@echo "make lock    compile requirements.lock again"
 
 setup:
@@ -31,7 +32,7 @@ lint: setup
 	@$(PY) -m mypy
 
 docs: setup
-	@$(KPC) docs
+	@KPC__RECONCILE__DOCS_ROOT=$(DOCS_ROOT) $(KPC) docs
 
 lock: setup
 	@.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --extra dev pyproject.toml -o requirements.lock
