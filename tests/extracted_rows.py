@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import polars as pl
 
-from assets.staged_csv import stage_partition
+from assets.staging import stage_partition
 from kpc.catalog.table import Column, FieldKind, NullRule, OracleKind, Phase, Table, text, varchar2
 from kpc.convert.frame import convert_frame
 from kpc.convert.rejects import read_rejected

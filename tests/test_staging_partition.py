@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 from extracted_rows import GENERATION, HASH_KEY, Bench, bench, key_of, one_row, rows_of
 
-from assets.staged_csv import ALWAYS_TOLERATED_ROWS
+from assets.staging import ALWAYS_TOLERATED_ROWS
 from kpc.catalog import TABLES, find_table
 from kpc.catalog.table import EXTERNAL_ID, Table
 from kpc.convert.canonical import canonical_from_salesforce, fingerprint, key_hash, row_checksum
