@@ -1,4 +1,4 @@
-"""One generation of a partition becomes chunks, an index, a list of rejects and a fingerprint; the manifest comes last."""
+"""One generation of a partition becomes chunks, an index, a list of rejects and a fingerprint; manifest last."""
 
 from __future__ import annotations
 
