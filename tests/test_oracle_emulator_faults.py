@@ -16,9 +16,12 @@ ALL_ROWS = f"SELECT id, name FROM {TABLE} ORDER BY id"
 ROWS = 500
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OracleServer]:
-    server = start_oracle(tmp_path_factory.mktemp("oracle"), "--rows", "0")
+MODES = {"19c": (), "23ai-sdu-512": ("--field-version", "24", "--end-of-response", "--sdu", "512")}
+
+
+@pytest.fixture(scope="module", params=list(MODES.values()), ids=list(MODES))
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OracleServer]:
+    server = start_oracle(tmp_path_factory.mktemp("oracle"), "--rows", "0", *request.param)
     with server.connect() as connection, connection.cursor() as cursor:
         cursor.execute(f"CREATE TABLE {TABLE} (id NUMBER(9) PRIMARY KEY, name VARCHAR2(20))")
         cursor.executemany(f"INSERT INTO {TABLE} VALUES (:1, :2)", [(n, f"row {n}") for n in range(1, ROWS + 1)])

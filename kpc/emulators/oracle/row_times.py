@@ -7,13 +7,14 @@ import functools
 import numpy as np
 import pyarrow as pa
 
-from kpc.emulators.oracle.interface import OraType
+from kpc.emulators.oracle.interface import OraError, OraType
 from kpc.emulators.oracle.row_bytes import binary_of, binary_of_matrix, nulls_of, numbers_of
 
 _DAY_S = 86400
 _UNITS_PER_S = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _TABLE_DAYS = 200_000
 _INTERVAL_MIDDLE = 0x80000000
+_FIRST_DAY, _LAST_DAY = -2_440_588, 2_932_896  # 24 November of 4714 before Christ, and 9999-12-31
 
 
 def encode_time_column(values: pa.Array, column_type: OraType) -> pa.Array:
@@ -58,8 +59,13 @@ def _ticks(values: pa.Array) -> tuple[np.ndarray, int]:
 
 
 def _day_bytes(days: np.ndarray) -> np.ndarray:
-    """Century, year, month and day of days since 1970: rows x 4. Few days apart come from a table."""
+    """Century, year, month and day of days since 1970: rows x 4. Few days apart come from a table.
+
+    Raises ORA-01841 for a day that only arithmetic can reach.
+    """
     low, high = (int(days.min()), int(days.max())) if len(days) else (0, 0)
+    if high > _LAST_DAY or low < _FIRST_DAY:
+        raise OraError(1841, "(full) year must be between -4713 and +9999, and not be 0")
     if high - low >= _TABLE_DAYS:
         return _civil(days)
     table = _civil(np.arange(low, high + 1))

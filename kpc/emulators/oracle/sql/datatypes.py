@@ -172,7 +172,7 @@ def raw(size: int) -> SqlType:
 
 _TYPE = re.compile(
     r"^(?P<name>[A-Z_0-9]+(?: RAW| VARYING)?)\s*"
-    r"(?:\(\s*(?P<a>\*|\d+)\s*(?:,\s*(?P<b>-?\d+))?\s*(?P<unit>BYTE|CHAR)?\s*\))?"
+    r"(?:\(\s*(?P<a>\*|\d+)\s*(?:,\s*(?P<b>-? ?\d+))?\s*(?P<unit>BYTE|CHAR)?\s*\))?"
     r"(?P<rest>.*)$"
 )
 _OTHER_TYPES = frozenset({"XMLTYPE", "JSON", "BFILE", "UROWID", "ANYDATA", "SDO_GEOMETRY", "URITYPE"})
@@ -187,7 +187,7 @@ def parse_type(text: str) -> SqlType:
         raise ora(902)
     name, rest = match["name"], match["rest"].strip()
     first = None if match["a"] in (None, "*") else int(match["a"])
-    second = None if match["b"] is None else int(match["b"])
+    second = None if match["b"] is None else int(match["b"].replace(" ", ""))
     if name == "TIMESTAMP":
         return _timestamp(6 if first is None else first, rest)
     if name == "INTERVAL":

@@ -47,11 +47,24 @@ def cut_date(name: str, args: list[Expr], context: Context) -> Expr:
         unit = args[1].constant.upper()
     if unit not in _TRUNCATE:
         raise ora(1898)
+    floor = _TRUNCATE[unit].format(date)
     if name == "round":
-        if unit not in ("DD", "DDD", "J"):
+        rule = next((rule for units, rule in _ROUND.items() if unit in units), None)
+        if rule is None:
             raise unsupported(f"ROUND of a date to {unit}")
-        date = f"({date} + to_hours(12))"
-    return Expr(_TRUNCATE[unit].format(date), datatypes.DATE)
+        is_later, step = rule
+        floor = f"({floor} + CASE WHEN {is_later.format(date)} THEN {step} ELSE to_days(0) END)"
+    return Expr(floor, datatypes.DATE)
+
+
+# ROUND's units -> when the upper end is the nearer one, and how far it is from the lower.
+_ROUND = {
+    ("DD", "DDD", "J"): ("hour({0}) >= 12", "to_days(1)"),
+    ("MM", "MON", "MONTH", "RM"): ("day({0}) >= 16", "to_months(1)"),
+    ("YYYY", "YEAR", "SYYYY", "YYY", "YY", "Y", "SYEAR"): ("month({0}) >= 7", "to_months(12)"),
+    ("HH", "HH12", "HH24"): ("minute({0}) >= 30", "to_hours(1)"),
+    ("MI",): ("second({0}) >= 30", "to_minutes(1)"),
+}
 
 
 def _to_date(args: list[Expr], context: Context) -> Expr:
@@ -95,6 +108,21 @@ def _months_between(args: list[Expr], context: Context) -> Expr:
     rest = f"ora_div(ora_wide(({seconds})::VARCHAR), {wide(values.number(31 * 86_400)).sql})"
     sql = f"CASE WHEN {even} THEN ora_wide({months}::VARCHAR) ELSE ora_add(ora_wide({months}::VARCHAR), {rest}) END"
     return Expr(sql, datatypes.WIDE)
+
+
+_WEEKDAYS = ("SUNDAY", "MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY")
+
+
+def _next_day(args: list[Expr], context: Context) -> Expr:
+    """The first such weekday after the date, at the same time of day; three letters name a day."""
+    name = args[1].constant
+    if not isinstance(name, str):
+        raise unsupported("NEXT_DAY to a day that is not a constant")
+    named = [number for number, day in enumerate(_WEEKDAYS) if len(name) >= 3 and name.upper().startswith(day[:3])]
+    if not named:
+        raise ora(1846)
+    date = _date(args[0], context)
+    return Expr(f"({date} + to_days(((({named[0]} - dayofweek({date}) + 6) % 7) + 1)::INTEGER))", datatypes.DATE)
 
 
 _SECONDS = {"DAY": 86_400, "HOUR": 3_600, "MINUTE": 60, "SECOND": 1}
@@ -160,6 +188,7 @@ FUNCTIONS: dict[str, tuple[int, int, Function]] = {
     "TO_TIMESTAMP": (1, 2, _to_timestamp),
     "TO_TIMESTAMP_TZ": (1, 2, _to_timestamp_tz),
     "ADD_MONTHS": (2, 2, _add_months),
+    "NEXT_DAY": (2, 2, _next_day),
     "LAST_DAY": (1, 1, _last_day),
     "MONTHS_BETWEEN": (2, 2, _months_between),
     "NUMTODSINTERVAL": (2, 2, _numtodsinterval),

@@ -19,7 +19,16 @@ from kpc.emulators.oracle.sql import (
     values,
 )
 from kpc.emulators.oracle.sql.context import Context
-from kpc.emulators.oracle.sql.conversion import coerce, common_type, number_as, to_number, to_rowid, to_text, wide
+from kpc.emulators.oracle.sql.conversion import (
+    coerce,
+    common_type,
+    number_as,
+    to_number,
+    to_rowid,
+    to_text,
+    whole,
+    wide,
+)
 from kpc.emulators.oracle.sql.datatypes import SqlType
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 from kpc.emulators.oracle.sql.values import Expr
@@ -150,11 +159,16 @@ def _rawtohex(args: list[Expr], context: Context) -> Expr:
     return to_text(args[0], context)
 
 
+def _bitand(args: list[Expr], context: Context) -> Expr:
+    return Expr(f"({whole(args[0], context)} & {whole(args[1], context)})", datatypes.INTEGER)
+
+
 FUNCTIONS: dict[str, tuple[int, int, Function]] = {
     **function_texts.FUNCTIONS,
     **function_numbers.FUNCTIONS,
     **function_dates.FUNCTIONS,
     **environment.FUNCTIONS,
+    "BITAND": (2, 2, _bitand),
     "NVL": (2, 2, _coalesce),
     "NVL2": (3, 3, _nvl2),
     "COALESCE": (2, 255, _coalesce),
@@ -188,7 +202,6 @@ KNOWN = frozenset(
         "ATAN2",
         "BFILENAME",
         "BIN_TO_NUM",
-        "BITAND",
         "CARDINALITY",
         "COLLATION",
         "COMPOSE",
@@ -223,7 +236,6 @@ KNOWN = frozenset(
         "MEDIAN",
         "NANVL",
         "NEW_TIME",
-        "NEXT_DAY",
         "NLSSORT",
         "NLS_INITCAP",
         "NLS_LOWER",

@@ -223,7 +223,10 @@ def _parse_dml(statement: ParsedStatement) -> None:
         if depth == 0 and token.kind is Kind.WORD and token.value in _RETURNING and index:
             cut = index
     body = found if cut is None else found[:cut]
-    statement.tree = parse_tree(rewritten(statement.sql, body))
+    text = rewritten(statement.sql, body)
+    if len(body) > 1 and body[0].is_word("DELETE") and not body[1].is_word("FROM"):
+        text = f"DELETE FROM {text[len('DELETE') :]}"  # FROM may be left out, but sqlglot wants it
+    statement.tree = parse_tree(text)
     if cut is None:
         return
     into = next((i for i in range(cut, len(found)) if found[i].is_word("INTO")), None)
