@@ -262,6 +262,8 @@ def test_rows_scanned_follow_the_rowids(oracle: OracleServer) -> None:
         assert cost(f"SELECT id FROM {TABLE} WHERE ROWID >= CHARTOROWID(:1)", ids[-5]) == 5
         assert cost(f"SELECT id FROM (SELECT id, ROW_NUMBER() OVER (ORDER BY id) n FROM {TABLE}) WHERE n < 5") == ROWS
         assert cost("SELECT table_name FROM user_tables") == 0
+        first = f"SELECT MIN(ROWID) FROM {TABLE}"
+        assert cost(f"SELECT id FROM {TABLE} WHERE ROWID = ({first})") == 2 * ROWS
 
 
 def test_faults_are_in_force_from_the_start(oracles: Callable[..., OracleServer]) -> None:
@@ -273,5 +275,6 @@ def test_faults_are_in_force_from_the_start(oracles: Callable[..., OracleServer]
         connection.cursor().execute("select 1 from nothing")
     command = [sys.executable, "-m", "kpc.emulators.oracle", "--fault", "explode=1"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603  our own program
-    assert ended.returncode != 0
-    assert "explode" in ended.stderr
+    assert ended.returncode == 2
+    assert "There is no fault 'explode'" in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -134,6 +134,17 @@ def test_parallel_sessions_stop_after_a_lost_one(
     assert sealed_extract(partition, workspace, receipt.generation).rows == receipt.rows
 
 
+def test_an_extract_reads_each_row_three_times(
+    extracting: Extracting, source: OracleServer, partition: Partition
+) -> None:
+    """Once for the truth, once for the plan, once for the chunks, however many chunks there are."""
+    workspace = extracting.workspace()
+    receipt = oracle_extract(partition, workspace)
+    assert len(sealed_extract(partition, workspace, receipt.generation).chunks) > 3
+    scanned = source.admin("GET", "counters")["rows_scanned"][f"KPC.{TABLE}"]
+    assert scanned == 3 * receipt.rows
+
+
 @pytest.mark.parametrize("code", [1555, 1466, 8103, 1410])
 def test_a_lost_snapshot_starts_a_new_generation_by_itself(
     extracting: Extracting,

@@ -29,13 +29,14 @@ def oracle(
     fault: Annotated[
         list[str] | None, typer.Option(help="ACTION=VALUE[,option=value...], repeatable; see docs/oracle-emulator.md.")
     ] = None,
+    service: Annotated[list[str] | None, typer.Option(help="A service name; repeatable. KPCDB without one.")] = None,
     reader: Annotated[list[str] | None, typer.Option(help="A user who may only read the tables; repeatable.")] = None,
     tls: Annotated[bool, typer.Option(help="Also listen on a port that speaks TLS.")] = False,
     ready_file: ReadyFile = None,
     verbose: Verbose = False,
 ) -> None:
     """A server that speaks Oracle's wire protocol, with a seeded KPS schema. Ends on SIGTERM or Ctrl-C."""
-    from kpc.emulators.oracle.command import run
+    from kpc.emulators.oracle.command import SERVICE, run
     from kpc.partition import month_keys
 
     code = run(
@@ -47,6 +48,7 @@ def oracle(
         ready_file=ready_file,
         faults=fault or (),
         readers=reader or (),
+        services=service or (SERVICE,),
         tls=tls,
         verbose=verbose,
     )

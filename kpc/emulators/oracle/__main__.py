@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kpc.emulators.oracle.command import SERVICE, run
 from kpc.emulators.oracle.login import ListenerOptions
+from kpc.errors import ConfigError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,20 +32,23 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--tls", action="store_true", help="a second port that speaks TLS")
     parser.add_argument("--verbose", action="store_true")
     given = parser.parse_args(arguments)
-    return run(
-        port=given.port,
-        rows=given.rows,
-        seed=given.seed,
-        with_bad_rows=given.with_bad_rows,
-        months=tuple(month for month in given.months.split(",") if month),
-        ready_file=given.ready_file,
-        listener=ListenerOptions(given.field_version, given.end_of_response, given.sdu),
-        faults=given.fault,
-        readers=given.reader,
-        services=given.service or (SERVICE,),
-        tls=given.tls,
-        verbose=given.verbose,
-    )
+    try:
+        return run(
+            port=given.port,
+            rows=given.rows,
+            seed=given.seed,
+            with_bad_rows=given.with_bad_rows,
+            months=tuple(month for month in given.months.split(",") if month),
+            ready_file=given.ready_file,
+            listener=ListenerOptions(given.field_version, given.end_of_response, given.sdu),
+            faults=given.fault,
+            readers=given.reader,
+            services=given.service or (SERVICE,),
+            tls=given.tls,
+            verbose=given.verbose,
+        )
+    except ConfigError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

@@ -34,8 +34,8 @@ def _source(node: exp.Expr, scope: Scope) -> Source | None:
 
 
 def _bound(source: Source | None, word: str, node: exp.Expr, compiler: Expressions) -> None:
-    if source is None or source.scan is None:
-        return
+    if source is None or source.scan is None or node.find(exp.Query) is not None:
+        return  # a subquery is no bound known beforehand, and must not be compiled twice
     position = _position(compiler.value(node))
     if position is None:
         return
