@@ -8,15 +8,17 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 import pytest
+from rich.console import Console
 
 from kpc.airflow_api import Run
 from kpc.demo.campaign import Failure, Progress
 from kpc.demo.run import DemoOptions, run_demo
-from kpc.demo.screen import line, summary_grid
+from kpc.demo.screen import line, narrow_summary, summary_grid
 from kpc.demo.summary import Summary, summarize
 from kpc.errors import ConfigError
 from kpc.ledger import StageRun
@@ -197,6 +199,19 @@ def test_progress_reads_in_one_line() -> None:
     assert line(progress) == (
         "partitions: extracted 1/2, staged 1/2, loaded 1/2, reconciled 1/2; 10 records loaded in 5 s (2 records/s)"
     )
+
+
+def test_the_summary_fits_a_narrow_terminal() -> None:
+    """In 80 columns no name and no number is cut."""
+    progress = Progress((find_partition("KPS_T_SALES_APPRV_DETAIL", "ALL"),))
+    through(progress, progress.partitions[0], state="reconciled_with_exceptions", level3="skipped")
+    console = Console(width=80, file=StringIO())
+    console.print(narrow_summary(summarize(progress, 35.0)))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "KPS_T_SALES_APPRV_DETAIL" in text
+    assert "+ + -" in text
+    assert "exceptions" in text
+    assert "…" not in text
 
 
 def test_summary_of_nothing_can_be_shown() -> None:

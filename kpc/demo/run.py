@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from kpc.catalog import TABLES, find_table
+from kpc.catalog.table import ALL
 from kpc.demo.campaign import Campaign
 from kpc.demo.screen import Screen
 from kpc.demo.servers import Data, World, started
@@ -61,7 +62,7 @@ def run_demo(options: DemoOptions) -> int:
                 if options.json:
                     print(json.dumps(summary.as_json()), flush=True)  # noqa: T201  the answer
                 if sys.stderr.isatty() and sys.stdin.isatty() and not options.exit:
-                    _stay_up(world, screen)
+                    _stay_up(world, tables, screen)
                 screen.say("Ending all servers ...")
         except KeyboardInterrupt:
             screen.close_grid()
@@ -141,10 +142,11 @@ def _say_addresses(world: World, docs: Path | None, screen: Screen) -> None:
     screen.say(f"Logs         {world.logs}")
 
 
-def _stay_up(world: World, screen: Screen) -> None:
+def _stay_up(world: World, tables: tuple[str, ...], screen: Screen) -> None:
+    table = TABLES[AGAIN if AGAIN in tables else tables[0]]
     screen.say(
         "Airflow stays up until Ctrl-C. In another terminal, for example:\n"
-        f"         KPC_CONFIG={world.config} kpc rerun {AGAIN} {FIRST_MONTH}"
+        f"         KPC_CONFIG={world.config} kpc rerun {table.name} {FIRST_MONTH if table.is_monthly else ALL}"
     )
     try:
         while True:

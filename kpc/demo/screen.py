@@ -7,6 +7,7 @@ import time
 from types import TracebackType
 from typing import Self
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table as Grid
@@ -20,7 +21,9 @@ from kpc.stages import ORACLE_EXTRACT, RECONCILED, SF_LOADED, STAGED_CSV, STAGES
 
 LINE_EVERY_S = 10.0
 _PAPER_WIDTH = 190  # of a log file, where nothing need be cut
+_WIDE = 150  # what the whole summary needs
 _SHORT = {ORACLE_EXTRACT: "extracted", STAGED_CSV: "staged", SF_LOADED: "loaded", RECONCILED: "reconciled"}
+_MARK = {"pass": "+", "fail": "x", "skipped": "-"}
 _STATE_STYLE = {"reconciled": "green", "reconciled_with_exceptions": "yellow"}
 
 
@@ -69,7 +72,8 @@ class Screen:
             self._live = None
 
     def show_summary(self, summary: Summary) -> None:
-        self.console.print(summary_grid(summary))
+        wide = self.console.width >= _WIDE
+        self.console.print(summary_grid(summary) if wide else narrow_summary(summary))
 
 
 def grid(progress: Progress) -> Grid:
@@ -113,6 +117,27 @@ def summary_grid(summary: Summary) -> Grid:
     loaded = sum(table.loaded for table in summary.tables)
     rate = f"{loaded / summary.seconds:,.0f}" if summary.seconds else ""
     made.add_row("all", *totals, "", "", "", "", f"{summary.seconds:,.1f}", rate)
+    return made
+
+
+def narrow_summary(summary: Summary) -> Grid:
+    """The same for 80 columns: what came in, what did not arrive, and whether it agrees."""
+    made = Grid(title="Summary", title_justify="left", header_style="bold", box=SIMPLE, padding=(0, 1), pad_edge=False)
+    made.add_column("table", no_wrap=True)
+    for name in ("extracted", "loaded", "refused"):
+        made.add_column(name, justify="right", no_wrap=True)
+    made.add_column("levels", no_wrap=True)
+    made.add_column("state", no_wrap=True)
+    made.add_column("s", justify="right", no_wrap=True)
+    for table in summary.tables:
+        state = "exceptions" if table.state == "reconciled_with_exceptions" else table.state
+        made.add_row(
+            table.table,
+            *(f"{rows:,}" for rows in (table.extracted, table.loaded, table.rejected + table.failed)),
+            " ".join(_MARK[verdict] for verdict in (table.level1, table.level2, table.level3)),
+            Text(state, style=_STATE_STYLE.get(table.state, "bold red")),
+            f"{table.seconds:,.0f}",
+        )
     return made
 
 
