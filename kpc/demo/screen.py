@@ -7,7 +7,6 @@ import time
 from types import TracebackType
 from typing import Self
 
-from rich.box import SIMPLE
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table as Grid
@@ -122,7 +121,7 @@ def summary_grid(summary: Summary) -> Grid:
 
 def narrow_summary(summary: Summary) -> Grid:
     """The same for 80 columns: what came in, what did not arrive, and whether it agrees."""
-    made = Grid(title="Summary", title_justify="left", header_style="bold", box=SIMPLE, padding=(0, 1), pad_edge=False)
+    made = Grid(title="Summary", title_justify="left", header_style="bold", box=None, padding=(0, 1), pad_edge=False)
     made.add_column("table", no_wrap=True)
     for name in ("extracted", "loaded", "refused"):
         made.add_column(name, justify="right", no_wrap=True)
