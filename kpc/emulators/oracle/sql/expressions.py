@@ -196,8 +196,12 @@ class Expressions:
             raise ora(1861)
         digits = match[3] or ""
         zone = match[4]
-        kind = replace(datatypes.TIMESTAMP, scale=9, ora=OraType.TIMESTAMP_TZ if zone else OraType.TIMESTAMP)
-        sql = f"{quote(f'{match[1]} {match[2]}' + (f'.{digits}' if digits else ''))}::TIMESTAMP_NS"
+        # DuckDB counts nanoseconds from 1678 to 2261 only; beyond that a literal has six digits where Oracle has nine.
+        is_near = 1678 <= int(match[1].split("-")[0]) <= 2261 or len(digits) > 6
+        scale = 9 if is_near else 6
+        kind = replace(datatypes.TIMESTAMP, scale=scale, ora=OraType.TIMESTAMP_TZ if zone else OraType.TIMESTAMP)
+        text = f"{match[1]} {match[2]}" + (f".{digits}" if digits else "")
+        sql = f"{quote(text)}::{'TIMESTAMP_NS' if is_near else 'TIMESTAMP'}"
         if zone and zone != "UTC":
             hours, minutes = (int(part) for part in zone[1:].split(":"))
             sql = f"({sql} {'-' if zone[0] == '+' else '+'} to_minutes({hours * 60 + minutes}))"
