@@ -67,7 +67,8 @@ def start_oracle(folder: Path, *options: str) -> OracleServer:
     """Start a seeded emulator and wait until it accepts connections."""
     folder.mkdir(parents=True, exist_ok=True)
     ready = folder / "ready.json"
-    command = [sys.executable, "-m", "kpc.emulators.oracle", "--port", "0", "--ready-file", str(ready), *options]
+    command = [sys.executable, "-m", "kpc.emulators.oracle", "--port", "0", "--admin", "--ready-file", str(ready)]
+    command += options
     with (folder / "oracle.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603  our own program
     deadline = time.monotonic() + START_S
@@ -80,7 +81,7 @@ def start_oracle(folder: Path, *options: str) -> OracleServer:
     settings = OracleSettings(
         dsn=facts["dsn"], user=facts["user"], password=SecretStr(facts["password"]), connect_timeout_s=5
     )
-    return OracleServer(settings, process, facts["admin_url"])
+    return OracleServer(settings, process, facts.get("admin_url", ""))
 
 
 def road_settings(folder: Path, oracle: OracleSettings, salesforce: SalesforceSettings) -> Settings:

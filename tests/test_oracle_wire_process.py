@@ -76,7 +76,7 @@ def test_the_ready_file_tells_how_to_connect_and_only_its_owner(tmp_path: Path) 
     with emulator(tmp_path) as (process, first):
         ready = tmp_path / "ready.json"
         assert stat.S_IMODE(ready.stat().st_mode) == 0o600
-        assert json.loads(ready.read_text()).keys() == {"dsn", "user", "password", "admin_url", "services"}
+        assert json.loads(ready.read_text()).keys() == {"dsn", "user", "password"}
         with oracledb.connect(**first) as connection:
             connection.ping()
         process.send_signal(signal.SIGTERM)

@@ -32,6 +32,7 @@ def oracle(
     service: Annotated[list[str] | None, typer.Option(help="A service name; repeatable. KPCDB without one.")] = None,
     reader: Annotated[list[str] | None, typer.Option(help="A user who may only read the tables; repeatable.")] = None,
     tls: Annotated[bool, typer.Option(help="Also listen on a port that speaks TLS.")] = False,
+    admin: Annotated[bool, typer.Option("--admin", help="Open the admin channel: faults and counters.")] = False,
     ready_file: ReadyFile = None,
     verbose: Verbose = False,
 ) -> None:
@@ -50,6 +51,7 @@ def oracle(
         readers=reader or (),
         services=service or (SERVICE,),
         tls=tls,
+        admin=admin,
         verbose=verbose,
     )
     raise typer.Exit(code)

@@ -45,15 +45,17 @@ def run(  # noqa: PLR0913 - one per switch of the command line
     readers: Sequence[str] = (),
     services: Sequence[str] = (SERVICE,),
     tls: bool = False,
+    admin: bool = False,
     verbose: bool = False,
 ) -> int:
     """Serve until SIGTERM or SIGINT; 0 after a clean end, 1 when the port cannot be had.
 
     `rows` sizes the seeded tables (0: none are made). The password is new each time; `ready_file`, or standard output
-    without one, tells it as JSON once connections are accepted, and the file is removed at the end. `faults` are in
-    force from the first connection on; the ready file's `admin_url` takes more. `readers` are users with SELECT and
-    FLASHBACK on every table. With `tls` the ready file also has `tcps_dsn`, `ca_file` and `wallet_location`.
-    Raises `ConfigError` for a wrong fault.
+    without one, tells it as JSON (`dsn`, `user`, `password`: what a driver's connect takes) once connections are
+    accepted, and the file is removed at the end. `faults` are in force from the first connection on.
+    What else is asked for adds to the ready file: `admin` opens the admin channel (`admin_url`), which takes faults at
+    run time; `readers` are users with SELECT and FLASHBACK on every table; several `services` are listed; `tls` adds
+    `tcps_dsn`, `ca_file` and `wallet_location`. Raises `ConfigError` for a wrong fault.
     """
     logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, stream=sys.stderr)
     from kpc.emulators.oracle.engine import open_database  # noqa: PLC0415 - `--help` must not wait for DuckDB
@@ -80,7 +82,9 @@ def run(  # noqa: PLR0913 - one per switch of the command line
 
         control.faults.on_change = limit
         limit()
-        facts: dict[str, object] = {"user": USER, "password": password, "services": list(services)}
+        facts: dict[str, object] = {"user": USER, "password": password}
+        if len(services) > 1:
+            facts["services"] = list(services)
         if readers:
             facts["readers"] = {name.upper(): _make_reader(database, name.upper()) for name in readers}
 
@@ -95,7 +99,8 @@ def run(  # noqa: PLR0913 - one per switch of the command line
 
         try:
             with contextlib.ExitStack() as scope:
-                facts["admin_url"] = scope.enter_context(AdminDoor(control, database, HOST)).url
+                if admin:
+                    facts["admin_url"] = scope.enter_context(AdminDoor(control, database, HOST)).url
                 serve(database, host=HOST, port=port, options=listener, control=control, stop=stop, on_ready=tell)
         except OSError as error:
             remedy = "Choose another with --port, or 0 for a free one."
