@@ -45,7 +45,6 @@ def hub_dag(spec: HubSpec) -> DAG:
         start_date=FIRST_DAY,
         catchup=False,
         is_paused_upon_creation=False,
-        max_active_runs=1,
         tags=["hub", *([spec.phase.value] if spec.phase else [])],
         description=spec.description,
         doc_md=_instructions(spec),

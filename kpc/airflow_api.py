@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 import httpx
+import stamina
 
 from kpc.errors import ConfigError, Transient
 from kpc.partition import Partition
@@ -24,6 +25,7 @@ from kpc.stages import ORACLE_EXTRACT, POOLS, asset_name
 FINAL_STATES = frozenset({"success", "failed"})
 _PAGE = 100  # Airflow's `[api] maximum_page_limit`
 _TIMEOUT_S = 30.0
+_READ_TIMEOUT_S = 30.0  # reads are repeated for so long
 
 Mode = Literal["incremental", "full"]
 
@@ -231,6 +233,15 @@ class AirflowApi:
                 return
 
     def _call(self, method: str, path: str, *, json: Any = None, params: Any = None) -> Any:
+        if method != "GET":
+            return self._ask(method, path, json=json, params=params)
+        # Airflow 3.3.2 answers a listing of asset events with HTTP 500 while a run that one of them started is queued.
+        for attempt in stamina.retry_context(on=Transient, attempts=None, timeout=_READ_TIMEOUT_S, wait_max=2.0):
+            with attempt:
+                return self._ask(method, path, params=params)
+        raise AssertionError("unreachable: the context returns or raises")
+
+    def _ask(self, method: str, path: str, *, json: Any = None, params: Any = None) -> Any:
         if not self._is_logged_in:
             self._log_in()
         answer = self._send(method, f"/api/v2/{path}", json=json, params=params)

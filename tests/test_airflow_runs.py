@@ -15,7 +15,7 @@ import pytest
 from kpc.airflow_api import AirflowApi, Run
 from kpc.catalog import find_table
 from kpc.demo.servers import Data, World, started
-from kpc.errors import ConfigError
+from kpc.errors import ConfigError, Transient
 from kpc.partition import Partition, find_partition, month_keys
 from kpc.rerun import Outcome, follow, rerun_partition
 from kpc.salesforce import Salesforce, connect
@@ -25,6 +25,7 @@ from kpc.workspace import open_workspace
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(400)]
 
 PATIENCE_S = 150.0
+QUIET_LOOKS = 6  # three seconds; the scheduler looks ten times in one
 MONTHS = month_keys("2024-01", 3)
 SUPPLIERS = find_partition("KPS_R_POS_SUPPLIER", "ALL")
 HEADERS = find_partition("KPS_T_SALES_M", "2024-01")
@@ -80,8 +81,16 @@ def finish(world: World, partition: Partition, run: Run) -> Outcome:
 
 
 def rest(world: World) -> None:
-    """Until the hubs have looked at everything."""
-    wait_for(lambda: all(run.is_final for run in world.api.runs()))
+    """Until nothing runs and nothing new has been started for a while: a hub starts a moment after its event."""
+    quiet = 0
+    seen = -1
+    until = time.monotonic() + PATIENCE_S
+    while quiet < QUIET_LOOKS:
+        assert time.monotonic() < until, "Airflow does not come to rest"
+        runs = world.api.runs()
+        is_quiet = len(runs) == seen and all(run.is_final for run in runs)
+        quiet, seen = (quiet + 1 if is_quiet else 0), len(runs)
+        time.sleep(0.5)
 
 
 def ended(api: AirflowApi, dag_id: str, run_id: str) -> Run:
@@ -232,6 +241,12 @@ def test_airflow_refuses_a_malformed_month(world: World) -> None:
     """At stage 1 a key that is no month does not even become a run."""
     with pytest.raises(ConfigError, match=r"refuses the partition key.*2024-01"):
         world.api.trigger("kps_t_sales_m__oracle_extract", "2024-13")
+
+
+def test_airflow_that_is_not_there_is_named() -> None:
+    """Starting a run in an Airflow that is not there fails at once and says how to start one."""
+    with AirflowApi("http://127.0.0.1:9") as api, pytest.raises(Transient, match=r"does not answer.*kpc demo"):
+        api.trigger("data_docs")
 
 
 def test_an_unknown_dag_is_named(world: World) -> None:
