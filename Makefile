@@ -5,6 +5,9 @@ DEMO ?=
 TESTS ?=
 DOCS_ROOT ?= .kpc/demo/run/data_docs
 
+# Without compiled modules every task process would compile polars and Airflow anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup demo test slow lint docs lock
 help:
 	@echo "make demo    move all 16 tables from the Oracle emulator to the Salesforce emulator inside Airflow"

@@ -30,6 +30,9 @@ def oracle_extract(partition: Partition, workspace: Workspace, mode: Mode = "inc
     """Seal a new generation of the partition. An interrupted one is carried on from its last finished chunk."""
 
     def make(turn: Turn) -> Made:
+        if (fresh := _fresh_enough(partition, workspace, mode)) is not None:
+            log.info("%s: generation %s was begun after this run was asked for; it stands", partition, fresh.generation)
+            return _made(fresh)
         for _ in range(_SNAPSHOTS - 1):
             try:
                 return _seal_one(partition, workspace, mode, turn.lease)
@@ -65,10 +68,26 @@ def _seal_one(partition: Partition, workspace: Workspace, mode: Mode, lease: Lea
     except SnapshotLost as error:
         workspace.ledger.abandon_generation(generation, str(error), lease=lease)
         raise
+    made = _made(manifest)
+    workspace.ledger.seal_generation(generation, rows=made.rows, raw_bytes=made.bytes, lease=lease)
+    return made
+
+
+def _made(manifest: ExtractManifest) -> Made:
     size = sum(chunk.bytes for chunk in manifest.chunks)
-    workspace.ledger.seal_generation(generation, rows=manifest.rows, raw_bytes=size, lease=lease)
-    detail: dict[str, int | str] = {"scn": scn, "chunks": len(manifest.chunks), "mode": mode}
-    return Made(generation, manifest.rows, size, detail=detail)
+    detail: dict[str, int | str] = {"scn": manifest.scn, "chunks": len(manifest.chunks), "mode": manifest.mode}
+    return Made(manifest.generation, manifest.rows, size, detail=detail)
+
+
+def _fresh_enough(partition: Partition, workspace: Workspace, mode: Mode) -> ExtractManifest | None:
+    """The sealed extract of another run that began after this one was asked for: two runs of one key are one work."""
+    current = workspace.ledger.current_generation(workspace.environment, partition)
+    if current is None or workspace.asked_utc is None or current.run_id == workspace.run_id:
+        return None
+    wanted = spec_hash(workspace.oracle.owner, partition, _chunk_rows(partition, workspace))
+    if current.started_utc < workspace.asked_utc or (current.spec_hash, current.mode) != (wanted, mode):
+        return None
+    return read_manifest(extract_folder(partition, workspace, current.id), ExtractManifest)
 
 
 def _open_generation(partition: Partition, workspace: Workspace, mode: Mode, lease: Lease) -> tuple[str, int]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Connection
@@ -74,13 +75,14 @@ def actor_of(context: Mapping[str, Any]) -> str:
 @contextmanager
 def workspace_of(context: Mapping[str, Any]) -> Iterator[Workspace]:
     """The workspace of a running task."""
-    with open_named_workspace(context["dag_run"].run_id, actor_of(context)) as workspace:
+    run = context["dag_run"]
+    with open_named_workspace(run.run_id, actor_of(context), run.start_date) as workspace:
         yield workspace
 
 
 @contextmanager
-def open_named_workspace(run_id: str, actor: str) -> Iterator[Workspace]:
+def open_named_workspace(run_id: str, actor: str, asked_utc: datetime | None = None) -> Iterator[Workspace]:
     from kpc.workspace import open_workspace  # noqa: PLC0415  heavy, and a DAG file must parse in a moment
 
-    with open_workspace(settings_of_connections(), run_id=run_id, actor=actor) as workspace:
+    with open_workspace(settings_of_connections(), run_id=run_id, actor=actor, asked_utc=asked_utc) as workspace:
         yield workspace

@@ -24,13 +24,17 @@ def utc_now() -> datetime:
 
 @dataclass
 class Workspace:
-    """One process's view of the campaign. `run_id` is the Airflow run, or one made up for `kpc run`."""
+    """One process's view of the campaign. `run_id` is the Airflow run, or one made up for `kpc run`.
+
+    `asked_utc` is when that run began, where it is known: an extract that another run began later is as fresh as asked.
+    """
 
     settings: Settings
     ledger: Ledger
     run_id: str
     actor: str
     clock: Clock = utc_now
+    asked_utc: datetime | None = None
 
     @cached_property
     def store(self) -> Store:
@@ -72,10 +76,12 @@ class Workspace:
 
 
 @contextmanager
-def open_workspace(settings: Settings, *, run_id: str, actor: str) -> Iterator[Workspace]:
+def open_workspace(
+    settings: Settings, *, run_id: str, actor: str, asked_utc: datetime | None = None
+) -> Iterator[Workspace]:
     """A workspace whose connections are closed at the end."""
     ledger = open_ledger(settings.ledger_url.get_secret_value())
-    workspace = Workspace(settings, ledger, run_id, actor)
+    workspace = Workspace(settings, ledger, run_id, actor, asked_utc=asked_utc)
     try:
         yield workspace
     finally:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -205,6 +207,27 @@ def test_a_child_waits_for_its_parent(world: World) -> None:
     assert finish(world, headers, start(world, headers)).exit_code == 0
     assert finish(world, lines, child).exit_code == 0
     assert records(world, lines) > 0
+
+
+def test_a_long_job_is_watched_by_the_triggerer(world: World) -> None:
+    """While the org takes its time the chunk's task holds no worker; when the job ends it goes on by itself."""
+    partition = find_partition("KPS_R_EMAIL_TENANT", "ALL")
+    _switch(world, processing="hold")
+    try:
+        run = start(world, partition)
+        loads = wait_for(lambda: gate_of(world, partition))
+        wait_for(lambda: ("ingest", "deferred") in states(world, loads))
+    finally:
+        _switch(world, processing="run")
+    assert finish(world, partition, run).exit_code == 0
+    assert records(world, partition) > 0
+
+
+def _switch(world: World, **values: str) -> None:
+    url = f"{world.settings.salesforce.base_url}/_emulator/switches"
+    request = urllib.request.Request(url, json.dumps(values).encode(), method="PATCH")  # noqa: S310  our own server
+    request.add_header("Content-Type", "application/json")
+    urllib.request.urlopen(request, timeout=10).close()  # noqa: S310  the same
 
 
 def gate_of(world: World, partition: Partition) -> Sequence[Run]:

@@ -24,7 +24,7 @@ from kpc.manifests import ExtractManifest
 from kpc.partition import Partition, find_partition
 from kpc.reconcile.truth import check_truth, measure_rows, scan_chunks
 from kpc.settings import SalesforceSettings
-from kpc.workspace import Workspace, open_workspace
+from kpc.workspace import Workspace, open_workspace, utc_now
 
 CHUNK_ROWS = 60
 MONTH = ("KPS_T_SALES_M", "2024-01")
@@ -144,6 +144,21 @@ def test_two_runs_at_once_make_one_generation(extraction: Extraction) -> None:
     for thread in threads:
         thread.join(60)
     assert receipts["one"].generation == receipts["two"].generation
+
+
+def test_a_run_takes_over_what_began_after_it_was_asked_for(extraction: Extraction) -> None:
+    """Two triggers close together are one work; a run asked for later reads Oracle again."""
+    asked = utc_now()
+    one, two, later = (extraction.workspace(name) for name in ("one", "two", "later"))
+    one.asked_utc = two.asked_utc = asked
+    first = oracle_extract(extraction.partition, one)
+    second = oracle_extract(extraction.partition, two)
+    later.asked_utc = utc_now()
+    third = oracle_extract(extraction.partition, later)
+    assert second.generation == first.generation
+    assert third.generation != first.generation
+    full = oracle_extract(extraction.partition, two, "full")
+    assert full.generation not in (first.generation, third.generation)
 
 
 def test_an_extract_that_differs_from_oracles_truth_is_not_sealed(extraction: Extraction) -> None:
