@@ -122,6 +122,7 @@ def test_every_row_of_a_random_frame_is_accounted_for(case: tuple[Table, pl.Data
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @settings(max_examples=10_000, **loose)  # type: ignore[arg-type]
 @given(frames(SMALL))
 def test_every_row_of_ten_thousand_random_frames_is_accounted_for(case: tuple[Table, pl.DataFrame]) -> None:
