@@ -74,11 +74,6 @@ class ReconcileSettings(BaseModel):
     sample_rows: int = Field(5_000, ge=1)
     docs_root: Path = Path(".kpc/data_docs")
 
-    @property
-    def docs_index(self) -> Path:
-        """The Data Docs' overview page, where Great Expectations keeps its sites."""
-        return self.docs_root / "gx" / "uncommitted" / "data_docs" / "migration" / "index.html"
-
 
 class Settings(BaseSettings):
     """All settings of one process."""

@@ -20,7 +20,6 @@ import expectations
 from expectations import build_data_docs, validate
 from kpc.catalog import TABLES, find_table
 from kpc.reconcile.comparison import Comparison
-from kpc.settings import ReconcileSettings
 
 PAYMENTS = find_table("KPS_T_SALESPAY_MD")
 SUPPLIERS = find_table("KPS_R_POS_SUPPLIER")
@@ -437,9 +436,3 @@ def _contrast(first: str, second: str) -> float:
 
     darker, lighter = sorted((luminance(first), luminance(second)))
     return (lighter + 0.05) / (darker + 0.05)
-
-
-def test_the_settings_know_where_the_overview_is(tmp_path: Path) -> None:
-    """What the demo and the documentation point at is the page that was built."""
-    reconcile(tmp_path, "2024-01", agreeing(PAYMENTS))
-    assert build_data_docs(tmp_path) == ReconcileSettings(docs_root=tmp_path).docs_index

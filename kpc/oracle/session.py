@@ -111,13 +111,18 @@ def _connect(settings: OracleSettings) -> oracledb.Connection:
             f"{settings.connect_timeout_s:.0f} s.",
             "Check that the address is an Oracle listener and that no firewall swallows its answers.",
         ) from None
+    if isinstance(outcome, BaseException):
+        raise _refusal(outcome, settings)
+    return outcome
+
+
+def _refusal(outcome: BaseException, settings: OracleSettings) -> BaseException:
+    """What a failed connect means."""
     if isinstance(outcome, oracledb.Error):
-        raise classify(outcome, Doing(settings.dsn, settings.user)) from outcome
+        return classify(outcome, Doing(settings.dsn, settings.user))
     if isinstance(outcome, OSError):  # a host name that does not resolve is no driver error
-        raise OracleDown(
+        return OracleDown(
             f"Oracle at {settings.dsn} cannot be reached: {outcome}.",
             "Check the host name and port in KPC__ORACLE__DSN, and the network. Check it with `kpc preflight`.",
-        ) from outcome
-    if isinstance(outcome, BaseException):
-        raise outcome
+        )
     return outcome

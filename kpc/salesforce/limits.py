@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kpc.salesforce.rest import Rest
@@ -19,8 +18,3 @@ class Limits(Rest):
         """By Salesforce's names, e.g. DailyBulkApiBatches, DailyApiRequests."""
         answer = self.ask("/limits")
         return {name: Limit(int(one["Max"]), int(one["Remaining"])) for name, one in answer.items()}
-
-    def record_counts(self, object_names: Iterable[str]) -> dict[str, int]:
-        """Approximate record counts, instant at any size (cached by the org)."""
-        answer = self.ask("/limits/recordCount", {"sObjects": ",".join(object_names)})
-        return {one["name"]: int(one["count"]) for one in answer["sObjects"]}

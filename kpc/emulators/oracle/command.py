@@ -61,10 +61,7 @@ def run(  # noqa: PLR0913 - one per switch of the command line
     from kpc.emulators.oracle.engine import open_database  # noqa: PLC0415 - `--help` must not wait for DuckDB
 
     password = secrets.token_urlsafe(_PASSWORD_BYTES)
-    control = Control()
-    for text in faults:
-        control.faults.add(parse_fault(text))
-
+    control = _control(faults)
     with _stop_on_signals() as stop:
         database = open_database(
             user=USER,
@@ -75,13 +72,7 @@ def run(  # noqa: PLR0913 - one per switch of the command line
             bad_rows=with_bad_rows,
             months=months,
         )
-
-        def limit() -> None:
-            rules = control.faults
-            database.limit(undo_retention=rules.limit("undo_retention"), session_limit=rules.limit("session_limit"))
-
-        control.faults.on_change = limit
-        limit()
+        _keep_limits(database, control)
         facts: dict[str, object] = {"user": USER, "password": password}
         if len(services) > 1:
             facts["services"] = list(services)
@@ -111,6 +102,25 @@ def run(  # noqa: PLR0913 - one per switch of the command line
             if ready_file is not None:
                 ready_file.unlink(missing_ok=True)
     return 0
+
+
+def _control(faults: Sequence[str]) -> Control:
+    """The fault rules in force from the start. Raises `ConfigError` for one that cannot be read."""
+    control = Control()
+    for text in faults:
+        control.faults.add(parse_fault(text))
+    return control
+
+
+def _keep_limits(database: EmulatedDatabase, control: Control) -> None:
+    """The database's own limits follow the rules, now and whenever they change."""
+
+    def limit() -> None:
+        rules = control.faults
+        database.limit(undo_retention=rules.limit("undo_retention"), session_limit=rules.limit("session_limit"))
+
+    control.faults.on_change = limit
+    limit()
 
 
 def _make_reader(database: EmulatedDatabase, name: str) -> str:
