@@ -217,3 +217,9 @@ def test_the_summary_fits_a_narrow_terminal() -> None:
 def test_summary_of_nothing_can_be_shown() -> None:
     """An empty campaign has an empty table."""
     assert summary_grid(Summary(0.0, ())).row_count == 1
+
+
+def test_a_repeat_that_sends_again_is_a_failure() -> None:
+    """However well the tables are reconciled: what was promised to be free was not."""
+    spent = Summary(1.0, (), is_repeat_free=False)
+    assert (Summary(1.0, ()).exit_code, spent.exit_code, spent.as_json()["ok"]) == (0, 1, False)

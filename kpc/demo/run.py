@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
@@ -95,19 +95,19 @@ def _run(campaign: Campaign, screen: Screen, began: float) -> Summary:
     summary = summarize(campaign.progress, time.monotonic() - started_s)
     docs = campaign.settle()
     if summary.exit_code != 1:
-        _again(campaign, screen)
+        summary = replace(summary, is_repeat_free=_again(campaign, screen))
     screen.show_summary(summary)
     _say_time(campaign, screen, time.monotonic() - began)
     _say_addresses(world, docs, screen)
     return summary
 
 
-def _again(campaign: Campaign, screen: Screen) -> None:
-    """Run one partition again, and show by the org's own job list that nothing is sent a second time."""
+def _again(campaign: Campaign, screen: Screen) -> bool:
+    """Run one partition again; whether it succeeded and, by the org's own job list, sent nothing a second time."""
     world = campaign.world
     partition = next((p for p in campaign.partitions if p.table.name == AGAIN), None)
     if partition is None:
-        return
+        return True
     screen.say(f"Running {partition} again ...")
     before = _ingest_jobs(world)
     first = world.api.run(asset_name(partition.table, ORACLE_EXTRACT), world.api.rerun(partition))
@@ -115,9 +115,10 @@ def _again(campaign: Campaign, screen: Screen) -> None:
     after = _ingest_jobs(world)
     if outcome.exit_code not in (0, 3):
         screen.say(f"The re-run did not succeed. {outcome.text}")
-        return
+        return False
     sent = "nothing was sent twice" if after == before else f"{after - before} jobs were sent AGAIN"
     screen.say(f"{partition} ran through its four stages again: {before} ingest jobs before, {after} after; {sent}.")
+    return after == before
 
 
 def _ingest_jobs(world: World) -> int:

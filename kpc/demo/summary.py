@@ -39,20 +39,23 @@ class TableSummary:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The whole campaign."""
+    """The whole campaign. `is_repeat_free`: the partition that ran again succeeded and sent nothing."""
 
     seconds: float
     tables: tuple[TableSummary, ...]
+    is_repeat_free: bool = True
 
     @property
     def ok(self) -> bool:
-        return all(table.state == "reconciled" for table in self.tables)
+        return self.is_repeat_free and all(table.state == "reconciled" for table in self.tables)
 
     @property
     def exit_code(self) -> int:
         """0 all reconciled; 3 all compared, some with exceptions; 1 otherwise."""
         if self.ok:
             return 0
+        if not self.is_repeat_free:
+            return 1
         return 3 if all(table.state.startswith("reconciled") for table in self.tables) else 1
 
     def as_json(self) -> dict[str, object]:
