@@ -8,7 +8,7 @@ from kpc.catalog import TABLES
 from kpc.catalog.table import Table
 from kpc.errors import ConfigError
 from kpc.oracle.assignment import Assignment, assign
-from kpc.oracle.extract import take_scn
+from kpc.oracle.plan import take_scn
 from kpc.workspace import Workspace
 
 

@@ -9,6 +9,7 @@
         SalesforceDown                the org did not answer
         RateLimited                   the org asks to wait `retry_after_s`
         LeaseLost                     another run works on the same partition and stage
+        OutsideWindow                 Oracle may not be read before `opens_utc`
       SnapshotLost                    the SCN can no longer be read: new generation
       OutcomeUnknown                  a request's effect is unknown: ask the server, then decide
       Terminal                        stop this partition
@@ -91,6 +92,14 @@ class RateLimited(Transient):
 
 class LeaseLost(Transient):
     """Another run took over this partition and stage; this one must not write any more."""
+
+
+class OutsideWindow(Transient):
+    """Oracle may be read at certain hours only; the next one begins at `opens_utc`."""
+
+    def __init__(self, what: str, remedy: str = "", *, opens_utc: datetime) -> None:
+        super().__init__(what, remedy)
+        self.opens_utc = opens_utc
 
 
 class SnapshotLost(KpcError):

@@ -26,8 +26,14 @@ class OracleSettings(BaseModel):
     owner: str = ""  # schema of the tables; the user's own when empty
     connect_timeout_s: float = Field(15.0, gt=0)
     call_timeout_s: float = Field(600.0, gt=0)
-    sessions: int = Field(4, ge=1, le=10)  # parallel sessions inside one partition's task
+    sessions: int = Field(4, ge=1, le=10)  # parallel sessions inside one partition's task; a table may ask for fewer
     fetch_rows: int = Field(50_000, ge=1)  # rows per Arrow batch
+    window: str = Field(
+        "", pattern=r"^(|\d\d:\d\d-\d\d:\d\d)$"
+    )  # hours it may be read, local: 22:00-06:00; empty: always
+    reads: Literal["changed", "whole"] = "changed"  # of a repeated partition, where its table has an update column
+    overlap_s: float = Field(3600.0, ge=0)  # read again before the newest change seen: longer than any transaction
+    ca_file: Path | None = None  # certificate authority of a tcps:// listener; the system's own when empty
 
 
 class SalesforceSettings(BaseModel):

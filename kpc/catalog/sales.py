@@ -52,6 +52,7 @@ SALES_M = Table(
     key=_SALE_KEY,
     month_column="SALE_DATE",
     day_field="Sale_Date__c",
+    sessions=4,
     parallel_degree=4,
     columns=(
         *_SALE,
@@ -131,6 +132,7 @@ SALES_MD = Table(
     key=(*_SALE_KEY, "SEQ"),
     month_column="SALE_DATE",
     day_field="Sale_Date__c",
+    sessions=4,
     parallel_degree=4,
     columns=(
         *_SALE,
@@ -168,6 +170,7 @@ SALESPAY_MD = Table(
     key=(*_SALE_KEY, "SEQ"),
     month_column="SALE_DATE",
     day_field="Sale_Date__c",
+    sessions=4,
     parallel_degree=4,
     columns=(
         *_SALE,

@@ -20,6 +20,7 @@ EXTERNAL_ID = "External_ID__c"
 PARTITION_FIELD = "Migration_Partition__c"
 GENERATION_FIELD = "Migration_Generation__c"
 EXTERNAL_ID_LENGTH = 255
+_WITHOUT_EFFECT_ON_ROWS = frozenset({"rows_per_year", "sessions", "parallel_degree", "chunk_degree"})
 KEY_SEPARATOR = "|"
 ALL = "ALL"
 
@@ -43,6 +44,8 @@ class OracleKind(StrEnum):
     NUMBER = "NUMBER"
     DATE = "DATE"
     TIMESTAMP = "TIMESTAMP"
+    TIMESTAMP_TZ = "TIMESTAMP WITH TIME ZONE"
+    RAW = "RAW"
     CLOB = "CLOB"
 
 
@@ -50,7 +53,8 @@ class OracleKind(StrEnum):
 class OracleType:
     """A column's type as Oracle's dictionary describes it.
 
-    `size` is characters for text, precision for NUMBER (None: unconstrained), fractional digits for TIMESTAMP.
+    `size` is characters for text, bytes for RAW, precision for NUMBER (None: unconstrained), fractional digits for
+    the TIMESTAMPs.
     """
 
     kind: OracleKind
@@ -66,11 +70,17 @@ class OracleType:
             return f"{self.kind.value}({self.size} CHAR)"
         if self.kind is OracleKind.NUMBER and self.scale is not None:
             return f"{self.kind.value}({self.size},{self.scale})"
+        if self.kind is OracleKind.TIMESTAMP_TZ:
+            return f"TIMESTAMP({self.size}) WITH TIME ZONE"
         return f"{self.kind.value}({self.size})"
 
     @property
     def is_text(self) -> bool:
         return self.kind in (OracleKind.CHAR, OracleKind.VARCHAR2, OracleKind.NVARCHAR2, OracleKind.CLOB)
+
+    @property
+    def is_moment(self) -> bool:
+        return self.kind in (OracleKind.DATE, OracleKind.TIMESTAMP, OracleKind.TIMESTAMP_TZ)
 
 
 def char(size: int) -> OracleType:
@@ -81,12 +91,26 @@ def varchar2(size: int) -> OracleType:
     return OracleType(OracleKind.VARCHAR2, size)
 
 
+def nvarchar2(size: int) -> OracleType:
+    return OracleType(OracleKind.NVARCHAR2, size)
+
+
+def raw(size: int) -> OracleType:
+    """Bytes; they travel as upper-case hexadecimal text."""
+    return OracleType(OracleKind.RAW, size)
+
+
 def number(precision: int | None = None, scale: int | None = None) -> OracleType:
     return OracleType(OracleKind.NUMBER, precision, scale)
 
 
 def timestamp(digits: int = 6) -> OracleType:
     return OracleType(OracleKind.TIMESTAMP, digits)
+
+
+def timestamp_tz(digits: int = 6) -> OracleType:
+    """A moment with its own offset; it is read as the UTC moment that it names."""
+    return OracleType(OracleKind.TIMESTAMP_TZ, digits)
 
 
 DATE = OracleType(OracleKind.DATE)
@@ -307,10 +331,12 @@ class Table:
     lookups: tuple[Lookup, ...] = ()
     month_column: str | None = None  # partitioned by the local calendar month of this column; None: one partition, ALL
     day_field: str | None = None  # the target Date field of month_column
-    update_column: str | None = None
+    update_column: str | None = None  # set by the source whenever a row changes; incremental reads go by it
     chunk_rows: int = 500_000
-    parallel_degree: int = 1
-    has_rowid: bool = True
+    sessions: int = 1  # that read one partition at the same time; each takes a slot of the extract pool
+    parallel_degree: int = 1  # of the statements that pass over the whole table: truth, plan, keys
+    chunk_degree: int = 1  # of the scans of single chunks, which run side by side already
+    has_rowid: bool = True  # False for a view or an index-organized table: chunks are ranges of the key instead
 
     def __post_init__(self) -> None:
         _check(self)
@@ -353,8 +379,11 @@ class Table:
 
     @cached_property
     def declaration(self) -> dict[str, object]:
-        """The table as plain JSON data, complete enough to know later how a row was mapped."""
-        return {name: value for name, value in asdict(self).items() if name != "rows_per_year"}
+        """The table as plain JSON data, complete enough to know later how a row was mapped.
+
+        How hard Oracle is worked is left out: it changes no row.
+        """
+        return {name: value for name, value in asdict(self).items() if name not in _WITHOUT_EFFECT_ON_ROWS}
 
     @cached_property
     def mapping_version(self) -> str:
@@ -376,8 +405,10 @@ def key_part_length(column: Column) -> int:
     if column.source.kind is OracleKind.NUMBER:
         # NUMBER holds 38 digits (40 in the odd exponent); with sign, point and a leading zero.
         return (column.source.size or 40) + 3
-    if column.source.kind in (OracleKind.DATE, OracleKind.TIMESTAMP):
+    if column.source.is_moment:
         return 19
+    if column.source.kind is OracleKind.RAW:
+        return 2 * (column.source.size or 0)
     return column.source.size or 0
 
 
@@ -435,6 +466,8 @@ def _check_conversion(column: Column, target: FieldType, wrong: _Wrong) -> None:
         raise wrong("a text date needs its format", "Set date_format to one of " + ", ".join(DateFormat))
     if becomes_date and column.source.kind is OracleKind.NUMBER:
         raise wrong("a NUMBER does not become a date", "Declare a number field")
+    if column.source.kind is OracleKind.RAW and not target.is_text:
+        raise wrong(f"{column.source.ddl} does not become a {target.kind}", "Declare a text field of twice its size")
     if column.date_format and target.kind is FieldKind.DATETIME and not column.date_format.has_time:
         raise wrong(f"{column.date_format} has no time for a DateTime field", "Use a Date field, or a format with time")
     if column.pii in (Pii.MASK, Pii.HASH) and not target.is_text:
@@ -496,3 +529,25 @@ def _check_references(table: Table) -> None:
                 f"Table {table.name}, column {month.name}: month_column must become the Date field {table.day_field}.",
                 "Declare its field as a Date and name that field in day_field.",
             )
+    _check_source_types(table)
+
+
+def _check_source_types(table: Table) -> None:
+    """What a column must be in Oracle to serve as month, watermark or range of keys."""
+    month, update = table.month_column, table.update_column
+    if month and table.by_name[month].source.kind is OracleKind.TIMESTAMP_TZ:
+        raise CatalogError(
+            f"Table {table.name}, column {month}: a moment with a time zone names no local month by itself.",
+            "Partition by a DATE, a TIMESTAMP or a text date.",
+        )
+    if update and not table.by_name[update].source.is_moment:
+        raise CatalogError(
+            f"Table {table.name}, column {update}: update_column must be a DATE or TIMESTAMP.",
+            "Drop update_column; the table is then read whole each time.",
+        )
+    unordered = [c for c in table.key_columns if c.source.kind in (OracleKind.CLOB, OracleKind.TIMESTAMP_TZ)]
+    if unordered and not table.has_rowid:
+        raise CatalogError(
+            f"Table {table.name}, column {unordered[0].name}: {unordered[0].source.ddl} cannot bound a range of keys.",
+            "Without ROWIDs the key must consist of text, numbers, DATE, TIMESTAMP or RAW.",
+        )

@@ -49,6 +49,10 @@ def to_utc(local: pl.Expr) -> pl.Expr:
     return local.cast(pl.Datetime("us")) - LOCAL_AHEAD
 
 
+def to_local(utc: pl.Expr) -> pl.Expr:
+    return utc.cast(pl.Datetime("us")) + LOCAL_AHEAD
+
+
 def is_outside_days(day: pl.Expr) -> pl.Expr:
     return (day < pl.lit(FIRST_DAY)) | (day > pl.lit(LAST_DAY))
 

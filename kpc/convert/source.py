@@ -4,7 +4,7 @@ The conversion of a frame goes through named passes; each pass sees the columns 
 
     NAME          as extracted
     NAME:part     text without white space at its end, as keys are compared
-    NAME:clean    trimmed text, exact decimal, or the DATE as it is
+    NAME:clean    trimmed text, exact decimal, or the local moment of a DATE or TIMESTAMP
     NAME:local    the day or local moment that a text date spells
     NAME:value    the target's typed value, before null rules
 """
@@ -32,7 +32,11 @@ class Source:
 
     @property
     def is_text(self) -> bool:
-        return self.column.source.is_text
+        return self.column.source.is_text or self.is_raw
+
+    @property
+    def is_raw(self) -> bool:
+        return self.column.source.kind is OracleKind.RAW
 
     @property
     def is_number(self) -> bool:
@@ -44,7 +48,9 @@ class Source:
 
     @property
     def raw(self) -> pl.Expr:
-        return pl.col(self.name)
+        """The value as it came; bytes as the hexadecimal text that Oracle's RAWTOHEX gives."""
+        came = pl.col(self.name)
+        return came.cast(pl.Binary).bin.encode("hex").str.to_uppercase() if self.is_raw else came
 
     @property
     def part(self) -> pl.Expr:
@@ -70,7 +76,7 @@ class Source:
     def part_pass(self) -> list[pl.Expr]:
         if not self.is_text:
             return []
-        given = self.raw if self.dtype == pl.String else self.raw.cast(pl.String)
+        given = self.raw if self.dtype == pl.String or self.is_raw else self.raw.cast(pl.String)
         return [text.right_trimmed(given).alias(f"{self.name}:part")]
 
     def clean_pass(self) -> pl.Expr:
@@ -80,6 +86,8 @@ class Source:
             cleaned = numbers.exact(self.raw, self.dtype, self.name)
         else:
             cleaned = self.raw.cast(pl.Datetime("us")) if self.dtype == pl.Null else self.raw
+            if self.column.source.kind is OracleKind.TIMESTAMP_TZ:  # extracted in UTC
+                cleaned = dates.to_local(cleaned)
         return cleaned.alias(f"{self.name}:clean")
 
     def local_pass(self) -> list[pl.Expr]:

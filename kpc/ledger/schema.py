@@ -149,7 +149,7 @@ stage_run = Table(
     _word("run_id", 255),
     _word("actor", 255),
     _word("mode", 16),
-    _word("state", 32),  # running | done | failed | reconciled | reconciled_with_exceptions | mismatch
+    _word("state", 32),  # running | done | failed | waiting | reconciled | reconciled_with_exceptions | mismatch
     _number("rows", nullable=True),
     _number("bytes", nullable=True),
     Column("detail", JsonText, nullable=True),

@@ -15,6 +15,8 @@ from kpc.oracle.failures import Doing, classify
 from kpc.settings import OracleSettings
 
 MODULE = "kpc-migration"
+# Text is compared and ordered by its bytes, whatever the database's default: ranges of keys depend on it.
+_BINARY_ORDER = "ALTER SESSION SET NLS_SORT = BINARY NLS_COMP = BINARY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Oracle:
         connection = _connect(self.settings)
         try:
             connection.call_timeout = int(self.settings.call_timeout_s * 1000)
+            with self.explaining(), connection.cursor() as cursor:
+                cursor.execute(_BINARY_ORDER)
             connection.module = MODULE
             connection.action = action[:64]
             yield connection

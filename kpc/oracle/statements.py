@@ -1,20 +1,25 @@
 """Every SQL statement that is sent to Oracle, made from the catalog.
 
 Identifiers come from the catalog and are quoted; keys and dates travel as binds. The SCN is a number of our own and is
-written into the text, because AS OF takes no bind in every version.
+written into the text, because AS OF takes no bind in every version. Moments travel as text inside TO_DATE or
+TO_TIMESTAMP: the driver sends a `datetime` as a DATE, and its fraction would be gone.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 
-from kpc.catalog.table import Column, Table
+from kpc.catalog.table import Column, OracleKind, Table
 from kpc.convert.source_sql import target_value_sql
 from kpc.errors import ConfigError
 from kpc.partition import Partition
 
-BindValues = dict[str, str | int | datetime]
+BindValues = dict[str, str | int | Decimal | datetime]
+
+DATE_TEXT = "YYYY-MM-DD HH24:MI:SS"
+TIMESTAMP_TEXT = "YYYY-MM-DD HH24:MI:SS.FF9"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +38,15 @@ def _rows_of(owner: str, table: Table, scn: int) -> str:
     return f"{quoted(owner)}.{quoted(table.name)} AS OF SCN {scn:d} t"
 
 
-def _hint(degree: int) -> str:
+def hint(degree: int) -> str:
+    """How many parallel servers Oracle may put to work on the table `t`."""
     return f"/*+ PARALLEL(t, {degree:d}) */ " if degree > 1 else ""
+
+
+def read_column(column: Column) -> str:
+    """A column as it is selected. The driver forgets the offset of a TIMESTAMP WITH TIME ZONE, so Oracle applies it."""
+    name = quoted(column.name)
+    return f"SYS_EXTRACT_UTC({name}) AS {name}" if column.source.kind is OracleKind.TIMESTAMP_TZ else name
 
 
 def iso_text(column: Column) -> str:
@@ -82,42 +94,92 @@ def source_truth(owner: str, partition: Partition, scn: int) -> Statement:
         value = target_value_sql(column)
         aggregates += [f"SUM({value})", f"MIN({value})", f"MAX({value})", f"COUNT({value})"]
     text = (
-        f"SELECT {_hint(table.parallel_degree)}{', '.join(aggregates)} "
+        f"SELECT {hint(table.parallel_degree)}{', '.join(aggregates)} "
         f"FROM {_rows_of(owner, table, scn)} WHERE {where.text}"
     )
     return Statement(text, where.binds)
 
 
-def chunk_plan(owner: str, partition: Partition, scn: int, chunk_rows: int) -> Statement:
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which rows of a partition are read, as of `scn`: all, or those whose update column is not before `since`.
+
+    `since` is in that column's own clock: local, or UTC for a TIMESTAMP WITH TIME ZONE.
+    """
+
+    partition: Partition
+    scn: int
+    since: datetime | None = None
+
+    @property
+    def table(self) -> Table:
+        return self.partition.table
+
+    def source(self, owner: str) -> str:
+        return _rows_of(owner, self.table, self.scn)
+
+    @property
+    def where(self) -> Statement:
+        """A row without an update time may have changed at any time, and is read."""
+        rows = in_partition(self.partition)
+        if self.since is None or self.table.update_column is None:
+            return rows
+        column = self.table.by_name[self.table.update_column]
+        changed = f"{_moment(column)} >= {_moment_bind(column, 'since')} OR {quoted(column.name)} IS NULL"
+        spelled = f"{self.since:%Y-%m-%d %H:%M:%S}"
+        since = spelled if column.source.kind is OracleKind.DATE else f"{spelled}.{self.since.microsecond:06d}"
+        return Statement(f"{rows.text} AND ({changed})", {**rows.binds, "since": since})
+
+
+def _moment(column: Column) -> str:
+    name = quoted(column.name)
+    return f"SYS_EXTRACT_UTC({name})" if column.source.kind is OracleKind.TIMESTAMP_TZ else name
+
+
+def _moment_bind(column: Column, bind: str) -> str:
+    is_date = column.source.kind is OracleKind.DATE
+    return f"TO_DATE(:{bind}, '{DATE_TEXT}')" if is_date else f"TO_TIMESTAMP(:{bind}, '{TIMESTAMP_TEXT}')"
+
+
+def chunk_plan(owner: str, rows: Selection, chunk_rows: int) -> Statement:
     """Boundaries of chunks of `chunk_rows` rows in ROWID order, found in one pass over the partition."""
-    table = partition.table
-    where = in_partition(partition)
     text = (
         "SELECT chunk, ROWIDTOCHAR(MIN(rid)), ROWIDTOCHAR(MAX(rid)), COUNT(*) FROM ("
-        f"SELECT {_hint(table.parallel_degree)}ROWID AS rid, "
+        f"SELECT {hint(rows.table.parallel_degree)}ROWID AS rid, "
         "TRUNC((ROW_NUMBER() OVER (ORDER BY ROWID) - 1) / :chunk_rows) AS chunk "
-        f"FROM {_rows_of(owner, table, scn)} WHERE {where.text}) GROUP BY chunk ORDER BY chunk"
+        f"FROM {rows.source(owner)} WHERE {rows.where.text}) GROUP BY chunk ORDER BY chunk"
     )
-    return Statement(text, {**where.binds, "chunk_rows": chunk_rows})
+    return Statement(text, {**rows.where.binds, "chunk_rows": chunk_rows})
 
 
-def rows_of_chunk(owner: str, partition: Partition, scn: int, rowids: tuple[str, str] | None) -> Statement:
-    """The rows of one chunk in catalog column order. Oracle itself compares the ROWIDs."""
-    table = partition.table
-    where = in_partition(partition)
-    columns = ", ".join(quoted(column.name) for column in table.columns)
-    text = f"SELECT {columns} FROM {_rows_of(owner, table, scn)} WHERE {where.text}"
-    if rowids is None:
-        return Statement(text, where.binds)
+def rows_of_chunk(owner: str, rows: Selection, within: Statement | None) -> Statement:
+    """The rows of one chunk in catalog column order; `within` bounds it, None is all of them."""
+    columns = ", ".join(read_column(column) for column in rows.table.columns)
+    text = f"SELECT {hint(rows.table.chunk_degree)}{columns} FROM {rows.source(owner)} WHERE {rows.where.text}"
+    if within is None:
+        return Statement(text, rows.where.binds)
+    return Statement(f"{text} AND {within.text}", {**rows.where.binds, **within.binds})
+
+
+def within_rowids(first: str, last: str) -> Statement:
+    """A range of ROWIDs, both ends inclusive. Oracle itself compares them."""
     return Statement(
-        f"{text} AND ROWID BETWEEN CHARTOROWID(:first_rowid) AND CHARTOROWID(:last_rowid)",
-        {**where.binds, "first_rowid": rowids[0], "last_rowid": rowids[1]},
+        "ROWID BETWEEN CHARTOROWID(:first_rowid) AND CHARTOROWID(:last_rowid)",
+        {"first_rowid": first, "last_rowid": last},
     )
+
+
+def keys_of(owner: str, rows: Selection) -> Statement:
+    """The key columns of every row of a partition, changed or not."""
+    where = in_partition(rows.partition)
+    columns = ", ".join(read_column(column) for column in rows.table.key_columns)
+    text = f"SELECT {hint(rows.table.parallel_degree)}{columns} FROM {rows.source(owner)} WHERE {where.text}"
+    return Statement(text, where.binds)
 
 
 def count_all(owner: str, table: Table, scn: int) -> Statement:
     """All rows of a table, whatever partition they belong to."""
-    return Statement(f"SELECT {_hint(table.parallel_degree)}COUNT(*) FROM {_rows_of(owner, table, scn)}")
+    return Statement(f"SELECT {hint(table.parallel_degree)}COUNT(*) FROM {_rows_of(owner, table, scn)}")
 
 
 def count_days(owner: str, table: Table, month_column: Column, scn: int) -> Statement:
@@ -125,7 +187,7 @@ def count_days(owner: str, table: Table, month_column: Column, scn: int) -> Stat
     day = (
         iso_text(month_column) if month_column.source.is_text else f"TO_CHAR({quoted(month_column.name)}, 'YYYY-MM-DD')"
     )
-    text = f"SELECT {_hint(table.parallel_degree)}{day}, COUNT(*) FROM {_rows_of(owner, table, scn)} GROUP BY {day}"
+    text = f"SELECT {hint(table.parallel_degree)}{day}, COUNT(*) FROM {_rows_of(owner, table, scn)} GROUP BY {day}"
     return Statement(text)
 
 
