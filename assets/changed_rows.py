@@ -36,8 +36,7 @@ def find_base(partition: Partition, workspace: Workspace, wanted_spec: str) -> B
     The watermark is the newest change that generation holds, so it advances only with a complete load. A change dated
     in the future cannot push it past the moment that generation was read.
     """
-    column = partition.table.update_column
-    if column is None or workspace.settings.oracle.reads == "whole":
+    if not partition.table.change_columns or workspace.settings.oracle.reads == "whole":
         return None
     loaded = workspace.ledger.loaded_generation(workspace.environment, partition)
     if loaded is None or loaded.spec_hash != wanted_spec:
@@ -61,13 +60,14 @@ def _newest_change(partition: Partition, workspace: Workspace, manifest: Extract
     for chunk in manifest.chunks:
         verify(folder, chunk, remedy="")
     rows = scan_chunks(folder, manifest.chunks, partition.table)
-    newest: datetime | None = rows.select(pl.col(partition.table.update_column or "").max()).collect().item()
+    changed = pl.coalesce(column.name for column in partition.table.change_columns)
+    newest: datetime | None = rows.select(changed.max()).collect().item()
     return newest
 
 
 def _read_at(generation: GenerationRow, table: Table) -> datetime:
-    """When the generation's SCN was taken, in the update column's own clock."""
-    is_utc = table.by_name[table.update_column or ""].source.kind is OracleKind.TIMESTAMP_TZ
+    """When the generation's SCN was taken, in the clock of the columns that tell when a row changed."""
+    is_utc = table.change_columns[0].source.kind is OracleKind.TIMESTAMP_TZ
     taken = generation.started_utc
     return taken.astimezone(UTC).replace(tzinfo=None) if is_utc else naive_local(taken)
 

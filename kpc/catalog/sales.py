@@ -160,6 +160,7 @@ SALES_MD = Table(
         Measure("TOTAL_NET_AMT_INC_VAT"),
     ),
     update_column="UPDATEDDATE",
+    created_column="CREATEDDATE",
 )
 
 SALESPAY_MD = Table(
@@ -272,6 +273,7 @@ WEB_SALES = Table(
     ),
     measures=(Measure("TOTAL_AMT"), Measure("VAT_AMT")),
     update_column="UPDATEDDATE",
+    created_column="CREATEDDATE",
 )
 
 SALES = (SALES_M, SALES_MD, SALESPAY_MD, SALESBANK_MD, SALES_APPRV, SALES_APPRV_DETAIL, WEB_SALES)

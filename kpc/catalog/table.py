@@ -332,6 +332,7 @@ class Table:
     month_column: str | None = None  # partitioned by the local calendar month of this column; None: one partition, ALL
     day_field: str | None = None  # the target Date field of month_column
     update_column: str | None = None  # set by the source whenever a row changes; incremental reads go by it
+    created_column: str | None = None  # counts where update_column is NULL: a row that never changed
     chunk_rows: int = 500_000
     sessions: int = 1  # that read one partition at the same time; each takes a slot of the extract pool
     parallel_degree: int = 1  # of the statements that pass over the whole table: truth, plan, keys
@@ -361,6 +362,11 @@ class Table:
     @cached_property
     def key_columns(self) -> tuple[Column, ...]:
         return tuple(self.by_name[name] for name in self.key)
+
+    @cached_property
+    def change_columns(self) -> tuple[Column, ...]:
+        """The columns that tell when a row last changed; the first that is not NULL counts. Empty: nothing tells."""
+        return tuple(self.by_name[name] for name in (self.update_column, self.created_column) if name)
 
     @cached_property
     def measured_columns(self) -> tuple[Column, ...]:
@@ -507,6 +513,7 @@ def _check_references(table: Table) -> None:
         "measure": [measure.column for measure in table.measures],
         "month_column": [table.month_column] if table.month_column else [],
         "update_column": [table.update_column] if table.update_column else [],
+        "created_column": [table.created_column] if table.created_column else [],
         **{f"lookup {lookup.field}": list(lookup.columns) for lookup in table.lookups},
     }
     for role, names in used.items():
@@ -540,10 +547,17 @@ def _check_source_types(table: Table) -> None:
             f"Table {table.name}, column {month}: a moment with a time zone names no local month by itself.",
             "Partition by a DATE, a TIMESTAMP or a text date.",
         )
-    if update and not table.by_name[update].source.is_moment:
+    kinds = {column.source.kind for column in table.change_columns}
+    if len(kinds) > 1 or not all(column.source.is_moment for column in table.change_columns):
         raise CatalogError(
-            f"Table {table.name}, column {update}: update_column must be a DATE or TIMESTAMP.",
-            "Drop update_column; the table is then read whole each time.",
+            f"Table {table.name}, column {update}: update_column and created_column must be DATE, or TIMESTAMP of one "
+            "kind.",
+            "Drop them; the table is then read whole each time.",
+        )
+    if table.created_column and not update:
+        raise CatalogError(
+            f"Table {table.name}, column {table.created_column}: created_column counts only beside an update_column.",
+            "Name the update_column, or drop created_column.",
         )
     unordered = [c for c in table.key_columns if c.source.kind in (OracleKind.CLOB, OracleKind.TIMESTAMP_TZ)]
     if unordered and not table.has_rowid:

@@ -70,7 +70,7 @@ class ChunkRange(BaseModel):
 class Base(BaseModel):
     """An older generation that Salesforce holds, and the moment since which rows are read again.
 
-    `since` is in the update column's own clock: local, or UTC for a TIMESTAMP WITH TIME ZONE.
+    `since` is in the clock of the columns that tell: local, or UTC for TIMESTAMP WITH TIME ZONE.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -102,9 +102,9 @@ def source_truth(owner: str, partition: Partition, scn: int) -> Statement:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which rows of a partition are read, as of `scn`: all, or those whose update column is not before `since`.
+    """Which rows of a partition are read, as of `scn`: all, or those that changed at `since` or later.
 
-    `since` is in that column's own clock: local, or UTC for a TIMESTAMP WITH TIME ZONE.
+    `since` is in the clock of the columns that tell: local, or UTC for TIMESTAMP WITH TIME ZONE.
     """
 
     partition: Partition
@@ -120,25 +120,24 @@ class Selection:
 
     @property
     def where(self) -> Statement:
-        """A row without an update time may have changed at any time, and is read."""
+        """A row that does not tell when it changed may have done so at any time, and is read."""
         rows = in_partition(self.partition)
-        if self.since is None or self.table.update_column is None:
+        if self.since is None:
             return rows
-        column = self.table.by_name[self.table.update_column]
-        changed = f"{_moment(column)} >= {_moment_bind(column, 'since')} OR {quoted(column.name)} IS NULL"
+        columns = self.table.change_columns
+        moments = ", ".join(_moment(column) for column in columns)
+        changed = f"COALESCE({moments})" if len(columns) > 1 else moments
         spelled = f"{self.since:%Y-%m-%d %H:%M:%S}"
-        since = spelled if column.source.kind is OracleKind.DATE else f"{spelled}.{self.since.microsecond:06d}"
-        return Statement(f"{rows.text} AND ({changed})", {**rows.binds, "since": since})
+        if columns[0].source.kind is OracleKind.DATE:
+            bound, since = f"TO_DATE(:since, '{DATE_TEXT}')", spelled
+        else:
+            bound, since = f"TO_TIMESTAMP(:since, '{TIMESTAMP_TEXT}')", f"{spelled}.{self.since.microsecond:06d}"
+        return Statement(f"{rows.text} AND ({changed} >= {bound} OR {changed} IS NULL)", {**rows.binds, "since": since})
 
 
 def _moment(column: Column) -> str:
     name = quoted(column.name)
     return f"SYS_EXTRACT_UTC({name})" if column.source.kind is OracleKind.TIMESTAMP_TZ else name
-
-
-def _moment_bind(column: Column, bind: str) -> str:
-    is_date = column.source.kind is OracleKind.DATE
-    return f"TO_DATE(:{bind}, '{DATE_TEXT}')" if is_date else f"TO_TIMESTAMP(:{bind}, '{TIMESTAMP_TEXT}')"
 
 
 def chunk_plan(owner: str, rows: Selection, chunk_rows: int) -> Statement:
