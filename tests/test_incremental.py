@@ -81,7 +81,7 @@ class Web:
 def web(
     oracles: Callable[..., OracleServer], emulated: Callable[..., Emulator], workspaces: Callable[..., Workspace]
 ) -> Web:
-    source = oracles("--rows", "100000", "--months", "2024-01")
+    source = oracles("--rows", "20000", "--months", "2024-01")
     return Web(source, workspaces(source, emulated().settings))
 
 

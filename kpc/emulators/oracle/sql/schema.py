@@ -25,14 +25,23 @@ _DUAL = RelationView("(SELECT 'X' AS dummy)", (ColumnView("DUMMY", "dummy", varc
 
 
 class SessionSchema:
-    """See `context.Schema`."""
+    """See `context.Schema`. `as_of` is the SCN at which everything is read: inside a view that was asked for AS OF."""
 
-    def __init__(self, database: EmulatedDatabase, transaction: Transaction, schema: str, user: str) -> None:
+    def __init__(
+        self,
+        database: EmulatedDatabase,
+        transaction: Transaction,
+        schema: str,
+        user: str,
+        *,
+        as_of: int | None = None,
+    ) -> None:
         self._database = database
         self._store: Store = database.store
         self._transaction = transaction
         self.name = schema
         self.user = user
+        self._as_of = as_of
         self.current_values: dict[tuple[str, str], int] = {}
 
     def find(self, owner: str | None, name: str) -> SchemaObject | None:
@@ -51,6 +60,7 @@ class SessionSchema:
 
     def relation(self, owner: str | None, name: str, context: Context, *, scn: int | None) -> RelationView:
         found = self.find(owner, name)
+        scn = self._as_of if scn is None else scn
         if found is not None:
             self._store.grants.check(self.user, found.owner, name, READING)
             if scn is not None:
@@ -75,9 +85,7 @@ class SessionSchema:
         return RelationView(sql, columns, "rid", table)
 
     def _expand(self, view: View, context: Context, scn: int | None) -> RelationView:
-        if scn is not None:
-            raise ora(3001)
-        inner = SessionSchema(self._database, self._transaction, view.owner, view.owner)
+        inner = SessionSchema(self._database, self._transaction, view.owner, view.owner, as_of=scn)
         outer, context.schema = context.schema, inner
         try:
             query = QueryCompiler(context).compile(parse_tree(view.text))
