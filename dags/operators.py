@@ -12,6 +12,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import TaskDeferred
 
 from dags.connections import actor_of, partition_of, workspace_of
+from dags.events import CPU_S
 from dags.triggers import ERROR, MISSING, JobEnded, ParentsLoaded
 from kpc.errors import Terminal
 
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from kpc.workspace import Workspace
 
 CHUNK = "{{ chunk_name }}"  # map_index_template: the name must stand in the context before the task ends, or it fails
-
-
-CPU_S = "cpu_s"  # of a result: the CPU seconds it took, this process only
 
 
 class ParentGate(BaseOperator):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from time import process_time
 from typing import Any
@@ -11,7 +11,10 @@ from airflow.sdk import DAG, Asset, CronPartitionTimetable, Param, PartitionedAs
 
 from assets.graph import ORACLE_EXTRACT, RECONCILED, SF_LOADED, STAGED_CSV, STAGES, AssetSpec, find_asset
 from dags.connections import partition_of, workspace_of
-from dags.operators import CHUNK, CPU_S, IngestChunk, ParentGate
+from dags.events import CPU_S
+from dags.events import publish as publish_event
+from dags.extraction import ExtractPartition
+from dags.operators import CHUNK, IngestChunk, ParentGate
 from dags.retrying import RETRIES, RetryWhatMayPass
 from kpc.catalog import Phase
 from kpc.catalog.table import ALL
@@ -85,17 +88,13 @@ def _schedule(spec: AssetSpec) -> CronPartitionTimetable | PartitionedAssetTimet
 
 
 def _extract(spec: AssetSpec) -> None:
-    @task(task_id=ORACLE_EXTRACT, pool=EXTRACT_POOL.name, outlets=[stage_asset(spec)])
-    def extract(**context: Any) -> dict[str, object]:
-        from assets.oracle_extract import oracle_extract  # noqa: PLC0415  heavy, and a DAG file must parse in a moment
-
-        began_s = process_time()
-        partition = partition_of(spec.table.name, context)
-        with workspace_of(context) as workspace:
-            receipt = oracle_extract(partition, workspace, context["params"]["mode"])
-        return _publish(spec, context, receipt.as_json(), process_time() - began_s)
-
-    extract()
+    ExtractPartition(
+        task_id=ORACLE_EXTRACT,
+        table=spec.table.name,
+        asset=stage_asset(spec),
+        pool=EXTRACT_POOL.name,
+        pool_slots=spec.table.sessions,
+    )
 
 
 def _stage(spec: AssetSpec) -> None:
@@ -107,7 +106,7 @@ def _stage(spec: AssetSpec) -> None:
         partition = partition_of(spec.table.name, context)
         with workspace_of(context) as workspace:
             receipt = staged_csv(partition, workspace)
-        return _publish(spec, context, receipt.as_json(), process_time() - began_s)
+        return publish_event(stage_asset(spec), context, receipt.as_json(), process_time() - began_s)
 
     stage()
 
@@ -139,7 +138,7 @@ def _load(spec: AssetSpec) -> None:
         with workspace_of(context) as workspace:
             receipt = sf_loaded(partition, workspace)
         chunks_s = sum(float(chunk[CPU_S]) for chunk in chunks or ())
-        return _publish(spec, context, receipt.as_json(), process_time() - began_s + chunks_s)
+        return publish_event(stage_asset(spec), context, receipt.as_json(), process_time() - began_s + chunks_s)
 
     planned = plan()
     chunks = IngestChunk.partial(
@@ -164,7 +163,7 @@ def _reconcile(spec: AssetSpec) -> None:
         partition = partition_of(spec.table.name, context)
         with workspace_of(context) as workspace:
             receipt = reconciled(partition, workspace)
-        return _publish(spec, context, receipt.as_json(), process_time() - began_s)
+        return publish_event(stage_asset(spec), context, receipt.as_json(), process_time() - began_s)
 
     reconcile()
 
@@ -179,15 +178,6 @@ _TASKS: dict[str, Callable[[AssetSpec], None]] = {
 
 def _upstream(spec: AssetSpec) -> list[Asset]:
     return [stage_asset(find_asset(spec.upstream))] if spec.upstream else []
-
-
-def _publish(
-    spec: AssetSpec, context: Mapping[str, Any], receipt: dict[str, object], cpu_s: float
-) -> dict[str, object]:
-    """Put the receipt on the asset event, where people see it, with the CPU time that the work took."""
-    facts = {**receipt, CPU_S: round(cpu_s, 2)}
-    context["outlet_events"][stage_asset(spec)].extra = facts
-    return facts
 
 
 def _instructions(spec: AssetSpec) -> str:
