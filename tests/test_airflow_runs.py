@@ -8,7 +8,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ from kpc.airflow_api import AirflowApi, Run
 from kpc.catalog import find_table
 from kpc.demo.servers import Data, World, started
 from kpc.errors import ConfigError, Transient
+from kpc.local_time import LOCAL
 from kpc.partition import Partition, find_partition, month_keys
 from kpc.rerun import Outcome, follow, rerun_partition
 from kpc.salesforce import Salesforce, connect
@@ -221,6 +222,28 @@ def test_a_long_job_is_watched_by_the_triggerer(world: World) -> None:
         _switch(world, processing="run")
     assert finish(world, partition, run).exit_code == 0
     assert records(world, partition) > 0
+
+
+def test_an_extract_outside_its_window_waits_deferred(world: World) -> None:
+    """It holds no slot, says until when it waits, and goes on by itself when the window opens."""
+    partition = find_partition("KPS_T_SALES_M", "2024-02")
+    opens = datetime.now(LOCAL) + timedelta(seconds=75)  # a whole minute, and at least 15 s from now
+    settings = world.config.read_text()
+    window = f"{opens:%H:%M}-{opens + timedelta(hours=1):%H:%M}"
+    world.config.write_text(settings.replace("[oracle]", f'[oracle]\nwindow = "{window}"'))
+    try:
+        run = start(world, partition)
+        wait_for(lambda: (ORACLE_EXTRACT, "deferred") in states(world, [run]))
+        until = datetime.fromisoformat(str(world.api.result(run, ORACLE_EXTRACT, "waits_until")))
+        assert until == opens.replace(second=0, microsecond=0)
+        outcome = finish(world, partition, run)
+    finally:
+        world.config.write_text(settings)
+    assert outcome.exit_code == 0, outcome.text
+    with open_workspace(world.settings, run_id="test", actor="test") as workspace:
+        generation = workspace.ledger.current_generation(workspace.environment, partition)
+    assert generation is not None
+    assert generation.started_utc >= until
 
 
 def _switch(world: World, **values: str) -> None:

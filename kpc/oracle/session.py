@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -96,6 +97,7 @@ def _connect(settings: OracleSettings) -> oracledb.Connection:
                 dsn=settings.dsn,
                 tcp_connect_timeout=settings.connect_timeout_s,
                 retry_count=0,
+                ssl_context=_trusted(settings),
             )
         except BaseException as error:  # noqa: BLE001  handed over to the waiting thread, which raises it
             answer.put(error)
@@ -118,6 +120,19 @@ def _connect(settings: OracleSettings) -> oracledb.Connection:
     if isinstance(outcome, BaseException):
         raise _refusal(outcome, settings)
     return outcome
+
+
+def _trusted(settings: OracleSettings) -> ssl.SSLContext | None:
+    """Whom a tcps:// listener's certificate must come from; None leaves it to the driver: the system's authorities."""
+    if settings.ca_file is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=settings.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"{settings.ca_file} cannot be read as certificates: {error}.",
+            "Point KPC__ORACLE__CA_FILE at the PEM file of the authority that signed Oracle's certificate.",
+        ) from None
 
 
 def _refusal(outcome: BaseException, settings: OracleSettings) -> BaseException:
