@@ -111,6 +111,12 @@ def poll_chunk(spec: dict[str, Any], workspace: Workspace, job_id: str) -> JobSt
         return look(load, job_id)[1]
 
 
+def hold_chunk(spec: dict[str, Any], workspace: Workspace) -> None:
+    """Renew the run's lease while a job is left alone for longer than the lease lasts."""
+    with _chunk(spec, workspace, wait_s=0):
+        pass
+
+
 def finish_chunk(spec: dict[str, Any], workspace: Workspace, job_id: str) -> dict[str, Any]:
     """Read an ended job's results and book them; returns the chunk's counts as JSON."""
     with _chunk(spec, workspace) as load:

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table as Grid
 
-from kpc.errors import KpcError, Mismatch, OutOfSpace, RowsRejected, SchemaDrift
+from kpc.errors import KpcError, Mismatch, OutOfSpace, Paused, QuotaExhausted, RowsRejected, SchemaDrift
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -76,10 +76,14 @@ def fail(error: KpcError, *, as_json: bool = False) -> NoReturn:
     if error.remedy:
         console.print(error.remedy, markup=False)
     code = Exit.EXCEPTIONS if isinstance(error, RowsRejected) else Exit.FAILED
+    if isinstance(error, QuotaExhausted | Paused):
+        code = Exit.STILL_RUNNING
     if as_json:
         facts = {"error": type(error).__name__, "what": error.what, "remedy": error.remedy}
         if isinstance(error, SchemaDrift):
             facts["differences"] = list(error.differences)  # type: ignore[assignment]
+        if isinstance(error, QuotaExhausted):
+            facts["next_free_utc"] = error.next_free_utc.isoformat()
         if isinstance(error, Mismatch):
             facts["measures"] = list(error.measures)  # type: ignore[assignment]
         print(json.dumps({"ok": False, **facts}, ensure_ascii=False))
