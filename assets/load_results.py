@@ -6,7 +6,8 @@ import logging
 import re
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,17 +20,21 @@ from assets.load_job import (
     ChunkSpec,
     ask,
     follow_job,
+    governor_of,
     is_learning_encoding,
     row_of,
     start_job,
 )
-from kpc.catalog.table import EXTERNAL_ID
+from kpc.catalog.table import EXTERNAL_ID, Table
+from kpc.convert.external_id import folded
 from kpc.convert.gzip_csv import GzipTable, csv_bytes
 from kpc.errors import Terminal, Transient
-from kpc.ledger import ChunkCounts, Failure
+from kpc.ledger import ChunkCounts, Failure, Lease
+from kpc.ledger.jobs import IN_FLIGHT
 from kpc.manifests import loaded_folder
-from kpc.salesforce import JobInfo, Results, State, failed_job, parse_row_error
+from kpc.salesforce import JobInfo, Results, Saved, State, failed_job, parse_row_error
 from kpc.store import FileEntry, make_private, write_manifest
+from kpc.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +47,7 @@ _RETRY_ROUNDS = 2
 _SLICE_ROWS = 50_000
 _AT_ONCE = threading.BoundedSemaphore(2)  # results in memory at the same time: some 300 MB each at 500,000 rows
 _GZIP_LEVEL = 1
+_CREATED_BEFORE = ".created.csv.gz"
 
 
 class ChunkResult(BaseModel):
@@ -76,7 +82,7 @@ class Outcome:
 
     @property
     def counts(self) -> ChunkCounts:
-        created = int(self.loaded[CREATED].str.to_lowercase().eq("true").sum() or 0)
+        created = self.loaded.filter(_is_created()).height
         return ChunkCounts(self.loaded.height, created, self.failed.height, self.unprocessed.height)
 
 
@@ -96,8 +102,12 @@ def settle(load: ChunkLoad, job_id: str) -> ChunkResult:
         if again.is_empty():
             break
         log.info("%s: sending %s rows again", load, f"{again.height:,}")
-        outcome = _merged(outcome, again, _send_again(load, again, number))
-    return _book(load, job_id, outcome)
+        is_small = again.height <= load.workspace.settings.salesforce.collection_rows
+        after = _send_collected(load, again) if is_small else _send_again(load, again, number)
+        outcome = _merged(outcome, again, after)
+    result = _book(load, job_id, with_sticky_created(load, outcome))
+    stop_on_org_errors(load.partition.table, load.workspace, load.lease)
+    return result
 
 
 def _outcome(load: ChunkLoad, job_id: str) -> Outcome:
@@ -109,8 +119,12 @@ def _outcome(load: ChunkLoad, job_id: str) -> Outcome:
         return _outcome(load, _job_instead(load, info))
     if (job := row_of(load, job_id)).encoding == "gzip" and is_learning_encoding(load):
         load.workspace.ledger.remember_trait(job.target_id, ENCODING_TRAIT, "gzip")
+    is_news = row_of(load, job_id).state in IN_FLIGHT
     # Its slot is free before rows are sent again: with all slots taken by waiting jobs nothing would move.
     load.workspace.ledger.end_job(row_of(load, job_id).id, state="ended", lease=load.lease)
+    if info.ran_out_of_quota and is_news:
+        exhausted = governor_of(load.workspace).stop(info.error_message)
+        log.warning("%s: job %s: %s", load, job_id, exhausted)
     with _AT_ONCE:
         return _read(load, info)
 
@@ -121,6 +135,8 @@ def _job_instead(load: ChunkLoad, info: JobInfo) -> str:
     is_about_content = info.refuses_content and _CONTENT_ERROR.search(info.error_message) is not None
     may_be_gzip = is_about_content and job.encoding == "gzip" and is_learning_encoding(load)
     state = "failed" if info.state is State.FAILED else "aborted"
+    if info.processed:
+        _keep_created(load, info.id, _loaded_by(load, info))
     ledger.end_job(job.id, state=state, error=info.error_message, lease=load.lease)
     if not may_be_gzip:
         raise failed_job(info, str(load))
@@ -131,10 +147,14 @@ def _job_instead(load: ChunkLoad, info: JobInfo) -> str:
     return second
 
 
+def _loaded_by(load: ChunkLoad, info: JobInfo) -> pl.DataFrame:
+    with _scratch(load) as scratch:
+        return _results(load, info, Results.SUCCESSFUL, scratch).select(SUCCESS_HEADER)
+
+
 def _read(load: ChunkLoad, info: JobInfo) -> Outcome:
     rows = load.spec.rows
-    with tempfile.TemporaryDirectory(dir=make_private(_folder(load)), prefix=".results-") as name:
-        scratch = Path(name)
+    with _scratch(load) as scratch:
         empty = pl.DataFrame(schema=dict.fromkeys(load.table.header, pl.String))
         loaded = _results(load, info, Results.SUCCESSFUL, scratch).select(SUCCESS_HEADER)
         failed = empty.with_columns(pl.lit("").alias(SALESFORCE_ID), pl.lit("").alias(ERROR))
@@ -144,9 +164,13 @@ def _read(load: ChunkLoad, info: JobInfo) -> Outcome:
             failed = _results(load, info, Results.FAILED, scratch).select(failed.columns)
         if loaded.height + failed.height < rows:
             unprocessed = _results(load, info, Results.UNPROCESSED, scratch).select(unprocessed.columns)
-    outcome = Outcome(loaded, failed, unprocessed, (info.id,))
-    _check_sum(load, outcome)
-    return outcome
+    return _complete(load, info, Outcome(loaded, failed, unprocessed, (info.id,)))
+
+
+@contextmanager
+def _scratch(load: ChunkLoad) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(dir=make_private(_folder(load)), prefix=".results-") as name:
+        yield Path(name)
 
 
 def _results(load: ChunkLoad, info: JobInfo, kind: Results, scratch: Path) -> pl.DataFrame:
@@ -156,27 +180,64 @@ def _results(load: ChunkLoad, info: JobInfo, kind: Results, scratch: Path) -> pl
     return pl.read_csv(file, columns=columns, infer_schema=False).fill_null("")
 
 
-def _check_sum(load: ChunkLoad, outcome: Outcome) -> None:
-    """Every row that was sent is in exactly one result, and nothing else is (Salesforce compares without case)."""
+def _complete(load: ChunkLoad, info: JobInfo, outcome: Outcome) -> Outcome:
+    """Every row that was sent is in exactly one result, and nothing else is (Salesforce compares without case).
+
+    Salesforce keeps no results of rows beyond the daily allowance: in a job that ran out of it they are unprocessed.
+    Raises `Terminal` for any other difference.
+    """
     file = load.generation_dir / load.spec.folder / load.spec.chunk
     sent = _keys(pl.read_csv(file, columns=[EXTERNAL_ID], infer_schema=False))
     answered = pl.concat([_keys(outcome.loaded), _keys(outcome.failed), _keys(outcome.unprocessed)])
     missing = sent.join(answered, on="key", how="anti").height
     foreign = answered.join(sent, on="key", how="anti").height
+    if missing and not foreign and info.ran_out_of_quota and answered.height + missing == sent.height:
+        log.warning("%s: job %s ran out of quota and left %s rows without result", load, info.id, f"{missing:,}")
+        rows = pl.read_csv(file, infer_schema=False).fill_null("").with_columns(key=folded(pl.col(EXTERNAL_ID)))
+        unknown = rows.join(answered, on="key", how="anti").select(outcome.unprocessed.columns)
+        return replace(outcome, unprocessed=pl.concat([outcome.unprocessed, unknown]))
     if missing or foreign or answered.height != sent.height:
-        job = row_of(load, outcome.jobs[0])
+        _keep_created(load, info.id, outcome.loaded)
         reason = f"{missing:,} rows without result, {foreign:,} results of rows that were not sent"
-        load.workspace.ledger.end_job(job.id, state="failed", error=reason, lease=load.lease)
+        load.workspace.ledger.end_job(row_of(load, info.id).id, state="failed", error=reason, lease=load.lease)
         raise Terminal(
-            f"The results of ingest job {job.job_id} do not add up: {sent.height:,} rows were sent, "
+            f"The results of ingest job {info.id} do not add up: {sent.height:,} rows were sent, "
             f"{answered.height:,} answered; {reason}.",
-            "Salesforce keeps no results of batches beyond the daily allowance. Check `kpc status`, then run the load "
-            "again: the chunk is sent again, and an upsert changes nothing twice.",
+            "Check `kpc status`, then run the load again: the chunk is sent again, and an upsert changes nothing "
+            "twice. If it happens again, give the job id to Salesforce.",
         )
+    return outcome
+
+
+def _keep_created(load: ChunkLoad, job_id: str, loaded: pl.DataFrame) -> None:
+    """Remember what a job created whose rows will be sent again; the second answer will no longer say so."""
+    created = loaded.filter(_is_created())
+    if not created.is_empty():
+        with GzipTable(
+            _folder(load) / f"{_stem(load.spec.chunk)}.{job_id}{_CREATED_BEFORE}", SUCCESS_HEADER, 1
+        ) as file:
+            file.write(csv_bytes(created, null=""), created.height)
+            file.close()
+
+
+def with_sticky_created(load: ChunkLoad, outcome: Outcome) -> Outcome:
+    """The outcome, with `created` true also where an earlier job of this chunk made the same record."""
+    files = sorted(_folder(load).glob(f"{_stem(load.spec.chunk)}.*{_CREATED_BEFORE}"))
+    if not files:
+        return outcome
+    before = pl.concat([pl.read_csv(file, infer_schema=False) for file in files])
+    before = before.select(EXTERNAL_ID, SALESFORCE_ID, pl.lit("true").alias("before")).unique()
+    loaded = outcome.loaded.join(before, on=[EXTERNAL_ID, SALESFORCE_ID], how="left")
+    created = pl.coalesce("before", CREATED).alias(CREATED)
+    return replace(outcome, loaded=loaded.with_columns(created).select(SUCCESS_HEADER))
+
+
+def _is_created() -> pl.Expr:
+    return pl.col(CREATED).str.to_lowercase() == "true"
 
 
 def _keys(frame: pl.DataFrame) -> pl.DataFrame:
-    return frame.select(pl.col(EXTERNAL_ID).str.to_lowercase().alias("key"))
+    return frame.select(folded(pl.col(EXTERNAL_ID)).alias("key"))
 
 
 def _retryable(outcome: Outcome, load: ChunkLoad) -> pl.DataFrame:
@@ -186,6 +247,42 @@ def _retryable(outcome: Outcome, load: ChunkLoad) -> pl.DataFrame:
     failed = outcome.failed.filter(pl.col(ERROR).is_in(passing)).select(load.table.header)
     parents = [lookup.header for lookup in load.table.lookups]
     return pl.concat([failed, outcome.unprocessed]).sort(*parents, EXTERNAL_ID)
+
+
+def _send_collected(load: ChunkLoad, rows: pl.DataFrame) -> Outcome:
+    """The rows through composite collections: at once, without a batch of quota."""
+    load.workspace.ledger.require_lease(load.lease)
+    with governor_of(load.workspace).heeding():
+        saved = load.salesforce.upsert_rows(load.table, rows.to_dicts())
+    return outcome_of(rows, saved)
+
+
+def outcome_of(rows: pl.DataFrame, saved: Sequence[Saved]) -> Outcome:
+    """The answers of a collection, as the result files of a job would say it."""
+    answered = rows.with_columns(
+        pl.Series(SALESFORCE_ID, [one.salesforce_id for one in saved], dtype=pl.String),
+        pl.Series(CREATED, [str(one.created).lower() for one in saved], dtype=pl.String),
+        pl.Series(ERROR, [one.error for one in saved], dtype=pl.String),
+    )
+    return Outcome(
+        loaded=answered.filter(pl.col(ERROR) == "").select(SUCCESS_HEADER),
+        failed=answered.filter(pl.col(ERROR) != "").select(SALESFORCE_ID, ERROR, *rows.columns),
+        unprocessed=rows.clear(),
+        jobs=(),
+    )
+
+
+def stop_on_org_errors(table: Table, workspace: Workspace, lease: Lease) -> None:
+    """Pause an object when triggers, permissions or storage refuse more of its rows than the settings allow.
+
+    What they refuse now they will refuse in every further job, and each job costs quota.
+    """
+    refused = workspace.ledger.failures_of_class(lease.environment, table, "org")
+    most = workspace.settings.salesforce.org_error_rows
+    if refused > most:
+        reason = f"{refused:,} rows were refused by the org itself, more than {most:,}"
+        if workspace.ledger.pause(lease.environment, "table", table.name, actor="kpc", reason=reason):
+            log.error("%s is paused: %s; see `kpc failed %s`", table.name, reason, table.name)
 
 
 def _send_again(load: ChunkLoad, rows: pl.DataFrame, number: int) -> Outcome:

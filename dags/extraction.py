@@ -12,12 +12,11 @@ from airflow.sdk.exceptions import TaskDeferred
 
 from dags.connections import partition_of, workspace_of
 from dags.events import publish
+from dags.operators import WAITS_UNTIL
 from kpc.errors import OutsideWindow
 
 if TYPE_CHECKING:
     from airflow.sdk import Asset, Context
-
-WAITS_UNTIL = "waits_until"  # the XCom that shows on a waiting task's page until when it waits
 
 
 class ExtractPartition(BaseOperator):

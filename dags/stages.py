@@ -14,7 +14,7 @@ from dags.connections import partition_of, workspace_of
 from dags.events import CPU_S
 from dags.events import publish as publish_event
 from dags.extraction import ExtractPartition
-from dags.operators import CHUNK, IngestChunk, ParentGate
+from dags.operators import CHUNK, IngestChunk, ParentGate, PlanLoad
 from dags.retrying import RETRIES, RetryWhatMayPass
 from kpc.catalog import Phase
 from kpc.catalog.table import ALL
@@ -26,6 +26,7 @@ LAST_MONTH = datetime(2025, 12, 31, tzinfo=UTC)
 
 LONGEST_STAGE = timedelta(hours=24)
 GATE_POLL = timedelta(seconds=2)
+PAUSE_POLL = timedelta(seconds=5)
 GATE_WAIT = timedelta(days=7)  # a campaign loads its parents days before its last child
 JOB_PATIENCE = timedelta(seconds=5)
 JOB_WAIT = timedelta(hours=24)
@@ -114,14 +115,6 @@ def _stage(spec: AssetSpec) -> None:
 def _load(spec: AssetSpec) -> None:
     """gate -> plan -> one task per chunk -> publish."""
 
-    @task
-    def plan(**context: Any) -> list[dict[str, Any]]:
-        from assets.sf_loaded import plan_load  # noqa: PLC0415  heavy
-
-        partition = partition_of(spec.table.name, context)
-        with workspace_of(context) as workspace:
-            return plan_load(partition, workspace)
-
     # A task with an outlet emits one event per mapped index, so the outlet is here; and an empty plan skips the chunks,
     # which must not skip the event.
     @task(
@@ -140,18 +133,18 @@ def _load(spec: AssetSpec) -> None:
         chunks_s = sum(float(chunk[CPU_S]) for chunk in chunks or ())
         return publish_event(stage_asset(spec), context, receipt.as_json(), process_time() - began_s + chunks_s)
 
-    planned = plan()
+    plan = PlanLoad(task_id="plan", table=spec.table.name, poll=PAUSE_POLL, longest_wait=GATE_WAIT)
     chunks = IngestChunk.partial(
         task_id="ingest",
         patience=JOB_PATIENCE,
         longest_wait=JOB_WAIT,
         pool=LOAD_POOL.name,
         map_index_template=CHUNK,
-    ).expand(spec=planned)
+    ).expand(spec=plan.output)
     publish(chunks.output)  # type: ignore[arg-type]  # Airflow hands the chunks' results in when it runs
     if spec.parents:
         gate = ParentGate(task_id="gate", table=spec.table.name, poll=GATE_POLL, longest_wait=GATE_WAIT)
-        gate >> planned
+        gate >> plan
 
 
 def _reconcile(spec: AssetSpec) -> None:

@@ -15,6 +15,7 @@
       Terminal                        stop this partition
         JobFailed                     Salesforce failed the ingest job
         QuotaExhausted                no batch is free before `next_free_utc`
+        Paused                        a person stopped new jobs with `kpc pause`
         Superseded                    a newer load of this partition has started
         DamagedFile                   a file differs from its manifest
         OutOfSpace                    the staging disk is full
@@ -132,6 +133,10 @@ class QuotaExhausted(Terminal):
     def __init__(self, what: str, remedy: str = "", *, next_free_utc: datetime) -> None:
         super().__init__(what, remedy)
         self.next_free_utc = next_free_utc
+
+
+class Paused(Terminal):
+    """A person stopped new ingest jobs of this partition; what runs is followed to its end."""
 
 
 class Superseded(Terminal):

@@ -10,6 +10,7 @@ import polars as pl
 from pydantic import SecretStr
 
 from kpc.catalog.table import EXTERNAL_ID, GENERATION_FIELD, PARTITION_FIELD, Column, FieldKind, NullRule, Table
+from kpc.convert.canonical import key_hash
 from kpc.convert.gzip_csv import GzipTable, csv_bytes
 from kpc.ledger import open_ledger
 from kpc.manifests import StagedManifest, staged_folder
@@ -67,7 +68,7 @@ def stage(
     rows = pl.DataFrame(
         [_row(table, partition.key, generation, key) | (values or {}).get(key, {}) for key in keys],
         schema=dict.fromkeys(table.header, pl.String),
-    ).with_columns(key_hash=pl.col(EXTERNAL_ID).hash(1), checksum=pl.concat_str(table.data_header).hash(2))
+    ).with_columns(key_hash(), checksum=pl.concat_str(table.data_header).hash(2))
     chunks = []
     for number, part in enumerate(rows.iter_slices(chunk_rows), start=1):
         with GzipTable(folder / f"chunk-{number:05d}.csv.gz", table.header, 1) as file:

@@ -13,17 +13,20 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from sqlalchemy import insert
 
 from kpc.airflow_api import AirflowApi, Run
 from kpc.catalog import find_table
 from kpc.demo.servers import Data, World, started
 from kpc.errors import ConfigError, Transient
+from kpc.ledger.quota import SAFETY, WINDOW
+from kpc.ledger.schema import quota_entry
 from kpc.local_time import LOCAL
 from kpc.partition import Partition, find_partition, month_keys
 from kpc.rerun import Outcome, follow, rerun_partition
 from kpc.salesforce import Salesforce, connect
 from kpc.stages import MIGRATION, ORACLE_EXTRACT, SF_LOADED, STAGED_CSV, STAGES, asset_name
-from kpc.workspace import open_workspace
+from kpc.workspace import Workspace, open_workspace
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(400)]
 
@@ -244,6 +247,49 @@ def test_an_extract_outside_its_window_waits_deferred(world: World) -> None:
         generation = workspace.ledger.current_generation(workspace.environment, partition)
     assert generation is not None
     assert generation.started_utc >= until
+
+
+def test_a_load_without_quota_waits_for_the_exact_time(world: World) -> None:
+    """With the day's batches used up, the plan defers to the second in which enough of them expire, then goes on."""
+    partition = find_partition("KPS_WEB_SALES", "ALL")
+    with open_workspace(world.settings, run_id="test", actor="test") as workspace:
+        free_at = datetime.now(UTC) + timedelta(seconds=45)
+        _use_up_batches(workspace, counted_utc=free_at - WINDOW - SAFETY)
+    run = start(world, partition)
+    loads = wait_for(lambda: gate_of(world, partition))
+    wait_for(lambda: ("plan", "deferred") in states(world, loads))
+    assert free_at.isoformat(timespec="seconds") in str(world.api.result(loads[0], "plan", key="waits_until"))
+    assert datetime.now(UTC) < free_at
+    assert records(world, partition) == 0
+    assert finish(world, partition, run).exit_code == 0
+    assert datetime.now(UTC) > free_at
+    assert records(world, partition) > 0
+
+
+def _use_up_batches(workspace: Workspace, counted_utc: datetime) -> None:
+    with workspace.ledger.writing() as connection:
+        connection.execute(
+            insert(quota_entry).values(
+                target_id=workspace.environment.target_id, kind="job", rows=0, batches=15_000, calls=0,
+                state="debited", counted_utc=counted_utc,
+            )
+        )  # fmt: skip
+
+
+def test_a_paused_load_waits_until_it_is_resumed(world: World) -> None:
+    """`kpc pause TABLE` holds its plan without a worker and without a slot; `kpc resume` lets it go on by itself."""
+    partition = find_partition("KPS_T_SALESBANK_MD", "ALL")
+    with open_workspace(world.settings, run_id="test", actor="test") as workspace:
+        ledger, environment = workspace.ledger, workspace.environment
+        ledger.pause(environment, "table", partition.table.name, actor="test", reason="maintenance")
+        run = start(world, partition)
+        loads = wait_for(lambda: gate_of(world, partition))
+        wait_for(lambda: ("plan", "deferred") in states(world, loads))
+        assert "maintenance" in str(world.api.result(loads[0], "plan", key="waits_until"))
+        assert records(world, partition) == 0
+        assert ledger.resume(environment, "table", partition.table.name, actor="test") == 1
+    assert finish(world, partition, run).exit_code == 0
+    assert records(world, partition) > 0
 
 
 def _switch(world: World, **values: str) -> None:

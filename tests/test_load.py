@@ -31,7 +31,6 @@ from kpc.errors import (
     QuotaExhausted,
     SchemaDrift,
     Superseded,
-    Terminal,
     Transient,
 )
 from kpc.manifests import LoadManifest, loaded_folder, staged_folder
@@ -237,15 +236,20 @@ def test_parents_gate_by_their_current_generation(workspace: Workspace) -> None:
     assert missing_parents(EMAILS, workspace) == (SUPPLIERS,)
 
 
-def test_passing_failures_are_sent_again(emulated: Callable[..., Emulator], tmp_path: Path) -> None:
-    """Locked rows are repeated as a small job, and nothing of it remains as a failure."""
+@pytest.mark.parametrize(("collection_rows", "jobs"), [(0, 2), (2000, 1)], ids=["as a job", "as a collection"])
+def test_passing_failures_are_sent_again(
+    emulated: Callable[..., Emulator], tmp_path: Path, collection_rows: int, jobs: int
+) -> None:
+    """Locked rows are repeated as a small job or by collections, and nothing of it remains as a failure."""
     workspace = make_workspace(tmp_path, emulated("lock_rows_every=3").settings, "run-1")
     workspace.settings.salesforce.jobs_in_flight = 1  # a retry may not wait for the slot of its own chunk
+    workspace.settings.salesforce.collection_rows = collection_rows
     keys = _keys(10)
     stage(workspace, SUPPLIERS, keys)
     receipt = sf_loaded(SUPPLIERS, workspace)
-    assert receipt.detail["loaded"] == 10
-    assert int(receipt.detail["jobs"]) > 1
+    assert receipt.detail["loaded"] == receipt.detail["created"] == 10
+    assert int(receipt.detail["jobs"]) >= jobs
+    assert workspace.ledger.quota_used(workspace.environment.target_id)[1] == receipt.detail["jobs"]
     assert _in_org(workspace, keys) == keys
     assert workspace.ledger.failed_records(workspace.environment, SUPPLIERS) == []
     assert workspace.ledger.jobs_in_flight(workspace.environment.target_id) == 0
@@ -312,12 +316,15 @@ def test_rest_of_a_job_cut_by_the_quota_is_sent_when_there_is_room(
     emulated: Callable[..., Emulator], tmp_path: Path
 ) -> None:
     """Of 15,000 rows the org takes one batch; the next run sends the other 5,000 and nothing else."""
-    emulator = emulated("daily_batches=1")
+    emulator = emulated("daily_records=10000")
     workspace = make_workspace(tmp_path, emulator.settings, "run-1")
     stage(workspace, SUPPLIERS, _keys(15_000))
     with pytest.raises(QuotaExhausted):
         sf_loaded(SUPPLIERS, workspace)
-    emulator.switch(daily_batches=10)
+    with pytest.raises(QuotaExhausted):
+        sf_loaded(SUPPLIERS, workspace)
+    emulator.switch(daily_records=100_000)
+    workspace.ledger.unblock_jobs(workspace.environment.target_id)
     receipt = sf_loaded(SUPPLIERS, workspace)
     assert (receipt.detail["loaded"], receipt.detail["created"], receipt.detail["jobs"]) == (15_000, 15_000, 2)
     assert _sent_rows(workspace, set()) == 15_000
@@ -328,14 +335,17 @@ def test_rest_of_a_job_cut_by_the_quota_is_sent_when_there_is_room(
 def test_rows_whose_results_vanished_are_found_and_sent_again(
     emulated: Callable[..., Emulator], tmp_path: Path
 ) -> None:
-    """Over-quota rows that appear in no result file are never taken for loaded."""
-    emulator = emulated("daily_batches=1", "over_quota_rows=unrecorded")
+    """Over-quota rows that appear in no result file are never taken for loaded, and only they are sent again."""
+    emulator = emulated("daily_records=10000", "over_quota_rows=unrecorded")
     workspace = make_workspace(tmp_path, emulator.settings, "run-1")
     stage(workspace, SUPPLIERS, _keys(10_001))
-    with pytest.raises(Terminal, match="1 rows without result"):
+    workspace.settings.salesforce.collection_rows = 0
+    with pytest.raises(QuotaExhausted):
         sf_loaded(SUPPLIERS, workspace)
-    emulator.switch(daily_batches=10)
+    emulator.switch(daily_records=100_000)
+    workspace.ledger.unblock_jobs(workspace.environment.target_id)
     assert sf_loaded(SUPPLIERS, workspace).detail["loaded"] == 10_001
+    assert _sent_rows(workspace, set()) == 10_001
     assert workspace.salesforce.count(OBJECT) == 10_001
     close(workspace)
 

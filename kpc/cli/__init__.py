@@ -7,7 +7,7 @@ import os
 
 import typer
 
-from kpc.cli import emulate, journey, proof
+from kpc.cli import emulate, journey, load, proof
 from kpc.cli.output import console
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 app.add_typer(emulate.app, name="emulate")
 journey.register(app)
+load.register(app)
 proof.register(app)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import getpass
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +14,7 @@ import typer
 
 from kpc.catalog import find_table
 from kpc.cli.output import Exit, emit, explaining_errors, grid, say
-from kpc.errors import ConfigError
+from kpc.errors import ConfigError, Paused, QuotaExhausted
 from kpc.partition import Partition, find_partition, month_keys, partitions_of
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; remarks go to stderr.")]
@@ -124,14 +126,32 @@ def run(
     state = Exit.DONE
     with _workspace() as workspace:
         for partition in partitions:
-            for receipt in materialize(partition, workspace, mode=mode, stages=stages):  # type: ignore[arg-type]
-                receipts.append(receipt.as_json())
-                if receipt.state == "reconciled_with_exceptions":
-                    state = Exit.EXCEPTIONS
+            with _naming_the_command(partition):
+                for receipt in materialize(partition, workspace, mode=mode, stages=stages):  # type: ignore[arg-type]
+                    receipts.append(receipt.as_json())
+                    if receipt.state == "reconciled_with_exceptions":
+                        state = Exit.EXCEPTIONS
     columns = ("table", "key", "stage", "state", "rows", "seconds")
     cells = [[receipt[name] for name in columns] for receipt in receipts]
     emit({"ok": state is Exit.DONE, "receipts": receipts}, as_json=as_json, text=grid("", columns, cells))
     raise typer.Exit(state)
+
+
+@contextmanager
+def _naming_the_command(partition: Partition) -> Iterator[None]:
+    """A load that must wait ends with exit code 69, the time, and the command that goes on with it."""
+    try:
+        yield
+    except QuotaExhausted as full:
+        time = f"{full.next_free_utc:%Y-%m-%d %H:%M:%S}"
+        remedy = f"After {time} UTC go on with `{_resuming(partition)}`; nothing is sent twice."
+        raise QuotaExhausted(full.what, remedy, next_free_utc=full.next_free_utc) from None
+    except Paused as paused:
+        raise Paused(paused.what, f"After `kpc resume` go on with `{_resuming(partition)}`.") from None
+
+
+def _resuming(partition: Partition) -> str:
+    return f"kpc run {partition.table.name} {partition.key} --stage sf_loaded"
 
 
 def _named_partitions(table: str, key: str | None, months: str) -> tuple[Partition, ...]:
@@ -181,8 +201,11 @@ def status(as_json: AsJson = False) -> None:
 
     order = list(TABLES)
     with _workspace() as workspace:
-        rows = workspace.ledger.stages(workspace.environment)
         environment = workspace.environment
+        rows = workspace.ledger.stages(environment)
+        pauses = workspace.ledger.pauses(environment)
+        quota = workspace.ledger.quota_state(environment.target_id)
+        in_flight = workspace.ledger.jobs_in_flight(environment.target_id)
     partitions: dict[tuple[str, str], dict[str, Any]] = {}
     for row in rows:
         partitions.setdefault((row.table_name, row.partition_key), {})[row.stage] = row
@@ -193,6 +216,8 @@ def status(as_json: AsJson = False) -> None:
     result = {
         "source_id": environment.source_id,
         "target_id": environment.target_id,
+        "paused": pauses_as_json(pauses),
+        "quota": {**asdict(quota), "jobs_in_flight": in_flight},
         "partitions": [
             {
                 "table": table,
@@ -204,6 +229,24 @@ def status(as_json: AsJson = False) -> None:
     }
     title = f"{environment.source_id} to {environment.target_id}"
     emit(result, as_json=as_json, text=grid(title, ("table", "key", *STAGES), cells))
+    say(_quota_line(quota, in_flight))
+    for pause in pauses:
+        say(f"Paused: {pause}. `kpc resume` lifts it.")
+
+
+def _quota_line(quota: Any, in_flight: int) -> str:
+    line = (
+        f"Last 24 h: {quota.rows:,} records and {quota.batches:,} batches of ours, {quota.others_batches:,} batches of "
+        f"others, {quota.calls:,} API calls; {in_flight} jobs in flight."
+    )
+    if quota.blocked_until_utc is not None:
+        line += f" No new job before {quota.blocked_until_utc:%Y-%m-%d %H:%M:%S} UTC: {quota.blocked_reason}"
+    return line
+
+
+def pauses_as_json(pauses: Iterable[Any]) -> list[dict[str, object]]:
+    names = ("kind", "name", "actor", "reason", "paused_utc")
+    return [{name: getattr(one, name) for name in names} for one in pauses]
 
 
 def _stage_cell(row: Any) -> str:

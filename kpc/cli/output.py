@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table as Grid
 
-from kpc.errors import KpcError, Mismatch, OutOfSpace, OutsideWindow, RowsRejected, SchemaDrift
+from kpc.errors import KpcError, Mismatch, OutOfSpace, OutsideWindow, Paused, QuotaExhausted, RowsRejected, SchemaDrift
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -42,7 +42,12 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
-_CODES = {RowsRejected: Exit.EXCEPTIONS, OutsideWindow: Exit.STILL_RUNNING}
+_CODES = {
+    RowsRejected: Exit.EXCEPTIONS,
+    OutsideWindow: Exit.STILL_RUNNING,
+    Paused: Exit.STILL_RUNNING,
+    QuotaExhausted: Exit.STILL_RUNNING,
+}
 
 
 def emit(result: object, *, as_json: bool, text: str | Grid) -> None:
@@ -83,6 +88,10 @@ def fail(error: KpcError, *, as_json: bool = False) -> NoReturn:
         facts = {"error": type(error).__name__, "what": error.what, "remedy": error.remedy}
         if isinstance(error, SchemaDrift):
             facts["differences"] = list(error.differences)  # type: ignore[assignment]
+        if isinstance(error, QuotaExhausted):
+            facts["next_free_utc"] = error.next_free_utc.isoformat()
+        if isinstance(error, OutsideWindow):
+            facts["opens_utc"] = error.opens_utc.isoformat()
         if isinstance(error, Mismatch):
             facts["measures"] = list(error.measures)  # type: ignore[assignment]
         print(json.dumps({"ok": False, **facts}, ensure_ascii=False))

@@ -10,11 +10,12 @@ from kpc.ledger.jobs import Jobs
 from kpc.ledger.leases import Leases
 from kpc.ledger.memory import Memory
 from kpc.ledger.migrate import migrate
+from kpc.ledger.pauses import Pauses
 from kpc.ledger.proofs import Proofs
 from kpc.ledger.stage_runs import StageRuns
 
 
-class Ledger(Leases, StageRuns, Attempts, Jobs, FailedRecords, Proofs, Memory, Audit):
+class Ledger(Leases, StageRuns, Attempts, Jobs, Pauses, FailedRecords, Proofs, Memory, Audit):
     """One door to the durable memory; each parent class is one thought of it.
 
     Safe to share between threads; every process opens its own. Each write is one transaction, and a write that belongs
