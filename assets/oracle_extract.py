@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from assets.changed_rows import CHANGES, find_base, renewed_chunks
+from assets.one_pass import drop_share, find_month, move_in
 from assets.receipt import Made, Receipt
 from assets.stage import Turn, run_stage
 from kpc.errors import SnapshotLost, Terminal
@@ -17,7 +18,7 @@ from kpc.oracle.plan import Base, ExtractPlan, Mode, make_plan, spec_hash, take_
 from kpc.oracle.window import refuse_outside
 from kpc.partition import Partition
 from kpc.reconcile.truth import check_truth, measure_rows, scan_chunks
-from kpc.store import read_manifest, write_manifest
+from kpc.store import FileEntry, read_manifest, write_manifest
 from kpc.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,8 @@ def oracle_extract(partition: Partition, workspace: Workspace, mode: Mode = "inc
         if (fresh := _fresh_enough(partition, workspace, mode)) is not None:
             log.info("%s: generation %s was begun after this run was asked for; it stands", partition, fresh.generation)
             return _made(fresh)
+        if (shared := _from_one_pass(partition, workspace, mode, turn.lease)) is not None:
+            return shared
         for _ in range(_SNAPSHOTS - 1):
             try:
                 return _seal_one(partition, workspace, mode, turn.lease)
@@ -161,6 +164,39 @@ def _extract(partition: Partition, workspace: Workspace, generation: str, plan: 
         if plan.base is not None:
             plan = _make_plan(partition, workspace, generation, plan.scn, plan.mode, base=None)
         chunks = read_chunks(workspace.oracle, partition, plan, folder, between)
+    return _manifest(partition, workspace, generation, plan, chunks)
+
+
+def _from_one_pass(partition: Partition, workspace: Workspace, mode: Mode, lease: Lease) -> Made | None:
+    """The month's share of a pass over the whole table, sealed as its extract; None if there is none to take."""
+    month = find_month(partition, workspace)
+    if month is None:
+        return None
+    ledger, spec = workspace.ledger, _spec(partition, workspace)
+    generation = ledger.start_generation(
+        workspace.environment,
+        partition,
+        scn=month.scn,
+        mode=mode,
+        spec_hash=spec,
+        run_id=workspace.run_id,
+        lease=lease,
+    )
+    move_in(month, extract_folder(partition, workspace, generation))
+    plan = ExtractPlan(
+        scn=month.scn, mode=mode, spec_hash=spec, truth=month.truth, chunks=(), started_utc=workspace.clock()
+    )
+    made = _made(_manifest(partition, workspace, generation, plan, month.files))
+    ledger.seal_generation(generation, rows=made.rows, raw_bytes=made.bytes, lease=lease)
+    drop_share(month)
+    return made
+
+
+def _manifest(
+    partition: Partition, workspace: Workspace, generation: str, plan: ExtractPlan, chunks: tuple[FileEntry, ...]
+) -> ExtractManifest:
+    """Hold the files against Oracle's own totals, then publish them."""
+    folder = extract_folder(partition, workspace, generation)
     read = measure_rows(scan_chunks(folder, chunks, partition.table), partition.table)
     check_truth(partition, oracle=plan.truth, extract=read)
     shutil.rmtree(folder / CHANGES, ignore_errors=True)
@@ -180,7 +216,7 @@ def _extract(partition: Partition, workspace: Workspace, generation: str, plan: 
         sealed_utc=workspace.clock(),
         base=plan.base.generation if plan.base else None,
         since=plan.base.since if plan.base else None,
-        read_rows=plan.planned_rows,
+        read_rows=plan.planned_rows if plan.base else read.rows,
     )
     write_manifest(folder, manifest)
     return manifest

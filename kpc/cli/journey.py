@@ -27,6 +27,7 @@ def register(app: typer.Typer) -> None:
     """Add this module's commands to the application."""
     app.command()(demo)
     app.command()(plan)
+    app.command()(one_pass)
     app.command()(run)
     app.command()(rerun)
     app.command()(status)
@@ -72,7 +73,7 @@ def plan(
     mode: Mode = "incremental",
     as_json: AsJson = False,
 ) -> None:
-    """Count every partition at one SCN, show what belongs to none, and book the campaign's scope."""
+    """Count every partition at one SCN, show what belongs to none and where months interleave; book the scope."""
     from assets.campaign import plan_campaign
     from kpc.catalog import TABLES
 
@@ -80,7 +81,16 @@ def plan(
     chosen = tuple(table for table in TABLES.values() if not named or table in named)
     with _workspace() as workspace:
         made = plan_campaign(workspace, chosen, _month_list(months), check_mode(mode))
-    cells = [[one.table, len(one.by_key), sum(one.by_key.values()), one.unassigned_rows] for one in made.assignments]
+    cells = [
+        [
+            one.table,
+            len(one.by_key),
+            sum(one.by_key.values()),
+            one.unassigned_rows,
+            max(made.scan_ratios[one.table].values(), default=1.0),
+        ]
+        for one in made.assignments
+    ]
     title = f"{made.partitions} partitions, {made.rows:,} rows at SCN {made.scn}"
     facts = {
         "scn": made.scn,
@@ -89,10 +99,23 @@ def plan(
         "rows": made.rows,
         "unassigned": made.unassigned_rows,
         "tables": [
-            {"table": one.table, "partitions": one.by_key, "unassigned": one.unassigned} for one in made.assignments
+            {
+                "table": one.table,
+                "partitions": one.by_key,
+                "unassigned": one.unassigned,
+                "scan_ratios": made.scan_ratios[one.table],
+                "one_pass": one.table in made.interleaved,
+            }
+            for one in made.assignments
         ],
     }
-    emit(facts, as_json=as_json, text=grid(title, ("table", "partitions", "rows", "unassigned"), cells))
+    columns = ("table", "partitions", "rows", "unassigned", "scanned per row")
+    emit(facts, as_json=as_json, text=grid(title, columns, cells))
+    for table, ratio in made.interleaved.items():
+        say(
+            f"The months of {table} interleave: its chunks would scan {ratio:.1f} rows per extracted row. "
+            f"`kpc one-pass {table} --months {months}` reads it once for all of them; then start its months as usual."
+        )
     if made.unassigned_rows:
         worst = next(one.table for one in made.assignments if one.unassigned_rows)
         say(f"Some rows belong to no partition in scope; `kpc show {worst} UNASSIGNED` lists why.")
@@ -104,6 +127,22 @@ def _month_list(months: str) -> tuple[str, ...]:
     if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", first) or not re.fullmatch(r"[1-9]\d{0,3}", count or "1"):
         raise ConfigError(f"{months!r} is not FIRST:COUNT.", "Write for example --months 2024-01:3.")
     return month_keys(first, int(count or 1))
+
+
+@explaining_errors
+def one_pass(
+    table: TableName,
+    months: Annotated[str, typer.Option(help="FIRST:COUNT, such as 2022-01:36.")],
+    as_json: AsJson = False,
+) -> None:
+    """Read a table whose months interleave once, split into months; each month's next extract takes its share."""
+    from assets.one_pass import read_in_one_pass
+
+    with _workspace() as workspace:
+        receipt = read_in_one_pass(find_table(table), _month_list(months), workspace)
+    facts = ", ".join(f"{name} {value}" for name, value in receipt.detail.items())
+    text = f"{receipt.table}: {receipt.rows:,} rows in {receipt.seconds} s ({facts}). Start its months as usual."
+    emit({"ok": True, "receipt": receipt.as_json()}, as_json=as_json, text=text)
 
 
 @explaining_errors

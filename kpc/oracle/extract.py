@@ -14,7 +14,7 @@ import oracledb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kpc.errors import Terminal
+from kpc.oracle.failures import inconsistent
 from kpc.oracle.plan import ChunkRange, ExtractPlan
 from kpc.oracle.schema import arrow_schema, key_schema
 from kpc.oracle.session import Oracle
@@ -89,9 +89,8 @@ def _read_file(oracle: Oracle, partition: Partition, file: _File, folder: Path) 
     ):
         found = _stream(connection, file.statement, file.schema, oracle.settings.fetch_rows, temporary)
         if found != file.rows:
-            raise Terminal(
-                f"{partition} {file.name} holds {found:,} rows, but Oracle counted {file.rows:,} at the same SCN.",
-                "Report it to the DBA: two consistent reads of one SCN may not differ.",
+            raise inconsistent(
+                f"{partition} {file.name} holds {found:,} rows, but Oracle counted {file.rows:,} at the same SCN."
             )
     entry = describe_file(path, rows=found)
     write_manifest(folder, entry, f"{file.name}.json")

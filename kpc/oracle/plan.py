@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Literal
@@ -13,8 +13,8 @@ import oracledb
 from pydantic import BaseModel, ConfigDict
 
 from kpc.catalog.table import Table
-from kpc.errors import Terminal
 from kpc.manifests import Aggregate, SourceTruth
+from kpc.oracle.failures import inconsistent
 from kpc.oracle.key_ranges import Bound, count_without_key, key_plan, within_keys, without_key
 from kpc.oracle.schema import arrow_schema, check_columns
 from kpc.oracle.session import Oracle
@@ -134,7 +134,7 @@ def make_plan(
     with oracle.session(f"plan {partition}") as connection:
         check_columns(connection, oracle, table)
         with oracle.explaining(table.name):
-            truth = _read_truth(connection, source_truth(oracle.owner, partition, scn), partition)
+            truth = truth_of(table, _one_row(connection, source_truth(oracle.owner, partition, scn)))
             chunks: tuple[ChunkRange, ...] = ()
             if base is not None:
                 chunks = _read_chunks(connection, oracle, Selection(partition, scn, base.since), chunk_rows)
@@ -143,10 +143,9 @@ def make_plan(
             if base is None and truth.rows:
                 chunks = _read_chunks(connection, oracle, Selection(partition, scn), chunk_rows)
     if base is None and _rows_in(chunks) != truth.rows:
-        raise Terminal(
+        raise inconsistent(
             f"Oracle counts {truth.rows:,} rows of {partition} but {_rows_in(chunks):,} in the chunk plan, both at "
-            f"SCN {scn}.",
-            "Report it to the DBA: two consistent reads of one SCN may not differ.",
+            f"SCN {scn}."
         )
     return ExtractPlan(
         scn=scn,
@@ -170,10 +169,11 @@ def _one_row(connection: oracledb.Connection, statement: Statement) -> tuple[obj
         return row
 
 
-def _read_truth(connection: oracledb.Connection, statement: Statement, partition: Partition) -> SourceTruth:
-    rows, *numbers = _one_row(connection, statement)
+def truth_of(table: Table, answer: Sequence[object]) -> SourceTruth:
+    """Oracle's answer to `source_truth`: the rows, then four aggregates per measure."""
+    rows, *numbers = answer
     measures = []
-    for index, column in enumerate(partition.table.measured_columns):
+    for index, column in enumerate(table.measured_columns):
         total, low, high, count = numbers[index * _AGGREGATES_PER_MEASURE : (index + 1) * _AGGREGATES_PER_MEASURE]
         exact = [None if value is None else Decimal(str(value)) for value in (total, low, high)]
         measures.append(Aggregate(column=column.name, sum=exact[0], min=exact[1], max=exact[2], count=int(str(count))))

@@ -34,7 +34,8 @@ def quoted(name: str) -> str:
     return f'"{name}"'
 
 
-def _rows_of(owner: str, table: Table, scn: int) -> str:
+def rows_of(owner: str, table: Table, scn: int) -> str:
+    """The table as of an SCN, called `t`, for FROM."""
     return f"{quoted(owner)}.{quoted(table.name)} AS OF SCN {scn:d} t"
 
 
@@ -89,15 +90,19 @@ def source_truth(owner: str, partition: Partition, scn: int) -> Statement:
     """Rows, and per measure the sum, minimum, maximum and non-null count of the values as the target will hold them."""
     table = partition.table
     where = in_partition(partition)
-    aggregates = ["COUNT(*)"]
-    for column in table.measured_columns:
-        value = target_value_sql(column)
-        aggregates += [f"SUM({value})", f"MIN({value})", f"MAX({value})", f"COUNT({value})"]
     text = (
-        f"SELECT {hint(table.parallel_degree)}{', '.join(aggregates)} "
-        f"FROM {_rows_of(owner, table, scn)} WHERE {where.text}"
+        f"SELECT {hint(table.parallel_degree)}{aggregates(table)} FROM {rows_of(owner, table, scn)} WHERE {where.text}"
     )
     return Statement(text, where.binds)
+
+
+def aggregates(table: Table) -> str:
+    """What `source_truth` selects."""
+    selected = ["COUNT(*)"]
+    for column in table.measured_columns:
+        value = target_value_sql(column)
+        selected += [f"SUM({value})", f"MIN({value})", f"MAX({value})", f"COUNT({value})"]
+    return ", ".join(selected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +121,7 @@ class Selection:
         return self.partition.table
 
     def source(self, owner: str) -> str:
-        return _rows_of(owner, self.table, self.scn)
+        return rows_of(owner, self.table, self.scn)
 
     @property
     def where(self) -> Statement:
@@ -178,7 +183,7 @@ def keys_of(owner: str, rows: Selection) -> Statement:
 
 def count_all(owner: str, table: Table, scn: int) -> Statement:
     """All rows of a table, whatever partition they belong to."""
-    return Statement(f"SELECT {hint(table.parallel_degree)}COUNT(*) FROM {_rows_of(owner, table, scn)}")
+    return Statement(f"SELECT {hint(table.parallel_degree)}COUNT(*) FROM {rows_of(owner, table, scn)}")
 
 
 def count_days(owner: str, table: Table, month_column: Column, scn: int) -> Statement:
@@ -186,7 +191,7 @@ def count_days(owner: str, table: Table, month_column: Column, scn: int) -> Stat
     day = (
         iso_text(month_column) if month_column.source.is_text else f"TO_CHAR({quoted(month_column.name)}, 'YYYY-MM-DD')"
     )
-    text = f"SELECT {hint(table.parallel_degree)}{day}, COUNT(*) FROM {_rows_of(owner, table, scn)} GROUP BY {day}"
+    text = f"SELECT {hint(table.parallel_degree)}{day}, COUNT(*) FROM {rows_of(owner, table, scn)} GROUP BY {day}"
     return Statement(text)
 
 
