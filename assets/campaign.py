@@ -68,6 +68,7 @@ def plan_campaign(workspace: Workspace, tables: tuple[Table, ...], months: tuple
         mode=mode,
         run_id=workspace.run_id,
         actor=workspace.actor,
+        unassigned={one.table: _by_cause(one) for one in assignments if one.unassigned_rows},
     )
     plan = CampaignPlan(scn, months, mode, assignments, ratios)
     workspace.ledger.append_audit(
@@ -85,6 +86,10 @@ def plan_campaign(workspace: Workspace, tables: tuple[Table, ...], months: tuple
         },
     )
     return plan
+
+
+def _by_cause(counted: Assignment) -> dict[str, int]:
+    return {cause.value: rows for cause, rows in counted.unassigned.items()}
 
 
 def _scan_ratios(workspace: Workspace, counted: Assignment, months: tuple[str, ...]) -> dict[str, float]:

@@ -59,7 +59,7 @@ def hub_dag(spec: HubSpec) -> DAG:
                 found = completeness(spec.phase, workspace)
             if found is None:
                 raise AirflowSkipException("No campaign has said what it covers.")
-            if found.missing:
+            if not found.is_complete:
                 raise AirflowSkipException(f"Not yet: {found.summary}")
             context["outlet_events"][hub_asset(spec)].extra = found.as_json()
             return found.as_json()

@@ -299,6 +299,7 @@ scope = Table(
     Column("tables", JsonText, nullable=False),
     _word("mode", 16),
     _number("sample_rows", nullable=True),
+    Column("unassigned", JsonText, nullable=False),  # rows that belong to no partition, by table and cause
     _word("run_id", 255),
     _word("actor", 255),
     _time("set_utc"),

@@ -65,6 +65,7 @@ def _identity() -> None:
         sa.Column("tables", sa.Text(), nullable=False),
         sa.Column("mode", sa.String(16), nullable=False),
         sa.Column("sample_rows", sa.BigInteger(), nullable=True),
+        sa.Column("unassigned", sa.Text(), nullable=False),
         sa.Column("run_id", sa.String(255), nullable=False),
         sa.Column("actor", sa.String(255), nullable=False),
         sa.Column("set_utc", sa.DateTime(timezone=True), nullable=False),
