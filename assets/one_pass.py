@@ -19,7 +19,7 @@ from kpc.oracle.one_pass import OnePassPlan, make_one_pass_plan, month_files, re
 from kpc.oracle.plan import spec_hash, take_scn
 from kpc.oracle.window import refuse_outside
 from kpc.partition import Partition, partitions_of
-from kpc.store import FileEntry, make_private, read_manifest, verify, write_manifest
+from kpc.store import FileEntry, make_private, read_manifest, remove_leftovers, verify, write_manifest
 from kpc.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -96,6 +96,7 @@ def _plan(table: Table, partitions: tuple[Partition, ...], workspace: Workspace)
         is_same = plan is not None and plan.spec_hash == wanted and set(plan.truths) == {p.key for p in partitions}
         if plan is not None and is_same and not _is_finished(folder):
             log.info("%s: carrying on with the pass at SCN %d", table.name, plan.scn)
+            remove_leftovers(folder)
             return folder, plan
     _remove_unfinished(table, workspace)
     scn = take_scn(workspace.oracle)

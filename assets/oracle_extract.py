@@ -18,7 +18,7 @@ from kpc.oracle.plan import Base, ExtractPlan, Mode, make_plan, spec_hash, take_
 from kpc.oracle.window import refuse_outside
 from kpc.partition import Partition
 from kpc.reconcile.truth import check_truth, measure_rows, scan_chunks
-from kpc.store import FileEntry, read_manifest, write_manifest
+from kpc.store import FileEntry, read_manifest, remove_leftovers, write_manifest
 from kpc.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -154,6 +154,7 @@ def _make_plan(
 
 def _extract(partition: Partition, workspace: Workspace, generation: str, plan: ExtractPlan) -> ExtractManifest:
     folder = extract_folder(partition, workspace, generation)
+    remove_leftovers(folder)
     workspace.store.check_space(plan.truth.rows * len(partition.table.columns) * _BYTES_PER_CELL)
 
     def between() -> None:
