@@ -125,7 +125,7 @@ def _internal(doing: Doing, text: str) -> KpcError:
 
 def inconsistent(what: str) -> Terminal:
     """Two reads of one SCN that differ, which Oracle rules out; `what` names both numbers."""
-    return Terminal(what, "Report it to the DBA: two consistent reads of one SCN may not differ.")
+    return Terminal(what, "Report it to the DBA: two reads of one SCN may not differ.")
 
 
 _Verdict = Callable[[Doing, str], KpcError]
