@@ -15,11 +15,11 @@ from typing import Literal
 
 import oracledb
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from kpc.errors import Terminal
 from kpc.manifests import Aggregate, SourceTruth
+from kpc.oracle.parquet import open_writer, rows_per_batch, write_frame
 from kpc.oracle.schema import arrow_schema, check_columns
 from kpc.oracle.session import Oracle
 from kpc.oracle.statements import CURRENT_SCN, Statement, chunk_plan, rows_of_chunk, source_truth
@@ -206,12 +206,11 @@ def _stream(
 ) -> int:
     """Arrow batches straight to Parquet: memory holds one batch, whatever the chunk's size. Returns the rows."""
     rows = 0
-    with pq.ParquetWriter(path, schema, compression="zstd", compression_level=1) as writer:
+    size = rows_per_batch(schema, fetch_rows)
+    with open_writer(path, schema) as writer:
         for frame in connection.fetch_df_batches(
-            statement.text, statement.binds, size=fetch_rows, fetch_decimals=True, requested_schema=schema
+            statement.text, statement.binds, size=size, fetch_decimals=True, requested_schema=schema
         ):
-            batch = pa.table(frame)
-            rows += batch.num_rows
-            if batch.num_rows:
-                writer.write_table(batch.cast(schema))
+            rows += write_frame(writer, frame, schema)
+            del frame  # or it would be held while the driver fills the next one
     return rows

@@ -15,6 +15,7 @@ from kpc.oracle.failures import Doing, classify
 from kpc.settings import OracleSettings
 
 MODULE = "kpc-migration"
+PACKET_BYTES = 65_535  # asked for; the server may answer less. The driver's 8,192 cost 5-10 % more CPU when measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ def _connect(settings: OracleSettings) -> oracledb.Connection:
                 user=settings.user,
                 password=settings.password.get_secret_value(),
                 dsn=settings.dsn,
+                sdu=PACKET_BYTES,
                 tcp_connect_timeout=settings.connect_timeout_s,
                 retry_count=0,
             )
