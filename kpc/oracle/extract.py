@@ -12,9 +12,9 @@ from pathlib import Path
 
 import oracledb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from kpc.oracle.failures import inconsistent
+from kpc.oracle.parquet import open_writer, rows_per_batch, write_frame
 from kpc.oracle.plan import ChunkRange, ExtractPlan
 from kpc.oracle.schema import arrow_schema, key_schema
 from kpc.oracle.session import Oracle
@@ -29,8 +29,12 @@ Between = Callable[[], None]  # called between two files; may raise to stop ther
 _KEYS = "keys"
 
 
+def _go_on() -> None:
+    """Nothing speaks against the next file."""
+
+
 def read_chunks(
-    oracle: Oracle, partition: Partition, plan: ExtractPlan, folder: Path, between: Between
+    oracle: Oracle, partition: Partition, plan: ExtractPlan, folder: Path, between: Between = _go_on
 ) -> tuple[FileEntry, ...]:
     """Read every chunk that `folder` does not hold yet, in parallel sessions. Each finished file is a restart point.
 
@@ -124,12 +128,11 @@ def _stream(
 ) -> int:
     """Arrow batches straight to Parquet: memory holds one batch, whatever the chunk's size. Returns the rows."""
     rows = 0
-    with pq.ParquetWriter(path, schema, compression="zstd", compression_level=1) as writer:
+    size = rows_per_batch(schema, fetch_rows)
+    with open_writer(path, schema) as writer:
         for frame in connection.fetch_df_batches(
-            statement.text, statement.binds, size=fetch_rows, fetch_decimals=True, requested_schema=schema
+            statement.text, statement.binds, size=size, fetch_decimals=True, requested_schema=schema
         ):
-            batch = pa.table(frame)
-            rows += batch.num_rows
-            if batch.num_rows:
-                writer.write_table(batch.cast(schema))
+            rows += write_frame(writer, frame, schema)
+            del frame  # or it would be held while the driver fills the next one
     return rows

@@ -136,7 +136,7 @@ def _read_chunk(
             fetch_decimals=True,
             requested_schema=schema,
         ):
-            months.deal(pa.table(frame).cast(schema))
+            months.deal(pa.RecordBatchReader.from_stream(frame).read_all().cast(schema))
         rows = months.flush()
         if sum(rows.values()) != chunk.rows:
             raise inconsistent(

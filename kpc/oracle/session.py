@@ -16,6 +16,7 @@ from kpc.oracle.failures import Doing, classify
 from kpc.settings import OracleSettings
 
 MODULE = "kpc-migration"
+PACKET_BYTES = 65_535  # asked for; the server may answer less. The driver's 8,192 cost 5-10 % more CPU when measured
 # Text is compared and ordered by its bytes, whatever the database's default: ranges of keys depend on it.
 _BINARY_ORDER = "ALTER SESSION SET NLS_SORT = BINARY NLS_COMP = BINARY"
 
@@ -95,6 +96,7 @@ def _connect(settings: OracleSettings) -> oracledb.Connection:
                 user=settings.user,
                 password=settings.password.get_secret_value(),
                 dsn=settings.dsn,
+                sdu=PACKET_BYTES,
                 tcp_connect_timeout=settings.connect_timeout_s,
                 retry_count=0,
                 ssl_context=_trusted(settings),
