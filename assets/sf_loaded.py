@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from assets.chunk_result import ChunkResult, result_name
 from assets.load_job import (
     ENCODING_TRAIT,
     ChunkLoad,
@@ -25,7 +26,7 @@ from assets.load_job import (
     look,
     start_job,
 )
-from assets.load_results import ChunkResult, result_name, settle
+from assets.load_results import settle
 from assets.loaded_index import update_loaded_index
 from assets.merge_results import merge_results
 from assets.receipt import Made, Receipt
