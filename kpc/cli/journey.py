@@ -1,4 +1,4 @@
-"""Commands that move partitions and tell where they are: demo, run, rerun, status, show, failed."""
+"""Commands that move partitions and tell where they are: demo, run, rerun, status, show."""
 
 from __future__ import annotations
 
@@ -31,7 +31,6 @@ def register(app: typer.Typer) -> None:
     app.command()(rerun)
     app.command()(status)
     app.command()(show)
-    app.command()(failed)
 
 
 def check_mode(mode: str) -> str:
@@ -299,27 +298,3 @@ def _lines(value: dict[str, Any], indent: str = "") -> Iterable[str]:
                 )
         else:
             yield f"{indent}{name}: {f'{item:,}' if isinstance(item, int) else item}"
-
-
-@explaining_errors
-def failed(
-    table: TableName,
-    key: Annotated[str | None, typer.Argument(metavar="[KEY]")] = None,
-    limit: Annotated[int, typer.Option(help="At most so many records.")] = 50,
-    as_json: AsJson = False,
-) -> None:
-    """Records that a staging rule rejected or Salesforce refused, with the reason of each."""
-
-    name = find_partition(table, key).table.name if key else find_table(table).name
-    with _workspace() as workspace:
-        ledger, environment = workspace.ledger, workspace.environment
-        counts = ledger.failure_counts(environment)
-        keys = [key] if key else sorted({found[1] for found in counts if found[0] == name})
-        partitions = [find_partition(name, each) for each in keys]
-        rows = [row for p in partitions for row in ledger.failed_records(environment, p, limit=limit)][:limit]
-    columns = ("partition_key", "external_id", "error_class", "error_code", "message", "attempts")
-    records = [{column: getattr(row, column) for column in columns} for row in rows]
-    cells = [list(record.values()) for record in records]
-    emit({"table": name, "records": records}, as_json=as_json, text=grid(name, columns, cells))
-    if records:
-        raise typer.Exit(Exit.EXCEPTIONS)
