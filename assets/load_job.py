@@ -379,7 +379,7 @@ def encodings(load: ChunkLoad) -> Sequence[Encoding]:
     if wanted != "auto":
         return (wanted,)
     learned = load.workspace.ledger.trait_of(load.salesforce.org_id, ENCODING_TRAIT)
-    if learned == "identity":
+    if learned == "identity" or (learned is None and load.spec.purpose != "chunk"):
         return ("identity",)
     return ("gzip",) if learned == "gzip" else ("gzip", "identity")
 

@@ -128,7 +128,7 @@ def _audit(
 
 def _result_of_other_run(stage: str, partition: Partition, workspace: Workspace) -> Receipt | None:
     row = workspace.ledger.last_stage(workspace.environment, partition, stage)
-    if row is None or row.state in ("running", "failed") or row.run_id == workspace.run_id:
+    if row is None or row.state in ("running", "failed", "rolled_back") or row.run_id == workspace.run_id:
         return None
     detail = dict(row.detail or {})
     seconds = float(detail.pop("seconds", 0))

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kpc.catalog import Phase, find_table
-from kpc.cli.journey import AsJson, TableName, _workspace, pauses_as_json
+from kpc.cli.journey import AsJson, Key, TableName, _workspace, pauses_as_json
 from kpc.cli.output import Exit, emit, explaining_errors, grid, say
 from kpc.errors import ConfigError
 from kpc.partition import Partition, find_partition
 
 if TYPE_CHECKING:
+    from assets.undo import UndoPlan
     from kpc.catalog import Table
     from kpc.workspace import Workspace
 
@@ -25,6 +26,7 @@ def register(app: typer.Typer) -> None:
     app.command()(pause)
     app.command()(resume)
     app.command()(failed)
+    app.command()(rollback)
 
 
 @explaining_errors
@@ -169,3 +171,47 @@ def _send(
         if repair.loaded:
             say(f"Prove it: `kpc reconcile {repair.partition.table.name} {repair.partition.key}`.")
     raise typer.Exit(Exit.EXCEPTIONS if left else Exit.DONE)
+
+
+@explaining_errors
+def rollback(
+    table: TableName,
+    key: Key,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without this it only says what would be done.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete from Salesforce what a partition created, by recorded ids; a dry run unless --yes is given."""
+    from assets.undo import plan_undo, roll_back
+
+    partition = find_partition(table, key)
+    with _workspace() as workspace:
+        plan = plan_undo(partition, workspace)
+        if not yes:
+            emit({"dry_run": True, **plan.as_json()}, as_json=as_json, text="\n".join(_plan_lines(plan)))
+            return
+        done = roll_back(partition, workspace)
+    facts = {"dry_run": False, **plan.as_json(), "deleted": done.created, "left": done.updated}
+    text = (
+        f"{done.created:,} records that {partition} had created are deleted. {_left(done.updated)} "
+        f"The partition counts as not loaded: `kpc rerun {partition.table.name} {partition.key}` brings it again."
+    )
+    emit(facts, as_json=as_json, text=text)
+
+
+def _plan_lines(plan: UndoPlan) -> list[str]:
+    name = f"{plan.partition.table.name} {plan.partition.key}"
+    lines = [f"{plan.created:,} records that {plan.partition} created would be deleted.", _left(plan.updated)]
+    if plan.children:
+        lines.append(f"Refused while these refer to it: {', '.join(map(str, plan.children))}. Roll them back first.")
+    elif plan.jobs_at_work:
+        lines.append(f"Refused while its load is under way: {', '.join(plan.jobs_at_work)}.")
+    else:
+        lines.append(f"Nothing was done. To do it: `kpc rollback {name} --yes`.")
+    return lines
+
+
+def _left(updated: int) -> str:
+    return (
+        f"{updated:,} records that existed before and were only updated are left as they are: no image of them was "
+        "taken before. Records that the migration's index does not know are never touched."
+    )
