@@ -328,6 +328,7 @@ def _carry_on(job_id: str, load: ChunkLoad) -> bool:
         return False
     ledger.refuse_superseded(load.spec.generation, load.lease)
     if job.state != "closing":
+        governor_of(load.workspace).confirm()
         ledger.job_closing(job.id, lease=load.lease)
     if info.state is State.OPEN:
         load.salesforce.complete_upload(job_id)

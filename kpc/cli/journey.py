@@ -66,12 +66,22 @@ def demo(
 
 @explaining_errors
 def plan(
-    months: Annotated[str, typer.Option(help="FIRST:COUNT, such as 2022-01:36.")],
+    months: Annotated[str, typer.Option(help="FIRST:COUNT, such as 2022-01:36.")] = "",
     tables: Annotated[str, typer.Option(help="Comma-separated tables; all 16 when empty.")] = "",
     mode: Mode = "incremental",
+    simulate: Annotated[bool, typer.Option("--simulate", help="How long the load would take; asks no system.")] = False,
+    records: Annotated[int, typer.Option(help="With --simulate: how many records.", min=1)] = 783_000_000,
+    rate: Annotated[float, typer.Option(help="With --simulate: records/s of the org.", min=1)] = 3_000.0,
+    share: Annotated[float | None, typer.Option(help="With --simulate: our share of the quota.")] = None,
+    reserve: Annotated[float | None, typer.Option(help="With --simulate: of it, kept for retries.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Count every partition at one SCN, show what belongs to none, and book the campaign's scope."""
+    if simulate:
+        from kpc.cli.simulate import run_simulation
+
+        run_simulation(records, rate, share=share, reserve=reserve, as_json=as_json)
+        return
     from assets.campaign import plan_campaign
     from kpc.catalog import TABLES
 
