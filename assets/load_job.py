@@ -328,6 +328,7 @@ def _carry_on(job_id: str, load: ChunkLoad) -> bool:
         return False
     ledger.refuse_superseded(load.spec.generation, load.lease)
     if job.state != "closing":
+        governor_of(load.workspace).confirm()
         ledger.job_closing(job.id, lease=load.lease)
     if info.state is State.OPEN:
         load.salesforce.complete_upload(job_id)
@@ -379,7 +380,7 @@ def encodings(load: ChunkLoad) -> Sequence[Encoding]:
     if wanted != "auto":
         return (wanted,)
     learned = load.workspace.ledger.trait_of(load.salesforce.org_id, ENCODING_TRAIT)
-    if learned == "identity":
+    if learned == "identity" or (learned is None and load.spec.purpose != "chunk"):
         return ("identity",)
     return ("gzip",) if learned == "gzip" else ("gzip", "identity")
 

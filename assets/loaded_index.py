@@ -13,16 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from assets.chunk_result import CREATED, SALESFORCE_ID, SUCCESS_HEADER, read_columns
 from kpc.catalog.table import EXTERNAL_ID
 from kpc.convert.canonical import CHECKSUM, KEY_HASH, key_hash
 from kpc.convert.difference import LOADED_INDEX
 from kpc.convert.external_id import folded
 from kpc.convert.parquet import ParquetTable, read_slices
-from kpc.errors import DamagedFile
 from kpc.store import make_private
 
 SCHEMA: dict[str, pl.DataType] = {
@@ -34,12 +32,13 @@ SCHEMA: dict[str, pl.DataType] = {
 }
 ROWS_AT_ONCE = 400_000  # some 100 bytes each in memory, a few times over
 _SPILLED_ROWS = 100_000
-_BLOCK_BYTES = 4 << 20
 _HASHES = 1 << 64
 _REMEDY = "Run the load again; if the file stays damaged, move it away and load the partition with --mode full."
 
 
-def update_loaded_index(partition_dir: Path, staged_index: Path, success_file: Path) -> int:
+def update_loaded_index(
+    partition_dir: Path, staged_index: Path, success_file: Path, *, rows_at_once: int = ROWS_AT_ONCE
+) -> int:
     """Put the confirmed rows of a load in place of what the index said of their keys; returns the rows of the index.
 
     `staged_index` holds external_id, key_hash and checksum of every row that was sent, `success_file` (gzip CSV) sf__Id
@@ -48,7 +47,7 @@ def update_loaded_index(partition_dir: Path, staged_index: Path, success_file: P
     """
     path = partition_dir / LOADED_INDEX
     rows = pq.read_metadata(staged_index).num_rows + (pq.read_metadata(path).num_rows if path.is_file() else 0)
-    ranges = _Ranges(max(1, -(-rows // ROWS_AT_ONCE)))
+    ranges = _Ranges(max(1, -(-rows // rows_at_once)))
     with tempfile.TemporaryDirectory(dir=make_private(partition_dir), prefix=".index-") as name:
         staged, confirmed = Path(name) / "staged", Path(name) / "confirmed"
         columns = ["external_id", KEY_HASH, CHECKSUM]
@@ -102,29 +101,14 @@ def _spilled(folder: Path, number: int) -> pl.DataFrame | None:
 
 
 def _confirmed(success_file: Path) -> Iterator[pl.DataFrame]:
-    """external_id, salesforce_id, created and key_hash of the rows that Salesforce took, piece by piece."""
-    names = (EXTERNAL_ID, "sf__Id", "sf__Created")
-    read = pa_csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False)
-    convert = pa_csv.ConvertOptions(
-        column_types=dict.fromkeys(names, pa.string()), include_columns=list(names), strings_can_be_null=False
-    )
-    try:
-        with pa_csv.open_csv(success_file, read, pa_csv.ParseOptions(newlines_in_values=True), convert) as reader:
-            for batch in reader:
-                yield _as_confirmed(batch)
-    except pa.ArrowInvalid as error:
-        raise DamagedFile(f"{success_file} cannot be read: {error}.", _REMEDY, path=success_file) from error
-
-
-def _as_confirmed(batch: pa.RecordBatch) -> pl.DataFrame:
-    frame = pl.from_arrow(batch)
-    assert isinstance(frame, pl.DataFrame)  # noqa: S101  a batch never becomes a series
-    return frame.select(
-        pl.col(EXTERNAL_ID).alias("confirmed_id"),
-        pl.col("sf__Id").alias("salesforce_id"),
-        (pl.col("sf__Created").str.to_lowercase() == "true").alias("created"),
-        key_hash(),
-    )
+    """confirmed_id, salesforce_id, created and key_hash of the rows that Salesforce took, piece by piece."""
+    for frame in read_columns(success_file, SUCCESS_HEADER):
+        yield frame.select(
+            pl.col(EXTERNAL_ID).alias("confirmed_id"),
+            pl.col(SALESFORCE_ID).alias("salesforce_id"),
+            (pl.col(CREATED).str.to_lowercase() == "true").alias("created"),
+            key_hash(),
+        )
 
 
 def _fresh(staged: pl.DataFrame | None, confirmed: pl.DataFrame | None) -> pl.DataFrame:

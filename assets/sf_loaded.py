@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from assets.chunk_result import ChunkResult, read_columns, result_name
 from assets.load_job import (
     ENCODING_TRAIT,
     ChunkLoad,
@@ -25,11 +26,13 @@ from assets.load_job import (
     look,
     start_job,
 )
-from assets.load_results import ChunkResult, result_name, settle
+from assets.load_results import settle
 from assets.loaded_index import update_loaded_index
 from assets.merge_results import merge_results
 from assets.receipt import Made, Receipt
+from assets.repaired_rows import forget_repairs
 from assets.stage import Turn, current_generation, run_stage
+from kpc.catalog.table import EXTERNAL_ID
 from kpc.errors import ConfigError, Paused, QuotaExhausted, Terminal, Transient
 from kpc.ledger import Lease
 from kpc.manifests import LoadManifest, StagedManifest, loaded_folder, staged_folder
@@ -45,24 +48,25 @@ def sf_loaded(partition: Partition, workspace: Workspace) -> Receipt:
     """Load what is not loaded yet, and publish the result."""
 
     def make(turn: Turn) -> Made:
-        manifest = load_partition(partition, workspace, turn.lease)
-        return Made(
-            generation=manifest.generation,
-            rows=manifest.loaded,
-            bytes=sum(entry.bytes for entry in manifest.files),
-            mapping_version=manifest.mapping_version,
-            detail={
-                "staged": manifest.staged,
-                "loaded": manifest.loaded,
-                "created": manifest.created,
-                "failed": manifest.failed,
-                "unprocessed": manifest.unprocessed,
-                "jobs": len(manifest.jobs),
-                "attempt": manifest.attempt,
-            },
-        )
+        return loaded_receipt(load_partition(partition, workspace, turn.lease))
 
     return run_stage(STAGE, partition, workspace, make)
+
+
+def loaded_receipt(manifest: LoadManifest) -> Made:
+    """A published load as its stage's result."""
+    counts = ("staged", "loaded", "created", "failed", "unprocessed")
+    return Made(
+        generation=manifest.generation,
+        rows=manifest.loaded,
+        bytes=sum(entry.bytes for entry in manifest.files),
+        mapping_version=manifest.mapping_version,
+        detail={
+            **{name: getattr(manifest, name) for name in counts},
+            "jobs": len(manifest.jobs),
+            "attempt": manifest.attempt,
+        },
+    )
 
 
 def missing_parents(partition: Partition, workspace: Workspace) -> tuple[Partition, ...]:
@@ -139,7 +143,7 @@ def publish_load(partition: Partition, workspace: Workspace, lease: Lease) -> Lo
 
     Raises `Transient` when a chunk is not finished.
     """
-    staged, folder = _staged(partition, workspace)
+    staged, folder = staged_and_folder(partition, workspace)
     published = read_manifest(folder, LoadManifest)
     if published is not None:
         return _closed(published, workspace, lease)
@@ -155,6 +159,7 @@ def publish_load(partition: Partition, workspace: Workspace, lease: Lease) -> Lo
     partition_dir = workspace.store.partition_dir(lease.environment, partition)
     index = verify(staged_dir, staged.index_file, remedy=_restage(partition))
     update_loaded_index(partition_dir, index, folder / files[0].name)
+    forget_repairs(partition, workspace, staged.generation, read_columns(folder / files[0].name, (EXTERNAL_ID,)))
     manifest = LoadManifest(
         table=staged.table,
         key=staged.key,
@@ -185,7 +190,7 @@ def _closed(manifest: LoadManifest, workspace: Workspace, lease: Lease) -> LoadM
 
 
 def _plan(partition: Partition, workspace: Workspace, lease: Lease) -> list[ChunkSpec]:
-    staged, folder = _staged(partition, workspace)
+    staged, folder = staged_and_folder(partition, workspace)
     if read_manifest(folder, LoadManifest) is not None:
         return []
     ledger, table = workspace.ledger, partition.table
@@ -270,7 +275,7 @@ def _encoding_is_unknown(workspace: Workspace) -> bool:
     return is_auto and workspace.ledger.trait_of(workspace.salesforce.org_id, ENCODING_TRAIT) is None
 
 
-def _staged(partition: Partition, workspace: Workspace) -> tuple[StagedManifest, Path]:
+def staged_and_folder(partition: Partition, workspace: Workspace) -> tuple[StagedManifest, Path]:
     """What was staged of the current generation under the present mapping, and the folder of its load."""
     generation = current_generation(partition, workspace).id
     version = partition.table.mapping_version

@@ -16,6 +16,8 @@ from kpc.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
+_WITHOUT_RESULT = ("running", "failed", "waiting", "rolled_back")
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
@@ -129,7 +131,7 @@ def _audit(
 
 def _result_of_other_run(stage: str, partition: Partition, workspace: Workspace) -> Receipt | None:
     row = workspace.ledger.last_stage(workspace.environment, partition, stage)
-    if row is None or row.state in ("running", "failed", "waiting") or row.run_id == workspace.run_id:
+    if row is None or row.state in _WITHOUT_RESULT or row.run_id == workspace.run_id:
         return None
     detail = dict(row.detail or {})
     seconds = float(detail.pop("seconds", 0))

@@ -66,7 +66,7 @@ def stage(
     folder = workspace.store.generation_dir(workspace.environment, partition, generation)
     folder = make_private(folder / staged_folder(table.mapping_version))
     rows = pl.DataFrame(
-        [_row(table, partition.key, generation, key) | (values or {}).get(key, {}) for key in keys],
+        [sample_row(table, partition.key, generation, key) | (values or {}).get(key, {}) for key in keys],
         schema=dict.fromkeys(table.header, pl.String),
     ).with_columns(key_hash(), checksum=pl.concat_str(table.data_header).hash(2))
     chunks = []
@@ -100,7 +100,8 @@ def stage(
     return manifest
 
 
-def _row(table: Table, partition_key: str, generation: str, key: str) -> dict[str, str]:
+def sample_row(table: Table, partition_key: str, generation: str, key: str) -> dict[str, str]:
+    """The CSV cells of one row."""
     row = {column.field or "": sample_cell(column, key) for column in table.sent_columns}
     row |= {lookup.header: "" for lookup in table.lookups}
     return row | {EXTERNAL_ID: key, PARTITION_FIELD: partition_key, GENERATION_FIELD: generation}

@@ -19,7 +19,7 @@ from kpc.cli import app
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
-    "demo", "plan", "run", "rerun", "status", "show", "failed", "pause", "resume", "preflight", "reconcile",
+    "demo", "plan", "run", "rerun", "status", "show", "failed", "pause", "resume", "rollback", "preflight", "reconcile",
     "docs", "audit",
 )  # fmt: skip
 
@@ -108,6 +108,32 @@ def test_load_without_quota_says_when_it_can_go_on(kpc: Callable[..., Result]) -
     state = json.loads(kpc("status", "--json").stdout)["quota"]
     assert (state["batches"], state["jobs_in_flight"]) == (1, 0)
     assert kpc("run", "KPS_R_EMAIL_SUPPLIER", "ALL").exit_code == 0
+
+
+def test_rollback_is_a_dry_run_unless_it_is_confirmed(kpc: Callable[..., Result]) -> None:
+    """Without --yes it only counts; with it the records are gone and the partition can travel again."""
+    assert kpc(*RUN).exit_code == 0
+    planned = json.loads(kpc("rollback", "KPS_R_POS_SUPPLIER", "ALL", "--json").stdout)
+    assert (planned["dry_run"], planned["created"], planned["updated"], planned["children"]) == (True, 4, 0, [])
+    assert json.loads(kpc("reconcile", "KPS_R_POS_SUPPLIER", "ALL", "--json").stdout)["state"] == "reconciled"
+    assert "no image of them was taken" in " ".join(kpc("rollback", "KPS_R_POS_SUPPLIER", "ALL").stdout.split())
+    done = json.loads(kpc("rollback", "KPS_R_POS_SUPPLIER", "ALL", "--yes", "--json").stdout)
+    assert (done["dry_run"], done["deleted"], done["left"]) == (False, 4, 0)
+    assert kpc("rollback", "KPS_R_POS_SUPPLIER", "ALL", "--yes").exit_code == 1
+    assert kpc("audit").exit_code == 0
+    assert kpc(*RUN).exit_code == 0
+
+
+def test_failed_records_are_exported_and_sent_again_by_command(kpc: Callable[..., Result], tmp_path: Path) -> None:
+    """Export and retry work on a table without failures too; two wishes at once are refused."""
+    assert kpc(*RUN).exit_code == 0
+    exported = kpc("failed", "KPS_R_POS_SUPPLIER", "ALL", "--export", "out.csv", "--json")
+    assert json.loads(exported.stdout) == {"rows": 0, "file": "out.csv"}
+    assert (tmp_path / "out.csv").read_text().startswith("_partition,_class,_code,_message,External_ID__c,")
+    retried = kpc("failed", "KPS_R_POS_SUPPLIER", "ALL", "--retry", "--json")
+    assert retried.exit_code == 0, retried.output
+    assert json.loads(retried.stdout)["repairs"][0]["sent"] == 0
+    assert kpc("failed", "KPS_R_POS_SUPPLIER", "--retry", "--export", "x").exit_code == 1
 
 
 def test_a_plan_books_the_scope(kpc: Callable[..., Result]) -> None:

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
-import signal
-import subprocess
-import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +13,7 @@ import pytest
 import stamina
 from emulated_org import Emulator
 from faulty_transport import Fault, FaultyTransport, answers, is_lost, is_refused
+from killing import kill
 from load_child import COMMIT
 from staged_samples import close, make_workspace, stage
 
@@ -530,7 +527,7 @@ def _survives(salesforce: SalesforceSettings, root: Path, pattern: str, after: s
     keys = _keys(6)
     before = {info.id for info in _jobs(workspace)}
     stage(workspace, SUPPLIERS, keys, chunk_rows=2)
-    was_killed = _kill_a_load(root, settings, pattern, after, number)
+    was_killed = kill(root, settings, pattern, after, number)
     receipt = sf_loaded(SUPPLIERS, workspace)
     where = (pattern, after, number)
     assert _in_org(workspace, keys) == keys, where
@@ -541,25 +538,3 @@ def _survives(salesforce: SalesforceSettings, root: Path, pattern: str, after: s
     assert workspace.ledger.verify_audit() == [], where
     close(workspace)
     return was_killed
-
-
-def _kill_a_load(root: Path, settings: SalesforceSettings, pattern: str, after: str, number: int) -> bool:
-    secret = settings.client_secret.get_secret_value()
-    given = {
-        "settings": json.dumps(settings.model_dump(mode="json") | {"client_secret": secret, "access_token": ""}),
-        "root": str(root),
-        "pattern": pattern,
-        "after": after,
-        "number": str(number),
-    }
-    here = Path(__file__).resolve()
-    path = os.pathsep.join([str(here.parent), str(here.parent.parent)])
-    child = subprocess.run(  # noqa: S603  our own program
-        [sys.executable, str(here.with_name("load_child.py")), json.dumps(given)],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    assert child.returncode in (0, -signal.SIGKILL), child.stderr.decode()[-2000:]
-    return child.returncode != 0

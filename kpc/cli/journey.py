@@ -1,4 +1,4 @@
-"""Commands that move partitions and tell where they are: demo, run, rerun, status, show, failed."""
+"""Commands that move partitions and tell where they are: demo, run, rerun, status, show."""
 
 from __future__ import annotations
 
@@ -32,7 +32,6 @@ def register(app: typer.Typer) -> None:
     app.command()(rerun)
     app.command()(status)
     app.command()(show)
-    app.command()(failed)
 
 
 def check_mode(mode: str) -> str:
@@ -68,12 +67,22 @@ def demo(
 
 @explaining_errors
 def plan(
-    months: Annotated[str, typer.Option(help="FIRST:COUNT, such as 2022-01:36.")],
+    months: Annotated[str, typer.Option(help="FIRST:COUNT, such as 2022-01:36.")] = "",
     tables: Annotated[str, typer.Option(help="Comma-separated tables; all 16 when empty.")] = "",
     mode: Mode = "incremental",
+    simulate: Annotated[bool, typer.Option("--simulate", help="How long the load would take; asks no system.")] = False,
+    records: Annotated[int, typer.Option(help="With --simulate: how many records.", min=1)] = 783_000_000,
+    rate: Annotated[float, typer.Option(help="With --simulate: records/s of the org.", min=1)] = 3_000.0,
+    share: Annotated[float | None, typer.Option(help="With --simulate: our share of the quota.")] = None,
+    reserve: Annotated[float | None, typer.Option(help="With --simulate: of it, kept for retries.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Count every partition at one SCN, show what belongs to none and where months interleave; book the scope."""
+    if simulate:
+        from kpc.cli.simulate import run_simulation
+
+        run_simulation(records, rate, share=share, reserve=reserve, as_json=as_json)
+        return
     from assets.campaign import plan_campaign
     from kpc.catalog import TABLES
 
@@ -338,27 +347,3 @@ def _lines(value: dict[str, Any], indent: str = "") -> Iterable[str]:
                 )
         else:
             yield f"{indent}{name}: {f'{item:,}' if isinstance(item, int) else item}"
-
-
-@explaining_errors
-def failed(
-    table: TableName,
-    key: Annotated[str | None, typer.Argument(metavar="[KEY]")] = None,
-    limit: Annotated[int, typer.Option(help="At most so many records.")] = 50,
-    as_json: AsJson = False,
-) -> None:
-    """Records that a staging rule rejected or Salesforce refused, with the reason of each."""
-
-    name = find_partition(table, key).table.name if key else find_table(table).name
-    with _workspace() as workspace:
-        ledger, environment = workspace.ledger, workspace.environment
-        counts = ledger.failure_counts(environment)
-        keys = [key] if key else sorted({found[1] for found in counts if found[0] == name})
-        partitions = [find_partition(name, each) for each in keys]
-        rows = [row for p in partitions for row in ledger.failed_records(environment, p, limit=limit)][:limit]
-    columns = ("partition_key", "external_id", "error_class", "error_code", "message", "attempts")
-    records = [{column: getattr(row, column) for column in columns} for row in rows]
-    cells = [list(record.values()) for record in records]
-    emit({"table": name, "records": records}, as_json=as_json, text=grid(name, columns, cells))
-    if records:
-        raise typer.Exit(Exit.EXCEPTIONS)

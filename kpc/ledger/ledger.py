@@ -23,13 +23,14 @@ class Ledger(Leases, StageRuns, Attempts, Jobs, Pauses, FailedRecords, Proofs, M
     """
 
 
-def open_ledger(url: str, *, clock: Clock = utc_now) -> Ledger:
+def open_ledger(url: str, *, clock: Clock = utc_now, is_durable: bool = True) -> Ledger:
     """The ledger at `url` (`sqlite:///FILE` or `postgresql+psycopg2://...`), its schema brought up to date.
 
+    One that is not durable (SQLite only) does not wait for the disk: for simulations, whose memory nobody needs.
     Raises `ConfigError` for a wrong address, wrong credentials or a newer schema, `Transient` when the database does
     not answer.
     """
-    engine = make_engine(url)
+    engine = make_engine(url, is_durable=is_durable)
     try:
         migrate(engine)
     except BaseException:

@@ -14,6 +14,7 @@ from datetime import timedelta
 
 from kpc.errors import KpcError, QuotaExhausted
 from kpc.ledger import Allowance, JobIntent, JobRow, Lease, Ledger, OrgUsage
+from kpc.ledger.quota import Request
 from kpc.salesforce.answers import LOOK_AGAIN, AllowanceRefused
 from kpc.salesforce.limits import Limit
 from kpc.settings import SalesforceSettings
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 
 CALLS_PER_JOB = 15  # create, upload, close, some nine looks, results
 _NEARLY_FULL = 0.8
+_FULL = 0.97
+_FRESH = timedelta(seconds=5)
 _TIGHT = timedelta(seconds=60)
 _NO_LIMIT = Limit(0, 0)
 
@@ -60,6 +63,20 @@ class Governor:
             lease=lease,
             calls=CALLS_PER_JOB,
         )
+
+    def confirm(self) -> None:
+        """Look once more right before a job is closed: others may have taken its room since it was intended.
+
+        Raises `QuotaExhausted`; the job then stays Open, which costs nothing, and is closed when there is room.
+        """
+        state = self.ledger.quota_state(self.target_id)
+        if state.batches + state.others_batches <= _FULL * self.settings.daily_batches:
+            return
+        if state.read_utc is None or self.ledger.clock() - state.read_utc > _FRESH:
+            with self.heeding():
+                self._read()
+        # Its own rows and batches are reserved already.
+        self.ledger.check_quota(self.target_id, Request(0, 0, is_repair=True), self.allowance)
 
     def check(self, intent: JobIntent) -> None:
         """Raises `QuotaExhausted` if such a job could not begin now; claims nothing."""
