@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from kpc.errors import Terminal
 from kpc.manifests import Aggregate, SourceTruth
-from kpc.oracle.parquet import open_writer, rows_per_batch, write_frame
+from kpc.oracle.parquet import give_back_memory, open_writer, rows_per_batch, write_frame
 from kpc.oracle.schema import arrow_schema, check_columns
 from kpc.oracle.session import Oracle
 from kpc.oracle.statements import CURRENT_SCN, Statement, chunk_plan, rows_of_chunk, source_truth
@@ -213,4 +213,5 @@ def _stream(
         ):
             rows += write_frame(writer, frame, schema)
             del frame  # or it would be held while the driver fills the next one
+    give_back_memory()
     return rows
