@@ -14,7 +14,7 @@ import oracledb
 import pyarrow as pa
 
 from kpc.oracle.failures import inconsistent
-from kpc.oracle.parquet import open_writer, rows_per_batch, write_frame
+from kpc.oracle.parquet import give_back_memory, open_writer, rows_per_batch, write_frame
 from kpc.oracle.plan import ChunkRange, ExtractPlan
 from kpc.oracle.schema import arrow_schema, key_schema
 from kpc.oracle.session import Oracle
@@ -135,4 +135,5 @@ def _stream(
         ):
             rows += write_frame(writer, frame, schema)
             del frame  # or it would be held while the driver fills the next one
+    give_back_memory()
     return rows
