@@ -12,7 +12,8 @@ from pathlib import Path
 
 import polars as pl
 
-from kpc.catalog.table import OracleKind, Table
+from kpc.catalog.table import Table
+from kpc.catalog.types import OracleKind
 from kpc.errors import DamagedFile
 from kpc.ledger import GenerationRow
 from kpc.local_time import naive_local

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 from pydantic import BaseModel, ConfigDict
 
-from kpc.catalog.table import EXTERNAL_ID, Table
+from kpc.catalog.table import Table
+from kpc.catalog.types import EXTERNAL_ID
 from kpc.convert.external_id import folded
 from kpc.convert.gzip_csv import GzipTable, csv_bytes
 from kpc.errors import DamagedFile

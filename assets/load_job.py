@@ -22,7 +22,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from kpc.catalog.table import EXTERNAL_ID, Table
+from kpc.catalog.table import Table
+from kpc.catalog.types import EXTERNAL_ID
 from kpc.errors import OutcomeUnknown, SalesforceDown, Terminal, Transient
 from kpc.ledger import JobIntent, JobRow, Lease
 from kpc.ledger.quota import BATCH_ROWS

@@ -41,7 +41,8 @@ from assets.load_job import (
     row_of,
     start_job,
 )
-from kpc.catalog.table import EXTERNAL_ID, Table
+from kpc.catalog.table import Table
+from kpc.catalog.types import EXTERNAL_ID
 from kpc.convert.external_id import folded
 from kpc.convert.gzip_csv import GzipTable, csv_bytes
 from kpc.errors import Terminal, Transient

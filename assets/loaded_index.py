@@ -16,7 +16,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from assets.chunk_result import CREATED, SALESFORCE_ID, SUCCESS_HEADER, read_columns
-from kpc.catalog.table import EXTERNAL_ID
+from kpc.catalog.types import EXTERNAL_ID
 from kpc.convert.canonical import CHECKSUM, KEY_HASH, key_hash
 from kpc.convert.difference import LOADED_INDEX
 from kpc.convert.external_id import folded

@@ -20,7 +20,7 @@ from assets.repaired_rows import read_repairs, with_repairs
 from assets.stage import Turn, current_generation, run_stage
 from assets.staged_csv import REJECTED_CLASS
 from expectations import validate
-from kpc.catalog.table import EXTERNAL_ID
+from kpc.catalog.types import EXTERNAL_ID
 from kpc.convert.frame import KEY, convert_frame
 from kpc.errors import ConfigError, Mismatch
 from kpc.ledger import Compared, FailedRecord

@@ -31,7 +31,8 @@ from assets.receipt import Made
 from assets.repaired_rows import note_repairs
 from assets.sf_loaded import STAGE, loaded_receipt, missing_parents, publish_load, staged_and_folder
 from assets.stage import Turn, run_stage
-from kpc.catalog.table import EXTERNAL_ID, Table
+from kpc.catalog.table import Table
+from kpc.catalog.types import EXTERNAL_ID
 from kpc.convert.external_id import folded
 from kpc.errors import ConfigError, RowsRejected
 from kpc.ledger import FailedRecord, Lease

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 
 import polars as pl
 
-from kpc.catalog.table import EXTERNAL_ID, Table
+from kpc.catalog.table import Table
+from kpc.catalog.types import EXTERNAL_ID
 from kpc.convert.canonical import CHECKSUM, canonical_from_salesforce, row_checksum
 from kpc.convert.external_id import folded
 from kpc.manifests import StagedManifest, staged_folder

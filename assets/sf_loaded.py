@@ -32,7 +32,7 @@ from assets.merge_results import merge_results
 from assets.receipt import Made, Receipt
 from assets.repaired_rows import forget_repairs
 from assets.stage import Turn, current_generation, run_stage
-from kpc.catalog.table import EXTERNAL_ID
+from kpc.catalog.types import EXTERNAL_ID
 from kpc.errors import ConfigError, Paused, QuotaExhausted, Terminal, Transient
 from kpc.ledger import Lease
 from kpc.manifests import LoadManifest, StagedManifest, loaded_folder, staged_folder

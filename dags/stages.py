@@ -17,7 +17,7 @@ from dags.extraction import ExtractPartition
 from dags.operators import CHUNK, IngestChunk, ParentGate, PlanLoad
 from dags.retrying import RETRIES, RetryWhatMayPass
 from kpc.catalog import Phase
-from kpc.catalog.table import ALL
+from kpc.catalog.types import ALL
 from kpc.stages import EXTRACT_POOL, LOAD_POOL
 
 # The months a backfill may name. The end lies in the past, or the scheduler would start the newest month by itself.

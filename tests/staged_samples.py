@@ -9,7 +9,8 @@ from pathlib import Path
 import polars as pl
 from pydantic import SecretStr
 
-from kpc.catalog.table import EXTERNAL_ID, GENERATION_FIELD, PARTITION_FIELD, Column, FieldKind, NullRule, Table
+from kpc.catalog.table import Table
+from kpc.catalog.types import EXTERNAL_ID, GENERATION_FIELD, PARTITION_FIELD, Column, FieldKind, NullRule
 from kpc.convert.canonical import key_hash
 from kpc.convert.gzip_csv import GzipTable, csv_bytes
 from kpc.ledger import open_ledger

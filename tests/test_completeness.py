@@ -17,7 +17,7 @@ from assets.inspection import inspect_unassigned
 from assets.sign_off import sign_off
 from kpc.catalog import TABLES, Phase
 from kpc.catalog.columns import day
-from kpc.catalog.table import Calendar, DateFormat
+from kpc.catalog.types import Calendar, DateFormat
 from kpc.errors import ConfigError
 from kpc.oracle.assignment import Cause, sort_days
 from kpc.partition import month_keys

@@ -11,13 +11,13 @@ import pytest
 from oracle_source import OracleServer, start_oracle
 
 from assets.oracle_extract import extract_folder, oracle_extract, sealed_extract
-from kpc.catalog.table import (
+from kpc.catalog.table import Table
+from kpc.catalog.types import (
     DATE,
     Column,
     Measure,
     OracleType,
     Phase,
-    Table,
     char,
     decimal,
     number,

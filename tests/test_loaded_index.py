@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from assets.chunk_result import write_loaded
 from assets.loaded_index import SCHEMA, read_loaded_index, update_loaded_index
-from kpc.catalog.table import EXTERNAL_ID
+from kpc.catalog.types import EXTERNAL_ID
 from kpc.convert.canonical import CHECKSUM, KEY_HASH, key_hash
 
 Load = dict[str, tuple[int, str, bool]]  # external id: checksum, Salesforce id, created

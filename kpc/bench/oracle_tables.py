@@ -12,7 +12,8 @@ from dataclasses import replace
 from kpc.bench.oracle_emulator import Emulator
 from kpc.catalog.columns import amount, key_text, moment, words
 from kpc.catalog.sales import SALES_M, SALES_MD
-from kpc.catalog.table import DAY, Measure, Phase, Pii, Table, TooLong, varchar2
+from kpc.catalog.table import Table
+from kpc.catalog.types import DAY, Measure, Phase, Pii, TooLong, varchar2
 
 MONTH = "2024-01"
 MONTHS_MIXED = 6

@@ -20,18 +20,8 @@ from kpc.catalog.columns import (
     quantity,
     words,
 )
-from kpc.catalog.table import (
-    Calendar,
-    DateFormat,
-    Lookup,
-    Measure,
-    Phase,
-    Pii,
-    Table,
-    TooLong,
-    char,
-    varchar2,
-)
+from kpc.catalog.table import Table
+from kpc.catalog.types import Calendar, DateFormat, Lookup, Measure, Phase, Pii, TooLong, char, varchar2
 
 _SALE = (
     key_text("CON_CODE", char(2)),

@@ -10,7 +10,7 @@ from datetime import date, datetime
 
 import polars as pl
 
-from kpc.catalog.table import Calendar, DateFormat
+from kpc.catalog.types import Calendar, DateFormat
 
 LOCAL_AHEAD = pl.duration(hours=7)
 FIRST_DAY = date(1700, 1, 1)  # Salesforce's range of dates

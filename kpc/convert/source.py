@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from kpc.catalog.table import KEY_SEPARATOR, Column, OracleKind
+from kpc.catalog.types import KEY_SEPARATOR, Column, OracleKind
 from kpc.convert import dates, numbers, text
 
 

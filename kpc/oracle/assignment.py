@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import StrEnum
 
-from kpc.catalog.table import ALL, Column, Table
+from kpc.catalog.table import Table
+from kpc.catalog.types import ALL, Column
 from kpc.oracle.failures import inconsistent
 from kpc.oracle.session import Oracle
 from kpc.oracle.statements import count_all, count_days

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from kpc.catalog.table import Column, OracleKind, Table
+from kpc.catalog.table import Table
+from kpc.catalog.types import Column, OracleKind
 from kpc.oracle.statements import DATE_TEXT, TIMESTAMP_TEXT, BindValues, Selection, Statement, hint, quoted
 
 Bound = tuple[str, ...]

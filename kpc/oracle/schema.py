@@ -7,7 +7,8 @@ from collections.abc import Iterable
 import oracledb
 import pyarrow as pa
 
-from kpc.catalog.table import Column, OracleKind, Table
+from kpc.catalog.table import Table
+from kpc.catalog.types import Column, OracleKind
 from kpc.errors import SchemaDrift
 from kpc.oracle.session import Oracle
 from kpc.oracle.statements import live_columns

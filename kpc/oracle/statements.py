@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 
-from kpc.catalog.table import Column, OracleKind, Table
+from kpc.catalog.table import Table
+from kpc.catalog.types import Column, OracleKind
 from kpc.convert.source_sql import target_value_sql
 from kpc.errors import ConfigError
 from kpc.partition import Partition

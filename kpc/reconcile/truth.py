@@ -8,7 +8,8 @@ from pathlib import Path
 
 import polars as pl
 
-from kpc.catalog.table import Column, NullRule, Table
+from kpc.catalog.table import Table
+from kpc.catalog.types import Column, NullRule
 from kpc.errors import Terminal
 from kpc.manifests import Aggregate, SourceTruth
 from kpc.oracle.schema import arrow_schema

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kpc.catalog.table import EXTERNAL_ID, Table
+from kpc.catalog.table import Table
+from kpc.catalog.types import EXTERNAL_ID
 from kpc.salesforce.rest import Rest, decode, retried
 
 MOST_RECORDS = 200

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 
-from kpc.catalog.table import EXTERNAL_ID_LENGTH, Column, FieldKind, Table
+from kpc.catalog.table import Table
+from kpc.catalog.types import EXTERNAL_ID_LENGTH, Column, FieldKind
 
 NULL = "#N/A"
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
