@@ -10,6 +10,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from kpc.emulators.oracle.sql.datatypes import SqlType
+from kpc.emulators.oracle.sql.late_rows import LateQuery
 from kpc.emulators.oracle.sql.scans import Scan
 from kpc.emulators.oracle.sql.store import Table
 from kpc.emulators.oracle.sql.values import Expr
@@ -55,6 +56,7 @@ class RelationView:
     columns: tuple[ColumnView, ...]
     rowid: str | None = None
     table: Table | None = None  # the base table, to account for its rows
+    late: LateQuery | None = None
 
 
 class Schema(Protocol):

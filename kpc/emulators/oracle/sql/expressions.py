@@ -125,7 +125,11 @@ class Expressions:
             return values.number(self.context.scn)
         if qualifier is None and column in environment.PSEUDO_COLUMNS:
             return environment.PSEUDO_COLUMNS[column](self.context)
-        if column in ("LEVEL", "ORA_ROWSCN") and qualifier is None:
+        if qualifier is None and column in self.scope.pseudo:
+            return self.scope.pseudo[column]
+        if column == "LEVEL" and qualifier is None:
+            raise ora(1788)
+        if column == "ORA_ROWSCN":
             raise unsupported(column)
         return None
 

@@ -121,6 +121,7 @@ TEXTS: dict[int, str] = {
     1767: "UPDATE ... SET expression must be a subquery",
     1780: "string literal required",
     1785: "ORDER BY item must be the number of a SELECT-list expression",
+    1788: "CONNECT BY clause required in this query block",
     1789: "query block has incorrect number of result columns",
     1790: "expression must have same datatype as corresponding expression",
     1791: "not a SELECTed expression",

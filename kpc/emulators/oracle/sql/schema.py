@@ -88,7 +88,7 @@ class SessionSchema:
             ColumnView(name, f"c{i}", column.type, column.nullable)
             for i, (name, column) in enumerate(zip(names, query.columns, strict=True))
         )
-        return RelationView(f"({query.sql})", columns)
+        return RelationView(f"({query.sql})", columns, late=query.late)
 
     def sequence_value(self, owner: str | None, name: str, pseudo: str, context: Context) -> Expr | None:
         sequence = self.find(owner, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from kpc.emulators.oracle.sql.datatypes import ROWID, SqlType
+from kpc.emulators.oracle.sql.late_rows import LateQuery
 from kpc.emulators.oracle.sql.messages import ora
 from kpc.emulators.oracle.sql.scans import Scan
 from kpc.emulators.oracle.sql.values import Expr, name
@@ -22,6 +23,8 @@ class Source:
     scan: Scan | None = None
     doubled: frozenset[str] = frozenset()
     hidden: set[str] = field(default_factory=set)  # merged away by USING
+    relation: str = ""  # its name in DuckDB's SQL
+    late: LateQuery | None = None
 
 
 @dataclass(slots=True)
@@ -33,6 +36,7 @@ class Scope:
     merged: dict[str, Expr] = field(default_factory=dict)  # the columns of USING and NATURAL
     aliases: dict[str, Expr] = field(default_factory=dict)  # select aliases, for ORDER BY
     rownum: str | None = None
+    numbered: str | None = None  # the derived table that all sources have moved into, for ROWNUM
     pseudo: dict[str, Expr] = field(default_factory=dict)
 
     def find(self, column: str, qualifier: str | None = None) -> Expr | None:
