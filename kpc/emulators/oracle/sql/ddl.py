@@ -232,10 +232,13 @@ def _query_of(session: OracleSession, text: str) -> Query:
 
 def _fill(session: OracleSession, table: Table, text: str) -> int:
     """The rows of CREATE TABLE AS SELECT, through the same checks as INSERT ... SELECT."""
-    from kpc.emulators.oracle.sql import array_dml  # noqa: PLC0415  INSERT also runs DDL's commit
+    from kpc.emulators.oracle.sql import array_dml, bulk_load  # noqa: PLC0415  they know sessions, which know DDL
 
     statement = parse_statement(f'INSERT INTO "{table.owner}"."{table.name}" {text}')
     try:
+        loaded = bulk_load.fill(session, table, statement)
+        if loaded is not None:
+            return loaded
         outcome = array_dml.execute(session, statement, [], batch_errors=False, row_counts=False)
     except BaseException:
         session.transaction.rollback()
