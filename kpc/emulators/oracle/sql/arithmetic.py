@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import replace
 from decimal import Decimal
 
@@ -152,13 +153,20 @@ def _temporal(operator: str, left: Expr, right: Expr, context: Context) -> Expr:
         moved = f"({left.sql} {operator} to_microseconds({right.sql}))"
         if kind.ora is OraType.DATE:
             moved = f"date_trunc('second', {moved})::TIMESTAMP"
-        return Expr(moved, kind, left.constant if a.ora is OraType.TIMESTAMP_TZ else None)
+        return Expr(moved, kind, _moved(operator, left, right), zone=left.zone)
     if a.is_time:
         days = days_as_micros(to_number(right, context))
         return Expr(f"(({left.sql})::TIMESTAMP {operator} to_microseconds({days}))", datatypes.DATE)
     if a.ora is b.ora is OraType.INTERVAL_DS:
         return Expr(f"({left.sql} {operator} {right.sql})", datatypes.INTERVAL)
     raise ora(30081)
+
+
+def _moved(operator: str, left: Expr, right: Expr) -> dt.datetime | None:
+    """The constant that a time and an interval make, e.g. for AS OF TIMESTAMP."""
+    if not isinstance(left.constant, dt.datetime) or not isinstance(right.constant, dt.timedelta):
+        return None
+    return left.constant + (right.constant if operator == "+" else -right.constant)
 
 
 def _difference(left: Expr, right: Expr, context: Context) -> Expr:

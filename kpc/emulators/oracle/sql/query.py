@@ -53,6 +53,8 @@ class Query:
     columns: tuple[Output, ...]
     locks: Locks | None = None
     late: LateQuery | None = None  # for the rows before one that fails
+    rowid: str | None = None  # the column with the ROWIDs of its only table, for a view
+    rowid_error: int = 1446  # or why it has none
 
     @property
     def expressions(self) -> list[Expr]:
@@ -65,6 +67,7 @@ class QueryCompiler:
 
     context: Context
     ctes: dict[str, RelationView] = field(default_factory=dict)
+    view: exp.Expr | None = None  # the query that is to show the ROWIDs of its table
 
     def compile(self, node: exp.Expr, parent: Scope | None = None, names: list[str] | None = None) -> Query:
         """`names`: how the outermost select list is written, for columns without alias."""
@@ -72,6 +75,10 @@ class QueryCompiler:
         if with_ is not None:
             return QueryCompiler(self.context, dict(self.ctes)).compile_with(node, with_, parent, names)
         return self._plain(node, parent, names)
+
+    def compile_view(self, node: exp.Expr, parent: Scope | None = None) -> Query:
+        """A view or a subquery in FROM: over a single table it also has that one's ROWIDs."""
+        return replace(self, view=node).compile(node, parent)
 
     def compile_with(self, node: exp.Expr, with_: exp.Expr, parent: Scope | None, names: list[str] | None) -> Query:
         """A query whose WITH names are known from here on."""
@@ -164,24 +171,34 @@ class QueryCompiler:
         scope.aliases = dict(items)
         tail = self._tail(node, columns, compiler)
         shown = ", ".join(f"{item} AS c{i}" for i, item in enumerate(listed))
+        rowid, rowid_error = None, 1446
+        if node is self.view and not (group or having or distinct or scope.numbered) and _is_row_wise(node):
+            rowid, rowid_error = self._rowid(scope)
+            shown += f", {rowid} AS rid" if rowid else ""
         sql = f"SELECT {distinct}{shown} FROM {from_sql}{where}{group}{having}{tail}"
         locks = self._locks(node, scope, f"{from_sql}{where}") if node.args.get("locks") else None
         late = None
         if not (group or having or distinct) and _is_row_wise(node):
-            late = self._late(node, scope, (from_sql, where), (columns, listed), compiler)
-        return Query(sql, columns, locks, late)
+            late = self._late(node, scope, (from_sql, where), (columns, listed, shown), compiler)
+        return Query(sql, columns, locks, late, "rid" if rowid else None, rowid_error)
+
+    def _rowid(self, scope: Scope) -> tuple[str | None, int]:
+        """The ROWID that a view lets through, or the error that Oracle gives for it."""
+        if len(scope.sources) > 1:
+            return None, 1445
+        return scope.sources[0].rowid, scope.sources[0].rowid_error
 
     def _late(
         self,
         node: exp.Expr,
         scope: Scope,
         reads: tuple[str, str],
-        shows: tuple[tuple[Output, ...], list[str]],
+        shows: tuple[tuple[Output, ...], list[str], str],
         compiler: Expressions,
     ) -> LateQuery | None:
         """The block cut in two; a row of its result depends on one row of its sources alone."""
-        (from_sql, where), (columns, listed) = reads, shows
-        head = f"SELECT {', '.join(f'{item} AS c{i}' for i, item in enumerate(listed))} FROM "
+        (from_sql, where), (columns, listed, shown) = reads, shows
+        head = f"SELECT {shown} FROM "
         relations = [scope.numbered] if scope.numbered else [source.relation for source in scope.sources]
         has_tail = any(node.args.get(word) for word in ("order", "limit", "offset"))
         if len(relations) > 1 or has_tail:
@@ -255,7 +272,7 @@ class QueryCompiler:
         """One table, view, CTE or subquery; adds it to the scope."""
         if isinstance(node, exp.Subquery):
             only(node, "this", "alias")
-            inner = self.compile(node.this, scope.parent)
+            inner = self.compile_view(node.this, scope.parent)
             view, label = _view(f"({inner.sql})", inner, None), _alias(node)
             table = owner = None
         elif isinstance(node, exp.Table):
@@ -292,6 +309,7 @@ class QueryCompiler:
                 frozenset(doubled),
                 relation=relation,
                 late=view.late,
+                rowid_error=view.rowid_error,
             )
         )
         return f"{view.sql} AS {relation}"
@@ -505,7 +523,7 @@ def _view(sql: str, query: Query, names: list[exp.Expr] | None) -> RelationView:
         ColumnView(label, f"c{i}", c.type, c.nullable)
         for i, (label, c) in enumerate(zip(labels, query.columns, strict=True))
     )
-    return RelationView(sql, columns, late=query.late)
+    return RelationView(sql, columns, query.rowid, late=query.late, rowid_error=query.rowid_error)
 
 
 def _star(scope: Scope) -> list[tuple[str, Expr]]:

@@ -26,7 +26,7 @@ def shown_column(output: Output, column: pa.Array) -> pa.Array:
         return column.cast(pa.binary())
     if kind.ora is OraType.DATE:
         return column.cast(pa.timestamp("s"), safe=False)
-    if kind.ora is OraType.ROWID:
+    if kind.is_rowid:
         return positions.texts(column.cast(pa.int64()))
     if kind.ora is OraType.INTERVAL_DS:
         return column.cast(pa.int64()).cast(pa.duration("us"))

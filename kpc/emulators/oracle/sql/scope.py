@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from kpc.emulators.oracle.sql.datatypes import ROWID, SqlType
+from kpc.emulators.oracle.sql.datatypes import ROWID, UROWID, SqlType
 from kpc.emulators.oracle.sql.late_rows import LateQuery
 from kpc.emulators.oracle.sql.messages import ora
 from kpc.emulators.oracle.sql.scans import Scan
@@ -25,6 +25,7 @@ class Source:
     hidden: set[str] = field(default_factory=set)  # merged away by USING
     relation: str = ""  # its name in DuckDB's SQL
     late: LateQuery | None = None
+    rowid_error: int = 1446
 
 
 @dataclass(slots=True)
@@ -79,8 +80,10 @@ class Scope:
                 if len(hits) > 1:
                     raise ora(918)
                 if not with_rowid:
-                    raise ora(1446)
-                return Expr(with_rowid[0].rowid or "", ROWID, nullable=False)
+                    raise ora(hits[0].rowid_error)
+                table = with_rowid[0].scan.table if with_rowid[0].scan else None
+                kind = UROWID if table is not None and table.is_index_organized else ROWID
+                return Expr(with_rowid[0].rowid or "", kind, nullable=False)
             scope = scope.parent
         return None
 
