@@ -198,7 +198,8 @@ class Expressions:
     def _timestamp_literal(self, node: exp.Expr) -> Expr:
         text = str(node.this.this).strip()
         match = re.fullmatch(
-            r"(\d{1,4}-\d{1,2}-\d{1,2}) (\d{1,2}:\d{1,2}:\d{1,2})(?:\.(\d{1,9}))?(?: ?([+-]\d{1,2}:\d{2}|[A-Za-z][\w/+-]*))?",
+            r"(\d{1,4}-\d{1,2}-\d{1,2}) (\d{1,2}:\d{1,2}:\d{1,2})(?:\.(\d{1,9}))?"
+            r"(?: ?([+-]\d{1,2}:\d{2}|[A-Za-z][\w/+-]*))?",
             text,
         )
         if not match:
