@@ -56,7 +56,7 @@ class CallContext:
             self.stop_on_break()
 
     def call_status(self) -> int:
-        return responses.TRANSACTION_OPEN if self.session.in_transaction else 0
+        return responses.CALL_ENDED | (responses.TRANSACTION_OPEN if self.session.in_transaction else 0)
 
     def end(
         self,

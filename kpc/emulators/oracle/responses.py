@@ -10,6 +10,7 @@ from kpc.emulators.oracle.interface import OraColumn, OraError, OraType
 
 NO_DATA_FOUND = 1403
 ARRAY_ERRORS = 24381
+CALL_ENDED = 0x1  # real servers always set it, and one client looks for it
 TRANSACTION_OPEN = 0x2
 _NO_ROWID = bytes(5)
 _TEXT = frozenset({OraType.VARCHAR2, OraType.CHAR, OraType.LONG, OraType.CLOB})
@@ -97,7 +98,8 @@ def end_of_call(
     parts = [
         b"\x04",
         ub(call_status),
-        b"\x00\x00",  # sequence number, current row
+        b"\x00",  # sequence number
+        ub(row_count & 0xFFFFFFFF),  # the current row, which some clients take for the count
         ub(code & 0xFFFF),
         b"\x00\x00",
         ub(cursor_id),

@@ -41,7 +41,7 @@ PSEUDO_COLUMNS: dict[str, Callable[[Context], Expr]] = {
     "SYSTIMESTAMP": lambda c: values.moment(c.now, _TZ),
     "CURRENT_DATE": lambda c: values.moment(_local(c), datatypes.DATE),
     "LOCALTIMESTAMP": lambda c: values.moment(_local(c), datatypes.TIMESTAMP),
-    "CURRENT_TIMESTAMP": lambda c: values.moment(c.now, _TZ),
+    "CURRENT_TIMESTAMP": lambda c: replace(values.moment(c.now, _TZ), zone=c.settings.zone_minutes),
     "SESSIONTIMEZONE": lambda c: _text(_zone_name(c.settings.zone_minutes), 75),
     "DBTIMEZONE": lambda c: _text("+00:00", 6),
     "USER": lambda c: _text(c.settings.user, 128),
