@@ -1,6 +1,6 @@
 """A second opinion on the wire: the extraction reads from seerdb's Mirror, an Oracle server by other authors.
 
-Optional: it runs where seerdb is installed (`pip install seerdb`). Behind the Mirror stands the emulator's own SQL
+Behind the Mirror stands the emulator's own SQL
 engine, so AS OF SCN and ROWID ranges are read too; what differs is every byte between driver and engine. The Mirror
 keeps whole results in memory, so the tables are small.
 """
@@ -18,7 +18,8 @@ from pydantic import SecretStr
 from kpc.catalog import find_table
 from kpc.emulators.oracle.engine import EmulatedDatabase, open_database
 from kpc.emulators.oracle.server import Server
-from kpc.oracle.extract import make_plan, read_chunks, take_scn
+from kpc.oracle.extract import read_chunks
+from kpc.oracle.plan import make_plan, take_scn
 from kpc.oracle.session import Oracle
 from kpc.partition import Partition
 from kpc.settings import OracleSettings
