@@ -141,3 +141,18 @@ def test_seerdb_reads_and_writes_the_same(target: dict[str, str], request: pytes
     assert cursor.fetchall() == [(2500,)]
     cursor.execute("drop table seer purge")
     connection.close()
+
+
+def test_the_driver_learns_the_rowid_of_the_last_changed_row(target: dict[str, str]) -> None:
+    """After a single row and after an array; none when nothing was changed."""
+    with oracledb.connect(**target) as connection, connection.cursor() as cursor:
+        cursor.execute("create table last_rows (id number(9))")
+        cursor.execute("insert into last_rows values (1)")
+        single = cursor.lastrowid
+        cursor.executemany("insert into last_rows values (:1)", [(n,) for n in range(2, 226)])
+        many = cursor.lastrowid
+        cursor.execute("update last_rows set id = 0 where id = 999")
+        assert cursor.lastrowid is None
+        found = cursor.execute("select rowid from last_rows where id in (1, 225) order by id").fetchall()
+        assert found == [(single,), (many,)]
+        cursor.execute("drop table last_rows purge")

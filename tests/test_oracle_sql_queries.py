@@ -54,6 +54,8 @@ QUERIES = {
     "select id from emp where rownum <= 2 order by id desc": [(2,), (1,)],
     "select count(*) from emp where rownum < 3": [(2,)],
     "select level from dual connect by level < 3": [(1,), (2,)],
+    "select 2 x from dual union select null from dual union select 1 from dual": [(1,), (2,), (None,)],
+    "select id from emp minus select 2 from dual": [(1,), (3,), (4,)],
     "select level l, level * 2 from dual d connect by level <= 4 order by l desc fetch first 1 rows only": [(4, 8)],
     "select rownum, mod(level, 2), d.dummy from dual d where level > 1 connect by level <= 3": [
         (1, 0, "X"), (2, 1, "X"),

@@ -67,6 +67,7 @@ class CallContext:
         message: str = "",
         position: int = 0,
         batch_errors: Sequence[tuple[int, OraError]] = (),
+        rowid: str | None = None,
     ) -> bytes:
         """The message that ends a call, good or bad."""
         return responses.end_of_call(
@@ -78,6 +79,7 @@ class CallContext:
             message=message,
             position=position,
             batch_errors=batch_errors,
+            rowid=rowid,
         )
 
     def error(self, error: OraError) -> bytes:

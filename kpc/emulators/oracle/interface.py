@@ -129,6 +129,7 @@ class Outcome:
     row_count: int = 0
     out: dict[int, list[BindValue]] = field(default_factory=dict)
     row_counts: list[int] = field(default_factory=list)
+    last_rowid: str | None = None  # of the last row that DML changed
     batch_errors: list[tuple[int, OraError]] = field(default_factory=list)
 
 

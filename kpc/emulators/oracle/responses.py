@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kpc.emulators.oracle.codec import clr, dalc, sb, ub
+from kpc.emulators.oracle.codec import clr, dalc, rowid_parts, sb, ub
 from kpc.emulators.oracle.handshake import CHARSET_UTF8, CHARSET_UTF16
 from kpc.emulators.oracle.interface import OraColumn, OraError, OraType
 
@@ -83,7 +83,7 @@ def status(call_status: int) -> bytes:
     return b"\x09" + ub(call_status) + b"\x00"
 
 
-def end_of_call(
+def end_of_call(  # noqa: PLR0913 - one per field of the message
     *,
     call_status: int,
     field_version: int,
@@ -93,6 +93,7 @@ def end_of_call(
     message: str = "",
     position: int = 0,
     batch_errors: Sequence[tuple[int, OraError]] = (),
+    rowid: str | None = None,
 ) -> bytes:
     """Message 4: the end of a call, good or bad. `code` 1403 says that all rows were delivered."""
     parts = [
@@ -105,7 +106,7 @@ def end_of_call(
         ub(cursor_id),
         sb(min(position, 32767)),
         bytes(6),
-        _NO_ROWID,
+        _rowid(rowid) if rowid else _NO_ROWID,
         b"\x00\x00\x00\x00\x00\x00",  # OS error, statement, call, padding, iterations, logical rowid
     ]
     parts += _batch_errors(batch_errors)
@@ -115,6 +116,11 @@ def end_of_call(
     if code:
         parts.append(clr(f"ORA-{code:05d}: {message}\n".encode()))
     return b"".join(parts)
+
+
+def _rowid(text: str) -> bytes:
+    data_object, file, block, row = rowid_parts(text)
+    return ub(data_object) + ub(file) + b"\x00" + ub(block) + ub(row)
 
 
 def _batch_errors(errors: Sequence[tuple[int, OraError]]) -> list[bytes]:

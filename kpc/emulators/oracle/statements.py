@@ -130,6 +130,7 @@ class Statements:
                 code=responses.ARRAY_ERRORS if errors else 0,
                 message="error(s) in array DML" if errors else "",
                 batch_errors=errors,
+                rowid=outcomes[-1].last_rowid,
             )
         )
 

@@ -196,8 +196,9 @@ def parse_type(text: str) -> SqlType:
     if name == "TIMESTAMP":
         return _timestamp(6 if first is None else first, rest)
     if name == "INTERVAL":
-        if re.fullmatch(r"DAY\s*(\(\d\))?\s*TO SECOND\s*(\(\d\))?", rest):
-            return replace(INTERVAL, precision=2, scale=6)
+        span = re.fullmatch(r"DAY\s*(?:\((\d)\))?\s*TO SECOND\s*(?:\((\d)\))?", rest)
+        if span:
+            return replace(INTERVAL, precision=int(span[1] or 2), scale=int(span[2] or 6))
         raise unsupported(f"type {words}")
     if rest:
         raise ora(907) if rest.startswith(("(", ",")) else unsupported(f"type {words}")

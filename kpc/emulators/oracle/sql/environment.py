@@ -100,6 +100,11 @@ def user_environment(context: Context) -> dict[str, str | None]:
         "NLS_TERRITORY": "AMERICA",
         "ISDBA": "FALSE",
         "DATABASE_ROLE": "PRIMARY",
+        "CLOUD_SERVICE": None,
+        "CURRENT_EDITION_NAME": "ORA$BASE",
+        "SESSION_EDITION_NAME": "ORA$BASE",
+        "NETWORK_PROTOCOL": "tcp",
+        "PROXY_USER": None,
     }
 
 

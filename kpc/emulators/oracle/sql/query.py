@@ -132,6 +132,8 @@ class QueryCompiler:
         every = " ALL" if not node.args.get("distinct", True) else ""
         alias = self.context.alias()
         sql = f"SELECT * FROM ({sides[0]} {word}{every} {sides[1]}) AS {alias}"
+        if not every and node.args.get("order") is None:  # Oracle finds duplicates by sorting
+            sql += " ORDER BY ALL ASC NULLS LAST"
         return Query(sql + self._tail(node, tuple(columns), None), tuple(columns))
 
     def _cast_columns(self, query: Query, columns: list[Output]) -> str:
