@@ -25,7 +25,8 @@ from kpc.bench.scans import measure_scans
 
 Say = Callable[[str], None]
 
-_ROUNDS = 5
+_ROUNDS = 7
+_MEMORY_ROUNDS = 2  # the smaller peak of each counts: what the allocators keep besides varies from run to run
 _SCRIPT_ROUNDS = 1  # it takes ten times as long as everything else, and CPU seconds vary little
 _CHUNKS = 4
 _MB = 1_000_000
@@ -91,8 +92,13 @@ def _measure_memory(emulator: Emulator, rows: int, folder: str, say: Say) -> lis
         f"{small_rows:,} rows": worker(LINES_SMALL.name, -(-small_rows // _CHUNKS)),
         f"{large_rows:,} rows": worker(LINES_LARGE.name, small_rows),
     }
-    small, large = (costs[0].peak_bytes for costs in take_turns(workers, 1, say).values())
+    turns = take_turns(workers, _MEMORY_ROUNDS, say).values()
+    small, large = (min(cost.peak_bytes for cost in costs) for costs in turns)
     return [
         Figure(f"peak memory of a worker in MB, {large_rows:,} rows", rounded(large / _MB), "<= 400"),
-        Figure(f"peak memory, {large_rows:,} rows / {small_rows:,} rows", rounded(large / small), "<= 1.1"),
+        Figure(
+            f"peak memory, {large_rows:,} rows / {small_rows:,} rows, four sessions each",
+            rounded(large / small),
+            "<= 1.1",
+        ),
     ]

@@ -16,12 +16,13 @@ from kpc.bench.baselines.drain import drain
 from kpc.bench.baselines.paging import read_pages
 from kpc.bench.oracle_tables import MONTH, TABLES
 from kpc.oracle.extract import read_chunks
+from kpc.oracle.one_pass import make_one_pass_plan, read_months
 from kpc.oracle.parquet import rows_per_batch
 from kpc.oracle.plan import ExtractPlan, make_plan, take_scn
 from kpc.oracle.schema import arrow_schema
 from kpc.oracle.session import PACKET_BYTES, Oracle
 from kpc.oracle.statements import in_partition, quoted, rows_of_chunk
-from kpc.partition import Partition
+from kpc.partition import Partition, month_keys
 from kpc.reconcile.truth import check_truth, measure_rows, scan_chunks
 from kpc.settings import OracleSettings
 from kpc.workspace import utc_now
@@ -93,6 +94,16 @@ def page_partition(login: Login, table: str, pages: int) -> int:
         binds=dict(where.binds),
         pages=pages,
     )
+
+
+def read_months_at_once(login: Login, table: str, chunk_rows: int, folder: str, months: int) -> int:
+    """Months of an interleaved table in one pass: truth, plan and chunks. Returns the rows."""
+    oracle, _ = _source(login, table)
+    partitions = [Partition(TABLES[table], key) for key in month_keys(MONTH, months)]
+    shutil.rmtree(folder, ignore_errors=True)
+    plan = make_one_pass_plan(oracle, partitions, scn=take_scn(oracle), spec_hash="bench", chunk_rows=chunk_rows)
+    read_months(oracle, partitions, plan, Path(folder))
+    return sum(truth.rows for truth in plan.truths.values())
 
 
 def _source(login: Login, table: str) -> tuple[Oracle, Partition]:

@@ -36,6 +36,7 @@ def measure_scans(emulator: Emulator, rows: int, folder: str, say: Callable[[str
     """Both ways over a table clustered by date and over one whose months interleave."""
     clustered = _compare(emulator, FRAME, rows, folder, say)
     mixed = _compare(emulator, MIXED, rows // MONTHS_MIXED, folder, say)
+    at_once = _at_once(emulator, rows, folder, say)
     name = "rows scanned per extracted row"
     most = 2.1 * MONTHS_MIXED
     return [
@@ -48,8 +49,14 @@ def measure_scans(emulator: Emulator, rows: int, folder: str, say: Callable[[str
         Figure(
             f"{name}, pages, {MONTHS_MIXED} months interleaved", rounded(mixed.pages.scanned), f"> {10 * MONTHS_MIXED}"
         ),
+        Figure(f"{name}, one pass for {MONTHS_MIXED} interleaved months", rounded(at_once.scanned), "<= 3.1"),
         Figure("wall time of pages / of plan and chunks, clustered by date", _slower(clustered), "> 1"),
         Figure(f"wall time of pages / of plan and chunks, {MONTHS_MIXED} months interleaved", _slower(mixed), "> 1"),
+        Figure(
+            f"wall time of {MONTHS_MIXED} interleaved months one by one / in one pass",
+            rounded(MONTHS_MIXED * mixed.ranges.wall_s / at_once.wall_s),
+            "> 1",
+        ),
     ]
 
 
@@ -78,6 +85,15 @@ def _compare(emulator: Emulator, table: Table, rows: int, folder: str, say: Call
         truth=one_query / extracted,
         pages=Way(emulator.rows_scanned() / extracted, pages.wall_s),
     )
+
+
+def _at_once(emulator: Emulator, rows: int, folder: str, say: Callable[[str], None]) -> Way:
+    """All months of the interleaved table in one pass, with its truth and its plan."""
+    say(f"Scans of {MIXED.name}: one pass for {MONTHS_MIXED} months ...")
+    emulator.forget_scans()
+    given = {"login": emulator.login, "table": MIXED.name, "chunk_rows": -(-rows // CHUNKS), "folder": folder}
+    cost = run_function(extraction.read_months_at_once, {**given, "months": MONTHS_MIXED})
+    return Way(emulator.rows_scanned() / int(cost.answer), cost.wall_s)
 
 
 def _check_same_rows(one: Cost, other: Cost) -> None:

@@ -29,12 +29,12 @@ Between = Callable[[], None]  # called between two files; may raise to stop ther
 _KEYS = "keys"
 
 
-def _go_on() -> None:
+def go_on() -> None:
     """Nothing speaks against the next file."""
 
 
 def read_chunks(
-    oracle: Oracle, partition: Partition, plan: ExtractPlan, folder: Path, between: Between = _go_on
+    oracle: Oracle, partition: Partition, plan: ExtractPlan, folder: Path, between: Between = go_on
 ) -> tuple[FileEntry, ...]:
     """Read every chunk that `folder` does not hold yet, in parallel sessions. Each finished file is a restart point.
 

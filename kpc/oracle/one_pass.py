@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict
 
 from kpc.catalog.table import Table
 from kpc.manifests import SourceTruth
-from kpc.oracle.extract import Between
+from kpc.oracle.extract import Between, go_on
 from kpc.oracle.failures import inconsistent
 from kpc.oracle.month_statements import MONTH, chunk_plan_of_months, rows_of_months, truth_of_months
 from kpc.oracle.plan import ChunkRange, truth_of
@@ -93,7 +93,7 @@ def _read_ranges(connection: oracledb.Connection, statement: Statement) -> tuple
 
 
 def read_months(
-    oracle: Oracle, partitions: Sequence[Partition], plan: OnePassPlan, folder: Path, between: Between
+    oracle: Oracle, partitions: Sequence[Partition], plan: OnePassPlan, folder: Path, between: Between = go_on
 ) -> None:
     """Read every chunk that `folder` does not hold yet, in parallel sessions; a month's files are in `folder`/month."""
     table = partitions[0].table
