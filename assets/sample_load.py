@@ -51,10 +51,11 @@ def stage_sample(folder: str, org: Mapping[str, str], table: str, rows: int) -> 
     return str(_unpacked(directory / chunk.name, Path(folder) / "rows.csv"))
 
 
-def load_sample(folder: str, org: Mapping[str, str], table: str) -> int:
+def load_sample(folder: str, org: Mapping[str, str], table: str, *, with_results: bool = True) -> int:
     """Load what was staged as the ingest tasks of a run do: checks, upload, following, results and accounts.
 
-    Answers the rows that Salesforce took. Joining the chunks and updating loaded_index is the work of another task.
+    Answers the rows that Salesforce worked off. Joining the chunks and updating loaded_index is another task's work;
+    without results the job is only followed to its end.
     """
     workspace = _workspace(Path(folder), org)
     loaded = 0
@@ -63,7 +64,7 @@ def load_sample(folder: str, org: Mapping[str, str], table: str) -> int:
             job_id = start_chunk(spec, workspace)
             while not (state := poll_chunk(spec, workspace, job_id)).is_final:
                 time.sleep(state.wait_s)
-            loaded += int(finish_chunk(spec, workspace, job_id)["loaded"])
+            loaded += int(finish_chunk(spec, workspace, job_id)["loaded"]) if with_results else state.processed
     finally:
         workspace.salesforce.close()
         workspace.ledger.close()
