@@ -26,8 +26,8 @@ SUCCESS_HEADER = (EXTERNAL_ID, SALESFORCE_ID, CREATED)
 SUCCESS, FAILED, UNPROCESSED = "success", "failed", "unprocessed"
 
 GZIP_LEVEL = 1
-_SLICE_ROWS = 50_000
-_BLOCK_BYTES = 4 << 20
+_SLICE_ROWS = 20_000
+_BLOCK_BYTES = 1 << 18
 
 
 class ChunkResult(BaseModel):
@@ -127,7 +127,9 @@ def read_columns(file: Path, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
     )
     try:
         with open_gzip_to_read(file) as content:
-            reader = pa_csv.open_csv(content, read, pa_csv.ParseOptions(newlines_in_values=True), convert)
+            parse = pa_csv.ParseOptions(newlines_in_values=True)
+            # Arrow's own pool keeps what it had; the system's gives back what is no longer needed.
+            reader = pa_csv.open_csv(content, read, parse, convert, memory_pool=pa.system_memory_pool())
             for batch in reader:
                 frame = pl.from_arrow(batch)
                 assert isinstance(frame, pl.DataFrame)  # noqa: S101  a batch never becomes a series

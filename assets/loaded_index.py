@@ -30,8 +30,8 @@ SCHEMA: dict[str, pl.DataType] = {
     "external_id": pl.String(),
     "created": pl.Boolean(),
 }
-ROWS_AT_ONCE = 400_000  # some 100 bytes each in memory, a few times over
-_SPILLED_ROWS = 100_000
+ROWS_AT_ONCE = 50_000  # some 100 bytes each in memory, several times over
+_SPILLED_ROWS = 20_000
 _HASHES = 1 << 64
 _REMEDY = "Run the load again; if the file stays damaged, move it away and load the partition with --mode full."
 

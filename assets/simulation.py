@@ -88,7 +88,7 @@ class Simulated:
 def scenarios(rows: int, settings: SalesforceSettings, rows_per_s: float) -> list[Scenario]:
     """The plain campaign, one with a restart every hour, and one that meets another user's load half-way."""
     half_way_s = floor_s(Scenario("", rows, rows_per_s=rows_per_s), settings) / 2
-    others = max(1, settings.daily_batches // 20)
+    others = max(1, settings.daily_batches // 50)
     return [
         Scenario("undisturbed", rows, rows_per_s=rows_per_s),
         Scenario("a restart every hour", rows, rows_per_s=rows_per_s, restarts=True),

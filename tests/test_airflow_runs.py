@@ -25,7 +25,7 @@ from kpc.local_time import LOCAL
 from kpc.partition import Partition, find_partition, month_keys
 from kpc.rerun import Outcome, follow, rerun_partition
 from kpc.salesforce import Salesforce, connect
-from kpc.stages import MIGRATION, ORACLE_EXTRACT, SF_LOADED, STAGED_CSV, STAGES, asset_name
+from kpc.stages import LOAD_POOL, MIGRATION, ORACLE_EXTRACT, SF_LOADED, STAGED_CSV, STAGES, asset_name
 from kpc.workspace import Workspace, open_workspace
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(400)]
@@ -290,6 +290,36 @@ def test_a_paused_load_waits_until_it_is_resumed(world: World) -> None:
         assert ledger.resume(environment, "table", partition.table.name, actor="test") == 1
     assert finish(world, partition, run).exit_code == 0
     assert records(world, partition) > 0
+
+
+def test_a_chunk_that_may_not_begin_gives_its_slot_back(world: World) -> None:
+    """Paused after its plan, the chunk's task is rescheduled and holds no slot of the pool; resumed, it comes again."""
+    partition = find_partition("KPS_T_SALES_APPRV", "ALL")
+    with open_workspace(world.settings, run_id="test", actor="test") as workspace:
+        ledger, environment = workspace.ledger, workspace.environment
+        _resize_pool(world, 0)
+        try:
+            run = start(world, partition)
+            loads = wait_for(lambda: gate_of(world, partition))
+            wait_for(lambda: ("plan", "success") in states(world, loads))
+            ledger.pause(environment, "table", partition.table.name, actor="test")
+        finally:
+            _resize_pool(world, LOAD_POOL.slots)
+        wait_for(lambda: ("ingest", "up_for_reschedule") in states(world, loads))
+        assert _occupied(world) == 0
+        assert records(world, partition) == 0
+        ledger.resume(environment, "all", "all", actor="test")
+    assert finish(world, partition, run).exit_code == 0
+    assert records(world, partition) > 0
+
+
+def _resize_pool(world: World, slots: int) -> None:
+    body = {"name": LOAD_POOL.name, "slots": slots, "include_deferred": True, "description": ""}
+    world.api._call("PATCH", f"pools/{LOAD_POOL.name}", json=body)  # noqa: SLF001  only a test wants a pool without slots
+
+
+def _occupied(world: World) -> int:
+    return int(world.api._call("GET", f"pools/{LOAD_POOL.name}")["occupied_slots"])  # noqa: SLF001  as above
 
 
 def _switch(world: World, **values: str) -> None:

@@ -19,7 +19,7 @@ DOORS = {
     "great_expectations": ("expectations",),
     "pandas": ("expectations",),
     "oracledb": ("kpc.oracle", "kpc.bench.baselines"),  # a baseline is a program without our code
-    "httpx": ("kpc.salesforce", "kpc.airflow_api"),
+    "httpx": ("kpc.salesforce", "kpc.airflow_api", "kpc.bench.baselines"),
     "duckdb": ("kpc.emulators", "kpc.convert"),
     "sqlglot": ("kpc.emulators.oracle",),
     "sqlalchemy": ("kpc.ledger",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,15 +24,15 @@ def test_floor_is_that_of_the_arithmetic(share: float, days: float) -> None:
     assert round(floor_s(Scenario("", RECORDS), settings) / 86_400, 2) == days
 
 
-@pytest.mark.parametrize(("share", "reserve"), [(1.0, 0.05), (1.0, 0.0), (0.7, 0.0)])
+@pytest.mark.parametrize(("share", "reserve"), [(1.0, 0.05), (1.0, 0.0)])
 def test_small_campaign_keeps_within_its_quota(share: float, reserve: float) -> None:
     """Undisturbed, restarted every hour and beside another user: nothing over the quota, and close to the floor."""
     settings = SMALL.model_copy(update={"quota_share": share, "retry_reserve": reserve})
     for scenario in scenarios(RECORDS // 50, settings, 3_000.0):
-        result = simulate(scenario, settings)
+        result = simulate(replace(scenario, chunk_rows=50_000), settings)
         assert result.over_quota_rows == 0, result
-        assert result.ratio < 1.03, result
-        assert scenario.restarts or result.calls_per_job <= 18, result  # of 32 jobs, restarted 120 times
+        assert result.ratio < 1.02, result
+        assert scenario.restarts or result.calls_per_job <= 18, result
         assert (result.restarts > 100) == scenario.restarts
 
 
