@@ -41,7 +41,7 @@ def inspect_partition(partition: Partition, workspace: Workspace) -> dict[str, A
     }
     version = partition.table.mapping_version
     if extract := read_manifest(folder / "extract", ExtractManifest):
-        facts["extract"] = {"rows": extract.rows, "chunks": [_file(chunk) for chunk in extract.chunks]}
+        facts["extract"] = {"rows": extract.rows, **_renewal(extract), "chunks": [_file(one) for one in extract.chunks]}
     if staged := read_manifest(folder / staged_folder(version), StagedManifest):
         counts = ("extracted", "staged", "unchanged", "rejected", "truncated", "vanished")
         facts["staged"] = {
@@ -87,6 +87,13 @@ def inspect_unassigned(table: Table, workspace: Workspace) -> dict[str, Any]:
 def _stage(run: StageRun) -> dict[str, Any]:
     facts = {"stage": run.stage, "state": run.state, "rows": run.rows, "started_utc": f"{run.started_utc:%F %T}"}
     return {**facts, **({"error": run.error} if run.error else {})}
+
+
+def _renewal(extract: ExtractManifest) -> dict[str, Any]:
+    """What an incremental read brought; nothing for one of the whole partition."""
+    if extract.base is None:
+        return {}
+    return {"read_rows": extract.read_rows, "changed_since": str(extract.since), "base": extract.base}
 
 
 def _file(entry: FileEntry) -> dict[str, Any]:

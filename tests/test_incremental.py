@@ -11,6 +11,7 @@ import pytest
 from emulated_org import Emulator
 from oracle_source import OracleServer
 
+from assets.inspection import inspect_partition
 from assets.lineage import materialize
 from assets.oracle_extract import extract_folder, oracle_extract, sealed_extract
 from assets.receipt import Receipt
@@ -95,6 +96,8 @@ def test_only_changed_rows_are_read_and_sent(web: Web) -> None:
     assert manifest.base == web.first[0].generation
     assert manifest.read_rows == 3 + AGAIN
     assert manifest.rows == len(web.orders)
+    shown = inspect_partition(web.partition, web.workspace)["extract"]
+    assert (shown["base"], shown["read_rows"]) == (manifest.base, manifest.read_rows)
     assert web.rows(manifest).equals(web.whole().cast(dict(web.rows(manifest).schema)))
     staged = staged_csv(web.partition, web.workspace).detail
     assert (staged["staged"], staged["vanished"]) == (3, 1)
