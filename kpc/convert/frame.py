@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from kpc.catalog.table import ALL, EXTERNAL_ID, Table
-from kpc.convert import dates
+from kpc.convert import dates, text
 from kpc.convert.external_id import external_id, key_checks, lookup_checks, shown_key
 from kpc.convert.rules import Check, Rule, first_violated
 from kpc.convert.source import Source
@@ -61,9 +61,21 @@ class FramePlan:
     checks: tuple[Check, ...]
 
     @classmethod
-    def of(cls, table: Table, schema: dict[str, pl.DataType], *, key: str, hash_key: str) -> FramePlan:
-        """The plan for frames of this schema. Raises as `convert_frame` does."""
-        sources = _sources(table, schema)
+    def of(
+        cls,
+        table: Table,
+        schema: dict[str, pl.DataType],
+        *,
+        key: str,
+        hash_key: str,
+        plain: frozenset[str] = frozenset(),
+    ) -> FramePlan:
+        """The plan for frames of this schema whose columns `plain` are `plain_columns`. Raises as `convert_frame`.
+
+        What cannot happen in a plain column is not looked for: such a plan tells which rows are broken, but the first
+        rule that each breaks is told by a plan for any frame.
+        """
+        sources = _sources(table, schema, plain)
         conversions = tuple(conversion(sources[column.name], hash_key) for column in table.sent_columns)
         checks = [check for made in conversions for check in made.checks]
         checks += key_checks(table, sources)
@@ -119,7 +131,20 @@ class FramePlan:
         return [self.sources[name] for name in names]
 
 
-def _sources(table: Table, schema: dict[str, pl.DataType]) -> dict[str, Source]:
+def plain_columns(frame: pl.DataFrame, table: Table) -> frozenset[str]:
+    """The text columns of a frame in which no value has an unusual character."""
+    texts = [
+        text.has_unusual_character(pl.col(column.name)).any().alias(column.name)
+        for column in table.columns
+        if column.source.is_text and frame.schema.get(column.name) == pl.String
+    ]
+    if not texts:
+        return frozenset()
+    (has_unusual,) = frame.select(texts).to_dicts()
+    return frozenset(name for name, found in has_unusual.items() if not found)
+
+
+def _sources(table: Table, schema: dict[str, pl.DataType], plain: frozenset[str]) -> dict[str, Source]:
     keys = {*table.key, *(name for lookup in table.lookups for name in lookup.columns)}
     used = [column for column in table.columns if column.is_sent or column.name in keys]
     missing = tuple(column.name for column in used if column.name not in schema)
@@ -129,7 +154,7 @@ def _sources(table: Table, schema: dict[str, pl.DataType]) -> dict[str, Source]:
             f"Extract it again under the present catalog: `kpc run {table.name} --mode full`.",
             differences=missing,
         )
-    return {column.name: Source(column, schema[column.name]) for column in used}
+    return {column.name: Source(column, schema[column.name], column.name in plain) for column in used}
 
 
 def _partition_check(table: Table, sources: dict[str, Source], key: str) -> list[Check]:
@@ -137,7 +162,7 @@ def _partition_check(table: Table, sources: dict[str, Source], key: str) -> list
     if table.month_column is None or key == ALL:
         return []
     source = sources[table.month_column]
-    elsewhere = dates.spelled_month(source.local) != key
+    elsewhere = dates.is_outside_month(source.local, key)
     return [Check(Rule.OUTSIDE_PARTITION, table.day_field or "", source.name, elsewhere)]
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kpc.convert.growing import GrowingFile
+from kpc.convert.overlap import Behind
 from kpc.errors import DamagedFile
 from kpc.store import FileEntry, describe_file
 
@@ -17,7 +18,10 @@ _DECODED_SLICES = 4  # how many slices of a row group may be held decoded while 
 
 
 class ParquetTable(GrowingFile):
-    """Each written frame becomes a row group, with polars' types. For keys and hashes: nothing in them repeats."""
+    """Each written frame becomes a row group, with polars' types. For keys and hashes: nothing in them repeats.
+
+    Frames are written by a thread of its own; what fails there is raised by the following call.
+    """
 
     def __init__(self, path: Path, schema: dict[str, pl.DataType]) -> None:
         super().__init__(path)
@@ -25,16 +29,22 @@ class ParquetTable(GrowingFile):
         arrow_schema = pl.DataFrame(schema=schema).to_arrow().schema
         self._writer = pq.ParquetWriter(self._temporary, arrow_schema, compression="zstd", use_dictionary=False)
         self._scope.callback(self._writer.close)
+        self._behind = Behind("parquet")
+        self._scope.callback(self._behind.abandon)
 
     def write(self, rows: pl.DataFrame) -> None:
-        self._writer.write_table(rows.to_arrow(), row_group_size=max(rows.height, 1))
+        self._behind.start(self._append, rows)
         self._rows += rows.height
 
     def close(self) -> FileEntry:
         """Publish the file under its name and describe it."""
+        self._behind.wait()
         self._writer.close()
         self._publish()
         return describe_file(self._path, rows=self._rows)
+
+    def _append(self, rows: pl.DataFrame) -> None:
+        self._writer.write_table(rows.to_arrow(), row_group_size=max(rows.height, 1))
 
 
 def read_slices(path: Path, columns: list[str], rows: int, *, remedy: str) -> Iterator[pl.DataFrame]:
