@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from kpc.catalog.table import ALL, EXTERNAL_ID, Table
+from kpc.catalog.table import ALL, EXTERNAL_ID, KEY_SEPARATOR, Table
 from kpc.convert import dates, text
 from kpc.convert.external_id import external_id, key_checks, lookup_checks, shown_key
 from kpc.convert.rules import Check, Rule, first_violated
@@ -17,6 +17,7 @@ from kpc.errors import SchemaDrift
 
 RULE, FIELD, VALUE, KEY = "__rule", "__field", "__value", "__key"
 _POSITION = "__position"
+_BETWEEN = "\x00"  # sorts before every character a key can hold
 
 
 def convert_frame(frame: pl.DataFrame | pl.LazyFrame, table: Table, *, key: str, hash_key: str) -> pl.LazyFrame:
@@ -109,13 +110,25 @@ class FramePlan:
         """The sent fields as text, by their names in the data header."""
         return [made.spelled for made in self.conversions]
 
+    def order(self) -> pl.Expr:
+        """By what rows are ordered: the first parent's external id, then their own (of which only the rest is needed
+        where it begins with the parent's)."""
+        if not self.table.lookups:
+            return pl.col(EXTERNAL_ID)
+        lookup, key = self.table.lookups[0], self.table.key
+        own = pl.col(EXTERNAL_ID)
+        if key[: len(lookup.columns)] == lookup.columns:
+            rest = [source.as_key_part() for source in self._of(key[len(lookup.columns) :])]
+            own = pl.concat_str(rest, separator=KEY_SEPARATOR) if rest else pl.lit("")
+        return pl.concat_str(pl.col(lookup.header).fill_null(""), own, separator=_BETWEEN)
+
     def cut_values(self) -> pl.Expr:
-        """How many values were cut to their field's length, over all rows."""
-        return _total([made.cut for made in self.conversions])
+        """How many values of a row were cut to their field's length."""
+        return _count([made.cut for made in self.conversions])
 
     def rounded_values(self) -> pl.Expr:
-        """How many values lost digits to their field's scale, over all rows."""
-        return _total([made.rounded for made in self.conversions])
+        """How many values of a row lost digits to their field's scale."""
+        return _count([made.rounded for made in self.conversions])
 
     def source_key(self) -> pl.Expr:
         return shown_key(self._of(self.table.key))
@@ -166,7 +179,7 @@ def _partition_check(table: Table, sources: dict[str, Source], key: str) -> list
     return [Check(Rule.OUTSIDE_PARTITION, table.day_field or "", source.name, elsewhere)]
 
 
-def _total(flags: Sequence[pl.Expr | None]) -> pl.Expr:
-    """How many flags are set, over all rows and flags: one number."""
-    totals = [flag.sum().cast(pl.Int64) for flag in flags if flag is not None]
-    return pl.sum_horizontal(totals) if totals else pl.lit(0, dtype=pl.Int64)
+def _count(flags: Sequence[pl.Expr | None]) -> pl.Expr:
+    """How many flags of a row are set; null counts as not set."""
+    given = [flag.cast(pl.UInt16) for flag in flags if flag is not None]
+    return pl.sum_horizontal(given) if given else pl.lit(0, dtype=pl.UInt16)

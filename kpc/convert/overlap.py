@@ -1,6 +1,6 @@
 """Work that goes on in another thread while the caller prepares or uses the next piece; order is always kept.
 
-polars, pyarrow, isal and hashlib let go of the interpreter while they work, so that threads are enough to keep two cores
+polars, pyarrow, isal and hashlib let go of the interpreter while they work, so threads are enough to keep two cores
 busy. Each of these holds a small, fixed number of pieces at a time.
 """
 

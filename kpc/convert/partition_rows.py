@@ -25,15 +25,15 @@ from kpc.partition import Partition
 from kpc.store import verify
 
 # Measured for the widest table, KPS_T_SALES_MD: what one row takes per column while it is converted, with all copies.
-_BYTES_PER_CELL = 192
-_BROKEN = "__broken"
-_AT_ONCE = 2  # slices converted at the same time; a third one is being read or waits to be taken
-_BETWEEN = "\x00"  # sorts before every character a key can hold
+_BYTES_PER_CELL = 64
+_BROKEN, _CUT, _ROUNDED = "__broken", "__cut", "__rounded"
+_AT_ONCE = 2  # slices converted at the same time
+_HELD = _AT_ONCE + 1  # and one that is being read or waits to be taken
 
 
 def slice_rows(table: Table, memory_bytes: int) -> int:
     """How many rows of a table may be worked on at a time."""
-    return max(memory_bytes // (_AT_ONCE * _BYTES_PER_CELL * len(table.columns)), 1_000)
+    return max(memory_bytes // (_HELD * _BYTES_PER_CELL * len(table.columns)), 1_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,19 +120,22 @@ class PartitionRows:
     def _convert(self, frame: pl.DataFrame) -> _Converted:
         """Runs in several threads at once: it only reads what belongs to all."""
         plan, line = self._plan_for(frame)
-        typed = plan.typed(frame.lazy()).with_columns(plan.is_broken().alias(_BROKEN)).collect()
-        broken = typed[_BROKEN]
-        rejected = frame.filter(broken)
-        if rejected.height:
-            typed = typed.filter(~broken)
-        cut, rounded = typed.select(plan.cut_values().alias("cut"), plan.rounded_values().alias("rounded")).row(0)
-        kept = (
-            typed.lazy()
-            .with_columns(plan.spelled())
-            .select(EXTERNAL_ID, key_hash(), row_checksum(self._table), line, _order(self._table))
+        flags = (plan.is_broken().alias(_BROKEN), plan.cut_values().alias(_CUT), plan.rounded_values().alias(_ROUNDED))
+        rows = (
+            plan.typed(frame.lazy())
+            .with_columns(*plan.spelled(), *flags, plan.order().alias(ORDER))
+            .select(EXTERNAL_ID, key_hash(), row_checksum(self._table), line, ORDER, _BROKEN, _CUT, _ROUNDED)
             .collect()
         )
-        return _Converted(kept, rejected, cut, rounded)
+        rejected = frame.filter(rows[_BROKEN])
+        if rejected.height:
+            rows = rows.filter(~pl.col(_BROKEN))
+        return _Converted(
+            rows.drop(_BROKEN, _CUT, _ROUNDED),
+            rejected,
+            cut=int(rows[_CUT].sum()),
+            rounded=int(rows[_ROUNDED].sum()),
+        )
 
     def _take(self, converted: _Converted) -> None:
         self.extracted += converted.kept.height + converted.rejected.height
@@ -189,11 +192,3 @@ def _may_need_quotes(column: Column, unusual: Collection[str]) -> bool:
     """A text field of unusual values; a plain code may stand for a label that is not plain, a NULL for a default."""
     is_declared = bool(column.picklist_map) or column.default is not None
     return column.type is not None and column.type.is_text and (is_declared or column.name in unusual)
-
-
-def _order(table: Table) -> pl.Expr:
-    identifier = pl.col(EXTERNAL_ID)
-    if not table.lookups:
-        return identifier.alias(ORDER)
-    parent = pl.col(table.lookups[0].header).fill_null("")
-    return pl.concat_str(parent, identifier, separator=_BETWEEN).alias(ORDER)

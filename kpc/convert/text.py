@@ -17,7 +17,7 @@ VISIBLE_CHARACTERS = 4  # of a masked value
 _REFUSED = r"[\x00-\x08\x0B\x0C\x0E-\x1F\x{FFFE}\x{FFFF}]"
 
 # Any but the printable ASCII characters that mean nothing to a CSV file or an external id; a blank is not among them.
-_UNUSUAL = r'[^\x21\x23-\x2B\x2D-\x7B\x7D\x7E]'
+_UNUSUAL = r"[^\x21\x23-\x2B\x2D-\x7B\x7D\x7E]"
 
 
 def has_unusual_character(value: pl.Expr) -> pl.Expr:
