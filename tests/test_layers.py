@@ -18,7 +18,7 @@ DOORS = {
     "airflow": ("dags",),
     "great_expectations": ("expectations",),
     "pandas": ("expectations",),
-    "oracledb": ("kpc.oracle",),
+    "oracledb": ("kpc.oracle", "kpc.bench.baselines"),  # a baseline is a program without our code
     "httpx": ("kpc.salesforce", "kpc.airflow_api"),
     "duckdb": ("kpc.emulators", "kpc.convert"),
     "sqlglot": ("kpc.emulators.oracle",),
@@ -35,6 +35,7 @@ FORBIDDEN = {
     "kpc.catalog": ("kpc.store", "kpc.ledger", "kpc.oracle", "kpc.salesforce", "kpc.convert", "kpc.settings"),
     "kpc.oracle": ("kpc.salesforce", "kpc.ledger"),
     "kpc.salesforce": ("kpc.oracle",),
+    "kpc.bench.baselines": ("kpc.oracle", "kpc.salesforce", "kpc.convert", "kpc.ledger", "kpc.reconcile", "kpc.store"),
     "kpc.cli": ("dags",),
 }
 
@@ -89,6 +90,13 @@ def test_every_vendor_has_one_door(name: str, path: Path) -> None:
         vendor = imported.partition(".")[0]
         doors = DOORS.get(vendor)
         assert doors is None or any(is_in(name, door) for door in doors), f"{name} imports {vendor}; door: {doors}"
+
+
+@pytest.mark.parametrize(("name", "path"), MODULES, ids=[name for name, _ in MODULES])
+def test_nothing_depends_on_the_benches(name: str, path: Path) -> None:
+    """Only the command line starts a bench; what is measured does not know that it is."""
+    if not is_in(name, "kpc.bench") and not is_in(name, "kpc.cli.bench"):
+        assert not [imported for imported in imports(path) if is_in(imported, "kpc.bench")]
 
 
 def test_every_door_is_used() -> None:

@@ -7,7 +7,7 @@ import os
 
 import typer
 
-from kpc.cli import emulate, journey, proof
+from kpc.cli import bench, emulate, journey, proof
 from kpc.cli.output import console
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
     help="Moves KPC TMS's sales history from Oracle to Salesforce, partition by partition, and proves that it arrived.",
 )
 app.add_typer(emulate.app, name="emulate")
+app.add_typer(bench.app, name="bench")
 journey.register(app)
 proof.register(app)
 

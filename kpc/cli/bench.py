@@ -1,0 +1,51 @@
+"""`kpc bench`: what the migration costs on this machine, each figure beside its goal."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from typing import Annotated
+
+import psutil  # type: ignore[import-untyped]
+import typer
+
+from kpc.bench.figures import Figure, are_all_met
+from kpc.cli.journey import AsJson
+from kpc.cli.output import Exit, emit, explaining_errors, grid, say
+
+app = typer.Typer(no_args_is_help=True, help="Measure against the emulators; exit code 1 when a goal is not met.")
+
+
+def _machine() -> dict[str, object]:
+    return {
+        "cores": psutil.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        "python": platform.python_version(),
+        "system": platform.system(),
+    }
+
+
+def _tell(title: str, figures: Sequence[Figure], *, as_json: bool) -> None:
+    """Print the figures and leave with 0, or with 1 when one misses its goal."""
+    rows = [figure.as_row() for figure in figures]
+    table = grid(title, ("figure", "value", "goal", "met"), rows)
+    result = {"figures": [figure.as_dict() for figure in figures], "machine": _machine()}
+    emit(result, as_json=as_json, text=table)
+    raise typer.Exit(Exit.DONE if are_all_met(figures) else Exit.FAILED)
+
+
+@app.callback()
+def bench() -> None:
+    """Keeps `kpc bench extract` a command of its own while there is only one."""
+
+
+@app.command()
+@explaining_errors
+def extract(
+    rows: Annotated[int, typer.Option(help="Rows of the tables; the goals are meant for the default.")] = 1_000_000,
+    as_json: AsJson = False,
+) -> None:
+    """Reading from Oracle: against merely draining the driver, against a plain script, memory, rows scanned."""
+    from kpc.bench.extract import measure_extract
+
+    _tell("kpc bench extract", measure_extract(rows=rows, say=say), as_json=as_json)
