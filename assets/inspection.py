@@ -11,7 +11,7 @@ from kpc.ledger import StageRun
 from kpc.manifests import ExtractManifest, LoadManifest, StagedManifest, loaded_folder, staged_folder
 from kpc.oracle.assignment import UNASSIGNED
 from kpc.partition import Partition
-from kpc.store import FileEntry, read_manifest
+from kpc.store import FileEntry
 from kpc.workspace import Workspace
 
 
@@ -37,19 +37,19 @@ def inspect_partition(partition: Partition, workspace: Workspace) -> dict[str, A
         "id": generation.id,
         "scn": str(generation.scn),
         "mode": generation.mode,
-        "folder": str(folder),
+        "folder": workspace.store.shown(folder),
     }
     version = partition.table.mapping_version
-    if extract := read_manifest(folder / "extract", ExtractManifest):
+    if extract := workspace.store.manifest(folder / "extract", ExtractManifest):
         facts["extract"] = {"rows": extract.rows, "chunks": [_file(chunk) for chunk in extract.chunks]}
-    if staged := read_manifest(folder / staged_folder(version), StagedManifest):
+    if staged := workspace.store.manifest(folder / staged_folder(version), StagedManifest):
         counts = ("extracted", "staged", "unchanged", "rejected", "truncated", "vanished")
         facts["staged"] = {
             **{name: getattr(staged, name) for name in counts},
             "chunks": [_file(chunk) for chunk in staged.chunks],
             "rejected_file": staged.rejected_file.name if staged.rejected_file else "none",
         }
-    if loaded := read_manifest(folder / loaded_folder(version), LoadManifest):
+    if loaded := workspace.store.manifest(folder / loaded_folder(version), LoadManifest):
         counts = ("attempt", "staged", "loaded", "created", "failed", "unprocessed")
         facts["loaded"] = {**{name: getattr(loaded, name) for name in counts}, "jobs": list(loaded.jobs)}
     compared = ledger.reconciliation(environment, partition)

@@ -29,7 +29,7 @@ from kpc.errors import Terminal, Transient
 from kpc.ledger import ChunkCounts, Failure
 from kpc.manifests import loaded_folder
 from kpc.salesforce import JobInfo, Results, State, failed_job, parse_row_error
-from kpc.store import FileEntry, make_private, write_manifest
+from kpc.store import FileEntry, make_private
 
 log = logging.getLogger(__name__)
 
@@ -158,8 +158,7 @@ def _results(load: ChunkLoad, info: JobInfo, kind: Results, scratch: Path) -> pl
 
 def _check_sum(load: ChunkLoad, outcome: Outcome) -> None:
     """Every row that was sent is in exactly one result, and nothing else is (Salesforce compares without case)."""
-    file = load.generation_dir / load.spec.folder / load.spec.chunk
-    sent = _keys(pl.read_csv(file, columns=[EXTERNAL_ID], infer_schema=False))
+    sent = _keys(pl.read_csv(load.chunk_file(), columns=[EXTERNAL_ID], infer_schema=False))
     answered = pl.concat([_keys(outcome.loaded), _keys(outcome.failed), _keys(outcome.unprocessed)])
     missing = sent.join(answered, on="key", how="anti").height
     foreign = answered.join(sent, on="key", how="anti").height
@@ -238,7 +237,7 @@ def _book(load: ChunkLoad, job_id: str, outcome: Outcome) -> ChunkResult:
         failed_file=_write(load, "failed", outcome.failed),
         unprocessed_file=_write(load, "unprocessed", outcome.unprocessed),
     )
-    write_manifest(_folder(load), result, result_name(spec.chunk))
+    load.workspace.store.publish(_folder(load), result, result.files, result_name(spec.chunk))
     failures = _failures(load, outcome)
     ledger.replace_failures(spec.generation, spec.mapping_version, spec.chunk, failures, lease=load.lease)
     ledger.finish_chunk(spec.generation, spec.mapping_version, spec.chunk, counts, lease=load.lease)

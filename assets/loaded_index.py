@@ -8,13 +8,12 @@ import polars as pl
 
 from kpc.catalog.table import EXTERNAL_ID
 from kpc.convert.canonical import CHECKSUM, KEY_HASH
-from kpc.convert.difference import LOADED_INDEX
 from kpc.store import atomic_path
 
 _COLUMNS = (KEY_HASH, CHECKSUM, "salesforce_id", "external_id")
 
 
-def update_loaded_index(partition_dir: Path, staged_index: Path, success_file: Path) -> int:
+def update_loaded_index(path: Path, staged_index: Path, success_file: Path) -> int:
     """Put the confirmed rows of a load in place of what the index said of their keys; returns the rows of the index.
 
     `staged_index` holds external_id, key_hash and checksum of every row that was sent, `success_file` sf__Id by
@@ -29,7 +28,6 @@ def update_loaded_index(partition_dir: Path, staged_index: Path, success_file: P
         .join(confirmed.unique("key"), on="key", how="inner")
         .select(_COLUMNS)
     )
-    path = partition_dir / LOADED_INDEX
     if path.is_file():
         kept = pl.read_parquet(path, columns=list(_COLUMNS)).join(fresh, on=KEY_HASH, how="anti")
         fresh = pl.concat([kept.select(_COLUMNS), fresh])

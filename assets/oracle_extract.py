@@ -49,7 +49,7 @@ def extract_folder(partition: Partition, workspace: Workspace, generation: str) 
 
 def sealed_extract(partition: Partition, workspace: Workspace, generation: str) -> ExtractManifest:
     """The manifest of a sealed extract. Raises `Terminal` if its files are gone."""
-    manifest = read_manifest(extract_folder(partition, workspace, generation), ExtractManifest)
+    manifest = workspace.store.manifest(extract_folder(partition, workspace, generation), ExtractManifest)
     if manifest is None:
         raise Terminal(
             f"The extract of {partition}, generation {generation}, is not in the staging directory.",
@@ -87,7 +87,7 @@ def _fresh_enough(partition: Partition, workspace: Workspace, mode: Mode) -> Ext
     wanted = spec_hash(workspace.oracle.owner, partition, _chunk_rows(partition, workspace))
     if current.started_utc < workspace.asked_utc or (current.spec_hash, current.mode) != (wanted, mode):
         return None
-    return read_manifest(extract_folder(partition, workspace, current.id), ExtractManifest)
+    return workspace.store.manifest(extract_folder(partition, workspace, current.id), ExtractManifest)
 
 
 def _open_generation(partition: Partition, workspace: Workspace, mode: Mode, lease: Lease) -> tuple[str, int]:
@@ -149,5 +149,5 @@ def _extract(partition: Partition, workspace: Workspace, generation: str, plan: 
         started_utc=plan.started_utc,
         sealed_utc=workspace.clock(),
     )
-    write_manifest(folder, manifest)
+    workspace.store.publish(folder, manifest, chunks)
     return manifest

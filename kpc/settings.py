@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from kpc.errors import ConfigError
@@ -56,7 +56,10 @@ class SalesforceSettings(BaseModel):
 class StagingSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    root: Path = Path(".kpc/staging")
+    root: Annotated[str, BeforeValidator(str)] = (
+        ".kpc/staging"  # a directory, or an object store's URL: s3://bucket/kpc
+    )
+    scratch: Path = Path(".kpc/scratch")  # local; used when root is a URL
     chunk_rows: int = Field(500_000, ge=1)  # rows per chunk at most; a table may ask for fewer
     chunk_raw_bytes: int = Field(100_000_000, ge=1_000_000)  # Salesforce: an upload over 100 MB raw may be refused
     batch_rows: int = Field(10_000, ge=1)  # a Salesforce batch; chunks are cut at multiples of it

@@ -13,7 +13,7 @@ from kpc.ledger import Ledger, open_ledger
 from kpc.oracle.session import Oracle
 from kpc.salesforce import Salesforce, connect
 from kpc.settings import Settings
-from kpc.store import Environment, Store, make_private
+from kpc.store import Environment, Store, open_store
 
 Clock = Callable[[], datetime]
 
@@ -39,7 +39,7 @@ class Workspace:
     @cached_property
     def store(self) -> Store:
         staging = self.settings.staging
-        return Store(make_private(staging.root), staging.free_bytes)
+        return open_store(staging.root, staging.scratch, staging.free_bytes)
 
     @cached_property
     def oracle(self) -> Oracle:
@@ -87,4 +87,6 @@ def open_workspace(
     finally:
         if "salesforce" in workspace.__dict__:
             workspace.salesforce.close()
+        if "store" in workspace.__dict__:
+            workspace.store.close()
         ledger.close()

@@ -21,6 +21,7 @@ DOORS = {
     "oracledb": ("kpc.oracle", "kpc.bench.baselines"),  # a baseline is a program without our code
     "httpx": ("kpc.salesforce", "kpc.airflow_api"),
     "duckdb": ("kpc.emulators", "kpc.convert"),
+    "fsspec": ("kpc.object_store",),
     "sqlglot": ("kpc.emulators.oracle",),
     "sqlalchemy": ("kpc.ledger",),
     "alembic": ("kpc.ledger",),

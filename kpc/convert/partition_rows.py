@@ -22,7 +22,7 @@ from kpc.convert.sort import ORDER, SortedRuns
 from kpc.errors import DamagedFile
 from kpc.manifests import ExtractManifest
 from kpc.partition import Partition
-from kpc.store import verify
+from kpc.store import Store
 
 # Measured for the widest table, KPS_T_SALES_MD: what one row takes per column while it is converted, with all copies.
 _BYTES_PER_CELL = 64
@@ -58,6 +58,7 @@ class PartitionRows:
         partition: Partition,
         extract: ExtractManifest,
         *,
+        store: Store,
         hash_key: str,
         runs: SortedRuns,
         rejects: RejectFile,
@@ -70,6 +71,7 @@ class PartitionRows:
         self._table = partition.table
         self._key = partition.key
         self._extract = extract
+        self._store = store
         self._hash_key = hash_key
         self._runs = runs
         self._rejects = rejects
@@ -89,7 +91,7 @@ class PartitionRows:
         remedy = f"Extract the partition again: `kpc run {self._table.name} {self._key} --mode full`."
         columns = [column.name for column in self._table.columns]
         for chunk in self._extract.chunks:
-            path = verify(folder, chunk, remedy=remedy)
+            path = self._store.file(folder, chunk, remedy=remedy)
             found = 0
             for frame in read_slices(path, columns, rows, remedy=remedy):
                 yield frame
