@@ -289,6 +289,7 @@ def _held(
     partition: Partition, workspace: Workspace, environment: Environment, *, wait_s: float | None = None
 ) -> Iterator[Lease]:
     """The stage's lease for one of several tasks of a run: renewed meanwhile, and kept for the next task."""
+    workspace.check_root(environment)
     with workspace.ledger.lease(
         environment,
         partition,

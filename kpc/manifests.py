@@ -27,6 +27,14 @@ def loaded_folder(mapping_version: str) -> str:
     return f"loaded-{mapping_version[:VERSION_PREFIX]}"
 
 
+class RootMarker(BaseModel):
+    """Lies in the staging root as `root-<token>.json`: a worker that finds it sees the root that the others see."""
+
+    model_config = ConfigDict(frozen=True)
+
+    claimed_utc: datetime | None = None
+
+
 class _Manifest(BaseModel):
     """Which partition and generation a manifest speaks of; `generation` is a ULID."""
 
