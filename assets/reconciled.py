@@ -14,6 +14,7 @@ from time import process_time
 
 import polars as pl
 
+from assets.cleanup import clean_up_quietly
 from assets.oracle_extract import extract_folder, sealed_extract
 from assets.receipt import Made, Receipt
 from assets.stage import Turn, current_generation, run_stage
@@ -69,6 +70,7 @@ def reconciled(partition: Partition, workspace: Workspace, *, level3: str = "") 
     receipt = run_stage("reconciled", partition, workspace, make)
     if receipt.state == "mismatch":
         raise _mismatch(partition, workspace, receipt)
+    clean_up_quietly(partition, workspace)
     return receipt
 
 

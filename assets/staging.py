@@ -18,7 +18,7 @@ from kpc.convert.partition_rows import PartitionRows, slice_rows
 from kpc.convert.rejects import RejectFile
 from kpc.convert.sort import SortedRuns
 from kpc.errors import DamagedFile, KpcError, RowsRejected
-from kpc.manifests import ExtractManifest, StagedManifest, staged_folder
+from kpc.manifests import CLEANED, ExtractManifest, StagedManifest, staged_folder
 from kpc.partition import Partition
 from kpc.store import FileEntry, Store, make_private
 from kpc.workspace import Workspace
@@ -47,7 +47,7 @@ def stage_partition(partition: Partition, workspace: Workspace, extract: Extract
     finished = _finished(folder, workspace.store)
     if finished is not None:
         return finished
-    workspace.store.withdraw(folder)
+    workspace.store.withdraw(folder, CLEANED)
     make_private(folder)
     extracted_bytes = sum(chunk.bytes for chunk in extract.chunks)
     workspace.store.check_space(extracted_bytes * _STAGED_BYTES_PER_EXTRACTED)

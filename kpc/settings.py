@@ -53,6 +53,9 @@ class SalesforceSettings(BaseModel):
     job_timeout_s: float = Field(6 * 3600.0, gt=0)
 
 
+CleanupPolicy = Literal["keep", "archive", "delete"]
+
+
 class StagingSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -60,6 +63,8 @@ class StagingSettings(BaseModel):
         ".kpc/staging"  # a directory, or an object store's URL: s3://bucket/kpc
     )
     scratch: Path = Path(".kpc/scratch")  # local; used when root is a URL
+    after_reconciliation: CleanupPolicy = "keep"  # what becomes of a partition's chunks once they are proven
+    archive_root: Annotated[str, BeforeValidator(str)] = ".kpc/archive"  # a directory or a URL, for archived chunks
     chunk_rows: int = Field(500_000, ge=1)  # rows per chunk at most; a table may ask for fewer
     chunk_raw_bytes: int = Field(100_000_000, ge=1_000_000)  # Salesforce: an upload over 100 MB raw may be refused
     batch_rows: int = Field(10_000, ge=1)  # a Salesforce batch; chunks are cut at multiples of it

@@ -93,10 +93,13 @@ class Store:
             for path in [*(folder / entry.name for entry in files), folder / name]:
                 self.remote.send(path, self._key(path))
 
-    def withdraw(self, folder: Path) -> None:
-        """Take back what a folder says, and clear it to be made anew; files are overwritten in the store."""
-        if self.remote is not None:
-            self.remote.remove(self._key(folder / MANIFEST))
+    def withdraw(self, folder: Path, *more: str) -> None:
+        """Take back a folder's manifest and `more` of its files, and clear it to be made anew.
+
+        Other files of an object store are overwritten by what is made then.
+        """
+        for name in (MANIFEST, *more):
+            self.remove(folder / name)
         shutil.rmtree(folder, ignore_errors=True)
 
     def file(self, folder: Path, entry: FileEntry, *, remedy: str) -> Path:
@@ -123,6 +126,14 @@ class Store:
         """Make a finished file that no manifest lists visible to all workers."""
         if self.remote is not None:
             self.remote.send(path, self._key(path))
+
+    def take(self, source: Path, path: Path) -> None:
+        """Copy a file of elsewhere to `path`, visible when it is whole."""
+        with atomic_path(path) as temporary:
+            shutil.copyfile(source, temporary)
+        if self.remote is not None:
+            self.remote.send(path, self._key(path))
+            path.unlink()  # who asks for it gets what the store really holds
 
     def remove(self, path: Path) -> None:
         """Remove a file; one that is gone already is fine."""

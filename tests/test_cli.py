@@ -17,7 +17,20 @@ from typer.testing import CliRunner, Result
 from kpc.cli import app
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = ("demo", "plan", "run", "rerun", "status", "show", "failed", "preflight", "reconcile", "docs", "audit")
+COMMANDS = (
+    "demo",
+    "plan",
+    "run",
+    "rerun",
+    "status",
+    "show",
+    "failed",
+    "preflight",
+    "reconcile",
+    "docs",
+    "audit",
+    "archive",
+)
 
 
 @pytest.fixture

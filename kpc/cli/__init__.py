@@ -7,7 +7,7 @@ import os
 
 import typer
 
-from kpc.cli import bench, emulate, journey, proof
+from kpc.cli import bench, cleanup, emulate, journey, proof
 from kpc.cli.output import console
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.add_typer(emulate.app, name="emulate")
 app.add_typer(bench.app, name="bench")
 journey.register(app)
 proof.register(app)
+cleanup.register(app)
 
 
 def main() -> None:
