@@ -119,9 +119,9 @@ def test_a_mismatch_keeps_its_chunks(workers: Workers) -> None:
     oracle_extract(TENANT, worker, "full")
     staged_csv(TENANT, worker)
     sf_loaded(TENANT, worker)
-    rest = worker.salesforce.rest
-    (found,) = rest.query(f"SELECT Id FROM {TENANT.table.target} LIMIT 1")
-    rest.delete(TENANT.table.target, found["Id"])
+    target = TENANT.table.target
+    record = next(iter(worker.salesforce.query(f"SELECT Id FROM {target} LIMIT 1")))
+    worker.salesforce.tell("DELETE", f"/sobjects/{target}/{record['Id']}", {})
     with pytest.raises(Mismatch):
         reconciled(TENANT, worker)
     with pytest.raises(ConfigError, match="not proven: its reconciliation is mismatch"):
