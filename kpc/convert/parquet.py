@@ -50,11 +50,11 @@ class ParquetTable(GrowingFile):
 def read_slices(path: Path, columns: list[str], rows: int, *, remedy: str) -> Iterator[pl.DataFrame]:
     """The named columns of a Parquet file, at most `rows` rows at a time.
 
-    Row groups are decoded once each; only one that is many times larger is read in parts. Raises `DamagedFile` if the
-    file cannot be read.
+    Row groups are decoded once each: small ones together, and only one that is many times larger than `rows` in parts.
+    Raises `DamagedFile` if the file cannot be read.
     """
     try:
-        for start, height in _spans(path, _DECODED_SLICES * rows):
+        for start, height in _spans(path, rows, _DECODED_SLICES * rows):
             span = pl.scan_parquet(path).slice(start, height).select(columns).collect()
             parts = -(-height // rows)
             yield from span.iter_slices(-(-height // parts))
@@ -62,13 +62,22 @@ def read_slices(path: Path, columns: list[str], rows: int, *, remedy: str) -> It
         raise DamagedFile(f"{path} cannot be read as Parquet: {error}.", remedy, path=path) from error
 
 
-def _spans(path: Path, most_rows: int) -> Iterator[tuple[int, int]]:
-    """First row and number of rows of each row group, those of more than `most_rows` rows in parts."""
+def _spans(path: Path, rows: int, most_rows: int) -> Iterator[tuple[int, int]]:
+    """First row and number of rows of what is decoded together: whole row groups up to `rows` rows, one at least.
+
+    A group of more than `most_rows` rows comes in parts.
+    """
     metadata = pq.read_metadata(path)
-    start = 0
+    start = height = 0
     for group in range(metadata.num_row_groups):
-        end = start + metadata.row_group(group).num_rows
-        while start < end:
-            height = min(end - start, most_rows)
-            yield start, height
-            start += height
+        group_rows = metadata.row_group(group).num_rows
+        if height and height + group_rows > rows:
+            yield from _parts(start, height, most_rows)
+            start, height = start + height, 0
+        height += group_rows
+    yield from _parts(start, height, most_rows)
+
+
+def _parts(start: int, height: int, most_rows: int) -> Iterator[tuple[int, int]]:
+    for first in range(start, start + height, most_rows):
+        yield first, min(most_rows, start + height - first)
