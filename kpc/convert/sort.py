@@ -19,7 +19,7 @@ from kpc.convert.overlap import Behind
 from kpc.store import Store, atomic_path, make_private
 
 ORDER = "__order"
-BLOCK_ROWS = 1_024
+BLOCK_ROWS = 512
 
 
 class SortedRuns:
