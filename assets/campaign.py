@@ -8,18 +8,29 @@ from kpc.catalog import TABLES
 from kpc.catalog.table import Table
 from kpc.errors import ConfigError
 from kpc.oracle.assignment import Assignment, assign
-from kpc.oracle.extract import take_scn
+from kpc.oracle.plan import take_scn
+from kpc.oracle.spread import WORTH_ONE_PASS, scan_ratios
 from kpc.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
 class CampaignPlan:
-    """Every table in scope with its partitions' rows, all counted as of one SCN."""
+    """Every table in scope with its partitions' rows, all counted as of one SCN.
+
+    `scan_ratios`: rows that a month's ROWID ranges hold per row of that month, by table and month.
+    """
 
     scn: int
     months: tuple[str, ...]
     mode: str
     assignments: tuple[Assignment, ...]
+    scan_ratios: dict[str, dict[str, float]]
+
+    @property
+    def interleaved(self) -> dict[str, float]:
+        """The tables that one pass would read cheaper than their months one by one, and their worst ratio."""
+        worst = {table: max(ratios.values(), default=1.0) for table, ratios in self.scan_ratios.items()}
+        return {table: ratio for table, ratio in worst.items() if ratio > WORTH_ONE_PASS}
 
     @property
     def rows(self) -> int:
@@ -49,6 +60,7 @@ def plan_campaign(workspace: Workspace, tables: tuple[Table, ...], months: tuple
                 )
     scn = take_scn(workspace.oracle)
     assignments = tuple(assign(workspace.oracle, table, months, scn) for table in tables)
+    ratios = {one.table: _scan_ratios(workspace, one, months) for one in assignments}
     workspace.ledger.set_scope(
         workspace.environment,
         months=months,
@@ -56,8 +68,9 @@ def plan_campaign(workspace: Workspace, tables: tuple[Table, ...], months: tuple
         mode=mode,
         run_id=workspace.run_id,
         actor=workspace.actor,
+        unassigned={one.table: _by_cause(one) for one in assignments if one.unassigned_rows},
     )
-    plan = CampaignPlan(scn, months, mode, assignments)
+    plan = CampaignPlan(scn, months, mode, assignments, ratios)
     workspace.ledger.append_audit(
         "campaign planned",
         actor=workspace.actor,
@@ -73,6 +86,16 @@ def plan_campaign(workspace: Workspace, tables: tuple[Table, ...], months: tuple
         },
     )
     return plan
+
+
+def _by_cause(counted: Assignment) -> dict[str, int]:
+    return {cause.value: rows for cause, rows in counted.unassigned.items()}
+
+
+def _scan_ratios(workspace: Workspace, counted: Assignment, months: tuple[str, ...]) -> dict[str, float]:
+    table = TABLES[counted.table]
+    chunk_rows = min(table.chunk_rows, workspace.settings.staging.chunk_rows)
+    return scan_ratios(workspace.oracle, table, months, counted.scn, counted.rows, chunk_rows)
 
 
 def _was_loaded(parent: str, workspace: Workspace) -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from assets.graph import STAGES
-from assets.oracle_extract import Mode, oracle_extract
+from assets.oracle_extract import oracle_extract
 from assets.receipt import Receipt
 from assets.reconciled import reconciled
 from assets.sf_loaded import missing_parents, sf_loaded
 from assets.staged_csv import staged_csv
 from kpc.errors import ConfigError
+from kpc.oracle.plan import Mode
 from kpc.partition import Partition
 from kpc.workspace import Workspace
 

@@ -18,21 +18,23 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from kpc.catalog.table import EXTERNAL_ID, Table
+from kpc.catalog.table import Table
+from kpc.catalog.types import EXTERNAL_ID
 from kpc.errors import OutcomeUnknown, SalesforceDown, Terminal, Transient
-from kpc.ledger import Allowance, JobIntent, JobRow, Lease
+from kpc.ledger import JobIntent, JobRow, Lease
+from kpc.ledger.quota import BATCH_ROWS
 from kpc.partition import Partition, find_partition
-from kpc.salesforce import Encoding, JobInfo, Refused, Salesforce, State
+from kpc.salesforce import Encoding, Governor, JobInfo, Refused, Salesforce, State
+from kpc.settings import SalesforceSettings
 from kpc.store import Environment, FileEntry
 from kpc.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
-BATCH_ROWS = 10_000  # Salesforce counts and bills a job's rows in batches of this size
 ENCODING_TRAIT = "upload_encoding"
 
 _DEAD = ("failed", "aborted", "given_up")
@@ -42,6 +44,8 @@ _OUTAGE_S = 600.0  # without an answer before we give up following a job
 _CLOCK_SKEW = timedelta(minutes=2)
 _SLOT_PAUSE_S = 1.0
 _EARLY_SHARE = 0.5  # of the remaining time, as far as the progress tells: look again then
+_PATIENT_SHARE = 0.03  # of a job's age: no look sooner than this after the last one
+_FASTEST_ROWS_PER_S = 100_000  # no org works off a job faster
 
 
 class ChunkSpec(BaseModel):
@@ -63,6 +67,7 @@ class ChunkSpec(BaseModel):
     raw_bytes: int
     sha256: str
     purpose: str = "chunk"
+    operation: Literal["upsert", "delete"] = "upsert"
 
     @property
     def environment(self) -> Environment:
@@ -215,35 +220,51 @@ def row_of(load: ChunkLoad, job_id: str) -> JobRow:
 
 
 def job_state(load: ChunkLoad, info: JobInfo, elapsed_s: float) -> JobState:
-    """When to look again: at half of what is left, as far as the rows worked off tell how fast it goes."""
-    settings = load.workspace.settings.salesforce
-    remaining_s = elapsed_s
-    if info.processed:
-        remaining_s = elapsed_s * max(0, load.spec.rows - info.processed) / info.processed
-    wait_s = min(settings.poll_longest_s, max(settings.poll_first_s, _EARLY_SHARE * remaining_s))
+    wait_s = next_look_s(load.workspace.settings.salesforce, load.spec.rows, info.processed, elapsed_s)
     return JobState(info.state.value, info.processed, load.spec.rows, wait_s, info.state.is_final)
 
 
-def _intend(load: ChunkLoad) -> JobRow:
-    """Claim a slot among the jobs in flight, waiting for one as long as a job may last."""
-    spec, settings = load.spec, load.workspace.settings.salesforce
-    intent = JobIntent(
+def next_look_s(settings: SalesforceSettings, rows: int, processed: int, elapsed_s: float) -> float:
+    """How long to leave a job alone: half of what is left, as far as the rows worked off tell how fast it goes.
+
+    A large or an old job is not asked every moment: some nine looks are enough for one of 500,000 rows.
+    """
+    remaining_s = elapsed_s
+    if processed:
+        remaining_s = elapsed_s * max(0, rows - processed) / processed
+    shortest_s = max(settings.poll_first_s, rows / _FASTEST_ROWS_PER_S, _PATIENT_SHARE * elapsed_s)
+    return min(settings.poll_longest_s, max(shortest_s, _EARLY_SHARE * remaining_s))
+
+
+def chunk_intent(spec: ChunkSpec, table: Table) -> JobIntent:
+    """What the ledger must know of a chunk's job before it exists."""
+    return JobIntent(
         generation=spec.generation,
         mapping_version=spec.mapping_version,
         chunk=spec.chunk,
         attempt=spec.attempt,
-        object_name=load.table.target,
-        external_id_field=EXTERNAL_ID,
+        object_name=table.target,
+        external_id_field=EXTERNAL_ID if spec.operation == "upsert" else None,
         rows=spec.rows,
         batches=-(-spec.rows // BATCH_ROWS),
+        operation=spec.operation,
         purpose=spec.purpose,
     )
-    allowance = Allowance(rows=settings.daily_rows, batches=settings.daily_batches)
+
+
+def governor_of(workspace: Workspace) -> Governor:
+    """The quota governor of the org that this worker is logged in to."""
+    client = workspace.salesforce
+    return Governor(workspace.ledger, workspace.settings.salesforce, client.org_id, client.limits)
+
+
+def _intend(load: ChunkLoad) -> JobRow:
+    """Claim quota and a slot among the jobs in flight, waiting for a slot as long as a job may last."""
+    settings = load.workspace.settings.salesforce
+    governor, intent = governor_of(load.workspace), chunk_intent(load.spec, load.table)
     deadline = time.monotonic() + settings.job_timeout_s
     while True:
-        job = load.workspace.ledger.intend_job(
-            intent, slots=settings.jobs_in_flight, allowance=allowance, lease=load.lease
-        )
+        job = governor.intend(intent, load.lease)
         if job is not None:
             return job
         if time.monotonic() > deadline:
@@ -257,7 +278,8 @@ def _intend(load: ChunkLoad) -> JobRow:
 def _create(job: JobRow, load: ChunkLoad) -> str | None:
     """Create the intended job. None if it must be intended anew."""
     try:
-        info = load.salesforce.create_job(job.object_name, job.external_id_field or EXTERNAL_ID)
+        with governor_of(load.workspace).heeding():
+            info = load.salesforce.create_job(job.object_name, job.external_id_field, operation=job.operation)
     except OutcomeUnknown as lost:
         log.warning("%s: %s", load, lost)
         return _recover(job, load)
@@ -312,6 +334,7 @@ def _carry_on(job_id: str, load: ChunkLoad) -> bool:
         return False
     ledger.refuse_superseded(load.spec.generation, load.lease)
     if job.state != "closing":
+        governor_of(load.workspace).confirm()
         ledger.job_closing(job.id, lease=load.lease)
     if info.state is State.OPEN:
         load.salesforce.complete_upload(job_id)
@@ -363,7 +386,7 @@ def encodings(load: ChunkLoad) -> Sequence[Encoding]:
     if wanted != "auto":
         return (wanted,)
     learned = load.workspace.ledger.trait_of(load.salesforce.org_id, ENCODING_TRAIT)
-    if learned == "identity":
+    if learned == "identity" or (learned is None and load.spec.purpose != "chunk"):
         return ("identity",)
     return ("gzip",) if learned == "gzip" else ("gzip", "identity")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from assets.load_results import ERROR, SALESFORCE_ID, SUCCESS_HEADER, ChunkResult
+from assets.chunk_result import ERROR, SALESFORCE_ID, SUCCESS_HEADER, ChunkResult
 from kpc.catalog import Table
 from kpc.convert.gzip_csv import GzipTable
 from kpc.salesforce.gzip_files import open_gzip_to_read

@@ -17,10 +17,11 @@ import polars as pl
 from assets.cleanup import clean_up_quietly
 from assets.oracle_extract import extract_folder, sealed_extract
 from assets.receipt import Made, Receipt
+from assets.repaired_rows import read_repairs, with_repairs
 from assets.stage import Turn, current_generation, run_stage
 from assets.staged_csv import REJECTED_CLASS
 from expectations import validate
-from kpc.catalog.table import EXTERNAL_ID
+from kpc.catalog.types import EXTERNAL_ID
 from kpc.convert.frame import KEY, convert_frame
 from kpc.errors import ConfigError, Mismatch
 from kpc.ledger import Compared, FailedRecord
@@ -53,8 +54,8 @@ def reconciled(partition: Partition, workspace: Workspace, *, level3: str = "") 
             )
         extract = sealed_extract(partition, workspace, generation.id)
         exceptions = workspace.ledger.failed_records(workspace.environment, partition)
-        rows = _arriving_rows(partition, workspace, extract, exceptions)
-        expected = measure_rows(rows, partition.table) if exceptions else extract.truth
+        rows, repaired = _arriving_rows(partition, workspace, extract, exceptions)
+        expected = measure_rows(rows, partition.table) if exceptions or repaired else extract.truth
         comparisons = compare_totals(
             partition.table,
             oracle=extract.truth,
@@ -64,7 +65,9 @@ def reconciled(partition: Partition, workspace: Workspace, *, level3: str = "") 
         records = _compare_records(partition, workspace, extract.generation, rows, expected, level3)
         if records is not None:
             comparisons.append(_as_comparison(records))
-        report = ReconciliationReport.of(extract, comparisons, records, len(exceptions), workspace.clock())
+        report = ReconciliationReport.of(
+            extract, comparisons, records, len(exceptions), workspace.clock(), repaired=repaired
+        )
         return _publish(partition, workspace, report, comparisons, turn)
 
     receipt = run_stage("reconciled", partition, workspace, make)
@@ -76,8 +79,11 @@ def reconciled(partition: Partition, workspace: Workspace, *, level3: str = "") 
 
 def _arriving_rows(
     partition: Partition, workspace: Workspace, extract: ExtractManifest, exceptions: Sequence[FailedRecord]
-) -> pl.LazyFrame:
-    """The extracted rows less the listed exceptions: Oracle's columns beside the canonical ones."""
+) -> tuple[pl.LazyFrame, int]:
+    """The extracted rows less the listed exceptions: Oracle's columns beside the canonical ones.
+
+    Rows that people corrected are as corrected; the second value says how many these are.
+    """
     table = partition.table
     folder = extract_folder(partition, workspace, extract.generation)
     for chunk in extract.chunks:
@@ -86,12 +92,13 @@ def _arriving_rows(
     hash_key = workspace.settings.hash_key.get_secret_value()
     converted = convert_frame(raw, table, key=partition.key, hash_key=hash_key).select(*table.data_header, KEY)
     rows = pl.concat([raw, converted], how="horizontal")
+    rows, repaired = with_repairs(rows, table, read_repairs(partition, workspace))
     if not exceptions:
-        return rows
+        return rows, repaired
     rejected = [row.external_id for row in exceptions if row.error_class == REJECTED_CLASS]
     refused = [row.external_id for row in exceptions if row.error_class != REJECTED_CLASS]
     is_listed = pl.col(KEY).is_in(rejected) | pl.col(EXTERNAL_ID).is_in(refused).fill_null(value=False)
-    return rows.filter(~is_listed)
+    return rows.filter(~is_listed), repaired
 
 
 def _compare_records(

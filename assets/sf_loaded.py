@@ -9,19 +9,32 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from assets.load_job import ENCODING_TRAIT, ChunkLoad, ChunkSpec, JobState, follow_job, look, start_job
-from assets.load_results import ChunkResult, result_name, settle
+from assets.chunk_result import ChunkResult, read_columns, result_name
+from assets.load_job import (
+    ENCODING_TRAIT,
+    ChunkLoad,
+    ChunkSpec,
+    JobState,
+    chunk_intent,
+    follow_job,
+    governor_of,
+    look,
+    start_job,
+)
+from assets.load_results import settle
 from assets.loaded_index import update_loaded_index
 from assets.merge_results import merge_results
 from assets.receipt import Made, Receipt
+from assets.repaired_rows import forget_repairs
 from assets.stage import Turn, current_generation, run_stage
+from kpc.catalog.types import EXTERNAL_ID
 from kpc.convert.difference import LOADED_INDEX
-from kpc.errors import ConfigError, Terminal, Transient
+from kpc.errors import ConfigError, Paused, QuotaExhausted, Terminal, Transient
 from kpc.ledger import Lease
 from kpc.manifests import LoadManifest, StagedManifest, loaded_folder, staged_folder
 from kpc.partition import Partition, find_partition
@@ -36,24 +49,25 @@ def sf_loaded(partition: Partition, workspace: Workspace) -> Receipt:
     """Load what is not loaded yet, and publish the result."""
 
     def make(turn: Turn) -> Made:
-        manifest = load_partition(partition, workspace, turn.lease)
-        return Made(
-            generation=manifest.generation,
-            rows=manifest.loaded,
-            bytes=sum(entry.bytes for entry in manifest.files),
-            mapping_version=manifest.mapping_version,
-            detail={
-                "staged": manifest.staged,
-                "loaded": manifest.loaded,
-                "created": manifest.created,
-                "failed": manifest.failed,
-                "unprocessed": manifest.unprocessed,
-                "jobs": len(manifest.jobs),
-                "attempt": manifest.attempt,
-            },
-        )
+        return loaded_receipt(load_partition(partition, workspace, turn.lease))
 
     return run_stage(STAGE, partition, workspace, make)
+
+
+def loaded_receipt(manifest: LoadManifest) -> Made:
+    """A published load as its stage's result."""
+    counts = ("staged", "loaded", "created", "failed", "unprocessed")
+    return Made(
+        generation=manifest.generation,
+        rows=manifest.loaded,
+        bytes=sum(entry.bytes for entry in manifest.files),
+        mapping_version=manifest.mapping_version,
+        detail={
+            **{name: getattr(manifest, name) for name in counts},
+            "jobs": len(manifest.jobs),
+            "attempt": manifest.attempt,
+        },
+    )
 
 
 def missing_parents(partition: Partition, workspace: Workspace) -> tuple[Partition, ...]:
@@ -71,6 +85,22 @@ def plan_load(partition: Partition, workspace: Workspace) -> list[dict[str, Any]
         return [spec.as_json() for spec in _plan(partition, workspace, lease)]
 
 
+def check_room(specs: list[dict[str, Any]], workspace: Workspace) -> None:
+    """Ask whether the first of the planned chunks could begin now, so that its task need not hold a slot to find out.
+
+    Raises `QuotaExhausted` with the moment at which it can, `Paused` when a person stopped new jobs.
+    """
+    if not specs:
+        return
+    spec = ChunkSpec.model_validate(specs[0])
+    partition = find_partition(spec.table, spec.key)
+    load = ChunkLoad(spec, workspace, Lease(spec.environment, partition, STAGE, workspace.run_id, 0, workspace.clock()))
+    if load.live_job() is not None:
+        return  # its job has begun already
+    workspace.ledger.check_pause(spec.environment, partition.table)
+    governor_of(workspace).check(chunk_intent(spec, partition.table))
+
+
 def start_chunk(spec: dict[str, Any], workspace: Workspace) -> str:
     """The id of the ingest job that carries a chunk: begun, or found where a crash left it."""
     with _chunk(spec, workspace) as load:
@@ -84,6 +114,12 @@ def poll_chunk(spec: dict[str, Any], workspace: Workspace, job_id: str) -> JobSt
         if _finished(load):
             return JobState(State.JOB_COMPLETE.value, load.spec.rows, load.spec.rows, 0.0, is_final=True)
         return look(load, job_id)[1]
+
+
+def hold_chunk(spec: dict[str, Any], workspace: Workspace) -> None:
+    """Renew the run's lease while a job is left alone for longer than the lease lasts."""
+    with _chunk(spec, workspace, wait_s=0):
+        pass
 
 
 def finish_chunk(spec: dict[str, Any], workspace: Workspace, job_id: str) -> dict[str, Any]:
@@ -108,7 +144,7 @@ def publish_load(partition: Partition, workspace: Workspace, lease: Lease) -> Lo
 
     Raises `Transient` when a chunk is not finished.
     """
-    staged, folder = _staged(partition, workspace)
+    staged, folder = staged_and_folder(partition, workspace)
     store = workspace.store
     published = store.manifest(folder, LoadManifest)
     if published is not None:
@@ -122,11 +158,12 @@ def publish_load(partition: Partition, workspace: Workspace, lease: Lease) -> Lo
     )
     ledger.require_lease(lease)
     staged_dir = folder.parent / staged_folder(staged.mapping_version)
-    loaded_index = store.partition_dir(lease.environment, partition) / LOADED_INDEX
-    store.fetch(loaded_index)
+    partition_dir = store.partition_dir(lease.environment, partition)
+    store.fetch(partition_dir / LOADED_INDEX)
     index = store.file(staged_dir, staged.index_file, remedy=_restage(partition))
-    update_loaded_index(loaded_index, index, folder / files[0].name)
-    store.send(loaded_index)
+    update_loaded_index(partition_dir, index, folder / files[0].name)
+    store.send(partition_dir / LOADED_INDEX)
+    forget_repairs(partition, workspace, staged.generation, read_columns(folder / files[0].name, (EXTERNAL_ID,)))
     manifest = LoadManifest(
         table=staged.table,
         key=staged.key,
@@ -157,7 +194,7 @@ def _closed(manifest: LoadManifest, workspace: Workspace, lease: Lease) -> LoadM
 
 
 def _plan(partition: Partition, workspace: Workspace, lease: Lease) -> list[ChunkSpec]:
-    staged, folder = _staged(partition, workspace)
+    staged, folder = staged_and_folder(partition, workspace)
     if workspace.store.manifest(folder, LoadManifest) is not None:
         return []
     ledger, table = workspace.ledger, partition.table
@@ -206,25 +243,35 @@ def _check_org(workspace: Workspace, lease: Lease) -> None:
 
 
 def _load_at_once(specs: list[ChunkSpec], workspace: Workspace, lease: Lease) -> None:
+    """Load several chunks side by side.
+
+    While quota or a person holds new jobs back, those under way are followed to their end; any other error stops them.
+    """
     if not specs:
         return
     stop = threading.Event()
     workers = min(len(specs), workspace.settings.salesforce.jobs_in_flight)
+    held: list[QuotaExhausted | Paused] = []
     with ThreadPoolExecutor(workers, thread_name_prefix="load") as pool:
         loads = [pool.submit(_load_chunk, ChunkLoad(spec, workspace, lease, stop)) for spec in specs]
         try:
-            ended, _ = wait(loads, return_when=FIRST_EXCEPTION)
+            for load in as_completed(loads):
+                try:
+                    load.result()
+                except (QuotaExhausted, Paused) as error:
+                    held.append(error)
         finally:
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
-    for load in ended:
-        load.result()
+    if held:
+        raise next((error for error in held if isinstance(error, Paused)), held[0])
 
 
 def _load_chunk(load: ChunkLoad) -> ChunkResult:
-    job_id = start_job(load)
-    follow_job(load, job_id)
-    return settle(load, job_id)
+    with governor_of(load.workspace).heeding():
+        job_id = start_job(load)
+        follow_job(load, job_id)
+        return settle(load, job_id)
 
 
 def _encoding_is_unknown(workspace: Workspace) -> bool:
@@ -232,7 +279,7 @@ def _encoding_is_unknown(workspace: Workspace) -> bool:
     return is_auto and workspace.ledger.trait_of(workspace.salesforce.org_id, ENCODING_TRAIT) is None
 
 
-def _staged(partition: Partition, workspace: Workspace) -> tuple[StagedManifest, Path]:
+def staged_and_folder(partition: Partition, workspace: Workspace) -> tuple[StagedManifest, Path]:
     """What was staged of the current generation under the present mapping, and the folder of its load."""
     generation = current_generation(partition, workspace).id
     version = partition.table.mapping_version
@@ -281,7 +328,8 @@ def _chunk(spec: dict[str, Any], workspace: Workspace, *, wait_s: float | None =
     partition = find_partition(parsed.table, parsed.key)
     with _held(partition, workspace, parsed.environment, wait_s=wait_s) as lease:
         _check_org(workspace, lease)
-        yield ChunkLoad(parsed, workspace, lease)
+        with governor_of(workspace).heeding():
+            yield ChunkLoad(parsed, workspace, lease)
 
 
 @contextmanager

@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from assets.receipt import Made, Receipt
-from kpc.errors import ConfigError, KpcError
+from kpc.errors import ConfigError, KpcError, OutsideWindow
 from kpc.ledger import GenerationRow, Lease
 from kpc.partition import Partition
 from kpc.workspace import Workspace
 
 log = logging.getLogger(__name__)
+
+_WITHOUT_RESULT = ("running", "failed", "waiting", "rolled_back")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,9 @@ def run_stage(
             receipt = made.receipt(partition, stage, time.monotonic() - began)
             _book(booking, made, receipt, lease, workspace)
         except BaseException as error:
-            ledger.fail_stage(booking, _describe(error))
-            _audit(f"{stage} failed", partition, stage, workspace, detail={"error": type(error).__name__})
+            state = "waiting" if isinstance(error, OutsideWindow) else "failed"
+            ledger.fail_stage(booking, _describe(error), state=state)
+            _audit(f"{stage} {state}", partition, stage, workspace, detail={"error": type(error).__name__})
             raise
     log.info("%s %s %s: %s rows in %.1f s", partition, stage, made.state, f"{made.rows:,}", receipt.seconds)
     return receipt
@@ -129,7 +132,7 @@ def _audit(
 
 def _result_of_other_run(stage: str, partition: Partition, workspace: Workspace) -> Receipt | None:
     row = workspace.ledger.last_stage(workspace.environment, partition, stage)
-    if row is None or row.state in ("running", "failed") or row.run_id == workspace.run_id:
+    if row is None or row.state in _WITHOUT_RESULT or row.run_id == workspace.run_id:
         return None
     detail = dict(row.detail or {})
     seconds = float(detail.pop("seconds", 0))

@@ -14,7 +14,7 @@ from assets.graph import DATA_DOCS, HubSpec, find_asset, find_hub
 from dags.connections import settings_of_connections, workspace_of
 from dags.retrying import RETRIES, RetryWhatMayPass
 from dags.stages import stage_asset
-from kpc.catalog.table import ALL
+from kpc.catalog.types import ALL
 from kpc.stages import DOCS_POOL
 
 FIRST_DAY = datetime(2016, 1, 1, tzinfo=UTC)
@@ -59,7 +59,7 @@ def hub_dag(spec: HubSpec) -> DAG:
                 found = completeness(spec.phase, workspace)
             if found is None:
                 raise AirflowSkipException("No campaign has said what it covers.")
-            if found.missing:
+            if not found.is_complete:
                 raise AirflowSkipException(f"Not yet: {found.summary}")
             context["outlet_events"][hub_asset(spec)].extra = found.as_json()
             return found.as_json()

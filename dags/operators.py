@@ -1,29 +1,30 @@
-"""The two tasks that wait without holding a worker: the gate before a load, and one ingest job."""
+"""The tasks that wait without holding a worker: the gate before a load, its plan, and one ingest job."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from time import process_time
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import TaskDeferred
+from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferred
 
 from dags.connections import actor_of, partition_of, workspace_of
-from dags.triggers import ERROR, MISSING, JobEnded, ParentsLoaded
-from kpc.errors import Terminal
+from dags.events import CPU_S
+from dags.triggers import ERROR, MISSING, JobEnded, ParentsLoaded, QuotaFree, Resumed
+from kpc.errors import Paused, QuotaExhausted, Terminal
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from kpc.partition import Partition
     from kpc.workspace import Workspace
 
+WAITS_UNTIL = "waits_until"  # the XCom that shows on a waiting task's page until when, or for whom, it waits
 CHUNK = "{{ chunk_name }}"  # map_index_template: the name must stand in the context before the task ends, or it fails
-
-
-CPU_S = "cpu_s"  # of a result: the CPU seconds it took, this process only
 
 
 class ParentGate(BaseOperator):
@@ -69,12 +70,78 @@ class ParentGate(BaseOperator):
         self.log.info("The parents of %s are loaded.", partition)
 
 
+class PlanLoad(BaseOperator):
+    """Returns the chunks that are still to load, when the first of them may begin.
+
+    While the org's quota is used up it defers to the exact time when enough of it is free, while the load is paused
+    until it is resumed. It is in no pool: a load that cannot begin takes no slot.
+    """
+
+    def __init__(self, *, table: str, poll: timedelta, longest_wait: timedelta, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.table = table
+        self.poll = poll
+        self.longest_wait = longest_wait
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        from assets.sf_loaded import check_room, plan_load  # noqa: PLC0415  heavy, and a DAG file must parse in a moment
+
+        partition = partition_of(self.table, context)
+        with workspace_of(context) as workspace:
+            chunks = plan_load(partition, workspace)
+            try:
+                check_room(chunks, workspace)
+            except QuotaExhausted as full:
+                self.log.info("%s waits for quota until %s. %s", partition, full.next_free_utc.isoformat(), full.what)
+                _show(context, f"quota, until {full.next_free_utc.isoformat(timespec='seconds')}")
+                trigger = QuotaFree(until_utc=full.next_free_utc.isoformat())
+                raise TaskDeferred(trigger=trigger, method_name=self.resume.__name__) from None
+            except Paused as paused:
+                raise self._until_resumed(partition, paused, workspace, context) from None
+        return chunks
+
+    def resume(self, context: Context, event: dict[str, str]) -> list[dict[str, Any]]:
+        if still := event[ERROR]:
+            raise Terminal(
+                f"{partition_of(self.table, context)} was paused for {self.longest_wait}: {still}.",
+                "`kpc resume` lets it go on; then clear this task.",
+            )
+        return self.execute(context)
+
+    def _until_resumed(
+        self, partition: Partition, paused: Paused, workspace: Workspace, context: Context
+    ) -> TaskDeferred:
+        self.log.info("%s waits. %s", partition, paused)
+        _show(context, paused.what)
+        environment = workspace.environment
+        trigger = Resumed(
+            table=self.table,
+            source_id=environment.source_id,
+            target_id=environment.target_id,
+            poll_s=self.poll.total_seconds(),
+            deadline_utc=(datetime.now(UTC) + self.longest_wait).isoformat(),
+        )
+        return TaskDeferred(trigger=trigger, method_name=self.resume.__name__)
+
+
+def _show(context: Context, why: str) -> None:
+    context["ti"].xcom_push(key=WAITS_UNTIL, value=why)
+
+
+def _come_again(at_utc: datetime) -> AirflowRescheduleException:
+    return AirflowRescheduleException(at_utc)  # type: ignore[no-untyped-call]  # Airflow's own
+
+
 class IngestChunk(BaseOperator):
     """One chunk as one ingest job.
 
     A job that ends within `patience` is finished in this very process, which saves a second start; a longer one is
     left to the triggerer, and its slot in the pool with it. A retry finds the job it started (the ledger knows it).
+    A chunk that may not begin gives its slot back and comes again at the exact time when there is quota, or, while
+    the load is paused, `pause_look` later.
     """
+
+    pause_look = timedelta(seconds=15)
 
     template_fields: Sequence[str] = ("spec",)
 
@@ -89,7 +156,7 @@ class IngestChunk(BaseOperator):
 
         began_s = process_time()
         self._name(context)
-        with workspace_of(context) as workspace:
+        with self._yielding(context), workspace_of(context) as workspace:
             job_id = start_chunk(self.spec, workspace)
             if self._ends_soon(job_id, workspace):
                 return {**finish_chunk(self.spec, workspace, job_id), CPU_S: round(process_time() - began_s, 2)}
@@ -110,8 +177,22 @@ class IngestChunk(BaseOperator):
         if reason := event[ERROR]:
             raise Terminal(reason, "The job may still end by itself; a re-run of this task asks for it first.")
         began_s = process_time()
-        with workspace_of(context) as workspace:
+        with self._yielding(context), workspace_of(context) as workspace:
             return {**finish_chunk(self.spec, workspace, job_id), CPU_S: round(process_time() - began_s, 2)}
+
+    @contextmanager
+    def _yielding(self, context: Context) -> Iterator[None]:
+        """A task that deferred would keep its slot; one that is rescheduled does not."""
+        try:
+            yield
+        except QuotaExhausted as full:
+            self.log.info("Waits for quota until %s. %s", full.next_free_utc.isoformat(), full.what)
+            _show(context, f"quota, until {full.next_free_utc.isoformat(timespec='seconds')}")
+            raise _come_again(full.next_free_utc) from None
+        except Paused as paused:
+            self.log.info("%s", paused)
+            _show(context, paused.what)
+            raise _come_again(datetime.now(UTC) + self.pause_look) from None
 
     def _name(self, context: Context) -> None:
         # The template is rendered from the very context the task runner handed in.

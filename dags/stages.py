@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from time import process_time
 from typing import Any
@@ -11,10 +11,13 @@ from airflow.sdk import DAG, Asset, CronPartitionTimetable, Param, PartitionedAs
 
 from assets.graph import ORACLE_EXTRACT, RECONCILED, SF_LOADED, STAGED_CSV, STAGES, AssetSpec, find_asset
 from dags.connections import partition_of, workspace_of
-from dags.operators import CHUNK, CPU_S, IngestChunk, ParentGate
+from dags.events import CPU_S
+from dags.events import publish as publish_event
+from dags.extraction import ExtractPartition
+from dags.operators import CHUNK, IngestChunk, ParentGate, PlanLoad
 from dags.retrying import RETRIES, RetryWhatMayPass
 from kpc.catalog import Phase
-from kpc.catalog.table import ALL
+from kpc.catalog.types import ALL
 from kpc.stages import EXTRACT_POOL, LOAD_POOL
 
 # The months a backfill may name. The end lies in the past, or the scheduler would start the newest month by itself.
@@ -23,6 +26,7 @@ LAST_MONTH = datetime(2025, 12, 31, tzinfo=UTC)
 
 LONGEST_STAGE = timedelta(hours=24)
 GATE_POLL = timedelta(seconds=2)
+PAUSE_POLL = timedelta(seconds=5)
 GATE_WAIT = timedelta(days=7)  # a campaign loads its parents days before its last child
 JOB_PATIENCE = timedelta(seconds=5)
 JOB_WAIT = timedelta(hours=24)
@@ -85,17 +89,13 @@ def _schedule(spec: AssetSpec) -> CronPartitionTimetable | PartitionedAssetTimet
 
 
 def _extract(spec: AssetSpec) -> None:
-    @task(task_id=ORACLE_EXTRACT, pool=EXTRACT_POOL.name, outlets=[stage_asset(spec)])
-    def extract(**context: Any) -> dict[str, object]:
-        from assets.oracle_extract import oracle_extract  # noqa: PLC0415  heavy, and a DAG file must parse in a moment
-
-        began_s = process_time()
-        partition = partition_of(spec.table.name, context)
-        with workspace_of(context) as workspace:
-            receipt = oracle_extract(partition, workspace, context["params"]["mode"])
-        return _publish(spec, context, receipt.as_json(), process_time() - began_s)
-
-    extract()
+    ExtractPartition(
+        task_id=ORACLE_EXTRACT,
+        table=spec.table.name,
+        asset=stage_asset(spec),
+        pool=EXTRACT_POOL.name,
+        pool_slots=spec.table.sessions,
+    )
 
 
 def _stage(spec: AssetSpec) -> None:
@@ -107,21 +107,13 @@ def _stage(spec: AssetSpec) -> None:
         partition = partition_of(spec.table.name, context)
         with workspace_of(context) as workspace:
             receipt = staged_csv(partition, workspace)
-        return _publish(spec, context, receipt.as_json(), process_time() - began_s)
+        return publish_event(stage_asset(spec), context, receipt.as_json(), process_time() - began_s)
 
     stage()
 
 
 def _load(spec: AssetSpec) -> None:
     """gate -> plan -> one task per chunk -> publish."""
-
-    @task
-    def plan(**context: Any) -> list[dict[str, Any]]:
-        from assets.sf_loaded import plan_load  # noqa: PLC0415  heavy
-
-        partition = partition_of(spec.table.name, context)
-        with workspace_of(context) as workspace:
-            return plan_load(partition, workspace)
 
     # A task with an outlet emits one event per mapped index, so the outlet is here; and an empty plan skips the chunks,
     # which must not skip the event.
@@ -139,20 +131,20 @@ def _load(spec: AssetSpec) -> None:
         with workspace_of(context) as workspace:
             receipt = sf_loaded(partition, workspace)
         chunks_s = sum(float(chunk[CPU_S]) for chunk in chunks or ())
-        return _publish(spec, context, receipt.as_json(), process_time() - began_s + chunks_s)
+        return publish_event(stage_asset(spec), context, receipt.as_json(), process_time() - began_s + chunks_s)
 
-    planned = plan()
+    plan = PlanLoad(task_id="plan", table=spec.table.name, poll=PAUSE_POLL, longest_wait=GATE_WAIT)
     chunks = IngestChunk.partial(
         task_id="ingest",
         patience=JOB_PATIENCE,
         longest_wait=JOB_WAIT,
         pool=LOAD_POOL.name,
         map_index_template=CHUNK,
-    ).expand(spec=planned)
+    ).expand(spec=plan.output)
     publish(chunks.output)  # type: ignore[arg-type]  # Airflow hands the chunks' results in when it runs
     if spec.parents:
         gate = ParentGate(task_id="gate", table=spec.table.name, poll=GATE_POLL, longest_wait=GATE_WAIT)
-        gate >> planned
+        gate >> plan
 
 
 def _reconcile(spec: AssetSpec) -> None:
@@ -164,7 +156,7 @@ def _reconcile(spec: AssetSpec) -> None:
         partition = partition_of(spec.table.name, context)
         with workspace_of(context) as workspace:
             receipt = reconciled(partition, workspace)
-        return _publish(spec, context, receipt.as_json(), process_time() - began_s)
+        return publish_event(stage_asset(spec), context, receipt.as_json(), process_time() - began_s)
 
     reconcile()
 
@@ -179,15 +171,6 @@ _TASKS: dict[str, Callable[[AssetSpec], None]] = {
 
 def _upstream(spec: AssetSpec) -> list[Asset]:
     return [stage_asset(find_asset(spec.upstream))] if spec.upstream else []
-
-
-def _publish(
-    spec: AssetSpec, context: Mapping[str, Any], receipt: dict[str, object], cpu_s: float
-) -> dict[str, object]:
-    """Put the receipt on the asset event, where people see it, with the CPU time that the work took."""
-    facts = {**receipt, CPU_S: round(cpu_s, 2)}
-    context["outlet_events"][stage_asset(spec)].extra = facts
-    return facts
 
 
 def _instructions(spec: AssetSpec) -> str:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import ExitStack
-from datetime import UTC, datetime
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from dags.connections import open_named_workspace, settings_of_connections
-from kpc.errors import KpcError, Transient
+from kpc.catalog import find_table
+from kpc.errors import KpcError, QuotaExhausted, Transient
 from kpc.partition import Partition, find_partition
 from kpc.store import Environment
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from kpc.workspace import Workspace
 
 FAILED_POLL_WAIT_S = 10.0
+_CLOCK_LOOK_S = 60.0  # a long sleep does not notice that the machine's clock was set
 MISSING = "missing"  # in an event: the parents that are still not loaded
 ERROR = "error"  # in an event: why polling ended without an answer
 
@@ -73,6 +75,57 @@ class ParentsLoaded(BaseTrigger):
         return [partition for partition in partitions if not ledger.is_loaded(self.environment, partition)]
 
 
+class QuotaFree(BaseTrigger):
+    """Fires at `until_utc`, when enough of the org's rolling 24 h has passed for the next ingest job."""
+
+    def __init__(self, *, until_utc: str) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's own
+        self.until_utc = datetime.fromisoformat(until_utc)
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        return f"{type(self).__module__}.{type(self).__qualname__}", {"until_utc": self.until_utc.isoformat()}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        while (left_s := (self.until_utc - datetime.now(UTC)).total_seconds()) > 0:  # noqa: ASYNC110  time is no event
+            await asyncio.sleep(min(left_s, _CLOCK_LOOK_S))
+        yield fired({ERROR: ""})
+
+
+class Resumed(BaseTrigger):
+    """Fires when nothing that `kpc pause` stopped concerns the table any more, or when `deadline_utc` has passed."""
+
+    def __init__(self, *, table: str, source_id: str, target_id: str, poll_s: float, deadline_utc: str) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's own
+        self.arguments = {
+            "table": table,
+            "source_id": source_id,
+            "target_id": target_id,
+            "poll_s": poll_s,
+            "deadline_utc": deadline_utc,
+        }
+        self.table = find_table(table)
+        self.environment = Environment(source_id, target_id)
+        self.poll_s = poll_s
+        self.deadline_utc = datetime.fromisoformat(deadline_utc)
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        return f"{type(self).__module__}.{type(self).__qualname__}", self.arguments
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        from kpc.ledger import open_ledger  # noqa: PLC0415  see the module's docstring
+
+        url = settings_of_connections().ledger_url.get_secret_value()
+        ledger = await asyncio.to_thread(open_ledger, url)
+        try:
+            while pauses := await asyncio.to_thread(ledger.pauses, self.environment, self.table):
+                if datetime.now(UTC) >= self.deadline_utc:
+                    break
+                await asyncio.sleep(self.poll_s)
+        finally:
+            ledger.close()
+        yield fired({ERROR: "; ".join(map(str, pauses))})
+
+
 class JobEnded(BaseTrigger):
     """Fires when the ingest job of a chunk has ended, however it ended. `spec` is the chunk as `plan_load` planned it.
 
@@ -109,13 +162,29 @@ class JobEnded(BaseTrigger):
                         yield fired({ERROR: ""})
                         return
                     wait_s = state.wait_s
+                except QuotaExhausted as error:  # the org's API calls are used up: the job goes on without being asked
+                    reason = str(error)
+                    wait_s = max(wait_s, (error.next_free_utc - datetime.now(UTC)).total_seconds())
                 except Transient as error:
                     reason = str(error)
                 except KpcError as error:
                     yield fired({ERROR: str(error)})
                     return
-                await asyncio.sleep(wait_s)
+                await self._wait(wait_s, workspace)
         yield fired({ERROR: f"Ingest job {self.job_id} did not end before {self.deadline_utc}. {reason}".strip()})
+
+    async def _wait(self, wait_s: float, workspace: Workspace) -> None:
+        """Sleep, and meanwhile renew the lease as often as a working task would."""
+        until = datetime.now(UTC) + timedelta(seconds=wait_s)
+        while (left_s := (until - datetime.now(UTC)).total_seconds()) > 0:
+            await asyncio.sleep(min(left_s, workspace.settings.lease_s / 2))
+            with suppress(Transient):  # the next look finds out
+                await asyncio.to_thread(self._hold, workspace)
+
+    def _hold(self, workspace: Workspace) -> None:
+        from assets.sf_loaded import hold_chunk  # noqa: PLC0415  see the module's docstring
+
+        hold_chunk(self.spec, workspace)
 
     def _look(self, workspace: Workspace) -> JobState:
         from assets.sf_loaded import poll_chunk  # noqa: PLC0415  see the module's docstring

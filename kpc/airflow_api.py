@@ -193,9 +193,9 @@ class AirflowApi:
             return f"{run.dag_id} failed without a failed task."
         return f"{failed[0].task_id}: {self._error_of(run, failed[0])}"
 
-    def result(self, run: Run, task_id: str) -> Any:
-        """What a task returned."""
-        path = f"dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/{task_id}/xcomEntries/return_value"
+    def result(self, run: Run, task_id: str, key: str = "return_value") -> Any:
+        """What a task returned, or what it left under another key."""
+        path = f"dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/{task_id}/xcomEntries/{key}"
         return self._call("GET", path)["value"]
 
     def asset_page(self, asset: str) -> str:

@@ -9,11 +9,13 @@
         SalesforceDown                the org did not answer
         RateLimited                   the org asks to wait `retry_after_s`
         LeaseLost                     another run works on the same partition and stage
+        OutsideWindow                 Oracle may not be read before `opens_utc`
       SnapshotLost                    the SCN can no longer be read: new generation
       OutcomeUnknown                  a request's effect is unknown: ask the server, then decide
       Terminal                        stop this partition
         JobFailed                     Salesforce failed the ingest job
         QuotaExhausted                no batch is free before `next_free_utc`
+        Paused                        a person stopped new jobs with `kpc pause`
         Superseded                    a newer load of this partition has started
         DamagedFile                   a file differs from its manifest
         OutOfSpace                    the staging disk is full
@@ -94,6 +96,14 @@ class LeaseLost(Transient):
     """Another run took over this partition and stage; this one must not write any more."""
 
 
+class OutsideWindow(Transient):
+    """Oracle may be read at certain hours only; the next one begins at `opens_utc`."""
+
+    def __init__(self, what: str, remedy: str = "", *, opens_utc: datetime) -> None:
+        super().__init__(what, remedy)
+        self.opens_utc = opens_utc
+
+
 class SnapshotLost(KpcError):
     """Oracle can no longer read as of the SCN of this generation (ORA-01555 and its kin): start a new generation."""
 
@@ -124,6 +134,10 @@ class QuotaExhausted(Terminal):
     def __init__(self, what: str, remedy: str = "", *, next_free_utc: datetime) -> None:
         super().__init__(what, remedy)
         self.next_free_utc = next_free_utc
+
+
+class Paused(Terminal):
+    """A person stopped new ingest jobs of this partition; what runs is followed to its end."""
 
 
 class Superseded(Terminal):

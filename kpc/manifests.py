@@ -72,7 +72,10 @@ class SourceTruth(BaseModel):
 
 
 class ExtractManifest(_Manifest):
-    """The sealed Parquet copy of a partition as of one SCN."""
+    """The sealed Parquet copy of a whole partition as of one SCN.
+
+    With a `base`, an older generation, only the `read_rows` rows changed since `since` came from Oracle again.
+    """
 
     source_id: str
     target_id: str
@@ -84,6 +87,9 @@ class ExtractManifest(_Manifest):
     chunks: tuple[FileEntry, ...]
     started_utc: datetime
     sealed_utc: datetime
+    base: str | None = None
+    since: datetime | None = None
+    read_rows: int = Field(0, ge=0)
 
 
 class StagedManifest(_Manifest):

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import date
 
 from kpc.catalog import find_table
-from kpc.catalog.table import ALL, Table
+from kpc.catalog.table import Table
+from kpc.catalog.types import ALL
 from kpc.errors import ConfigError
 
 _MONTH = re.compile(r"(19|20)\d\d-(0[1-9]|1[0-2])")

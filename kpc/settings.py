@@ -26,8 +26,14 @@ class OracleSettings(BaseModel):
     owner: str = ""  # schema of the tables; the user's own when empty
     connect_timeout_s: float = Field(15.0, gt=0)
     call_timeout_s: float = Field(600.0, gt=0)
-    sessions: int = Field(4, ge=1, le=10)  # parallel sessions inside one partition's task
+    sessions: int = Field(4, ge=1, le=10)  # parallel sessions inside one partition's task; a table may ask for fewer
     fetch_rows: int = Field(50_000, ge=1)  # rows per Arrow batch
+    window: str = Field(
+        "", pattern=r"^(|\d\d:\d\d-\d\d:\d\d)$"
+    )  # hours it may be read, local: 22:00-06:00; empty: always
+    reads: Literal["changed", "whole"] = "changed"  # of a repeated partition, where its table has an update column
+    overlap_s: float = Field(3600.0, ge=0)  # read again before the newest change seen: longer than any transaction
+    ca_file: Path | None = None  # certificate authority of a tcps:// listener; the system's own when empty
 
 
 class SalesforceSettings(BaseModel):
@@ -43,13 +49,19 @@ class SalesforceSettings(BaseModel):
     ca_file: Path | None = None
     api_version: str = "62.0"
     upload_encoding: Literal["auto", "gzip", "identity"] = "auto"
-    daily_rows: int = Field(150_000_000, ge=1)  # of the org's rolling 24 h; less where other software shares it
+    daily_rows: int = Field(150_000_000, ge=1)  # what the org grants in any 24 h, to all software together
     daily_batches: int = Field(15_000, ge=1)
+    quota_share: float = Field(1.0, gt=0, le=1)  # of both, for this migration; the rest is left to other software
+    retry_reserve: float = Field(0.05, ge=0, lt=1)  # of our share, kept for retries and undo
+    call_share: float = Field(0.9, gt=0, le=1)  # of the org's daily API calls, by everybody together
+    limits_every_s: float = Field(600.0, gt=0)  # how often the org is asked what others have used
     jobs_in_flight: int = Field(15, ge=1, le=100)
+    collection_rows: int = Field(2_000, ge=0)  # retries up to here go through composite collections and cost no batch
+    org_error_rows: int = Field(100, ge=0)  # rows of an object refused by triggers, permissions, storage: above, stop
     connect_timeout_s: float = Field(10.0, gt=0)
     read_timeout_s: float = Field(120.0, gt=0)
     poll_first_s: float = Field(0.5, gt=0)
-    poll_longest_s: float = Field(60.0, gt=0)
+    poll_longest_s: float = Field(600.0, gt=0, le=800)  # a job that is not looked at for 900 s counts as forgotten
     job_timeout_s: float = Field(6 * 3600.0, gt=0)
 
 

@@ -42,7 +42,7 @@ class Pool:
     description: str
 
 
-EXTRACT_POOL = Pool("oracle_extract", 10, includes_deferred=False, description="Partitions read at the same time")
+EXTRACT_POOL = Pool("oracle_extract", 10, includes_deferred=False, description="Sessions that read Oracle")
 # A deferred task still owns its ingest job; if it gave the slot back there would be more jobs than slots.
 LOAD_POOL = Pool("salesforce_bulk", 15, includes_deferred=True, description="Ingest jobs in flight, deferred ones too")
 DOCS_POOL = Pool(DATA_DOCS, 1, includes_deferred=False, description="Data Docs are built by one task at a time")

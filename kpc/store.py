@@ -25,7 +25,7 @@ from typing import TypeVar
 import psutil  # type: ignore[import-untyped]
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from kpc.errors import DamagedFile, OutOfSpace
+from kpc.errors import ConfigError, DamagedFile, OutOfSpace
 from kpc.object_store import ObjectStore, directory_of, is_url
 from kpc.partition import Partition
 
@@ -77,6 +77,14 @@ class Store:
     def shown(self, path: Path) -> str:
         """Where a person finds a file or folder of the root."""
         return str(path) if self.remote is None else f"{self.remote.url}/{self._key(path)}"
+
+    def require_directory(self, what: str) -> None:
+        """Raises `ConfigError` before an object store: `what` works in place on files that all workers must see."""
+        if self.remote is not None:
+            raise ConfigError(
+                f"{what} needs a staging root that is a directory; KPC__STAGING__ROOT is {self.remote.url}.",
+                "Use a directory that all workers see for this migration.",
+            )
 
     def manifest(self, folder: Path, kind: type[ManifestT], name: str = MANIFEST) -> ManifestT | None:
         """The manifest of a folder as the root has it now; see `read_manifest`."""
@@ -214,6 +222,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed process left half-written below a folder that is the caller's alone (by its lease)."""
+    for path in folder.rglob(".*.part"):
+        path.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

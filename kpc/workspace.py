@@ -8,14 +8,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from kpc.errors import ConfigError, Transient
 from kpc.ledger import Ledger, open_ledger
 from kpc.manifests import RootMarker
-from kpc.oracle.session import Oracle
 from kpc.salesforce import Salesforce, connect
 from kpc.settings import Settings
 from kpc.store import Environment, Store, open_store
+
+if TYPE_CHECKING:
+    from kpc.oracle.session import Oracle
 
 Clock = Callable[[], datetime]
 
@@ -73,6 +76,8 @@ class Workspace:
 
     @cached_property
     def oracle(self) -> Oracle:
+        from kpc.oracle.session import Oracle  # noqa: PLC0415  a worker that only loads has no use for the driver
+
         return Oracle(self.settings.oracle)
 
     @cached_property

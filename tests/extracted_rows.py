@@ -13,7 +13,8 @@ from typing import Any, cast
 import polars as pl
 
 from assets.staging import stage_partition
-from kpc.catalog.table import Column, FieldKind, NullRule, OracleKind, Phase, Table, text, varchar2
+from kpc.catalog.table import Table
+from kpc.catalog.types import Column, FieldKind, NullRule, OracleKind, Phase, text, varchar2
 from kpc.convert.frame import convert_frame
 from kpc.convert.rejects import read_rejected
 from kpc.manifests import ExtractManifest, SourceTruth, StagedManifest, staged_folder

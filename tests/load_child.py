@@ -1,4 +1,4 @@
-"""A load in a process of its own that dies at a chosen request or at a chosen commit: `load_child.py JSON`."""
+"""A load, or its undoing, in a process of its own that dies at a chosen request or commit: `load_child.py JSON`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from sqlalchemy import event
 from staged_samples import make_workspace
 
 from assets.sf_loaded import sf_loaded
+from assets.undo import roll_back
 from kpc.ledger import Ledger
 from kpc.partition import find_partition
 from kpc.salesforce import connect
@@ -41,7 +42,8 @@ def main(given: dict[str, str]) -> None:
     else:
         fault = Fault(given["pattern"], is_killed, after=bool(given["after"]), first=int(given["number"]), last=999)
         workspace.__dict__["salesforce"] = connect(settings, FaultyTransport([fault]))
-    sf_loaded(find_partition("KPS_R_POS_SUPPLIER", "ALL"), workspace)
+    act = {"load": sf_loaded, "undo": roll_back}[given.get("act", "load")]
+    act(find_partition("KPS_R_POS_SUPPLIER", "ALL"), workspace)
 
 
 if __name__ == "__main__":

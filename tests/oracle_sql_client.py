@@ -8,6 +8,7 @@ from typing import Any
 
 from kpc.emulators.oracle.engine import EmulatedDatabase, open_database
 from kpc.emulators.oracle.interface import Bind, OraColumn, OraError, OraType, Outcome
+from kpc.emulators.oracle.sql import decimals
 
 
 def bind(value: object) -> Bind:  # noqa: PLR0911  one return per type
@@ -80,7 +81,7 @@ def _value(kind: OraType, cell: object) -> object:
     if cell is None:
         return None
     if kind is OraType.NUMBER:
-        return Decimal(str(cell))
+        return decimals.decode(cell) if isinstance(cell, bytes) else Decimal(str(cell))
     if kind in (OraType.DATE, OraType.TIMESTAMP) and hasattr(cell, "to_pydatetime"):
         return cell.to_pydatetime(warn=False)
     return cell

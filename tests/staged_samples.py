@@ -9,7 +9,9 @@ from pathlib import Path
 import polars as pl
 from pydantic import SecretStr
 
-from kpc.catalog.table import EXTERNAL_ID, GENERATION_FIELD, PARTITION_FIELD, Column, FieldKind, NullRule, Table
+from kpc.catalog.table import Table
+from kpc.catalog.types import EXTERNAL_ID, GENERATION_FIELD, PARTITION_FIELD, Column, FieldKind, NullRule
+from kpc.convert.canonical import key_hash
 from kpc.convert.gzip_csv import GzipTable, csv_bytes
 from kpc.ledger import open_ledger
 from kpc.manifests import StagedManifest, staged_folder
@@ -65,9 +67,9 @@ def stage(
     folder = workspace.store.generation_dir(workspace.environment, partition, generation)
     folder = make_private(folder / staged_folder(table.mapping_version))
     rows = pl.DataFrame(
-        [_row(table, partition.key, generation, key) | (values or {}).get(key, {}) for key in keys],
+        [sample_row(table, partition.key, generation, key) | (values or {}).get(key, {}) for key in keys],
         schema=dict.fromkeys(table.header, pl.String),
-    ).with_columns(key_hash=pl.col(EXTERNAL_ID).hash(1), checksum=pl.concat_str(table.data_header).hash(2))
+    ).with_columns(key_hash(), checksum=pl.concat_str(table.data_header).hash(2))
     chunks = []
     for number, part in enumerate(rows.iter_slices(chunk_rows), start=1):
         with GzipTable(folder / f"chunk-{number:05d}.csv.gz", table.header, 1) as file:
@@ -99,7 +101,8 @@ def stage(
     return manifest
 
 
-def _row(table: Table, partition_key: str, generation: str, key: str) -> dict[str, str]:
+def sample_row(table: Table, partition_key: str, generation: str, key: str) -> dict[str, str]:
+    """The CSV cells of one row."""
     row = {column.field or "": sample_cell(column, key) for column in table.sent_columns}
     row |= {lookup.header: "" for lookup in table.lookups}
     return row | {EXTERNAL_ID: key, PARTITION_FIELD: partition_key, GENERATION_FIELD: generation}

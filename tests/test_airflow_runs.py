@@ -8,21 +8,25 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from sqlalchemy import insert
 
 from kpc.airflow_api import AirflowApi, Run
 from kpc.catalog import find_table
 from kpc.demo.servers import Data, World, started
 from kpc.errors import ConfigError, Transient
+from kpc.ledger.quota import SAFETY, WINDOW
+from kpc.ledger.schema import quota_entry
+from kpc.local_time import LOCAL
 from kpc.partition import Partition, find_partition, month_keys
 from kpc.rerun import Outcome, follow, rerun_partition
 from kpc.salesforce import Salesforce, connect
-from kpc.stages import MIGRATION, ORACLE_EXTRACT, SF_LOADED, STAGED_CSV, STAGES, asset_name
-from kpc.workspace import open_workspace
+from kpc.stages import LOAD_POOL, MIGRATION, ORACLE_EXTRACT, SF_LOADED, STAGED_CSV, STAGES, asset_name
+from kpc.workspace import Workspace, open_workspace
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(400)]
 
@@ -138,7 +142,7 @@ def test_hub_signs_off_only_what_is_complete(world: World, reconciled: dict[Part
     """The migration hub has an event when both partitions in scope are reconciled, and it says so."""
     last = [event for event in world.api.events() if event.asset == MIGRATION][-1]
     assert last.key == "ALL"
-    assert last.extra == {"partitions": 2, "with_exceptions": 0, "missing": 0}
+    assert last.extra == {"partitions": 2, "with_exceptions": 0, "missing": 0, "undecided": 0}
 
 
 def test_rerunning_one_partition_touches_only_that_partition(
@@ -221,6 +225,101 @@ def test_a_long_job_is_watched_by_the_triggerer(world: World) -> None:
         _switch(world, processing="run")
     assert finish(world, partition, run).exit_code == 0
     assert records(world, partition) > 0
+
+
+def test_an_extract_outside_its_window_waits_deferred(world: World) -> None:
+    """It holds no slot, says until when it waits, and goes on by itself when the window opens."""
+    partition = find_partition("KPS_T_SALES_M", "2024-02")
+    opens = datetime.now(LOCAL) + timedelta(seconds=75)  # a whole minute, and at least 15 s from now
+    settings = world.config.read_text()
+    window = f"{opens:%H:%M}-{opens + timedelta(hours=1):%H:%M}"
+    world.config.write_text(settings.replace("[oracle]", f'[oracle]\nwindow = "{window}"'))
+    try:
+        run = start(world, partition)
+        wait_for(lambda: (ORACLE_EXTRACT, "deferred") in states(world, [run]))
+        until = datetime.fromisoformat(str(world.api.result(run, ORACLE_EXTRACT, "waits_until")))
+        assert until == opens.replace(second=0, microsecond=0)
+        outcome = finish(world, partition, run)
+    finally:
+        world.config.write_text(settings)
+    assert outcome.exit_code == 0, outcome.text
+    with open_workspace(world.settings, run_id="test", actor="test") as workspace:
+        generation = workspace.ledger.current_generation(workspace.environment, partition)
+    assert generation is not None
+    assert generation.started_utc >= until
+
+
+def test_a_load_without_quota_waits_for_the_exact_time(world: World) -> None:
+    """With the day's batches used up, the plan defers to the second in which enough of them expire, then goes on."""
+    partition = find_partition("KPS_WEB_SALES", "ALL")
+    with open_workspace(world.settings, run_id="test", actor="test") as workspace:
+        free_at = datetime.now(UTC) + timedelta(seconds=45)
+        _use_up_batches(workspace, counted_utc=free_at - WINDOW - SAFETY)
+    run = start(world, partition)
+    loads = wait_for(lambda: gate_of(world, partition))
+    wait_for(lambda: ("plan", "deferred") in states(world, loads))
+    assert free_at.isoformat(timespec="seconds") in str(world.api.result(loads[0], "plan", key="waits_until"))
+    assert datetime.now(UTC) < free_at
+    assert records(world, partition) == 0
+    assert finish(world, partition, run).exit_code == 0
+    assert datetime.now(UTC) > free_at
+    assert records(world, partition) > 0
+
+
+def _use_up_batches(workspace: Workspace, counted_utc: datetime) -> None:
+    with workspace.ledger.writing() as connection:
+        connection.execute(
+            insert(quota_entry).values(
+                target_id=workspace.environment.target_id, kind="job", rows=0, batches=15_000, calls=0,
+                state="debited", counted_utc=counted_utc,
+            )
+        )  # fmt: skip
+
+
+def test_a_paused_load_waits_until_it_is_resumed(world: World) -> None:
+    """`kpc pause TABLE` holds its plan without a worker and without a slot; `kpc resume` lets it go on by itself."""
+    partition = find_partition("KPS_T_SALESBANK_MD", "ALL")
+    with open_workspace(world.settings, run_id="test", actor="test") as workspace:
+        ledger, environment = workspace.ledger, workspace.environment
+        ledger.pause(environment, "table", partition.table.name, actor="test", reason="maintenance")
+        run = start(world, partition)
+        loads = wait_for(lambda: gate_of(world, partition))
+        wait_for(lambda: ("plan", "deferred") in states(world, loads))
+        assert "maintenance" in str(world.api.result(loads[0], "plan", key="waits_until"))
+        assert records(world, partition) == 0
+        assert ledger.resume(environment, "table", partition.table.name, actor="test") == 1
+    assert finish(world, partition, run).exit_code == 0
+    assert records(world, partition) > 0
+
+
+def test_a_chunk_that_may_not_begin_gives_its_slot_back(world: World) -> None:
+    """Paused after its plan, the chunk's task is rescheduled and holds no slot of the pool; resumed, it comes again."""
+    partition = find_partition("KPS_T_SALES_APPRV", "ALL")
+    with open_workspace(world.settings, run_id="test", actor="test") as workspace:
+        ledger, environment = workspace.ledger, workspace.environment
+        _resize_pool(world, 0)
+        try:
+            run = start(world, partition)
+            loads = wait_for(lambda: gate_of(world, partition))
+            wait_for(lambda: ("plan", "success") in states(world, loads))
+            ledger.pause(environment, "table", partition.table.name, actor="test")
+        finally:
+            _resize_pool(world, LOAD_POOL.slots)
+        wait_for(lambda: ("ingest", "up_for_reschedule") in states(world, loads))
+        assert _occupied(world) == 0
+        assert records(world, partition) == 0
+        ledger.resume(environment, "all", "all", actor="test")
+    assert finish(world, partition, run).exit_code == 0
+    assert records(world, partition) > 0
+
+
+def _resize_pool(world: World, slots: int) -> None:
+    body = {"name": LOAD_POOL.name, "slots": slots, "include_deferred": True, "description": ""}
+    world.api._call("PATCH", f"pools/{LOAD_POOL.name}", json=body)  # noqa: SLF001  only a test wants a pool without slots
+
+
+def _occupied(world: World) -> int:
+    return int(world.api._call("GET", f"pools/{LOAD_POOL.name}")["occupied_slots"])  # noqa: SLF001  as above
 
 
 def _switch(world: World, **values: str) -> None:

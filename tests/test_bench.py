@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -14,6 +17,7 @@ from kpc.bench.rounds import cpu_s, ratio, take_turns
 from kpc.errors import Terminal
 
 BLOCK_BYTES = 200_000_000
+SMALL_ROWS = 12_340
 
 
 def work(seconds: float, block_bytes: int = 0) -> int:
@@ -73,11 +77,12 @@ def test_a_command_is_charged_whole() -> None:
 
 def test_a_measurement_that_fails_says_why_and_leaves_nothing() -> None:
     """The error carries the failed process's own words, and no process remains."""
+    before = psutil.Process().children(recursive=True)
     with pytest.raises(Terminal, match="as the test wants it"):
         run_function(fail, {})
     with pytest.raises(Terminal, match="not done after"):
         run_function(work, {"seconds": 60}, timeout_s=0.5)
-    assert not psutil.Process().children(recursive=True)
+    assert set(psutil.Process().children(recursive=True)) <= set(before)
 
 
 def test_contestants_are_compared_round_by_round() -> None:
@@ -94,3 +99,60 @@ def test_contestants_are_compared_round_by_round() -> None:
     assert seen == ["a", "b", "b", "a", "a", "b"]
     assert len(lines) == 6
     assert ratio(costs["b"], costs["a"], cpu_s) == 2.0
+
+
+@pytest.fixture(scope="module")
+def small_bench() -> subprocess.CompletedProcess[str]:
+    """`kpc bench extract` with few rows: every step is taken, but its figures are not those that the goals are for."""
+    kpc = Path(sys.executable).with_name("kpc")
+    command = [str(kpc), "bench", "extract", "--rows", str(SMALL_ROWS), "--json"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)  # noqa: S603  our own program
+
+
+def test_every_figure_of_the_extract_bench_has_a_goal(small_bench: subprocess.CompletedProcess[str]) -> None:
+    """One JSON object on stdout; `ok` of each figure and the exit code follow from the values."""
+    answer = json.loads(small_bench.stdout)
+    figures = answer["figures"]
+    assert all(set(figure) == {"name", "value", "goal", "ok"} for figure in figures)
+    judged = [Figure(figure["name"], figure["value"], figure["goal"]) for figure in figures]
+    assert [figure.ok for figure in judged] == [figure["ok"] for figure in figures]
+    assert small_bench.returncode == (0 if are_all_met(judged) else 1)
+    assert len({figure.name for figure in judged}) == len(judged)
+    assert all(figure.value > 0 for figure in judged)
+
+
+def test_ranges_scan_what_they_extract_and_pages_all_of_it_again(
+    small_bench: subprocess.CompletedProcess[str],
+) -> None:
+    """What the server has to read does not depend on the tables' size, so the small bench shows it exactly."""
+    figures = {figure["name"]: figure for figure in json.loads(small_bench.stdout)["figures"]}
+    scans = {name: figure for name, figure in figures.items() if name.startswith("rows scanned")}
+    assert len(scans) == 6
+    assert all(figure["ok"] for figure in scans.values())
+
+
+def test_a_bench_leaves_no_process(small_bench: subprocess.CompletedProcess[str]) -> None:
+    """Emulator and measured processes have ended when the command has."""
+    assert "Scans of BENCH_MIXED" in small_bench.stderr
+    left = [
+        each.info["cmdline"]
+        for each in psutil.process_iter(["cmdline"])
+        if f"--rows {SMALL_ROWS * 11 // 10}" in " ".join(each.info["cmdline"] or [])
+    ]
+    assert left == []
+
+
+def test_a_killed_bench_leaves_no_process() -> None:
+    """SIGKILL in the middle: the keeper ends what the bench had started."""
+    kpc = Path(sys.executable).with_name("kpc")
+    bench = subprocess.Popen([str(kpc), "bench", "extract", "--rows", "4000"], stderr=subprocess.DEVNULL)  # noqa: S603
+    started: list[psutil.Process] = []
+    until = time.monotonic() + 60
+    while not any("kpc.emulators.oracle" in " ".join(each.cmdline()) for each in started):
+        assert time.monotonic() < until, "the emulator was never started"
+        time.sleep(0.1)
+        started = psutil.Process(bench.pid).children(recursive=True)
+    bench.kill()
+    bench.wait(10)
+    _, alive = psutil.wait_procs(started, timeout=20)
+    assert alive == []

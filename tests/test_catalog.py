@@ -8,7 +8,8 @@ import pytest
 
 from kpc.catalog import TABLES, check_catalog, children, find_table
 from kpc.catalog.columns import amount, key_number, key_text, words
-from kpc.catalog.table import (
+from kpc.catalog.table import Table
+from kpc.catalog.types import (
     EXTERNAL_ID_LENGTH,
     Column,
     FieldKind,
@@ -17,7 +18,6 @@ from kpc.catalog.table import (
     NullRule,
     Phase,
     Pii,
-    Table,
     char,
     currency,
     decimal,

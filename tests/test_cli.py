@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,19 +19,9 @@ from kpc.cli import app
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
-    "demo",
-    "plan",
-    "run",
-    "rerun",
-    "status",
-    "show",
-    "failed",
-    "preflight",
-    "reconcile",
-    "docs",
-    "audit",
-    "archive",
-)
+    "demo", "plan", "run", "rerun", "status", "show", "failed", "pause", "resume", "rollback", "preflight", "reconcile",
+    "docs", "audit", "archive", "bench",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -96,6 +87,63 @@ def test_preflight_looks_at_both_systems(kpc: Callable[..., Result]) -> None:
     assert "not the one" in strange["checks"][-1]["message"]
 
 
+def test_paused_table_waits_until_it_is_resumed(kpc: Callable[..., Result]) -> None:
+    """A load of what is paused ends with 69, the remedy and nothing sent; after resume it goes on."""
+    paused = json.loads(kpc("pause", "kps_r_pos_supplier", "--reason", "maintenance", "--json").stdout)
+    assert paused["is_new"]
+    assert not json.loads(kpc("pause", "KPS_R_POS_SUPPLIER", "--json").stdout)["is_new"]
+    assert "maintenance" in kpc("status").stderr
+    held = kpc(*RUN, "--json")
+    assert held.exit_code == 69
+    assert json.loads(held.stdout)["error"] == "Paused"
+    assert "kpc run KPS_R_POS_SUPPLIER ALL --stage sf_loaded" in " ".join(held.stderr.split())
+    assert kpc("resume", "phase", "sales").exit_code == 0
+    assert len(json.loads(kpc("status", "--json").stdout)["paused"]) == 1
+    assert json.loads(kpc("resume", "--json").stdout) == {"lifted": 1, "paused": []}
+    assert kpc(*RUN).exit_code == 0
+
+
+def test_load_without_quota_says_when_it_can_go_on(kpc: Callable[..., Result]) -> None:
+    """With the day's batches used up, a run ends with 69, the exact time and the command that goes on."""
+    assert kpc(*RUN).exit_code == 0
+    full = kpc("run", "KPS_R_EMAIL_SUPPLIER", "ALL", "--json", KPC__SALESFORCE__DAILY_BATCHES="1")
+    assert full.exit_code == 69
+    answer = json.loads(full.stdout)
+    next_free = datetime.fromisoformat(answer["next_free_utc"])
+    assert timedelta(hours=23, minutes=59) < next_free - datetime.now(UTC) <= timedelta(hours=24, minutes=1)
+    assert f"{next_free:%Y-%m-%d %H:%M:%S}" in answer["remedy"]
+    assert "kpc run KPS_R_EMAIL_SUPPLIER ALL --stage sf_loaded" in answer["remedy"]
+    state = json.loads(kpc("status", "--json").stdout)["quota"]
+    assert (state["batches"], state["jobs_in_flight"]) == (1, 0)
+    assert kpc("run", "KPS_R_EMAIL_SUPPLIER", "ALL").exit_code == 0
+
+
+def test_rollback_is_a_dry_run_unless_it_is_confirmed(kpc: Callable[..., Result]) -> None:
+    """Without --yes it only counts; with it the records are gone and the partition can travel again."""
+    assert kpc(*RUN).exit_code == 0
+    planned = json.loads(kpc("rollback", "KPS_R_POS_SUPPLIER", "ALL", "--json").stdout)
+    assert (planned["dry_run"], planned["created"], planned["updated"], planned["children"]) == (True, 4, 0, [])
+    assert json.loads(kpc("reconcile", "KPS_R_POS_SUPPLIER", "ALL", "--json").stdout)["state"] == "reconciled"
+    assert "no image of them was taken" in " ".join(kpc("rollback", "KPS_R_POS_SUPPLIER", "ALL").stdout.split())
+    done = json.loads(kpc("rollback", "KPS_R_POS_SUPPLIER", "ALL", "--yes", "--json").stdout)
+    assert (done["dry_run"], done["deleted"], done["left"]) == (False, 4, 0)
+    assert kpc("rollback", "KPS_R_POS_SUPPLIER", "ALL", "--yes").exit_code == 1
+    assert kpc("audit").exit_code == 0
+    assert kpc(*RUN).exit_code == 0
+
+
+def test_failed_records_are_exported_and_sent_again_by_command(kpc: Callable[..., Result], tmp_path: Path) -> None:
+    """Export and retry work on a table without failures too; two wishes at once are refused."""
+    assert kpc(*RUN).exit_code == 0
+    exported = kpc("failed", "KPS_R_POS_SUPPLIER", "ALL", "--export", "out.csv", "--json")
+    assert json.loads(exported.stdout) == {"rows": 0, "file": "out.csv"}
+    assert (tmp_path / "out.csv").read_text().startswith("_partition,_class,_code,_message,External_ID__c,")
+    retried = kpc("failed", "KPS_R_POS_SUPPLIER", "ALL", "--retry", "--json")
+    assert retried.exit_code == 0, retried.output
+    assert json.loads(retried.stdout)["repairs"][0]["sent"] == 0
+    assert kpc("failed", "KPS_R_POS_SUPPLIER", "--retry", "--export", "x").exit_code == 1
+
+
 def test_a_plan_books_the_scope(kpc: Callable[..., Result]) -> None:
     """Every partition is counted; the seeded months leave nothing unassigned."""
     answer = kpc("plan", "--months", "2024-01:3", "--json")
@@ -122,6 +170,8 @@ MISTAKES: dict[str, tuple[tuple[str, ...], dict[str, str], str]] = {
     "month of a whole table": (("run", "KPS_T_PREINV", "2024-01"), {}, "give ALL"),
     "missing key": (("run", "KPS_T_SALES_M"), {}, "partition key is missing"),
     "unknown stage": ((*RUN, "--stage", "nope"), {}, "oracle_extract"),
+    "unknown phase": (("pause", "phase", "nope"), {}, "reference"),
+    "unknown scope": (("pause", "this", "and", "that"), {}, "name of a table"),
     "unknown mode": ((*RUN, "--mode", "nope"), {}, "incremental"),
     "wrong months": (("plan", "--months", "soon"), {}, "2024-01:3"),
     "no room on the disk": (RUN, {"KPC__STAGING__FREE_BYTES": str(10**18)}, "Free space"),

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from oracle_source import OracleServer
 
 from assets.campaign import plan_campaign
+from assets.completeness import Completeness, completeness
 from assets.inspection import inspect_unassigned
-from kpc.catalog import TABLES
+from assets.sign_off import sign_off
+from kpc.catalog import TABLES, Phase
 from kpc.catalog.columns import day
-from kpc.catalog.table import Calendar, DateFormat
+from kpc.catalog.types import Calendar, DateFormat
 from kpc.errors import ConfigError
 from kpc.oracle.assignment import Cause, sort_days
 from kpc.partition import month_keys
@@ -75,3 +77,36 @@ def test_a_buddhist_column_is_assigned_by_its_own_years() -> None:
     found = sort_days(SALES, column, MONTHS, days, scn=1)
     assert found.by_key == {"2024-01": 1, "2024-02": 2, "2024-03": 0}
     assert found.unassigned == {Cause.UNPARSEABLE: 4, Cause.OUT_OF_SCOPE: 8, Cause.NULL: 48}
+
+
+def test_unassigned_rows_block_the_sign_off_until_somebody_decides(
+    oracles: Callable[..., OracleServer], emulated: Callable[..., Emulator], workspaces: Callable[..., Workspace]
+) -> None:
+    """The decision holds for the numbers it was made on; other numbers need another one."""
+    source = oracles("--rows", "300", "--months", "2024-01")
+    source.execute("UPDATE KPS_T_SALES_M SET SALE_DATE = 'soon' WHERE ROWNUM = 1")
+    workspace = workspaces(source, emulated().settings)
+
+    def plan() -> Completeness:
+        plan_campaign(workspace, tuple(TABLES.values()), MONTHS[:1], "incremental")
+        found = completeness(Phase.SALES, workspace)
+        assert found is not None
+        return found
+
+    assert plan().undecided == ("KPS_T_SALES_M",)
+    assert "kpc sign-off KPS_T_SALES_M UNASSIGNED" in plan().summary
+    reference = completeness(Phase.REFERENCE, workspace)
+    assert reference is not None
+    assert reference.undecided == ()
+    sign_off("KPS_T_SALES_M", "UNASSIGNED", workspace, accepts=False, note="asked the shop")
+    assert plan().undecided
+    sign_off("kps_t_sales_m", "unassigned", workspace, accepts=True, note="a test sale")
+    assert plan().undecided == ()
+    source.execute("UPDATE KPS_T_SALES_M SET SALE_DATE = 'later' WHERE ROWNUM <= 2")
+    assert plan().undecided == ("KPS_T_SALES_M",)
+    signed = [(each.subject, each.decision) for each in workspace.ledger.sign_offs(workspace.environment)]
+    assert signed == [("KPS_T_SALES_M UNASSIGNED", "refused"), ("KPS_T_SALES_M UNASSIGNED", "accepted")]
+    with pytest.raises(ConfigError, match="partitions are not reconciled"):
+        sign_off("sales", None, workspace, accepts=True, note="")
+    with pytest.raises(ConfigError, match="nothing to decide"):
+        sign_off("KPS_T_SALES_MD", "UNASSIGNED", workspace, accepts=True, note="")

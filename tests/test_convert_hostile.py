@@ -16,7 +16,7 @@ import pytest
 from extracted_rows import bench, probe, probed, rows_of
 
 from kpc.catalog import find_table
-from kpc.catalog.table import (
+from kpc.catalog.types import (
     DATE,
     DAY,
     MOMENT,

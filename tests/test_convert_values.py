@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kpc.catalog import TABLES, find_table
-from kpc.catalog.table import (
+from kpc.catalog.types import (
     CHECKBOX,
     CLOB,
     DATE,

@@ -19,7 +19,7 @@ DOORS = {
     "great_expectations": ("expectations",),
     "pandas": ("expectations", "kpc.bench.baselines"),
     "oracledb": ("kpc.oracle", "kpc.bench.baselines"),  # a baseline is a program without our code
-    "httpx": ("kpc.salesforce", "kpc.airflow_api"),
+    "httpx": ("kpc.salesforce", "kpc.airflow_api", "kpc.bench.baselines"),
     "duckdb": ("kpc.emulators", "kpc.bench.baselines"),
     "fsspec": ("kpc.object_store",),
     "sqlglot": ("kpc.emulators.oracle",),

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
-import signal
-import subprocess
-import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +13,7 @@ import pytest
 import stamina
 from emulated_org import Emulator
 from faulty_transport import Fault, FaultyTransport, answers, is_lost, is_refused
+from killing import kill
 from load_child import COMMIT
 from staged_samples import close, make_workspace, stage
 
@@ -31,7 +28,6 @@ from kpc.errors import (
     QuotaExhausted,
     SchemaDrift,
     Superseded,
-    Terminal,
     Transient,
 )
 from kpc.manifests import LoadManifest, loaded_folder, staged_folder
@@ -237,15 +233,20 @@ def test_parents_gate_by_their_current_generation(workspace: Workspace) -> None:
     assert missing_parents(EMAILS, workspace) == (SUPPLIERS,)
 
 
-def test_passing_failures_are_sent_again(emulated: Callable[..., Emulator], tmp_path: Path) -> None:
-    """Locked rows are repeated as a small job, and nothing of it remains as a failure."""
+@pytest.mark.parametrize(("collection_rows", "jobs"), [(0, 2), (2000, 1)], ids=["as a job", "as a collection"])
+def test_passing_failures_are_sent_again(
+    emulated: Callable[..., Emulator], tmp_path: Path, collection_rows: int, jobs: int
+) -> None:
+    """Locked rows are repeated as a small job or by collections, and nothing of it remains as a failure."""
     workspace = make_workspace(tmp_path, emulated("lock_rows_every=3").settings, "run-1")
     workspace.settings.salesforce.jobs_in_flight = 1  # a retry may not wait for the slot of its own chunk
+    workspace.settings.salesforce.collection_rows = collection_rows
     keys = _keys(10)
     stage(workspace, SUPPLIERS, keys)
     receipt = sf_loaded(SUPPLIERS, workspace)
-    assert receipt.detail["loaded"] == 10
-    assert int(receipt.detail["jobs"]) > 1
+    assert receipt.detail["loaded"] == receipt.detail["created"] == 10
+    assert int(receipt.detail["jobs"]) >= jobs
+    assert workspace.ledger.quota_used(workspace.environment.target_id)[1] == receipt.detail["jobs"]
     assert _in_org(workspace, keys) == keys
     assert workspace.ledger.failed_records(workspace.environment, SUPPLIERS) == []
     assert workspace.ledger.jobs_in_flight(workspace.environment.target_id) == 0
@@ -312,12 +313,15 @@ def test_rest_of_a_job_cut_by_the_quota_is_sent_when_there_is_room(
     emulated: Callable[..., Emulator], tmp_path: Path
 ) -> None:
     """Of 15,000 rows the org takes one batch; the next run sends the other 5,000 and nothing else."""
-    emulator = emulated("daily_batches=1")
+    emulator = emulated("daily_records=10000")
     workspace = make_workspace(tmp_path, emulator.settings, "run-1")
     stage(workspace, SUPPLIERS, _keys(15_000))
     with pytest.raises(QuotaExhausted):
         sf_loaded(SUPPLIERS, workspace)
-    emulator.switch(daily_batches=10)
+    with pytest.raises(QuotaExhausted):
+        sf_loaded(SUPPLIERS, workspace)
+    emulator.switch(daily_records=100_000)
+    workspace.ledger.unblock_jobs(workspace.environment.target_id)
     receipt = sf_loaded(SUPPLIERS, workspace)
     assert (receipt.detail["loaded"], receipt.detail["created"], receipt.detail["jobs"]) == (15_000, 15_000, 2)
     assert _sent_rows(workspace, set()) == 15_000
@@ -328,14 +332,17 @@ def test_rest_of_a_job_cut_by_the_quota_is_sent_when_there_is_room(
 def test_rows_whose_results_vanished_are_found_and_sent_again(
     emulated: Callable[..., Emulator], tmp_path: Path
 ) -> None:
-    """Over-quota rows that appear in no result file are never taken for loaded."""
-    emulator = emulated("daily_batches=1", "over_quota_rows=unrecorded")
+    """Over-quota rows that appear in no result file are never taken for loaded, and only they are sent again."""
+    emulator = emulated("daily_records=10000", "over_quota_rows=unrecorded")
     workspace = make_workspace(tmp_path, emulator.settings, "run-1")
     stage(workspace, SUPPLIERS, _keys(10_001))
-    with pytest.raises(Terminal, match="1 rows without result"):
+    workspace.settings.salesforce.collection_rows = 0
+    with pytest.raises(QuotaExhausted):
         sf_loaded(SUPPLIERS, workspace)
-    emulator.switch(daily_batches=10)
+    emulator.switch(daily_records=100_000)
+    workspace.ledger.unblock_jobs(workspace.environment.target_id)
     assert sf_loaded(SUPPLIERS, workspace).detail["loaded"] == 10_001
+    assert _sent_rows(workspace, set()) == 10_001
     assert workspace.salesforce.count(OBJECT) == 10_001
     close(workspace)
 
@@ -520,7 +527,7 @@ def _survives(salesforce: SalesforceSettings, root: Path, pattern: str, after: s
     keys = _keys(6)
     before = {info.id for info in _jobs(workspace)}
     stage(workspace, SUPPLIERS, keys, chunk_rows=2)
-    was_killed = _kill_a_load(root, settings, pattern, after, number)
+    was_killed = kill(root, settings, pattern, after, number)
     receipt = sf_loaded(SUPPLIERS, workspace)
     where = (pattern, after, number)
     assert _in_org(workspace, keys) == keys, where
@@ -531,25 +538,3 @@ def _survives(salesforce: SalesforceSettings, root: Path, pattern: str, after: s
     assert workspace.ledger.verify_audit() == [], where
     close(workspace)
     return was_killed
-
-
-def _kill_a_load(root: Path, settings: SalesforceSettings, pattern: str, after: str, number: int) -> bool:
-    secret = settings.client_secret.get_secret_value()
-    given = {
-        "settings": json.dumps(settings.model_dump(mode="json") | {"client_secret": secret, "access_token": ""}),
-        "root": str(root),
-        "pattern": pattern,
-        "after": after,
-        "number": str(number),
-    }
-    here = Path(__file__).resolve()
-    path = os.pathsep.join([str(here.parent), str(here.parent.parent)])
-    child = subprocess.run(  # noqa: S603  our own program
-        [sys.executable, str(here.with_name("load_child.py")), json.dumps(given)],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    assert child.returncode in (0, -signal.SIGKILL), child.stderr.decode()[-2000:]
-    return child.returncode != 0

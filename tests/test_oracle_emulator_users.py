@@ -11,6 +11,9 @@ import oracledb
 import pytest
 from oracle_source import OracleServer, start_oracle
 
+from kpc.errors import ConfigError
+from kpc.oracle.session import Oracle
+
 TABLE = "KPC.GRANT_ROWS"
 
 
@@ -186,3 +189,15 @@ def test_tls_with_an_ssl_context(server: OracleServer, facts: dict[str, object])
         connection.ping()
     with pytest.raises(oracledb.OperationalError, match=r"CERTIFICATE_VERIFY_FAILED|certificate"):
         oracledb.connect(user="KPC", password=password, dsn=str(facts["tcps_dsn"]))
+
+
+def test_the_pipeline_reads_over_tls(server: OracleServer, facts: dict[str, object], tmp_path: Path) -> None:
+    """A given authority is trusted; without it, or with a file that is none, the setting is named."""
+    over_tls = server.settings.model_copy(update={"dsn": str(facts["tcps_dsn"])})
+    trusting = over_tls.model_copy(update={"ca_file": Path(str(facts["ca_file"]))})
+    assert Oracle(trusting).identity() == Oracle(server.settings).identity()
+    with pytest.raises(ConfigError, match=r"is not trusted.*KPC__ORACLE__CA_FILE"):
+        Oracle(over_tls).identity()
+    (tmp_path / "ca.pem").write_text("no certificate")
+    with pytest.raises(ConfigError, match="cannot be read as certificates"):
+        Oracle(over_tls.model_copy(update={"ca_file": tmp_path / "ca.pem"})).identity()

@@ -6,12 +6,14 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import oracledb
 import pytest
 from pydantic import SecretStr
 
 from kpc.errors import ConfigError, KpcError, OracleDown, SchemaDrift, SnapshotLost, Terminal
+from kpc.oracle import failures
 from kpc.oracle.failures import Doing, classify
 from kpc.oracle.session import Oracle
 from kpc.settings import OracleSettings
@@ -124,3 +126,13 @@ def test_no_message_holds_the_password() -> None:
         pytest.fail("port 1 gave a session")
     assert "s3cret-Value" not in str(caught.value)
     assert "s3cret-Value" not in repr(settings)
+
+
+def test_every_verdict_has_an_entry_in_the_runbook() -> None:
+    """An operator finds each class of failure by one of its numbers."""
+    runbook = Path(__file__).parent.parent.joinpath("RUNBOOK.md").read_text(encoding="utf-8")
+    numbers: dict[object, list[str]] = {}
+    for code, verdict in failures._BY_CODE.items():  # noqa: SLF001  the one table of verdicts
+        numbers.setdefault(verdict, []).append(code)
+    for verdict, codes in numbers.items():
+        assert any(code in runbook for code in codes), (verdict, codes)

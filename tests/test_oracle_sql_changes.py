@@ -115,6 +115,12 @@ def test_update_delete_and_merge_report_their_rows(client: Client) -> None:
     assert client.execute("delete from t where id = 99").row_count == 0
 
 
+@pytest.mark.parametrize(("sql", "value"), {"1/8": Decimal("0.125"), "2/3 * 3": 2, "power(10, 30)": 10**30}.items())
+def test_a_quotient_comes_back_from_plsql(client: Client, sql: str, value: object) -> None:
+    """NUMBERs that no DECIMAL holds leave through OUT binds like all others."""
+    assert client.execute(f"begin :1 := {sql}; end;", (out(OraType.NUMBER),)).out == {0: [value]}
+
+
 def test_returning_gives_the_changed_rows(client: Client) -> None:
     """RETURNING INTO after INSERT, UPDATE and DELETE, several rows included."""
     made = client.execute(

@@ -11,7 +11,7 @@ import pytest
 from oracle_sql_client import Client
 
 from kpc.catalog import TABLES, children
-from kpc.catalog.table import OracleKind
+from kpc.catalog.types import OracleKind
 from kpc.convert.frame import convert_frame
 from kpc.emulators.oracle.engine import open_database
 from kpc.emulators.oracle.seed import planted_bad_rows, rows_by_table

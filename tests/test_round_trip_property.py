@@ -25,7 +25,8 @@ from oracle_source import OracleServer, road_settings, start_oracle
 
 from assets.lineage import materialize
 from kpc.catalog import TABLES, find_table
-from kpc.catalog.table import (
+from kpc.catalog.table import Table
+from kpc.catalog.types import (
     EXTERNAL_ID,
     PARTITION_FIELD,
     Column,
@@ -34,7 +35,6 @@ from kpc.catalog.table import (
     NullRule,
     OracleKind,
     Pii,
-    Table,
 )
 from kpc.convert.canonical import canonical_from_salesforce
 from kpc.partition import Partition

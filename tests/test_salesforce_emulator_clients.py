@@ -5,10 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import shutil
 import ssl
-import subprocess
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -17,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 import requests
+from node_packages import run_node
 from salesforce_emulator_process import EmulatorProcess
 from simple_salesforce.api import Salesforce
 from simple_salesforce.exceptions import (
@@ -26,6 +24,7 @@ from simple_salesforce.exceptions import (
 )
 
 pytestmark = pytest.mark.emulator_only
+JSFORCE = "3.6.6"  # the newest that runs on Node.js 20
 
 
 @pytest.fixture(scope="module")
@@ -209,19 +208,10 @@ def test_query_all_pages_and_amounts_stay_exact(salesforce: Any) -> None:
     assert Decimal(str(total["s"])) == Decimal("400.1")
 
 
-def test_jsforce_makes_its_whole_tour(emulator: EmulatorProcess, tmp_path: Path) -> None:
-    """Log-in by SOAP and OAuth, bulk upsert with results, bulk query, rows. Needs node and `NODE_PATH` with jsforce."""
-    node = shutil.which("node")
-    if node is None or not any(
-        (Path(each) / "jsforce").exists() for each in os.environ.get("NODE_PATH", "").split(":")
-    ):
-        pytest.skip("jsforce is not installed (npm install jsforce, NODE_PATH=.../node_modules)")
+def test_jsforce_makes_its_whole_tour(emulator: EmulatorProcess) -> None:
+    """Log-in by SOAP and OAuth, bulk upsert with results, bulk query, rows."""
     script = Path(__file__).with_name("jsforce_tour.cjs")
-    ended = subprocess.run(  # noqa: S603  our own script
-        [node, str(script), str(emulator.ready_file)], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert ended.returncode == 0, ended.stderr
-    seen = json.loads(ended.stdout)
+    seen = json.loads(run_node(script, "jsforce", JSFORCE, str(emulator.ready_file)))
     assert seen["soapUser"] == seen["oauthUser"] == emulator.ready["user_id"]
     assert (seen["successful"], seen["failed"], seen["unprocessed"]) == (249, ["js7"], 0)
     assert seen["queried"] == ['ร้าน "1"']

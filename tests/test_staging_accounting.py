@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kpc.catalog import TABLES, find_table
-from kpc.catalog.table import EXTERNAL_ID, Column, FieldKind, OracleKind, Table
+from kpc.catalog.table import Table
+from kpc.catalog.types import EXTERNAL_ID, Column, FieldKind, OracleKind
 from kpc.convert.frame import KEY, RULE, convert_frame
 from kpc.convert.rules import Rule
 

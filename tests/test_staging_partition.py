@@ -17,7 +17,8 @@ from extracted_rows import GENERATION, HASH_KEY, Bench, bench, key_of, one_row, 
 
 from assets.staging import ALWAYS_TOLERATED_ROWS
 from kpc.catalog import TABLES, find_table
-from kpc.catalog.table import EXTERNAL_ID, Table
+from kpc.catalog.table import Table
+from kpc.catalog.types import EXTERNAL_ID
 from kpc.convert.canonical import canonical_from_salesforce, fingerprint, key_hash, row_checksum
 from kpc.errors import ConfigError, DamagedFile, OutOfSpace, RowsRejected, SchemaDrift
 from kpc.manifests import StagedManifest

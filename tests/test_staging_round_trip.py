@@ -15,7 +15,8 @@ from extracted_rows import Bench, bench, rows_of
 from salesforce_emulator_process import EmulatorProcess
 
 from kpc.catalog import find_table
-from kpc.catalog.table import OracleKind, Table
+from kpc.catalog.table import Table
+from kpc.catalog.types import OracleKind
 from kpc.convert.canonical import canonical_from_salesforce, fingerprint, key_hash, row_checksum
 from kpc.manifests import StagedManifest
 

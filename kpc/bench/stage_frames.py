@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from kpc.catalog import find_table
-from kpc.catalog.table import Column, FieldKind
+from kpc.catalog.types import Column, FieldKind
 from kpc.manifests import ExtractManifest, SourceTruth
 from kpc.oracle.schema import arrow_schema
 from kpc.store import FileEntry, describe_file, make_private, write_manifest

@@ -5,7 +5,8 @@ from __future__ import annotations
 from kpc.catalog.pre_invoice import PRE_INVOICE
 from kpc.catalog.reference import REFERENCE
 from kpc.catalog.sales import SALES
-from kpc.catalog.table import Phase, Table, key_part_length
+from kpc.catalog.table import Table
+from kpc.catalog.types import Phase, key_part_length
 from kpc.errors import CatalogError, ConfigError
 
 __all__ = ["TABLES", "Phase", "Table", "check_catalog", "children", "find_table"]

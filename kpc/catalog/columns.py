@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kpc.catalog.table import (
+from kpc.catalog.types import (
     CHECKBOX,
     DATE,
     DAY,

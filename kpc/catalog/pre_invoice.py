@@ -7,7 +7,8 @@ live dictionary.
 from __future__ import annotations
 
 from kpc.catalog.columns import amount, choice, day, key_number, key_text, moment, quantity, words
-from kpc.catalog.table import Calendar, DateFormat, Lookup, Measure, Phase, Table, TooLong, char, varchar2
+from kpc.catalog.table import Table
+from kpc.catalog.types import Calendar, DateFormat, Lookup, Measure, Phase, TooLong, char, varchar2
 
 _HEAD = (key_text("CON_CODE", char(2), assumed=True), key_text("PREINV_NO", varchar2(30), assumed=True))
 _HEAD_KEY = ("CON_CODE", "PREINV_NO")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from kpc.catalog.columns import code, email, flag, key_number, key_text, phone, words
-from kpc.catalog.table import Lookup, Measure, Phase, Table, TooLong, char, varchar2
+from kpc.catalog.table import Table
+from kpc.catalog.types import Lookup, Measure, Phase, TooLong, char, varchar2
 
 POS_SUPPLIER = Table(
     name="KPS_R_POS_SUPPLIER",

@@ -20,18 +20,8 @@ from kpc.catalog.columns import (
     quantity,
     words,
 )
-from kpc.catalog.table import (
-    Calendar,
-    DateFormat,
-    Lookup,
-    Measure,
-    Phase,
-    Pii,
-    Table,
-    TooLong,
-    char,
-    varchar2,
-)
+from kpc.catalog.table import Table
+from kpc.catalog.types import Calendar, DateFormat, Lookup, Measure, Phase, Pii, TooLong, char, varchar2
 
 _SALE = (
     key_text("CON_CODE", char(2)),
@@ -52,6 +42,7 @@ SALES_M = Table(
     key=_SALE_KEY,
     month_column="SALE_DATE",
     day_field="Sale_Date__c",
+    sessions=4,
     parallel_degree=4,
     columns=(
         *_SALE,
@@ -131,6 +122,7 @@ SALES_MD = Table(
     key=(*_SALE_KEY, "SEQ"),
     month_column="SALE_DATE",
     day_field="Sale_Date__c",
+    sessions=4,
     parallel_degree=4,
     columns=(
         *_SALE,
@@ -158,6 +150,7 @@ SALES_MD = Table(
         Measure("TOTAL_NET_AMT_INC_VAT"),
     ),
     update_column="UPDATEDDATE",
+    created_column="CREATEDDATE",
 )
 
 SALESPAY_MD = Table(
@@ -168,6 +161,7 @@ SALESPAY_MD = Table(
     key=(*_SALE_KEY, "SEQ"),
     month_column="SALE_DATE",
     day_field="Sale_Date__c",
+    sessions=4,
     parallel_degree=4,
     columns=(
         *_SALE,
@@ -269,6 +263,7 @@ WEB_SALES = Table(
     ),
     measures=(Measure("TOTAL_AMT"), Measure("VAT_AMT")),
     update_column="UPDATEDDATE",
+    created_column="CREATEDDATE",
 )
 
 SALES = (SALES_M, SALES_MD, SALESPAY_MD, SALESBANK_MD, SALES_APPRV, SALES_APPRV_DETAIL, WEB_SALES)

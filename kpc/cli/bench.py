@@ -56,3 +56,16 @@ def stage(
     from kpc.bench.stage import measure_stage
 
     _tell("kpc bench stage", measure_stage(rows=rows, say=say), as_json=as_json)
+
+
+@app.command()
+@explaining_errors
+def load(
+    rows: Annotated[int, typer.Option(help="Rows per client; the goals are meant for the default.")] = 250_000,
+    as_json: AsJson = False,
+) -> None:
+    """Loading into Salesforce: CPU against other Python clients, memory, and the emulator's pace with storage."""
+    from assets.sample_load import load_sample, stage_sample
+    from kpc.bench.load import measure_load
+
+    _tell("kpc bench load", measure_load(stage_sample, load_sample, rows=rows, say=say), as_json=as_json)

@@ -1,10 +1,12 @@
-"""Commands that move partitions and tell where they are: demo, run, rerun, status, show, failed."""
+"""Commands that move partitions and tell where they are: demo, run, rerun, status, show."""
 
 from __future__ import annotations
 
 import getpass
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +14,7 @@ import typer
 
 from kpc.catalog import find_table
 from kpc.cli.output import Exit, emit, explaining_errors, grid, say
-from kpc.errors import ConfigError
+from kpc.errors import ConfigError, Paused, QuotaExhausted
 from kpc.partition import Partition, find_partition, month_keys, partitions_of
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; remarks go to stderr.")]
@@ -25,11 +27,11 @@ def register(app: typer.Typer) -> None:
     """Add this module's commands to the application."""
     app.command()(demo)
     app.command()(plan)
+    app.command()(one_pass)
     app.command()(run)
     app.command()(rerun)
     app.command()(status)
     app.command()(show)
-    app.command()(failed)
 
 
 def check_mode(mode: str) -> str:
@@ -65,12 +67,22 @@ def demo(
 
 @explaining_errors
 def plan(
-    months: Annotated[str, typer.Option(help="FIRST:COUNT, such as 2022-01:36.")],
+    months: Annotated[str, typer.Option(help="FIRST:COUNT, such as 2022-01:36.")] = "",
     tables: Annotated[str, typer.Option(help="Comma-separated tables; all 16 when empty.")] = "",
     mode: Mode = "incremental",
+    simulate: Annotated[bool, typer.Option("--simulate", help="How long the load would take; asks no system.")] = False,
+    records: Annotated[int, typer.Option(help="With --simulate: how many records.", min=1)] = 783_000_000,
+    rate: Annotated[float, typer.Option(help="With --simulate: records/s of the org.", min=1)] = 3_000.0,
+    share: Annotated[float | None, typer.Option(help="With --simulate: our share of the quota.")] = None,
+    reserve: Annotated[float | None, typer.Option(help="With --simulate: of it, kept for retries.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Count every partition at one SCN, show what belongs to none, and book the campaign's scope."""
+    """Count every partition at one SCN, show what belongs to none and where months interleave; book the scope."""
+    if simulate:
+        from kpc.cli.simulate import run_simulation
+
+        run_simulation(records, rate, share=share, reserve=reserve, as_json=as_json)
+        return
     from assets.campaign import plan_campaign
     from kpc.catalog import TABLES
 
@@ -78,7 +90,16 @@ def plan(
     chosen = tuple(table for table in TABLES.values() if not named or table in named)
     with _workspace() as workspace:
         made = plan_campaign(workspace, chosen, _month_list(months), check_mode(mode))
-    cells = [[one.table, len(one.by_key), sum(one.by_key.values()), one.unassigned_rows] for one in made.assignments]
+    cells = [
+        [
+            one.table,
+            len(one.by_key),
+            sum(one.by_key.values()),
+            one.unassigned_rows,
+            max(made.scan_ratios[one.table].values(), default=1.0),
+        ]
+        for one in made.assignments
+    ]
     title = f"{made.partitions} partitions, {made.rows:,} rows at SCN {made.scn}"
     facts = {
         "scn": made.scn,
@@ -87,10 +108,23 @@ def plan(
         "rows": made.rows,
         "unassigned": made.unassigned_rows,
         "tables": [
-            {"table": one.table, "partitions": one.by_key, "unassigned": one.unassigned} for one in made.assignments
+            {
+                "table": one.table,
+                "partitions": one.by_key,
+                "unassigned": one.unassigned,
+                "scan_ratios": made.scan_ratios[one.table],
+                "one_pass": one.table in made.interleaved,
+            }
+            for one in made.assignments
         ],
     }
-    emit(facts, as_json=as_json, text=grid(title, ("table", "partitions", "rows", "unassigned"), cells))
+    columns = ("table", "partitions", "rows", "unassigned", "scanned per row")
+    emit(facts, as_json=as_json, text=grid(title, columns, cells))
+    for table, ratio in made.interleaved.items():
+        say(
+            f"The months of {table} interleave: its chunks would scan {ratio:.1f} rows per extracted row. "
+            f"`kpc one-pass {table} --months {months}` reads it once for all of them; then start its months as usual."
+        )
     if made.unassigned_rows:
         worst = next(one.table for one in made.assignments if one.unassigned_rows)
         say(f"Some rows belong to no partition in scope; `kpc show {worst} UNASSIGNED` lists why.")
@@ -102,6 +136,22 @@ def _month_list(months: str) -> tuple[str, ...]:
     if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", first) or not re.fullmatch(r"[1-9]\d{0,3}", count or "1"):
         raise ConfigError(f"{months!r} is not FIRST:COUNT.", "Write for example --months 2024-01:3.")
     return month_keys(first, int(count or 1))
+
+
+@explaining_errors
+def one_pass(
+    table: TableName,
+    months: Annotated[str, typer.Option(help="FIRST:COUNT, such as 2022-01:36.")],
+    as_json: AsJson = False,
+) -> None:
+    """Read a table whose months interleave once, split into months; each month's next extract takes its share."""
+    from assets.one_pass import read_in_one_pass
+
+    with _workspace() as workspace:
+        receipt = read_in_one_pass(find_table(table), _month_list(months), workspace)
+    facts = ", ".join(f"{name} {value}" for name, value in receipt.detail.items())
+    text = f"{receipt.table}: {receipt.rows:,} rows in {receipt.seconds} s ({facts}). Start its months as usual."
+    emit({"ok": True, "receipt": receipt.as_json()}, as_json=as_json, text=text)
 
 
 @explaining_errors
@@ -124,14 +174,32 @@ def run(
     state = Exit.DONE
     with _workspace() as workspace:
         for partition in partitions:
-            for receipt in materialize(partition, workspace, mode=mode, stages=stages):  # type: ignore[arg-type]
-                receipts.append(receipt.as_json())
-                if receipt.state == "reconciled_with_exceptions":
-                    state = Exit.EXCEPTIONS
+            with _naming_the_command(partition):
+                for receipt in materialize(partition, workspace, mode=mode, stages=stages):  # type: ignore[arg-type]
+                    receipts.append(receipt.as_json())
+                    if receipt.state == "reconciled_with_exceptions":
+                        state = Exit.EXCEPTIONS
     columns = ("table", "key", "stage", "state", "rows", "seconds")
     cells = [[receipt[name] for name in columns] for receipt in receipts]
     emit({"ok": state is Exit.DONE, "receipts": receipts}, as_json=as_json, text=grid("", columns, cells))
     raise typer.Exit(state)
+
+
+@contextmanager
+def _naming_the_command(partition: Partition) -> Iterator[None]:
+    """A load that must wait ends with exit code 69, the time, and the command that goes on with it."""
+    try:
+        yield
+    except QuotaExhausted as full:
+        time = f"{full.next_free_utc:%Y-%m-%d %H:%M:%S}"
+        remedy = f"After {time} UTC go on with `{_resuming(partition)}`; nothing is sent twice."
+        raise QuotaExhausted(full.what, remedy, next_free_utc=full.next_free_utc) from None
+    except Paused as paused:
+        raise Paused(paused.what, f"After `kpc resume` go on with `{_resuming(partition)}`.") from None
+
+
+def _resuming(partition: Partition) -> str:
+    return f"kpc run {partition.table.name} {partition.key} --stage sf_loaded"
 
 
 def _named_partitions(table: str, key: str | None, months: str) -> tuple[Partition, ...]:
@@ -181,8 +249,11 @@ def status(as_json: AsJson = False) -> None:
 
     order = list(TABLES)
     with _workspace() as workspace:
-        rows = workspace.ledger.stages(workspace.environment)
         environment = workspace.environment
+        rows = workspace.ledger.stages(environment)
+        pauses = workspace.ledger.pauses(environment)
+        quota = workspace.ledger.quota_state(environment.target_id)
+        in_flight = workspace.ledger.jobs_in_flight(environment.target_id)
     partitions: dict[tuple[str, str], dict[str, Any]] = {}
     for row in rows:
         partitions.setdefault((row.table_name, row.partition_key), {})[row.stage] = row
@@ -193,6 +264,8 @@ def status(as_json: AsJson = False) -> None:
     result = {
         "source_id": environment.source_id,
         "target_id": environment.target_id,
+        "paused": pauses_as_json(pauses),
+        "quota": {**asdict(quota), "jobs_in_flight": in_flight},
         "partitions": [
             {
                 "table": table,
@@ -204,6 +277,24 @@ def status(as_json: AsJson = False) -> None:
     }
     title = f"{environment.source_id} to {environment.target_id}"
     emit(result, as_json=as_json, text=grid(title, ("table", "key", *STAGES), cells))
+    say(_quota_line(quota, in_flight))
+    for pause in pauses:
+        say(f"Paused: {pause}. `kpc resume` lifts it.")
+
+
+def _quota_line(quota: Any, in_flight: int) -> str:
+    line = (
+        f"Last 24 h: {quota.rows:,} records and {quota.batches:,} batches of ours, {quota.others_batches:,} batches of "
+        f"others, {quota.calls:,} API calls; {in_flight} jobs in flight."
+    )
+    if quota.blocked_until_utc is not None:
+        line += f" No new job before {quota.blocked_until_utc:%Y-%m-%d %H:%M:%S} UTC: {quota.blocked_reason}"
+    return line
+
+
+def pauses_as_json(pauses: Iterable[Any]) -> list[dict[str, object]]:
+    names = ("kind", "name", "actor", "reason", "paused_utc")
+    return [{name: getattr(one, name) for name in names} for one in pauses]
 
 
 def _stage_cell(row: Any) -> str:
@@ -256,27 +347,3 @@ def _lines(value: dict[str, Any], indent: str = "") -> Iterable[str]:
                 )
         else:
             yield f"{indent}{name}: {f'{item:,}' if isinstance(item, int) else item}"
-
-
-@explaining_errors
-def failed(
-    table: TableName,
-    key: Annotated[str | None, typer.Argument(metavar="[KEY]")] = None,
-    limit: Annotated[int, typer.Option(help="At most so many records.")] = 50,
-    as_json: AsJson = False,
-) -> None:
-    """Records that a staging rule rejected or Salesforce refused, with the reason of each."""
-
-    name = find_partition(table, key).table.name if key else find_table(table).name
-    with _workspace() as workspace:
-        ledger, environment = workspace.ledger, workspace.environment
-        counts = ledger.failure_counts(environment)
-        keys = [key] if key else sorted({found[1] for found in counts if found[0] == name})
-        partitions = [find_partition(name, each) for each in keys]
-        rows = [row for p in partitions for row in ledger.failed_records(environment, p, limit=limit)][:limit]
-    columns = ("partition_key", "external_id", "error_class", "error_code", "message", "attempts")
-    records = [{column: getattr(row, column) for column in columns} for row in rows]
-    cells = [list(record.values()) for record in records]
-    emit({"table": name, "records": records}, as_json=as_json, text=grid(name, columns, cells))
-    if records:
-        raise typer.Exit(Exit.EXCEPTIONS)

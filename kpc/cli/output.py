@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table as Grid
 
-from kpc.errors import KpcError, Mismatch, OutOfSpace, RowsRejected, SchemaDrift
+from kpc.errors import KpcError, Mismatch, OutOfSpace, OutsideWindow, Paused, QuotaExhausted, RowsRejected, SchemaDrift
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,6 +40,14 @@ class Exit(IntEnum):
     EXCEPTIONS = 3  # finished, with rejected rows or other exceptions that a person must look at
     STILL_RUNNING = 69
     INTERRUPTED = 130
+
+
+_CODES = {
+    RowsRejected: Exit.EXCEPTIONS,
+    OutsideWindow: Exit.STILL_RUNNING,
+    Paused: Exit.STILL_RUNNING,
+    QuotaExhausted: Exit.STILL_RUNNING,
+}
 
 
 def emit(result: object, *, as_json: bool, text: str | Grid) -> None:
@@ -75,11 +83,15 @@ def fail(error: KpcError, *, as_json: bool = False) -> NoReturn:
     console.print(f"Error: {error.what}", style="bold red", markup=False)
     if error.remedy:
         console.print(error.remedy, markup=False)
-    code = Exit.EXCEPTIONS if isinstance(error, RowsRejected) else Exit.FAILED
+    code = _CODES.get(type(error), Exit.FAILED)
     if as_json:
         facts = {"error": type(error).__name__, "what": error.what, "remedy": error.remedy}
         if isinstance(error, SchemaDrift):
             facts["differences"] = list(error.differences)  # type: ignore[assignment]
+        if isinstance(error, QuotaExhausted):
+            facts["next_free_utc"] = error.next_free_utc.isoformat()
+        if isinstance(error, OutsideWindow):
+            facts["opens_utc"] = error.opens_utc.isoformat()
         if isinstance(error, Mismatch):
             facts["measures"] = list(error.measures)  # type: ignore[assignment]
         print(json.dumps({"ok": False, **facts}, ensure_ascii=False))

@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
     app.command()(reconcile)
     app.command()(docs)
     app.command()(audit)
+    app.command()(sign_off)
 
 
 @explaining_errors
@@ -99,3 +100,22 @@ def audit(as_json: AsJson = False) -> None:
     text = "\n".join(problems) if problems else "The audit log is whole: every entry follows from the one before it."
     emit({"ok": not problems, "problems": problems}, as_json=as_json, text=text)
     raise typer.Exit(Exit.FAILED if problems else Exit.DONE)
+
+
+@explaining_errors
+def sign_off(
+    subject: Annotated[str, typer.Argument(help="A phase, migration, or a table with UNASSIGNED after it.")],
+    key: Annotated[str | None, typer.Argument(metavar="[UNASSIGNED]")] = None,
+    refuse: Annotated[bool, typer.Option("--refuse", help="Decide against it; a later decision may accept.")] = False,
+    note: Annotated[str, typer.Option(help="Why, for the record.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """File your decision: about a complete phase, the migration, or rows that belong to no partition."""
+    from assets.sign_off import sign_off as file_decision
+
+    with _workspace() as workspace:
+        made = file_decision(subject, key, workspace, accepts=not refuse, note=note)
+    facts = {"subject": made.subject, "decision": made.decision, "evidence": made.evidence}
+    numbers = ", ".join(f"{name} {value}" for name, value in made.evidence.items())
+    text = f"{made.subject}: {made.decision} on the evidence of {numbers} (sha256 {made.evidence_sha256[:12]}...)."
+    emit({**facts, "evidence_sha256": made.evidence_sha256}, as_json=as_json, text=text)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import polars as pl
 import polars_hash as plh
 
-from kpc.catalog.table import EXTERNAL_ID, Column, FieldKind, Table
+from kpc.catalog.table import Table
+from kpc.catalog.types import EXTERNAL_ID, Column, FieldKind
 from kpc.convert import numbers, text
 from kpc.convert.external_id import folded
 from kpc.errors import SchemaDrift

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from kpc.catalog.table import Column
+from kpc.catalog.types import Column
 
 TRUE_WORDS = ("1", "Y", "YES", "TRUE")
 FALSE_WORDS = ("0", "N", "NO", "FALSE")

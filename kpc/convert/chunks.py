@@ -10,7 +10,7 @@ from types import TracebackType
 
 import polars as pl
 
-from kpc.catalog.table import EXTERNAL_ID
+from kpc.catalog.types import EXTERNAL_ID
 from kpc.convert.canonical import CHECKSUM, KEY_HASH
 from kpc.convert.gzip_csv import GzipTable, header_line, lines_as_bytes
 from kpc.convert.parquet import ParquetTable

@@ -10,7 +10,7 @@ from datetime import date, datetime
 
 import polars as pl
 
-from kpc.catalog.table import Calendar, DateFormat
+from kpc.catalog.types import Calendar, DateFormat
 
 LOCAL_AHEAD = pl.duration(hours=7)
 FIRST_DAY = date(1700, 1, 1)  # Salesforce's range of dates
@@ -47,6 +47,10 @@ def _with_gregorian_year(text: pl.Expr, date_format: DateFormat, offset: int) ->
 def to_utc(local: pl.Expr) -> pl.Expr:
     """A local moment as UTC; a fraction of a second is dropped, as the target's DateTime has none."""
     return local.cast(pl.Datetime("us")) - LOCAL_AHEAD
+
+
+def to_local(utc: pl.Expr) -> pl.Expr:
+    return utc.cast(pl.Datetime("us")) + LOCAL_AHEAD
 
 
 def is_outside_days(day: pl.Expr) -> pl.Expr:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from kpc.catalog.table import EXTERNAL_ID, EXTERNAL_ID_LENGTH, KEY_SEPARATOR, Lookup, Table
+from kpc.catalog.table import Table
+from kpc.catalog.types import EXTERNAL_ID, EXTERNAL_ID_LENGTH, KEY_SEPARATOR, Lookup
 from kpc.convert import text
 from kpc.convert.rules import Check, Rule
 from kpc.convert.source import Source

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from kpc.catalog.table import ALL, EXTERNAL_ID, KEY_SEPARATOR, Table
+from kpc.catalog.table import Table
+from kpc.catalog.types import ALL, EXTERNAL_ID, KEY_SEPARATOR
 from kpc.convert import dates, text
 from kpc.convert.external_id import external_id, key_checks, lookup_checks, shown_key
 from kpc.convert.rules import Check, Rule, first_violated

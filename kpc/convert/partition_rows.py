@@ -8,7 +8,8 @@ from pathlib import Path
 
 import polars as pl
 
-from kpc.catalog.table import EXTERNAL_ID, Column, Table
+from kpc.catalog.table import Table
+from kpc.catalog.types import EXTERNAL_ID, Column
 from kpc.convert.canonical import KEY_HASH, key_hash, row_checksum
 from kpc.convert.chunks import LINE
 from kpc.convert.difference import LoadedIndex

@@ -9,7 +9,7 @@ from types import TracebackType
 
 import polars as pl
 
-from kpc.catalog.table import EXTERNAL_ID
+from kpc.catalog.types import EXTERNAL_ID
 from kpc.convert.frame import FIELD, KEY, RULE, VALUE
 from kpc.convert.gzip_csv import GzipTable, csv_bytes
 from kpc.convert.rules import Rule

@@ -4,7 +4,7 @@ The conversion of a frame goes through named passes; each pass sees the columns 
 
     NAME          as extracted
     NAME:part     text without white space at its end, as keys are compared
-    NAME:clean    trimmed text, exact decimal, or the DATE as it is
+    NAME:clean    trimmed text, exact decimal, or the local moment of a DATE or TIMESTAMP
     NAME:local    the day or local moment that a text date spells
     NAME:value    the target's typed value, before null rules
 """
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from kpc.catalog.table import KEY_SEPARATOR, Calendar, Column, DateFormat, OracleKind
+from kpc.catalog.types import KEY_SEPARATOR, Calendar, Column, DateFormat, OracleKind
 from kpc.convert import dates, numbers, text
 
 
@@ -36,7 +36,11 @@ class Source:
 
     @property
     def is_text(self) -> bool:
-        return self.column.source.is_text
+        return self.column.source.is_text or self.is_raw
+
+    @property
+    def is_raw(self) -> bool:
+        return self.column.source.kind is OracleKind.RAW
 
     @property
     def is_number(self) -> bool:
@@ -48,7 +52,9 @@ class Source:
 
     @property
     def raw(self) -> pl.Expr:
-        return pl.col(self.name)
+        """The value as it came; bytes as the hexadecimal text that Oracle's RAWTOHEX gives."""
+        came = pl.col(self.name)
+        return came.cast(pl.Binary).bin.encode("hex").str.to_uppercase() if self.is_raw else came
 
     @property
     def part(self) -> pl.Expr:
@@ -74,7 +80,7 @@ class Source:
     def part_pass(self) -> list[pl.Expr]:
         if not self.is_text:
             return []
-        given = self.raw if self.dtype == pl.String else self.raw.cast(pl.String)
+        given = self.raw if self.dtype == pl.String or self.is_raw else self.raw.cast(pl.String)
         part = text.null_if_empty(given) if self.is_plain else text.right_trimmed(given)
         return [part.alias(f"{self.name}:part")]
 
@@ -85,6 +91,8 @@ class Source:
             cleaned = numbers.exact(self.raw, self.dtype, self.name)
         else:
             cleaned = self.raw.cast(pl.Datetime("us")) if self.dtype == pl.Null else self.raw
+            if self.column.source.kind is OracleKind.TIMESTAMP_TZ:  # extracted in UTC
+                cleaned = dates.to_local(cleaned)
         return cleaned.alias(f"{self.name}:clean")
 
     def local_pass(self) -> list[pl.Expr]:

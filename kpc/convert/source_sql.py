@@ -5,7 +5,7 @@ Text only: what runs it is `kpc.oracle`. A test holds both spellings against eac
 
 from __future__ import annotations
 
-from kpc.catalog.table import Column, NullRule
+from kpc.catalog.types import Column, NullRule
 from kpc.errors import CatalogError
 
 

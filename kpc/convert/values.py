@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from kpc.catalog.table import Column, FieldKind, FieldType, NullRule, Pii, TooLong
+from kpc.catalog.types import Column, FieldKind, FieldType, NullRule, Pii, TooLong
 from kpc.convert import choices, dates, numbers, text
 from kpc.convert.rules import Check, Rule
 from kpc.convert.source import Source

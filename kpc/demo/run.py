@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from kpc.catalog import TABLES, find_table
-from kpc.catalog.table import ALL
+from kpc.catalog.types import ALL
 from kpc.demo.campaign import Campaign
 from kpc.demo.screen import Screen
 from kpc.demo.servers import Data, World, started

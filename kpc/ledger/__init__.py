@@ -9,8 +9,9 @@ from kpc.ledger.fencing import Lease
 from kpc.ledger.generations import GenerationRow
 from kpc.ledger.jobs import JobIntent, JobRow
 from kpc.ledger.ledger import Ledger, open_ledger
+from kpc.ledger.pauses import Pause
 from kpc.ledger.proofs import Compared, ScopeRow, SignOff
-from kpc.ledger.quota import Allowance
+from kpc.ledger.quota import Allowance, OrgUsage, QuotaState
 from kpc.ledger.stage_runs import StageRun
 
 __all__ = [
@@ -26,6 +27,9 @@ __all__ = [
     "JobRow",
     "Lease",
     "Ledger",
+    "OrgUsage",
+    "Pause",
+    "QuotaState",
     "ScopeRow",
     "SignOff",
     "StageRun",

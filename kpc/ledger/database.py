@@ -31,7 +31,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def make_engine(url: str) -> Engine:
+def make_engine(url: str, *, is_durable: bool = True) -> Engine:
     """An engine for a SQLite file or a PostgreSQL database. Raises `ConfigError` for any other address."""
     parsed = _parse(url)
     if parsed.drivername == "postgresql+psycopg2":
@@ -40,7 +40,7 @@ def make_engine(url: str) -> Engine:
         )
     _make_folder(Path(parsed.database or ""))
     engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_S})
-    event.listen(engine, "connect", _configure_sqlite)
+    event.listen(engine, "connect", _configure_sqlite if is_durable else _configure_scratch)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
 
@@ -77,6 +77,12 @@ def _configure_sqlite(connection: Any, _record: object) -> None:
     # Transactions are begun by _begin_sqlite; the driver's own implicit BEGIN would come too late for IMMEDIATE.
     connection.isolation_level = None
     connection.execute("PRAGMA synchronous=FULL")
+
+
+def _configure_scratch(connection: Any, _record: object) -> None:
+    connection.isolation_level = None
+    connection.execute("PRAGMA synchronous=OFF")
+    connection.execute("PRAGMA journal_mode=MEMORY")
 
 
 def _begin_sqlite(connection: Connection) -> None:

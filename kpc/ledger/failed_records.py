@@ -9,6 +9,7 @@ from itertools import islice
 
 from sqlalchemy import delete, func, insert, or_, select, update
 
+from kpc.catalog import Table
 from kpc.ledger import schema
 from kpc.ledger.database import Database
 from kpc.ledger.fencing import Lease
@@ -114,6 +115,17 @@ class FailedRecords(Database):
         )
         with self.reading() as connection:
             return [FailedRecord(**row) for row in connection.execute(query).mappings()]
+
+    def failures_of_class(self, environment: Environment, table: Table, error_class: str) -> int:
+        """How many open failures of one class a table has, in all its partitions."""
+        query = select(func.count()).where(
+            here(_TABLE, environment),
+            _TABLE.c.table_name == table.name,
+            _TABLE.c.error_class == error_class,
+            _TABLE.c.state == "open",
+        )
+        with self.reading() as connection:
+            return int(connection.execute(query).scalar_one())
 
     def failure_counts(self, environment: Environment) -> Sequence[tuple[str, str, str, int]]:
         """Open failures as (table name, partition key, error code, rows), for the whole migration."""

@@ -17,11 +17,12 @@ from kpc.partition import Partition
 from kpc.store import Environment
 
 _TABLE = schema.generation
+_FAILED = schema.failed_records
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationRow:
-    """One extract of a partition. `state` is open, sealed or abandoned; `ordinal` counts within the partition."""
+    """One extract of a partition. `state` is open, sealed, abandoned or rolled_back; `ordinal` counts within it."""
 
     id: str
     source_id: str
@@ -93,6 +94,21 @@ class Generations(Database):
         """Give up an unfinished extract, e.g. because its SCN can no longer be read."""
         with self.writing(lease) as connection:
             _abandon(connection, (_TABLE.c.id == generation) & (_TABLE.c.state == "open"), reason, self.clock())
+
+    def roll_back_generations(self, lease: Lease) -> int:
+        """The partition's records were taken out of the org: none of its extracts counts as current any more."""
+        with self.writing(lease) as connection:
+            changed = connection.execute(
+                update(_TABLE)
+                .where(at(_TABLE, lease.environment, lease.partition), _TABLE.c.state == "sealed")
+                .values(state="rolled_back", reason="rolled back")
+            )
+            connection.execute(
+                update(_FAILED)
+                .where(at(_FAILED, lease.environment, lease.partition), _FAILED.c.state == "open")
+                .values(state="resolved", last_utc=self.clock())
+            )
+        return changed.rowcount
 
     def open_generation(self, environment: Environment, partition: Partition) -> GenerationRow | None:
         """The extract that was begun and neither sealed nor abandoned, to be resumed."""

@@ -18,8 +18,11 @@ from sqlalchemy.exc import IntegrityError
 
 from kpc.ledger import schema
 from kpc.ledger.fencing import Lease
-from kpc.ledger.places import place
-from kpc.ledger.quota import Allowance, Quota, debit, release, reserve
+from kpc.ledger.pauses import refuse_paused
+from kpc.ledger.places import at, place
+from kpc.ledger.quota import Allowance, Quota, Request, debit, refuse_without_room, release, reserve
+from kpc.partition import Partition
+from kpc.store import Environment
 
 IN_FLIGHT = ("intended", "open", "closing", "closed")
 FOLLOWED = timedelta(minutes=15)  # a job whose worker was not heard of for so long takes no slot
@@ -66,24 +69,36 @@ class JobIntent:
     chunk: str
     attempt: int
     object_name: str
-    external_id_field: str
+    external_id_field: str | None
     rows: int
     batches: int
     operation: str = "upsert"
     purpose: str = "chunk"
 
+    def request(self, calls: int = 0) -> Request:
+        """What it asks of the quota; whatever repairs or undoes may use the reserve."""
+        return Request(self.rows, self.batches, calls, is_repair=self.purpose != "chunk")
+
 
 class Jobs(Quota):
-    def intend_job(self, intent: JobIntent, *, slots: int, allowance: Allowance, lease: Lease) -> JobRow | None:
+    def intend_job(
+        self, intent: JobIntent, *, slots: int, allowance: Allowance, lease: Lease, calls: int = 0
+    ) -> JobRow | None:
         """Claim a slot and reserve quota for a job about to be created; None while all `slots` are taken.
 
-        Raises `QuotaExhausted` when the rolling 24 h have no room for it.
+        `calls` is how many API calls it may make. Raises `Paused` when a person stopped new jobs, `QuotaExhausted`
+        when the rolling 24 h have no room for it; both before a slot is asked for.
         """
         target, now = lease.environment.target_id, self.clock()
+        request = intent.request(calls)
         with self.writing(lease) as connection:
             self.one_at_a_time(connection, f"jobs of {target}")
+            refuse_paused(connection, lease.environment, lease.partition.table)
+            refuse_without_room(connection, target, request, allowance, now)
             if _in_flight(connection, target, now) >= slots:
                 return None
+            if intent.purpose == "retry" and _in_flight(connection, target, now, "retry") >= max(1, slots // 5):
+                return None  # rows that were in each other's way are sent again with fewer beside them
             added = connection.execute(
                 insert(_TABLE).values(
                     **place(lease.environment, lease.partition),
@@ -94,15 +109,7 @@ class Jobs(Quota):
                 )
             )
             key = int(added.inserted_primary_key[0]) if added.inserted_primary_key else 0
-            reserve(
-                connection,
-                target,
-                job=key,
-                rows=intent.rows,
-                batches=intent.batches,
-                allowance=allowance,
-                now=now,
-            )
+            reserve(connection, target, job=key, request=request, now=now)
             return _job(connection, key)
 
     def job_created(self, job: int, job_id: str, *, lease: Lease) -> bool:
@@ -159,6 +166,16 @@ class Jobs(Quota):
         with self.reading() as connection:
             return [JobRow(**row) for row in connection.execute(query).mappings()]
 
+    def jobs_at_work(self, environment: Environment, partition: Partition) -> list[JobRow]:
+        """The partition's jobs whose end or results are still to come, oldest first."""
+        query = (
+            select(_TABLE)
+            .where(at(_TABLE, environment, partition), _TABLE.c.state.in_((*IN_FLIGHT, "ended")))
+            .order_by(_TABLE.c.id)
+        )
+        with self.reading() as connection:
+            return [JobRow(**row) for row in connection.execute(query).mappings()]
+
     def other_intents(self, job: JobRow) -> int:
         """How many other jobs of the same object are being created just now, their ids not yet known."""
         query = select(func.count()).where(
@@ -189,10 +206,12 @@ def _columns(intent: JobIntent) -> dict[str, Any]:
     return {name: getattr(intent, name) for name in JobIntent.__slots__}
 
 
-def _in_flight(connection: Connection, target_id: str, now: datetime) -> int:
+def _in_flight(connection: Connection, target_id: str, now: datetime, purpose: str = "") -> int:
     query = select(func.count()).where(
         _TABLE.c.target_id == target_id, _TABLE.c.state.in_(IN_FLIGHT), _TABLE.c.touched_utc > now - FOLLOWED
     )
+    if purpose:
+        query = query.where(_TABLE.c.purpose == purpose)
     return int(connection.execute(query).scalar_one())
 
 

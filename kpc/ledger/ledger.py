@@ -10,11 +10,12 @@ from kpc.ledger.jobs import Jobs
 from kpc.ledger.leases import Leases
 from kpc.ledger.memory import Memory
 from kpc.ledger.migrate import migrate
+from kpc.ledger.pauses import Pauses
 from kpc.ledger.proofs import Proofs
 from kpc.ledger.stage_runs import StageRuns
 
 
-class Ledger(Leases, StageRuns, Attempts, Jobs, FailedRecords, Proofs, Memory, Audit):
+class Ledger(Leases, StageRuns, Attempts, Jobs, Pauses, FailedRecords, Proofs, Memory, Audit):
     """One door to the durable memory; each parent class is one thought of it.
 
     Safe to share between threads; every process opens its own. Each write is one transaction, and a write that belongs
@@ -22,13 +23,14 @@ class Ledger(Leases, StageRuns, Attempts, Jobs, FailedRecords, Proofs, Memory, A
     """
 
 
-def open_ledger(url: str, *, clock: Clock = utc_now) -> Ledger:
+def open_ledger(url: str, *, clock: Clock = utc_now, is_durable: bool = True) -> Ledger:
     """The ledger at `url` (`sqlite:///FILE` or `postgresql+psycopg2://...`), its schema brought up to date.
 
+    One that is not durable (SQLite only) does not wait for the disk: for simulations, whose memory nobody needs.
     Raises `ConfigError` for a wrong address, wrong credentials or a newer schema, `Transient` when the database does
     not answer.
     """
-    engine = make_engine(url)
+    engine = make_engine(url, is_durable=is_durable)
     try:
         migrate(engine)
     except BaseException:

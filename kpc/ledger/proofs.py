@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,7 +22,7 @@ from kpc.store import Environment
 
 @dataclass(frozen=True, slots=True)
 class ScopeRow:
-    """What the campaign covers; the newest row counts."""
+    """What the campaign covers; the newest row counts. `unassigned`: rows of no partition, by table and cause."""
 
     id: int
     source_id: str
@@ -31,6 +31,7 @@ class ScopeRow:
     tables: list[str]
     mode: str
     sample_rows: int | None
+    unassigned: dict[str, dict[str, int]]
     run_id: str
     actor: str
     set_utc: datetime
@@ -119,6 +120,7 @@ class Proofs(Database):
         run_id: str,
         actor: str,
         sample_rows: int | None = None,
+        unassigned: Mapping[str, Mapping[str, int]] | None = None,
     ) -> int:
         """Say what the campaign covers from now on."""
         with self.writing() as connection:
@@ -130,6 +132,7 @@ class Proofs(Database):
                     tables=list(tables),
                     mode=mode,
                     sample_rows=sample_rows,
+                    unassigned=unassigned or {},
                     run_id=run_id,
                     actor=actor,
                     set_utc=self.clock(),

@@ -129,7 +129,7 @@ generation = Table(
     _word("mode", 16),
     _word("spec_hash"),
     _word("run_id", 255),
-    _word("state", 16),  # open | sealed | abandoned
+    _word("state", 16),  # open | sealed | abandoned | rolled_back
     _number("rows", nullable=True),
     _number("raw_bytes", nullable=True),
     _time("started_utc"),
@@ -149,7 +149,8 @@ stage_run = Table(
     _word("run_id", 255),
     _word("actor", 255),
     _word("mode", 16),
-    _word("state", 32),  # running | done | failed | reconciled | reconciled_with_exceptions | mismatch
+    # running | done | failed | waiting | rolled_back | reconciled | reconciled_with_exceptions | mismatch
+    _word("state", 32),
     _number("rows", nullable=True),
     _number("bytes", nullable=True),
     Column("detail", JsonText, nullable=True),
@@ -241,12 +242,42 @@ quota_entry = Table(
     metadata,
     _id(),
     _word("target_id"),
+    _word("kind", 16),  # job (ours) | others (bulk work of other software) | calls (API calls of everybody)
     Column("job", Integer, nullable=True),
     _number("rows"),
     _number("batches"),
+    _number("calls"),
     _word("state", 16),  # reserved | debited | released
     _time("counted_utc"),
     Index("ix_quota_entry_window", "target_id", "counted_utc"),
+)
+
+org_limits = Table(  # what the org said last of its allowances, and whether it refused us since
+    "org_limits",
+    metadata,
+    Column("target_id", String(64), primary_key=True),
+    _number("batches_max"),
+    _number("batches_used"),
+    _number("calls_max"),
+    _number("calls_used"),
+    _time("read_utc"),
+    _time("blocked_until_utc", nullable=True),
+    Column("blocked_reason", Text, nullable=True),
+)
+
+pause = Table(  # the kill switch: no new job is created in what is paused
+    "pause",
+    metadata,
+    _id(),
+    *_environment(),
+    _word("kind", 16),  # all | phase | table
+    _word("name"),  # of the phase or table; `all`
+    _word("actor", 255),
+    Column("reason", Text, nullable=True),
+    _time("paused_utc"),
+    _word("resumed_by", 255, nullable=True),
+    _time("resumed_utc", nullable=True),
+    Index("ix_pause_environment", "source_id", "target_id", "resumed_utc"),
 )
 
 mapping_version = Table(
@@ -268,6 +299,7 @@ scope = Table(
     Column("tables", JsonText, nullable=False),
     _word("mode", 16),
     _number("sample_rows", nullable=True),
+    Column("unassigned", JsonText, nullable=False),  # rows that belong to no partition, by table and cause
     _word("run_id", 255),
     _word("actor", 255),
     _time("set_utc"),

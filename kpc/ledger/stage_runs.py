@@ -10,7 +10,7 @@ from sqlalchemy import func, insert, select, update
 
 from kpc.ledger import schema
 from kpc.ledger.fencing import Lease
-from kpc.ledger.generations import Generations
+from kpc.ledger.generations import GenerationRow, Generations
 from kpc.ledger.places import at, here, place
 from kpc.partition import Partition
 from kpc.store import Environment
@@ -23,7 +23,7 @@ _TABLE = schema.stage_run
 
 @dataclass(frozen=True, slots=True)
 class StageRun:
-    """`state`: running, done, failed, reconciled, reconciled_with_exceptions or mismatch."""
+    """`state`: running, done, failed, waiting, reconciled, reconciled_with_exceptions or mismatch."""
 
     id: int
     source_id: str
@@ -104,13 +104,13 @@ class StageRuns(Generations):
                 )
             )
 
-    def fail_stage(self, stage_run: int, error: str) -> None:
-        """Record a failure. Needs no lease: losing it is one of the failures."""
+    def fail_stage(self, stage_run: int, error: str, *, state: str = "failed") -> None:
+        """Record why a run ended without a result. Needs no lease: losing it is one of the reasons."""
         with self.writing() as connection:
             connection.execute(
                 update(_TABLE)
                 .where(_TABLE.c.id == stage_run, _TABLE.c.state == "running")
-                .values(state="failed", error=error, finished_utc=self.clock())
+                .values(state=state, error=error, finished_utc=self.clock())
             )
 
     def last_stage(
@@ -123,6 +123,18 @@ class StageRuns(Generations):
         with self.reading() as connection:
             row = connection.execute(query.order_by(_TABLE.c.id.desc()).limit(1)).mappings().one_or_none()
         return StageRun(**row) if row else None
+
+    def loaded_generation(self, environment: Environment, partition: Partition) -> GenerationRow | None:
+        """The newest generation whose load is complete, whatever was extracted since."""
+        query = (
+            select(_TABLE.c.generation)
+            .where(at(_TABLE, environment, partition), _TABLE.c.stage == LOAD_STAGE, _TABLE.c.state == "done")
+            .order_by(_TABLE.c.id.desc())
+            .limit(1)
+        )
+        with self.reading() as connection:
+            found = connection.execute(query).scalar_one_or_none()
+        return self.generation(found) if found else None
 
     def is_loaded(self, environment: Environment, partition: Partition) -> bool:
         """Whether the partition's current generation has been loaded."""

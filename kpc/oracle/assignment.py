@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import StrEnum
 
-from kpc.catalog.table import ALL, Column, Table
-from kpc.errors import Terminal
+from kpc.catalog.table import Table
+from kpc.catalog.types import ALL, Column
+from kpc.oracle.failures import inconsistent
 from kpc.oracle.session import Oracle
 from kpc.oracle.statements import count_all, count_days
 from kpc.partition import Partition
@@ -59,10 +60,7 @@ def assign(oracle: Oracle, table: Table, months: tuple[str, ...], scn: int) -> A
         found = cursor.execute(by_day.text, by_day.binds).fetchall()
     counted = sum(count for _, count in found)
     if counted != rows:
-        raise Terminal(
-            f"{table.name} has {rows:,} rows, but {counted:,} when counted by day, both at SCN {scn}.",
-            "Report it to the DBA: two consistent reads of one SCN may not differ.",
-        )
+        raise inconsistent(f"{table.name} has {rows:,} rows, but {counted:,} when counted by day, both at SCN {scn}.")
     return sort_days(table, column, months, found, scn)
 
 

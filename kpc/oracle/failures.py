@@ -75,6 +75,13 @@ def _bad_dsn(doing: Doing, text: str) -> KpcError:
     )
 
 
+def _untrusted(doing: Doing, text: str) -> KpcError:
+    return ConfigError(
+        f"The certificate of the listener at {doing.dsn} is not trusted: {text}.",
+        f"Set KPC__ORACLE__CA_FILE to the PEM file of the authority that signed it. {_CHECK}",
+    )
+
+
 def _no_table(doing: Doing, text: str) -> KpcError:
     if doing.table.startswith("V$"):
         return _privilege(doing, text)
@@ -123,6 +130,11 @@ def _internal(doing: Doing, text: str) -> KpcError:
     )
 
 
+def inconsistent(what: str) -> Terminal:
+    """Two reads of one SCN that differ, which Oracle rules out; `what` names both numbers."""
+    return Terminal(what, "Report it to the DBA: two reads of one SCN may not differ.")
+
+
 _Verdict = Callable[[Doing, str], KpcError]
 
 _BY_CODE: dict[str, _Verdict] = {
@@ -158,6 +170,8 @@ _BY_CODE: dict[str, _Verdict] = {
 def classify(error: oracledb.Error, doing: Doing) -> KpcError:
     """The migration's error for a driver error. An unknown number stops the partition: nothing is repeated blindly."""
     text = " ".join(str(error).split("Help:")[0].split()).rstrip(".")
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return _untrusted(doing, text)
     # A refusal by the listener arrives as DPY-6005 with its cause in the text only.
     codes = [f"ORA-{number}" for number in _SIMILAR.findall(text)]
     codes += [f"{kind}-{number.zfill(5) if kind == 'ORA' else number}" for kind, number in _NUMBER.findall(text)]

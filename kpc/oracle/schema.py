@@ -7,7 +7,8 @@ from collections.abc import Iterable
 import oracledb
 import pyarrow as pa
 
-from kpc.catalog.table import Column, OracleKind, Table
+from kpc.catalog.table import Table
+from kpc.catalog.types import Column, OracleKind
 from kpc.errors import SchemaDrift
 from kpc.oracle.session import Oracle
 from kpc.oracle.statements import live_columns
@@ -21,7 +22,11 @@ _ARROW = {
     OracleKind.VARCHAR2: pa.string(),
     OracleKind.NVARCHAR2: pa.string(),
     OracleKind.CLOB: pa.large_string(),
+    OracleKind.RAW: pa.binary(),
     OracleKind.DATE: pa.timestamp("s"),
+    # Microseconds, whatever the declared digits: 64 bits of nanoseconds end in 2262; Salesforce holds whole seconds.
+    OracleKind.TIMESTAMP: pa.timestamp("us"),
+    OracleKind.TIMESTAMP_TZ: pa.timestamp("us"),  # in UTC, see `kpc.oracle.statements.read_column`
 }
 
 
@@ -30,14 +35,17 @@ def arrow_type(column: Column) -> pa.DataType:
     source = column.source
     if source.kind is OracleKind.NUMBER:
         return pa.decimal128(38, FREE_NUMBER_SCALE if source.size is None else source.scale or 0)
-    if source.kind is OracleKind.TIMESTAMP:
-        return pa.timestamp("us" if (source.size or 0) <= 6 else "ns")
     return _ARROW[source.kind]
 
 
 def arrow_schema(table: Table) -> pa.Schema:
     """One field per declared column, in catalog order: the schema of every extracted Parquet file of the table."""
     return pa.schema([pa.field(column.name, arrow_type(column)) for column in table.columns])
+
+
+def key_schema(table: Table) -> pa.Schema:
+    """The key columns only, in the order of the key."""
+    return pa.schema([pa.field(column.name, arrow_type(column)) for column in table.key_columns])
 
 
 def check_columns(connection: oracledb.Connection, oracle: Oracle, table: Table) -> None:
@@ -85,7 +93,9 @@ def _live_type(  # the columns of ALL_TAB_COLUMNS
     precision: int | None,
     scale: int | None,
 ) -> str:
-    """The type as the catalog would write it. ALL_TAB_COLUMNS spells TIMESTAMP with its digits already."""
+    """The type as the catalog would write it. ALL_TAB_COLUMNS spells the TIMESTAMPs with their digits already."""
+    if data_type == "RAW":
+        return f"RAW({int(data_length)})"
     if data_type in ("CHAR", "VARCHAR2", "NVARCHAR2", "NCHAR"):
         return f"{data_type}({int(char_length or data_length)})"
     if data_type == "NUMBER" and precision is not None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import polars as pl
 
-from kpc.catalog.table import EXTERNAL_ID, PARTITION_FIELD, Table
+from kpc.catalog.table import Table
+from kpc.catalog.types import EXTERNAL_ID, PARTITION_FIELD
 from kpc.convert.canonical import CHECKSUM, KEY_HASH, canonical_from_salesforce, key_hash, row_checksum
 from kpc.partition import Partition
 from kpc.salesforce import Salesforce

@@ -58,6 +58,7 @@ class ReconciliationReport(BaseModel):
     scn: int
     state: State
     exceptions: int
+    repaired: int = 0  # rows that people corrected: they rightly differ from Oracle's
     source_rows: int
     target_rows: int
     comparisons: tuple[ComparedNumber, ...]
@@ -72,10 +73,14 @@ class ReconciliationReport(BaseModel):
         records: RecordDifferences | None,
         exceptions: int,
         compared_utc: datetime,
+        *,
+        repaired: int = 0,
     ) -> ReconciliationReport:
         """Judge the comparisons: one that does not agree is a mismatch, whatever the others say."""
         is_equal = all(comparison.agrees for comparison in comparisons)
-        state: State = "mismatch" if not is_equal else "reconciled_with_exceptions" if exceptions else "reconciled"
+        state: State = (
+            "mismatch" if not is_equal else "reconciled_with_exceptions" if exceptions or repaired else "reconciled"
+        )
         return cls(
             table=extract.table,
             key=extract.key,
@@ -85,6 +90,7 @@ class ReconciliationReport(BaseModel):
             scn=extract.scn,
             state=state,
             exceptions=exceptions,
+            repaired=repaired,
             source_rows=extract.truth.rows,
             target_rows=int(comparisons[0].target or 0),
             comparisons=tuple(_number(comparison) for comparison in comparisons),
@@ -106,6 +112,7 @@ class ReconciliationReport(BaseModel):
             "source_rows": self.source_rows,
             "target_rows": self.target_rows,
             "exceptions": self.exceptions,
+            **({"repaired": self.repaired} if self.repaired else {}),
             **{f"level{level}": self.verdict(level) for level in (1, 2, 3)},
             **({"records_compared": self.records.compared} if self.records else {}),
             **({"differing": ", ".join(differing)} if differing else {}),
@@ -120,6 +127,8 @@ class ReconciliationReport(BaseModel):
             "Salesforce org": self.target_id,
             "exceptions": str(self.exceptions),
         }
+        if self.repaired:
+            found["rows corrected by people"] = str(self.repaired)
         if self.records:
             found["records compared"] = f"{self.records.compared:,} of {self.source_rows - self.exceptions:,}"
         return found

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 
-from kpc.catalog.table import PARTITION_FIELD, Column, Table
+from kpc.catalog.table import Table
+from kpc.catalog.types import PARTITION_FIELD, Column
 from kpc.manifests import Aggregate, SourceTruth
 from kpc.partition import Partition
 from kpc.reconcile.comparison import Comparison

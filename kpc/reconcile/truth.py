@@ -8,7 +8,8 @@ from pathlib import Path
 
 import polars as pl
 
-from kpc.catalog.table import Column, NullRule, Table
+from kpc.catalog.table import Table
+from kpc.catalog.types import Column, NullRule
 from kpc.errors import Terminal
 from kpc.manifests import Aggregate, SourceTruth
 from kpc.oracle.schema import arrow_schema
@@ -61,8 +62,8 @@ def _aggregate(name: str, found: dict[str, Decimal | int | None]) -> Aggregate:
     return Aggregate(column=name, sum=total, min=low, max=high, count=count)
 
 
-def check_truth(partition: Partition, *, oracle: SourceTruth, extract: SourceTruth) -> None:
-    """Raises `Terminal` listing every number in which the Parquet files differ from Oracle's answer."""
+def truth_differences(*, oracle: SourceTruth, extract: SourceTruth) -> list[str]:
+    """Every number in which the Parquet files differ from Oracle's answer, a line each."""
     differences = [f"rows: Oracle {oracle.rows:,}, extract {extract.rows:,}"] if oracle.rows != extract.rows else []
     for theirs, ours in zip(oracle.measures, extract.measures, strict=True):
         differences += [
@@ -70,6 +71,12 @@ def check_truth(partition: Partition, *, oracle: SourceTruth, extract: SourceTru
             for name in ("sum", "min", "max", "count")
             if getattr(theirs, name) != getattr(ours, name)
         ]
+    return differences
+
+
+def check_truth(partition: Partition, *, oracle: SourceTruth, extract: SourceTruth) -> None:
+    """Raises `Terminal` listing every number in which the Parquet files differ from Oracle's answer."""
+    differences = truth_differences(oracle=oracle, extract=extract)
     if differences:
         raise Terminal(
             f"The extract of {partition} differs from what Oracle says of the same SCN:\n  " + "\n  ".join(differences),

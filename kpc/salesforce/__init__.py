@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import httpx
 
-from kpc.salesforce.answers import Refused
+from kpc.salesforce.answers import AllowanceRefused, Refused
+from kpc.salesforce.collections import Collections, Saved
 from kpc.salesforce.describe import Describe
+from kpc.salesforce.governor import CALLS_PER_JOB, Governor
 from kpc.salesforce.ingest import Encoding, Ingest, JobInfo, Results, State, failed_job
 from kpc.salesforce.limits import Limit, Limits
 from kpc.salesforce.query import Query, QueryPages
@@ -13,7 +15,10 @@ from kpc.salesforce.row_errors import RowError, parse_row_error
 from kpc.settings import SalesforceSettings
 
 __all__ = [
+    "CALLS_PER_JOB",
+    "AllowanceRefused",
     "Encoding",
+    "Governor",
     "JobInfo",
     "Limit",
     "QueryPages",
@@ -21,6 +26,7 @@ __all__ = [
     "Results",
     "RowError",
     "Salesforce",
+    "Saved",
     "State",
     "connect",
     "failed_job",
@@ -28,7 +34,7 @@ __all__ = [
 ]
 
 
-class Salesforce(Ingest, Query, Describe, Limits):
+class Salesforce(Ingest, Query, Collections, Describe, Limits):
     """One org, logged in; each parent class is one of its interfaces. Safe to share between threads."""
 
 

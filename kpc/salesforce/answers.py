@@ -25,6 +25,14 @@ class Refused(Terminal):
         self.reason = reason
 
 
+class AllowanceRefused(QuotaExhausted):
+    """The org itself says that a 24 h allowance is used up; `reason` is its message."""
+
+    def __init__(self, what: str, remedy: str = "", *, next_free_utc: datetime, reason: str) -> None:
+        super().__init__(what, remedy, next_free_utc=next_free_utc)
+        self.reason = reason
+
+
 def codes_of(response: httpx.Response) -> tuple[str, str]:
     """Error code and message of an answer; Salesforce sends a list of them, OAuth one object, a proxy neither."""
     try:
@@ -49,17 +57,18 @@ def refusal(response: httpx.Response, *, has_effect: bool) -> KpcError:  # noqa:
         return SalesforceDown(f"{said} to {asked}.", "Repeat later; status.salesforce.com shows known incidents.")
     if status == 429:
         return RateLimited(f"{said}.", "Wait, then repeat.", retry_after_s=_retry_after(response))
-    if code == "REQUEST_LIMIT_EXCEEDED":
+    if code == "REQUEST_LIMIT_EXCEEDED" and "concurrent" in reason.lower():
         return RateLimited(
             f"{said}.",
-            "The org's API calls (24 h) or its concurrent long requests are used up: wait, or pause other software.",
+            "Too many requests of over 20 s are under way at once: wait, or pause other software.",
             retry_after_s=_retry_after(response),
         )
-    if code == "EXCEEDEDQUOTA":
-        return QuotaExhausted(
+    if code in ("REQUEST_LIMIT_EXCEEDED", "EXCEEDEDQUOTA"):
+        return AllowanceRefused(
             f"{said}.",
-            "The org's daily bulk allowance is used up, perhaps by other software: see `kpc status`, and load later.",
+            "The org's daily allowance is used up, perhaps by other software: see `kpc status`, and load later.",
             next_free_utc=datetime.now(UTC) + LOOK_AGAIN,
+            reason=f"{code} {reason}".strip(),
         )
     if status == 401:
         return ConfigError(

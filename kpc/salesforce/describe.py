@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from kpc.catalog import Table, find_table
-from kpc.catalog.table import (
+from kpc.catalog.types import (
     EXTERNAL_ID,
     EXTERNAL_ID_LENGTH,
     GENERATION_FIELD,

@@ -19,6 +19,7 @@ Encoding = Literal["gzip", "identity"]
 _JOBS = "/jobs/ingest"
 _BLOCK_BYTES = 1 << 20
 _CLOSE_TRIES = 3
+_QUOTA_WORD = "exceededquota"
 
 
 class State(StrEnum):
@@ -60,22 +61,28 @@ class JobInfo:
     error_message: str
 
     @property
+    def ran_out_of_quota(self) -> bool:
+        """Whether the org stopped the job because the 24 h allowance was used up."""
+        return self.state is State.FAILED and _QUOTA_WORD in self.error_message.replace(" ", "").lower()
+
+    @property
     def refuses_content(self) -> bool:
         """Whether the job ended before a single row, because its content could not be understood."""
-        return self.state is State.FAILED and self.processed == 0
+        return self.state is State.FAILED and self.processed == 0 and not self.ran_out_of_quota
 
 
 class Ingest(Rest):
-    def create_job(self, object_name: str, external_id_field: str) -> JobInfo:
-        """A new upsert job. Raises `OutcomeUnknown` when the reply is lost: it may exist, see `list_jobs`."""
+    def create_job(self, object_name: str, external_id_field: str | None, *, operation: str = "upsert") -> JobInfo:
+        """A new job. Raises `OutcomeUnknown` when the reply is lost: it may exist, see `list_jobs`."""
         body = {
             "object": object_name,
-            "operation": "upsert",
-            "externalIdFieldName": external_id_field,
+            "operation": operation,
             "contentType": "CSV",
             "lineEnding": "LF",
             "columnDelimiter": "COMMA",
         }
+        if external_id_field is not None:
+            body["externalIdFieldName"] = external_id_field
         return _info(self.tell("POST", _JOBS, body))
 
     def upload(self, job_id: str, file: Path, *, encoding: Encoding, raw_bytes: int | None = None) -> None:
@@ -122,9 +129,16 @@ class Ingest(Rest):
         retried(lambda: self._download(f"{_JOBS}/{job_id}/{kind.value}", file))
 
     def _download(self, path: str, file: Path) -> None:
-        with self.stream(path) as response, open_gzip_to_write(file) as packed:
-            for block in response.iter_bytes(_BLOCK_BYTES):
-                packed.write(block)
+        """What comes packed is kept packed: results echo every column, and packing costs more than anything else."""
+        with self.stream(path) as response:
+            if response.headers.get("Content-Encoding", "").lower() == "gzip":
+                with file.open("wb") as packed:
+                    for block in response.iter_raw(_BLOCK_BYTES):
+                        packed.write(block)
+                return
+            with open_gzip_to_write(file) as made:
+                for block in response.iter_bytes(_BLOCK_BYTES):
+                    made.write(block)
 
     def _change_state(self, job_id: str, wanted: State) -> None:
         for _ in range(_CLOSE_TRIES):

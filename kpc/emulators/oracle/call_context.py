@@ -56,7 +56,7 @@ class CallContext:
             self.stop_on_break()
 
     def call_status(self) -> int:
-        return responses.TRANSACTION_OPEN if self.session.in_transaction else 0
+        return responses.CALL_ENDED | (responses.TRANSACTION_OPEN if self.session.in_transaction else 0)
 
     def end(
         self,
@@ -67,6 +67,7 @@ class CallContext:
         message: str = "",
         position: int = 0,
         batch_errors: Sequence[tuple[int, OraError]] = (),
+        rowid: str | None = None,
     ) -> bytes:
         """The message that ends a call, good or bad."""
         return responses.end_of_call(
@@ -78,6 +79,7 @@ class CallContext:
             message=message,
             position=position,
             batch_errors=batch_errors,
+            rowid=rowid,
         )
 
     def error(self, error: OraError) -> bytes:

@@ -33,11 +33,18 @@ class OpenQuery:
         self._current: EncodedRows | None = None
         self._at = 0
         self._next: Future[EncodedRows | None] | None = None
+        self._failure: OraError | None = None
         self.is_done = False
         self.delivered = 0
 
+    def fail_next(self, error: OraError) -> None:
+        """The next fetch raises `error`: this one still had rows to give."""
+        self._failure = error
+
     def take(self, wanted: int) -> Iterator[memoryview]:
         """Up to `wanted` more rows as they travel. Raises OraError where the query fails; rows before it are valid."""
+        if self._failure is not None:
+            raise self._failure
         while wanted and (current := self._batch()) is not None:
             rows = min(wanted, current.rows - self._at)
             part = current.slice(self._at, self._at + rows)

@@ -99,8 +99,8 @@ def exchange_capabilities(
 ) -> Abilities:
     """Answer the protocol and data types messages; neither answer carries the end-of-response mark."""
     _expect(stream.u8(), 1, "protocol")
-    stream.raw(2)
-    _skip_name(stream)
+    _skip_text(stream, "list of protocol versions")
+    _skip_text(stream, "driver name")
     _reply(channel, _protocol_message(field_version, banner, end_of_response=end_of_response))
     _expect(stream.u8(), 2, "data types")
     stream.raw(5)
@@ -117,12 +117,12 @@ def _expect(found: int, wanted: int, name: str) -> None:
         raise ProtocolError(f"message {found} instead of {name}")
 
 
-def _skip_name(stream: RequestStream) -> None:
-    """The client's name for itself, up to its zero."""
+def _skip_text(stream: RequestStream, name: str) -> None:
+    """Bytes up to their zero."""
     for _ in range(_MAX_NAME_BYTES):
         if not stream.u8():
             return
-    raise ProtocolError("endless driver name")
+    raise ProtocolError(f"endless {name}")
 
 
 def _skip_types(stream: RequestStream) -> None:

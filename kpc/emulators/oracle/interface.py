@@ -103,8 +103,8 @@ class Rows(Protocol):
 
     The Arrow type of each column follows from its OraColumn:
     text (VARCHAR2, CHAR, LONG, CLOB) and ROWID -> pa.string or large_string (CHAR already blank-padded);
-    NUMBER -> int64 | decimal128(38, s) | decimal256 | float64 | string (a canonical decimal text, for values that no
-    decimal type holds);
+    NUMBER -> int64 | decimal128(38, s) | decimal256 | float64 | string (a decimal text) | binary (Oracle's own format,
+    for values that no decimal type holds);
     BINARY_DOUBLE / BINARY_FLOAT -> float64 / float32; DATE -> timestamp[s]; TIMESTAMP* -> timestamp[ns] or [us]
     (TIMESTAMP_TZ and _LTZ in UTC); INTERVAL_DS -> duration[ns] or [us]; RAW, BLOB -> binary; BOOLEAN -> bool.
     """
@@ -129,6 +129,7 @@ class Outcome:
     row_count: int = 0
     out: dict[int, list[BindValue]] = field(default_factory=dict)
     row_counts: list[int] = field(default_factory=list)
+    last_rowid: str | None = None  # of the last row that DML changed
     batch_errors: list[tuple[int, OraError]] = field(default_factory=list)
 
 

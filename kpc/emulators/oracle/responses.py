@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kpc.emulators.oracle.codec import clr, dalc, sb, ub
+from kpc.emulators.oracle.codec import clr, dalc, rowid_parts, sb, ub
 from kpc.emulators.oracle.handshake import CHARSET_UTF8, CHARSET_UTF16
 from kpc.emulators.oracle.interface import OraColumn, OraError, OraType
 
 NO_DATA_FOUND = 1403
 ARRAY_ERRORS = 24381
+CALL_ENDED = 0x1  # real servers always set it, and one client looks for it
 TRANSACTION_OPEN = 0x2
 _NO_ROWID = bytes(5)
 _TEXT = frozenset({OraType.VARCHAR2, OraType.CHAR, OraType.LONG, OraType.CLOB})
@@ -82,7 +83,7 @@ def status(call_status: int) -> bytes:
     return b"\x09" + ub(call_status) + b"\x00"
 
 
-def end_of_call(
+def end_of_call(  # noqa: PLR0913 - one per field of the message
     *,
     call_status: int,
     field_version: int,
@@ -92,18 +93,20 @@ def end_of_call(
     message: str = "",
     position: int = 0,
     batch_errors: Sequence[tuple[int, OraError]] = (),
+    rowid: str | None = None,
 ) -> bytes:
     """Message 4: the end of a call, good or bad. `code` 1403 says that all rows were delivered."""
     parts = [
         b"\x04",
         ub(call_status),
-        b"\x00\x00",  # sequence number, current row
+        b"\x00",  # sequence number
+        ub(row_count & 0xFFFFFFFF),  # the current row, which some clients take for the count
         ub(code & 0xFFFF),
         b"\x00\x00",
         ub(cursor_id),
         sb(min(position, 32767)),
         bytes(6),
-        _NO_ROWID,
+        _rowid(rowid) if rowid else _NO_ROWID,
         b"\x00\x00\x00\x00\x00\x00",  # OS error, statement, call, padding, iterations, logical rowid
     ]
     parts += _batch_errors(batch_errors)
@@ -113,6 +116,11 @@ def end_of_call(
     if code:
         parts.append(clr(f"ORA-{code:05d}: {message}\n".encode()))
     return b"".join(parts)
+
+
+def _rowid(text: str) -> bytes:
+    data_object, file, block, row = rowid_parts(text)
+    return ub(data_object) + ub(file) + b"\x00" + ub(block) + ub(row)
 
 
 def _batch_errors(errors: Sequence[tuple[int, OraError]]) -> list[bytes]:

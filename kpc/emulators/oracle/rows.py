@@ -116,6 +116,8 @@ def _raw(values: pa.Array, _column: OraColumn) -> list[pa.Array]:
 
 
 def _number(values: pa.Array, _column: OraColumn) -> list[pa.Array]:
+    if pa.types.is_binary(values.type):
+        return prefixed_values(values, is_national=False)
     return [encode_number_column(values)]
 
 

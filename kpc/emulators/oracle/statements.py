@@ -130,6 +130,7 @@ class Statements:
                 code=responses.ARRAY_ERRORS if errors else 0,
                 message="error(s) in array DML" if errors else "",
                 batch_errors=errors,
+                rowid=outcomes[-1].last_rowid,
             )
         )
 
@@ -220,13 +221,23 @@ class Statements:
         return b"".join(parts)
 
     def _deliver(self, cursor: Cursor, wanted: int, writer: ResponseWriter) -> None:
-        """Rows, then the end of call: 1403 once there are no more."""
+        """Rows, then the end of call: 1403 once there are no more.
+
+        Drivers throw away the rows of a response that ends with an error. So rows that come before one are a response
+        of their own, a short one, and the error answers the next fetch.
+        """
         query = cursor.open(self._context.worker, self._context.lobs.described)
+        before = query.delivered
         writer.write(responses.ROW_HEADER)
         try:
             with self._recorded(cursor):
                 self._send_rows(cursor, query, min(wanted, _MAX_ROWS_WANTED), writer)
-        except (OraError, BreakRequested):
+        except OraError as error:
+            if query.delivered == before:
+                cursor.close_query(self._context.worker)
+                raise
+            query.fail_next(error)
+        except BreakRequested:
             cursor.close_query(self._context.worker)
             raise
         if query.is_done and cursor.record is not None:

@@ -22,6 +22,7 @@ from kpc.emulators.salesforce.dml import write_rows
 from kpc.emulators.salesforce.jobs import FAILED, IN_PROGRESS, JOB_COMPLETE, UPLOAD_COMPLETE, Job
 from kpc.emulators.salesforce.locks import RowLocks
 from kpc.emulators.salesforce.org import Org
+from kpc.emulators.salesforce.org_refusals import refuse_all
 from kpc.emulators.salesforce.schema import SObject
 from kpc.emulators.salesforce.storage import Session
 from kpc.emulators.salesforce.values import SET_NULL
@@ -144,6 +145,7 @@ class Processor:
                     outcome = Outcome([""] * rows.height, [True] * rows.height)
                 else:
                     refused = self._locks.refuse(job.id, org.switches, columns, cells)
+                    refused |= refuse_all(org.switches, cells.height)
                     outcome = write_rows(session, write, columns, cells, refused)
                 self._keep(session, job, number, rows, outcome)
                 # From here to the commit and the counters nobody aborts the job: its results would not add up.

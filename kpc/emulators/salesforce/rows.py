@@ -12,6 +12,7 @@ from kpc.emulators.salesforce.api_error import ApiError, DataError, RowError, ba
 from kpc.emulators.salesforce.columns import plan_columns
 from kpc.emulators.salesforce.dml import write_rows
 from kpc.emulators.salesforce.org import Org
+from kpc.emulators.salesforce.org_refusals import refuse_all
 from kpc.emulators.salesforce.schema import Field, SObject
 from kpc.emulators.salesforce.storage import Session
 from kpc.emulators.salesforce.values import SET_NULL
@@ -98,7 +99,7 @@ def _save_alike(org: Org, session: Session, write: Write, records: Sequence[Reco
     )
     if not header:
         cells = pl.DataFrame({"none": pl.Series([None] * len(records), dtype=pl.String)})
-    outcome = write_rows(session, write, columns, cells)
+    outcome = write_rows(session, write, columns, cells, refuse_all(org.switches, cells.height))
     return [Saved(outcome.ids[row], outcome.created[row], outcome.errors.get(row)) for row in range(len(records))]
 
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TypedDict, Unpack
 
 from kpc.catalog import TABLES, Table
-from kpc.catalog.table import (
+from kpc.catalog.types import (
     EXTERNAL_ID,
     EXTERNAL_ID_LENGTH,
     GENERATION_FIELD,

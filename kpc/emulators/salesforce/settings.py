@@ -24,6 +24,9 @@ class Switches:
     batch_attempts: int = 20
     lock_parents: bool = False  # rows fail when another job in progress writes children of the same parent
     lock_rows_every: int = 0  # each N-th row fails once with UNABLE_TO_LOCK_ROW
+    refuse_rows: Literal[
+        "", "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "INSUFFICIENT_ACCESS_OR_READONLY", "STORAGE_LIMIT_EXCEEDED"
+    ] = ""  # every row is refused with this code
     sink: bool = False  # parse and count rows, store nothing
     upload_limit_bytes: int = 150_000_000
     too_large_status: int = 413

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from kpc.catalog import TABLES, children
-from kpc.catalog.table import Column, FieldKind, OracleKind, Pii, Table, TooLong
+from kpc.catalog.table import Table
+from kpc.catalog.types import Column, FieldKind, OracleKind, Pii, TooLong
 from kpc.emulators.oracle.seed.plan import rows_by_table
 
 

@@ -6,9 +6,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from kpc.catalog import TABLES
-from kpc.catalog.table import Column as CatalogColumn
-from kpc.catalog.table import OracleKind
 from kpc.catalog.table import Table as CatalogTable
+from kpc.catalog.types import Column as CatalogColumn
+from kpc.catalog.types import OracleKind
 from kpc.emulators.oracle.seed import plan, values
 from kpc.emulators.oracle.seed.faults import BadRow, planted_bad_rows
 from kpc.emulators.oracle.sql import datatypes, positions

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from kpc.catalog import TABLES
-from kpc.catalog.table import Phase, Table
+from kpc.catalog.table import Table
+from kpc.catalog.types import Phase
 
 SMALL_SHARE = 0.2  # of all rows, at most, for the tables that are not split by month
 REFERENCE_SHARE = 0.05

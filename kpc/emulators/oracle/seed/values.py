@@ -11,7 +11,8 @@ from calendar import monthrange
 from dataclasses import dataclass
 
 from kpc.catalog import TABLES
-from kpc.catalog.table import Calendar, Column, DateFormat, FieldKind, NullRule, OracleKind, Table, TooLong
+from kpc.catalog.table import Table
+from kpc.catalog.types import Calendar, Column, DateFormat, FieldKind, NullRule, OracleKind, TooLong
 
 # Thai, accents, quotes, commas, line breaks, emoji: what CSV and encodings stumble over.
 _NAMES = (

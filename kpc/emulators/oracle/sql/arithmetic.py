@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from dataclasses import replace
+from decimal import Decimal
+
 from kpc.emulators.oracle.interface import OraType
 from kpc.emulators.oracle.sql import datatypes, values
 from kpc.emulators.oracle.sql.context import Context
@@ -11,6 +15,7 @@ from kpc.emulators.oracle.sql.messages import error_sql, ora, unsupported
 from kpc.emulators.oracle.sql.values import Expr
 
 _WIDE = {"+": "ora_add", "*": "ora_mul", "/": "ora_div"}
+_MOST_QUOTIENT_DIGITS = 32  # a HUGEINT holds 38, and ROUND and days as seconds need a few of them
 _MOST_PRODUCT_PLACES = 20  # leaves 18 whole digits in a DECIMAL(38)
 
 
@@ -27,7 +32,7 @@ def binary(operator: str, left: Expr, right: Expr, context: Context) -> Expr:
 
 def _number(operator: str, a: Expr, b: Expr) -> Expr:
     if operator == "/":
-        return Expr(f"ora_div({wide(a).sql}, {wide(b).sql})", datatypes.WIDE, quotient=_whole_parts(a, b))
+        return _divide(a, b)
     kind = _result(operator, a.type, b.type)
     if not kind.is_wide:
         if operator == "*":
@@ -40,13 +45,38 @@ def _number(operator: str, a: Expr, b: Expr) -> Expr:
     return Expr(f"{_WIDE[operator]}({wide(a).sql}, {wide(b).sql})", datatypes.WIDE)
 
 
+def _divide(a: Expr, b: Expr) -> Expr:
+    """A quotient has 40 digits, but for one by 4 or 100 and the like, which is an exact product."""
+    parts = _whole_parts(a, b)
+    inverse = _inverse(b)
+    if inverse is not None and not a.type.is_wide and a.type.digits + inverse.type.digits <= MAX_DIGITS:
+        return replace(_number("*", a, inverse), quotient=parts)
+    if a.type.is_wide or b.type.is_wide:
+        return Expr(f"ora_div({wide(a).sql}, {wide(b).sql})", datatypes.WIDE, quotient=parts)
+    return Expr(f"ora_quotient(({a.sql})::VARCHAR, ({b.sql})::VARCHAR)", datatypes.WIDE, quotient=parts)
+
+
+def _inverse(b: Expr) -> Expr | None:
+    """1 / b where b is a constant and that has few decimal places."""
+    if not isinstance(b.constant, int | Decimal) or not b.constant:
+        return None
+    rest = abs(int(b.constant)) if b.constant == int(b.constant) else 0
+    if not rest:
+        return None
+    for factor in (2, 5):
+        while rest % factor == 0:
+            rest //= factor
+    inverse = 1 / Decimal(b.constant) if rest == 1 else Decimal(0)
+    return values.number(inverse) if inverse and inverse * b.constant == 1 else None
+
+
 def _whole_parts(a: Expr, b: Expr) -> tuple[str, str] | None:
     """Dividend and divisor scaled to whole numbers, where no digit can be lost to the rounding of a quotient."""
     if a.type.is_wide or b.type.is_wide or a.is_null or b.is_null:
         return None
     places = max(a.type.places, b.type.places)
     digits = [e.type.digits - e.type.places + places for e in (a, b)]
-    if sum(digits) > MAX_DIGITS:
+    if sum(digits) > MAX_DIGITS or max(digits) > _MOST_QUOTIENT_DIGITS:
         return None
     scaled = [
         f"CAST({number_as(e, datatypes.free_number(d, places)).sql}{f' * {10**places}' if places else ''} AS HUGEINT)"
@@ -97,6 +127,9 @@ def negate(e: Expr, context: Context) -> Expr:
 
 def days_as_micros(number: Expr) -> str:
     """A NUMBER of days as whole seconds, in microseconds: a DATE has no finer grain."""
+    if number.quotient is not None:
+        dividend, divisor = number.quotient
+        return f"(whole_round(({dividend}) * 86400, {divisor})::BIGINT * 1000000)"
     if number.type.is_wide:
         product = f"ora_round(ora_mul({number.sql}, {wide(values.number(86_400)).sql}), {wide(values.number(0)).sql})"
         return f"(ora_plain({product})::BIGINT * 1000000)"
@@ -120,13 +153,20 @@ def _temporal(operator: str, left: Expr, right: Expr, context: Context) -> Expr:
         moved = f"({left.sql} {operator} to_microseconds({right.sql}))"
         if kind.ora is OraType.DATE:
             moved = f"date_trunc('second', {moved})::TIMESTAMP"
-        return Expr(moved, kind, left.constant if a.ora is OraType.TIMESTAMP_TZ else None)
+        return Expr(moved, kind, _moved(operator, left, right), zone=left.zone)
     if a.is_time:
         days = days_as_micros(to_number(right, context))
         return Expr(f"(({left.sql})::TIMESTAMP {operator} to_microseconds({days}))", datatypes.DATE)
     if a.ora is b.ora is OraType.INTERVAL_DS:
         return Expr(f"({left.sql} {operator} {right.sql})", datatypes.INTERVAL)
     raise ora(30081)
+
+
+def _moved(operator: str, left: Expr, right: Expr) -> dt.datetime | None:
+    """The constant that a time and an interval make, e.g. for AS OF TIMESTAMP."""
+    if not isinstance(left.constant, dt.datetime) or not isinstance(right.constant, dt.timedelta):
+        return None
+    return left.constant + (right.constant if operator == "+" else -right.constant)
 
 
 def _difference(left: Expr, right: Expr, context: Context) -> Expr:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from kpc.emulators.oracle.interface import Bind, OraError, Outcome, StatementKind
-from kpc.emulators.oracle.sql import bind_rows, bulk_change, returned
+from kpc.emulators.oracle.sql import bind_rows, bulk_change, positions, returned
 from kpc.emulators.oracle.sql.assignment import WIDEN_CODE
 from kpc.emulators.oracle.sql.dml import Change, Executor
 from kpc.emulators.oracle.sql.grammar import ParsedStatement
@@ -132,10 +132,18 @@ class _Run:
             self.counts[start] = sum(change.count for change in changes)
         else:
             self.counts[start:stop] = changes[0].counts or [1] * (stop - start)
+        self.outcome.last_rowid = _last_rowid(changes) or self.outcome.last_rowid
         if self.statement.returning:
             made = executor.returning(changes[0], self.statement.returning)
             for position, (value, column) in zip(self.statement.into, made, strict=True):
                 self.outcome.out.setdefault(position, []).extend(returned.values_of(value.type, column))
+
+
+def _last_rowid(changes: list[Change]) -> str | None:
+    for change in reversed(changes):
+        if change.rows is not None and change.rows.num_rows and "rid" in change.rows.column_names:
+            return str(positions.texts(change.rows["rid"].combine_chunks().slice(change.rows.num_rows - 1))[0])
+    return None
 
 
 def compute(executor: Executor, statement: ParsedStatement) -> list[Change]:

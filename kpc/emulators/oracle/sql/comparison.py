@@ -50,7 +50,7 @@ def aligned(left: Expr, right: Expr, context: Context) -> tuple[Expr, Expr]:
     a, b = left.type, right.type
     if a.is_text and b.is_text:
         return _padded(left, right)
-    if OraType.ROWID in (a.ora, b.ora):
+    if a.is_rowid or b.is_rowid:
         return to_rowid(left), to_rowid(right)
     if a.is_time or b.is_time:
         return _times(left, right, context)

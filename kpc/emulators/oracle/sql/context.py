@@ -10,6 +10,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from kpc.emulators.oracle.sql.datatypes import SqlType
+from kpc.emulators.oracle.sql.late_rows import LateQuery
 from kpc.emulators.oracle.sql.scans import Scan
 from kpc.emulators.oracle.sql.store import Table
 from kpc.emulators.oracle.sql.values import Expr
@@ -55,6 +56,8 @@ class RelationView:
     columns: tuple[ColumnView, ...]
     rowid: str | None = None
     table: Table | None = None  # the base table, to account for its rows
+    late: LateQuery | None = None
+    rowid_error: int = 1446  # why it has no ROWID
 
 
 class Schema(Protocol):
@@ -90,6 +93,7 @@ class Context:
     sequences: dict[str, int] = field(default_factory=dict)  # values taken by this statement
     on_sequence: Callable[[str, int], None] | None = None
     aliases: int = 0
+    as_of: int | None = None  # the SCN at which a view's tables are read
     scans: list[Scan] = field(default_factory=list)  # the base tables that the statement reads
 
     def alias(self) -> str:

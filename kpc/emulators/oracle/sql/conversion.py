@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
 from kpc.emulators.oracle.interface import OraType
-from kpc.emulators.oracle.sql import datatypes, masks, positions, values
+from kpc.emulators.oracle.sql import datatypes, masks, positions, values, zones
 from kpc.emulators.oracle.sql.context import Context
 from kpc.emulators.oracle.sql.datatypes import MAX_DIGITS, SqlType
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 from kpc.emulators.oracle.sql.values import Expr
+
+_NANOS = re.compile(r"FF(?![1-6])", re.IGNORECASE)
 
 
 def cast(e: Expr, kind: SqlType) -> Expr:
@@ -110,7 +113,7 @@ def to_text(e: Expr, context: Context) -> Expr:
         return time_text(e, _time_mask(kind, context), context)
     if kind.ora is OraType.RAW:
         return Expr(f"hex({e.sql})", datatypes.varchar2(kind.size * 2))
-    if kind.ora is OraType.ROWID:
+    if kind.is_rowid:
         return Expr(positions.text_sql(e.sql), datatypes.varchar2(18))
     raise unsupported(f"{kind.word} as text")
 
@@ -128,9 +131,7 @@ def time_text(e: Expr, mask: str, context: Context) -> Expr:
     sql = local_time(e, context) if e.type.ora is OraType.TIMESTAMP_LTZ else e.sql
     offset = None
     if e.type.ora is OraType.TIMESTAMP_TZ:
-        if e.constant is None and not context.is_describe:
-            raise unsupported("TIMESTAMP WITH TIME ZONE as text: its zone is not kept, only the instant")
-        offset = "+00:00"
+        sql, offset = zones.local(e, context), zones.name_of(zones.known_zone(e, context))
     places = e.type.scale if e.type.ora is not OraType.DATE else 0
     return Expr(
         f"nullif({masks.to_char_sql(sql, _dotted(mask), places=places, offset=offset)}, '')",
@@ -182,9 +183,7 @@ def _shifted(e: Expr, kind: SqlType, context: Context) -> str:
     if (e.type.ora in zoned) == (kind.ora in zoned):
         return e.sql
     if e.type.ora is OraType.TIMESTAMP_TZ:
-        if e.constant is None and not context.is_describe:
-            raise unsupported("the local time of a TIMESTAMP WITH TIME ZONE: its zone is not kept, only the instant")
-        return e.sql
+        return zones.local(e, context)
     minutes = context.settings.zone_minutes * (1 if e.type.ora is OraType.TIMESTAMP_LTZ else -1)
     return f"({e.sql} + to_minutes({minutes}))" if minutes else e.sql
 
@@ -201,7 +200,8 @@ def read_time(e: Expr, mask: str, kind: SqlType) -> Expr:
     function = "ora_to_date" if kind.ora is OraType.DATE else "ora_to_timestamp"
     slow = f"{function}({e.sql}, {values.quote(mask)})"
     if kind.ora is not OraType.DATE and kind.scale > 6:
-        slow = f"{slow}::TIMESTAMP_NS"
+        has_nanos = _NANOS.search(mask) is not None
+        slow = f"ora_to_timestamp_ns({e.sql}, {values.quote(mask)})" if has_nanos else f"{slow}::TIMESTAMP_NS"
     strict = masks.strict_form(mask)
     masks.parse(mask)
     if strict is None:
@@ -217,7 +217,7 @@ def read_time(e: Expr, mask: str, kind: SqlType) -> Expr:
 
 def to_rowid(e: Expr) -> Expr:
     """CHARTOROWID, and a text compared with a ROWID."""
-    if e.type.ora is OraType.ROWID or e.is_null:
+    if e.type.is_rowid or e.is_null:
         return cast(e, datatypes.ROWID) if e.is_null else e
     if e.type.ora not in (OraType.VARCHAR2, OraType.CHAR):
         raise ora(932, "ROWID", e.type.word)
@@ -281,8 +281,8 @@ def coerce(e: Expr, kind: SqlType, context: Context) -> Expr:
         return replace(to_text(e, context), type=kind)
     if kind.is_time:
         return to_time(e, kind, context)
-    if kind.ora is OraType.ROWID:
-        return to_rowid(e)
+    if kind.is_rowid:
+        return replace(to_rowid(e), type=kind)
     if kind.ora in (OraType.RAW, OraType.BLOB) and e.type.is_text:
         return Expr(f"ora_unhex({e.sql})", kind)
     if kind.duckdb != e.type.duckdb:

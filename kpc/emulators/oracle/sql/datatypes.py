@@ -65,6 +65,10 @@ class SqlType:
         return self.ora in TIME_TYPES
 
     @property
+    def is_rowid(self) -> bool:
+        return self.ora in (OraType.ROWID, OraType.UROWID)
+
+    @property
     def is_wide(self) -> bool:
         return self.ora is OraType.NUMBER and self.digits == 0
 
@@ -145,6 +149,7 @@ DATE = SqlType(OraType.DATE)
 TIMESTAMP = SqlType(OraType.TIMESTAMP, scale=6)
 INTERVAL = SqlType(OraType.INTERVAL_DS, precision=9, scale=9)
 ROWID = SqlType(OraType.ROWID, size=18)
+UROWID = SqlType(OraType.UROWID, size=4000)
 CLOB = SqlType(OraType.CLOB)
 BLOB = SqlType(OraType.BLOB)
 BINARY_DOUBLE = SqlType(OraType.BINARY_DOUBLE)
@@ -175,7 +180,7 @@ _TYPE = re.compile(
     r"(?:\(\s*(?P<a>\*|\d+)\s*(?:,\s*(?P<b>-? ?\d+))?\s*(?P<unit>BYTE|CHAR)?\s*\))?"
     r"(?P<rest>.*)$"
 )
-_OTHER_TYPES = frozenset({"XMLTYPE", "JSON", "BFILE", "UROWID", "ANYDATA", "SDO_GEOMETRY", "URITYPE"})
+_OTHER_TYPES = frozenset({"XMLTYPE", "JSON", "BFILE", "ANYDATA", "SDO_GEOMETRY", "URITYPE"})
 _INTEGERS = frozenset({"INTEGER", "INT", "SMALLINT"})
 
 
@@ -191,8 +196,9 @@ def parse_type(text: str) -> SqlType:
     if name == "TIMESTAMP":
         return _timestamp(6 if first is None else first, rest)
     if name == "INTERVAL":
-        if re.fullmatch(r"DAY\s*(\(\d\))?\s*TO SECOND\s*(\(\d\))?", rest):
-            return replace(INTERVAL, precision=2, scale=6)
+        span = re.fullmatch(r"DAY\s*(?:\((\d)\))?\s*TO SECOND\s*(?:\((\d)\))?", rest)
+        if span:
+            return replace(INTERVAL, precision=int(span[1] or 2), scale=int(span[2] or 6))
         raise unsupported(f"type {words}")
     if rest:
         raise ora(907) if rest.startswith(("(", ",")) else unsupported(f"type {words}")
@@ -233,6 +239,8 @@ def _timestamp(digits: int, rest: str) -> SqlType:
 def _sized(name: str, length: int | None, unit: str | None, words: str) -> SqlType:
     if name in ("VARCHAR2", "VARCHAR", "NVARCHAR2", "CHAR", "NCHAR", "CHARACTER", "CHAR VARYING"):
         return _character(name, length, unit)
+    if name == "UROWID":
+        return replace(UROWID, size=length or UROWID.size)
     if name == "RAW":
         if length is None:
             raise ora(906)

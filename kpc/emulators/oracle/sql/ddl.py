@@ -95,7 +95,7 @@ def create_table(session: OracleSession, reader: TokenReader) -> int:
     has_list = reader.peek("(")
     definition = table_definition.read_definition(reader) if has_list and not _is_name_list(reader) else Definition()
     names = reader.names() if has_list and not definition.columns else None
-    table_definition.skip_storage(reader)
+    definition.is_index_organized = table_definition.read_organization(reader)
     text = None
     if reader.take("AS"):
         if definition.columns:
@@ -129,6 +129,9 @@ def add_table(session: OracleSession, owner: str, name: str, definition: Definit
     for position, column in enumerate(definition.columns, 1):
         column.stored = f"c{position}"
     table = Table(owner, name, store.next_object_id(), definition.columns, store.clock())
+    table.is_index_organized = definition.is_index_organized
+    if table.is_index_organized and not any(constraint.kind == "P" for constraint in definition.constraints):
+        raise ora(25175)
     if sum(constraint.kind == "P" for constraint in definition.constraints) > 1:
         raise ora(2260)
     for constraint in definition.constraints:
@@ -232,10 +235,13 @@ def _query_of(session: OracleSession, text: str) -> Query:
 
 def _fill(session: OracleSession, table: Table, text: str) -> int:
     """The rows of CREATE TABLE AS SELECT, through the same checks as INSERT ... SELECT."""
-    from kpc.emulators.oracle.sql import array_dml  # noqa: PLC0415  INSERT also runs DDL's commit
+    from kpc.emulators.oracle.sql import array_dml, bulk_load  # noqa: PLC0415  they know sessions, which know DDL
 
     statement = parse_statement(f'INSERT INTO "{table.owner}"."{table.name}" {text}')
     try:
+        loaded = bulk_load.fill(session, table, statement)
+        if loaded is not None:
+            return loaded
         outcome = array_dml.execute(session, statement, [], batch_errors=False, row_counts=False)
     except BaseException:
         session.transaction.rollback()

@@ -22,62 +22,71 @@ AS_ARROW: dict[str, Any] = {"type": "arrow", "null_handling": "special"}
 _ZERO = b"\x80"
 _CONTEXT = decimal.Context(prec=60, Emin=-999_999, Emax=999_999, rounding=decimal.ROUND_HALF_UP)
 _EXACT = decimal.Context(prec=400, Emin=-999_999, Emax=999_999, rounding=decimal.ROUND_HALF_UP)
-_TERMINATOR = 0x66
+_TERMINATOR = b"\x66"
 _DIGIT_PAIRS = 20
+_NOTHING = Decimal(0)
+# A first pair of one digit leaves 39 digits, one of two 40: by the parity of the exponent.
+_ROUND = tuple(
+    decimal.Context(prec=digits, Emin=-999_999, Emax=999_999, rounding=decimal.ROUND_HALF_UP) for digits in (39, 40)
+)
+
+
+def _byte_table(pairs: Callable[[int], int]) -> tuple[bytes, bytes]:
+    """Between two decimal digits in a byte (0x42 is 42) and the byte that stands for this pair, both ways."""
+    there, back = bytearray(256), bytearray(256)
+    for pair in range(100):
+        there[int(str(pair), 16)] = pairs(pair)
+        back[pairs(pair)] = int(str(pair), 16)
+    return bytes(there), bytes(back)
+
+
+_POSITIVE, _POSITIVE_BACK = _byte_table(lambda pair: pair + 1)
+_NEGATIVE, _NEGATIVE_BACK = _byte_table(lambda pair: 101 - pair)
 
 
 def fit(value: Decimal) -> Decimal:
     """Round to the 20 base-100 digits that a NUMBER keeps (39 or 40 decimal digits). Raises ORA-01426 beyond 1e126."""
     if not value:
-        return Decimal(0)
+        return _NOTHING
     if not value.is_finite():
         raise ora(1426)
-    exponent = value.adjusted()
-    lowest = 2 * (exponent // 2) - 2 * (_DIGIT_PAIRS - 1)  # decimal exponent of the last pair's last digit
-    if int(value.as_tuple().exponent) < lowest:
-        value = value.quantize(Decimal((0, (1,), lowest)), context=_CONTEXT)
-        exponent = value.adjusted()
+    fitted = _ROUND[value.adjusted() % 2].plus(value)
+    exponent = fitted.adjusted()
     if exponent > 125:
         raise ora(1426)
-    return Decimal(0) if exponent < -130 else value
+    return _NOTHING if exponent < -130 else fitted
 
 
 def encode(value: Decimal) -> bytes:
     """Oracle's internal format of `value`, rounded by `fit`."""
     value = fit(value)
-    sign, digits, exponent = value.as_tuple()
-    assert isinstance(exponent, int)
-    if not any(digits):
+    if not value:
         return _ZERO
-    text = "".join(map(str, digits))
-    if exponent % 2:
-        text, exponent = text + "0", exponent - 1
-    if len(text) % 2:
-        text = "0" + text
-    pairs = [int(text[i : i + 2]) for i in range(0, len(text), 2)]
-    lead = next(i for i, pair in enumerate(pairs) if pair)
-    pairs = pairs[lead:]
-    head = exponent // 2 + len(pairs) - 1 + 193
-    while pairs[-1] == 0:
-        pairs.pop()
-    if not sign:
-        return bytes([head, *(pair + 1 for pair in pairs)])
-    body = bytes([~head & 0xFF, *(101 - pair for pair in pairs)])
-    return body + bytes([_TERMINATOR]) if len(pairs) < _DIGIT_PAIRS else body
+    mantissa, _, exponent = f"{value:E}".partition("E")
+    is_negative = mantissa[0] == "-"
+    digits = mantissa[is_negative:].replace(".", "")
+    power = int(exponent)
+    if not power % 2:
+        digits = "0" + digits  # a first pair of one digit
+    pairs = bytes.fromhex(digits + "0" * (len(digits) % 2)).rstrip(b"\x00")
+    head = power // 2 + 193
+    if not is_negative:
+        return bytes((head,)) + pairs.translate(_POSITIVE)
+    end = _TERMINATOR if len(pairs) < _DIGIT_PAIRS else b""
+    return bytes((~head & 0xFF,)) + pairs.translate(_NEGATIVE) + end
 
 
 @lru_cache(maxsize=65_536)
 def decode(blob: bytes) -> Decimal:
     """The number that `encode` made these bytes of."""
     if blob == _ZERO:
-        return Decimal(0)
+        return _NOTHING
     if blob[0] & 0x80:
-        sign, head, pairs = 0, blob[0] - 193, [byte - 1 for byte in blob[1:]]
+        sign, head, pairs = "", blob[0] - 193, blob[1:].translate(_POSITIVE_BACK)
     else:
-        body = blob[1:-1] if blob[-1] == _TERMINATOR and len(blob) <= _DIGIT_PAIRS + 1 else blob[1:]
-        sign, head, pairs = 1, (~blob[0] & 0xFF) - 193, [101 - byte for byte in body]
-    digits = tuple(int(d) for pair in pairs for d in f"{pair:02d}")
-    return Decimal((sign, digits, 2 * (head - len(pairs) + 1)))
+        body = blob[1:-1] if blob[-1:] == _TERMINATOR and len(blob) <= _DIGIT_PAIRS + 1 else blob[1:]
+        sign, head, pairs = "-", (~blob[0] & 0xFF) - 193, body.translate(_NEGATIVE_BACK)
+    return Decimal(f"{sign}{pairs.hex()}E{2 * (head - len(pairs) + 1)}")
 
 
 def canonical(value: Decimal) -> str:
@@ -260,6 +269,14 @@ def _binary(step: Callable[[Decimal, Decimal], Decimal]) -> Callable[..., pa.Arr
     return run
 
 
+def _quotient(left: pa.Array, right: pa.Array) -> pa.Array:
+    """Of two numbers as texts."""
+    pairs = zip(left.to_pylist(), right.to_pylist(), strict=True)
+    return pa.array(
+        [None if a is None or b is None else encode(divide(Decimal(a), Decimal(b))) for a, b in pairs], pa.binary()
+    )
+
+
 def _sum(lists: pa.Array) -> pa.Array:
     def total(blobs: list[bytes | None]) -> bytes | None:
         present = [decode(blob) for blob in blobs if blob is not None]
@@ -282,6 +299,7 @@ def register(connection: duckdb.DuckDBPyConnection) -> None:
         add_function(name, _unary(unary), ["BLOB"], "BLOB")
     for name, binary in _BINARY.items():
         add_function(name, _binary(binary), ["BLOB", "BLOB"], "BLOB")
+    add_function("ora_quotient", _quotient, ["VARCHAR", "VARCHAR"], "BLOB")
     add_function("ora_sum", _sum, ["BLOB[]"], "BLOB")
     add_function("ora_wide", lambda a: _map(a, lambda v: encode(Decimal(v)), pa.binary()), ["VARCHAR"], "BLOB")
     add_function("ora_parse", lambda a: _map(a, lambda v: encode(parse_number(v)), pa.binary()), ["VARCHAR"], "BLOB")

@@ -58,7 +58,7 @@ def table_rows(store: Store) -> Rows:
     return [
         {
             "OWNER": t.owner, "TABLE_NAME": t.name, "TABLESPACE_NAME": "USERS", "STATUS": "VALID",
-            "PARTITIONED": "NO", "TEMPORARY": "N",
+            "PARTITIONED": "NO", "TEMPORARY": "N", "IOT_TYPE": "IOT" if t.is_index_organized else None,
             "DEGREE": "         1", "NESTED": "NO", "DROPPED": "NO",
         }
         for t in store.tables()

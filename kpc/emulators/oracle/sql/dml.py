@@ -107,6 +107,11 @@ class Executor:
     # INSERT
 
     def insert(self, node: exp.Expr) -> Change:
+        table, _ = self.table(node.this, "INSERT")
+        return self._inserted(table, self.run(self.query_of_insert(node)))
+
+    def query_of_insert(self, node: exp.Expr) -> str:
+        """The new rows, with all stored columns."""
         only(node, "this", "expression", "hint")
         table, _ = self.table(node.this, "INSERT")
         names = (
@@ -117,12 +122,10 @@ class Executor:
         targets = self._insert_columns(table, names)
         source = node.expression
         if isinstance(source, exp.Values):
-            sql = self._insert_values(table, targets, source)
-        elif source is None:
+            return self._insert_values(table, targets, source)
+        if source is None:
             raise ora(926)
-        else:
-            sql = self._insert_query(table, targets, source)
-        return self._inserted(table, self.run(sql))
+        return self._insert_query(table, targets, source)
 
     def _insert_columns(self, table: Table, names: list[str]) -> list[Column]:
         if not names:

@@ -41,7 +41,7 @@ PSEUDO_COLUMNS: dict[str, Callable[[Context], Expr]] = {
     "SYSTIMESTAMP": lambda c: values.moment(c.now, _TZ),
     "CURRENT_DATE": lambda c: values.moment(_local(c), datatypes.DATE),
     "LOCALTIMESTAMP": lambda c: values.moment(_local(c), datatypes.TIMESTAMP),
-    "CURRENT_TIMESTAMP": lambda c: values.moment(c.now, _TZ),
+    "CURRENT_TIMESTAMP": lambda c: replace(values.moment(c.now, _TZ), zone=c.settings.zone_minutes),
     "SESSIONTIMEZONE": lambda c: _text(_zone_name(c.settings.zone_minutes), 75),
     "DBTIMEZONE": lambda c: _text("+00:00", 6),
     "USER": lambda c: _text(c.settings.user, 128),
@@ -100,6 +100,11 @@ def user_environment(context: Context) -> dict[str, str | None]:
         "NLS_TERRITORY": "AMERICA",
         "ISDBA": "FALSE",
         "DATABASE_ROLE": "PRIMARY",
+        "CLOUD_SERVICE": None,
+        "CURRENT_EDITION_NAME": "ORA$BASE",
+        "SESSION_EDITION_NAME": "ORA$BASE",
+        "NETWORK_PROTOCOL": "tcp",
+        "PROXY_USER": None,
     }
 
 

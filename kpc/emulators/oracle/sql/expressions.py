@@ -23,6 +23,7 @@ from kpc.emulators.oracle.sql import (
     function_texts,
     functions,
     values,
+    zones,
 )
 from kpc.emulators.oracle.sql.context import Context
 from kpc.emulators.oracle.sql.conversion import coerce, common_type, to_text
@@ -125,7 +126,11 @@ class Expressions:
             return values.number(self.context.scn)
         if qualifier is None and column in environment.PSEUDO_COLUMNS:
             return environment.PSEUDO_COLUMNS[column](self.context)
-        if column in ("LEVEL", "ORA_ROWSCN") and qualifier is None:
+        if qualifier is None and column in self.scope.pseudo:
+            return self.scope.pseudo[column]
+        if column == "LEVEL" and qualifier is None:
+            raise ora(1788)
+        if column == "ORA_ROWSCN":
             raise unsupported(column)
         return None
 
@@ -165,6 +170,9 @@ class Expressions:
     def _extract(self, node: exp.Expr) -> Expr:
         return function_dates.extract(str(node.this), self.value(node.expression), self.context)
 
+    def _at_time_zone(self, node: exp.Expr) -> Expr:
+        return zones.at_time_zone(self.value(node.this), self.value(node.args["zone"]), self.context)
+
     def _trim(self, node: exp.Expr) -> Expr:
         only(node, "this", "expression", "position")
         letters = node.args.get("expression")
@@ -190,7 +198,9 @@ class Expressions:
     def _timestamp_literal(self, node: exp.Expr) -> Expr:
         text = str(node.this.this).strip()
         match = re.fullmatch(
-            r"(\d{1,4}-\d{1,2}-\d{1,2}) (\d{1,2}:\d{1,2}:\d{1,2})(?:\.(\d{1,9}))?(?: ?([+-]\d{1,2}:\d{2}|UTC))?", text
+            r"(\d{1,4}-\d{1,2}-\d{1,2}) (\d{1,2}:\d{1,2}:\d{1,2})(?:\.(\d{1,9}))?"
+            r"(?: ?([+-]\d{1,2}:\d{2}|[A-Za-z][\w/+-]*))?",
+            text,
         )
         if not match:
             raise ora(1861)
@@ -202,11 +212,12 @@ class Expressions:
         kind = replace(datatypes.TIMESTAMP, scale=scale, ora=OraType.TIMESTAMP_TZ if zone else OraType.TIMESTAMP)
         text = f"{match[1]} {match[2]}" + (f".{digits}" if digits else "")
         sql = f"{quote(text)}::{'TIMESTAMP_NS' if is_near else 'TIMESTAMP'}"
-        if zone and zone != "UTC":
-            hours, minutes = (int(part) for part in zone[1:].split(":"))
-            sql = f"({sql} {'-' if zone[0] == '+' else '+'} to_minutes({hours * 60 + minutes}))"
-            return Expr(sql, kind)
-        return Expr(sql, kind, dt.datetime.fromisoformat(f"{match[1]} {match[2]}") if len(match[1]) == 10 else None)
+        if zone is None:
+            micros = digits[:6].ljust(6, "0")
+            plain = dt.datetime.fromisoformat(f"{match[1]} {match[2]}.{micros}") if len(match[1]) == 10 else None
+            return Expr(sql, kind, plain)
+        minutes = zones.zone_minutes(values.text(zone))
+        return Expr(zones.shifted(sql, -minutes, kind), kind, zone=minutes)
 
     def _interval(self, node: exp.Expr) -> Expr:
         unit = node.args.get("unit")
@@ -423,6 +434,7 @@ class Expressions:
         "DPipe": _concatenation,
         "Case": _case,
         "Extract": _extract,
+        "AtTimeZone": _at_time_zone,
         "Trim": _trim,
         "DateStrToDate": _date_literal,
         "StrToTime": _timestamp_literal,

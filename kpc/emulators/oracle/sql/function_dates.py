@@ -8,7 +8,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from kpc.emulators.oracle.interface import OraType
-from kpc.emulators.oracle.sql import datatypes, values
+from kpc.emulators.oracle.sql import datatypes, values, zones
 from kpc.emulators.oracle.sql.context import Context
 from kpc.emulators.oracle.sql.conversion import local_time, read_time, to_number, to_text, to_time, whole, wide
 from kpc.emulators.oracle.sql.messages import ora, unsupported
@@ -145,6 +145,8 @@ def extract(part: str, e: Expr, context: Context) -> Expr:
         return _extract_interval(part, e)
     if not e.type.is_time:
         raise ora(30076)
+    if part in ("TIMEZONE_HOUR", "TIMEZONE_MINUTE"):
+        return zones.offset_part(part, e, context)
     sql = local_time(e, context) if e.type.ora is OraType.TIMESTAMP_LTZ else e.sql
     if part in ("YEAR", "MONTH", "DAY"):
         return Expr(f"{part.lower()}({sql})", datatypes.INTEGER)
@@ -187,6 +189,8 @@ FUNCTIONS: dict[str, tuple[int, int, Function]] = {
     "TO_DATE": (1, 2, _to_date),
     "TO_TIMESTAMP": (1, 2, _to_timestamp),
     "TO_TIMESTAMP_TZ": (1, 2, _to_timestamp_tz),
+    "FROM_TZ": (2, 2, zones.from_tz),
+    "SYS_EXTRACT_UTC": (1, 1, zones.sys_extract_utc),
     "ADD_MONTHS": (2, 2, _add_months),
     "NEXT_DAY": (2, 2, _next_day),
     "LAST_DAY": (1, 1, _last_day),

@@ -23,6 +23,7 @@ from kpc.emulators.oracle.sql.messages import unsupported
 from kpc.emulators.oracle.sql.values import Expr
 
 Function = Callable[[list[Expr], Context], Expr]
+_MOST_QUOTIENT_PLACES = 5
 _BINARY = (OraType.BINARY_DOUBLE, OraType.BINARY_FLOAT)
 
 
@@ -41,14 +42,25 @@ def _cut(name: str) -> Function:
             raise unsupported(f"{name.upper()} of a binary number")
         number = to_number(args[0], context)
         places = 0 if len(args) == 1 else _constant_int(args[1])
-        if number.quotient is not None and places == 0:
-            return _whole_quotient(name, number.quotient)
+        if number.quotient is not None and places is not None and 0 <= places <= _MOST_QUOTIENT_PLACES:
+            return _cut_quotient(name, number.quotient, places)
         if number.type.is_wide or places is None or not -18 <= places <= 30:
             second = wide(to_number(args[1], context)) if len(args) > 1 else wide(values.number(0))
             return Expr(f"ora_{name}({wide(number).sql}, {second.sql})", datatypes.WIDE)
         return _cut_decimal(name, number, places)
 
     return make
+
+
+def _cut_quotient(name: str, quotient: tuple[str, str], places: int) -> Expr:
+    """ROUND or TRUNC of a division of whole numbers to few decimal places."""
+    if places == 0:
+        return _whole_quotient(name, quotient)
+    step = 10**places
+    scaled = f"CAST(whole_{name}(({quotient[0]}) * {step}, {quotient[1]}) AS HUGEINT)"
+    kind = datatypes.free_number(MAX_DIGITS, places)
+    fraction = f"({scaled} % {step})::DECIMAL({places},0) * {1 / Decimal(step):f}::DECIMAL({places},{places})"
+    return Expr(f"CAST(({scaled} // {step})::{kind.duckdb} + {fraction} AS {kind.duckdb})", kind)
 
 
 def _whole_quotient(name: str, quotient: tuple[str, str]) -> Expr:

@@ -12,7 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from kpc.emulators.oracle.sql import decimals, masks, pictures, positions
-from kpc.emulators.oracle.sql.messages import error_sql, ora
+from kpc.emulators.oracle.sql.messages import error_sql, ora, unsupported
 
 _EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001  Oracle's DATE has no zone
 
@@ -116,6 +116,22 @@ def _reader(*, fraction: bool, zoned: bool = False) -> Callable[[pa.Array, pa.Ar
     return run
 
 
+def _read_nanos(texts: pa.Array, forms: pa.Array) -> pa.Array:
+    today = dt.datetime.now(dt.UTC).date()
+    pairs = zip(texts.to_pylist(), forms.to_pylist(), strict=True)
+    nanos = [None if t is None or f is None else _nanos(masks.read(t, f, today)) for t, f in pairs]
+    return pa.array(nanos, pa.timestamp("ns"))
+
+
+def _nanos(moment: masks.Moment) -> int:
+    if moment.offset_minutes is not None:
+        raise ora(1821)
+    value = _micros(moment, fraction=False) * 1_000 + moment.nanos
+    if not -(2**63) < value < 2**63:
+        raise unsupported("a time before 1678 or after 2261 with nine digits of a second")
+    return value
+
+
 def _rows(step: Callable[..., object], out: pa.DataType) -> Callable[..., pa.Array]:
     def run(*columns: pa.Array) -> pa.Array:
         rows = zip(*(column.to_pylist() for column in columns), strict=True)
@@ -155,6 +171,7 @@ def register(connection: duckdb.DuckDBPyConnection) -> None:
         ("ora_read_picture", _rows(_read_picture, pa.binary()), ["VARCHAR", "VARCHAR"], "BLOB"),
         ("ora_to_date", _reader(fraction=False), ["VARCHAR", "VARCHAR"], "TIMESTAMP"),
         ("ora_to_timestamp", _reader(fraction=True), ["VARCHAR", "VARCHAR"], "TIMESTAMP"),
+        ("ora_to_timestamp_ns", _read_nanos, ["VARCHAR", "VARCHAR"], "TIMESTAMP_NS"),
         ("ora_to_timestamp_tz", _reader(fraction=True, zoned=True), ["VARCHAR", "VARCHAR"], "TIMESTAMP"),
     ]
     for name, run, inputs, output in table:

@@ -12,12 +12,13 @@ from decimal import Decimal
 from sqlglot import exp
 
 from kpc.emulators.oracle.interface import OraColumn, OraType
-from kpc.emulators.oracle.sql import comparison, outer_joins, rownum, scan_ranges, values
-from kpc.emulators.oracle.sql.aggregates import ordered
+from kpc.emulators.oracle.sql import comparison, hierarchy, outer_joins, rownum, scan_ranges, values
+from kpc.emulators.oracle.sql.aggregates import AGGREGATES, ordered
 from kpc.emulators.oracle.sql.context import ColumnView, Context, RelationView
 from kpc.emulators.oracle.sql.conversion import coerce, common_type, whole
 from kpc.emulators.oracle.sql.datatypes import SqlType
 from kpc.emulators.oracle.sql.expressions import Expressions, identifier, only
+from kpc.emulators.oracle.sql.late_rows import LateQuery
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 from kpc.emulators.oracle.sql.scans import Scan
 from kpc.emulators.oracle.sql.scope import Scope, Source, column_expr
@@ -51,6 +52,9 @@ class Query:
     sql: str
     columns: tuple[Output, ...]
     locks: Locks | None = None
+    late: LateQuery | None = None  # for the rows before one that fails
+    rowid: str | None = None  # the column with the ROWIDs of its only table, for a view
+    rowid_error: int = 1446  # or why it has none
 
     @property
     def expressions(self) -> list[Expr]:
@@ -63,6 +67,7 @@ class QueryCompiler:
 
     context: Context
     ctes: dict[str, RelationView] = field(default_factory=dict)
+    view: exp.Expr | None = None  # the query that is to show the ROWIDs of its table
 
     def compile(self, node: exp.Expr, parent: Scope | None = None, names: list[str] | None = None) -> Query:
         """`names`: how the outermost select list is written, for columns without alias."""
@@ -70,6 +75,10 @@ class QueryCompiler:
         if with_ is not None:
             return QueryCompiler(self.context, dict(self.ctes)).compile_with(node, with_, parent, names)
         return self._plain(node, parent, names)
+
+    def compile_view(self, node: exp.Expr, parent: Scope | None = None) -> Query:
+        """A view or a subquery in FROM: over a single table it also has that one's ROWIDs."""
+        return replace(self, view=node).compile(node, parent)
 
     def compile_with(self, node: exp.Expr, with_: exp.Expr, parent: Scope | None, names: list[str] | None) -> Query:
         """A query whose WITH names are known from here on."""
@@ -84,7 +93,8 @@ class QueryCompiler:
             parts.append(f"{relation} AS ({inner.sql})")
             self.ctes[label] = _view(f"{relation}", inner, cte.args["alias"].args.get("columns"))
         query = self._plain(node, parent, names)
-        return replace(query, sql=f"WITH {', '.join(parts)} {query.sql}")
+        word = f"WITH {', '.join(parts)}"
+        return replace(query, sql=f"{word} {query.sql}", late=query.late.with_(word) if query.late else None)
 
     def _plain(self, node: exp.Expr, parent: Scope | None, names: list[str] | None) -> Query:
         if isinstance(node, exp.Select):
@@ -100,7 +110,7 @@ class QueryCompiler:
         inner = self.compile(node.this, parent, names)
         tail = self._tail(node, inner.columns, None)
         alias = self.context.alias()
-        return replace(inner, sql=f"SELECT * FROM ({inner.sql}) AS {alias}{tail}") if tail else inner
+        return replace(inner, sql=f"SELECT * FROM ({inner.sql}) AS {alias}{tail}", late=None) if tail else inner
 
     # Set operations
 
@@ -122,6 +132,8 @@ class QueryCompiler:
         every = " ALL" if not node.args.get("distinct", True) else ""
         alias = self.context.alias()
         sql = f"SELECT * FROM ({sides[0]} {word}{every} {sides[1]}) AS {alias}"
+        if not every and node.args.get("order") is None:  # Oracle finds duplicates by sorting
+            sql += " ORDER BY ALL ASC NULLS LAST"
         return Query(sql + self._tail(node, tuple(columns), None), tuple(columns))
 
     def _cast_columns(self, query: Query, columns: list[Output]) -> str:
@@ -137,7 +149,7 @@ class QueryCompiler:
     def _select(self, node: exp.Expr, parent: Scope | None, names: list[str] | None) -> Query:
         only(
             node, "expressions", "from_", "joins", "where", "group", "having", "distinct", "order", "limit", "offset",
-            "locks", "hint", "kind", "with_",
+            "locks", "hint", "kind", "with_", "connect",
         )  # fmt: skip
         if not node.expressions:
             raise ora(936)
@@ -149,18 +161,55 @@ class QueryCompiler:
         tests = outer_joins.conjuncts(where_node.this) if where_node is not None else []
         from_sql, tests = self._oracle_joins(node, scope, from_sql, tests)
         compiler = self.expressions(scope)
+        if node.args.get("connect") is not None:
+            from_sql = hierarchy.levels(node.args["connect"], scope, compiler)
         scan_ranges.narrow(scope, tests, compiler)
         from_sql, where = rownum.apply(node, tests, from_sql, compiler)
         group, having = self._group(node, compiler)
         items = self._items(node, compiler, names)
         distinct = self._distinct(node)
-        listed = ", ".join(f"{item.sql} AS c{i}" for i, (_, item) in enumerate(items))
+        listed = [item.sql for _, item in items]
         columns = tuple(Output(label, item.type, item.nullable) for label, item in items)
         scope.aliases = dict(items)
         tail = self._tail(node, columns, compiler)
-        sql = f"SELECT {distinct}{listed} FROM {from_sql}{where}{group}{having}{tail}"
+        shown = ", ".join(f"{item} AS c{i}" for i, item in enumerate(listed))
+        rowid, rowid_error = None, 1446
+        if node is self.view and not (group or having or distinct or scope.numbered) and _is_row_wise(node):
+            rowid, rowid_error = self._rowid(scope)
+            shown += f", {rowid} AS rid" if rowid else ""
+        sql = f"SELECT {distinct}{shown} FROM {from_sql}{where}{group}{having}{tail}"
         locks = self._locks(node, scope, f"{from_sql}{where}") if node.args.get("locks") else None
-        return Query(sql, columns, locks)
+        late = None
+        if not (group or having or distinct) and _is_row_wise(node):
+            late = self._late(node, scope, (from_sql, where), (columns, listed, shown), compiler)
+        return Query(sql, columns, locks, late, "rid" if rowid else None, rowid_error)
+
+    def _rowid(self, scope: Scope) -> tuple[str | None, int]:
+        """The ROWID that a view lets through, or the error that Oracle gives for it."""
+        if len(scope.sources) > 1:
+            return None, 1445
+        return scope.sources[0].rowid, scope.sources[0].rowid_error
+
+    def _late(
+        self,
+        node: exp.Expr,
+        scope: Scope,
+        reads: tuple[str, str],
+        shows: tuple[tuple[Output, ...], list[str], str],
+        compiler: Expressions,
+    ) -> LateQuery | None:
+        """The block cut in two; a row of its result depends on one row of its sources alone."""
+        (from_sql, where), (columns, listed, shown) = reads, shows
+        head = f"SELECT {shown} FROM "
+        relations = [scope.numbered] if scope.numbered else [source.relation for source in scope.sources]
+        has_tail = any(node.args.get(word) for word in ("order", "limit", "offset"))
+        if len(relations) > 1 or has_tail:
+            tail = self._tail(node, columns, compiler, listed)
+            return LateQuery(f"SELECT {', '.join(relations)} FROM {from_sql}{where}{tail}", head, "")
+        inner = scope.sources[0].late
+        if inner is not None and not scope.numbered:
+            return LateQuery(inner.sources, f"{head}({inner.head}", f"{inner.tail}) AS {relations[0]}{where}")
+        return LateQuery(f"SELECT {relations[0]} FROM {from_sql}", head, where)
 
     def _distinct(self, node: exp.Expr) -> str:
         distinct = node.args.get("distinct")
@@ -225,7 +274,7 @@ class QueryCompiler:
         """One table, view, CTE or subquery; adds it to the scope."""
         if isinstance(node, exp.Subquery):
             only(node, "this", "alias")
-            inner = self.compile(node.this, scope.parent)
+            inner = self.compile_view(node.this, scope.parent)
             view, label = _view(f"({inner.sql})", inner, None), _alias(node)
             table = owner = None
         elif isinstance(node, exp.Table):
@@ -251,7 +300,20 @@ class QueryCompiler:
         scan = Scan(view.table) if view.table is not None else None
         if scan is not None:
             self.context.scans.append(scan)
-        scope.sources.append(Source(label or relation, seen, rowid, table, owner, scan, frozenset(doubled)))
+        scope.sources.append(
+            Source(
+                label or relation,
+                seen,
+                rowid,
+                table,
+                owner,
+                scan,
+                frozenset(doubled),
+                relation=relation,
+                late=view.late,
+                rowid_error=view.rowid_error,
+            )
+        )
         return f"{view.sql} AS {relation}"
 
     def _relation(self, owner: str | None, table: str, version: exp.Expr | None, scope: Scope) -> RelationView:
@@ -339,13 +401,22 @@ class QueryCompiler:
 
     # The end: ORDER BY, OFFSET, FETCH, FOR UPDATE
 
-    def _tail(self, node: exp.Expr, columns: tuple[Output, ...], compiler: Expressions | None) -> str:
+    def _tail(
+        self,
+        node: exp.Expr,
+        columns: tuple[Output, ...],
+        compiler: Expressions | None,
+        listed: list[str] | None = None,
+    ) -> str:
+        """`listed`: the SQL of the columns, where they cannot be ordered by position."""
         tail = ""
         order = node.args.get("order")
         if order is not None:
             if order.args.get("siblings"):
                 raise unsupported("ORDER SIBLINGS BY")
-            tail += " ORDER BY " + ", ".join(self._order_item(item, columns, compiler) for item in order.expressions)
+            tail += " ORDER BY " + ", ".join(
+                self._order_item(item, columns, compiler, listed) for item in order.expressions
+            )
         limit, offset = node.args.get("limit"), node.args.get("offset")
         if isinstance(limit, exp.Limit):
             raise ora(933)
@@ -365,7 +436,9 @@ class QueryCompiler:
             return "0"
         return f"greatest({whole(value, self.context)}, 0)"
 
-    def _order_item(self, item: exp.Expr, columns: tuple[Output, ...], compiler: Expressions | None) -> str:
+    def _order_item(
+        self, item: exp.Expr, columns: tuple[Output, ...], compiler: Expressions | None, listed: list[str] | None
+    ) -> str:
         node = item.this
         position = None
         if isinstance(node, exp.Literal) and not node.args.get("is_string"):
@@ -380,7 +453,7 @@ class QueryCompiler:
         if position is not None:
             if columns[position - 1].type.ora in (OraType.CLOB, OraType.BLOB):
                 raise ora(932, "-", columns[position - 1].type.word)
-            return ordered(str(position), item)
+            return ordered(listed[position - 1] if listed else str(position), item)
         if compiler is None:
             raise ora(904, values.name(identifier(node.this))) if isinstance(node, exp.Column) else ora(1785)
         value = compiler.value(node)
@@ -407,6 +480,16 @@ class QueryCompiler:
         if isinstance(wait, exp.Literal):
             return Locks(tuple(tables), float(str(wait.this)))
         return Locks(tuple(tables), 0.0 if wait is True else None, skip_locked=wait is False)
+
+
+def _is_row_wise(node: exp.Expr) -> bool:
+    """Whether the select list has neither aggregates nor analytic functions."""
+    return not any(
+        isinstance(part, exp.Window | exp.WithinGroup)
+        or (isinstance(part, exp.Anonymous) and str(part.this).upper() in AGGREGATES)
+        for item in node.expressions
+        for part in item.walk()
+    )
 
 
 def _united(a: SqlType, b: SqlType) -> SqlType:
@@ -442,7 +525,7 @@ def _view(sql: str, query: Query, names: list[exp.Expr] | None) -> RelationView:
         ColumnView(label, f"c{i}", c.type, c.nullable)
         for i, (label, c) in enumerate(zip(labels, query.columns, strict=True))
     )
-    return RelationView(sql, columns)
+    return RelationView(sql, columns, query.rowid, late=query.late, rowid_error=query.rowid_error)
 
 
 def _star(scope: Scope) -> list[tuple[str, Expr]]:

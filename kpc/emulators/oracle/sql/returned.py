@@ -7,6 +7,7 @@ from decimal import Decimal
 import pyarrow as pa
 
 from kpc.emulators.oracle.interface import BindValue
+from kpc.emulators.oracle.sql import decimals
 from kpc.emulators.oracle.sql.datatypes import SqlType
 from kpc.emulators.oracle.sql.query import Output
 from kpc.emulators.oracle.sql.results import shown_column
@@ -25,5 +26,8 @@ def values_of(kind: SqlType, column: pa.Array) -> list[BindValue]:
 def _number(value: object) -> BindValue:
     if value is None:
         return None
-    exact = value if isinstance(value, Decimal) else Decimal(str(value))
+    if isinstance(value, bytes):  # in Oracle's own format
+        exact = decimals.decode(value)
+    else:
+        exact = value if isinstance(value, Decimal) else Decimal(str(value))
     return int(exact) if exact == exact.to_integral_value() else exact

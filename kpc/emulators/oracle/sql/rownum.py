@@ -44,7 +44,7 @@ def apply(node: exp.Expr, tests: list[exp.Expr], from_sql: str, compiler: Expres
     shown = any(_mentions(part) for part in parts)
     if not limit and not shown:
         return from_sql, where
-    numbered = compiler.context.alias()
+    compiler.scope.numbered = numbered = compiler.context.alias()
     listed: list[str] = []
     for source in compiler.scope.sources:
         for column, e in source.columns.items():
@@ -63,6 +63,10 @@ def apply(node: exp.Expr, tests: list[exp.Expr], from_sql: str, compiler: Expres
             label = f"k{len(listed)}"
             listed.append(f"{e.sql} AS {label}")
             compiler.scope.merged[column] = replace(e, sql=f"{numbered}.{label}")
+    for column, e in compiler.scope.pseudo.items():
+        label = f"k{len(listed)}"
+        listed.append(f"{e.sql} AS {label}")
+        compiler.scope.pseudo[column] = replace(e, sql=f"{numbered}.{label}")
     if shown:
         listed.append("row_number() OVER () AS rownum")
         compiler.scope.rownum = f"{numbered}.rownum"

@@ -60,9 +60,9 @@ class Scans:
         for (owner, name, data, low, high), times in self._noted.items():
             bounds = "" if (low, high) == (FIRST, LAST) else f" WHERE rid BETWEEN {low} AND {high}"
             try:
-                found = cursor.execute(f"SELECT count(*) FROM {data}{bounds}").fetchone()
+                found = cursor.execute(f"SELECT count(*) FROM {data}{bounds}").fetchall()
             except duckdb.CatalogException:
                 continue
-            self._rows[f"{owner}.{name}"] += times * (found[0] if found else 0)
+            self._rows[f"{owner}.{name}"] += times * int(found[0][0])
         cursor.close()
         self._noted.clear()

@@ -51,6 +51,7 @@ class SessionSchema:
 
     def relation(self, owner: str | None, name: str, context: Context, *, scn: int | None) -> RelationView:
         found = self.find(owner, name)
+        scn = context.as_of if scn is None else scn
         if found is not None:
             self._store.grants.check(self.user, found.owner, name, READING)
             if scn is not None:
@@ -75,20 +76,19 @@ class SessionSchema:
         return RelationView(sql, columns, "rid", table)
 
     def _expand(self, view: View, context: Context, scn: int | None) -> RelationView:
-        if scn is not None:
-            raise ora(3001)
         inner = SessionSchema(self._database, self._transaction, view.owner, view.owner)
         outer, context.schema = context.schema, inner
+        before, context.as_of = context.as_of, scn
         try:
-            query = QueryCompiler(context).compile(parse_tree(view.text))
+            query = QueryCompiler(context).compile_view(parse_tree(view.text))
         finally:
-            context.schema = outer
+            context.schema, context.as_of = outer, before
         names = view.names or tuple(column.name for column in query.columns)
         columns = tuple(
             ColumnView(name, f"c{i}", column.type, column.nullable)
             for i, (name, column) in enumerate(zip(names, query.columns, strict=True))
         )
-        return RelationView(f"({query.sql})", columns)
+        return RelationView(f"({query.sql})", columns, query.rowid, late=query.late, rowid_error=query.rowid_error)
 
     def sequence_value(self, owner: str | None, name: str, pseudo: str, context: Context) -> Expr | None:
         sequence = self.find(owner, name)

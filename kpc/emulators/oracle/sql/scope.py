@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from kpc.emulators.oracle.sql.datatypes import ROWID, SqlType
+from kpc.emulators.oracle.sql.datatypes import ROWID, UROWID, SqlType
+from kpc.emulators.oracle.sql.late_rows import LateQuery
 from kpc.emulators.oracle.sql.messages import ora
 from kpc.emulators.oracle.sql.scans import Scan
 from kpc.emulators.oracle.sql.values import Expr, name
@@ -22,6 +23,9 @@ class Source:
     scan: Scan | None = None
     doubled: frozenset[str] = frozenset()
     hidden: set[str] = field(default_factory=set)  # merged away by USING
+    relation: str = ""  # its name in DuckDB's SQL
+    late: LateQuery | None = None
+    rowid_error: int = 1446
 
 
 @dataclass(slots=True)
@@ -33,6 +37,7 @@ class Scope:
     merged: dict[str, Expr] = field(default_factory=dict)  # the columns of USING and NATURAL
     aliases: dict[str, Expr] = field(default_factory=dict)  # select aliases, for ORDER BY
     rownum: str | None = None
+    numbered: str | None = None  # the derived table that all sources have moved into, for ROWNUM
     pseudo: dict[str, Expr] = field(default_factory=dict)
 
     def find(self, column: str, qualifier: str | None = None) -> Expr | None:
@@ -75,8 +80,10 @@ class Scope:
                 if len(hits) > 1:
                     raise ora(918)
                 if not with_rowid:
-                    raise ora(1446)
-                return Expr(with_rowid[0].rowid or "", ROWID, nullable=False)
+                    raise ora(hits[0].rowid_error)
+                table = with_rowid[0].scan.table if with_rowid[0].scan else None
+                kind = UROWID if table is not None and table.is_index_organized else ROWID
+                return Expr(with_rowid[0].rowid or "", kind, nullable=False)
             scope = scope.parent
         return None
 

@@ -17,6 +17,7 @@ from kpc.emulators.oracle.sql.context import Context, Settings
 from kpc.emulators.oracle.sql.dml import Executor
 from kpc.emulators.oracle.sql.grammar import ParsedStatement, parse_statement
 from kpc.emulators.oracle.sql.grants import READING
+from kpc.emulators.oracle.sql.late_rows import Replay
 from kpc.emulators.oracle.sql.messages import from_duckdb, ora, unsupported
 from kpc.emulators.oracle.sql.query import Query, QueryCompiler
 from kpc.emulators.oracle.sql.results import OpenQuery
@@ -203,13 +204,23 @@ class OracleSession:
             self._busy = cursor
             self._check_interrupt()
             self.database.scans.note(context.scans)
-            opened = OpenQuery(query, cursor, self._release)
+            opened = OpenQuery(query, cursor, self._release, self._replay(query, context))
         except BaseException:
             self._release(cursor)
             raise
         with self._guard:
             self._open.add(opened)
         return Outcome(StatementKind.QUERY, rows=opened)
+
+    def _replay(self, query: Query, context: Context) -> Replay | None:
+        if query.late is None or context.arrow:
+            return None
+        changes, tables = self.transaction.changes, [scan.table for scan in context.scans]
+
+        def is_unchanged() -> bool:
+            return self.transaction.changes == changes and all(table.changed_scn <= context.scn for table in tables)
+
+        return Replay(self.database.store, query.late, is_unchanged)
 
     def _lock_rows(self, query: Query) -> None:
         """FOR UPDATE: lock until nothing more had to be waited for."""

@@ -74,6 +74,7 @@ class Table:
     first_undo_scn: int | None = None  # the first change that moved a version to the history
     rows_ever: int = 0
     columns_ever: int = 0
+    is_index_organized: bool = False
 
     @property
     def data(self) -> str:

@@ -51,6 +51,7 @@ class Definition:
     columns: list[Column] = field(default_factory=list)
     constraints: list[Constraint] = field(default_factory=list)
     references: list[tuple[Constraint, str | None, str, tuple[str, ...]]] = field(default_factory=list)
+    is_index_organized: bool = False
 
 
 def read_definition(reader: TokenReader) -> Definition:
@@ -159,6 +160,18 @@ def _skip_state(reader: TokenReader) -> None:
             raise unsupported(f"constraint state {reader.next().value}")
         else:
             return
+
+
+def read_organization(reader: TokenReader) -> bool:
+    """ORGANIZATION INDEX | HEAP, and the physical properties around it; whether it is an index."""
+    skip_storage(reader)
+    if not reader.take("ORGANIZATION"):
+        return False
+    is_index = reader.take("INDEX")
+    if not is_index:
+        reader.expect("HEAP", 922)
+    skip_storage(reader)
+    return is_index
 
 
 def skip_storage(reader: TokenReader) -> None:

@@ -44,6 +44,7 @@ class Transaction:
         self._overlays: dict[int, Overlay] = {}
         self._savepoints: list[Savepoint] = []
         self.is_open = False
+        self.changes = 0  # grows with everything that changes what the session sees
 
     # Reading
 
@@ -62,6 +63,7 @@ class Transaction:
     def apply(self, table: Table, new: pa.Table | None, gone: pa.Array | None) -> None:
         """Lay `new` rows (stored columns and rid) over the table and hide the positions in `gone`."""
         self.is_open = True
+        self.changes += 1
         overlay = self._open_overlay(table)
         cursor = self._cursor
         cursor.execute("BEGIN TRANSACTION")
@@ -143,6 +145,7 @@ class Transaction:
         self._end()
 
     def _end(self) -> None:
+        self.changes += 1
         for overlay in self._overlays.values():
             self._cursor.execute(f"DROP TABLE {overlay.rows}")
             self._cursor.execute(f"DROP TABLE {overlay.dead}")
@@ -166,6 +169,7 @@ class Transaction:
         index = next((i for i, s in enumerate(self._savepoints) if s.name == name), None)
         if index is None:
             raise ora(1086, name)
+        self.changes += 1
         point = self._savepoints[index]
         del self._savepoints[index + 1 :]
         for object_id, overlay in self._overlays.items():

@@ -24,6 +24,7 @@ class Expr:
     quotient: tuple[str, str] | None = (
         None  # a division of whole numbers: HUGEINT dividend and divisor, for TRUNC and its kin
     )
+    zone: int | None = None  # of a TIMESTAMP WITH TIME ZONE, where known: minutes east of UTC
 
     @property
     def is_null(self) -> bool:
@@ -69,10 +70,12 @@ def moment(value: dt.datetime, kind: SqlType) -> Expr:
     """A DATE or TIMESTAMP constant."""
     if kind.ora is OraType.DATE:
         value = value.replace(microsecond=0)
+    offset = value.utcoffset() or dt.timedelta()
     if value.tzinfo is not None:
         value = value.astimezone(dt.UTC).replace(tzinfo=None)
     shown = value.isoformat(sep=" ", timespec="microseconds")
-    return Expr(f"{quote(shown)}::{kind.duckdb}", kind, value, is_literal=True)
+    zone = offset // dt.timedelta(minutes=1) if kind.ora is OraType.TIMESTAMP_TZ else None
+    return Expr(f"{quote(shown)}::{kind.duckdb}", kind, value, is_literal=True, zone=zone)
 
 
 def interval(value: dt.timedelta) -> Expr:

@@ -65,6 +65,7 @@ def _identity() -> None:
         sa.Column("tables", sa.Text(), nullable=False),
         sa.Column("mode", sa.String(16), nullable=False),
         sa.Column("sample_rows", sa.BigInteger(), nullable=True),
+        sa.Column("unassigned", sa.Text(), nullable=False),
         sa.Column("run_id", sa.String(255), nullable=False),
         sa.Column("actor", sa.String(255), nullable=False),
         sa.Column("set_utc", sa.DateTime(timezone=True), nullable=False),
@@ -212,14 +213,43 @@ def _loads() -> None:
         "quota_entry",
         sa.Column("id", sa.Integer(), nullable=False, autoincrement=True),
         sa.Column("target_id", sa.String(64), nullable=False),
+        sa.Column("kind", sa.String(16), nullable=False),
         sa.Column("job", sa.Integer(), nullable=True),
         sa.Column("rows", sa.BigInteger(), nullable=False),
         sa.Column("batches", sa.BigInteger(), nullable=False),
+        sa.Column("calls", sa.BigInteger(), nullable=False),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("counted_utc", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("ix_quota_entry_window", "quota_entry", ["target_id", "counted_utc"])
+    op.create_table(
+        "org_limits",
+        sa.Column("target_id", sa.String(64), nullable=False),
+        sa.Column("batches_max", sa.BigInteger(), nullable=False),
+        sa.Column("batches_used", sa.BigInteger(), nullable=False),
+        sa.Column("calls_max", sa.BigInteger(), nullable=False),
+        sa.Column("calls_used", sa.BigInteger(), nullable=False),
+        sa.Column("read_utc", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("blocked_until_utc", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("blocked_reason", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("target_id"),
+    )
+    op.create_table(
+        "pause",
+        sa.Column("id", sa.Integer(), nullable=False, autoincrement=True),
+        sa.Column("source_id", sa.String(64), nullable=False),
+        sa.Column("target_id", sa.String(64), nullable=False),
+        sa.Column("kind", sa.String(16), nullable=False),
+        sa.Column("name", sa.String(64), nullable=False),
+        sa.Column("actor", sa.String(255), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("paused_utc", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("resumed_by", sa.String(255), nullable=True),
+        sa.Column("resumed_utc", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("ix_pause_environment", "pause", ["source_id", "target_id", "resumed_utc"])
 
 
 def _proofs() -> None:

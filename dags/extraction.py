@@ -1,0 +1,51 @@
+"""The task that reads a partition out of Oracle; outside the hours its DBA allows, it waits without holding a slot."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from time import process_time
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.standard.triggers.temporal import DateTimeTrigger
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import TaskDeferred
+
+from dags.connections import partition_of, workspace_of
+from dags.events import publish
+from dags.operators import WAITS_UNTIL
+from kpc.errors import OutsideWindow
+
+if TYPE_CHECKING:
+    from airflow.sdk import Asset, Context
+
+
+class ExtractPartition(BaseOperator):
+    """Seals one extract of the run's partition and puts its receipt on the event of `asset`.
+
+    The SCN is taken after the window has opened. A window that closes between two chunks ends this try; the finished
+    chunks are kept, and the rest is read when it opens again.
+    """
+
+    def __init__(self, *, table: str, asset: Asset, **kwargs: Any) -> None:
+        super().__init__(outlets=[asset], **kwargs)
+        self.table = table
+        self.asset = asset
+
+    def execute(self, context: Context) -> dict[str, object]:
+        from assets.oracle_extract import oracle_extract  # noqa: PLC0415  heavy, and a DAG file must parse in a moment
+
+        began_s = process_time()
+        partition = partition_of(self.table, context)
+        try:
+            with workspace_of(context) as workspace:
+                receipt = oracle_extract(partition, workspace, context["params"]["mode"])
+        except OutsideWindow as closed:
+            self.log.info("%s waits. %s", partition, closed)
+            context["ti"].xcom_push(key=WAITS_UNTIL, value=closed.opens_utc.isoformat(timespec="seconds"))
+            trigger = DateTimeTrigger(moment=closed.opens_utc)
+            raise TaskDeferred(trigger=trigger, method_name=self.resume.__name__) from None
+        return publish(self.asset, context, receipt.as_json(), process_time() - began_s)
+
+    def resume(self, context: Context, event: datetime) -> dict[str, object]:
+        self.log.info("The window opened at %s.", event)
+        return self.execute(context)

@@ -1,0 +1,111 @@
+"""What runs in the measured processes: the pipeline's own extraction, and its contestants on the same chunks.
+
+Arguments and answers are plain JSON values, because they travel between processes.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from kpc.bench.baselines.csv_script import export_csv
+from kpc.bench.baselines.drain import drain
+from kpc.bench.baselines.paging import read_pages
+from kpc.bench.oracle_tables import MONTH, TABLES
+from kpc.oracle.extract import read_chunks
+from kpc.oracle.one_pass import make_one_pass_plan, read_months
+from kpc.oracle.parquet import rows_per_batch
+from kpc.oracle.plan import ExtractPlan, make_plan, take_scn
+from kpc.oracle.schema import arrow_schema
+from kpc.oracle.session import PACKET_BYTES, Oracle
+from kpc.oracle.statements import in_partition, quoted, rows_of_chunk
+from kpc.partition import Partition, month_keys
+from kpc.reconcile.truth import check_truth, measure_rows, scan_chunks
+from kpc.settings import OracleSettings
+from kpc.workspace import utc_now
+
+Login = dict[str, Any]
+
+
+def plan_of(login: Login, table: str, chunk_rows: int) -> str:
+    """The pipeline's plan of the bench's month of a table, as JSON."""
+    oracle, partition = _source(login, table)
+    plan = make_plan(oracle, partition, scn=take_scn(oracle), mode="full", chunk_rows=chunk_rows, started_utc=utc_now())
+    return plan.model_dump_json()
+
+
+def extract_chunks(login: Login, table: str, plan: str, folder: str) -> int:
+    """Every chunk of the plan to Parquet, by the pipeline. Returns the rows."""
+    oracle, partition = _source(login, table)
+    shutil.rmtree(folder, ignore_errors=True)
+    entries = read_chunks(oracle, partition, ExtractPlan.model_validate_json(plan), Path(folder))
+    return sum(entry.rows for entry in entries)
+
+
+def drain_chunks(login: Login, table: str, plan: str) -> int:
+    """The same statements, sessions, packet and batch sizes, but the batches are dropped. Returns the rows."""
+    oracle, partition = _source(login, table)
+    wanted = ExtractPlan.model_validate_json(plan)
+    rows = wanted.selection(partition)
+    statements = [rows_of_chunk(oracle.owner, rows, chunk.within(partition.table)) for chunk in wanted.chunks]
+    schema = arrow_schema(partition.table)
+    return drain(
+        connect={**login, "sdu": PACKET_BYTES},
+        queries=[(statement.text, statement.binds) for statement in statements],
+        schema=schema,
+        fetch_rows=rows_per_batch(schema, oracle.settings.fetch_rows),
+        sessions=oracle.settings.sessions,
+    )
+
+
+def export_partition(login: Login, table: str, plan: str, folder: str) -> int:
+    """The same rows by the script that people write first. Returns the rows."""
+    oracle, partition = _source(login, table)
+    Path(folder).mkdir(exist_ok=True)
+    rows = ExtractPlan.model_validate_json(plan).selection(partition)
+    statement = rows_of_chunk(oracle.owner, rows, None)
+    path = str(Path(folder, "rows.csv.gz"))
+    return export_csv(connect=login, statement=statement.text, binds=statement.binds, path=path)
+
+
+def extract_partition(login: Login, table: str, chunk_rows: int, folder: str) -> int:
+    """A worker's whole extraction: plan, chunks, and the comparison with Oracle's truth. Returns the rows."""
+    oracle, partition = _source(login, table)
+    plan = ExtractPlan.model_validate_json(plan_of(login, table, chunk_rows))
+    shutil.rmtree(folder, ignore_errors=True)
+    chunks = read_chunks(oracle, partition, plan, Path(folder))
+    read = measure_rows(scan_chunks(Path(folder), chunks, partition.table), partition.table)
+    check_truth(partition, oracle=plan.truth, extract=read)
+    return read.rows
+
+
+def page_partition(login: Login, table: str, pages: int) -> int:
+    """The same month in pages by ROW_NUMBER, as of one SCN. Returns the rows."""
+    oracle, partition = _source(login, table)
+    where = in_partition(partition)
+    source = f"{quoted(oracle.owner)}.{quoted(table)} AS OF SCN {take_scn(oracle):d}"
+    return read_pages(
+        connect={**login, "sdu": PACKET_BYTES},
+        rows_of=f"FROM {source} WHERE {where.text}",
+        columns=", ".join(quoted(column.name) for column in partition.table.columns),
+        binds=dict(where.binds),
+        pages=pages,
+    )
+
+
+def read_months_at_once(login: Login, table: str, chunk_rows: int, folder: str, months: int) -> int:
+    """Months of an interleaved table in one pass: truth, plan and chunks. Returns the rows."""
+    oracle, _ = _source(login, table)
+    partitions = [Partition(TABLES[table], key) for key in month_keys(MONTH, months)]
+    shutil.rmtree(folder, ignore_errors=True)
+    plan = make_one_pass_plan(oracle, partitions, scn=take_scn(oracle), spec_hash="bench", chunk_rows=chunk_rows)
+    read_months(oracle, partitions, plan, Path(folder))
+    return sum(truth.rows for truth in plan.truths.values())
+
+
+def _source(login: Login, table: str) -> tuple[Oracle, Partition]:
+    settings: dict[str, Any] = {**login, "password": SecretStr(login["password"])}
+    return Oracle(OracleSettings(**settings)), Partition(TABLES[table], MONTH)

@@ -1,0 +1,183 @@
+"""What must hold inside one table's declaration; `kpc.catalog` checks what only the tables together can show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from kpc.catalog.types import (
+    EXTERNAL_ID,
+    EXTERNAL_ID_LENGTH,
+    GENERATION_FIELD,
+    PARTITION_FIELD,
+    Column,
+    DateFormat,
+    FieldKind,
+    FieldType,
+    NullRule,
+    OracleKind,
+    Pii,
+    key_part_length,
+)
+from kpc.errors import CatalogError
+
+if TYPE_CHECKING:
+    from kpc.catalog.table import Table
+
+# Longest value of each text field type, in characters (Salesforce object reference, field types).
+_TEXT_LIMITS = {
+    FieldKind.STRING: 255,
+    FieldKind.TEXTAREA: 131_072,
+    FieldKind.PICKLIST: 255,
+    FieldKind.EMAIL: 80,
+    FieldKind.PHONE: 40,
+}
+
+_Wrong = Callable[[str, str], CatalogError]
+
+
+def check_table(table: Table) -> None:
+    """Raises `CatalogError` naming table, column and remedy for the first contradiction in a declaration."""
+    _check_columns(table)
+    _check_key(table)
+    _check_references(table)
+
+
+def _check_columns(table: Table) -> None:
+    names = [column.name for column in table.columns]
+    fields = [column.field for column in table.columns if column.field]
+    fields += [lookup.field for lookup in table.lookups]
+    fields += [EXTERNAL_ID, PARTITION_FIELD, GENERATION_FIELD]
+    for kind, values in (("column", names), ("field", fields)):
+        twice = {value for value in values if values.count(value) > 1}
+        if twice:
+            raise CatalogError(
+                f"Table {table.name} declares {kind} {', '.join(sorted(twice))} more than once.",
+                f"Keep one declaration of it in kpc/catalog ({table.phase}).",
+            )
+    for column in table.columns:
+        _check_column(table, column)
+
+
+def _check_column(table: Table, column: Column) -> None:
+    def wrong(what: str, remedy: str) -> CatalogError:
+        return CatalogError(f"Table {table.name}, column {column.name}: {what}.", f"{remedy}.")
+
+    target = column.type
+    if (column.field is None) != (target is None):
+        raise wrong("field and type must be given together", "Give both, or neither for a column used only in a key")
+    if target is None:
+        return
+    if target.is_text and not 0 < target.length <= _TEXT_LIMITS[target.kind]:
+        limit = _TEXT_LIMITS[target.kind]
+        raise wrong(f"a {target.kind} field of {target.length} characters is not legal", f"Choose 1 to {limit}")
+    if target.is_number and not (0 < target.precision <= 18 and 0 <= target.scale <= target.precision):
+        raise wrong(
+            f"a {target.kind} field with precision {target.precision} and scale {target.scale} is not legal",
+            "Salesforce numbers have at most 18 digits, the scale among them",
+        )
+    _check_conversion(column, target, wrong)
+    _check_null(column, target, wrong)
+
+
+def _check_conversion(column: Column, target: FieldType, wrong: _Wrong) -> None:
+    if target.is_number and column.source.kind is not OracleKind.NUMBER:
+        raise wrong(f"{column.source.ddl} does not become a {target.kind}", "Declare a text field, or NUMBER as source")
+    becomes_date = target.kind in (FieldKind.DATE, FieldKind.DATETIME)
+    if becomes_date and column.source.is_text and column.date_format is None:
+        raise wrong("a text date needs its format", "Set date_format to one of " + ", ".join(DateFormat))
+    if becomes_date and column.source.kind is OracleKind.NUMBER:
+        raise wrong("a NUMBER does not become a date", "Declare a number field")
+    if column.source.kind is OracleKind.RAW and not target.is_text:
+        raise wrong(f"{column.source.ddl} does not become a {target.kind}", "Declare a text field of twice its size")
+    if column.date_format and target.kind is FieldKind.DATETIME and not column.date_format.has_time:
+        raise wrong(f"{column.date_format} has no time for a DateTime field", "Use a Date field, or a format with time")
+    if column.pii in (Pii.MASK, Pii.HASH) and not target.is_text:
+        raise wrong(f"a {target.kind} field cannot be masked or hashed", "Use Pii.AS_IS or Pii.LEAVE_OUT")
+    if column.pii is Pii.HASH and target.length < 64:
+        raise wrong(f"a keyed hash needs 64 characters, the field has {target.length}", "Declare text(64)")
+
+
+def _check_null(column: Column, target: FieldType, wrong: _Wrong) -> None:
+    if (column.null is NullRule.DEFAULT) != (column.default is not None):
+        raise wrong("null rule and default do not match", "A default goes with NullRule.DEFAULT, and only with it")
+    if target.kind is FieldKind.BOOLEAN and column.null in (NullRule.KEEP, NullRule.ZERO):
+        raise wrong("a checkbox has no null", "Use NullRule.FALSE or NullRule.REJECT")
+    if column.null is NullRule.ZERO and not target.is_number:
+        raise wrong(f"a {target.kind} field has no zero", "Use NullRule.KEEP, DEFAULT or REJECT")
+
+
+def _check_key(table: Table) -> None:
+    if not table.key:
+        raise CatalogError(f"Table {table.name} has no key.", "Name the columns that identify a row.")
+    for name in table.key:
+        if name not in table.by_name:
+            raise CatalogError(
+                f"Table {table.name}, column {name}: it is in the key but not declared.",
+                "Declare the column, or take it out of the key.",
+            )
+    length = sum(key_part_length(column) for column in table.key_columns) + len(table.key) - 1
+    if length > EXTERNAL_ID_LENGTH:
+        raise CatalogError(
+            f"Table {table.name}, columns {', '.join(table.key)}: the external id can be {length} characters long.",
+            f"Salesforce allows {EXTERNAL_ID_LENGTH}; declare shorter sources or a shorter key.",
+        )
+
+
+def _check_references(table: Table) -> None:
+    used = {
+        "measure": [measure.column for measure in table.measures],
+        "month_column": [table.month_column] if table.month_column else [],
+        "update_column": [table.update_column] if table.update_column else [],
+        "created_column": [table.created_column] if table.created_column else [],
+        **{f"lookup {lookup.field}": list(lookup.columns) for lookup in table.lookups},
+    }
+    for role, names in used.items():
+        for name in names:
+            if name not in table.by_name:
+                raise CatalogError(
+                    f"Table {table.name}, column {name}: {role} names it, but it is not declared.",
+                    f"Declare {name}, or correct the {role}.",
+                )
+    for column in table.measured_columns:
+        if column.type is None or not column.type.is_number or not column.is_sent:
+            raise CatalogError(
+                f"Table {table.name}, column {column.name}: a measure must be a number that is sent.",
+                "Measure a number column, or drop the measure.",
+            )
+    if table.month_column:
+        month = table.by_name[table.month_column]
+        if month.type is None or month.type.kind is not FieldKind.DATE or month.field != table.day_field:
+            raise CatalogError(
+                f"Table {table.name}, column {month.name}: month_column must become the Date field {table.day_field}.",
+                "Declare its field as a Date and name that field in day_field.",
+            )
+    _check_source_types(table)
+
+
+def _check_source_types(table: Table) -> None:
+    """What a column must be in Oracle to serve as month, watermark or range of keys."""
+    month, update = table.month_column, table.update_column
+    if month and table.by_name[month].source.kind is OracleKind.TIMESTAMP_TZ:
+        raise CatalogError(
+            f"Table {table.name}, column {month}: a moment with a time zone names no local month by itself.",
+            "Partition by a DATE, a TIMESTAMP or a text date.",
+        )
+    kinds = {column.source.kind for column in table.change_columns}
+    if len(kinds) > 1 or not all(column.source.is_moment for column in table.change_columns):
+        raise CatalogError(
+            f"Table {table.name}, column {update}: update_column and created_column must be DATE, or TIMESTAMP of one "
+            "kind.",
+            "Drop them; the table is then read whole each time.",
+        )
+    if table.created_column and not update:
+        raise CatalogError(
+            f"Table {table.name}, column {table.created_column}: created_column counts only beside an update_column.",
+            "Name the update_column, or drop created_column.",
+        )
+    unordered = [c for c in table.key_columns if c.source.kind in (OracleKind.CLOB, OracleKind.TIMESTAMP_TZ)]
+    if unordered and not table.has_rowid:
+        raise CatalogError(
+            f"Table {table.name}, column {unordered[0].name}: {unordered[0].source.ddl} cannot bound a range of keys.",
+            "Without ROWIDs the key must consist of text, numbers, DATE, TIMESTAMP or RAW.",
+        )

@@ -1,0 +1,217 @@
+"""Commands about loading: pause, resume, failed, rollback."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kpc.catalog import Phase, find_table
+from kpc.cli.journey import AsJson, Key, TableName, _workspace, pauses_as_json
+from kpc.cli.output import Exit, emit, explaining_errors, grid, say
+from kpc.errors import ConfigError
+from kpc.partition import Partition, find_partition
+
+if TYPE_CHECKING:
+    from assets.undo import UndoPlan
+    from kpc.catalog import Table
+    from kpc.workspace import Workspace
+
+Scope = Annotated[list[str] | None, typer.Argument(metavar="[all | phase NAME | TABLE]", help="What; all when empty.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands to the application."""
+    app.command()(pause)
+    app.command()(resume)
+    app.command()(failed)
+    app.command()(rollback)
+
+
+@explaining_errors
+def pause(
+    scope: Scope = None,
+    reason: Annotated[str, typer.Option(help="Why; shown by status and in waiting tasks.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Create no new ingest job, of everything, a phase or a table; those that run are followed to their end."""
+    kind, name = _scope(scope)
+    with _workspace() as workspace:
+        ledger, environment = workspace.ledger, workspace.environment
+        is_new = ledger.pause(environment, kind, name, actor=workspace.actor, reason=reason or None)
+        if is_new:
+            ledger.append_audit(
+                "loads paused",
+                actor=workspace.actor,
+                run_id=workspace.run_id,
+                environment=environment,
+                detail={"kind": kind, "name": name, "reason": reason},
+            )
+        running = ledger.jobs_in_flight(environment.target_id)
+        paused = ledger.pauses(environment)
+    head = "Paused" if is_new else "It was paused already"
+    lines = [f"{head}; {running:,} jobs in flight go on to their end. `kpc resume` lifts it.", *map(_line, paused)]
+    facts = {"paused": pauses_as_json(paused), "is_new": is_new, "jobs_in_flight": running}
+    emit(facts, as_json=as_json, text="\n".join(lines))
+
+
+@explaining_errors
+def resume(scope: Scope = None, as_json: AsJson = False) -> None:
+    """Let new ingest jobs begin again; without a scope, whatever was paused."""
+    kind, name = _scope(scope)
+    with _workspace() as workspace:
+        ledger, environment = workspace.ledger, workspace.environment
+        lifted = ledger.resume(environment, kind, name, actor=workspace.actor)
+        if lifted:
+            ledger.append_audit(
+                "loads resumed",
+                actor=workspace.actor,
+                run_id=workspace.run_id,
+                environment=environment,
+                detail={"kind": kind, "name": name, "lifted": lifted},
+            )
+        paused = ledger.pauses(environment)
+    head = f"{lifted} pauses lifted." if lifted else "Nothing like that was paused."
+    rest = ["Still paused:", *map(_line, paused)] if paused else []
+    emit({"lifted": lifted, "paused": pauses_as_json(paused)}, as_json=as_json, text="\n".join([head, *rest]))
+
+
+def _line(pause: object) -> str:
+    return f"  {pause}"
+
+
+def _scope(words: list[str] | None) -> tuple[str, str]:
+    match words or ["all"]:
+        case ["all"]:
+            return "all", "all"
+        case ["phase", name]:
+            if name.lower() not in list(Phase):
+                raise ConfigError(f"There is no phase {name!r}.", f"The phases are {', '.join(Phase)}.")
+            return "phase", name.lower()
+        case [table]:
+            return "table", find_table(table).name
+        case _:
+            raise ConfigError(
+                f"{' '.join(words or [])!r} names nothing that can be paused.",
+                "Write `all`, `phase NAME` or the name of a table.",
+            )
+
+
+@explaining_errors
+def failed(
+    table: TableName,
+    key: Annotated[str | None, typer.Argument(metavar="[KEY]")] = None,
+    limit: Annotated[int, typer.Option(help="List at most so many records.")] = 50,
+    retry: Annotated[bool, typer.Option("--retry", help="Send again what may pass now; costs no batch.")] = False,
+    export: Annotated[Path | None, typer.Option(help="Write the refused rows to this CSV file.")] = None,
+    import_file: Annotated[Path | None, typer.Option("--import", help="Send a corrected export.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Records that a staging rule rejected or Salesforce refused: list, export, correct and send them again."""
+    if sum(map(bool, (retry, export, import_file))) > 1:
+        raise ConfigError("--retry, --export and --import were given together.", "Give one of them.")
+    name = find_partition(table, key).table.name if key else find_table(table).name
+    with _workspace() as workspace:
+        counts = workspace.ledger.failure_counts(workspace.environment)
+        keys = [key] if key else sorted({found[1] for found in counts if found[0] == name})
+        partitions = [find_partition(name, each) for each in keys]
+        if export:
+            _export(partitions, workspace, export, as_json=as_json)
+        elif retry or import_file:
+            _send(partitions, workspace, find_table(name), import_file, as_json=as_json)
+        else:
+            _list(partitions, workspace, name, limit, as_json=as_json)
+
+
+def _list(partitions: list[Partition], workspace: Workspace, name: str, limit: int, *, as_json: bool) -> None:
+    ledger, environment = workspace.ledger, workspace.environment
+    rows = [row for each in partitions for row in ledger.failed_records(environment, each, limit=limit)][:limit]
+    columns = ("partition_key", "external_id", "error_class", "error_code", "message", "attempts")
+    records = [{column: getattr(row, column) for column in columns} for row in rows]
+    cells = [list(record.values()) for record in records]
+    emit({"table": name, "records": records}, as_json=as_json, text=grid(name, columns, cells))
+    if records:
+        raise typer.Exit(Exit.EXCEPTIONS)
+
+
+def _export(partitions: list[Partition], workspace: Workspace, file: Path, *, as_json: bool) -> None:
+    from assets.repair import export_refused
+
+    rows = export_refused(partitions, workspace, file)
+    text = (
+        f"{rows:,} refused rows are in {file}; it holds their values, personal ones too. Correct cells, keep the "
+        "header, remove the lines you leave as they are, and send it with --import."
+    )
+    emit({"rows": rows, "file": str(file)}, as_json=as_json, text=text)
+
+
+def _send(
+    partitions: list[Partition], workspace: Workspace, table: Table, import_file: Path | None, *, as_json: bool
+) -> None:
+    from assets.repair import read_edits, send_refused
+
+    if import_file is None:
+        repairs = [send_refused(partition, workspace) for partition in partitions]
+    else:
+        edits = read_edits(import_file, table)
+        named = [find_partition(table.name, key) for key in sorted(edits)]
+        if outside := [each for each in named if each not in partitions]:
+            raise ConfigError(
+                f"{import_file} has rows of {outside[0]}, which has no refused rows or was not named.",
+                "Export again, or name the partition of the file; nothing was sent.",
+            )
+        repairs = [send_refused(partition, workspace, edits[partition.key]) for partition in named]
+    columns = ("key", "sent", "loaded", "parked", "quarantined")
+    facts = [repair.as_json() for repair in repairs]
+    left = sum(repair.parked + repair.quarantined + repair.sent - repair.loaded for repair in repairs)
+    cells = [[one[column] for column in columns] for one in facts]
+    emit({"table": table.name, "repairs": facts}, as_json=as_json, text=grid(table.name, columns, cells))
+    for repair in repairs:
+        if repair.loaded:
+            say(f"Prove it: `kpc reconcile {repair.partition.table.name} {repair.partition.key}`.")
+    raise typer.Exit(Exit.EXCEPTIONS if left else Exit.DONE)
+
+
+@explaining_errors
+def rollback(
+    table: TableName,
+    key: Key,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without this it only says what would be done.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete from Salesforce what a partition created, by recorded ids; a dry run unless --yes is given."""
+    from assets.undo import plan_undo, roll_back
+
+    partition = find_partition(table, key)
+    with _workspace() as workspace:
+        plan = plan_undo(partition, workspace)
+        if not yes:
+            emit({"dry_run": True, **plan.as_json()}, as_json=as_json, text="\n".join(_plan_lines(plan)))
+            return
+        done = roll_back(partition, workspace)
+    facts = {"dry_run": False, **plan.as_json(), "deleted": done.created, "left": done.updated}
+    text = (
+        f"{done.created:,} records that {partition} had created are deleted. {_left(done.updated)} "
+        f"The partition counts as not loaded: `kpc rerun {partition.table.name} {partition.key}` brings it again."
+    )
+    emit(facts, as_json=as_json, text=text)
+
+
+def _plan_lines(plan: UndoPlan) -> list[str]:
+    name = f"{plan.partition.table.name} {plan.partition.key}"
+    lines = [f"{plan.created:,} records that {plan.partition} created would be deleted.", _left(plan.updated)]
+    if plan.children:
+        lines.append(f"Refused while these refer to it: {', '.join(map(str, plan.children))}. Roll them back first.")
+    elif plan.jobs_at_work:
+        lines.append(f"Refused while its load is under way: {', '.join(plan.jobs_at_work)}.")
+    else:
+        lines.append(f"Nothing was done. To do it: `kpc rollback {name} --yes`.")
+    return lines
+
+
+def _left(updated: int) -> str:
+    return (
+        f"{updated:,} records that existed before and were only updated are left as they are: no image of them was "
+        "taken before. Records that the migration's index does not know are never touched."
+    )

@@ -1,0 +1,158 @@
+"""Independent clients against the Oracle emulator: each must see what python-oracledb sees."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import oracledb
+import pytest
+from node_packages import run_node
+from test_oracle_wire_process import MODES, emulator
+
+pytestmark = pytest.mark.emulator_only
+NODE_ORACLEDB = "6.10.0"
+MOMENT = dt.datetime.fromisoformat("2024-02-29T23:59:58.123456")
+VALUES = {
+    "cast('ขาย' as varchar2(20))": "ขาย",
+    "cast('ab' as char(4))": "ab  ",
+    "cast('ส้ม' as nvarchar2(10))": "ส้ม",
+    "-0.5": Decimal("-0.5"),
+    "1234567.89": Decimal("1234567.89"),
+    "1e125": Decimal("1e125"),
+    "123456789012345678901234567890123456789": Decimal(123456789012345678901234567890123456789),
+    "date '2024-02-29'": dt.datetime(2024, 2, 29),  # noqa: DTZ001  Oracle's DATE has no zone
+    "timestamp '2024-02-29 23:59:58.123456'": MOMENT,
+    "hextoraw('00ff')": b"\x00\xff",
+    "to_binary_double('1.5')": 1.5,
+    "to_binary_float('-2.25')": -2.25,
+    "interval '1 02:03:04.5' day to second": dt.timedelta(days=1, hours=2, minutes=3, seconds=4.5),
+    "to_clob(rpad('ก', 1000, 'ข'))": "ก" + "ข" * 999,
+    "to_blob(hextoraw('0102'))": b"\x01\x02",
+    "cast(null as number)": None,
+}
+
+
+@pytest.fixture(scope="module", params=list(MODES.values()), ids=list(MODES))
+def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    with emulator(tmp_path_factory.mktemp("oracle"), *request.param) as (_, connection):
+        yield connection
+
+
+@pytest.fixture
+def exact() -> Iterator[None]:
+    """Numbers as Decimal and LOBs as values, from python-oracledb as from the others."""
+    before = oracledb.defaults.fetch_decimals, oracledb.defaults.fetch_lobs
+    oracledb.defaults.fetch_decimals, oracledb.defaults.fetch_lobs = True, False
+    yield
+    oracledb.defaults.fetch_decimals, oracledb.defaults.fetch_lobs = before
+
+
+def test_python_oracledb_gives_every_type_in_both_worlds(target: dict[str, str], exact: None) -> None:
+    """The blocking and the asyncio driver agree with the values that were written."""
+    sql = f"select {', '.join(VALUES)} from dual"
+
+    async def by_asyncio() -> tuple[Any, ...]:
+        async with oracledb.connect_async(**target) as connection:
+            row: tuple[Any, ...] = await connection.fetchone(sql)
+            return row
+
+    with oracledb.connect(**target) as connection, connection.cursor() as cursor:
+        assert cursor.execute(sql).fetchone() == tuple(VALUES.values())
+    assert asyncio.run(by_asyncio()) == tuple(VALUES.values())
+
+
+@pytest.mark.parametrize("array_rows", [1, 90, 100, 5000])
+def test_the_driver_gets_every_row_before_the_failing_one(target: dict[str, str], array_rows: int) -> None:
+    """Rows 1 to 999 arrive one by one and by frames, then ORA-01476, and the session lives on."""
+    sql = "select level, 1 / (1000 - level) x from dual connect by level <= 3000"
+    with oracledb.connect(**target) as connection, connection.cursor() as cursor:
+        cursor.arraysize = cursor.prefetchrows = array_rows
+        seen: list[int] = []
+        with pytest.raises(oracledb.DatabaseError, match="ORA-01476"):
+            for number, _ in cursor.execute(sql):
+                seen.append(number)
+        assert seen == list(range(1, 1000))
+        rows = 0
+        with pytest.raises(oracledb.DatabaseError, match="ORA-01476"):
+            for frame in connection.fetch_df_batches(sql, size=array_rows):
+                rows += frame.num_rows()
+        assert rows == 999
+        assert cursor.execute("select 'alive' from dual").fetchone() == ("alive",)
+
+
+def test_node_oracledb_makes_its_whole_tour(target: dict[str, str]) -> None:
+    """Types, LOBs, array DML with errors, repeated statements with every fetch size, RETURNING, PL/SQL and errors."""
+    script = Path(__file__).with_name("node_oracledb_tour.cjs")
+    seen = json.loads(run_node(script, "oracledb", NODE_ORACLEDB, input=json.dumps(target)))
+    described = dict(seen["types"]["described"])
+    assert (described["NV"], described["TZ"], described["ROWID"]) == ("NVARCHAR2", "TIMESTAMP WITH TIME ZONE", "ROWID")
+    first = dict(zip(described, seen["types"]["first"], strict=True))
+    assert (first["C"], first["CH"], first["NV"], first["N"], first["M"]) == ("ขาย", "ab  ", "ส้ม", "-.5", 1234567.89)
+    assert (first["D"], first["TS"], first["TZ"]) == ("2024-02-29T23:59:58.000Z", *["2024-02-29T23:59:58.123Z"] * 2)
+    assert (first["R"], first["BD"], first["BF"], first["CL"], first["BL"]) == (
+        "00ff", 1.5, -2.25, [40_000, "กก"], [70_000, "0707"],
+    )  # fmt: skip
+    assert seen["types"]["isRowid"]
+    assert seen["types"]["second"] == [2, *[None] * 13]
+    assert seen["lobs"] == {"clob": 40_000, "blob": 70_000}
+    assert seen["manyRows"] == {
+        "inserted": 2500, "again": [True] * 10, "offsets": [[1, "ORA-00001"], [3, "ORA-00001"]], "counts": [1, 0, 1, 0],
+    }  # fmt: skip
+    assert seen["changes"] == {
+        "updated": 10, "returned": {"id": [1, 2], "t": ["new", "new"]}, "back": 0, "scn": True,
+    }  # fmt: skip
+    assert seen["errors"] == [942, 1476, 1, 1722, 900, 936, [999, 1476], "alive"]
+
+
+def test_seerdb_reads_and_writes_the_same(target: dict[str, str], request: pytest.FixtureRequest) -> None:
+    """A third client, of other authors: every type, arrays of rows, repeated statements, errors on a live session."""
+    if "23ai" in request.node.name:
+        pytest.skip("of a 23ai server seerdb demands fast authentication, which the emulator does not offer")
+    seerdb = pytest.importorskip("seerdb", reason="seerdb is not installed (pip install seerdb)")
+    connection = seerdb.connect(**target)
+    cursor = connection.cursor()
+    for sql, value in VALUES.items():
+        cursor.execute(f"select {sql} from dual")
+        ((found,),) = cursor.fetchall()
+        assert (found.read() if hasattr(found, "read") else found) == value
+    rows = [(n - 1000, f"row {n}", (n - 1000) * 1_000_003 if n % 3 else None) for n in range(2500)]
+    cursor.execute("create table seer (id number(9) primary key, t varchar2(20), x number)")
+    cursor.executemany("insert into seer values (:1, :2, :3)", rows)
+    assert cursor.rowcount == 2500
+    connection.commit()
+    for array_rows in (1, 7, 100, 1000):
+        cursor.arraysize = array_rows
+        for _ in range(2):
+            cursor.execute("select id, t, x from seer order by id")
+            assert cursor.fetchall() == rows
+    for sql, code in (("select * from nowhere", "00942"), ("select 1/0 from dual", "01476"), ("selec 1", "00900")):
+        with pytest.raises(seerdb.DatabaseError, match=f"ORA-{code}"):
+            cursor.execute(sql)
+    cursor.execute("delete from seer where id < 0")
+    assert cursor.rowcount == 1000
+    connection.rollback()
+    cursor.execute("select count(*) from seer")
+    assert cursor.fetchall() == [(2500,)]
+    cursor.execute("drop table seer purge")
+    connection.close()
+
+
+def test_the_driver_learns_the_rowid_of_the_last_changed_row(target: dict[str, str]) -> None:
+    """After a single row and after an array; none when nothing was changed."""
+    with oracledb.connect(**target) as connection, connection.cursor() as cursor:
+        cursor.execute("create table last_rows (id number(9))")
+        cursor.execute("insert into last_rows values (1)")
+        single = cursor.lastrowid
+        cursor.executemany("insert into last_rows values (:1)", [(n,) for n in range(2, 226)])
+        many = cursor.lastrowid
+        cursor.execute("update last_rows set id = 0 where id = 999")
+        assert cursor.lastrowid is None
+        found = cursor.execute("select rowid from last_rows where id in (1, 225) order by id").fetchall()
+        assert found == [(single,), (many,)]
+        cursor.execute("drop table last_rows purge")
