@@ -23,7 +23,7 @@ from kpc.oracle.plan import Base, ExtractPlan
 from kpc.oracle.renewal import renew
 from kpc.partition import Partition
 from kpc.reconcile.truth import measure_rows, scan_chunks, truth_differences
-from kpc.store import FileEntry, read_manifest, verify
+from kpc.store import FileEntry
 from kpc.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -42,11 +42,8 @@ def find_base(partition: Partition, workspace: Workspace, wanted_spec: str) -> B
     loaded = workspace.ledger.loaded_generation(workspace.environment, partition)
     if loaded is None or loaded.spec_hash != wanted_spec:
         return None
-    manifest = read_manifest(_folder(partition, workspace, loaded.id), ExtractManifest)
-    if manifest is None or not manifest.rows:
-        return None
     try:
-        newest = _newest_change(partition, workspace, manifest)
+        newest = _newest_change(partition, _base_files(partition, workspace, loaded.id))
     except DamagedFile as error:
         log.warning("%s is read whole: %s", partition, error.what)
         return None
@@ -56,13 +53,17 @@ def find_base(partition: Partition, workspace: Workspace, wanted_spec: str) -> B
     return Base(generation=loaded.id, since=min(newest, _read_at(loaded, partition.table)) - overlap)
 
 
-def _newest_change(partition: Partition, workspace: Workspace, manifest: ExtractManifest) -> datetime | None:
-    folder = _folder(partition, workspace, manifest.generation)
-    for chunk in manifest.chunks:
-        verify(folder, chunk, remedy="")
-    rows = scan_chunks(folder, manifest.chunks, partition.table)
+def _base_files(partition: Partition, workspace: Workspace, generation: str) -> list[Path]:
+    """The files of an older extract, verified; none if it is gone. Raises `DamagedFile`."""
+    folder = _folder(partition, workspace, generation)
+    manifest = workspace.store.manifest(folder, ExtractManifest)
+    chunks = manifest.chunks if manifest else ()
+    return [workspace.store.file(folder, chunk, remedy="") for chunk in chunks]
+
+
+def _newest_change(partition: Partition, files: list[Path]) -> datetime | None:
     changed = pl.coalesce(column.name for column in partition.table.change_columns)
-    newest: datetime | None = rows.select(changed.max()).collect().item()
+    newest: datetime | None = pl.scan_parquet(files).select(changed.max()).collect().item() if files else None
     return newest
 
 
@@ -79,9 +80,10 @@ def renewed_chunks(
     """The whole partition at the plan's SCN, most of it from the base; None if that is not what Oracle says of it."""
     if plan.base is None:
         return None
-    base_folder = _folder(partition, workspace, plan.base.generation)
-    base = read_manifest(base_folder, ExtractManifest)
-    if base is None:
+    try:
+        base = _base_files(partition, workspace, plan.base.generation)
+    except DamagedFile as error:
+        log.warning("%s is read whole: %s", partition, error.what)
         return None
     oracle, changes = workspace.oracle, folder / CHANGES
     changed = read_chunks(oracle, partition, plan, changes, between)
@@ -89,7 +91,7 @@ def renewed_chunks(
     renewed = renew(
         partition.table,
         folder,
-        base=[base_folder / chunk.name for chunk in base.chunks],
+        base=base,
         changed=[changes / chunk.name for chunk in changed],
         keys=changes / keys.name,
         rows=plan.truth.rows,

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from assets.campaign import unassigned
 from assets.graph import STAGES
 from kpc.catalog.table import Table
+from kpc.convert.rejects import read_rejected
 from kpc.ledger import StageRun
-from kpc.manifests import ExtractManifest, LoadManifest, StagedManifest, loaded_folder, staged_folder
+from kpc.manifests import (
+    CLEANED,
+    CleanedManifest,
+    ExtractManifest,
+    LoadManifest,
+    StagedManifest,
+    loaded_folder,
+    staged_folder,
+)
 from kpc.oracle.assignment import UNASSIGNED
 from kpc.partition import Partition
-from kpc.store import FileEntry, read_manifest
+from kpc.store import FileEntry, Store
 from kpc.workspace import Workspace
 
 
@@ -37,19 +47,14 @@ def inspect_partition(partition: Partition, workspace: Workspace) -> dict[str, A
         "id": generation.id,
         "scn": str(generation.scn),
         "mode": generation.mode,
-        "folder": str(folder),
+        "folder": workspace.store.shown(folder),
     }
     version = partition.table.mapping_version
-    if extract := read_manifest(folder / "extract", ExtractManifest):
+    if extract := workspace.store.manifest(folder / "extract", ExtractManifest):
         facts["extract"] = {"rows": extract.rows, **_renewal(extract), "chunks": [_file(one) for one in extract.chunks]}
-    if staged := read_manifest(folder / staged_folder(version), StagedManifest):
-        counts = ("extracted", "staged", "unchanged", "rejected", "truncated", "vanished")
-        facts["staged"] = {
-            **{name: getattr(staged, name) for name in counts},
-            "chunks": [_file(chunk) for chunk in staged.chunks],
-            "rejected_file": staged.rejected_file.name if staged.rejected_file else "none",
-        }
-    if loaded := read_manifest(folder / loaded_folder(version), LoadManifest):
+    if staged := workspace.store.manifest(folder / staged_folder(version), StagedManifest):
+        facts["staged"] = _staged(staged, folder / staged_folder(version), workspace.store)
+    if loaded := workspace.store.manifest(folder / loaded_folder(version), LoadManifest):
         counts = ("attempt", "staged", "loaded", "created", "failed", "unprocessed")
         facts["loaded"] = {**{name: getattr(loaded, name) for name in counts}, "jobs": list(loaded.jobs)}
     compared = ledger.reconciliation(environment, partition)
@@ -63,6 +68,23 @@ def inspect_partition(partition: Partition, workspace: Workspace) -> dict[str, A
         }
         for one in compared
     ]
+    return facts
+
+
+def _staged(staged: StagedManifest, folder: Path, store: Store) -> dict[str, Any]:
+    counts = ("extracted", "staged", "unchanged", "rejected", "truncated", "rounded", "vanished")
+    facts: dict[str, Any] = {
+        **{name: getattr(staged, name) for name in counts},
+        "mapping_version": staged.mapping_version,
+        "chunks": [_file(chunk) for chunk in staged.chunks],
+        "rejected_file": staged.rejected_file.name if staged.rejected_file else "none",
+    }
+    if staged.rejected_file:
+        listed = read_rejected(store.file(folder, staged.rejected_file, remedy="Stage the partition again."))
+        facts["rejects"] = listed.group_by("rule", "field").len("rows").sort("rule", "field").to_dicts()
+    if cleaned := store.manifest(folder, CleanedManifest, CLEANED):
+        when = f"{cleaned.cleaned_utc:%F %T}"
+        facts["cleaned"] = {"policy": cleaned.policy, "place": cleaned.place or "none", "cleaned_utc": when}
     return facts
 
 

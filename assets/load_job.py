@@ -30,7 +30,7 @@ from kpc.ledger.quota import BATCH_ROWS
 from kpc.partition import Partition, find_partition
 from kpc.salesforce import Encoding, Governor, JobInfo, Refused, Salesforce, State
 from kpc.settings import SalesforceSettings
-from kpc.store import Environment, FileEntry, verify
+from kpc.store import Environment, FileEntry
 from kpc.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -120,6 +120,11 @@ class ChunkLoad:
     def generation_dir(self) -> Path:
         return self.workspace.store.generation_dir(self.lease.environment, self.partition, self.spec.generation)
 
+    def chunk_file(self) -> Path:
+        """The chunk, verified."""
+        folder = self.generation_dir / self.spec.folder
+        return self.workspace.store.file(folder, self.spec.entry, remedy=_restage(self))
+
     def jobs(self) -> list[JobRow]:
         return self.workspace.ledger.jobs_of_chunk(self.spec.generation, self.spec.mapping_version, self.spec.chunk)
 
@@ -148,7 +153,7 @@ def start_job(load: ChunkLoad) -> str:
     for _ in range(_FRESH_JOBS):
         job = load.live_job()
         if job is None:
-            verify(load.generation_dir / load.spec.folder, load.spec.entry, remedy=_restage(load))
+            load.chunk_file()
             job_id = _create(_intend(load), load)
         elif job.job_id is None:
             job_id = _recover(job, load)
@@ -340,7 +345,7 @@ def _carry_on(job_id: str, load: ChunkLoad) -> bool:
 def _upload(job: JobRow, load: ChunkLoad) -> bool:
     """Upload the verified chunk. False, and the job aborted, if an earlier upload's outcome cannot be known."""
     job_id = job.job_id or ""
-    file = verify(load.generation_dir / load.spec.folder, load.spec.entry, remedy=_restage(load))
+    file = load.chunk_file()
     for encoding in encodings(load):
         try:
             is_confirmed = _put(job_id, file, encoding, load)

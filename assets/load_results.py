@@ -50,7 +50,7 @@ from kpc.ledger import Lease
 from kpc.ledger.jobs import IN_FLIGHT
 from kpc.manifests import loaded_folder
 from kpc.salesforce import JobInfo, Results, State, failed_job, parse_row_error
-from kpc.store import make_private, write_manifest
+from kpc.store import make_private
 from kpc.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -178,7 +178,7 @@ def _complete(load: ChunkLoad, info: JobInfo, outcome: Outcome, answered: KeySum
     Salesforce keeps no results of rows beyond the daily allowance: in a job that ran out of it they are unprocessed.
     Raises `Terminal` for any other difference.
     """
-    sent_file = load.generation_dir / load.spec.folder / load.spec.chunk
+    sent_file = load.chunk_file()
     sent = KeySum()
     for frame in read_columns(sent_file, (EXTERNAL_ID,)):
         sent.add(frame[EXTERNAL_ID])
@@ -302,7 +302,7 @@ def _book(load: ChunkLoad, job_id: str, outcome: Outcome) -> ChunkResult:
     ledger.require_lease(load.lease)
     folder = _folder(load)
     result = write_outcome(folder, spec.chunk, spec.rows, outcome)
-    write_manifest(folder, result, result_name(spec.chunk))
+    load.workspace.store.publish(folder, result, result.files, result_name(spec.chunk))
     failures = failures_of(load.table, outcome)
     ledger.replace_failures(spec.generation, spec.mapping_version, spec.chunk, failures, lease=load.lease)
     ledger.finish_chunk(spec.generation, spec.mapping_version, spec.chunk, outcome.counts, lease=load.lease)

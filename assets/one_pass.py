@@ -55,6 +55,7 @@ def read_in_one_pass(table: Table, months: tuple[str, ...], workspace: Workspace
 
     Raises `ConfigError` for a table that has no months or no ROWIDs, and else what `oracle_extract` raises.
     """
+    workspace.store.require_directory("Reading a table in one pass")
     if not table.is_monthly or not table.has_rowid:
         raise ConfigError(
             f"{table.name} is not read by months and ranges of ROWIDs; there is nothing to split.",

@@ -57,7 +57,7 @@ def extract_folder(partition: Partition, workspace: Workspace, generation: str) 
 
 def sealed_extract(partition: Partition, workspace: Workspace, generation: str) -> ExtractManifest:
     """The manifest of a sealed extract. Raises `Terminal` if its files are gone."""
-    manifest = read_manifest(extract_folder(partition, workspace, generation), ExtractManifest)
+    manifest = workspace.store.manifest(extract_folder(partition, workspace, generation), ExtractManifest)
     if manifest is None:
         raise Terminal(
             f"The extract of {partition}, generation {generation}, is not in the staging directory.",
@@ -97,7 +97,7 @@ def _fresh_enough(partition: Partition, workspace: Workspace, mode: Mode) -> Ext
     wanted = _spec(partition, workspace)
     if current.started_utc < workspace.asked_utc or (current.spec_hash, current.mode) != (wanted, mode):
         return None
-    return read_manifest(extract_folder(partition, workspace, current.id), ExtractManifest)
+    return workspace.store.manifest(extract_folder(partition, workspace, current.id), ExtractManifest)
 
 
 def _open_generation(partition: Partition, workspace: Workspace, mode: Mode, lease: Lease) -> tuple[str, int]:
@@ -219,5 +219,5 @@ def _manifest(
         since=plan.base.since if plan.base else None,
         read_rows=plan.planned_rows if plan.base else read.rows,
     )
-    write_manifest(folder, manifest)
+    workspace.store.publish(folder, manifest, chunks)
     return manifest

@@ -23,7 +23,7 @@ class Check:
 
 def check_systems(workspace: Workspace) -> list[Check]:
     """Every check, failed ones included; a system that cannot be logged in to is not asked about its tables."""
-    return [*_oracle(workspace), *_salesforce(workspace)]
+    return [*_oracle(workspace), *_salesforce(workspace), _staging(workspace)]
 
 
 def _oracle(workspace: Workspace) -> Iterator[Check]:
@@ -44,6 +44,14 @@ def _salesforce(workspace: Workspace) -> Iterator[Check]:
         return
     for table in TABLES.values():
         yield _look("Salesforce", table.target, lambda table=table: workspace.salesforce.check_object(table))  # type: ignore[misc]
+
+
+def _staging(workspace: Workspace) -> Check:
+    def see() -> str:
+        workspace.check_root(workspace.environment)
+        return "the root that all workers see"
+
+    return _look("Staging", workspace.settings.staging.root, see)
 
 
 def _look(system: str, subject: str, ask: Callable[[], str | None]) -> Check:

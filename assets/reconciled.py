@@ -14,6 +14,7 @@ from time import process_time
 
 import polars as pl
 
+from assets.cleanup import clean_up_quietly
 from assets.oracle_extract import extract_folder, sealed_extract
 from assets.receipt import Made, Receipt
 from assets.repaired_rows import read_repairs, with_repairs
@@ -31,7 +32,7 @@ from kpc.reconcile.records import RecordDifferences, compare_all, compare_sample
 from kpc.reconcile.report import ReconciliationReport
 from kpc.reconcile.totals import compare_totals, read_target
 from kpc.reconcile.truth import measure_rows, scan_chunks
-from kpc.store import make_private, read_manifest, verify, write_manifest
+from kpc.store import make_private
 from kpc.workspace import Workspace
 
 LEVELS3 = ("auto", "sample", "full", "off")
@@ -72,6 +73,7 @@ def reconciled(partition: Partition, workspace: Workspace, *, level3: str = "") 
     receipt = run_stage("reconciled", partition, workspace, make)
     if receipt.state == "mismatch":
         raise _mismatch(partition, workspace, receipt)
+    clean_up_quietly(partition, workspace)
     return receipt
 
 
@@ -85,7 +87,7 @@ def _arriving_rows(
     table = partition.table
     folder = extract_folder(partition, workspace, extract.generation)
     for chunk in extract.chunks:
-        verify(folder, chunk, remedy=f"Extract it again: `kpc rerun {table.name} {partition.key}`.")
+        workspace.store.file(folder, chunk, remedy=f"Extract it again: `kpc rerun {table.name} {partition.key}`.")
     raw = scan_chunks(folder, extract.chunks, table)
     hash_key = workspace.settings.hash_key.get_secret_value()
     converted = convert_frame(raw, table, key=partition.key, hash_key=hash_key).select(*table.data_header, KEY)
@@ -127,7 +129,7 @@ def report_folder(partition: Partition, workspace: Workspace, generation: str) -
 def last_report(partition: Partition, workspace: Workspace) -> ReconciliationReport:
     """What the newest reconciliation of the current generation found. Raises `ConfigError` if there was none."""
     generation = current_generation(partition, workspace).id
-    report = read_manifest(report_folder(partition, workspace, generation), ReconciliationReport, REPORT)
+    report = workspace.store.manifest(report_folder(partition, workspace, generation), ReconciliationReport, REPORT)
     if report is None:
         raise ConfigError(
             f"Generation {generation} of {partition} was never reconciled.",
@@ -154,7 +156,7 @@ def _publish(
     turn: Turn,
 ) -> Made:
     """Store the result where it is looked for: beside the extract, in the ledger, in Great Expectations' store."""
-    write_manifest(report_folder(partition, workspace, report.generation), report, REPORT)
+    workspace.store.publish(report_folder(partition, workspace, report.generation), report, name=REPORT)
     booked = [_booked(comparison) for comparison in comparisons]
     workspace.ledger.record_reconciliation(report.generation, turn.stage_run, booked, lease=turn.lease)
     began_s = process_time()
@@ -191,7 +193,7 @@ def _booked(comparison: Comparison) -> Compared:
 
 def _mismatch(partition: Partition, workspace: Workspace, receipt: Receipt) -> Mismatch:
     differing = str(receipt.detail["differing"])
-    report = report_folder(partition, workspace, receipt.generation) / REPORT
+    report = workspace.store.shown(report_folder(partition, workspace, receipt.generation) / REPORT)
     return Mismatch(
         f"{partition} differs between Oracle and Salesforce in: {differing}.",
         f"`kpc show {partition.table.name} {partition.key}` lists the numbers; keys and fields are in {report}.",

@@ -70,6 +70,7 @@ class Repair:
 
 def refused_rows(partition: Partition, workspace: Workspace) -> pl.DataFrame:
     """NOTES and the whole row, as text, of every open failure that has one; personal values included."""
+    workspace.store.require_directory("Correcting refused rows")
     table = partition.table
     records = _open(partition, workspace)
     empty = pl.DataFrame(schema=dict.fromkeys((*NOTES, *table.header), pl.String))
@@ -151,6 +152,7 @@ def send_refused(partition: Partition, workspace: Workspace, edits: Edits | None
     load.
     Raises `ConfigError` for edits of rows that are not refused.
     """
+    workspace.store.require_directory("Correcting refused rows")
     repairs: list[Repair] = []
 
     def make(turn: Turn) -> Made:

@@ -33,12 +33,13 @@ from assets.receipt import Made, Receipt
 from assets.repaired_rows import forget_repairs
 from assets.stage import Turn, current_generation, run_stage
 from kpc.catalog.types import EXTERNAL_ID
+from kpc.convert.difference import LOADED_INDEX
 from kpc.errors import ConfigError, Paused, QuotaExhausted, Terminal, Transient
 from kpc.ledger import Lease
 from kpc.manifests import LoadManifest, StagedManifest, loaded_folder, staged_folder
 from kpc.partition import Partition, find_partition
 from kpc.salesforce import State
-from kpc.store import Environment, read_manifest, verify, write_manifest
+from kpc.store import Environment, Store
 from kpc.workspace import Workspace
 
 STAGE = "sf_loaded"
@@ -144,21 +145,24 @@ def publish_load(partition: Partition, workspace: Workspace, lease: Lease) -> Lo
     Raises `Transient` when a chunk is not finished.
     """
     staged, folder = staged_and_folder(partition, workspace)
-    published = read_manifest(folder, LoadManifest)
+    store = workspace.store
+    published = store.manifest(folder, LoadManifest)
     if published is not None:
         return _closed(published, workspace, lease)
     ledger = workspace.ledger
-    results = _results(staged, folder)
+    results = _results(staged, folder, store)
     attempt = ledger.begin_attempt(staged.generation, staged.mapping_version, run_id=workspace.run_id, lease=lease)
-    files = merge_results(folder, partition.table, results)
+    files = merge_results(folder, partition.table, results, store)
     started = min(
         (chunk.planned_utc for chunk in ledger.chunks(staged.generation, staged.mapping_version)), default=None
     )
     ledger.require_lease(lease)
     staged_dir = folder.parent / staged_folder(staged.mapping_version)
-    partition_dir = workspace.store.partition_dir(lease.environment, partition)
-    index = verify(staged_dir, staged.index_file, remedy=_restage(partition))
+    partition_dir = store.partition_dir(lease.environment, partition)
+    store.fetch(partition_dir / LOADED_INDEX)
+    index = store.file(staged_dir, staged.index_file, remedy=_restage(partition))
     update_loaded_index(partition_dir, index, folder / files[0].name)
+    store.send(partition_dir / LOADED_INDEX)
     forget_repairs(partition, workspace, staged.generation, read_columns(folder / files[0].name, (EXTERNAL_ID,)))
     manifest = LoadManifest(
         table=staged.table,
@@ -176,7 +180,7 @@ def publish_load(partition: Partition, workspace: Workspace, lease: Lease) -> Lo
         started_utc=started or workspace.clock(),
         finished_utc=workspace.clock(),
     )
-    write_manifest(folder, manifest)
+    store.publish(folder, manifest, files)
     return _closed(manifest, workspace, lease)
 
 
@@ -191,7 +195,7 @@ def _closed(manifest: LoadManifest, workspace: Workspace, lease: Lease) -> LoadM
 
 def _plan(partition: Partition, workspace: Workspace, lease: Lease) -> list[ChunkSpec]:
     staged, folder = staged_and_folder(partition, workspace)
-    if read_manifest(folder, LoadManifest) is not None:
+    if workspace.store.manifest(folder, LoadManifest) is not None:
         return []
     ledger, table = workspace.ledger, partition.table
     version = ledger.remember_mapping(table)
@@ -206,7 +210,7 @@ def _plan(partition: Partition, workspace: Workspace, lease: Lease) -> list[Chun
     _check_org(workspace, lease)
     workspace.salesforce.check_object(table)
     planned = ledger.plan_chunks(staged.generation, version, staged.chunks, lease=lease)
-    done = {chunk.name for chunk in planned if chunk.state == "done" and (folder / result_name(chunk.name)).is_file()}
+    done = {chunk.name for chunk in planned if chunk.state == "done" and _result(folder, chunk.name, workspace.store)}
     specs = [
         ChunkSpec(
             source_id=lease.environment.source_id,
@@ -280,7 +284,7 @@ def staged_and_folder(partition: Partition, workspace: Workspace) -> tuple[Stage
     generation = current_generation(partition, workspace).id
     version = partition.table.mapping_version
     folder = workspace.store.generation_dir(workspace.environment, partition, generation)
-    staged = read_manifest(folder / staged_folder(version), StagedManifest)
+    staged = workspace.store.manifest(folder / staged_folder(version), StagedManifest)
     if staged is None:
         raise ConfigError(
             f"Generation {generation} of {partition} is not staged under the present mapping.", _restage(partition)
@@ -288,8 +292,12 @@ def staged_and_folder(partition: Partition, workspace: Workspace) -> tuple[Stage
     return staged, folder / loaded_folder(version)
 
 
-def _results(staged: StagedManifest, folder: Path) -> list[ChunkResult]:
-    results = [read_manifest(folder, ChunkResult, result_name(chunk.name)) for chunk in staged.chunks]
+def _result(folder: Path, chunk: str, store: Store) -> ChunkResult | None:
+    return store.manifest(folder, ChunkResult, result_name(chunk))
+
+
+def _results(staged: StagedManifest, folder: Path, store: Store) -> list[ChunkResult]:
+    results = [_result(folder, chunk.name, store) for chunk in staged.chunks]
     finished = [result for result in results if result is not None]
     if len(finished) < len(results):
         raise Transient(
@@ -311,9 +319,7 @@ def _finished(load: ChunkLoad) -> ChunkResult | None:
     chunks = load.workspace.ledger.chunks(spec.generation, spec.mapping_version)
     if not any(chunk.name == spec.chunk and chunk.state == "done" for chunk in chunks):
         return None
-    return read_manifest(
-        load.generation_dir / loaded_folder(spec.mapping_version), ChunkResult, result_name(spec.chunk)
-    )
+    return _result(load.generation_dir / loaded_folder(spec.mapping_version), spec.chunk, load.workspace.store)
 
 
 @contextmanager
@@ -331,6 +337,7 @@ def _held(
     partition: Partition, workspace: Workspace, environment: Environment, *, wait_s: float | None = None
 ) -> Iterator[Lease]:
     """The stage's lease for one of several tasks of a run: renewed meanwhile, and kept for the next task."""
+    workspace.check_root(environment)
     with workspace.ledger.lease(
         environment,
         partition,

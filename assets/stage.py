@@ -36,6 +36,7 @@ def run_stage(
     Raises what `make` raises, after the failure was booked, and `Transient` if the lease stays taken.
     """
     ledger, environment = workspace.ledger, workspace.environment
+    workspace.check_root(environment)
     with _lease(stage, partition, workspace) as lease:
         if lease.has_waited and (receipt := _result_of_other_run(stage, partition, workspace)) is not None:
             log.info("%s %s was done by another run meanwhile; its result stands", partition, stage)

@@ -53,7 +53,8 @@ def _rejected_rows(partition: Partition, workspace: Workspace, manifest: StagedM
     if manifest.rejected_file is None:
         return
     generation = workspace.store.generation_dir(workspace.environment, partition, manifest.generation)
-    path = generation / staged_folder(manifest.mapping_version) / manifest.rejected_file.name
+    folder = generation / staged_folder(manifest.mapping_version)
+    path = workspace.store.file(folder, manifest.rejected_file, remedy="Stage the partition again.")
     for row in read_rejected(path).iter_rows(named=True):
         yield Failure(
             external_id=row["source_key"] or "",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
@@ -19,9 +18,9 @@ from kpc.convert.partition_rows import PartitionRows, slice_rows
 from kpc.convert.rejects import RejectFile
 from kpc.convert.sort import SortedRuns
 from kpc.errors import DamagedFile, KpcError, RowsRejected
-from kpc.manifests import ExtractManifest, StagedManifest, staged_folder
+from kpc.manifests import CLEANED, ExtractManifest, StagedManifest, staged_folder
 from kpc.partition import Partition
-from kpc.store import FileEntry, make_private, read_manifest, verify, write_manifest
+from kpc.store import FileEntry, Store, make_private
 from kpc.workspace import Workspace
 
 FINGERPRINT = "fingerprint.parquet"
@@ -45,25 +44,25 @@ def stage_partition(partition: Partition, workspace: Workspace, extract: Extract
     """
     generation = workspace.store.generation_dir(workspace.environment, partition, extract.generation)
     folder = generation / staged_folder(partition.table.mapping_version)
-    finished = _finished(folder)
+    finished = _finished(folder, workspace.store)
     if finished is not None:
         return finished
-    shutil.rmtree(folder, ignore_errors=True)
+    workspace.store.withdraw(folder, CLEANED)
     make_private(folder)
     extracted_bytes = sum(chunk.bytes for chunk in extract.chunks)
     workspace.store.check_space(extracted_bytes * _STAGED_BYTES_PER_EXTRACTED)
     manifest = _Staging(partition, workspace, extract, folder).run(generation / "extract")
-    write_manifest(folder, manifest)
+    workspace.store.publish(folder, manifest, manifest.files)
     return manifest
 
 
-def _finished(folder: Path) -> StagedManifest | None:
+def _finished(folder: Path, store: Store) -> StagedManifest | None:
     """The folder's manifest if every file it lists is whole; None if there is work to do."""
     try:
-        manifest = read_manifest(folder, StagedManifest)
+        manifest = store.manifest(folder, StagedManifest)
         if manifest is not None:
             for entry in manifest.files:
-                verify(folder, entry, remedy="")
+                store.file(folder, entry, remedy="")
     except DamagedFile:
         return None
     return manifest
@@ -94,6 +93,7 @@ class _Staging:
             rows = PartitionRows(
                 self._partition,
                 self._extract,
+                store=self._workspace.store,
                 hash_key=self._workspace.settings.hash_key.get_secret_value(),
                 runs=runs,
                 rejects=rejects,
@@ -108,7 +108,7 @@ class _Staging:
         """What Salesforce holds already; a partition that was never loaded has no index."""
         folder = self._workspace.store.partition_dir(self._workspace.environment, self._partition)
         path = folder / LOADED_INDEX
-        return LoadedIndex(path, self._partition) if path.is_file() else None
+        return LoadedIndex(path, self._partition) if self._workspace.store.fetch(path) else None
 
     def _check_share(self, rows: PartitionRows, rejects: RejectFile) -> None:
         """Too many rejected rows mean a wrong declaration rather than wrong data: a person must look first."""
@@ -119,16 +119,17 @@ class _Staging:
         for _ in rows.ordered(self._slice_rows):
             pass  # lists the duplicates
         rejects.close()
+        self._workspace.store.send(rejects.path)
         worst = ", ".join(f"{rule}: {count:,}" for rule, count in rejects.rows_by_rule.most_common(3))
         share = rejected / rows.extracted
         allowed = math.ceil(share * 1000) / 1000
         raise RowsRejected(
             f"{rejected:,} of {rows.extracted:,} rows of {self._partition} ({share:.1%}) break a rule ({worst}); "
-            f"at most {limit:.1%} may. They are listed in {rejects.path}.",
+            f"at most {limit:.1%} may. They are listed in {self._workspace.store.shown(rejects.path)}.",
             "Correct the source or the catalog; or, if they may stay behind, set "
             f"KPC__STAGING__REJECTED_SHARE={allowed} and run `kpc run {self._table.name} {self._partition.key}`.",
             rows=rejected,
-            path=rejects.path,
+            path=self._workspace.store.shown(rejects.path),
         )
 
     def _cut(self, rows: PartitionRows, loaded: LoadedIndex | None) -> tuple[tuple[FileEntry, ...], FileEntry]:

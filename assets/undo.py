@@ -73,6 +73,7 @@ class UndoPlan:
 
 def plan_undo(partition: Partition, workspace: Workspace) -> UndoPlan:
     """Count what a rollback would delete and what stands in its way; changes nothing."""
+    workspace.store.require_directory("A rollback")
     frames = list(_index_flags(partition, workspace))
     created = sum(int(frame["created"].sum() or 0) for frame in frames)
     rows = sum(frame.height for frame in frames)

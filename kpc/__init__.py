@@ -1,1 +1,8 @@
-"""Moves KPC TMS's sales history from Oracle to Salesforce and proves that every record arrived."""
+"""Moves KPC TMS's sales history from Oracle to Salesforce, partition by partition, and proves that it arrived."""
+
+import os
+
+# How the memory allocator inside polars (jemalloc) treats what was freed: read once, when polars is loaded, which is
+# after this. With its defaults, eight arenas that keep pages for ten seconds, staging holds a fifth more memory and
+# takes a tenth more CPU.
+os.environ.setdefault("_RJEM_MALLOC_CONF", "narenas:2,dirty_decay_ms:1000,muzzy_decay_ms:0")

@@ -28,6 +28,7 @@ needs are attributes, so that nobody parses a message.
 
 from __future__ import annotations
 
+import errno
 from datetime import datetime
 from pathlib import Path
 
@@ -153,6 +154,11 @@ class DamagedFile(Terminal):
 
 class OutOfSpace(Terminal):
     """The staging disk has no room for the next file."""
+
+    @staticmethod
+    def is_meant_by(error: OSError) -> bool:
+        """True for a full disk, a quota that is used up, and a file larger than the process may write."""
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class RowsRejected(KpcError):

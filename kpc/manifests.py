@@ -16,6 +16,8 @@ from kpc.store import FileEntry
 # How much of a mapping version (64 hexadecimal characters) names a folder; enough to tell versions apart by eye.
 VERSION_PREFIX = 12
 
+CLEANED = "cleaned.json"  # beside the manifest of chunks that are gone
+
 
 def staged_folder(mapping_version: str) -> str:
     """The folder, inside a generation, of what was staged under one mapping version."""
@@ -25,6 +27,14 @@ def staged_folder(mapping_version: str) -> str:
 def loaded_folder(mapping_version: str) -> str:
     """The folder, inside a generation, of what the load of one mapping version brought back."""
     return f"loaded-{mapping_version[:VERSION_PREFIX]}"
+
+
+class RootMarker(BaseModel):
+    """Lies in the staging root as `root-<token>.json`: a worker that finds it sees the root that the others see."""
+
+    model_config = ConfigDict(frozen=True)
+
+    claimed_utc: datetime | None = None
 
 
 class _Manifest(BaseModel):
@@ -122,6 +132,17 @@ class StagedManifest(_Manifest):
         if sum(chunk.rows for chunk in self.chunks) != self.staged:
             raise ValueError(f"the chunks hold {sum(chunk.rows for chunk in self.chunks)} rows, not {self.staged}")
         return self
+
+
+class CleanedManifest(_Manifest):
+    """The receipt of chunks that were archived (`place` says where to) or deleted after they were proven."""
+
+    mapping_version: str
+    policy: Literal["archive", "delete"]
+    place: str | None
+    chunks: tuple[FileEntry, ...]
+    actor: str
+    cleaned_utc: datetime
 
 
 class LoadManifest(_Manifest):

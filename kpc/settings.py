@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from kpc.errors import ConfigError
@@ -65,17 +65,25 @@ class SalesforceSettings(BaseModel):
     job_timeout_s: float = Field(6 * 3600.0, gt=0)
 
 
+CleanupPolicy = Literal["keep", "archive", "delete"]
+
+
 class StagingSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    root: Path = Path(".kpc/staging")
+    root: Annotated[str, BeforeValidator(str)] = (
+        ".kpc/staging"  # a directory, or an object store's URL: s3://bucket/kpc
+    )
+    scratch: Path = Path(".kpc/scratch")  # local; used when root is a URL
+    after_reconciliation: CleanupPolicy = "keep"  # what becomes of a partition's chunks once they are proven
+    archive_root: Annotated[str, BeforeValidator(str)] = ".kpc/archive"  # a directory or a URL, for archived chunks
     chunk_rows: int = Field(500_000, ge=1)  # rows per chunk at most; a table may ask for fewer
     chunk_raw_bytes: int = Field(100_000_000, ge=1_000_000)  # Salesforce: an upload over 100 MB raw may be refused
     batch_rows: int = Field(10_000, ge=1)  # a Salesforce batch; chunks are cut at multiples of it
     rejected_share: float = Field(0.01, ge=0, le=1)  # above it the partition stops for a person
     free_bytes: int = Field(200_000_000, ge=0)  # kept free on the staging disk
     gzip_level: int = Field(1, ge=0, le=3)
-    memory_bytes: int = Field(256_000_000, ge=64_000_000)  # for sorting a partition
+    memory_bytes: int = Field(128_000_000, ge=64_000_000)  # for the rows of a partition that are at work
 
 
 class ReconcileSettings(BaseModel):

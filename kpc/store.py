@@ -4,6 +4,10 @@
 
 A reader that finds a manifest may trust that its files were complete when it was written; `verify` checks that they
 still are. Files are readable by their owner only.
+
+The root is a directory that all workers see, or an object store. With an object store every process works in a scratch
+directory of its own with the same layout: what is finished goes from there to the store, files first and their manifest
+last, and what another worker made is fetched when it is asked for.
 """
 
 from __future__ import annotations
@@ -12,20 +16,22 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import psutil  # type: ignore[import-untyped]
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from kpc.errors import DamagedFile, OutOfSpace
+from kpc.errors import ConfigError, DamagedFile, OutOfSpace
+from kpc.object_store import ObjectStore, directory_of, is_url
 from kpc.partition import Partition
 
 MANIFEST = "manifest.json"
-_NO_SPACE = 28  # errno.ENOSPC
 _COPY_BYTES = 1 << 20
+_WORKER = "worker-"
 
 ManifestT = TypeVar("ManifestT", bound=BaseModel)
 
@@ -54,10 +60,97 @@ class FileEntry(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """The staging directory; every worker sees the same one. `free_bytes` stay free on its disk."""
+    """The staging root as one process sees it; `free_bytes` stay free on its disk.
+
+    `root` is the staging directory itself, or the scratch directory before `remote`.
+    """
 
     root: Path
     free_bytes: int = 0
+    remote: ObjectStore | None = None
+
+    def close(self) -> None:
+        """Give up the scratch directory: what was finished in it is in the object store."""
+        if self.remote is not None:
+            shutil.rmtree(self.root, ignore_errors=True)
+
+    def shown(self, path: Path) -> str:
+        """Where a person finds a file or folder of the root."""
+        return str(path) if self.remote is None else f"{self.remote.url}/{self._key(path)}"
+
+    def require_directory(self, what: str) -> None:
+        """Raises `ConfigError` before an object store: `what` works in place on files that all workers must see."""
+        if self.remote is not None:
+            raise ConfigError(
+                f"{what} needs a staging root that is a directory; KPC__STAGING__ROOT is {self.remote.url}.",
+                "Use a directory that all workers see for this migration.",
+            )
+
+    def manifest(self, folder: Path, kind: type[ManifestT], name: str = MANIFEST) -> ManifestT | None:
+        """The manifest of a folder as the root has it now; see `read_manifest`."""
+        if self.remote is None:
+            return read_manifest(folder, kind, name)
+        path = folder / name
+        content = self.remote.read(self._key(path))
+        return None if content is None else _parsed(content, kind, self.shown(path))
+
+    def publish(self, folder: Path, manifest: BaseModel, files: Sequence[FileEntry] = (), name: str = MANIFEST) -> None:
+        """Write a folder's manifest, after the files that it lists; see `write_manifest`."""
+        write_manifest(folder, manifest, name)
+        if self.remote is not None:
+            for path in [*(folder / entry.name for entry in files), folder / name]:
+                self.remote.send(path, self._key(path))
+
+    def withdraw(self, folder: Path, *more: str) -> None:
+        """Take back a folder's manifest and `more` of its files, and clear it to be made anew.
+
+        Other files of an object store are overwritten by what is made then.
+        """
+        for name in (MANIFEST, *more):
+            self.remove(folder / name)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def file(self, folder: Path, entry: FileEntry, *, remedy: str) -> Path:
+        """A listed file, verified; fetched first if this process does not have it as it was listed."""
+        if self.remote is None:
+            return verify(folder, entry, remedy=remedy)
+        try:
+            return verify(folder, entry, remedy=remedy)
+        except DamagedFile:
+            self.fetch(folder / entry.name)
+            return verify(folder, entry, remedy=remedy)
+
+    def fetch(self, path: Path) -> bool:
+        """Bring the newest state of a file that no manifest lists; False if there is none."""
+        if self.remote is None:
+            return path.is_file()
+        with atomic_path(path) as temporary:
+            is_there = self.remote.fetch(self._key(path), temporary)
+        if not is_there:
+            path.unlink()
+        return is_there
+
+    def send(self, path: Path) -> None:
+        """Make a finished file that no manifest lists visible to all workers."""
+        if self.remote is not None:
+            self.remote.send(path, self._key(path))
+
+    def take(self, source: Path, path: Path) -> None:
+        """Copy a file of elsewhere to `path`, visible when it is whole."""
+        with atomic_path(path) as temporary:
+            shutil.copyfile(source, temporary)
+        if self.remote is not None:
+            self.remote.send(path, self._key(path))
+            path.unlink()  # who asks for it gets what the store really holds
+
+    def remove(self, path: Path) -> None:
+        """Remove a file; one that is gone already is fine."""
+        path.unlink(missing_ok=True)
+        if self.remote is not None:
+            self.remote.remove(self._key(path))
+
+    def _key(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
 
     def partition_dir(self, environment: Environment, partition: Partition) -> Path:
         return self.root / environment.source_id / environment.target_id / partition.table.slug / partition.key
@@ -75,6 +168,26 @@ class Store:
                 "must stay free.",
                 f"Free space under {self.root}, or point KPC__STAGING__ROOT elsewhere, and run the stage again.",
             )
+
+
+def open_store(root: str, scratch: Path, free_bytes: int) -> Store:
+    """The store at a directory or an object store's URL; `scratch` is where workers of an object store work.
+
+    Raises `ConfigError` if no driver for the URL is installed.
+    """
+    if not is_url(root):
+        return Store(make_private(directory_of(root)), free_bytes)
+    remote = ObjectStore(root)
+    _sweep(scratch)
+    return Store(make_private(scratch / f"{_WORKER}{os.getpid()}"), free_bytes, remote)
+
+
+def _sweep(scratch: Path) -> None:
+    """Remove what killed processes left in the scratch directory; only finished files matter, and those were sent."""
+    for folder in scratch.glob(f"{_WORKER}*"):
+        pid = folder.name.removeprefix(_WORKER)
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def make_private(folder: Path) -> Path:
@@ -100,7 +213,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        if error.errno == _NO_SPACE:
+        if OutOfSpace.is_meant_by(error):
             raise OutOfSpace(
                 f"The disk filled up while {path.name} was written.",
                 f"Free space under {path.parent} and run the stage again; nothing half-written was kept.",
@@ -139,14 +252,20 @@ def read_manifest(folder: Path, kind: type[ManifestT], name: str = MANIFEST) -> 
     """The folder's manifest; None if there is none yet. Raises `DamagedFile` if it cannot be understood."""
     path = folder / name
     try:
-        return kind.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
     except FileNotFoundError:
         return None
+    return _parsed(content, kind, str(path))
+
+
+def _parsed(content: bytes, kind: type[ManifestT], place: str) -> ManifestT:
+    try:
+        return kind.model_validate_json(content)
     except (ValidationError, json.JSONDecodeError) as error:
         raise DamagedFile(
-            f"{path} is not a {kind.__name__}: {str(error).splitlines()[0]}.",
+            f"{place} is not a {kind.__name__}: {str(error).splitlines()[0]}.",
             "Run the stage that wrote it again with --force.",
-            path=path,
+            path=place,
         ) from None
 
 

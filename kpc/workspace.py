@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from kpc.errors import Transient
+from kpc.errors import ConfigError, Transient
 from kpc.ledger import Ledger, open_ledger
+from kpc.manifests import RootMarker
 from kpc.salesforce import Salesforce, connect
 from kpc.settings import Settings
-from kpc.store import Environment, Store, make_private
+from kpc.store import Environment, Store, open_store
 
 if TYPE_CHECKING:
     from kpc.oracle.session import Oracle
 
 Clock = Callable[[], datetime]
+
+
+def _marker(token: str) -> str:
+    return f"root-{token}.json"
 
 
 def utc_now() -> datetime:
@@ -38,11 +44,35 @@ class Workspace:
     actor: str
     clock: Clock = utc_now
     asked_utc: datetime | None = None
+    _checked_roots: set[Environment] = field(default_factory=set, init=False, repr=False)
 
     @cached_property
     def store(self) -> Store:
         staging = self.settings.staging
-        return Store(make_private(staging.root), staging.free_bytes)
+        return open_store(staging.root, staging.scratch, staging.free_bytes)
+
+    def check_root(self, environment: Environment) -> None:
+        """Raises `ConfigError` if this worker sees another staging root than the environment's first worker did."""
+        if environment in self._checked_roots:
+            return
+        store, own = self.store, secrets.token_hex(8)
+        recorded = self.ledger.root_of(environment)
+        if recorded is None:
+            # The marker lies there before its token is known: whoever finds the token in the ledger finds the marker.
+            store.publish(store.root, RootMarker(claimed_utc=self.clock()), name=_marker(own))
+            recorded = self.ledger.claim_root(environment, own)
+            if recorded != own:
+                store.remove(store.root / _marker(own))
+        if store.manifest(store.root, RootMarker, _marker(recorded)) is None:
+            place = self.settings.staging.root
+            raise ConfigError(
+                f"The staging root {place} of this worker is not the one that the migration from "
+                f"{environment.source_id} to {environment.target_id} works in: {_marker(recorded)} is not there.",
+                "Let KPC__STAGING__ROOT name the same directory or object store on every worker. If the root was "
+                f"moved, move its files too; if it is lost for good, put a file {_marker(recorded)} with the content "
+                "{} into the new one.",
+            )
+        self._checked_roots.add(environment)
 
     @cached_property
     def oracle(self) -> Oracle:
@@ -92,4 +122,6 @@ def open_workspace(
     finally:
         if "salesforce" in workspace.__dict__:
             workspace.salesforce.close()
+        if "store" in workspace.__dict__:
+            workspace.store.close()
         ledger.close()

@@ -20,7 +20,7 @@ from kpc.cli import app
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
     "demo", "plan", "run", "rerun", "status", "show", "failed", "pause", "resume", "rollback", "preflight", "reconcile",
-    "docs", "audit",
+    "docs", "audit", "archive", "bench",
 )  # fmt: skip
 
 
@@ -67,16 +67,24 @@ def test_one_partition_from_the_command_line(kpc: Callable[..., Result], tmp_pat
     assert compared["records"]["equal"] == 4
     assert Path(json.loads(kpc("docs", "--json").stdout)["index"]).is_file()
     assert json.loads(kpc("audit", "--json").stdout) == {"ok": True, "problems": []}
+    archived = json.loads(kpc("archive", "KPS_R_POS_SUPPLIER", "ALL", "--json").stdout)
+    assert (Path(archived["place"]) / archived["chunks"][0]["name"]).is_file()
+    cleaned = json.loads(kpc("show", "KPS_R_POS_SUPPLIER", "ALL", "--json").stdout)["staged"]["cleaned"]
+    assert (cleaned["policy"], cleaned["place"]) == ("archive", archived["place"])
+    assert "archive" in kpc("show", "KPS_R_POS_SUPPLIER", "ALL").stdout
     for command in ("status", "audit"):
         assert kpc(command).stdout.strip()
     assert not (tmp_path / "kpc.toml").exists()
 
 
 def test_preflight_looks_at_both_systems(kpc: Callable[..., Result]) -> None:
-    """16 tables and 16 objects are compared, and nothing is changed."""
+    """16 tables and 16 objects are compared, and the staging root is seen; nothing is read or sent."""
     answer = json.loads(kpc("preflight", "--json").stdout)
     assert answer["ok"]
-    assert len(answer["checks"]) == 2 + 16 + 16
+    assert len(answer["checks"]) == 2 + 16 + 16 + 1
+    assert answer["checks"][-1]["system"] == "Staging"
+    strange = json.loads(kpc("preflight", "--json", KPC__STAGING__ROOT="elsewhere").stdout)
+    assert "not the one" in strange["checks"][-1]["message"]
 
 
 def test_paused_table_waits_until_it_is_resumed(kpc: Callable[..., Result]) -> None:
@@ -167,6 +175,8 @@ MISTAKES: dict[str, tuple[tuple[str, ...], dict[str, str], str]] = {
     "unknown mode": ((*RUN, "--mode", "nope"), {}, "incremental"),
     "wrong months": (("plan", "--months", "soon"), {}, "2024-01:3"),
     "no room on the disk": (RUN, {"KPC__STAGING__FREE_BYTES": str(10**18)}, "Free space"),
+    "object store without driver": (RUN, {"KPC__STAGING__ROOT": "s3://bucket/kpc"}, "s3fs"),
+    "unknown clean-up": (("archive", "KPS_T_PREINV", "ALL", "--policy", "burn"), {}, "archive and delete"),
     "unknown setting": (RUN, {"KPC__ORACLE__DNS": "x"}, "oracle.dns"),
     "unreachable ledger": (
         RUN, {"KPC__LEDGER_URL": "postgresql://u:s3cret@127.0.0.1:1/x"}, "ledger"),

@@ -20,7 +20,6 @@ from kpc.catalog import TABLES, find_table
 from kpc.catalog.table import Table
 from kpc.catalog.types import EXTERNAL_ID
 from kpc.convert.canonical import canonical_from_salesforce, fingerprint, key_hash, row_checksum
-from kpc.convert.gzip_csv import GzipTable
 from kpc.errors import ConfigError, DamagedFile, OutOfSpace, RowsRejected, SchemaDrift
 from kpc.manifests import StagedManifest
 from kpc.settings import Settings
@@ -415,18 +414,6 @@ def test_a_bar_in_a_reference_is_rejected(staging: Bench) -> None:
     frame = rows_of(table, 2, PAYMENT_METHOD=["A|B", "C"])
     manifest = staging.stage(table, staging.seal(table, [frame]))
     assert staging.rejected(table, manifest)["rule"].to_list() == ["separator_in_lookup"]
-
-
-def test_a_disk_that_fills_up_leaves_no_chunk(tmp_path: Path) -> None:
-    """A write that fails inside the compressing thread becomes OutOfSpace, and the half file goes."""
-    with pytest.raises(OutOfSpace, match="filled up"), GzipTable(tmp_path / "chunk.csv.gz", ("A",), 1) as chunk:
-        chunk._sink._wait()  # noqa: SLF001  the header is on its way
-        chunk._sink._file.close()  # noqa: SLF001  the only way to a full device without one
-        chunk._sink._file = Path("/dev/full").open("wb", buffering=0)  # noqa: SIM115, SLF001
-        for _ in range(3):
-            chunk.write(bytes(range(256)) * 40_000, 1)
-        chunk.close()
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_truncated_and_rounded_values_are_counted(staging: Bench) -> None:

@@ -7,7 +7,7 @@ import os
 
 import typer
 
-from kpc.cli import bench, emulate, journey, load, proof
+from kpc.cli import bench, cleanup, emulate, journey, load, proof
 from kpc.cli.output import console
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.add_typer(bench.app, name="bench")
 journey.register(app)
 load.register(app)
 proof.register(app)
+cleanup.register(app)
 
 
 def main() -> None:

@@ -34,11 +34,6 @@ def _tell(title: str, figures: Sequence[Figure], *, as_json: bool) -> None:
     raise typer.Exit(Exit.DONE if are_all_met(figures) else Exit.FAILED)
 
 
-@app.callback()
-def bench() -> None:
-    """Keeps `kpc bench extract` a command of its own while there is only one."""
-
-
 @app.command()
 @explaining_errors
 def extract(
@@ -49,6 +44,18 @@ def extract(
     from kpc.bench.extract import measure_extract
 
     _tell("kpc bench extract", measure_extract(rows=rows, say=say), as_json=as_json)
+
+
+@app.command()
+@explaining_errors
+def stage(
+    rows: Annotated[int, typer.Option(help="Rows of the frame; the goals are meant for the default.")] = 500_000,
+    as_json: AsJson = False,
+) -> None:
+    """Staging: against pandas, DuckDB and encode and deflate alone, the sort, memory."""
+    from kpc.bench.stage import measure_stage
+
+    _tell("kpc bench stage", measure_stage(rows=rows, say=say), as_json=as_json)
 
 
 @app.command()

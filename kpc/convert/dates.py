@@ -65,9 +65,9 @@ def spelled_day(day: pl.Expr) -> pl.Expr:
     return day.dt.strftime("%Y-%m-%d")
 
 
-def spelled_month(day: pl.Expr) -> pl.Expr:
-    """The month as a partition key spells it: `2024-05`."""
-    return day.dt.strftime("%Y-%m")
+def is_outside_month(day: pl.Expr, month: str) -> pl.Expr:
+    """True for a day or local moment of another month than `2024-05`."""
+    return (day.dt.year() != int(month[:4])) | (day.dt.month() != int(month[5:]))
 
 
 def spelled_utc(utc: pl.Expr) -> pl.Expr:

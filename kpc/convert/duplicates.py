@@ -6,6 +6,8 @@ import polars as pl
 
 from kpc.convert.canonical import KEY_HASH
 
+_ROWS_AT_ONCE = 1_000_000
+
 
 class DuplicateKeys:
     """Collects the key hashes of a partition, eight bytes per row.
@@ -28,11 +30,24 @@ class DuplicateKeys:
         self._rejected.append(hashes.drop_nulls())
 
     def found(self) -> tuple[pl.Series, int]:
-        """The hashes that occur more than once, and how many kept rows have one. Forgets what was collected."""
-        if not self._kept:
-            return pl.Series(KEY_HASH, dtype=pl.UInt64), 0
-        ordered = pl.concat([*self._kept, *self._rejected]).sort()
-        repeated = ordered.filter(ordered == ordered.shift(1)).unique(maintain_order=True)
-        rows = sum(int(hashes.is_in(repeated.implode()).sum()) for hashes in self._kept) if len(repeated) else 0
+        """The hashes that occur more than once, and how many kept rows have one. Forgets what was collected.
+
+        Works on a share of all hashes at a time, so that little is needed beside what was collected.
+        """
+        rows = sum(map(len, self._kept))
+        shares = rows // _ROWS_AT_ONCE + 1
+        repeated, repeated_rows = [pl.Series(KEY_HASH, dtype=pl.UInt64)], 0
+        for share in range(shares):
+            kept, rejected = (_share_of(pieces, share, shares) for pieces in (self._kept, self._rejected))
+            ordered = pl.concat([kept, rejected]).sort()
+            again = ordered[1:].filter(ordered[1:] == ordered[:-1]).unique(maintain_order=True)
+            repeated.append(again)
+            repeated_rows += int(kept.is_in(again.implode()).sum()) if len(again) else 0
         self._kept, self._rejected = [], []
-        return repeated.alias(KEY_HASH), rows
+        return pl.concat(repeated), repeated_rows
+
+
+def _share_of(pieces: list[pl.Series], share: int, shares: int) -> pl.Series:
+    """The hashes that fall into one of several shares; all of them when there is one."""
+    empty = pl.Series(KEY_HASH, dtype=pl.UInt64)
+    return pl.concat([empty, *(piece if shares == 1 else piece.filter(piece % shares == share) for piece in pieces)])

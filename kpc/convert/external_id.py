@@ -42,18 +42,16 @@ def folded(identifier: pl.Expr) -> pl.Expr:
 def key_checks(table: Table, sources: Mapping[str, Source]) -> list[Check]:
     """What may be wrong with a row's own external id. Expects its column to be made already."""
     made = pl.col(EXTERNAL_ID)
+    unusual = [name for name in table.key if sources[name].is_text and not sources[name].is_plain]
     checks = [
-        Check(Rule.SEPARATOR_IN_KEY, EXTERNAL_ID, name, sources[name].may_contain_separator())
-        for name in table.key
-        if sources[name].is_text
-    ]
-    return [
         Check(Rule.NULL_IN_KEY, EXTERNAL_ID, None, made.is_null()),
-        *checks,
+        *(Check(Rule.SEPARATOR_IN_KEY, EXTERNAL_ID, name, sources[name].may_contain_separator()) for name in unusual),
         Check(Rule.EXTERNAL_ID_TOO_LONG, EXTERNAL_ID, None, text.is_longer_than(made, EXTERNAL_ID_LENGTH)),
-        Check(Rule.CONTROL_CHARACTER, EXTERNAL_ID, None, text.has_refused_character(made)),
         Check(Rule.LITERAL_NULL_TOKEN, EXTERNAL_ID, None, made == text.NULL_TOKEN),
     ]
+    if unusual:
+        checks.insert(-1, Check(Rule.CONTROL_CHARACTER, EXTERNAL_ID, None, text.has_refused_character(made)))
+    return checks
 
 
 def lookup_checks(lookup: Lookup, sources: Mapping[str, Source]) -> list[Check]:
@@ -61,7 +59,7 @@ def lookup_checks(lookup: Lookup, sources: Mapping[str, Source]) -> list[Check]:
     checks = [
         Check(Rule.SEPARATOR_IN_LOOKUP, lookup.field, name, sources[name].may_contain_separator())
         for name in lookup.columns
-        if sources[name].is_text
+        if sources[name].is_text and not sources[name].is_plain
     ]
     if lookup.required:
         checks.insert(0, Check(Rule.LOOKUP_INCOMPLETE, lookup.field, None, pl.col(lookup.header).is_null()))

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from kpc.catalog.table import Table
-from kpc.catalog.types import ALL, EXTERNAL_ID
-from kpc.convert import dates
+from kpc.catalog.types import ALL, EXTERNAL_ID, KEY_SEPARATOR
+from kpc.convert import dates, text
 from kpc.convert.external_id import external_id, key_checks, lookup_checks, shown_key
 from kpc.convert.rules import Check, Rule, first_violated
 from kpc.convert.source import Source
@@ -18,6 +18,7 @@ from kpc.errors import SchemaDrift
 
 RULE, FIELD, VALUE, KEY = "__rule", "__field", "__value", "__key"
 _POSITION = "__position"
+_BETWEEN = "\x00"  # sorts before every character a key can hold
 
 
 def convert_frame(frame: pl.DataFrame | pl.LazyFrame, table: Table, *, key: str, hash_key: str) -> pl.LazyFrame:
@@ -62,9 +63,21 @@ class FramePlan:
     checks: tuple[Check, ...]
 
     @classmethod
-    def of(cls, table: Table, schema: dict[str, pl.DataType], *, key: str, hash_key: str) -> FramePlan:
-        """The plan for frames of this schema. Raises as `convert_frame` does."""
-        sources = _sources(table, schema)
+    def of(
+        cls,
+        table: Table,
+        schema: dict[str, pl.DataType],
+        *,
+        key: str,
+        hash_key: str,
+        plain: frozenset[str] = frozenset(),
+    ) -> FramePlan:
+        """The plan for frames of this schema whose columns `plain` are `plain_columns`. Raises as `convert_frame`.
+
+        What cannot happen in a plain column is not looked for: such a plan tells which rows are broken, but the first
+        rule that each breaks is told by a plan for any frame.
+        """
+        sources = _sources(table, schema, plain)
         conversions = tuple(conversion(sources[column.name], hash_key) for column in table.sent_columns)
         checks = [check for made in conversions for check in made.checks]
         checks += key_checks(table, sources)
@@ -98,13 +111,25 @@ class FramePlan:
         """The sent fields as text, by their names in the data header."""
         return [made.spelled for made in self.conversions]
 
+    def order(self) -> pl.Expr:
+        """By what rows are ordered: the first parent's external id, then their own (of which only the rest is needed
+        where it begins with the parent's)."""
+        if not self.table.lookups:
+            return pl.col(EXTERNAL_ID)
+        lookup, key = self.table.lookups[0], self.table.key
+        own = pl.col(EXTERNAL_ID)
+        if key[: len(lookup.columns)] == lookup.columns:
+            rest = [source.as_key_part() for source in self._of(key[len(lookup.columns) :])]
+            own = pl.concat_str(rest, separator=KEY_SEPARATOR) if rest else pl.lit("")
+        return pl.concat_str(pl.col(lookup.header).fill_null(""), own, separator=_BETWEEN)
+
     def cut_values(self) -> pl.Expr:
-        """How many values were cut to their field's length, over all rows."""
-        return _total([made.cut for made in self.conversions])
+        """How many values of a row were cut to their field's length."""
+        return _count([made.cut for made in self.conversions])
 
     def rounded_values(self) -> pl.Expr:
-        """How many values lost digits to their field's scale, over all rows."""
-        return _total([made.rounded for made in self.conversions])
+        """How many values of a row lost digits to their field's scale."""
+        return _count([made.rounded for made in self.conversions])
 
     def source_key(self) -> pl.Expr:
         return shown_key(self._of(self.table.key))
@@ -120,7 +145,20 @@ class FramePlan:
         return [self.sources[name] for name in names]
 
 
-def _sources(table: Table, schema: dict[str, pl.DataType]) -> dict[str, Source]:
+def plain_columns(frame: pl.DataFrame, table: Table) -> frozenset[str]:
+    """The text columns of a frame in which no value has an unusual character."""
+    texts = [
+        text.has_unusual_character(pl.col(column.name)).any().alias(column.name)
+        for column in table.columns
+        if column.source.is_text and frame.schema.get(column.name) == pl.String
+    ]
+    if not texts:
+        return frozenset()
+    (has_unusual,) = frame.select(texts).to_dicts()
+    return frozenset(name for name, found in has_unusual.items() if not found)
+
+
+def _sources(table: Table, schema: dict[str, pl.DataType], plain: frozenset[str]) -> dict[str, Source]:
     keys = {*table.key, *(name for lookup in table.lookups for name in lookup.columns)}
     used = [column for column in table.columns if column.is_sent or column.name in keys]
     missing = tuple(column.name for column in used if column.name not in schema)
@@ -130,7 +168,7 @@ def _sources(table: Table, schema: dict[str, pl.DataType]) -> dict[str, Source]:
             f"Extract it again under the present catalog: `kpc run {table.name} --mode full`.",
             differences=missing,
         )
-    return {column.name: Source(column, schema[column.name]) for column in used}
+    return {column.name: Source(column, schema[column.name], column.name in plain) for column in used}
 
 
 def _partition_check(table: Table, sources: dict[str, Source], key: str) -> list[Check]:
@@ -138,11 +176,11 @@ def _partition_check(table: Table, sources: dict[str, Source], key: str) -> list
     if table.month_column is None or key == ALL:
         return []
     source = sources[table.month_column]
-    elsewhere = dates.spelled_month(source.local) != key
+    elsewhere = dates.is_outside_month(source.local, key)
     return [Check(Rule.OUTSIDE_PARTITION, table.day_field or "", source.name, elsewhere)]
 
 
-def _total(flags: Sequence[pl.Expr | None]) -> pl.Expr:
-    """How many flags are set, over all rows and flags: one number."""
-    totals = [flag.sum().cast(pl.Int64) for flag in flags if flag is not None]
-    return pl.sum_horizontal(totals) if totals else pl.lit(0, dtype=pl.Int64)
+def _count(flags: Sequence[pl.Expr | None]) -> pl.Expr:
+    """How many flags of a row are set; null counts as not set."""
+    given = [flag.cast(pl.UInt16) for flag in flags if flag is not None]
+    return pl.sum_horizontal(given) if given else pl.lit(0, dtype=pl.UInt16)

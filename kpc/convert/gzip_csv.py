@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Collection, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +16,7 @@ import polars as pl
 from isal import isal_zlib
 
 from kpc.convert.growing import GrowingFile
+from kpc.convert.overlap import Behind
 from kpc.convert.text import NULL_TOKEN
 from kpc.store import FileEntry
 
@@ -80,37 +80,30 @@ class GzipSink:
         self._file: BinaryIO = path.open("wb")
         self._compressor = isal_zlib.compressobj(level=level, wbits=_GZIP)
         self._digest = hashlib.sha256()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="gzip")
-        self._underway: Future[None] | None = None
+        self._behind = Behind("gzip")
         self.raw_bytes = 0
         self.bytes = 0
 
     def write(self, block: bytes | memoryview) -> int:
-        self._wait()
+        self._behind.start(self._compress, block)
         self.raw_bytes += len(block)
-        self._underway = self._thread.submit(self._compress, block)
         return len(block)
 
     def close(self) -> None:
         """Finish the member. `bytes` and `sha256` are final then."""
         try:
-            self._wait()
+            self._behind.wait()
             self._put(self._compressor.flush())
         finally:
             self.abandon()
 
     def abandon(self) -> None:
-        self._thread.shutdown()
+        self._behind.abandon()
         self._file.close()
 
     @property
     def sha256(self) -> str:
         return self._digest.hexdigest()
-
-    def _wait(self) -> None:
-        if self._underway is not None:
-            underway, self._underway = self._underway, None
-            underway.result()
 
     def _compress(self, block: bytes | memoryview) -> None:
         self._put(self._compressor.compress(block))

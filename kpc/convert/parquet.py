@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kpc.convert.growing import GrowingFile
+from kpc.convert.overlap import Behind
 from kpc.errors import DamagedFile
 from kpc.store import FileEntry, describe_file
 
@@ -17,7 +18,10 @@ _DECODED_SLICES = 4  # how many slices of a row group may be held decoded while 
 
 
 class ParquetTable(GrowingFile):
-    """Each written frame becomes a row group, with polars' types. For keys and hashes: nothing in them repeats."""
+    """Each written frame becomes a row group, with polars' types. For keys and hashes: nothing in them repeats.
+
+    Frames are written by a thread of its own; what fails there is raised by the following call.
+    """
 
     def __init__(self, path: Path, schema: dict[str, pl.DataType]) -> None:
         super().__init__(path)
@@ -25,26 +29,32 @@ class ParquetTable(GrowingFile):
         arrow_schema = pl.DataFrame(schema=schema).to_arrow().schema
         self._writer = pq.ParquetWriter(self._temporary, arrow_schema, compression="zstd", use_dictionary=False)
         self._scope.callback(self._writer.close)
+        self._behind = Behind("parquet")
+        self._scope.callback(self._behind.abandon)
 
     def write(self, rows: pl.DataFrame) -> None:
-        self._writer.write_table(rows.to_arrow(), row_group_size=max(rows.height, 1))
+        self._behind.start(self._append, rows)
         self._rows += rows.height
 
     def close(self) -> FileEntry:
         """Publish the file under its name and describe it."""
+        self._behind.wait()
         self._writer.close()
         self._publish()
         return describe_file(self._path, rows=self._rows)
+
+    def _append(self, rows: pl.DataFrame) -> None:
+        self._writer.write_table(rows.to_arrow(), row_group_size=max(rows.height, 1))
 
 
 def read_slices(path: Path, columns: list[str], rows: int, *, remedy: str) -> Iterator[pl.DataFrame]:
     """The named columns of a Parquet file, at most `rows` rows at a time.
 
-    Row groups are decoded once each; only one that is many times larger is read in parts. Raises `DamagedFile` if the
-    file cannot be read.
+    Row groups are decoded once each: small ones together, and only one that is many times larger than `rows` in parts.
+    Raises `DamagedFile` if the file cannot be read.
     """
     try:
-        for start, height in _spans(path, _DECODED_SLICES * rows):
+        for start, height in _spans(path, rows, _DECODED_SLICES * rows):
             span = pl.scan_parquet(path).slice(start, height).select(columns).collect()
             parts = -(-height // rows)
             yield from span.iter_slices(-(-height // parts))
@@ -52,13 +62,22 @@ def read_slices(path: Path, columns: list[str], rows: int, *, remedy: str) -> It
         raise DamagedFile(f"{path} cannot be read as Parquet: {error}.", remedy, path=path) from error
 
 
-def _spans(path: Path, most_rows: int) -> Iterator[tuple[int, int]]:
-    """First row and number of rows of each row group, those of more than `most_rows` rows in parts."""
+def _spans(path: Path, rows: int, most_rows: int) -> Iterator[tuple[int, int]]:
+    """First row and number of rows of what is decoded together: whole row groups up to `rows` rows, one at least.
+
+    A group of more than `most_rows` rows comes in parts.
+    """
     metadata = pq.read_metadata(path)
-    start = 0
+    start = height = 0
     for group in range(metadata.num_row_groups):
-        end = start + metadata.row_group(group).num_rows
-        while start < end:
-            height = min(end - start, most_rows)
-            yield start, height
-            start += height
+        group_rows = metadata.row_group(group).num_rows
+        if height and height + group_rows > rows:
+            yield from _parts(start, height, most_rows)
+            start, height = start + height, 0
+        height += group_rows
+    yield from _parts(start, height, most_rows)
+
+
+def _parts(start: int, height: int, most_rows: int) -> Iterator[tuple[int, int]]:
+    for first in range(start, start + height, most_rows):
+        yield first, min(most_rows, start + height - first)

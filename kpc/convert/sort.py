@@ -15,18 +15,19 @@ from types import TracebackType
 import polars as pl
 import pyarrow as pa
 
+from kpc.convert.overlap import Behind
 from kpc.store import Store, atomic_path, make_private
 
 ORDER = "__order"
-BLOCK_ROWS = 1_024
+BLOCK_ROWS = 512
 
 
 class SortedRuns:
     """Frames go in, in any order; rows come out by their column `__order` (String, by its UTF-8 bytes).
 
     Runs are not compressed: that would cost more time than the disk does. Used as a context; its folder is removed when
-    the context ends. Up to `memory_bytes` are held in memory before a run
-    is written; what fits never touches the disk.
+    the context ends. Up to `memory_bytes` are held in memory: half of it is a run that a thread
+    writes, while the other half fills. What fits into one half never touches the disk.
     """
 
     def __init__(self, folder: Path, store: Store, memory_bytes: int) -> None:
@@ -35,6 +36,8 @@ class SortedRuns:
         self._memory_bytes = memory_bytes
         self._held: list[pl.DataFrame] = []
         self._held_bytes = 0
+        self._behind = Behind("sort")
+        self._runs = 0
         self._paths: list[Path] = []
         self._blocks: list[tuple[str, int, int]] = []  # first key, run, block; Python orders text as its UTF-8 bytes
         self.rows = 0
@@ -45,6 +48,7 @@ class SortedRuns:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._behind.abandon()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def add(self, frame: pl.DataFrame) -> None:
@@ -54,42 +58,41 @@ class SortedRuns:
         self.rows += frame.height
         self._held.append(frame)
         self._held_bytes += int(frame.estimated_size())
-        if self._held_bytes > self._memory_bytes:
-            self._write()
+        if self._held_bytes > self._memory_bytes // 2:
+            self._start_run()
 
     def merged(self, rows: int) -> Iterator[pl.DataFrame]:
         """All rows in order, in frames of about `rows` rows. May be asked for once."""
-        if not self._paths:
-            yield from self._held_in_order(rows)
+        if not self._runs:
+            yield from in_order(self._take_held(), rows)
             return
         if self._held:
-            self._write()
+            self._start_run()
+        self._behind.wait()
         yield from self._merged_from_disk(max(rows // BLOCK_ROWS, 1))
 
-    def _held_in_order(self, rows: int) -> Iterator[pl.DataFrame]:
-        """What is held, in order, in frames of `rows` rows; only the order is computed for all of it at once."""
-        if not self._held:
-            return
-        together = pl.concat(self._held, rechunk=True)
-        self._held, self._held_bytes = [], 0
-        order = together[ORDER].arg_sort()
-        for start in range(0, together.height, rows):
-            yield together[order.slice(start, rows)]
+    def _take_held(self) -> list[pl.DataFrame]:
+        held, self._held, self._held_bytes = self._held, [], 0
+        return held
 
-    def _write(self) -> None:
-        """Write what is held as the next run."""
+    def _start_run(self) -> None:
+        """Begin to write what is held as the next run; the frames to come are held meanwhile."""
         self._store.check_space(self._held_bytes)
+        self._behind.start(self._write, self._runs, self._take_held())
+        self._runs += 1
+
+    def _write(self, run: int, frames: list[pl.DataFrame]) -> None:
         make_private(self._folder)
-        path = self._folder / f"run-{len(self._paths):05d}.arrow"
-        schema = self._held[0].clear().to_arrow().schema
+        path = self._folder / f"run-{run:05d}.arrow"
+        schema = frames[0].clear().to_arrow().schema
         with (
             atomic_path(path) as temporary,
             pa.OSFile(str(temporary), "wb") as file,
             pa.ipc.new_file(file, schema) as writer,
         ):
-            for block, frame in enumerate(self._held_in_order(BLOCK_ROWS)):
+            for block, frame in enumerate(in_order(frames, BLOCK_ROWS)):
                 writer.write_table(frame.to_arrow())
-                self._blocks.append((frame[ORDER][0], len(self._paths), block))
+                self._blocks.append((frame[ORDER][0], run, block))
         self._paths.append(path)
 
     def _merged_from_disk(self, blocks_at_once: int) -> Iterator[pl.DataFrame]:
@@ -106,6 +109,20 @@ class SortedRuns:
                 together = together.head(final)
             if together.height:
                 yield together
+
+
+def in_order(frames: list[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
+    """All rows in order, in frames of `rows` rows; only the order is computed for all of them at once.
+
+    Empties the list, so that their memory is free as soon as they are one.
+    """
+    if not frames:
+        return
+    together = pl.concat(frames, rechunk=True)
+    frames.clear()
+    order = together[ORDER].arg_sort()
+    for start in range(0, together.height, rows):
+        yield together[order.slice(start, rows)]
 
 
 def _frame(batch: pa.RecordBatch) -> pl.DataFrame:

@@ -15,16 +15,20 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from kpc.catalog.types import KEY_SEPARATOR, Column, OracleKind
+from kpc.catalog.types import KEY_SEPARATOR, Calendar, Column, DateFormat, OracleKind
 from kpc.convert import dates, numbers, text
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One Oracle column as the extract delivers it: its declaration and its Parquet type."""
+    """One Oracle column as the extract delivers it: its declaration and its Parquet type.
+
+    `is_plain`: no text of the frame at hand has a character that needs a second look (`text.has_unusual_character`).
+    """
 
     column: Column
     dtype: pl.DataType
+    is_plain: bool = False
 
     @property
     def name(self) -> str:
@@ -77,11 +81,12 @@ class Source:
         if not self.is_text:
             return []
         given = self.raw if self.dtype == pl.String or self.is_raw else self.raw.cast(pl.String)
-        return [text.right_trimmed(given).alias(f"{self.name}:part")]
+        part = text.null_if_empty(given) if self.is_plain else text.right_trimmed(given)
+        return [part.alias(f"{self.name}:part")]
 
     def clean_pass(self) -> pl.Expr:
         if self.is_text:
-            cleaned = text.left_trimmed(self.part)
+            cleaned = self.part if self.is_plain else text.left_trimmed(self.part)
         elif self.is_number:
             cleaned = numbers.exact(self.raw, self.dtype, self.name)
         else:
@@ -114,10 +119,17 @@ class Source:
         if self.is_text and date_format is None:
             return self.part
         if self.is_text and date_format is not None and not date_format.has_time:
-            return dates.spelled_day(self.local)
+            return self.spelled_day(self.local)
         if self.is_number:
             return numbers.plain(self.clean, self.scale)
         return dates.spelled_local(self.local)
+
+    def spelled_day(self, day: pl.Expr) -> pl.Expr:
+        """A day of this column as text; where the column spells it like that already, its own text is the fastest."""
+        column = self.column
+        if column.date_format is DateFormat.ISO and column.calendar is Calendar.GREGORIAN:
+            return pl.when(day.is_not_null()).then(self.clean)
+        return dates.spelled_day(day)
 
     def shown(self) -> pl.Expr:
         """The value as a person may see it in the reject file: as it came, but masked where it is personal."""
@@ -126,6 +138,6 @@ class Source:
 
     def may_contain_separator(self) -> pl.Expr:
         """True for the rows whose key part would blur where one part ends."""
-        if not self.is_text or self.column.date_format is not None:
+        if not self.is_text or self.is_plain or self.column.date_format is not None:
             return pl.lit(False)
         return self.clean.str.contains(KEY_SEPARATOR, literal=True)

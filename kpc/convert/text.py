@@ -16,6 +16,17 @@ VISIBLE_CHARACTERS = 4  # of a masked value
 # 0x1E and 0x1F also build the canonical text of checksums.
 _REFUSED = r"[\x00-\x08\x0B\x0C\x0E-\x1F\x{FFFE}\x{FFFF}]"
 
+# Any but the printable ASCII characters that mean nothing to a CSV file or an external id; a blank is not among them.
+_UNUSUAL = r"[^\x21\x23-\x2B\x2D-\x7B\x7D\x7E]"
+
+
+def has_unusual_character(value: pl.Expr) -> pl.Expr:
+    """True unless a text is made of ASCII letters, digits and signs only: no blank, control, quote, comma or bar.
+
+    What is not unusual needs no trimming, no quotes and no check of its characters. Codes seldom are unusual.
+    """
+    return value.str.contains(_UNUSUAL)
+
 
 def with_plain_line_breaks(value: pl.Expr) -> pl.Expr:
     """CRLF and a lone CR become LF: the one form that both systems give back alike."""

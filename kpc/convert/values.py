@@ -80,6 +80,8 @@ def _text(source: Source, target: FieldType, hash_key: str) -> Conversion:
     ]
     if not source.is_text:
         checks = []
+    elif source.is_plain:
+        checks = checks[:1]
     if source.column.pii is Pii.HASH:
         if not hash_key:
             raise ConfigError(
@@ -127,7 +129,7 @@ def _date_checks(source: Source, outside: pl.Expr) -> list[Check]:
 def _day(source: Source, _target: FieldType, _hash_key: str) -> Conversion:
     return Conversion(
         source.local.cast(pl.Date),  # the local day: no shift to UTC
-        dates.spelled_day(source.value),
+        source.spelled_day(source.value),
         _date_checks(source, dates.is_outside_days(source.value)),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import Table, and_, insert, select, update
@@ -9,6 +10,13 @@ from sqlalchemy.exc import IntegrityError
 
 from kpc.ledger import schema
 from kpc.ledger.database import Database
+from kpc.store import Environment
+
+_ROOT = "staging_root"
+
+
+def _address(environment: Environment) -> str:
+    return f"{environment.source_id} {environment.target_id}"
 
 
 class Memory(Database):
@@ -24,6 +32,17 @@ class Memory(Database):
         with self.reading() as connection:
             found: str | None = connection.execute(query).scalar_one_or_none()
         return found
+
+    def claim_root(self, environment: Environment, token: str) -> str:
+        """Which staging root an environment works in: the token of the first one that claimed it, which is returned."""
+        row = {"kind": _ROOT, "address": _address(environment), "identity": token, "seen_utc": self.clock()}
+        with suppress(IntegrityError), self.writing() as connection:  # another worker may be first
+            connection.execute(insert(schema.endpoint).values(row))
+        return self.root_of(environment) or token
+
+    def root_of(self, environment: Environment) -> str | None:
+        """The token of the staging root that an environment works in; None before the first stage."""
+        return self.identity_of(_ROOT, _address(environment))
 
     def remember_trait(self, target_id: str, name: str, value: str) -> None:
         """Keep what was learned about an org, e.g. `upload_encoding` = `identity`."""

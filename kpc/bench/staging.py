@@ -1,0 +1,157 @@
+"""What is timed for `kpc bench stage`; each function runs alone in a process of its own and answers in seconds."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import cast
+
+import polars as pl
+from isal import isal_zlib
+
+from assets.staging import stage_partition
+from kpc.bench.stage_frames import LINE, MONTH
+from kpc.convert.gzip_csv import GzipTable, csv_bytes
+from kpc.convert.partition_rows import PartitionRows, slice_rows
+from kpc.convert.rejects import RejectFile
+from kpc.convert.sort import SortedRuns
+from kpc.ledger import open_ledger
+from kpc.manifests import ExtractManifest, StagedManifest, staged_folder
+from kpc.partition import Partition
+from kpc.settings import Settings, StagingSettings
+from kpc.store import Environment, Store, read_manifest
+from kpc.workspace import Workspace
+
+GENERATION = "01JBENCH000000000000000000"
+_ENVIRONMENT = Environment("bench", "bench")
+_PARTITION = Partition(LINE, MONTH)
+_SLICE_ROWS = 25_000
+_GZIP_LEVEL = StagingSettings().gzip_level
+
+
+def extract_folder(root: Path) -> Path:
+    """Where `stage` expects the sealed extract."""
+    return _generation(root) / "extract"
+
+
+def copy_reference(source: str, folder: str) -> float:
+    """A frame into one chunk: CSV, gzip, sha256, fsync."""
+    _keep_to_two_cores()
+    frame = pl.read_parquet(source)
+
+    def copy() -> None:
+        with GzipTable(Path(folder, "chunk.csv.gz"), frame.columns, _GZIP_LEVEL) as chunk:
+            for part in frame.iter_slices(_SLICE_ROWS):
+                chunk.write(csv_bytes(part, null="#N/A"), part.height)
+            chunk.close()
+
+    return _seconds(copy)
+
+
+def floor_of_reference(source: str) -> float:
+    """The same frame: encoding it as CSV, and deflating those bytes, each alone."""
+    _keep_to_two_cores()
+    return _floor(pl.read_parquet(source))
+
+
+def floor_of_chunks(root: str) -> float:
+    """The same for the rows that `stage` has staged."""
+    _keep_to_two_cores()
+    folder = _generation(Path(root)) / staged_folder(LINE.mapping_version)
+    return _floor(pl.concat(pl.read_csv(path, infer_schema=False) for path in sorted(folder.glob("chunk-*.csv.gz"))))
+
+
+def stage(root: str) -> float:
+    """The sealed extract under `root` through station 2, from its first byte to the published manifest."""
+    _keep_to_two_cores()
+    workspace = _workspace(Path(root))
+    folder = _generation(Path(root))
+    workspace.store.withdraw(folder / staged_folder(LINE.mapping_version))
+    extract = read_manifest(folder / "extract", ExtractManifest)
+    assert extract is not None  # noqa: S101  the bench has written it
+    manifests: list[StagedManifest] = []
+    seconds = _seconds(lambda: manifests.append(stage_partition(_PARTITION, workspace, extract)))
+    if manifests[0].staged != extract.rows:
+        raise ValueError(f"{manifests[0].staged:,} of {extract.rows:,} rows were staged")
+    return seconds
+
+
+def sort_alone(root: str) -> float:
+    """Ordering the converted rows of that extract and nothing else: into sorted runs on disk, and out again."""
+    _keep_to_two_cores()
+    memory_bytes = StagingSettings().memory_bytes
+    with TemporaryDirectory(dir=root) as place:
+        frames = _converted(Path(root), Path(place))
+
+        def sort() -> None:
+            with SortedRuns(Path(place, "runs"), Store(Path(place)), memory_bytes // 2) as runs:
+                for rows in frames:
+                    runs.add(rows)
+                for _ in runs.merged(slice_rows(LINE, memory_bytes)):
+                    pass
+
+        return _seconds(sort)
+
+
+class _Kept(list[pl.DataFrame]):
+    """Takes converted rows in the place of the sort."""
+
+    def add(self, rows: pl.DataFrame) -> None:
+        self.append(rows)
+
+
+def _converted(root: Path, folder: Path) -> list[pl.DataFrame]:
+    """The extract's rows as the sort gets them, slice by slice."""
+    kept = _Kept()
+    extract = read_manifest(extract_folder(root), ExtractManifest)
+    assert extract is not None  # noqa: S101  the bench has written it
+    with RejectFile(folder, _GZIP_LEVEL) as rejects:
+        rows = PartitionRows(
+            _PARTITION,
+            extract,
+            store=Store(root),
+            hash_key="",
+            runs=cast(SortedRuns, kept),
+            rejects=rejects,
+            loaded=None,
+        )
+        rows.read(extract_folder(root), slice_rows(LINE, StagingSettings().memory_bytes))
+    return kept
+
+
+def _floor(frame: pl.DataFrame) -> float:
+    """Seconds of the two things that cannot be left out, one after the other: CSV on all cores, deflate on one."""
+    blocks: list[bytes] = []
+    seconds = 0.0
+    compressor = isal_zlib.compressobj(level=_GZIP_LEVEL, wbits=31)
+    for part in frame.iter_slices(_SLICE_ROWS):
+        seconds += _seconds(lambda part=part: blocks.append(csv_bytes(part, null="#N/A")))  # type: ignore[misc]
+        seconds += _seconds(lambda: compressor.compress(blocks.pop()))
+    return seconds + _seconds(compressor.flush)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def _workspace(root: Path) -> Workspace:
+    """Station 2 asks its workspace for settings, files and the time; the two live systems are named, not asked."""
+    settings = Settings(staging=StagingSettings(root=root, free_bytes=0))
+    workspace = Workspace(settings, open_ledger(f"sqlite:///{root}/ledger.db"), "bench", "bench")
+    workspace.__dict__["environment"] = _ENVIRONMENT
+    return workspace
+
+
+def _generation(root: Path) -> Path:
+    return Store(root).generation_dir(_ENVIRONMENT, _PARTITION, GENERATION)
+
+
+def _keep_to_two_cores() -> None:
+    """The goals are meant for two cores; where the system cannot be told so, all are used."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])

@@ -1,0 +1,73 @@
+"""Work that goes on in another thread while the caller prepares or uses the next piece; order is always kept.
+
+polars, pyarrow, isal and hashlib let go of the interpreter while they work, so threads are enough to keep two cores
+busy. Each of these holds a small, fixed number of pieces at a time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+S = TypeVar("S")
+T = TypeVar("T")
+_END: Any = object()
+
+
+def mapped_ahead(work: Callable[[S], T], items: Iterable[S], workers: int) -> Iterator[T]:
+    """`work(item)` of each item, in order; up to `workers` items are at work and one more is waiting to be taken.
+
+    Raises what `work` raised, when its turn comes.
+    """
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="ahead")
+    underway: deque[Future[T]] = deque()
+    try:
+        for item in items:
+            underway.append(pool.submit(work, item))
+            if len(underway) > workers:
+                yield underway.popleft().result()
+        while underway:
+            yield underway.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def made_ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same items, each made while the one before is used."""
+    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as pool:
+        upcoming = pool.submit(next, items, _END)
+        while (item := upcoming.result()) is not _END:
+            upcoming = pool.submit(next, items, _END)
+            yield item
+
+
+class Behind:
+    """Does one piece of work at a time, in the order given, while its owner goes on.
+
+    An error comes out of the next call. `close` finishes what is underway; `abandon` does too, but drops its error.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._underway: Future[object] | None = None
+
+    def start(self, work: Callable[..., object], *given: object) -> None:
+        """Wait for the piece before, then begin this one."""
+        self.wait()
+        self._underway = self._pool.submit(work, *given)
+
+    def wait(self) -> None:
+        if self._underway is not None:
+            underway, self._underway = self._underway, None
+            underway.result()
+
+    def close(self) -> None:
+        try:
+            self.wait()
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        self._pool.shutdown()

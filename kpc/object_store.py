@@ -1,0 +1,103 @@
+"""A staging root that is an object store: whole objects go in and out; there is no rename and nothing half-written.
+
+Only what every object store can do is used: write one object, read one object, remove one object. An upload becomes
+visible when it is complete, so that an object is either as it was or as it is meant to be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import fsspec  # type: ignore[import-untyped]
+
+from kpc.errors import ConfigError, OutOfSpace, Transient
+
+# What the packages are called that bring a protocol.
+_PACKAGES = {
+    "s3": "s3fs",
+    "s3a": "s3fs",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "az": "adlfs",
+    "abfs": "adlfs",
+    "abfss": "adlfs",
+}
+
+
+def is_url(root: str) -> bool:
+    """True for `s3://bucket/kpc`; a plain path and `file:///srv/kpc` are directories."""
+    return "://" in root and not root.startswith("file://")
+
+
+def directory_of(root: str) -> Path:
+    """The directory that a root names which is no object store."""
+    return Path(root.removeprefix("file://"))
+
+
+class ObjectStore:
+    """The objects below one URL, by keys such as `ora-1/00D1/kps_t_sales_md/2024-05/01J.../extract/manifest.json`."""
+
+    def __init__(self, url: str) -> None:
+        """Raises `ConfigError` naming the package that is missing."""
+        self.url = url.rstrip("/")
+        protocol = url.partition("://")[0]
+        try:
+            self._files, self._base = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
+        except (ImportError, ValueError) as error:
+            package = _PACKAGES.get(protocol, "that brings it")
+            raise ConfigError(
+                f"No driver for {protocol}:// is installed, which KPC__STAGING__ROOT asks for: {error}.",
+                f"Install the package {package} on every worker, or use a directory that all workers see.",
+            ) from None
+
+    def read(self, key: str) -> bytes | None:
+        """A small object's content; None if there is none."""
+        with self._explained(key):
+            try:
+                content: bytes = self._files.cat_file(self._path(key))
+            except FileNotFoundError:
+                return None
+            return content
+
+    def fetch(self, key: str, path: Path) -> bool:
+        """Copy an object into a file; False if there is none."""
+        with self._explained(key):
+            try:
+                self._files.get_file(self._path(key), str(path))
+            except FileNotFoundError:
+                return False
+            return True
+
+    def send(self, path: Path, key: str) -> None:
+        """Put a file's content in place of the object."""
+        with self._explained(key):
+            self._files.put_file(str(path), self._path(key))
+
+    def remove(self, key: str) -> None:
+        """Remove an object; one that is gone already is fine."""
+        with self._explained(key):
+            try:
+                self._files.rm_file(self._path(key))
+            except FileNotFoundError:
+                return
+
+    def _path(self, key: str) -> str:
+        return f"{self._base}/{key}"
+
+    @contextmanager
+    def _explained(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except PermissionError as error:
+            raise ConfigError(
+                f"The object store refuses access to {self.url}/{key}: {error}.",
+                "Give the worker's credentials the right to read, write and delete below KPC__STAGING__ROOT.",
+            ) from error
+        except OSError as error:
+            if OutOfSpace.is_meant_by(error):
+                raise
+            raise Transient(
+                f"The object store did not take or give {self.url}/{key}: {error}.", "Run the stage again."
+            ) from error
