@@ -111,6 +111,8 @@ class Rest:
         blocks: Callable[[], Iterator[bytes]] | None = None,
         is_streamed: bool = False,
     ) -> httpx.Response:
+        if self._token.age_s > self.settings.token_age_s and can_renew(self.settings):
+            self._renew(self._token)
         for is_last in (False, True):
             token = self._token
             request = self._http.build_request(
