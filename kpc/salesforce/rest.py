@@ -113,7 +113,7 @@ class Rest:
     ) -> httpx.Response:
         if self._token.age_s > self.settings.token_age_s and can_renew(self.settings):
             self._renew(self._token)
-        for is_last in (False, True):
+        for is_last in (False, False, True):  # sessions may be ended for all once more while one is being renewed
             token = self._token
             request = self._http.build_request(
                 method,
