@@ -386,9 +386,14 @@ def encodings(load: ChunkLoad) -> Sequence[Encoding]:
     if wanted != "auto":
         return (wanted,)
     learned = load.workspace.ledger.trait_of(load.salesforce.org_id, ENCODING_TRAIT)
-    if learned == "identity" or (learned is None and load.spec.purpose != "chunk"):
+    if learned == "identity" or (learned is None and not may_teach(load.spec)):
         return ("identity",)
     return ("gzip",) if learned == "gzip" else ("gzip", "identity")
+
+
+def may_teach(spec: ChunkSpec) -> bool:
+    """Whether a chunk may find out what the org thinks of gzip: a misread one costs a batch at most."""
+    return spec.purpose == "chunk" and spec.rows <= BATCH_ROWS
 
 
 def is_learning_encoding(load: ChunkLoad) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 from pydantic import SecretStr
 
+from assets.load_job import ENCODING_TRAIT
 from assets.sf_loaded import finish_chunk, plan_load, poll_chunk, start_chunk
 from kpc.catalog import find_table
 from kpc.catalog.table import Table
@@ -47,6 +48,8 @@ def stage_sample(folder: str, org: Mapping[str, str], table: str, rows: int) -> 
     directory = make_private(directory / staged_folder(partition.table.mapping_version))
     chunk, index = _write(directory, partition, generation, rows)
     write_manifest(directory, _manifest(partition, generation, rows, chunk, index))
+    # As in a campaign, whose small reference tables have tried it before the first large chunk comes.
+    workspace.ledger.remember_trait(workspace.salesforce.org_id, ENCODING_TRAIT, "gzip")
     workspace.ledger.close()
     workspace.salesforce.close()
     return str(_unpacked(directory / chunk.name, Path(folder) / "rows.csv"))

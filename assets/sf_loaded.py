@@ -24,6 +24,7 @@ from assets.load_job import (
     follow_job,
     governor_of,
     look,
+    may_teach,
     start_job,
 )
 from assets.load_results import settle
@@ -132,9 +133,10 @@ def finish_chunk(spec: dict[str, Any], workspace: Workspace, job_id: str) -> dic
 def load_partition(partition: Partition, workspace: Workspace, lease: Lease) -> LoadManifest:
     """Load every chunk that is left, several at once, and publish. Raises the first error, the others are stopped."""
     specs = _plan(partition, workspace, lease)
-    if specs and _encoding_is_unknown(workspace):
-        first = specs.pop(0)  # what the org thinks of gzip is learned from one job
-        _load_chunk(ChunkLoad(first, workspace, lease))
+    teacher = next((spec for spec in specs if may_teach(spec)), None)
+    if teacher is not None and _encoding_is_unknown(workspace):
+        specs.remove(teacher)  # what the org thinks of gzip is learned from one job
+        _load_chunk(ChunkLoad(teacher, workspace, lease))
     _load_at_once(specs, workspace, lease)
     return publish_load(partition, workspace, lease)
 

@@ -43,9 +43,11 @@ class SalesforceSettings(BaseModel):
     client_id: str = ""
     client_secret: SecretStr = SecretStr("")
     access_token: SecretStr = SecretStr("")  # given instead of client id and secret; cannot be renewed
+    refresh_token: SecretStr = SecretStr("")  # with client_id (and client_secret, if the app demands it)
     username: str = ""  # with private_key_file: JWT bearer
     private_key_file: Path | None = None
     audience: str = ""  # JWT `aud`; base_url when empty
+    token_age_s: float = Field(3600.0, gt=0)  # renewed before it is older; an upload that meets a 401 was in vain
     ca_file: Path | None = None
     api_version: str = "62.0"
     upload_encoding: Literal["auto", "gzip", "identity"] = "auto"

@@ -20,7 +20,7 @@ from kpc.partition import find_partition
 from kpc.salesforce import connect
 from kpc.settings import SalesforceSettings
 
-COMMIT = "COMMIT"  # in place of a request's pattern
+COMMIT, RENAME = "COMMIT", "RENAME"  # in place of a request's pattern
 
 
 def die_at_commit(ledger: Ledger, number: int) -> None:
@@ -34,11 +34,24 @@ def die_at_commit(ledger: Ledger, number: int) -> None:
     event.listen(ledger.engine, "commit", die)
 
 
+def die_at_rename(number: int) -> None:
+    """The process ends when the `number`th file from now is about to get its name."""
+    count = itertools.count(1)
+
+    def die(what: str, _: tuple[object, ...]) -> None:
+        if what == "os.rename" and next(count) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(die)
+
+
 def main(given: dict[str, str]) -> None:
     settings = SalesforceSettings.model_validate_json(given["settings"])
     workspace = make_workspace(Path(given["root"]), settings, "killed-run", lease_s=0.5)
     if given["pattern"] == COMMIT:
         die_at_commit(workspace.ledger, int(given["number"]))
+    elif given["pattern"] == RENAME:
+        die_at_rename(int(given["number"]))
     else:
         fault = Fault(given["pattern"], is_killed, after=bool(given["after"]), first=int(given["number"]), last=999)
         workspace.__dict__["salesforce"] = connect(settings, FaultyTransport([fault]))

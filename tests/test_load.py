@@ -14,11 +14,12 @@ import stamina
 from emulated_org import Emulator
 from faulty_transport import Fault, FaultyTransport, answers, is_lost, is_refused
 from killing import kill
-from load_child import COMMIT
+from load_child import COMMIT, RENAME
 from staged_samples import close, make_workspace, stage
 
 from assets.load_job import ENCODING_TRAIT
 from assets.receipt import Receipt
+from assets.sample_load import load_sample, stage_sample
 from assets.sf_loaded import finish_chunk, missing_parents, plan_load, poll_chunk, sf_loaded, start_chunk
 from kpc.errors import (
     ConfigError,
@@ -267,6 +268,18 @@ def test_org_that_takes_no_gzip_gets_plain_csv(emulated: Callable[..., Emulator]
     close(workspace)
 
 
+def test_large_chunk_is_no_trial_of_gzip(emulated: Callable[..., Emulator], tmp_path: Path) -> None:
+    """What an org thinks of gzip is learned from a chunk of one batch at most; before that, large ones travel plain."""
+    workspace = make_workspace(tmp_path, emulated("gzip_upload=misread").settings, "run-1")
+    stage(workspace, SUPPLIERS, _keys(10_001))
+    assert sf_loaded(SUPPLIERS, workspace).detail["jobs"] == 1
+    assert workspace.ledger.trait_of(workspace.salesforce.org_id, ENCODING_TRAIT) is None
+    stage(workspace, SUPPLIERS, _keys(3))
+    assert sf_loaded(SUPPLIERS, workspace).detail["jobs"] == 1
+    assert workspace.ledger.trait_of(workspace.salesforce.org_id, ENCODING_TRAIT) == "identity"
+    close(workspace)
+
+
 def test_partition_over_the_daily_allowance_waits_for_the_next(workspace: Workspace) -> None:
     """What does not fit is not sent; what was sent is not sent again when the allowance grows."""
     keys = _keys(6)
@@ -495,11 +508,14 @@ KILLS = [
     ("GET .*/jobs/ingest/", "", 2),
     ("GET .*successfulResults", "yes", 2),
     (COMMIT, "", 15),
+    (RENAME, "", 3),
 ]
-# A load of three chunks makes some 25 requests after its log-in and some 70 commits (those that only read included).
+# A load of three chunks makes some 26 requests after its log-in and some 97 commits (those that only read included),
+# and names some 20 files.
 EVERY_KILL = [
-    *((" /services/data", after, number) for number in range(1, 26) for after in ("", "yes")),
-    *((COMMIT, "", number) for number in range(1, 70)),
+    *((" /services/data", after, number) for number in range(1, 27) for after in ("", "yes")),
+    *((COMMIT, "", number) for number in range(1, 98)),
+    *((RENAME, "", number) for number in range(1, 22)),
 ]
 
 
@@ -514,7 +530,7 @@ def test_killed_load_goes_on_where_it_was(
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_every_crash_point_is_survived(salesforce: SalesforceSettings, tmp_path: Path) -> None:
-    """The same at each request, before and after the org saw it, and at each commit of the ledger."""
+    """The same before and after each request, at each commit of the ledger and at each file's naming."""
     killed = [_survives(salesforce, tmp_path / str(number), *kill) for number, kill in enumerate(EVERY_KILL)]
     assert killed.count(True) > len(EVERY_KILL) * 3 // 4
 
@@ -538,3 +554,11 @@ def _survives(salesforce: SalesforceSettings, root: Path, pattern: str, after: s
     assert workspace.ledger.verify_audit() == [], where
     close(workspace)
     return was_killed
+
+
+def test_made_up_rows_are_taken_by_the_org(emulated: Callable[..., Emulator], tmp_path: Path) -> None:
+    """What the bench sends are rows that a real object accepts, all of them, so that it measures a real load."""
+    facts = emulated().facts
+    csv_file = stage_sample(str(tmp_path / "sample"), facts, "KPS_T_SALES_M", 300)
+    assert len(Path(csv_file).read_text().splitlines()) == 301
+    assert load_sample(str(tmp_path / "sample"), facts, "KPS_T_SALES_M") == 300

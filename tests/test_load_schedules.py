@@ -99,6 +99,12 @@ def _fault(choose: random.Random) -> dict[str, Any]:
     return rule
 
 
+def _bearable(faults: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """At most two rules that end sessions: a third refusal of one request is taken for a wrong setting."""
+    ending = [fault for fault in faults if fault["action"] == "expire_tokens" or fault.get("status") == 401]
+    return [fault for fault in faults if fault not in ending[2:]]
+
+
 def _load_until_done(workspace: Workspace) -> int:
     """Run the load as a scheduler would: again after whatever may pass, later after whatever needs time."""
     for runs in range(1, MOST_RUNS + 1):
@@ -127,7 +133,7 @@ def _survives(seed: int, org: Org, empty_ledger: Path, root: Path) -> None:
     stage(workspace, SUPPLIERS, keys, chunk_rows=choose.randint(2, 6))
     before = max([entry["number"] for entry in org.history(seen[-1] if seen else 0)], default=seen[-1] if seen else 0)
     batches = org.batches()
-    faults = [_fault(choose) for _ in range(choose.randint(1, 4))]
+    faults = _bearable([_fault(choose) for _ in range(choose.randint(1, 4))])
     org.arrange(faults, {"lock_rows_every": choose.choice([0, 0, 3])})
     _load_until_done(workspace)
     org.arrange([], {"lock_rows_every": 0})
@@ -172,7 +178,7 @@ def test_schedules_of_faults_break_no_invariant(org: Org, empty_ledger: Path, tm
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(3 * 3600)
 def test_two_thousand_schedules_break_no_invariant(org: Org, empty_ledger: Path, tmp_path: Path) -> None:
     """All 2,000 schedules."""
     with stamina.set_testing(testing=True, attempts=3):

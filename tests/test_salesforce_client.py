@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import stamina
 from cryptography.hazmat.primitives import serialization
@@ -30,6 +31,7 @@ from kpc.errors import (
     SchemaDrift,
 )
 from kpc.salesforce import Refused, Results, Salesforce, State, connect, parse_row_error
+from kpc.salesforce.answers import refusal
 from kpc.salesforce.describe import differences
 from kpc.salesforce.query import RecordCounter
 from kpc.settings import SalesforceSettings
@@ -137,7 +139,7 @@ def test_certificate_is_always_checked(emulated: Callable[..., Emulator]) -> Non
 @pytest.mark.parametrize(
     ("status", "code", "expected"),
     [
-        (403, "REQUEST_LIMIT_EXCEEDED", RateLimited),
+        (403, "REQUEST_LIMIT_EXCEEDED", QuotaExhausted),
         (400, "EXCEEDEDQUOTA", QuotaExhausted),
         (403, "INSUFFICIENT_ACCESS", ConfigError),
         (429, "", RateLimited),
@@ -298,3 +300,44 @@ def test_records_are_counted_through_quotes_and_block_borders(size: int) -> None
     for start in range(0, len(content), size):
         counter.feed(content[start : start + size])
     assert counter.rows == 3
+
+
+def test_refresh_token_logs_in(emulated: Callable[..., Emulator]) -> None:
+    """A refresh token is enough, also without the client secret being kept."""
+    emulator = emulated()
+    facts = emulator.facts
+    form = {
+        "grant_type": "password",
+        "client_id": facts["client_id"],
+        "client_secret": facts["client_secret"],
+        "username": facts["username"],
+        "password": facts["password"] + facts["security_token"],
+    }
+    answer = httpx.post(f"{facts['base_url']}/services/oauth2/token", data=form, trust_env=False).json()
+    settings = _changed(emulator.settings, refresh_token=SecretStr(answer["refresh_token"]))
+    client = connect(settings)
+    assert client.org_id == facts["org_id"]
+    client.close()
+    with pytest.raises(ConfigError, match="invalid_grant"):
+        connect(_changed(settings, refresh_token=SecretStr("wrong")))
+
+
+def test_old_token_is_renewed_before_it_is_refused(salesforce: SalesforceSettings) -> None:
+    """A token of a certain age is exchanged before the next request, so that no upload is sent in vain."""
+    transport = FaultyTransport()
+    client = connect(_changed(salesforce, token_age_s=0.1), transport)
+    client.limits()
+    time.sleep(0.15)
+    client.limits()
+    client.limits()
+    asked = [request.rpartition("/")[2] for request in transport.requests]
+    assert asked == ["token", "limits", "token", "limits", "limits"]
+    client.close()
+
+
+def test_too_many_long_requests_at_once_pass_by_themselves() -> None:
+    """The same code means two things: the day's calls are used up, or too many requests run just now."""
+    request = httpx.Request("PUT", "https://kpc.my.salesforce.com/services/data/v62.0/jobs/ingest/750/batches")
+    message = "ConcurrentRequests (Concurrent API Requests) Limit exceeded."
+    body = [{"errorCode": "REQUEST_LIMIT_EXCEEDED", "message": message}]
+    assert isinstance(refusal(httpx.Response(403, json=body, request=request), has_effect=True), RateLimited)

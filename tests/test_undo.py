@@ -215,8 +215,8 @@ def test_lost_reply_of_a_delete_does_no_harm(workspace: Workspace, pattern: str,
 
 KILLS = [(" /services/data", after, number) for number in (1, 3, 4, 6) for after in ("", "yes")]
 EVERY_KILL = [
-    *((" /services/data", after, number) for number in range(1, 9) for after in ("", "yes")),
-    *((COMMIT, "", number) for number in range(1, 40)),
+    *((" /services/data", after, number) for number in range(1, 8) for after in ("", "yes")),
+    *((COMMIT, "", number) for number in range(1, 30)),
 ]
 
 

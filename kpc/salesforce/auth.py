@@ -1,4 +1,4 @@
-"""Logging in: OAuth client credentials, JWT bearer, or a token that was given to us."""
+"""Logging in: OAuth client credentials, JWT bearer, refresh token, or a token that was given to us."""
 
 from __future__ import annotations
 
@@ -27,6 +27,11 @@ class Token:
     instance_url: str
     org_id: str
     user_id: str
+    got_s: float = field(default_factory=time.monotonic, compare=False)
+
+    @property
+    def age_s(self) -> float:
+        return time.monotonic() - self.got_s
 
 
 def is_loopback(url: str) -> bool:
@@ -99,11 +104,14 @@ def _grant(settings: SalesforceSettings, base_url: str) -> dict[str, str]:
     secret = settings.client_secret.get_secret_value()
     if settings.private_key_file is not None and settings.client_id and settings.username:
         return {"grant_type": _JWT_GRANT, "assertion": _assertion(settings, base_url)}
+    if settings.client_id and (refresh := settings.refresh_token.get_secret_value()):
+        form = {"grant_type": "refresh_token", "client_id": settings.client_id, "refresh_token": refresh}
+        return form | ({"client_secret": secret} if secret else {})
     if settings.client_id and secret:
         return {"grant_type": "client_credentials", "client_id": settings.client_id, "client_secret": secret}
     raise ConfigError(
         "There is no way to log in to Salesforce.",
-        "Set KPC__SALESFORCE__CLIENT_ID and either KPC__SALESFORCE__CLIENT_SECRET, or "
+        "Set KPC__SALESFORCE__CLIENT_ID and either KPC__SALESFORCE__CLIENT_SECRET, KPC__SALESFORCE__REFRESH_TOKEN, or "
         "KPC__SALESFORCE__USERNAME and KPC__SALESFORCE__PRIVATE_KEY_FILE.",
     )
 

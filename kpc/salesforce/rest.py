@@ -111,7 +111,9 @@ class Rest:
         blocks: Callable[[], Iterator[bytes]] | None = None,
         is_streamed: bool = False,
     ) -> httpx.Response:
-        for is_last in (False, True):
+        if self._token.age_s > self.settings.token_age_s and can_renew(self.settings):
+            self._renew(self._token)
+        for is_last in (False, False, True):  # sessions may be ended for all once more while one is being renewed
             token = self._token
             request = self._http.build_request(
                 method,
