@@ -85,6 +85,8 @@ def renewed_chunks(
     except DamagedFile as error:
         log.warning("%s is read whole: %s", partition, error.what)
         return None
+    if not base:
+        return None
     oracle, changes = workspace.oracle, folder / CHANGES
     changed = read_chunks(oracle, partition, plan, changes, between)
     keys = read_keys(oracle, partition, plan, changes)
