@@ -96,7 +96,7 @@ def plan(
             len(one.by_key),
             sum(one.by_key.values()),
             one.unassigned_rows,
-            max(made.scan_ratios[one.table].values(), default=1.0),
+            round(max(made.scan_ratios[one.table].values(), default=1.0), 1),
         ]
         for one in made.assignments
     ]

@@ -72,7 +72,7 @@ def resume(scope: Scope = None, as_json: AsJson = False) -> None:
                 detail={"kind": kind, "name": name, "lifted": lifted},
             )
         paused = ledger.pauses(environment)
-    head = f"{lifted} pauses lifted." if lifted else "Nothing like that was paused."
+    head = f"{lifted} pause{'s' if lifted > 1 else ''} lifted." if lifted else "Nothing like that was paused."
     rest = ["Still paused:", *map(_line, paused)] if paused else []
     emit({"lifted": lifted, "paused": pauses_as_json(paused)}, as_json=as_json, text="\n".join([head, *rest]))
 

@@ -67,11 +67,21 @@ def grid(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -
     """A table for people: numbers right, text left."""
     made = Grid(title=title, title_justify="left", header_style="bold")
     for position, name in enumerate(columns):
-        is_number = bool(rows) and all(isinstance(row[position], int | float | Decimal) for row in rows)
+        is_number = bool(rows) and all(_is_number(row[position]) for row in rows)
         made.add_column(name, justify="right" if is_number else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row))
+        made.add_row(*(_shown(cell) for cell in row))
     return made
+
+
+def _is_number(cell: object) -> bool:
+    return isinstance(cell, int | float | Decimal) and not isinstance(cell, bool)
+
+
+def _shown(cell: object) -> str:
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
+    return f"{cell:,}" if isinstance(cell, int) else str(cell)
 
 
 def _plain(value: object) -> object:
