@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import create_engine, text
@@ -18,6 +19,13 @@ from kpc.settings import SalesforceSettings
 
 sys.path.insert(0, str(Path(__file__).with_name("tests")))  # modules that tests share, for the fixtures here as well
 from emulated_org import Emulator, start_emulator
+
+
+# A busy machine is no failure: examples may take as long as they take.
+hypothesis.settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")
