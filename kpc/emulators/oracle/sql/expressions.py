@@ -269,6 +269,10 @@ class Expressions:
         parts = [part.name.upper() if hasattr(part, "name") else "" for part in node.flatten()]
         if parts[-1] == "GET_SYSTEM_CHANGE_NUMBER":
             return values.number(self.context.scn)
+        if isinstance(node.expression, exp.Anonymous) and isinstance(node.this, exp.Identifier | exp.Column):
+            name = f"{node.this.name}.{node.expression.this}".upper()
+            if name in functions.FUNCTIONS:
+                return functions.call(name, self.all(node.expression.expressions), self.context)
         raise unsupported(f"{'.'.join(parts)}")
 
     def _boolean(self, node: exp.Expr) -> Expr:

@@ -161,6 +161,7 @@ TEXTS: dict[int, str] = {
     1918: "user '{}' does not exist",
     1920: "user name '{}' conflicts with another user or role name",
     1922: "CASCADE must be specified to drop '{}'",
+    30186: "'\\' must be followed by four hexadecimal characters or another '\\'",
     30669: "table can have only one identity column",
     30675: "identity column must be a numeric type",
     32795: "cannot insert into a generated always identity column",
