@@ -56,9 +56,9 @@ def aligned(left: Expr, right: Expr, context: Context) -> tuple[Expr, Expr]:
         return _times(left, right, context)
     if a.is_numeric or b.is_numeric:
         return _numbers(left, right, context)
-    if a.ora is OraType.RAW and b.is_text:
+    if a.ora in (OraType.RAW, OraType.INTERVAL_DS) and b.is_text:
         return left, coerce(right, a, context)
-    if b.ora is OraType.RAW and a.is_text:
+    if b.ora in (OraType.RAW, OraType.INTERVAL_DS) and a.is_text:
         return coerce(left, b, context), right
     if a.duckdb != b.duckdb:
         raise ora(932, a.word, b.word)

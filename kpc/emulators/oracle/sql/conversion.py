@@ -285,6 +285,8 @@ def coerce(e: Expr, kind: SqlType, context: Context) -> Expr:
         return to_time(e, kind, context)
     if kind.is_rowid:
         return replace(to_rowid(e), type=kind)
+    if kind.ora is OraType.INTERVAL_DS and e.type.ora in (OraType.VARCHAR2, OraType.CHAR):
+        return Expr(f"ora_dsinterval({e.sql})", kind)
     if kind.ora in (OraType.RAW, OraType.BLOB) and e.type.is_text:
         return Expr(f"ora_unhex({e.sql})", kind)
     if kind.duckdb != e.type.duckdb:

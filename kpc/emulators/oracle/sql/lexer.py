@@ -37,7 +37,7 @@ class Token:
 _SPACE = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)+", re.DOTALL)
 _TOKEN = re.compile(
     r"(?P<qstring>[nN]?[qQ]'(?P<open>.))|(?P<string>[nN]?'(?:[^']|'')*')|\"(?P<quoted>[^\"]+)\"|:(?P<bind>\"[^\"]+\"|[A-Za-z0-9_$#]+)"
-    r"|(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?[dDfF]?(?![A-Za-z0-9_$#]))|(?P<word>[^\W\d][\w$#]*)"
+    r"|(?P<number>(?:\d+(?:\.(?!\.)\d*)?|\.\d+)(?:[eE][+-]?\d+)?[dDfF]?(?![A-Za-z0-9_$#]))|(?P<word>[^\W\d][\w$#]*)"
     r"|(?P<sign>\(\s*\+\s*\)|:=|\|\||<>|!=|\^=|<=|>=|=>|\.\.|\*\*|.)",
     re.DOTALL,
 )
