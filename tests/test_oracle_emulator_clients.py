@@ -255,3 +255,44 @@ def test_data_frame_libraries_read_through_sqlalchemy(engine: sa.Engine, read: C
     assert [name.upper() for name in frame.columns] == ["ID", "NAME"]
     assert frame.shape == (300, 2)
     assert list(frame.iloc[-1] if hasattr(frame, "iloc") else frame.row(-1)) == [309, "N299"]
+
+
+def test_the_driver_says_that_a_returned_text_was_cut(target: dict[str, str]) -> None:
+    """RETURNING into too short a variable is the driver's DPY-4002, and ORA-01745 names a reserved bind name."""
+    with oracledb.connect(**target) as connection, connection.cursor() as cursor:
+        cursor.execute("create table short (id number, name varchar2(40))")
+        into = cursor.var(str, 2)
+        with pytest.raises(oracledb.DatabaseError, match="DPY-4002"):
+            cursor.execute("insert into short values (1, 'longer than that') returning name into :x", x=into)
+        with pytest.raises(oracledb.DatabaseError, match="ORA-01745"):
+            cursor.execute("select id from short where name = :date", ["x"])
+        assert (
+            cursor.execute('select name from short where name = :"date"', ["longer than that"]).fetchone() is not None
+        )
+        cursor.execute("drop table short")
+
+
+def test_a_national_column_may_become_a_clob(target: dict[str, str]) -> None:
+    """A statement that the driver still knows is described again, and its text arrives in the form it expects."""
+    forms = {"cast('ข1' as nvarchar2(9))": "to_clob('ข2')", "cast('ข1' as varchar2(9))": "to_nclob('ข2')"}
+    with oracledb.connect(**target) as connection, connection.cursor() as cursor:
+        for before, after in forms.items():
+            for expression, expected in ((before, "ข1"), (after, "ข2")):
+                cursor.execute(f"create or replace view changing as select {expression} as v from dual")
+                assert cursor.execute("select v from changing").fetchall() == [(expected,)]
+        cursor.execute("drop view changing")
+
+
+def test_an_empty_lob_is_not_null(target: dict[str, str], exact: None) -> None:
+    """EMPTY_CLOB() and a temporary LOB without content are stored as empty LOBs; '' is NULL."""
+    with oracledb.connect(**target) as connection, connection.cursor() as cursor:
+        cursor.execute("create table empties (id number, c clob, b blob)")
+        cursor.execute("insert into empties values (1, empty_clob(), empty_blob())")
+        lobs = [connection.createlob(kind) for kind in (oracledb.DB_TYPE_CLOB, oracledb.DB_TYPE_BLOB)]
+        cursor.execute("insert into empties values (2, :1, :2)", lobs)
+        cursor.execute("insert into empties values (3, '', null)")
+        sizes = "select id, dbms_lob.getlength(c), dbms_lob.getlength(b) from empties order by id"
+        assert cursor.execute(sizes).fetchall() == [(1, 0, 0), (2, 0, 0), (3, None, None)]
+        cursor.execute("select c, b from empties where c is not null", fetch_lobs=True)
+        assert [(c.read() or "", b.read()) for c, b in cursor.fetchall()] == [("", b""), ("", b"")]
+        cursor.execute("drop table empties")

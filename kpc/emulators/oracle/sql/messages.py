@@ -114,6 +114,7 @@ TEXTS: dict[int, str] = {
     1730: "invalid number of column names specified",
     1732: "data manipulation operation not legal on this view",
     1735: "invalid ALTER TABLE option",
+    1745: "invalid host/bind variable name",
     1747: "invalid user.table.column, table.column, or column specification",
     1756: "quoted string not properly terminated",
     1758: "table must be empty to add mandatory (NOT NULL) column",

@@ -280,7 +280,7 @@ class _Run:
         statement = parse_statement(text)
         outcome = self._dml(statement, row + [bound(None)] * len(targets))
         if targets:
-            self._fill(targets, [outcome.out.get(position, []) for position in statement.into])
+            self._fill(targets, [outcome.out.get(position) or [None] for position in statement.into])
         self.names.row_count = outcome.row_count
 
     def _change_text(self, body: Tokens) -> tuple[str, list[Bind]]:
