@@ -21,6 +21,7 @@ from kpc.emulators.oracle.sql.expressions import Expressions, identifier, only
 from kpc.emulators.oracle.sql.grammar import parse_expression
 from kpc.emulators.oracle.sql.messages import error_sql, from_duckdb, ora, unsupported
 from kpc.emulators.oracle.sql.query import QueryCompiler
+from kpc.emulators.oracle.sql.query_from import FromClause
 from kpc.emulators.oracle.sql.schema import SessionSchema
 from kpc.emulators.oracle.sql.scope import Scope, Source, column_expr
 from kpc.emulators.oracle.sql.sequences import ALWAYS
@@ -293,7 +294,7 @@ class Executor:
         target = self._targets(table)
         queries = QueryCompiler(self.context)
         scope = Scope()
-        source_sql = queries.source(node.args["using"], scope)
+        source_sql = FromClause(queries).source(node.args["using"], scope)
         source = scope.sources[0]
         both = Scope([replace(target, alias=alias), source])
         compiler = queries.expressions(both)
