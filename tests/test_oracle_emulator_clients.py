@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import oracledb
+import pandas
+import polars
 import pytest
+import sqlalchemy as sa
 from node_packages import run_node
 from test_oracle_wire_process import MODES, emulator
 
@@ -156,3 +159,140 @@ def test_the_driver_learns_the_rowid_of_the_last_changed_row(target: dict[str, s
         found = cursor.execute("select rowid from last_rows where id in (1, 225) order by id").fetchall()
         assert found == [(single,), (many,)]
         cursor.execute("drop table last_rows purge")
+
+
+def sqlalchemy_engine(target: dict[str, str]) -> sa.Engine:
+    address, _, service = target["dsn"].partition("/")
+    host, _, port = address.partition(":")
+    url = sa.URL.create("oracle+oracledb", target["user"], target["password"], host, int(port))
+    return sa.create_engine(url.update_query_dict({"service_name": service}))
+
+
+PEOPLE = sa.Table(
+    "sa_people",
+    sa.MetaData(),
+    sa.Column("id", sa.Integer, sa.Identity(start=10), primary_key=True),
+    sa.Column("name", sa.String(60), nullable=False, comment="as in the register"),
+    sa.Column("code", sa.String(10), unique=True),
+    comment="who buys",
+)
+ORDERS = sa.Table(
+    "sa_orders",
+    PEOPLE.metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("buyer", sa.Integer, sa.ForeignKey("sa_people.id", name="sa_buyer")),
+    sa.Column("amount", sa.Numeric(12, 2)),
+    sa.Column("day", sa.Date),
+    sa.Column("made", sa.TIMESTAMP),
+    sa.Column("waited", sa.Interval),
+    sa.Column("note", sa.Text),
+    sa.CheckConstraint("amount >= 0", name="sa_positive"),
+    sa.Index("sa_by_day", "day", "buyer"),
+)
+
+
+@pytest.fixture
+def engine(target: dict[str, str]) -> Iterator[sa.Engine]:
+    engine = sqlalchemy_engine(target)
+    PEOPLE.metadata.create_all(engine)
+    yield engine
+    PEOPLE.metadata.drop_all(engine)
+    engine.dispose()
+
+
+def test_sqlalchemy_reflects_what_it_created(engine: sa.Engine) -> None:
+    """Columns, identity, keys, checks, indexes and comments come back from the dictionary views."""
+    seen = sa.inspect(engine)
+    assert {"sa_people", "sa_orders"} <= set(seen.get_table_names())
+    columns = {c["name"]: c for c in seen.get_columns("sa_people")}
+    assert columns["id"]["identity"]["start"] == 10
+    assert columns["name"]["comment"] == "as in the register"
+    assert [c["nullable"] for c in columns.values()] == [False, False, True]
+    assert str(columns["name"]["type"]) == "VARCHAR(60)"
+    assert seen.get_table_comment("sa_people") == {"text": "who buys"}
+    assert seen.get_pk_constraint("sa_orders")["constrained_columns"] == ["id"]
+    (key,) = seen.get_foreign_keys("sa_orders")
+    assert (key["name"], key["referred_table"], key["referred_columns"]) == ("sa_buyer", "sa_people", ["id"])
+    assert [c["name"] for c in seen.get_check_constraints("sa_orders")] == ["sa_positive"]
+    assert [i["column_names"] for i in seen.get_indexes("sa_orders")] == [["day", "buyer"]]
+    assert [c["column_names"] for c in seen.get_unique_constraints("sa_people")] == [["code"]]
+    reflected = sa.MetaData()
+    reflected.reflect(engine, views=True)
+    assert {"sa_people", "sa_orders"} <= set(reflected.tables)
+
+
+def test_sqlalchemy_writes_and_reads(engine: sa.Engine) -> None:
+    """Identity values come back from INSERT, also from many rows; every type survives; the order and page hold."""
+    day, made = dt.date(2024, 2, 29), dt.datetime(2024, 2, 29, 23, 59, 58, 123456)  # noqa: DTZ001  no zone
+    with engine.begin() as connection:
+        first = connection.execute(PEOPLE.insert().values(name="A")).inserted_primary_key
+        connection.execute(PEOPLE.insert(), [{"name": "B", "code": "b"}, {"name": "C", "code": "c"}])
+        rows = [
+            {"id": n, "buyer": 10, "amount": Decimal(n) / 4, "day": day, "made": made, "waited": made - made.min,
+             "note": "ข" * 5000}
+            for n in range(1, 6)
+        ]  # fmt: skip
+        connection.execute(ORDERS.insert(), rows)
+    assert first is not None
+    assert tuple(first) == (10,)
+    with engine.connect() as connection:
+        assert connection.scalars(sa.select(PEOPLE.c.id).order_by(PEOPLE.c.name)).all() == [10, 11, 12]
+        page = connection.execute(sa.select(ORDERS).order_by(ORDERS.c.id.desc()).offset(1).limit(1)).one()
+        assert page._asdict() == rows[3]
+        totals = sa.select(PEOPLE.c.name, sa.func.sum(ORDERS.c.amount)).join_from(PEOPLE, ORDERS, isouter=True)
+        found = connection.execute(totals.group_by(PEOPLE.c.name).order_by(PEOPLE.c.name)).all()
+        assert [tuple(row) for row in found] == [("A", Decimal("3.75")), ("B", None), ("C", None)]
+    with pytest.raises(sa.exc.IntegrityError, match="ORA-02290"), engine.begin() as connection:
+        connection.execute(ORDERS.update().values(amount=-1))
+
+
+@pytest.mark.parametrize("read", [pandas.read_sql, polars.read_database])
+def test_data_frame_libraries_read_through_sqlalchemy(engine: sa.Engine, read: Callable[[str, sa.Engine], Any]) -> None:
+    """pandas and polars see the rows and names that were written."""
+    with engine.begin() as connection:
+        connection.execute(PEOPLE.insert(), [{"name": f"N{n}"} for n in range(300)])
+    frame = read("select id, name from sa_people order by id", engine)
+    assert [name.upper() for name in frame.columns] == ["ID", "NAME"]
+    assert frame.shape == (300, 2)
+    assert list(frame.iloc[-1] if hasattr(frame, "iloc") else frame.row(-1)) == [309, "N299"]
+
+
+def test_the_driver_says_that_a_returned_text_was_cut(target: dict[str, str]) -> None:
+    """RETURNING into too short a variable is the driver's DPY-4002, and ORA-01745 names a reserved bind name."""
+    with oracledb.connect(**target) as connection, connection.cursor() as cursor:
+        cursor.execute("create table short (id number, name varchar2(40))")
+        into = cursor.var(str, 2)
+        with pytest.raises(oracledb.DatabaseError, match="DPY-4002"):
+            cursor.execute("insert into short values (1, 'longer than that') returning name into :x", x=into)
+        with pytest.raises(oracledb.DatabaseError, match="ORA-01745"):
+            cursor.execute("select id from short where name = :date", ["x"])
+        assert (
+            cursor.execute('select name from short where name = :"date"', ["longer than that"]).fetchone() is not None
+        )
+        cursor.execute("drop table short")
+
+
+def test_a_national_column_may_become_a_clob(target: dict[str, str]) -> None:
+    """A statement that the driver still knows is described again, and its text arrives in the form it expects."""
+    forms = {"cast('ข1' as nvarchar2(9))": "to_clob('ข2')", "cast('ข1' as varchar2(9))": "to_nclob('ข2')"}
+    with oracledb.connect(**target) as connection, connection.cursor() as cursor:
+        for before, after in forms.items():
+            for expression, expected in ((before, "ข1"), (after, "ข2")):
+                cursor.execute(f"create or replace view changing as select {expression} as v from dual")
+                assert cursor.execute("select v from changing").fetchall() == [(expected,)]
+        cursor.execute("drop view changing")
+
+
+def test_an_empty_lob_is_not_null(target: dict[str, str], exact: None) -> None:
+    """EMPTY_CLOB() and a temporary LOB without content are stored as empty LOBs; '' is NULL."""
+    with oracledb.connect(**target) as connection, connection.cursor() as cursor:
+        cursor.execute("create table empties (id number, c clob, b blob)")
+        cursor.execute("insert into empties values (1, empty_clob(), empty_blob())")
+        lobs = [connection.createlob(kind) for kind in (oracledb.DB_TYPE_CLOB, oracledb.DB_TYPE_BLOB)]
+        cursor.execute("insert into empties values (2, :1, :2)", lobs)
+        cursor.execute("insert into empties values (3, '', null)")
+        sizes = "select id, dbms_lob.getlength(c), dbms_lob.getlength(b) from empties order by id"
+        assert cursor.execute(sizes).fetchall() == [(1, 0, 0), (2, 0, 0), (3, None, None)]
+        cursor.execute("select c, b from empties where c is not null", fetch_lobs=True)
+        assert [(c.read() or "", b.read()) for c, b in cursor.fetchall()] == [("", b""), ("", b"")]
+        cursor.execute("drop table empties")

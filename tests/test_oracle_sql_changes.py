@@ -365,7 +365,11 @@ def test_small_blocks_run(client: Client) -> None:
 
 @pytest.mark.parametrize(
     "block",
-    ["begin for i in 1..3 loop null; end loop; end;", "declare x number; begin null; end;", "begin nosuch(1); end;"],
+    [
+        "begin for r in c loop null; end loop; end;",
+        "declare cursor c is select 1 from dual; begin null; end;",
+        "begin nosuch(1); end;",
+    ],
 )
 def test_other_blocks_are_refused(client: Client, block: str) -> None:
     """A block that is not understood is ORA-03001 and does nothing."""

@@ -28,7 +28,7 @@ def _decode_value(spec: BindSpec, type_number: OraType, raw: RawValue, resolve_l
     if type_number in _TEXT_TYPES:
         return raw.decode("utf-16-be" if spec.charset_form == NATIONAL else "utf-8")
     if type_number in LOB_TYPES:
-        return resolve_lob(raw) or None
+        return resolve_lob(raw)
     return _SCALARS[type_number](raw)
 
 

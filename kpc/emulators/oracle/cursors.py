@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kpc.emulators.oracle.counters import StatementRecord
 from kpc.emulators.oracle.faults import NO_FAULTS, StatementFaults
@@ -87,6 +87,7 @@ class Cursor:
     binds: list[BindSpec] = field(default_factory=list)
     columns: tuple[OraColumn, ...] | None = None
     wire_types: tuple[OraType, ...] = ()
+    are_national: tuple[bool, ...] = ()  # the form of text that the client expects
     is_defined: bool = False  # the client has said how it wants LOB columns, or there are none
     rows: Rows | None = None
     query: OpenQuery | None = None
@@ -101,10 +102,16 @@ class Cursor:
         before, self.columns = self.columns, columns
         if before == columns:
             return False
-        was_text = [column.type not in _LOBS for column in before or ()]
+        texts = [column if column.type not in _LOBS else None for column in before or ()]
+        texts += [None] * (len(columns) - len(texts))
+        became_lob = [text if column.type in _LOBS else None for column, text in zip(columns, texts, strict=False)]
         self.wire_types = tuple(
-            _LONG_OF[column.type] if column.type in _LOBS and at < len(was_text) and was_text[at] else column.type
-            for at, column in enumerate(columns)
+            column.type if text is None else _LONG_OF[column.type]
+            for column, text in zip(columns, became_lob, strict=True)
+        )
+        self.are_national = tuple(
+            column.is_national if text is None else text.is_national
+            for column, text in zip(columns, became_lob, strict=True)
         )
         self.is_defined = not any(kind in _LOBS for kind in self.wire_types)
         return True
@@ -118,12 +125,18 @@ class Cursor:
             _LONG_OF[column.type] if column.type in _LOBS and spec.type not in _LOBS else column.type
             for column, spec in zip(columns, defines, strict=True)
         )
+        self.are_national = tuple(column.is_national for column in columns)
         self.is_defined = True
 
     def plans(self) -> list[ColumnPlan]:
+        known = zip(self.columns or (), self.wire_types, self.are_national, strict=True)
         return [
-            ColumnPlan(column, wire_type, wire_type not in _ALWAYS_SENT and buffer_bytes(column) == 0)
-            for column, wire_type in zip(self.columns or (), self.wire_types, strict=True)
+            ColumnPlan(
+                replace(column, is_national=is_national),
+                wire_type,
+                wire_type not in _ALWAYS_SENT and buffer_bytes(column) == 0,
+            )
+            for column, wire_type, is_national in known
         ]
 
     def open(self, worker: SessionWorker, describe_lob: LobDescriber) -> OpenQuery:

@@ -122,6 +122,7 @@ class Login:
             program=first.pairs.get("AUTH_PROGRAM_NM", connect.program),
             machine=first.pairs.get("AUTH_MACHINE", connect.machine),
         )
+        session.set_attributes(osuser=first.pairs.get("AUTH_SID"), terminal=first.pairs.get("AUTH_TERMINAL"))
         self._control.counters.add("sessions_opened")
         self._reply(auth.pairs_message(self._session_pairs(connect.service, proof)) + responses.status(0))
         return session
@@ -145,6 +146,7 @@ class Login:
             "AUTH_VERSION_NO": str(version),
             "AUTH_VERSION_STRING": f"- {BANNER}",
             "AUTH_SC_DBUNIQUE_NAME": instance,
+            "AUTH_SC_REAL_DBUNIQUE_NAME": instance,
             "AUTH_SC_SERVICE_NAME": service,
             "AUTH_SC_DB_DOMAIN": "",
             "AUTH_INSTANCENAME": instance,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from kpc.emulators.oracle import codec
-from kpc.emulators.oracle.codec import clr
+from kpc.emulators.oracle.codec import clr, sb
 from kpc.emulators.oracle.interface import BindValue, OraError, OraType
 from kpc.emulators.oracle.requests import BINARY_INTEGER, NATIONAL, BindSpec
 
@@ -15,12 +15,21 @@ _FITS = b"\x00"  # the length before truncation: not truncated
 _MISMATCH = (6502, "PL/SQL: numeric or value error")
 
 
-def encode_out(spec: BindSpec, value: BindValue, out_lob: Callable[[str | bytes], bytes]) -> bytes:
-    """One value as the client declared it. Raises ORA-06502 when it does not fit or is of another kind."""
+def encode_out(
+    spec: BindSpec, value: BindValue, out_lob: Callable[[str | bytes], bytes], *, may_cut: bool = False
+) -> bytes:
+    """One value as the client declared it. Raises ORA-06502 when it is of another kind or does not fit.
+
+    With `may_cut`, as RETURNING has it, text that does not fit is cut, and its true length follows.
+    """
     if value is None or value in ("", b""):
         return b"\x00" + _FITS
     if spec.type in {OraType.CLOB, OraType.BLOB}:
         return out_lob(_lob_content(spec, value)) + _FITS
+    if may_cut and spec.type in _TEXTS:
+        data = _encoded(spec, value)
+        cut = _whole_characters(spec, data)
+        return clr(cut) + (_FITS if len(cut) == len(data) else sb(len(data)))
     return clr(_content(spec, value)) + _FITS
 
 
@@ -31,10 +40,25 @@ def _lob_content(spec: BindSpec, value: BindValue) -> str | bytes:
     return value
 
 
+_TEXTS = frozenset({OraType.VARCHAR2, OraType.CHAR, OraType.LONG})
+
+
+def _encoded(spec: BindSpec, value: BindValue) -> bytes:
+    return _text(value).encode("utf-16-be" if spec.charset_form == NATIONAL else "utf-8")
+
+
+def _whole_characters(spec: BindSpec, data: bytes) -> bytes:
+    """As many characters as the client has room for."""
+    if not spec.size or len(data) <= spec.size:
+        return data
+    form = "utf-16-be" if spec.charset_form == NATIONAL else "utf-8"
+    return data[: spec.size].decode(form, errors="ignore").encode(form)
+
+
 def _content(spec: BindSpec, value: BindValue) -> bytes:
     try:
         if spec.type in {OraType.VARCHAR2, OraType.CHAR, OraType.LONG, OraType.ROWID, OraType.UROWID}:
-            return _bounded(spec, _text(value).encode("utf-16-be" if spec.charset_form == NATIONAL else "utf-8"))
+            return _bounded(spec, _encoded(spec, value))
         return _ENCODERS[spec.type](value)
     except (KeyError, TypeError, AttributeError, ArithmeticError, ValueError) as error:
         raise OraError(*_MISMATCH) from error

@@ -217,7 +217,10 @@ class Statements:
             values = outcome.out.get(at, [])
             if not cursor.is_plsql:
                 parts.append(ub(len(values)))
-            parts += [encode_out(cursor.binds[at], value, self._context.lobs.out_bind) for value in values]
+            may_cut = not cursor.is_plsql
+            parts += [
+                encode_out(cursor.binds[at], value, self._context.lobs.out_bind, may_cut=may_cut) for value in values
+            ]
         return b"".join(parts)
 
     def _deliver(self, cursor: Cursor, wanted: int, writer: ResponseWriter) -> None:

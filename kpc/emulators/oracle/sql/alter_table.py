@@ -85,6 +85,8 @@ def _add(session: OracleSession, table: Table, reader: TokenReader) -> None:
 def _add_column(session: OracleSession, table: Table, column: Column) -> None:
     if table.column(column.name) is not None:
         raise ora(1430)
+    if column.identity:
+        raise unsupported("adding an identity column")
     if not column.nullable and column.default is None and not _is_empty(session, table):
         raise ora(1758)
     table.columns_ever += 1

@@ -42,7 +42,9 @@ def table(rows: Sequence[Sequence[Bind]], first: int = 0) -> tuple[pa.Table, dic
 def _column(binds: Sequence[Bind]) -> tuple[pa.Array, SqlType]:
     # A mixed column follows the first bind that has a value: the driver declares one type per position.
     first = next((bind for bind in binds if bind.value is not None), binds[0])
-    data: list[BindValue] = [bind.value if bind.value != "" else None for bind in binds]
+    data: list[BindValue] = [
+        None if bind.value == "" and bind.type is not OraType.CLOB else bind.value for bind in binds
+    ]
     size = max(bind.size for bind in binds)
     if first.type is OraType.NUMBER or (
         first.type not in (OraType.BINARY_DOUBLE, OraType.BINARY_FLOAT)

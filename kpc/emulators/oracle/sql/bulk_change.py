@@ -50,6 +50,7 @@ def compute(
     executor.cursor.register(bind_rows.RELATION, table)
     tree = statement.tree
     if isinstance(tree, exp.Insert):
+        context.many_rows = True  # a default may be a sequence's
         change = executor.insert(tree)
         change.counts = [1] * len(rows)
         return executor, [change]

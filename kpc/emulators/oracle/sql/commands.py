@@ -76,10 +76,18 @@ _FORMATS = {
 def _alter_session(session: OracleSession, tokens: list[Token]) -> None:
     index = 0
     while index < len(tokens):
+        if [t.value for t in tokens[index : index + 2]] == ["ISOLATION_LEVEL", "="]:
+            _isolate([t.value for t in tokens[index + 2 :]])
+            return
         if index + 2 >= len(tokens) or not tokens[index + 1].is_sign("="):
             raise ora(2248) if tokens[index].kind is Kind.WORD else ora(922)
         _set(session, tokens[index].value, tokens[index + 2])
         index += 3
+
+
+def _isolate(words: list[str]) -> None:
+    if words not in (["READ", "COMMITTED"], ["READ COMMITTED"]):
+        raise unsupported(f"isolation level {' '.join(words)}")
 
 
 def _set(session: OracleSession, name: str, token: Token) -> None:

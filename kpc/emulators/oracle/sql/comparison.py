@@ -56,9 +56,9 @@ def aligned(left: Expr, right: Expr, context: Context) -> tuple[Expr, Expr]:
         return _times(left, right, context)
     if a.is_numeric or b.is_numeric:
         return _numbers(left, right, context)
-    if a.ora is OraType.RAW and b.is_text:
+    if a.ora in (OraType.RAW, OraType.INTERVAL_DS) and b.is_text:
         return left, coerce(right, a, context)
-    if b.ora is OraType.RAW and a.is_text:
+    if b.ora in (OraType.RAW, OraType.INTERVAL_DS) and a.is_text:
         return coerce(left, b, context), right
     if a.duckdb != b.duckdb:
         raise ora(932, a.word, b.word)
@@ -89,8 +89,20 @@ def _times(left: Expr, right: Expr, context: Context) -> tuple[Expr, Expr]:
     if len(kinds) == 2:
         rank = {OraType.DATE: 0, OraType.TIMESTAMP: 1, OraType.TIMESTAMP_LTZ: 2, OraType.TIMESTAMP_TZ: 3}
         kind = max(kinds, key=lambda k: (rank[k.ora], k.scale))
-        kind = replace(kind, scale=max(k.scale for k in kinds))
+        scale = max(k.scale for k in kinds)
+        is_coarse = scale > 6 and all(k.duckdb == "TIMESTAMP" for k in kinds)
+        kind = replace(kind, scale=scale, is_coarse=is_coarse)
+    if kind.duckdb == "TIMESTAMP_NS" and any(k.duckdb == "TIMESTAMP" for k in kinds):
+        return _nanoseconds(left, kind, context), _nanoseconds(right, kind, context)
     return _instant(left, kind, context), _instant(right, kind, context)
+
+
+def _nanoseconds(e: Expr, kind: SqlType, context: Context) -> Expr:
+    """Since 1970, for times held in different units: TIMESTAMP_NS ends in 2262, TIMESTAMP does not."""
+    is_coarse = e.type.is_time and e.type.duckdb == "TIMESTAMP"
+    made = _instant(e, replace(kind, scale=6, is_coarse=False) if is_coarse else kind, context)
+    sql = f"epoch_us({made.sql})::HUGEINT * 1000" if made.type.duckdb == "TIMESTAMP" else f"epoch_ns({made.sql})"
+    return replace(made, sql=f"({sql})::HUGEINT")
 
 
 def _instant(e: Expr, kind: SqlType, context: Context) -> Expr:

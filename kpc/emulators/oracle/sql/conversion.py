@@ -164,7 +164,8 @@ def to_time(e: Expr, kind: SqlType, context: Context) -> Expr:
         return replace(e, sql=f"date_trunc('second', {sql})::TIMESTAMP", type=kind)
     places = kind.scale
     if e.type.ora is not OraType.DATE and places < e.type.scale:
-        sql = _rounded_time(sql, e.type.scale, places)
+        held = 6 if e.type.duckdb == "TIMESTAMP" else 9
+        sql = _rounded_time(sql, held, places) if places < held else sql
     return replace(e, sql=f"CAST({sql} AS {kind.duckdb})" if kind.duckdb != e.type.duckdb else sql, type=kind)
 
 
@@ -199,7 +200,7 @@ def read_time(e: Expr, mask: str, kind: SqlType) -> Expr:
         return Expr(f"ora_to_timestamp_tz({e.sql}, {values.quote(mask)})", kind)
     function = "ora_to_date" if kind.ora is OraType.DATE else "ora_to_timestamp"
     slow = f"{function}({e.sql}, {values.quote(mask)})"
-    if kind.ora is not OraType.DATE and kind.scale > 6:
+    if kind.duckdb == "TIMESTAMP_NS":
         has_nanos = _NANOS.search(mask) is not None
         slow = f"ora_to_timestamp_ns({e.sql}, {values.quote(mask)})" if has_nanos else f"{slow}::TIMESTAMP_NS"
     strict = masks.strict_form(mask)
@@ -251,6 +252,7 @@ def common_type(kinds: Sequence[SqlType], *, strict: bool = False) -> SqlType:
                 kind.ora in (OraType.TIMESTAMP_TZ, OraType.TIMESTAMP_LTZ),
                 kind.ora is OraType.TIMESTAMP,
                 kind.scale,
+                not kind.is_coarse,
             ),
         )
     if all(kind.ora is first.ora for kind in present):
@@ -283,6 +285,8 @@ def coerce(e: Expr, kind: SqlType, context: Context) -> Expr:
         return to_time(e, kind, context)
     if kind.is_rowid:
         return replace(to_rowid(e), type=kind)
+    if kind.ora is OraType.INTERVAL_DS and e.type.ora in (OraType.VARCHAR2, OraType.CHAR):
+        return Expr(f"ora_dsinterval({e.sql})", kind)
     if kind.ora in (OraType.RAW, OraType.BLOB) and e.type.is_text:
         return Expr(f"ora_unhex({e.sql})", kind)
     if kind.duckdb != e.type.duckdb:

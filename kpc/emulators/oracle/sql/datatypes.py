@@ -47,6 +47,7 @@ class SqlType:
     by_chars: bool = False  # the declared length counts characters, not bytes
     is_null: bool = False  # the NULL literal: takes any type
     is_float: bool = False
+    is_coarse: bool = False  # a TIMESTAMP(7..9) whose values have six digits at most, held as TIMESTAMP
 
     @property
     def is_text(self) -> bool:
@@ -82,7 +83,8 @@ class SqlType:
                 return "BIGINT"
             return f"DECIMAL({self.digits},{self.places})"
         if self.is_time:
-            return "TIMESTAMP_NS" if self.ora is not OraType.DATE and self.scale > 6 else "TIMESTAMP"
+            is_fine = self.ora is not OraType.DATE and self.scale > 6 and not self.is_coarse
+            return "TIMESTAMP_NS" if is_fine else "TIMESTAMP"
         return _DUCKDB[self.ora]
 
     @property

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from kpc.emulators.oracle.interface import OraType, Outcome, StatementKind
-from kpc.emulators.oracle.sql import alter_table, table_definition, user_commands
+from kpc.emulators.oracle.sql import alter_table, sequences, table_definition, user_commands
 from kpc.emulators.oracle.sql.datatypes import SqlType, free_number, varchar2
 from kpc.emulators.oracle.sql.grammar import ParsedStatement, parse_statement, parse_tree
 from kpc.emulators.oracle.sql.grants import DBA
@@ -134,11 +134,16 @@ def add_table(session: OracleSession, owner: str, name: str, definition: Definit
         raise ora(25175)
     if sum(constraint.kind == "P" for constraint in definition.constraints) > 1:
         raise ora(2260)
+    if sum(column.identity is not None for column in definition.columns) > 1:
+        raise ora(30669)
     for constraint in definition.constraints:
         prepare_constraint(session, table, constraint)
     for constraint, parent_owner, parent, columns in definition.references:
         resolve_reference(session, table, constraint, parent_owner, parent, columns)
     store.create(table)
+    for column in table.columns:
+        if column.identity:
+            sequences.enter_identity(store, owner, column)
     for constraint in definition.constraints:
         enter_constraint(session, table, constraint)
     return table
@@ -273,11 +278,10 @@ def _create_view(session: OracleSession, reader: TokenReader, *, replace: bool) 
     store = session.database.store
     rewritten_text = parse_statement(text).text
     parse_tree(rewritten_text)
-    store.objects[owner, name] = View(owner, name, store.next_object_id(), rewritten_text, names, store.clock())
+    store.objects[owner, name] = View(
+        owner, name, store.next_object_id(), rewritten_text, names, store.clock(), written=text
+    )
     store.advance()
-
-
-_SEQUENCE_FLAGS = frozenset({"NOCACHE", "NOCYCLE", "NOORDER", "ORDER", "NOMAXVALUE", "NOMINVALUE", "KEEP", "NOKEEP"})
 
 
 def _create_sequence(session: OracleSession, reader: TokenReader) -> None:
@@ -287,37 +291,11 @@ def _create_sequence(session: OracleSession, reader: TokenReader) -> None:
     _check_free(session, owner, name)
     store = session.database.store
     made = Sequence(owner, name, store.next_object_id())
-    start = None
-    while not reader.is_done:
-        if reader.take("START", "WITH"):
-            start = _integer(reader)
-        elif reader.take("INCREMENT", "BY"):
-            made.increment = _integer(reader)
-        elif reader.take("MAXVALUE"):
-            made.maximum = _integer(reader)
-        elif reader.take("MINVALUE"):
-            made.minimum = _integer(reader)
-        elif reader.take("CACHE"):
-            _integer(reader)
-        elif reader.take("CYCLE"):
-            made.cycle = True
-        elif reader.next().value not in _SEQUENCE_FLAGS:
-            raise ora(933)
-    if made.increment < 0 and made.minimum == 1:
-        made.minimum, made.maximum = -(10**27 - 1), -1
-    made.next_value = start if start is not None else (made.minimum if made.increment > 0 else made.maximum)
-    if start is not None:
-        made.minimum = min(made.minimum, start)
+    sequences.read_options(reader, made)
+    if not reader.is_done:
+        raise ora(933)
     store.objects[owner, name] = made
     store.advance()
-
-
-def _integer(reader: TokenReader) -> int:
-    sign = -1 if reader.take("-") else 1
-    token = reader.next(1722)
-    if not token.value.isdigit():
-        raise ora(1722)
-    return sign * int(token.value)
 
 
 def _create_index(session: OracleSession, reader: TokenReader, *, unique: bool) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 
+from sqlglot import exp
+
 from kpc.emulators.oracle.interface import OraType
 from kpc.emulators.oracle.sql.context import Context
 from kpc.emulators.oracle.sql.datatypes import PLAIN_SCALE, SqlType
-from kpc.emulators.oracle.sql.store import Constraint, Sequence, Store, Table, View
+from kpc.emulators.oracle.sql.expressions import identifier
+from kpc.emulators.oracle.sql.grammar import parse_condition
+from kpc.emulators.oracle.sql.store import Constraint, Index, Sequence, Store, Table, View
 
 Cell = str | int | dt.datetime | None
 Rows = list[dict[str, Cell]]
@@ -59,7 +63,7 @@ def table_rows(store: Store) -> Rows:
         {
             "OWNER": t.owner, "TABLE_NAME": t.name, "TABLESPACE_NAME": "USERS", "STATUS": "VALID",
             "PARTITIONED": "NO", "TEMPORARY": "N", "IOT_TYPE": "IOT" if t.is_index_organized else None,
-            "DEGREE": "         1", "NESTED": "NO", "DROPPED": "NO",
+            "DEGREE": "         1", "COMPRESSION": "DISABLED", "NESTED": "NO", "DROPPED": "NO",
         }
         for t in store.tables()
     ]  # fmt: skip
@@ -70,6 +74,7 @@ def column_rows(store: Store, context: Context) -> Rows:
     for table in store.tables():
         rows.extend(
             _column_row(table.owner, table.name, i, c.name, c.type, nullable=c.nullable, default=c.default)
+            | {"DEFAULT_ON_NULL": _yes_no(c.default_on_null), "IDENTITY_COLUMN": _yes_no(c.identity is not None)}
             for i, c in enumerate(table.columns, 1)
         )
     for view in [o for o in list(store.objects.values()) if isinstance(o, View)]:
@@ -102,8 +107,34 @@ def _column_row(
         "CHARACTER_SET_NAME": ("NCHAR_CS" if kind.national else "CHAR_CS") if kind.is_text else None,
         "CHAR_COL_DECL_LENGTH": kind.size if is_character else None, "CHAR_LENGTH": kind.chars if is_character else 0,
         "CHAR_USED": ("C" if kind.by_chars else "B") if is_character else None, "HIDDEN_COLUMN": "NO",
-        "VIRTUAL_COLUMN": "NO",
+        "VIRTUAL_COLUMN": "NO", "DEFAULT_ON_NULL": "NO", "IDENTITY_COLUMN": "NO",
     }  # fmt: skip
+
+
+def _yes_no(is_so: bool) -> str:
+    return "YES" if is_so else "NO"
+
+
+def identity_rows(store: Store) -> Rows:
+    return [
+        {
+            "OWNER": t.owner, "TABLE_NAME": t.name, "COLUMN_NAME": c.name, "GENERATION_TYPE": c.identity,
+            "SEQUENCE_NAME": c.sequence.name, "IDENTITY_OPTIONS": _identity_options(c.sequence),
+        }
+        for t in store.tables()
+        for c in t.columns
+        if c.sequence is not None
+    ]  # fmt: skip
+
+
+def _identity_options(s: Sequence) -> str:
+    """In the spelling of ALL_TAB_IDENTITY_COLS."""
+    cycle, start = "Y" if s.cycle else "N", s.first_value
+    return (
+        f"START WITH: {start}, INCREMENT BY: {s.increment}, MAX_VALUE: {s.maximum}, MIN_VALUE: {s.minimum}, "
+        f"CYCLE_FLAG: {cycle}, CACHE_SIZE: 20, ORDER_FLAG: N, SCALE_FLAG: N, EXTEND_FLAG: N, SESSION_FLAG: N, "
+        "KEEP_VALUE: N"
+    )
 
 
 def _declared(table: Table) -> list[Constraint]:
@@ -142,19 +173,49 @@ def constraint_column_rows(store: Store) -> Rows:
         }
         for t in store.tables()
         for c in _declared(t)
-        for i, name in enumerate(c.columns, 1)
+        for i, name in enumerate(c.columns or _columns_of_check(t, c), 1)
     ]
+
+
+def _columns_of_check(table: Table, constraint: Constraint) -> tuple[str, ...]:
+    """The columns that a table's CHECK reads, in the table's order."""
+    if constraint.condition is None:
+        return ()
+    read = {identifier(c.this) for c in parse_condition(constraint.condition).find_all(exp.Column)}
+    return tuple(c.name for c in table.columns if c.name in read)
 
 
 def index_rows(store: Store) -> Rows:
     return [
         {
-            "OWNER": t.owner, "INDEX_NAME": i.name, "INDEX_TYPE": "NORMAL", "TABLE_OWNER": t.owner,
+            "OWNER": t.owner, "INDEX_NAME": i.name, "INDEX_TYPE": _index_type(t, i), "TABLE_OWNER": t.owner,
             "TABLE_NAME": t.name, "TABLE_TYPE": "TABLE",
-            "UNIQUENESS": "UNIQUE" if i.unique else "NONUNIQUE", "STATUS": "VALID", "PARTITIONED": "NO",
+            "UNIQUENESS": "UNIQUE" if i.unique else "NONUNIQUE", "COMPRESSION": "DISABLED", "STATUS": "VALID",
+            "PARTITIONED": "NO", "VISIBILITY": "VISIBLE",
+            "GENERATED": "Y" if any(c.generated and c.name == i.name for c in t.constraints) else "N",
         }
         for t in store.tables()
         for i in t.indexes
+    ]  # fmt: skip
+
+
+def _expressions(table: Table, index: Index) -> list[tuple[int, str]]:
+    return [(at, text) for at, text in enumerate(index.columns, 1) if table.column(text) is None]
+
+
+def _index_type(table: Table, index: Index) -> str:
+    return "FUNCTION-BASED NORMAL" if _expressions(table, index) else "NORMAL"
+
+
+def index_expression_rows(store: Store) -> Rows:
+    return [
+        {
+            "INDEX_OWNER": t.owner, "INDEX_NAME": i.name, "TABLE_OWNER": t.owner, "TABLE_NAME": t.name,
+            "COLUMN_EXPRESSION": text, "COLUMN_POSITION": at,
+        }
+        for t in store.tables()
+        for i in t.indexes
+        for at, text in _expressions(t, i)
     ]  # fmt: skip
 
 
@@ -193,7 +254,7 @@ def _object(owner: str, name: str, number: int, kind: str, created: dt.datetime)
 
 def view_rows(store: Store) -> Rows:
     views = [o for o in list(store.objects.values()) if isinstance(o, View)]
-    return [{"OWNER": v.owner, "VIEW_NAME": v.name, "TEXT_LENGTH": len(v.text), "TEXT": v.text} for v in views]
+    return [{"OWNER": v.owner, "VIEW_NAME": v.name, "TEXT_LENGTH": len(v.written), "TEXT": v.written} for v in views]
 
 
 def sequence_rows(store: Store) -> Rows:

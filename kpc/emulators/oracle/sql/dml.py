@@ -21,8 +21,10 @@ from kpc.emulators.oracle.sql.expressions import Expressions, identifier, only
 from kpc.emulators.oracle.sql.grammar import parse_expression
 from kpc.emulators.oracle.sql.messages import error_sql, from_duckdb, ora, unsupported
 from kpc.emulators.oracle.sql.query import QueryCompiler
+from kpc.emulators.oracle.sql.query_from import FromClause
 from kpc.emulators.oracle.sql.schema import SessionSchema
 from kpc.emulators.oracle.sql.scope import Scope, Source, column_expr
+from kpc.emulators.oracle.sql.sequences import ALWAYS
 from kpc.emulators.oracle.sql.store import Column, Table
 from kpc.emulators.oracle.sql.values import Expr, name
 
@@ -83,14 +85,24 @@ class Executor:
         return Source(relation, columns, f"{relation}.rid", table.name)
 
     def assigned(self, table: Table, column: Column, value: Expr, *, is_insert: bool) -> str:
+        """The value as the column stores it."""
         label = ".".join(name(part) for part in (table.owner, table.name, column.name))
         made = assignment.assign(value, Target(label, column.type, column.name), self.context)
+        if is_insert and column.default_on_null:
+            return self._or_default(column, label, made)
         if column.nullable:
             return made.sql
         code = 1400 if is_insert else 1407
         if value.is_null:
             return error_sql(code, label)
         return f"CASE WHEN {made.sql} IS NULL THEN {error_sql(code, label)} ELSE {made.sql} END"
+
+    def _or_default(self, column: Column, label: str, made: Expr) -> str:
+        """DEFAULT ON NULL: a value that can be NULL gives way to the default."""
+        if made.constant is not None:
+            return made.sql
+        default = assignment.assign(self.default(column), Target(label, column.type, column.name), self.context)
+        return f"coalesce({made.sql}, {default.sql})"
 
     def default(self, column: Column) -> Expr:
         if column.default is None:
@@ -102,6 +114,8 @@ class Executor:
             return self.default(column)
         if isinstance(node, exp.Column) and not node.args.get("table") and str(node.name).upper() == "DEFAULT":
             return self.default(column)
+        if column.identity == ALWAYS:
+            raise ora(32795 if isinstance(node.find_ancestor(exp.Insert, exp.Update), exp.Insert) else 32796)
         return compiler.value(node)
 
     # INSERT
@@ -154,6 +168,8 @@ class Executor:
         query = QueryCompiler(self.context).compile(inner)
         _check_count(len(query.columns), len(targets))
         alias = self.context.alias()
+        if any(column.identity == ALWAYS for column in targets):
+            raise ora(32795)
         given = {c.name: replace(e, sql=f"{alias}.{e.sql}") for c, e in zip(targets, query.expressions, strict=True)}
         if self.source:
             raise unsupported("INSERT ... SELECT with many bind rows")
@@ -278,7 +294,7 @@ class Executor:
         target = self._targets(table)
         queries = QueryCompiler(self.context)
         scope = Scope()
-        source_sql = queries.source(node.args["using"], scope)
+        source_sql = FromClause(queries).source(node.args["using"], scope)
         source = scope.sources[0]
         both = Scope([replace(target, alias=alias), source])
         compiler = queries.expressions(both)

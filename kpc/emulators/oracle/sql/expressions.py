@@ -43,6 +43,9 @@ def identifier(node: exp.Expr | str | None) -> str:
     return str(node).upper()
 
 
+_MORE_CLAUSES: dict[type[exp.Expr], tuple[str, ...]] = {exp.Like: ("negate",)}
+
+
 def only(node: exp.Expr, *handled: str) -> None:
     """Refuse a node that carries a clause nobody here reads."""
     for key, value in node.args.items():
@@ -266,6 +269,10 @@ class Expressions:
         parts = [part.name.upper() if hasattr(part, "name") else "" for part in node.flatten()]
         if parts[-1] == "GET_SYSTEM_CHANGE_NUMBER":
             return values.number(self.context.scn)
+        if isinstance(node.expression, exp.Anonymous) and isinstance(node.this, exp.Identifier | exp.Column):
+            name = f"{node.this.name}.{node.expression.this}".upper()
+            if name in functions.FUNCTIONS:
+                return functions.call(name, self.all(node.expression.expressions), self.context)
         raise unsupported(f"{'.'.join(parts)}")
 
     def _boolean(self, node: exp.Expr) -> Expr:
@@ -280,6 +287,7 @@ class Expressions:
             if type(node).__name__ in self._VALUES:
                 raise ora(920)
             raise unsupported(f"condition {type(node).__name__}")
+        only(node, "this", "expression", "expressions", "low", "high", "query", *_MORE_CLAUSES.get(type(node), ()))
         return method(self, node)
 
     def _and(self, node: exp.Expr) -> str:
@@ -395,7 +403,8 @@ class Expressions:
             if re.search(rf"{mark}(?![%_])", escaped):
                 raise ora(1424)
         tail = f" ESCAPE {quote(escape)}" if escape else ""
-        return f"({text.sql} LIKE {pattern.sql}{tail})"
+        word = "NOT LIKE" if node.args.get("negate") else "LIKE"
+        return f"({text.sql} {word} {pattern.sql}{tail})"
 
     def _escape(self, node: exp.Expr) -> str:
         letter = self.value(node.expression).constant

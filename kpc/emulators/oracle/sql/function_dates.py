@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
@@ -13,6 +14,8 @@ from kpc.emulators.oracle.sql.context import Context
 from kpc.emulators.oracle.sql.conversion import local_time, read_time, to_number, to_text, to_time, whole, wide
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 from kpc.emulators.oracle.sql.values import Expr
+
+_NANOS = re.compile(r"FF(?![1-6])", re.IGNORECASE)  # a mask that reads more than six digits of a second
 
 Function = Callable[[list[Expr], Context], Expr]
 
@@ -72,7 +75,9 @@ def _to_date(args: list[Expr], context: Context) -> Expr:
 
 
 def _to_timestamp(args: list[Expr], context: Context) -> Expr:
-    return _read(args, replace(datatypes.TIMESTAMP, scale=9), context)
+    mask = args[1].constant if len(args) > 1 else None
+    is_coarse = isinstance(mask, str) and _NANOS.search(mask) is None
+    return _read(args, replace(datatypes.TIMESTAMP, scale=9, is_coarse=is_coarse), context)
 
 
 def _to_timestamp_tz(args: list[Expr], context: Context) -> Expr:
@@ -138,6 +143,12 @@ def _numtodsinterval(args: list[Expr], context: Context) -> Expr:
     return Expr(f"ora_plain({micros})::BIGINT", datatypes.INTERVAL)
 
 
+def _to_dsinterval(args: list[Expr], context: Context) -> Expr:
+    """TO_DSINTERVAL('[+-]days hours:minutes:seconds[.fraction]')."""
+    text = to_text(args[0], context)
+    return Expr(f"ora_dsinterval({text.sql})", datatypes.INTERVAL)
+
+
 def extract(part: str, e: Expr, context: Context) -> Expr:
     """EXTRACT(part FROM date | timestamp | interval)."""
     part = part.upper()
@@ -195,6 +206,7 @@ FUNCTIONS: dict[str, tuple[int, int, Function]] = {
     "NEXT_DAY": (2, 2, _next_day),
     "LAST_DAY": (1, 1, _last_day),
     "MONTHS_BETWEEN": (2, 2, _months_between),
+    "TO_DSINTERVAL": (1, 1, _to_dsinterval),
     "NUMTODSINTERVAL": (2, 2, _numtodsinterval),
     "SCN_TO_TIMESTAMP": (1, 1, _scn_to_timestamp),
     "TIMESTAMP_TO_SCN": (1, 1, _timestamp_to_scn),

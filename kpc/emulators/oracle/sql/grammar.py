@@ -116,6 +116,9 @@ def parse_statement(sql: str) -> ParsedStatement:
     if first == "ALTER" and len(found) > 1 and found[1].is_word("SESSION"):
         kind = StatementKind.TRANSACTION
     names = [token.value for token in found if token.kind is Kind.BIND]
+    for token in found:
+        if token.kind is Kind.BIND and token.value in lexer.RESERVED and sql[token.start + 1] != '"':
+            raise ora(1745, position=token.start)
     if kind is StatementKind.PLSQL:
         return ParsedStatement(kind, tuple(dict.fromkeys(names)), sql, found, sql)
     if kind in (StatementKind.QUERY, StatementKind.DML) and found[-1].is_sign(";"):

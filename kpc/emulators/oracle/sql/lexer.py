@@ -34,10 +34,21 @@ class Token:
         return self.kind is Kind.SIGN and self.value == sign
 
 
+# SQL Language Reference, "Oracle SQL Reserved Words": names that no bind may have.
+_RESERVED_WORDS = """
+    ACCESS ADD ALL ALTER AND ANY AS ASC AUDIT BETWEEN BY CHAR CHECK CLUSTER COLUMN COLUMN_VALUE COMMENT COMPRESS
+    CONNECT CREATE CURRENT DATE DECIMAL DEFAULT DELETE DESC DISTINCT DROP ELSE EXCLUSIVE EXISTS FILE FLOAT FOR FROM
+    GRANT GROUP HAVING IDENTIFIED IMMEDIATE IN INCREMENT INDEX INITIAL INSERT INTEGER INTERSECT INTO IS LEVEL LIKE
+    LOCK LONG MAXEXTENTS MINUS MLSLABEL MODE MODIFY NESTED_TABLE_ID NOAUDIT NOCOMPRESS NOT NOWAIT NULL NUMBER OF
+    OFFLINE ON ONLINE OPTION OR ORDER PCTFREE PRIOR PUBLIC RAW RENAME RESOURCE REVOKE ROW ROWID ROWNUM ROWS SELECT
+    SESSION SET SHARE SIZE SMALLINT START SUCCESSFUL SYNONYM SYSDATE TABLE THEN TO TRIGGER UID UNION UNIQUE UPDATE
+    USER VALIDATE VALUES VARCHAR VARCHAR2 VIEW WHENEVER WHERE WITH
+"""
+RESERVED = frozenset(_RESERVED_WORDS.split())
 _SPACE = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)+", re.DOTALL)
 _TOKEN = re.compile(
     r"(?P<qstring>[nN]?[qQ]'(?P<open>.))|(?P<string>[nN]?'(?:[^']|'')*')|\"(?P<quoted>[^\"]+)\"|:(?P<bind>\"[^\"]+\"|[A-Za-z0-9_$#]+)"
-    r"|(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?[dDfF]?(?![A-Za-z0-9_$#]))|(?P<word>[^\W\d][\w$#]*)"
+    r"|(?P<number>(?:\d+(?:\.(?!\.)\d*)?|\.\d+)(?:[eE][+-]?\d+)?[dDfF]?(?![A-Za-z0-9_$#]))|(?P<word>[^\W\d][\w$#]*)"
     r"|(?P<sign>\(\s*\+\s*\)|:=|\|\||<>|!=|\^=|<=|>=|=>|\.\.|\*\*|.)",
     re.DOTALL,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import datetime as dt
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -85,6 +86,35 @@ def _unhex(text: str) -> bytes:
         raise ora(1465) from None
 
 
+def unistr(text: str) -> str:
+    """UNISTR's escapes resolved. Raises ORA-30186 for a backslash without four hexadecimal digits."""
+    units = re.sub(r"\\\\|\\([0-9A-Fa-f]{4})|\\", _code_unit, text)
+    return units.encode("utf-16-be", "surrogatepass").decode("utf-16-be", "replace")
+
+
+def _code_unit(match: re.Match[str]) -> str:
+    if match[0] == "\\":
+        raise ora(30186)
+    return chr(int(match[1], 16)) if match[1] else "\\"
+
+
+_INTERVAL_TEXT = re.compile(r"\s*([+-]?)(\d{1,9})\s+(\d{1,2}):(\d{1,2}):(\d{1,2})(?:\.(\d{1,9}))?\s*")
+
+
+def interval_micros(text: str) -> int:
+    """TO_DSINTERVAL of `[+-]days hours:minutes:seconds[.fraction]`. Raises ORA-01867 or ORA-01850 and its kin."""
+    match = _INTERVAL_TEXT.fullmatch(text)
+    if match is None:
+        raise ora(1867)
+    days, hours, minutes, seconds = (int(part) for part in match.groups()[1:5])
+    for value, limit, code in ((hours, 23, 1850), (minutes, 59, 1851), (seconds, 59, 1852)):
+        if value > limit:
+            raise ora(code)
+    micros = (days * 86_400 + hours * 3_600 + minutes * 60 + seconds) * 1_000_000
+    micros += int((match[6] or "").ljust(9, "0")) // 1000
+    return -micros if match[1] == "-" else micros
+
+
 def _binary(text: str) -> float:
     words = {"nan": "nan", "inf": "inf", "infinity": "inf", "-inf": "-inf", "-infinity": "-inf"}
     try:
@@ -164,6 +194,8 @@ def register(connection: duckdb.DuckDBPyConnection) -> None:
         ("ora_initcap", _rows(initcap, pa.string()), ["VARCHAR"], "VARCHAR"),
         ("ora_ascii", _rows(lambda s: int.from_bytes(s[0].encode()), pa.int64()), ["VARCHAR"], "BIGINT"),
         ("ora_chr", _rows(character, pa.string()), ["BIGINT"], "VARCHAR"),
+        ("ora_unistr", _rows(unistr, pa.string()), ["VARCHAR"], "VARCHAR"),
+        ("ora_dsinterval", _rows(interval_micros, pa.int64()), ["VARCHAR"], "BIGINT"),
         ("ora_unhex", _rows(_unhex, pa.binary()), ["VARCHAR"], "BLOB"),
         ("ora_binary", _rows(_binary, pa.float64()), ["VARCHAR"], "DOUBLE"),
         ("ora_rowid", _rows(positions.decode, pa.int64()), ["VARCHAR"], "BIGINT"),

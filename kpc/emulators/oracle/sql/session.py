@@ -19,6 +19,7 @@ from kpc.emulators.oracle.sql.grammar import ParsedStatement, parse_statement
 from kpc.emulators.oracle.sql.grants import READING
 from kpc.emulators.oracle.sql.late_rows import Replay
 from kpc.emulators.oracle.sql.messages import from_duckdb, ora, unsupported
+from kpc.emulators.oracle.sql.plsql_packages import OutputBuffer
 from kpc.emulators.oracle.sql.query import Query, QueryCompiler
 from kpc.emulators.oracle.sql.results import OpenQuery
 from kpc.emulators.oracle.sql.schema import SessionSchema
@@ -46,6 +47,7 @@ class OracleSession:
         self.transaction = Transaction(settings.session_id, database.store, database.locks, self._check_interrupt)
         self.schema = SessionSchema(database, self.transaction, settings.schema, settings.user)
         self._worker = database.store.cursor()
+        self.output = OutputBuffer()
         self.is_closed = False
         self.logged_on_utc = database.clock()
 

@@ -37,6 +37,9 @@ class Column:
     nullable: bool = True
     default: str | None = None
     comment: str | None = None
+    default_on_null: bool = False  # the default also takes the place of a NULL that is inserted
+    identity: str | None = None  # ALWAYS or BY DEFAULT
+    sequence: Sequence | None = None  # of an identity column
 
 
 @dataclass(slots=True)
@@ -102,6 +105,7 @@ class View:
     names: tuple[str, ...] | None
     created: dt.datetime
     comment: str | None = None
+    written: str = ""  # as CREATE VIEW had it
 
 
 @dataclass(slots=True)
@@ -114,6 +118,7 @@ class Sequence:
     minimum: int = 1
     maximum: int = 10**28 - 1
     cycle: bool = False
+    first_value: int = 1
     created: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC).replace(tzinfo=None))
 
 
@@ -186,6 +191,9 @@ class Store:
     def drop(self, table: Table) -> None:
         with self.lock:
             del self.objects[table.owner, table.name]
+            for column in table.columns:
+                if column.sequence is not None:
+                    self.objects.pop((column.sequence.owner, column.sequence.name), None)
             self.grants.forget_object(table.owner, table.name)
             for names in (self.constraint_names, self.index_names):
                 for key in [key for key, owner in names.items() if owner is table]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from kpc.emulators.oracle.interface import OraType
-from kpc.emulators.oracle.sql import datatypes
+from kpc.emulators.oracle.sql import datatypes, sequences
 from kpc.emulators.oracle.sql.lexer import Kind
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 from kpc.emulators.oracle.sql.store import Column, Constraint
@@ -91,13 +91,15 @@ def read_column_rules(reader: TokenReader, column: Column, made: Definition) -> 
     while not reader.is_done and not reader.peek(",") and not reader.peek(")"):
         name = reader.identifier(2253) if reader.take("CONSTRAINT") else ""
         if reader.take("DEFAULT"):
-            if reader.peek("ON"):
-                raise unsupported("DEFAULT ON NULL")
+            if reader.take("ON", "NULL"):
+                column.default_on_null, column.nullable = True, False
             column.default = (
                 reader.slice_until("NOT", "NULL", "CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "REFERENCES")
                 if not reader.take("NULL")
                 else None
             )
+        elif reader.take("GENERATED"):
+            sequences.read_identity(reader, column)
         elif reader.take("NOT", "NULL"):
             column.nullable = False
             made.constraints.append(Constraint(name, "C", (column.name,), f'"{column.name}" IS NOT NULL'))

@@ -164,6 +164,12 @@ class Transaction:
             point.copies[object_id] = (rows, dead)
         self._savepoints.append(point)
 
+    def has_savepoint(self, name: str) -> bool:
+        return any(point.name == name for point in self._savepoints)
+
+    def forget_savepoint(self, name: str) -> None:
+        self._savepoints = [point for point in self._savepoints if point.name != name]
+
     def rollback_to(self, name: str) -> None:
         """Raises ORA-01086 if there is no such savepoint. Locks taken since stay, which Oracle would release."""
         index = next((i for i, s in enumerate(self._savepoints) if s.name == name), None)

@@ -120,6 +120,8 @@ def bind_type(ora_type: OraType, size: int, value: BindValue) -> SqlType:
 def bind(ora_type: OraType, size: int, value: BindValue) -> Expr:
     """A bind variable with its value written out, so that DuckDB plans with it."""
     kind = bind_type(ora_type, size, value)
+    if value == "" and kind.ora is OraType.CLOB:  # an empty LOB is not NULL
+        return Expr("''::VARCHAR", kind, value)
     if value is None or value == "":
         return Expr(f"NULL::{kind.duckdb}", kind)
     if kind.ora in (OraType.ROWID, OraType.UROWID):
