@@ -20,11 +20,8 @@ from kpc.settings import SalesforceSettings
 sys.path.insert(0, str(Path(__file__).with_name("tests")))  # modules that tests share, for the fixtures here as well
 from emulated_org import Emulator, start_emulator
 
-
 # A busy machine is no failure: examples may take as long as they take.
-hypothesis.settings.register_profile(
-    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
-)
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("patient")
 
 
