@@ -85,7 +85,7 @@ class StagingSettings(BaseModel):
     rejected_share: float = Field(0.01, ge=0, le=1)  # above it the partition stops for a person
     free_bytes: int = Field(200_000_000, ge=0)  # kept free on the staging disk
     gzip_level: int = Field(1, ge=0, le=3)
-    memory_bytes: int = Field(72_000_000, ge=32_000_000)  # for the rows of a partition that are at work
+    memory_bytes: int = Field(64_000_000, ge=32_000_000)  # for the rows of a partition that are at work
 
 
 class ReconcileSettings(BaseModel):
