@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
-LOCAL = timezone(timedelta(hours=7), "Asia/Bangkok")
+AHEAD_OF_UTC = timedelta(hours=7)
+LOCAL = timezone(AHEAD_OF_UTC, "Asia/Bangkok")
 
 
 def naive_local(moment: datetime) -> datetime:

@@ -11,8 +11,9 @@ from datetime import date, datetime
 import polars as pl
 
 from kpc.catalog.types import Calendar, DateFormat
+from kpc.local_time import AHEAD_OF_UTC
 
-LOCAL_AHEAD = pl.duration(hours=7)
+LOCAL_AHEAD = pl.lit(AHEAD_OF_UTC)
 FIRST_DAY = date(1700, 1, 1)  # Salesforce's range of dates
 LAST_DAY = date(4000, 12, 31)
 _FIRST_MOMENT = datetime(1700, 1, 1)  # noqa: DTZ001  compared with UTC values that carry no zone
