@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +16,9 @@ from kpc.catalog import find_table
 from kpc.cli.output import Exit, emit, explaining_errors, grid, say
 from kpc.errors import ConfigError, Paused, QuotaExhausted
 from kpc.partition import Partition, find_partition, month_keys, partitions_of
+
+if TYPE_CHECKING:
+    from assets.campaign import CampaignPlan
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; remarks go to stderr.")]
 TableName = Annotated[str, typer.Argument(metavar="TABLE", help="Oracle table name, in any case.")]
@@ -90,7 +93,22 @@ def plan(
     chosen = tuple(table for table in TABLES.values() if not named or table in named)
     with _workspace() as workspace:
         made = plan_campaign(workspace, chosen, _month_list(months), check_mode(mode))
-    cells = [
+    title = f"{made.partitions} partitions, {made.rows:,} rows at SCN {made.scn}"
+    columns = ("table", "partitions", "rows", "unassigned", "scanned per row")
+    emit(_plan_facts(made), as_json=as_json, text=grid(title, columns, _plan_cells(made)))
+    for table, ratio in made.interleaved.items():
+        say(
+            f"The months of {table} interleave: its chunks would scan {ratio:.1f} rows per extracted row. "
+            f"`kpc one-pass {table} --months {months}` reads it once for all of them; then start its months as usual."
+        )
+    if made.unassigned_rows:
+        worst = next(one.table for one in made.assignments if one.unassigned_rows)
+        say(f"Some rows belong to no partition in scope; `kpc show {worst} UNASSIGNED` lists why.")
+        raise typer.Exit(Exit.EXCEPTIONS)
+
+
+def _plan_cells(made: CampaignPlan) -> list[list[object]]:
+    return [
         [
             one.table,
             len(one.by_key),
@@ -100,8 +118,10 @@ def plan(
         ]
         for one in made.assignments
     ]
-    title = f"{made.partitions} partitions, {made.rows:,} rows at SCN {made.scn}"
-    facts = {
+
+
+def _plan_facts(made: CampaignPlan) -> dict[str, object]:
+    return {
         "scn": made.scn,
         "months": list(made.months),
         "mode": made.mode,
@@ -118,17 +138,6 @@ def plan(
             for one in made.assignments
         ],
     }
-    columns = ("table", "partitions", "rows", "unassigned", "scanned per row")
-    emit(facts, as_json=as_json, text=grid(title, columns, cells))
-    for table, ratio in made.interleaved.items():
-        say(
-            f"The months of {table} interleave: its chunks would scan {ratio:.1f} rows per extracted row. "
-            f"`kpc one-pass {table} --months {months}` reads it once for all of them; then start its months as usual."
-        )
-    if made.unassigned_rows:
-        worst = next(one.table for one in made.assignments if one.unassigned_rows)
-        say(f"Some rows belong to no partition in scope; `kpc show {worst} UNASSIGNED` lists why.")
-        raise typer.Exit(Exit.EXCEPTIONS)
 
 
 def _month_list(months: str) -> tuple[str, ...]:
