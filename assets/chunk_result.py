@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict
 
 from kpc.catalog.table import Table
 from kpc.catalog.types import EXTERNAL_ID
-from kpc.convert.external_id import folded
 from kpc.convert.gzip_csv import GzipTable, csv_bytes
 from kpc.errors import DamagedFile
 from kpc.ledger import ChunkCounts, Failure
@@ -51,38 +50,28 @@ class ChunkResult(BaseModel):
         return self.success_file, self.failed_file, self.unprocessed_file
 
 
-@dataclass
-class KeySum:
-    """What a set of external ids amounts to, whatever their order; Salesforce compares them without case.
-
-    Two sets with the same sum are the same set, as surely as hashes of 64 bits can say.
-    """
-
-    rows: int = 0
-    total: int = 0
-    mixed: int = 0
-
-    def add(self, keys: pl.Series) -> None:
-        hashes = keys.to_frame(EXTERNAL_ID).select(folded(pl.col(EXTERNAL_ID)).hash(7)).to_series()
-        self.rows += len(hashes)
-        self.total = (self.total + int(hashes.sum() or 0)) % (1 << 64)
-        self.mixed ^= int(hashes.to_frame("h").select(pl.col("h").bitwise_xor()).item() or 0)
-
-
 @dataclass(frozen=True)
 class LoadedRows:
-    """Rows that Salesforce took, in gzip CSV files with SUCCESS_HEADER: they need not fit in memory."""
+    """Rows that Salesforce took, in gzip CSV files of `folder` with SUCCESS_HEADER: they need not fit in memory."""
 
-    files: tuple[Path, ...] = ()
-    rows: int = 0
-    created: int = 0
+    folder: Path
+    files: tuple[FileEntry, ...]
+    created: int
 
     def __add__(self, other: LoadedRows) -> LoadedRows:
-        return LoadedRows(self.files + other.files, self.rows + other.rows, self.created + other.created)
+        return LoadedRows(self.folder, self.files + other.files, self.created + other.created)
+
+    @property
+    def rows(self) -> int:
+        return sum(file.rows for file in self.files)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        return tuple(self.folder / file.name for file in self.files)
 
     def frames(self) -> Iterator[pl.DataFrame]:
-        for file in self.files:
-            yield from read_columns(file, SUCCESS_HEADER)
+        for path in self.paths:
+            yield from read_columns(path, SUCCESS_HEADER)
 
 
 @dataclass(frozen=True)
@@ -148,8 +137,7 @@ def write_loaded(frames: Iterator[pl.DataFrame], file: Path) -> LoadedRows:
             created += int(frame[CREATED].str.to_lowercase().eq("true").sum() or 0)
             for part in frame.select(SUCCESS_HEADER).iter_slices(_SLICE_ROWS):
                 table.write(csv_bytes(part, null=""), part.height)
-        rows = table.close().rows
-    return LoadedRows((file,), rows, created)
+        return LoadedRows(file.parent, (table.close(),), created)
 
 
 def write_rows(file: Path, rows: pl.DataFrame) -> FileEntry:
@@ -163,11 +151,6 @@ def write_rows(file: Path, rows: pl.DataFrame) -> FileEntry:
 def write_outcome(folder: Path, chunk: str, rows: int, outcome: Outcome) -> ChunkResult:
     """The three files of a chunk and their accounts; the manifest is the caller's to write."""
     stem, counts = chunk_stem(chunk), outcome.counts
-    success = folder / f"{stem}.{SUCCESS}.csv.gz"
-    with GzipTable(success, SUCCESS_HEADER, GZIP_LEVEL) as table:
-        for frame in outcome.loaded.frames():
-            table.write(csv_bytes(frame, null=""), frame.height)
-        success_file = table.close()
     return ChunkResult(
         chunk=chunk,
         rows=rows,
@@ -176,10 +159,21 @@ def write_outcome(folder: Path, chunk: str, rows: int, outcome: Outcome) -> Chun
         failed=counts.failed,
         unprocessed=counts.unprocessed,
         jobs=outcome.jobs,
-        success_file=success_file,
+        success_file=_as_one_file(outcome.loaded, folder / f"{stem}.{SUCCESS}.csv.gz"),
         failed_file=write_rows(folder / f"{stem}.{FAILED}.csv.gz", outcome.failed),
         unprocessed_file=write_rows(folder / f"{stem}.{UNPROCESSED}.csv.gz", outcome.unprocessed),
     )
+
+
+def _as_one_file(loaded: LoadedRows, path: Path) -> FileEntry:
+    """All that was taken under one name. The usual single file is not packed again, it moves there."""
+    if len(loaded.files) == 1:
+        loaded.paths[0].replace(path)
+        return loaded.files[0].model_copy(update={"name": path.name})
+    with GzipTable(path, SUCCESS_HEADER, GZIP_LEVEL) as table:
+        for frame in loaded.frames():
+            table.write(csv_bytes(frame, null=""), frame.height)
+        return table.close()
 
 
 def collected(rows: pl.DataFrame, saved: Sequence[Saved], file: Path) -> Outcome:

@@ -49,7 +49,10 @@ _FASTEST_ROWS_PER_S = 100_000  # no org works off a job faster
 
 
 class ChunkSpec(BaseModel):
-    """A chunk to load, as it travels between tasks. `folder` is relative to the generation's folder."""
+    """A chunk to load, as it travels between tasks. `folder` is relative to the generation's folder.
+
+    `key_sum` stands for its external ids, where staging noted it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -66,6 +69,7 @@ class ChunkSpec(BaseModel):
     bytes: int
     raw_bytes: int
     sha256: str
+    key_sum: str | None = None
     purpose: str = "chunk"
     operation: Literal["upsert", "delete"] = "upsert"
 

@@ -20,7 +20,6 @@ from assets.chunk_result import (
     SALESFORCE_ID,
     SUCCESS_HEADER,
     ChunkResult,
-    KeySum,
     Outcome,
     chunk_stem,
     collected,
@@ -43,8 +42,10 @@ from assets.load_job import (
 )
 from kpc.catalog.table import Table
 from kpc.catalog.types import EXTERNAL_ID
+from kpc.convert.canonical import key_hash
 from kpc.convert.external_id import folded
 from kpc.convert.gzip_csv import GzipTable, csv_bytes
+from kpc.convert.key_sum import KeySum
 from kpc.errors import Terminal, Transient
 from kpc.ledger import Lease
 from kpc.ledger.jobs import IN_FLIGHT
@@ -146,7 +147,7 @@ def _read(load: ChunkLoad, info: JobInfo) -> Outcome:
             if loaded.rows + failed.height < rows:
                 unprocessed = _frame(load, info, Results.UNPROCESSED, scratch).select(unprocessed.columns)
             for frame in (failed, unprocessed):
-                answered.add(frame[EXTERNAL_ID])
+                answered.add(_hashes(frame))
             return _complete(load, info, Outcome(loaded, failed, unprocessed, (info.id,)), answered)
 
 
@@ -168,8 +169,12 @@ def _frame(load: ChunkLoad, info: JobInfo, kind: Results, scratch: Path) -> pl.D
 
 def _summed(frames: Iterator[pl.DataFrame], keys: KeySum) -> Iterator[pl.DataFrame]:
     for frame in frames:
-        keys.add(frame[EXTERNAL_ID])
+        keys.add(_hashes(frame))
         yield frame
+
+
+def _hashes(frame: pl.DataFrame) -> pl.Series:
+    return frame.select(key_hash()).to_series()
 
 
 def _complete(load: ChunkLoad, info: JobInfo, outcome: Outcome, answered: KeySum) -> Outcome:
@@ -178,10 +183,11 @@ def _complete(load: ChunkLoad, info: JobInfo, outcome: Outcome, answered: KeySum
     Salesforce keeps no results of rows beyond the daily allowance: in a job that ran out of it they are unprocessed.
     Raises `Terminal` for any other difference.
     """
-    sent_file = load.chunk_file()
-    sent = KeySum()
+    if answered.rows == load.spec.rows and str(answered) == load.spec.key_sum:
+        return outcome
+    sent_file, sent = load.chunk_file(), KeySum()
     for frame in read_columns(sent_file, (EXTERNAL_ID,)):
-        sent.add(frame[EXTERNAL_ID])
+        sent.add(_hashes(frame))
     if sent == answered:
         return outcome
     missing, foreign = _differences(sent_file, outcome)
@@ -190,7 +196,7 @@ def _complete(load: ChunkLoad, info: JobInfo, outcome: Outcome, answered: KeySum
         rows = pl.read_csv(sent_file, infer_schema=False).fill_null("").with_columns(key=folded(pl.col(EXTERNAL_ID)))
         unknown = rows.join(missing, on="key", how="semi").select(outcome.unprocessed.columns)
         return replace(outcome, unprocessed=pl.concat([outcome.unprocessed, unknown]))
-    for file in outcome.loaded.files:
+    for file in outcome.loaded.paths:
         _keep_created(load, info.id, file)
     reason = f"{missing.height:,} rows without result, {foreign.height:,} results of rows that were not sent"
     load.workspace.ledger.end_job(row_of(load, info.id).id, state="failed", error=reason, lease=load.lease)
@@ -266,7 +272,9 @@ def _send_again(load: ChunkLoad, rows: pl.DataFrame, number: int) -> Outcome:
             table.write(csv_bytes(part, null=""), part.height)
         entry = table.close()
     spec = ChunkSpec(
-        **load.spec.model_dump(exclude={"chunk", "folder", "rows", "bytes", "raw_bytes", "sha256", "purpose"}),
+        **load.spec.model_dump(
+            exclude={"chunk", "folder", "rows", "bytes", "raw_bytes", "sha256", "key_sum", "purpose"}
+        ),
         chunk=name,
         folder=loaded_folder(load.spec.mapping_version),
         rows=entry.rows,

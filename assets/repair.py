@@ -258,7 +258,7 @@ def _outcome_of(
     folder: Path, result: ChunkResult, records: Mapping[str, FailedRecord], sent: Collection[str]
 ) -> Outcome:
     """The chunk's outcome as its files tell it, with one attempt more for what is `sent`."""
-    loaded = LoadedRows((folder / result.success_file.name,), result.loaded, result.created)
+    loaded = LoadedRows(folder, (result.success_file,), result.created)
     failed, unprocessed = (
         pl.read_csv(folder / entry.name, infer_schema=False).fill_null("")
         for entry in (result.failed_file, result.unprocessed_file)

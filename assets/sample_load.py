@@ -17,6 +17,7 @@ from kpc.catalog.table import Table
 from kpc.catalog.types import ALL, EXTERNAL_ID, GENERATION_FIELD, PARTITION_FIELD, FieldKind, FieldType
 from kpc.convert.canonical import CHECKSUM, KEY_HASH, key_hash
 from kpc.convert.gzip_csv import GzipTable, csv_bytes
+from kpc.convert.key_sum import KeySum
 from kpc.convert.parquet import ParquetTable
 from kpc.ledger import open_ledger
 from kpc.manifests import StagedManifest, staged_folder
@@ -98,6 +99,7 @@ def _workspace(folder: Path, org: Mapping[str, str]) -> Workspace:
 
 def _write(folder: Path, partition: Partition, generation: str, rows: int) -> tuple[FileEntry, FileEntry]:
     table = partition.table
+    keys = KeySum()
     schema = {"external_id": pl.String(), KEY_HASH: pl.UInt64(), CHECKSUM: pl.UInt64()}
     with (
         GzipTable(folder / "chunk-00001.csv.gz", table.header, 1) as file,
@@ -106,8 +108,10 @@ def _write(folder: Path, partition: Partition, generation: str, rows: int) -> tu
         for start in range(0, rows, _SLICE_ROWS):
             frame = _rows(table, partition.key, generation, start, min(_SLICE_ROWS, rows - start))
             file.write(csv_bytes(frame, null="#N/A"), frame.height)
-            index.write(frame.select(pl.col(EXTERNAL_ID).alias("external_id"), key_hash(), _checksum(table)))
-        return file.close(), index.close()
+            rows_index = frame.select(pl.col(EXTERNAL_ID).alias("external_id"), key_hash(), _checksum(table))
+            index.write(rows_index)
+            keys.add(rows_index[KEY_HASH])
+        return file.close().model_copy(update={"key_sum": str(keys)}), index.close()
 
 
 def _checksum(table: Table) -> pl.Expr:

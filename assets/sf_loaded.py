@@ -228,6 +228,7 @@ def _plan(partition: Partition, workspace: Workspace, lease: Lease) -> list[Chun
             bytes=entry.bytes,
             raw_bytes=entry.raw_bytes or 0,
             sha256=entry.sha256,
+            key_sum=entry.key_sum,
         )
         for entry in staged.chunks
         if entry.name not in done

@@ -45,7 +45,10 @@ class Environment:
 
 
 class FileEntry(BaseModel):
-    """A finished file as a manifest lists it. `bytes` on disk; `raw_bytes` before compression, where that differs."""
+    """A finished file as a manifest lists it. `bytes` on disk; `raw_bytes` before compression, where that differs.
+
+    Chunks have the external ids of their first and last row, and `key_sum`, which stands for all of them (KeySum).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -56,6 +59,7 @@ class FileEntry(BaseModel):
     raw_bytes: int | None = None
     first_key: str | None = None
     last_key: str | None = None
+    key_sum: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from kpc.catalog import TABLES, find_table
 from kpc.catalog.table import Table
 from kpc.catalog.types import EXTERNAL_ID
 from kpc.convert.canonical import canonical_from_salesforce, fingerprint, key_hash, row_checksum
+from kpc.convert.key_sum import KeySum
 from kpc.errors import ConfigError, DamagedFile, OutOfSpace, RowsRejected, SchemaDrift
 from kpc.manifests import StagedManifest
 from kpc.settings import Settings
@@ -123,7 +124,7 @@ def test_chunks_stay_below_the_upload_limit(tmp_path: Path) -> None:
 
 
 def test_the_index_says_in_which_chunk_each_row_went(tmp_path: Path) -> None:
-    """One entry per staged row, in chunk order, with the key hash and checksum of what is in the chunk."""
+    """One entry per staged row, in chunk order, with its key hash and checksum; the manifest sums up each chunk's."""
     staging = bench(tmp_path, batch_rows=10)
     table = replace(TENANT, chunk_rows=20)
     manifest = staging.stage(table, staging.seal(table, [rows_of(table, 45)]))
@@ -134,6 +135,10 @@ def test_the_index_says_in_which_chunk_each_row_went(tmp_path: Path) -> None:
     assert [(c.first_key, c.last_key) for c in manifest.chunks] == [
         (sent[EXTERNAL_ID][start], sent[EXTERNAL_ID][end]) for start, end in ((0, 19), (20, 39), (40, 44))
     ]
+    for number, chunk in enumerate(manifest.chunks, start=1):
+        keys = KeySum()
+        keys.add(sent.filter(index["chunk"] == number).select(key_hash()).to_series())
+        assert chunk.key_sum == str(keys)
     as_queried = canonical_from_salesforce(sent.with_columns(pl.all().replace("#N/A", None)), table)
     again = as_queried.select(key_hash(), row_checksum(table)).collect()
     assert index.select("key_hash", "checksum").equals(again)

@@ -13,6 +13,7 @@ import polars as pl
 from kpc.catalog.types import EXTERNAL_ID
 from kpc.convert.canonical import CHECKSUM, KEY_HASH
 from kpc.convert.gzip_csv import GzipTable, header_line, lines_as_bytes
+from kpc.convert.key_sum import KeySum
 from kpc.convert.parquet import ParquetTable
 from kpc.store import FileEntry, Store
 
@@ -62,6 +63,7 @@ class ChunkCutter:
         self._index = self._scope.enter_context(ParquetTable(folder / INDEX, INDEX_SCHEMA))
         self._open: GzipTable | None = None
         self._keys: list[str] = []
+        self._key_sum = KeySum()
         self._pending: list[pl.DataFrame] = []
         self._pending_rows = 0
         self._done: list[FileEntry] = []
@@ -101,6 +103,7 @@ class ChunkCutter:
             chunk.write(lines_as_bytes(part[LINE]), part.height)
             identifiers = part[EXTERNAL_ID]
             self._keys = [*self._keys[:1], identifiers[0], identifiers[-1]]
+            self._key_sum.add(part[KEY_HASH])
             number = pl.lit(len(self._done) + 1, dtype=pl.UInt32).alias(CHUNK)
             self._index.write(part.select(pl.col(EXTERNAL_ID).alias("external_id"), KEY_HASH, CHECKSUM, number))
 
@@ -126,5 +129,6 @@ class ChunkCutter:
     def _close_chunk(self) -> None:
         if self._open is not None:
             entry = self._open.close()
-            self._done.append(entry.model_copy(update={"first_key": self._keys[0], "last_key": self._keys[-1]}))
-            self._open, self._keys = None, []
+            keys = {"first_key": self._keys[0], "last_key": self._keys[-1], "key_sum": str(self._key_sum)}
+            self._done.append(entry.model_copy(update=keys))
+            self._open, self._keys, self._key_sum = None, [], KeySum()
