@@ -28,7 +28,7 @@ from kpc.workspace import Workspace
 GENERATION = "01JBENCH000000000000000000"
 _ENVIRONMENT = Environment("bench", "bench")
 _PARTITION = Partition(LINE, MONTH)
-_SLICE_ROWS = 25_000
+_SLICE_ROWS = 10_000
 _GZIP_LEVEL = StagingSettings().gzip_level
 
 
