@@ -26,7 +26,7 @@ from kpc.catalog.table import Table
 from kpc.catalog.types import EXTERNAL_ID
 from kpc.errors import OutcomeUnknown, SalesforceDown, Terminal, Transient
 from kpc.ledger import JobIntent, JobRow, Lease
-from kpc.ledger.quota import BATCH_ROWS
+from kpc.ledger.quota_entries import BATCH_ROWS
 from kpc.partition import Partition, find_partition
 from kpc.salesforce import Encoding, Governor, JobInfo, Refused, Salesforce, State
 from kpc.settings import SalesforceSettings

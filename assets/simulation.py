@@ -20,7 +20,7 @@ from pathlib import Path
 from assets.load_job import next_look_s
 from kpc.errors import QuotaExhausted
 from kpc.ledger import JobIntent, JobRow, Lease, Ledger, open_ledger
-from kpc.ledger.quota import BATCH_ROWS
+from kpc.ledger.quota_entries import BATCH_ROWS
 from kpc.partition import find_partition
 from kpc.salesforce import Governor, Limit
 from kpc.settings import SalesforceSettings

@@ -19,7 +19,7 @@ from kpc.airflow_api import AirflowApi, Run
 from kpc.catalog import find_table
 from kpc.demo.servers import Data, World, started
 from kpc.errors import ConfigError, Transient
-from kpc.ledger.quota import SAFETY, WINDOW
+from kpc.ledger.quota_entries import SAFETY, WINDOW
 from kpc.ledger.schema import quota_entry
 from kpc.local_time import LOCAL
 from kpc.partition import Partition, find_partition, month_keys

@@ -16,7 +16,7 @@ from assets.load_job import governor_of
 from assets.sf_loaded import check_room, plan_load, sf_loaded
 from kpc.errors import ConfigError, Paused, QuotaExhausted, SalesforceDown
 from kpc.ledger import JobIntent, JobRow, Lease, Ledger, open_ledger
-from kpc.ledger.quota import SAFETY, WINDOW
+from kpc.ledger.quota_entries import SAFETY, WINDOW
 from kpc.partition import find_partition
 from kpc.salesforce import Governor, Limit
 from kpc.settings import SalesforceSettings

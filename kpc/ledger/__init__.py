@@ -11,7 +11,8 @@ from kpc.ledger.jobs import JobIntent, JobRow
 from kpc.ledger.ledger import Ledger, open_ledger
 from kpc.ledger.pauses import Pause
 from kpc.ledger.proofs import Compared, ScopeRow, SignOff
-from kpc.ledger.quota import Allowance, OrgUsage, QuotaState
+from kpc.ledger.quota import Allowance, QuotaState
+from kpc.ledger.quota_entries import OrgUsage
 from kpc.ledger.stage_runs import StageRun
 
 __all__ = [

@@ -1,0 +1,28 @@
+"""What a set of external ids amounts to, so that two sets can be compared without holding either."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+
+@dataclass
+class KeySum:
+    """Sum and exclusive or of the key hashes (`canonical.key_hash`) of `rows` external ids, whatever their order.
+
+    Two sets with the same sum are the same set, as surely as hashes of 64 bits can say.
+    """
+
+    rows: int = 0
+    total: int = 0
+    mixed: int = 0
+
+    def add(self, hashes: pl.Series) -> None:
+        self.rows += len(hashes)
+        self.total = (self.total + int(hashes.sum() or 0)) % (1 << 64)
+        self.mixed ^= int(hashes.to_frame("hash").select(pl.col("hash").bitwise_xor()).item() or 0)
+
+    def __str__(self) -> str:
+        """Sum and exclusive or, 16 hexadecimal digits each: what a manifest keeps of it."""
+        return f"{self.total:016x}{self.mixed:016x}"
