@@ -98,6 +98,7 @@ class _Staging:
                 runs=runs,
                 rejects=rejects,
                 loaded=loaded,
+                scratch=self._folder,
             )
             rows.read(extract_folder, self._slice_rows)
             self._check_share(rows, rejects)

@@ -209,13 +209,22 @@ def atomic_path(path: Path) -> Iterator[Path]:
     make_private(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        temporary.unlink(missing_ok=True)
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        yield temporary
-        with temporary.open("rb+") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
+        with disk_may_fill(path):
+            yield make_private_file(temporary)
+            with temporary.open("rb+") as written:
+                os.fsync(written.fileno())
+            temporary.replace(path)
+            _sync_folder(path.parent)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def disk_may_fill(path: Path) -> Iterator[None]:
+    """What is written here may find the disk full: that becomes `OutOfSpace`, which names the file."""
+    try:
+        yield
     except OSError as error:
         if OutOfSpace.is_meant_by(error):
             raise OutOfSpace(
@@ -223,9 +232,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
                 f"Free space under {path.parent} and run the stage again; nothing half-written was kept.",
             ) from error
         raise
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+
+
+def make_private_file(path: Path) -> Path:
+    """An empty file that only its owner can read, in place of any other."""
+    path.unlink(missing_ok=True)
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    return path
 
 
 def remove_leftovers(folder: Path) -> None:

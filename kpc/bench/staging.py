@@ -117,6 +117,7 @@ def _converted(root: Path, folder: Path) -> list[pl.DataFrame]:
             runs=cast(SortedRuns, kept),
             rejects=rejects,
             loaded=None,
+            scratch=folder,
         )
         rows.read(extract_folder(root), slice_rows(LINE, StagingSettings().memory_bytes))
     return kept

@@ -51,7 +51,7 @@ class PartitionRows:
     """Reads, converts and sorts a partition (`read`), then gives it back in order (`ordered`).
 
     Order: by the first lookup's external id, then the row's own, both by their UTF-8 bytes, so that one parent's
-    children stand together. Memory does not grow with the partition, except for eight bytes per row.
+    children stand together. Memory does not grow with the partition: what is too much for it goes to `scratch`.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class PartitionRows:
         runs: SortedRuns,
         rejects: RejectFile,
         loaded: LoadedIndex | None,
+        scratch: Path,
     ) -> None:
         self.extracted = 0
         self.cut = 0
@@ -78,7 +79,7 @@ class PartitionRows:
         self._rejects = rejects
         self._loaded = loaded
         self._plans: dict[object, tuple[FramePlan, pl.Expr]] = {}
-        self._keys = DuplicateKeys()
+        self._keys = DuplicateKeys(scratch)
         self._duplicates = pl.Series(KEY_HASH, dtype=pl.UInt64)
         self._duplicate_rows = 0
 

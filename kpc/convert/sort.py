@@ -1,14 +1,17 @@
-"""Ordering a whole partition with bounded memory: sorted runs on disk, then one pass that merges them.
+"""Ordering a whole partition with bounded memory: sorted runs on disk, then a pass that merges them.
 
 A run is written in blocks of `BLOCK_ROWS`, and the first key of each block is kept in memory. Merging takes blocks in
 the order of their first keys: everything that sorts before the first key of the next unread block is final, because no
-unread block can hold a smaller one. So each block is read once, and at most one unfinished block per run is held.
+unread block can hold a smaller one. So each block is read once, and at most one unfinished block per run is held. Where
+there are more runs than blocks fit in memory, some are merged into longer ones first.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -16,10 +19,21 @@ import polars as pl
 import pyarrow as pa
 
 from kpc.convert.overlap import Behind
-from kpc.store import Store, atomic_path, make_private
+from kpc.store import Store, disk_may_fill, make_private, make_private_file
 
 ORDER = "__order"
 BLOCK_ROWS = 512
+_LEAST_FAN_IN = 4  # runs merged at once, however wide their rows are
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A file of ordered rows, with the first key of each of its blocks. `bytes` on disk are about those in memory."""
+
+    path: Path
+    schema: pa.Schema
+    firsts: tuple[str, ...]
+    bytes: int
 
 
 class SortedRuns:
@@ -37,9 +51,9 @@ class SortedRuns:
         self._held: list[pl.DataFrame] = []
         self._held_bytes = 0
         self._behind = Behind("sort")
-        self._runs = 0
-        self._paths: list[Path] = []
-        self._blocks: list[tuple[str, int, int]] = []  # first key, run, block; Python orders text as its UTF-8 bytes
+        self._has_runs = False
+        self._written = 0
+        self._runs: list[_Run] = []
         self.rows = 0
 
     def __enter__(self) -> SortedRuns:
@@ -63,13 +77,15 @@ class SortedRuns:
 
     def merged(self, rows: int) -> Iterator[pl.DataFrame]:
         """All rows in order, in frames of about `rows` rows. May be asked for once."""
-        if not self._runs:
+        if not self._has_runs:
             yield from in_order(self._take_held(), rows)
             return
         if self._held:
             self._start_run()
         self._behind.wait()
-        yield from self._merged_from_disk(max(rows // BLOCK_ROWS, 1))
+        blocks_at_once = max(rows // BLOCK_ROWS, 1)
+        self._merge_surplus_runs(blocks_at_once)
+        yield from _merged(self._runs, blocks_at_once)
 
     def _take_held(self) -> list[pl.DataFrame]:
         held, self._held, self._held_bytes = self._held, [], 0
@@ -78,37 +94,61 @@ class SortedRuns:
     def _start_run(self) -> None:
         """Begin to write what is held as the next run; the frames to come are held meanwhile."""
         self._store.check_space(self._held_bytes)
-        self._behind.start(self._write, self._runs, self._take_held())
-        self._runs += 1
+        held = self._take_held()
+        schema = held[0].clear().to_arrow().schema
+        self._behind.start(lambda: self._write(schema, in_order(held, BLOCK_ROWS)))
+        self._has_runs = True
 
-    def _write(self, run: int, frames: list[pl.DataFrame]) -> None:
-        make_private(self._folder)
-        path = self._folder / f"run-{run:05d}.arrow"
-        schema = frames[0].clear().to_arrow().schema
-        with (
-            atomic_path(path) as temporary,
-            pa.OSFile(str(temporary), "wb") as file,
-            pa.ipc.new_file(file, schema) as writer,
-        ):
-            for block, frame in enumerate(in_order(frames, BLOCK_ROWS)):
+    def _write(self, schema: pa.Schema, blocks: Iterable[pl.DataFrame]) -> None:
+        """Write one more run out of ordered blocks of at most BLOCK_ROWS."""
+        path = make_private(self._folder) / f"run-{self._written:05d}.arrow"
+        self._written += 1
+        firsts = []
+        with disk_may_fill(path), _writer(make_private_file(path), schema) as writer:
+            for frame in blocks:
                 writer.write_table(frame.to_arrow())
-                self._blocks.append((frame[ORDER][0], run, block))
-        self._paths.append(path)
+                firsts.append(frame[ORDER][0])
+        self._runs.append(_Run(path, schema, tuple(firsts), path.stat().st_size))
 
-    def _merged_from_disk(self, blocks_at_once: int) -> Iterator[pl.DataFrame]:
-        self._blocks.sort()
-        files = [pa.ipc.open_file(pa.OSFile(str(path), "rb")) for path in self._paths]
+    def _merge_surplus_runs(self, blocks_at_once: int) -> None:
+        """Merge runs into longer ones until the unfinished blocks of all that are left fit into half of the memory."""
+        while len(self._runs) > (most := self._fan_in()):
+            count = min(most, len(self._runs) - most + 1)
+            group, self._runs = self._runs[:count], self._runs[count:]
+            self._store.check_space(sum(run.bytes for run in group))
+            frames = _merged(group, blocks_at_once)
+            self._write(group[0].schema, (part for frame in frames for part in frame.iter_slices(BLOCK_ROWS)))
+            for run in group:
+                run.path.unlink()
+
+    def _fan_in(self) -> int:
+        block_bytes = sum(run.bytes for run in self._runs) // sum(len(run.firsts) for run in self._runs)
+        return max(_LEAST_FAN_IN, self._memory_bytes // (2 * max(block_bytes, 1)))
+
+
+def _merged(runs: Sequence[_Run], blocks_at_once: int) -> Iterator[pl.DataFrame]:
+    """The rows of all runs in order."""
+    with ExitStack() as scope:
+        files = [pa.ipc.open_file(scope.enter_context(pa.OSFile(str(run.path), "rb"))) for run in runs]
+        # Python orders text as its UTF-8 bytes.
+        blocks = sorted((first, run, block) for run, one in enumerate(runs) for block, first in enumerate(one.firsts))
         waiting: list[pl.DataFrame] = []
-        for start in range(0, len(self._blocks), blocks_at_once):
+        for start in range(0, len(blocks), blocks_at_once):
             end = start + blocks_at_once
-            waiting += [_frame(files[run].get_batch(block)) for _, run, block in self._blocks[start:end]]
+            waiting += [_frame(files[run].get_batch(block)) for _, run, block in blocks[start:end]]
             together = pl.concat(waiting).sort(ORDER)
-            if end < len(self._blocks):
-                final = together[ORDER].search_sorted(self._blocks[end][0], side="left")
+            if end < len(blocks):
+                final = together[ORDER].search_sorted(blocks[end][0], side="left")
                 waiting = [together.slice(final)]
                 together = together.head(final)
             if together.height:
                 yield together
+
+
+@contextmanager
+def _writer(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatchFileWriter]:
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
+        yield writer
 
 
 def in_order(frames: list[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
