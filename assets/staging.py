@@ -109,7 +109,7 @@ class _Staging:
         """What Salesforce holds already; a partition that was never loaded has no index."""
         folder = self._workspace.store.partition_dir(self._workspace.environment, self._partition)
         path = folder / LOADED_INDEX
-        return LoadedIndex(path, self._partition) if self._workspace.store.fetch(path) else None
+        return LoadedIndex(path, self._partition, self._folder) if self._workspace.store.fetch(path) else None
 
     def _check_share(self, rows: PartitionRows, rejects: RejectFile) -> None:
         """Too many rejected rows mean a wrong declaration rather than wrong data: a person must look first."""
@@ -146,11 +146,9 @@ class _Staging:
 
     def _without_unchanged(self, frame: pl.DataFrame, loaded: LoadedIndex | None) -> pl.DataFrame:
         """The rows to send: all in full mode, otherwise those that the target does not hold like this."""
-        if loaded is None:
+        if loaded is None or self._extract.mode == "full":
             return frame
         unchanged = loaded.unchanged(frame)
-        if self._extract.mode == "full":
-            return frame
         self._unchanged += int(unchanged.sum() or 0)
         return frame.filter(~unchanged)
 

@@ -24,12 +24,12 @@ from kpc.bench.staging import (
 )
 
 _ROUNDS = 3
-_LARGE = 6  # times the rows of the small partition
+_LARGE = 16  # times the rows of the small partition: more than the largest month holds
 _MEMORY_MB = "<= 500"
 
 
 def measure_stage(*, rows: int, say: Callable[[str], None]) -> list[Figure]:
-    """All figures of staging, for frames and a partition of `rows` rows, and a partition of six times as many."""
+    """All figures of staging, for frames and a partition of `rows` rows, and for one of many more."""
     with TemporaryDirectory(prefix="kpc-bench-") as place:
         folder = Path(place)
         say(f"Plain copying of {rows:,} rows x 24 columns, {_ROUNDS} rounds ...")

@@ -88,6 +88,8 @@ class PartitionRows:
         for converted in mapped_ahead(self._convert, self._slices(folder, rows), _AT_ONCE):
             self._take(converted)
         self._duplicates, self._duplicate_rows = self._keys.found()
+        if self._loaded is not None:
+            self._loaded.compare()
 
     def _slices(self, folder: Path, rows: int) -> Iterator[pl.DataFrame]:
         remedy = f"Extract the partition again: `kpc run {self._table.name} {self._key} --mode full`."
@@ -118,7 +120,6 @@ class PartitionRows:
             is_duplicate = frame[KEY_HASH].is_in(self._duplicates.implode())
             duplicates = frame.filter(is_duplicate)
             self._rejects.add_duplicates(duplicates[EXTERNAL_ID])
-            self._see(duplicates[KEY_HASH])
             yield frame.filter(~is_duplicate)
 
     def _convert(self, frame: pl.DataFrame) -> _Converted:
@@ -147,7 +148,9 @@ class PartitionRows:
         self.rounded += converted.rounded
         if converted.rejected.height:
             self._reject(converted.rejected)
-        self._keys.add(converted.kept[KEY_HASH])
+        self._keys.add(converted.kept)
+        if self._loaded is not None:
+            self._loaded.add(converted.kept)
         self._runs.add(converted.kept)
 
     def _plan_for(self, frame: pl.DataFrame) -> tuple[FramePlan, pl.Expr]:
@@ -164,12 +167,9 @@ class PartitionRows:
         converted = convert_frame(source, self._table, key=self._key, hash_key=self._hash_key)
         rejected = converted.select(KEY, FIELD, RULE, VALUE, EXTERNAL_ID).with_columns(key_hash()).collect()
         self._rejects.add(rejected)
-        self._keys.add_rejected(rejected[KEY_HASH])
-        self._see(rejected[KEY_HASH].drop_nulls())
-
-    def _see(self, hashes: pl.Series) -> None:
+        self._keys.add_rejected(rejected)
         if self._loaded is not None:
-            self._loaded.see(hashes)
+            self._loaded.see(rejected)
 
 
 def csv_line_of(table: Table, key: str, generation: str, plain: frozenset[str] = frozenset()) -> pl.Expr:
