@@ -85,12 +85,14 @@ def check_accounts(staging: Bench, table: Table, frame: pl.DataFrame) -> None:
     manifest = staging.stage(table, staging.seal(table, [frame]))
     converted = convert_frame(frame, table, key=partition_key(table), hash_key="campaign-key").collect()
     ids = Counter(identifier.lower() for identifier in converted[EXTERNAL_ID] if identifier is not None)
-    kept = [
-        identifier
-        for identifier, rule in converted.select(EXTERNAL_ID, RULE).iter_rows()
+    parent = pl.col(table.lookups[0].header).fill_null("") if table.lookups else pl.lit("")
+    in_order = sorted(
+        (parent_id.encode(), identifier.encode())
+        for parent_id, identifier, rule in converted.select(parent.alias("parent"), EXTERNAL_ID, RULE).iter_rows()
         if rule is None and ids[identifier.lower()] == 1
-    ]
-    assert staging.sent(table, manifest)[EXTERNAL_ID].to_list() == sorted(kept, key=lambda key: key.encode())
+    )
+    kept = [identifier.decode() for _, identifier in in_order]
+    assert staging.sent(table, manifest)[EXTERNAL_ID].to_list() == kept
     assert manifest.extracted == frame.height == manifest.staged + manifest.rejected
     if manifest.rejected:
         listed = staging.rejected(table, manifest)
