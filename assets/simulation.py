@@ -13,28 +13,25 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
 from pathlib import Path
 
 from assets.load_job import next_look_s
+from assets.simulated_org import DAY_S, START, CountingOrg, VirtualClock
 from kpc.errors import QuotaExhausted
 from kpc.ledger import JobIntent, JobRow, Lease, Ledger, open_ledger
 from kpc.ledger.quota_entries import BATCH_ROWS
 from kpc.partition import find_partition
-from kpc.salesforce import Governor, Limit
+from kpc.salesforce import Governor
 from kpc.settings import SalesforceSettings
 from kpc.store import Environment
 
-DAY_S = 86_400.0
-_START = datetime(2026, 1, 1, tzinfo=UTC)
 _ENVIRONMENT = Environment("simulated", "simulated")
 _PARTITION = find_partition("KPS_T_SALES_MD", "2024-01")
 _UPLOAD_S = 10.0  # 100 MB
 _RESTART_S = 3600.0
 _NO_SLOT_S = 1.0
 _OTHERS_EVERY_S = 600.0
-_CALLS_ALLOWED = 5_000_000
 _MOST_DAYS = 60
 
 
@@ -138,64 +135,13 @@ def _others_in_window(scenario: Scenario, now_s: float) -> float:
     return scenario.others_batches * BATCH_ROWS * min(since_s, 2 * DAY_S - since_s) / DAY_S
 
 
-@dataclass
-class _Clock:
-    now_s: float = 0.0
-
-    def __call__(self) -> datetime:
-        return _START + timedelta(seconds=self.now_s)
-
-
-@dataclass
-class _Org:
-    """Counts what is uploaded and works jobs off; nothing is stored."""
-
-    settings: SalesforceSettings
-    clock: _Clock
-    row_s: float  # per row and job
-    closed: dict[str, tuple[float, int]] = field(default_factory=dict)  # job id: when it was closed, its rows
-    window: deque[tuple[float, int]] = field(default_factory=deque)
-    used: int = 0
-    calls: int = 0
-    over_quota_rows: int = 0
-
-    def count(self, batches: int, *, is_ours: bool) -> bool:
-        """Batches that are uploaded now; the other user's are refused when there is no room."""
-        self._forget()
-        excess = self.used + batches - self.settings.daily_batches
-        if excess > 0 and not is_ours:
-            return False
-        self.over_quota_rows += max(0, excess) * BATCH_ROWS
-        self.window.append((self.clock.now_s, batches))
-        self.used += batches
-        return True
-
-    def limits(self) -> dict[str, Limit]:
-        self.calls += 1
-        self._forget()
-        most = self.settings.daily_batches
-        return {
-            "DailyBulkApiBatches": Limit(most, most - self.used),
-            "DailyApiRequests": Limit(_CALLS_ALLOWED, _CALLS_ALLOWED - self.calls % _CALLS_ALLOWED),
-        }
-
-    def processed(self, job_id: str) -> int:
-        self.calls += 1
-        at_s, rows = self.closed[job_id]
-        return min(rows, int((self.clock.now_s - at_s) / self.row_s))
-
-    def _forget(self) -> None:
-        while self.window and self.window[0][0] <= self.clock.now_s - DAY_S:
-            self.used -= self.window.popleft()[1]
-
-
 class _Run:
     """One simulated campaign: a queue of moments, and workers that forget everything at a restart."""
 
     def __init__(self, scenario: Scenario, settings: SalesforceSettings, folder: Path) -> None:
         self.scenario, self.settings = scenario, settings
-        self.clock = _Clock()
-        self.org = _Org(settings, self.clock, settings.jobs_in_flight / scenario.rows_per_s)
+        self.clock = VirtualClock()
+        self.org = CountingOrg(settings, self.clock, settings.jobs_in_flight / scenario.rows_per_s)
         self.url = f"sqlite:///{folder}/ledger.db"
         self.order = itertools.count()
         self.queue: list[tuple[float, int, bool, Callable[[], None]]] = []  # the third: it dies with the workers
@@ -329,7 +275,7 @@ class _Run:
             self.org.calls += 1  # asked for its state
             self._upload(job.id, job.job_id, job.rows)
             return
-        self._look(job.id, job.job_id, job.rows, (job.closed_utc or self.clock()).timestamp() - _START.timestamp())
+        self._look(job.id, job.job_id, job.rows, (job.closed_utc or self.clock()).timestamp() - START.timestamp())
 
     def _others(self, done: int) -> None:
         """The other user uploads evenly over one day, and tries again what was refused."""
