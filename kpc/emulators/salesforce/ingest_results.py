@@ -13,6 +13,7 @@ from kpc.emulators.salesforce.csv_input import parse_content, read_batches, read
 from kpc.emulators.salesforce.ingest import find_job
 from kpc.emulators.salesforce.jobs import Job
 from kpc.emulators.salesforce.processing import CONTENT
+from kpc.emulators.salesforce.result_rows import as_lines, text_of_lines
 from kpc.emulators.salesforce.wire import emulator_of
 
 
@@ -61,12 +62,7 @@ def _unprocessed(emulator: Emulator, job: Job) -> Iterator[bytes]:
             yield from iter(lambda: file.read(1 << 20), b"")
         return
     for rows in read_batches(parse_content(path, job, len(read_header(path, job))), job.batches):
-        yield rows.write_csv(
-            include_header=False,
-            separator=job.separator,
-            line_terminator=job.line_end,
-            quote_style=emulator.org.switches.result_quotes,
-        ).encode()
+        yield bytes(text_of_lines(as_lines(rows.columns, job, emulator.org.switches.result_quotes)))
 
 
 def _header_line(emulator: Emulator, job: Job, own: tuple[str, ...]) -> bytes:
