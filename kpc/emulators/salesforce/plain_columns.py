@@ -8,6 +8,7 @@ another way is left to values.py, which finds out what it is.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import polars as pl
 
@@ -27,16 +28,25 @@ _CONVERTED = "converted "  # before the name of a column: its values
 
 def convert_plain(specs: Mapping[str, Field], cells: pl.DataFrame) -> dict[str, Converted]:
     """The columns that are plain, by name. `specs` says what the columns of `cells` are."""
-    values = {name: value for name, spec in specs.items() if (value := _value(spec, pl.col(name))) is not None}
-    if not values:
+    names, values, checks = _queries(tuple(specs.items()))
+    if not names:
         return {}
-    both = cells.with_columns(value.alias(_CONVERTED + name) for name, value in values.items())
-    plain = both.select(_is_plain(specs[name], pl.col(name), pl.col(_CONVERTED + name)).alias(name) for name in values)
+    both = cells.with_columns(values)
     return {
         name: Converted(both[_CONVERTED + name], cells[name].is_not_null())
-        for name, is_plain in zip(plain.columns, plain.row(0), strict=True)
+        for name, is_plain in zip(names, both.select(checks).row(0), strict=True)
         if is_plain
     }
+
+
+@lru_cache(maxsize=64)  # the batches of a job ask the same, and putting a query together takes its time
+def _queries(specs: tuple[tuple[str, Field], ...]) -> tuple[list[str], list[pl.Expr], list[pl.Expr]]:
+    """The columns that can be plain; their values; whether they are."""
+    values = {name: value for name, spec in specs if (value := _value(spec, pl.col(name))) is not None}
+    checks = [
+        _is_plain(spec, pl.col(name), pl.col(_CONVERTED + name)).alias(name) for name, spec in specs if name in values
+    ]
+    return list(values), [value.alias(_CONVERTED + name) for name, value in values.items()], checks
 
 
 def _value(spec: Field, cell: pl.Expr) -> pl.Expr | None:

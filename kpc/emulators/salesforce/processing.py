@@ -23,7 +23,7 @@ from kpc.emulators.salesforce.jobs import FAILED, IN_PROGRESS, JOB_COMPLETE, UPL
 from kpc.emulators.salesforce.locks import RowLocks
 from kpc.emulators.salesforce.org import Org
 from kpc.emulators.salesforce.org_refusals import refuse_all
-from kpc.emulators.salesforce.result_rows import as_lines, shuffled, text_of_lines
+from kpc.emulators.salesforce.result_rows import as_lines, as_text, shuffled, text_of_lines
 from kpc.emulators.salesforce.schema import SObject
 from kpc.emulators.salesforce.storage import Session
 from kpc.emulators.salesforce.write import CHUNK_ROWS, Outcome, Write, sunk
@@ -159,18 +159,16 @@ class Processor:
     def _keep(self, session: Session, job: Job, number: int, rows: pa.RecordBatch, outcome: Outcome) -> None:
         """Write the batch's results, as the last part of its transaction."""
         columns = list(rows.columns)
-        good, bad = columns, []
-        failed = sorted(outcome.errors)
         accounts = outcome.accounts()
-        ids = accounts["id"].fill_null("").to_arrow().cast(pa.string())
-        created = accounts["created"].cast(pl.String).to_arrow().cast(pa.string())
+        ids, created = as_text(accounts["id"].fill_null("")), as_text(accounts["created"].cast(pl.String))
+        good, bad = [ids, created, *columns], []
+        failed = sorted(outcome.errors)
         if failed:
-            which = [row for row in range(rows.num_rows) if row not in outcome.errors]
-            texts = pa.array([outcome.errors[row].csv_text for row in failed], pa.string())
-            bad = [each.take(pa.array(failed, pa.int64())) for each in (ids, *columns)]
-            bad.insert(1, texts)
-            ids, created, *good = (each.take(pa.array(which, pa.int64())) for each in (ids, created, *columns))
-        self._write_results(job, "success", number, [ids, created, *good])
+            is_failed = pl.int_range(rows.num_rows, eager=True).is_in(failed)
+            good = [each.filter((~is_failed).to_arrow()) for each in good]
+            bad = [each.filter(is_failed.to_arrow()) for each in (ids, *columns)]
+            bad.insert(1, as_text([outcome.errors[row].csv_text for row in failed]))
+        self._write_results(job, "success", number, good)
         self._write_results(job, "failed", number, bad)
         started = self._org.clock.now().replace(tzinfo=None)
         session.run(

@@ -23,9 +23,18 @@ def as_lines(columns: Sequence[pa.Array], job: Job, quotes: str) -> pa.Array:
         cells, around = [_doubled(each) for each in columns], '"'
     else:
         cells, around = [_quoted(each, job.separator, only=len(columns) == 1) for each in columns], ""
-    cells[0] = pc.binary_join_element_wise(around, cells[0], "")
-    cells[-1] = pc.binary_join_element_wise(cells[-1], around + job.line_end, "")
-    return pc.binary_join_element_wise(*cells, around + job.separator + around)
+    cells[0] = _join(as_text([around])[0], cells[0])
+    cells[-1] = _join(cells[-1], as_text([around + job.line_end])[0])
+    return _join(*cells, between=around + job.separator + around)
+
+
+def as_text(values: Sequence[str] | pl.Series) -> pa.Array:
+    """An Arrow array. Made by polars: Arrow would import pandas, to know its types, and take a second for it."""
+    return pl.Series(values, dtype=pl.String).to_arrow().cast(pa.string())
+
+
+def _join(*parts: pa.Array | pa.Scalar, between: str = "") -> pa.Array:
+    return pc.binary_join_element_wise(*parts, as_text([between])[0])
 
 
 def shuffled(lines: pa.Array, seed: int) -> pa.Array:
@@ -50,5 +59,6 @@ def _doubled(cells: pa.Array) -> pa.Array:
 
 def _quoted(cells: pa.Array, separator: str, *, only: bool) -> pa.Array:
     """Cells of which those stand in quotes that could not be read back without."""
+    quote = as_text(['"'])[0]
     needs = pc.match_substring_regex(cells, f'["\r\n\\x{ord(separator):02x}]' + (_EMPTY_RECORD if only else ""))
-    return pc.if_else(needs, pc.binary_join_element_wise('"', _doubled(cells), '"', ""), cells)
+    return pc.if_else(needs, _join(quote, _doubled(cells), quote), cells)
