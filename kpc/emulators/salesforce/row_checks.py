@@ -48,6 +48,8 @@ def refuse_incomplete(write: Write, rows: pl.DataFrame, outcome: Outcome) -> Non
     """New records without a required field, and changes that would empty one."""
     missing: dict[int, list[str]] = {}
     for spec in write.sobject.required:
+        if spec.name in rows.columns and rows[spec.name].null_count() == 0:
+            continue
         lacks = rows["target"].is_null()
         if spec.name in rows.columns:
             given = f"given${spec.name}"  # without such a column, all rows give it

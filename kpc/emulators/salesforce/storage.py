@@ -69,6 +69,7 @@ class Storage:
     def __init__(self, data_file: Path | None, schema: Schema, folder: Path) -> None:
         self._lock = threading.RLock()
         self._jobs_lock = threading.RLock()
+        self._is_file = data_file is not None
         try:
             # A checkpoint at every few batches, as by default, costs more than the batches themselves.
             self._root = duckdb.connect(
@@ -129,7 +130,8 @@ class Storage:
 
     def close(self) -> None:
         with self._lock, self._jobs_lock:
-            self._root.execute(f"CHECKPOINT {_CATALOG}").fetchall()
+            if self._is_file:
+                self._root.execute(f"CHECKPOINT {_CATALOG}").fetchall()
             for session in self._idle:
                 session.close()
             self._root.close()
