@@ -32,8 +32,9 @@ def convert_plain(specs: Mapping[str, Field], cells: pl.DataFrame) -> dict[str, 
     if not names:
         return {}
     both = cells.with_columns(values)
+    every = pl.repeat(value=True, n=cells.height, dtype=pl.Boolean, eager=True)
     return {
-        name: Converted(both[_CONVERTED + name], cells[name].is_not_null())
+        name: Converted(both[_CONVERTED + name], cells[name].is_not_null() if cells[name].null_count() else every)
         for name, is_plain in zip(names, both.select(checks).row(0), strict=True)
         if is_plain
     }
