@@ -20,9 +20,9 @@ from kpc.errors import ConfigError
 
 # The file is attached under this name: by itself it is called after the file, and `org.duckdb` clashes with schema org.
 _CATALOG = "store"
-_CONFIG = {
+_CONFIG: dict[str, str | int | float | list[str]] = {
     "checkpoint_threshold": "256MB",  # a checkpoint at every few batches, as by default, costs more than the batches
-    "threads": 1,  # per statement, and jobs and requests run side by side: to share out a batch costs more than it saves
+    "threads": 1,  # per statement: jobs and requests run side by side, and sharing out a batch costs more than it saves
 }
 
 
