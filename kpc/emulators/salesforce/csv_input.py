@@ -55,9 +55,7 @@ def parse_content(path: Path, job: Job, columns: int) -> Path:
     parsed = path.with_name(PARSED)
     if parsed.exists():
         return parsed
-    with path.open("rb") as file:
-        quotes = sum(block.count(b'"') for block in iter(lambda: file.read(1 << 20), b"") if b'"' in block)
-    if quotes % 2:
+    if _count_quotes(path) % 2:
         raise DataError("InvalidBatch : Failed to parse CSV: a quoted value is not closed")
     partial = parsed.with_suffix(".partial")
     schema = pa.schema([(name, pa.string()) for name in _names(columns)])
@@ -66,6 +64,15 @@ def parse_content(path: Path, job: Job, columns: int) -> Path:
             writer.write_batch(block)
     partial.rename(parsed)
     return parsed
+
+
+def _count_quotes(path: Path) -> int:
+    quotes, block = 0, bytearray(1 << 18)
+    with path.open("rb", buffering=0) as file:
+        while size := file.readinto(block):
+            if block.find(b'"', 0, size) >= 0:  # mostly not, and to find is ten times as fast as to count
+                quotes += block.count(b'"', 0, size)
+    return quotes
 
 
 def read_batches(parsed: Path, first: int = 0) -> Iterator[pa.RecordBatch]:
