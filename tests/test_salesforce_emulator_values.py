@@ -7,26 +7,32 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import ROUND_HALF_UP, Decimal
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kpc.emulators.salesforce.api_error import ApiError
 from kpc.emulators.salesforce.clock import Clock
+from kpc.emulators.salesforce.csv_input import cells_of
 from kpc.emulators.salesforce.ids import make_id, make_ids, to_18
 from kpc.emulators.salesforce.limits import Rolling
 from kpc.emulators.salesforce.schema import Field, org_schema
 from kpc.emulators.salesforce.soql_compile import compile_query
 from kpc.emulators.salesforce.soql_dates import days_of
 from kpc.emulators.salesforce.soql_parser import parse
-from kpc.emulators.salesforce.values import SET_NULL, Converted, convert, from_csv
+from kpc.emulators.salesforce.values import SET_NULL, Converted, convert
 from kpc.emulators.salesforce.wire import plain_number, to_json
 
 NOW = datetime(2024, 2, 29, 20, 0, tzinfo=UTC)  # already 1 March in Bangkok
 
 
 def converted(spec: Field, *cells: str | None) -> Converted:
-    return convert(spec, from_csv(pl.Series(cells, dtype=pl.String)))
+    return convert(spec, from_csv(*cells))
+
+
+def from_csv(*cells: str | None) -> pl.Series:
+    return cells_of(pa.RecordBatch.from_arrays([pa.array(cells, pa.string())], ["c0"])).to_series()
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**15), max_value=10**15, places=8))
@@ -79,7 +85,7 @@ def test_null_and_nothing_are_told_apart() -> None:
     assert result.values.to_list() == [None, None, None, "x"]
     assert result.given.to_list() == [False, False, True, True]
     assert set(converted(Field("B", "boolean"), "#N/A", "").errors) == {0}
-    assert from_csv(pl.Series(["#N/A"])).to_list() == [SET_NULL]
+    assert from_csv("#N/A").to_list() == [SET_NULL]
 
 
 @given(st.integers(0, 62**9 - 10_001), st.integers(1, 300))

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from kpc.emulators.salesforce.api_error import DataError
 from kpc.emulators.salesforce.jobs import Job
+from kpc.emulators.salesforce.values import SET_NULL
 
 BATCH_ROWS = 10_000
 PARSED = "content.arrow"
@@ -53,9 +55,7 @@ def parse_content(path: Path, job: Job, columns: int) -> Path:
     parsed = path.with_name(PARSED)
     if parsed.exists():
         return parsed
-    with path.open("rb") as file:
-        quotes = sum(block.count(b'"') for block in iter(lambda: file.read(1 << 20), b""))
-    if quotes % 2:
+    if _count_quotes(path) % 2:
         raise DataError("InvalidBatch : Failed to parse CSV: a quoted value is not closed")
     partial = parsed.with_suffix(".partial")
     schema = pa.schema([(name, pa.string()) for name in _names(columns)])
@@ -66,18 +66,31 @@ def parse_content(path: Path, job: Job, columns: int) -> Path:
     return parsed
 
 
-def read_batches(parsed: Path, first: int = 0) -> Iterator[pl.DataFrame]:
+def _count_quotes(path: Path) -> int:
+    quotes, block = 0, bytearray(1 << 18)
+    with path.open("rb", buffering=0) as file:
+        while size := file.readinto(block):
+            if block.find(b'"', 0, size) >= 0:  # mostly not, and to find is ten times as fast as to count
+                quotes += block.count(b'"', 0, size)
+    return quotes
+
+
+def read_batches(parsed: Path, first: int = 0) -> Iterator[pa.RecordBatch]:
     """The rows in batches of 10,000, all columns as text, named by position; begins with batch number `first`."""
     with closing(pa.memory_map(str(parsed))) as source:
         table = pa.ipc.open_file(source).read_all()
         for start in range(first * BATCH_ROWS, table.num_rows, BATCH_ROWS):
-            yield _frame(table.slice(start, BATCH_ROWS))
+            yield table.slice(start, BATCH_ROWS).combine_chunks().to_batches()[0]
 
 
-def _frame(table: pa.Table) -> pl.DataFrame:
-    frame = pl.from_arrow(table)
-    assert isinstance(frame, pl.DataFrame)  # noqa: S101  a table never becomes a series
-    return frame
+def cells_of(rows: pa.RecordBatch) -> pl.DataFrame:
+    """A batch's text as cells (see values.py): trimmed, empty is "not given", `#N/A` is null."""
+    trimmed = pa.RecordBatch.from_arrays([pc.utf8_trim_whitespace(each) for each in rows.columns], rows.schema.names)
+    cells = pl.from_arrow(trimmed)
+    assert isinstance(cells, pl.DataFrame)  # noqa: S101  a batch never becomes a series
+    special = cells.select(((pl.all() == "") | (pl.all() == "#N/A")).any()).row(0)
+    names = [name for name, is_special in zip(cells.columns, special, strict=True) if is_special]
+    return cells.with_columns(pl.col(names).replace(["", "#N/A"], [None, SET_NULL]))
 
 
 def _blocks(path: Path, job: Job, columns: int) -> Iterator[pa.RecordBatch]:

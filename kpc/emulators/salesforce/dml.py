@@ -14,8 +14,9 @@ from kpc.emulators.salesforce.api_error import RowError
 from kpc.emulators.salesforce.columns import Column
 from kpc.emulators.salesforce.ids import make_ids
 from kpc.emulators.salesforce.lookup import convert_column, find_records, is_empty_id
+from kpc.emulators.salesforce.plain_columns import convert_plain
 from kpc.emulators.salesforce.row_checks import refuse_incomplete, refuse_taken, refuse_unknown, refuse_unwritable
-from kpc.emulators.salesforce.schema import SObject
+from kpc.emulators.salesforce.schema import Field, SObject
 from kpc.emulators.salesforce.storage import Session, quoted, table_of, take_numbers
 from kpc.emulators.salesforce.values import Converted, key_of
 from kpc.emulators.salesforce.write import CHUNK_ROWS, Outcome, Write
@@ -32,23 +33,36 @@ def write_rows(
 
     Rows in `refused` are not written, whatever they hold.
     """
-    outcome = Outcome([None] * cells.height, [False] * cells.height, dict(refused or {}))
+    outcome = Outcome(cells.height, dict(refused or {}))
     if cells.height == 0:
         return outcome
     columns = [each for each in columns if not is_empty_id(each, cells)]
-    converted = {each.field.name: convert_column(session, write, each, cells, outcome) for each in columns}
+    converted = _convert(session, write, columns, cells, outcome)
     if write.operation in ("delete", "hardDelete"):
         _delete(session, write, converted, outcome)
         return outcome
     refuse_unwritable(write, converted, outcome)
-    rows = pl.DataFrame({"row": pl.int_range(cells.height, eager=True), **{k: c.values for k, c in converted.items()}})
-    rows = rows.with_columns(c.given.alias(f"given${name}") for name, c in converted.items())
+    given = {f"given${name}": each.given for name, each in converted.items() if not each.given.all()}
+    values = {name: each.values for name, each in converted.items()}
+    rows = pl.DataFrame({"row": pl.int_range(cells.height, eager=True), **values, **given})
     rows = _with_match_keys(write, rows, converted, outcome)
     waves = rows["occurrence"].n_unique()
     for number in range(waves):
         wave = rows if waves == 1 else rows.filter(pl.col("occurrence") == number)
         _write_wave(session, write, wave, outcome)
     return outcome
+
+
+def _convert(
+    session: Session, write: Write, columns: Sequence[Column], cells: pl.DataFrame, outcome: Outcome
+) -> dict[str, Converted]:
+    """The values of all columns, by field."""
+    names = {each.field.name: cells.columns[each.position] for each in columns}
+    plain = convert_plain({names[each.field.name]: each.field for each in columns if each.parent is None}, cells)
+    return {
+        each.field.name: plain.get(names[each.field.name]) or convert_column(session, write, each, cells, outcome)
+        for each in columns
+    }
 
 
 def _with_match_keys(
@@ -67,7 +81,7 @@ def _with_match_keys(
         for row in match.is_null().arg_true():
             outcome.refuse(row, RowError("MISSING_ARGUMENT", missing, (key.name,)))
     rows = rows.with_columns(match.alias("match"))
-    alive = outcome.alive(rows).select("row", "match").drop_nulls()
+    alive = outcome.alive(rows.select("row", "match")).drop_nulls()
     if alive["match"].n_unique() == alive.height:
         return rows.with_columns(occurrence=pl.lit(0, pl.Int32))
     in_chunk = pl.struct("match", pl.col("row") // CHUNK_ROWS)
@@ -87,16 +101,22 @@ def _write_wave(session: Session, write: Write, rows: pl.DataFrame, outcome: Out
     refuse_incomplete(write, rows, outcome)
     refuse_taken(session, write, outcome.alive(rows), outcome)
     rows = outcome.alive(rows)
-    is_new = rows["target"].is_null()
-    fresh, known = rows.filter(is_new), rows.filter(~is_new)
+    fresh, known = _new_and_known(rows)
     if fresh.height:
         fresh = _insert(session, write, fresh)
+        outcome.keep(fresh, created=True)
+        _remember(session, write, fresh, "insert")
     if known.height:
         _update(session, write, known)
-    for part, created in ((fresh, True), (known, False)):
-        for row, record_id in zip(part["row"].to_list(), part["target"].to_list(), strict=True):
-            outcome.ids[row], outcome.created[row] = record_id, created
-        _remember(session, write, part, "insert" if created else "update")
+        outcome.keep(known, created=False)
+        _remember(session, write, known, "update")
+
+
+def _new_and_known(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    is_new = rows["target"].is_null()
+    if is_new.all() or not is_new.any():  # as mostly: nothing is copied
+        return (rows, rows.head(0)) if is_new.all() else (rows.head(0), rows)
+    return rows.filter(is_new), rows.filter(~is_new)
 
 
 def _with_targets(session: Session, write: Write, rows: pl.DataFrame, outcome: Outcome) -> pl.DataFrame:
@@ -105,13 +125,15 @@ def _with_targets(session: Session, write: Write, rows: pl.DataFrame, outcome: O
         return rows.with_columns(target=pl.lit(None, pl.String))
     key = write.key or write.sobject.by_name["id"]
     found = find_records(session, write.sobject, key, rows["match"].drop_nulls())
-    rows = rows.join(found, left_on="match", right_on="key", how="left", maintain_order="left")
-    rows = rows.with_columns(pl.col("Id_right" if "Id_right" in rows.columns else "Id").alias("target"))
-    for row, value in rows.filter(pl.col("matches") > 1).select("row", "match").iter_rows():
+    matched = rows.select("row", "match").join(
+        found, left_on="match", right_on="key", how="left", maintain_order="left"
+    )
+    rows = rows.with_columns(target=matched["Id"])
+    for row, value in matched.filter(pl.col("matches") > 1).select("row", "match").iter_rows():
         message = f"{key.name}: more than one record found for external id field: {value}"
         outcome.refuse(row, RowError("DUPLICATE_EXTERNAL_ID", message, (key.name,)))
     if key.name == "Id":
-        missing = rows.filter(pl.col("target").is_null() & pl.col("match").is_not_null())
+        missing = rows.select("row", "match").filter(rows["target"].is_null() & rows["match"].is_not_null())
         refuse_unknown(session, write.sobject, missing, outcome)
     return rows
 
@@ -126,7 +148,7 @@ def _insert(session: Session, write: Write, rows: pl.DataFrame) -> pl.DataFrame:
     frame = rows.select(
         "target",
         *(spec.name for spec in given),
-        *(key_of(spec, rows[spec.name]).alias(spec.key_column) for spec in given if spec in sobject.keys),
+        *(_key_values(write, spec, rows) for spec in given if spec in sobject.keys),
     )
     values = {"Id": "target", "Name": "target"} if sobject.find("Name") else {"Id": "target"}
     values |= {name: f"${position}" for position, name in enumerate(constants, 1)}
@@ -148,6 +170,12 @@ def _insert(session: Session, write: Write, rows: pl.DataFrame) -> pl.DataFrame:
     return rows
 
 
+def _key_values(write: Write, spec: Field, rows: pl.DataFrame) -> pl.Series:
+    """What is stored beside a key field, to find records by; for the field that an upsert matches by it is known."""
+    known = rows["match"] if spec == write.key else key_of(spec, rows[spec.name])
+    return known.alias(spec.key_column)
+
+
 def _defaults(write: Write) -> dict[str, object]:
     """The fields that a new record has without being given them, and their values."""
     now = write.at.replace(tzinfo=None)
@@ -161,26 +189,27 @@ def _defaults(write: Write) -> dict[str, object]:
 def _update(session: Session, write: Write, rows: pl.DataFrame) -> None:
     """Change the given fields of existing records; what was not given stays."""
     sobject = write.sobject
-    sets, columns = [], [pl.col("target")]
+    sets: list[str] = []
+    columns: list[pl.Series] = [rows["target"]]
     for spec in sobject.fields:
         if spec.name not in rows.columns or spec.name == "Id" or spec == write.key:
             continue
-        given = rows[f"given${spec.name}"]
-        if not given.any():
+        is_partial = f"given${spec.name}" in rows.columns
+        if is_partial and not rows[f"given${spec.name}"].any():
             continue
         names = [spec.name]
-        columns.append(pl.col(spec.name))
+        columns.append(rows[spec.name])
         if spec in sobject.keys:
-            columns.append(key_of(spec, rows[spec.name]).alias(spec.key_column))  # type: ignore[arg-type]
+            columns.append(_key_values(write, spec, rows))
             names.append(spec.key_column)
-        if not given.all():
-            columns.append(pl.col(f"given${spec.name}"))
+        if is_partial:
+            columns.append(rows[f"given${spec.name}"])
         for name in map(quoted, names):
             flag = quoted(f"given${spec.name}")
-            value = f"b.{name}" if given.all() else f"CASE WHEN b.{flag} THEN b.{name} ELSE t.{name} END"
+            value = f"CASE WHEN b.{flag} THEN b.{name} ELSE t.{name} END" if is_partial else f"b.{name}"
             sets.append(f"{name} = {value}")
     sets += ["LastModifiedDate = $1", "SystemModstamp = $1", "LastModifiedById = $2"]
-    with session.given("changed", rows.select(columns).to_arrow()):
+    with session.given("changed", pl.DataFrame(columns).to_arrow()):
         session.run(
             f"UPDATE {table_of(sobject)} t SET {', '.join(sets)} FROM changed b WHERE t.Id = b.target",
             [write.at.replace(tzinfo=None), write.user_id],
@@ -201,7 +230,7 @@ def _compose_names(session: Session, sobject: SObject, rows: pl.DataFrame) -> No
 
 def _delete(session: Session, write: Write, converted: dict[str, Converted], outcome: Outcome) -> None:
     """Put records into the recycle bin, or remove them for good."""
-    rows = pl.DataFrame({"row": pl.int_range(len(outcome.ids), eager=True)})
+    rows = pl.DataFrame({"row": pl.int_range(outcome.rows, eager=True)})
     rows = _with_match_keys(write, rows, converted, outcome)
     rows = _with_targets(session, write, outcome.alive(rows), outcome)
     rows = outcome.alive(rows)
@@ -215,8 +244,7 @@ def _delete(session: Session, write: Write, converted: dict[str, Converted], out
                 " LastModifiedById = $2 FROM gone g WHERE t.Id = g.target",
                 [write.at.replace(tzinfo=None), write.user_id],
             )
-    for row, record_id in rows.select("row", "target").iter_rows():
-        outcome.ids[row] = record_id
+    outcome.keep(rows, created=False)
     _remember(session, write, rows, write.operation)
 
 

@@ -9,10 +9,11 @@ import polars as pl
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _CHECK = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 _POD = "5g"
-_LOW = 62**5
 _SHAPE = re.compile(r"[0-9A-Za-z]{15}(?:[0-9A-Za-z]{3})?\Z")
-_DIGIT_SERIES = pl.Series(list(_DIGITS))
-_CHECK_SERIES = pl.Series(list(_CHECK))
+# The last two digits of an id, and for each state of the three before them the last of the check characters.
+_PAIRS = pl.Series([high + low for high in _DIGITS for low in _DIGITS])
+_PAIR_BITS = [high.isupper() << 3 | low.isupper() << 4 for high in _DIGITS for low in _DIGITS]
+_PAIR_CHECKS = [pl.Series([_CHECK[known | bits] for bits in _PAIR_BITS]) for known in range(8)]
 
 
 def _suffix(id_15: str) -> str:
@@ -46,18 +47,19 @@ def make_id(prefix: str, number: int) -> str:
 
 def make_ids(prefix: str, first: int, count: int) -> pl.Series:
     """`count` consecutive ids from number `first`, as one text series."""
-    if count == 0:
-        return pl.Series([], dtype=pl.String)
-    high = first // _LOW
-    if (first + count - 1) // _LOW != high:
-        return pl.Series([make_id(prefix, first + index) for index in range(count)])
-    head = f"{prefix}{_POD}0{base62(high, 4)}"
-    low = pl.int_range(first % _LOW, first % _LOW + count, eager=True)
-    places = [(low // 62**power) % 62 for power in (4, 3, 2, 1, 0)]
-    bits = pl.zeros(count, dtype=pl.Int64, eager=True)
-    for position, place in enumerate(places):
-        bits += place.is_between(10, 35).cast(pl.Int64) * (1 << position)
-    text = pl.Series([head], dtype=pl.String).new_from_index(0, count)
-    for place in places:
-        text += _DIGIT_SERIES.gather(place)
-    return text + _suffix(head + "00000")[:2] + _CHECK_SERIES.gather(bits)
+    parts = [pl.Series([], dtype=pl.String)]
+    while count > 0:  # a stretch in which only the last two digits differ
+        head_number, start = divmod(first, len(_PAIRS))
+        taken = min(count, len(_PAIRS) - start)
+        head = f"{prefix}{_POD}0{base62(head_number, 7)}"
+        suffix = _suffix(head + "00")
+        checks = _PAIR_CHECKS[_CHECK.index(suffix[2])]
+        parts.append(
+            pl.select(
+                pl.concat_str(
+                    pl.lit(head), _PAIRS[start : start + taken], pl.lit(suffix[:2]), checks[start : start + taken]
+                )
+            ).to_series()
+        )
+        first, count = first + taken, count - taken
+    return pl.concat(parts)

@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import anyio
 from starlette.concurrency import run_in_threadpool
@@ -39,6 +40,7 @@ from kpc.emulators.salesforce.wire import (
 _OPERATIONS = ("insert", "update", "upsert", "delete", "hardDelete")
 _MOST_INLINE_CHARS = 100_000
 _NOTICE_S = 1.0
+_BLOCK_BYTES = 1 << 20
 
 
 async def create(request: Request) -> Response:
@@ -163,7 +165,7 @@ async def _earlier_upload_over(job: Job) -> None:
         await asyncio.sleep(0.01)
 
 
-async def _spool(request: Request, emulator: Emulator, path: anyio.Path | object) -> None:
+async def _spool(request: Request, emulator: Emulator, path: Path) -> None:
     switches = emulator.org.switches
     is_gzip = request.headers.get("content-encoding", "").strip().lower() not in ("", "identity")
     if is_gzip and switches.gzip_upload == "refuse":
@@ -172,8 +174,8 @@ async def _spool(request: Request, emulator: Emulator, path: anyio.Path | object
     if kind not in ("text/csv", "application/octet-stream", ""):
         raise ApiError(400, "CLIENTINPUTERROR", f"ClientInputError : Content-Type {kind} is not text/csv")
     pieces = request.stream() if is_gzip and switches.gzip_upload == "misread" else body_pieces(request)
-    size = 0
-    async with await anyio.open_file(str(path), "wb") as file:
+    size, waiting = 0, bytearray()
+    async with await anyio.open_file(path, "wb") as file:
         async for piece in pieces:
             size += len(piece)
             if size > switches.upload_limit_bytes:
@@ -182,7 +184,11 @@ async def _spool(request: Request, emulator: Emulator, path: anyio.Path | object
                     "CLIENTINPUTERROR",
                     f"ClientInputError : the content is larger than {switches.upload_limit_bytes} bytes",
                 )
-            await file.write(piece)
+            waiting += piece
+            if len(waiting) >= _BLOCK_BYTES:
+                await file.write(waiting)
+                waiting.clear()
+        await file.write(waiting)
 
 
 async def change_state(request: Request) -> Response:

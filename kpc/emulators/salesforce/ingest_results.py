@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 
+from isal import isal_zlib
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
@@ -13,7 +15,10 @@ from kpc.emulators.salesforce.csv_input import parse_content, read_batches, read
 from kpc.emulators.salesforce.ingest import find_job
 from kpc.emulators.salesforce.jobs import Job
 from kpc.emulators.salesforce.processing import CONTENT
+from kpc.emulators.salesforce.result_rows import as_lines, text_of_lines
 from kpc.emulators.salesforce.wire import emulator_of
+
+_PACKING_LEVEL = 1  # of 0 to 3: no slower than 0, and a fifth smaller
 
 
 async def results(request: Request) -> Response:
@@ -25,9 +30,24 @@ async def results(request: Request) -> Response:
     emulator, job = emulator_of(request), find_job(request)
     if not job.is_over:
         raise ApiError(400, "INVALIDJOBSTATE", f"InvalidJobState : the job is {job.state}; it has no results yet")
-    return StreamingResponse(
-        makers[kind](emulator, job), media_type="text/csv", headers={"content-type": "text/csv; charset=UTF-8"}
-    )
+    headers = {"content-type": "text/csv; charset=UTF-8", "vary": "Accept-Encoding"}
+    pieces = makers[kind](emulator, job)
+    if _takes_gzip(request):
+        pieces, headers = _packed(pieces), headers | {"content-encoding": "gzip"}
+    return StreamingResponse(pieces, media_type="text/csv", headers=headers)
+
+
+def _takes_gzip(request: Request) -> bool:
+    return "gzip" in request.headers.get("accept-encoding", "")
+
+
+def _packed(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The same as gzip. By isal: the middleware that packs all other answers takes several times as long."""
+    packer = isal_zlib.compressobj(_PACKING_LEVEL, wbits=zlib.MAX_WBITS | 16)
+    for piece in pieces:
+        if packed := packer.compress(piece):
+            yield packed
+    yield packer.flush()
 
 
 def _successes(emulator: Emulator, job: Job) -> Iterator[bytes]:
@@ -61,12 +81,7 @@ def _unprocessed(emulator: Emulator, job: Job) -> Iterator[bytes]:
             yield from iter(lambda: file.read(1 << 20), b"")
         return
     for rows in read_batches(parse_content(path, job, len(read_header(path, job))), job.batches):
-        yield rows.write_csv(
-            include_header=False,
-            separator=job.separator,
-            line_terminator=job.line_end,
-            quote_style=emulator.org.switches.result_quotes,
-        ).encode()
+        yield bytes(text_of_lines(as_lines(rows.columns, job, emulator.org.switches.result_quotes)))
 
 
 def _header_line(emulator: Emulator, job: Job, own: tuple[str, ...]) -> bytes:

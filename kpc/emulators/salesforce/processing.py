@@ -11,22 +11,22 @@ import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 
 from kpc.emulators.salesforce.api_error import DataError
 from kpc.emulators.salesforce.columns import Column, plan_columns
-from kpc.emulators.salesforce.csv_input import PARSED, parse_content, read_batches, read_header
+from kpc.emulators.salesforce.csv_input import PARSED, cells_of, parse_content, read_batches, read_header
 from kpc.emulators.salesforce.dml import write_rows
 from kpc.emulators.salesforce.jobs import FAILED, IN_PROGRESS, JOB_COMPLETE, UPLOAD_COMPLETE, Job
 from kpc.emulators.salesforce.locks import RowLocks
 from kpc.emulators.salesforce.org import Org
 from kpc.emulators.salesforce.org_refusals import refuse_all
+from kpc.emulators.salesforce.result_rows import as_lines, as_text, shuffled, text_of_lines
 from kpc.emulators.salesforce.schema import SObject
 from kpc.emulators.salesforce.storage import Session
-from kpc.emulators.salesforce.values import SET_NULL
-from kpc.emulators.salesforce.write import CHUNK_ROWS, Outcome, Write
+from kpc.emulators.salesforce.write import CHUNK_ROWS, Outcome, Write, sunk
 
 _HOLD_S = 0.05
 CONTENT = "content.csv"
@@ -98,7 +98,7 @@ class Processor:
         for number, rows in enumerate(read_batches(parsed, job.batches), job.batches):
             if job.is_over or self._stopping.is_set():
                 return
-            self._admit(rows.height)
+            self._admit(rows.num_rows)
             self._wait_out_timeouts(job)
             self._batch(job, sobject, columns, rows, number)
             job.total_ms = job.active_ms = job.total_ms + int((time.monotonic() - started) * 1000)
@@ -125,10 +125,10 @@ class Processor:
                 job.retries += 1
         raise DataError("Timeout : a batch was not done in 5 minutes, and was tried as often as allowed")
 
-    def _batch(self, job: Job, sobject: SObject, columns: list[Column], rows: pl.DataFrame, number: int) -> None:
+    def _batch(self, job: Job, sobject: SObject, columns: list[Column], rows: pa.RecordBatch, number: int) -> None:
         org = self._org
         started = org.clock.now()
-        cells = rows.with_columns(pl.all().str.strip_chars().replace(["", "#N/A"], [None, SET_NULL]))
+        cells = cells_of(rows)
         write = Write(
             job.operation,
             org.schema,
@@ -142,7 +142,7 @@ class Processor:
         with ExitStack() as held:
             with org.storage.writing() as session:
                 if org.switches.sink:
-                    outcome = Outcome([""] * rows.height, [True] * rows.height)
+                    outcome = sunk(rows.num_rows)
                 else:
                     refused = self._locks.refuse(job.id, org.switches, columns, cells)
                     refused |= refuse_all(org.switches, cells.height)
@@ -152,46 +152,38 @@ class Processor:
                 held.enter_context(org.jobs.changing(job))
                 if job.is_over:
                     raise _Aborted
-            job.batches, job.processed = number + 1, job.processed + rows.height
+            job.batches, job.processed = number + 1, job.processed + rows.num_rows
             job.failed += len(outcome.errors)
-        self._show_progress(job, rows.height)
+        self._show_progress(job, rows.num_rows)
 
-    def _keep(self, session: Session, job: Job, number: int, rows: pl.DataFrame, outcome: Outcome) -> None:
+    def _keep(self, session: Session, job: Job, number: int, rows: pa.RecordBatch, outcome: Outcome) -> None:
         """Write the batch's results, as the last part of its transaction."""
-        folder = self._org.jobs.folder(job.id)
-        rows = rows.with_columns(number=pl.int_range(rows.height))
+        columns = list(rows.columns)
+        accounts = outcome.accounts()
+        ids, created = as_text(accounts["id"].fill_null("")), as_text(accounts["created"].cast(pl.String))
+        good, bad = [ids, created, *columns], []
         failed = sorted(outcome.errors)
-        good = rows.filter(~pl.col("number").is_in(failed)) if failed else rows
-        good = good.select(
-            pl.Series("sf__Id", outcome.ids, dtype=pl.String).gather(good["number"]),
-            pl.Series("sf__Created", outcome.created).gather(good["number"]).cast(pl.String),
-            pl.exclude("number"),
-        )
-        bad = rows.filter(pl.col("number").is_in(failed)).select(
-            pl.Series("sf__Id", [outcome.ids[row] or "" for row in failed], dtype=pl.String),
-            pl.Series("sf__Error", [outcome.errors[row].csv_text for row in failed], dtype=pl.String),
-            pl.exclude("number"),
-        )
-        for name, frame in (("success", good), ("failed", bad)):
-            path = folder / f"{name}-{number:05d}.csv"
-            path.unlink(missing_ok=True)  # of an attempt that was not committed
-            if frame.height:
-                self._write_results(path, job, frame, number)
+        if failed:
+            is_failed = pl.int_range(rows.num_rows, eager=True).is_in(failed)
+            good = [each.filter((~is_failed).to_arrow()) for each in good]
+            bad = [each.filter(is_failed.to_arrow()) for each in (ids, *columns)]
+            bad.insert(1, as_text([outcome.errors[row].csv_text for row in failed]))
+        self._write_results(job, "success", number, good)
+        self._write_results(job, "failed", number, bad)
         started = self._org.clock.now().replace(tzinfo=None)
         session.run(
-            "INSERT INTO emulator.batch VALUES (?, ?, ?, ?, ?)", [job.id, number, rows.height, len(failed), started]
+            "INSERT INTO emulator.batch VALUES (?, ?, ?, ?, ?)", [job.id, number, rows.num_rows, len(failed), started]
         )
 
-    def _write_results(self, path: Path, job: Job, frame: pl.DataFrame, number: int) -> None:
+    def _write_results(self, job: Job, kind: str, number: int, columns: list[pa.Array]) -> None:
+        path = self._org.jobs.folder(job.id) / f"{kind}-{number:05d}.csv"
+        path.unlink(missing_ok=True)  # of an attempt that was not committed
+        if not columns or len(columns[0]) == 0:
+            return
+        lines = as_lines(columns, job, self._org.switches.result_quotes)
         if self._org.switches.result_order == "shuffled":
-            frame = frame.sample(fraction=1.0, shuffle=True, seed=self._org.seed + number)
-        frame.write_csv(
-            path,
-            include_header=False,
-            separator=job.separator,
-            line_terminator=job.line_end,
-            quote_style=self._org.switches.result_quotes,
-        )
+            lines = shuffled(lines, self._org.seed + number)
+        path.write_bytes(text_of_lines(lines))
 
     def _show_progress(self, job: Job, rows: int) -> None:
         """Let the rows of a batch appear at the pace that was asked for, in chunks of 200."""

@@ -48,11 +48,13 @@ def refuse_incomplete(write: Write, rows: pl.DataFrame, outcome: Outcome) -> Non
     """New records without a required field, and changes that would empty one."""
     missing: dict[int, list[str]] = {}
     for spec in write.sobject.required:
+        if spec.name in rows.columns and rows[spec.name].null_count() == 0:
+            continue
+        lacks = rows["target"].is_null()
         if spec.name in rows.columns:
-            lacks = pl.col(spec.name).is_null() & (pl.col("target").is_null() | pl.col(f"given${spec.name}"))
-        else:
-            lacks = pl.col("target").is_null()
-        for row in rows.filter(lacks)["row"]:
+            given = f"given${spec.name}"  # without such a column, all rows give it
+            lacks = rows[spec.name].is_null() & (lacks | rows[given] if given in rows.columns else True)
+        for row in rows["row"].filter(lacks):
             missing.setdefault(row, []).append(spec.name)
     for row, names in missing.items():
         message = f"Required fields are missing: [{', '.join(names)}]"

@@ -100,7 +100,8 @@ def _save_alike(org: Org, session: Session, write: Write, records: Sequence[Reco
     if not header:
         cells = pl.DataFrame({"none": pl.Series([None] * len(records), dtype=pl.String)})
     outcome = write_rows(session, write, columns, cells, refuse_all(org.switches, cells.height))
-    return [Saved(outcome.ids[row], outcome.created[row], outcome.errors.get(row)) for row in range(len(records))]
+    accounts = enumerate(outcome.accounts().iter_rows())
+    return [Saved(record_id, created, outcome.errors.get(row)) for row, (record_id, created) in accounts]
 
 
 def _flat(record: Record) -> dict[str, str | None]:

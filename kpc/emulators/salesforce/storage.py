@@ -20,6 +20,10 @@ from kpc.errors import ConfigError
 
 # The file is attached under this name: by itself it is called after the file, and `org.duckdb` clashes with schema org.
 _CATALOG = "store"
+_CONFIG: dict[str, str | int | float | list[str]] = {
+    "checkpoint_threshold": "256MB",  # a checkpoint at every few batches, as by default, costs more than the batches
+    "threads": 1,  # per statement: jobs and requests run side by side, and sharing out a batch costs more than it saves
+}
 
 
 def quoted(name: str) -> str:
@@ -69,11 +73,9 @@ class Storage:
     def __init__(self, data_file: Path | None, schema: Schema, folder: Path) -> None:
         self._lock = threading.RLock()
         self._jobs_lock = threading.RLock()
+        self._is_file = data_file is not None
         try:
-            # A checkpoint at every few batches, as by default, costs more than the batches themselves.
-            self._root = duckdb.connect(
-                ":memory:", config={"temp_directory": str(folder / "spill"), "checkpoint_threshold": "256MB"}
-            )
+            self._root = duckdb.connect(":memory:", config={**_CONFIG, "temp_directory": str(folder / "spill")})
             where = str(data_file).replace("'", "''") if data_file else ":memory:"
             self._root.execute(f"ATTACH '{where}' AS {_CATALOG}").fetchall()
         except duckdb.Error as error:
@@ -129,7 +131,8 @@ class Storage:
 
     def close(self) -> None:
         with self._lock, self._jobs_lock:
-            self._root.execute(f"CHECKPOINT {_CATALOG}").fetchall()
+            if self._is_file:
+                self._root.execute(f"CHECKPOINT {_CATALOG}").fetchall()
             for session in self._idle:
                 session.close()
             self._root.close()
@@ -146,9 +149,14 @@ def put_setting(session: Session, name: str, value: str) -> None:
 
 def take_numbers(session: Session, name: str, count: int) -> int:
     """The first of `count` consecutive numbers that nobody else gets. Call it inside `writing`."""
-    first = int(get_setting(session, f"next {name}") or 1)
-    put_setting(session, f"next {name}", str(first + count))
-    return first
+    taken = session.run(
+        "UPDATE emulator.setting SET value = (value::BIGINT + $1)::VARCHAR WHERE name = $2 RETURNING value::BIGINT",
+        [count, f"next {name}"],
+    )
+    if taken:
+        return int(taken[0][0]) - count
+    put_setting(session, f"next {name}", str(1 + count))
+    return 1
 
 
 def _create(session: Session, schema: Schema) -> None:

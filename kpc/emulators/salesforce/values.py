@@ -22,10 +22,10 @@ SET_NULL = "\x00null"
 _EMAIL = r"^[^@\s,;<>()\[\]]+@[^@\s,;<>()\[\]]+\.[^@\s.,;<>()\[\]]+$"
 _TRUE = ("true", "1", "yes")
 _FALSE = ("false", "0", "no")
-_FIRST_DAY, _LAST_DAY = date(1700, 1, 1), date(4000, 12, 31)
-_MOMENT_FORMATS = ("%Y-%m-%dT%H:%M:%S%.fZ", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S%.f")
+FIRST_DAY, LAST_DAY = date(1700, 1, 1), date(4000, 12, 31)
+MOMENT_FORMATS = ("%Y-%m-%dT%H:%M:%S%.fZ", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S%.f")
 _MOMENT_WITH_ZONE = "%Y-%m-%dT%H:%M:%S%.f%z"
-_LONGEST_FAST_NUMBER = 18  # characters: more may not fit 20 digits before and 18 after the point
+LONGEST_FAST_NUMBER = 18  # characters: more may not fit 20 digits before and 18 after the point
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?\Z")
 
 
@@ -36,12 +36,6 @@ class Converted:
     values: pl.Series
     given: pl.Series
     errors: dict[int, RowError] = field(default_factory=dict)
-
-
-def from_csv(column: pl.Series) -> pl.Series:
-    """CSV text as cells: trimmed, empty is "not given", `#N/A` is null."""
-    cells = column.str.strip_chars()
-    return cells.replace(["", "#N/A"], [None, SET_NULL])
 
 
 def convert(spec: Field, cells: pl.Series) -> Converted:
@@ -107,7 +101,7 @@ def _describer(code: str, message: str, spec: Field) -> _Describe:
 
 def _number(spec: Field, text: pl.Series) -> _Checked:
     scale = 0 if spec.type == "int" else spec.scale
-    if (text.str.len_chars() > _LONGEST_FAST_NUMBER).any():
+    if (text.str.len_chars() > LONGEST_FAST_NUMBER).any():
         parsed = pl.Series([_exact(value, scale) for value in text], dtype=pl.Decimal(38, scale))
     else:
         parsed = text.cast(pl.Decimal(38, 18), strict=False).round(scale, mode="half_away_from_zero")
@@ -161,7 +155,7 @@ def _datetime(spec: Field, text: pl.Series) -> _Checked:
 
 
 def _in_years(spec: Field, text: pl.Series, values: pl.Series) -> _Checked:
-    inside = values.cast(pl.Date).is_between(_FIRST_DAY, _LAST_DAY)
+    inside = values.cast(pl.Date).is_between(FIRST_DAY, LAST_DAY)
     values = values.set(~inside.fill_null(value=True), None)
     return values, [(values.is_null() & text.is_not_null(), _wrong_type(spec))]
 
@@ -169,7 +163,7 @@ def _in_years(spec: Field, text: pl.Series, values: pl.Series) -> _Checked:
 def _moments(text: pl.Series) -> pl.Series:
     """UTC times; the first format that fits each value."""
     values = pl.Series([None], dtype=pl.Datetime("ms")).new_from_index(0, len(text))
-    for form in _MOMENT_FORMATS:
+    for form in MOMENT_FORMATS:
         parsed = text.str.to_datetime(form, time_unit="ms", strict=False, exact=True)
         values = values.fill_null(parsed)
         if not (values.is_null() & text.is_not_null()).any():
