@@ -106,6 +106,8 @@ async def create(request: Request) -> Response:
     compiled = emulator.queries.compiled(soql)
     if compiled.is_aggregate or compiled.is_count:
         raise ApiError(400, "API_ERROR", "Aggregate Relationships not supported in Bulk Query")
+    if compiled.children:
+        raise ApiError(400, "API_ERROR", "Nested queries are not supported in Bulk Query")
     if compiled.offset:
         raise ApiError(400, "API_ERROR", "OFFSET not supported in Bulk Query")
     if org.query_jobs.used >= org.switches.daily_query_jobs:
