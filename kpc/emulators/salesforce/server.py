@@ -15,6 +15,8 @@ from kpc.emulators.salesforce import (
     ingest,
     ingest_results,
     oauth,
+    oauth_authorize,
+    oauth_identity,
     query_jobs,
     rest,
     rest_rows,
@@ -59,10 +61,12 @@ def _both(path: str, endpoint: object, *methods: str) -> list[BaseRoute]:
 
 def _login_routes() -> list[BaseRoute]:
     return [
-        *_both("/services/oauth2/token", oauth.token, "POST"),
+        *_both("/services/oauth2/token", oauth.token, "GET", "POST"),
+        *_both("/services/oauth2/authorize", oauth_authorize.authorize, "GET", "POST"),
+        *_both("/services/oauth2/introspect", oauth.introspect, "POST"),
         *_both("/services/oauth2/revoke", oauth.revoke, "GET", "POST"),
-        *_both("/services/oauth2/userinfo", oauth.user_info, "GET", "POST"),
-        *_both("/id/{org}/{user}", oauth.identity, "GET", "POST"),
+        *_both("/services/oauth2/userinfo", oauth_identity.user_info, "GET", "POST"),
+        *_both("/id/{org}/{user}", oauth_identity.identity, "GET", "POST"),
         *_both("/services/Soap/u/{version}", soap.login, "POST"),
         *_both("/services/Soap/u/{version}/{org}", soap.login, "POST"),
         *_both("/services/Soap/c/{version}", soap.login, "POST"),
