@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from typing import cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -37,6 +38,13 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.scope["state"]["abort"] = self.transport.abort
+
+    def send_400_response(self, msg: str) -> None:
+        """What cannot be read as HTTP is refused in the form of every other refusal."""
+        body = json.dumps([{"message": msg, "errorCode": "BAD_REQUEST"}])
+        head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+        self.transport.write(f"{head}connection: close\r\n\r\n{body}".encode())
+        self.transport.close()
 
     def _connect(self, head: bytes) -> None:
         self._unset_keepalive_if_required()

@@ -310,4 +310,4 @@ class _Compiler(Names):
         value = inner.value(query.items[0].expression)
         sql = f"SELECT {value.sql} AS c0 {inner._tail(deleted=False)}"
         self.parameters += inner.parameters
-        return f"SELECT c0 FROM ({sql}) WHERE c0 IS NOT NULL"
+        return f"SELECT CAST(c0 AS VARCHAR) FROM ({sql}) WHERE c0 IS NOT NULL"
