@@ -125,6 +125,44 @@ def test_a_tree_is_stored_whole_or_not_at_all(emulator: EmulatorProcess) -> None
     assert emulator.count("SELECT COUNT() FROM Account WHERE Name = 'Tree'") == 1
 
 
+def tree_node(kind: str, reference: str, children: dict[str, list[object]] | None = None, **values: str) -> object:
+    nested = {name: {"records": records} for name, records in (children or {}).items()}
+    return {"attributes": {"type": kind, "referenceId": reference}, **values, **nested}
+
+
+def test_children_are_stored_under_their_parents(emulator: EmulatorProcess) -> None:
+    """Several levels in one request; one bad leaf, and nothing is stored."""
+    leaf = tree_node("Contact", "c1", LastName="Leaf")
+    middle = tree_node("Account", "a2", {"Contacts": [leaf]}, Name="Below", Phone="1")
+    root = tree_node("Account", "a1", {"ChildAccounts": [middle]}, Name="Above")
+    good = send(emulator, "POST", "composite/tree/Account", {"records": [root]})
+    assert (good.status_code, [each["referenceId"] for each in good.json()["results"]]) == (201, ["a1", "a2", "c1"])
+    [found] = emulator.query("SELECT Account.Parent.Name FROM Contact WHERE LastName = 'Leaf'")
+    assert found["Account"]["Parent"]["Name"] == "Above"
+    bad_leaf = tree_node("Contact", "c2", LastName="x" * 100)
+    bad = tree_node("Account", "a3", {"Contacts": [bad_leaf]}, Name="Not stored")
+    answer = send(emulator, "POST", "composite/tree/Account", {"records": [bad]})
+    assert (answer.status_code, [each["referenceId"] for each in answer.json()["results"]]) == (400, ["c2"])
+    assert emulator.count("SELECT COUNT() FROM Account WHERE Name = 'Not stored'") == 0
+
+
+@pytest.mark.parametrize(
+    ("record", "code"),
+    [
+        ({"Name": "x"}, "INVALID_TYPE"),
+        (tree_node("Contact", "r", LastName="x"), "INVALID_TYPE"),
+        (tree_node("Account", "", Name="x"), "INVALID_INPUT"),
+        (tree_node("Account", "r", {"Contacts": [tree_node("Contact", "r", LastName="x")]}, Name="x"), "INVALID_INPUT"),
+        ({"attributes": {"type": "Account", "referenceId": "r"}, "Contacts": {"records": 5}}, "JSON_PARSER_ERROR"),
+        (tree_node("Account", "r", {"Nobody": [tree_node("Contact", "c")]}, Name="x"), "JSON_PARSER_ERROR"),
+    ],
+)
+def test_what_is_no_tree_is_refused(emulator: EmulatorProcess, record: object, code: str) -> None:
+    """Wrong objects, references that are missing or double, children that are none."""
+    answer = send(emulator, "POST", "composite/tree/Account", {"records": [record]})
+    assert (answer.status_code, answer.json()[0]["errorCode"]) == (400, code)
+
+
 def test_updated_and_deleted(emulator: EmulatorProcess) -> None:
     """Replication calls list ids in a span of time."""
     made = send(emulator, "POST", "sobjects/Account", account("Short-lived")).json()
