@@ -53,12 +53,16 @@ def save(
     *,
     key: Field | None = None,
     all_or_none: bool = False,
+    source: str = "REST",
 ) -> list[Saved]:
-    """Write records, of one object or several, in one transaction; answers one result each, in their order."""
+    """Write records, of one object or several, in one transaction; answers one result each, in their order.
+
+    `source` is what the history of writes names.
+    """
     results: list[Saved] = []
     try:
         with org.storage.writing() as session:
-            results = save_within(org, session, operation, records, user_id, key)
+            results = save_within(org, session, operation, records, user_id, key=key, source=source)
             if all_or_none:
                 demand_all(results)
     except RolledBack:
@@ -72,7 +76,9 @@ def save_within(
     operation: str,
     records: Sequence[tuple[SObject, Record]],
     user_id: str,
+    *,
     key: Field | None = None,
+    source: str = "REST",
 ) -> list[Saved]:
     """Write records in a transaction that the caller ends; answers one result each, in their order."""
     results: dict[int, Saved] = {}
@@ -81,7 +87,7 @@ def save_within(
         by_object.setdefault(sobject.name, []).append(position)
     for positions in by_object.values():
         sobject = records[positions[0]][0]
-        write = Write(operation, org.schema, sobject, key, user_id, org.clock.now(), "REST")
+        write = Write(operation, org.schema, sobject, key, user_id, org.clock.now(), source)
         saved = _save_alike(org, session, write, [records[each][1] for each in positions])
         results |= zip(positions, saved, strict=True)
     return [results[position] for position in range(len(records))]

@@ -11,6 +11,7 @@ from starlette.routing import BaseRoute, Route
 
 from kpc.emulators.salesforce import (
     admin,
+    classic,
     composite,
     ingest,
     ingest_results,
@@ -25,6 +26,7 @@ from kpc.emulators.salesforce import (
 )
 from kpc.emulators.salesforce.api_error import ApiError
 from kpc.emulators.salesforce.app import Emulator
+from kpc.emulators.salesforce.classic_forms import PREFIX, refusal
 from kpc.emulators.salesforce.gate import Gate
 from kpc.emulators.salesforce.wire import Json, error_answer
 
@@ -42,6 +44,7 @@ def build_app(emulator: Emulator) -> Starlette:
             *_composite_routes(),
             *_ingest_routes(),
             *_query_routes(),
+            *_classic_routes(),
         ],
         middleware=[
             Middleware(GZipMiddleware, minimum_size=_FIRST_GZIP_BYTES, compresslevel=1),
@@ -156,9 +159,25 @@ def _ingest_routes() -> list[BaseRoute]:
     ]
 
 
-async def _refused(_: Request, error: Exception) -> Response:
+def _classic_routes() -> list[BaseRoute]:
+    """Bulk API 1.0."""
+    job = f"{PREFIX}{{version}}/job/{{job}}"
+    return [
+        *_both(f"{PREFIX}{{version}}/job", classic.create, "POST"),
+        *_both(job, classic.job_facts, "GET"),
+        *_both(job, classic.change_state, "POST"),
+        *_both(f"{job}/batch", classic.batches, "GET"),
+        *_both(f"{job}/batch", classic.add_batch, "POST"),
+        *_both(f"{job}/batch/{{batch}}", classic.batch_facts, "GET"),
+        *_both(f"{job}/batch/{{batch}}/request", classic.batch_request, "GET"),
+        *_both(f"{job}/batch/{{batch}}/result", classic.batch_results, "GET"),
+        *_both(f"{job}/batch/{{batch}}/result/{{result}}", classic.query_result, "GET"),
+    ]
+
+
+async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)  # noqa: S101  the handler is registered for this class
-    return error_answer(error)
+    return refusal(request, error) if request.scope["path"].startswith(PREFIX) else error_answer(error)
 
 
 async def _unknown_path(_: Request, __: Exception) -> Response:

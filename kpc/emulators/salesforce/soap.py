@@ -31,12 +31,12 @@ async def login(request: Request) -> Response:
 
 def _call(emulator: Emulator, base: str, version: str, body: bytes) -> Response:
     try:
-        return _answer(_result(emulator, base, version, _texts(body)))
+        return _answer(_result(emulator, base, version, element_texts(body)))
     except ApiError as error:
         return _fault(error.code, error.message)
 
 
-def _texts(body: bytes) -> dict[str, str]:
+def element_texts(body: bytes) -> dict[str, str]:
     """The text of every element, by its name without namespace."""
     if b"<!DOCTYPE" in body or b"<!ENTITY" in body:  # no entities: they can blow a parser up
         raise ApiError(400, "INVALID_SOAP_HEADER", "A document type is not allowed")
