@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -110,6 +111,65 @@ def test_a_composite_request_uses_earlier_answers(emulator: EmulatorProcess) -> 
     batch = {"batchRequests": [{"method": "GET", "url": "v62.0/limits"}, {"method": "GET", "url": "v62.0/nothing"}]}
     answer = send(emulator, "POST", "composite/batch", batch).json()
     assert ([each["statusCode"] for each in answer["results"]], answer["hasErrors"]) == ([200, 404], True)
+
+
+def nodes(emulator: EmulatorProcess, prefix: str, last: dict[str, object]) -> list[dict[str, object]]:
+    """A parent, its child by the answer about the parent, a question, and one more."""
+    base = emulator.url("sobjects")
+    contact = {"LastName": prefix, "AccountId": "@{a.id}"}
+    return [
+        {"method": "POST", "url": f"{base}/Account", "referenceId": "a", "body": {"Name": prefix}},
+        {"method": "POST", "url": f"{base}/Contact", "referenceId": "c", "body": contact},
+        {"method": "GET", "url": f"{base}/Contact/@{{c.id}}?fields=Account.Name", "referenceId": "read"},
+        {"method": "POST", "url": f"{base}/Account", "referenceId": "last", "body": last},
+    ]
+
+
+def test_a_composite_request_can_be_all_or_none(emulator: EmulatorProcess) -> None:
+    """Later subrequests see the earlier ones' records; one failure, and none of them is kept."""
+    bad = {"allOrNone": True, "compositeRequest": nodes(emulator, "Undone", {"Phone": "1"})}
+    results = send(emulator, "POST", "composite", bad).json()["compositeResponse"]
+    assert [each["httpStatusCode"] for each in results] == [400, 400, 400, 400]
+    assert [each["body"][0]["errorCode"] for each in results] == [*["PROCESSING_HALTED"] * 3, "REQUIRED_FIELD_MISSING"]
+    assert emulator.count("SELECT COUNT() FROM Account WHERE Name = 'Undone'") == 0
+    good = {"allOrNone": True, "compositeRequest": nodes(emulator, "Kept", {"Name": "Kept too"})}
+    results = send(emulator, "POST", "composite", good).json()["compositeResponse"]
+    assert [each["httpStatusCode"] for each in results] == [201, 201, 200, 201]
+    assert results[2]["body"]["Account"]["Name"] == "Kept"
+    assert emulator.count("SELECT COUNT() FROM Contact WHERE Account.Name = 'Kept'") == 1
+
+
+def test_a_collection_undone_inside_undoes_the_whole(emulator: EmulatorProcess) -> None:
+    """It answers 200 with errors, but what it wrote is gone, and so is the rest."""
+    collection = {"allOrNone": True, "records": [account("Half"), account("Half", Phone="2" * 50)]}
+    asked = [
+        {"method": "POST", "url": emulator.url("sobjects/Account"), "referenceId": "a", "body": {"Name": "Half"}},
+        {"method": "POST", "url": emulator.url(MANY), "referenceId": "many", "body": collection},
+    ]
+    send(emulator, "POST", "composite", {"allOrNone": True, "compositeRequest": asked})
+    assert emulator.count("SELECT COUNT() FROM Account WHERE Name = 'Half'") == 0
+
+
+def test_each_graph_stands_by_itself(emulator: EmulatorProcess) -> None:
+    """One is kept, the other is not."""
+    graphs = [
+        {"graphId": "1", "compositeRequest": nodes(emulator, "Graph 1", {"Name": "x"})},
+        {"graphId": "2", "compositeRequest": nodes(emulator, "Graph 2", {})},
+    ]
+    answers = send(emulator, "POST", "composite/graph", {"graphs": graphs}).json()["graphs"]
+    assert [(each["graphId"], each["isSuccessful"]) for each in answers] == [("1", True), ("2", False)]
+    assert len(answers[0]["graphResponse"]["compositeResponse"]) == 4
+    assert emulator.count("SELECT COUNT() FROM Account WHERE Name = 'Graph 1'") == 1
+    assert emulator.count("SELECT COUNT() FROM Account WHERE Name = 'Graph 2'") == 0
+
+
+def test_many_composite_requests_at_once_all_end(emulator: EmulatorProcess) -> None:
+    """More than the server has threads, each with a transaction of its own."""
+    body = {"allOrNone": True, "compositeRequest": nodes(emulator, "Crowd", {"Name": "Crowd"})}
+    with ThreadPoolExecutor(60) as pool:
+        statuses = list(pool.map(lambda _: send(emulator, "POST", "composite", body).status_code, range(60)))
+    assert statuses == [200] * 60
+    assert emulator.count("SELECT COUNT() FROM Account WHERE Name = 'Crowd'") == 120
 
 
 def test_a_tree_is_stored_whole_or_not_at_all(emulator: EmulatorProcess) -> None:

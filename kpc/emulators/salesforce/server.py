@@ -125,6 +125,7 @@ def _composite_routes() -> list[BaseRoute]:
     return [
         *_both(f"{_DATA}/composite", subrequests.composite, "POST"),
         *_both(f"{_DATA}/composite/batch", subrequests.batch, "POST"),
+        *_both(f"{_DATA}/composite/graph", subrequests.graph, "POST"),
         *_both(f"{_DATA}/composite/tree/{{object}}", composite.insert_tree, "POST"),
         *_both(many, composite.insert, "POST"),
         *_both(many, composite.update, "PATCH"),
