@@ -253,6 +253,8 @@ def test_columns_of_a_query_are_told_with_their_parents_and_children(emulator: E
         ("SELECT Id, (SELECT Id FROM Contacts FROM Account", "MALFORMED_QUERY"),
         ("SELECT " + "(SELECT Id, " * 500 + "Id FROM Account", "MALFORMED_QUERY"),
         ("SELECT GROUPING(Name) FROM Account", "MALFORMED_QUERY"),
+        ("SELECT Name FROM Account GROUP BY Name ORDER BY CreatedDate", "MALFORMED_QUERY"),
+        ("SELECT Name FROM Account GROUP BY Name HAVING COUNT(Id) > 1 AND Site = 'x'", "MALFORMED_QUERY"),
         ("SELECT Name FROM Account GROUP BY ROLLUP(Name", "MALFORMED_QUERY"),
         ("SELECT Name, COUNT(Id) FROM Account", "MALFORMED_QUERY"),
         ("SELECT SUM(Name) FROM Account", "MALFORMED_QUERY"),

@@ -9,7 +9,7 @@ from datetime import datetime
 from kpc.emulators.salesforce.api_error import ApiError
 from kpc.emulators.salesforce.schema import Field, Schema, SObject
 from kpc.emulators.salesforce.soql_filter import Names, Value, condition_sql
-from kpc.emulators.salesforce.soql_functions import SHOWING, function_value, has_aggregate, is_aggregate_call
+from kpc.emulators.salesforce.soql_functions import SHOWING, compared, function_value, has_aggregate, is_aggregate_call
 from kpc.emulators.salesforce.soql_lexer import malformed
 from kpc.emulators.salesforce.soql_tree import Call, Expression, Item, Literal, Logic, Path, Query, Within
 from kpc.emulators.salesforce.storage import quoted, table_of
@@ -228,6 +228,7 @@ class _Compiler(Names):
                 raise malformed("Aggregate functions are allowed in HAVING, not in WHERE")
             where.append(condition_sql(self, query.where))
         groups = [self._resolved(each) for each in query.group_by]
+        self._demand_grouped(groups)
         having = condition_sql(self, query.having) if query.having else ""
         orders = [self._order(order.expression, order.is_descending, order.is_null_last) for order in query.order_by]
         if query.offset > _LONGEST_OFFSET:
@@ -240,6 +241,16 @@ class _Compiler(Names):
         parts += [f"LIMIT {query.limit}"] if query.limit is not None else []
         parts += [f"OFFSET {query.offset}"] if query.offset else []
         return " ".join(parts)
+
+    def _demand_grouped(self, groups: list[str]) -> None:
+        """In a grouped query HAVING and ORDER BY know only groups and aggregates."""
+        if not groups:
+            return
+        named = [order.expression for order in self.query.order_by if self._aliased(order.expression) is None]
+        named += compared(self.query.having) if self.query.having else []
+        for each in named:
+            if not is_aggregate_call(each) and self.value(each).sql not in groups:
+                raise malformed(f"Ordered and compared fields must be grouped or aggregated: {each.text}")
 
     def _order(self, expression: Expression, is_descending: bool, is_null_last: bool) -> str:
         value = self._aliased(expression) or self.value(expression)

@@ -73,6 +73,11 @@ def is_aggregate_call(expression: Expression) -> bool:
 
 
 def has_aggregate(condition: Condition) -> bool:
+    return any(map(is_aggregate_call, compared(condition)))
+
+
+def compared(condition: Condition) -> list[Expression]:
+    """Every field or call that a condition compares."""
     if isinstance(condition, Logic):
-        return any(map(has_aggregate, condition.parts))
-    return is_aggregate_call(condition.left)
+        return [each for part in condition.parts for each in compared(part)]
+    return [condition.left]
