@@ -290,6 +290,24 @@ def bulk_query(emulator: EmulatorProcess, soql: str, **more: str) -> dict[str, A
     return emulator.wait_for(answer.json(), "query")
 
 
+def test_pages_of_bulk_query_results_can_be_read_in_parallel(emulator: EmulatorProcess) -> None:
+    """Their addresses are known at once, and together they hold every record once."""
+    job = bulk_query(emulator, f"SELECT External_ID__c FROM {SALE} ORDER BY External_ID__c")
+    answer = emulator.get(f"jobs/query/{job['id']}/resultPages", maxRecords=2).json()
+    assert (answer["done"], answer["nextRecordsUrl"], len(answer["resultPages"])) == (True, None, 3)
+    texts = [emulator.client.get(page["resultUrl"]).text for page in reversed(answer["resultPages"])]
+    assert [each.replace('"', "").split() for each in texts] == [
+        ["External_ID__c", "k5"],
+        ["External_ID__c", "k3", "k4"],
+        ["External_ID__c", "k1", "k2"],
+    ]
+    none = bulk_query(emulator, f"SELECT Id FROM {SALE} WHERE Shop_Code__c = 'none'")
+    [page] = emulator.get(f"jobs/query/{none['id']}/resultPages").json()["resultPages"]
+    assert emulator.client.get(page["resultUrl"]).text == '"Id"\n'
+    other_version = emulator.client.get(f"/services/data/v60.0/jobs/query/{job['id']}/resultPages")
+    assert other_version.status_code == 409
+
+
 def test_bulk_query_results_in_pages_with_a_literal_null_at_the_end(emulator: EmulatorProcess) -> None:
     """A locator can be read again; each header is there on every page."""
     job = bulk_query(

@@ -144,6 +144,7 @@ def _query_routes() -> list[BaseRoute]:
         *_both(f"{jobs}/{{job}}", query_jobs.change_state, "PATCH"),
         *_both(f"{jobs}/{{job}}", query_jobs.delete, "DELETE"),
         *_both(f"{jobs}/{{job}}/results", query_jobs.results, "GET"),
+        *_both(f"{jobs}/{{job}}/resultPages", query_jobs.result_pages, "GET"),
     ]
 
 
