@@ -73,6 +73,7 @@ def _login_routes() -> list[BaseRoute]:
         *_both("/services/Soap/u/{version}", soap.login, "POST"),
         *_both("/services/Soap/u/{version}/{org}", soap.login, "POST"),
         *_both("/services/Soap/c/{version}", soap.login, "POST"),
+        *_both("/services/Soap/c/{version}/{org}", soap.login, "POST"),
     ]
 
 
