@@ -63,6 +63,19 @@ def test_requests_can_follow_each_other_without_waiting(emulator: EmulatorProces
     assert answers.endswith(b"\r\n\r\n")
 
 
+def test_header_names_are_spelled_as_salesforce_spells_them(emulator: EmulatorProcess) -> None:
+    """Airbyte looks for `Content-Type` in a plain dictionary."""
+    query = {"operation": "query", "query": "SELECT Id FROM Organization"}
+    job = emulator.client.post(emulator.url("jobs/query"), json=query).json()
+    emulator.wait_for(job, "query")
+    line = head(emulator, f"GET {DATA}/jobs/query/{job['id']}/results HTTP/1.1")
+    answer = exchange(emulator, f"{line}Expect: 100-continue\r\nConnection: close\r\n\r\n".encode())
+    told = answer.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n").partition(b"\r\n\r\n")[0]
+    names = {each.partition(b":")[0].decode() for each in told.split(b"\r\n")[1:]}
+    assert {"Content-Type", "Sforce-Locator", "Sforce-NumberOfRecords", "Sforce-Limit-Info", "Connection"} <= names
+    assert not [name for name in names if name[0].islower()]
+
+
 def test_a_client_of_http_1_0_is_served(emulator: EmulatorProcess) -> None:
     """The connection ends after the answer."""
     answer = exchange(emulator, head(emulator, f"GET {DATA}/limits HTTP/1.0").encode() + b"\r\n")
