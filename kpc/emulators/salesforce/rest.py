@@ -99,6 +99,11 @@ async def limits(request: Request) -> Response:
     return Json({name: {"Max": most, "Remaining": max(most - used, 0)} for name, (most, used) in known.items()})
 
 
+async def recent(_: Request) -> Response:
+    """GET /recent: nobody has looked at any record, there being no pages to look at."""
+    return Json([])
+
+
 async def record_count(request: Request) -> Response:
     """GET /limits/recordCount?sObjects=A,B: counts, of all objects if none is named."""
     emulator = emulator_of(request)

@@ -98,6 +98,7 @@ def _rest_routes() -> list[BaseRoute]:
         *_both(f"{_DATA}/query/{{locator}}", rest.query, "GET"),
         *_both(f"{_DATA}/queryAll", rest.query_all, "GET"),
         *_both(f"{_DATA}/queryAll/{{locator}}", rest.query_all, "GET"),
+        *_both(f"{_DATA}/recent", rest.recent, "GET"),
         *_both(f"{_DATA}/limits", rest.limits, "GET"),
         *_both(f"{_DATA}/limits/recordCount", rest.record_count, "GET"),
     ]
