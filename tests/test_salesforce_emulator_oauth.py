@@ -94,6 +94,8 @@ def test_a_code_is_for_the_address_that_it_was_sent_to(emulator: EmulatorProcess
         ({"redirect_uri": ""}, "redirect_uri_mismatch"),
         ({"redirect_uri": "javascript:alert(1)"}, "redirect_uri_mismatch"),
         ({"redirect_uri": "http://localhost/\r\nx: y"}, "redirect_uri_mismatch"),
+        ({"redirect_uri": "http://[::1"}, "redirect_uri_mismatch"),
+        ({"redirect_uri": "http://localhost/ร"}, "redirect_uri_mismatch"),
     ],
 )
 def test_a_browser_of_a_stranger_is_sent_nowhere(

@@ -113,6 +113,17 @@ def test_a_composite_request_uses_earlier_answers(emulator: EmulatorProcess) -> 
     assert ([each["statusCode"] for each in answer["results"]], answer["hasErrors"]) == ([200, 404], True)
 
 
+@pytest.mark.parametrize("url", ["", "http://[::1", "/_emulator/clock", "/services/oauth2/userinfo", "/id/a/b", "é?é"])
+def test_a_subrequest_reaches_only_the_rest_api(emulator: EmulatorProcess, url: str) -> None:
+    """Anything else is not found, and the others are worked off."""
+    asked = [
+        {"method": "POST", "url": url, "referenceId": "a", "body": {"advance_s": 1}},
+        {"method": "GET", "url": emulator.url("limits"), "referenceId": "b"},
+    ]
+    results = send(emulator, "POST", "composite", {"compositeRequest": asked}).json()["compositeResponse"]
+    assert [each["httpStatusCode"] for each in results] == [404, 200]
+
+
 def nodes(emulator: EmulatorProcess, prefix: str, last: dict[str, object]) -> list[dict[str, object]]:
     """A parent, its child by the answer about the parent, a question, and one more."""
     base = emulator.url("sobjects")

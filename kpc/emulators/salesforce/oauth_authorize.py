@@ -42,5 +42,14 @@ def _check(emulator: Emulator, client_id: str, redirect: str) -> None:
     """Raise `OAuthError` where nobody can be sent back with an error."""
     if not hmac.compare_digest(client_id.encode(), emulator.org.identity.client_id.encode()):
         raise OAuthError(400, "invalid_client_id", "client identifier invalid")
-    if urlsplit(redirect).scheme in ("", "javascript", "data") or not redirect.isprintable():
+    if not _is_address(redirect):
         raise OAuthError(400, "redirect_uri_mismatch", "redirect_uri must match configuration")
+
+
+def _is_address(text: str) -> bool:
+    """A URL to which a browser can be sent without being made to run it."""
+    try:
+        scheme = urlsplit(text).scheme
+    except ValueError:
+        return False
+    return scheme not in ("", "javascript", "data") and text.isascii() and text.isprintable()

@@ -6,7 +6,7 @@ import asyncio
 import re
 from dataclasses import dataclass
 from typing import Any, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message
 
-from kpc.emulators.salesforce.api_error import ApiError, bad_json
+from kpc.emulators.salesforce.api_error import ApiError, bad_json, not_found
 from kpc.emulators.salesforce.storage import BrokenTransaction
 from kpc.emulators.salesforce.wire import Json, emulator_of, error_answer, parse_json, read_object, to_json
 
@@ -168,14 +168,16 @@ def _looked_up(path: str, answers: dict[str, object]) -> object:
 
 async def _call(request: Request, method: str, url: str, body: object) -> _Answer:
     """One subrequest, inside the process, with the session of the request around it."""
-    address = urlsplit(url)
+    path, _, query = url.partition("?")
+    if not path.startswith("/services/data/v"):
+        return _Answer(404, {}, not_found().body)
     content = b"" if body is None else to_json(body).encode()
     scope = {
         **request.scope,
         "method": method.upper(),
-        "path": unquote(address.path),
-        "raw_path": address.path.encode(),
-        "query_string": address.query.encode(),
+        "path": unquote(path),
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
         "path_params": {},
         "headers": [(b"content-type", b"application/json"), *_host(request)],
     }
