@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kpc.emulators.salesforce.schema import NUMBER_TYPES
-from kpc.emulators.salesforce.soql_compile import Compiled, Output
+from kpc.emulators.salesforce.soql_compiled import Compiled, Output
 
 
 def column_metadata(compiled: Compiled) -> dict[str, object]:

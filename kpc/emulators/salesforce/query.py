@@ -17,7 +17,8 @@ from kpc.emulators.salesforce.api_error import ApiError
 from kpc.emulators.salesforce.clock import iso_offset
 from kpc.emulators.salesforce.ids import make_id, to_18
 from kpc.emulators.salesforce.org import Org
-from kpc.emulators.salesforce.soql_compile import Child, Compiled, Output, compile_query
+from kpc.emulators.salesforce.soql_compile import compile_query
+from kpc.emulators.salesforce.soql_compiled import Child, Compiled, Output
 from kpc.emulators.salesforce.soql_filter import Value
 from kpc.emulators.salesforce.soql_parser import parse
 from kpc.emulators.salesforce.storage import Session, table_of

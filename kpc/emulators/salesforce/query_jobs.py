@@ -32,7 +32,7 @@ from kpc.emulators.salesforce.jobs import (
 from kpc.emulators.salesforce.org import Org
 from kpc.emulators.salesforce.query import Queries, csv_header, text_rows
 from kpc.emulators.salesforce.retention import keep_time
-from kpc.emulators.salesforce.soql_compile import Compiled
+from kpc.emulators.salesforce.soql_compiled import Compiled
 from kpc.emulators.salesforce.wire import Json, emulator_of, read_object, text_of
 
 RESULT = "result.arrow"
