@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
+from xml.etree import ElementTree
 
 import httpx
 import jwt
@@ -106,7 +107,8 @@ def assertion(emulator: EmulatorProcess, key: Any, **claims: object) -> str:
     [
         ({}, None),
         ({"exp": 1}, "invalid_grant"),
-        ({"exp": 99_999_999_999}, "invalid_grant"),
+        ({"exp": "soon"}, "invalid_grant"),
+        ({"exp": 1_900_000_000_300}, None),  # milliseconds, as Salesforce's own command line sends them
         ({"iss": "somebody"}, "invalid_client_id"),
         ({"sub": "somebody"}, "invalid_grant"),
     ],
@@ -164,6 +166,25 @@ def test_soap_login(emulator: EmulatorProcess) -> None:
     told = httpx.post(url, content=asked.format(session), headers=headers).text
     assert f"<userId>{ready['user_id']}</userId>" in told
     assert "INVALID_SESSION_ID" in httpx.post(url, content=asked.format("x"), headers=headers).text
+
+
+@pytest.mark.parametrize(("kind", "api"), [("u", "partner"), ("c", "enterprise")])
+def test_typed_soap_clients_find_every_element_of_the_user(emulator: EmulatorProcess, kind: str, api: str) -> None:
+    """In the API's own namespace, in the WSDL's order; what is null is there as nil."""
+    ready = emulator.ready
+    url = f"{ready['base_url']}/services/Soap/{kind}/62.0"
+    content = f"<e><login><username>{ready['username']}</username><password>{ready['password']}</password></login></e>"
+    root = ElementTree.fromstring(httpx.post(url, content=content, headers={"content-type": "text/xml"}).text)  # noqa: S314
+    namespace = f"{{urn:{api}.soap.sforce.com}}"
+    [user] = root.iter(f"{namespace}userInfo")
+    names = [each.tag.removeprefix(namespace) for each in user]
+    assert (len(names), names[0], names[-1]) == (24, "accessibilityMode", "userUiSkin")
+    assert user.findtext(f"{namespace}userId") == ready["user_id"]
+    [role] = user.iter(f"{namespace}roleId")
+    assert list(role.attrib.values()) == ["true"]
+    server = next(root.iter(f"{namespace}serverUrl")).text
+    assert server == f"{url}/{ready['org_id'][:15]}"
+    assert "INVALID_SESSION_ID" in httpx.post(server, content="<e><getUserInfo/></e>").text
 
 
 def test_without_a_session_nothing_is_told(emulator: EmulatorProcess) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -112,6 +113,76 @@ def test_a_composite_request_uses_earlier_answers(emulator: EmulatorProcess) -> 
     assert ([each["statusCode"] for each in answer["results"]], answer["hasErrors"]) == ([200, 404], True)
 
 
+@pytest.mark.parametrize("url", ["", "http://[::1", "/_emulator/clock", "/services/oauth2/userinfo", "/id/a/b", "é?é"])
+def test_a_subrequest_reaches_only_the_rest_api(emulator: EmulatorProcess, url: str) -> None:
+    """Anything else is not found, and the others are worked off."""
+    asked = [
+        {"method": "POST", "url": url, "referenceId": "a", "body": {"advance_s": 1}},
+        {"method": "GET", "url": emulator.url("limits"), "referenceId": "b"},
+    ]
+    results = send(emulator, "POST", "composite", {"compositeRequest": asked}).json()["compositeResponse"]
+    assert [each["httpStatusCode"] for each in results] == [404, 200]
+
+
+def nodes(emulator: EmulatorProcess, prefix: str, last: dict[str, object]) -> list[dict[str, object]]:
+    """A parent, its child by the answer about the parent, a question, and one more."""
+    base = emulator.url("sobjects")
+    contact = {"LastName": prefix, "AccountId": "@{a.id}"}
+    return [
+        {"method": "POST", "url": f"{base}/Account", "referenceId": "a", "body": {"Name": prefix}},
+        {"method": "POST", "url": f"{base}/Contact", "referenceId": "c", "body": contact},
+        {"method": "GET", "url": f"{base}/Contact/@{{c.id}}?fields=Account.Name", "referenceId": "read"},
+        {"method": "POST", "url": f"{base}/Account", "referenceId": "last", "body": last},
+    ]
+
+
+def test_a_composite_request_can_be_all_or_none(emulator: EmulatorProcess) -> None:
+    """Later subrequests see the earlier ones' records; one failure, and none of them is kept."""
+    bad = {"allOrNone": True, "compositeRequest": nodes(emulator, "Undone", {"Phone": "1"})}
+    results = send(emulator, "POST", "composite", bad).json()["compositeResponse"]
+    assert [each["httpStatusCode"] for each in results] == [400, 400, 400, 400]
+    assert [each["body"][0]["errorCode"] for each in results] == [*["PROCESSING_HALTED"] * 3, "REQUIRED_FIELD_MISSING"]
+    assert emulator.count("SELECT COUNT() FROM Account WHERE Name = 'Undone'") == 0
+    good = {"allOrNone": True, "compositeRequest": nodes(emulator, "Kept", {"Name": "Kept too"})}
+    results = send(emulator, "POST", "composite", good).json()["compositeResponse"]
+    assert [each["httpStatusCode"] for each in results] == [201, 201, 200, 201]
+    assert results[2]["body"]["Account"]["Name"] == "Kept"
+    assert emulator.count("SELECT COUNT() FROM Contact WHERE Account.Name = 'Kept'") == 1
+
+
+def test_a_collection_undone_inside_undoes_the_whole(emulator: EmulatorProcess) -> None:
+    """It answers 200 with errors, but what it wrote is gone, and so is the rest."""
+    collection = {"allOrNone": True, "records": [account("Half"), account("Half", Phone="2" * 50)]}
+    asked = [
+        {"method": "POST", "url": emulator.url("sobjects/Account"), "referenceId": "a", "body": {"Name": "Half"}},
+        {"method": "POST", "url": emulator.url(MANY), "referenceId": "many", "body": collection},
+    ]
+    send(emulator, "POST", "composite", {"allOrNone": True, "compositeRequest": asked})
+    assert emulator.count("SELECT COUNT() FROM Account WHERE Name = 'Half'") == 0
+
+
+def test_each_graph_stands_by_itself(emulator: EmulatorProcess) -> None:
+    """One is kept, the other is not."""
+    graphs = [
+        {"graphId": "1", "compositeRequest": nodes(emulator, "Graph 1", {"Name": "x"})},
+        {"graphId": "2", "compositeRequest": nodes(emulator, "Graph 2", {})},
+    ]
+    answers = send(emulator, "POST", "composite/graph", {"graphs": graphs}).json()["graphs"]
+    assert [(each["graphId"], each["isSuccessful"]) for each in answers] == [("1", True), ("2", False)]
+    assert len(answers[0]["graphResponse"]["compositeResponse"]) == 4
+    assert emulator.count("SELECT COUNT() FROM Account WHERE Name = 'Graph 1'") == 1
+    assert emulator.count("SELECT COUNT() FROM Account WHERE Name = 'Graph 2'") == 0
+
+
+def test_many_composite_requests_at_once_all_end(emulator: EmulatorProcess) -> None:
+    """More than the server has threads, each with a transaction of its own."""
+    body = {"allOrNone": True, "compositeRequest": nodes(emulator, "Crowd", {"Name": "Crowd"})}
+    with ThreadPoolExecutor(60) as pool:
+        statuses = list(pool.map(lambda _: send(emulator, "POST", "composite", body).status_code, range(60)))
+    assert statuses == [200] * 60
+    assert emulator.count("SELECT COUNT() FROM Account WHERE Name = 'Crowd'") == 120
+
+
 def test_a_tree_is_stored_whole_or_not_at_all(emulator: EmulatorProcess) -> None:
     """The answer names records by the client's own references."""
     records = [
@@ -123,6 +194,44 @@ def test_a_tree_is_stored_whole_or_not_at_all(emulator: EmulatorProcess) -> None
     good = send(emulator, "POST", "composite/tree/Account", {"records": records[:1]})
     assert (good.status_code, good.json()["hasErrors"]) == (201, False)
     assert emulator.count("SELECT COUNT() FROM Account WHERE Name = 'Tree'") == 1
+
+
+def tree_node(kind: str, reference: str, children: dict[str, list[object]] | None = None, **values: str) -> object:
+    nested = {name: {"records": records} for name, records in (children or {}).items()}
+    return {"attributes": {"type": kind, "referenceId": reference}, **values, **nested}
+
+
+def test_children_are_stored_under_their_parents(emulator: EmulatorProcess) -> None:
+    """Several levels in one request; one bad leaf, and nothing is stored."""
+    leaf = tree_node("Contact", "c1", LastName="Leaf")
+    middle = tree_node("Account", "a2", {"Contacts": [leaf]}, Name="Below", Phone="1")
+    root = tree_node("Account", "a1", {"ChildAccounts": [middle]}, Name="Above")
+    good = send(emulator, "POST", "composite/tree/Account", {"records": [root]})
+    assert (good.status_code, [each["referenceId"] for each in good.json()["results"]]) == (201, ["a1", "a2", "c1"])
+    [found] = emulator.query("SELECT Account.Parent.Name FROM Contact WHERE LastName = 'Leaf'")
+    assert found["Account"]["Parent"]["Name"] == "Above"
+    bad_leaf = tree_node("Contact", "c2", LastName="x" * 100)
+    bad = tree_node("Account", "a3", {"Contacts": [bad_leaf]}, Name="Not stored")
+    answer = send(emulator, "POST", "composite/tree/Account", {"records": [bad]})
+    assert (answer.status_code, [each["referenceId"] for each in answer.json()["results"]]) == (400, ["c2"])
+    assert emulator.count("SELECT COUNT() FROM Account WHERE Name = 'Not stored'") == 0
+
+
+@pytest.mark.parametrize(
+    ("record", "code"),
+    [
+        ({"Name": "x"}, "INVALID_TYPE"),
+        (tree_node("Contact", "r", LastName="x"), "INVALID_TYPE"),
+        (tree_node("Account", "", Name="x"), "INVALID_INPUT"),
+        (tree_node("Account", "r", {"Contacts": [tree_node("Contact", "r", LastName="x")]}, Name="x"), "INVALID_INPUT"),
+        ({"attributes": {"type": "Account", "referenceId": "r"}, "Contacts": {"records": 5}}, "JSON_PARSER_ERROR"),
+        (tree_node("Account", "r", {"Nobody": [tree_node("Contact", "c")]}, Name="x"), "JSON_PARSER_ERROR"),
+    ],
+)
+def test_what_is_no_tree_is_refused(emulator: EmulatorProcess, record: object, code: str) -> None:
+    """Wrong objects, references that are missing or double, children that are none."""
+    answer = send(emulator, "POST", "composite/tree/Account", {"records": [record]})
+    assert (answer.status_code, answer.json()[0]["errorCode"]) == (400, code)
 
 
 def test_updated_and_deleted(emulator: EmulatorProcess) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
+from kpc.emulators.salesforce.classic_jobs import ClassicJobs
 from kpc.emulators.salesforce.faults import Faults
 from kpc.emulators.salesforce.oauth import Tokens
 from kpc.emulators.salesforce.org import Org
@@ -25,6 +26,7 @@ class Emulator:
     queries: Queries
     query_worker: QueryWorker
     faults: Faults
+    classic_jobs: ClassicJobs
     is_verbose: bool = False
 
     def user_of(self, request: Request) -> str:

@@ -16,6 +16,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from kpc.emulators.salesforce.app import Emulator
+from kpc.emulators.salesforce.classic_jobs import ClassicJobs
 from kpc.emulators.salesforce.clock import Clock
 from kpc.emulators.salesforce.connection import Connection, tunnelling_to
 from kpc.emulators.salesforce.faults import Faults
@@ -59,7 +60,8 @@ def run(  # noqa: PLR0913  the options of one command
     listener = _listen(host, port)
     org = Org(data_file, clock=Clock(speed=speed), switches=chosen, seed=seed)
     queries = Queries(org)
-    emulator = Emulator(org, Tokens(org), Processor(org, workers), queries, QueryWorker(org, queries), rules, verbose)
+    processor, worker, classic = Processor(org, workers), QueryWorker(org, queries), ClassicJobs(org, queries)
+    emulator = Emulator(org, Tokens(org), processor, queries, worker, rules, classic, verbose)
     try:
         emulator.processor.resume()
         emulator.query_worker.resume()

@@ -8,6 +8,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from kpc.emulators.salesforce import trees
 from kpc.emulators.salesforce.api_error import ApiError, bad_json
 from kpc.emulators.salesforce.ids import to_18
 from kpc.emulators.salesforce.rest import object_of
@@ -27,25 +28,17 @@ async def insert(request: Request) -> Response:
 
 
 async def insert_tree(request: Request) -> Response:
-    """POST /composite/tree/OBJECT: all records or none; without nested children."""
-    records, _ = await _given(request)
-    references = [_reference(record) for _, record in records]
+    """POST /composite/tree/OBJECT: records with their children, all or none."""
     emulator = emulator_of(request)
-    saved = await run_in_threadpool(save, emulator.org, "insert", records, emulator.user_of(request), all_or_none=True)
-    failed = [
-        {"referenceId": reference, "errors": [each.error.json]}
-        for reference, each in zip(references, saved, strict=True)
-        if each.error and each.error.code != "ALL_OR_NONE_OPERATION_ROLLED_BACK"
-    ]
+    body = await read_object(request)
+    levels = trees.read_tree(emulator.org.schema, object_of(request), body.get("records"))
+    await run_in_threadpool(trees.insert_tree, emulator.org, levels, emulator.user_of(request))
+    nodes = [node for level in levels for node in level]
+    failed = [{"referenceId": node.reference, "errors": [node.error.json]} for node in nodes if node.error]
     if failed:
         return Json({"hasErrors": True, "results": failed}, 400)
-    made = [{"referenceId": reference, "id": each.id} for reference, each in zip(references, saved, strict=True)]
+    made = [{"referenceId": node.reference, "id": node.id} for node in nodes]
     return Json({"hasErrors": False, "results": made}, 201)
-
-
-def _reference(record: Record) -> object:
-    attributes = record.get("attributes")
-    return attributes.get("referenceId") if isinstance(attributes, dict) else None
 
 
 async def update(request: Request) -> Response:

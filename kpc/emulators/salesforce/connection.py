@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from typing import cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _ALLOWED = ("salesforce.com", "force.com", "localhost", "127.0.0.1")
 _MOST_HEAD_BYTES = 64 * 1024
+_CONTINUE = b"HTTP/1.1 100 "
+_SPELLINGS = {b"sforce-numberofrecords": b"Sforce-NumberOfRecords"}
 
 
 class Connection(HttpToolsProtocol):
@@ -34,9 +37,21 @@ class Connection(HttpToolsProtocol):
         elif len(self._head) > _MOST_HEAD_BYTES:
             self.transport.close()
 
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        if self.cycle is not None:  # its task begins only after this
+            self.cycle.transport = cast("asyncio.Transport", _SpellingTransport(self.cycle.transport))
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.scope["state"]["abort"] = self.transport.abort
+
+    def send_400_response(self, msg: str) -> None:
+        """What cannot be read as HTTP is refused in the form of every other refusal."""
+        body = json.dumps([{"message": msg, "errorCode": "BAD_REQUEST"}])
+        head = f"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        self.transport.write(f"{head}Connection: close\r\n\r\n{body}".encode())
+        self.transport.close()
 
     def _connect(self, head: bytes) -> None:
         self._unset_keepalive_if_required()
@@ -52,7 +67,7 @@ class Connection(HttpToolsProtocol):
             self._tunnel = self.loop.create_task(self._open(self.tls_port))  # kept, or it might be collected
 
     def _refuse(self, status: str, why: str) -> None:
-        head = f"HTTP/1.1 {status}\r\ncontent-length: {len(why)}\r\nconnection: close\r\n\r\n{why}"
+        head = f"HTTP/1.1 {status}\r\nContent-Length: {len(why)}\r\nConnection: close\r\n\r\n{why}"
         self.transport.write(head.encode())
         self.transport.close()
 
@@ -62,6 +77,35 @@ class Connection(HttpToolsProtocol):
         client.set_protocol(_Pipe(back))
         client.write(b"HTTP/1.1 200 Connection Established\r\n\r\n")
         client.resume_reading()
+
+
+class _SpellingTransport:
+    """Passes on one answer, the header names in its head spelled as Salesforce does: `Content-Type`.
+
+    ASGI knows them only in lower case. HTTP does not care, but some clients turn the headers into a plain dictionary.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._is_head_written = False
+
+    def write(self, data: bytes) -> None:
+        if not self._is_head_written and not data.startswith(_CONTINUE):
+            self._is_head_written = True
+            data = _spelled(data)
+        self._transport.write(data)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._transport, name)
+
+
+def _spelled(data: bytes) -> bytes:
+    head, blank, body = data.partition(b"\r\n\r\n")
+    lines = head.split(b"\r\n")
+    for number, line in enumerate(lines[1:], 1):
+        name, colon, value = line.partition(b":")
+        lines[number] = _SPELLINGS.get(name, name.title()) + colon + value
+    return b"\r\n".join(lines) + blank + body
 
 
 class _Pipe(asyncio.Protocol):

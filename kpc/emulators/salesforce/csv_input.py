@@ -102,7 +102,7 @@ def _blocks(path: Path, job: Job, columns: int) -> Iterator[pa.RecordBatch]:
         with pa_csv.open_csv(path, read, parse, convert) as reader:
             yield from reader
     except pa.ArrowInvalid as error:
-        if "Empty CSV file" in str(error):
+        if "Empty CSV file" in str(error) or "Could not skip initial" in str(error):  # nothing but a header
             return
         raise DataError(f"InvalidBatch : Failed to parse CSV: {_plain(str(error))}") from error
 

@@ -71,7 +71,7 @@ def describe(schema: Schema, sobject: SObject, version: str) -> dict[str, object
             "field": reference.name,
             "junctionIdListNames": [],
             "junctionReferenceTo": [],
-            "relationshipName": None,
+            "relationshipName": reference.child_relationship or None,
             "restrictedDelete": False,
         }
         for child, reference in schema.children(sobject.name)

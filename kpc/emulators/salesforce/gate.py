@@ -14,12 +14,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kpc.emulators.salesforce.api_error import ApiError, not_found
 from kpc.emulators.salesforce.app import Emulator
+from kpc.emulators.salesforce.classic_forms import PREFIX as CLASSIC
+from kpc.emulators.salesforce.classic_forms import refusal
 from kpc.emulators.salesforce.wire import error_answer
 
 _MOST_HEADER_BYTES = 64 * 1024
-_DATA = re.compile(r"/services/data/v(\d\d\.0)(?:/|\Z)")
+_VERSION = re.compile(r"/services/(?:data/v|async/)(\d\d\.0)(?:/|\Z)")
 _WITH_SESSION = ("/services/oauth2/userinfo", "/id/")
 OLDEST_VERSION, NEWEST_VERSION = 41, 66
+OLDEST_CLASSIC_VERSION = 31  # clients of Bulk API 1.0 have their old version built in
 
 
 class Gate:
@@ -52,7 +55,9 @@ class Gate:
         except ClientDisconnect:
             await asyncio.sleep(0)  # lets the server see that the connection is gone
         except ApiError as error:
-            await error_answer(error)(scope, receive, noting)
+            is_classic = scope["path"].startswith(CLASSIC)
+            answer = refusal(Request(scope), error) if is_classic else error_answer(error)
+            await answer(scope, receive, noting)
         except Exception as error:  # noqa: BLE001  a client gets Salesforce's form whatever happens; the cause is printed
             traceback.print_exc()
             if status == 0:
@@ -103,18 +108,23 @@ class Gate:
                 431, "REQUEST_HEADER_FIELDS_TOO_LARGE", f"Headers may have {_MOST_HEADER_BYTES} bytes at most"
             )
         request = Request(scope, receive)
-        if is_api or scope["path"].startswith(_WITH_SESSION):
+        is_classic = scope["path"].startswith(CLASSIC)
+        if is_api or is_classic or scope["path"].startswith(_WITH_SESSION):
             self._admit(request, scope)
-        if is_api:
-            version = _DATA.match(scope["path"])
-            if version is None or not OLDEST_VERSION <= float(version[1]) <= NEWEST_VERSION:
+        if is_api or is_classic:
+            version = _VERSION.match(scope["path"])
+            oldest = OLDEST_CLASSIC_VERSION if is_classic else OLDEST_VERSION
+            if version is None or not oldest <= float(version[1]) <= NEWEST_VERSION:
                 raise not_found()
         await self._app(scope, receive, send)
 
     def _admit(self, request: Request, scope: Scope) -> None:
-        """The session that came with the request, as a header of either spelling."""
+        """The session that came with the request, in either header and spelling."""
         org = self._emulator.org
-        scheme, _, value = request.headers.get("authorization", "").partition(" ")
+        if (session := request.headers.get("x-sfdc-session")) and scope["path"].startswith(CLASSIC):
+            scheme, value = "bearer", session
+        else:
+            scheme, _, value = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() not in ("bearer", "oauth") or not value:
             raise ApiError(401, "INVALID_AUTH_HEADER" if scheme else "INVALID_SESSION_ID", "Session expired or invalid")
         scope.setdefault("state", {})["user_id"] = self._emulator.tokens.check(value.strip()).user_id

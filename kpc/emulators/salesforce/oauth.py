@@ -17,12 +17,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from kpc.emulators.salesforce.api_error import ApiError
-from kpc.emulators.salesforce.clock import iso_offset
+from kpc.emulators.salesforce.oauth_codes import Codes
 from kpc.emulators.salesforce.org import Org
 from kpc.emulators.salesforce.wire import Json, emulator_of, read_body
 
 _JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-_JWT_LONGEST_S = 300  # Salesforce wants `exp` within a few minutes
+SCOPE = "api id refresh_token full"
+_JWT_LATE_S = 1
 
 
 class OAuthError(Exception):
@@ -49,6 +50,7 @@ class Tokens:
         self._lock = threading.Lock()
         self._access: dict[str, Token] = {}
         self._refresh: dict[str, str] = {}
+        self.codes = Codes(org)
         self._jwt_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
     @property
@@ -75,18 +77,23 @@ class Tokens:
     def refresh_user(self, token: str) -> str | None:
         return self._refresh.get(token)
 
-    def check(self, token: str) -> Token:
-        """Who the token belongs to. 401 for one that is unknown or has expired."""
+    def known(self, token: str) -> Token | None:
+        """The access token, unless it is unknown or has expired."""
         now = self._org.clock.now().timestamp()
         with self._lock:
             found = self._access.get(token)
             if found and now - found.last_used > self._org.switches.token_lifetime_s:
                 del self._access[token]
                 found = None
-            if found is None:
-                raise ApiError(401, "INVALID_SESSION_ID", "Session expired or invalid")
-            found.last_used = now
             return found
+
+    def check(self, token: str) -> Token:
+        """Who the token belongs to, and note that it is in use. 401 for one that is unknown or has expired."""
+        found = self.known(token)
+        if found is None:
+            raise ApiError(401, "INVALID_SESSION_ID", "Session expired or invalid")
+        found.last_used = self._org.clock.now().timestamp()
+        return found
 
     def expire_all(self) -> int:
         """Every access token ends at once; answers how many."""
@@ -116,10 +123,8 @@ class Tokens:
             left_s = float(claims["exp"]) - self._org.clock.now().timestamp()
         except (TypeError, ValueError) as error:
             raise OAuthError(400, "invalid_grant", "invalid assertion: exp") from error
-        if not -1 < left_s <= _JWT_LONGEST_S:
-            raise OAuthError(
-                400, "invalid_grant", "expired authorization code" if left_s < 0 else "invalid assertion: exp"
-            )
+        if not left_s > -_JWT_LATE_S:  # no upper limit: Salesforce's own command line sends milliseconds
+            raise OAuthError(400, "invalid_grant", "expired authorization code")
         if claims["iss"] != identity.client_id:
             raise OAuthError(400, "invalid_client_id", "client identifier invalid")
         if claims["sub"] != identity.username:
@@ -129,38 +134,71 @@ class Tokens:
 async def token(request: Request) -> Response:
     """POST /services/oauth2/token, every grant."""
     emulator = emulator_of(request)
-    body = await read_body(request)
-    form = {name: values[-1] for name, values in parse_qs(body.decode("latin-1"), keep_blank_values=True).items()}
-    form = {**dict(request.query_params), **form}
+    if request.method != "POST":
+        return Json({"error": "invalid_request", "error_description": "must use HTTP POST"}, 400)
     try:
-        return _grant(request, emulator.org, emulator.tokens, form)
+        return _grant(request, emulator.org, emulator.tokens, await read_form(request))
     except OAuthError as error:
         return Json(error.body, error.status)
 
 
+async def read_form(request: Request) -> dict[str, str]:
+    """The parameters of the body and of the query; the body's count more."""
+    body = parse_qs((await read_body(request)).decode("latin-1"), keep_blank_values=True)
+    return {**dict(request.query_params), **{name: values[-1] for name, values in body.items()}}
+
+
 def _grant(request: Request, org: Org, tokens: Tokens, form: dict[str, str]) -> Response:
+    if form.get("response_type") == "device_code":
+        return Json(_device_answer(request, org, tokens, form))
     grant = form.get("grant_type", "")
     user_id = org.identity.user_id
-    refresh: str | None = None
+    has_refresh = False
     if grant == "client_credentials":
-        _check_client(request, org, form)
+        check_client(request, org, form)
     elif grant == _JWT_GRANT:
         tokens.check_jwt(form.get("assertion", ""))
     elif grant == "password":
-        _check_client(request, org, form)
+        check_client(request, org, form)
         _check_password(org, form.get("username", ""), form.get("password", ""))
-        refresh = tokens.issue_refresh(user_id)
+        has_refresh = True
+    elif grant in ("authorization_code", "device"):
+        _check_code(request, org, tokens, form)
+        has_refresh = True
     elif grant == "refresh_token":
-        _check_client(request, org, form, secret_needed=False)
+        check_client(request, org, form, secret_needed=False)
         if tokens.refresh_user(form.get("refresh_token", "")) is None:
             raise OAuthError(400, "invalid_grant", "expired access/refresh token")
     else:
         raise OAuthError(400, "unsupported_grant_type", "grant type not supported")
-    access = tokens.issue(user_id)
-    answer = token_answer(request, org, access)
-    if refresh:
-        answer["refresh_token"] = refresh
+    answer = token_answer(request, org, tokens.issue(user_id))
+    if has_refresh:
+        answer["refresh_token"] = tokens.issue_refresh(user_id)
     return Json(answer, headers={"cache-control": "no-cache, no-store"})
+
+
+def _device_answer(request: Request, org: Org, tokens: Tokens, form: dict[str, str]) -> dict[str, object]:
+    """A device's code. Nobody has to approve it: the emulator's user always has."""
+    check_client(request, org, form, secret_needed=False)
+    return {
+        "device_code": tokens.codes.issue(org.identity.user_id),
+        "user_code": secrets.token_hex(4).upper(),
+        "verification_uri": f"{base_url(request)}/setup/connect",
+        "interval": 5,
+    }
+
+
+def _check_code(request: Request, org: Org, tokens: Tokens, form: dict[str, str]) -> None:
+    """A code of /authorize or of a device, used by whom it was given to."""
+    is_device = form["grant_type"] == "device"
+    check_client(request, org, form, secret_needed=not is_device and "code_verifier" not in form)
+    code = tokens.codes.take(form.get("code", ""))
+    if code is None:
+        raise OAuthError(400, "invalid_grant", "invalid authorization code")
+    if not is_device and form.get("redirect_uri", "") != code.redirect_uri:
+        raise OAuthError(400, "redirect_uri_mismatch", "redirect_uri must match configuration")
+    if not code.verifies(form.get("code_verifier", "")):
+        raise OAuthError(400, "invalid_grant", "invalid code verifier")
 
 
 def token_answer(request: Request, org: Org, access: str) -> dict[str, object]:
@@ -171,7 +209,7 @@ def token_answer(request: Request, org: Org, access: str) -> dict[str, object]:
     return {
         "access_token": access,
         "signature": base64.b64encode(digest.digest()).decode(),
-        "scope": "api id refresh_token full",
+        "scope": SCOPE,
         "instance_url": base,
         "id": identity_url,
         "token_type": "Bearer",
@@ -184,7 +222,7 @@ def base_url(request: Request) -> str:
     return f"{request.url.scheme}://{request.headers.get('host', request.url.netloc)}"
 
 
-def _check_client(request: Request, org: Org, form: dict[str, str], *, secret_needed: bool = True) -> None:
+def check_client(request: Request, org: Org, form: dict[str, str], *, secret_needed: bool = True) -> None:
     client_id, secret = form.get("client_id", ""), form.get("client_secret", "")
     scheme, _, value = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "basic":
@@ -212,77 +250,28 @@ def _check_password(org: Org, username: str, password: str) -> None:
 
 
 async def revoke(request: Request) -> Response:
-    body = parse_qs((await read_body(request)).decode("latin-1"))
-    given = body.get("token", [request.query_params.get("token", "")])[-1]
-    emulator_of(request).tokens.revoke(given)
+    emulator_of(request).tokens.revoke((await read_form(request)).get("token", ""))
     return Response(status_code=200)
 
 
-async def user_info(request: Request) -> Response:
-    """GET /services/oauth2/userinfo, the first call of Salesforce's own command line."""
-    org = emulator_of(request).org
-    identity, base = org.identity, base_url(request)
-    return Json(
-        {
-            "sub": f"{base}/id/{identity.org_id}/{identity.user_id}",
-            "user_id": identity.user_id,
-            "organization_id": identity.org_id,
-            "preferred_username": identity.username,
-            "nickname": "emulator",
-            "name": "Integration Emulator",
-            "email": identity.username,
-            "email_verified": True,
-            "given_name": "Integration",
-            "family_name": "Emulator",
-            "zoneinfo": "Asia/Bangkok",
-            "user_type": "STANDARD",
-            "language": "en_US",
-            "locale": "en_US",
-            "utcOffset": 25200000,
-            "active": True,
-            "urls": _urls(base, identity.org_id),
-        }
-    )
-
-
-async def identity(request: Request) -> Response:
-    """GET /id/ORG/USER."""
-    org = emulator_of(request).org
-    known, base = org.identity, base_url(request)
-    wanted = (request.path_params["org"][:15], request.path_params["user"][:15])
-    if wanted != (known.org_id[:15], known.user_id[:15]):
-        raise ApiError(403, "Bad_OAuth_Token", "The identity is not of this org")
-    return Json(
-        {
-            "id": f"{base}/id/{known.org_id}/{known.user_id}",
-            "asserted_user": True,
-            "user_id": known.user_id,
-            "organization_id": known.org_id,
-            "username": known.username,
-            "nick_name": "emulator",
-            "display_name": "Integration Emulator",
-            "email": known.username,
-            "first_name": "Integration",
-            "last_name": "Emulator",
-            "timezone": "Asia/Bangkok",
-            "active": True,
-            "user_type": "STANDARD",
-            "language": "en_US",
-            "locale": "en_US",
-            "utcOffset": 25200000,
-            "last_modified_date": iso_offset(org.clock.now()),
-            "urls": _urls(base, known.org_id),
-        }
-    )
-
-
-def _urls(base: str, org_id: str) -> dict[str, str]:
-    data = f"{base}/services/data/v{{version}}/"
-    return {
-        "enterprise": f"{base}/services/Soap/c/{{version}}/{org_id[:15]}",
-        "partner": f"{base}/services/Soap/u/{{version}}/{org_id[:15]}",
-        "rest": data,
-        "sobjects": f"{data}sobjects/",
-        "search": f"{data}search/",
-        "query": f"{data}query/",
-    }
+async def introspect(request: Request) -> Response:
+    """POST /services/oauth2/introspect: whether a token is still good, and whose it is."""
+    emulator, form = emulator_of(request), await read_form(request)
+    org, tokens = emulator.org, emulator.tokens
+    try:
+        check_client(request, org, form)
+    except OAuthError as error:
+        return Json(error.body, 401)
+    token = form.get("token", "")
+    facts: dict[str, object] = {"active": False}
+    if found := tokens.known(token):
+        expires = found.last_used + org.switches.token_lifetime_s
+        facts = {"active": True, "token_type": "access_token", "exp": int(expires), "iat": int(found.issued)}
+        facts["nbf"] = int(found.issued)
+    elif tokens.refresh_user(token):
+        facts = {"active": True, "token_type": "refresh_token"}
+    if facts["active"]:
+        identity = org.identity
+        facts |= {"scope": SCOPE, "client_id": identity.client_id, "username": identity.username}
+        facts["sub"] = f"{base_url(request)}/id/{identity.org_id}/{identity.user_id}"
+    return Json(facts)

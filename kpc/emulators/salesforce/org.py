@@ -19,6 +19,7 @@ from kpc.emulators.salesforce.storage import Session, Storage, get_setting, put_
 
 USERNAME = "integration@kpc.emulator"
 TIME_ZONE = "Asia/Bangkok"
+PROFILE_ID = "00e5g000000IntgAAC"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +100,8 @@ def _create_people(session: Session, identity: Identity, now: datetime) -> None:
         f'INSERT INTO org."User" ({names}, Name, Username, "Username$key", FirstName, LastName, Email, IsActive,'
         " TimeZoneSidKey, LocaleSidKey, LanguageLocaleKey, UserType, ProfileId)"
         f" VALUES ({values}, 'Integration Emulator', $name, lower($name), 'Integration', 'Emulator', $name, true,"
-        " $zone, 'en_US', 'en_US', 'Standard', '00e5g000000IntgAAC')",
-        common | {"id": identity.user_id, "name": identity.username},
+        " $zone, 'en_US', 'en_US', 'Standard', $profile)",
+        common | {"id": identity.user_id, "name": identity.username, "profile": PROFILE_ID},
     )
     session.run_named(
         f'INSERT INTO org."Organization" ({names}, Name, OrganizationType, IsSandbox, InstanceName, LanguageLocaleKey,'

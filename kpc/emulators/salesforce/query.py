@@ -17,7 +17,8 @@ from kpc.emulators.salesforce.api_error import ApiError
 from kpc.emulators.salesforce.clock import iso_offset
 from kpc.emulators.salesforce.ids import make_id, to_18
 from kpc.emulators.salesforce.org import Org
-from kpc.emulators.salesforce.soql_compile import Compiled, Output, compile_query
+from kpc.emulators.salesforce.soql_compile import compile_query
+from kpc.emulators.salesforce.soql_compiled import Child, Compiled, Output
 from kpc.emulators.salesforce.soql_filter import Value
 from kpc.emulators.salesforce.soql_parser import parse
 from kpc.emulators.salesforce.storage import Session, table_of
@@ -94,8 +95,37 @@ class Queries:
         page: dict[str, object] = {"totalSize": cursor.table.num_rows, "done": done}
         if not done:
             page["nextRecordsUrl"] = f"/services/data/v{version}/query/{cursor_id}-{end}"
-        page["records"] = records(cursor.compiled, rows, version)
+        page["records"] = self._with_children(cursor.compiled, rows, version)
         return page
+
+    def _with_children(self, compiled: Compiled, table: pa.Table, version: str) -> list[dict[str, object]]:
+        """The records, each with what its queries of children find; null where they find nothing."""
+        made = records(compiled, table, version)
+        if not compiled.children or not made:
+            return made
+        ids: list[str] = table.column(len(compiled.outputs)).to_pylist()
+        for child in compiled.children:
+            found = self._children(child, ids, version)
+            for record, parent_id in zip(made, ids, strict=True):
+                own = found.get(parent_id)
+                record[child.name] = own and {"totalSize": len(own), "done": True, "records": own}
+        return made
+
+    def _children(self, child: Child, parent_ids: list[str], version: str) -> dict[str, list[dict[str, object]]]:
+        """The children of each parent that has some."""
+        compiled = compile_query(child.of(parent_ids), self._org.schema, self._org.clock.now(), deleted=child.deleted)
+        place = next(n for n, output in enumerate(compiled.outputs) if output.path == (child.reference.name,))
+        with self._org.storage.reading() as session:
+            table = _run(session, compiled)
+        found: dict[str, list[dict[str, object]]] = {}
+        children = self._with_children(compiled, table, version)
+        for parent_id, record in zip(table.column(place).to_pylist(), children, strict=True):
+            if child.hidden:
+                del record[child.hidden]
+            found.setdefault(parent_id, []).append(record)
+        start, limit = child.query.offset, child.query.limit
+        cut = {each: own[start : None if limit is None else start + limit] for each, own in found.items()}
+        return {each: own for each, own in cut.items() if own}
 
 
 def _run(session: Session, compiled: Compiled) -> pa.Table:

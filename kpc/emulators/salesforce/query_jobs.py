@@ -32,11 +32,12 @@ from kpc.emulators.salesforce.jobs import (
 from kpc.emulators.salesforce.org import Org
 from kpc.emulators.salesforce.query import Queries, csv_header, text_rows
 from kpc.emulators.salesforce.retention import keep_time
-from kpc.emulators.salesforce.soql_compile import Compiled
+from kpc.emulators.salesforce.soql_compiled import Compiled
 from kpc.emulators.salesforce.wire import Json, emulator_of, read_object, text_of
 
 RESULT = "result.arrow"
 _ROWS_AT_ONCE = 20_000
+_MOST_PAGES = 1_000
 
 
 class QueryWorker:
@@ -106,6 +107,8 @@ async def create(request: Request) -> Response:
     compiled = emulator.queries.compiled(soql)
     if compiled.is_aggregate or compiled.is_count:
         raise ApiError(400, "API_ERROR", "Aggregate Relationships not supported in Bulk Query")
+    if compiled.children:
+        raise ApiError(400, "API_ERROR", "Nested queries are not supported in Bulk Query")
     if compiled.offset:
         raise ApiError(400, "API_ERROR", "OFFSET not supported in Bulk Query")
     if org.query_jobs.used >= org.switches.daily_query_jobs:
@@ -160,16 +163,12 @@ async def delete(request: Request) -> Response:
 async def results(request: Request) -> Response:
     """GET results: a page of CSV. The locator of the last page is the word null."""
     emulator, job = emulator_of(request), find_job(request, "query")
-    if job.api_version != request.path_params["version"]:
-        message = f"The job was created with API version {job.api_version}; read its results with the same"
-        raise ApiError(409, "API_ERROR", message)
+    _demand_version(request, job)
     if job.state != JOB_COMPLETE:
         status = emulator.org.switches.early_query_results_status
         if status == 204:
             return Response(status_code=204)
-        raise ApiError(
-            status, "JOB_NOT_COMPLETE", f"The job is {job.state}; results can be read when it is JobComplete"
-        )
+        raise _too_early(job, status)
     offset = _offset(request.query_params.get("locator"), job)
     most = _most_records(request, emulator.org.switches.query_page_rows)
     rows = min(most, job.processed - offset)
@@ -182,6 +181,33 @@ async def results(request: Request) -> Response:
     }
     path = emulator.org.jobs.folder(job.id) / RESULT
     return StreamingResponse(_csv(path, job, csv_header(compiled.outputs), offset, rows), headers=headers)
+
+
+async def result_pages(request: Request) -> Response:
+    """GET resultPages: the addresses of many pages at once, for clients that read them in parallel."""
+    emulator, job = emulator_of(request), find_job(request, "query")
+    _demand_version(request, job)
+    if job.state != JOB_COMPLETE:
+        raise _too_early(job, 400)
+    most = _most_records(request, emulator.org.switches.query_page_rows)
+    base = f"/services/data/v{job.api_version}/jobs/query/{job.id}"
+    start = _offset(request.query_params.get("queryLocator"), job)
+    end = start + _MOST_PAGES * most
+    offsets = range(start, min(max(job.processed, 1), end), most)
+    pages = [{"resultUrl": f"{base}/results?locator={_locator(each)}&maxRecords={most}"} for each in offsets]
+    done = end >= job.processed
+    more = None if done else f"{base}/resultPages?queryLocator={_locator(end)}&maxRecords={most}"
+    return Json({"resultPages": pages, "nextRecordsUrl": more, "done": done})
+
+
+def _demand_version(request: Request, job: Job) -> None:
+    if job.api_version != request.path_params["version"]:
+        message = f"The job was created with API version {job.api_version}; read its results with the same"
+        raise ApiError(409, "API_ERROR", message)
+
+
+def _too_early(job: Job, status: int) -> ApiError:
+    return ApiError(status, "JOB_NOT_COMPLETE", f"The job is {job.state}; results can be read when it is JobComplete")
 
 
 def _most_records(request: Request, default: int) -> int:

@@ -8,11 +8,11 @@ from starlette.responses import Response
 
 from kpc.emulators.salesforce.api_error import ApiError, not_found
 from kpc.emulators.salesforce.app import Emulator
+from kpc.emulators.salesforce.column_metadata import column_metadata
 from kpc.emulators.salesforce.describe import describe, describe_global, summary
 from kpc.emulators.salesforce.gate import NEWEST_VERSION, OLDEST_VERSION
 from kpc.emulators.salesforce.query import PAGE_ROWS
 from kpc.emulators.salesforce.schema import SObject
-from kpc.emulators.salesforce.soql_compile import Compiled
 from kpc.emulators.salesforce.storage import table_of
 from kpc.emulators.salesforce.wire import Json, emulator_of
 
@@ -66,7 +66,7 @@ async def _query(request: Request, *, deleted: bool) -> Response:
     if soql is None:
         raise ApiError(400, "MALFORMED_QUERY", "A query string has to be specified")
     if request.query_params.get("columns", "").lower() == "true":
-        return Json(_column_metadata(queries.compiled(soql)))
+        return Json(column_metadata(queries.compiled(soql)))
     rows = _page_rows(request.headers.get("sforce-query-options", ""))
     page = await run_in_threadpool(queries.first_page, soql, version, deleted=deleted, page_rows=rows)
     return await run_in_threadpool(Json, page)
@@ -78,31 +78,6 @@ def _page_rows(options: str) -> int:
     if name.strip().lower() == "batchsize" and value.strip().isdigit():
         return min(max(int(value), 200), PAGE_ROWS)
     return PAGE_ROWS
-
-
-def _column_metadata(compiled: Compiled) -> dict[str, object]:
-    return {
-        "columnMetadata": [
-            {
-                "aggregate": compiled.is_aggregate and output.spec is None,
-                "booleanType": output.value.type == "boolean",
-                "columnName": output.path[-1],
-                "custom": bool(output.spec and output.spec.is_custom),
-                "displayName": ".".join(output.path),
-                "foreignKeyName": None,
-                "insertable": bool(output.spec and output.spec.createable),
-                "joinColumns": [],
-                "numberType": output.value.type in ("double", "currency", "percent", "int"),
-                "textType": output.value.type in ("string", "textarea", "picklist", "email", "phone", "url"),
-                "updatable": bool(output.spec and output.spec.updateable),
-            }
-            for output in compiled.outputs
-        ],
-        "entityName": compiled.sobject.name,
-        "groupBy": compiled.is_grouped,
-        "idSelected": any(output.path == ("Id",) for output in compiled.outputs),
-        "keyPrefix": compiled.sobject.prefix,
-    }
 
 
 async def limits(request: Request) -> Response:
@@ -122,6 +97,11 @@ async def limits(request: Request) -> Response:
         "SingleEmail": (5_000, 0),
     }
     return Json({name: {"Max": most, "Remaining": max(most - used, 0)} for name, (most, used) in known.items()})
+
+
+async def recent(_: Request) -> Response:
+    """GET /recent: nobody has looked at any record, there being no pages to look at."""
+    return Json([])
 
 
 async def record_count(request: Request) -> Response:

@@ -35,7 +35,7 @@ class Saved:
         return result | {"created": self.created} if with_created and not self.error else result
 
 
-class _RolledBack(Exception):
+class RolledBack(Exception):
     """Ends a transaction of which nothing is kept."""
 
 
@@ -53,32 +53,50 @@ def save(
     *,
     key: Field | None = None,
     all_or_none: bool = False,
+    source: str = "REST",
 ) -> list[Saved]:
-    """Write records, of one object or several, in one transaction; answers one result each, in their order."""
-    results: list[Saved | None] = [None] * len(records)
+    """Write records, of one object or several, in one transaction; answers one result each, in their order.
+
+    `source` is what the history of writes names.
+    """
+    results: list[Saved] = []
+    try:
+        with org.storage.writing() as session:
+            results = save_within(org, session, operation, records, user_id, key=key, source=source)
+            if all_or_none:
+                demand_all(results)
+    except RolledBack:
+        return [Saved(None, created=False, error=result.error or _NOT_SAVED) for result in results]
+    return results
+
+
+def save_within(
+    org: Org,
+    session: Session,
+    operation: str,
+    records: Sequence[tuple[SObject, Record]],
+    user_id: str,
+    *,
+    key: Field | None = None,
+    source: str = "REST",
+) -> list[Saved]:
+    """Write records in a transaction that the caller ends; answers one result each, in their order."""
+    results: dict[int, Saved] = {}
     by_object: dict[str, list[int]] = {}
     for position, (sobject, _) in enumerate(records):
         by_object.setdefault(sobject.name, []).append(position)
-    try:
-        with org.storage.writing() as session:
-            for positions in by_object.values():
-                sobject = records[positions[0]][0]
-                write = Write(operation, org.schema, sobject, key, user_id, org.clock.now(), "REST")
-                saved = _save_alike(org, session, write, [records[each][1] for each in positions])
-                for position, result in zip(positions, saved, strict=True):
-                    results[position] = result
-            if all_or_none:
-                _demand_all(results)
-    except _RolledBack:
-        return [
-            Saved(None, created=False, error=(result.error if result else None) or _NOT_SAVED) for result in results
-        ]
-    return [result for result in results if result is not None]
+    for positions in by_object.values():
+        sobject = records[positions[0]][0]
+        write = Write(operation, org.schema, sobject, key, user_id, org.clock.now(), source)
+        saved = _save_alike(org, session, write, [records[each][1] for each in positions])
+        results |= zip(positions, saved, strict=True)
+    return [results[position] for position in range(len(records))]
 
 
-def _demand_all(results: Sequence[Saved | None]) -> None:
-    if any(result and result.error for result in results):
-        raise _RolledBack
+def demand_all(results: Sequence[Saved]) -> None:
+    """Raise `RolledBack`, which ends the transaction without a trace, unless all went well."""
+    if any(result.error for result in results):
+        raise RolledBack
 
 
 def _save_alike(org: Org, session: Session, write: Write, records: Sequence[Record]) -> list[Saved]:

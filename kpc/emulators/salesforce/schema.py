@@ -24,7 +24,7 @@ NUMBER_TYPES = frozenset({"double", "currency", "percent", "int"})
 
 
 class Flags(TypedDict, total=False):
-    """The yes-or-no facts of a field."""
+    """The facts that a field may have besides its type."""
 
     nillable: bool
     createable: bool
@@ -34,6 +34,7 @@ class Flags(TypedDict, total=False):
     unique: bool
     id_lookup: bool
     name_field: bool
+    child_relationship: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class Field:
     name_field: bool = False
     reference_to: str | None = None
     relationship: str | None = None
+    child_relationship: str = ""  # the name by which the parent's query reaches the children
     picklist: tuple[str, ...] = ()
     restricted: bool = False
 
@@ -188,7 +190,7 @@ def _of_table(table: Table, prefix: str) -> SObject:
     fields.append(_external_id())
     fields.append(Field(PARTITION_FIELD, "string", 16, external_id=True, id_lookup=True))
     fields.append(Field(GENERATION_FIELD, "string", 26))
-    fields += [_of_lookup(lookup) for lookup in table.lookups]
+    fields += [_of_lookup(lookup, f"{table.target.removesuffix('__c')}__r") for lookup in table.lookups]
     for column in table.sent_columns:
         if column.field is not None and column.type is not None:
             fields.append(_of_column(column.field, column.type, required=column.is_required))
@@ -196,9 +198,11 @@ def _of_table(table: Table, prefix: str) -> SObject:
     return SObject(table.target, prefix, tuple(fields), label)
 
 
-def _of_lookup(lookup: Lookup) -> Field:
+def _of_lookup(lookup: Lookup, children: str) -> Field:
     target = TABLES[lookup.parent].target
-    return _reference(lookup.field, target, lookup.relationship, nillable=not lookup.required)
+    return _reference(
+        lookup.field, target, lookup.relationship, nillable=not lookup.required, child_relationship=children
+    )
 
 
 def _of_column(name: str, kind: FieldType, *, required: bool) -> Field:
@@ -239,7 +243,7 @@ def _standard() -> list[SObject]:
         _text("Site", 80),
         *(_text(f"Billing{part}") for part in address),
         *(_text(f"Shipping{part}") for part in address),
-        _reference("ParentId", "Account", "Parent"),
+        _reference("ParentId", "Account", "Parent", child_relationship="ChildAccounts"),
     ]
     contact = [
         Field("Name", "string", 121, createable=False, updateable=False, name_field=True),
@@ -254,7 +258,7 @@ def _standard() -> list[SObject]:
         Field("Description", "textarea", 32000),
         Field("DoNotCall", "boolean", nillable=False, defaulted=True),
         *(_text(f"Mailing{part}") for part in address),
-        _reference("AccountId", "Account", "Account"),
+        _reference("AccountId", "Account", "Account", child_relationship="Contacts"),
     ]
     user = [
         Field("Name", "string", 121, createable=False, updateable=False, name_field=True),

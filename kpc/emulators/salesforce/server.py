@@ -11,10 +11,13 @@ from starlette.routing import BaseRoute, Route
 
 from kpc.emulators.salesforce import (
     admin,
+    classic,
     composite,
     ingest,
     ingest_results,
     oauth,
+    oauth_authorize,
+    oauth_identity,
     query_jobs,
     rest,
     rest_rows,
@@ -23,6 +26,7 @@ from kpc.emulators.salesforce import (
 )
 from kpc.emulators.salesforce.api_error import ApiError
 from kpc.emulators.salesforce.app import Emulator
+from kpc.emulators.salesforce.classic_forms import PREFIX, refusal
 from kpc.emulators.salesforce.gate import Gate
 from kpc.emulators.salesforce.wire import Json, error_answer
 
@@ -40,6 +44,7 @@ def build_app(emulator: Emulator) -> Starlette:
             *_composite_routes(),
             *_ingest_routes(),
             *_query_routes(),
+            *_classic_routes(),
         ],
         middleware=[
             Middleware(GZipMiddleware, minimum_size=_FIRST_GZIP_BYTES, compresslevel=1),
@@ -59,13 +64,16 @@ def _both(path: str, endpoint: object, *methods: str) -> list[BaseRoute]:
 
 def _login_routes() -> list[BaseRoute]:
     return [
-        *_both("/services/oauth2/token", oauth.token, "POST"),
+        *_both("/services/oauth2/token", oauth.token, "GET", "POST"),
+        *_both("/services/oauth2/authorize", oauth_authorize.authorize, "GET", "POST"),
+        *_both("/services/oauth2/introspect", oauth.introspect, "POST"),
         *_both("/services/oauth2/revoke", oauth.revoke, "GET", "POST"),
-        *_both("/services/oauth2/userinfo", oauth.user_info, "GET", "POST"),
-        *_both("/id/{org}/{user}", oauth.identity, "GET", "POST"),
+        *_both("/services/oauth2/userinfo", oauth_identity.user_info, "GET", "POST"),
+        *_both("/id/{org}/{user}", oauth_identity.identity, "GET", "POST"),
         *_both("/services/Soap/u/{version}", soap.login, "POST"),
         *_both("/services/Soap/u/{version}/{org}", soap.login, "POST"),
         *_both("/services/Soap/c/{version}", soap.login, "POST"),
+        *_both("/services/Soap/c/{version}/{org}", soap.login, "POST"),
     ]
 
 
@@ -90,6 +98,7 @@ def _rest_routes() -> list[BaseRoute]:
         *_both(f"{_DATA}/query/{{locator}}", rest.query, "GET"),
         *_both(f"{_DATA}/queryAll", rest.query_all, "GET"),
         *_both(f"{_DATA}/queryAll/{{locator}}", rest.query_all, "GET"),
+        *_both(f"{_DATA}/recent", rest.recent, "GET"),
         *_both(f"{_DATA}/limits", rest.limits, "GET"),
         *_both(f"{_DATA}/limits/recordCount", rest.record_count, "GET"),
     ]
@@ -118,6 +127,7 @@ def _composite_routes() -> list[BaseRoute]:
     return [
         *_both(f"{_DATA}/composite", subrequests.composite, "POST"),
         *_both(f"{_DATA}/composite/batch", subrequests.batch, "POST"),
+        *_both(f"{_DATA}/composite/graph", subrequests.graph, "POST"),
         *_both(f"{_DATA}/composite/tree/{{object}}", composite.insert_tree, "POST"),
         *_both(many, composite.insert, "POST"),
         *_both(many, composite.update, "PATCH"),
@@ -136,6 +146,7 @@ def _query_routes() -> list[BaseRoute]:
         *_both(f"{jobs}/{{job}}", query_jobs.change_state, "PATCH"),
         *_both(f"{jobs}/{{job}}", query_jobs.delete, "DELETE"),
         *_both(f"{jobs}/{{job}}/results", query_jobs.results, "GET"),
+        *_both(f"{jobs}/{{job}}/resultPages", query_jobs.result_pages, "GET"),
     ]
 
 
@@ -152,9 +163,25 @@ def _ingest_routes() -> list[BaseRoute]:
     ]
 
 
-async def _refused(_: Request, error: Exception) -> Response:
+def _classic_routes() -> list[BaseRoute]:
+    """Bulk API 1.0."""
+    job = f"{PREFIX}{{version}}/job/{{job}}"
+    return [
+        *_both(f"{PREFIX}{{version}}/job", classic.create, "POST"),
+        *_both(job, classic.job_facts, "GET"),
+        *_both(job, classic.change_state, "POST"),
+        *_both(f"{job}/batch", classic.batches, "GET"),
+        *_both(f"{job}/batch", classic.add_batch, "POST"),
+        *_both(f"{job}/batch/{{batch}}", classic.batch_facts, "GET"),
+        *_both(f"{job}/batch/{{batch}}/request", classic.batch_request, "GET"),
+        *_both(f"{job}/batch/{{batch}}/result", classic.batch_results, "GET"),
+        *_both(f"{job}/batch/{{batch}}/result/{{result}}", classic.query_result, "GET"),
+    ]
+
+
+async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)  # noqa: S101  the handler is registered for this class
-    return error_answer(error)
+    return refusal(request, error) if request.scope["path"].startswith(PREFIX) else error_answer(error)
 
 
 async def _unknown_path(_: Request, __: Exception) -> Response:

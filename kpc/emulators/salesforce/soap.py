@@ -12,31 +12,37 @@ from starlette.responses import Response
 from kpc.emulators.salesforce.api_error import ApiError
 from kpc.emulators.salesforce.app import Emulator
 from kpc.emulators.salesforce.oauth import base_url, password_matches
-from kpc.emulators.salesforce.org import TIME_ZONE
+from kpc.emulators.salesforce.org import PROFILE_ID, TIME_ZONE
 from kpc.emulators.salesforce.wire import emulator_of, read_body
 
 _ENVELOPE = (
     '<?xml version="1.0" encoding="UTF-8"?><soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/"'
-    ' xmlns="urn:partner.soap.sforce.com" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
-    ' xmlns:sf="urn:fault.partner.soap.sforce.com"><soapenv:Body>{body}</soapenv:Body></soapenv:Envelope>'
+    ' xmlns="urn:{api}.soap.sforce.com" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
+    ' xmlns:sf="urn:fault.{api}.soap.sforce.com"><soapenv:Body>{body}</soapenv:Body></soapenv:Envelope>'
 )
+_APIS = {"u": "partner", "c": "enterprise"}
 
 
 async def login(request: Request) -> Response:
-    """POST /services/Soap/u/VERSION: what clients call around a login; nothing else of the SOAP API."""
+    """POST /services/Soap/u/VERSION or c/VERSION: what clients call around a login; nothing else of the SOAP API."""
     emulator = emulator_of(request)
     body = await read_body(request)
-    return await run_in_threadpool(_call, emulator, base_url(request), request.path_params["version"], body)
+    kind = request.url.path.split("/")[3]
+    address = f"{kind}/{request.path_params['version']}"
+    text, status = await run_in_threadpool(_call, emulator, base_url(request), address, body)
+    envelope = _ENVELOPE.replace("{api}", _APIS[kind]).replace("{body}", text)
+    return Response(envelope, status, media_type="text/xml")
 
 
-def _call(emulator: Emulator, base: str, version: str, body: bytes) -> Response:
+def _call(emulator: Emulator, base: str, address: str, body: bytes) -> tuple[str, int]:
+    """The body of the answer, and its HTTP status. `address` is `u` or `c`, and the version."""
     try:
-        return _answer(_result(emulator, base, version, _texts(body)))
+        return _result(emulator, base, address, element_texts(body)), 200
     except ApiError as error:
-        return _fault(error.code, error.message)
+        return _fault(error.code, error.message), 500
 
 
-def _texts(body: bytes) -> dict[str, str]:
+def element_texts(body: bytes) -> dict[str, str]:
     """The text of every element, by its name without namespace."""
     if b"<!DOCTYPE" in body or b"<!ENTITY" in body:  # no entities: they can blow a parser up
         raise ApiError(400, "INVALID_SOAP_HEADER", "A document type is not allowed")
@@ -47,12 +53,12 @@ def _texts(body: bytes) -> dict[str, str]:
     return {each.tag.rpartition("}")[2]: each.text or "" for each in root.iter()}
 
 
-def _result(emulator: Emulator, base: str, version: str, texts: dict[str, str]) -> str:
+def _result(emulator: Emulator, base: str, address: str, texts: dict[str, str]) -> str:
     """What the call answers. Raises `ApiError` for one that is refused."""
     if "login" in texts:
         if not password_matches(emulator.org, texts.get("username", ""), texts.get("password", "")):
             raise ApiError(400, "INVALID_LOGIN", "Invalid username, password, security token; or user locked out.")
-        return _login_result(emulator, base, version)
+        return _login_result(emulator, base, address)
     session = texts.get("sessionId", "")
     emulator.tokens.check(session)
     if "getUserInfo" in texts:
@@ -68,10 +74,10 @@ def _result(emulator: Emulator, base: str, version: str, texts: dict[str, str]) 
     raise ApiError(400, "INVALID_OPERATION", f"The emulator's SOAP API knows {known}")
 
 
-def _login_result(emulator: Emulator, base: str, version: str) -> str:
+def _login_result(emulator: Emulator, base: str, address: str) -> str:
     known = emulator.org.identity
-    server = escape(f"{base}/services/Soap/u/{version}/{known.org_id[:15]}")
-    metadata = escape(f"{base}/services/Soap/m/{version}/{known.org_id[:15]}")
+    server = escape(f"{base}/services/Soap/{address}/{known.org_id[:15]}")
+    metadata = escape(f"{base}/services/Soap/m/{address[2:]}/{known.org_id[:15]}")
     return (
         f"<loginResponse><result><metadataServerUrl>{metadata}</metadataServerUrl>"
         f"<passwordExpired>false</passwordExpired><sandbox>false</sandbox><serverUrl>{server}</serverUrl>"
@@ -81,11 +87,24 @@ def _login_result(emulator: Emulator, base: str, version: str) -> str:
 
 
 def _user_info(emulator: Emulator) -> str:
+    """All elements of GetUserInfoResult, in the order of the WSDL: typed clients miss any that is not there."""
     known = emulator.org.identity
-    info = {
+    info: dict[str, str | None] = {
+        "accessibilityMode": "false",
+        "chatterExternal": "false",
+        "currencySymbol": "$",
+        "orgAttachmentFileSizeLimit": "5242880",
+        "orgDefaultCurrencyIsoCode": "USD",
+        "orgDefaultCurrencyLocale": "en_US",
+        "orgDisallowHtmlAttachments": "false",
+        "orgHasPersonAccounts": "false",
         "organizationId": known.org_id,
+        "organizationMultiCurrency": "false",
         "organizationName": "Salesforce emulator",
+        "profileId": PROFILE_ID,
+        "roleId": None,
         "sessionSecondsValid": str(int(emulator.org.switches.token_lifetime_s)),
+        "userDefaultCurrencyIsoCode": None,
         "userEmail": known.username,
         "userFullName": "Integration Emulator",
         "userId": known.user_id,
@@ -94,22 +113,22 @@ def _user_info(emulator: Emulator) -> str:
         "userName": known.username,
         "userTimeZone": TIME_ZONE,
         "userType": "Standard",
+        "userUiSkin": "Theme3",
     }
-    return "".join(f"<{name}>{escape(value)}</{name}>" for name, value in info.items())
+    return "".join(_element(name, value) for name, value in info.items())
 
 
-def _answer(body: str, status: int = 200) -> Response:
-    return Response(_ENVELOPE.replace("{body}", body), status, media_type="text/xml")
+def _element(name: str, value: str | None) -> str:
+    return f'<{name} xsi:nil="true"/>' if value is None else f"<{name}>{escape(value)}</{name}>"
 
 
-def _fault(code: str, message: str) -> Response:
+def _fault(code: str, message: str) -> str:
     text = escape(message)
     detail = (
         f"<sf:LoginFault><sf:exceptionCode>{code}</sf:exceptionCode>"
         f"<sf:exceptionMessage>{text}</sf:exceptionMessage></sf:LoginFault>"
     )
-    body = (
+    return (
         f"<soapenv:Fault><faultcode>sf:{code}</faultcode><faultstring>{code}: {text}</faultstring>"
         f"<detail>{detail}</detail></soapenv:Fault>"
     )
-    return _answer(body, 500)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from kpc.emulators.salesforce.soql_tree import (
     Call,
     Compare,
@@ -36,15 +38,11 @@ def without_alias(query: Query, alias: str) -> Query:
             return Compare(strip(condition.left), condition.operator, condition.right)
         return None
 
-    return Query(
-        tuple(Item(strip(item.expression), item.alias) for item in query.items),
-        query.object,
-        inside(query.where),
-        tuple(map(strip, query.group_by)),
-        inside(query.having),
-        tuple(Order(strip(o.expression), o.is_descending, o.is_null_last) for o in query.order_by),
-        query.limit,
-        query.offset,
-        query.all_rows,
-        query.every,
+    return replace(
+        query,
+        items=tuple(Item(strip(item.expression), item.alias) for item in query.items),
+        where=inside(query.where),
+        group_by=tuple(map(strip, query.group_by)),
+        having=inside(query.having),
+        order_by=tuple(Order(strip(o.expression), o.is_descending, o.is_null_last) for o in query.order_by),
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import datetime
 
 from kpc.emulators.salesforce.api_error import ApiError
-from kpc.emulators.salesforce.schema import Field, Schema, SObject
+from kpc.emulators.salesforce.schema import Schema, SObject
+from kpc.emulators.salesforce.soql_compiled import Child, Compiled, Output
 from kpc.emulators.salesforce.soql_filter import Names, Value, condition_sql
-from kpc.emulators.salesforce.soql_functions import function_value, has_aggregate, is_aggregate_call
+from kpc.emulators.salesforce.soql_functions import SHOWING, compared, function_value, has_aggregate, is_aggregate_call
 from kpc.emulators.salesforce.soql_lexer import malformed
 from kpc.emulators.salesforce.soql_tree import Call, Expression, Item, Path, Query
 from kpc.emulators.salesforce.storage import quoted, table_of
@@ -17,33 +18,6 @@ from kpc.emulators.salesforce.storage import quoted, table_of
 _LONGEST_OFFSET = 2000
 _DEEPEST_PATH = 6
 _MOST_FIELDS_ROWS = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """One column of the result. `path` is where it stands in a record; `spec` the field, if it is one."""
-
-    path: tuple[str, ...]
-    value: Value
-    spec: Field | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Compiled:
-    """SQL, its parameters and what its columns mean.
-
-    After the outputs, the SQL yields the ids of the record and of each parent in `parents`, in that order.
-    """
-
-    sql: str
-    parameters: list[object]
-    outputs: list[Output]
-    sobject: SObject
-    is_count: bool = False
-    is_aggregate: bool = False
-    is_grouped: bool = False
-    offset: int = 0
-    parents: list[tuple[tuple[str, ...], SObject]] = field(default_factory=list)
 
 
 def compile_query(query: Query, schema: Schema, now: datetime, *, deleted: bool = False) -> Compiled:
@@ -72,13 +46,15 @@ class _Compiler(Names):
         query = self.query
         if query.every:
             return self._of_fields(deleted=deleted)
-        if len(query.items) == 1 and query.items[0].expression == Call("COUNT", None):
+        if len(query.items) == 1 and query.items[0].expression == Call("COUNT", None) and not query.children:
             return self._count(deleted=deleted)
         is_aggregate = bool(query.group_by) or any(is_aggregate_call(item.expression) for item in query.items)
         if query.having and not query.group_by:
             raise malformed("HAVING needs GROUP BY")
         if is_aggregate and not query.group_by and (query.limit is not None or query.order_by):
             raise malformed("Non-grouped query that uses overall aggregate functions cannot also use LIMIT")
+        if is_aggregate and query.children:
+            raise malformed("Grouped and aggregate queries cannot have queries of children")
         outputs = self._outputs(is_aggregate=is_aggregate)
         selected = [self._selected(output) for output in outputs]
         parents = [] if is_aggregate else self._parents(outputs)
@@ -94,6 +70,7 @@ class _Compiler(Names):
             is_grouped=bool(query.group_by),
             offset=query.offset,
             parents=parents,
+            children=[self._child(each, deleted=deleted) for each in query.children],
         )
 
     def _of_fields(self, *, deleted: bool) -> Compiled:
@@ -107,11 +84,28 @@ class _Compiler(Names):
             for spec in self.sobject.fields
             if (every == "ALL" or spec.is_custom == (every == "CUSTOM")) and spec.name.lower() not in named
         ]
-        expanded = Query(
-            (*wanted, *query.items), query.object, query.where, order_by=query.order_by, limit=query.limit,
-            offset=query.offset, all_rows=query.all_rows,
-        )  # fmt: skip
+        expanded = replace(query, items=(*wanted, *query.items), every=None)
         return _Compiler(expanded, self.schema, self.now).compiled(deleted=deleted)
+
+    def _child(self, query: Query, *, deleted: bool) -> Child:
+        """The query of one child relationship, over the children of every parent."""
+        named = {f.child_relationship.lower(): (o, f) for o, f in self.schema.children(self.sobject.name)}
+        found = named.get(query.object.lower())
+        if not query.object or found is None:
+            message = (
+                f"Didn't understand relationship '{query.object}' in FROM part of query call. If you are attempting to"
+                " use a custom relationship, be sure to append the '__r' after the custom relationship name."
+            )
+            raise ApiError(400, "INVALID_TYPE", f"\nERROR at Row:1\n{message}")
+        if query.group_by or query.every or any(is_aggregate_call(item.expression) for item in query.items):
+            raise malformed("Only root queries support aggregate expressions and FIELDS")
+        sobject, reference = found
+        is_asked = any(item.expression.text.lower() == reference.name.lower() for item in query.items)
+        items = query.items if is_asked else (*query.items, Item(Path((reference.name,))))
+        query = replace(query, object=sobject.name, items=items)
+        compiled = _Compiler(query, self.schema, self.now).compiled(deleted=deleted)
+        hidden = None if is_asked else reference.name
+        return Child(reference.child_relationship, reference, query, compiled, hidden, deleted)
 
     def _count(self, *, deleted: bool) -> Compiled:
         if self.query.group_by:
@@ -140,7 +134,7 @@ class _Compiler(Names):
             if path in [output.path for output in outputs]:
                 what = "duplicate alias" if is_aggregate else "duplicate field selected"
                 raise malformed(f"{what}: {'.'.join(path)}")
-            outputs.append(Output(path, value, value.spec))
+            outputs.append(Output(path, value, value.spec, item.expression.text))
         return outputs
 
     def _resolved(self, expression: Expression) -> str:
@@ -152,14 +146,17 @@ class _Compiler(Names):
         """The path with the schema's own spelling."""
         if item.alias is not None and isinstance(item.expression, Path):
             raise malformed("only aggregate expressions use field aliasing")
-        if isinstance(item.expression, Call):
+        expression = item.expression
+        if isinstance(expression, Call) and expression.name in SHOWING and item.alias is None:
+            expression = expression.argument or expression
+        if isinstance(expression, Call):
             return (item.alias or "expr0",)
         names: list[str] = []
-        for name in item.expression.names[:-1]:
+        for name in expression.names[:-1]:
             reference = self._joins[tuple(each.lower() for each in names)][1].by_relationship[name.lower()]
             names.append(reference.relationship or name)
         owner = self._joins[tuple(each.lower() for each in names)][1]
-        return (*names, owner.by_name[item.expression.names[-1].lower()].name)
+        return (*names, owner.by_name[expression.names[-1].lower()].name)
 
     def _selected(self, output: Output) -> str:
         return output.value.select_sql or output.value.sql
@@ -180,18 +177,29 @@ class _Compiler(Names):
                 raise malformed("Aggregate functions are allowed in HAVING, not in WHERE")
             where.append(condition_sql(self, query.where))
         groups = [self._resolved(each) for each in query.group_by]
+        self._demand_grouped(groups)
         having = condition_sql(self, query.having) if query.having else ""
         orders = [self._order(order.expression, order.is_descending, order.is_null_last) for order in query.order_by]
         if query.offset > _LONGEST_OFFSET:
             raise ApiError(400, "NUMBER_OUTSIDE_VALID_RANGE", f"Maximum SOQL offset allowed is {_LONGEST_OFFSET}")
         parts = [f"FROM {table_of(self.sobject)} t0", *self._join_sql]
         parts += [f"WHERE {' AND '.join(where)}"] if where else []
-        parts += [f"GROUP BY {', '.join(groups)}"] if groups else []
+        parts += [f"GROUP BY {query.subtotals} ({', '.join(groups)})"] if groups else []
         parts += [f"HAVING {having}"] if having else []
         parts += [f"ORDER BY {', '.join(orders)}"] if orders else []
         parts += [f"LIMIT {query.limit}"] if query.limit is not None else []
         parts += [f"OFFSET {query.offset}"] if query.offset else []
         return " ".join(parts)
+
+    def _demand_grouped(self, groups: list[str]) -> None:
+        """In a grouped query HAVING and ORDER BY know only groups and aggregates."""
+        if not groups:
+            return
+        named = [order.expression for order in self.query.order_by if self._aliased(order.expression) is None]
+        named += compared(self.query.having) if self.query.having else []
+        for each in named:
+            if not is_aggregate_call(each) and self.value(each).sql not in groups:
+                raise malformed(f"Ordered and compared fields must be grouped or aggregated: {each.text}")
 
     def _order(self, expression: Expression, is_descending: bool, is_null_last: bool) -> str:
         value = self._aliased(expression) or self.value(expression)
@@ -262,4 +270,4 @@ class _Compiler(Names):
         value = inner.value(query.items[0].expression)
         sql = f"SELECT {value.sql} AS c0 {inner._tail(deleted=False)}"
         self.parameters += inner.parameters
-        return f"SELECT c0 FROM ({sql}) WHERE c0 IS NOT NULL"
+        return f"SELECT CAST(c0 AS VARCHAR) FROM ({sql}) WHERE c0 IS NOT NULL"

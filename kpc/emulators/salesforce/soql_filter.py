@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from kpc.emulators.salesforce.api_error import ApiError
 from kpc.emulators.salesforce.ids import to_18
-from kpc.emulators.salesforce.schema import Field
+from kpc.emulators.salesforce.schema import TEXT_TYPES, Field
 from kpc.emulators.salesforce.soql_dates import days_of
 from kpc.emulators.salesforce.soql_lexer import PLAIN_NEXT, malformed
 from kpc.emulators.salesforce.soql_tree import Compare, Condition, Expression, Literal, Logic, Query, Within
@@ -160,6 +160,8 @@ def _within(names: Names, within: Within) -> str:
         raise ApiError(400, "INVALID_FIELD", f"field '{name}' can not be filtered in a query call")
     no = "NOT " if within.is_negated else ""
     if isinstance(within.values, Query):
+        if value.type not in TEXT_TYPES:
+            raise malformed(f"The left operand of a semi-join must be an id, a reference or text, not {name}")
         return f"{value.sql} {no}IN ({names.subquery(within.values)})"
     values = [literal for literal in within.values if literal.kind != "null"]
     has_null = len(values) < len(within.values)

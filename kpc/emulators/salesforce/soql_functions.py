@@ -7,7 +7,13 @@ from kpc.emulators.salesforce.soql_filter import Value
 from kpc.emulators.salesforce.soql_lexer import malformed
 from kpc.emulators.salesforce.soql_tree import Call, Condition, Expression, Logic
 
-AGGREGATES = frozenset({"COUNT", "COUNT_DISTINCT", "SUM", "AVG", "MIN", "MAX"})
+AGGREGATES = frozenset({"COUNT", "COUNT_DISTINCT", "SUM", "AVG", "MIN", "MAX", "GROUPING"})
+_OF_ANY_TYPE = {
+    "COUNT": "count({})",
+    "COUNT_DISTINCT": "count(DISTINCT {})",
+    "GROUPING": "grouping({})",  # 1 in the rows of subtotals of this field
+}
+SHOWING = frozenset({"TOLABEL", "FORMAT"})  # change how a field looks; the result keeps the field's name
 _PARTS = {
     "CALENDAR_YEAR": "year",
     "CALENDAR_QUARTER": "quarter",
@@ -30,7 +36,7 @@ def function_value(call: Call, inner: Value, utc_offset_hours: int) -> Value:
         if is_aggregate_call(call.argument):
             raise malformed(f"{call.text}: an aggregate of an aggregate")
         return _aggregate(call, inner)
-    if call.name in ("TOLABEL", "FORMAT"):
+    if call.name in SHOWING:
         return inner
     if call.name == "CONVERTTIMEZONE" and inner.type == "datetime":
         return Value(f"({inner.sql} + INTERVAL {utc_offset_hours} HOUR)", "datetime")
@@ -47,10 +53,8 @@ def function_value(call: Call, inner: Value, utc_offset_hours: int) -> Value:
 
 def _aggregate(call: Call, inner: Value) -> Value:
     name = call.argument.text if call.argument else ""
-    if call.name == "COUNT":
-        return Value(f"count({inner.sql})", "int")
-    if call.name == "COUNT_DISTINCT":
-        return Value(f"count(DISTINCT {inner.sql})", "int")
+    if call.name in _OF_ANY_TYPE:
+        return Value(_OF_ANY_TYPE[call.name].format(inner.sql), "int")
     is_number = inner.type in ("double", "currency", "percent", "int")
     if (call.name in ("SUM", "AVG") and not is_number) or inner.type in ("boolean", "textarea"):
         raise malformed(f"field {name} does not support aggregate operator {call.name}")
@@ -69,6 +73,11 @@ def is_aggregate_call(expression: Expression) -> bool:
 
 
 def has_aggregate(condition: Condition) -> bool:
+    return any(map(is_aggregate_call, compared(condition)))
+
+
+def compared(condition: Condition) -> list[Expression]:
+    """Every field or call that a condition compares."""
     if isinstance(condition, Logic):
-        return any(map(has_aggregate, condition.parts))
-    return is_aggregate_call(condition.left)
+        return [each for part in condition.parts for each in compared(part)]
+    return [condition.left]

@@ -92,7 +92,9 @@ class _Parser:
 
     def query(self) -> Query:
         self._expect("SELECT")
-        every, items = self._items()
+        if self._depth > _DEEPEST:
+            raise malformed("The query is nested too deeply")
+        every, items, children = self._items()
         self._expect("FROM")
         name = self._name()
         alias = None
@@ -106,18 +108,20 @@ class _Parser:
         where = self._condition() if self._accept("WHERE") else None
         if self._accept("WITH"):
             self._name()
-        group = self._group()
+        subtotals, group = self._group()
         having = self._condition() if self._accept("HAVING") else None
         query = Query(
             items=tuple(items),
             object=name,
             where=where,
             group_by=group,
+            subtotals=subtotals,
             having=having,
             order_by=self._orders(),
             limit=self._count() if self._accept("LIMIT") else None,
             offset=self._count() if self._accept("OFFSET") else 0,
             every=every,
+            children=tuple(children),
             all_rows=self._endings(),
         )
         return without_alias(query, alias or name)
@@ -133,23 +137,32 @@ class _Parser:
             else:
                 return all_rows
 
-    def _items(self) -> tuple[str | None, list[Item]]:
+    def _items(self) -> tuple[str | None, list[Item], list[Query]]:
+        """What FIELDS(...) names, the fields, and the queries of children."""
         every: str | None = None
         items: list[Item] = []
+        children: list[Query] = []
         while True:
             if self._accept("FIELDS", "("):
                 every = self._name().upper()
                 self._expect(")")
                 if every not in ("ALL", "STANDARD", "CUSTOM"):
                     raise malformed(f"FIELDS({every}) is not one of ALL, STANDARD, CUSTOM")
-            elif self._next.word == "(":
-                raise malformed("Child relationship queries (SELECT in SELECT) are not supported by the emulator")
+            elif self._accept("("):
+                children.append(self._child())
             elif self._next.word == "TYPEOF":
                 raise malformed("TYPEOF is not supported by the emulator")
             else:
                 items.append(self._item())
             if not self._accept(","):
-                return every, items
+                return every, items, children
+
+    def _child(self) -> Query:
+        self._depth += 1
+        query = self.query()
+        self._depth -= 1
+        self._expect(")")
+        return query
 
     def _item(self) -> Item:
         expression = self._expression()
@@ -187,16 +200,18 @@ class _Parser:
             raise malformed(f"unexpected token: '{token.text[:80]}' (expecting a whole number)")
         return int(token.text)
 
-    def _group(self) -> tuple[Expression, ...]:
+    def _group(self) -> tuple[str, tuple[Expression, ...]]:
+        """ROLLUP, CUBE or nothing, and what is grouped by."""
         if not self._accept("GROUP"):
-            return ()
+            return "", ()
         self._expect("BY")
-        if self._next.word in ("ROLLUP", "CUBE"):
-            raise malformed(f"GROUP BY {self._next.word} is not supported by the emulator")
+        subtotals = next((word for word in ("ROLLUP", "CUBE") if self._accept(word, "(")), "")
         expressions = [self._expression()]
         while self._accept(","):
             expressions.append(self._expression())
-        return tuple(expressions)
+        if subtotals:
+            self._expect(")")
+        return subtotals, tuple(expressions)
 
     def _orders(self) -> tuple[Order, ...]:
         if not self._accept("ORDER"):

@@ -93,9 +93,11 @@ class Query:
     object: str
     where: Condition | None = None
     group_by: tuple[Expression, ...] = ()
+    subtotals: str = ""  # ROLLUP or CUBE
     having: Condition | None = None
     order_by: tuple[Order, ...] = ()
     limit: int | None = None
     offset: int = 0
     all_rows: bool = False
     every: str | None = None  # FIELDS(ALL | STANDARD | CUSTOM)
+    children: tuple[Query, ...] = ()  # SELECT in SELECT; `object` is then the name of the child relationship

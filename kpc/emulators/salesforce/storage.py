@@ -9,6 +9,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +69,19 @@ class Session:
         self._connection.close()
 
 
+class BrokenTransaction(Exception):
+    """Ends a transaction of several writes of which one was undone."""
+
+
+@dataclass(slots=True)
+class _Joined:
+    session: Session
+    is_broken: bool = False
+
+
+_JOINED: ContextVar[_Joined | None] = ContextVar("joined", default=None)
+
+
 class Storage:
     """The database. `data_file` None keeps everything in memory; what does not fit spills into `folder`."""
 
@@ -92,6 +107,14 @@ class Storage:
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A connection that nobody else uses meanwhile."""
+        if joined := _JOINED.get():
+            yield joined.session
+            return
+        with self._connected() as session:
+            yield session
+
+    @contextmanager
+    def _connected(self) -> Iterator[Session]:
         try:
             session = self._idle.pop()
         except IndexError:
@@ -108,8 +131,32 @@ class Storage:
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """One transaction over records: all of it is kept, or on an exception none."""
-        with self._lock, self._transaction() as session:
-            yield session
+        joined = _JOINED.get()
+        if joined is None:
+            with self._lock, self._transaction() as session:
+                yield session
+            return
+        try:
+            yield joined.session
+        except BaseException:
+            joined.is_broken = True
+            raise
+
+    @contextmanager
+    def joining(self) -> Iterator[None]:
+        """One transaction for everything that is read and written by the threads and tasks that begin in here.
+
+        Raises `BrokenTransaction` at the end, and nothing is kept, if one of the writes in it was undone.
+        """
+        with self.writing() as session:
+            joined = _Joined(session)
+            mark = _JOINED.set(joined)
+            try:
+                yield
+            finally:
+                _JOINED.reset(mark)
+            if joined.is_broken:
+                raise BrokenTransaction
 
     @contextmanager
     def writing_jobs(self) -> Iterator[Session]:
@@ -119,7 +166,7 @@ class Storage:
 
     @contextmanager
     def _transaction(self) -> Iterator[Session]:
-        with self.reading() as session:
+        with self._connected() as session:
             session.run("BEGIN")
             try:
                 yield session

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import unquote, urlsplit
+from typing import Any, cast
+from urllib.parse import unquote
 
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message
 
-from kpc.emulators.salesforce.api_error import ApiError, bad_json
-from kpc.emulators.salesforce.wire import Json, error_answer, parse_json, read_object, to_json
+from kpc.emulators.salesforce.api_error import ApiError, bad_json, not_found
+from kpc.emulators.salesforce.storage import BrokenTransaction
+from kpc.emulators.salesforce.wire import Json, emulator_of, error_answer, parse_json, read_object, to_json
 
 _MOST = 25
+_MOST_GRAPHS, _MOST_NODES = 75, 500
 _REFERENCE = re.compile(r"@\{([^{}]+)\}")
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
@@ -34,11 +38,61 @@ class _Answer:
 async def composite(request: Request) -> Response:
     """POST /composite: later subrequests may use the answers of earlier ones as `@{referenceId.field}`."""
     body = await read_object(request)
+    asked = _asked(body, "compositeRequest", _MOST)
     if body.get("allOrNone") is True:
-        raise ApiError(400, "NOT_SUPPORTED", "The emulator does not roll back over several subrequests (allOrNone)")
+        results, _ = await run_in_threadpool(_all_or_none, request, asked)
+    else:
+        results = await _in_turn(request, asked)
+    return Json({"compositeResponse": results})
+
+
+async def graph(request: Request) -> Response:
+    """POST /composite/graph: each graph is a composite request that is done whole or not at all."""
+    made: list[dict[str, object]] = []
+    for each in _asked(await read_object(request), "graphs", _MOST_GRAPHS):
+        asked = _asked(each, "compositeRequest", _MOST_NODES)
+        results, is_done = await run_in_threadpool(_all_or_none, request, asked)
+        response = {"compositeResponse": results}
+        made.append({"graphId": each.get("graphId"), "graphResponse": response, "isSuccessful": is_done})
+    return Json({"graphs": made})
+
+
+def _all_or_none(request: Request, asked: list[dict[str, object]]) -> tuple[list[dict[str, object]], bool]:
+    """The subrequests in one transaction, undone at the first that fails; and whether they were kept.
+
+    They run in an event loop of their own: the threads of the server's may all be waiting for this transaction.
+    """
+    results: list[dict[str, object]] = []
+    try:
+        with emulator_of(request).org.storage.joining():
+            results = asyncio.run(_in_turn(request, asked, all_or_none=True))
+            _demand_all(results)
+    except BrokenTransaction:
+        message = "The transaction was rolled back since another operation in the same transaction failed."
+        halted = {"body": [{"errorCode": "PROCESSING_HALTED", "message": message}], "httpStatusCode": 400}
+        kept = {result["referenceId"]: result for result in results if _has_failed(result)}
+        references = [str(each.get("referenceId", "")) for each in asked]
+        return [kept.get(each, halted | {"httpHeaders": {}, "referenceId": each}) for each in references], False
+    return results, True
+
+
+def _demand_all(results: list[dict[str, object]]) -> None:
+    """Raise `BrokenTransaction`, so that nothing is kept, unless all went well."""
+    if any(map(_has_failed, results)):
+        raise BrokenTransaction
+
+
+def _has_failed(result: dict[str, object]) -> bool:
+    return cast("int", result["httpStatusCode"]) >= 300
+
+
+async def _in_turn(
+    request: Request, subrequests: list[dict[str, object]], *, all_or_none: bool = False
+) -> list[dict[str, object]]:
+    """The answers, one after the other; with `all_or_none` no further than the first failure."""
     answers: dict[str, object] = {}
     results: list[dict[str, object]] = []
-    for asked in _asked(body, "compositeRequest"):
+    for asked in subrequests:
         reference = str(asked.get("referenceId", ""))
         try:
             method, url = str(asked.get("method", "GET")), _filled(str(asked.get("url", "")), answers)
@@ -56,7 +110,9 @@ async def composite(request: Request) -> Response:
                 "referenceId": reference,
             }
         )
-    return Json({"compositeResponse": results})
+        if all_or_none and answer.is_error:
+            break
+    return results
 
 
 async def batch(request: Request) -> Response:
@@ -64,7 +120,7 @@ async def batch(request: Request) -> Response:
     body = await read_object(request)
     halt, failed = body.get("haltOnError") is True, False
     results: list[dict[str, object]] = []
-    for asked in _asked(body, "batchRequests"):
+    for asked in _asked(body, "batchRequests", _MOST):
         if failed and halt:
             halted = [{"errorCode": "BATCH_PROCESSING_HALTED", "message": "Batch processing halted per request"}]
             results.append({"statusCode": 412, "result": halted})
@@ -77,12 +133,12 @@ async def batch(request: Request) -> Response:
     return Json({"hasErrors": failed, "results": results})
 
 
-def _asked(body: dict[str, object], name: str) -> list[dict[str, object]]:
+def _asked(body: dict[str, object], name: str, most: int) -> list[dict[str, object]]:
     asked = body.get(name)
     if not isinstance(asked, list) or not asked or not all(isinstance(each, dict) for each in asked):
         raise bad_json(f"{name} must be a list of objects")
-    if len(asked) > _MOST:
-        raise ApiError(400, "LIMIT_EXCEEDED", f"At most {_MOST} subrequests are allowed")
+    if len(asked) > most:
+        raise ApiError(400, "LIMIT_EXCEEDED", f"{name}: at most {most} are allowed")
     return asked
 
 
@@ -112,14 +168,16 @@ def _looked_up(path: str, answers: dict[str, object]) -> object:
 
 async def _call(request: Request, method: str, url: str, body: object) -> _Answer:
     """One subrequest, inside the process, with the session of the request around it."""
-    address = urlsplit(url)
+    path, _, query = url.partition("?")
+    if not path.startswith("/services/data/v"):
+        return _Answer(404, {}, not_found().body)
     content = b"" if body is None else to_json(body).encode()
     scope = {
         **request.scope,
         "method": method.upper(),
-        "path": unquote(address.path),
-        "raw_path": address.path.encode(),
-        "query_string": address.query.encode(),
+        "path": unquote(path),
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
         "path_params": {},
         "headers": [(b"content-type", b"application/json"), *_host(request)],
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import zlib
 from collections.abc import AsyncIterator
 from decimal import Decimal
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from kpc.emulators.salesforce.app import Emulator
 
 _MOST_JSON_BYTES = 50_000_000
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def emulator_of(request: Request) -> Emulator:
@@ -71,9 +73,13 @@ async def body_pieces(request: Request) -> AsyncIterator[bytes]:
     if encoding not in ("gzip", "x-gzip", "deflate"):
         raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", f"Content-Encoding {encoding} is not supported")
     inflate = isal_zlib.decompressobj(zlib.MAX_WBITS | 32)  # gzip and zlib headers both
+    is_first = encoding == "deflate"
     try:
         async for piece in request.stream():
             rest = piece
+            if is_first and rest and rest[0] & 0x0F != zlib.DEFLATED:
+                inflate = isal_zlib.decompressobj(-zlib.MAX_WBITS)  # many clients send deflate without zlib's header
+            is_first = is_first and not rest
             while rest:
                 yield inflate.decompress(rest, 1 << 20)
                 rest = inflate.unconsumed_tail
@@ -105,6 +111,8 @@ async def read_json(request: Request) -> object:
 def parse_json(body: bytes) -> object:
     try:
         value: object = json.loads(body.decode("utf-8-sig"), parse_float=Decimal, parse_constant=_no_constant)
+        if _SURROGATE.search(body):
+            to_json(value).encode()  # half a pair is no character: UnicodeEncodeError is a ValueError
     except (ValueError, RecursionError) as error:
         raise bad_json(f"The request body is not JSON: {error}") from error
     return value
