@@ -5,12 +5,11 @@ from __future__ import annotations
 import gzip
 import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 import pytest
-import stamina
 from emulated_org import Emulator
 from faulty_transport import Fault, FaultyTransport, answers, is_lost, is_refused
 from killing import kill
@@ -44,18 +43,7 @@ OBJECT = SUPPLIERS.table.target
 KEY = "External_ID__c"
 PARENT = "Pos_Supplier__r.External_ID__c"
 
-
-@pytest.fixture(autouse=True)
-def _quick_retries() -> Iterator[None]:
-    with stamina.set_testing(testing=True, attempts=3):
-        yield
-
-
-@pytest.fixture
-def workspace(salesforce: SalesforceSettings, tmp_path: Path) -> Iterator[Workspace]:
-    made = make_workspace(tmp_path, salesforce, "run-1")
-    yield made
-    close(made)
+pytestmark = pytest.mark.usefixtures("quick_retries")
 
 
 def _keys(count: int, prefix: str = "") -> list[str]:
