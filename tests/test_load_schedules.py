@@ -193,10 +193,7 @@ def _check(workspace: Workspace, org: Org, keys: list[str], batches: int, faults
 
 def _strands(first: int, end: int) -> list[Any]:
     """Ranges of seeds that share an org; strands may run side by side."""
-    return [
-        pytest.param(range(seed, seed + STRAND), id=f"{seed}-", marks=pytest.mark.xdist_group(f"schedules-{seed}"))
-        for seed in range(first, end, STRAND)
-    ]
+    return [pytest.param(range(seed, seed + STRAND), id=f"from {seed}") for seed in range(first, end, STRAND)]
 
 
 @pytest.mark.parametrize("seeds", _strands(0, QUICK))
