@@ -108,11 +108,11 @@ class Memory:
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     """In memory, where the system has a place for it: no schedule cuts the power, so nothing need reach a disk."""
-    memory = Path("/dev/shm")  # noqa: S108  a folder of our own in it
-    if not os.access(memory, os.W_OK):
+    shared = Path("/dev/shm")  # noqa: S108  a folder of our own in it
+    if not os.access(shared, os.W_OK):
         yield tmp_path
         return
-    with tempfile.TemporaryDirectory(prefix="kpc-schedules-", dir=memory) as made:
+    with tempfile.TemporaryDirectory(prefix="kpc-schedules-", dir=shared) as made:
         yield Path(made)
 
 
