@@ -3,6 +3,7 @@ KPC := .venv/bin/kpc
 PY := .venv/bin/python
 DEMO ?=
 TESTS ?=
+WORKERS ?= 2
 DOCS_ROOT ?= .kpc/demo/run/data_docs
 
 # Without compiled modules every task process would compile polars and Airflow anew.
@@ -11,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help setup demo test slow lint docs lock
 help:
 	@echo "make demo    move all 16 tables from the Oracle emulator to the Salesforce emulator inside Airflow"
-	@echo "make test    lint, types and tests; starts every server it needs"
+	@echo "make test    lint, types and tests; starts every server it needs (WORKERS=1: one test after the other)"
 	@echo "make slow    the long proofs"
 	@echo "make lint    ruff and mypy only"
 	@echo "make docs    build the Data Docs of the last demo (DOCS_ROOT=... for another run)"
@@ -23,11 +24,12 @@ setup:
 demo: setup
 	@$(KPC) demo $(DEMO)
 
+# A file's tests share servers, so they stay in one process; the longest file comes first.
 test: lint
-	@$(PY) -m pytest $(TESTS)
+	@$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 slow: setup
-	@$(PY) -m pytest -m slow $(TESTS)
+	@$(PY) -m pytest -n $(WORKERS) --dist worksteal -m slow $(TESTS)
 
 lint: setup
 	@$(PY) -m ruff check .

@@ -103,6 +103,11 @@ def chunk_stem(chunk: str) -> str:
     return chunk.removesuffix(".csv.gz")
 
 
+def chunk_of_job(name: str) -> str:
+    """The chunk that a job's rows are from: `chunk-00001.retry-1.csv.gz` -> `chunk-00001.csv.gz`."""
+    return f"{name.split('.', maxsplit=1)[0]}.csv.gz"
+
+
 def result_name(chunk: str) -> str:
     """`chunk-00001.csv.gz` -> `chunk-00001.json`."""
     return f"{chunk_stem(chunk)}.json"

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from assets.chunk_result import ChunkResult, read_columns, result_name
+from assets.chunk_result import ChunkResult, chunk_of_job, read_columns, result_name
 from assets.load_job import (
     ENCODING_TRAIT,
     ChunkLoad,
@@ -37,6 +37,7 @@ from kpc.catalog.types import EXTERNAL_ID
 from kpc.convert.difference import LOADED_INDEX
 from kpc.errors import ConfigError, Paused, QuotaExhausted, Terminal, Transient
 from kpc.ledger import Lease
+from kpc.ledger.jobs import IN_FLIGHT
 from kpc.manifests import LoadManifest, StagedManifest, loaded_folder, staged_folder
 from kpc.partition import Partition, find_partition
 from kpc.salesforce import State
@@ -233,8 +234,21 @@ def _plan(partition: Partition, workspace: Workspace, lease: Lease) -> list[Chun
         for entry in staged.chunks
         if entry.name not in done
     ]
-    # Chunks whose jobs are under way come first: those jobs hold slots that the others may be waiting for.
-    return sorted(specs, key=lambda spec: (ChunkLoad(spec, workspace, lease).live_job() is None, spec.chunk))
+    return _in_order(specs, workspace, lease)
+
+
+def _in_order(specs: list[ChunkSpec], workspace: Workspace, lease: Lease) -> list[ChunkSpec]:
+    """First the chunks whose jobs hold slots, then those whose jobs have ended, then the others.
+
+    An ended job's rows may have to be sent again: that would wait for a slot which nobody gives back.
+    """
+    at_work = workspace.ledger.jobs_at_work(lease.environment, lease.partition)
+    holding = {chunk_of_job(job.chunk) for job in at_work if job.state in IN_FLIGHT}
+
+    def rank(spec: ChunkSpec) -> tuple[bool, bool, str]:
+        return spec.chunk not in holding, ChunkLoad(spec, workspace, lease).live_job() is None, spec.chunk
+
+    return sorted(specs, key=rank)
 
 
 def _check_org(workspace: Workspace, lease: Lease) -> None:

@@ -9,12 +9,13 @@ from datetime import UTC, datetime, timedelta
 from time import process_time
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferred
 
 from dags.connections import actor_of, partition_of, workspace_of
 from dags.events import CPU_S
-from dags.triggers import ERROR, MISSING, JobEnded, ParentsLoaded, QuotaFree, Resumed
+from dags.triggers import ERROR, STILL, JobEnded, ParentsLoaded, Resumed
 from kpc.errors import Paused, QuotaExhausted, Terminal
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class ParentGate(BaseOperator):
 
     def resume(self, context: Context, event: dict[str, list[str]]) -> None:
         partition = partition_of(self.table, context)
-        if missing := event[MISSING]:
+        if missing := event[STILL]:
             raise Terminal(
                 f"{partition} waited {self.longest_wait} for its parents; not loaded yet: {', '.join(missing)}.",
                 "Load them first (`kpc status` shows why they are not), then "
@@ -94,16 +95,20 @@ class PlanLoad(BaseOperator):
             except QuotaExhausted as full:
                 self.log.info("%s waits for quota until %s. %s", partition, full.next_free_utc.isoformat(), full.what)
                 _show(context, f"quota, until {full.next_free_utc.isoformat(timespec='seconds')}")
-                trigger = QuotaFree(until_utc=full.next_free_utc.isoformat())
-                raise TaskDeferred(trigger=trigger, method_name=self.resume.__name__) from None
+                trigger = DateTimeTrigger(moment=full.next_free_utc)
+                raise TaskDeferred(trigger=trigger, method_name=self.plan_with_quota.__name__) from None
             except Paused as paused:
                 raise self._until_resumed(partition, paused, workspace, context) from None
         return chunks
 
-    def resume(self, context: Context, event: dict[str, str]) -> list[dict[str, Any]]:
-        if still := event[ERROR]:
+    def plan_with_quota(self, context: Context, event: datetime) -> list[dict[str, Any]]:
+        self.log.info("There should be quota since %s.", event)
+        return self.execute(context)
+
+    def plan_resumed(self, context: Context, event: dict[str, list[str]]) -> list[dict[str, Any]]:
+        if still := event[STILL]:
             raise Terminal(
-                f"{partition_of(self.table, context)} was paused for {self.longest_wait}: {still}.",
+                f"{partition_of(self.table, context)} was paused for {self.longest_wait}: {'; '.join(still)}.",
                 "`kpc resume` lets it go on; then clear this task.",
             )
         return self.execute(context)
@@ -121,7 +126,7 @@ class PlanLoad(BaseOperator):
             poll_s=self.poll.total_seconds(),
             deadline_utc=(datetime.now(UTC) + self.longest_wait).isoformat(),
         )
-        return TaskDeferred(trigger=trigger, method_name=self.resume.__name__)
+        return TaskDeferred(trigger=trigger, method_name=self.plan_resumed.__name__)
 
 
 def _show(context: Context, why: str) -> None:

@@ -7,6 +7,7 @@ heavy is imported there too: the triggerer imports this module when it starts.
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from dags.connections import open_named_workspace, settings_of_connections
 from kpc.catalog import find_table
 from kpc.errors import KpcError, QuotaExhausted, Transient
-from kpc.partition import Partition, find_partition
+from kpc.partition import find_partition
 from kpc.store import Environment
 
 if TYPE_CHECKING:
@@ -26,35 +27,41 @@ if TYPE_CHECKING:
     from kpc.workspace import Workspace
 
 FAILED_POLL_WAIT_S = 10.0
-_CLOCK_LOOK_S = 60.0  # a long sleep does not notice that the machine's clock was set
-MISSING = "missing"  # in an event: the parents that are still not loaded
+STILL = "still"  # in an event: what is waited for in vain, as texts
 ERROR = "error"  # in an event: why polling ended without an answer
 
 
-class ParentsLoaded(BaseTrigger):
-    """Fires when the parent partitions are loaded at their current generation, or when `deadline_utc` has passed.
+class Deferred(BaseTrigger):
+    """Waits until `deadline_utc` at most. Its arguments are JSON: any triggerer can make it again and go on."""
 
-    `parents` are [table name, key] pairs.
+    def __init__(self, *, deadline_utc: str, **arguments: Any) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's own
+        self.arguments = {**arguments, "deadline_utc": deadline_utc}
+        self.deadline_utc = datetime.fromisoformat(deadline_utc)
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        return f"{type(self).__module__}.{type(self).__qualname__}", self.arguments
+
+    def is_too_late(self) -> bool:
+        return datetime.now(UTC) >= self.deadline_utc
+
+
+class LedgerPoll(Deferred):
+    """Asks the ledger every `poll_s` seconds, and fires when nothing is waited for any more or the deadline has passed.
+
+    What is waited for in an environment is each subclass's own thought.
     """
 
-    def __init__(
-        self, *, parents: list[list[str]], source_id: str, target_id: str, poll_s: float, deadline_utc: str
-    ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's own
-        self.arguments = {
-            "parents": parents,
-            "source_id": source_id,
-            "target_id": target_id,
-            "poll_s": poll_s,
-            "deadline_utc": deadline_utc,
-        }
-        self.parents = [find_partition(table, key) for table, key in parents]
+    def __init__(self, *, source_id: str, target_id: str, poll_s: float, deadline_utc: str, **arguments: Any) -> None:
+        super().__init__(
+            source_id=source_id, target_id=target_id, poll_s=poll_s, deadline_utc=deadline_utc, **arguments
+        )
         self.environment = Environment(source_id, target_id)
         self.poll_s = poll_s
-        self.deadline_utc = datetime.fromisoformat(deadline_utc)
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        return f"{type(self).__module__}.{type(self).__qualname__}", self.arguments
+    @abstractmethod
+    def waits_for(self, ledger: Ledger) -> list[str]:
+        """What keeps the task waiting; nothing when it may go on."""
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         from kpc.ledger import open_ledger  # noqa: PLC0415  see the module's docstring
@@ -62,99 +69,56 @@ class ParentsLoaded(BaseTrigger):
         url = settings_of_connections().ledger_url.get_secret_value()
         ledger = await asyncio.to_thread(open_ledger, url)
         try:
-            missing = self.parents
-            while missing := await asyncio.to_thread(self._not_loaded, ledger, missing):
-                if datetime.now(UTC) >= self.deadline_utc:
+            while still := await asyncio.to_thread(self.waits_for, ledger):
+                if self.is_too_late():
                     break
                 await asyncio.sleep(self.poll_s)
         finally:
             ledger.close()
-        yield fired({MISSING: [str(partition) for partition in missing]})
-
-    def _not_loaded(self, ledger: Ledger, partitions: list[Partition]) -> list[Partition]:
-        return [partition for partition in partitions if not ledger.is_loaded(self.environment, partition)]
+        yield fired({STILL: still})
 
 
-class QuotaFree(BaseTrigger):
-    """Fires at `until_utc`, when enough of the org's rolling 24 h has passed for the next ingest job."""
+class ParentsLoaded(LedgerPoll):
+    """Waits until the `parents`, [table name, key] pairs, are loaded at their current generation."""
 
-    def __init__(self, *, until_utc: str) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's own
-        self.until_utc = datetime.fromisoformat(until_utc)
+    def __init__(self, *, parents: list[list[str]], **arguments: Any) -> None:
+        super().__init__(parents=parents, **arguments)
+        self.missing = [find_partition(table, key) for table, key in parents]
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        return f"{type(self).__module__}.{type(self).__qualname__}", {"until_utc": self.until_utc.isoformat()}
-
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        while (left_s := (self.until_utc - datetime.now(UTC)).total_seconds()) > 0:  # noqa: ASYNC110  time is no event
-            await asyncio.sleep(min(left_s, _CLOCK_LOOK_S))
-        yield fired({ERROR: ""})
+    def waits_for(self, ledger: Ledger) -> list[str]:
+        self.missing = [parent for parent in self.missing if not ledger.is_loaded(self.environment, parent)]
+        return [str(parent) for parent in self.missing]
 
 
-class Resumed(BaseTrigger):
-    """Fires when nothing that `kpc pause` stopped concerns the table any more, or when `deadline_utc` has passed."""
+class Resumed(LedgerPoll):
+    """Waits until nothing that `kpc pause` stopped concerns the table any more."""
 
-    def __init__(self, *, table: str, source_id: str, target_id: str, poll_s: float, deadline_utc: str) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's own
-        self.arguments = {
-            "table": table,
-            "source_id": source_id,
-            "target_id": target_id,
-            "poll_s": poll_s,
-            "deadline_utc": deadline_utc,
-        }
+    def __init__(self, *, table: str, **arguments: Any) -> None:
+        super().__init__(table=table, **arguments)
         self.table = find_table(table)
-        self.environment = Environment(source_id, target_id)
-        self.poll_s = poll_s
-        self.deadline_utc = datetime.fromisoformat(deadline_utc)
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        return f"{type(self).__module__}.{type(self).__qualname__}", self.arguments
-
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        from kpc.ledger import open_ledger  # noqa: PLC0415  see the module's docstring
-
-        url = settings_of_connections().ledger_url.get_secret_value()
-        ledger = await asyncio.to_thread(open_ledger, url)
-        try:
-            while pauses := await asyncio.to_thread(ledger.pauses, self.environment, self.table):
-                if datetime.now(UTC) >= self.deadline_utc:
-                    break
-                await asyncio.sleep(self.poll_s)
-        finally:
-            ledger.close()
-        yield fired({ERROR: "; ".join(map(str, pauses))})
+    def waits_for(self, ledger: Ledger) -> list[str]:
+        return [str(pause) for pause in ledger.pauses(self.environment, self.table)]
 
 
-class JobEnded(BaseTrigger):
+class JobEnded(Deferred):
     """Fires when the ingest job of a chunk has ended, however it ended. `spec` is the chunk as `plan_load` planned it.
 
     A poll that fails for a passing reason is repeated until `deadline_utc`.
     """
 
     def __init__(self, *, spec: dict[str, Any], job_id: str, run_id: str, actor: str, deadline_utc: str) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's own
-        self.arguments = {
-            "spec": spec,
-            "job_id": job_id,
-            "run_id": run_id,
-            "actor": actor,
-            "deadline_utc": deadline_utc,
-        }
+        super().__init__(spec=spec, job_id=job_id, run_id=run_id, actor=actor, deadline_utc=deadline_utc)
         self.spec = spec
         self.job_id = job_id
         self.run_id = run_id
         self.actor = actor
-        self.deadline_utc = datetime.fromisoformat(deadline_utc)
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        return f"{type(self).__module__}.{type(self).__qualname__}", self.arguments
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         reason = ""
         with ExitStack() as stack:
             workspace = await asyncio.to_thread(stack.enter_context, open_named_workspace(self.run_id, self.actor))
-            while datetime.now(UTC) < self.deadline_utc:
+            while not self.is_too_late():
                 wait_s = FAILED_POLL_WAIT_S
                 try:
                     state = await asyncio.to_thread(self._look, workspace)

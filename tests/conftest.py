@@ -8,8 +8,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import stamina
 from oracle_source import OracleServer, road_settings, start_oracle
 from pydantic import SecretStr
+from staged_samples import close, make_workspace
 
 from kpc.settings import OracleSettings, SalesforceSettings
 from kpc.workspace import Workspace, open_workspace
@@ -55,3 +57,18 @@ def workspaces(tmp_path: Path) -> Iterator[Callable[..., Workspace]]:
             return scope.enter_context(open_workspace(settings, run_id=run_id, actor="test"))
 
         yield open_one
+
+
+@pytest.fixture
+def workspace(salesforce: SalesforceSettings, tmp_path: Path) -> Iterator[Workspace]:
+    """A workspace without Oracle, for partitions that are staged by hand."""
+    made = make_workspace(tmp_path, salesforce, "run-1")
+    yield made
+    close(made)
+
+
+@pytest.fixture
+def quick_retries() -> Iterator[None]:
+    """Three tries and no wait between them."""
+    with stamina.set_testing(testing=True, attempts=3):
+        yield

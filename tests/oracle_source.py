@@ -8,6 +8,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,14 @@ class OracleServer:
 
     def fault(self, action: str, value: float | str = "", **options: float | str) -> None:
         self.admin("POST", "faults", {"action": action, "value": value, **options})
+
+    @contextmanager
+    def without_faults(self) -> Iterator[OracleServer]:
+        """For one of the tests that share the server: no fault before and after, and counters at nought."""
+        self.admin("DELETE", "faults")
+        self.admin("DELETE", "counters")
+        yield self
+        self.admin("DELETE", "faults")
 
     def connect(self) -> oracledb.Connection:
         """A session outside the pipeline, for planting differences."""

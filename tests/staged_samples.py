@@ -13,10 +13,10 @@ from kpc.catalog.table import Table
 from kpc.catalog.types import EXTERNAL_ID, GENERATION_FIELD, PARTITION_FIELD, Column, FieldKind, NullRule
 from kpc.convert.canonical import key_hash
 from kpc.convert.gzip_csv import GzipTable, csv_bytes
-from kpc.ledger import open_ledger
+from kpc.ledger import Ledger, open_ledger
 from kpc.manifests import StagedManifest, staged_folder
 from kpc.partition import Partition
-from kpc.salesforce import connect
+from kpc.salesforce import Salesforce, connect
 from kpc.settings import SalesforceSettings, Settings, StagingSettings
 from kpc.store import Environment, describe_file, make_private, write_manifest
 from kpc.workspace import Workspace
@@ -30,15 +30,28 @@ def make_workspace(
     root: Path, salesforce: SalesforceSettings, run_id: str, *, lease_s: float = 30.0, ledger_url: str = ""
 ) -> Workspace:
     """A workspace that knows its Oracle by name only; everything else is real."""
+    ledger = open_ledger(ledger_url or f"sqlite:///{root}/ledger.db")
+    return join_workspace(root, salesforce, ledger, connect(salesforce), run_id, lease_s=lease_s)
+
+
+def join_workspace(
+    root: Path,
+    salesforce: SalesforceSettings,
+    ledger: Ledger,
+    client: Salesforce,
+    run_id: str,
+    *,
+    lease_s: float = 30.0,
+) -> Workspace:
+    """The same from a ledger and a log-in that are there already."""
     settings = Settings(
         salesforce=salesforce.model_copy(),
         staging=StagingSettings(root=root / "staging", free_bytes=0),
-        ledger_url=SecretStr(ledger_url or f"sqlite:///{root}/ledger.db"),
+        ledger_url=SecretStr(ledger.engine.url.render_as_string(hide_password=False)),
         lease_s=lease_s,
         lease_wait_s=20.0,
     )
-    workspace = Workspace(settings, open_ledger(settings.ledger_url.get_secret_value()), run_id, "tester")
-    client = connect(salesforce)
+    workspace = Workspace(settings, ledger, run_id, "tester")
     workspace.__dict__["salesforce"] = client
     workspace.__dict__["environment"] = Environment(SOURCE, client.org_id)
     return workspace

@@ -230,7 +230,7 @@ def test_a_long_job_is_watched_by_the_triggerer(world: World) -> None:
 def test_an_extract_outside_its_window_waits_deferred(world: World) -> None:
     """It holds no slot, says until when it waits, and goes on by itself when the window opens."""
     partition = find_partition("KPS_T_SALES_M", "2024-02")
-    opens = datetime.now(LOCAL) + timedelta(seconds=75)  # a whole minute, and at least 15 s from now
+    opens = datetime.now(LOCAL) + timedelta(seconds=90)  # a whole minute, and at least 30 s from now
     settings = world.config.read_text()
     window = f"{opens:%H:%M}-{opens + timedelta(hours=1):%H:%M}"
     world.config.write_text(settings.replace("[oracle]", f'[oracle]\nwindow = "{window}"'))

@@ -16,6 +16,7 @@ from oracle_source import OracleServer
 from typer.testing import CliRunner, Result
 
 from kpc.cli import app
+from kpc.settings import SalesforceSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
@@ -26,13 +27,23 @@ COMMANDS = (
 
 @pytest.fixture
 def kpc(
-    tmp_path: Path,
-    oracle: OracleServer,
-    emulated: Callable[..., Emulator],
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, oracle: OracleServer, emulated: Callable[..., Emulator], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Result]:
-    """Runs a command in an empty folder, against both emulators; keyword arguments change the environment."""
-    org = emulated().settings
+    """Runs a command in an empty folder, against an empty org; keyword arguments change the environment."""
+    monkeypatch.chdir(tmp_path)
+    return runner(oracle, emulated().settings)
+
+
+@pytest.fixture
+def kpc_that_sends_nothing(
+    tmp_path: Path, oracle: OracleServer, salesforce: SalesforceSettings, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Result]:
+    """The same against the org that all tests share."""
+    monkeypatch.chdir(tmp_path)
+    return runner(oracle, salesforce)
+
+
+def runner(oracle: OracleServer, org: SalesforceSettings) -> Callable[..., Result]:
     environment = {
         "KPC__ORACLE__DSN": oracle.settings.dsn,
         "KPC__ORACLE__USER": oracle.settings.user,
@@ -43,7 +54,6 @@ def kpc(
         "KPC__SALESFORCE__CLIENT_SECRET": org.client_secret.get_secret_value(),
         "KPC__HASH_KEY": "not-a-secret-only-a-test",
     }
-    monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str, **changes: str) -> Result:
         return CliRunner().invoke(app, list(arguments), env={**environment, **changes})
@@ -77,13 +87,13 @@ def test_one_partition_from_the_command_line(kpc: Callable[..., Result], tmp_pat
     assert not (tmp_path / "kpc.toml").exists()
 
 
-def test_preflight_looks_at_both_systems(kpc: Callable[..., Result]) -> None:
+def test_preflight_looks_at_both_systems(kpc_that_sends_nothing: Callable[..., Result]) -> None:
     """16 tables and 16 objects are compared, and the staging root is seen; nothing is read or sent."""
-    answer = json.loads(kpc("preflight", "--json").stdout)
+    answer = json.loads(kpc_that_sends_nothing("preflight", "--json").stdout)
     assert answer["ok"]
     assert len(answer["checks"]) == 2 + 16 + 16 + 1
     assert answer["checks"][-1]["system"] == "Staging"
-    strange = json.loads(kpc("preflight", "--json", KPC__STAGING__ROOT="elsewhere").stdout)
+    strange = json.loads(kpc_that_sends_nothing("preflight", "--json", KPC__STAGING__ROOT="elsewhere").stdout)
     assert "not the one" in strange["checks"][-1]["message"]
 
 
@@ -144,17 +154,17 @@ def test_failed_records_are_exported_and_sent_again_by_command(kpc: Callable[...
     assert kpc("failed", "KPS_R_POS_SUPPLIER", "--retry", "--export", "x").exit_code == 1
 
 
-def test_a_plan_books_the_scope(kpc: Callable[..., Result]) -> None:
+def test_a_plan_books_the_scope(kpc_that_sends_nothing: Callable[..., Result]) -> None:
     """Every partition is counted; the seeded months leave nothing unassigned."""
-    answer = kpc("plan", "--months", "2024-01:3", "--json")
+    answer = kpc_that_sends_nothing("plan", "--months", "2024-01:3", "--json")
     assert answer.exit_code == 0, answer.output
     planned = json.loads(answer.stdout)
     assert len(planned["tables"]) == 16
     assert planned["unassigned"] == 0
-    short = kpc("plan", "--months", "2024-01:2", "--json")
+    short = kpc_that_sends_nothing("plan", "--months", "2024-01:2", "--json")
     assert short.exit_code == 3
     assert json.loads(short.stdout)["unassigned"] > 0
-    causes = json.loads(kpc("show", "KPS_T_SALES_M", "UNASSIGNED", "--json").stdout)["causes"]
+    causes = json.loads(kpc_that_sends_nothing("show", "KPS_T_SALES_M", "UNASSIGNED", "--json").stdout)["causes"]
     assert [cause["cause"] for cause in causes] == ["out_of_scope"]
 
 
@@ -186,10 +196,14 @@ MISTAKES: dict[str, tuple[tuple[str, ...], dict[str, str], str]] = {
 
 @pytest.mark.parametrize(("arguments", "environment", "named"), MISTAKES.values(), ids=list(MISTAKES))
 def test_a_mistake_gives_one_clear_error(
-    arguments: tuple[str, ...], environment: dict[str, str], named: str, kpc: Callable[..., Result], tmp_path: Path
+    arguments: tuple[str, ...],
+    environment: dict[str, str],
+    named: str,
+    kpc_that_sends_nothing: Callable[..., Result],
+    tmp_path: Path,
 ) -> None:
     """The message names the thing and the remedy; the exit code is not zero; nothing looks done."""
-    result = kpc(*arguments, **environment)
+    result = kpc_that_sends_nothing(*arguments, **environment)
     assert result.exit_code == 1, result.output
     assert named.lower() in " ".join(result.stderr.split()).lower()
     assert "Traceback" not in result.output
@@ -197,9 +211,9 @@ def test_a_mistake_gives_one_clear_error(
     assert not list(tmp_path.rglob("manifest.json"))
 
 
-def test_wrong_usage_is_exit_code_2(kpc: Callable[..., Result]) -> None:
+def test_wrong_usage_is_exit_code_2(kpc_that_sends_nothing: Callable[..., Result]) -> None:
     """An option that does not exist is the user's mistake, not a failure."""
-    assert kpc("run", "--nope").exit_code == 2
+    assert kpc_that_sends_nothing("run", "--nope").exit_code == 2
 
 
 def test_every_command_has_help_and_is_documented() -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import gzip
 import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 import pytest
-import stamina
 from emulated_org import Emulator
 from faulty_transport import Fault, FaultyTransport, answers, is_lost, is_refused
 from killing import kill
@@ -27,6 +26,7 @@ from kpc.errors import (
     JobFailed,
     LeaseLost,
     QuotaExhausted,
+    SalesforceDown,
     SchemaDrift,
     Superseded,
     Transient,
@@ -44,18 +44,7 @@ OBJECT = SUPPLIERS.table.target
 KEY = "External_ID__c"
 PARENT = "Pos_Supplier__r.External_ID__c"
 
-
-@pytest.fixture(autouse=True)
-def _quick_retries() -> Iterator[None]:
-    with stamina.set_testing(testing=True, attempts=3):
-        yield
-
-
-@pytest.fixture
-def workspace(salesforce: SalesforceSettings, tmp_path: Path) -> Iterator[Workspace]:
-    made = make_workspace(tmp_path, salesforce, "run-1")
-    yield made
-    close(made)
+pytestmark = pytest.mark.usefixtures("quick_retries")
 
 
 def _keys(count: int, prefix: str = "") -> list[str]:
@@ -251,6 +240,28 @@ def test_passing_failures_are_sent_again(
     assert _in_org(workspace, keys) == keys
     assert workspace.ledger.failed_records(workspace.environment, SUPPLIERS) == []
     assert workspace.ledger.jobs_in_flight(workspace.environment.target_id) == 0
+    close(workspace)
+
+
+def test_rows_sent_again_wait_for_no_slot_that_nobody_gives_back(
+    emulated: Callable[..., Emulator], tmp_path: Path
+) -> None:
+    """With one slot, held by the second chunk's job, that job is finished before rows of the first are repeated."""
+    workspace = make_workspace(tmp_path, emulated("lock_rows_every=3").settings, "run-1")
+    settings = workspace.settings.salesforce
+    settings.jobs_in_flight, settings.collection_rows, settings.job_timeout_s = 1, 0, 5.0
+    keys = _keys(8)
+    stage(workspace, SUPPLIERS, keys, chunk_rows=4)
+    first, second = plan_load(SUPPLIERS, workspace)
+    job_id = start_chunk(first, workspace)
+    while not poll_chunk(first, workspace, job_id).is_final:
+        pass
+    _faulty(workspace, Fault("GET .*Results", answers(503, "DOWN"), last=3))
+    with pytest.raises(SalesforceDown):
+        finish_chunk(first, workspace, job_id)
+    start_chunk(second, workspace)
+    assert sf_loaded(SUPPLIERS, workspace).detail["loaded"] == 8
+    assert _in_org(workspace, keys) == keys
     close(workspace)
 
 

@@ -33,10 +33,8 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture
 def oracle(server: OracleServer) -> Iterator[OracleServer]:
     """The same server with no faults before and after."""
-    server.admin("DELETE", "faults")
-    server.admin("DELETE", "counters")
-    yield server
-    server.admin("DELETE", "faults")
+    with server.without_faults() as oracle:
+        yield oracle
 
 
 def read(oracle: OracleServer, sql: str = ALL_ROWS, rows_at_once: int = 50) -> list[tuple[int, str]]:

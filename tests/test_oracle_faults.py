@@ -34,10 +34,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OracleServer]:
 @pytest.fixture
 def source(server: OracleServer) -> Iterator[OracleServer]:
     """The source without faults; a test plants its own."""
-    server.admin("DELETE", "faults")
-    server.admin("DELETE", "counters")
-    yield server
-    server.admin("DELETE", "faults")
+    with server.without_faults() as source:
+        yield source
 
 
 @pytest.fixture

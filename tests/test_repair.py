@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import csv
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 import pytest
-import stamina
 from emulated_org import Emulator
 from oracle_source import OracleServer
 from staged_samples import close, make_workspace, stage
@@ -22,7 +21,6 @@ from kpc.ledger import OrgUsage
 from kpc.manifests import LoadManifest, loaded_folder
 from kpc.partition import find_partition
 from kpc.salesforce.field_check import wrong_value
-from kpc.settings import SalesforceSettings
 from kpc.store import MANIFEST, read_manifest
 from kpc.workspace import Workspace
 
@@ -30,18 +28,7 @@ SUPPLIERS = find_partition("KPS_R_POS_SUPPLIER", "ALL")
 EMAILS = find_partition("KPS_R_EMAIL_SUPPLIER", "ALL")
 KEY, PARENT = "External_ID__c", "Pos_Supplier__r.External_ID__c"
 
-
-@pytest.fixture(autouse=True)
-def _quick_retries() -> Iterator[None]:
-    with stamina.set_testing(testing=True, attempts=3):
-        yield
-
-
-@pytest.fixture
-def workspace(salesforce: SalesforceSettings, tmp_path: Path) -> Iterator[Workspace]:
-    made = make_workspace(tmp_path, salesforce, "run-1")
-    yield made
-    close(made)
+pytestmark = pytest.mark.usefixtures("quick_retries")
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from typing import Any
 
 import httpx
 import pytest
-import stamina
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from emulated_org import Emulator
@@ -39,11 +38,7 @@ from kpc.settings import SalesforceSettings
 OBJECT, KEY = "KPS_PosSupplier__c", "External_ID__c"
 HEADER = "External_ID__c,Pos_Supplier_Code__c,Name_E__c,Active__c,Migration_Partition__c,Migration_Generation__c"
 
-
-@pytest.fixture(autouse=True)
-def _quick_retries() -> Any:
-    with stamina.set_testing(testing=True, attempts=3):
-        yield
+pytestmark = pytest.mark.usefixtures("quick_retries")
 
 
 def _changed(settings: SalesforceSettings, **changes: Any) -> SalesforceSettings:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import stamina
 from emulated_org import Emulator
 from faulty_transport import Fault, FaultyTransport, is_lost
 from killing import kill
@@ -26,11 +25,7 @@ SUPPLIERS = find_partition("KPS_R_POS_SUPPLIER", "ALL")
 EMAILS = find_partition("KPS_R_EMAIL_SUPPLIER", "ALL")
 OBJECT, KEY, PARENT = SUPPLIERS.table.target, "External_ID__c", "Pos_Supplier__r.External_ID__c"
 
-
-@pytest.fixture(autouse=True)
-def _quick_retries() -> Iterator[None]:
-    with stamina.set_testing(testing=True, attempts=3):
-        yield
+pytestmark = pytest.mark.usefixtures("quick_retries")
 
 
 @pytest.fixture
