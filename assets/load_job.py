@@ -67,7 +67,8 @@ class ChunkSpec(BaseModel):
     raw_bytes: int
     sha256: str
     purpose: str = "chunk"
-    operation: Literal["upsert", "delete"] = "upsert"
+    operation: Literal["upsert", "delete", "update"] = "upsert"
+    pre_image: bool = False  # what its rows will change is kept before its first upload
 
     @property
     def environment(self) -> Environment:
