@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import polars as pl
@@ -21,10 +22,12 @@ from assets.load_job import governor_of
 from assets.org_records import ID, image_header, records_of
 from assets.pre_image import KeptImage
 from assets.repaired_rows import read_repairs
+from kpc.catalog.table import Table
 from kpc.catalog.types import EXTERNAL_ID, GENERATION_FIELD
 from kpc.convert.canonical import CHECKSUM, KEY_HASH, key_hash, row_checksum
 from kpc.convert.difference import LOADED_INDEX
 from kpc.convert.gzip_csv import GzipTable, csv_bytes
+from kpc.ledger import ChunkRow
 from kpc.manifests import StagedManifest, staged_folder
 from kpc.partition import Partition
 from kpc.salesforce.field_check import NULL
@@ -32,6 +35,7 @@ from kpc.store import FileEntry, make_private
 from kpc.workspace import Workspace
 
 _DIGEST = "digest"  # of all of a record's fields that we write
+_AS_SENT, _SPELLED = "is_as_sent", "spelled"
 _REMEDY = "Roll the partition back again; the file is made anew."
 
 
@@ -78,12 +82,12 @@ class Restoring:
         What an `earlier` plan, begun and not ended, has set back already is chosen again: it is ours to account for.
         """
         images = self._digests(kept, newer)
-        state = self._state(kept.frames(self.workspace, EXTERNAL_ID), images)
+        sent = self._sent(kept.frames(self.workspace, EXTERNAL_ID))
+        state = self._state(kept.frames(self.workspace, EXTERNAL_ID), images, sent)
         begun = state.join(self._planned(earlier), on=ID, how="semi")
-        touched = state.filter(pl.col(GENERATION_FIELD).is_in(list(self._generations())))
-        as_sent = touched.join(self._sent(touched), on=[KEY_HASH, CHECKSUM], how="semi")
+        touched = state.filter(pl.col(GENERATION_FIELD).is_in(self._generations))
         restored = begun.join(images, on=[ID, _DIGEST], how="semi")
-        chosen = pl.concat([as_sent, restored]).unique(ID)
+        chosen = pl.concat([touched.filter(_AS_SENT), restored]).unique(ID)
         changed = pl.concat([touched, begun]).unique(ID).join(chosen, on=ID, how="anti")
         stem = f"{self.tag}-{kept.name}"
         files = self._write(stem, kept.frames(self.workspace), chosen.select(ID))
@@ -105,7 +109,7 @@ class Restoring:
         for entry in manifest.files:
             file = self.workspace.store.file(self.folder, entry, remedy=_REMEDY)
             wanted = pl.concat([_digested(frame, self._header) for frame in read_columns(file, self._header)])
-            state = self._state(read_columns(file, (EXTERNAL_ID,)), wanted)
+            state = self._state(read_columns(file, (EXTERNAL_ID,)), wanted, self._sent(iter(())))
             differing += wanted.join(state, on=[ID, _DIGEST], how="anti").height
         done = manifest.model_copy(update={"differing": differing})
         self.workspace.store.publish(self.folder, done, name=restore_name(kept))
@@ -119,20 +123,20 @@ class Restoring:
                 found = found.join(frame, on=ID, how="anti")
         return found
 
-    def _state(self, keys: Iterator[pl.DataFrame], records: pl.DataFrame) -> pl.DataFrame:
-        """What the org holds of `records` now: Id, key, key_hash, checksum, mark and digest; found by their keys."""
+    def _state(self, keys: Iterator[pl.DataFrame], records: pl.DataFrame, sent: pl.DataFrame) -> pl.DataFrame:
+        """What the org holds of `records` now, found by their keys: Id, external id, mark, digest, if as `sent`."""
         table, workspace = self.partition.table, self.workspace
-        columns = (ID, EXTERNAL_ID, KEY_HASH, CHECKSUM, GENERATION_FIELD, _DIGEST)
-        schema = dict.fromkeys(columns, pl.String()) | dict.fromkeys((KEY_HASH, CHECKSUM, _DIGEST), pl.UInt64())
+        columns = (ID, EXTERNAL_ID, GENERATION_FIELD, _DIGEST, _AS_SENT)
+        schema = dict.fromkeys(columns, pl.String()) | {_DIGEST: pl.UInt64(), _AS_SENT: pl.Boolean()}
+        found = [pl.DataFrame(schema=schema)]
         wanted = pl.concat([frame[EXTERNAL_ID] for frame in keys])
         with self._scratch() as scratch:
-            frames = [
-                rows.with_columns(row_checksum(table), _digest(self._header))
-                .select(columns)
-                .join(records.select(ID), on=ID, how="semi")
-                for rows in records_of(table, wanted, governor_of(workspace), workspace.salesforce, scratch)
-            ]
-        return pl.concat([pl.DataFrame(schema=schema), *frames]).unique(ID)
+            for rows in records_of(table, wanted, governor_of(workspace), workspace.salesforce, scratch):
+                ours = rows.join(records.select(ID), on=ID, how="semi")
+                same = _as_sent(ours, sent, table).with_columns(pl.lit(value=True).alias(_AS_SENT))
+                state = ours.with_columns(_digest(self._header)).join(same, on=ID, how="left")
+                found.append(state.with_columns(pl.col(_AS_SENT).fill_null(value=False)).select(columns))
+        return pl.concat(found).unique(ID)
 
     def _planned(self, earlier: RestoreManifest | None) -> pl.DataFrame:
         frames = [pl.DataFrame(schema={ID: pl.String})]
@@ -140,33 +144,43 @@ class Restoring:
             frames += read_columns(self.workspace.store.file(self.folder, entry, remedy=_REMEDY), (ID,))
         return pl.concat(frames)
 
-    def _generations(self) -> dict[str, set[str]]:
-        """The mapping versions of each generation that a load of the partition was planned with."""
-        versions: dict[str, set[str]] = {}
-        for chunk in self.workspace.ledger.planned_chunks(self.workspace.environment, self.partition):
-            versions.setdefault(chunk.generation, set()).add(chunk.mapping_version)
-        return versions
+    @cached_property
+    def _generations(self) -> list[str]:
+        """The generations that a load of the partition was planned with: the marks of this migration."""
+        return list(dict.fromkeys(chunk.generation for chunk in self._planned_chunks))
 
-    def _sent(self, touched: pl.DataFrame) -> pl.DataFrame:
-        """Key hash and checksum of these keys in every form in which they may have been sent."""
-        table, store = self.partition.table, self.workspace.store
-        repairs = read_repairs(self.partition, self.workspace).select(key_hash(), row_checksum(table))
-        marks = set(touched[GENERATION_FIELD])
-        places = [(mark, version) for mark, known in self._generations().items() for version in known if mark in marks]
+    @cached_property
+    def _planned_chunks(self) -> list[ChunkRow]:
+        return self.workspace.ledger.planned_chunks(self.workspace.environment, self.partition)
+
+    @cached_property
+    def _indexes(self) -> list[Path]:
+        """The files that say what was sent, with external_id, key_hash and checksum."""
+        store = self.workspace.store
         indexes = [self._partition_dir / LOADED_INDEX] if (self._partition_dir / LOADED_INDEX).is_file() else []
-        for mark, version in places:
+        for mark, version in dict.fromkeys((chunk.generation, chunk.mapping_version) for chunk in self._planned_chunks):
             folder = self._partition_dir / mark / staged_folder(version)
             if staged := store.manifest(folder, StagedManifest):
                 indexes.append(store.file(folder, staged.index_file, remedy="Stage the partition again."))
-        wanted = touched.lazy().select(KEY_HASH)
-        found = [
-            pl.scan_parquet(index)
-            .select(KEY_HASH, CHECKSUM)
-            .join(wanted, on=KEY_HASH, how="semi")
-            .collect(engine="streaming")
-            for index in indexes
-        ]
-        return pl.concat([repairs, *found]).unique()
+        return indexes
+
+    def _sent(self, keys: Iterator[pl.DataFrame]) -> pl.DataFrame:
+        """Key hash, external id as we spell it, and checksum of these keys, in every form in which they may be sent."""
+        columns = [KEY_HASH, _SPELLED, CHECKSUM]
+        schema = {KEY_HASH: pl.UInt64(), _SPELLED: pl.String(), CHECKSUM: pl.UInt64()}
+        hashes = pl.concat([pl.DataFrame(schema=schema), *(frame.select(key_hash()) for frame in keys)], how="diagonal")
+        wanted = hashes.lazy().select(KEY_HASH)
+        repairs = read_repairs(self.partition, self.workspace)
+        found = [repairs.select(key_hash(), pl.col(EXTERNAL_ID).alias(_SPELLED), row_checksum(self.partition.table))]
+        if hashes.height:
+            found += [
+                pl.scan_parquet(index)
+                .select(KEY_HASH, pl.col("external_id").alias(_SPELLED), CHECKSUM)
+                .join(wanted, on=KEY_HASH, how="semi")
+                .collect(engine="streaming")
+                for index in self._indexes
+            ]
+        return pl.concat(found).select(columns).unique()
 
     def _known(self, chosen: pl.DataFrame) -> int:
         """How many of the records the loaded index has as updated."""
@@ -207,6 +221,13 @@ class Restoring:
     def _scratch(self) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(dir=make_private(self.folder), prefix=".query-") as name:
             yield Path(name)
+
+
+def _as_sent(rows: pl.DataFrame, sent: pl.DataFrame, table: Table) -> pl.DataFrame:
+    """Id of the records that hold what was sent. The org may have kept its own spelling of the external id."""
+    spelled = rows.join(sent.rename({CHECKSUM: "sent"}), on=KEY_HASH, how="inner")
+    spelled = spelled.with_columns(pl.col(_SPELLED).alias(EXTERNAL_ID)).with_columns(row_checksum(table))
+    return spelled.filter(pl.col(CHECKSUM) == pl.col("sent")).select(ID).unique()
 
 
 def _digest(header: Sequence[str]) -> pl.Expr:
