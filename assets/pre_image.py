@@ -129,14 +129,15 @@ def _write(load: ChunkLoad, folder: Path, scratch: Path) -> FileEntry:
 
 
 def _of_others(frames: Iterator[pl.DataFrame], ledger: Ledger) -> Iterator[pl.DataFrame]:
-    """The records that no generation of this ledger has written."""
+    """The records that no generation of this ledger has written; none with the text `#N/A`, which a CSV cannot say."""
     asked: set[str] = set()
     ours: set[str] = set()
     for frame in frames:
         fresh = set(frame[GENERATION_FIELD].drop_nulls()) - asked
         asked |= fresh
         ours |= ledger.known_generations(fresh) if fresh else set()
-        yield frame.filter(~pl.col(GENERATION_FIELD).is_in(ours).fill_null(value=False))
+        is_unsayable = pl.any_horizontal(pl.col(pl.String).eq_missing(NULL))
+        yield frame.filter(~pl.col(GENERATION_FIELD).is_in(ours).fill_null(value=False), ~is_unsayable)
 
 
 def kept_images(partition: Partition, workspace: Workspace) -> list[KeptImage]:

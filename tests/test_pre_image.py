@@ -162,6 +162,19 @@ def test_a_partition_that_was_rolled_back_is_kept_anew(workspace: Workspace) -> 
     assert _org(workspace) == before
 
 
+def test_text_that_means_null_in_a_file_is_left_alone(workspace: Workspace) -> None:
+    """A field that really holds `#N/A` would come back empty: its record is not kept and counts as left."""
+    (key,) = there = _keys(1)
+    _put(workspace, there)
+    target = f"/sobjects/{SUPPLIERS.table.target}/{_org(workspace)[key]['Id']}"
+    workspace.salesforce.tell("PATCH", target, {NAME: "#N/A"})
+    assert _org(workspace)[key][NAME] == "#N/A"
+    assert "pre_image" not in _load(workspace, there)
+    done = roll_back(SUPPLIERS, workspace)
+    assert (done.restored, done.left) == (0, 1)
+    assert _org(workspace)[key][NAME] == f"ours {key}"
+
+
 @pytest.mark.parametrize("collection_rows", [0, 2000], ids=["by jobs", "by REST"])
 def test_what_others_changed_since_is_left(workspace: Workspace, collection_rows: int) -> None:
     """A record that no longer holds what we wrote is reported and not overwritten, deleted ones do not come back."""
