@@ -42,7 +42,8 @@ _REMEDY = "Roll the partition back again; the file is made anew."
 class RestoreManifest(BaseModel):
     """What is set back of one image: `rows`, of which `known` stand in the loaded index; `changed` since, and left.
 
-    `differing` is known when it was done: records that are not like their image afterwards.
+    `differing` is known when it was done: records that are not like their image afterwards. `index_digest`: see
+    `UndoManifest`; when the partition was worked on since, the plan counts no more.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,6 +53,7 @@ class RestoreManifest(BaseModel):
     known: int
     changed: int
     changed_file: FileEntry
+    index_digest: str
     differing: int | None = None
 
     @property
@@ -71,6 +73,7 @@ class Restoring:
     workspace: Workspace
     folder: Path
     tag: str
+    index_digest: str
 
     @property
     def _header(self) -> tuple[str, ...]:
@@ -97,6 +100,7 @@ class Restoring:
             known=self._known(chosen),
             changed=changed.height,
             changed_file=self._list(f"changed-{stem}.csv.gz", changed),
+            index_digest=self.index_digest,
         )
         self.workspace.store.publish(self.folder, manifest, (*files, manifest.changed_file), restore_name(kept))
         for entry in earlier.files if earlier else ():

@@ -33,7 +33,7 @@ from kpc.errors import ConfigError, Transient
 from kpc.ledger import Lease
 from kpc.manifests import LoadManifest, StagedManifest, loaded_folder, staged_folder
 from kpc.partition import Partition, find_partition
-from kpc.store import FileEntry, make_private, sha256_of
+from kpc.store import FileEntry, make_private
 from kpc.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ _CHUNK_ROWS = 500_000
 
 
 class UndoManifest(BaseModel):
-    """What one rollback deletes: files of record ids, of the index with that sha256 (empty: there was none).
+    """What one rollback deletes: files of record ids, of the loaded index with that digest.
 
     `updated` counts the records that the migration only changed.
     """
@@ -53,7 +53,7 @@ class UndoManifest(BaseModel):
     created: int
     updated: int
     chunks: tuple[FileEntry, ...]
-    index_sha256: str = ""
+    index_digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +177,8 @@ def _undo(partition: Partition, workspace: Workspace, turn: Turn) -> Undone:
     folder = partition_dir / generation / UNDO
     manifest = _written_down(partition, workspace, folder, str(turn.stage_run))
     UndoFiles(partition, workspace, turn.lease, generation, "delete").send(manifest.chunks)
-    restored = _restore(Restoring(partition, workspace, folder, str(turn.stage_run)), turn.lease, generation)
+    restoring = Restoring(partition, workspace, folder, str(turn.stage_run), manifest.index_digest)
+    restored = _restore(restoring, turn.lease, generation)
     workspace.ledger.require_lease(turn.lease)
     for name in (LOADED_INDEX, REPAIRS):
         workspace.store.remove(partition_dir / name)
@@ -216,12 +217,20 @@ def _written_down(partition: Partition, workspace: Workspace, folder: Path, tag:
     if manifest is not None and not has_index:
         return manifest  # all was done, and only the booking is left
     _absorb_unpublished(partition, workspace, partition_dir)
-    index = partition_dir / LOADED_INDEX
-    sha256 = sha256_of(index) if index.is_file() else ""
-    if manifest is None or manifest.index_sha256 != sha256:
-        manifest = _write_down(folder, partition_dir, tag, sha256)
+    digest = _index_digest(partition_dir)
+    if manifest is None or manifest.index_digest != digest:
+        manifest = _write_down(folder, partition_dir, tag, digest)
         store.publish(folder, manifest, manifest.chunks)
     return manifest
+
+
+def _index_digest(partition_dir: Path) -> str:
+    """What the index says, whatever its file's bytes: rows and the sum of their hashes."""
+    rows = total = 0
+    for frame in read_loaded_index(partition_dir):
+        rows += frame.height
+        total = (total + int(frame.hash_rows(7).sum() or 0)) % (1 << 64)
+    return f"{rows}-{total:016x}"
 
 
 def _absorb_unpublished(partition: Partition, workspace: Workspace, partition_dir: Path) -> None:
@@ -246,7 +255,7 @@ def _absorb_unpublished(partition: Partition, workspace: Workspace, partition_di
         store.send(partition_dir / LOADED_INDEX)
 
 
-def _write_down(folder: Path, partition_dir: Path, tag: str, index_sha256: str) -> UndoManifest:
+def _write_down(folder: Path, partition_dir: Path, tag: str, index_digest: str) -> UndoManifest:
     chunks: list[FileEntry] = []
     rows = 0
     waiting = pl.DataFrame(schema={"salesforce_id": pl.String})
@@ -259,7 +268,7 @@ def _write_down(folder: Path, partition_dir: Path, tag: str, index_sha256: str) 
     if waiting.height:
         chunks.append(_write_chunk(folder, f"{tag}-{len(chunks) + 1:05d}", waiting))
     created = sum(chunk.rows for chunk in chunks)
-    return UndoManifest(created=created, updated=rows - created, chunks=tuple(chunks), index_sha256=index_sha256)
+    return UndoManifest(created=created, updated=rows - created, chunks=tuple(chunks), index_digest=index_digest)
 
 
 def _write_chunk(folder: Path, name: str, ids: pl.DataFrame) -> FileEntry:
@@ -276,7 +285,8 @@ def _restore(restoring: Restoring, lease: Lease, generation: str) -> list[Restor
     done = []
     for place, kept in enumerate(images):
         manifest = workspace.store.manifest(restoring.folder, RestoreManifest, restore_name(kept))
-        if manifest is None or not (manifest.is_done or files.are_begun(manifest.files)):
+        is_stale = manifest is None or manifest.index_digest != restoring.index_digest
+        if manifest is None or is_stale or not (manifest.is_done or files.are_begun(manifest.files)):
             newer = [other for other in images[:place] if other.folder != kept.folder]
             manifest = restoring.plan(kept, newer, manifest)
         if not manifest.is_done:

@@ -318,6 +318,28 @@ def test_quota_that_ends_half_way_is_waited_for(workspace: Workspace) -> None:
     assert workspace.ledger.quota_used(workspace.environment.target_id)[1] == 4
 
 
+def test_a_rollback_that_was_interrupted_by_more_work_plans_anew(workspace: Workspace, tmp_path: Path) -> None:
+    """Rows that were loaded after a rollback had begun are undone as well when it goes on."""
+    workspace.settings.salesforce.collection_rows = 0
+    workspace.settings.salesforce.daily_batches = 2
+    there, (bad_old, bad_new), ours = _keys(2), _keys(2), _keys(1)
+    _put(workspace, [*there, bad_old], **{NAME: "old"})
+    before = _org(workspace)
+    values = {key: {NAME: "x" * 200} for key in (bad_old, bad_new)}
+    stage(workspace, SUPPLIERS, [*there, bad_old, bad_new, *ours], values=values)
+    assert sf_loaded(SUPPLIERS, workspace).detail["failed"] == 2
+    with pytest.raises(QuotaExhausted):
+        roll_back(SUPPLIERS, workspace)
+    file = tmp_path / "failed.csv"
+    export_refused([SUPPLIERS], workspace, file)
+    file.write_text(file.read_text().replace("x" * 200, "typed"))
+    assert send_refused(SUPPLIERS, workspace, read_edits(file, SUPPLIERS.table)["ALL"]).loaded == 2
+    workspace.settings.salesforce.daily_batches = 10
+    done = roll_back(SUPPLIERS, workspace)
+    assert (done.created, done.restored, done.left) == (2, 3, 0)
+    assert _org(workspace) == before
+
+
 @pytest.mark.parametrize("collection_rows", [0, 2000], ids=["by jobs", "by REST"])
 def test_records_that_salesforce_does_not_take_back_are_named(
     emulated: Callable[..., Emulator], tmp_path: Path, collection_rows: int
