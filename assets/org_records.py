@@ -17,7 +17,6 @@ from kpc.salesforce import CALLS_PER_JOB, Governor, Salesforce
 from kpc.salesforce.soql import in_conditions, text_at, text_literal
 
 ID = "Id"
-_KEYS_PER_QUERY = 50  # or more, where they are short
 _ROWS_AT_ONCE = 2_000
 
 
@@ -39,12 +38,13 @@ def records_of(
     """
     if keys.is_empty():
         return
-    few = len(keys) <= governor.settings.collection_rows
-    calls = -(-len(keys) // _KEYS_PER_QUERY) if few else CALLS_PER_JOB
+    is_few = len(keys) <= governor.settings.collection_rows
+    conditions = list(in_conditions(EXTERNAL_ID, keys.to_list())) if is_few else []
+    calls = len(conditions) or CALLS_PER_JOB
     governor.ledger.check_quota(governor.target_id, Request(0, 0, calls, is_repair=True), governor.allowance)
     wanted = keys.to_frame(EXTERNAL_ID).select(key_hash()).unique()
     with governor.heeding():
-        frames = _few(table, keys, salesforce) if few else _many(table, keys, salesforce, scratch)
+        frames = _few(table, conditions, salesforce) if is_few else _many(table, keys, salesforce, scratch)
         for frame in frames:
             rows = _canonical(frame, table).with_columns(key_hash())
             yield rows.join(wanted, on=KEY_HASH, how="semi")
@@ -58,8 +58,8 @@ def _query(table: Table, condition: str) -> str:
     return f"SELECT {', '.join(_names(table))} FROM {table.target} WHERE {condition}"  # noqa: S608  from the catalog
 
 
-def _few(table: Table, keys: pl.Series, salesforce: Salesforce) -> Iterator[pl.DataFrame]:
-    for condition in in_conditions(EXTERNAL_ID, keys.to_list()):
+def _few(table: Table, conditions: Iterable[str], salesforce: Salesforce) -> Iterator[pl.DataFrame]:
+    for condition in conditions:
         yield _frame(table, salesforce.query(_query(table, condition)))
 
 
