@@ -42,12 +42,13 @@ def records_of(
     conditions = list(in_conditions(EXTERNAL_ID, keys.to_list())) if is_few else []
     calls = len(conditions) or CALLS_PER_JOB
     governor.ledger.check_quota(governor.target_id, Request(0, 0, calls, is_repair=True), governor.allowance)
-    wanted = keys.to_frame(EXTERNAL_ID).select(key_hash()).unique()
+    wanted = keys.to_frame(EXTERNAL_ID).select(key_hash()).to_series().sort()
     with governor.heeding():
         frames = _few(table, conditions, salesforce) if is_few else _many(table, keys, salesforce, scratch)
         for frame in frames:
             rows = _canonical(frame, table).with_columns(key_hash())
-            yield rows.join(wanted, on=KEY_HASH, how="semi")
+            places = wanted.search_sorted(rows[KEY_HASH]).clip(upper_bound=len(wanted) - 1)
+            yield rows.filter(wanted.gather(places) == rows[KEY_HASH])
 
 
 def _names(table: Table) -> tuple[str, ...]:
@@ -74,9 +75,20 @@ def _many(table: Table, keys: pl.Series, salesforce: Salesforce, scratch: Path) 
     first, last = (text_literal(str(in_order.select(edge).item())) for edge in (pl.all().min(), pl.all().max()))
     pages = salesforce.bulk_query(_query(table, f"{EXTERNAL_ID} >= {first} AND {EXTERNAL_ID} <= {last}"), scratch)
     for file in pages.files:
-        for frame in read_columns(file, _names(table)):
-            yield from frame.iter_slices(_ROWS_AT_ONCE)
+        yield from _gathered(read_columns(file, _names(table)))
         file.unlink()
+
+
+def _gathered(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """Fewer and larger frames: what is looked up for each of them costs the same, however small it is."""
+    waiting: list[pl.DataFrame] = []
+    for frame in frames:
+        waiting.append(frame)
+        if sum(one.height for one in waiting) >= _ROWS_AT_ONCE:
+            yield pl.concat(waiting)
+            waiting = []
+    if waiting:
+        yield pl.concat(waiting)
 
 
 def _canonical(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
