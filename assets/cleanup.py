@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from assets.stage import current_generation
 from kpc.errors import ConfigError, KpcError
@@ -29,27 +30,38 @@ _READERS = ("staged_csv", "sf_loaded")  # the stages that write and read chunks
 def clean_up(partition: Partition, workspace: Workspace, policy: CleanupPolicy) -> CleanedManifest | None:
     """Archive or delete the chunks of the partition's current generation; None if there is nothing to do.
 
-    Repeating it finishes what a crash interrupted. Raises `ConfigError` unless that very generation is loaded and
-    reconciled, `Transient` while one of its stages is at work, `DamagedFile` for a chunk that is not what was staged.
+    Those of older generations, which can never be loaded any more, go after them. Repeating it finishes what a crash
+    interrupted. Raises `ConfigError` unless that very generation is loaded and reconciled, `Transient` while one of its
+    stages is at work, `DamagedFile` for a chunk that is not what was staged.
     """
     if policy == "keep":
         return None
     proof = _proof(partition, workspace)
-    generation = workspace.store.generation_dir(workspace.environment, partition, proof.generation or "")
-    version = proof.mapping_version or ""
-    folder = generation / staged_folder(version)
+    proven, version = proof.generation or "", proof.mapping_version or ""
+    generation = workspace.store.generation_dir(workspace.environment, partition, proven)
     with _undisturbed(partition, workspace):
-        staged = workspace.store.manifest(folder, StagedManifest)
-        loaded = workspace.store.manifest(generation / loaded_folder(version), LoadManifest)
-        if staged is None or loaded is None or not staged.chunks:
-            return None
-        cleaned = workspace.store.manifest(folder, CleanedManifest, CLEANED)
-        if cleaned is None:
-            cleaned = _cleaned(staged, folder, workspace, policy)
-            workspace.store.publish(folder, cleaned, name=CLEANED)
-            _audit(partition, workspace, cleaned)
-        for chunk in staged.chunks:
-            workspace.store.remove(folder / chunk.name)
+        cleaned = None
+        if workspace.store.manifest(generation / loaded_folder(version), LoadManifest) is not None:
+            cleaned = _clean(generation / staged_folder(version), partition, workspace, policy)
+        for older, staged_under in workspace.ledger.staged_before(workspace.environment, partition, proven):
+            _clean(generation.with_name(older) / staged_folder(staged_under), partition, workspace, policy)
+    return cleaned
+
+
+def _clean(
+    folder: Path, partition: Partition, workspace: Workspace, policy: Literal["archive", "delete"]
+) -> CleanedManifest | None:
+    """Remove the chunks of one folder, after its receipt is written; None if it has none."""
+    staged = workspace.store.manifest(folder, StagedManifest)
+    if staged is None or not staged.chunks:
+        return None
+    cleaned = workspace.store.manifest(folder, CleanedManifest, CLEANED)
+    if cleaned is None:
+        cleaned = _cleaned(staged, folder, workspace, policy)
+        workspace.store.publish(folder, cleaned, name=CLEANED)
+        _audit(partition, workspace, cleaned)
+    for chunk in staged.chunks:
+        workspace.store.remove(folder / chunk.name)
     return cleaned
 
 
@@ -93,7 +105,9 @@ def _undisturbed(partition: Partition, workspace: Workspace) -> Iterator[None]:
         yield
 
 
-def _cleaned(staged: StagedManifest, folder: Path, workspace: Workspace, policy: CleanupPolicy) -> CleanedManifest:
+def _cleaned(
+    staged: StagedManifest, folder: Path, workspace: Workspace, policy: Literal["archive", "delete"]
+) -> CleanedManifest:
     """Copy what must be archived, checked byte for byte, and say what is about to go."""
     place = None
     if policy == "archive":

@@ -7,6 +7,7 @@ from typing import Any
 
 from assets.campaign import unassigned
 from assets.graph import STAGES
+from assets.pre_image import KeptImage, kept_images
 from kpc.catalog.table import Table
 from kpc.convert.rejects import read_rejected
 from kpc.ledger import StageRun
@@ -57,6 +58,8 @@ def inspect_partition(partition: Partition, workspace: Workspace) -> dict[str, A
     if loaded := workspace.store.manifest(folder / loaded_folder(version), LoadManifest):
         counts = ("attempt", "staged", "loaded", "created", "failed", "unprocessed")
         facts["loaded"] = {**{name: getattr(loaded, name) for name in counts}, "jobs": list(loaded.jobs)}
+    if images := kept_images(partition, workspace):
+        facts["pre_images"] = [_image(kept) for kept in reversed(images)]
     compared = ledger.reconciliation(environment, partition)
     facts["comparisons"] = [
         {
@@ -104,6 +107,11 @@ def inspect_unassigned(table: Table, workspace: Workspace) -> dict[str, Any]:
             for value, rows in values
         ],
     }
+
+
+def _image(kept: KeptImage) -> dict[str, Any]:
+    taken = f"{kept.image.taken_utc:%F %T}"
+    return {"generation": kept.generation, "chunk": kept.image.chunk, "rows": kept.rows, "taken_utc": taken}
 
 
 def _stage(run: StageRun) -> dict[str, Any]:

@@ -71,7 +71,8 @@ class ChunkSpec(BaseModel):
     sha256: str
     key_sum: str | None = None
     purpose: str = "chunk"
-    operation: Literal["upsert", "delete"] = "upsert"
+    operation: Literal["upsert", "delete", "update"] = "upsert"
+    pre_image: bool = False  # what its rows will change is kept before its first upload
 
     @property
     def environment(self) -> Environment:

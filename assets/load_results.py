@@ -225,11 +225,28 @@ def _keep_created(load: ChunkLoad, job_id: str, success_file: Path) -> None:
     path = _folder(load) / f"{chunk_stem(load.spec.chunk)}.{job_id}{_CREATED_BEFORE}"
     frames = read_columns(success_file, SUCCESS_HEADER)
     write_loaded((frame.filter(pl.col(CREATED).str.to_lowercase() == "true") for frame in frames), path)
+    load.workspace.store.send(path)
+
+
+def created_before(workspace: Workspace, folder: Path, generation: str, version: str, chunk: str) -> list[Path]:
+    """The files of `_keep_created` of a chunk and of its retries, whichever worker wrote them."""
+    stem = chunk_stem(chunk)
+    retries = [f"{stem}.retry-{number}.csv.gz" for number in range(1, _RETRY_ROUNDS + 1)]
+    dead = [
+        folder / f"{chunk_stem(name)}.{job.job_id}{_CREATED_BEFORE}"
+        for name in (chunk, *retries)
+        for job in workspace.ledger.jobs_of_chunk(generation, version, name)
+        if job.job_id and job.state in ("failed", "aborted")
+    ]
+    for path in dead:
+        workspace.store.fetch(path)
+    return sorted(folder.glob(f"{stem}.*{_CREATED_BEFORE}"))
 
 
 def _with_sticky_created(load: ChunkLoad, outcome: Outcome) -> Outcome:
     """The outcome, with `created` true also where an earlier job of this chunk made the same record."""
-    files = sorted(_folder(load).glob(f"{chunk_stem(load.spec.chunk)}.*{_CREATED_BEFORE}"))
+    spec = load.spec
+    files = created_before(load.workspace, _folder(load), spec.generation, spec.mapping_version, spec.chunk)
     if not files:
         return outcome
     before = pl.concat([frame for file in files for frame in read_columns(file, SUCCESS_HEADER)])

@@ -41,13 +41,14 @@ from kpc.manifests import LoadManifest, StagedManifest
 from kpc.partition import Partition
 from kpc.salesforce.collections import MOST_RECORDS
 from kpc.salesforce.field_check import NULL, wrong_cells
-from kpc.store import MANIFEST, atomic_path, read_manifest, write_manifest
+from kpc.store import MANIFEST, Store, atomic_path
 from kpc.workspace import Workspace
 
 PARTITION, CLASS, CODE, MESSAGE = "_partition", "_class", "_code", "_message"
 NOTES = (PARTITION, CLASS, CODE, MESSAGE)
 _QUARANTINED = "data"
 _PARKED = "dependency"
+_REMEDY = "Remove the chunk's .json file beside it and run the load again; its results are read again."
 _REJECTED = "rejected"  # by staging: such a row has no CSV form to correct
 
 Edits = Mapping[str, Mapping[str, str]]  # by external id in lower case: cells in place of the refused ones
@@ -70,7 +71,6 @@ class Repair:
 
 def refused_rows(partition: Partition, workspace: Workspace) -> pl.DataFrame:
     """NOTES and the whole row, as text, of every open failure that has one; personal values included."""
-    workspace.store.require_directory("Correcting refused rows")
     table = partition.table
     records = _open(partition, workspace)
     empty = pl.DataFrame(schema=dict.fromkeys((*NOTES, *table.header), pl.String))
@@ -82,7 +82,7 @@ def refused_rows(partition: Partition, workspace: Workspace) -> pl.DataFrame:
         schema=dict.fromkeys((EXTERNAL_ID, *NOTES), pl.String),
         orient="row",
     )
-    frames = [_refused(folder, result, table) for result in _results(staged, folder)]
+    frames = [_refused(folder, result, table, workspace.store) for result in _results(staged, folder, workspace.store)]
     rows = pl.concat([empty.select(table.header), *frames])
     return rows.join(notes, on=EXTERNAL_ID, how="inner").select(*NOTES, *table.header).sort(EXTERNAL_ID)
 
@@ -152,7 +152,6 @@ def send_refused(partition: Partition, workspace: Workspace, edits: Edits | None
     load.
     Raises `ConfigError` for edits of rows that are not refused.
     """
-    workspace.store.require_directory("Correcting refused rows")
     repairs: list[Repair] = []
 
     def make(turn: Turn) -> Made:
@@ -178,8 +177,11 @@ def _repair(partition: Partition, workspace: Workspace, turn: Turn, edits: Edits
     records = _open(partition, workspace)
     if edits is not None:
         _check_known(partition, records, edits)
-    work = _Work(partition, workspace, turn.lease, staged, folder, records)
-    rows = {result.chunk: _refused(folder, result, partition.table) for result in _results(staged, folder)}
+    work = _Work(partition, workspace, turn, staged, folder, records)
+    store = workspace.store
+    rows = {
+        result.chunk: _refused(folder, result, partition.table, store) for result in _results(staged, folder, store)
+    }
     chosen = {chunk: work.choose(frame, edits) for chunk, frame in rows.items() if frame.height}
     chosen = {chunk: frame for chunk, frame in chosen.items() if frame.height}
     work.check_allowed(chosen.values())
@@ -199,10 +201,14 @@ class _Work:
 
     partition: Partition
     workspace: Workspace
-    lease: Lease
+    turn: Turn
     staged: StagedManifest
     folder: Path
     records: Mapping[str, FailedRecord]
+
+    @property
+    def lease(self) -> Lease:
+        return self.turn.lease
 
     @property
     def table(self) -> Table:
@@ -234,23 +240,32 @@ class _Work:
         ledger.check_quota(target_id, Request(0, 0, calls, is_repair=True), governor_of(self.workspace).allowance)
 
     def send(self, chunk: str, again: pl.DataFrame) -> int:
-        """Send rows of one chunk and book it anew; returns how many were taken."""
-        ledger, folder, staged = self.workspace.ledger, self.folder, self.staged
-        (before,) = (result for result in _results(staged, folder) if result.chunk == chunk)
+        """Send rows of one chunk and book it anew; returns how many were taken.
+
+        The accounts are files of another name, so that those before them are whole until the new ones count.
+        """
+        ledger, folder, staged, store = self.workspace.ledger, self.folder, self.staged, self.workspace.store
+        (before,) = (result for result in _results(staged, folder, store) if result.chunk == chunk)
         ledger.require_lease(self.lease)
-        (folder / MANIFEST).unlink(missing_ok=True)  # until it is published again, the next load would do that
+        store.remove(folder / MANIFEST)  # until it is published again, the next load would do that
         ordered = in_parent_order(self.table, again)
         with governor_of(self.workspace).heeding():
             saved = self.workspace.salesforce.upsert_rows(self.table, ordered.to_dicts())
         part = folder / f"{chunk_stem(chunk)}.repaired.part.csv.gz"
         answered = collected(ordered, saved, part)
         sent = {external_id.lower() for external_id in again[EXTERNAL_ID]}
+        for entry in before.files:
+            store.file(folder, entry, remedy=_REMEDY)
         whole = _outcome_of(folder, before, self.records, sent).after(again, answered)
-        write_manifest(folder, write_outcome(folder, chunk, before.rows, whole), result_name(chunk))
+        name = f"{chunk_stem(chunk)}.repair-{self.turn.stage_run}.csv.gz"
+        result = write_outcome(folder, name, before.rows, whole).model_copy(update={"chunk": chunk})
+        store.publish(folder, result, result.files, result_name(chunk))
         failures = failures_of(self.table, whole)
         ledger.replace_failures(staged.generation, staged.mapping_version, chunk, failures, lease=self.lease)
         ledger.finish_chunk(staged.generation, staged.mapping_version, chunk, whole.counts, lease=self.lease)
         part.unlink(missing_ok=True)
+        for entry in before.files:
+            store.remove(folder / entry.name)
         return answered.loaded.rows
 
 
@@ -267,12 +282,9 @@ def _outcome_of(
     return Outcome(loaded, failed, unprocessed, result.jobs, attempts)
 
 
-def _refused(folder: Path, result: ChunkResult, table: Table) -> pl.DataFrame:
-    files = (result.failed_file, result.unprocessed_file)
-    frames = [
-        pl.read_csv(folder / entry.name, infer_schema=False).fill_null("").select(table.header) for entry in files
-    ]
-    return pl.concat(frames)
+def _refused(folder: Path, result: ChunkResult, table: Table, store: Store) -> pl.DataFrame:
+    paths = [store.file(folder, entry, remedy=_REMEDY) for entry in (result.failed_file, result.unprocessed_file)]
+    return pl.concat([pl.read_csv(path, infer_schema=False).fill_null("").select(table.header) for path in paths])
 
 
 def _changed(
@@ -300,6 +312,6 @@ def _open(partition: Partition, workspace: Workspace) -> dict[str, FailedRecord]
     return {record.external_id.lower(): record for record in records if record.error_class != _REJECTED}
 
 
-def _results(staged: StagedManifest, folder: Path) -> list[ChunkResult]:
-    results = [read_manifest(folder, ChunkResult, result_name(entry.name)) for entry in staged.chunks]
+def _results(staged: StagedManifest, folder: Path, store: Store) -> list[ChunkResult]:
+    results = [store.manifest(folder, ChunkResult, result_name(entry.name)) for entry in staged.chunks]
     return [result for result in results if result is not None]

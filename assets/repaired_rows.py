@@ -34,7 +34,8 @@ def note_repairs(
         return
     table = partition.table
     generation = workspace.store.generation_dir(workspace.environment, partition, staged.generation)
-    index = generation / staged_folder(staged.mapping_version) / staged.index_file.name
+    folder = generation / staged_folder(staged.mapping_version)
+    index = workspace.store.file(folder, staged.index_file, remedy="Stage the partition again.")
     frame = pl.DataFrame(rows, schema=dict.fromkeys(table.data_header, pl.String))
     frame = canonical_from_salesforce(frame.with_columns(pl.all().replace({NULL: None, "": None})), table).collect()
     frame = frame.with_columns(folded(pl.col(EXTERNAL_ID)).alias(KEY), pl.lit(staged.generation).alias(GENERATION))
@@ -64,6 +65,7 @@ def _write(partition: Partition, workspace: Workspace, repairs: pl.DataFrame) ->
     path = workspace.store.partition_dir(workspace.environment, partition) / REPAIRS
     with atomic_path(path) as temporary:
         repairs.sort(KEY).write_parquet(temporary)
+    workspace.store.send(path)
 
 
 def read_repairs(partition: Partition, workspace: Workspace) -> pl.DataFrame:
@@ -76,7 +78,7 @@ def read_repairs(partition: Partition, workspace: Workspace) -> pl.DataFrame:
         GENERATION: pl.String(),
         **dict.fromkeys(header, pl.String()),
     }
-    if path.is_file():
+    if workspace.store.fetch(path):
         found = pl.read_parquet(path)
         if set(found.columns) == set(schema):
             return found.select(*schema)

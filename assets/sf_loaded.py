@@ -30,6 +30,7 @@ from assets.load_job import (
 from assets.load_results import settle
 from assets.loaded_index import update_loaded_index
 from assets.merge_results import merge_results
+from assets.pre_image import keep_pre_image, kept_rows, needs_pre_image
 from assets.receipt import Made, Receipt
 from assets.repaired_rows import forget_repairs
 from assets.stage import Turn, current_generation, run_stage
@@ -68,6 +69,7 @@ def loaded_receipt(manifest: LoadManifest) -> Made:
             **{name: getattr(manifest, name) for name in counts},
             "jobs": len(manifest.jobs),
             "attempt": manifest.attempt,
+            **({"pre_image": manifest.pre_image} if manifest.pre_image else {}),
         },
     )
 
@@ -107,7 +109,10 @@ def start_chunk(spec: dict[str, Any], workspace: Workspace) -> str:
     """The id of the ingest job that carries a chunk: begun, or found where a crash left it."""
     with _chunk(spec, workspace) as load:
         done = _finished(load)
-        return done.jobs[0] if done else start_job(load)
+        if done:
+            return done.jobs[0]
+        keep_pre_image(load)
+        return start_job(load)
 
 
 def poll_chunk(spec: dict[str, Any], workspace: Workspace, job_id: str) -> JobState:
@@ -182,6 +187,7 @@ def publish_load(partition: Partition, workspace: Workspace, lease: Lease) -> Lo
         files=files,
         started_utc=started or workspace.clock(),
         finished_utc=workspace.clock(),
+        pre_image=kept_rows(staged, folder.parent, store),
     )
     store.publish(folder, manifest, files)
     return _closed(manifest, workspace, lease)
@@ -212,6 +218,7 @@ def _plan(partition: Partition, workspace: Workspace, lease: Lease) -> list[Chun
         )
     _check_org(workspace, lease)
     workspace.salesforce.check_object(table)
+    is_kept = needs_pre_image(table, workspace)
     planned = ledger.plan_chunks(staged.generation, version, staged.chunks, lease=lease)
     done = {chunk.name for chunk in planned if chunk.state == "done" and _result(folder, chunk.name, workspace.store)}
     specs = [
@@ -230,6 +237,7 @@ def _plan(partition: Partition, workspace: Workspace, lease: Lease) -> list[Chun
             raw_bytes=entry.raw_bytes or 0,
             sha256=entry.sha256,
             key_sum=entry.key_sum,
+            pre_image=is_kept,
         )
         for entry in staged.chunks
         if entry.name not in done
@@ -286,6 +294,7 @@ def _load_at_once(specs: list[ChunkSpec], workspace: Workspace, lease: Lease) ->
 
 def _load_chunk(load: ChunkLoad) -> ChunkResult:
     with governor_of(load.workspace).heeding():
+        keep_pre_image(load)
         job_id = start_job(load)
         follow_job(load, job_id)
         return settle(load, job_id)

@@ -29,6 +29,11 @@ def loaded_folder(mapping_version: str) -> str:
     return f"loaded-{mapping_version[:VERSION_PREFIX]}"
 
 
+def pre_image_folder(mapping_version: str) -> str:
+    """The folder, inside a generation, of what its load was about to change in the org."""
+    return f"pre-image-{mapping_version[:VERSION_PREFIX]}"
+
+
 class RootMarker(BaseModel):
     """Lies in the staging root as `root-<token>.json`: a worker that finds it sees the root that the others see."""
 
@@ -146,7 +151,10 @@ class CleanedManifest(_Manifest):
 
 
 class LoadManifest(_Manifest):
-    """What Salesforce confirmed of a partition's chunks; `jobs` are ingest job ids."""
+    """What Salesforce confirmed of a partition's chunks; `jobs` are ingest job ids.
+
+    `pre_image` counts the records that were kept as they were before.
+    """
 
     mapping_version: str
     attempt: int = Field(ge=1)
@@ -159,3 +167,4 @@ class LoadManifest(_Manifest):
     files: tuple[FileEntry, ...]
     started_utc: datetime
     finished_utc: datetime
+    pre_image: int = Field(0, ge=0)

@@ -88,6 +88,14 @@ class StagingSettings(BaseModel):
     memory_bytes: int = Field(64_000_000, ge=32_000_000)  # for the rows of a partition that are at work
 
 
+class LoadSettings(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    # Whether records that a load is about to change are read and kept, so that `kpc rollback` can restore them.
+    # auto: unless the object was empty when its first load was planned
+    pre_image: Literal["auto", "on", "off"] = "auto"
+
+
 class ReconcileSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -105,6 +113,7 @@ class Settings(BaseSettings):
     oracle: OracleSettings = OracleSettings()
     salesforce: SalesforceSettings = SalesforceSettings()
     staging: StagingSettings = StagingSettings()
+    load: LoadSettings = LoadSettings()
     reconcile: ReconcileSettings = ReconcileSettings()
     ledger_url: SecretStr = SecretStr("sqlite:///.kpc/ledger.db")
     lease_s: float = Field(120.0, gt=0)  # a lease not renewed for so long may be taken over

@@ -1,7 +1,7 @@
 """An fsspec file system with the habits of an object store: `objects://bucket/key`, held by this process.
 
 An upload is visible when it is closed, and as a whole; there are no folders, no rename and no append. `fail_after`
-makes an upload break off after so many bytes, as a lost connection does.
+makes an upload break off after so many bytes, as a lost connection does; `break_at` the so manieth and all after it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ class _Upload(io.BytesIO):
         self._is_broken = False
 
     def write(self, block: Any) -> int:
-        limit = self._store.fail_after
-        if limit is not None and self.tell() + len(block) > limit:
+        limit, last = self._store.fail_after, self._store.break_at
+        is_too_long = limit is not None and self.tell() + len(block) > limit
+        if is_too_long or (last is not None and len(self._store.uploads) + 1 >= last):
             self._is_broken = True
             raise ConnectionResetError("the object store went away")
         return super().write(block)
@@ -40,12 +41,13 @@ class ObjectStoreDouble(AbstractFileSystem):  # type: ignore[misc]
     held: ClassVar[dict[str, bytes]] = {}
     uploads: ClassVar[list[str]] = []
     fail_after: ClassVar[int | None] = None
+    break_at: ClassVar[int | None] = None
 
     @classmethod
     def empty(cls) -> None:
         cls.held.clear()
         cls.uploads.clear()
-        cls.fail_after = None
+        cls.fail_after = cls.break_at = None
 
     def _open(self, path: str, mode: str = "rb", **_: Any) -> io.BytesIO:
         if mode == "wb":

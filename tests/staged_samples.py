@@ -11,14 +11,14 @@ from pydantic import SecretStr
 
 from kpc.catalog.table import Table
 from kpc.catalog.types import EXTERNAL_ID, GENERATION_FIELD, PARTITION_FIELD, Column, FieldKind, NullRule
-from kpc.convert.canonical import key_hash
+from kpc.convert.canonical import canonical_from_salesforce, key_hash, row_checksum
 from kpc.convert.gzip_csv import GzipTable, csv_bytes
 from kpc.ledger import Ledger, open_ledger
 from kpc.manifests import StagedManifest, staged_folder
 from kpc.partition import Partition
 from kpc.salesforce import Salesforce, connect
 from kpc.settings import SalesforceSettings, Settings, StagingSettings
-from kpc.store import Environment, describe_file, make_private, write_manifest
+from kpc.store import Environment, describe_file, make_private
 from kpc.workspace import Workspace
 
 SOURCE = "ora-1-1"
@@ -27,11 +27,21 @@ _SAMPLES = {FieldKind.DATE: "2024-01-15", FieldKind.DATETIME: "2024-01-15T05:00:
 
 
 def make_workspace(
-    root: Path, salesforce: SalesforceSettings, run_id: str, *, lease_s: float = 30.0, ledger_url: str = ""
+    root: Path,
+    salesforce: SalesforceSettings,
+    run_id: str,
+    *,
+    lease_s: float = 30.0,
+    ledger_url: str = "",
+    staging_root: str = "",
 ) -> Workspace:
-    """A workspace that knows its Oracle by name only; everything else is real."""
+    """A workspace that knows its Oracle by name only; everything else is real.
+
+    One with an object store as `staging_root` has a disk of its own.
+    """
     ledger = open_ledger(ledger_url or f"sqlite:///{root}/ledger.db")
-    return join_workspace(root, salesforce, ledger, connect(salesforce), run_id, lease_s=lease_s)
+    client = connect(salesforce)
+    return join_workspace(root, salesforce, ledger, client, run_id, lease_s=lease_s, staging_root=staging_root)
 
 
 def join_workspace(
@@ -42,11 +52,14 @@ def join_workspace(
     run_id: str,
     *,
     lease_s: float = 30.0,
+    staging_root: str = "",
 ) -> Workspace:
     """The same from a ledger and a log-in that are there already."""
     settings = Settings(
         salesforce=salesforce.model_copy(),
-        staging=StagingSettings(root=root / "staging", free_bytes=0),
+        staging=StagingSettings(
+            root=staging_root or str(root / "staging"), scratch=root / f"disk-{run_id}", free_bytes=0
+        ),
         ledger_url=SecretStr(ledger.engine.url.render_as_string(hide_password=False)),
         lease_s=lease_s,
         lease_wait_s=20.0,
@@ -58,6 +71,7 @@ def join_workspace(
 
 
 def close(workspace: Workspace) -> None:
+    workspace.store.close()
     workspace.salesforce.close()
     workspace.ledger.close()
 
@@ -82,7 +96,10 @@ def stage(
     rows = pl.DataFrame(
         [sample_row(table, partition.key, generation, key) | (values or {}).get(key, {}) for key in keys],
         schema=dict.fromkeys(table.header, pl.String),
-    ).with_columns(key_hash(), checksum=pl.concat_str(table.data_header).hash(2))
+    )
+    cells = rows.with_columns(pl.all().replace({"#N/A": None, "": None}))
+    checksums = canonical_from_salesforce(cells, table).select(row_checksum(table)).collect()
+    rows = pl.concat([rows.with_columns(key_hash()), checksums], how="horizontal")
     chunks = []
     for number, part in enumerate(rows.iter_slices(chunk_rows), start=1):
         with GzipTable(folder / f"chunk-{number:05d}.csv.gz", table.header, 1) as file:
@@ -110,7 +127,7 @@ def stage(
         started_utc=NOON,
         finished_utc=NOON,
     )
-    write_manifest(folder, manifest)
+    workspace.store.publish(folder, manifest, manifest.files)
     return manifest
 
 

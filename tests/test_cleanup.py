@@ -113,6 +113,34 @@ def test_a_cleaned_partition_can_be_run_again(workers: Workers, policy: str) -> 
     assert whole["reconciled"].state == "reconciled"
 
 
+@pytest.mark.parametrize("policy", ["archive", "delete"])
+def test_chunks_of_superseded_generations_go_with_the_proven_ones(
+    workers: Workers, tmp_path: Path, policy: str
+) -> None:
+    """What was staged of an older extract, loaded or not, can never be loaded again; its manifests stay."""
+    worker = workers()
+    list(materialize(TENANT, worker, mode="full"))
+    loaded = folder_of(worker)
+    second = workers("keep", "second")
+    oracle_extract(TENANT, second, "full")
+    staged_csv(TENANT, second)
+    never_loaded = folder_of(second)
+    third = workers("keep", "third")
+    list(materialize(TENANT, third, mode="full"))
+    proven = folder_of(third)
+    assert len({loaded, never_loaded, proven}) == 3
+    assert all(names(folder) >= CHUNKS for folder in (loaded, never_loaded, proven))
+    assert clean_up(TENANT, third, policy) is not None  # type: ignore[arg-type]
+    for folder in (loaded, never_loaded, proven):
+        assert not CHUNKS & names(folder)
+        assert names(folder) >= {"manifest.json", "index.parquet", CLEANED}
+        archived = tmp_path / "archive" / folder.relative_to(third.store.root) / "chunk-00001.csv.gz"
+        assert archived.exists() is (policy == "archive")
+    actions = [entry.action for entry in third.ledger.audit_entries()]
+    assert actions.count("chunks archived" if policy == "archive" else "chunks deleted") == 3
+    assert {receipt.stage: receipt for receipt in materialize(TENANT, workers())}["sf_loaded"].detail["jobs"] == 0
+
+
 def test_a_mismatch_keeps_its_chunks(workers: Workers) -> None:
     """What is in doubt is not cleared away, neither by policy nor by hand."""
     worker = workers("delete")

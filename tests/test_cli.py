@@ -142,6 +142,24 @@ def test_rollback_is_a_dry_run_unless_it_is_confirmed(kpc: Callable[..., Result]
     assert kpc(*RUN).exit_code == 0
 
 
+def test_records_of_somebody_else_are_kept_and_set_back(kpc: Callable[..., Result]) -> None:
+    """A second migration into the same org changes the first one's records; its rollback makes them whole again."""
+    first = {"KPC__LEDGER_URL": "sqlite:///first.db", "KPC__STAGING__ROOT": "first"}
+    assert kpc(*RUN, **first).exit_code == 0
+    loaded = json.loads(kpc(*RUN, "--json").stdout)["receipts"][2]["detail"]
+    assert (loaded["created"], loaded["pre_image"]) == (0, 4)
+    assert "4 records are kept as they were before" in " ".join(kpc("status").stderr.split())
+    (shown,) = json.loads(kpc("show", "KPS_R_POS_SUPPLIER", "ALL", "--json").stdout)["pre_images"]
+    assert (shown["chunk"], shown["rows"]) == ("chunk-00001.csv.gz", 4)
+    planned = kpc("rollback", "KPS_R_POS_SUPPLIER", "ALL")
+    assert "4 records that existed before would be set back" in " ".join(planned.stdout.split())
+    done = json.loads(kpc("rollback", "KPS_R_POS_SUPPLIER", "ALL", "--yes", "--json").stdout)
+    counts = {name: done[name] for name in ("deleted", "with_pre_image", "restored", "left", "changed", "differing")}
+    assert counts == {"deleted": 0, "with_pre_image": 4, "restored": 4, "left": 0, "changed": 0, "differing": 0}
+    again = json.loads(kpc("reconcile", "KPS_R_POS_SUPPLIER", "ALL", "--drill", "--json", **first).stdout)
+    assert again["records"]["equal"] == 4
+
+
 def test_failed_records_are_exported_and_sent_again_by_command(kpc: Callable[..., Result], tmp_path: Path) -> None:
     """Export and retry work on a table without failures too; two wishes at once are refused."""
     assert kpc(*RUN).exit_code == 0

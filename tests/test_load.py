@@ -521,12 +521,12 @@ KILLS = [
     (COMMIT, "", 15),
     (RENAME, "", 3),
 ]
-# A load of three chunks makes some 26 requests after its log-in and some 97 commits (those that only read included),
-# and names some 20 files.
+# A load of three chunks into an object that others use makes some 30 requests after its log-in and some 120 commits
+# (those that only read included), and names some 26 files: three of each are those of the pre-images.
 EVERY_KILL = [
-    *((" /services/data", after, number) for number in range(1, 27) for after in ("", "yes")),
-    *((COMMIT, "", number) for number in range(1, 98)),
-    *((RENAME, "", number) for number in range(1, 22)),
+    *((" /services/data", after, number) for number in range(1, 31) for after in ("", "yes")),
+    *((COMMIT, "", number) for number in range(1, 120)),
+    *((RENAME, "", number) for number in range(1, 28)),
 ]
 
 

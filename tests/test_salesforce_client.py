@@ -33,6 +33,7 @@ from kpc.salesforce import Refused, Results, Salesforce, State, connect, parse_r
 from kpc.salesforce.answers import refusal
 from kpc.salesforce.describe import differences
 from kpc.salesforce.query import RecordCounter
+from kpc.salesforce.soql import in_conditions
 from kpc.settings import SalesforceSettings
 
 OBJECT, KEY = "KPS_PosSupplier__c", "External_ID__c"
@@ -336,3 +337,15 @@ def test_too_many_long_requests_at_once_pass_by_themselves() -> None:
     message = "ConcurrentRequests (Concurrent API Requests) Limit exceeded."
     body = [{"errorCode": "REQUEST_LIMIT_EXCEEDED", "message": message}]
     assert isinstance(refusal(httpx.Response(403, json=body, request=request), has_effect=True), RateLimited)
+
+
+@pytest.mark.parametrize("length", [3, 60, 255])
+def test_lists_of_keys_fit_into_an_address(length: int) -> None:
+    """Every key is asked for once, in queries whose address no proxy refuses; quotes and Thai text included."""
+    keys = [f"{number:04d}'|ก"[:length].ljust(length, "|") for number in range(250)]
+    conditions = list(in_conditions(KEY, keys))
+    assert len(conditions) >= 3
+    for condition in conditions:
+        assert len(str(httpx.URL("https://kpc.my.salesforce.com/query", params={"q": condition}))) < 9_000
+    asked = ", ".join(condition.removeprefix(f"{KEY} IN (").removesuffix(")") for condition in conditions)
+    assert asked == ", ".join("'" + key.replace("'", "\\'") + "'" for key in keys)

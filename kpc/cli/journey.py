@@ -286,6 +286,9 @@ def status(as_json: AsJson = False) -> None:
     }
     title = f"{environment.source_id} to {environment.target_id}"
     emit(result, as_json=as_json, text=grid(title, ("table", "key", *STAGES), cells))
+    for table, key in names:
+        if kept := _pre_image_rows(partitions[table, key].get("sf_loaded")):
+            say(f"{table} {key}: {kept:,} records are kept as they were before; `kpc rollback` can set them back.")
     say(_quota_line(quota, in_flight))
     for pause in pauses:
         say(f"Paused: {pause}. `kpc resume` lifts it.")
@@ -310,6 +313,10 @@ def _stage_cell(row: Any) -> str:
     if row is None:
         return ""
     return f"{row.state} {row.rows:,}" if row.rows is not None else row.state
+
+
+def _pre_image_rows(row: Any) -> int:
+    return int((row.detail or {}).get("pre_image", 0)) if row is not None else 0
 
 
 def _stage_facts(row: Any) -> dict[str, object]:

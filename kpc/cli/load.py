@@ -14,7 +14,7 @@ from kpc.errors import ConfigError
 from kpc.partition import Partition, find_partition
 
 if TYPE_CHECKING:
-    from assets.undo import UndoPlan
+    from assets.undo import Undone, UndoPlan
     from kpc.catalog import Table
     from kpc.workspace import Workspace
 
@@ -180,7 +180,7 @@ def rollback(
     yes: Annotated[bool, typer.Option("--yes", help="Do it; without this it only says what would be done.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete from Salesforce what a partition created, by recorded ids; a dry run unless --yes is given."""
+    """Delete what a partition created in Salesforce and set back what it changed; a dry run unless --yes is given."""
     from assets.undo import plan_undo, roll_back
 
     partition = find_partition(table, key)
@@ -190,17 +190,21 @@ def rollback(
             emit({"dry_run": True, **plan.as_json()}, as_json=as_json, text="\n".join(_plan_lines(plan)))
             return
         done = roll_back(partition, workspace)
-    facts = {"dry_run": False, **plan.as_json(), "deleted": done.created, "left": done.updated}
-    text = (
-        f"{done.created:,} records that {partition} had created are deleted. {_left(done.updated)} "
-        f"The partition counts as not loaded: `kpc rerun {partition.table.name} {partition.key}` brings it again."
-    )
-    emit(facts, as_json=as_json, text=text)
+    counts = {name: getattr(done, name) for name in ("restored", "left", "changed", "differing")}
+    facts = {"dry_run": False, **plan.as_json(), "deleted": done.created, **counts}
+    emit(facts, as_json=as_json, text="\n".join(_done_lines(partition, done)))
+    raise typer.Exit(Exit.EXCEPTIONS if done.changed or done.differing else Exit.DONE)
 
 
 def _plan_lines(plan: UndoPlan) -> list[str]:
     name = f"{plan.partition.table.name} {plan.partition.key}"
-    lines = [f"{plan.created:,} records that {plan.partition} created would be deleted.", _left(plan.updated)]
+    lines = [f"{plan.created:,} records that {plan.partition} created would be deleted."]
+    if plan.imaged:
+        lines.append(
+            f"{plan.imaged:,} records that existed before would be set back to their pre-image, except those that "
+            "somebody has changed since."
+        )
+    lines.append(_left(plan.updated - plan.imaged))
     if plan.children:
         lines.append(f"Refused while these refer to it: {', '.join(map(str, plan.children))}. Roll them back first.")
     elif plan.jobs_at_work:
@@ -208,6 +212,19 @@ def _plan_lines(plan: UndoPlan) -> list[str]:
     else:
         lines.append(f"Nothing was done. To do it: `kpc rollback {name} --yes`.")
     return lines
+
+
+def _done_lines(partition: Partition, done: Undone) -> list[str]:
+    name = f"{partition.table.name} {partition.key}"
+    lines = [f"{done.created:,} records that {partition} had created are deleted."]
+    if done.restored:
+        lines.append(f"{done.restored:,} records that it had changed are as they were before.")
+    if done.changed:
+        lines.append(f"{done.changed:,} records were changed by somebody since and are left as they are now.")
+    if done.differing:
+        lines.append(f"Of those set back, {done.differing:,} are still not like their pre-image: look at the org.")
+    lines += [_left(done.left - min(done.left, done.changed))]
+    return [*lines, f"The partition counts as not loaded: `kpc rerun {name}` brings it again."]
 
 
 def _left(updated: int) -> str:

@@ -13,7 +13,8 @@ from kpc.ledger import schema
 from kpc.ledger.database import Database
 from kpc.ledger.fencing import Lease
 from kpc.ledger.places import at, place
-from kpc.store import FileEntry
+from kpc.partition import Partition
+from kpc.store import Environment, FileEntry
 
 _ATTEMPT = schema.attempt
 _CHUNK = schema.chunk
@@ -130,6 +131,21 @@ class Attempts(Database):
             select(_CHUNK)
             .where(_CHUNK.c.generation == generation, _CHUNK.c.mapping_version == mapping_version)
             .order_by(_CHUNK.c.name)
+        )
+        with self.reading() as connection:
+            return [ChunkRow(**row) for row in connection.execute(query).mappings()]
+
+    def planned_chunks(self, environment: Environment, partition: Partition) -> list[ChunkRow]:
+        """Every chunk that a load of the partition was planned with, oldest generation first, by name.
+
+        Those of rolled back generations are left out.
+        """
+        generations = schema.generation
+        query = (
+            select(_CHUNK)
+            .join(generations, generations.c.id == _CHUNK.c.generation)
+            .where(at(_CHUNK, environment, partition), generations.c.state == "sealed")
+            .order_by(generations.c.ordinal, _CHUNK.c.mapping_version, _CHUNK.c.name)
         )
         with self.reading() as connection:
             return [ChunkRow(**row) for row in connection.execute(query).mappings()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -122,6 +123,12 @@ class Generations(Database):
         with self.reading() as connection:
             row = connection.execute(select(_TABLE).where(_TABLE.c.id == generation)).mappings().one_or_none()
         return GenerationRow(**row) if row else None
+
+    def known_generations(self, generations: Collection[str]) -> set[str]:
+        """Those of the ids that are generations of this ledger, of whatever partition and state."""
+        query = select(_TABLE.c.id).where(_TABLE.c.id.in_(generations))
+        with self.reading() as connection:
+            return set(connection.execute(query).scalars())
 
     def _newest_generation(self, environment: Environment, partition: Partition, state: str) -> GenerationRow | None:
         query = (

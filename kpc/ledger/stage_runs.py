@@ -15,6 +15,7 @@ from kpc.ledger.places import at, here, place
 from kpc.partition import Partition
 from kpc.store import Environment
 
+STAGING_STAGE = "staged_csv"
 LOAD_STAGE = "sf_loaded"
 RECONCILE_STAGE = "reconciled"
 
@@ -123,6 +124,21 @@ class StageRuns(Generations):
         with self.reading() as connection:
             row = connection.execute(query.order_by(_TABLE.c.id.desc()).limit(1)).mappings().one_or_none()
         return StageRun(**row) if row else None
+
+    def staged_before(self, environment: Environment, partition: Partition, generation: str) -> list[tuple[str, str]]:
+        """Generation and mapping version of everything that was staged of older extracts of the partition."""
+        rows = schema.generation
+        ordinal = select(rows.c.ordinal).where(rows.c.id == generation).scalar_subquery()
+        query = (
+            select(_TABLE.c.generation, _TABLE.c.mapping_version)
+            .join(rows, rows.c.id == _TABLE.c.generation)
+            .where(at(_TABLE, environment, partition), _TABLE.c.stage == STAGING_STAGE, _TABLE.c.state == "done")
+            .where(rows.c.ordinal < ordinal, _TABLE.c.mapping_version.is_not(None))
+            .group_by(rows.c.ordinal, _TABLE.c.generation, _TABLE.c.mapping_version)
+            .order_by(rows.c.ordinal, _TABLE.c.mapping_version)
+        )
+        with self.reading() as connection:
+            return [(row.generation, row.mapping_version) for row in connection.execute(query)]
 
     def loaded_generation(self, environment: Environment, partition: Partition) -> GenerationRow | None:
         """The newest generation whose load is complete, whatever was extracted since."""

@@ -13,9 +13,9 @@ from kpc.catalog.types import EXTERNAL_ID, PARTITION_FIELD
 from kpc.convert.canonical import CHECKSUM, KEY_HASH, canonical_from_salesforce, key_hash, row_checksum
 from kpc.partition import Partition
 from kpc.salesforce import Salesforce
+from kpc.salesforce.soql import in_conditions, text_at
 
 LISTED = 100  # keys listed per kind of difference; all are counted
-_KEYS_PER_QUERY = 100  # external ids of up to 255 characters keep an IN list under SOQL's 100,000 characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,36 +56,17 @@ def compare_sample(
     keys = source.select(EXTERNAL_ID, key_hash()).bottom_k(sample_rows, by=KEY_HASH).collect()[EXTERNAL_ID]
     sample = source.join(pl.LazyFrame({EXTERNAL_ID: keys}), on=EXTERNAL_ID, how="semi")
     found = [
-        _canonical_records(salesforce.query(records_query(table, where)), table) for where in _in_lists(keys.to_list())
+        _canonical_records(salesforce.query(records_query(table, where)), table)
+        for where in in_conditions(EXTERNAL_ID, keys.to_list())
     ]
     target = pl.concat(found) if found else _canonical_records([], table)
     return _compare(sample, target.lazy(), table)
 
 
-def _in_lists(keys: Sequence[str]) -> Iterable[str]:
-    for start in range(0, len(keys), _KEYS_PER_QUERY):
-        block = keys[start : start + _KEYS_PER_QUERY]
-        yield f"{EXTERNAL_ID} IN ({', '.join(_soql_text(key) for key in block)})"
-
-
-def _soql_text(value: str) -> str:
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
 def _canonical_records(records: Iterable[dict[str, object]], table: Table) -> pl.DataFrame:
-    rows = [{name: _text_at(record, name) for name in table.data_header} for record in records]
+    rows = [{name: text_at(record, name) for name in table.data_header} for record in records]
     schema = dict.fromkeys(table.data_header, pl.String)
     return canonical_from_salesforce(pl.DataFrame(rows, schema=schema), table).collect()
-
-
-def _text_at(record: dict[str, object], path: str) -> str | None:
-    """A value of a query's record as text; `Sale__r.External_ID__c` is nested."""
-    value: object = record
-    for part in path.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    if value is None:
-        return None
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _scan_text(files: Sequence[Path], table: Table) -> pl.LazyFrame:

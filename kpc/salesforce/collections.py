@@ -33,10 +33,16 @@ class Collections(Rest):
         A lost reply is repeated: an upsert changes nothing twice, but the record then no longer counts as new.
         """
         path = f"/composite/sobjects/{table.target}/{EXTERNAL_ID}"
+        return self._write(table, rows, path)
+
+    def update_rows(self, table: Table, rows: Sequence[Mapping[str, str]]) -> list[Saved]:
+        """Update existing records by their `Id`, otherwise as `upsert_rows`; none is ever created."""
+        return self._write(table, rows, "/composite/sobjects")
+
+    def _write(self, table: Table, rows: Sequence[Mapping[str, str]], path: str) -> list[Saved]:
         answers: list[Saved] = []
         for block in _blocks(rows):
-            body = _body(table, block)
-            answers += [_saved(one) for one in self._collect("PATCH", path, body=body)]
+            answers += [_saved(one) for one in self._collect("PATCH", path, body=_body(table, block))]
         return answers
 
     def delete_records(self, ids: Sequence[str]) -> list[Saved]:
