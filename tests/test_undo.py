@@ -52,7 +52,7 @@ def _in_org(workspace: Workspace) -> list[str]:
 
 
 @pytest.mark.parametrize("collection_rows", [0, 2000], ids=["by job", "by collections"])
-def test_what_was_created_is_deleted_and_the_rest_is_left(workspace: Workspace, collection_rows: int) -> None:
+def test_what_was_created_is_deleted_and_the_rest_stays(workspace: Workspace, collection_rows: int) -> None:
     """Records that stood there before and records nobody knows stay; the partition counts as not loaded."""
     workspace.settings.salesforce.collection_rows = collection_rows
     before, ours, foreign = _keys(2), _keys(5), _keys(1)
@@ -63,12 +63,12 @@ def test_what_was_created_is_deleted_and_the_rest_is_left(workspace: Workspace, 
     assert (plan.created, plan.updated, plan.children, plan.jobs_at_work) == (5, 2, (), ())
     assert _in_org(workspace) == sorted([*before, *ours, *foreign])
     done = roll_back(SUPPLIERS, workspace)
-    assert (done.created, done.updated) == (5, 2)
+    assert (done.created, done.updated, done.restored) == (5, 2, 2)
     assert _in_org(workspace) == sorted([*before, *foreign])
     assert not workspace.ledger.is_loaded(workspace.environment, SUPPLIERS)
     assert not list(workspace.store.root.rglob("loaded_index.parquet"))
     batches = workspace.ledger.quota_used(workspace.environment.target_id)[1]
-    assert batches == (2 if collection_rows == 0 else 1)
+    assert batches == (3 if collection_rows == 0 else 1)  # load, delete, set back
     actions = [entry.action for entry in workspace.ledger.audit_entries()]
     assert actions[-1] == "sf_loaded rolled_back"
     assert workspace.ledger.verify_audit() == []
