@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
@@ -27,28 +28,62 @@ def image_header(table: Table) -> tuple[str, ...]:
     return (ID, EXTERNAL_ID, *lookups, *fields, PARTITION_FIELD, GENERATION_FIELD)
 
 
+@dataclass
+class WantedKeys:
+    """External ids to look for: their hashes, the first and the last one, and all of them only while they are few."""
+
+    most_held: int
+    hashes: list[pl.Series] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)
+    first: str = ""
+    last: str = ""
+    rows: int = 0
+
+    @classmethod
+    def of(cls, frames: Iterable[pl.DataFrame], most_held: int) -> WantedKeys:
+        """The column External_ID__c of all frames."""
+        wanted = cls(most_held)
+        for frame in frames:
+            if frame.height:
+                wanted._add(frame.select(EXTERNAL_ID))
+        return wanted
+
+    @property
+    def are_few(self) -> bool:
+        return self.rows <= self.most_held
+
+    def _add(self, keys: pl.DataFrame) -> None:
+        if self.rows + keys.height <= self.most_held:
+            self.held += keys[EXTERNAL_ID].to_list()
+        self.hashes.append(keys.select(key_hash()).to_series())
+        ids = keys.select(folded(pl.col(EXTERNAL_ID))).to_series()
+        first, last = str(ids.min()), str(ids.max())
+        self.first = min(self.first, first) if self.rows else first
+        self.last = max(self.last, last)
+        self.rows += keys.height
+
+
 def records_of(
-    table: Table, keys: pl.Series, governor: Governor, salesforce: Salesforce, scratch: Path
+    table: Table, wanted: WantedKeys, governor: Governor, salesforce: Salesforce, scratch: Path
 ) -> Iterator[pl.DataFrame]:
     """The records with these external ids, piece by piece: key_hash, `image_header`, and `data_header` of the table.
 
-    All but the hash are canonical text. Memory grows with the keys, not with the records. Of many keys a range is asked
+    All but the hash are canonical text. Memory grows by eight bytes per key. Of many keys a range is asked
     for: what the org sorts outside of it is not found. Raises `QuotaExhausted` before the first call when the org's API
     calls do not suffice.
     """
-    if keys.is_empty():
+    if not wanted.rows:
         return
-    is_few = len(keys) <= governor.settings.collection_rows
-    conditions = list(in_conditions(EXTERNAL_ID, keys.to_list())) if is_few else []
+    conditions = list(in_conditions(EXTERNAL_ID, wanted.held)) if wanted.are_few else []
     calls = len(conditions) or CALLS_PER_JOB
     governor.ledger.check_quota(governor.target_id, Request(0, 0, calls, is_repair=True), governor.allowance)
-    wanted = keys.to_frame(EXTERNAL_ID).select(key_hash()).to_series().sort()
+    hashes = pl.concat(wanted.hashes).sort()
     with governor.heeding():
-        frames = _few(table, conditions, salesforce) if is_few else _many(table, keys, salesforce, scratch)
+        frames = _few(table, conditions, salesforce) if wanted.are_few else _many(table, wanted, salesforce, scratch)
         for frame in frames:
             rows = _canonical(frame, table).with_columns(key_hash())
-            places = wanted.search_sorted(rows[KEY_HASH]).clip(upper_bound=len(wanted) - 1)
-            yield rows.filter(wanted.gather(places) == rows[KEY_HASH])
+            places = hashes.search_sorted(rows[KEY_HASH]).clip(upper_bound=len(hashes) - 1)
+            yield rows.filter(hashes.gather(places) == rows[KEY_HASH])
 
 
 def _names(table: Table) -> tuple[str, ...]:
@@ -70,9 +105,8 @@ def _frame(table: Table, records: Iterable[dict[str, object]]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String))
 
 
-def _many(table: Table, keys: pl.Series, salesforce: Salesforce, scratch: Path) -> Iterator[pl.DataFrame]:
-    in_order = keys.to_frame(EXTERNAL_ID).select(folded(pl.col(EXTERNAL_ID)))
-    first, last = (text_literal(str(in_order.select(edge).item())) for edge in (pl.all().min(), pl.all().max()))
+def _many(table: Table, wanted: WantedKeys, salesforce: Salesforce, scratch: Path) -> Iterator[pl.DataFrame]:
+    first, last = text_literal(wanted.first), text_literal(wanted.last)
     pages = salesforce.bulk_query(_query(table, f"{EXTERNAL_ID} >= {first} AND {EXTERNAL_ID} <= {last}"), scratch)
     for file in pages.files:
         yield from _gathered(read_columns(file, _names(table)))

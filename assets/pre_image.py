@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 
 from assets.chunk_result import GZIP_LEVEL, chunk_stem, read_columns, result_name
 from assets.load_job import ChunkLoad, governor_of
-from assets.org_records import image_header, records_of
+from assets.org_records import WantedKeys, image_header, records_of
 from kpc.catalog.table import Table
 from kpc.catalog.types import EXTERNAL_ID, GENERATION_FIELD
 from kpc.convert.gzip_csv import GzipTable, csv_bytes
@@ -120,8 +120,9 @@ def keep_pre_image(load: ChunkLoad) -> None:
 
 def _write(load: ChunkLoad, folder: Path, scratch: Path) -> FileEntry:
     header = image_header(load.table)
-    keys = pl.concat([frame[EXTERNAL_ID] for frame in read_columns(load.chunk_file(), (EXTERNAL_ID,))])
-    found = records_of(load.table, keys, governor_of(load.workspace), load.salesforce, scratch)
+    few = load.workspace.settings.salesforce.collection_rows
+    wanted = WantedKeys.of(read_columns(load.chunk_file(), (EXTERNAL_ID,)), few)
+    found = records_of(load.table, wanted, governor_of(load.workspace), load.salesforce, scratch)
     with GzipTable(folder / f"{chunk_stem(load.spec.chunk)}.pre-image.csv.gz", header, GZIP_LEVEL) as table:
         for rows in _of_others(found, load.workspace.ledger):
             table.write(csv_bytes(rows.select(header), null=NULL), rows.height)

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from assets.chunk_result import GZIP_LEVEL, read_columns
 from assets.load_job import governor_of
-from assets.org_records import ID, image_header, records_of
+from assets.org_records import ID, WantedKeys, image_header, records_of
 from assets.pre_image import KeptImage
 from assets.repaired_rows import read_repairs
 from kpc.catalog.table import Table
@@ -133,7 +133,7 @@ class Restoring:
         columns = (ID, EXTERNAL_ID, GENERATION_FIELD, _DIGEST, _AS_SENT)
         schema = dict.fromkeys(columns, pl.String()) | {_DIGEST: pl.UInt64(), _AS_SENT: pl.Boolean()}
         found = [pl.DataFrame(schema=schema)]
-        wanted = pl.concat([frame[EXTERNAL_ID] for frame in keys])
+        wanted = WantedKeys.of(keys, workspace.settings.salesforce.collection_rows)
         with self._scratch() as scratch:
             for rows in records_of(table, wanted, governor_of(workspace), workspace.salesforce, scratch):
                 ours = rows.join(records.select(ID), on=ID, how="semi")
