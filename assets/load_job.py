@@ -11,143 +11,29 @@ The ledger's row comes before each request and the server is asked after each do
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
-
-from kpc.catalog.table import Table
-from kpc.catalog.types import EXTERNAL_ID
-from kpc.errors import OutcomeUnknown, SalesforceDown, Terminal, Transient
-from kpc.ledger import JobIntent, JobRow, Lease
-from kpc.ledger.quota_entries import BATCH_ROWS
-from kpc.partition import Partition, find_partition
-from kpc.salesforce import Encoding, Governor, JobInfo, Refused, Salesforce, State
-from kpc.settings import SalesforceSettings
-from kpc.store import Environment, FileEntry
-from kpc.workspace import Workspace
+from assets.chunk_load import (
+    ENCODING_TRAIT,
+    ChunkLoad,
+    chunk_intent,
+    encodings,
+    governor_of,
+    is_learning_encoding,
+    row_of,
+)
+from kpc.errors import OutcomeUnknown, Terminal, Transient
+from kpc.ledger import JobRow
+from kpc.salesforce import Encoding, JobInfo, Refused, State
 
 log = logging.getLogger(__name__)
 
-ENCODING_TRAIT = "upload_encoding"
-
-_DEAD = ("failed", "aborted", "given_up")
 _FRESH_JOBS = 4  # jobs begun for one chunk in one call before we give up
 _UPLOAD_TRIES = 3
-_OUTAGE_S = 600.0  # without an answer before we give up following a job
 _CLOCK_SKEW = timedelta(minutes=2)
 _SLOT_PAUSE_S = 1.0
-_EARLY_SHARE = 0.5  # of the remaining time, as far as the progress tells: look again then
-_PATIENT_SHARE = 0.03  # of a job's age: no look sooner than this after the last one
-_FASTEST_ROWS_PER_S = 100_000  # no org works off a job faster
-
-
-class ChunkSpec(BaseModel):
-    """A chunk to load, as it travels between tasks. `folder` is relative to the generation's folder.
-
-    `key_sum` stands for its external ids, where staging noted it.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    source_id: str
-    target_id: str
-    table: str
-    key: str
-    generation: str
-    mapping_version: str
-    attempt: int
-    chunk: str
-    folder: str
-    rows: int
-    bytes: int
-    raw_bytes: int
-    sha256: str
-    key_sum: str | None = None
-    purpose: str = "chunk"
-    operation: Literal["upsert", "delete", "update"] = "upsert"
-    pre_image: bool = False  # what its rows will change is kept before its first upload
-
-    @property
-    def environment(self) -> Environment:
-        """The two systems of the plan; a task that follows a job need not ask Oracle who it is."""
-        return Environment(self.source_id, self.target_id)
-
-    @property
-    def entry(self) -> FileEntry:
-        return FileEntry(
-            name=self.chunk, rows=self.rows, bytes=self.bytes, sha256=self.sha256, raw_bytes=self.raw_bytes
-        )
-
-    def as_json(self) -> dict[str, Any]:
-        return self.model_dump(mode="json")
-
-
-@dataclass(frozen=True, slots=True)
-class JobState:
-    """Where an ingest job is: Salesforce's `state`, rows worked off so far, and when to look again."""
-
-    state: str
-    processed: int
-    rows: int
-    wait_s: float
-    is_final: bool
-
-
-@dataclass(frozen=True)
-class ChunkLoad:
-    """One worker's load of one chunk. `stop` ends its waits early; the job itself goes on in the org."""
-
-    spec: ChunkSpec
-    workspace: Workspace
-    lease: Lease
-    stop: threading.Event = field(default_factory=threading.Event)
-
-    @cached_property
-    def partition(self) -> Partition:
-        return find_partition(self.spec.table, self.spec.key)
-
-    @property
-    def table(self) -> Table:
-        return self.partition.table
-
-    @property
-    def salesforce(self) -> Salesforce:
-        return self.workspace.salesforce
-
-    @cached_property
-    def generation_dir(self) -> Path:
-        return self.workspace.store.generation_dir(self.lease.environment, self.partition, self.spec.generation)
-
-    def chunk_file(self) -> Path:
-        """The chunk, verified."""
-        folder = self.generation_dir / self.spec.folder
-        return self.workspace.store.file(folder, self.spec.entry, remedy=_restage(self))
-
-    def jobs(self) -> list[JobRow]:
-        return self.workspace.ledger.jobs_of_chunk(self.spec.generation, self.spec.mapping_version, self.spec.chunk)
-
-    def live_job(self) -> JobRow | None:
-        """The job that carries this chunk, at work or done; None if it must be sent (again)."""
-        living = [job for job in self.jobs() if job.state not in _DEAD]
-        return living[-1] if living else None
-
-    def pause(self, wait_s: float) -> None:
-        """Wait, unless the load is being stopped or another run has taken over."""
-        if self.stop.wait(wait_s) or self.lease.lost.is_set():
-            raise Transient(
-                f"Following {self.spec.chunk} of {self.partition} was stopped.",
-                "Its job goes on in the org; run the load again, it continues there.",
-            )
-
-    def __str__(self) -> str:
-        return f"{self.partition} {self.spec.chunk}"
 
 
 def start_job(load: ChunkLoad) -> str:
@@ -170,97 +56,6 @@ def start_job(load: ChunkLoad) -> str:
         f"{load}: {_FRESH_JOBS} ingest jobs in a row could not be brought to their start.",
         "Look at Setup > Bulk Data Load Jobs and at the log; then run the load again.",
     )
-
-
-def follow_job(load: ChunkLoad, job_id: str) -> JobInfo:
-    """Wait for the job's end, through outages of some minutes.
-
-    Raises `Transient` after `job_timeout_s`; the job then still goes on.
-    """
-    settings = load.workspace.settings.salesforce
-    deadline = time.monotonic() + settings.job_timeout_s
-    heard = time.monotonic()
-    while time.monotonic() < deadline:
-        wait_s = settings.poll_longest_s
-        try:
-            info, state = look(load, job_id)
-        except SalesforceDown as outage:
-            if time.monotonic() - heard > _OUTAGE_S:
-                raise
-            log.warning("%s: %s Job %s is asked for again.", load, outage.what, job_id)
-        else:
-            if info.state.is_final:
-                return info
-            heard, wait_s = time.monotonic(), state.wait_s
-        load.pause(wait_s)
-    raise Transient(
-        f"Ingest job {job_id} of {load} has not ended after {settings.job_timeout_s:,.0f} s.",
-        "Run the load again; it goes on with this job.",
-    )
-
-
-def look(load: ChunkLoad, job_id: str) -> tuple[JobInfo, JobState]:
-    """Ask for a job's state once, and note that somebody follows it."""
-    info = ask(load, job_id)
-    job = row_of(load, job_id)
-    load.workspace.ledger.touch_job(job.id, processed=info.processed, lease=load.lease)
-    elapsed_s = (load.workspace.clock() - (job.closed_utc or job.intent_utc)).total_seconds()
-    return info, job_state(load, info, max(0.0, elapsed_s))
-
-
-def ask(load: ChunkLoad, job_id: str) -> JobInfo:
-    """What the org says of a job. Raises `Terminal` if it has forgotten it (after 7 days, or deleted by hand)."""
-    info = load.salesforce.job(job_id)
-    if info is None:
-        load.workspace.ledger.end_job(row_of(load, job_id).id, state="given_up", error="gone", lease=load.lease)
-        raise Terminal(
-            f"The org no longer knows ingest job {job_id} of {load}.",
-            "Results are kept for 7 days. Run the load again; the chunk is sent again, which changes nothing twice.",
-        )
-    return info
-
-
-def row_of(load: ChunkLoad, job_id: str) -> JobRow:
-    return next(job for job in load.jobs() if job.job_id == job_id)
-
-
-def job_state(load: ChunkLoad, info: JobInfo, elapsed_s: float) -> JobState:
-    wait_s = next_look_s(load.workspace.settings.salesforce, load.spec.rows, info.processed, elapsed_s)
-    return JobState(info.state.value, info.processed, load.spec.rows, wait_s, info.state.is_final)
-
-
-def next_look_s(settings: SalesforceSettings, rows: int, processed: int, elapsed_s: float) -> float:
-    """How long to leave a job alone: half of what is left, as far as the rows worked off tell how fast it goes.
-
-    A large or an old job is not asked every moment: some nine looks are enough for one of 500,000 rows.
-    """
-    remaining_s = elapsed_s
-    if processed:
-        remaining_s = elapsed_s * max(0, rows - processed) / processed
-    shortest_s = max(settings.poll_first_s, rows / _FASTEST_ROWS_PER_S, _PATIENT_SHARE * elapsed_s)
-    return min(settings.poll_longest_s, max(shortest_s, _EARLY_SHARE * remaining_s))
-
-
-def chunk_intent(spec: ChunkSpec, table: Table) -> JobIntent:
-    """What the ledger must know of a chunk's job before it exists."""
-    return JobIntent(
-        generation=spec.generation,
-        mapping_version=spec.mapping_version,
-        chunk=spec.chunk,
-        attempt=spec.attempt,
-        object_name=table.target,
-        external_id_field=EXTERNAL_ID if spec.operation == "upsert" else None,
-        rows=spec.rows,
-        batches=-(-spec.rows // BATCH_ROWS),
-        operation=spec.operation,
-        purpose=spec.purpose,
-    )
-
-
-def governor_of(workspace: Workspace) -> Governor:
-    """The quota governor of the org that this worker is logged in to."""
-    client = workspace.salesforce
-    return Governor(workspace.ledger, workspace.settings.salesforce, client.org_id, client.limits)
 
 
 def _intend(load: ChunkLoad) -> JobRow:
@@ -383,28 +178,3 @@ def _put(job_id: str, file: Path, encoding: Encoding, load: ChunkLoad) -> bool:
         else:
             return True
     return False
-
-
-def encodings(load: ChunkLoad) -> Sequence[Encoding]:
-    """How to upload, in order of preference."""
-    wanted = load.workspace.settings.salesforce.upload_encoding
-    if wanted != "auto":
-        return (wanted,)
-    learned = load.workspace.ledger.trait_of(load.salesforce.org_id, ENCODING_TRAIT)
-    if learned == "identity" or (learned is None and not may_teach(load.spec)):
-        return ("identity",)
-    return ("gzip",) if learned == "gzip" else ("gzip", "identity")
-
-
-def may_teach(spec: ChunkSpec) -> bool:
-    """Whether a chunk may find out what the org thinks of gzip: a misread one costs a batch at most."""
-    return spec.purpose == "chunk" and spec.rows <= BATCH_ROWS
-
-
-def is_learning_encoding(load: ChunkLoad) -> bool:
-    """Whether gzip is still a trial in this org."""
-    return len(encodings(load)) > 1
-
-
-def _restage(load: ChunkLoad) -> str:
-    return f"Stage it again: `kpc rerun {load.spec.table} {load.spec.key}`."

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
+from assets.chunk_load import ENCODING_TRAIT, ChunkLoad, ChunkSpec, governor_of, is_learning_encoding, row_of
 from assets.chunk_result import (
     CREATED,
     ERROR,
@@ -29,17 +30,8 @@ from assets.chunk_result import (
     write_loaded,
     write_outcome,
 )
-from assets.load_job import (
-    ENCODING_TRAIT,
-    ChunkLoad,
-    ChunkSpec,
-    ask,
-    follow_job,
-    governor_of,
-    is_learning_encoding,
-    row_of,
-    start_job,
-)
+from assets.job_watch import ask, follow_job
+from assets.load_job import start_job
 from kpc.catalog.table import Table
 from kpc.catalog.types import EXTERNAL_ID
 from kpc.convert.canonical import key_hash

@@ -19,8 +19,8 @@ from pathlib import Path
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
+from assets.chunk_load import ChunkLoad, governor_of
 from assets.chunk_result import GZIP_LEVEL, chunk_stem, read_columns, result_name
-from assets.load_job import ChunkLoad, governor_of
 from assets.org_records import WantedKeys, image_header, records_of
 from kpc.catalog.table import Table
 from kpc.catalog.types import EXTERNAL_ID, GENERATION_FIELD

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import polars as pl
 
+from assets.chunk_load import governor_of
 from assets.chunk_result import (
     ChunkResult,
     LoadedRows,
@@ -25,7 +26,6 @@ from assets.chunk_result import (
     result_name,
     write_outcome,
 )
-from assets.load_job import governor_of
 from assets.load_results import in_parent_order, stop_on_org_errors
 from assets.receipt import Made
 from assets.repaired_rows import note_repairs

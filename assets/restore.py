@@ -17,8 +17,8 @@ from pathlib import Path
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
+from assets.chunk_load import governor_of
 from assets.chunk_result import GZIP_LEVEL, read_columns
-from assets.load_job import governor_of
 from assets.org_records import ID, WantedKeys, image_header, records_of
 from assets.pre_image import KeptImage
 from assets.repaired_rows import read_repairs

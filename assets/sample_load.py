@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 from pydantic import SecretStr
 
-from assets.load_job import ENCODING_TRAIT
+from assets.chunk_load import ENCODING_TRAIT
 from assets.sf_loaded import finish_chunk, plan_load, poll_chunk, start_chunk
 from kpc.catalog import find_table
 from kpc.catalog.table import Table

@@ -14,19 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from assets.chunk_load import ENCODING_TRAIT, ChunkLoad, ChunkSpec, chunk_intent, governor_of, may_teach
 from assets.chunk_result import ChunkResult, chunk_of_job, read_columns, result_name
-from assets.load_job import (
-    ENCODING_TRAIT,
-    ChunkLoad,
-    ChunkSpec,
-    JobState,
-    chunk_intent,
-    follow_job,
-    governor_of,
-    look,
-    may_teach,
-    start_job,
-)
+from assets.job_watch import JobState, follow_job, look
+from assets.load_job import start_job
 from assets.load_results import settle
 from assets.loaded_index import update_loaded_index
 from assets.merge_results import merge_results

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from assets.load_job import next_look_s
+from assets.job_watch import next_look_s
 from assets.simulated_org import DAY_S, START, CountingOrg, VirtualClock
 from kpc.errors import QuotaExhausted
 from kpc.ledger import JobIntent, JobRow, Lease, Ledger, open_ledger

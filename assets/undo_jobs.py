@@ -11,8 +11,10 @@ from typing import Literal
 
 import polars as pl
 
+from assets.chunk_load import ChunkLoad, ChunkSpec, governor_of, row_of
 from assets.chunk_result import ERROR, read_columns
-from assets.load_job import ChunkLoad, ChunkSpec, ask, follow_job, governor_of, row_of, start_job
+from assets.job_watch import ask, follow_job
+from assets.load_job import start_job
 from assets.org_records import ID, image_header
 from kpc.errors import JobFailed, Terminal
 from kpc.ledger import Lease

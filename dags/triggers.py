@@ -22,7 +22,7 @@ from kpc.partition import find_partition
 from kpc.store import Environment
 
 if TYPE_CHECKING:
-    from assets.load_job import JobState
+    from assets.job_watch import JobState
     from kpc.ledger import Ledger
     from kpc.workspace import Workspace
 

@@ -12,7 +12,7 @@ import pytest
 from emulated_org import Emulator
 from staged_samples import close, make_workspace, stage
 
-from assets.load_job import governor_of
+from assets.chunk_load import governor_of
 from assets.sf_loaded import check_room, plan_load, sf_loaded
 from kpc.errors import ConfigError, Paused, QuotaExhausted, SalesforceDown
 from kpc.ledger import JobIntent, JobRow, Lease, Ledger, open_ledger

@@ -16,7 +16,7 @@ from killing import kill
 from load_child import COMMIT, RENAME
 from staged_samples import close, make_workspace, stage
 
-from assets.load_job import ENCODING_TRAIT
+from assets.chunk_load import ENCODING_TRAIT
 from assets.receipt import Receipt
 from assets.sample_load import load_sample, stage_sample
 from assets.sf_loaded import finish_chunk, missing_parents, plan_load, poll_chunk, sf_loaded, start_chunk
