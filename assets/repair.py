@@ -26,10 +26,11 @@ from assets.chunk_result import (
     result_name,
     write_outcome,
 )
+from assets.load_plan import staged_and_folder
 from assets.load_results import in_parent_order, stop_on_org_errors
 from assets.receipt import Made
 from assets.repaired_rows import note_repairs
-from assets.sf_loaded import STAGE, loaded_receipt, missing_parents, publish_load, staged_and_folder
+from assets.sf_loaded import STAGE, loaded_receipt, missing_parents, publish_load
 from assets.stage import Turn, run_stage
 from kpc.catalog.table import Table
 from kpc.catalog.types import EXTERNAL_ID

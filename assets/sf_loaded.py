@@ -15,21 +15,21 @@ from pathlib import Path
 from typing import Any
 
 from assets.chunk_load import ENCODING_TRAIT, ChunkLoad, ChunkSpec, chunk_intent, governor_of, may_teach
-from assets.chunk_result import ChunkResult, chunk_of_job, read_columns, result_name
+from assets.chunk_result import ChunkResult, read_columns
 from assets.job_watch import JobState, follow_job, look
 from assets.load_job import start_job
+from assets.load_plan import check_org, chunks_to_load, result_of, stage_first, staged_and_folder
 from assets.load_results import settle
 from assets.loaded_index import update_loaded_index
 from assets.merge_results import merge_results
-from assets.pre_image import keep_pre_image, kept_rows, needs_pre_image
+from assets.pre_image import keep_pre_image, kept_rows
 from assets.receipt import Made, Receipt
 from assets.repaired_rows import forget_repairs
-from assets.stage import Turn, current_generation, run_stage
+from assets.stage import Turn, run_stage
 from kpc.catalog.types import EXTERNAL_ID
 from kpc.convert.difference import LOADED_INDEX
-from kpc.errors import ConfigError, Paused, QuotaExhausted, Terminal, Transient
+from kpc.errors import Paused, QuotaExhausted, Terminal, Transient
 from kpc.ledger import Lease
-from kpc.ledger.jobs import IN_FLIGHT
 from kpc.manifests import LoadManifest, StagedManifest, loaded_folder, staged_folder
 from kpc.partition import Partition, find_partition
 from kpc.salesforce import State
@@ -77,7 +77,7 @@ def plan_load(partition: Partition, workspace: Workspace) -> list[dict[str, Any]
     Raises `SchemaDrift` when the object cannot take the rows, `Superseded` when a newer generation is being loaded.
     """
     with _held(partition, workspace, workspace.environment) as lease:
-        return [spec.as_json() for spec in _plan(partition, workspace, lease)]
+        return [spec.as_json() for spec in chunks_to_load(partition, workspace, lease)]
 
 
 def check_room(specs: list[dict[str, Any]], workspace: Workspace) -> None:
@@ -129,7 +129,7 @@ def finish_chunk(spec: dict[str, Any], workspace: Workspace, job_id: str) -> dic
 
 def load_partition(partition: Partition, workspace: Workspace, lease: Lease) -> LoadManifest:
     """Load every chunk that is left, several at once, and publish. Raises the first error, the others are stopped."""
-    specs = _plan(partition, workspace, lease)
+    specs = chunks_to_load(partition, workspace, lease)
     teacher = next((spec for spec in specs if may_teach(spec)), None)
     if teacher is not None and _encoding_is_unknown(workspace):
         specs.remove(teacher)  # what the org thinks of gzip is learned from one job
@@ -159,7 +159,7 @@ def publish_load(partition: Partition, workspace: Workspace, lease: Lease) -> Lo
     staged_dir = folder.parent / staged_folder(staged.mapping_version)
     partition_dir = store.partition_dir(lease.environment, partition)
     store.fetch(partition_dir / LOADED_INDEX)
-    index = store.file(staged_dir, staged.index_file, remedy=_restage(partition))
+    index = store.file(staged_dir, staged.index_file, remedy=stage_first(partition))
     update_loaded_index(partition_dir, index, folder / files[0].name)
     store.send(partition_dir / LOADED_INDEX)
     forget_repairs(partition, workspace, staged.generation, read_columns(folder / files[0].name, (EXTERNAL_ID,)))
@@ -191,71 +191,6 @@ def _closed(manifest: LoadManifest, workspace: Workspace, lease: Lease) -> LoadM
     )
     workspace.ledger.resolve_failures(manifest.generation, manifest.mapping_version, lease=lease)
     return manifest
-
-
-def _plan(partition: Partition, workspace: Workspace, lease: Lease) -> list[ChunkSpec]:
-    staged, folder = staged_and_folder(partition, workspace)
-    if workspace.store.manifest(folder, LoadManifest) is not None:
-        return []
-    ledger, table = workspace.ledger, partition.table
-    version = ledger.remember_mapping(table)
-    attempt = ledger.begin_attempt(staged.generation, version, run_id=workspace.run_id, lease=lease)
-    if not staged.chunks:
-        return []
-    ledger.check_external_id(lease.environment, table)
-    if staged.header != table.header:
-        raise ConfigError(
-            f"The chunks of {partition} have another header than the catalog's {table.name}.", _restage(partition)
-        )
-    _check_org(workspace, lease)
-    workspace.salesforce.check_object(table)
-    is_kept = needs_pre_image(table, workspace)
-    planned = ledger.plan_chunks(staged.generation, version, staged.chunks, lease=lease)
-    done = {chunk.name for chunk in planned if chunk.state == "done" and _result(folder, chunk.name, workspace.store)}
-    specs = [
-        ChunkSpec(
-            source_id=lease.environment.source_id,
-            target_id=lease.environment.target_id,
-            table=staged.table,
-            key=staged.key,
-            generation=staged.generation,
-            mapping_version=version,
-            attempt=attempt,
-            chunk=entry.name,
-            folder=staged_folder(version),
-            rows=entry.rows,
-            bytes=entry.bytes,
-            raw_bytes=entry.raw_bytes or 0,
-            sha256=entry.sha256,
-            key_sum=entry.key_sum,
-            pre_image=is_kept,
-        )
-        for entry in staged.chunks
-        if entry.name not in done
-    ]
-    return _in_order(specs, workspace, lease)
-
-
-def _in_order(specs: list[ChunkSpec], workspace: Workspace, lease: Lease) -> list[ChunkSpec]:
-    """First the chunks whose jobs hold slots, then those whose jobs have ended, then the others.
-
-    An ended job's rows may have to be sent again: that would wait for a slot which nobody gives back.
-    """
-    at_work = workspace.ledger.jobs_at_work(lease.environment, lease.partition)
-    holding = {chunk_of_job(job.chunk) for job in at_work if job.state in IN_FLIGHT}
-
-    def rank(spec: ChunkSpec) -> tuple[bool, bool, str]:
-        return spec.chunk not in holding, ChunkLoad(spec, workspace, lease).live_job() is None, spec.chunk
-
-    return sorted(specs, key=rank)
-
-
-def _check_org(workspace: Workspace, lease: Lease) -> None:
-    if workspace.salesforce.org_id != lease.environment.target_id:
-        raise ConfigError(
-            f"The log-in leads to org {workspace.salesforce.org_id}; this load is for {lease.environment.target_id}.",
-            "Check KPC__SALESFORCE__BASE_URL; nothing was sent.",
-        )
 
 
 def _load_at_once(specs: list[ChunkSpec], workspace: Workspace, lease: Lease) -> None:
@@ -296,25 +231,8 @@ def _encoding_is_unknown(workspace: Workspace) -> bool:
     return is_auto and workspace.ledger.trait_of(workspace.salesforce.org_id, ENCODING_TRAIT) is None
 
 
-def staged_and_folder(partition: Partition, workspace: Workspace) -> tuple[StagedManifest, Path]:
-    """What was staged of the current generation under the present mapping, and the folder of its load."""
-    generation = current_generation(partition, workspace).id
-    version = partition.table.mapping_version
-    folder = workspace.store.generation_dir(workspace.environment, partition, generation)
-    staged = workspace.store.manifest(folder / staged_folder(version), StagedManifest)
-    if staged is None:
-        raise ConfigError(
-            f"Generation {generation} of {partition} is not staged under the present mapping.", _restage(partition)
-        )
-    return staged, folder / loaded_folder(version)
-
-
-def _result(folder: Path, chunk: str, store: Store) -> ChunkResult | None:
-    return store.manifest(folder, ChunkResult, result_name(chunk))
-
-
 def _results(staged: StagedManifest, folder: Path, store: Store) -> list[ChunkResult]:
-    results = [_result(folder, chunk.name, store) for chunk in staged.chunks]
+    results = [result_of(folder, chunk.name, store) for chunk in staged.chunks]
     finished = [result for result in results if result is not None]
     if len(finished) < len(results):
         raise Transient(
@@ -336,7 +254,7 @@ def _finished(load: ChunkLoad) -> ChunkResult | None:
     chunks = load.workspace.ledger.chunks(spec.generation, spec.mapping_version)
     if not any(chunk.name == spec.chunk and chunk.state == "done" for chunk in chunks):
         return None
-    return _result(load.generation_dir / loaded_folder(spec.mapping_version), spec.chunk, load.workspace.store)
+    return result_of(load.generation_dir / loaded_folder(spec.mapping_version), spec.chunk, load.workspace.store)
 
 
 @contextmanager
@@ -344,7 +262,7 @@ def _chunk(spec: dict[str, Any], workspace: Workspace, *, wait_s: float | None =
     parsed = ChunkSpec.model_validate(spec)
     partition = find_partition(parsed.table, parsed.key)
     with _held(partition, workspace, parsed.environment, wait_s=wait_s) as lease:
-        _check_org(workspace, lease)
+        check_org(workspace, lease)
         with governor_of(workspace).heeding():
             yield ChunkLoad(parsed, workspace, lease)
 
@@ -365,7 +283,3 @@ def _held(
         keep=True,
     ) as lease:
         yield lease
-
-
-def _restage(partition: Partition) -> str:
-    return f"Stage it first: `kpc rerun {partition.table.name} {partition.key}`."

@@ -7,7 +7,7 @@ import os
 
 import typer
 
-from kpc.cli import bench, cleanup, emulate, journey, load, proof
+from kpc.cli import bench, cleanup, emulate, journey, load, proof, state
 from kpc.cli.output import console
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 app.add_typer(emulate.app, name="emulate")
 app.add_typer(bench.app, name="bench")
 journey.register(app)
+state.register(app)
 load.register(app)
 proof.register(app)
 cleanup.register(app)

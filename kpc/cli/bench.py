@@ -10,7 +10,7 @@ import psutil  # type: ignore[import-untyped]
 import typer
 
 from kpc.bench.figures import Figure, are_all_met
-from kpc.cli.journey import AsJson
+from kpc.cli.arguments import AsJson
 from kpc.cli.output import Exit, emit, explaining_errors, grid, say
 
 app = typer.Typer(no_args_is_help=True, help="Measure against the emulators; exit code 1 when a goal is not met.")

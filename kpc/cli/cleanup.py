@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from kpc.cli.journey import AsJson, Key, TableName, _workspace
+from kpc.cli.arguments import AsJson, Key, TableName, user_workspace
 from kpc.cli.output import emit, explaining_errors
 from kpc.errors import ConfigError
 from kpc.partition import find_partition
@@ -32,7 +32,7 @@ def archive(
     if policy not in ("archive", "delete"):
         raise ConfigError(f"There is no policy {policy!r}.", "The policies are archive and delete.")
     partition = find_partition(table, key)
-    with _workspace() as workspace:
+    with user_workspace() as workspace:
         cleaned = clean_up(partition, workspace, policy)  # type: ignore[arg-type]
     if cleaned is None:
         emit({"chunks": []}, as_json=as_json, text=f"{partition} has no chunks to {policy}.")

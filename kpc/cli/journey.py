@@ -1,29 +1,23 @@
-"""Commands that move partitions and tell where they are: demo, run, rerun, status, show."""
+"""Commands that move partitions and tell where they are: demo, plan, one-pass, run, rerun."""
 
 from __future__ import annotations
 
-import getpass
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kpc.catalog import find_table
+from kpc.cli.arguments import AsJson, Key, Mode, TableName, user_workspace
 from kpc.cli.output import Exit, emit, explaining_errors, grid, say
 from kpc.errors import ConfigError, Paused, QuotaExhausted
 from kpc.partition import Partition, find_partition, month_keys, partitions_of
 
 if TYPE_CHECKING:
     from assets.campaign import CampaignPlan
-
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; remarks go to stderr.")]
-TableName = Annotated[str, typer.Argument(metavar="TABLE", help="Oracle table name, in any case.")]
-Key = Annotated[str, typer.Argument(metavar="KEY", help="A month such as 2024-01, or ALL.")]
-Mode = Annotated[str, typer.Option(help="incremental sends new and changed rows only; full sends all.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -33,8 +27,6 @@ def register(app: typer.Typer) -> None:
     app.command()(one_pass)
     app.command()(run)
     app.command()(rerun)
-    app.command()(status)
-    app.command()(show)
 
 
 def check_mode(mode: str) -> str:
@@ -91,7 +83,7 @@ def plan(
 
     named = [find_table(name.strip()) for name in tables.split(",") if name.strip()]
     chosen = tuple(table for table in TABLES.values() if not named or table in named)
-    with _workspace() as workspace:
+    with user_workspace() as workspace:
         made = plan_campaign(workspace, chosen, _month_list(months), check_mode(mode))
     title = f"{made.partitions} partitions, {made.rows:,} rows at SCN {made.scn}"
     columns = ("table", "partitions", "rows", "unassigned", "scanned per row")
@@ -156,7 +148,7 @@ def one_pass(
     """Read a table whose months interleave once, split into months; each month's next extract takes its share."""
     from assets.one_pass import read_in_one_pass
 
-    with _workspace() as workspace:
+    with user_workspace() as workspace:
         receipt = read_in_one_pass(find_table(table), _month_list(months), workspace)
     facts = ", ".join(f"{name} {value}" for name, value in receipt.detail.items())
     text = f"{receipt.table}: {receipt.rows:,} rows in {receipt.seconds} s ({facts}). Start its months as usual."
@@ -181,7 +173,7 @@ def run(
     stages = (find_stage(stage),) if stage else STAGES
     receipts: list[dict[str, object]] = []
     state = Exit.DONE
-    with _workspace() as workspace:
+    with user_workspace() as workspace:
         for partition in partitions:
             with _naming_the_command(partition):
                 for receipt in materialize(partition, workspace, mode=mode, stages=stages):  # type: ignore[arg-type]
@@ -219,15 +211,6 @@ def _named_partitions(table: str, key: str | None, months: str) -> tuple[Partiti
     return partitions_of(find_table(table), _month_list(months))
 
 
-def _workspace() -> Any:
-    from ulid import ULID
-
-    from kpc.settings import load_settings
-    from kpc.workspace import open_workspace
-
-    return open_workspace(load_settings(), run_id=f"kpc-{ULID()}", actor=getpass.getuser())
-
-
 @explaining_errors
 def rerun(
     table: TableName,
@@ -248,118 +231,3 @@ def rerun(
     )
     emit(outcome.as_json(), as_json=as_json, text=outcome.text)
     raise typer.Exit(outcome.exit_code)
-
-
-@explaining_errors
-def status(as_json: AsJson = False) -> None:
-    """Every partition and the state of its four stages, as the ledger knows them."""
-    from assets.graph import STAGES
-    from kpc.catalog import TABLES
-
-    order = list(TABLES)
-    with _workspace() as workspace:
-        environment = workspace.environment
-        rows = workspace.ledger.stages(environment)
-        pauses = workspace.ledger.pauses(environment)
-        quota = workspace.ledger.quota_state(environment.target_id)
-        in_flight = workspace.ledger.jobs_in_flight(environment.target_id)
-    partitions: dict[tuple[str, str], dict[str, Any]] = {}
-    for row in rows:
-        partitions.setdefault((row.table_name, row.partition_key), {})[row.stage] = row
-    names = sorted(partitions, key=lambda name: (order.index(name[0]) if name[0] in order else len(order), name[1]))
-    cells = [
-        [table, key, *(_stage_cell(partitions[table, key].get(stage)) for stage in STAGES)] for table, key in names
-    ]
-    result = {
-        "source_id": environment.source_id,
-        "target_id": environment.target_id,
-        "paused": pauses_as_json(pauses),
-        "quota": {**asdict(quota), "jobs_in_flight": in_flight},
-        "partitions": [
-            {
-                "table": table,
-                "key": key,
-                "stages": {stage: _stage_facts(row) for stage, row in partitions[table, key].items()},
-            }
-            for table, key in names
-        ],
-    }
-    title = f"{environment.source_id} to {environment.target_id}"
-    emit(result, as_json=as_json, text=grid(title, ("table", "key", *STAGES), cells))
-    for table, key in names:
-        if kept := _pre_image_rows(partitions[table, key].get("sf_loaded")):
-            say(f"{table} {key}: {kept:,} records are kept as they were before; `kpc rollback` can set them back.")
-    say(_quota_line(quota, in_flight))
-    for pause in pauses:
-        say(f"Paused: {pause}. `kpc resume` lifts it.")
-
-
-def _quota_line(quota: Any, in_flight: int) -> str:
-    line = (
-        f"Last 24 h: {quota.rows:,} records and {quota.batches:,} batches of ours, {quota.others_batches:,} batches of "
-        f"others, {quota.calls:,} API calls; {in_flight} jobs in flight."
-    )
-    if quota.blocked_until_utc is not None:
-        line += f" No new job before {quota.blocked_until_utc:%Y-%m-%d %H:%M:%S} UTC: {quota.blocked_reason}"
-    return line
-
-
-def pauses_as_json(pauses: Iterable[Any]) -> list[dict[str, object]]:
-    names = ("kind", "name", "actor", "reason", "paused_utc")
-    return [{name: getattr(one, name) for name in names} for one in pauses]
-
-
-def _stage_cell(row: Any) -> str:
-    if row is None:
-        return ""
-    return f"{row.state} {row.rows:,}" if row.rows is not None else row.state
-
-
-def _pre_image_rows(row: Any) -> int:
-    return int((row.detail or {}).get("pre_image", 0)) if row is not None else 0
-
-
-def _stage_facts(row: Any) -> dict[str, object]:
-    return {
-        "state": row.state,
-        "rows": row.rows,
-        "bytes": row.bytes,
-        "generation": row.generation,
-        "run_id": row.run_id,
-        "started_utc": row.started_utc,
-        "finished_utc": row.finished_utc,
-        "error": row.error,
-        "detail": row.detail,
-    }
-
-
-@explaining_errors
-def show(table: TableName, key: Key, as_json: AsJson = False) -> None:
-    """One partition in full: its generation, stages, chunks, rejected rows, mapping version and last comparison."""
-    from assets.inspection import inspect_partition, inspect_unassigned
-
-    with _workspace() as workspace:
-        if key.upper() == "UNASSIGNED":
-            facts = inspect_unassigned(find_table(table), workspace)
-        else:
-            facts = inspect_partition(find_partition(table, key), workspace)
-    emit(facts, as_json=as_json, text=_show_text(facts))
-
-
-def _show_text(facts: dict[str, Any]) -> str:
-    return "\n".join(_lines(facts))
-
-
-def _lines(value: dict[str, Any], indent: str = "") -> Iterable[str]:
-    for name, item in value.items():
-        if isinstance(item, dict):
-            yield f"{indent}{name}:"
-            yield from _lines(item, indent + "  ")
-        elif isinstance(item, list):
-            yield f"{indent}{name}:" + ("" if item else " none")
-            for entry in item:
-                yield f"{indent}  " + (
-                    "  ".join(f"{k}={v}" for k, v in entry.items()) if isinstance(entry, dict) else str(entry)
-                )
-        else:
-            yield f"{indent}{name}: {f'{item:,}' if isinstance(item, int) else item}"

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kpc.catalog import Phase, find_table
-from kpc.cli.journey import AsJson, Key, TableName, _workspace, pauses_as_json
+from kpc.cli.arguments import AsJson, Key, TableName, user_workspace
 from kpc.cli.output import Exit, emit, explaining_errors, grid, say
+from kpc.cli.state import pauses_as_json
 from kpc.errors import ConfigError
 from kpc.partition import Partition, find_partition
 
@@ -37,7 +38,7 @@ def pause(
 ) -> None:
     """Create no new ingest job, of everything, a phase or a table; those that run are followed to their end."""
     kind, name = _scope(scope)
-    with _workspace() as workspace:
+    with user_workspace() as workspace:
         ledger, environment = workspace.ledger, workspace.environment
         is_new = ledger.pause(environment, kind, name, actor=workspace.actor, reason=reason or None)
         if is_new:
@@ -60,7 +61,7 @@ def pause(
 def resume(scope: Scope = None, as_json: AsJson = False) -> None:
     """Let new ingest jobs begin again; without a scope, whatever was paused."""
     kind, name = _scope(scope)
-    with _workspace() as workspace:
+    with user_workspace() as workspace:
         ledger, environment = workspace.ledger, workspace.environment
         lifted = ledger.resume(environment, kind, name, actor=workspace.actor)
         if lifted:
@@ -112,7 +113,7 @@ def failed(
     if sum(map(bool, (retry, export, import_file))) > 1:
         raise ConfigError("--retry, --export and --import were given together.", "Give one of them.")
     name = find_partition(table, key).table.name if key else find_table(table).name
-    with _workspace() as workspace:
+    with user_workspace() as workspace:
         counts = workspace.ledger.failure_counts(workspace.environment)
         keys = [key] if key else sorted({found[1] for found in counts if found[0] == name})
         partitions = [find_partition(name, each) for each in keys]
@@ -184,7 +185,7 @@ def rollback(
     from assets.undo import plan_undo, roll_back
 
     partition = find_partition(table, key)
-    with _workspace() as workspace:
+    with user_workspace() as workspace:
         plan = plan_undo(partition, workspace)
         if not yes:
             emit({"dry_run": True, **plan.as_json()}, as_json=as_json, text="\n".join(_plan_lines(plan)))

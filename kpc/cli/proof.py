@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kpc.cli.journey import AsJson, Key, TableName, _workspace
+from kpc.cli.arguments import AsJson, Key, TableName, user_workspace
 from kpc.cli.output import Exit, emit, explaining_errors, fail, grid
 from kpc.errors import Mismatch
 from kpc.partition import find_partition
@@ -30,7 +30,7 @@ def preflight(as_json: AsJson = False) -> None:
     """Log in to both systems and compare their schemas with the catalog; nothing is read or sent."""
     from assets.preflight import check_systems
 
-    with _workspace() as workspace:
+    with user_workspace() as workspace:
         checks = check_systems(workspace)
     cells = [[check.system, check.subject, "ok" if check.is_ok else "FAILED", check.message] for check in checks]
     is_ok = all(check.is_ok for check in checks)
@@ -52,7 +52,7 @@ def reconcile(
     from assets.reconciled import last_report, reconciled
 
     partition = find_partition(table, key)
-    with _workspace() as workspace:
+    with user_workspace() as workspace:
         try:
             receipt = reconciled(partition, workspace, level3="full" if drill else level3)
         except Mismatch as mismatch:
@@ -95,7 +95,7 @@ def docs(as_json: AsJson = False) -> None:
 @explaining_errors
 def audit(as_json: AsJson = False) -> None:
     """Check the audit log's hash chain from its first entry to its last."""
-    with _workspace() as workspace:
+    with user_workspace() as workspace:
         problems = workspace.ledger.verify_audit()
     text = "\n".join(problems) if problems else "The audit log is whole: every entry follows from the one before it."
     emit({"ok": not problems, "problems": problems}, as_json=as_json, text=text)
@@ -113,7 +113,7 @@ def sign_off(
     """File your decision: about a complete phase, the migration, or rows that belong to no partition."""
     from assets.sign_off import sign_off as file_decision
 
-    with _workspace() as workspace:
+    with user_workspace() as workspace:
         made = file_decision(subject, key, workspace, accepts=not refuse, note=note)
     facts = {"subject": made.subject, "decision": made.decision, "evidence": made.evidence}
     numbers = ", ".join(f"{name} {value}" for name, value in made.evidence.items())

@@ -1,0 +1,135 @@
+"""Commands that tell where partitions are: status, show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+import typer
+
+from kpc.catalog import find_table
+from kpc.cli.arguments import AsJson, Key, TableName, user_workspace
+from kpc.cli.output import emit, explaining_errors, grid, say
+from kpc.partition import find_partition
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands to the application."""
+    app.command()(status)
+    app.command()(show)
+
+
+@explaining_errors
+def status(as_json: AsJson = False) -> None:
+    """Every partition and the state of its four stages, as the ledger knows them."""
+    from assets.graph import STAGES
+    from kpc.catalog import TABLES
+
+    order = list(TABLES)
+    with user_workspace() as workspace:
+        environment = workspace.environment
+        rows = workspace.ledger.stages(environment)
+        pauses = workspace.ledger.pauses(environment)
+        quota = workspace.ledger.quota_state(environment.target_id)
+        in_flight = workspace.ledger.jobs_in_flight(environment.target_id)
+    partitions: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in rows:
+        partitions.setdefault((row.table_name, row.partition_key), {})[row.stage] = row
+    names = sorted(partitions, key=lambda name: (order.index(name[0]) if name[0] in order else len(order), name[1]))
+    cells = [
+        [table, key, *(_stage_cell(partitions[table, key].get(stage)) for stage in STAGES)] for table, key in names
+    ]
+    result = {
+        "source_id": environment.source_id,
+        "target_id": environment.target_id,
+        "paused": pauses_as_json(pauses),
+        "quota": {**asdict(quota), "jobs_in_flight": in_flight},
+        "partitions": [
+            {
+                "table": table,
+                "key": key,
+                "stages": {stage: _stage_facts(row) for stage, row in partitions[table, key].items()},
+            }
+            for table, key in names
+        ],
+    }
+    title = f"{environment.source_id} to {environment.target_id}"
+    emit(result, as_json=as_json, text=grid(title, ("table", "key", *STAGES), cells))
+    for table, key in names:
+        if kept := _pre_image_rows(partitions[table, key].get("sf_loaded")):
+            say(f"{table} {key}: {kept:,} records are kept as they were before; `kpc rollback` can set them back.")
+    say(_quota_line(quota, in_flight))
+    for pause in pauses:
+        say(f"Paused: {pause}. `kpc resume` lifts it.")
+
+
+def _quota_line(quota: Any, in_flight: int) -> str:
+    line = (
+        f"Last 24 h: {quota.rows:,} records and {quota.batches:,} batches of ours, {quota.others_batches:,} batches of "
+        f"others, {quota.calls:,} API calls; {in_flight} jobs in flight."
+    )
+    if quota.blocked_until_utc is not None:
+        line += f" No new job before {quota.blocked_until_utc:%Y-%m-%d %H:%M:%S} UTC: {quota.blocked_reason}"
+    return line
+
+
+def pauses_as_json(pauses: Iterable[Any]) -> list[dict[str, object]]:
+    names = ("kind", "name", "actor", "reason", "paused_utc")
+    return [{name: getattr(one, name) for name in names} for one in pauses]
+
+
+def _stage_cell(row: Any) -> str:
+    if row is None:
+        return ""
+    return f"{row.state} {row.rows:,}" if row.rows is not None else row.state
+
+
+def _pre_image_rows(row: Any) -> int:
+    return int((row.detail or {}).get("pre_image", 0)) if row is not None else 0
+
+
+def _stage_facts(row: Any) -> dict[str, object]:
+    return {
+        "state": row.state,
+        "rows": row.rows,
+        "bytes": row.bytes,
+        "generation": row.generation,
+        "run_id": row.run_id,
+        "started_utc": row.started_utc,
+        "finished_utc": row.finished_utc,
+        "error": row.error,
+        "detail": row.detail,
+    }
+
+
+@explaining_errors
+def show(table: TableName, key: Key, as_json: AsJson = False) -> None:
+    """One partition in full: its generation, stages, chunks, rejected rows, mapping version and last comparison."""
+    from assets.inspection import inspect_partition, inspect_unassigned
+
+    with user_workspace() as workspace:
+        if key.upper() == "UNASSIGNED":
+            facts = inspect_unassigned(find_table(table), workspace)
+        else:
+            facts = inspect_partition(find_partition(table, key), workspace)
+    emit(facts, as_json=as_json, text=_show_text(facts))
+
+
+def _show_text(facts: dict[str, Any]) -> str:
+    return "\n".join(_lines(facts))
+
+
+def _lines(value: dict[str, Any], indent: str = "") -> Iterable[str]:
+    for name, item in value.items():
+        if isinstance(item, dict):
+            yield f"{indent}{name}:"
+            yield from _lines(item, indent + "  ")
+        elif isinstance(item, list):
+            yield f"{indent}{name}:" + ("" if item else " none")
+            for entry in item:
+                yield f"{indent}  " + (
+                    "  ".join(f"{k}={v}" for k, v in entry.items()) if isinstance(entry, dict) else str(entry)
+                )
+        else:
+            yield f"{indent}{name}: {f'{item:,}' if isinstance(item, int) else item}"
