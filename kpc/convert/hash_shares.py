@@ -44,15 +44,17 @@ class HashShares:
             self._spill()
 
     def whole(self) -> pl.DataFrame:
-        """All rows; for as few as fit in memory."""
-        return pl.concat([self._empty(), *self._held, *(self._read(share) for share in range(_SHARES))])
+        """All rows, while they are few: at most HELD_ROWS."""
+        return pl.concat([self._empty(), *self._held])
 
     def shares(self) -> Iterator[pl.DataFrame]:
-        """The rows of each share in turn; see `share_bounds`."""
+        """The rows of each share in turn, once; see `share_bounds`."""
         if self._held_rows:
             self._spill()
         for share in range(_SHARES):
             yield self._read(share)
+        if self._file is not None:
+            self._file.close()
 
     def _empty(self) -> pl.DataFrame:
         return pl.DataFrame(schema=dict.fromkeys(self._columns, pl.UInt64))
