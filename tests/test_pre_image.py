@@ -411,8 +411,8 @@ def test_killed_load_keeps_the_first_image(
     assert _org(workspace) == before
 
 
-# A rollback with one deletion and one restoring makes some 30 requests after its log-in and some 80 commits (those that
-# only read included), and names some 10 files.
+# A rollback with one deletion and one restoring makes some 22 requests after its log-in and some 50 commits (those that
+# only read included), and names eight files.
 KILLS = [
     ("POST .*/jobs/ingest", "yes", 2),
     ("PUT .*/batches", "yes", 2),
@@ -422,9 +422,9 @@ KILLS = [
     (RENAME, "", 3),
 ]
 EVERY_KILL = [
-    *((" /services/data", after, number) for number in range(1, 31) for after in ("", "yes")),
-    *((COMMIT, "", number) for number in range(1, 81, 2)),
-    *((RENAME, "", number) for number in range(1, 11)),
+    *((" /services/data", after, number) for number in range(1, 25) for after in ("", "yes")),
+    *((COMMIT, "", number) for number in range(1, 56, 2)),
+    *((RENAME, "", number) for number in range(1, 10)),
 ]
 
 
