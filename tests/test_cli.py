@@ -137,6 +137,9 @@ def test_rollback_is_a_dry_run_unless_it_is_confirmed(kpc: Callable[..., Result]
     assert "no image of them was taken" in " ".join(kpc("rollback", "KPS_R_POS_SUPPLIER", "ALL").stdout.split())
     done = json.loads(kpc("rollback", "KPS_R_POS_SUPPLIER", "ALL", "--yes", "--json").stdout)
     assert (done["dry_run"], done["deleted"], done["left"]) == (False, 4, 0)
+    (partition,) = json.loads(kpc("status", "--json").stdout)["partitions"]
+    assert partition["rolled_back_utc"] == partition["stages"]["sf_loaded"]["finished_utc"]
+    assert kpc("status").stdout.count("rolled back") == 4
     assert kpc("rollback", "KPS_R_POS_SUPPLIER", "ALL", "--yes").exit_code == 1
     assert kpc("audit").exit_code == 0
     assert kpc(*RUN).exit_code == 0

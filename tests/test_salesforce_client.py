@@ -153,13 +153,16 @@ def test_refusal_has_one_meaning(
         connect(salesforce, faulty).create_job(OBJECT, KEY)
 
 
-def test_reading_is_repeated_and_creating_is_not(salesforce: SalesforceSettings) -> None:
-    """A question may be asked again; a request with an effect whose reply is lost is reported as unknown."""
+def test_reading_is_repeated_and_creating_is_not(
+    salesforce: SalesforceSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A question may be asked again, and each time says why; a request whose effect is not known is not repeated."""
     faulty = FaultyTransport(
         [Fault("GET", answers(503, "SERVER_UNAVAILABLE"), last=2), Fault("POST .*ingest", is_lost)]
     )
     client = connect(salesforce, faulty)
     assert client.count(OBJECT) >= 0
+    assert sum("Asking again in" in message and "503" in message for message in caplog.messages) == 2
     with pytest.raises(OutcomeUnknown):
         client.create_job(OBJECT, KEY)
     assert sum("POST" in request and "ingest" in request for request in faulty.requests) == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -37,9 +37,7 @@ def status(as_json: AsJson = False) -> None:
     for row in rows:
         partitions.setdefault((row.table_name, row.partition_key), {})[row.stage] = row
     names = sorted(partitions, key=lambda name: (order.index(name[0]) if name[0] in order else len(order), name[1]))
-    cells = [
-        [table, key, *(_stage_cell(partitions[table, key].get(stage)) for stage in STAGES)] for table, key in names
-    ]
+    cells = [[*name, *_stage_cells(partitions[name], STAGES)] for name in names]
     result = {
         "source_id": environment.source_id,
         "target_id": environment.target_id,
@@ -49,6 +47,7 @@ def status(as_json: AsJson = False) -> None:
             {
                 "table": table,
                 "key": key,
+                "rolled_back_utc": _rolled_back_utc(partitions[table, key]),
                 "stages": {stage: _stage_facts(row) for stage, row in partitions[table, key].items()},
             }
             for table, key in names
@@ -77,6 +76,20 @@ def _quota_line(quota: Any, in_flight: int) -> str:
 def pauses_as_json(pauses: Iterable[Any]) -> list[dict[str, object]]:
     names = ("kind", "name", "actor", "reason", "paused_utc")
     return [{name: getattr(one, name) for name in names} for one in pauses]
+
+
+def _rolled_back_utc(stages: Mapping[str, Any]) -> Any:
+    """When the partition was taken out of the org; None unless that is the last thing its load did."""
+    load = stages.get("sf_loaded")
+    return load.finished_utc if load is not None and load.state == "rolled_back" else None
+
+
+def _stage_cells(stages: Mapping[str, Any], names: Iterable[str]) -> Iterator[str]:
+    """What a rollback undid counts no more: neither what was extracted nor what was compared before it."""
+    since = _rolled_back_utc(stages)
+    for row in map(stages.get, names):
+        is_void = row is not None and since is not None and (row.finished_utc or row.started_utc) <= since
+        yield "rolled back" if is_void else _stage_cell(row)
 
 
 def _stage_cell(row: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -12,11 +13,14 @@ from typing import Any, TypeVar
 
 import httpx
 import stamina
+from stamina.instrumentation import RetryDetails
 
-from kpc.errors import ConfigError, SalesforceDown
+from kpc.errors import ConfigError, KpcError, SalesforceDown
 from kpc.salesforce.answers import codes_of, refusal, silence
 from kpc.salesforce.auth import Token, can_renew, check_address, is_loopback, log_in
 from kpc.settings import SalesforceSettings
+
+log = logging.getLogger(__name__)
 
 _SECONDS_SCALE: dict[str, Any] = {"attempts": 5, "timeout": 45.0, "wait_initial": 0.2, "wait_max": 5.0}
 _CONNECTIONS = 40
@@ -155,6 +159,14 @@ class Rest:
             raise silence(error, self._token.instance_url, has_effect=has_effect) from None
         except httpx.DecodingError as error:
             raise SalesforceDown(f"An answer of Salesforce was damaged: {error}.", "Repeat.") from None
+
+
+def _tell(details: RetryDetails) -> None:
+    why = details.caused_by.what if isinstance(details.caused_by, KpcError) else details.caused_by
+    log.warning("%s Asking again in %.1f s.", why, details.wait_for)
+
+
+stamina.instrumentation.set_on_retry_hooks([_tell])  # instead of a line that shows the library's insides
 
 
 def retried(act: Callable[[], T]) -> T:
