@@ -51,6 +51,23 @@ class ChunkSpec(BaseModel):
     operation: Literal["upsert", "delete", "update"] = "upsert"
     pre_image: bool = False  # what its rows will change is kept before its first upload
 
+    @classmethod
+    def of(cls, entry: FileEntry, partition: Partition, environment: Environment, **more: Any) -> ChunkSpec:
+        """A file of a partition; `more` says of which generation, mapping and attempt it is, and where it lies."""
+        return cls(
+            source_id=environment.source_id,
+            target_id=environment.target_id,
+            table=partition.table.name,
+            key=partition.key,
+            chunk=entry.name,
+            rows=entry.rows,
+            bytes=entry.bytes,
+            raw_bytes=entry.raw_bytes or 0,
+            sha256=entry.sha256,
+            key_sum=entry.key_sum,
+            **more,
+        )
+
     @property
     def environment(self) -> Environment:
         """The two systems of the plan; a task that follows a job need not ask Oracle who it is."""

@@ -50,21 +50,14 @@ def chunks_to_load(partition: Partition, workspace: Workspace, lease: Lease) -> 
     planned = ledger.plan_chunks(staged.generation, version, staged.chunks, lease=lease)
     done = {chunk.name for chunk in planned if chunk.state == "done" and result_of(folder, chunk.name, workspace.store)}
     specs = [
-        ChunkSpec(
-            source_id=lease.environment.source_id,
-            target_id=lease.environment.target_id,
-            table=staged.table,
-            key=staged.key,
+        ChunkSpec.of(
+            entry,
+            partition,
+            lease.environment,
             generation=staged.generation,
             mapping_version=version,
             attempt=attempt,
-            chunk=entry.name,
             folder=staged_folder(version),
-            rows=entry.rows,
-            bytes=entry.bytes,
-            raw_bytes=entry.raw_bytes or 0,
-            sha256=entry.sha256,
-            key_sum=entry.key_sum,
             pre_image=is_kept,
         )
         for entry in staged.chunks

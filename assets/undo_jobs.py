@@ -60,20 +60,14 @@ class UndoFiles:
         return any(self._load(entry).live_job() is not None for entry in files)
 
     def _load(self, entry: FileEntry) -> ChunkLoad:
-        spec = ChunkSpec(
-            source_id=self.lease.environment.source_id,
-            target_id=self.lease.environment.target_id,
-            table=self.partition.table.name,
-            key=self.partition.key,
+        spec = ChunkSpec.of(
+            entry,
+            self.partition,
+            self.lease.environment,
             generation=self.generation,
             mapping_version=self.partition.table.mapping_version,
             attempt=0,
-            chunk=entry.name,
             folder=UNDO,
-            rows=entry.rows,
-            bytes=entry.bytes,
-            raw_bytes=entry.raw_bytes or 0,
-            sha256=entry.sha256,
             purpose=UNDO,
             operation=self.operation,
         )

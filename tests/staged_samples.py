@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from kpc.store import Environment, describe_file, make_private
 from kpc.workspace import Workspace
 
 SOURCE = "ora-1-1"
+FOREIGN = "01HW0000000000000000000000"  # a generation of somebody else's
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 _SAMPLES = {FieldKind.DATE: "2024-01-15", FieldKind.DATETIME: "2024-01-15T05:00:00.000Z", FieldKind.BOOLEAN: "true"}
 
@@ -68,6 +70,18 @@ def join_workspace(
     workspace.__dict__["salesforce"] = client
     workspace.__dict__["environment"] = Environment(SOURCE, client.org_id)
     return workspace
+
+
+def fresh_keys(count: int, prefix: str = "") -> list[str]:
+    """External ids that no other test has, in order."""
+    prefix = prefix or uuid.uuid4().hex[:8]
+    return [f"{prefix}-{number:04d}" for number in range(count)]
+
+
+def put_foreign(workspace: Workspace, partition: Partition, keys: Sequence[str], **cells: str) -> None:
+    """Records that somebody else made, with the mark of no generation of ours."""
+    rows = [sample_row(partition.table, "old", FOREIGN, key) | cells for key in keys]
+    assert [saved.error for saved in workspace.salesforce.upsert_rows(partition.table, rows)] == [""] * len(keys)
 
 
 def close(workspace: Workspace) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from emulated_org import Emulator
 from faulty_transport import Fault, FaultyTransport, answers, is_lost, is_refused
 from killing import kill
 from load_child import COMMIT, RENAME
-from staged_samples import close, make_workspace, stage
+from staged_samples import close, fresh_keys, make_workspace, stage
 
 from assets.chunk_load import ENCODING_TRAIT
 from assets.receipt import Receipt
@@ -45,12 +44,6 @@ KEY = "External_ID__c"
 PARENT = "Pos_Supplier__r.External_ID__c"
 
 pytestmark = pytest.mark.usefixtures("quick_retries")
-
-
-def _keys(count: int, prefix: str = "") -> list[str]:
-    """Keys that no other test has used."""
-    start = prefix or uuid.uuid4().hex[:8]
-    return [f"{start}-{number:04d}" for number in range(count)]
 
 
 def _in_org(workspace: Workspace, keys: list[str], object_name: str = OBJECT) -> list[str]:
@@ -85,7 +78,7 @@ def _faulty(workspace: Workspace, *faults: Fault) -> FaultyTransport:
 
 def test_every_row_is_loaded_once_and_accounted_for(workspace: Workspace) -> None:
     """Five chunks become five jobs; files, manifest, ledger and loaded_index agree with the org."""
-    keys = _keys(23)
+    keys = fresh_keys(23)
     before = {info.id for info in _jobs(workspace)}
     stage(workspace, SUPPLIERS, keys, chunk_rows=5)
     receipt = sf_loaded(SUPPLIERS, workspace)
@@ -112,7 +105,7 @@ def test_every_row_is_loaded_once_and_accounted_for(workspace: Workspace) -> Non
 
 def test_repeating_a_finished_load_sends_nothing(workspace: Workspace) -> None:
     """The second run of the same generation makes no job and gives the same receipt."""
-    stage(workspace, SUPPLIERS, _keys(4), chunk_rows=2)
+    stage(workspace, SUPPLIERS, fresh_keys(4), chunk_rows=2)
     first = sf_loaded(SUPPLIERS, workspace)
     before = {info.id for info in _jobs(workspace)}
     again = sf_loaded(SUPPLIERS, workspace)
@@ -133,7 +126,7 @@ def test_empty_partition_is_loaded_with_no_rows(workspace: Workspace) -> None:
 
 def test_steps_of_separate_tasks_do_the_same(workspace: Workspace, salesforce: SalesforceSettings) -> None:
     """Plan, start, poll, finish and publish in processes of their own, each step twice, send each chunk once."""
-    keys = _keys(6)
+    keys = fresh_keys(6)
     before = {info.id for info in _jobs(workspace)}
     stage(workspace, SUPPLIERS, keys, chunk_rows=3)
     specs = json.loads(json.dumps(plan_load(SUPPLIERS, workspace)))
@@ -156,7 +149,7 @@ def test_steps_of_separate_tasks_do_the_same(workspace: Workspace, salesforce: S
 
 def test_another_run_waits_while_tasks_hold_the_lease(workspace: Workspace, tmp_path: Path) -> None:
     """Between two tasks of one run no other run gets in; after publish it finds nothing to do."""
-    stage(workspace, SUPPLIERS, _keys(2))
+    stage(workspace, SUPPLIERS, fresh_keys(2))
     (spec,) = plan_load(SUPPLIERS, workspace)
     other = make_workspace(tmp_path, workspace.settings.salesforce, "run-2")
     other.settings.lease_wait_s = 0.1
@@ -173,7 +166,7 @@ def test_another_run_waits_while_tasks_hold_the_lease(workspace: Workspace, tmp_
 
 def test_failed_rows_are_kept_with_reason_and_never_counted_as_loaded(workspace: Workspace) -> None:
     """A row that Salesforce refuses is in failed.csv.gz and in the ledger, without its personal values."""
-    keys = _keys(3)
+    keys = fresh_keys(3)
     stage(workspace, SUPPLIERS, keys[:1])
     sf_loaded(SUPPLIERS, workspace)
     parents = {key: {PARENT: keys[0]} for key in keys}
@@ -199,7 +192,7 @@ def test_failed_rows_are_kept_with_reason_and_never_counted_as_loaded(workspace:
 
 def test_new_load_replaces_what_the_index_said_of_its_keys(workspace: Workspace) -> None:
     """The index keeps rows that were not sent again and takes the checksum of those that were."""
-    keys = _keys(4)
+    keys = fresh_keys(4)
     path = workspace.store.partition_dir(workspace.environment, SUPPLIERS) / "loaded_index.parquet"
     stage(workspace, SUPPLIERS, keys)
     sf_loaded(SUPPLIERS, workspace)
@@ -216,10 +209,10 @@ def test_new_load_replaces_what_the_index_said_of_its_keys(workspace: Workspace)
 def test_parents_gate_by_their_current_generation(workspace: Workspace) -> None:
     """A child waits until its parent's newest extract is loaded."""
     assert missing_parents(EMAILS, workspace) == (SUPPLIERS,)
-    stage(workspace, SUPPLIERS, _keys(1))
+    stage(workspace, SUPPLIERS, fresh_keys(1))
     sf_loaded(SUPPLIERS, workspace)
     assert missing_parents(EMAILS, workspace) == ()
-    stage(workspace, SUPPLIERS, _keys(1))
+    stage(workspace, SUPPLIERS, fresh_keys(1))
     assert missing_parents(EMAILS, workspace) == (SUPPLIERS,)
 
 
@@ -231,7 +224,7 @@ def test_passing_failures_are_sent_again(
     workspace = make_workspace(tmp_path, emulated("lock_rows_every=3").settings, "run-1")
     workspace.settings.salesforce.jobs_in_flight = 1  # a retry may not wait for the slot of its own chunk
     workspace.settings.salesforce.collection_rows = collection_rows
-    keys = _keys(10)
+    keys = fresh_keys(10)
     stage(workspace, SUPPLIERS, keys)
     receipt = sf_loaded(SUPPLIERS, workspace)
     assert receipt.detail["loaded"] == receipt.detail["created"] == 10
@@ -250,7 +243,7 @@ def test_rows_sent_again_wait_for_no_slot_that_nobody_gives_back(
     workspace = make_workspace(tmp_path, emulated("lock_rows_every=3").settings, "run-1")
     settings = workspace.settings.salesforce
     settings.jobs_in_flight, settings.collection_rows, settings.job_timeout_s = 1, 0, 5.0
-    keys = _keys(8)
+    keys = fresh_keys(8)
     stage(workspace, SUPPLIERS, keys, chunk_rows=4)
     first, second = plan_load(SUPPLIERS, workspace)
     job_id = start_chunk(first, workspace)
@@ -269,7 +262,7 @@ def test_rows_sent_again_wait_for_no_slot_that_nobody_gives_back(
 def test_org_that_takes_no_gzip_gets_plain_csv(emulated: Callable[..., Emulator], tmp_path: Path, switch: str) -> None:
     """Refused or misread, gzip is tried once per org and then left; no row is lost by it."""
     workspace = make_workspace(tmp_path, emulated(switch).settings, "run-1")
-    keys = _keys(6)
+    keys = fresh_keys(6)
     stage(workspace, SUPPLIERS, keys, chunk_rows=2)
     assert sf_loaded(SUPPLIERS, workspace).detail["loaded"] == 6
     assert _in_org(workspace, keys) == keys
@@ -282,10 +275,10 @@ def test_org_that_takes_no_gzip_gets_plain_csv(emulated: Callable[..., Emulator]
 def test_large_chunk_is_no_trial_of_gzip(emulated: Callable[..., Emulator], tmp_path: Path) -> None:
     """What an org thinks of gzip is learned from a chunk of one batch at most; before that, large ones travel plain."""
     workspace = make_workspace(tmp_path, emulated("gzip_upload=misread").settings, "run-1")
-    stage(workspace, SUPPLIERS, _keys(10_001))
+    stage(workspace, SUPPLIERS, fresh_keys(10_001))
     assert sf_loaded(SUPPLIERS, workspace).detail["jobs"] == 1
     assert workspace.ledger.trait_of(workspace.salesforce.org_id, ENCODING_TRAIT) is None
-    stage(workspace, SUPPLIERS, _keys(3))
+    stage(workspace, SUPPLIERS, fresh_keys(3))
     assert sf_loaded(SUPPLIERS, workspace).detail["jobs"] == 1
     assert workspace.ledger.trait_of(workspace.salesforce.org_id, ENCODING_TRAIT) == "identity"
     close(workspace)
@@ -293,7 +286,7 @@ def test_large_chunk_is_no_trial_of_gzip(emulated: Callable[..., Emulator], tmp_
 
 def test_partition_over_the_daily_allowance_waits_for_the_next(workspace: Workspace) -> None:
     """What does not fit is not sent; what was sent is not sent again when the allowance grows."""
-    keys = _keys(6)
+    keys = fresh_keys(6)
     stage(workspace, SUPPLIERS, keys, chunk_rows=2)
     workspace.settings.salesforce.daily_batches = 2
     workspace.settings.salesforce.jobs_in_flight = 1
@@ -310,7 +303,7 @@ def test_partition_over_the_daily_allowance_waits_for_the_next(workspace: Worksp
 def test_org_out_of_batches_ends_the_load_with_a_time(emulated: Callable[..., Emulator], tmp_path: Path) -> None:
     """When the org itself says no, it is a matter of quota and not a failure of rows."""
     workspace = make_workspace(tmp_path, emulated("daily_batches=1").settings, "run-1")
-    stage(workspace, SUPPLIERS, _keys(4), chunk_rows=2)
+    stage(workspace, SUPPLIERS, fresh_keys(4), chunk_rows=2)
     with pytest.raises(QuotaExhausted):
         sf_loaded(SUPPLIERS, workspace)
     assert workspace.ledger.failed_records(workspace.environment, SUPPLIERS) == []
@@ -324,7 +317,7 @@ def test_job_that_failed_in_the_org_is_named_and_sent_again_on_request(
 ) -> None:
     """A job that ended before its first row stops the load; the next run makes another."""
     workspace = make_workspace(tmp_path, emulated("batch_timeouts=1", "batch_attempts=1").settings, "run-1")
-    keys = _keys(3)
+    keys = fresh_keys(3)
     stage(workspace, SUPPLIERS, keys)
     with pytest.raises(JobFailed, match="Timeout"):
         sf_loaded(SUPPLIERS, workspace)
@@ -339,7 +332,7 @@ def test_rest_of_a_job_cut_by_the_quota_is_sent_when_there_is_room(
     """Of 15,000 rows the org takes one batch; the next run sends the other 5,000 and nothing else."""
     emulator = emulated("daily_records=10000")
     workspace = make_workspace(tmp_path, emulator.settings, "run-1")
-    stage(workspace, SUPPLIERS, _keys(15_000))
+    stage(workspace, SUPPLIERS, fresh_keys(15_000))
     with pytest.raises(QuotaExhausted):
         sf_loaded(SUPPLIERS, workspace)
     with pytest.raises(QuotaExhausted):
@@ -359,7 +352,7 @@ def test_rows_whose_results_vanished_are_found_and_sent_again(
     """Over-quota rows that appear in no result file are never taken for loaded, and only they are sent again."""
     emulator = emulated("daily_records=10000", "over_quota_rows=unrecorded")
     workspace = make_workspace(tmp_path, emulator.settings, "run-1")
-    stage(workspace, SUPPLIERS, _keys(10_001))
+    stage(workspace, SUPPLIERS, fresh_keys(10_001))
     workspace.settings.salesforce.collection_rows = 0
     with pytest.raises(QuotaExhausted):
         sf_loaded(SUPPLIERS, workspace)
@@ -377,7 +370,7 @@ def test_job_aborted_by_hand_stops_the_load_and_the_next_run_sends_it(
     """Somebody's abort in Setup is reported, and undone only by a new run."""
     emulator = emulated("processing=hold")
     workspace = make_workspace(tmp_path, emulator.settings, "run-1")
-    keys = _keys(2)
+    keys = fresh_keys(2)
     stage(workspace, SUPPLIERS, keys)
     (spec,) = plan_load(SUPPLIERS, workspace)
     job_id = start_chunk(spec, workspace)
@@ -392,7 +385,7 @@ def test_job_aborted_by_hand_stops_the_load_and_the_next_run_sends_it(
 
 def test_run_that_lost_its_lease_closes_no_job(workspace: Workspace) -> None:
     """The lease is checked right before a job begins to cost: the new holder decides."""
-    keys = _keys(2)
+    keys = fresh_keys(2)
     stage(workspace, SUPPLIERS, keys)
 
     def take_over(_: object) -> None:
@@ -408,7 +401,7 @@ def test_run_that_lost_its_lease_closes_no_job(workspace: Workspace) -> None:
 
 def test_outage_while_a_job_runs_is_waited_out(workspace: Workspace) -> None:
     """Ten polls without an answer do not end a load that is going on in the org."""
-    keys = _keys(2)
+    keys = fresh_keys(2)
     stage(workspace, SUPPLIERS, keys)
     _faulty(workspace, Fault("GET .*/jobs/ingest/", is_refused, first=2, last=11))
     assert sf_loaded(SUPPLIERS, workspace).detail["loaded"] == 2
@@ -419,7 +412,7 @@ def test_load_works_the_same_on_postgresql(
 ) -> None:
     """Eight chunks at once, leases renewed meanwhile, all booked in PostgreSQL."""
     workspace = make_workspace(tmp_path, salesforce, "run-1", lease_s=0.3, ledger_url=postgres_database)
-    keys = _keys(16)
+    keys = fresh_keys(16)
     stage(workspace, SUPPLIERS, keys, chunk_rows=2)
     assert sf_loaded(SUPPLIERS, workspace).detail["loaded"] == 16
     assert _in_org(workspace, keys) == keys
@@ -429,7 +422,7 @@ def test_load_works_the_same_on_postgresql(
 
 def test_changed_chunk_is_refused_before_anything_is_sent(workspace: Workspace) -> None:
     """The bytes are checked against the manifest right before they are uploaded."""
-    keys = _keys(2)
+    keys = fresh_keys(2)
     staged = stage(workspace, SUPPLIERS, keys)
     generation = workspace.store.generation_dir(workspace.environment, SUPPLIERS, staged.generation)
     chunk = generation / staged_folder(staged.mapping_version) / staged.chunks[0].name
@@ -445,7 +438,7 @@ def test_changed_chunk_is_refused_before_anything_is_sent(workspace: Workspace) 
 
 def test_drifted_object_stops_before_quota_is_spent(workspace: Workspace) -> None:
     """A missing object or field is found by describe, not by a failed job."""
-    stage(workspace, SUPPLIERS, _keys(1))
+    stage(workspace, SUPPLIERS, fresh_keys(1))
     _faulty(workspace, Fault("GET .*/describe", answers(404, "NOT_FOUND"), last=9))
     with pytest.raises(SchemaDrift):
         sf_loaded(SUPPLIERS, workspace)
@@ -454,7 +447,7 @@ def test_drifted_object_stops_before_quota_is_spent(workspace: Workspace) -> Non
 
 def test_older_generation_is_refused(workspace: Workspace) -> None:
     """Once a newer extract has begun to load, an older one cannot overwrite it."""
-    keys = _keys(1)
+    keys = fresh_keys(1)
     stage(workspace, SUPPLIERS, keys)
     (old,) = plan_load(SUPPLIERS, workspace)
     stage(workspace, SUPPLIERS, keys)
@@ -486,7 +479,7 @@ def test_unstaged_partition_says_what_to_run(workspace: Workspace) -> None:
 )
 def test_lost_reply_does_not_duplicate_rows(workspace: Workspace, fault: Fault) -> None:
     """Whatever reply is lost, each row is worked on once and the load ends by itself."""
-    keys = _keys(4)
+    keys = fresh_keys(4)
     before = {info.id for info in _jobs(workspace)}
     stage(workspace, SUPPLIERS, keys, chunk_rows=2)
     fault.seen = 0
@@ -499,7 +492,7 @@ def test_lost_reply_does_not_duplicate_rows(workspace: Workspace, fault: Fault) 
 def test_foreign_open_job_is_left_alone(workspace: Workspace) -> None:
     """With more than one candidate for a lost create, a new job is made and nobody's job is touched."""
     foreign = workspace.salesforce.create_job(OBJECT, KEY)
-    keys = _keys(2)
+    keys = fresh_keys(2)
     stage(workspace, SUPPLIERS, keys)
     _faulty(workspace, Fault("POST .*/jobs/ingest", is_lost, after=True))
     assert sf_loaded(SUPPLIERS, workspace).detail["created"] == 2
@@ -551,7 +544,7 @@ def _survives(salesforce: SalesforceSettings, root: Path, pattern: str, after: s
     root.mkdir(exist_ok=True)
     settings = salesforce.model_copy(update={"jobs_in_flight": 1})
     workspace = make_workspace(root, settings, "second-run", lease_s=0.5)
-    keys = _keys(6)
+    keys = fresh_keys(6)
     before = {info.id for info in _jobs(workspace)}
     stage(workspace, SUPPLIERS, keys, chunk_rows=2)
     was_killed = kill(root, settings, pattern, after, number)

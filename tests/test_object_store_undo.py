@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-import stamina
 from emulated_org import Emulator
 from object_store_double import ObjectStoreDouble
-from staged_samples import close, make_workspace, sample_row, stage
+from staged_samples import close, fresh_keys, make_workspace, put_foreign, stage
 
 from assets.repair import export_refused, read_edits, send_refused
 from assets.repaired_rows import read_repairs
@@ -26,10 +24,7 @@ SUPPLIERS = find_partition("KPS_R_POS_SUPPLIER", "ALL")
 OBJECT, KEY, NAME = SUPPLIERS.table.target, "External_ID__c", "Name_E__c"
 
 
-@pytest.fixture(autouse=True)
-def _quick_retries() -> Iterator[None]:
-    with stamina.set_testing(testing=True, attempts=3):
-        yield
+pytestmark = pytest.mark.usefixtures("quick_retries")
 
 
 @pytest.fixture
@@ -64,14 +59,8 @@ def company(objects: type[ObjectStoreDouble], emulated: Callable[..., Emulator],
     return Company(emulated(), tmp_path)
 
 
-def _keys(count: int) -> list[str]:
-    prefix = uuid.uuid4().hex[:8]
-    return [f"{prefix}-{number:04d}" for number in range(count)]
-
-
 def _put(worker: Workspace, keys: list[str]) -> None:
-    rows = [sample_row(SUPPLIERS.table, "old", "01HW0000000000000000000000", key) | {NAME: "old"} for key in keys]
-    assert [saved.error for saved in worker.salesforce.upsert_rows(SUPPLIERS.table, rows)] == [""] * len(keys)
+    put_foreign(worker, SUPPLIERS, keys, **{NAME: "old"})
 
 
 def _org(worker: Workspace) -> dict[str, str]:
@@ -81,7 +70,7 @@ def _org(worker: Workspace) -> dict[str, str]:
 @pytest.mark.parametrize("collection_rows", [0, 2000], ids=["by jobs", "by REST"])
 def test_another_worker_rolls_back(company: Company, objects: type[ObjectStoreDouble], collection_rows: int) -> None:
     """What one worker kept and loaded a second one deletes and sets back; the index is gone from the store."""
-    there, ours = _keys(2), _keys(3)
+    there, ours = fresh_keys(2), fresh_keys(3)
     with company.worker(collection_rows) as loading:
         _put(loading, there)
         before = _org(loading)
@@ -99,7 +88,7 @@ def test_another_worker_rolls_back(company: Company, objects: type[ObjectStoreDo
 
 def test_a_rollback_without_quota_is_carried_on_by_another_worker(company: Company) -> None:
     """The ids and records were written down in the store before the first request."""
-    there, ours = _keys(2), _keys(2)
+    there, ours = fresh_keys(2), fresh_keys(2)
     with company.worker(0) as loading:
         _put(loading, there)
         before = _org(loading)
@@ -117,7 +106,7 @@ def test_a_rollback_without_quota_is_carried_on_by_another_worker(company: Compa
 
 def test_what_was_created_is_known_to_every_worker(company: Company) -> None:
     """A job that ended in the middle had created records; the workers that load again and roll back know of them."""
-    keys = _keys(12_000)
+    keys = fresh_keys(12_000)
     company.emulator.switch(rows_per_s=5000)
     with company.worker() as loading:
         stage(loading, SUPPLIERS, keys)
@@ -139,7 +128,7 @@ def test_what_was_created_is_known_to_every_worker(company: Company) -> None:
 def test_chunks_of_an_unpublished_load_are_undone_by_another_worker(company: Company) -> None:
     """A load that stopped for want of quota left chunks that were booked and never published."""
     with company.worker(daily_batches=2, jobs_in_flight=1) as loading:
-        stage(loading, SUPPLIERS, _keys(6), chunk_rows=2)
+        stage(loading, SUPPLIERS, fresh_keys(6), chunk_rows=2)
         with pytest.raises(QuotaExhausted):
             sf_loaded(SUPPLIERS, loading)
     with company.worker() as undoing:
@@ -152,7 +141,7 @@ def test_refused_rows_are_corrected_from_worker_to_worker(
     company: Company, objects: type[ObjectStoreDouble], tmp_path: Path
 ) -> None:
     """One loads, one exports, one sends the corrected file (at the second try), and one finds what was corrected."""
-    good, bad = keys = _keys(2)
+    good, bad = keys = fresh_keys(2)
     file = tmp_path / "failed.csv"
     with company.worker() as loading:
         stage(loading, SUPPLIERS, keys, values={bad: {NAME: "x" * 200}})
@@ -181,7 +170,7 @@ def test_refused_rows_are_corrected_from_worker_to_worker(
 def test_a_repair_that_breaks_off_is_repeated(company: Company, objects: type[ObjectStoreDouble], broken: int) -> None:
     """Whichever object of a retry is the last that reaches the store, the next worker ends it; nothing is damaged."""
     parent = find_partition("KPS_R_EMAIL_SUPPLIER", "ALL")
-    (supplier,), keys = _keys(1), _keys(2)
+    (supplier,), keys = fresh_keys(1), fresh_keys(2)
     cells = {"Pos_Supplier__r.External_ID__c": supplier, "Names__c": NULL}
     with company.worker() as loading:
         stage(loading, SUPPLIERS, [])

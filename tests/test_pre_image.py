@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import stat
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import stamina
 from emulated_org import Emulator
 from faulty_transport import Fault, FaultyTransport, is_lost
 from killing import kill
 from load_child import COMMIT, RENAME
-from staged_samples import close, make_workspace, sample_row, stage
+from staged_samples import close, fresh_keys, make_workspace, put_foreign, stage
 
 from assets.org_records import image_header
 from assets.repair import export_refused, read_edits, send_refused
@@ -29,15 +27,11 @@ from kpc.workspace import Workspace
 SUPPLIERS = find_partition("KPS_R_POS_SUPPLIER", "ALL")
 EMAILS = find_partition("KPS_R_EMAIL_SUPPLIER", "ALL")
 KEY, NAME, CITY, PARENT = "External_ID__c", "Name_E__c", "City__c", "Pos_Supplier__r.External_ID__c"
-FOREIGN = "01HW0000000000000000000000"  # a generation of somebody else's
 
 State = dict[str, dict[str, str | None]]
 
 
-@pytest.fixture(autouse=True)
-def _quick_retries() -> Iterator[None]:
-    with stamina.set_testing(testing=True, attempts=3):
-        yield
+pytestmark = pytest.mark.usefixtures("quick_retries")
 
 
 @pytest.fixture
@@ -48,15 +42,8 @@ def workspace(emulated: Callable[..., Emulator], tmp_path: Path) -> Iterator[Wor
     close(made)
 
 
-def _keys(count: int) -> list[str]:
-    prefix = uuid.uuid4().hex[:8]
-    return [f"{prefix}-{number:04d}" for number in range(count)]
-
-
 def _put(workspace: Workspace, keys: list[str], partition: Partition = SUPPLIERS, **cells: str) -> None:
-    """Records that somebody else made, with other values than ours."""
-    rows = [sample_row(partition.table, "old", FOREIGN, key) | cells for key in keys]
-    assert [saved.error for saved in workspace.salesforce.upsert_rows(partition.table, rows)] == [""] * len(keys)
+    put_foreign(workspace, partition, keys, **cells)
 
 
 def _org(workspace: Workspace, partition: Partition = SUPPLIERS) -> State:
@@ -75,7 +62,7 @@ def _load(workspace: Workspace, keys: list[str], **cells: str) -> dict[str, int 
 def test_what_existed_is_as_before_and_what_was_created_is_gone(workspace: Workspace, collection_rows: int) -> None:
     """Some records were there, some not, some are none of ours: after the rollback the org is what it was."""
     workspace.settings.salesforce.collection_rows = collection_rows
-    there, ours, foreign = _keys(3), _keys(6), _keys(2)
+    there, ours, foreign = fresh_keys(3), fresh_keys(6), fresh_keys(2)
     _put(workspace, there, **{NAME: 'old "name", ไทย', CITY: "Old\nTown"})
     _put(workspace, foreign)
     before = _org(workspace)
@@ -93,7 +80,7 @@ def test_what_existed_is_as_before_and_what_was_created_is_gone(workspace: Works
 
 def test_an_image_is_private_and_sealed(workspace: Workspace) -> None:
     """Its file holds personal values: only its owner may read it, and its receipt names its sha256."""
-    there = _keys(1)
+    there = fresh_keys(1)
     _put(workspace, there)
     _load(workspace, there)
     (image,) = workspace.store.root.rglob("*.pre-image.csv.gz")
@@ -107,9 +94,9 @@ def test_an_image_is_private_and_sealed(workspace: Workspace) -> None:
 
 def test_parents_and_nulls_are_set_back(workspace: Workspace) -> None:
     """Records have their old parents and empty fields again, also a parent that has no external id."""
-    ours, theirs = _keys(2)
+    ours, theirs = fresh_keys(2)
     _put(workspace, [ours, theirs])
-    named, unnamed = there = _keys(2)
+    named, unnamed = there = fresh_keys(2)
     _put(workspace, there, EMAILS, **{PARENT: theirs, "Names__c": "#N/A", "Email__c": "a@b.co"})
     nameless = {name: text for name, text in _org(workspace)[ours].items() if name not in ("Id", KEY)}
     parent = workspace.salesforce.tell("POST", f"/sobjects/{SUPPLIERS.table.target}", nameless)["id"]
@@ -128,10 +115,10 @@ def test_parents_and_nulls_are_set_back(workspace: Workspace) -> None:
 def test_ids_that_differ_in_case_are_one_record(workspace: Workspace) -> None:
     """Salesforce finds a record whatever the case of its external id; so does the image, also by a range."""
     workspace.settings.salesforce.collection_rows = 0
-    (key,) = _keys(1)
+    (key,) = fresh_keys(1)
     _put(workspace, [key.upper()], **{NAME: "old"})
     before = _org(workspace)
-    assert _load(workspace, [key, *_keys(1)])["pre_image"] == 1
+    assert _load(workspace, [key, *fresh_keys(1)])["pre_image"] == 1
     done = roll_back(SUPPLIERS, workspace)
     assert (done.created, done.restored, done.changed) == (1, 1, 0)
     assert _org(workspace) == before
@@ -139,7 +126,7 @@ def test_ids_that_differ_in_case_are_one_record(workspace: Workspace) -> None:
 
 def test_the_oldest_image_counts_over_generations(workspace: Workspace) -> None:
     """A second load keeps no image of what the first one wrote, only of records that it is the first to touch."""
-    first, later = _keys(2), _keys(2)
+    first, later = fresh_keys(2), fresh_keys(2)
     _put(workspace, [*first, *later], **{NAME: "old"})
     before = _org(workspace)
     assert _load(workspace, first)["pre_image"] == 2
@@ -151,7 +138,7 @@ def test_the_oldest_image_counts_over_generations(workspace: Workspace) -> None:
 
 def test_a_partition_that_was_rolled_back_is_kept_anew(workspace: Workspace) -> None:
     """The next load takes a new image, and old ones no longer count: what changed in between stays."""
-    there = _keys(2)
+    there = fresh_keys(2)
     _put(workspace, there, **{NAME: "old"})
     _load(workspace, there)
     roll_back(SUPPLIERS, workspace)
@@ -164,7 +151,7 @@ def test_a_partition_that_was_rolled_back_is_kept_anew(workspace: Workspace) -> 
 
 def test_text_that_means_null_in_a_file_is_left_alone(workspace: Workspace) -> None:
     """A field that really holds `#N/A` would come back empty: its record is not kept and counts as left."""
-    (key,) = there = _keys(1)
+    (key,) = there = fresh_keys(1)
     _put(workspace, there)
     target = f"/sobjects/{SUPPLIERS.table.target}/{_org(workspace)[key]['Id']}"
     workspace.salesforce.tell("PATCH", target, {NAME: "#N/A"})
@@ -179,7 +166,7 @@ def test_text_that_means_null_in_a_file_is_left_alone(workspace: Workspace) -> N
 def test_what_others_changed_since_is_left(workspace: Workspace, collection_rows: int) -> None:
     """A record that no longer holds what we wrote is reported and not overwritten, deleted ones do not come back."""
     workspace.settings.salesforce.collection_rows = collection_rows
-    kept, changed, gone = there = _keys(3)
+    kept, changed, gone = there = fresh_keys(3)
     _put(workspace, there, **{NAME: "old"})
     before = _org(workspace)
     _load(workspace, there)
@@ -196,7 +183,7 @@ def test_what_others_changed_since_is_left(workspace: Workspace, collection_rows
 
 def test_rows_that_were_refused_are_not_set_back(workspace: Workspace) -> None:
     """Nobody of us touched their record; what others wrote into it meanwhile stays."""
-    good, bad = there = _keys(2)
+    good, bad = there = fresh_keys(2)
     _put(workspace, there, **{NAME: "old"})
     before = _org(workspace)
     stage(workspace, SUPPLIERS, there, values={good: {NAME: "ours"}, bad: {NAME: "x" * 200}})
@@ -209,7 +196,7 @@ def test_rows_that_were_refused_are_not_set_back(workspace: Workspace) -> None:
 
 def test_corrected_rows_are_set_back_too(workspace: Workspace, tmp_path: Path) -> None:
     """What a person typed in place of Oracle's value is ours as well, not a change by somebody else."""
-    (key,) = there = _keys(1)
+    (key,) = there = fresh_keys(1)
     _put(workspace, there, **{NAME: "old"})
     before = _org(workspace)
     stage(workspace, SUPPLIERS, there, values={key: {NAME: "x" * 200}})
@@ -227,7 +214,7 @@ def test_half_a_job_that_was_never_read_is_set_back(emulated: Callable[..., Emul
     """A job ended in the middle and nobody read what it did: the records themselves tell which it touched."""
     emulator = emulated("rows_per_s=5000")
     workspace = make_workspace(tmp_path, emulator.settings, "run-1")
-    there = _keys(12_000)
+    there = fresh_keys(12_000)
     stage(workspace, SUPPLIERS, there, values={key: {NAME: "old"} for key in there})
     emulator.switch(rows_per_s=0)
     sf_loaded(SUPPLIERS, workspace)
@@ -254,7 +241,7 @@ def test_half_a_job_that_was_never_read_is_set_back(emulated: Callable[..., Emul
 
 def test_an_empty_object_costs_one_question(workspace: Workspace) -> None:
     """In mode auto an object that was empty at the start is not read any more, and its loads keep nothing."""
-    keys = _keys(3)
+    keys = fresh_keys(3)
     transport = FaultyTransport()
     workspace.salesforce.close()
     workspace.__dict__["salesforce"] = connect(workspace.settings.salesforce, transport)
@@ -269,7 +256,7 @@ def test_an_empty_object_costs_one_question(workspace: Workspace) -> None:
 def test_the_setting_decides(workspace: Workspace, mode: str, images: int) -> None:
     """Without an image a rollback leaves what was changed and says so."""
     workspace.settings.load.pre_image = mode  # type: ignore[assignment]
-    there = _keys(1)
+    there = fresh_keys(1)
     _put(workspace, there, **{NAME: "old"})
     assert _load(workspace, there).get("pre_image", 0) == images
     done = roll_back(SUPPLIERS, workspace)
@@ -279,7 +266,7 @@ def test_the_setting_decides(workspace: Workspace, mode: str, images: int) -> No
 
 def test_an_image_is_taken_before_anything_is_spent(workspace: Workspace) -> None:
     """A pause and an exhausted budget of API calls stop it first; no job exists and no quota is used."""
-    there = _keys(1)
+    there = fresh_keys(1)
     _put(workspace, there)
     stage(workspace, SUPPLIERS, there)
     ledger, environment = workspace.ledger, workspace.environment
@@ -299,8 +286,8 @@ def test_quota_that_ends_half_way_is_waited_for(workspace: Workspace) -> None:
     """The deletions are done, the restoring waits; what others change meanwhile is left, the rest is set back."""
     workspace.settings.salesforce.collection_rows = 0
     workspace.settings.salesforce.daily_batches = 3
-    kept, changed = there = _keys(2)
-    ours = _keys(2)
+    kept, changed = there = fresh_keys(2)
+    ours = fresh_keys(2)
     _put(workspace, there, **{NAME: "old"})
     before = _org(workspace)
     stage(workspace, SUPPLIERS, [*there, *ours], values={key: {NAME: "ours"} for key in there}, chunk_rows=2)
@@ -322,7 +309,7 @@ def test_a_rollback_that_was_interrupted_by_more_work_plans_anew(workspace: Work
     """Rows that were loaded after a rollback had begun are undone as well when it goes on."""
     workspace.settings.salesforce.collection_rows = 0
     workspace.settings.salesforce.daily_batches = 2
-    there, (bad_old, bad_new), ours = _keys(2), _keys(2), _keys(1)
+    there, (bad_old, bad_new), ours = fresh_keys(2), fresh_keys(2), fresh_keys(1)
     _put(workspace, [*there, bad_old], **{NAME: "old"})
     before = _org(workspace)
     values = {key: {NAME: "x" * 200} for key in (bad_old, bad_new)}
@@ -348,7 +335,7 @@ def test_records_that_salesforce_does_not_take_back_are_named(
     emulator = emulated()
     workspace = make_workspace(tmp_path, emulator.settings, "run-1")
     workspace.settings.salesforce.collection_rows = collection_rows
-    there = _keys(2)
+    there = fresh_keys(2)
     _put(workspace, there, **{NAME: "old"})
     before = _org(workspace)
     _load(workspace, there)
@@ -367,11 +354,11 @@ def test_records_that_salesforce_does_not_take_back_are_named(
 def test_lost_replies_do_no_harm(workspace: Workspace, pattern: str, collection_rows: int) -> None:
     """Whatever reply is lost on the way there and on the way back, the org is in the end as it was."""
     workspace.settings.salesforce.collection_rows = collection_rows
-    there = _keys(2)
+    there = fresh_keys(2)
     _put(workspace, there, **{NAME: "old"})
     before = _org(workspace)
     _lose(workspace, pattern)
-    _load(workspace, [*there, *_keys(1)])
+    _load(workspace, [*there, *fresh_keys(1)])
     _lose(workspace, pattern)
     done = roll_back(SUPPLIERS, workspace)
     assert (done.created, done.restored, done.differing) == (1, 2, 0)
@@ -399,7 +386,7 @@ def test_killed_load_keeps_the_first_image(
 ) -> None:
     """SIGKILL at a request of the load: the run that goes on does not take what we wrote for what was there."""
     workspace.settings.lease_s = 0.5
-    there, ours = _keys(2), _keys(2)
+    there, ours = fresh_keys(2), fresh_keys(2)
     _put(workspace, there, **{NAME: "old"})
     before = _org(workspace)
     stage(workspace, SUPPLIERS, [*there, *ours], values={key: {NAME: "ours"} for key in there})
@@ -447,7 +434,7 @@ def test_every_crash_point_of_a_restoring_rollback_is_survived(workspace: Worksp
 def _survives(workspace: Workspace, root: Path, pattern: str, after: str, number: int) -> bool:
     workspace.settings.salesforce.collection_rows = 0
     workspace.settings.lease_s = 0.5
-    there, ours = _keys(2), _keys(2)
+    there, ours = fresh_keys(2), fresh_keys(2)
     _put(workspace, there, **{NAME: "old"})
     before = _org(workspace)
     _load(workspace, [*there, *ours])

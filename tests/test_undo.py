@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from emulated_org import Emulator
 from faulty_transport import Fault, FaultyTransport, is_lost
 from killing import kill
 from load_child import COMMIT
-from staged_samples import close, make_workspace, sample_row, stage
+from staged_samples import close, fresh_keys, make_workspace, put_foreign, stage
 
 from assets.sf_loaded import plan_load, sf_loaded, start_chunk
 from assets.undo import plan_undo, roll_back
@@ -36,17 +35,6 @@ def workspace(emulated: Callable[..., Emulator], tmp_path: Path) -> Iterator[Wor
     close(made)
 
 
-def _keys(count: int) -> list[str]:
-    prefix = uuid.uuid4().hex[:8]
-    return [f"{prefix}-{number:04d}" for number in range(count)]
-
-
-def _put(workspace: Workspace, keys: list[str]) -> None:
-    """Records of the same partition that the migration does not know."""
-    rows = [sample_row(SUPPLIERS.table, "ALL", "01HW0000000000000000000000", key) for key in keys]
-    assert [saved.error for saved in workspace.salesforce.upsert_rows(SUPPLIERS.table, rows)] == [""] * len(keys)
-
-
 def _in_org(workspace: Workspace) -> list[str]:
     return sorted(record[KEY] for record in workspace.salesforce.query(f"SELECT {KEY} FROM {OBJECT}"))
 
@@ -55,8 +43,8 @@ def _in_org(workspace: Workspace) -> list[str]:
 def test_what_was_created_is_deleted_and_the_rest_stays(workspace: Workspace, collection_rows: int) -> None:
     """Records that stood there before and records nobody knows stay; the partition counts as not loaded."""
     workspace.settings.salesforce.collection_rows = collection_rows
-    before, ours, foreign = _keys(2), _keys(5), _keys(1)
-    _put(workspace, [*before, *foreign])
+    before, ours, foreign = fresh_keys(2), fresh_keys(5), fresh_keys(1)
+    put_foreign(workspace, SUPPLIERS, [*before, *foreign])
     stage(workspace, SUPPLIERS, [*before, *ours])
     sf_loaded(SUPPLIERS, workspace)
     plan = plan_undo(SUPPLIERS, workspace)
@@ -76,7 +64,7 @@ def test_what_was_created_is_deleted_and_the_rest_stays(workspace: Workspace, co
 
 def test_partition_can_be_loaded_again_after_its_rollback(workspace: Workspace) -> None:
     """A new extract sends every row, also those that a later load had only found unchanged."""
-    keys = _keys(4)
+    keys = fresh_keys(4)
     stage(workspace, SUPPLIERS, keys)
     sf_loaded(SUPPLIERS, workspace)
     roll_back(SUPPLIERS, workspace)
@@ -91,7 +79,7 @@ def test_partition_can_be_loaded_again_after_its_rollback(workspace: Workspace) 
 
 def test_created_stays_true_over_another_upload(workspace: Workspace) -> None:
     """A record that we made and later sent again is still ours to remove."""
-    keys = _keys(3)
+    keys = fresh_keys(3)
     stage(workspace, SUPPLIERS, keys)
     sf_loaded(SUPPLIERS, workspace)
     stage(workspace, SUPPLIERS, keys[:2], values={keys[0]: {"Name_E__c": "changed"}})
@@ -104,7 +92,7 @@ def test_created_stays_true_when_results_did_not_add_up(emulated: Callable[..., 
     """What an aborted job had created is remembered, although the next job finds it there already."""
     emulator = emulated("rows_per_s=5000")
     workspace = make_workspace(tmp_path, emulator.settings, "run-1")
-    stage(workspace, SUPPLIERS, _keys(12_000))
+    stage(workspace, SUPPLIERS, fresh_keys(12_000))
     (spec,) = plan_load(SUPPLIERS, workspace)
     job_id = start_chunk(spec, workspace)
     while (info := workspace.salesforce.job(job_id)) is None or info.processed < 10_000:
@@ -122,7 +110,7 @@ def test_created_stays_true_when_results_did_not_add_up(emulated: Callable[..., 
 
 def test_parent_stays_while_children_refer_to_it(workspace: Workspace) -> None:
     """The children are named; once they are out, the parent goes."""
-    keys = _keys(2)
+    keys = fresh_keys(2)
     stage(workspace, SUPPLIERS, keys)
     sf_loaded(SUPPLIERS, workspace)
     stage(workspace, EMAILS, keys, values={key: {PARENT: key} for key in keys})
@@ -139,7 +127,7 @@ def test_parent_stays_while_children_refer_to_it(workspace: Workspace) -> None:
 def test_load_under_way_is_not_undone(emulated: Callable[..., Emulator], tmp_path: Path) -> None:
     """While an ingest job of the partition is at work, nothing is deleted."""
     workspace = make_workspace(tmp_path, emulated("processing=hold").settings, "run-1")
-    stage(workspace, SUPPLIERS, _keys(2))
+    stage(workspace, SUPPLIERS, fresh_keys(2))
     (spec,) = plan_load(SUPPLIERS, workspace)
     job_id = start_chunk(spec, workspace)
     assert plan_undo(SUPPLIERS, workspace).jobs_at_work == (job_id,)
@@ -153,7 +141,7 @@ def test_chunks_of_an_unpublished_load_are_undone_too(emulated: Callable[..., Em
     workspace = make_workspace(tmp_path, emulated().settings, "run-1")
     workspace.settings.salesforce.jobs_in_flight = 1
     workspace.settings.salesforce.daily_batches = 2
-    stage(workspace, SUPPLIERS, _keys(6), chunk_rows=2)
+    stage(workspace, SUPPLIERS, fresh_keys(6), chunk_rows=2)
     with pytest.raises(QuotaExhausted):
         sf_loaded(SUPPLIERS, workspace)
     assert len(_in_org(workspace)) == 4
@@ -164,7 +152,7 @@ def test_chunks_of_an_unpublished_load_are_undone_too(emulated: Callable[..., Em
 
 def test_undo_keeps_within_the_quota(workspace: Workspace) -> None:
     """A delete job is counted like any other and waits when the day is used up."""
-    stage(workspace, SUPPLIERS, _keys(2))
+    stage(workspace, SUPPLIERS, fresh_keys(2))
     sf_loaded(SUPPLIERS, workspace)
     workspace.settings.salesforce.collection_rows = 0
     workspace.settings.salesforce.daily_batches = 1
@@ -180,7 +168,7 @@ def test_records_that_salesforce_keeps_are_named(emulated: Callable[..., Emulato
     emulator = emulated()
     workspace = make_workspace(tmp_path, emulator.settings, "run-1")
     workspace.settings.salesforce.collection_rows = 0
-    stage(workspace, SUPPLIERS, _keys(3))
+    stage(workspace, SUPPLIERS, fresh_keys(3))
     sf_loaded(SUPPLIERS, workspace)
     emulator.switch(refuse_rows="INSUFFICIENT_ACCESS_OR_READONLY")
     with pytest.raises(Terminal, match="INSUFFICIENT_ACCESS_OR_READONLY 3"):
@@ -197,8 +185,8 @@ def test_records_that_salesforce_keeps_are_named(emulated: Callable[..., Emulato
 def test_lost_reply_of_a_delete_does_no_harm(workspace: Workspace, pattern: str, collection_rows: int) -> None:
     """Whatever reply is lost, the records are gone in the end and nothing else is."""
     workspace.settings.salesforce.collection_rows = collection_rows
-    foreign, keys = _keys(1), _keys(3)
-    _put(workspace, foreign)
+    foreign, keys = fresh_keys(1), fresh_keys(3)
+    put_foreign(workspace, SUPPLIERS, foreign)
     stage(workspace, SUPPLIERS, keys)
     sf_loaded(SUPPLIERS, workspace)
     workspace.salesforce.close()
@@ -235,9 +223,9 @@ def _survives(workspace: Workspace, root: Path, pattern: str, after: str, number
     settings: SalesforceSettings = workspace.settings.salesforce
     settings.collection_rows = 0
     workspace.settings.lease_s = 0.5
-    foreign, keys = _keys(1), _keys(4)
+    foreign, keys = fresh_keys(1), fresh_keys(4)
     standing = _in_org(workspace)
-    _put(workspace, foreign)
+    put_foreign(workspace, SUPPLIERS, foreign)
     stage(workspace, SUPPLIERS, keys)
     sf_loaded(SUPPLIERS, workspace)
     was_killed = kill(root, settings, pattern, after, number, act="undo")

@@ -257,7 +257,6 @@ def return_binds(sql: str) -> int:
 
 LOB_CREATE_TEMP = 0x0110
 LOB_FREE_TEMP = 0x0111
-LOB_ARRAY = 0x80000
 LOB_WRITE = 0x40
 _LOB_DATA_MARK = 14
 

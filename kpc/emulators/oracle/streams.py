@@ -142,9 +142,6 @@ class RequestStream:
     def u16be(self) -> int:
         return int.from_bytes(self.raw(2), "big")
 
-    def u16le(self) -> int:
-        return int.from_bytes(self.raw(2), "little")
-
     def ub(self) -> int:
         size = self.u8()
         if size == 0:

@@ -108,20 +108,3 @@ class OpenQuery:
         cursor, self._cursor = self._cursor, None
         if cursor is not None:
             self._release(cursor)
-
-
-class Materialised:
-    """A result already in memory."""
-
-    def __init__(self, columns: tuple[Output, ...], table: pa.Table) -> None:
-        self.columns = tuple(output.described for output in columns)
-        self._outputs = columns
-        self._table: pa.Table | None = table
-
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        if self._table is not None:
-            for batch in self._table.to_batches(BATCH_ROWS):
-                yield shown_batch(self._outputs, batch)
-
-    def close(self) -> None:
-        self._table = None

@@ -153,16 +153,6 @@ class OracleSession:
         self._busy = self._worker
         return Executor(context, self.schema, self.transaction, self._worker)
 
-    def run_query(self, text: str, binds: dict[str, Expr]) -> pa.Table:
-        """A small query, in memory, in DuckDB's own types; e.g. the right side of a PL/SQL assignment."""
-        statement = parse_statement(text)
-        context = self.context(binds)
-        query = self._compile(statement, context)
-        executor = self.executor(context)
-        for name, table in context.arrow.items():
-            self._worker.register(name, table)
-        return executor.run(query.sql)
-
     def check_interrupt(self) -> None:
         self._check_interrupt()
 

@@ -32,7 +32,6 @@ class Expr:
 
 
 NULL = Expr("NULL", datatypes.NULL)
-EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001  Oracle's DATE has no zone
 
 
 def quote(text: str) -> str:
