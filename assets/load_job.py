@@ -99,7 +99,8 @@ def _recover(job: JobRow, load: ChunkLoad) -> str | None:
     candidates = [info for info in load.salesforce.list_jobs() if _may_be(info, job, load)]
     # Asked after the list: whoever creates a job of this object just now has either noted its id or shows here.
     ours = [info for info in candidates if not ledger.is_known_job(job.target_id, info.id)]
-    if len(ours) == 1 and not ledger.other_intents(job) and ledger.job_created(job.id, ours[0].id, lease=load.lease):
+    is_certain = len(ours) == 1 and not load.workspace.settings.salesforce.shared_user
+    if is_certain and not ledger.other_intents(job) and ledger.job_created(job.id, ours[0].id, lease=load.lease):
         log.info("%s: ingest job %s was created although its reply was lost", load, ours[0].id)
         return ours[0].id
     if ours:

@@ -47,6 +47,7 @@ class SalesforceSettings(BaseModel):
     username: str = ""  # with private_key_file: JWT bearer
     private_key_file: Path | None = None
     audience: str = ""  # JWT `aud`; base_url when empty
+    shared_user: bool = False  # other software creates jobs with this user: an Open job is then never taken for ours
     token_age_s: float = Field(3600.0, gt=0)  # renewed before it is older; an upload that meets a 401 was in vain
     ca_file: Path | None = None
     api_version: str = "62.0"

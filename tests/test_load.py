@@ -502,6 +502,20 @@ def test_foreign_open_job_is_left_alone(workspace: Workspace) -> None:
     workspace.salesforce.abort_job(foreign.id)
 
 
+def test_open_job_of_a_shared_user_is_never_taken_for_ours(workspace: Workspace) -> None:
+    """Where other software logs in as the same user, the job of a lost create is left Open and another one is made."""
+    workspace.settings.salesforce.shared_user = True
+    before = {info.id for info in _jobs(workspace)}
+    stage(workspace, SUPPLIERS, fresh_keys(2))
+    _faulty(workspace, Fault("POST .*/jobs/ingest", is_lost, after=True))
+    assert sf_loaded(SUPPLIERS, workspace).detail["created"] == 2
+    states = {info.id: info.state for info in _jobs(workspace) if info.id not in before}
+    assert sorted(states.values()) == ["JobComplete", "Open"]
+    (left,) = (job for job, state in states.items() if state == "Open")
+    assert not workspace.ledger.is_known_job(workspace.salesforce.org_id, left)
+    workspace.salesforce.abort_job(left)
+
+
 KILLS = [
     ("POST .*/jobs/ingest", "", 1),
     ("POST .*/jobs/ingest", "yes", 2),
