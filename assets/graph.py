@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from kpc.catalog import TABLES, Phase, Table
 from kpc.errors import ConfigError
-from kpc.stages import (
+from kpc.stages.names import (
     DATA_DOCS,
     MIGRATION,
     ORACLE_EXTRACT,

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from assets.graph import STAGES
-from assets.oracle_extract import oracle_extract
-from assets.receipt import Receipt
 from assets.reconciled import reconciled
-from assets.sf_loaded import missing_parents, sf_loaded
-from assets.staged_csv import staged_csv
 from kpc.errors import ConfigError
-from kpc.oracle.plan import Mode
+from kpc.extract.partition_extract import oracle_extract
+from kpc.extract.plan import Mode
+from kpc.load.partition_load import missing_parents, sf_loaded
 from kpc.partition import Partition
-from kpc.workspace import Workspace
+from kpc.stages.result import Receipt
+from kpc.stages.workspace import Workspace
+from kpc.staging.staged_partition import staged_csv
 
 
 def materialize(

@@ -14,26 +14,26 @@ from time import process_time
 
 import polars as pl
 
-from assets.cleanup import clean_up_quietly
-from assets.oracle_extract import extract_folder, sealed_extract
-from assets.receipt import Made, Receipt
-from assets.repaired_rows import read_repairs, with_repairs
-from assets.stage import Turn, current_generation, run_stage
-from assets.staged_csv import REJECTED_CLASS
 from expectations import validate
 from kpc.catalog.types import EXTERNAL_ID
 from kpc.convert.frame import KEY, convert_frame
 from kpc.errors import ConfigError, Mismatch
+from kpc.extract.control_totals import measure_rows, scan_chunks
+from kpc.extract.partition_extract import extract_folder, sealed_extract
 from kpc.ledger import Compared, FailedRecord
-from kpc.manifests import ExtractManifest, SourceTruth
+from kpc.load.corrected_rows import read_repairs, with_repairs
 from kpc.partition import Partition
 from kpc.reconcile.comparison import Comparison
 from kpc.reconcile.records import RecordDifferences, compare_all, compare_sample
 from kpc.reconcile.report import ReconciliationReport
 from kpc.reconcile.totals import compare_totals, read_target
-from kpc.reconcile.truth import measure_rows, scan_chunks
-from kpc.store import make_private
-from kpc.workspace import Workspace
+from kpc.stages.result import Made, Receipt
+from kpc.stages.stage_run import Turn, current_generation, run_stage
+from kpc.stages.workspace import Workspace
+from kpc.staging.cleanup import clean_up_quietly
+from kpc.staging.staged_partition import REJECTED_CLASS
+from kpc.storage.manifests import ExtractManifest, SourceTruth
+from kpc.storage.store import make_private
 
 LEVELS3 = ("auto", "sample", "full", "off")
 REPORT = "report.json"

@@ -21,7 +21,7 @@ from kpc.partition import Partition, find_partition
 from kpc.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from kpc.workspace import Workspace
+    from kpc.stages.workspace import Workspace
 
 ORACLE = "kpc_oracle"
 SALESFORCE = "kpc_salesforce"
@@ -82,7 +82,7 @@ def workspace_of(context: Mapping[str, Any]) -> Iterator[Workspace]:
 
 @contextmanager
 def open_named_workspace(run_id: str, actor: str, asked_utc: datetime | None = None) -> Iterator[Workspace]:
-    from kpc.workspace import open_workspace  # noqa: PLC0415  heavy, and a DAG file must parse in a moment
+    from kpc.stages.workspace import open_workspace  # noqa: PLC0415  heavy, and a DAG file must parse in a moment
 
     with open_workspace(settings_of_connections(), run_id=run_id, actor=actor, asked_utc=asked_utc) as workspace:
         yield workspace

@@ -32,7 +32,7 @@ class ExtractPartition(BaseOperator):
         self.asset = asset
 
     def execute(self, context: Context) -> dict[str, object]:
-        from assets.oracle_extract import oracle_extract  # noqa: PLC0415  heavy, and a DAG file must parse in a moment
+        from kpc.extract.partition_extract import oracle_extract  # noqa: PLC0415  heavy, and a DAG file must parse in a moment
 
         began_s = process_time()
         partition = partition_of(self.table, context)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from kpc.partition import Partition
-    from kpc.workspace import Workspace
+    from kpc.stages.workspace import Workspace
 
 WAITS_UNTIL = "waits_until"  # the XCom that shows on a waiting task's page until when, or for whom, it waits
 CHUNK = "{{ chunk_name }}"  # map_index_template: the name must stand in the context before the task ends, or it fails
@@ -41,7 +41,7 @@ class ParentGate(BaseOperator):
         self.longest_wait = longest_wait
 
     def execute(self, context: Context) -> None:
-        from assets.sf_loaded import missing_parents  # noqa: PLC0415  heavy, and a DAG file must parse in a moment
+        from kpc.load.partition_load import missing_parents  # noqa: PLC0415  heavy, and a DAG file must parse in a moment
 
         partition = partition_of(self.table, context)
         with workspace_of(context) as workspace:
@@ -85,7 +85,7 @@ class PlanLoad(BaseOperator):
         self.longest_wait = longest_wait
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
-        from assets.sf_loaded import check_room, plan_load  # noqa: PLC0415  heavy, and a DAG file must parse in a moment
+        from kpc.load.partition_load import check_room, plan_load  # noqa: PLC0415  heavy, and a DAG file must parse in a moment
 
         partition = partition_of(self.table, context)
         with workspace_of(context) as workspace:
@@ -157,7 +157,7 @@ class IngestChunk(BaseOperator):
         self.longest_wait = longest_wait
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from assets.sf_loaded import finish_chunk, start_chunk  # noqa: PLC0415  heavy
+        from kpc.load.partition_load import finish_chunk, start_chunk  # noqa: PLC0415  heavy
 
         began_s = process_time()
         self._name(context)
@@ -176,7 +176,7 @@ class IngestChunk(BaseOperator):
         raise TaskDeferred(trigger=trigger, method_name=self.resume.__name__, kwargs={"job_id": job_id})
 
     def resume(self, context: Context, event: dict[str, str], job_id: str) -> dict[str, Any]:
-        from assets.sf_loaded import finish_chunk  # noqa: PLC0415  heavy
+        from kpc.load.partition_load import finish_chunk  # noqa: PLC0415  heavy
 
         self._name(context)
         if reason := event[ERROR]:
@@ -204,7 +204,7 @@ class IngestChunk(BaseOperator):
         context["chunk_name"] = f"{self.spec['table']} {self.spec['key']} {self.spec['chunk']}"  # type: ignore[typeddict-unknown-key]
 
     def _ends_soon(self, job_id: str, workspace: Workspace) -> bool:
-        from assets.sf_loaded import poll_chunk  # noqa: PLC0415  heavy
+        from kpc.load.partition_load import poll_chunk  # noqa: PLC0415  heavy
 
         until = time.monotonic() + self.patience.total_seconds()
         while not (state := poll_chunk(self.spec, workspace, job_id)).is_final:

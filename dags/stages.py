@@ -18,7 +18,7 @@ from dags.operators import CHUNK, IngestChunk, ParentGate, PlanLoad
 from dags.retrying import RETRIES, RetryWhatMayPass
 from kpc.catalog import Phase
 from kpc.catalog.types import ALL
-from kpc.stages import EXTRACT_POOL, LOAD_POOL
+from kpc.stages.names import EXTRACT_POOL, LOAD_POOL
 
 # The months a backfill may name. The end lies in the past, or the scheduler would start the newest month by itself.
 FIRST_MONTH = datetime(2016, 1, 1, tzinfo=UTC)
@@ -101,7 +101,7 @@ def _extract(spec: AssetSpec) -> None:
 def _stage(spec: AssetSpec) -> None:
     @task(task_id=STAGED_CSV, outlets=[stage_asset(spec)], inlets=_upstream(spec))
     def stage(**context: Any) -> dict[str, object]:
-        from assets.staged_csv import staged_csv  # noqa: PLC0415  heavy
+        from kpc.staging.staged_partition import staged_csv  # noqa: PLC0415  heavy
 
         began_s = process_time()
         partition = partition_of(spec.table.name, context)
@@ -124,7 +124,7 @@ def _load(spec: AssetSpec) -> None:
         inlets=[*_upstream(spec), *(stage_asset(find_asset(name)) for name in spec.parents)],  # drawn as edges
     )
     def publish(chunks: Iterable[dict[str, Any]] | None, **context: Any) -> dict[str, object]:
-        from assets.sf_loaded import sf_loaded  # noqa: PLC0415  heavy
+        from kpc.load.partition_load import sf_loaded  # noqa: PLC0415  heavy
 
         began_s = process_time()
         partition = partition_of(spec.table.name, context)

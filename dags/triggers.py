@@ -19,12 +19,12 @@ from dags.connections import open_named_workspace, settings_of_connections
 from kpc.catalog import find_table
 from kpc.errors import KpcError, QuotaExhausted, Transient
 from kpc.partition import find_partition
-from kpc.store import Environment
+from kpc.storage.store import Environment
 
 if TYPE_CHECKING:
-    from assets.job_watch import JobState
     from kpc.ledger import Ledger
-    from kpc.workspace import Workspace
+    from kpc.load.job_polling import JobState
+    from kpc.stages.workspace import Workspace
 
 FAILED_POLL_WAIT_S = 10.0
 STILL = "still"  # in an event: what is waited for in vain, as texts
@@ -146,12 +146,12 @@ class JobEnded(Deferred):
                 await asyncio.to_thread(self._hold, workspace)
 
     def _hold(self, workspace: Workspace) -> None:
-        from assets.sf_loaded import hold_chunk  # noqa: PLC0415  see the module's docstring
+        from kpc.load.partition_load import hold_chunk  # noqa: PLC0415  see the module's docstring
 
         hold_chunk(self.spec, workspace)
 
     def _look(self, workspace: Workspace) -> JobState:
-        from assets.sf_loaded import poll_chunk  # noqa: PLC0415  see the module's docstring
+        from kpc.load.partition_load import poll_chunk  # noqa: PLC0415  see the module's docstring
 
         return poll_chunk(self.spec, workspace, self.job_id)
 

@@ -15,17 +15,17 @@ from kpc.bench.baselines.csv_script import export_csv
 from kpc.bench.baselines.drain import drain
 from kpc.bench.baselines.paging import read_pages
 from kpc.bench.oracle_tables import MONTH, TABLES
-from kpc.oracle.extract import read_chunks
-from kpc.oracle.one_pass import make_one_pass_plan, read_months
-from kpc.oracle.parquet import rows_per_batch
-from kpc.oracle.plan import ExtractPlan, make_plan, take_scn
-from kpc.oracle.schema import arrow_schema
+from kpc.extract.arrow_batches import rows_per_batch
+from kpc.extract.chunk_reader import read_chunks
+from kpc.extract.control_totals import check_truth, measure_rows, scan_chunks
+from kpc.extract.live_schema import arrow_schema
+from kpc.extract.month_reader import make_one_pass_plan, read_months
+from kpc.extract.plan import ExtractPlan, make_plan, take_scn
+from kpc.extract.statements import in_partition, quoted, rows_of_chunk
 from kpc.oracle.session import PACKET_BYTES, Oracle
-from kpc.oracle.statements import in_partition, quoted, rows_of_chunk
 from kpc.partition import Partition, month_keys
-from kpc.reconcile.truth import check_truth, measure_rows, scan_chunks
 from kpc.settings import OracleSettings
-from kpc.workspace import utc_now
+from kpc.stages.workspace import utc_now
 
 Login = dict[str, Any]
 

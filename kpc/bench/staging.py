@@ -12,18 +12,18 @@ from typing import cast
 import polars as pl
 from isal import isal_zlib
 
-from assets.staging import stage_partition
 from kpc.bench.stage_frames import LINE, MONTH
 from kpc.convert.gzip_csv import GzipTable, csv_bytes
-from kpc.convert.partition_rows import PartitionRows, slice_rows
-from kpc.convert.rejects import RejectFile
-from kpc.convert.sort import SortedRuns
 from kpc.ledger import open_ledger
-from kpc.manifests import ExtractManifest, StagedManifest, staged_folder
 from kpc.partition import Partition
 from kpc.settings import Settings, StagingSettings
-from kpc.store import Environment, Store, read_manifest
-from kpc.workspace import Workspace
+from kpc.stages.workspace import Workspace
+from kpc.staging.partition_rows import PartitionRows, slice_rows
+from kpc.staging.partition_staging import stage_partition
+from kpc.staging.rejects import RejectFile
+from kpc.staging.sorted_runs import SortedRuns
+from kpc.storage.manifests import ExtractManifest, StagedManifest, staged_folder
+from kpc.storage.store import Environment, Store, read_manifest
 
 GENERATION = "01JBENCH000000000000000000"
 _ENVIRONMENT = Environment("bench", "bench")

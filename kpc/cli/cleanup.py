@@ -27,7 +27,7 @@ def archive(
     as_json: AsJson = False,
 ) -> None:
     """Archive or delete the chunks of a reconciled partition; manifests, receipts and the extract stay."""
-    from assets.cleanup import clean_up
+    from kpc.staging.cleanup import clean_up
 
     if policy not in ("archive", "delete"):
         raise ConfigError(f"There is no policy {policy!r}.", "The policies are archive and delete.")

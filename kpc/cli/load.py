@@ -15,9 +15,9 @@ from kpc.errors import ConfigError
 from kpc.partition import Partition, find_partition
 
 if TYPE_CHECKING:
-    from assets.undo import Undone, UndoPlan
     from kpc.catalog import Table
-    from kpc.workspace import Workspace
+    from kpc.rollback.partition_rollback import Undone, UndoPlan
+    from kpc.stages.workspace import Workspace
 
 Scope = Annotated[list[str] | None, typer.Argument(metavar="[all | phase NAME | TABLE]", help="What; all when empty.")]
 
@@ -137,7 +137,7 @@ def _list(partitions: list[Partition], workspace: Workspace, name: str, limit: i
 
 
 def _export(partitions: list[Partition], workspace: Workspace, file: Path, *, as_json: bool) -> None:
-    from assets.repair import export_refused
+    from kpc.repair.refused_rows import export_refused
 
     rows = export_refused(partitions, workspace, file)
     text = (
@@ -150,7 +150,7 @@ def _export(partitions: list[Partition], workspace: Workspace, file: Path, *, as
 def _send(
     partitions: list[Partition], workspace: Workspace, table: Table, import_file: Path | None, *, as_json: bool
 ) -> None:
-    from assets.repair import read_edits, send_refused
+    from kpc.repair.refused_rows import read_edits, send_refused
 
     if import_file is None:
         repairs = [send_refused(partition, workspace) for partition in partitions]
@@ -182,7 +182,7 @@ def rollback(
     as_json: AsJson = False,
 ) -> None:
     """Delete what a partition created in Salesforce and set back what it changed; a dry run unless --yes is given."""
-    from assets.undo import plan_undo, roll_back
+    from kpc.rollback.partition_rollback import plan_undo, roll_back
 
     partition = find_partition(table, key)
     with user_workspace() as workspace:

@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
 @explaining_errors
 def preflight(as_json: AsJson = False) -> None:
     """Log in to both systems and compare their schemas with the catalog; nothing is read or sent."""
-    from assets.preflight import check_systems
+    from kpc.campaign.preflight import check_systems
 
     with user_workspace() as workspace:
         checks = check_systems(workspace)
@@ -111,7 +111,7 @@ def sign_off(
     as_json: AsJson = False,
 ) -> None:
     """File your decision: about a complete phase, the migration, or rows that belong to no partition."""
-    from assets.sign_off import sign_off as file_decision
+    from kpc.campaign.sign_off import sign_off as file_decision
 
     with user_workspace() as workspace:
         made = file_decision(subject, key, workspace, accepts=not refuse, note=note)

@@ -119,7 +119,7 @@ def _stage_facts(row: Any) -> dict[str, object]:
 @explaining_errors
 def show(table: TableName, key: Key, as_json: AsJson = False) -> None:
     """One partition in full: its generation, stages, chunks, rejected rows, mapping version and last comparison."""
-    from assets.inspection import inspect_partition, inspect_unassigned
+    from kpc.campaign.inspection import inspect_partition, inspect_unassigned
 
     with user_workspace() as workspace:
         if key.upper() == "UNASSIGNED":

@@ -15,14 +15,14 @@ from pathlib import Path
 
 from ulid import ULID
 
-from kpc.airflow_api import Run
+from kpc.airflow_client.api import Run
 from kpc.catalog import TABLES, Table
 from kpc.demo.servers import World
 from kpc.errors import Terminal
 from kpc.ledger import StageRun
 from kpc.partition import Partition, partitions_of
-from kpc.stages import DATA_DOCS, MIGRATION, ORACLE_EXTRACT, RECONCILED, SF_LOADED, STAGES, asset_name
-from kpc.workspace import Workspace, open_workspace
+from kpc.stages.names import DATA_DOCS, MIGRATION, ORACLE_EXTRACT, RECONCILED, SF_LOADED, STAGES, asset_name
+from kpc.stages.workspace import Workspace, open_workspace
 
 FIRST_TABLE = "KPS_R_POS_SUPPLIER"
 _DAGS_TIMEOUT_S = 120.0

@@ -14,7 +14,7 @@ from kpc.ledger.database import Database
 from kpc.ledger.fencing import Lease
 from kpc.ledger.places import at, place
 from kpc.partition import Partition
-from kpc.store import Environment, FileEntry
+from kpc.storage.store import Environment, FileEntry
 
 _ATTEMPT = schema.attempt
 _CHUNK = schema.chunk

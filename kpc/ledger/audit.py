@@ -21,7 +21,7 @@ from kpc.ledger.database import Database
 from kpc.ledger.fencing import Lease
 from kpc.ledger.schema import canonical_json
 from kpc.partition import Partition
-from kpc.store import Environment
+from kpc.storage.store import Environment
 
 GENESIS = "0" * 64
 _LOG = schema.audit_log

@@ -22,7 +22,7 @@ from kpc.ledger.pauses import refuse_paused
 from kpc.ledger.places import at, place
 from kpc.ledger.quota import Allowance, Quota, Request, debit, refuse_without_room, release, reserve
 from kpc.partition import Partition
-from kpc.store import Environment
+from kpc.storage.store import Environment
 
 IN_FLIGHT = ("intended", "open", "closing", "closed")
 FOLLOWED = timedelta(minutes=15)  # a job whose worker was not heard of for so long takes no slot

@@ -17,7 +17,7 @@ from kpc.ledger import schema
 from kpc.ledger.database import Database
 from kpc.ledger.fencing import Lease, check_lease, lease_row
 from kpc.partition import Partition
-from kpc.store import Environment
+from kpc.storage.store import Environment
 
 _LOOK_AGAIN_S = 0.5
 

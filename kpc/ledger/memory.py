@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from kpc.ledger import schema
 from kpc.ledger.database import Database
-from kpc.store import Environment
+from kpc.storage.store import Environment
 
 _ROOT = "staging_root"
 

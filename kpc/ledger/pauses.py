@@ -12,7 +12,7 @@ from kpc.errors import Paused
 from kpc.ledger import schema
 from kpc.ledger.database import Database
 from kpc.ledger.places import here
-from kpc.store import Environment
+from kpc.storage.store import Environment
 
 ALL, PHASE, TABLE = "all", "phase", "table"
 

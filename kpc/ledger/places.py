@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import ColumnElement, Table, and_
 
 from kpc.partition import Partition
-from kpc.store import Environment
+from kpc.storage.store import Environment
 
 
 def place(environment: Environment, partition: Partition) -> dict[str, str]:

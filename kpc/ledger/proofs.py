@@ -17,7 +17,7 @@ from kpc.ledger.database import Database
 from kpc.ledger.fencing import Lease
 from kpc.ledger.places import at, here, place
 from kpc.partition import Partition
-from kpc.store import Environment
+from kpc.storage.store import Environment
 
 
 @dataclass(frozen=True, slots=True)

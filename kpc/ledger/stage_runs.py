@@ -13,7 +13,7 @@ from kpc.ledger.fencing import Lease
 from kpc.ledger.generations import GenerationRow, Generations
 from kpc.ledger.places import at, here, place
 from kpc.partition import Partition
-from kpc.store import Environment
+from kpc.storage.store import Environment
 
 STAGING_STAGE = "staged_csv"
 LOAD_STAGE = "sf_loaded"

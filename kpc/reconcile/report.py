@@ -9,9 +9,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from kpc.manifests import ExtractManifest
 from kpc.reconcile.comparison import Comparison
 from kpc.reconcile.records import RecordDifferences
+from kpc.storage.manifests import ExtractManifest
 
 State = Literal["reconciled", "reconciled_with_exceptions", "mismatch"]
 Verdict = Literal["pass", "fail", "skipped"]

@@ -6,10 +6,10 @@ from decimal import ROUND_HALF_UP, Decimal, localcontext
 
 from kpc.catalog.table import Table
 from kpc.catalog.types import PARTITION_FIELD, Column
-from kpc.manifests import Aggregate, SourceTruth
 from kpc.partition import Partition
 from kpc.reconcile.comparison import Comparison
 from kpc.salesforce import Salesforce
+from kpc.storage.manifests import Aggregate, SourceTruth
 
 AVERAGE_SCALE = 10  # digits after the point in which averages are shown and compared
 _DIGITS = 100  # Python's default of 28 would round a sum of 38 digits without a word

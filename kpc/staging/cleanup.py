@@ -1,0 +1,159 @@
+"""After a partition is proven its chunks have done their work: they are kept, archived or deleted, by policy.
+
+Only chunks go. The sealed extract, every manifest, the index, the reject list and the receipts of the load stay, and so
+the partition can be staged again at any time.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from kpc.errors import ConfigError, KpcError
+from kpc.ledger import StageRun
+from kpc.partition import Partition
+from kpc.settings import CleanupPolicy
+from kpc.stages.stage_run import current_generation
+from kpc.stages.workspace import Workspace
+from kpc.storage.manifests import CLEANED, CleanedManifest, LoadManifest, StagedManifest, loaded_folder, staged_folder
+from kpc.storage.store import Store, open_store
+
+log = logging.getLogger(__name__)
+
+_PROVEN = ("reconciled", "reconciled_with_exceptions")
+_READERS = ("staged_csv", "sf_loaded")  # the stages that write and read chunks
+
+
+def clean_up(partition: Partition, workspace: Workspace, policy: CleanupPolicy) -> CleanedManifest | None:
+    """Archive or delete the chunks of the partition's current generation; None if there is nothing to do.
+
+    Those of older generations, which can never be loaded any more, go after them. Repeating it finishes what a crash
+    interrupted. Raises `ConfigError` unless that very generation is loaded and reconciled, `Transient` while one of its
+    stages is at work, `DamagedFile` for a chunk that is not what was staged.
+    """
+    if policy == "keep":
+        return None
+    proof = _proof(partition, workspace)
+    proven, version = proof.generation or "", proof.mapping_version or ""
+    generation = workspace.store.generation_dir(workspace.environment, partition, proven)
+    with _undisturbed(partition, workspace):
+        cleaned = None
+        if workspace.store.manifest(generation / loaded_folder(version), LoadManifest) is not None:
+            cleaned = _clean(generation / staged_folder(version), partition, workspace, policy)
+        for older, staged_under in workspace.ledger.staged_before(workspace.environment, partition, proven):
+            _clean(generation.with_name(older) / staged_folder(staged_under), partition, workspace, policy)
+    return cleaned
+
+
+def _clean(
+    folder: Path, partition: Partition, workspace: Workspace, policy: Literal["archive", "delete"]
+) -> CleanedManifest | None:
+    """Remove the chunks of one folder, after its receipt is written; None if it has none."""
+    staged = workspace.store.manifest(folder, StagedManifest)
+    if staged is None or not staged.chunks:
+        return None
+    cleaned = workspace.store.manifest(folder, CleanedManifest, CLEANED)
+    if cleaned is None:
+        cleaned = _cleaned(staged, folder, workspace, policy)
+        workspace.store.publish(folder, cleaned, name=CLEANED)
+        _audit(partition, workspace, cleaned)
+    for chunk in staged.chunks:
+        workspace.store.remove(folder / chunk.name)
+    return cleaned
+
+
+def clean_up_quietly(partition: Partition, workspace: Workspace) -> None:
+    """`clean_up` by the configured policy. What hinders it is logged: the partition is proven all the same."""
+    try:
+        clean_up(partition, workspace, workspace.settings.staging.after_reconciliation)
+    except KpcError as error:
+        log.warning(
+            "%s: its chunks stay for now: %s `kpc archive %s %s` does it later.",
+            partition,
+            error.what,
+            partition.table.name,
+            partition.key,
+        )
+
+
+def _proof(partition: Partition, workspace: Workspace) -> StageRun:
+    """The reconciliation that allows it. A generation that is newer than the proven one is not touched."""
+    generation = current_generation(partition, workspace)
+    environment = workspace.environment
+    proof = workspace.ledger.last_stage(environment, partition, "reconciled", generation=generation.id)
+    if proof is None or proof.state not in _PROVEN:
+        found = "has not been reconciled" if proof is None else f"is not proven: its reconciliation is {proof.state}"
+        raise ConfigError(
+            f"Generation {generation.id} of {partition} {found}; its chunks stay.",
+            f"Run `kpc reconcile {partition.table.name} {partition.key}` first.",
+        )
+    return proof
+
+
+@contextmanager
+def _undisturbed(partition: Partition, workspace: Workspace) -> Iterator[None]:
+    """Nobody stages or loads the partition meanwhile. Raises `Transient` if somebody does."""
+    ledger, ttl_s = workspace.ledger, workspace.settings.lease_s
+    owner = f"{workspace.run_id} clean-up"
+    first, second = (
+        ledger.lease(workspace.environment, partition, stage, owner=owner, ttl_s=ttl_s, wait_s=0) for stage in _READERS
+    )
+    with first, second:
+        yield
+
+
+def _cleaned(
+    staged: StagedManifest, folder: Path, workspace: Workspace, policy: Literal["archive", "delete"]
+) -> CleanedManifest:
+    """Copy what must be archived, checked byte for byte, and say what is about to go."""
+    place = None
+    if policy == "archive":
+        settings = workspace.settings.staging
+        archive = open_store(settings.archive_root, settings.scratch / "archive", settings.free_bytes)
+        place = _archive(staged, folder, workspace.store, archive)
+        archive.close()
+    return CleanedManifest(
+        table=staged.table,
+        key=staged.key,
+        generation=staged.generation,
+        mapping_version=staged.mapping_version,
+        policy=policy,
+        place=place,
+        chunks=staged.chunks,
+        actor=workspace.actor,
+        cleaned_utc=workspace.clock(),
+    )
+
+
+def _archive(staged: StagedManifest, folder: Path, store: Store, archive: Store) -> str:
+    """Every chunk under the same path in the archive, and their manifest last; returns where that is."""
+    target = archive.root / folder.relative_to(store.root)
+    archive.check_space(sum(chunk.bytes for chunk in staged.chunks))
+    for chunk in staged.chunks:
+        remedy = f"Stage it again: `kpc run {staged.table} {staged.key} --stage staged_csv`."
+        archive.take(store.file(folder, chunk, remedy=remedy), target / chunk.name)
+        archive.file(target, chunk, remedy="The copy in the archive is not whole; archive it again.")
+    archive.publish(target, staged)
+    return archive.shown(target)
+
+
+def _audit(partition: Partition, workspace: Workspace, cleaned: CleanedManifest) -> None:
+    workspace.ledger.append_audit(
+        "chunks archived" if cleaned.policy == "archive" else "chunks deleted",
+        actor=workspace.actor,
+        run_id=workspace.run_id,
+        environment=workspace.environment,
+        partition=partition,
+        stage="reconciled",
+        generation=cleaned.generation,
+        mapping_version=cleaned.mapping_version,
+        detail={
+            "chunks": len(cleaned.chunks),
+            "rows": sum(chunk.rows for chunk in cleaned.chunks),
+            "bytes": sum(chunk.bytes for chunk in cleaned.chunks),
+            **({"place": cleaned.place} if cleaned.place else {}),
+        },
+    )
