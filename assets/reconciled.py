@@ -1,4 +1,4 @@
-"""Station 4: Oracle's truth and the sealed extract against Salesforce, at three levels.
+"""Station 4: Oracle's control totals and the sealed extract against Salesforce, at three levels.
 
 Nothing that staging or loading wrote about its own work is read: what they call loaded is exactly what is in doubt. The
 one thing taken from the ledger is the list of rows that were rejected or refused, which must explain every difference.
@@ -32,7 +32,7 @@ from kpc.stages.stage_run import Turn, current_generation, run_stage
 from kpc.stages.workspace import Workspace
 from kpc.staging.cleanup import clean_up_quietly
 from kpc.staging.staged_partition import REJECTED_CLASS
-from kpc.storage.manifests import ExtractManifest, SourceTruth
+from kpc.storage.manifests import ControlTotals, ExtractManifest
 from kpc.storage.store import make_private
 
 LEVELS3 = ("auto", "sample", "full", "off")
@@ -55,10 +55,10 @@ def reconciled(partition: Partition, workspace: Workspace, *, level3: str = "") 
         extract = sealed_extract(partition, workspace, generation.id)
         exceptions = workspace.ledger.failed_records(workspace.environment, partition)
         rows, repaired = _arriving_rows(partition, workspace, extract, exceptions)
-        expected = measure_rows(rows, partition.table) if exceptions or repaired else extract.truth
+        expected = measure_rows(rows, partition.table) if exceptions or repaired else extract.control_totals
         comparisons = compare_totals(
             partition.table,
-            oracle=extract.truth,
+            oracle=extract.control_totals,
             expected=expected,
             salesforce=read_target(workspace.salesforce, partition),
         )
@@ -106,7 +106,7 @@ def _compare_records(
     workspace: Workspace,
     generation: str,
     rows: pl.LazyFrame,
-    expected: SourceTruth,
+    expected: ControlTotals,
     level3: str,
 ) -> RecordDifferences | None:
     settings = workspace.settings.reconcile

@@ -63,7 +63,7 @@ def read_chunks(
 def read_keys(oracle: Oracle, partition: Partition, plan: ExtractPlan, folder: Path) -> FileEntry:
     """Read the keys of all rows of the partition, changed or not, unless `folder` holds them already."""
     statement = keys_of(oracle.owner, plan.selection(partition))
-    file = _File(_KEYS, statement, key_schema(partition.table), plan.truth.rows)
+    file = _File(_KEYS, statement, key_schema(partition.table), plan.control_totals.rows)
     return _read_file(oracle, partition, file, folder)
 
 

@@ -1,4 +1,4 @@
-"""The source truth of an extract, computed from its Parquet files, to be held against Oracle's own answer."""
+"""The control totals of an extract, computed from its Parquet files, to be held against Oracle's own answer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kpc.catalog.types import Column, NullRule
 from kpc.errors import Terminal
 from kpc.extract.live_schema import arrow_schema
 from kpc.partition import Partition
-from kpc.storage.manifests import Aggregate, SourceTruth
+from kpc.storage.manifests import Aggregate, ControlTotals
 from kpc.storage.store import FileEntry
 
 
@@ -25,7 +25,7 @@ def scan_chunks(folder: Path, chunks: Sequence[FileEntry], table: Table) -> pl.L
     return pl.scan_parquet([folder / chunk.name for chunk in chunks])
 
 
-def measure_rows(rows: pl.LazyFrame, table: Table) -> SourceTruth:
+def measure_rows(rows: pl.LazyFrame, table: Table) -> ControlTotals:
     """Rows, and per measure the aggregates of the values as the target will hold them; exact decimals."""
     wanted = [pl.len().alias("rows")]
     for column in table.measured_columns:
@@ -38,7 +38,7 @@ def measure_rows(rows: pl.LazyFrame, table: Table) -> SourceTruth:
         ]
     (found,) = rows.select(wanted).collect(engine="streaming").to_dicts()
     measures = tuple(_aggregate(column.name, found) for column in table.measured_columns)
-    return SourceTruth(rows=found["rows"], measures=measures)
+    return ControlTotals(rows=found["rows"], measures=measures)
 
 
 def _held(column: Column) -> pl.Expr:
@@ -62,7 +62,7 @@ def _aggregate(name: str, found: dict[str, Decimal | int | None]) -> Aggregate:
     return Aggregate(column=name, sum=total, min=low, max=high, count=count)
 
 
-def truth_differences(*, oracle: SourceTruth, extract: SourceTruth) -> list[str]:
+def control_total_differences(*, oracle: ControlTotals, extract: ControlTotals) -> list[str]:
     """Every number in which the Parquet files differ from Oracle's answer, a line each."""
     differences = [f"rows: Oracle {oracle.rows:,}, extract {extract.rows:,}"] if oracle.rows != extract.rows else []
     for theirs, ours in zip(oracle.measures, extract.measures, strict=True):
@@ -74,9 +74,9 @@ def truth_differences(*, oracle: SourceTruth, extract: SourceTruth) -> list[str]
     return differences
 
 
-def check_truth(partition: Partition, *, oracle: SourceTruth, extract: SourceTruth) -> None:
+def check_control_totals(partition: Partition, *, oracle: ControlTotals, extract: ControlTotals) -> None:
     """Raises `Terminal` listing every number in which the Parquet files differ from Oracle's answer."""
-    differences = truth_differences(oracle=oracle, extract=extract)
+    differences = control_total_differences(oracle=oracle, extract=extract)
     if differences:
         raise Terminal(
             f"The extract of {partition} differs from what Oracle says of the same SCN:\n  " + "\n  ".join(differences),

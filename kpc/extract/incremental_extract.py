@@ -16,7 +16,7 @@ from kpc.catalog.table import Table
 from kpc.catalog.types import OracleKind
 from kpc.errors import DamagedFile
 from kpc.extract.chunk_reader import Between, read_chunks, read_keys
-from kpc.extract.control_totals import measure_rows, scan_chunks, truth_differences
+from kpc.extract.control_totals import control_total_differences, measure_rows, scan_chunks
 from kpc.extract.merge_changes import renew
 from kpc.extract.plan import Base, ExtractPlan
 from kpc.ledger import GenerationRow
@@ -96,10 +96,10 @@ def renewed_chunks(
         base=base,
         changed=[changes / chunk.name for chunk in changed],
         keys=changes / keys.name,
-        rows=plan.truth.rows,
+        rows=plan.control_totals.rows,
     )
     found = measure_rows(scan_chunks(folder, renewed.chunks, partition.table), partition.table)
-    if differences := truth_differences(oracle=plan.truth, extract=found):
+    if differences := control_total_differences(oracle=plan.control_totals, extract=found):
         log.warning(
             "%s is read whole: rows have changed without touching %s (%s)",
             partition,

@@ -16,31 +16,31 @@ import oracledb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from kpc.catalog.table import Table
 from kpc.extract.chunk_reader import Between, go_on
 from kpc.extract.live_schema import arrow_schema, check_columns
-from kpc.extract.month_statements import MONTH, chunk_plan_of_months, rows_of_months, truth_of_months
-from kpc.extract.plan import ChunkRange, truth_of
+from kpc.extract.month_statements import MONTH, chunk_plan_of_months, control_totals_of_months, rows_of_months
+from kpc.extract.plan import ChunkRange, control_totals_of
 from kpc.extract.statements import Statement, within_rowids
 from kpc.oracle.failures import inconsistent
 from kpc.oracle.session import Oracle
 from kpc.partition import Partition
-from kpc.storage.manifests import SourceTruth
+from kpc.storage.manifests import ControlTotals
 from kpc.storage.store import FileEntry, atomic_path, describe_file, read_manifest, write_manifest
 
 _HELD_ROWS = 100_000  # dealt out but not yet written, over all months
 
 
 class OnePassPlan(BaseModel):
-    """Written down before the first row is read; `truths` are Oracle's own, by month."""
+    """Written down before the first row is read; `control_totals` are Oracle's own, by month."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     scn: int
     spec_hash: str
-    truths: dict[str, SourceTruth]
+    control_totals: dict[str, ControlTotals] = Field(validation_alias=AliasChoices("control_totals", "truths"))
     chunks: tuple[ChunkRange, ...]
 
 
@@ -55,7 +55,7 @@ class DealtChunk(BaseModel):
 def make_one_pass_plan(
     oracle: Oracle, partitions: Sequence[Partition], *, scn: int, spec_hash: str, chunk_rows: int
 ) -> OnePassPlan:
-    """Ask Oracle for the truth of every month and for the ranges of the whole table, at `scn`.
+    """Ask Oracle for the control totals of every month and for the ranges of the whole table, at `scn`.
 
     Raises as `make_plan` does.
     """
@@ -63,24 +63,26 @@ def make_one_pass_plan(
     with oracle.session(f"one pass {table.name}") as connection:
         check_columns(connection, oracle, table)
         with oracle.explaining(table.name):
-            truths = _read_truths(connection, truth_of_months(oracle.owner, partitions, scn), partitions)
+            control_totals = _read_control_totals(
+                connection, control_totals_of_months(oracle.owner, partitions, scn), partitions
+            )
             chunks = _read_ranges(connection, chunk_plan_of_months(oracle.owner, partitions, scn, chunk_rows))
-    expected, planned = sum(truth.rows for truth in truths.values()), sum(chunk.rows for chunk in chunks)
+    expected, planned = sum(one.rows for one in control_totals.values()), sum(chunk.rows for chunk in chunks)
     if expected != planned:
         raise inconsistent(
             f"Oracle counts {expected:,} rows of {table.name} but {planned:,} in the chunk plan, both at SCN {scn}."
         )
-    return OnePassPlan(scn=scn, spec_hash=spec_hash, truths=truths, chunks=chunks)
+    return OnePassPlan(scn=scn, spec_hash=spec_hash, control_totals=control_totals, chunks=chunks)
 
 
-def _read_truths(
+def _read_control_totals(
     connection: oracledb.Connection, statement: Statement, partitions: Sequence[Partition]
-) -> dict[str, SourceTruth]:
+) -> dict[str, ControlTotals]:
     with connection.cursor() as cursor:
         cursor.execute(statement.text, statement.binds, fetch_decimals=True)
         found = {key: numbers for key, *numbers in cursor if key is not None}
     empty = [0] + [None, None, None, 0] * len(partitions[0].table.measures)
-    return {each.key: truth_of(each.table, found.get(each.key, empty)) for each in partitions}
+    return {each.key: control_totals_of(each.table, found.get(each.key, empty)) for each in partitions}
 
 
 def _read_ranges(connection: oracledb.Connection, statement: Statement) -> tuple[ChunkRange, ...]:

@@ -30,8 +30,8 @@ def count_stretches(owner: str, partitions: Sequence[Partition], scn: int, lette
     return Statement(text, month.binds)
 
 
-def truth_of_months(owner: str, partitions: Sequence[Partition], scn: int) -> Statement:
-    """What `source_truth` asks, for every month in one pass: the month, then the same numbers."""
+def control_totals_of_months(owner: str, partitions: Sequence[Partition], scn: int) -> Statement:
+    """What `control_totals_query` asks, for every month in one pass: the month, then the same numbers."""
     table, month = partitions[0].table, _month_of(partitions)
     columns = "".join(f", {quoted(column.name)}" for column in table.measured_columns)
     text = (

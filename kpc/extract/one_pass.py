@@ -19,7 +19,7 @@ from kpc.partition import Partition, partitions_of
 from kpc.stages.result import Made, Receipt
 from kpc.stages.stage_run import Turn, run_stage
 from kpc.stages.workspace import Workspace
-from kpc.storage.manifests import SourceTruth
+from kpc.storage.manifests import ControlTotals
 from kpc.storage.store import FileEntry, make_private, read_manifest, remove_leftovers, verify, write_manifest
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class MonthOfPass(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     scn: int
-    truth: SourceTruth
+    control_totals: ControlTotals
     folder: Path
     files: tuple[FileEntry, ...]
 
@@ -83,8 +83,8 @@ def _read(table: Table, months: tuple[str, ...], workspace: Workspace) -> Made:
         refuse_outside(workspace.settings.oracle.window, workspace.clock())
 
     read_months(workspace.oracle, partitions, plan, folder, between)
-    rows = sum(truth.rows for truth in plan.truths.values())
-    size = sum(file.bytes for key in plan.truths for file in month_files(plan, folder, key))
+    rows = sum(one.rows for one in plan.control_totals.values())
+    size = sum(file.bytes for key in plan.control_totals for file in month_files(plan, folder, key))
     write_manifest(folder, OnePassManifest(scn=plan.scn, rows=rows))
     return Made(folder.name, rows, size, detail={"scn": plan.scn, "chunks": len(plan.chunks), "months": len(months)})
 
@@ -94,7 +94,9 @@ def _plan(table: Table, partitions: tuple[Partition, ...], workspace: Workspace)
     wanted = _spec(table, workspace)
     for folder in _passes(table, workspace):
         plan = read_manifest(folder, OnePassPlan, _PLAN)
-        is_same = plan is not None and plan.spec_hash == wanted and set(plan.truths) == {p.key for p in partitions}
+        is_same = (
+            plan is not None and plan.spec_hash == wanted and set(plan.control_totals) == {p.key for p in partitions}
+        )
         if plan is not None and is_same and not _is_finished(folder):
             log.info("%s: carrying on with the pass at SCN %d", table.name, plan.scn)
             remove_leftovers(folder)
@@ -117,7 +119,7 @@ def find_month(partition: Partition, workspace: Workspace) -> MonthOfPass | None
     current = workspace.ledger.current_generation(workspace.environment, partition)
     for folder in reversed(_passes(partition.table, workspace)):
         plan = read_manifest(folder, OnePassPlan, _PLAN)
-        if plan is None or not _is_finished(folder) or partition.key not in plan.truths:
+        if plan is None or not _is_finished(folder) or partition.key not in plan.control_totals:
             continue
         if plan.spec_hash != _spec(partition.table, workspace) or (current is not None and current.scn > plan.scn):
             return None
@@ -127,7 +129,7 @@ def find_month(partition: Partition, workspace: Workspace) -> MonthOfPass | None
             return None  # taken already
         for file in files:
             verify(share, file, remedy=f"Remove {folder} and extract the month by itself.")
-        return MonthOfPass(scn=plan.scn, truth=plan.truths[partition.key], folder=share, files=files)
+        return MonthOfPass(scn=plan.scn, control_totals=plan.control_totals[partition.key], folder=share, files=files)
     return None
 
 

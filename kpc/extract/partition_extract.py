@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kpc.errors import SnapshotLost, Terminal
 from kpc.extract.chunk_reader import read_chunks
-from kpc.extract.control_totals import check_truth, measure_rows, scan_chunks
+from kpc.extract.control_totals import check_control_totals, measure_rows, scan_chunks
 from kpc.extract.incremental_extract import CHANGES, find_base, renewed_chunks
 from kpc.extract.one_pass import drop_share, find_month, move_in
 from kpc.extract.plan import Base, ExtractPlan, Mode, make_plan, spec_hash, take_scn
@@ -155,7 +155,7 @@ def _make_plan(
 def _extract(partition: Partition, workspace: Workspace, generation: str, plan: ExtractPlan) -> ExtractManifest:
     folder = extract_folder(partition, workspace, generation)
     remove_leftovers(folder)
-    workspace.store.check_space(plan.truth.rows * len(partition.table.columns) * _BYTES_PER_CELL)
+    workspace.store.check_space(plan.control_totals.rows * len(partition.table.columns) * _BYTES_PER_CELL)
 
     def between() -> None:
         refuse_outside(workspace.settings.oracle.window, workspace.clock())
@@ -185,7 +185,12 @@ def _from_one_pass(partition: Partition, workspace: Workspace, mode: Mode, lease
     )
     move_in(month, extract_folder(partition, workspace, generation))
     plan = ExtractPlan(
-        scn=month.scn, mode=mode, spec_hash=spec, truth=month.truth, chunks=(), started_utc=workspace.clock()
+        scn=month.scn,
+        mode=mode,
+        spec_hash=spec,
+        control_totals=month.control_totals,
+        chunks=(),
+        started_utc=workspace.clock(),
     )
     made = _made(_manifest(partition, workspace, generation, plan, month.files))
     ledger.seal_generation(generation, rows=made.rows, raw_bytes=made.bytes, lease=lease)
@@ -199,7 +204,7 @@ def _manifest(
     """Hold the files against Oracle's own totals, then publish them."""
     folder = extract_folder(partition, workspace, generation)
     read = measure_rows(scan_chunks(folder, chunks, partition.table), partition.table)
-    check_truth(partition, oracle=plan.truth, extract=read)
+    check_control_totals(partition, oracle=plan.control_totals, extract=read)
     shutil.rmtree(folder / CHANGES, ignore_errors=True)
     manifest = ExtractManifest(
         table=partition.table.name,
@@ -211,7 +216,7 @@ def _manifest(
         mode=plan.mode,
         spec_hash=plan.spec_hash,
         rows=read.rows,
-        truth=plan.truth,
+        control_totals=plan.control_totals,
         chunks=chunks,
         started_utc=plan.started_utc,
         sealed_utc=workspace.clock(),

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Literal
 
 import oracledb
-from pydantic import BaseModel, ConfigDict
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from kpc.catalog.table import Table
 from kpc.extract.key_ranges import Bound, count_without_key, key_plan, within_keys, without_key
@@ -20,13 +20,13 @@ from kpc.extract.statements import (
     Selection,
     Statement,
     chunk_plan,
-    source_truth,
+    control_totals_query,
     within_rowids,
 )
 from kpc.oracle.failures import inconsistent
 from kpc.oracle.session import Oracle
 from kpc.partition import Partition
-from kpc.storage.manifests import Aggregate, SourceTruth
+from kpc.storage.manifests import Aggregate, ControlTotals
 
 Mode = Literal["full", "incremental"]
 
@@ -80,7 +80,7 @@ class Base(BaseModel):
 
 
 class ExtractPlan(BaseModel):
-    """Written down before the first row is read. `truth` is the whole partition's.
+    """Written down before the first row is read. `control_totals` are the whole partition's.
 
     With a base the chunks hold only the rows that changed since; the others are the base's.
     """
@@ -90,7 +90,9 @@ class ExtractPlan(BaseModel):
     scn: int
     mode: Mode
     spec_hash: str
-    truth: SourceTruth
+    control_totals: ControlTotals = Field(
+        validation_alias=AliasChoices("control_totals", "truth")
+    )  # older files: truth
     chunks: tuple[ChunkRange, ...]
     started_utc: datetime
     base: Base | None = None
@@ -125,7 +127,7 @@ def make_plan(
     started_utc: datetime,
     base: Base | None = None,
 ) -> ExtractPlan:
-    """Compare the live columns with the catalog, then ask Oracle for the truth and the chunk boundaries at `scn`.
+    """Compare the live columns with the catalog, then ask Oracle for control totals and chunk boundaries at `scn`.
 
     With `base` only the rows changed since then are planned, unless they are so many that the whole is as cheap.
     Raises `SchemaDrift`, `SnapshotLost`, `OracleDown` or `ConfigError`, and `Terminal` if Oracle's two answers differ.
@@ -134,24 +136,24 @@ def make_plan(
     with oracle.session(f"plan {partition}") as connection:
         check_columns(connection, oracle, table)
         with oracle.explaining(table.name):
-            truth = truth_of(table, _one_row(connection, source_truth(oracle.owner, partition, scn)))
+            totals = control_totals_of(table, _one_row(connection, control_totals_query(oracle.owner, partition, scn)))
             chunks: tuple[ChunkRange, ...] = ()
             if base is not None:
                 chunks = _read_chunks(connection, oracle, Selection(partition, scn, base.since), chunk_rows)
-                if _rows_in(chunks) > truth.rows * _WORTH_READING_CHANGES_ONLY:
+                if _rows_in(chunks) > totals.rows * _WORTH_READING_CHANGES_ONLY:
                     base = None
-            if base is None and truth.rows:
+            if base is None and totals.rows:
                 chunks = _read_chunks(connection, oracle, Selection(partition, scn), chunk_rows)
-    if base is None and _rows_in(chunks) != truth.rows:
+    if base is None and _rows_in(chunks) != totals.rows:
         raise inconsistent(
-            f"Oracle counts {truth.rows:,} rows of {partition} but {_rows_in(chunks):,} in the chunk plan, both at "
+            f"Oracle counts {totals.rows:,} rows of {partition} but {_rows_in(chunks):,} in the chunk plan, both at "
             f"SCN {scn}."
         )
     return ExtractPlan(
         scn=scn,
         mode=mode,
         spec_hash=spec_hash(oracle.owner, partition, chunk_rows),
-        truth=truth,
+        control_totals=totals,
         chunks=chunks,
         started_utc=started_utc,
         base=base,
@@ -169,15 +171,15 @@ def _one_row(connection: oracledb.Connection, statement: Statement) -> tuple[obj
         return row
 
 
-def truth_of(table: Table, answer: Sequence[object]) -> SourceTruth:
-    """Oracle's answer to `source_truth`: the rows, then four aggregates per measure."""
+def control_totals_of(table: Table, answer: Sequence[object]) -> ControlTotals:
+    """Oracle's answer to `control_totals_query`: the rows, then four aggregates per measure."""
     rows, *numbers = answer
     measures = []
     for index, column in enumerate(table.measured_columns):
         total, low, high, count = numbers[index * _AGGREGATES_PER_MEASURE : (index + 1) * _AGGREGATES_PER_MEASURE]
         exact = [None if value is None else Decimal(str(value)) for value in (total, low, high)]
         measures.append(Aggregate(column=column.name, sum=exact[0], min=exact[1], max=exact[2], count=int(str(count))))
-    return SourceTruth(rows=int(str(rows)), measures=tuple(measures))
+    return ControlTotals(rows=int(str(rows)), measures=tuple(measures))
 
 
 def _read_chunks(

@@ -87,7 +87,7 @@ def in_partition(partition: Partition) -> Statement:
     )
 
 
-def source_truth(owner: str, partition: Partition, scn: int) -> Statement:
+def control_totals_query(owner: str, partition: Partition, scn: int) -> Statement:
     """Rows, and per measure the sum, minimum, maximum and non-null count of the values as the target will hold them."""
     table = partition.table
     where = in_partition(partition)
@@ -98,7 +98,7 @@ def source_truth(owner: str, partition: Partition, scn: int) -> Statement:
 
 
 def aggregates(table: Table) -> str:
-    """What `source_truth` selects."""
+    """What `control_totals_query` selects."""
     selected = ["COUNT(*)"]
     for column in table.measured_columns:
         value = target_value_sql(column)

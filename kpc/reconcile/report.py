@@ -91,7 +91,7 @@ class ReconciliationReport(BaseModel):
             state=state,
             exceptions=exceptions,
             repaired=repaired,
-            source_rows=extract.truth.rows,
+            source_rows=extract.control_totals.rows,
             target_rows=int(comparisons[0].target or 0),
             comparisons=tuple(_number(comparison) for comparison in comparisons),
             records=None if records is None else RecordsReport(**_fields(records)),

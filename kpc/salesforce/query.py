@@ -86,6 +86,7 @@ class Query(Rest):
             pause_s = min(pause_s * 1.5, self.settings.poll_longest_s)
 
     def _pages(self, job_id: str, folder: Path) -> QueryPages:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         files: list[Path] = []
         rows, locator = 0, ""
         while locator != _LAST_PAGE:

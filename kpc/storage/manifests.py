@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
 from kpc.storage.store import FileEntry
 
@@ -67,7 +67,7 @@ class Aggregate(BaseModel):
     count: int = Field(ge=0)
 
 
-class SourceTruth(BaseModel):
+class ControlTotals(BaseModel):
     """Oracle's own answer about the partition at the generation's SCN."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -88,7 +88,9 @@ class ExtractManifest(_Manifest):
     mode: Literal["full", "incremental"]
     spec_hash: str
     rows: int = Field(ge=0)
-    truth: SourceTruth
+    control_totals: ControlTotals = Field(
+        validation_alias=AliasChoices("control_totals", "truth")
+    )  # older files: truth
     chunks: tuple[FileEntry, ...]
     started_utc: datetime
     sealed_utc: datetime

@@ -122,7 +122,7 @@ def test_a_null_number_follows_its_rule(rule: NullRule, default: str | None, exp
 @quick
 @given(st.lists(numbers, min_size=1, max_size=20), st.sampled_from([(NullRule.KEEP, 2), (NullRule.ZERO, 4)]))
 def test_oracle_is_asked_for_the_value_that_is_sent(values: list[Decimal], rule: tuple[NullRule, int]) -> None:
-    """The SQL of the source truth and the polars rule agree on every number and on null, run by an SQL engine."""
+    """The SQL of the control totals and the polars rule agree on every number and on null, run by an SQL engine."""
     null, scale = rule
     column = value_column(number(), decimal(18, scale), null=null)
     fitting = [None, *(value for value in values if abs(value) < 10**13)]
@@ -135,13 +135,13 @@ def test_oracle_is_asked_for_the_value_that_is_sent(values: list[Decimal], rule:
             [[place, None if value is None else f"{value:f}"] for place, value in enumerate(fitting)],
         )
         query = f"SELECT {target_value_sql(column)} FROM t ORDER BY n"
-        truth = engine.execute(query).fetchall()
-    assert [None if row[0] is None else Decimal(row[0]) for row in truth] == [
+        answers = engine.execute(query).fetchall()
+    assert [None if row[0] is None else Decimal(row[0]) for row in answers] == [
         None if text is None else Decimal(text) for text in sent
     ]
 
 
-def test_only_numbers_have_a_source_truth() -> None:
+def test_only_numbers_have_control_totals() -> None:
     """A text has no sum."""
     with pytest.raises(CatalogError, match="cannot be measured"):
         target_value_sql(value_column(varchar2(3), text(3)))

@@ -20,7 +20,7 @@ from emulated_org import Emulator
 from oracle_source import OracleServer, road_settings
 
 from kpc.errors import Terminal, Transient
-from kpc.extract.control_totals import check_truth, measure_rows, scan_chunks
+from kpc.extract.control_totals import check_control_totals, measure_rows, scan_chunks
 from kpc.extract.partition_extract import extract_folder, oracle_extract, sealed_extract
 from kpc.partition import Partition, find_partition
 from kpc.settings import SalesforceSettings
@@ -92,7 +92,7 @@ def test_several_chunks_hold_the_partition_exactly_once(extraction: Extraction) 
     rows = rows_of(workspace, extraction.partition, manifest)
     assert len(manifest.chunks) > 3
     assert all(chunk.rows <= CHUNK_ROWS for chunk in manifest.chunks)
-    assert rows.height == manifest.truth.rows == rows.select(extraction.partition.table.key).n_unique()
+    assert rows.height == manifest.control_totals.rows == rows.select(extraction.partition.table.key).n_unique()
     with extraction.oracle.connect() as connection:
         (expected,) = connection.cursor().execute(
             "SELECT COUNT(*) FROM KPS_T_SALES_M WHERE SALE_DATE LIKE '2024-01-%'"
@@ -116,7 +116,7 @@ def test_a_killed_extract_is_carried_on(extraction: Extraction, killed_after: in
     assert receipt.generation == unfinished.id
     assert first.stat().st_mtime_ns == written
     manifest = sealed_extract(partition, workspace, receipt.generation)
-    assert rows_of(workspace, partition, manifest).height == manifest.truth.rows
+    assert rows_of(workspace, partition, manifest).height == manifest.control_totals.rows
 
 
 def test_another_run_takes_over_from_a_dead_one(extraction: Extraction) -> None:
@@ -175,9 +175,9 @@ def test_an_extract_that_differs_from_oracles_truth_is_not_sealed(extraction: Ex
         pl.when(is_first).then(pl.col("NET_VAT") + 1).otherwise("NET_VAT").alias("NET_VAT")
     )
     with pytest.raises(Terminal, match="rows: Oracle"):
-        check_truth(extraction.partition, oracle=manifest.truth, extract=measure_rows(shorter, table))
+        check_control_totals(extraction.partition, oracle=manifest.control_totals, extract=measure_rows(shorter, table))
     with pytest.raises(Terminal, match="NET_VAT sum"):
-        check_truth(extraction.partition, oracle=manifest.truth, extract=measure_rows(wrong, table))
+        check_control_totals(extraction.partition, oracle=manifest.control_totals, extract=measure_rows(wrong, table))
 
 
 def test_a_table_changed_meanwhile_starts_a_new_generation(

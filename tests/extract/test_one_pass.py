@@ -94,7 +94,7 @@ def test_every_month_takes_exactly_its_share(workspace: Workspace, source: Oracl
     for key, (before, rows) in months.items():
         manifest, shared = extracted(workspace, key)
         assert manifest.scn == receipt.detail["scn"]
-        assert manifest.truth == before.truth
+        assert manifest.control_totals == before.control_totals
         assert shared.equals(rows)
         restaged = staged_csv(Partition(HEADERS, key), workspace)
         assert (restaged.rows, restaged.detail["rejected"]) == (staged[key].rows, staged[key].detail["rejected"])

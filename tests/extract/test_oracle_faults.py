@@ -19,7 +19,10 @@ from kpc.stages.workspace import Workspace
 
 TABLE = "KPS_T_SALES_M"
 CHUNK_ROWS = 60
-CHUNKS = {"table": TABLE, "sql": "ROWID BETWEEN"}  # statements that read a chunk, not the plan's or the truth's
+CHUNKS = {
+    "table": TABLE,
+    "sql": "ROWID BETWEEN",
+}  # statements that read a chunk, not those of the plan or the control totals
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +113,7 @@ def test_a_lost_session_costs_its_chunk_only(
     assert reads.pop("chunk-00002") == 2
     assert len(reads) == len(manifest.chunks) - 1 > 3
     assert set(reads.values()) == {1}
-    assert manifest.rows == manifest.truth.rows
+    assert manifest.rows == manifest.control_totals.rows
 
 
 def test_parallel_sessions_stop_after_a_lost_one(
@@ -135,7 +138,7 @@ def test_parallel_sessions_stop_after_a_lost_one(
 def test_an_extract_reads_each_row_three_times(
     extracting: Extracting, source: OracleServer, partition: Partition
 ) -> None:
-    """Once for the truth, once for the plan, once for the chunks, however many chunks there are."""
+    """Once for the control totals, once for the plan, once for the chunks, however many chunks there are."""
     workspace = extracting.workspace()
     receipt = oracle_extract(partition, workspace)
     assert len(sealed_extract(partition, workspace, receipt.generation).chunks) > 3
@@ -165,7 +168,7 @@ def test_a_lost_snapshot_starts_a_new_generation_by_itself(
     assert "manifest.json" not in files_of(given_up)
     assert "chunk-00002.parquet" not in files_of(given_up)
     manifest = sealed_extract(partition, workspace, receipt.generation)
-    assert manifest.rows == manifest.truth.rows
+    assert manifest.rows == manifest.control_totals.rows
     assert chunk_reads(source)["chunk-00001"] == 2
     scns = {
         each["sql"].split("AS OF SCN ")[1].split()[0]
@@ -178,7 +181,7 @@ def test_a_lost_snapshot_starts_a_new_generation_by_itself(
 def test_a_snapshot_lost_while_planning_counts_too(
     extracting: Extracting, source: OracleServer, partition: Partition
 ) -> None:
-    """ORA-01555 of the truth or of the chunk plan."""
+    """ORA-01555 of the control totals or of the chunk plan."""
     source.fault("error", 1555, times=1, table=TABLE, sql="COUNT")
     receipt = oracle_extract(partition, extracting.workspace())
     assert receipt.rows > 0

@@ -20,7 +20,7 @@ from kpc.settings import Settings
 from kpc.stages.workspace import Workspace
 from kpc.staging.partition_staging import stage_partition
 from kpc.staging.rejects import read_rejected
-from kpc.storage.manifests import ExtractManifest, SourceTruth, StagedManifest, staged_folder
+from kpc.storage.manifests import ControlTotals, ExtractManifest, StagedManifest, staged_folder
 from kpc.storage.store import Environment, Store, describe_file, write_manifest
 
 MONTH = "2024-05"
@@ -113,7 +113,7 @@ class Bench:
             mode=cast(Any, mode),
             spec_hash="spec",
             rows=rows,
-            truth=SourceTruth(rows=rows),
+            control_totals=ControlTotals(rows=rows),
             chunks=tuple(chunks),
             started_utc=NOON,
             sealed_utc=NOON,
