@@ -20,7 +20,7 @@ from kpc.campaign.simulated_org import DAY_S, START, CountingOrg, VirtualClock
 from kpc.errors import QuotaExhausted
 from kpc.ledger import JobIntent, JobRow, Lease, Ledger, open_ledger
 from kpc.ledger.quota_entries import BATCH_ROWS
-from kpc.load.job_polling import next_look_s
+from kpc.load.job_polling import next_poll_s
 from kpc.partition import find_partition
 from kpc.settings import SalesforceSettings
 from kpc.stages.quota_governor import Governor
@@ -257,7 +257,7 @@ class _Run:
         if processed == rows:
             self._end(job)
             return
-        wait_s = next_look_s(self.settings, rows, processed, self.clock.now_s - closed_s)
+        wait_s = next_poll_s(self.settings, rows, processed, self.clock.now_s - closed_s)
         self._soon(lambda: self._look(job, job_id, rows, closed_s), wait_s)
 
     def _end(self, job: int) -> None:

@@ -165,8 +165,8 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Take partitions through their four stages in this process, without Airflow."""
-    from assets.graph import STAGES, find_stage
-    from assets.lineage import materialize
+    from assets.graph import materialize
+    from kpc.stages.names import STAGES, find_stage
 
     check_mode(mode)
     partitions = _named_partitions(table, key, months)
@@ -221,9 +221,9 @@ def rerun(
     as_json: AsJson = False,
 ) -> None:
     """Run one partition again in Airflow, over its REST API. What is already in Salesforce is not sent again."""
-    from assets.graph import find_stage
     from kpc.airflow_client.rerun import rerun_partition
     from kpc.settings import load_settings
+    from kpc.stages.names import find_stage
 
     partition = find_partition(table, key)
     outcome = rerun_partition(

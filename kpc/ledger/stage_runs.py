@@ -166,6 +166,26 @@ class StageRuns(Generations):
         with self.reading() as connection:
             return bool(connection.execute(query).scalar_one())
 
+    def loaded_version(self, environment: Environment, partition: Partition) -> str | None:
+        """The mapping version under which the current generation was loaded last; None if it is not loaded."""
+        current = self.current_generation(environment, partition)
+        if current is None:
+            return None
+        query = (
+            select(_TABLE.c.mapping_version)
+            .where(
+                at(_TABLE, environment, partition),
+                _TABLE.c.stage == LOAD_STAGE,
+                _TABLE.c.generation == current.id,
+                _TABLE.c.state == "done",
+            )
+            .order_by(_TABLE.c.id.desc())
+            .limit(1)
+        )
+        with self.reading() as connection:
+            version: str | None = connection.execute(query).scalar_one_or_none()
+        return version
+
     def reconciliation_state(self, environment: Environment, partition: Partition) -> str | None:
         """How the current generation's newest finished reconciliation ended; None if there was none."""
         current = self.current_generation(environment, partition)

@@ -19,7 +19,7 @@ from kpc.catalog.types import EXTERNAL_ID
 from kpc.convert.canonical import CHECKSUM, KEY_HASH, key_hash
 from kpc.convert.external_id import folded
 from kpc.load.chunk_result import CREATED, SALESFORCE_ID, SUCCESS_HEADER, read_columns
-from kpc.staging.unchanged_rows import LOADED_INDEX
+from kpc.storage.layout import LOADED_INDEX
 from kpc.storage.parquet_file import ParquetTable, read_slices
 from kpc.storage.store import make_private
 

@@ -79,7 +79,7 @@ def records_of(
     calls = len(conditions) or CALLS_PER_JOB
     governor.ledger.check_quota(governor.target_id, Request(0, 0, calls, is_repair=True), governor.allowance)
     hashes = pl.concat(wanted.hashes).sort()
-    with governor.heeding():
+    with governor.translate_quota_errors():
         frames = _few(table, conditions, salesforce) if wanted.are_few else _many(table, wanted, salesforce, scratch)
         for frame in frames:
             rows = _canonical(frame, table).with_columns(key_hash())

@@ -73,7 +73,7 @@ class Governor:
         if state.batches + state.others_batches <= _FULL * self.settings.daily_batches:
             return
         if state.read_utc is None or self.ledger.clock() - state.read_utc > _FRESH:
-            with self.heeding():
+            with self.translate_quota_errors():
                 self._read()
         # Its own rows and batches are reserved already.
         self.ledger.check_quota(self.target_id, Request(0, 0, is_repair=True), self.allowance)
@@ -84,7 +84,7 @@ class Governor:
         self.ledger.check_quota(self.target_id, intent.request(CALLS_PER_JOB), self.allowance)
 
     @contextmanager
-    def heeding(self) -> Iterator[None]:
+    def translate_quota_errors(self) -> Iterator[None]:
         """Around everything asked of the org: when it refuses for want of allowance, nobody begins a job any more."""
         try:
             yield
@@ -123,7 +123,7 @@ class Governor:
         longest = _TIGHT if is_tight else timedelta(seconds=self.settings.limits_every_s)
         if state.read_utc is not None and self.ledger.clock() - state.read_utc < longest:
             return
-        with self.heeding():
+        with self.translate_quota_errors():
             self._read()
 
     def _read(self) -> None:

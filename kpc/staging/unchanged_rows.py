@@ -16,8 +16,6 @@ from kpc.storage import hash_buckets as hash_shares
 from kpc.storage.hash_buckets import HashShares, share_bounds
 from kpc.storage.parquet_file import read_slices
 
-LOADED_INDEX = "loaded_index.parquet"
-
 
 class LoadedIndex:
     """The partition's loaded_index.parquet: key_hash, checksum, salesforce_id, external_id, ascending by key_hash.

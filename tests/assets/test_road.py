@@ -8,13 +8,14 @@ import pytest
 from emulated_org import Emulator, start_emulator
 from oracle_source import OracleServer
 
-from assets.lineage import materialize
+from assets.graph import materialize
 from kpc.catalog import TABLES
 from kpc.catalog.table import Table
 from kpc.errors import ConfigError, DamagedFile, Mismatch
 from kpc.partition import Partition, find_partition, month_keys, partitions_of
 from kpc.settings import SalesforceSettings
-from kpc.stages.result import Receipt
+from kpc.stages.context import PartitionContext
+from kpc.stages.result import StageResult
 from kpc.stages.workspace import Workspace
 
 MONTHS = month_keys("2024-01", 3)
@@ -29,7 +30,7 @@ def salesforce(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SalesforceS
     emulator.stop()
 
 
-def travel(partition: Partition, workspace: Workspace, **options: str) -> dict[str, Receipt]:
+def travel(partition: Partition, workspace: Workspace, **options: str) -> dict[str, StageResult]:
     """All four receipts by stage."""
     return {receipt.stage: receipt for receipt in materialize(partition, workspace, **options)}  # type: ignore[arg-type]
 
@@ -167,7 +168,8 @@ def test_one_planted_wrong_value_is_found(
     workspaces: Workspaces,
 ) -> None:
     """Whatever the type of the field: one value changed in the org is a mismatch that names the record and field."""
-    from assets.reconciled import last_report, reconciled
+    from assets.reconciled import reconciled
+    from kpc.reconcile.report import last_report
 
     workspace = workspaces(oracle, salesforce)
     for table in with_ancestors(TABLES[table_name]):
@@ -182,8 +184,8 @@ def test_one_planted_wrong_value_is_found(
         value = not record[field]
     workspace.salesforce.tell("PATCH", f"/sobjects/{partition.table.target}/{record['Id']}", {field: value})
     with pytest.raises(Mismatch):
-        reconciled(partition, workspace)
-    report = last_report(partition, workspace)
+        reconciled.materialize(PartitionContext(workspace, partition))
+    report = last_report(PartitionContext(workspace, partition))
     assert report.records is not None
     assert report.records.changed_fields == ((record["External_ID__c"], (field,)),)
     assert workspace.ledger.reconciliation_state(workspace.environment, partition) == "mismatch"
@@ -193,7 +195,8 @@ def test_a_lost_and_a_foreign_record_are_found(
     oracle: OracleServer, emulated: Callable[..., Emulator], workspaces: Workspaces
 ) -> None:
     """One record deleted and one added leave the count equal; level 3 names both keys."""
-    from assets.reconciled import last_report, reconciled
+    from assets.reconciled import reconciled
+    from kpc.reconcile.report import last_report
 
     workspace = workspaces(oracle, emulated().settings)
     partition = find_partition("KPS_R_POS_SUPPLIER", "ALL")
@@ -209,8 +212,8 @@ def test_a_lost_and_a_foreign_record_are_found(
     }
     workspace.salesforce.tell("POST", f"/sobjects/{target}", foreign)
     with pytest.raises(Mismatch):
-        reconciled(partition, workspace)
-    report = last_report(partition, workspace)
+        reconciled.materialize(PartitionContext(workspace, partition))
+    report = last_report(PartitionContext(workspace, partition))
     assert report.verdict(1) == "pass"
     assert report.records is not None
     assert report.records.missing_keys == (record["External_ID__c"],)
@@ -221,12 +224,11 @@ def test_a_truncated_extract_is_not_staged(
     oracle: OracleServer, salesforce: SalesforceSettings, workspaces: Workspaces
 ) -> None:
     """A Parquet file that lost its end is an error with the remedy, and nothing looks staged."""
-    from kpc.extract.partition_extract import extract_folder
 
     workspace = workspaces(oracle, salesforce)
     partition = find_partition("KPS_T_PREINV", "ALL")
     receipt = next(iter(materialize(partition, workspace, stages=("oracle_extract",))))
-    folder = extract_folder(partition, workspace, receipt.generation)
+    folder = PartitionContext(workspace, partition).paths.generation(receipt.generation).extract
     file = next(folder.glob("*.parquet"))
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(DamagedFile, match="kpc run KPS_T_PREINV ALL"):

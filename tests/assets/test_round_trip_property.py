@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from oracle_source import OracleServer, road_settings, start_oracle
 
-from assets.lineage import materialize
+from assets.graph import materialize
 from kpc.catalog import TABLES, find_table
 from kpc.catalog.table import Table
 from kpc.catalog.types import (

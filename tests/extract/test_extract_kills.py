@@ -19,12 +19,13 @@ from checkout import SUPPORT
 from emulated_org import Emulator
 from oracle_source import OracleServer, road_settings
 
-from assets.lineage import materialize
-from kpc.extract.partition_extract import oracle_extract
+from assets.graph import materialize
+from assets.oracle_extract import oracle_extract
+from assets.staged_csv import staged_csv
 from kpc.partition import Partition, find_partition
 from kpc.settings import SalesforceSettings
+from kpc.stages.context import PartitionContext
 from kpc.stages.workspace import Workspace, open_workspace
-from kpc.staging.staged_partition import staged_csv
 
 CHUNK_ROWS = 60
 HEADERS = find_partition("KPS_T_SALES_M", "2024-01")
@@ -77,10 +78,10 @@ class Killing:
     def staged_lines(self) -> list[bytes]:
         """Finish the extract, stage it, and give the rows that would travel, without the generation's mark."""
         workspace = self.workspace()
-        receipt = oracle_extract(self.partition, workspace)
+        receipt = oracle_extract.materialize(PartitionContext(workspace, self.partition))
         assert receipt.rows > 0
-        staged = staged_csv(self.partition, workspace)
-        folder = workspace.store.generation_dir(workspace.environment, self.partition, receipt.generation)
+        staged = staged_csv.materialize(PartitionContext(workspace, self.partition))
+        folder = PartitionContext(workspace, self.partition).paths.generation(receipt.generation).folder
         chunks = [gzip.decompress(path.read_bytes()) for path in sorted(folder.glob("staged-*/chunk-*.csv.gz"))]
         lines = [line.replace(receipt.generation.encode(), b"") for chunk in chunks for line in chunk.splitlines()]
         assert staged.rows > 0

@@ -11,16 +11,18 @@ import pytest
 from emulated_org import Emulator
 from oracle_source import OracleServer
 
-from assets.lineage import materialize
+from assets.graph import materialize
+from assets.oracle_extract import oracle_extract
+from assets.staged_csv import staged_csv
 from kpc.campaign.inspection import inspect_partition
 from kpc.errors import Mismatch
 from kpc.extract import merge_changes as renewal
 from kpc.extract.control_totals import scan_chunks
-from kpc.extract.partition_extract import extract_folder, oracle_extract, sealed_extract
 from kpc.partition import Partition, find_partition
-from kpc.stages.result import Receipt
+from kpc.stages.context import PartitionContext
+from kpc.stages.current_manifests import sealed_extract
+from kpc.stages.result import StageResult
 from kpc.stages.workspace import Workspace
-from kpc.staging.staged_partition import staged_csv
 from kpc.storage.manifests import ExtractManifest
 
 TABLE = "KPS_WEB_SALES"
@@ -48,7 +50,7 @@ class Web:
             rows = connection.cursor().execute(f"SELECT ORDER_NO FROM {TABLE} ORDER BY ORDER_NO").fetchall()
         return [row[0] for row in rows]
 
-    def load(self, mode: str = "incremental") -> list[Receipt]:
+    def load(self, mode: str = "incremental") -> list[StageResult]:
         return list(materialize(self.partition, self.workspace, mode=mode))  # type: ignore[arg-type]
 
     def touch(self, order: str, changes: str, *, updated: str = NOW) -> None:
@@ -62,11 +64,12 @@ class Web:
         )
 
     def extract(self) -> ExtractManifest:
-        receipt = oracle_extract(self.partition, self.workspace)
-        return sealed_extract(self.partition, self.workspace, receipt.generation)
+        context = PartitionContext(self.workspace, self.partition)
+        oracle_extract.materialize(context)
+        return sealed_extract(context)
 
     def rows(self, manifest: ExtractManifest) -> pl.DataFrame:
-        folder = extract_folder(self.partition, self.workspace, manifest.generation)
+        folder = PartitionContext(self.workspace, self.partition).paths.generation(manifest.generation).extract
         return scan_chunks(folder, manifest.chunks, self.partition.table).collect().sort("ORDER_NO")
 
     def whole(self) -> pl.DataFrame:
@@ -96,10 +99,10 @@ def test_only_changed_rows_are_read_and_sent(web: Web) -> None:
     assert manifest.base == web.first[0].generation
     assert manifest.read_rows == 3 + AGAIN
     assert manifest.rows == len(web.orders)
-    shown = inspect_partition(web.partition, web.workspace)["extract"]
+    shown = inspect_partition(PartitionContext(web.workspace, web.partition))["extract"]
     assert (shown["base"], shown["read_rows"]) == (manifest.base, manifest.read_rows)
     assert web.rows(manifest).equals(web.whole().cast(dict(web.rows(manifest).schema)))
-    staged = staged_csv(web.partition, web.workspace).detail
+    staged = staged_csv.materialize(PartitionContext(web.workspace, web.partition)).detail
     assert (staged["staged"], staged["vanished"]) == (3, 1)
     assert staged["unchanged"] == len(web.orders) - 3
 
@@ -112,7 +115,7 @@ def test_a_vanished_row_is_neither_kept_silently_nor_deleted(web: Web) -> None:
     current = web.workspace.ledger.current_generation(web.workspace.environment, web.partition)
     assert current is not None
     assert current.rows == len(web.orders) - 1
-    folder = web.workspace.store.generation_dir(web.workspace.environment, web.partition, current.id)
+    folder = PartitionContext(web.workspace, web.partition).paths.generation(current.id).folder
     assert web.orders[2] in (folder / "reconciled" / "report.json").read_text()
 
 
@@ -129,7 +132,7 @@ def test_a_change_that_hides_from_the_update_column_is_found(
     assert manifest.base is None
     assert "without touching UPDATEDDATE" in caplog.text
     assert manifest.rows == web.whole().height
-    assert staged_csv(web.partition, web.workspace).rows == 1
+    assert staged_csv.materialize(PartitionContext(web.workspace, web.partition)).rows == 1
 
 
 def test_a_row_without_update_time_is_always_read(web: Web) -> None:
@@ -153,7 +156,7 @@ def test_a_change_dated_in_the_future_hides_no_later_one(web: Web) -> None:
     manifest = web.extract()
     assert manifest.base is not None
     assert manifest.read_rows == 2
-    assert staged_csv(web.partition, web.workspace).rows == 1
+    assert staged_csv.materialize(PartitionContext(web.workspace, web.partition)).rows == 1
 
 
 def test_the_watermark_advances_only_with_a_complete_load(web: Web) -> None:
@@ -168,7 +171,7 @@ def test_the_watermark_advances_only_with_a_complete_load(web: Web) -> None:
     web.touch(web.orders[1], "TOTAL_AMT = 2")
     third = web.extract()
     assert third.base not in (None, web.first[0].generation)
-    assert staged_csv(web.partition, web.workspace).rows == 1
+    assert staged_csv.materialize(PartitionContext(web.workspace, web.partition)).rows == 1
 
 
 def test_full_mode_reads_and_sends_everything(web: Web) -> None:
@@ -187,7 +190,7 @@ def test_many_changes_are_read_as_a_whole(web: Web) -> None:
 
 def test_a_damaged_base_is_not_built_upon(web: Web) -> None:
     """The older extract is verified before a row of it is used."""
-    folder = extract_folder(web.partition, web.workspace, web.first[0].generation)
+    folder = PartitionContext(web.workspace, web.partition).paths.generation(web.first[0].generation).extract
     next(folder.glob("*.parquet")).write_bytes(b"PAR1 not any more PAR1")
     web.touch(web.orders[0], "TOTAL_AMT = 1")
     assert web.extract().base is None
@@ -211,7 +214,8 @@ def test_an_interrupted_renewal_is_carried_on(web: Web, monkeypatch: pytest.Monk
     assert manifest.generation == unfinished.id
     reads = [each["sql"] for each in web.source.admin("GET", "statements") if "CUSTOMER_NAME" in each["sql"]]
     assert reads == []
-    assert not (extract_folder(web.partition, web.workspace, manifest.generation) / "changes").exists()
+    paths = PartitionContext(web.workspace, web.partition).paths
+    assert not (paths.generation(manifest.generation).extract / "changes").exists()
 
 
 def test_renewal_by_shares_gives_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,11 +22,12 @@ import stamina
 from emulated_org import Emulator, start_emulator
 from staged_samples import join_workspace, stage
 
+from assets.sf_loaded import sf_loaded
 from kpc.errors import OutcomeUnknown, QuotaExhausted, Terminal, Transient
 from kpc.ledger import Ledger, open_ledger
-from kpc.load.partition_load import sf_loaded
 from kpc.partition import find_partition
 from kpc.salesforce import State, connect
+from kpc.stages.context import PartitionContext
 from kpc.stages.workspace import Workspace
 
 SUPPLIERS = find_partition("KPS_R_POS_SUPPLIER", "ALL")
@@ -156,7 +157,7 @@ def _load_until_done(workspace: Workspace) -> int:
     """Run the load as a scheduler would: again after whatever may pass, later after whatever needs time."""
     for runs in range(1, MOST_RUNS + 1):
         try:
-            sf_loaded(SUPPLIERS, workspace)
+            sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
         except (Transient, OutcomeUnknown, Terminal) as error:
             if isinstance(error, QuotaExhausted):
                 workspace.ledger.unblock_jobs(workspace.environment.target_id)  # the hour is over
@@ -193,7 +194,7 @@ def _check(workspace: Workspace, org: Org, keys: list[str], batches: int, faults
     assert sorted(in_org) == keys, where
     if not any(fault["path"] in ("/composite/", "/services/data") for fault in faults):
         assert len(writes) == len(keys), where  # and none is sent twice, unless a collection's reply was lost
-    index = workspace.store.partition_dir(environment, SUPPLIERS) / "loaded_index.parquet"
+    index = PartitionContext(workspace, SUPPLIERS).paths.folder / "loaded_index.parquet"
     assert sorted(pl.read_parquet(index)["external_id"]) == keys, where
     assert ledger.failed_records(environment, SUPPLIERS) == [], where
     assert ledger.jobs_in_flight(environment.target_id) == 0, where

@@ -12,14 +12,15 @@ import pytest
 from emulated_org import Emulator
 from staged_samples import close, make_workspace, stage
 
+from assets.sf_loaded import sf_loaded
 from kpc.errors import ConfigError, Paused, QuotaExhausted, SalesforceDown
 from kpc.ledger import JobIntent, JobRow, Lease, Ledger, open_ledger
 from kpc.ledger.quota_entries import SAFETY, WINDOW
-from kpc.load.chunk_load import governor_of
-from kpc.load.partition_load import check_room, plan_load, sf_loaded
+from kpc.load.mapped_chunks import check_room, plan_load
 from kpc.partition import find_partition
 from kpc.salesforce import Limit
 from kpc.settings import SalesforceSettings
+from kpc.stages.context import PartitionContext
 from kpc.stages.quota_governor import Governor
 from kpc.storage.store import Environment
 
@@ -252,11 +253,11 @@ def test_load_gives_way_to_other_software_in_the_org(emulated: Callable[..., Emu
     workspace.settings.salesforce.retry_reserve = 0
     stage(workspace, SUPPLIERS, [f"k-{number}" for number in range(4)], chunk_rows=2)
     with pytest.raises(QuotaExhausted, match="other software included"):
-        sf_loaded(SUPPLIERS, workspace)
+        sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     assert workspace.salesforce.count(SUPPLIERS.table.target) == 2
-    specs = plan_load(SUPPLIERS, workspace)
+    specs = plan_load(PartitionContext(workspace, SUPPLIERS))
     with pytest.raises(QuotaExhausted) as caught:
-        check_room(specs, workspace)
+        check_room(PartitionContext(workspace, SUPPLIERS), specs)
     assert timedelta(hours=23) < caught.value.next_free_utc - workspace.clock() < timedelta(hours=25)
     assert len(list(workspace.salesforce.list_jobs())) == 1
     close(workspace)
@@ -269,10 +270,10 @@ def test_lost_ledger_does_not_lead_over_the_quota(emulated: Callable[..., Emulat
         workspace = make_workspace(tmp_path / str(number), emulator.settings, "run-1")
         stage(workspace, SUPPLIERS, [f"k{number}"])
         if number < 2:
-            sf_loaded(SUPPLIERS, workspace)
+            sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
         else:
             with pytest.raises(QuotaExhausted):
-                sf_loaded(SUPPLIERS, workspace)
+                sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
         close(workspace)
 
 
@@ -284,7 +285,6 @@ def test_refused_api_calls_stop_new_jobs_and_never_rows(
     emulator = emulated()
     workspace = make_workspace(tmp_path, emulator.settings, "run-1")
     stage(workspace, SUPPLIERS, ["a", "b"])
-    governor_of(workspace)
     rule = {
         "action": "status",
         "status": 403,
@@ -294,9 +294,9 @@ def test_refused_api_calls_stop_new_jobs_and_never_rows(
     }
     httpx.post(f"{emulator.facts['base_url']}/_emulator/faults", json=rule, trust_env=False).raise_for_status()
     with pytest.raises(QuotaExhausted):
-        sf_loaded(SUPPLIERS, workspace)
+        sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     assert workspace.ledger.quota_state(workspace.environment.target_id).blocked_until_utc is not None
     assert workspace.ledger.failed_records(workspace.environment, SUPPLIERS) == []
     workspace.ledger.unblock_jobs(workspace.environment.target_id)
-    assert sf_loaded(SUPPLIERS, workspace).detail["created"] == 2
+    assert sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS)).detail["created"] == 2
     close(workspace)

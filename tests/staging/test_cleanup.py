@@ -12,17 +12,19 @@ from emulated_org import Emulator
 from object_store_double import ObjectStoreDouble
 from oracle_source import OracleServer, road_settings
 
-from assets.lineage import materialize
+from assets.graph import materialize
+from assets.oracle_extract import oracle_extract
 from assets.reconciled import reconciled
+from assets.sf_loaded import sf_loaded
+from assets.staged_csv import staged_csv
 from kpc.campaign.inspection import inspect_partition
 from kpc.errors import ConfigError, DamagedFile, Mismatch, Transient
-from kpc.extract.partition_extract import oracle_extract
-from kpc.load.partition_load import sf_loaded
 from kpc.partition import find_partition
+from kpc.stages.context import PartitionContext
 from kpc.stages.workspace import Workspace, open_workspace
 from kpc.staging.cleanup import clean_up
-from kpc.staging.staged_partition import staged_csv
-from kpc.storage.manifests import CLEANED, StagedManifest, loaded_folder, staged_folder
+from kpc.storage.layout import CLEANED, loaded_folder, staged_folder
+from kpc.storage.manifests import StagedManifest
 from kpc.storage.store import read_manifest, verify
 
 TENANT = find_partition("KPS_R_EMAIL_TENANT", "ALL")
@@ -48,7 +50,7 @@ def folder_of(worker: Workspace) -> Path:
     """The staged folder of the current generation."""
     generation = worker.ledger.current_generation(worker.environment, TENANT)
     assert generation is not None
-    home = worker.store.generation_dir(worker.environment, TENANT, generation.id)
+    home = PartitionContext(worker, TENANT).paths.generation(generation.id).folder
     return home / staged_folder(TENANT.table.mapping_version)
 
 
@@ -80,7 +82,7 @@ def test_the_policy_is_carried_out_when_the_partition_is_proven(
         for chunk in manifest.chunks:
             verify(archived, chunk, remedy="")
         assert read_manifest(archived, StagedManifest) == manifest
-    shown = inspect_partition(TENANT, worker)["staged"]
+    shown = inspect_partition(PartitionContext(worker, TENANT))["staged"]
     assert (shown.get("cleaned") or {}).get("policy") == (None if policy == "keep" else policy)
     actions = [entry.action for entry in worker.ledger.audit_entries()]
     assert actions.count("chunks archived") == (policy == "archive")
@@ -96,17 +98,17 @@ def test_a_cleaned_partition_can_be_run_again(workers: Workers, policy: str) -> 
     folder = folder_of(worker)
     before = read_manifest(folder, StagedManifest)
     again = workers(policy, "again")
-    staged_csv(TENANT, again)
+    staged_csv.materialize(PartitionContext(again, TENANT))
     after = read_manifest(folder, StagedManifest)
     assert before is not None
     assert after is not None
     assert after.chunks == before.chunks
     assert names(folder) >= CHUNKS
     assert CLEANED not in names(folder)
-    loaded = sf_loaded(TENANT, again)
+    loaded = sf_loaded.materialize(PartitionContext(again, TENANT))
     assert loaded.rows == first["sf_loaded"].rows
     assert loaded.detail["attempt"] == first["sf_loaded"].detail["attempt"]
-    assert reconciled(TENANT, again).state == "reconciled"
+    assert reconciled.materialize(PartitionContext(again, TENANT)).state == "reconciled"
     assert not CHUNKS & names(folder)
     whole = {receipt.stage: receipt for receipt in materialize(TENANT, workers(policy, "third"))}
     assert whole["sf_loaded"].detail["jobs"] == 0
@@ -122,15 +124,15 @@ def test_chunks_of_superseded_generations_go_with_the_proven_ones(
     list(materialize(TENANT, worker, mode="full"))
     loaded = folder_of(worker)
     second = workers("keep", "second")
-    oracle_extract(TENANT, second, "full")
-    staged_csv(TENANT, second)
+    oracle_extract.materialize(PartitionContext(second, TENANT), "full")
+    staged_csv.materialize(PartitionContext(second, TENANT))
     never_loaded = folder_of(second)
     third = workers("keep", "third")
     list(materialize(TENANT, third, mode="full"))
     proven = folder_of(third)
     assert len({loaded, never_loaded, proven}) == 3
     assert all(names(folder) >= CHUNKS for folder in (loaded, never_loaded, proven))
-    assert clean_up(TENANT, third, policy) is not None  # type: ignore[arg-type]
+    assert clean_up(PartitionContext(third, TENANT), policy) is not None  # type: ignore[arg-type]
     for folder in (loaded, never_loaded, proven):
         assert not CHUNKS & names(folder)
         assert names(folder) >= {"manifest.json", "index.parquet", CLEANED}
@@ -144,16 +146,16 @@ def test_chunks_of_superseded_generations_go_with_the_proven_ones(
 def test_a_mismatch_keeps_its_chunks(workers: Workers) -> None:
     """What is in doubt is not cleared away, neither by policy nor by hand."""
     worker = workers("delete")
-    oracle_extract(TENANT, worker, "full")
-    staged_csv(TENANT, worker)
-    sf_loaded(TENANT, worker)
+    oracle_extract.materialize(PartitionContext(worker, TENANT), "full")
+    staged_csv.materialize(PartitionContext(worker, TENANT))
+    sf_loaded.materialize(PartitionContext(worker, TENANT))
     target = TENANT.table.target
     record = next(iter(worker.salesforce.query(f"SELECT Id FROM {target} LIMIT 1")))
     worker.salesforce.tell("DELETE", f"/sobjects/{target}/{record['Id']}", {})
     with pytest.raises(Mismatch):
-        reconciled(TENANT, worker)
+        reconciled.materialize(PartitionContext(worker, TENANT))
     with pytest.raises(ConfigError, match="not proven: its reconciliation is mismatch"):
-        clean_up(TENANT, worker, "delete")
+        clean_up(PartitionContext(worker, TENANT), "delete")
     assert names(folder_of(worker)) >= CHUNKS
 
 
@@ -162,10 +164,10 @@ def test_a_newer_generation_is_not_touched(workers: Workers) -> None:
     worker = workers()
     list(materialize(TENANT, worker))
     newer = workers("keep", "newer")
-    oracle_extract(TENANT, newer, "full")
-    staged_csv(TENANT, newer)
+    oracle_extract.materialize(PartitionContext(newer, TENANT), "full")
+    staged_csv.materialize(PartitionContext(newer, TENANT))
     with pytest.raises(ConfigError, match="has not been reconciled"):
-        clean_up(TENANT, newer, "archive")
+        clean_up(PartitionContext(newer, TENANT), "archive")
     assert names(folder_of(newer)) >= CHUNKS
 
 
@@ -177,7 +179,7 @@ def test_a_stage_at_work_is_not_disturbed(workers: Workers) -> None:
         worker.ledger.lease(worker.environment, TENANT, "sf_loaded", owner="other", ttl_s=30, wait_s=0),
         pytest.raises(Transient, match="being worked on by other"),
     ):
-        clean_up(TENANT, worker, "delete")
+        clean_up(PartitionContext(worker, TENANT), "delete")
     assert names(folder_of(worker)) >= CHUNKS
 
 
@@ -187,7 +189,7 @@ def test_what_hinders_the_clean_up_does_not_undo_the_proof(workers: Workers, tmp
     assert list(materialize(TENANT, worker))[-1].state == "reconciled"
     assert names(folder_of(worker)) >= CHUNKS
     with pytest.raises(ConfigError, match="s3fs"):
-        clean_up(TENANT, worker, "archive")
+        clean_up(PartitionContext(worker, TENANT), "archive")
     assert names(folder_of(worker)) >= CHUNKS
 
 
@@ -198,7 +200,7 @@ def test_a_damaged_chunk_is_not_archived(workers: Workers) -> None:
     chunk = folder_of(worker) / "chunk-00001.csv.gz"
     chunk.write_bytes(chunk.read_bytes()[:-1])
     with pytest.raises(DamagedFile):
-        clean_up(TENANT, worker, "archive")
+        clean_up(PartitionContext(worker, TENANT), "archive")
     assert chunk.is_file()
     assert CLEANED not in names(folder_of(worker))
 
@@ -209,9 +211,9 @@ def test_an_interrupted_clean_up_is_finished(workers: Workers) -> None:
     list(materialize(TENANT, worker))
     chunk = folder_of(worker) / "chunk-00001.csv.gz"
     content = chunk.read_bytes()
-    cleaned = clean_up(TENANT, worker, "archive")
+    cleaned = clean_up(PartitionContext(worker, TENANT), "archive")
     chunk.write_bytes(content)
-    assert clean_up(TENANT, worker, "archive") == cleaned
+    assert clean_up(PartitionContext(worker, TENANT), "archive") == cleaned
     assert not chunk.exists()
     assert [entry.action for entry in worker.ledger.audit_entries()].count("chunks archived") == 1
 

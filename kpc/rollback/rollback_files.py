@@ -12,32 +12,29 @@ from typing import Literal
 import polars as pl
 
 from kpc.errors import JobFailed, Terminal
-from kpc.ledger import Lease
 from kpc.ledger.quota import Request
-from kpc.load.chunk_load import ChunkLoad, ChunkSpec, governor_of, row_of
+from kpc.load.chunk_load import ChunkLoad, ChunkSpec
 from kpc.load.chunk_result import ERROR, read_columns
 from kpc.load.ingest_job import start_job
 from kpc.load.job_polling import ask, follow_job
 from kpc.load.org_records import ID, image_header
-from kpc.partition import Partition
 from kpc.salesforce import Results, Saved, State, failed_job, parse_row_error
 from kpc.salesforce.collections import MOST_RECORDS
-from kpc.stages.workspace import Workspace
+from kpc.stages.context import LeasedContext
+from kpc.storage import layout
 from kpc.storage.store import FileEntry
 
-UNDO = "undo"
+ROLLBACK = layout.ROLLBACK  # the purpose of these jobs in the ledger, too
 
 # What is said of a record that is gone already: for a deletion that is success, and there is nothing left to set back.
 _GONE = {"delete": ("ENTITY_IS_DELETED", "INVALID_CROSS_REFERENCE_KEY"), "update": ("ENTITY_IS_DELETED",)}
 
 
 @dataclass(frozen=True)
-class UndoFiles:
-    """One operation of a rollback on a partition; its files lie in the folder UNDO of `generation`."""
+class RollbackFiles:
+    """One operation of a rollback on a partition; its files lie in the rollback folder of `generation`."""
 
-    partition: Partition
-    workspace: Workspace
-    lease: Lease
+    context: LeasedContext
     generation: str
     operation: Literal["delete", "update"]
 
@@ -51,7 +48,7 @@ class UndoFiles:
             did = "kept" if self.operation == "delete" else "did not take back"
             raise Terminal(
                 f"Salesforce {did} {refused.total():,} of {sum(file.rows for file in files):,} records of "
-                f"{self.partition}: {listed}.",
+                f"{self.context}: {listed}.",
                 "Remove the cause in the org and roll back again; the partition still counts as loaded.",
             )
 
@@ -62,34 +59,31 @@ class UndoFiles:
     def _load(self, entry: FileEntry) -> ChunkLoad:
         spec = ChunkSpec.of(
             entry,
-            self.partition,
-            self.lease.environment,
+            self.context,
             generation=self.generation,
-            mapping_version=self.partition.table.mapping_version,
-            attempt=0,
-            folder=UNDO,
-            purpose=UNDO,
+            folder=ROLLBACK,
+            purpose=ROLLBACK,
             operation=self.operation,
         )
-        return ChunkLoad(spec, self.workspace, self.lease)
+        return ChunkLoad(spec, self.context)
 
 
 def _send_file(load: ChunkLoad) -> Counter[str]:
     """Carry out one file; returns the records that Salesforce left as they are, by error code."""
-    with governor_of(load.workspace).heeding():
-        if load.spec.rows <= load.workspace.settings.salesforce.collection_rows:
+    with load.governor.translate_quota_errors():
+        if load.spec.rows <= load.settings.collection_rows:
             return _counted((saved.error for saved in _collected(load) if saved.error), load)
         job_id = start_job(load)
         follow_job(load, job_id)
         kept = _kept_by(load, job_id)
     state = "failed" if kept else "complete"  # a failed one is sent anew by the next run
-    load.workspace.ledger.end_job(row_of(load, job_id).id, state=state, lease=load.lease)
+    load.end_job(load.job(job_id), state)
     return kept
 
 
 def _collected(load: ChunkLoad) -> list[Saved]:
     """Small files go through composite collections: at once, without a batch of quota."""
-    ledger, governor = load.workspace.ledger, governor_of(load.workspace)
+    ledger, governor = load.ledger, load.governor
     calls = -(-load.spec.rows // MOST_RECORDS)
     ledger.check_pause(load.lease.environment, load.table)
     ledger.check_quota(governor.target_id, Request(0, 0, calls, is_repair=True), governor.allowance)
@@ -104,15 +98,14 @@ def _collected(load: ChunkLoad) -> list[Saved]:
 def _kept_by(load: ChunkLoad, job_id: str) -> Counter[str]:
     info = ask(load, job_id)
     if info.ran_out_of_quota or info.state is not State.JOB_COMPLETE:
-        job = row_of(load, job_id)
-        load.workspace.ledger.end_job(job.id, state="failed", error=info.error_message, lease=load.lease)
+        load.end_job(load.job(job_id), "failed", info.error_message)
         if info.ran_out_of_quota:
-            raise governor_of(load.workspace).stop(info.error_message)
+            raise load.governor.stop(info.error_message)
         error: JobFailed = failed_job(info, str(load))
         raise error
     if not info.failed and info.processed == load.spec.rows:
         return Counter()
-    folder = load.generation_dir / load.spec.folder
+    folder = load.paths.rollback
     with tempfile.TemporaryDirectory(dir=folder, prefix=".results-") as scratch:
         file = Path(scratch) / "failed.csv.gz"
         load.salesforce.results(job_id, Results.FAILED, file)
