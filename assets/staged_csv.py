@@ -23,8 +23,8 @@ def staged_csv(context: StageContext, extract: ExtractManifest) -> StagedManifes
     from kpc.staging.partition_staging import stage_partition  # noqa: PLC0415  heavy; see kpc.stages.asset
     from kpc.staging.rejected_rows import book_rejected_rows  # noqa: PLC0415
 
-    context.ledger.check_external_id(context.environment, context.table)
-    context.ledger.remember_mapping(context.table)
+    context.ledger.mappings.check_external_id(context.environment, context.table)
+    context.ledger.mappings.remember(context.table)
     manifest = stage_partition(context, extract)
     book_rejected_rows(context, manifest)
     return manifest

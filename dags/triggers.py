@@ -87,7 +87,7 @@ class ParentsLoaded(LedgerPoll):
         self.missing = [find_partition(table, key) for table, key in parents]
 
     def waits_for(self, ledger: Ledger) -> list[str]:
-        self.missing = [parent for parent in self.missing if not ledger.is_loaded(self.environment, parent)]
+        self.missing = [parent for parent in self.missing if not ledger.stages.is_loaded(self.environment, parent)]
         return [str(parent) for parent in self.missing]
 
 
@@ -99,7 +99,7 @@ class Resumed(LedgerPoll):
         self.table = find_table(table)
 
     def waits_for(self, ledger: Ledger) -> list[str]:
-        return [str(pause) for pause in ledger.pauses(self.environment, self.table)]
+        return [str(pause) for pause in ledger.pauses.active(self.environment, self.table)]
 
 
 class JobEnded(Deferred):

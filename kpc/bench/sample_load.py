@@ -39,19 +39,19 @@ def stage_sample(folder: str, org: Mapping[str, str], table: str, rows: int) -> 
     """Stage `rows` rows of a partition under `folder` as one chunk; answers the path of the same rows as plain CSV."""
     workspace = _workspace(Path(folder), org)
     partition = _partition(table)
-    with workspace.ledger.lease(
+    with workspace.ledger.leases.hold(
         workspace.environment, partition, "oracle_extract", owner="sample", ttl_s=60, wait_s=5
     ) as lease:
-        generation = workspace.ledger.start_generation(
+        generation = workspace.ledger.generations.start(
             workspace.environment, partition, scn=1, mode="full", spec_hash="sample", run_id="sample", lease=lease
         )
-        workspace.ledger.seal_generation(generation, rows=rows, raw_bytes=1, lease=lease)
+        workspace.ledger.generations.seal(generation, rows=rows, raw_bytes=1, lease=lease)
     paths = PartitionContext(workspace, partition).paths.generation(generation)
     directory = make_private(paths.staged(partition.table.mapping_version))
     chunk, index = _write(directory, partition, generation, rows)
     write_manifest(directory, _manifest(partition, generation, rows, chunk, index))
     # As in a campaign, whose small reference tables have tried it before the first large chunk comes.
-    workspace.ledger.remember_trait(workspace.salesforce.org_id, ENCODING_TRAIT, "gzip")
+    workspace.ledger.org_facts.remember(workspace.salesforce.org_id, ENCODING_TRAIT, "gzip")
     workspace.close()
     return str(_unpacked(directory / chunk.name, Path(folder) / "rows.csv"))
 

@@ -36,9 +36,9 @@ def inspect_partition(context: PartitionContext) -> dict[str, Any]:
         "target_id": environment.target_id,
         "parents": [str(parent) for parent in context.partition.parents()],
     }
-    runs = (ledger.last_stage(environment, context.partition, stage) for stage in STAGES)
+    runs = (ledger.stages.last(environment, context.partition, stage) for stage in STAGES)
     facts["stages"] = [_stage(run) for run in runs if run is not None]
-    generation = ledger.current_generation(environment, context.partition)
+    generation = ledger.generations.current(environment, context.partition)
     if generation is None:
         return facts
     paths = context.paths.generation(generation.id)
@@ -58,7 +58,7 @@ def inspect_partition(context: PartitionContext) -> dict[str, Any]:
         facts["loaded"] = {**{name: getattr(loaded, name) for name in counts}, "jobs": list(loaded.jobs)}
     if images := kept_images(context):
         facts["pre_images"] = [_image(kept) for kept in reversed(images)]
-    compared = ledger.reconciliation(environment, context.partition)
+    compared = ledger.reconciliations.newest(environment, context.partition)
     facts["comparisons"] = [
         {
             "level": one.level,

@@ -17,6 +17,7 @@ from kpc.partition import Partition, find_partition
 
 if TYPE_CHECKING:
     from kpc.catalog import Table
+    from kpc.ledger.states import PauseScope
     from kpc.rollback.partition_rollback import RollbackPlan, RollbackResult
     from kpc.stages.context import PartitionContext
 
@@ -41,17 +42,17 @@ def pause(
     kind, name = _scope(scope)
     with user_workspace() as workspace:
         ledger, environment = workspace.ledger, workspace.environment
-        is_new = ledger.pause(environment, kind, name, actor=workspace.actor, reason=reason or None)
+        is_new = ledger.pauses.start(environment, kind, name, actor=workspace.actor, reason=reason or None)
         if is_new:
-            ledger.append_audit(
+            ledger.audit.append(
                 "loads paused",
                 actor=workspace.actor,
                 run_id=workspace.run_id,
                 environment=environment,
                 detail={"kind": kind, "name": name, "reason": reason},
             )
-        running = ledger.jobs_in_flight(environment.target_id)
-        paused = ledger.pauses(environment)
+        running = ledger.jobs.in_flight(environment.target_id)
+        paused = ledger.pauses.active(environment)
     head = "Paused" if is_new else "It was paused already"
     lines = [f"{head}; {running:,} jobs in flight go on to their end. `kpc resume` lifts it.", *map(_line, paused)]
     facts = {"paused": pauses_as_json(paused), "is_new": is_new, "jobs_in_flight": running}
@@ -64,16 +65,16 @@ def resume(scope: Scope = None, as_json: AsJson = False) -> None:
     kind, name = _scope(scope)
     with user_workspace() as workspace:
         ledger, environment = workspace.ledger, workspace.environment
-        lifted = ledger.resume(environment, kind, name, actor=workspace.actor)
+        lifted = ledger.pauses.lift(environment, kind, name, actor=workspace.actor)
         if lifted:
-            ledger.append_audit(
+            ledger.audit.append(
                 "loads resumed",
                 actor=workspace.actor,
                 run_id=workspace.run_id,
                 environment=environment,
                 detail={"kind": kind, "name": name, "lifted": lifted},
             )
-        paused = ledger.pauses(environment)
+        paused = ledger.pauses.active(environment)
     head = f"{lifted} pause{'s' if lifted > 1 else ''} lifted." if lifted else "Nothing like that was paused."
     rest = ["Still paused:", *map(_line, paused)] if paused else []
     emit({"lifted": lifted, "paused": pauses_as_json(paused)}, as_json=as_json, text="\n".join([head, *rest]))
@@ -83,16 +84,18 @@ def _line(pause: object) -> str:
     return f"  {pause}"
 
 
-def _scope(words: list[str] | None) -> tuple[str, str]:
+def _scope(words: list[str] | None) -> tuple[PauseScope, str]:
+    from kpc.ledger.states import PauseScope
+
     match words or ["all"]:
         case ["all"]:
-            return "all", "all"
+            return PauseScope.ALL, "all"
         case ["phase", name]:
             if name.lower() not in list(Phase):
                 raise ConfigError(f"There is no phase {name!r}.", f"The phases are {', '.join(Phase)}.")
-            return "phase", name.lower()
+            return PauseScope.PHASE, name.lower()
         case [table]:
-            return "table", find_table(table).name
+            return PauseScope.TABLE, find_table(table).name
         case _:
             raise ConfigError(
                 f"{' '.join(words or [])!r} names nothing that can be paused.",
@@ -117,7 +120,7 @@ def failed(
         raise ConfigError("--retry, --export and --import were given together.", "Give one of them.")
     name = find_partition(table, key).table.name if key else find_table(table).name
     with user_workspace() as workspace:
-        counts = workspace.ledger.failure_counts(workspace.environment)
+        counts = workspace.ledger.failures.counts(workspace.environment)
         keys = [key] if key else sorted({found[1] for found in counts if found[0] == name})
         partitions = [PartitionContext(workspace, find_partition(name, each)) for each in keys]
         if export:
@@ -129,7 +132,7 @@ def failed(
 
 
 def _list(partitions: list[PartitionContext], name: str, limit: int, *, as_json: bool) -> None:
-    found = (each.ledger.failed_records(each.environment, each.partition, limit=limit) for each in partitions)
+    found = (each.ledger.failures.of_partition(each.environment, each.partition, limit=limit) for each in partitions)
     rows = list(islice(chain.from_iterable(found), limit))
     columns = ("partition_key", "external_id", "error_class", "error_code", "message", "attempts")
     records = [{column: getattr(row, column) for column in columns} for row in rows]

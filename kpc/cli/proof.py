@@ -99,7 +99,7 @@ def docs(as_json: AsJson = False) -> None:
 def audit(as_json: AsJson = False) -> None:
     """Check the audit log's hash chain from its first entry to its last."""
     with user_workspace() as workspace:
-        problems = workspace.ledger.verify_audit()
+        problems = workspace.ledger.audit.verify()
     text = "\n".join(problems) if problems else "The audit log is whole: every entry follows from the one before it."
     emit({"ok": not problems, "problems": problems}, as_json=as_json, text=text)
     raise typer.Exit(Exit.FAILED if problems else Exit.DONE)

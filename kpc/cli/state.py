@@ -29,10 +29,10 @@ def status(as_json: AsJson = False) -> None:
     order = list(TABLES)
     with user_workspace() as workspace:
         environment = workspace.environment
-        rows = workspace.ledger.stages(environment)
-        pauses = workspace.ledger.pauses(environment)
-        quota = workspace.ledger.quota_state(environment.target_id)
-        in_flight = workspace.ledger.jobs_in_flight(environment.target_id)
+        rows = workspace.ledger.stages.newest(environment)
+        pauses = workspace.ledger.pauses.active(environment)
+        quota = workspace.ledger.quota.state(environment.target_id)
+        in_flight = workspace.ledger.jobs.in_flight(environment.target_id)
     partitions: dict[tuple[str, str], dict[str, Any]] = {}
     for row in rows:
         partitions.setdefault((row.table_name, row.partition_key), {})[row.stage] = row

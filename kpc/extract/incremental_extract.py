@@ -37,7 +37,7 @@ def find_base(context: PartitionContext, wanted_spec: str) -> Base | None:
     """
     if not context.table.change_columns or context.settings.oracle.reads == "whole":
         return None
-    loaded = context.ledger.loaded_generation(context.environment, context.partition)
+    loaded = context.ledger.stages.loaded_generation(context.environment, context.partition)
     if loaded is None or loaded.spec_hash != wanted_spec:
         return None
     try:

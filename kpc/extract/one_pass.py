@@ -160,7 +160,7 @@ def find_month(context: PartitionContext) -> MonthOfPass | None:
 
     Raises `DamagedFile` if a file of it is not what was read.
     """
-    current = context.ledger.current_generation(context.environment, context.partition)
+    current = context.ledger.generations.current(context.environment, context.partition)
     whole = context.of(Partition(context.table, ONE_PASS))
     for folder in reversed(_passes(whole)):
         plan = read_manifest(folder, OnePassPlan, EXTRACT_PLAN)

@@ -29,7 +29,7 @@ def refuse_outside_window(context: PartitionContext) -> None:
 
 def recent_extract(context: StageContext) -> ExtractManifest | None:
     """The sealed extract of another run that began after this run was asked for: it is recent enough for this one."""
-    current = context.ledger.current_generation(context.environment, context.partition)
+    current = context.ledger.generations.current(context.environment, context.partition)
     if current is None or context.asked_utc is None or current.run_id == context.run_id:
         return None
     is_alike = (current.spec_hash, current.mode) == (extract_spec(context), context.mode)
@@ -61,7 +61,7 @@ def _extract_generation(context: StageContext) -> ExtractManifest:
         plan = _plan(context, generation, scn)
         manifest = _read(context, generation, plan)
     except SnapshotLost as error:
-        context.ledger.abandon_generation(generation, str(error), lease=context.lease)
+        context.ledger.generations.abandon(generation, str(error), lease=context.lease)
         raise
     return seal(context, manifest)
 
@@ -69,27 +69,27 @@ def _extract_generation(context: StageContext) -> ExtractManifest:
 def seal(context: StageContext, manifest: ExtractManifest) -> ExtractManifest:
     """Declare a published extract to be the partition's current generation."""
     output = manifest.output()
-    context.ledger.seal_generation(manifest.generation, rows=output.rows, raw_bytes=output.bytes, lease=context.lease)
+    context.ledger.generations.seal(manifest.generation, rows=output.rows, raw_bytes=output.bytes, lease=context.lease)
     return manifest
 
 
 def _open_generation(context: StageContext) -> tuple[str, int]:
     """The generation that an interrupted run left open, or a new one at the current SCN."""
     wanted = extract_spec(context)
-    unfinished = context.ledger.open_generation(context.environment, context.partition)
+    unfinished = context.ledger.generations.unfinished(context.environment, context.partition)
     if unfinished is not None:
         if (unfinished.spec_hash, unfinished.mode) == (wanted, context.mode):
             log.info("%s: carrying on with generation %s at SCN %d", context, unfinished.id, unfinished.scn)
             return unfinished.id, unfinished.scn
         reason = "the next run asked for another mode or declaration"
-        context.ledger.abandon_generation(unfinished.id, reason, lease=context.lease)
+        context.ledger.generations.abandon(unfinished.id, reason, lease=context.lease)
     scn = take_scn(context.oracle)
     return start_generation(context, scn), scn
 
 
 def start_generation(context: StageContext, scn: int) -> str:
     """Begin a new extract at an SCN and return its ULID."""
-    return context.ledger.start_generation(
+    return context.ledger.generations.start(
         context.environment,
         context.partition,
         scn=scn,

@@ -16,6 +16,7 @@ from kpc.catalog.types import EXTERNAL_ID
 from kpc.errors import Transient
 from kpc.ledger import JobIntent, JobRow, Lease, Ledger
 from kpc.ledger.quota_entries import BATCH_ROWS
+from kpc.ledger.states import DEAD, JobPurpose, JobState
 from kpc.partition import Partition, find_partition
 from kpc.salesforce import Encoding, Salesforce
 from kpc.settings import SalesforceSettings
@@ -26,7 +27,6 @@ from kpc.storage.layout import GenerationPaths, loaded_folder
 from kpc.storage.store import Environment, FileEntry, Store
 
 ENCODING_TRAIT = "upload_encoding"
-_DEAD = ("failed", "aborted", "given_up")
 
 
 class ChunkSpec(BaseModel):
@@ -179,7 +179,7 @@ class ChunkLoad:
         return self.store.file(self.paths.folder / self.spec.folder, self.spec.entry, remedy=remedy)
 
     def jobs(self) -> list[JobRow]:
-        return self.ledger.jobs_of_chunk(self.spec.generation, self.spec.mapping_version, self.spec.chunk)
+        return self.ledger.jobs.of_chunk(self.spec.generation, self.spec.mapping_version, self.spec.chunk)
 
     def job(self, job_id: str) -> JobRow:
         """The ledger's row of one of the chunk's jobs."""
@@ -187,12 +187,12 @@ class ChunkLoad:
 
     def live_job(self) -> JobRow | None:
         """The job that carries this chunk, at work or done; None if it must be sent (again)."""
-        living = [job for job in self.jobs() if job.state not in _DEAD]
+        living = [job for job in self.jobs() if job.state not in DEAD]
         return living[-1] if living else None
 
-    def end_job(self, job: JobRow, state: str, error: str | None = None) -> None:
+    def end_job(self, job: JobRow, state: JobState, error: str | None = None) -> None:
         """Note that a job takes no slot any more."""
-        self.ledger.end_job(job.id, state=state, error=error, lease=self.lease)
+        self.ledger.jobs.end(job.id, state=state, error=error, lease=self.lease)
 
     def pause(self, wait_s: float) -> None:
         """Wait, unless the load is being stopped or another run has taken over."""
@@ -218,7 +218,7 @@ def chunk_intent(spec: ChunkSpec, table: Table) -> JobIntent:
         rows=spec.rows,
         batches=-(-spec.rows // BATCH_ROWS),
         operation=spec.operation,
-        purpose=spec.purpose,
+        purpose=JobPurpose(spec.purpose),
     )
 
 
@@ -227,7 +227,7 @@ def encodings(load: ChunkLoad) -> Sequence[Encoding]:
     wanted = load.settings.upload_encoding
     if wanted != "auto":
         return (wanted,)
-    learned = load.ledger.trait_of(load.salesforce.org_id, ENCODING_TRAIT)
+    learned = load.ledger.org_facts.find(load.salesforce.org_id, ENCODING_TRAIT)
     if learned == "identity" or (learned is None and not may_teach(load.spec)):
         return ("identity",)
     return ("gzip",) if learned == "gzip" else ("gzip", "identity")
@@ -235,7 +235,7 @@ def encodings(load: ChunkLoad) -> Sequence[Encoding]:
 
 def may_teach(spec: ChunkSpec) -> bool:
     """Whether a chunk may find out what the org thinks of gzip: a misread one costs a batch at most."""
-    return spec.purpose == "chunk" and spec.rows <= BATCH_ROWS
+    return spec.purpose == JobPurpose.CHUNK and spec.rows <= BATCH_ROWS
 
 
 def is_learning_encoding(load: ChunkLoad) -> bool:

@@ -16,7 +16,8 @@ from kpc.catalog.types import EXTERNAL_ID
 from kpc.convert.gzip_csv import GzipTable, csv_bytes
 from kpc.errors import DamagedFile
 from kpc.gzip_files import open_gzip_to_read
-from kpc.ledger import ChunkCounts, Failure
+from kpc.ledger import ChunkCounts, RowFailure
+from kpc.ledger.states import FailureClass
 from kpc.salesforce import Saved, parse_row_error
 from kpc.storage.layout import chunk_stem
 from kpc.storage.store import FileEntry
@@ -194,15 +195,17 @@ def collected(rows: pl.DataFrame, saved: Sequence[Saved], file: Path) -> ChunkOu
     )
 
 
-def failures_of(table: Table, outcome: ChunkOutcome) -> Iterator[Failure]:
+def failures_of(table: Table, outcome: ChunkOutcome) -> Iterator[RowFailure]:
     """For migration_failed_records: why, in words without personal values."""
     personal = [column.field for column in table.sent_columns if column.pii is not None]
     tries, job = max(1, len(outcome.jobs)), outcome.jobs[-1] if outcome.jobs else None
     for row in outcome.failed.select(EXTERNAL_ID, ERROR, *personal).iter_rows():
         error = parse_row_error(row[1], [value for value in row[2:] if value])
         attempts = outcome.attempts.get(row[0], tries)
-        yield Failure(row[0], error.code, error.error_class, error.message, error.fields, attempts, job)
+        yield RowFailure(
+            row[0], error.code, FailureClass(error.error_class), error.message, error.fields, attempts, job
+        )
     for key in outcome.unprocessed[EXTERNAL_ID]:
         message = "Salesforce ended the job before it came to this row"
         attempts = outcome.attempts.get(key, tries)
-        yield Failure(key, "UNPROCESSED", "unprocessed", message, (), attempts, job)
+        yield RowFailure(key, "UNPROCESSED", FailureClass.UNPROCESSED, message, (), attempts, job)

@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from kpc.catalog.types import EXTERNAL_ID
+from kpc.ledger.states import JobState
 from kpc.load.chunk_load import ChunkLoad
 from kpc.load.chunk_result import (
     CREATED,
@@ -43,8 +44,8 @@ def created_before(context: PartitionContext, generation: str, version: str, chu
     dead = [
         folder / f"{chunk_stem(name)}.{job.job_id}{_CREATED_BEFORE}"
         for name in (chunk, *retries)
-        for job in context.ledger.jobs_of_chunk(generation, version, name)
-        if job.job_id and job.state in ("failed", "aborted")
+        for job in context.ledger.jobs.of_chunk(generation, version, name)
+        if job.job_id and job.state in (JobState.FAILED, JobState.ABORTED)
     ]
     for path in dead:
         context.store.fetch(path)

@@ -10,6 +10,7 @@ import polars as pl
 from kpc.catalog.table import Table
 from kpc.catalog.types import EXTERNAL_ID
 from kpc.convert.gzip_csv import GzipTable, csv_bytes
+from kpc.ledger.states import FailureClass, JobState, PauseScope
 from kpc.load.chunk_load import ChunkLoad
 from kpc.load.chunk_result import (
     ERROR,
@@ -69,8 +70,8 @@ def in_parent_order(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
 
 def _send_collected(load: ChunkLoad, rows: pl.DataFrame, number: int) -> ChunkOutcome:
     """The rows through composite collections: at once, without a batch of quota."""
-    load.ledger.require_lease(load.lease)
-    load.ledger.check_pause(load.lease.environment, load.table)
+    load.ledger.leases.require(load.lease)
+    load.ledger.pauses.check(load.lease.environment, load.table)
     with load.governor.translate_quota_errors():
         saved = load.salesforce.upsert_rows(load.table, rows.to_dicts())
     return collected(rows, saved, part_file(load.results, load.spec.chunk, f"collected-{number}"))
@@ -87,7 +88,7 @@ def _send_again(load: ChunkLoad, rows: pl.DataFrame, number: int) -> ChunkOutcom
     job_id = start_job(retry)
     follow_job(retry, job_id)
     outcome = read_outcome(retry, job_id)
-    retry.end_job(retry.job(job_id), "complete")
+    retry.end_job(retry.job(job_id), JobState.COMPLETE)
     return outcome
 
 
@@ -97,24 +98,24 @@ def stop_on_org_errors(context: LeasedContext) -> None:
     What they refuse now they will refuse in every further job, and each job costs quota.
     """
     ledger, environment, table = context.ledger, context.environment, context.table
-    refused = ledger.failures_of_class(environment, table, "org")
+    refused = ledger.failures.count_of_class(environment, table, FailureClass.ORG)
     most = context.settings.salesforce.org_error_rows
     if refused > most:
         reason = f"{refused:,} rows were refused by the org itself, more than {most:,}"
-        if ledger.pause(environment, "table", table.name, actor="kpc", reason=reason):
+        if ledger.pauses.start(environment, PauseScope.TABLE, table.name, actor="kpc", reason=reason):
             log.error("%s is paused: %s; see `kpc failed %s`", table.name, reason, table.name)
 
 
 def _book(load: ChunkLoad, job_id: str, outcome: ChunkOutcome) -> ChunkResult:
     """Files first, then the ledger: a crash between them repeats the reading and nothing else."""
     spec, ledger = load.spec, load.ledger
-    ledger.require_lease(load.lease)
+    ledger.leases.require(load.lease)
     folder = load.results
     result = write_outcome(folder, spec.chunk, spec.rows, outcome)
     load.store.publish(folder, result, result.files, result_name(spec.chunk))
     failures = failures_of(load.table, outcome)
-    ledger.replace_failures(spec.generation, spec.mapping_version, spec.chunk, failures, lease=load.lease)
-    ledger.finish_chunk(spec.generation, spec.mapping_version, spec.chunk, outcome.counts, lease=load.lease)
-    load.end_job(load.job(job_id), "complete")
+    ledger.failures.replace(spec.generation, spec.mapping_version, spec.chunk, failures, lease=load.lease)
+    ledger.chunks.finish(spec.generation, spec.mapping_version, spec.chunk, outcome.counts, lease=load.lease)
+    load.end_job(load.job(job_id), JobState.COMPLETE)
     remove_parts(folder, spec.chunk)
     return result

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from kpc.errors import OutcomeUnknown, Terminal, Transient
 from kpc.ledger import JobRow
+from kpc.ledger.states import JobState
 from kpc.load.chunk_load import ENCODING_TRAIT, ChunkLoad, chunk_intent, encodings, is_learning_encoding
 from kpc.salesforce import Encoding, JobInfo, Refused, State
 
@@ -77,11 +78,11 @@ def _create(job: JobRow, load: ChunkLoad) -> str | None:
         return _recover(job, load)
     except Exception:
         # It was refused or never sent: the slot and the reserved quota are free again at once.
-        load.end_job(job, "given_up", "not created")
+        load.end_job(job, JobState.GIVEN_UP, "not created")
         raise
-    if load.ledger.job_created(job.id, info.id, lease=load.lease):
+    if load.ledger.jobs.mark_open(job.id, info.id, lease=load.lease):
         return info.id
-    load.end_job(job, "given_up", "adopted by another worker")
+    load.end_job(job, JobState.GIVEN_UP, "adopted by another worker")
     return None
 
 
@@ -90,15 +91,19 @@ def _recover(job: JobRow, load: ChunkLoad) -> str | None:
     ledger = load.ledger
     candidates = [info for info in load.salesforce.list_jobs() if _may_be(info, job, load)]
     # Asked after the list: whoever creates a job of this object just now has either noted its id or shows here.
-    ours = [info for info in candidates if not ledger.is_known_job(job.target_id, info.id)]
+    ours = [info for info in candidates if not ledger.jobs.is_known(job.target_id, info.id)]
     is_certain = len(ours) == 1 and not load.settings.shared_user
-    if is_certain and not ledger.other_intents(job) and ledger.job_created(job.id, ours[0].id, lease=load.lease):
+    if (
+        is_certain
+        and not ledger.jobs.other_intents(job)
+        and ledger.jobs.mark_open(job.id, ours[0].id, lease=load.lease)
+    ):
         log.info("%s: ingest job %s was created although its reply was lost", load, ours[0].id)
         return ours[0].id
     if ours:
         names = ", ".join(info.id for info in ours)
         log.warning("%s: one of these Open jobs may be ours and is left to expire: %s", load, names)
-    load.end_job(job, "given_up", "creation not confirmed")
+    load.end_job(job, JobState.GIVEN_UP, "creation not confirmed")
     return None
 
 
@@ -116,22 +121,22 @@ def _may_be(info: JobInfo, job: JobRow, load: ChunkLoad) -> bool:
 def _carry_on(job_id: str, load: ChunkLoad) -> bool:
     """Upload and close what is not yet; False if the job is of no use and another is needed."""
     ledger, job = load.ledger, load.job(job_id)
-    if job.state in ("closed", "ended", "complete"):
+    if job.state in (JobState.CLOSED, JobState.ENDED, JobState.COMPLETE):
         return True
     info = load.salesforce.job(job_id)
     if info is None or info.state is State.ABORTED:
-        load.end_job(job, "given_up" if info is None else "aborted", "not closed")
+        load.end_job(job, JobState.GIVEN_UP if info is None else JobState.ABORTED, "not closed")
         return False
     if info.state is State.OPEN and job.encoding is None and not _upload(job, load):
-        load.end_job(job, "aborted", "upload not confirmed")
+        load.end_job(job, JobState.ABORTED, "upload not confirmed")
         return False
-    ledger.refuse_superseded(load.spec.generation, load.lease)
-    if job.state != "closing":
+    ledger.attempts.refuse_superseded(load.spec.generation, load.lease)
+    if job.state != JobState.CLOSING:
         load.governor.confirm()
-        ledger.job_closing(job.id, lease=load.lease)
+        ledger.jobs.mark_closing(job.id, lease=load.lease)
     if info.state is State.OPEN:
         load.salesforce.complete_upload(job_id)
-    ledger.job_closed(job.id, lease=load.lease)
+    ledger.jobs.mark_closed(job.id, lease=load.lease)
     return True
 
 
@@ -145,13 +150,13 @@ def _upload(job: JobRow, load: ChunkLoad) -> bool:
         except Refused as refused:
             if encoding == "gzip" and refused.status in (400, 415) and is_learning_encoding(load):
                 log.info("The org takes no gzip uploads (%s %s); sending plain CSV", refused.status, refused.code)
-                load.ledger.remember_trait(load.salesforce.org_id, ENCODING_TRAIT, "identity")
+                load.ledger.org_facts.remember(load.salesforce.org_id, ENCODING_TRAIT, "identity")
                 continue
             raise
         if not is_confirmed:
             load.salesforce.abort_job(job_id)
             return False
-        load.ledger.job_uploaded(job.id, encoding, lease=load.lease)
+        load.ledger.jobs.mark_uploaded(job.id, encoding, lease=load.lease)
         return True
     return False
 

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 
 from kpc.errors import SalesforceDown, Terminal, Transient
+from kpc.ledger.states import JobState
 from kpc.load.chunk_load import ChunkLoad
 from kpc.salesforce import JobInfo
 from kpc.settings import SalesforceSettings
@@ -61,7 +62,7 @@ def poll_job(load: ChunkLoad, job_id: str) -> tuple[JobInfo, JobProgress]:
     """Ask for a job's state once, and note that somebody follows it."""
     info = ask(load, job_id)
     job = load.job(job_id)
-    load.ledger.touch_job(job.id, processed=info.processed, lease=load.lease)
+    load.ledger.jobs.touch(job.id, processed=info.processed, lease=load.lease)
     elapsed_s = (load.context.clock() - (job.closed_utc or job.intent_utc)).total_seconds()
     return info, job_progress(load, info, max(0.0, elapsed_s))
 
@@ -70,7 +71,7 @@ def ask(load: ChunkLoad, job_id: str) -> JobInfo:
     """What the org says of a job. Raises `Terminal` if it has forgotten it (after 7 days, or deleted by hand)."""
     info = load.salesforce.job(job_id)
     if info is None:
-        load.end_job(load.job(job_id), "given_up", "gone")
+        load.end_job(load.job(job_id), JobState.GIVEN_UP, "gone")
         raise Terminal(
             f"The org no longer knows ingest job {job_id} of {load}.",
             "Results are kept for 7 days. Run the load again; the chunk is sent again, which changes nothing twice.",

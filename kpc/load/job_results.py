@@ -18,7 +18,7 @@ from kpc.convert.canonical import key_hash
 from kpc.convert.external_id import folded
 from kpc.convert.key_sum import KeySum
 from kpc.errors import Terminal, Transient
-from kpc.ledger.jobs import IN_FLIGHT
+from kpc.ledger.states import IN_FLIGHT, JobState
 from kpc.load.chunk_load import ENCODING_TRAIT, ChunkLoad, is_learning_encoding
 from kpc.load.chunk_result import (
     ERROR,
@@ -52,9 +52,9 @@ def read_outcome(load: ChunkLoad, job_id: str) -> ChunkOutcome:
     if info.state is State.ABORTED or info.refuses_content:
         return read_outcome(load, _job_instead(load, info))
     if (job := load.job(job_id)).encoding == "gzip" and is_learning_encoding(load):
-        load.ledger.remember_trait(job.target_id, ENCODING_TRAIT, "gzip")
+        load.ledger.org_facts.remember(job.target_id, ENCODING_TRAIT, "gzip")
     # Its slot is free before rows are sent again: with all slots taken by waiting jobs nothing would move.
-    load.end_job(job, "ended")
+    load.end_job(job, JobState.ENDED)
     return _read(load, info)
 
 
@@ -67,7 +67,7 @@ def _stop_for_quota(load: ChunkLoad, info: JobInfo) -> None:
     if info.processed:
         log.warning("%s: job %s: %s", load, info.id, exhausted)
         return
-    load.end_job(job, "failed", info.error_message)
+    load.end_job(job, JobState.FAILED, info.error_message)
     raise exhausted
 
 
@@ -76,7 +76,7 @@ def _job_instead(load: ChunkLoad, info: JobInfo) -> str:
     job = load.job(info.id)
     is_about_content = info.refuses_content and _CONTENT_ERROR.search(info.error_message) is not None
     may_be_gzip = is_about_content and job.encoding == "gzip" and is_learning_encoding(load)
-    state = "failed" if info.state is State.FAILED else "aborted"
+    state = JobState.FAILED if info.state is State.FAILED else JobState.ABORTED
     if info.processed:
         with _scratch(load) as scratch:
             keep_created(load, info.id, _download(load, info, Results.SUCCESSFUL, scratch))
@@ -84,7 +84,7 @@ def _job_instead(load: ChunkLoad, info: JobInfo) -> str:
     if not may_be_gzip:
         raise failed_job(info, str(load))
     log.warning("%s: job %s failed on its content (%s); trying plain CSV", load, info.id, info.error_message)
-    load.ledger.remember_trait(job.target_id, ENCODING_TRAIT, "identity")
+    load.ledger.org_facts.remember(job.target_id, ENCODING_TRAIT, "identity")
     second = start_job(load)
     follow_job(load, second)
     return second
@@ -157,7 +157,7 @@ def _complete(load: ChunkLoad, info: JobInfo, outcome: ChunkOutcome, answered: K
     for file in outcome.loaded.paths:
         keep_created(load, info.id, file)
     reason = f"{missing.height:,} rows without result, {foreign.height:,} results of rows that were not sent"
-    load.end_job(load.job(info.id), "failed", reason)
+    load.end_job(load.job(info.id), JobState.FAILED, reason)
     raise Terminal(
         f"The results of ingest job {info.id} do not add up: {sent.rows:,} rows were sent, {answered.rows:,} answered; "
         f"{reason}.",

@@ -72,4 +72,4 @@ def _load_side_by_side(context: LeasedContext, specs: Sequence[ChunkSpec]) -> li
 
 def _encoding_is_unknown(context: LeasedContext) -> bool:
     is_auto = context.settings.salesforce.upload_encoding == "auto"
-    return is_auto and context.ledger.trait_of(context.salesforce.org_id, ENCODING_TRAIT) is None
+    return is_auto and context.ledger.org_facts.find(context.salesforce.org_id, ENCODING_TRAIT) is None

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from kpc.ledger import Lease
+from kpc.ledger.states import ChunkState
 from kpc.load.chunk_load import ChunkLoad, ChunkSpec, chunk_intent
 from kpc.load.chunk_result import ChunkResult
 from kpc.load.finalize_chunk import finalize_chunk
@@ -44,7 +45,7 @@ def check_room(context: PartitionContext, specs: Sequence[ChunkSpec]) -> None:
     held = LeasedContext(context.workspace, context.partition, context.pinned, lease=lease)
     if ChunkLoad(specs[0], held).live_job() is not None:
         return  # its job has begun already
-    context.ledger.check_pause(context.environment, context.table)
+    context.ledger.pauses.check(context.environment, context.table)
     context.governor.check(chunk_intent(specs[0], context.table))
 
 
@@ -81,8 +82,8 @@ def finish_chunk(workspace: Workspace, spec: ChunkSpec, job_id: str) -> ChunkRes
 def _finished(load: ChunkLoad) -> ChunkResult | None:
     """The result of a chunk that was booked as done."""
     spec = load.spec
-    chunks = load.ledger.chunks(spec.generation, spec.mapping_version)
-    if not any(chunk.name == spec.chunk and chunk.state == "done" for chunk in chunks):
+    chunks = load.ledger.chunks.of_generation(spec.generation, spec.mapping_version)
+    if not any(chunk.name == spec.chunk and chunk.state == ChunkState.DONE for chunk in chunks):
         return None
     return result_of(load.results, spec.chunk, load.store)
 

@@ -12,7 +12,7 @@ from kpc.catalog.table import Table
 from kpc.catalog.types import EXTERNAL_ID, GENERATION_FIELD, PARTITION_FIELD
 from kpc.convert.canonical import KEY_HASH, canonical_from_salesforce, key_hash
 from kpc.convert.external_id import folded
-from kpc.ledger.quota import Request
+from kpc.ledger.quota import QuotaRequest
 from kpc.load.chunk_result import read_columns
 from kpc.salesforce import Salesforce
 from kpc.salesforce.soql import in_conditions, text_at, text_literal
@@ -77,7 +77,7 @@ def records_of(
         return
     conditions = list(in_conditions(EXTERNAL_ID, wanted.held)) if wanted.are_few else []
     calls = len(conditions) or CALLS_PER_JOB
-    governor.ledger.check_quota(governor.target_id, Request(0, 0, calls, is_repair=True), governor.allowance)
+    governor.ledger.quota.check(governor.target_id, QuotaRequest(0, 0, calls, is_repair=True), governor.allowance)
     hashes = pl.concat(wanted.hashes).sort()
     with governor.translate_quota_errors():
         frames = _few(table, conditions, salesforce) if wanted.are_few else _many(table, wanted, salesforce, scratch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kpc.errors import ConfigError
-from kpc.ledger.jobs import IN_FLIGHT
+from kpc.ledger.states import IN_FLIGHT, ChunkState
 from kpc.load.chunk_load import ChunkLoad, ChunkSpec
 from kpc.load.chunk_result import ChunkResult
 from kpc.load.pre_image import needs_pre_image
@@ -19,7 +19,7 @@ from kpc.storage.store import Store
 def missing_parents(context: PartitionContext) -> tuple[Partition, ...]:
     """The parents whose current generation is not loaded yet; rows could not refer to theirs."""
     ledger, environment = context.ledger, context.environment
-    return tuple(parent for parent in context.partition.parents() if not ledger.is_loaded(environment, parent))
+    return tuple(parent for parent in context.partition.parents() if not ledger.stages.is_loaded(environment, parent))
 
 
 def plan(context: LeasedContext, staged: StagedManifest) -> tuple[ChunkSpec, ...]:
@@ -31,14 +31,18 @@ def plan(context: LeasedContext, staged: StagedManifest) -> tuple[ChunkSpec, ...
     if context.store.manifest(folder, LoadManifest) is not None:
         return ()
     ledger, table = context.ledger, context.table
-    version = ledger.remember_mapping(table)
-    attempt = ledger.begin_attempt(staged.generation, version, run_id=context.run_id, lease=context.lease)
+    version = ledger.mappings.remember(table)
+    attempt = ledger.attempts.begin(staged.generation, version, run_id=context.run_id, lease=context.lease)
     if not staged.chunks:
         return ()
     _check_fit(context, staged)
     is_kept = needs_pre_image(context)
-    planned = ledger.plan_chunks(staged.generation, version, staged.chunks, lease=context.lease)
-    done = {chunk.name for chunk in planned if chunk.state == "done" and result_of(folder, chunk.name, context.store)}
+    planned = ledger.chunks.plan(staged.generation, version, staged.chunks, lease=context.lease)
+    done = {
+        chunk.name
+        for chunk in planned
+        if chunk.state == ChunkState.DONE and result_of(folder, chunk.name, context.store)
+    }
     specs = [
         ChunkSpec.of(
             entry,
@@ -56,7 +60,7 @@ def plan(context: LeasedContext, staged: StagedManifest) -> tuple[ChunkSpec, ...
 
 def _check_fit(context: LeasedContext, staged: StagedManifest) -> None:
     """Raises `ConfigError` or `SchemaDrift` if the chunks are not what the catalog and the org expect."""
-    context.ledger.check_external_id(context.environment, context.table)
+    context.ledger.mappings.check_external_id(context.environment, context.table)
     if staged.header != context.table.header:
         raise ConfigError(
             f"The chunks of {context} have another header than the catalog's {context.table.name}.",
@@ -71,7 +75,7 @@ def _in_order(specs: list[ChunkSpec], context: LeasedContext) -> tuple[ChunkSpec
 
     Rows of an ended job may have to be sent again. If new jobs had taken all slots by then, nothing would move.
     """
-    at_work = context.ledger.jobs_at_work(context.environment, context.partition)
+    at_work = context.ledger.jobs.at_work(context.environment, context.partition)
     holding = {chunk_of_job(job.chunk) for job in at_work if job.state in IN_FLIGHT}
 
     def rank(spec: ChunkSpec) -> tuple[bool, bool, str]:

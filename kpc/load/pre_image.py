@@ -81,11 +81,11 @@ def needs_pre_image(context: PartitionContext) -> bool:
     if mode != "auto":
         return mode == "on"
     environment, trait = context.environment, f"found_empty:{context.table.slug}"
-    if context.ledger.trait_of(environment.target_id, trait) == environment.source_id:
+    if context.ledger.org_facts.find(environment.target_id, trait) == environment.source_id:
         return False
     first = next(context.salesforce.query(f"SELECT Id FROM {context.table.target} LIMIT 1"), None)  # noqa: S608  a constant
     if first is None:
-        context.ledger.remember_trait(environment.target_id, trait, environment.source_id)
+        context.ledger.org_facts.remember(environment.target_id, trait, environment.source_id)
     return first is not None
 
 
@@ -99,7 +99,7 @@ def keep_pre_image(load: ChunkLoad) -> None:
         return
     if load.store.manifest(folder, PreImage, result_name(spec.chunk)) is not None:
         return
-    load.ledger.check_pause(load.lease.environment, load.table)
+    load.ledger.pauses.check(load.lease.environment, load.table)
     load.store.check_space(spec.raw_bytes)
     with _AT_ONCE, tempfile.TemporaryDirectory(dir=make_private(folder), prefix=".query-") as scratch:
         entry = _write(load, folder, Path(scratch))
@@ -110,7 +110,7 @@ def keep_pre_image(load: ChunkLoad) -> None:
         file=entry,
         taken_utc=load.context.clock(),
     )
-    load.ledger.require_lease(load.lease)
+    load.ledger.leases.require(load.lease)
     load.store.publish(folder, image, (entry,), result_name(spec.chunk))
     if entry.rows:
         log.info("%s: %s records were there before and are kept as they are now", load, f"{entry.rows:,}")
@@ -134,7 +134,7 @@ def _of_others(frames: Iterator[pl.DataFrame], ledger: Ledger) -> Iterator[pl.Da
     for frame in frames:
         fresh = set(frame[GENERATION_FIELD].drop_nulls()) - asked
         asked |= fresh
-        ours |= ledger.known_generations(fresh) if fresh else set()
+        ours |= ledger.generations.known(fresh) if fresh else set()
         is_unsayable = pl.any_horizontal(pl.col(pl.String).eq_missing(NULL))
         yield frame.filter(~pl.col(GENERATION_FIELD).is_in(ours).fill_null(value=False), ~is_unsayable)
 
@@ -142,7 +142,7 @@ def _of_others(frames: Iterator[pl.DataFrame], ledger: Ledger) -> Iterator[pl.Da
 def kept_images(context: PartitionContext) -> list[KeptImage]:
     """What was kept of a partition and not rolled back, oldest generation first."""
     kept = []
-    for chunk in context.ledger.planned_chunks(context.environment, context.partition):
+    for chunk in context.ledger.chunks.planned(context.environment, context.partition):
         folder = context.paths.generation(chunk.generation).pre_image(chunk.mapping_version)
         image = context.store.manifest(folder, PreImage, result_name(chunk.name))
         if image is not None and image.file.rows:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kpc.catalog.types import EXTERNAL_ID
 from kpc.errors import Terminal, Transient
+from kpc.ledger.states import AttemptState
 from kpc.load.chunk_result import ChunkResult, read_columns
 from kpc.load.corrected_rows import forget_corrections
 from kpc.load.loaded_index import update_loaded_index
@@ -29,11 +30,11 @@ def publish(context: LeasedContext, staged: StagedManifest, loaded: Sequence[Chu
     if published is not None:
         return _closed(context, published)
     results = _all_results(context, staged, folder, loaded)
-    attempt = context.ledger.begin_attempt(
+    attempt = context.ledger.attempts.begin(
         staged.generation, staged.mapping_version, run_id=context.run_id, lease=context.lease
     )
     files = merge_results(folder, context.table, results, context.store)
-    context.ledger.require_lease(context.lease)
+    context.ledger.leases.require(context.lease)
     _update_index(context, staged, folder / files[0].name)
     manifest = _manifest(context, staged, results, files, attempt)
     context.store.publish(folder, manifest, files)
@@ -79,7 +80,7 @@ def _manifest(
     files: tuple[FileEntry, ...],
     attempt: int,
 ) -> LoadManifest:
-    chunks = context.ledger.chunks(staged.generation, staged.mapping_version)
+    chunks = context.ledger.chunks.of_generation(staged.generation, staged.mapping_version)
     return LoadManifest(
         table=staged.table,
         key=staged.key,
@@ -102,6 +103,6 @@ def _manifest(
 def _closed(context: LeasedContext, manifest: LoadManifest) -> LoadManifest:
     """Book the end of the attempt; repeated after a crash between the manifest and here."""
     ledger, generation, version = context.ledger, manifest.generation, manifest.mapping_version
-    ledger.end_attempt(generation, version, manifest.attempt, state="loaded", lease=context.lease)
-    ledger.resolve_failures(generation, version, lease=context.lease)
+    ledger.attempts.end(generation, version, manifest.attempt, state=AttemptState.LOADED, lease=context.lease)
+    ledger.failures.resolve(generation, version, lease=context.lease)
     return manifest

@@ -18,6 +18,7 @@ from kpc.convert.frame import KEY, convert_frame
 from kpc.errors import ConfigError, Mismatch
 from kpc.extract.control_totals import measure_rows, scan_chunks
 from kpc.ledger import Compared, FailedRecord
+from kpc.ledger.states import StageState
 from kpc.load.corrected_rows import read_corrections, with_corrections
 from kpc.reconcile.comparison import Comparison
 from kpc.reconcile.records import RecordDifferences, compare_all, compare_sample
@@ -48,7 +49,7 @@ def compare_partition(context: PartitionContext, level3: str = "") -> PartitionC
     if level3 not in LEVELS3:
         raise ConfigError(f"There is no level 3 mode {level3!r}.", f"Choose one of {', '.join(LEVELS3)}.")
     extract = sealed_extract(context)
-    exceptions = context.ledger.failed_records(context.environment, context.partition)
+    exceptions = context.ledger.failures.of_partition(context.environment, context.partition)
     rows, corrected = _arriving_rows(context, extract, exceptions)
     expected = measure_rows(rows, context.table) if exceptions or corrected else extract.control_totals
     comparisons = compare_totals(
@@ -71,12 +72,12 @@ def publish_report(context: StageContext, compared: PartitionComparison) -> None
     report = compared.report
     context.store.publish(context.paths.generation(report.generation).reconciled, report, name=REPORT)
     booked = [_booked(comparison) for comparison in compared.comparisons]
-    context.ledger.record_reconciliation(report.generation, context.stage_run, booked, lease=context.lease)
+    context.ledger.reconciliations.record(report.generation, context.stage_run, booked, lease=context.lease)
 
 
 def raise_mismatch(context: PartitionContext, result: StageResult) -> None:
     """Raises `Mismatch` if anything is left that the listed exceptions do not explain."""
-    if result.state != "mismatch":
+    if result.state != StageState.MISMATCH:
         return
     differing = str(result.detail["differing"])
     report = context.store.shown(context.paths.generation(result.generation).reconciled / REPORT)

@@ -48,7 +48,7 @@ def refused_rows(context: PartitionContext) -> pl.DataFrame:
 
 def open_failures(context: PartitionContext) -> dict[str, FailedRecord]:
     """The refused rows, by external id in lower case. One that staging rejected has no CSV form to correct."""
-    records = context.ledger.failed_records(context.environment, context.partition)
+    records = context.ledger.failures.of_partition(context.environment, context.partition)
     return {record.external_id.lower(): record for record in records if record.error_class != REJECTED_CLASS}
 
 

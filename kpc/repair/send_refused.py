@@ -19,7 +19,8 @@ from kpc.catalog.types import EXTERNAL_ID
 from kpc.convert.external_id import folded
 from kpc.errors import ConfigError
 from kpc.ledger import FailedRecord
-from kpc.ledger.quota import Request
+from kpc.ledger.quota import QuotaRequest
+from kpc.ledger.states import FailureClass
 from kpc.load.chunk_result import (
     ChunkOutcome,
     ChunkResult,
@@ -44,8 +45,8 @@ from kpc.storage.layout import chunk_stem, result_name
 from kpc.storage.manifests import LoadManifest, StagedManifest, StageOutput
 from kpc.storage.store import MANIFEST
 
-_QUARANTINED = "data"
-_PARKED = "dependency"
+_QUARANTINED = FailureClass.DATA
+_PARKED = FailureClass.DEPENDENCY
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +142,9 @@ class _Repair:
         """Raises `Paused`, or `QuotaExhausted` when the org's API calls do not suffice."""
         calls = sum(-(-frame.height // MOST_RECORDS) for frame in frames)
         context = self.context
-        context.ledger.check_pause(context.environment, context.table)
-        request = Request(0, 0, calls, is_repair=True)
-        context.ledger.check_quota(context.environment.target_id, request, context.governor.allowance)
+        context.ledger.pauses.check(context.environment, context.table)
+        request = QuotaRequest(0, 0, calls, is_repair=True)
+        context.ledger.quota.check(context.environment.target_id, request, context.governor.allowance)
 
     def send(self, chunk: str, again: pl.DataFrame) -> int:
         """Send rows of one chunk and book it anew; returns how many were taken.
@@ -152,7 +153,7 @@ class _Repair:
         """
         context, folder = self.context, self._folder
         (before,) = (result for result in chunk_results(context, self.staged) if result.chunk == chunk)
-        context.ledger.require_lease(context.lease)
+        context.ledger.leases.require(context.lease)
         context.store.remove(folder / MANIFEST)  # until it is published again, the next load would do that
         ordered = in_parent_order(context.table, again)
         with context.governor.translate_quota_errors():
@@ -174,14 +175,16 @@ class _Repair:
         name = f"{chunk_stem(chunk)}.repair-{context.stage_run}.csv.gz"
         result = write_outcome(folder, name, before.rows, whole).model_copy(update={"chunk": chunk})
         context.store.publish(folder, result, result.files, result_name(chunk))
-        context.ledger.replace_failures(
+        context.ledger.failures.replace(
             staged.generation,
             staged.mapping_version,
             chunk,
             failures_of(context.table, whole),
             lease=context.lease,
         )
-        context.ledger.finish_chunk(staged.generation, staged.mapping_version, chunk, whole.counts, lease=context.lease)
+        context.ledger.chunks.finish(
+            staged.generation, staged.mapping_version, chunk, whole.counts, lease=context.lease
+        )
 
     @property
     def _folder(self) -> Path:

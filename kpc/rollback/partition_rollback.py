@@ -116,7 +116,7 @@ def plan_rollback(context: PartitionContext) -> RollbackPlan:
 
 
 def _jobs_at_work(context: PartitionContext) -> tuple[str, ...]:
-    jobs = context.ledger.jobs_at_work(context.environment, context.partition)
+    jobs = context.ledger.jobs.at_work(context.environment, context.partition)
     return tuple(job.job_id or "one being created" for job in jobs if job.purpose != ROLLBACK)
 
 
@@ -140,7 +140,7 @@ def _usable(context: PartitionContext) -> list[KeptImage]:
 
 def loaded_children(context: PartitionContext) -> tuple[Partition, ...]:
     """The partitions with records in the org that refer to this one's."""
-    runs = context.ledger.stages(context.environment)
+    runs = context.ledger.stages.newest(context.environment)
     known = {(run.table_name, run.partition_key) for run in runs if run.stage == SF_LOADED}
     candidates = [find_partition(*each) for each in sorted(known)]
     return tuple(
@@ -169,10 +169,10 @@ def _roll_back(context: StageContext) -> RollbackResult:
     manifest = _written_down(context, folder, tag)
     RollbackFiles(context, generation, "delete").send(manifest.chunks)
     restored = _restore(Restoring(context, folder, tag, manifest.index_digest), generation)
-    context.ledger.require_lease(context.lease)
+    context.ledger.leases.require(context.lease)
     for path in (context.paths.loaded_index, context.paths.corrected_rows):
         context.store.remove(path)
-    context.ledger.roll_back_generations(context.lease)
+    context.ledger.generations.roll_back(context.lease)
     return RollbackResult(
         generation=generation,
         mapping_version=context.table.mapping_version,
@@ -186,7 +186,7 @@ def _roll_back(context: StageContext) -> RollbackResult:
 
 
 def _refuse_if_in_use(context: PartitionContext) -> None:
-    if context.ledger.current_generation(context.environment, context.partition) is None:
+    if context.ledger.generations.current(context.environment, context.partition) is None:
         raise ConfigError(f"{context} is not loaded; there is nothing to take out.", "`kpc status` shows what is.")
     if children := loaded_children(context):
         names = ", ".join(map(str, children))
@@ -229,7 +229,7 @@ def _index_digest(partition_dir: Path) -> str:
 def _absorb_unpublished(context: PartitionContext) -> None:
     """Chunks that were loaded by runs that never published: their records are ours as well."""
     store, is_changed = context.store, False
-    planned = context.ledger.planned_chunks(context.environment, context.partition)
+    planned = context.ledger.chunks.planned(context.environment, context.partition)
     for generation, version in dict.fromkeys((chunk.generation, chunk.mapping_version) for chunk in planned):
         paths = context.paths.generation(generation)
         staged = store.manifest(paths.staged(version), StagedManifest)

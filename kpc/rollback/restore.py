@@ -151,7 +151,7 @@ class Restoring:
 
     @cached_property
     def _planned_chunks(self) -> list[ChunkRow]:
-        return self.context.ledger.planned_chunks(self.context.environment, self.context.partition)
+        return self.context.ledger.chunks.planned(self.context.environment, self.context.partition)
 
     @cached_property
     def _indexes(self) -> list[Path]:

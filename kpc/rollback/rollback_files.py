@@ -12,7 +12,8 @@ from typing import Literal
 import polars as pl
 
 from kpc.errors import JobFailed, Terminal
-from kpc.ledger.quota import Request
+from kpc.ledger.quota import QuotaRequest
+from kpc.ledger.states import JobState
 from kpc.load.chunk_load import ChunkLoad, ChunkSpec
 from kpc.load.chunk_result import ERROR, read_columns
 from kpc.load.ingest_job import start_job
@@ -76,7 +77,7 @@ def _send_file(load: ChunkLoad) -> Counter[str]:
         job_id = start_job(load)
         follow_job(load, job_id)
         kept = _kept_by(load, job_id)
-    state = "failed" if kept else "complete"  # a failed one is sent anew by the next run
+    state = JobState.FAILED if kept else JobState.COMPLETE  # a failed one is sent anew by the next run
     load.end_job(load.job(job_id), state)
     return kept
 
@@ -85,9 +86,9 @@ def _collected(load: ChunkLoad) -> list[Saved]:
     """Small files go through composite collections: at once, without a batch of quota."""
     ledger, governor = load.ledger, load.governor
     calls = -(-load.spec.rows // MOST_RECORDS)
-    ledger.check_pause(load.lease.environment, load.table)
-    ledger.check_quota(governor.target_id, Request(0, 0, calls, is_repair=True), governor.allowance)
-    ledger.require_lease(load.lease)
+    ledger.pauses.check(load.lease.environment, load.table)
+    ledger.quota.check(governor.target_id, QuotaRequest(0, 0, calls, is_repair=True), governor.allowance)
+    ledger.leases.require(load.lease)
     header = (ID,) if load.spec.operation == "delete" else image_header(load.table)
     rows = pl.concat(list(read_columns(load.chunk_file(), header)))
     if load.spec.operation == "delete":
@@ -98,7 +99,7 @@ def _collected(load: ChunkLoad) -> list[Saved]:
 def _kept_by(load: ChunkLoad, job_id: str) -> Counter[str]:
     info = ask(load, job_id)
     if info.ran_out_of_quota or info.state is not State.JOB_COMPLETE:
-        load.end_job(load.job(job_id), "failed", info.error_message)
+        load.end_job(load.job(job_id), JobState.FAILED, info.error_message)
         if info.ran_out_of_quota:
             raise load.governor.stop(info.error_message)
         error: JobFailed = failed_job(info, str(load))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def current_generation(context: PartitionContext) -> GenerationRow:
     """The newest sealed generation. Raises `ConfigError` if the partition was never extracted."""
-    generation = context.ledger.current_generation(context.environment, context.partition)
+    generation = context.ledger.generations.current(context.environment, context.partition)
     if generation is None:
         raise ConfigError(
             f"{context} has not been extracted yet.",
@@ -51,7 +51,7 @@ def staged_manifest(context: PartitionContext) -> StagedManifest:
 def published_load(context: PartitionContext) -> LoadManifest:
     """The load of the current generation, under whatever mapping it was loaded. Raises `ConfigError`."""
     generation = current_generation(context).id
-    version = context.ledger.loaded_version(context.environment, context.partition)
+    version = context.ledger.stages.loaded_version(context.environment, context.partition)
     manifest = version and context.store.manifest(context.paths.generation(generation).loaded(version), LoadManifest)
     if not manifest:
         raise ConfigError(

@@ -14,13 +14,14 @@ from typing import Generic, Protocol, TypeVar
 
 from kpc.errors import KpcError, OutsideWindow
 from kpc.ledger import Lease
+from kpc.ledger.states import StageState
 from kpc.stages.context import LeasedContext, Mode, PartitionContext, StageContext
 from kpc.stages.result import StageResult
 from kpc.storage.manifests import StageOutput
 
 log = logging.getLogger(__name__)
 
-_WITHOUT_RESULT = ("running", "failed", "waiting", "rolled_back")
+_WITHOUT_RESULT = (StageState.RUNNING, StageState.FAILED, StageState.WAITING, StageState.ROLLED_BACK)
 
 
 class HasOutput(Protocol):
@@ -78,7 +79,7 @@ def leased(
     """
     ledger, settings = context.ledger, context.settings
     context.workspace.check_root(context.environment)
-    with ledger.lease(
+    with ledger.leases.hold(
         context.environment,
         context.partition,
         stage,
@@ -91,11 +92,11 @@ def leased(
             yield LeasedContext(context.workspace, context.partition, context.pinned, lease=lease)
         finally:
             if gives_back:
-                ledger.release_lease(lease)
+                ledger.leases.release(lease)
 
 
 def _start(held: LeasedContext, mode: Mode) -> StageContext:
-    stage_run = held.ledger.start_stage(
+    stage_run = held.ledger.stages.start(
         held.environment,
         held.partition,
         held.lease.stage,
@@ -128,9 +129,9 @@ def _as_result(lease: Lease, output: StageOutput, seconds: float) -> StageResult
 
 
 def _book(context: StageContext, output: StageOutput, result: StageResult) -> None:
-    context.ledger.finish_stage(
+    context.ledger.stages.finish(
         context.stage_run,
-        state=output.state,
+        state=StageState(output.state),
         generation=output.generation,
         mapping_version=output.mapping_version,
         rows=output.rows,
@@ -148,10 +149,10 @@ def _book(context: StageContext, output: StageOutput, result: StageResult) -> No
 
 
 def _book_failure(context: StageContext, error: BaseException) -> None:
-    state = "waiting" if isinstance(error, OutsideWindow) else "failed"
+    state = StageState.WAITING if isinstance(error, OutsideWindow) else StageState.FAILED
     # Only our own messages are safe to keep; another one may quote a value.
     reason = str(error) if isinstance(error, KpcError) else type(error).__name__
-    context.ledger.fail_stage(context.stage_run, reason, state=state)
+    context.ledger.stages.fail(context.stage_run, reason, state=state)
     _audit(context, f"{context.lease.stage} {state}", detail={"error": type(error).__name__})
 
 
@@ -163,7 +164,7 @@ def _audit(
     mapping_version: str | None = None,
     detail: dict[str, int | str],
 ) -> None:
-    context.ledger.append_audit(
+    context.ledger.audit.append(
         action,
         actor=context.actor,
         run_id=context.run_id,
@@ -177,7 +178,7 @@ def _audit(
 
 
 def _result_of_other_run(held: LeasedContext) -> StageResult | None:
-    row = held.ledger.last_stage(held.environment, held.partition, held.lease.stage)
+    row = held.ledger.stages.last(held.environment, held.partition, held.lease.stage)
     if row is None or row.state in _WITHOUT_RESULT or row.run_id == held.run_id:
         return None
     detail = dict(row.detail or {})

@@ -117,11 +117,11 @@ class Workspace:
         try:
             identity = ask()
         except Transient:
-            remembered = self.ledger.identity_of(kind, address)
+            remembered = self.ledger.endpoints.identity_of(kind, address)
             if remembered is None:
                 raise
             return remembered
-        self.ledger.remember_endpoint(kind, address, identity)
+        self.ledger.endpoints.remember(kind, address, identity)
         return identity
 
     def check_root(self, environment: Environment) -> None:
@@ -129,11 +129,11 @@ class Workspace:
         if environment in self._checked_roots:
             return
         store, own = self.store, secrets.token_hex(8)
-        recorded = self.ledger.root_of(environment)
+        recorded = self.ledger.endpoints.root_of(environment)
         if recorded is None:
             # The marker lies there before its token is known: whoever finds the token in the ledger finds the marker.
             store.publish(store.root, RootMarker(claimed_utc=self.clock()), name=_marker(own))
-            recorded = self.ledger.claim_root(environment, own)
+            recorded = self.ledger.endpoints.claim_root(environment, own)
             if recorded != own:
                 store.remove(store.root / _marker(own))
         if store.manifest(store.root, RootMarker, _marker(recorded)) is None:

@@ -14,6 +14,7 @@ from typing import Literal
 
 from kpc.errors import ConfigError, KpcError
 from kpc.ledger import StageRun
+from kpc.ledger.states import StageState
 from kpc.settings import CleanupPolicy
 from kpc.stages.context import PartitionContext
 from kpc.stages.current_manifests import current_generation
@@ -23,7 +24,7 @@ from kpc.storage.store import Store, open_store
 
 log = logging.getLogger(__name__)
 
-_PROVEN = ("reconciled", "reconciled_with_exceptions")
+_PROVEN = (StageState.RECONCILED, StageState.RECONCILED_WITH_EXCEPTIONS)
 _READERS = ("staged_csv", "sf_loaded")  # the stages that write and read chunks
 
 
@@ -43,7 +44,7 @@ def clean_up(context: PartitionContext, policy: CleanupPolicy) -> CleanedManifes
         cleaned = None
         if context.store.manifest(paths.loaded(version), LoadManifest) is not None:
             cleaned = _clean(context, paths.staged(version), policy)
-        for older, staged_under in context.ledger.staged_before(context.environment, context.partition, proven):
+        for older, staged_under in context.ledger.stages.staged_before(context.environment, context.partition, proven):
             _clean(context, context.paths.generation(older).staged(staged_under), policy)
     return cleaned
 
@@ -80,7 +81,7 @@ def clean_up_quietly(context: PartitionContext) -> None:
 def _proof(context: PartitionContext) -> StageRun:
     """The reconciliation that allows it. A generation that is newer than the proven one is not touched."""
     generation = current_generation(context)
-    proof = context.ledger.last_stage(context.environment, context.partition, "reconciled", generation=generation.id)
+    proof = context.ledger.stages.last(context.environment, context.partition, "reconciled", generation=generation.id)
     if proof is None or proof.state not in _PROVEN:
         found = "has not been reconciled" if proof is None else f"is not proven: its reconciliation is {proof.state}"
         raise ConfigError(
@@ -96,7 +97,7 @@ def _undisturbed(context: PartitionContext) -> Iterator[None]:
     ledger, ttl_s = context.ledger, context.settings.lease_s
     owner = f"{context.run_id} clean-up"
     first, second = (
-        ledger.lease(context.environment, context.partition, stage, owner=owner, ttl_s=ttl_s, wait_s=0)
+        ledger.leases.hold(context.environment, context.partition, stage, owner=owner, ttl_s=ttl_s, wait_s=0)
         for stage in _READERS
     )
     with first, second:
@@ -139,7 +140,7 @@ def _archive(staged: StagedManifest, folder: Path, store: Store, archive: Store)
 
 
 def _audit(context: PartitionContext, cleaned: CleanedManifest) -> None:
-    context.ledger.append_audit(
+    context.ledger.audit.append(
         "chunks archived" if cleaned.policy == "archive" else "chunks deleted",
         actor=context.actor,
         run_id=context.run_id,

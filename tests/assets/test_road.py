@@ -61,7 +61,7 @@ def test_every_table_arrives_and_is_proven(
             assert [proof.detail[f"level{level}"] for level in (1, 3)] == ["pass", "pass"]
             assert proof.detail["level2"] == ("pass" if table.measures else "skipped")
             assert proof.detail["target_rows"] == extracted
-    assert workspace.ledger.verify_audit() == []
+    assert workspace.ledger.audit.verify() == []
 
 
 def test_a_finished_partition_is_not_sent_again(
@@ -141,7 +141,7 @@ def test_bad_rows_become_listed_exceptions(
             made = travel(partition, workspace)
             rejected += int(made["staged_csv"].detail["rejected"])
             states.add(made["reconciled"].state)
-            listed = workspace.ledger.failed_records(workspace.environment, partition)
+            listed = workspace.ledger.failures.of_partition(workspace.environment, partition)
             assert len(listed) == made["staged_csv"].detail["rejected"] + made["sf_loaded"].detail["failed"]
     assert rejected >= 12
     assert states == {"reconciled", "reconciled_with_exceptions"}
@@ -188,7 +188,7 @@ def test_one_planted_wrong_value_is_found(
     report = last_report(PartitionContext(workspace, partition))
     assert report.records is not None
     assert report.records.changed_fields == ((record["External_ID__c"], (field,)),)
-    assert workspace.ledger.reconciliation_state(workspace.environment, partition) == "mismatch"
+    assert workspace.ledger.stages.reconciliation_state(workspace.environment, partition) == "mismatch"
 
 
 def test_a_lost_and_a_foreign_record_are_found(

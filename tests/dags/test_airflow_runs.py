@@ -47,7 +47,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         world.api.ensure_pools()
         wait_for(lambda: MIGRATION in world.api.dag_ids())
         with open_workspace(world.settings, run_id="test", actor="test") as workspace:
-            workspace.ledger.set_scope(
+            workspace.ledger.scope.set(
                 workspace.environment,
                 months=MONTHS[:1],
                 tables=[SUPPLIERS.table.name, HEADERS.table.name],
@@ -179,7 +179,7 @@ def held_extract(world: World, partition: Partition) -> Iterator[None]:
     """Hold the lease of stage 1, so that whoever comes meanwhile waits."""
     with open_workspace(world.settings, run_id="test", actor="test") as workspace:
         environment = workspace.environment
-        with workspace.ledger.lease(environment, partition, ORACLE_EXTRACT, owner="test", ttl_s=60, wait_s=0):
+        with workspace.ledger.leases.hold(environment, partition, ORACLE_EXTRACT, owner="test", ttl_s=60, wait_s=0):
             yield
 
 
@@ -244,7 +244,7 @@ def test_an_extract_outside_its_window_waits_deferred(world: World) -> None:
         world.config.write_text(settings)
     assert outcome.exit_code == 0, outcome.text
     with open_workspace(world.settings, run_id="test", actor="test") as workspace:
-        generation = workspace.ledger.current_generation(workspace.environment, partition)
+        generation = workspace.ledger.generations.current(workspace.environment, partition)
     assert generation is not None
     assert generation.started_utc >= until
 
@@ -267,7 +267,7 @@ def test_a_load_without_quota_waits_for_the_exact_time(world: World) -> None:
 
 
 def _use_up_batches(workspace: Workspace, counted_utc: datetime) -> None:
-    with workspace.ledger.writing() as connection:
+    with workspace.ledger.database.writing() as connection:
         connection.execute(
             insert(quota_entry).values(
                 target_id=workspace.environment.target_id, kind="job", rows=0, batches=15_000, calls=0,
@@ -281,13 +281,13 @@ def test_a_paused_load_waits_until_it_is_resumed(world: World) -> None:
     partition = find_partition("KPS_T_SALESBANK_MD", "ALL")
     with open_workspace(world.settings, run_id="test", actor="test") as workspace:
         ledger, environment = workspace.ledger, workspace.environment
-        ledger.pause(environment, "table", partition.table.name, actor="test", reason="maintenance")
+        ledger.pauses.start(environment, "table", partition.table.name, actor="test", reason="maintenance")
         run = start(world, partition)
         loads = wait_for(lambda: gate_of(world, partition))
         wait_for(lambda: ("plan", "deferred") in states(world, loads))
         assert "maintenance" in str(world.api.result(loads[0], "plan", key="waits_until"))
         assert records(world, partition) == 0
-        assert ledger.resume(environment, "table", partition.table.name, actor="test") == 1
+        assert ledger.pauses.lift(environment, "table", partition.table.name, actor="test") == 1
     assert finish(world, partition, run).exit_code == 0
     assert records(world, partition) > 0
 
@@ -302,13 +302,13 @@ def test_a_chunk_that_may_not_begin_gives_its_slot_back(world: World) -> None:
             run = start(world, partition)
             loads = wait_for(lambda: gate_of(world, partition))
             wait_for(lambda: ("plan", "success") in states(world, loads))
-            ledger.pause(environment, "table", partition.table.name, actor="test")
+            ledger.pauses.start(environment, "table", partition.table.name, actor="test")
         finally:
             _resize_pool(world, LOAD_POOL.slots)
         wait_for(lambda: ("ingest", "up_for_reschedule") in states(world, loads))
         assert _occupied(world) == 0
         assert records(world, partition) == 0
-        ledger.resume(environment, "all", "all", actor="test")
+        ledger.pauses.lift(environment, "all", "all", actor="test")
     assert finish(world, partition, run).exit_code == 0
     assert records(world, partition) > 0
 

@@ -108,7 +108,7 @@ def test_a_killed_extract_is_carried_on(extraction: Extraction, killed_after: in
     extraction.kill_after_chunk(killed_after, "run")
     workspace = extraction.workspace("run")
     partition = extraction.partition
-    unfinished = workspace.ledger.open_generation(workspace.environment, partition)
+    unfinished = workspace.ledger.generations.unfinished(workspace.environment, partition)
     assert unfinished is not None
     folder = PartitionContext(workspace, partition).paths.generation(unfinished.id).extract
     first = folder / "chunk-00001.parquet"
@@ -190,15 +190,15 @@ def test_a_table_changed_meanwhile_starts_a_new_generation(
     extraction = Extraction(tmp_path, source, emulated().settings)
     extraction.kill_after_chunk(1, "run")
     workspace = extraction.workspace("run")
-    before = workspace.ledger.open_generation(workspace.environment, extraction.partition)
+    before = workspace.ledger.generations.unfinished(workspace.environment, extraction.partition)
     assert before is not None
     source.execute("ALTER TABLE KPS_T_SALES_M ADD (NEWCOMER NUMBER)")
     receipt = oracle_extract.materialize(PartitionContext(workspace, extraction.partition))
-    after = workspace.ledger.generation(receipt.generation)
+    after = workspace.ledger.generations.find(receipt.generation)
     assert after is not None
     assert after.id != before.id
     assert after.scn > before.scn
-    abandoned = workspace.ledger.generation(before.id)
+    abandoned = workspace.ledger.generations.find(before.id)
     assert abandoned is not None
     assert abandoned.state == "abandoned"
     extraction.close()

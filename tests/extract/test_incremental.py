@@ -112,7 +112,7 @@ def test_a_vanished_row_is_neither_kept_silently_nor_deleted(web: Web) -> None:
     web.source.execute(f"DELETE FROM {TABLE} WHERE ORDER_NO = '{web.orders[2]}'")
     with pytest.raises(Mismatch, match="rows"):
         web.load()
-    current = web.workspace.ledger.current_generation(web.workspace.environment, web.partition)
+    current = web.workspace.ledger.generations.current(web.workspace.environment, web.partition)
     assert current is not None
     assert current.rows == len(web.orders) - 1
     folder = PartitionContext(web.workspace, web.partition).paths.generation(current.id).folder
@@ -207,7 +207,7 @@ def test_an_interrupted_renewal_is_carried_on(web: Web, monkeypatch: pytest.Monk
     with pytest.raises(KeyboardInterrupt):
         web.extract()
     monkeypatch.undo()
-    unfinished = web.workspace.ledger.open_generation(web.workspace.environment, web.partition)
+    unfinished = web.workspace.ledger.generations.unfinished(web.workspace.environment, web.partition)
     web.source.admin("DELETE", "counters")
     manifest = web.extract()
     assert unfinished is not None

@@ -92,12 +92,12 @@ def test_a_window_that_closes_stops_between_two_chunks(
         oracle_extract.materialize(PartitionContext(workspace, partition))
     assert caught.value.opens_utc == bangkok(22)
     assert "2026-03-01 22:00" in str(caught.value)
-    unfinished = workspace.ledger.open_generation(workspace.environment, partition)
+    unfinished = workspace.ledger.generations.unfinished(workspace.environment, partition)
     assert unfinished is not None
     folder = PartitionContext(workspace, partition).paths.generation(unfinished.id).extract
     finished = {path.name: path.stat().st_mtime_ns for path in folder.glob("chunk-*.parquet")}
     assert finished
-    run = workspace.ledger.last_stage(workspace.environment, partition, "oracle_extract")
+    run = workspace.ledger.stages.last(workspace.environment, partition, "oracle_extract")
     assert run is not None
     assert run.state == "waiting"
     workspace.clock = lambda: bangkok(22, 5)

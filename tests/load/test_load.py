@@ -99,9 +99,9 @@ def test_every_row_is_loaded_once_and_accounted_for(workspace: Workspace) -> Non
     assert dict(zip(index["external_id"], index["salesforce_id"], strict=True)) == dict(
         zip(success[KEY], success["sf__Id"], strict=True)
     )
-    assert workspace.ledger.is_loaded(workspace.environment, SUPPLIERS)
-    assert workspace.ledger.jobs_in_flight(workspace.environment.target_id) == 0
-    assert workspace.ledger.quota_used(workspace.environment.target_id) == (23, 5)
+    assert workspace.ledger.stages.is_loaded(workspace.environment, SUPPLIERS)
+    assert workspace.ledger.jobs.in_flight(workspace.environment.target_id) == 0
+    assert workspace.ledger.quota.used(workspace.environment.target_id) == (23, 5)
 
 
 def test_repeating_a_finished_load_sends_nothing(workspace: Workspace) -> None:
@@ -121,7 +121,7 @@ def test_empty_partition_is_loaded_with_no_rows(workspace: Workspace) -> None:
     assert plan_load(PartitionContext(workspace, SUPPLIERS)) == ()
     receipt = sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     assert receipt.rows == 0
-    assert workspace.ledger.is_loaded(workspace.environment, SUPPLIERS)
+    assert workspace.ledger.stages.is_loaded(workspace.environment, SUPPLIERS)
     assert pl.read_csv(_folder(workspace, receipt) / "failed.csv.gz").height == 0
 
 
@@ -176,7 +176,7 @@ def test_failed_rows_are_kept_with_reason_and_never_counted_as_loaded(workspace:
     stage(workspace, EMAILS, keys, values=parents | wrong)
     receipt = sf_loaded.materialize(PartitionContext(workspace, EMAILS))
     assert (receipt.detail["loaded"], receipt.detail["failed"]) == (1, 2)
-    records = workspace.ledger.failed_records(workspace.environment, EMAILS)
+    records = workspace.ledger.failures.of_partition(workspace.environment, EMAILS)
     assert [(record.external_id, record.error_class) for record in records] == [
         (keys[1], "dependency"),
         (keys[2], "data"),
@@ -188,7 +188,7 @@ def test_failed_rows_are_kept_with_reason_and_never_counted_as_loaded(workspace:
     assert pl.read_parquet(index)["external_id"].to_list() == keys[:1]
     stage(workspace, EMAILS, keys, values=parents)
     assert sf_loaded.materialize(PartitionContext(workspace, EMAILS)).detail["failed"] == 0
-    assert workspace.ledger.failed_records(workspace.environment, EMAILS) == []
+    assert workspace.ledger.failures.of_partition(workspace.environment, EMAILS) == []
     assert sorted(pl.read_parquet(index)["external_id"]) == keys
 
 
@@ -231,10 +231,10 @@ def test_passing_failures_are_sent_again(
     receipt = sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     assert receipt.detail["loaded"] == receipt.detail["created"] == 10
     assert int(receipt.detail["jobs"]) >= jobs
-    assert workspace.ledger.quota_used(workspace.environment.target_id)[1] == receipt.detail["jobs"]
+    assert workspace.ledger.quota.used(workspace.environment.target_id)[1] == receipt.detail["jobs"]
     assert _in_org(workspace, keys) == keys
-    assert workspace.ledger.failed_records(workspace.environment, SUPPLIERS) == []
-    assert workspace.ledger.jobs_in_flight(workspace.environment.target_id) == 0
+    assert workspace.ledger.failures.of_partition(workspace.environment, SUPPLIERS) == []
+    assert workspace.ledger.jobs.in_flight(workspace.environment.target_id) == 0
     close(workspace)
 
 
@@ -268,7 +268,7 @@ def test_org_that_takes_no_gzip_gets_plain_csv(emulated: Callable[..., Emulator]
     stage(workspace, SUPPLIERS, keys, chunk_rows=2)
     assert sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS)).detail["loaded"] == 6
     assert _in_org(workspace, keys) == keys
-    assert workspace.ledger.trait_of(workspace.salesforce.org_id, ENCODING_TRAIT) == "identity"
+    assert workspace.ledger.org_facts.find(workspace.salesforce.org_id, ENCODING_TRAIT) == "identity"
     failed = [info for info in _jobs(workspace) if info.state == "Failed"]
     assert len(failed) == (switch == "gzip_upload=misread")
     close(workspace)
@@ -279,10 +279,10 @@ def test_large_chunk_is_no_trial_of_gzip(emulated: Callable[..., Emulator], tmp_
     workspace = make_workspace(tmp_path, emulated("gzip_upload=misread").settings, "run-1")
     stage(workspace, SUPPLIERS, fresh_keys(10_001))
     assert sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS)).detail["jobs"] == 1
-    assert workspace.ledger.trait_of(workspace.salesforce.org_id, ENCODING_TRAIT) is None
+    assert workspace.ledger.org_facts.find(workspace.salesforce.org_id, ENCODING_TRAIT) is None
     stage(workspace, SUPPLIERS, fresh_keys(3))
     assert sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS)).detail["jobs"] == 1
-    assert workspace.ledger.trait_of(workspace.salesforce.org_id, ENCODING_TRAIT) == "identity"
+    assert workspace.ledger.org_facts.find(workspace.salesforce.org_id, ENCODING_TRAIT) == "identity"
     close(workspace)
 
 
@@ -308,9 +308,9 @@ def test_org_out_of_batches_ends_the_load_with_a_time(emulated: Callable[..., Em
     stage(workspace, SUPPLIERS, fresh_keys(4), chunk_rows=2)
     with pytest.raises(QuotaExhausted):
         sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
-    assert workspace.ledger.failed_records(workspace.environment, SUPPLIERS) == []
-    assert not workspace.ledger.is_loaded(workspace.environment, SUPPLIERS)
-    assert workspace.ledger.jobs_in_flight(workspace.environment.target_id) == 0
+    assert workspace.ledger.failures.of_partition(workspace.environment, SUPPLIERS) == []
+    assert not workspace.ledger.stages.is_loaded(workspace.environment, SUPPLIERS)
+    assert workspace.ledger.jobs.in_flight(workspace.environment.target_id) == 0
     close(workspace)
 
 
@@ -340,7 +340,7 @@ def test_rest_of_a_job_cut_by_the_quota_is_sent_when_there_is_room(
     with pytest.raises(QuotaExhausted):
         sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     emulator.switch(daily_records=100_000)
-    workspace.ledger.unblock_jobs(workspace.environment.target_id)
+    workspace.ledger.quota.unblock(workspace.environment.target_id)
     receipt = sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     assert (receipt.detail["loaded"], receipt.detail["created"], receipt.detail["jobs"]) == (15_000, 15_000, 2)
     assert _sent_rows(workspace, set()) == 15_000
@@ -359,7 +359,7 @@ def test_rows_whose_results_vanished_are_found_and_sent_again(
     with pytest.raises(QuotaExhausted):
         sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     emulator.switch(daily_records=100_000)
-    workspace.ledger.unblock_jobs(workspace.environment.target_id)
+    workspace.ledger.quota.unblock(workspace.environment.target_id)
     assert sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS)).detail["loaded"] == 10_001
     assert _sent_rows(workspace, set()) == 10_001
     assert workspace.salesforce.count(OBJECT) == 10_001
@@ -391,7 +391,7 @@ def test_run_that_lost_its_lease_closes_no_job(workspace: Workspace) -> None:
     stage(workspace, SUPPLIERS, keys)
 
     def take_over(_: object) -> None:
-        with workspace.ledger.writing() as connection:
+        with workspace.ledger.database.writing() as connection:
             connection.exec_driver_sql("UPDATE lease SET owner = 'run-2', token = token + 1 WHERE stage = 'sf_loaded'")
 
     transport = _faulty(workspace, Fault("PUT", take_over, after=True))
@@ -418,7 +418,7 @@ def test_load_works_the_same_on_postgresql(
     stage(workspace, SUPPLIERS, keys, chunk_rows=2)
     assert sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS)).detail["loaded"] == 16
     assert _in_org(workspace, keys) == keys
-    assert workspace.ledger.verify_audit() == []
+    assert workspace.ledger.audit.verify() == []
     close(workspace)
 
 
@@ -435,7 +435,7 @@ def test_changed_chunk_is_refused_before_anything_is_sent(workspace: Workspace) 
     with pytest.raises(DamagedFile, match="kpc rerun"):
         sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     assert {info.id for info in _jobs(workspace)} == before
-    assert workspace.ledger.jobs_in_flight(workspace.environment.target_id) == 0
+    assert workspace.ledger.jobs.in_flight(workspace.environment.target_id) == 0
 
 
 def test_drifted_object_stops_before_quota_is_spent(workspace: Workspace) -> None:
@@ -444,7 +444,7 @@ def test_drifted_object_stops_before_quota_is_spent(workspace: Workspace) -> Non
     _faulty(workspace, Fault("GET .*/describe", answers(404, "NOT_FOUND"), last=9))
     with pytest.raises(SchemaDrift):
         sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
-    assert workspace.ledger.quota_used(workspace.environment.target_id) == (0, 0)
+    assert workspace.ledger.quota.used(workspace.environment.target_id) == (0, 0)
 
 
 def test_older_generation_is_refused(workspace: Workspace) -> None:
@@ -514,7 +514,7 @@ def test_open_job_of_a_shared_user_is_never_taken_for_ours(workspace: Workspace)
     states = {info.id: info.state for info in _jobs(workspace) if info.id not in before}
     assert sorted(states.values()) == ["JobComplete", "Open"]
     (left,) = (job for job, state in states.items() if state == "Open")
-    assert not workspace.ledger.is_known_job(workspace.salesforce.org_id, left)
+    assert not workspace.ledger.jobs.is_known(workspace.salesforce.org_id, left)
     workspace.salesforce.abort_job(left)
 
 
@@ -570,8 +570,8 @@ def _survives(salesforce: SalesforceSettings, root: Path, pattern: str, after: s
     assert _sent_rows(workspace, before) == 6, where
     assert (receipt.detail["loaded"], receipt.detail["created"]) == (6, 6), where
     assert read_manifest(_folder(workspace, receipt), LoadManifest) is not None, where
-    assert workspace.ledger.jobs_in_flight(workspace.environment.target_id) == 0, where
-    assert workspace.ledger.verify_audit() == [], where
+    assert workspace.ledger.jobs.in_flight(workspace.environment.target_id) == 0, where
+    assert workspace.ledger.audit.verify() == [], where
     close(workspace)
     return was_killed
 

@@ -160,7 +160,7 @@ def _load_until_done(workspace: Workspace) -> int:
             sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
         except (Transient, OutcomeUnknown, Terminal) as error:
             if isinstance(error, QuotaExhausted):
-                workspace.ledger.unblock_jobs(workspace.environment.target_id)  # the hour is over
+                workspace.ledger.quota.unblock(workspace.environment.target_id)  # the hour is over
         else:
             return runs
     pytest.fail("the load does not come to its end")
@@ -196,13 +196,13 @@ def _check(workspace: Workspace, org: Org, keys: list[str], batches: int, faults
         assert len(writes) == len(keys), where  # and none is sent twice, unless a collection's reply was lost
     index = PartitionContext(workspace, SUPPLIERS).paths.folder / "loaded_index.parquet"
     assert sorted(pl.read_parquet(index)["external_id"]) == keys, where
-    assert ledger.failed_records(environment, SUPPLIERS) == [], where
-    assert ledger.jobs_in_flight(environment.target_id) == 0, where
-    assert ledger.jobs_at_work(environment, SUPPLIERS) == [], where
+    assert ledger.failures.of_partition(environment, SUPPLIERS) == [], where
+    assert ledger.jobs.in_flight(environment.target_id) == 0, where
+    assert ledger.jobs.at_work(environment, SUPPLIERS) == [], where
     mine = {entry["source"] for entry in writes if entry["source"] != "REST"}
-    assert all(ledger.is_known_job(environment.target_id, job_id) for job_id in mine), where
-    assert batches <= ledger.quota_used(environment.target_id)[1], where  # nothing was used that was not debited
-    assert ledger.verify_audit() == [], where
+    assert all(ledger.jobs.is_known(environment.target_id, job_id) for job_id in mine), where
+    assert batches <= ledger.quota.used(environment.target_id)[1], where  # nothing was used that was not debited
+    assert ledger.audit.verify() == [], where
 
 
 def _strands(first: int, end: int) -> list[Any]:

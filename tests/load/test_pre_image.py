@@ -179,7 +179,7 @@ def test_what_others_changed_since_is_left(workspace: Workspace, collection_rows
     done = roll_back(PartitionContext(workspace, SUPPLIERS))
     assert (done.restored, done.changed, done.left, done.differing) == (1, 1, 2, 0)
     assert _org(workspace) == {kept: before[kept], changed: {**loaded[changed], CITY: "Elsewhere"}}
-    entry = next(one for one in reversed(workspace.ledger.audit_entries()) if one.action == "sf_loaded rolled_back")
+    entry = next(one for one in reversed(workspace.ledger.audit.entries()) if one.action == "sf_loaded rolled_back")
     assert (entry.detail["restored"], entry.detail["changed"]) == (1, 1)
 
 
@@ -270,16 +270,16 @@ def test_an_image_is_taken_before_anything_is_spent(workspace: Workspace) -> Non
     _put(workspace, there)
     stage(workspace, SUPPLIERS, there)
     ledger, environment = workspace.ledger, workspace.environment
-    ledger.pause(environment, "all", "all", actor="test")
+    ledger.pauses.start(environment, "all", "all", actor="test")
     with pytest.raises(Paused):
         sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
-    ledger.resume(environment, "all", "all", actor="test")
-    ledger.book_limits(environment.target_id, OrgUsage(15_000, 0, 1000, 1000))
+    ledger.pauses.lift(environment, "all", "all", actor="test")
+    ledger.quota.record_limits(environment.target_id, OrgUsage(15_000, 0, 1000, 1000))
     with pytest.raises(QuotaExhausted, match="API calls"):
         sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     assert not list(workspace.store.root.rglob("*.pre-image.csv.gz"))
     assert list(workspace.salesforce.list_jobs()) == []
-    assert ledger.quota_used(environment.target_id) == (0, 0)
+    assert ledger.quota.used(environment.target_id) == (0, 0)
 
 
 def test_quota_that_ends_half_way_is_waited_for(workspace: Workspace) -> None:
@@ -302,7 +302,7 @@ def test_quota_that_ends_half_way_is_waited_for(workspace: Workspace) -> None:
     done = roll_back(PartitionContext(workspace, SUPPLIERS))
     assert (done.created, done.restored, done.changed) == (2, 1, 1)
     assert _org(workspace) == {kept: before[kept], changed: {**half[changed], CITY: "Elsewhere"}}
-    assert workspace.ledger.quota_used(workspace.environment.target_id)[1] == 4
+    assert workspace.ledger.quota.used(workspace.environment.target_id)[1] == 4
 
 
 def test_a_rollback_that_was_interrupted_by_more_work_plans_anew(workspace: Workspace, tmp_path: Path) -> None:
@@ -342,7 +342,7 @@ def test_records_that_salesforce_does_not_take_back_are_named(
     emulator.switch(refuse_rows="INSUFFICIENT_ACCESS_OR_READONLY")
     with pytest.raises(Terminal, match=r"did not take back 2 of 2 .* INSUFFICIENT_ACCESS_OR_READONLY 2"):
         roll_back(PartitionContext(workspace, SUPPLIERS))
-    assert workspace.ledger.is_loaded(workspace.environment, SUPPLIERS)
+    assert workspace.ledger.stages.is_loaded(workspace.environment, SUPPLIERS)
     emulator.switch(refuse_rows="")
     assert roll_back(PartitionContext(workspace, SUPPLIERS)).restored == 2
     assert _org(workspace) == before
@@ -437,11 +437,11 @@ def _survives(workspace: Workspace, root: Path, pattern: str, after: str, number
     before = _org(workspace)
     _load(workspace, [*there, *ours])
     was_killed = kill(root, workspace.settings.salesforce, pattern, after, number, act="undo")
-    if workspace.ledger.current_generation(workspace.environment, SUPPLIERS) is not None:
+    if workspace.ledger.generations.current(workspace.environment, SUPPLIERS) is not None:
         done = roll_back(PartitionContext(workspace, SUPPLIERS))
         where = (pattern, after, number)
         assert (done.created, done.restored, done.left, done.differing) == (2, 2, 0, 0), where
     assert _org(workspace) == before, (pattern, after, number)
-    assert workspace.ledger.jobs_in_flight(workspace.environment.target_id) == 0, (pattern, after, number)
-    assert workspace.ledger.verify_audit() == [], (pattern, after, number)
+    assert workspace.ledger.jobs.in_flight(workspace.environment.target_id) == 0, (pattern, after, number)
+    assert workspace.ledger.audit.verify() == [], (pattern, after, number)
     return was_killed

@@ -60,7 +60,7 @@ def _edit(file: Path, changes: dict[str, dict[str, str]]) -> None:
 
 
 def _manifest(workspace: Workspace) -> LoadManifest:
-    generation = workspace.ledger.current_generation(workspace.environment, EMAILS)
+    generation = workspace.ledger.generations.current(workspace.environment, EMAILS)
     assert generation is not None
     folder = PartitionContext(workspace, EMAILS).paths.generation(generation.id).folder
     manifest = read_manifest(folder / loaded_folder(EMAILS.table.mapping_version), LoadManifest)
@@ -90,22 +90,24 @@ def test_corrected_row_is_sent_without_a_batch_and_everything_adds_up(
     workspace: Workspace, refused: list[str], tmp_path: Path
 ) -> None:
     """An imported correction is loaded; ledger, files, counts and index are as if it had never failed."""
-    batches = workspace.ledger.quota_used(workspace.environment.target_id)
+    batches = workspace.ledger.quota.used(workspace.environment.target_id)
     file = tmp_path / "failed.csv"
     export_refused([PartitionContext(workspace, EMAILS)], file)
     _edit(file, {refused[2]: {"Email__c": "right@example.org"}})
     edits = read_edits(file, EMAILS.table)
     repair = send_refused(PartitionContext(workspace, EMAILS), edits["ALL"])
     assert (repair.sent, repair.loaded, repair.parked, repair.quarantined) == (1, 1, 1, 0)
-    assert workspace.ledger.quota_used(workspace.environment.target_id) == batches
+    assert workspace.ledger.quota.used(workspace.environment.target_id) == batches
     manifest = _manifest(workspace)
     assert (manifest.staged, manifest.loaded, manifest.created, manifest.failed) == (5, 4, 4, 1)
-    assert [r.external_id for r in workspace.ledger.failed_records(workspace.environment, EMAILS)] == [refused[1]]
+    assert [r.external_id for r in workspace.ledger.failures.of_partition(workspace.environment, EMAILS)] == [
+        refused[1]
+    ]
     assert _index(workspace) == [refused[0], *refused[2:]]
-    assert workspace.ledger.is_loaded(workspace.environment, EMAILS)
+    assert workspace.ledger.stages.is_loaded(workspace.environment, EMAILS)
     found = list(workspace.salesforce.query(f"SELECT Email__c FROM {EMAILS.table.target} WHERE {KEY} = '{refused[2]}'"))
     assert [record["Email__c"] for record in found] == ["right@example.org"]
-    assert workspace.ledger.verify_audit() == []
+    assert workspace.ledger.audit.verify() == []
 
 
 def test_dependency_is_parked_until_its_parent_is_there(workspace: Workspace, refused: list[str]) -> None:
@@ -129,7 +131,7 @@ def test_row_that_fails_again_counts_its_attempts(workspace: Workspace, refused:
     _edit(file, {refused[1]: {PARENT: "still-not-there"}})
     repair = send_refused(PartitionContext(workspace, EMAILS), read_edits(file, EMAILS.table)["ALL"])
     assert (repair.sent, repair.loaded) == (1, 0)
-    records = {r.external_id: r for r in workspace.ledger.failed_records(workspace.environment, EMAILS)}
+    records = {r.external_id: r for r in workspace.ledger.failures.of_partition(workspace.environment, EMAILS)}
     assert (records[refused[1]].attempts, records[refused[2]].attempts) == (2, 1)
     assert refused_rows(PartitionContext(workspace, EMAILS)).filter(pl.col(KEY) == refused[1])[PARENT].to_list() == [
         "still-not-there"
@@ -155,7 +157,7 @@ def test_killed_repair_is_mended_by_the_next_load(workspace: Workspace, refused:
 
 
 def _is_unpublished(workspace: Workspace) -> bool:
-    generation = workspace.ledger.current_generation(workspace.environment, EMAILS)
+    generation = workspace.ledger.generations.current(workspace.environment, EMAILS)
     assert generation is not None
     folder = PartitionContext(workspace, EMAILS).paths.generation(generation.id).folder
     return read_manifest(folder / loaded_folder(EMAILS.table.mapping_version), LoadManifest) is None
@@ -166,11 +168,11 @@ def test_paused_or_without_api_calls_nothing_is_sent(workspace: Workspace, refus
     ledger, environment = workspace.ledger, workspace.environment
     stage(workspace, SUPPLIERS, [refused[0], refused[1].rsplit("-", 1)[0] + "-later"])
     sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
-    ledger.pause(environment, "phase", "reference", actor="test")
+    ledger.pauses.start(environment, "phase", "reference", actor="test")
     with pytest.raises(Paused):
         send_refused(PartitionContext(workspace, EMAILS))
-    ledger.resume(environment, "all", "all", actor="test")
-    ledger.book_limits(environment.target_id, OrgUsage(15_000, 0, 1000, 1000))
+    ledger.pauses.lift(environment, "all", "all", actor="test")
+    ledger.quota.record_limits(environment.target_id, OrgUsage(15_000, 0, 1000, 1000))
     with pytest.raises(QuotaExhausted, match="API calls"):
         send_refused(PartitionContext(workspace, EMAILS))
     assert _manifest(workspace).failed == 2
@@ -185,7 +187,7 @@ def test_object_stops_when_the_org_itself_refuses(emulated: Callable[..., Emulat
     with pytest.raises(Paused, match="refused by the org itself"):
         sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     assert len(list(workspace.salesforce.list_jobs())) == 1
-    assert {r.error_class for r in workspace.ledger.failed_records(workspace.environment, SUPPLIERS)} == {"org"}
+    assert {r.error_class for r in workspace.ledger.failures.of_partition(workspace.environment, SUPPLIERS)} == {"org"}
     close(workspace)
 
 

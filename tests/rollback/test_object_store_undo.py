@@ -104,7 +104,7 @@ def test_a_rollback_without_quota_is_carried_on_by_another_worker(company: Compa
         done = roll_back(PartitionContext(second, SUPPLIERS))
         assert (done.created, done.restored) == (2, 2)
         assert _org(second) == before
-        assert second.ledger.quota_used(second.environment.target_id)[1] == 3
+        assert second.ledger.quota.used(second.environment.target_id)[1] == 3
 
 
 def test_what_was_created_is_known_to_every_worker(company: Company) -> None:
@@ -190,4 +190,4 @@ def test_a_repair_that_breaks_off_is_repeated(company: Company, objects: type[Ob
         send_refused(PartitionContext(second, parent))
         assert sf_loaded.materialize(PartitionContext(second, parent)).detail["failed"] == 0
         assert second.salesforce.count(parent.table.target) == 2
-        assert second.ledger.failed_records(second.environment, parent) == []
+        assert second.ledger.failures.of_partition(second.environment, parent) == []

@@ -54,13 +54,13 @@ def test_what_was_created_is_deleted_and_the_rest_stays(workspace: Workspace, co
     done = roll_back(PartitionContext(workspace, SUPPLIERS))
     assert (done.created, done.updated, done.restored) == (5, 2, 2)
     assert _in_org(workspace) == sorted([*before, *foreign])
-    assert not workspace.ledger.is_loaded(workspace.environment, SUPPLIERS)
+    assert not workspace.ledger.stages.is_loaded(workspace.environment, SUPPLIERS)
     assert not list(workspace.store.root.rglob("loaded_index.parquet"))
-    batches = workspace.ledger.quota_used(workspace.environment.target_id)[1]
+    batches = workspace.ledger.quota.used(workspace.environment.target_id)[1]
     assert batches == (3 if collection_rows == 0 else 1)  # load, delete, set back
-    actions = [entry.action for entry in workspace.ledger.audit_entries()]
+    actions = [entry.action for entry in workspace.ledger.audit.entries()]
     assert actions[-1] == "sf_loaded rolled_back"
-    assert workspace.ledger.verify_audit() == []
+    assert workspace.ledger.audit.verify() == []
 
 
 def test_partition_can_be_loaded_again_after_its_rollback(workspace: Workspace) -> None:
@@ -174,7 +174,7 @@ def test_records_that_salesforce_keeps_are_named(emulated: Callable[..., Emulato
     emulator.switch(refuse_rows="INSUFFICIENT_ACCESS_OR_READONLY")
     with pytest.raises(Terminal, match="INSUFFICIENT_ACCESS_OR_READONLY 3"):
         roll_back(PartitionContext(workspace, SUPPLIERS))
-    assert workspace.ledger.is_loaded(workspace.environment, SUPPLIERS)
+    assert workspace.ledger.stages.is_loaded(workspace.environment, SUPPLIERS)
     emulator.switch(refuse_rows="")
     assert roll_back(PartitionContext(workspace, SUPPLIERS)).created == 3
     assert _in_org(workspace) == []
@@ -228,11 +228,11 @@ def _survives(workspace: Workspace, root: Path, pattern: str, after: str, number
     stage(workspace, SUPPLIERS, keys)
     sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     was_killed = kill(root, settings, pattern, after, number, act="undo")
-    if workspace.ledger.current_generation(workspace.environment, SUPPLIERS) is not None:
+    if workspace.ledger.generations.current(workspace.environment, SUPPLIERS) is not None:
         roll_back(PartitionContext(workspace, SUPPLIERS))
     where = (pattern, after, number)
     assert _in_org(workspace) == sorted([*standing, *foreign]), where
-    assert not workspace.ledger.is_loaded(workspace.environment, SUPPLIERS), where
-    assert workspace.ledger.jobs_in_flight(workspace.environment.target_id) == 0, where
-    assert workspace.ledger.verify_audit() == [], where
+    assert not workspace.ledger.stages.is_loaded(workspace.environment, SUPPLIERS), where
+    assert workspace.ledger.jobs.in_flight(workspace.environment.target_id) == 0, where
+    assert workspace.ledger.audit.verify() == [], where
     return was_killed

@@ -48,7 +48,7 @@ def workers(tmp_path: Path, oracle: OracleServer, emulated: Callable[..., Emulat
 
 def folder_of(worker: Workspace) -> Path:
     """The staged folder of the current generation."""
-    generation = worker.ledger.current_generation(worker.environment, TENANT)
+    generation = worker.ledger.generations.current(worker.environment, TENANT)
     assert generation is not None
     home = PartitionContext(worker, TENANT).paths.generation(generation.id).folder
     return home / staged_folder(TENANT.table.mapping_version)
@@ -84,10 +84,10 @@ def test_the_policy_is_carried_out_when_the_partition_is_proven(
         assert read_manifest(archived, StagedManifest) == manifest
     shown = inspect_partition(PartitionContext(worker, TENANT))["staged"]
     assert (shown.get("cleaned") or {}).get("policy") == (None if policy == "keep" else policy)
-    actions = [entry.action for entry in worker.ledger.audit_entries()]
+    actions = [entry.action for entry in worker.ledger.audit.entries()]
     assert actions.count("chunks archived") == (policy == "archive")
     assert actions.count("chunks deleted") == (policy == "delete")
-    assert worker.ledger.verify_audit() == []
+    assert worker.ledger.audit.verify() == []
 
 
 @pytest.mark.parametrize("policy", ["archive", "delete"])
@@ -138,7 +138,7 @@ def test_chunks_of_superseded_generations_go_with_the_proven_ones(
         assert names(folder) >= {"manifest.json", "index.parquet", CLEANED}
         archived = tmp_path / "archive" / folder.relative_to(third.store.root) / "chunk-00001.csv.gz"
         assert archived.exists() is (policy == "archive")
-    actions = [entry.action for entry in third.ledger.audit_entries()]
+    actions = [entry.action for entry in third.ledger.audit.entries()]
     assert actions.count("chunks archived" if policy == "archive" else "chunks deleted") == 3
     assert {receipt.stage: receipt for receipt in materialize(TENANT, workers())}["sf_loaded"].detail["jobs"] == 0
 
@@ -176,7 +176,7 @@ def test_a_stage_at_work_is_not_disturbed(workers: Workers) -> None:
     worker = workers()
     list(materialize(TENANT, worker))
     with (
-        worker.ledger.lease(worker.environment, TENANT, "sf_loaded", owner="other", ttl_s=30, wait_s=0),
+        worker.ledger.leases.hold(worker.environment, TENANT, "sf_loaded", owner="other", ttl_s=30, wait_s=0),
         pytest.raises(Transient, match="being worked on by other"),
     ):
         clean_up(PartitionContext(worker, TENANT), "delete")
@@ -215,7 +215,7 @@ def test_an_interrupted_clean_up_is_finished(workers: Workers) -> None:
     chunk.write_bytes(content)
     assert clean_up(PartitionContext(worker, TENANT), "archive") == cleaned
     assert not chunk.exists()
-    assert [entry.action for entry in worker.ledger.audit_entries()].count("chunks archived") == 1
+    assert [entry.action for entry in worker.ledger.audit.entries()].count("chunks archived") == 1
 
 
 def test_chunks_are_archived_in_an_object_store(workers: Workers) -> None:

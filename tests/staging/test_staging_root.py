@@ -203,8 +203,8 @@ def test_workers_that_start_together_agree_on_one_mark(workers: Workers, tmp_pat
     """Both find no mark and make one; the ledger keeps one, and on one root both may go on."""
     one, two = workers(tmp_path / "shared"), workers(tmp_path / "shared")
     environment = one.environment
-    own = one.ledger.claim_root(environment, "aaaa")
-    assert two.ledger.claim_root(environment, "bbbb") == own == "aaaa"
+    own = one.ledger.endpoints.claim_root(environment, "aaaa")
+    assert two.ledger.endpoints.claim_root(environment, "bbbb") == own == "aaaa"
     with pytest.raises(ConfigError, match="root-aaaa"):
         two.check_root(environment)
 

@@ -31,7 +31,7 @@ def die_at_commit(ledger: Ledger, number: int) -> None:
         if next(count) == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    event.listen(ledger.engine, "commit", die)
+    event.listen(ledger.database.engine, "commit", die)
 
 
 def die_at_rename(number: int) -> None:

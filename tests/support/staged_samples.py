@@ -80,7 +80,7 @@ def join_workspace(
         staging=StagingSettings(
             root=staging_root or str(root / "staging"), scratch=root / f"disk-{run_id}", free_bytes=0
         ),
-        ledger_url=SecretStr(ledger.engine.url.render_as_string(hide_password=False)),
+        ledger_url=SecretStr(ledger.database.engine.url.render_as_string(hide_password=False)),
         lease_s=lease_s,
         lease_wait_s=20.0,
     )
@@ -114,11 +114,11 @@ def stage(
 ) -> StagedManifest:
     """Seal a new generation and stage one row per key; `values` overrides cells by key and CSV column."""
     ledger, table = workspace.ledger, partition.table
-    with ledger.lease(workspace.environment, partition, "oracle_extract", owner="s", ttl_s=30, wait_s=5) as lease:
-        generation = ledger.start_generation(
+    with ledger.leases.hold(workspace.environment, partition, "oracle_extract", owner="s", ttl_s=30, wait_s=5) as lease:
+        generation = ledger.generations.start(
             workspace.environment, partition, scn=1, mode="full", spec_hash="s", run_id="s", lease=lease
         )
-        ledger.seal_generation(generation, rows=len(keys), raw_bytes=1, lease=lease)
+        ledger.generations.seal(generation, rows=len(keys), raw_bytes=1, lease=lease)
     folder = PartitionContext(workspace, partition).paths.generation(generation).folder
     folder = make_private(folder / staged_folder(table.mapping_version))
     rows = pl.DataFrame(

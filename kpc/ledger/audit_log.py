@@ -1,7 +1,7 @@
 """The audit log: who ran what, when, on what, as a chain of hashes that shows every later change.
 
 Each entry's hash covers the entry's canonical JSON with the hash of the entry before it. The database refuses UPDATE
-and DELETE; whoever gets around that leaves a chain that `verify_audit` finds broken. The head row keeps the newest
+and DELETE; whoever gets around that leaves a chain that `AuditLog.verify` finds broken. The head row keeps the newest
 hash, so that a removed tail shows as well.
 """
 
@@ -49,8 +49,13 @@ class AuditEntry:
     entry_hash: str
 
 
-class Audit(Database):
-    def append_audit(  # noqa: PLR0913  each is a fact of the audit trail
+class AuditLog:
+    """The log of everything that was done, to be added to and checked, never changed."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def append(  # noqa: PLR0913  each is a fact of the audit trail
         self,
         action: str,
         *,
@@ -66,7 +71,7 @@ class Audit(Database):
     ) -> int:
         """Add one entry and return its number."""
         entry: dict[str, Any] = {
-            "at_utc": self.clock(),
+            "at_utc": self._database.clock(),
             "actor": actor,
             "run_id": run_id,
             "action": action,
@@ -79,18 +84,18 @@ class Audit(Database):
             "mapping_version": mapping_version,
             "detail": json.loads(canonical_json(detail or {})),  # as it will be read back, and so hashed again
         }
-        with self.writing(lease) as connection:
+        with self._database.writing(lease) as connection:
             return _append(connection, entry)
 
-    def audit_entries(self, *, limit: int | None = None) -> list[AuditEntry]:
+    def entries(self, *, limit: int | None = None) -> list[AuditEntry]:
         """The newest `limit` entries (all when None), oldest first."""
-        with self.reading() as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(select(_LOG).order_by(_LOG.c.seq.desc()).limit(limit)).mappings().all()
         return [AuditEntry(**row) for row in reversed(rows)]
 
-    def verify_audit(self) -> list[str]:
+    def verify(self) -> list[str]:
         """One sentence per break of the chain; empty when nothing was changed, removed, inserted or reordered."""
-        with self.reading() as connection:
+        with self._database.reading() as connection:
             head = connection.execute(select(_HEAD)).mappings().one_or_none()
             rows = connection.execution_options(yield_per=5000).execute(select(_LOG).order_by(_LOG.c.seq)).mappings()
             return list(_breaks(rows, head))
