@@ -17,7 +17,7 @@ from kpc.catalog.types import OracleKind
 from kpc.errors import DamagedFile
 from kpc.extract.chunk_reader import Between, read_chunks, read_keys
 from kpc.extract.control_totals import control_total_differences, measure_rows, scan_chunks
-from kpc.extract.merge_changes import renew
+from kpc.extract.merge_changes import merge_changes
 from kpc.extract.plan import Base, ExtractPlan
 from kpc.ledger import GenerationRow
 from kpc.local_time import naive_local
@@ -90,7 +90,7 @@ def renewed_chunks(
     oracle, changes = workspace.oracle, folder / CHANGES
     changed = read_chunks(oracle, partition, plan, changes, between)
     keys = read_keys(oracle, partition, plan, changes)
-    renewed = renew(
+    renewed = merge_changes(
         partition.table,
         folder,
         base=base,

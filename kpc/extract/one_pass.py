@@ -13,7 +13,7 @@ from ulid import ULID
 from kpc.catalog.table import Table
 from kpc.errors import ConfigError, SnapshotLost
 from kpc.extract.month_reader import OnePassPlan, make_one_pass_plan, month_files, read_months
-from kpc.extract.plan import spec_hash, take_scn
+from kpc.extract.plan import spec_hash
 from kpc.extract.window import refuse_outside
 from kpc.partition import Partition, partitions_of
 from kpc.stages.result import Made, Receipt
@@ -102,7 +102,7 @@ def _plan(table: Table, partitions: tuple[Partition, ...], workspace: Workspace)
             remove_leftovers(folder)
             return folder, plan
     _remove_unfinished(table, workspace)
-    scn = take_scn(workspace.oracle)
+    scn = workspace.oracle.current_scn()
     plan = make_one_pass_plan(
         workspace.oracle, partitions, scn=scn, spec_hash=wanted, chunk_rows=_chunk_rows(table, workspace)
     )

@@ -11,7 +11,7 @@ from kpc.extract.chunk_reader import read_chunks
 from kpc.extract.control_totals import check_control_totals, measure_rows, scan_chunks
 from kpc.extract.incremental_extract import CHANGES, find_base, renewed_chunks
 from kpc.extract.one_pass import drop_share, find_month, move_in
-from kpc.extract.plan import Base, ExtractPlan, Mode, make_plan, spec_hash, take_scn
+from kpc.extract.plan import Base, ExtractPlan, Mode, make_plan, spec_hash
 from kpc.extract.window import refuse_outside
 from kpc.ledger import Lease
 from kpc.partition import Partition
@@ -110,7 +110,7 @@ def _open_generation(partition: Partition, workspace: Workspace, mode: Mode, lea
             log.info("%s: carrying on with generation %s at SCN %d", partition, unfinished.id, unfinished.scn)
             return unfinished.id, unfinished.scn
         ledger.abandon_generation(unfinished.id, "the next run asked for another mode or declaration", lease=lease)
-    scn = take_scn(workspace.oracle)
+    scn = workspace.oracle.current_scn()
     generation = ledger.start_generation(
         environment, partition, scn=scn, mode=mode, spec_hash=wanted, run_id=workspace.run_id, lease=lease
     )

@@ -23,7 +23,6 @@ from kpc.errors import ConfigError, QuotaExhausted
 from kpc.ledger import schema
 from kpc.ledger.database import Database
 from kpc.ledger.quota_entries import (
-    BATCH_ROWS,
     SAFETY,
     WINDOW,
     Kind,
@@ -37,6 +36,7 @@ from kpc.ledger.quota_entries import (
     uncounted_batches,
     used_in_window,
 )
+from kpc.salesforce.constants import BATCH_ROWS
 
 _TABLE = schema.quota_entry
 _LIMITS = schema.org_limits

@@ -13,10 +13,10 @@ from typing import Literal
 from sqlalchemy import ColumnElement, Connection, RowMapping, delete, func, insert, select, update
 
 from kpc.ledger import schema
+from kpc.salesforce.constants import BATCH_ROWS
 
 WINDOW = timedelta(hours=24)
 SAFETY = timedelta(seconds=60)  # our clock and the org's may differ
-BATCH_ROWS = 10_000  # Salesforce counts and bills a job's rows in batches of this size
 
 Kind = Literal["job", "others", "calls"]
 

@@ -15,9 +15,9 @@ from kpc.catalog.table import Table
 from kpc.catalog.types import EXTERNAL_ID
 from kpc.errors import Transient
 from kpc.ledger import JobIntent, JobRow, Lease
-from kpc.ledger.quota_entries import BATCH_ROWS
 from kpc.partition import Partition, find_partition
 from kpc.salesforce import Encoding, Salesforce
+from kpc.salesforce.constants import BATCH_ROWS
 from kpc.stages.quota_governor import Governor
 from kpc.stages.workspace import Workspace
 from kpc.storage.store import Environment, FileEntry

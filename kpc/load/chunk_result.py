@@ -17,7 +17,7 @@ from kpc.convert.gzip_csv import GzipTable, csv_bytes
 from kpc.errors import DamagedFile
 from kpc.gzip_files import open_gzip_to_read
 from kpc.ledger import ChunkCounts, Failure
-from kpc.salesforce import Saved, parse_row_error
+from kpc.salesforce import SavedRecord, parse_row_error
 from kpc.storage.store import FileEntry
 
 SALESFORCE_ID, CREATED, ERROR = "sf__Id", "sf__Created", "sf__Error"
@@ -181,7 +181,7 @@ def _as_one_file(loaded: LoadedRows, path: Path) -> FileEntry:
         return table.close()
 
 
-def collected(rows: pl.DataFrame, saved: Sequence[Saved], file: Path) -> Outcome:
+def collected(rows: pl.DataFrame, saved: Sequence[SavedRecord], file: Path) -> Outcome:
     """The answers of a collection, as the result files of a job would say it; what was taken goes to `file`."""
     answered = rows.with_columns(
         pl.Series(SALESFORCE_ID, [one.salesforce_id for one in saved], dtype=pl.String),

@@ -26,7 +26,7 @@ from kpc.load.chunk_load import (
     is_learning_encoding,
     row_of,
 )
-from kpc.salesforce import Encoding, JobInfo, Refused, State
+from kpc.salesforce import BulkJobState, Encoding, JobInfo, Refused
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ def _recover(job: JobRow, load: ChunkLoad) -> str | None:
 
 def _may_be(info: JobInfo, job: JobRow, load: ChunkLoad) -> bool:
     return (
-        info.state is State.OPEN
+        info.state is BulkJobState.OPEN
         and info.created_by == load.salesforce.user_id
         and info.object_name == job.object_name
         and info.operation == job.operation
@@ -127,17 +127,17 @@ def _carry_on(job_id: str, load: ChunkLoad) -> bool:
     if job.state in ("closed", "ended", "complete"):
         return True
     info = load.salesforce.job(job_id)
-    if info is None or info.state is State.ABORTED:
+    if info is None or info.state is BulkJobState.ABORTED:
         ledger.end_job(job.id, state="given_up" if info is None else "aborted", error="not closed", lease=load.lease)
         return False
-    if info.state is State.OPEN and job.encoding is None and not _upload(job, load):
+    if info.state is BulkJobState.OPEN and job.encoding is None and not _upload(job, load):
         ledger.end_job(job.id, state="aborted", error="upload not confirmed", lease=load.lease)
         return False
     ledger.refuse_superseded(load.spec.generation, load.lease)
     if job.state != "closing":
         governor_of(load.workspace).confirm()
         ledger.job_closing(job.id, lease=load.lease)
-    if info.state is State.OPEN:
+    if info.state is BulkJobState.OPEN:
         load.salesforce.complete_upload(job_id)
     ledger.job_closed(job.id, lease=load.lease)
     return True

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from kpc.errors import SalesforceDown, Terminal, Transient
 from kpc.load.chunk_load import ChunkLoad, row_of
 from kpc.salesforce import JobInfo
+from kpc.salesforce.constants import RESULT_DAYS
 from kpc.settings import SalesforceSettings
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,8 @@ def ask(load: ChunkLoad, job_id: str) -> JobInfo:
         load.workspace.ledger.end_job(row_of(load, job_id).id, state="given_up", error="gone", lease=load.lease)
         raise Terminal(
             f"The org no longer knows ingest job {job_id} of {load}.",
-            "Results are kept for 7 days. Run the load again; the chunk is sent again, which changes nothing twice.",
+            f"Results are kept for {RESULT_DAYS} days. Run the load again; the chunk is sent again, which changes "
+            "nothing twice.",
         )
     return info
 

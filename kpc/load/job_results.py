@@ -41,7 +41,8 @@ from kpc.load.chunk_result import (
 )
 from kpc.load.ingest_job import start_job
 from kpc.load.job_polling import ask, follow_job
-from kpc.salesforce import JobInfo, Results, State, failed_job, parse_row_error
+from kpc.load.record_bodies import upsert_rows
+from kpc.salesforce import BulkJobState, JobInfo, ResultKind, failed_job, parse_row_error
 from kpc.stages.workspace import Workspace
 from kpc.storage.manifests import loaded_folder
 from kpc.storage.store import make_private
@@ -83,7 +84,7 @@ def _outcome(load: ChunkLoad, job_id: str) -> Outcome:
         raise Transient(f"Ingest job {job_id} of {load} is still {info.state}.", "Run the load again later.")
     if info.ran_out_of_quota:
         _heed_quota(load, info)
-    if info.state is State.ABORTED or info.refuses_content:
+    if info.state is BulkJobState.ABORTED or info.refuses_content:
         return _outcome(load, _job_instead(load, info))
     if (job := row_of(load, job_id)).encoding == "gzip" and is_learning_encoding(load):
         load.workspace.ledger.remember_trait(job.target_id, ENCODING_TRAIT, "gzip")
@@ -110,10 +111,10 @@ def _job_instead(load: ChunkLoad, info: JobInfo) -> str:
     ledger, job = load.workspace.ledger, row_of(load, info.id)
     is_about_content = info.refuses_content and _CONTENT_ERROR.search(info.error_message) is not None
     may_be_gzip = is_about_content and job.encoding == "gzip" and is_learning_encoding(load)
-    state = "failed" if info.state is State.FAILED else "aborted"
+    state = "failed" if info.state is BulkJobState.FAILED else "aborted"
     if info.processed:
         with _scratch(load) as scratch:
-            _keep_created(load, info.id, _download(load, info, Results.SUCCESSFUL, scratch))
+            _keep_created(load, info.id, _download(load, info, ResultKind.SUCCESSFUL, scratch))
     ledger.end_job(job.id, state=state, error=info.error_message, lease=load.lease)
     if not may_be_gzip:
         raise failed_job(info, str(load))
@@ -130,14 +131,14 @@ def _read(load: ChunkLoad, info: JobInfo) -> Outcome:
     unprocessed = pl.DataFrame(schema=dict.fromkeys(load.table.header, pl.String))
     failed = unprocessed.select(pl.lit("").alias(SALESFORCE_ID), pl.lit("").alias(ERROR), pl.all())
     with _scratch(load) as scratch:
-        file = _download(load, info, Results.SUCCESSFUL, scratch)
+        file = _download(load, info, ResultKind.SUCCESSFUL, scratch)
         frames = _summed(read_columns(file, SUCCESS_HEADER), answered)
         loaded = write_loaded(frames, _part(load, info.id))
         with _AT_ONCE:
             if loaded.rows < rows:
-                failed = _frame(load, info, Results.FAILED, scratch).select(failed.columns)
+                failed = _frame(load, info, ResultKind.FAILED, scratch).select(failed.columns)
             if loaded.rows + failed.height < rows:
-                unprocessed = _frame(load, info, Results.UNPROCESSED, scratch).select(unprocessed.columns)
+                unprocessed = _frame(load, info, ResultKind.UNPROCESSED, scratch).select(unprocessed.columns)
             for frame in (failed, unprocessed):
                 answered.add(_hashes(frame))
             return _complete(load, info, Outcome(loaded, failed, unprocessed, (info.id,)), answered)
@@ -149,13 +150,13 @@ def _scratch(load: ChunkLoad) -> Iterator[Path]:
         yield Path(name)
 
 
-def _download(load: ChunkLoad, info: JobInfo, kind: Results, scratch: Path) -> Path:
+def _download(load: ChunkLoad, info: JobInfo, kind: ResultKind, scratch: Path) -> Path:
     file = scratch / f"{kind.value}.csv.gz"
     load.salesforce.results(info.id, kind, file)
     return file
 
 
-def _frame(load: ChunkLoad, info: JobInfo, kind: Results, scratch: Path) -> pl.DataFrame:
+def _frame(load: ChunkLoad, info: JobInfo, kind: ResultKind, scratch: Path) -> pl.DataFrame:
     return pl.read_csv(_download(load, info, kind, scratch), infer_schema=False).fill_null("")
 
 
@@ -269,7 +270,7 @@ def _send_collected(load: ChunkLoad, rows: pl.DataFrame, number: int) -> Outcome
     load.workspace.ledger.require_lease(load.lease)
     load.workspace.ledger.check_pause(load.lease.environment, load.table)
     with governor_of(load.workspace).heeding():
-        saved = load.salesforce.upsert_rows(load.table, rows.to_dicts())
+        saved = upsert_rows(load.salesforce, load.table, rows.to_dicts())
     return collected(rows, saved, _part(load, f"collected-{number}"))
 
 

@@ -28,7 +28,7 @@ from kpc.load.plan import check_org, chunks_to_load, result_of, stage_first, sta
 from kpc.load.pre_image import keep_pre_image, kept_rows
 from kpc.load.result_files import merge_results
 from kpc.partition import Partition, find_partition
-from kpc.salesforce import State
+from kpc.salesforce import BulkJobState
 from kpc.stages.result import Made, Receipt
 from kpc.stages.stage_run import Turn, run_stage
 from kpc.stages.workspace import Workspace
@@ -110,7 +110,7 @@ def poll_chunk(spec: dict[str, Any], workspace: Workspace, job_id: str) -> JobSt
     """Ask once how far a job is; `wait_s` says when to ask again. Renews the run's lease."""
     with _chunk(spec, workspace, wait_s=0) as load:
         if _finished(load):
-            return JobState(State.JOB_COMPLETE.value, load.spec.rows, load.spec.rows, 0.0, is_final=True)
+            return JobState(BulkJobState.JOB_COMPLETE.value, load.spec.rows, load.spec.rows, 0.0, is_final=True)
         return look(load, job_id)[1]
 
 

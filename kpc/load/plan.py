@@ -10,6 +10,7 @@ from kpc.ledger.jobs import IN_FLIGHT
 from kpc.load.chunk_load import ChunkLoad, ChunkSpec
 from kpc.load.chunk_result import ChunkResult, chunk_of_job, result_name
 from kpc.load.pre_image import needs_pre_image
+from kpc.load.target_schema import check_object
 from kpc.partition import Partition
 from kpc.stages.stage_run import current_generation
 from kpc.stages.workspace import Workspace
@@ -45,7 +46,7 @@ def chunks_to_load(partition: Partition, workspace: Workspace, lease: Lease) -> 
             f"The chunks of {partition} have another header than the catalog's {table.name}.", stage_first(partition)
         )
     check_org(workspace, lease)
-    workspace.salesforce.check_object(table)
+    check_object(workspace.salesforce, table)
     is_kept = needs_pre_image(table, workspace)
     planned = ledger.plan_chunks(staged.generation, version, staged.chunks, lease=lease)
     done = {chunk.name for chunk in planned if chunk.state == "done" and result_of(folder, chunk.name, workspace.store)}

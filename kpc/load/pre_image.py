@@ -21,13 +21,13 @@ from pydantic import BaseModel, ConfigDict
 
 from kpc.catalog.table import Table
 from kpc.catalog.types import EXTERNAL_ID, GENERATION_FIELD
-from kpc.convert.field_check import NULL
 from kpc.convert.gzip_csv import GzipTable, csv_bytes
 from kpc.ledger import Ledger
 from kpc.load.chunk_load import ChunkLoad, governor_of
 from kpc.load.chunk_result import GZIP_LEVEL, chunk_stem, read_columns, result_name
 from kpc.load.org_records import WantedKeys, image_header, records_of
 from kpc.partition import Partition
+from kpc.salesforce.constants import NULL_TOKEN
 from kpc.stages.workspace import Workspace
 from kpc.storage.manifests import StagedManifest, pre_image_folder
 from kpc.storage.store import FileEntry, Store, make_private
@@ -125,7 +125,7 @@ def _write(load: ChunkLoad, folder: Path, scratch: Path) -> FileEntry:
     found = records_of(load.table, wanted, governor_of(load.workspace), load.salesforce, scratch)
     with GzipTable(folder / f"{chunk_stem(load.spec.chunk)}.pre-image.csv.gz", header, GZIP_LEVEL) as table:
         for rows in _of_others(found, load.workspace.ledger):
-            table.write(csv_bytes(rows.select(header), null=NULL), rows.height)
+            table.write(csv_bytes(rows.select(header), null=NULL_TOKEN), rows.height)
         return table.close()
 
 
@@ -137,7 +137,7 @@ def _of_others(frames: Iterator[pl.DataFrame], ledger: Ledger) -> Iterator[pl.Da
         fresh = set(frame[GENERATION_FIELD].drop_nulls()) - asked
         asked |= fresh
         ours |= ledger.known_generations(fresh) if fresh else set()
-        is_unsayable = pl.any_horizontal(pl.col(pl.String).eq_missing(NULL))
+        is_unsayable = pl.any_horizontal(pl.col(pl.String).eq_missing(NULL_TOKEN))
         yield frame.filter(~pl.col(GENERATION_FIELD).is_in(ours).fill_null(value=False), ~is_unsayable)
 
 

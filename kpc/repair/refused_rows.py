@@ -18,7 +18,7 @@ import polars as pl
 from kpc.catalog.table import Table
 from kpc.catalog.types import EXTERNAL_ID
 from kpc.convert.external_id import folded
-from kpc.convert.field_check import NULL, wrong_cells
+from kpc.convert.field_check import wrong_cells
 from kpc.errors import ConfigError, RowsRejected
 from kpc.ledger import FailedRecord, Lease
 from kpc.ledger.quota import Request
@@ -37,8 +37,9 @@ from kpc.load.corrected_rows import note_repairs
 from kpc.load.job_results import in_parent_order, stop_on_org_errors
 from kpc.load.partition_load import STAGE, loaded_receipt, missing_parents, publish_load
 from kpc.load.plan import staged_and_folder
+from kpc.load.record_bodies import upsert_rows
 from kpc.partition import Partition
-from kpc.salesforce.collections import MOST_RECORDS
+from kpc.salesforce.constants import COLLECTION_RECORDS, NULL_TOKEN
 from kpc.stages.result import Made
 from kpc.stages.stage_run import Turn, run_stage
 from kpc.stages.workspace import Workspace
@@ -112,7 +113,7 @@ def read_edits(file: Path, table: Table) -> dict[str, Edits]:
         cells = {name: value for name, value in row.items() if name in table.data_header and name != EXTERNAL_ID}
         wrong += [f"line {line}, {name} {reason}" for name, reason in wrong_cells(table, cells)]
         nulls = {column.field for column in table.sent_columns}
-        cells = {name: NULL if value == "" and name in nulls else value for name, value in cells.items()}
+        cells = {name: NULL_TOKEN if value == "" and name in nulls else value for name, value in cells.items()}
         mine = edits.setdefault(row.get(PARTITION, ""), {})
         if mine.setdefault(row[EXTERNAL_ID].lower(), cells) is not cells:
             wrong.append(f"line {line} has the same {EXTERNAL_ID} as a line before it")
@@ -235,7 +236,7 @@ class _Work:
 
     def check_allowed(self, frames: Iterable[pl.DataFrame]) -> None:
         """Raises `Paused`, or `QuotaExhausted` when the org's API calls do not suffice."""
-        calls = sum(-(-frame.height // MOST_RECORDS) for frame in frames)
+        calls = sum(-(-frame.height // COLLECTION_RECORDS) for frame in frames)
         ledger, target_id = self.workspace.ledger, self.lease.environment.target_id
         ledger.check_pause(self.lease.environment, self.table)
         ledger.check_quota(target_id, Request(0, 0, calls, is_repair=True), governor_of(self.workspace).allowance)
@@ -251,7 +252,7 @@ class _Work:
         store.remove(folder / MANIFEST)  # until it is published again, the next load would do that
         ordered = in_parent_order(self.table, again)
         with governor_of(self.workspace).heeding():
-            saved = self.workspace.salesforce.upsert_rows(self.table, ordered.to_dicts())
+            saved = upsert_rows(self.workspace.salesforce, self.table, ordered.to_dicts())
         part = folder / f"{chunk_stem(chunk)}.repaired.part.csv.gz"
         answered = collected(ordered, saved, part)
         sent = {external_id.lower() for external_id in again[EXTERNAL_ID]}

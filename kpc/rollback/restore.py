@@ -20,7 +20,6 @@ from pydantic import BaseModel, ConfigDict
 from kpc.catalog.table import Table
 from kpc.catalog.types import EXTERNAL_ID, GENERATION_FIELD
 from kpc.convert.canonical import CHECKSUM, KEY_HASH, key_hash, row_checksum
-from kpc.convert.field_check import NULL
 from kpc.convert.gzip_csv import GzipTable, csv_bytes
 from kpc.ledger import ChunkRow
 from kpc.load.chunk_load import governor_of
@@ -29,6 +28,7 @@ from kpc.load.corrected_rows import read_repairs
 from kpc.load.org_records import ID, WantedKeys, image_header, records_of
 from kpc.load.pre_image import KeptImage
 from kpc.partition import Partition
+from kpc.salesforce.constants import NULL_TOKEN
 from kpc.stages.workspace import Workspace
 from kpc.staging.unchanged_rows import LOADED_INDEX
 from kpc.storage.manifests import StagedManifest, staged_folder
@@ -235,7 +235,7 @@ def _as_sent(rows: pl.DataFrame, sent: pl.DataFrame, table: Table) -> pl.DataFra
 
 
 def _digest(header: Sequence[str]) -> pl.Expr:
-    cells = [pl.col(name).fill_null(NULL) for name in header]
+    cells = [pl.col(name).fill_null(NULL_TOKEN) for name in header]
     return pl.concat_str(cells, separator="\x1f").hash(7).alias(_DIGEST)
 
 

@@ -11,13 +11,13 @@ from emulated_org import Emulator
 from object_store_double import ObjectStoreDouble
 from staged_samples import close, fresh_keys, make_workspace, put_foreign, stage
 
-from kpc.convert.field_check import NULL
 from kpc.errors import JobFailed, QuotaExhausted, Transient
 from kpc.load.corrected_rows import read_repairs
 from kpc.load.partition_load import plan_load, sf_loaded, start_chunk
 from kpc.partition import find_partition
 from kpc.repair.refused_rows import export_refused, read_edits, send_refused
 from kpc.rollback.partition_rollback import plan_undo, roll_back
+from kpc.salesforce.constants import NULL_TOKEN
 from kpc.stages.workspace import Workspace
 
 SUPPLIERS = find_partition("KPS_R_POS_SUPPLIER", "ALL")
@@ -171,7 +171,7 @@ def test_a_repair_that_breaks_off_is_repeated(company: Company, objects: type[Ob
     """Whichever object of a retry is the last that reaches the store, the next worker ends it; nothing is damaged."""
     parent = find_partition("KPS_R_EMAIL_SUPPLIER", "ALL")
     (supplier,), keys = fresh_keys(1), fresh_keys(2)
-    cells = {"Pos_Supplier__r.External_ID__c": supplier, "Names__c": NULL}
+    cells = {"Pos_Supplier__r.External_ID__c": supplier, "Names__c": NULL_TOKEN}
     with company.worker() as loading:
         stage(loading, SUPPLIERS, [])
         sf_loaded(SUPPLIERS, loading)
