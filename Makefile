@@ -4,17 +4,19 @@ PY := .venv/bin/python
 DEMO ?=
 TESTS ?=
 WORKERS ?= 2
+SHAPE ?=
 DOCS_ROOT ?= .kpc/demo/run/data_docs
 
 # Without compiled modules every task process would compile polars and Airflow anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test slow lint docs lock
+.PHONY: help setup demo test slow lint shape docs lock
 help:
 	@echo "make demo    move all 16 tables from the Oracle emulator to the Salesforce emulator inside Airflow"
 	@echo "make test    lint, types and tests; starts every server it needs (WORKERS=1: one test after the other)"
 	@echo "make slow    the long proofs"
 	@echo "make lint    ruff and mypy only"
+	@echo "make shape   figures of the code's shape, each beside its goal (SHAPE=--json)"
 	@echo "make docs    build the Data Docs of the last demo (DOCS_ROOT=... for another run)"
 	@echo "make lock    compile requirements.lock again"
 
@@ -35,6 +37,9 @@ lint: setup
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
+
+shape: setup
+	@$(PY) tests/support/shape.py $(SHAPE)
 
 docs: setup
 	@KPC__RECONCILE__DOCS_ROOT=$(DOCS_ROOT) $(KPC) docs
