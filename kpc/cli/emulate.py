@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from kpc.cli.extras import require_extra
 from kpc.cli.output import explaining_errors
 
 app = typer.Typer(no_args_is_help=True, help="Start an emulator of Oracle or of Salesforce on this machine.")
@@ -37,6 +38,7 @@ def oracle(
     verbose: Verbose = False,
 ) -> None:
     """A server that speaks Oracle's wire protocol, with a seeded KPS schema. Ends on SIGTERM or Ctrl-C."""
+    require_extra("emulators", "kpc emulate oracle")
     from kpc.emulators.oracle.command import SERVICE, run
     from kpc.partition import month_keys
 
@@ -72,6 +74,7 @@ def salesforce(
     verbose: Verbose = False,
 ) -> None:
     """A server that speaks Salesforce's OAuth, Bulk API 2.0 and SOQL. Ends on SIGTERM or Ctrl-C."""
+    require_extra("emulators", "kpc emulate salesforce")
     from kpc.emulators.salesforce.command import run
     from kpc.emulators.salesforce.options import fault_of, switch_of
 
