@@ -13,7 +13,7 @@ from seerdb.server import Backend, BackendError, BindVar, ColumnMeta, Result, Se
 
 from kpc.emulators.oracle.engine import EmulatedDatabase
 from kpc.emulators.oracle.interface import Bind, OraColumn, OraError, OraType
-from kpc.emulators.oracle.sql import decimals
+from kpc.emulators.oracle.sql.types import decimals
 
 _FIELD_VERSION_12 = 12
 _NATIONAL, _DATABASE = 2, 1

@@ -8,7 +8,7 @@ from typing import Any
 
 from kpc.emulators.oracle.engine import EmulatedDatabase, open_database
 from kpc.emulators.oracle.interface import Bind, OraColumn, OraError, OraType, Outcome
-from kpc.emulators.oracle.sql import decimals
+from kpc.emulators.oracle.sql.types import decimals
 
 
 def bind(value: object) -> Bind:  # noqa: PLR0911  one return per type

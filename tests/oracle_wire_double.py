@@ -10,8 +10,8 @@ import oracledb
 import pyarrow as pa
 
 from kpc.emulators.oracle.interface import Bind, OraColumn, OraError, Outcome, Session, Statement, StatementKind
-from kpc.emulators.oracle.login import ListenerOptions
-from kpc.emulators.oracle.server import Server
+from kpc.emulators.oracle.wire.login.logon import ListenerOptions
+from kpc.emulators.oracle.wire.server import Server
 
 MODES = [
     ListenerOptions(12, end_of_response=False, max_sdu=8192),

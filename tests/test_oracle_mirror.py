@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from kpc.catalog import find_table
 from kpc.emulators.oracle.engine import EmulatedDatabase, open_database
-from kpc.emulators.oracle.server import Server
+from kpc.emulators.oracle.wire.server import Server
 from kpc.oracle.extract import read_chunks
 from kpc.oracle.plan import make_plan, take_scn
 from kpc.oracle.session import Oracle

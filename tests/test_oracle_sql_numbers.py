@@ -7,7 +7,7 @@ from decimal import Decimal, localcontext
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kpc.emulators.oracle.sql import decimals
+from kpc.emulators.oracle.sql.types import decimals
 
 numbers = st.builds(
     lambda sign, digits, exponent: Decimal((sign, tuple(map(int, str(digits))), exponent)),

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kpc.emulators.oracle import codec
 from kpc.emulators.oracle.interface import OraColumn, OraError, OraType
-from kpc.emulators.oracle.row_numbers import encode_number_column
-from kpc.emulators.oracle.rows import ColumnPlan, RowEncoder
+from kpc.emulators.oracle.wire.rows.encoder import ColumnPlan, RowEncoder
+from kpc.emulators.oracle.wire.rows.number_columns import encode_number_column
+from kpc.emulators.oracle.wire.values import codec
 
 quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

@@ -13,7 +13,7 @@ import pytest
 from oracle_wire_double import MODE_NAMES, MODES, FixedDatabase, connect
 
 from kpc.emulators.oracle.interface import OraColumn, OraError, OraType
-from kpc.emulators.oracle.server import Server
+from kpc.emulators.oracle.wire.server import Server
 
 THAI = "ขายปลีก กรุงเทพฯ"
 MOMENT = dt.datetime.fromisoformat("2024-02-29T23:59:58.123456")
@@ -234,7 +234,7 @@ def test_fetching_few_rows_at_a_time_does_not_encode_again(
     connection: oracledb.Connection, database: FixedDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each of the engine's rows is encoded once, whatever the client's fetch size."""
-    from kpc.emulators.oracle.rows import RowEncoder
+    from kpc.emulators.oracle.wire.rows.encoder import RowEncoder
 
     encoded = []
     encode = RowEncoder.encode

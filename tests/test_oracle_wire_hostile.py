@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from oracle_wire_double import FixedDatabase, connect
 
 from kpc.emulators.oracle.interface import OraColumn, OraError, OraType
-from kpc.emulators.oracle.packets import PacketChannel, PeerClosed, ProtocolError
-from kpc.emulators.oracle.server import Server
-from kpc.emulators.oracle.streams import RequestStream, ResponseWriter
+from kpc.emulators.oracle.wire.server import Server
+from kpc.emulators.oracle.wire.transport.packets import PacketChannel, PeerClosed, ProtocolError
+from kpc.emulators.oracle.wire.transport.streams import RequestStream, ResponseWriter
 
 ONE = "select 1 from dual"
 
@@ -149,7 +149,7 @@ def test_damaged_requests_of_a_real_client_do_not_hurt_the_server(server: Server
 
 def test_too_many_connections_are_turned_away(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """The ones that are open go on."""
-    monkeypatch.setattr("kpc.emulators.oracle.server.MAX_CONNECTIONS", 3)
+    monkeypatch.setattr("kpc.emulators.oracle.wire.server.MAX_CONNECTIONS", 3)
     idle = [socket.create_connection(("127.0.0.1", server.port), 5) for _ in range(4)]
     try:
         idle[-1].settimeout(5)
@@ -163,7 +163,7 @@ def test_too_many_connections_are_turned_away(server: Server, monkeypatch: pytes
 @given(st.binary(max_size=400))
 def test_a_stream_of_random_bytes_ends_in_an_error_and_never_in_a_crash(noise: bytes) -> None:
     """Whatever the bytes claim, parsing stops at what was really sent."""
-    from kpc.emulators.oracle import requests
+    from kpc.emulators.oracle.wire.calls import requests
 
     for read in (
         lambda stream: requests.read_execute(stream, 12, lambda _: ""),

@@ -11,8 +11,8 @@ import pytest
 from oracle_wire_double import MODE_NAMES, MODES, PASSWORD, FixedDatabase, FixedSession, connect
 
 from kpc.emulators.oracle.interface import Bind, OraColumn, OraError, OraType, Outcome, StatementKind
-from kpc.emulators.oracle.lobs import LobStore
-from kpc.emulators.oracle.server import Server
+from kpc.emulators.oracle.wire.calls.lobs import LobStore
+from kpc.emulators.oracle.wire.server import Server
 
 SQL = "select id, c, n, b from docs"
 TEXTS = ["short", "ก" * 50_000, None, "x" * 100_000 + "😀", "y"]
@@ -197,7 +197,7 @@ def test_the_client_frees_temporary_lobs_and_the_server_forgets_them(
 
 def test_fetched_lobs_are_forgotten_before_memory_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest go first, temporary ones never; a forgotten one is an Oracle error."""
-    monkeypatch.setattr("kpc.emulators.oracle.lobs._KEPT_BYTES", 1000)
+    monkeypatch.setattr("kpc.emulators.oracle.wire.calls.lobs._KEPT_BYTES", 1000)
     store = LobStore()
     temporary = store.add(b"t" * 500, is_temp=True)
     locators = [store.add(b"x" * 100) for _ in range(10)]

@@ -14,8 +14,8 @@ import pytest
 from oracle_wire_double import MODE_NAMES, MODES, PASSWORD, FixedDatabase, FixedSession, connect
 
 from kpc.emulators.oracle.interface import OraColumn, OraError, OraType
-from kpc.emulators.oracle.login import ListenerOptions
-from kpc.emulators.oracle.server import Server
+from kpc.emulators.oracle.wire.login.logon import ListenerOptions
+from kpc.emulators.oracle.wire.server import Server
 
 ONE = "select 1 from dual"
 
@@ -204,7 +204,7 @@ def test_stopping_the_server_ends_sessions_and_frees_the_port(database: FixedDat
 
 def test_a_client_that_never_speaks_is_sent_away(database: FixedDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     """A silent connection does not hold its thread for ever."""
-    monkeypatch.setattr("kpc.emulators.oracle.connection.LOGIN_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("kpc.emulators.oracle.wire.connection.LOGIN_TIMEOUT_S", 0.2)
     with (
         Server(database, options=ListenerOptions()) as server,
         socket.create_connection(("127.0.0.1", server.port), 5) as sock,

@@ -15,8 +15,8 @@ import pytest
 from oracle_wire_double import MODE_NAMES, MODES, FixedDatabase, FixedSession, connect
 
 from kpc.emulators.oracle.interface import Bind, BindValue, OraColumn, OraError, OraType, Outcome, StatementKind
-from kpc.emulators.oracle.requests import return_binds
-from kpc.emulators.oracle.server import Server
+from kpc.emulators.oracle.wire.calls.requests import return_binds
+from kpc.emulators.oracle.wire.server import Server
 
 INSERT = "insert into t values (:1, :2)"
 ONE_BIND = "insert into t values (:1)"

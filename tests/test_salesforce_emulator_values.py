@@ -12,17 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kpc.emulators.salesforce.api_error import ApiError
-from kpc.emulators.salesforce.clock import Clock
-from kpc.emulators.salesforce.csv_input import cells_of
-from kpc.emulators.salesforce.ids import make_id, make_ids, to_18
-from kpc.emulators.salesforce.limits import Rolling
-from kpc.emulators.salesforce.schema import Field, org_schema
-from kpc.emulators.salesforce.soql_compile import compile_query
-from kpc.emulators.salesforce.soql_dates import days_of
-from kpc.emulators.salesforce.soql_parser import parse
-from kpc.emulators.salesforce.values import SET_NULL, Converted, convert
-from kpc.emulators.salesforce.wire import plain_number, to_json
+from kpc.emulators.salesforce.bulk.csv_input import cells_of
+from kpc.emulators.salesforce.errors import ApiError
+from kpc.emulators.salesforce.http.wire import plain_number, to_json
+from kpc.emulators.salesforce.org.clock import Clock
+from kpc.emulators.salesforce.org.ids import make_id, make_ids, to_18
+from kpc.emulators.salesforce.org.limits import Rolling
+from kpc.emulators.salesforce.org.schema import Field, org_schema
+from kpc.emulators.salesforce.soql.compiler import compile_query
+from kpc.emulators.salesforce.soql.dates import days_of
+from kpc.emulators.salesforce.soql.parser import parse
+from kpc.emulators.salesforce.writing.values import SET_NULL, Converted, convert
 
 NOW = datetime(2024, 2, 29, 20, 0, tzinfo=UTC)  # already 1 March in Bangkok
 

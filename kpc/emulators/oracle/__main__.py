@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from kpc.emulators.oracle.command import SERVICE, run
-from kpc.emulators.oracle.login import ListenerOptions
+from kpc.emulators.oracle.wire.login.logon import ListenerOptions
 from kpc.errors import ConfigError
 
 

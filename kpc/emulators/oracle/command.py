@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 from kpc.emulators.oracle.admin import AdminDoor
 from kpc.emulators.oracle.control import Control
 from kpc.emulators.oracle.faults import parse_fault
-from kpc.emulators.oracle.login import ListenerOptions
-from kpc.emulators.oracle.server import serve
-from kpc.emulators.oracle.tls import HOST_NAME, TlsDoor
+from kpc.emulators.oracle.wire.login.logon import ListenerOptions
+from kpc.emulators.oracle.wire.server import serve
+from kpc.emulators.oracle.wire.transport.tls import HOST_NAME, TlsDoor
 
 if TYPE_CHECKING:
     from kpc.emulators.oracle.engine import EmulatedDatabase

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from kpc.emulators.oracle.interface import StatementKind
 from kpc.emulators.oracle.sql.context import Settings
-from kpc.emulators.oracle.sql.grants import DBA, OWNERS, User
-from kpc.emulators.oracle.sql.locks import LockTable
 from kpc.emulators.oracle.sql.messages import ora
-from kpc.emulators.oracle.sql.scans import Scans
 from kpc.emulators.oracle.sql.session import OracleSession
-from kpc.emulators.oracle.sql.store import Store
+from kpc.emulators.oracle.sql.storage.grants import DBA, OWNERS, User
+from kpc.emulators.oracle.sql.storage.scans import Scans
+from kpc.emulators.oracle.sql.storage.store import Store
+from kpc.emulators.oracle.sql.transactions.locks import LockTable
 
 MAX_SESSIONS = 500
 ROWS_IN_MEMORY = 1_000_000

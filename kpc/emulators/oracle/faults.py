@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from kpc.emulators.oracle.interface import OraError
-from kpc.emulators.oracle.packets import PeerClosed
+from kpc.emulators.oracle.wire.transport.packets import PeerClosed
 from kpc.errors import ConfigError
 
 Action = Literal[

@@ -9,12 +9,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from kpc.emulators.salesforce.api_error import ApiError, bad_json
 from kpc.emulators.salesforce.app import Emulator
-from kpc.emulators.salesforce.clock import iso_offset
-from kpc.emulators.salesforce.jobs import IN_PROGRESS, OPEN
-from kpc.emulators.salesforce.storage import table_of
-from kpc.emulators.salesforce.wire import Json, emulator_of, read_json, read_object
+from kpc.emulators.salesforce.bulk.jobs import IN_PROGRESS, OPEN
+from kpc.emulators.salesforce.errors import ApiError, bad_json
+from kpc.emulators.salesforce.http.wire import Json, emulator_of, read_json, read_object
+from kpc.emulators.salesforce.org.clock import iso_offset
+from kpc.emulators.salesforce.org.storage import table_of
 from kpc.errors import ConfigError
 
 _MOST_HISTORY = 100_000

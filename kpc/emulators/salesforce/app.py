@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
-from kpc.emulators.salesforce.classic_jobs import ClassicJobs
-from kpc.emulators.salesforce.faults import Faults
-from kpc.emulators.salesforce.oauth import Tokens
-from kpc.emulators.salesforce.org import Org
-from kpc.emulators.salesforce.processing import Processor
-from kpc.emulators.salesforce.query import Queries
+from kpc.emulators.salesforce.bulk.processing import Processor
+from kpc.emulators.salesforce.bulk_v1.jobs import ClassicJobs
+from kpc.emulators.salesforce.http.faults import Faults
+from kpc.emulators.salesforce.oauth.tokens import Tokens
+from kpc.emulators.salesforce.org.org import Org
+from kpc.emulators.salesforce.soql.queries import Queries
 
 if TYPE_CHECKING:
-    from kpc.emulators.salesforce.query_jobs import QueryWorker
+    from kpc.emulators.salesforce.bulk.query_jobs import QueryWorker
 
 
 @dataclass(slots=True)

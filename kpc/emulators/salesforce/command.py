@@ -16,18 +16,18 @@ import uvicorn
 from starlette.applications import Starlette
 
 from kpc.emulators.salesforce.app import Emulator
-from kpc.emulators.salesforce.classic_jobs import ClassicJobs
-from kpc.emulators.salesforce.clock import Clock
-from kpc.emulators.salesforce.connection import Connection, tunnelling_to
-from kpc.emulators.salesforce.faults import Faults
-from kpc.emulators.salesforce.oauth import Tokens
-from kpc.emulators.salesforce.org import Org
-from kpc.emulators.salesforce.processing import Processor
-from kpc.emulators.salesforce.query import Queries
-from kpc.emulators.salesforce.query_jobs import QueryWorker
-from kpc.emulators.salesforce.server import build_app
+from kpc.emulators.salesforce.bulk.processing import Processor
+from kpc.emulators.salesforce.bulk.query_jobs import QueryWorker
+from kpc.emulators.salesforce.bulk_v1.jobs import ClassicJobs
+from kpc.emulators.salesforce.http.connection import Connection, tunnelling_to
+from kpc.emulators.salesforce.http.faults import Faults
+from kpc.emulators.salesforce.http.server import build_app
+from kpc.emulators.salesforce.http.tls import Certificates, make_certificates
+from kpc.emulators.salesforce.oauth.tokens import Tokens
+from kpc.emulators.salesforce.org.clock import Clock
+from kpc.emulators.salesforce.org.org import Org
 from kpc.emulators.salesforce.settings import StartOptions, Switches
-from kpc.emulators.salesforce.tls import Certificates, make_certificates
+from kpc.emulators.salesforce.soql.queries import Queries
 from kpc.errors import ConfigError
 
 _KEEP_ALIVE_S = 75

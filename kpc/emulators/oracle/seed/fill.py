@@ -11,8 +11,9 @@ from kpc.catalog.types import Column as CatalogColumn
 from kpc.catalog.types import OracleKind
 from kpc.emulators.oracle.seed import plan, values
 from kpc.emulators.oracle.seed.faults import BadRow, planted_bad_rows
-from kpc.emulators.oracle.sql import datatypes, positions
-from kpc.emulators.oracle.sql.store import Column, Constraint, Index, Store, Table
+from kpc.emulators.oracle.sql.storage import positions
+from kpc.emulators.oracle.sql.storage.store import Column, Constraint, Index, Store, Table
+from kpc.emulators.oracle.sql.types import datatypes
 
 if TYPE_CHECKING:
     from kpc.emulators.oracle.engine import EmulatedDatabase

@@ -9,11 +9,11 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from kpc.emulators.oracle.sql.datatypes import SqlType
-from kpc.emulators.oracle.sql.late_rows import LateQuery
-from kpc.emulators.oracle.sql.scans import Scan
-from kpc.emulators.oracle.sql.store import Table
-from kpc.emulators.oracle.sql.values import Expr
+from kpc.emulators.oracle.sql.query.late_rows import LateQuery
+from kpc.emulators.oracle.sql.storage.scans import Scan
+from kpc.emulators.oracle.sql.storage.store import Table
+from kpc.emulators.oracle.sql.types.datatypes import SqlType
+from kpc.emulators.oracle.sql.types.values import Expr
 
 
 @dataclass(slots=True)

@@ -12,19 +12,24 @@ import pyarrow as pa
 
 from kpc.emulators.oracle.interface import Bind, OraColumn, OraError, Outcome, StatementKind
 from kpc.emulators.oracle.interface import Statement as StatementContract
-from kpc.emulators.oracle.sql import array_dml, bind_rows, commands, ddl, lexer, plsql
 from kpc.emulators.oracle.sql.context import Context, Settings
-from kpc.emulators.oracle.sql.dml import Executor
-from kpc.emulators.oracle.sql.grammar import ParsedStatement, parse_statement
-from kpc.emulators.oracle.sql.grants import READING
-from kpc.emulators.oracle.sql.late_rows import Replay
+from kpc.emulators.oracle.sql.ddl import dispatch
+from kpc.emulators.oracle.sql.dictionary.session_schema import SessionSchema
+from kpc.emulators.oracle.sql.dml import array_dml
+from kpc.emulators.oracle.sql.dml.effects import Executor
 from kpc.emulators.oracle.sql.messages import from_duckdb, ora, unsupported
-from kpc.emulators.oracle.sql.plsql_packages import OutputBuffer
-from kpc.emulators.oracle.sql.query import Query, QueryCompiler
-from kpc.emulators.oracle.sql.results import OpenQuery
-from kpc.emulators.oracle.sql.schema import SessionSchema
-from kpc.emulators.oracle.sql.transaction import Transaction
-from kpc.emulators.oracle.sql.values import Expr
+from kpc.emulators.oracle.sql.parsing import lexer
+from kpc.emulators.oracle.sql.parsing.grammar import ParsedStatement, parse_statement
+from kpc.emulators.oracle.sql.plsql import interpreter
+from kpc.emulators.oracle.sql.plsql.packages import OutputBuffer
+from kpc.emulators.oracle.sql.query import bind_rows
+from kpc.emulators.oracle.sql.query.compiler import Query, QueryCompiler
+from kpc.emulators.oracle.sql.query.late_rows import Replay
+from kpc.emulators.oracle.sql.query.results import OpenQuery
+from kpc.emulators.oracle.sql.storage.grants import READING
+from kpc.emulators.oracle.sql.transactions import commands
+from kpc.emulators.oracle.sql.transactions.transaction import Transaction
+from kpc.emulators.oracle.sql.types.values import Expr
 
 if TYPE_CHECKING:
     from kpc.emulators.oracle.engine import EmulatedDatabase
@@ -90,9 +95,9 @@ class OracleSession:
                 case StatementKind.DML:
                     return array_dml.execute(self, statement, rows, batch_errors=batch_errors, row_counts=row_counts)
                 case StatementKind.DDL:
-                    return ddl.execute(self, statement)
+                    return dispatch.execute(self, statement)
                 case StatementKind.PLSQL:
-                    return plsql.execute(self, statement, rows)
+                    return interpreter.execute(self, statement, rows)
                 case _:
                     return commands.execute(self, statement)
         except (duckdb.Error, pa.ArrowException) as error:

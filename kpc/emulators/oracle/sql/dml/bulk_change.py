@@ -1,0 +1,66 @@
+"""Many bind rows in one query: always for INSERT ... VALUES, and for UPDATE and DELETE whose rows cannot meet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pyarrow.compute as pc
+from sqlglot import exp
+
+from kpc.emulators.oracle.interface import Bind
+from kpc.emulators.oracle.sql.dml.effects import Change, Executor
+from kpc.emulators.oracle.sql.messages import unsupported
+from kpc.emulators.oracle.sql.parsing.grammar import ParsedStatement
+from kpc.emulators.oracle.sql.query import bind_rows
+from kpc.emulators.oracle.sql.query.expressions import identifier
+
+if TYPE_CHECKING:
+    from kpc.emulators.oracle.sql.session import OracleSession
+
+
+def is_joint(session: OracleSession, statement: ParsedStatement) -> bool:
+    """True if one query over all bind rows has the effect of running them one after the other."""
+    tree = statement.tree
+    assert tree is not None
+    if statement.returning or tree.find(exp.Subquery, exp.Select) is not None:
+        return False
+    if any(c.name.upper() in ("NEXTVAL", "CURRVAL") for c in tree.find_all(exp.Column)):
+        return False
+    if isinstance(tree, exp.Insert):
+        return isinstance(tree.expression, exp.Values)
+    where = tree.args.get("where")
+    if where is None or not isinstance(tree, exp.Update | exp.Delete):
+        return False
+    read = {identifier(c.this) for c in where.find_all(exp.Column)}
+    changed = {
+        identifier(e.this.this) for e in tree.expressions if isinstance(e, exp.EQ) and isinstance(e.this, exp.Column)
+    }
+    return not read & changed and bool(read)
+
+
+def compute(
+    session: OracleSession, statement: ParsedStatement, rows: Sequence[Sequence[Bind]], first: int
+) -> tuple[Executor, list[Change]]:
+    """The joint effect. Raises ORA-03001 when two bind rows meet in one table row; the caller then takes them apart."""
+    table, named = bind_rows.table(rows, first)
+    context = session.context(named)
+    executor = session.executor(context)
+    executor.source = bind_rows.RELATION
+    executor.cursor.register(bind_rows.RELATION, table)
+    tree = statement.tree
+    if isinstance(tree, exp.Insert):
+        context.many_rows = True  # a default may be a sequence's
+        change = executor.insert(tree)
+        change.counts = [1] * len(rows)
+        return executor, [change]
+    change = executor.update(tree) if isinstance(tree, exp.Update) else executor.delete(tree, keep_rows=True)  # type: ignore[arg-type]  # is_joint
+    assert change.rows is not None
+    if len(change.rows["rid"].unique()) < change.rows.num_rows:
+        raise unsupported("array DML whose rows meet")
+    counts = [0] * len(rows)
+    for offset in pc.value_counts(change.rows["row_offset"]).to_pylist() if change.rows.num_rows else []:
+        counts[offset["values"] - first] = offset["counts"]
+    change.counts = counts
+    change.rows = change.rows.drop_columns(["row_offset"])
+    return executor, [change]

@@ -1,0 +1,58 @@
+"""CREATE TABLE AS SELECT without a detour: the rows go straight into the new table, as nobody else can know it yet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from kpc.emulators.oracle.interface import OraError
+from kpc.emulators.oracle.sql.messages import from_duckdb
+from kpc.emulators.oracle.sql.parsing.grammar import ParsedStatement
+from kpc.emulators.oracle.sql.storage import positions
+from kpc.emulators.oracle.sql.storage.store import Table
+from kpc.emulators.oracle.sql.types.assignment import WIDEN_CODE
+
+if TYPE_CHECKING:
+    from kpc.emulators.oracle.sql.session import OracleSession
+
+
+def fill(session: OracleSession, table: Table, insert: ParsedStatement) -> int | None:
+    """Run INSERT ... SELECT into a new, empty table and commit; how many rows it has.
+
+    None where it must be done row set by row set instead: a column has to become wide, or a sequence is used.
+    """
+    assert insert.tree is not None
+    context = session.context({})
+    executor = session.executor(context)
+    for name, rows in context.arrow.items():
+        executor.cursor.register(name, rows)
+    sql = executor.query_of_insert(insert.tree)
+    if context.sequences:
+        return None
+    try:
+        return _load(session, table, executor.cursor, sql)
+    except OraError as error:
+        if error.code == WIDEN_CODE:
+            return None
+        raise
+
+
+def _load(session: OracleSession, table: Table, cursor: duckdb.DuckDBPyConnection, sql: str) -> int:
+    store = session.database.store
+    columns = "".join(f"{column.stored}, " for column in table.columns)
+    rid = positions.encode_sql(table.object_id, "row_number() OVER () - 1")
+    with store.snapshot(cursor):
+        scn = store.scn
+    try:
+        found = cursor.execute(
+            f"INSERT INTO {table.data} ({columns}rid, scn) SELECT {columns}{rid}, {scn} FROM ({sql})"
+        ).fetchall()
+        with store.lock:
+            cursor.execute("COMMIT")
+            table.rows_ever = int(found[0][0])
+            table.ddl_scn = table.changed_scn = store.advance()
+    except duckdb.Error as error:
+        cursor.execute("ROLLBACK")
+        raise from_duckdb(error) from None
+    return table.rows_ever

@@ -1,0 +1,118 @@
+"""COMMIT, ROLLBACK, SAVEPOINT, SET TRANSACTION, LOCK TABLE and ALTER SESSION."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from kpc.emulators.oracle.interface import Outcome, StatementKind
+from kpc.emulators.oracle.sql.messages import ora, unsupported
+from kpc.emulators.oracle.sql.parsing.grammar import ParsedStatement
+from kpc.emulators.oracle.sql.parsing.lexer import Kind, Token
+from kpc.emulators.oracle.sql.types import masks
+
+if TYPE_CHECKING:
+    from kpc.emulators.oracle.sql.session import OracleSession
+
+
+def execute(session: OracleSession, statement: ParsedStatement) -> Outcome:
+    words = [token.value for token in statement.tokens if not token.is_sign(";")]
+    match words:
+        case ["COMMIT", *rest] if set(rest) <= {"WORK", "WRITE", "WAIT", "NOWAIT", "IMMEDIATE", "BATCH"}:
+            session.commit()
+        case ["ROLLBACK"] | ["ROLLBACK", "WORK"]:
+            session.rollback()
+        case ["ROLLBACK", *rest] if "TO" in rest[:2]:
+            session.transaction.rollback_to(words[-1])
+        case ["SAVEPOINT", name]:
+            session.transaction.savepoint(name)
+        case ["SET", "TRANSACTION", *rest]:
+            _set_transaction(session, rest)
+        case ["ALTER", "SESSION", "SET", *_]:
+            _alter_session(session, statement.tokens[3:])
+        case ["ALTER", "SESSION", *_]:
+            raise unsupported("this ALTER SESSION")
+        case ["SET", "ROLE", *_] | ["SET", "CONSTRAINT", *_] | ["SET", "CONSTRAINTS", *_] | ["LOCK", *_]:
+            raise unsupported(" ".join(words[:3]))
+        case _:
+            raise ora(900)
+    return Outcome(StatementKind.TRANSACTION)
+
+
+def _set_transaction(session: OracleSession, words: list[str]) -> None:
+    if session.in_transaction:
+        raise ora(1453)
+    if words[:2] == ["READ", "WRITE"] or words[:1] == ["NAME"] or words == ["ISOLATION", "LEVEL", "READ", "COMMITTED"]:
+        return
+    raise unsupported(f"SET TRANSACTION {' '.join(words)}")
+
+
+# Accepted without effect: they tune, or name what is already so here.
+_NEUTRAL = frozenset(
+    {
+        "OPTIMIZER_MODE", "PARALLEL_DEGREE_POLICY", "CURSOR_SHARING", "STATISTICS_LEVEL", "DDL_LOCK_TIMEOUT",
+        "PLSQL_WARNINGS",
+        "OPTIMIZER_GOAL", "SQL_TRACE", "TRACEFILE_IDENTIFIER", "RECYCLEBIN", "COMMIT_WRITE", "COMMIT_LOGGING",
+        "COMMIT_WAIT",
+    }
+)  # fmt: skip
+_FIXED = {
+    "NLS_LANGUAGE": "AMERICAN",
+    "NLS_TERRITORY": "AMERICA",
+    "NLS_SORT": "BINARY",
+    "NLS_COMP": "BINARY",
+    "NLS_CALENDAR": "GREGORIAN",
+    "NLS_DATE_LANGUAGE": "AMERICAN",
+    "NLS_NUMERIC_CHARACTERS": ".,",
+    "NLS_LENGTH_SEMANTICS": "BYTE",
+}
+_FORMATS = {
+    "NLS_DATE_FORMAT": "date_format",
+    "NLS_TIMESTAMP_FORMAT": "timestamp_format",
+    "NLS_TIMESTAMP_TZ_FORMAT": "timestamp_tz_format",
+}
+
+
+def _alter_session(session: OracleSession, tokens: list[Token]) -> None:
+    index = 0
+    while index < len(tokens):
+        if [t.value for t in tokens[index : index + 2]] == ["ISOLATION_LEVEL", "="]:
+            _isolate([t.value for t in tokens[index + 2 :]])
+            return
+        if index + 2 >= len(tokens) or not tokens[index + 1].is_sign("="):
+            raise ora(2248) if tokens[index].kind is Kind.WORD else ora(922)
+        _set(session, tokens[index].value, tokens[index + 2])
+        index += 3
+
+
+def _isolate(words: list[str]) -> None:
+    if words not in (["READ", "COMMITTED"], ["READ COMMITTED"]):
+        raise unsupported(f"isolation level {' '.join(words)}")
+
+
+def _set(session: OracleSession, name: str, token: Token) -> None:
+    value = token.value
+    if name in _FORMATS:
+        masks.parse(value.upper().replace("XFF", ".FF"))
+        setattr(session.settings, _FORMATS[name], value)
+    elif name == "TIME_ZONE":
+        session.settings.zone_minutes = zone_minutes(value)
+    elif name == "CURRENT_SCHEMA":
+        session.change_schema(value)
+    elif name in _FIXED:
+        if value.upper() != _FIXED[name]:
+            raise unsupported(f"{name} = {value}")
+    elif name not in _NEUTRAL and not name.startswith("_"):
+        raise ora(2248)
+
+
+def zone_minutes(text: str) -> int:
+    """A fixed offset. Raises ORA-01882 for an unknown region; the emulator knows UTC and Asia/Bangkok."""
+    match = re.fullmatch(r"([+-]?)(\d{1,2}):(\d{2})", text.strip())
+    if match:
+        minutes = int(match[2]) * 60 + int(match[3])
+        return -minutes if match[1] == "-" else minutes
+    regions = {"UTC": 0, "GMT": 0, "ETC/UTC": 0, "ASIA/BANGKOK": 420, "DBTIMEZONE": 0, "LOCAL": 0}
+    if text.upper() not in regions:
+        raise ora(1882)
+    return regions[text.upper()]
