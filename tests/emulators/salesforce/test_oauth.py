@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,13 +16,6 @@ pytestmark = pytest.mark.emulator_only
 BACK = "http://localhost:1717/OauthRedirect"
 VERIFIER = "v" * 43
 CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
-
-
-@pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
-    process = EmulatorProcess(tmp_path_factory.mktemp("salesforce")).start()
-    yield process
-    assert process.stop() == 0
 
 
 def post(emulator: EmulatorProcess, what: str, **form: str) -> httpx.Response:

@@ -18,13 +18,6 @@ SUPPLIER = "KPS_PosSupplier__c"
 EMAIL = "KPS_EmailSupplier__c"
 
 
-@pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
-    process = EmulatorProcess(tmp_path_factory.mktemp("salesforce")).start()
-    yield process
-    assert process.stop() == 0
-
-
 def rows(text: str, delimiter: str = ",") -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text), delimiter=delimiter))
 

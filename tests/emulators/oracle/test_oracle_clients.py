@@ -16,7 +16,7 @@ import polars
 import pytest
 import sqlalchemy as sa
 from node_packages import run_node
-from test_oracle_wire_process import MODES, emulator
+from oracle_emulator_process import MODES, emulator
 
 pytestmark = pytest.mark.emulator_only
 NODE_ORACLEDB = "6.10.0"

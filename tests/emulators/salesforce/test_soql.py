@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -23,23 +22,6 @@ ROWS = [
     ("k4", "S2", "", "Unknown", "-0.01", ""),
     ("k5", "s1", "2023-12-31", "Active", "9999999999999999.99", "1000"),
 ]
-
-
-@pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
-    process = EmulatorProcess(tmp_path_factory.mktemp("salesforce")).start()
-    lines = [
-        f"{key},01,{key},{shop},{day},{status},{amount},{remark.replace(chr(39) * 2, chr(39))}"
-        for key, shop, day, status, amount, remark in ROWS
-    ]
-    header = "External_ID__c,Con_Code__c,Preinv_No__c,Shop_Code__c,Preinv_Date__c,Status__c,Amt_Inc_Vat__c,Remark__c"
-    job = process.load(SALE, "\n".join([header, *lines]) + "\n")
-    assert job["numberRecordsFailed"] == 0
-    children = "External_ID__c,Preinv__r.External_ID__c,Con_Code__c,Preinv_No__c,Seq__c\n"
-    children += "d1,k1,01,k1,1\nd2,k2,01,k2,1\nd3,k1,01,k1,3\n"
-    assert process.load("KPS_PreinvDetail__c", children)["numberRecordsFailed"] == 0
-    yield process
-    assert process.stop() == 0
 
 
 def keys(emulator: EmulatorProcess, where: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
 
 import polars as pl
 import pytest
@@ -42,13 +41,6 @@ ODD_CELLS = [
     *("2024-02-29", "2023-02-29", "1699-12-31", "4000-12-31", "4001-01-01", "2024-01-31T17:00:00.000Z"),
     *("2024-01-31T17:00:00Z", "2024-01-31T17:00:00+07:00", "yesterday", SET_NULL, None),
 ]
-
-
-@pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
-    process = EmulatorProcess(tmp_path_factory.mktemp("batches")).start()
-    yield process
-    assert process.stop() == 0
 
 
 def results(emulator: EmulatorProcess, job: dict[str, str], kind: str) -> dict[str, dict[str, str]]:

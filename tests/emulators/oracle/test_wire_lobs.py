@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import oracledb
 import pyarrow as pa
 import pytest
-from oracle_wire_double import MODE_NAMES, MODES, PASSWORD, FixedDatabase, FixedSession, connect
+from oracle_wire_double import PASSWORD, FixedDatabase, FixedSession
 
 from kpc.emulators.oracle.interface import Bind, OraColumn, OraError, OraType, Outcome, StatementKind
 from kpc.emulators.oracle.wire.calls.lobs import LobStore
@@ -33,18 +33,6 @@ def database() -> FixedDatabase:
     for sql in (SQL, SQL + " d"):
         database.table(sql, columns, pa.record_batch(arrays, names=list("ICNB")))
     return database
-
-
-@pytest.fixture(params=MODES, ids=MODE_NAMES)
-def server(request: pytest.FixtureRequest, database: FixedDatabase) -> Iterator[Server]:
-    with Server(database, options=request.param) as server:
-        yield server
-
-
-@pytest.fixture
-def connection(server: Server) -> Iterator[oracledb.Connection]:
-    with connect(server) as connection:
-        yield connection
 
 
 def _read(lob: oracledb.LOB | None) -> object:

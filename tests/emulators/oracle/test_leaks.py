@@ -12,7 +12,7 @@ from pathlib import Path
 import oracledb
 import psutil
 import pytest
-from test_oracle_wire_process import emulator
+from oracle_emulator_process import emulator
 
 pytestmark = pytest.mark.emulator_only
 SETTLE_S = 20

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import oracledb
 import pyarrow as pa
 import pytest
-from oracle_wire_double import MODE_NAMES, MODES, PASSWORD, FixedDatabase, FixedSession, connect
+from oracle_wire_double import PASSWORD, FixedDatabase, FixedSession, connect
 
 from kpc.emulators.oracle.interface import OraColumn, OraError, OraType
 from kpc.emulators.oracle.wire.login.logon import ListenerOptions
@@ -25,12 +24,6 @@ def database() -> FixedDatabase:
     database = FixedDatabase()
     database.table(ONE, [OraColumn("1", OraType.NUMBER, scale=-127)], pa.record_batch([pa.array([1])], names=["1"]))
     return database
-
-
-@pytest.fixture(params=MODES, ids=MODE_NAMES)
-def server(request: pytest.FixtureRequest, database: FixedDatabase) -> Iterator[Server]:
-    with Server(database, options=request.param) as server:
-        yield server
 
 
 def test_the_driver_logs_in_queries_and_leaves(server: Server, database: FixedDatabase) -> None:

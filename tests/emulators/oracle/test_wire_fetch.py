@@ -3,38 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 import oracledb
 import pyarrow as pa
 import pytest
-from oracle_wire_double import MODE_NAMES, MODES, FixedDatabase, connect
+from oracle_wire_double import FixedDatabase
 
 from kpc.emulators.oracle.interface import OraColumn, OraError, OraType
-from kpc.emulators.oracle.wire.server import Server
 
 THAI = "ขายปลีก กรุงเทพฯ"
 MOMENT = dt.datetime.fromisoformat("2024-02-29T23:59:58.123456")
 ROWID = "AAAR3sAAEAAAACXAAB"
-
-
-@pytest.fixture
-def database() -> FixedDatabase:
-    return FixedDatabase()
-
-
-@pytest.fixture(params=MODES, ids=MODE_NAMES)
-def server(request: pytest.FixtureRequest, database: FixedDatabase) -> Iterator[Server]:
-    with Server(database, options=request.param) as server:
-        yield server
-
-
-@pytest.fixture
-def connection(server: Server) -> Iterator[oracledb.Connection]:
-    with connect(server) as connection:
-        yield connection
 
 
 TYPES: dict[str, tuple[OraColumn, pa.DataType, list[Any]]] = {

@@ -22,10 +22,8 @@ NAMESPACE = "{http://www.force.com/2009/06/asyncapi/dataload}"
 
 
 @pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
-    process = EmulatorProcess(tmp_path_factory.mktemp("salesforce"), ("--tls",)).start()
-    yield process
-    assert process.stop() == 0
+def emulator_options() -> tuple[str, ...]:
+    return ("--tls",)
 
 
 @pytest.fixture(scope="module")

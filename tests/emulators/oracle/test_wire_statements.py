@@ -6,13 +6,13 @@ import datetime as dt
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 
 import oracledb
 import pyarrow as pa
 import pytest
-from oracle_wire_double import MODE_NAMES, MODES, FixedDatabase, FixedSession, connect
+from oracle_wire_double import FixedDatabase, FixedSession, connect
 
 from kpc.emulators.oracle.interface import Bind, BindValue, OraColumn, OraError, OraType, Outcome, StatementKind
 from kpc.emulators.oracle.wire.calls.requests import return_binds
@@ -21,23 +21,6 @@ from kpc.emulators.oracle.wire.server import Server
 INSERT = "insert into t values (:1, :2)"
 ONE_BIND = "insert into t values (:1)"
 MOMENT = dt.datetime.fromisoformat("2024-02-29T23:59:58.123456")
-
-
-@pytest.fixture
-def database() -> FixedDatabase:
-    return FixedDatabase()
-
-
-@pytest.fixture(params=MODES, ids=MODE_NAMES)
-def server(request: pytest.FixtureRequest, database: FixedDatabase) -> Iterator[Server]:
-    with Server(database, options=request.param) as server:
-        yield server
-
-
-@pytest.fixture
-def connection(server: Server) -> Iterator[oracledb.Connection]:
-    with connect(server) as connection:
-        yield connection
 
 
 def _dml(session: FixedSession, rows: Sequence[Sequence[Bind]]) -> Outcome:

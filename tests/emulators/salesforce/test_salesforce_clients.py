@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import ssl
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -28,10 +27,8 @@ JSFORCE = "3.6.6"  # the newest that runs on Node.js 20
 
 
 @pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
-    process = EmulatorProcess(tmp_path_factory.mktemp("salesforce"), ("--tls",)).start()
-    yield process
-    assert process.stop() == 0
+def emulator_options() -> tuple[str, ...]:
+    return ("--tls",)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import zlib
-from collections.abc import Iterator
 
 import pytest
 from salesforce_emulator_process import EmulatorProcess
@@ -13,13 +12,6 @@ from salesforce_emulator_process import EmulatorProcess
 pytestmark = pytest.mark.emulator_only
 
 DATA = "/services/data/v62.0"
-
-
-@pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
-    process = EmulatorProcess(tmp_path_factory.mktemp("salesforce")).start()
-    yield process
-    assert process.stop() == 0
 
 
 def exchange(emulator: EmulatorProcess, request: bytes) -> bytes:

@@ -22,30 +22,10 @@ from typing import Any
 import oracledb
 import pyarrow as pa
 import pytest
+from oracle_emulator_process import MODES, emulator
 
-READY_S = 30
 MOMENT = dt.datetime.fromisoformat("2024-02-29T23:59:58.123456")
 THAI = "ขายปลีก 'กรุงเทพฯ'\n"
-MODES = {"19c": [], "19c-sdu-512": ["--sdu", "512"], "23ai": ["--field-version", "24", "--end-of-response"]}
-
-
-@contextmanager
-def emulator(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
-    """A running process and what its ready file says."""
-    ready = folder / "ready.json"
-    command = [sys.executable, "-m", "kpc.emulators.oracle", "--rows", "0", "--ready-file", str(ready), *arguments]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)  # noqa: S603 - our own command
-    try:
-        deadline = time.monotonic() + READY_S
-        while not ready.exists():
-            assert process.poll() is None, process.stderr and process.stderr.read()
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        facts = json.loads(ready.read_text())
-        yield process, {name: facts[name] for name in ("dsn", "user", "password")}
-    finally:
-        process.kill()
-        process.wait(10)
 
 
 @pytest.fixture(scope="module", params=list(MODES.values()), ids=list(MODES))
@@ -132,7 +112,7 @@ def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
             [*command, "--ready-file", str(tmp_path / "ready.json")],
             capture_output=True,
             text=True,
-            timeout=READY_S,
+            timeout=30,
             check=False,
         )
     assert done.returncode == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,13 +12,6 @@ from salesforce_emulator_process import EmulatorProcess
 pytestmark = pytest.mark.emulator_only
 
 MANY = "composite/sobjects"
-
-
-@pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
-    process = EmulatorProcess(tmp_path_factory.mktemp("salesforce")).start()
-    yield process
-    assert process.stop() == 0
 
 
 def send(emulator: EmulatorProcess, method: str, path: str, body: object) -> httpx.Response:

@@ -12,7 +12,7 @@ from typing import Any
 
 import oracledb
 import pytest
-from test_oracle_wire_process import emulator
+from oracle_emulator_process import emulator
 
 pytestmark = pytest.mark.emulator_only
 
