@@ -6,9 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from kpc.emulators.errors import OptionError
 from kpc.emulators.oracle.command import SERVICE, run
 from kpc.emulators.oracle.wire.login.logon import ListenerOptions
-from kpc.errors import ConfigError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
             admin=given.admin,
             verbose=given.verbose,
         )
-    except ConfigError as error:
+    except OptionError as error:
         parser.error(str(error))
 
 

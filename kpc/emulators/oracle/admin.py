@@ -15,9 +15,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from kpc.emulators.errors import OptionError
 from kpc.emulators.oracle.control import Control
 from kpc.emulators.oracle.interface import OraError
-from kpc.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class AdminDoor:
             return HTTPStatus.OK, route()
         except OraError as error:
             return HTTPStatus.BAD_REQUEST, {"error": str(error), "code": error.code}
-        except (ConfigError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OptionError, ValueError, KeyError, TypeError, AttributeError) as error:
             return HTTPStatus.BAD_REQUEST, {"error": str(error)}
 
     def _counters(self) -> dict[str, object]:
@@ -110,7 +110,7 @@ class AdminDoor:
 def _listed(body: Any) -> list[dict[str, Any]]:
     rules = body if isinstance(body, list) else [body]
     if not all(isinstance(rule, dict) for rule in rules):
-        raise ConfigError("A fault is a JSON object.", "See docs/oracle-emulator.md.")
+        raise OptionError("A fault is a JSON object.", "See docs/oracle-emulator.md.")
     return rules
 
 

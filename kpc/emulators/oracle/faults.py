@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
+from kpc.emulators.errors import OptionError
 from kpc.emulators.oracle.interface import OraError
 from kpc.emulators.oracle.wire.transport.packets import PeerClosed
-from kpc.errors import ConfigError
 
 Action = Literal[
     "silent", "hang_up", "refuse", "error", "cut", "slow_rows", "delay", "undo_retention", "session_limit"
@@ -107,7 +107,7 @@ def parse_fault(text: str) -> dict[str, object]:
     """`error=1555,after_rows=100,times=1` as the JSON object it stands for."""
     pairs = [part.partition("=") for part in text.split(",")]
     if not all(name.strip() and sign for name, sign, _ in pairs):
-        raise ConfigError(f"{text!r} is no fault.", f"Write it as ACTION=VALUE[,option=value...]. {_SEE}")
+        raise OptionError(f"{text!r} is no fault.", f"Write it as ACTION=VALUE[,option=value...]. {_SEE}")
     (action, _, value), *options = pairs
     facts: dict[str, object] = {name.strip(): given for name, _, given in options}
     return facts | {"action": action.strip(), "value": value.strip()}
@@ -126,13 +126,13 @@ def _value(action: str, given: object) -> float | str:
 
 
 def _rule(facts: dict[str, Any]) -> Fault:
-    """Raises `ConfigError` with what is wrong."""
+    """Raises `OptionError` with what is wrong."""
     known = {each.name for each in fields(Fault)} - {"struck", "id"}
     if wrong := set(facts) - known:
-        raise ConfigError(f"A fault has no {', '.join(sorted(wrong))}.", f"It has {', '.join(sorted(known))}.")
+        raise OptionError(f"A fault has no {', '.join(sorted(wrong))}.", f"It has {', '.join(sorted(known))}.")
     action: Any = facts.get("action")
     if action not in get_args(Action):
-        raise ConfigError(f"There is no fault {action!r}.", f"Choose of {', '.join(get_args(Action))}.")
+        raise OptionError(f"There is no fault {action!r}.", f"Choose of {', '.join(get_args(Action))}.")
     try:
         return Fault(
             action,
@@ -145,7 +145,7 @@ def _rule(facts: dict[str, Any]) -> Fault:
             times=int(facts.get("times", -1)),
         )
     except (TypeError, ValueError, re.error) as error:
-        raise ConfigError(f"The fault {action} is wrong: {error}.", _SEE) from error
+        raise OptionError(f"The fault {action} is wrong: {error}.", _SEE) from error
 
 
 class Faults:
@@ -158,7 +158,7 @@ class Faults:
         self._ids = itertools.count(1)
 
     def add(self, facts: dict[str, Any]) -> int:
-        """Add a rule from JSON and give its id. Raises `ConfigError` for a wrong one."""
+        """Add a rule from JSON and give its id. Raises `OptionError` for a wrong one."""
         rule = _rule(facts)
         with self._lock:
             rule.id = next(self._ids)

@@ -6,9 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from kpc.emulators.errors import OptionError
 from kpc.emulators.salesforce.command import run
 from kpc.emulators.salesforce.options import fault_of, switch_of
-from kpc.errors import ConfigError
 
 
 def main() -> int:
@@ -29,7 +29,7 @@ def main() -> int:
         faults = [fault_of(each) for each in options.pop("fault")]
         switches = dict(switch_of(each) for each in options.pop("switch"))
         return run(**options, switches=switches, faults=faults)
-    except ConfigError as error:
+    except OptionError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 1
 

@@ -9,13 +9,13 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from kpc.emulators.errors import OptionError
 from kpc.emulators.salesforce.app import Emulator
 from kpc.emulators.salesforce.bulk.jobs import IN_PROGRESS, OPEN
 from kpc.emulators.salesforce.errors import ApiError, bad_json
 from kpc.emulators.salesforce.http.wire import Json, emulator_of, read_json, read_object
 from kpc.emulators.salesforce.org.clock import iso_offset
 from kpc.emulators.salesforce.org.storage import table_of
-from kpc.errors import ConfigError
 
 _MOST_HISTORY = 100_000
 
@@ -58,7 +58,7 @@ async def change_switches(request: Request) -> Response:
     switches = emulator_of(request).org.switches
     try:
         switches.change({name: _plain(value) for name, value in (await read_object(request)).items()})
-    except ConfigError as error:
+    except OptionError as error:
         raise ApiError(400, "BAD_SWITCH", str(error)) from error
     return Json(switches.as_dict())
 
@@ -71,7 +71,7 @@ async def add_faults(request: Request) -> Response:
             raise bad_json("A fault is a JSON object")
         try:
             faults.add({name: _plain(value) for name, value in rule.items()})
-        except ConfigError as error:
+        except OptionError as error:
             raise ApiError(400, "BAD_FAULT", str(error)) from error
     return Json(faults.as_list())
 

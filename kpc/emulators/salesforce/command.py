@@ -15,6 +15,7 @@ from pathlib import Path
 import uvicorn
 from starlette.applications import Starlette
 
+from kpc.emulators.errors import OptionError
 from kpc.emulators.salesforce.app import Emulator
 from kpc.emulators.salesforce.bulk.processing import Processor
 from kpc.emulators.salesforce.bulk.query_jobs import QueryWorker
@@ -28,7 +29,6 @@ from kpc.emulators.salesforce.org.clock import Clock
 from kpc.emulators.salesforce.org.org import Org
 from kpc.emulators.salesforce.settings import StartOptions, Switches
 from kpc.emulators.salesforce.soql.queries import Queries
-from kpc.errors import ConfigError
 
 _KEEP_ALIVE_S = 75
 _SHUTDOWN_S = 5
@@ -48,7 +48,7 @@ def run(  # noqa: PLR0913  the options of one command
     switches: dict[str, object] | None = None,
     faults: Sequence[dict[str, object]] = (),
 ) -> int:
-    """Serve until SIGTERM or Ctrl-C, then answer 0. Raises `ConfigError` for a port or file that cannot be used."""
+    """Serve until SIGTERM or Ctrl-C, then answer 0. Raises `OptionError` for a port or file that cannot be used."""
     options = StartOptions(host, port, ready_file, data_file, verbose, seed, workers, tls)
     chosen = Switches()
     chosen.change(switches or {})
@@ -84,7 +84,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise ConfigError(
+        raise OptionError(
             f"The Salesforce emulator cannot listen on {host}:{port}: {error.strerror}.",
             "Choose another --port, or 0 for any free one.",
         ) from error

@@ -249,7 +249,7 @@ def test_encoding_does_not_import_pandas() -> None:
         import sys
         import pyarrow as pa
         from kpc.emulators.oracle.interface import OraColumn, OraType
-        from kpc.emulators.oracle.rows import ColumnPlan, RowEncoder
+        from kpc.emulators.oracle.wire.rows.encoder import ColumnPlan, RowEncoder
         kinds = {OraType.NUMBER: pa.nulls(2, pa.int64()), OraType.DATE: pa.nulls(2, pa.timestamp("s")),
                  OraType.VARCHAR2: pa.nulls(2, pa.string()), OraType.BINARY_DOUBLE: pa.nulls(2, pa.float64())}
         plans = [ColumnPlan(OraColumn("C", kind, size=9), kind, False) for kind in kinds]

@@ -5,15 +5,13 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from kpc.catalog import TABLES
-from kpc.catalog.table import Table as CatalogTable
-from kpc.catalog.types import Column as CatalogColumn
-from kpc.catalog.types import OracleKind
+from kpc.emulators.catalog_schema import TABLES
 from kpc.emulators.oracle.seed import plan, values
 from kpc.emulators.oracle.seed.faults import BadRow, planted_bad_rows
 from kpc.emulators.oracle.sql.storage import positions
 from kpc.emulators.oracle.sql.storage.store import Column, Constraint, Index, Store, Table
 from kpc.emulators.oracle.sql.types import datatypes
+from kpc.emulators.schema import SourceKind, TableSchema
 
 if TYPE_CHECKING:
     from kpc.emulators.oracle.engine import EmulatedDatabase
@@ -35,7 +33,7 @@ def fill(
     return planted
 
 
-def create(store: Store, owner: str, declared: CatalogTable) -> Table:
+def create(store: Store, owner: str, declared: TableSchema) -> Table:
     """The table as the catalog declares it, with its natural key as primary key."""
     columns = [
         Column(c.name, f"c{i}", datatypes.parse_type(c.source.ddl), nullable=c.nullable and c.name not in declared.key)
@@ -58,7 +56,7 @@ def create(store: Store, owner: str, declared: CatalogTable) -> Table:
 
 
 def _fill_table(
-    store: Store, table: Table, declared: CatalogTable, counts: dict[str, int], months: tuple[str, ...], seed: int
+    store: Store, table: Table, declared: TableSchema, counts: dict[str, int], months: tuple[str, ...], seed: int
 ) -> None:
     total = counts[declared.name]
     if not declared.is_monthly:
@@ -72,7 +70,7 @@ def _fill_table(
         _insert(store, table, declared, row, in_month[declared.name])
 
 
-def _insert(store: Store, table: Table, declared: CatalogTable, row: values.Row, count: int) -> None:
+def _insert(store: Store, table: Table, declared: TableSchema, row: values.Row, count: int) -> None:
     columns = ", ".join(
         f"CAST({values.column_sql(declared, c, row)} AS {mine.type.duckdb}) AS {mine.stored}"
         for c, mine in zip(declared.columns, table.columns, strict=True)
@@ -88,9 +86,9 @@ def _plant(store: Store, table: Table, planted: list[BadRow]) -> None:
     for bad in planted:
         column = table.column(bad.column)
         assert column is not None
-        declared: CatalogColumn = TABLES[bad.table].by_name[bad.column]
+        declared = TABLES[bad.table].by_name[bad.column]
         value: str | Decimal = bad.value
-        if isinstance(value, str) and declared.source.kind is OracleKind.CHAR:
+        if isinstance(value, str) and declared.source.kind is SourceKind.CHAR:
             value = value.ljust(declared.source.size or 0)
         store.connection.execute(
             f"UPDATE {table.data} SET {column.stored} = ? WHERE rid = ?",

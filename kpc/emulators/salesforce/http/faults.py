@@ -8,7 +8,7 @@ import threading
 from dataclasses import asdict, dataclass, fields
 from typing import Literal, get_args
 
-from kpc.errors import ConfigError
+from kpc.emulators.errors import OptionError
 
 Action = Literal["status", "status_after", "cut_before", "cut_after", "cut_body", "delay", "expire_tokens"]
 
@@ -49,12 +49,12 @@ class Faults:
         self._rules: list[Fault] = []
 
     def add(self, facts: dict[str, object]) -> None:
-        """Add a rule from JSON. Raises `ConfigError` for a wrong one."""
+        """Add a rule from JSON. Raises `OptionError` for a wrong one."""
         known = {each.name for each in fields(Fault)} - {"struck"}
         if wrong := set(facts) - known:
-            raise ConfigError(f"A fault has no {', '.join(sorted(wrong))}.", f"It has {', '.join(sorted(known))}.")
+            raise OptionError(f"A fault has no {', '.join(sorted(wrong))}.", f"It has {', '.join(sorted(known))}.")
         if facts.get("action") not in get_args(Action):
-            raise ConfigError(
+            raise OptionError(
                 f"There is no fault {facts.get('action')!r}.", f"Choose of {', '.join(get_args(Action))}."
             )
         try:
@@ -73,7 +73,7 @@ class Faults:
                 float(rule.probability),
             )
         except (TypeError, ValueError, re.error) as error:
-            raise ConfigError(f"The fault {facts} is wrong: {error}.", "See Fault in faults.py.") from error
+            raise OptionError(f"The fault {facts} is wrong: {error}.", "See Fault in faults.py.") from error
         with self._lock:
             self._rules.append(rule)
 

@@ -7,17 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypedDict, Unpack
 
-from kpc.catalog import TABLES, Table
-from kpc.catalog.types import (
-    EXTERNAL_ID,
-    EXTERNAL_ID_LENGTH,
-    GENERATION_FIELD,
-    PARTITION_FIELD,
-    FieldKind,
-    FieldType,
-    Lookup,
-)
+from kpc.emulators.catalog_schema import EXTERNAL_ID, EXTERNAL_ID_LENGTH, GENERATION_FIELD, PARTITION_FIELD, TABLES
 from kpc.emulators.salesforce.org.ids import base62
+from kpc.emulators.schema import LookupSchema, TableSchema, TargetKind, TargetType
 
 TEXT_TYPES = frozenset({"string", "textarea", "picklist", "email", "phone", "url", "id", "reference"})
 NUMBER_TYPES = frozenset({"double", "currency", "percent", "int"})
@@ -184,7 +176,7 @@ def _external_id() -> Field:
     return Field(EXTERNAL_ID, "string", EXTERNAL_ID_LENGTH, external_id=True, unique=True, id_lookup=True)
 
 
-def _of_table(table: Table, prefix: str) -> SObject:
+def _of_table(table: TableSchema, prefix: str) -> SObject:
     fields = _system_fields()
     fields.insert(3, Field("Name", "string", 80, defaulted=True, name_field=True, id_lookup=True))
     fields.append(_external_id())
@@ -198,15 +190,15 @@ def _of_table(table: Table, prefix: str) -> SObject:
     return SObject(table.target, prefix, tuple(fields), label)
 
 
-def _of_lookup(lookup: Lookup, children: str) -> Field:
+def _of_lookup(lookup: LookupSchema, children: str) -> Field:
     target = TABLES[lookup.parent].target
     return _reference(
-        lookup.field, target, lookup.relationship, nillable=not lookup.required, child_relationship=children
+        lookup.field, target, lookup.relationship, nillable=not lookup.is_required, child_relationship=children
     )
 
 
-def _of_column(name: str, kind: FieldType, *, required: bool) -> Field:
-    is_checkbox = kind.kind is FieldKind.BOOLEAN
+def _of_column(name: str, kind: TargetType, *, required: bool) -> Field:
+    is_checkbox = kind.kind is TargetKind.BOOLEAN
     return Field(
         name,
         kind.kind.value,

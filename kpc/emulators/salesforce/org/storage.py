@@ -17,8 +17,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from kpc.emulators.errors import OptionError
 from kpc.emulators.salesforce.org.schema import Schema, SObject
-from kpc.errors import ConfigError
 
 # The file is attached under this name: by itself it is called after the file, and `org.duckdb` clashes with schema org.
 _CATALOG = "store"
@@ -94,7 +94,7 @@ class Storage:
             where = str(data_file).replace("'", "''") if data_file else ":memory:"
             self._root.execute(f"ATTACH '{where}' AS {_CATALOG}").fetchall()
         except duckdb.Error as error:
-            raise ConfigError(
+            raise OptionError(
                 f"The emulator cannot open its data file {data_file}: {error}",
                 "Name a file that no other emulator has open, or leave --data-file out.",
             ) from error
@@ -244,7 +244,7 @@ def _create_object(session: Session, sobject: SObject) -> None:
         if name not in present:
             session.run(f"ALTER TABLE {table_of(sobject)} ADD COLUMN {quoted(name)} {kind}")
         elif present[name] != kind:
-            raise ConfigError(
+            raise OptionError(
                 f"The emulator's data file holds {sobject.name}.{name} as {present[name]}, the catalog says {kind}.",
                 "Start with a new --data-file, and load it again.",
             )
