@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from kpc.emulators.oracle.engine import EmulatedDatabase, open_database
-from kpc.emulators.oracle.interface import Bind, OraColumn, OraError, OraType, Outcome
+from kpc.emulators.oracle.interface import Bind, ExecutionOutcome, OraColumn, OraError, OraType
 from kpc.emulators.oracle.sql.types import decimals
 
 
@@ -41,7 +41,7 @@ class Client:
         self.database = database
         self.session = database.login(user, service="KPCDB", program="tests", machine="here")
 
-    def execute(self, sql: str, *rows: tuple[object, ...], **options: bool) -> Outcome:
+    def execute(self, sql: str, *rows: tuple[object, ...], **options: bool) -> ExecutionOutcome:
         statement = self.session.prepare(sql)
         return self.session.execute(statement, [[bind(value) for value in row] for row in rows], **options)
 

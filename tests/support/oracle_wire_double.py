@@ -9,9 +9,17 @@ from dataclasses import dataclass, field
 import oracledb
 import pyarrow as pa
 
-from kpc.emulators.oracle.interface import Bind, OraColumn, OraError, Outcome, Session, Statement, StatementKind
+from kpc.emulators.oracle.interface import (
+    Bind,
+    DatabaseSession,
+    ExecutionOutcome,
+    OraColumn,
+    OraError,
+    PreparedStatement,
+    StatementKind,
+)
 from kpc.emulators.oracle.wire.login.logon import ListenerOptions
-from kpc.emulators.oracle.wire.server import Server
+from kpc.emulators.oracle.wire.server import Listener
 
 MODES = [
     ListenerOptions(12, end_of_response=False, max_sdu=8192),
@@ -22,7 +30,7 @@ MODE_NAMES = ["19c", "19c-sdu-512", "23ai"]
 PASSWORD = "right-password"
 
 
-def connect(server: Server, **arguments: object) -> oracledb.Connection:
+def connect(server: Listener, **arguments: object) -> oracledb.Connection:
     """A connection with the right credentials, unless told otherwise."""
     given = {"user": "kpc", "password": PASSWORD, "dsn": f"127.0.0.1:{server.port}/KPCDB"} | arguments
     return oracledb.connect(**given)
@@ -61,7 +69,7 @@ _KINDS = {
     "CREATE": StatementKind.DDL,
 }
 
-Answer = Callable[["FixedSession", Sequence[Sequence[Bind]]], Outcome]
+Answer = Callable[["FixedSession", Sequence[Sequence[Bind]]], ExecutionOutcome]
 
 
 @dataclass
@@ -77,14 +85,14 @@ class FixedDatabase:
     def table(
         self, sql: str, columns: Sequence[OraColumn], *batches: pa.RecordBatch, failure: Exception | None = None
     ) -> None:
-        self.answers[sql] = lambda _session, _binds: Outcome(
+        self.answers[sql] = lambda _session, _binds: ExecutionOutcome(
             StatementKind.QUERY, rows=FixedRows(tuple(columns), batches, failure)
         )
 
     def password_of(self, user: str) -> str | None:
         return self.users.get(user)
 
-    def login(self, user: str, *, service: str, program: str = "", machine: str = "") -> Session:
+    def login(self, user: str, *, service: str, program: str = "", machine: str = "") -> DatabaseSession:
         session = FixedSession(self, user, attributes={"service": service, "program": program, "machine": machine})
         self.sessions.append(session)
         return session
@@ -105,24 +113,24 @@ class FixedSession:
     commits: int = 0
     flags: tuple[bool, bool] = (False, False)
 
-    def prepare(self, sql: str) -> Statement:
+    def prepare(self, sql: str) -> PreparedStatement:
         if sql not in self.database.answers:
             raise OraError(942, "table or view does not exist", position=14)
         return FixedStatement(sql, _KINDS[sql.split(maxsplit=1)[0].upper()])
 
-    def describe(self, statement: Statement) -> tuple[OraColumn, ...]:
+    def describe(self, statement: PreparedStatement) -> tuple[OraColumn, ...]:
         rows = self.database.answers[statement.sql](self, []).rows
         assert rows is not None
         return rows.columns
 
     def execute(
         self,
-        statement: Statement,
+        statement: PreparedStatement,
         rows: Sequence[Sequence[Bind]],
         *,
         batch_errors: bool = False,
         row_counts: bool = False,
-    ) -> Outcome:
+    ) -> ExecutionOutcome:
         self.interrupted.clear()
         self.executed.append((statement.sql, rows))
         self.flags = (batch_errors, row_counts)

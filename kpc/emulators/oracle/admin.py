@@ -46,10 +46,10 @@ class AdminDoor:
         self._secret = secrets.token_urlsafe(18)
         door = self
 
-        class Handler(_Handler):
+        class BoundHandler(_Handler):
             answer = staticmethod(door.answer)
 
-        self._server = ThreadingHTTPServer((host, 0), Handler)
+        self._server = ThreadingHTTPServer((host, 0), BoundHandler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, name="oracle admin", daemon=True)
 

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from kpc.emulators.oracle.interface import StatementKind
-from kpc.emulators.oracle.sql.context import Settings
+from kpc.emulators.oracle.sql.context import SessionSettings
 from kpc.emulators.oracle.sql.messages import ora
 from kpc.emulators.oracle.sql.session import OracleSession
 from kpc.emulators.oracle.sql.storage.grants import DBA, OWNERS, User
 from kpc.emulators.oracle.sql.storage.scans import Scans
-from kpc.emulators.oracle.sql.storage.store import Store
+from kpc.emulators.oracle.sql.storage.store import TableStore
 from kpc.emulators.oracle.sql.transactions.locks import LockTable
 
 MAX_SESSIONS = 500
@@ -38,7 +38,7 @@ class EmulatedDatabase:
         self.clock = clock
         self.started_utc = clock()
         self._folder = folder
-        self.store: Store = Store(str(folder / "oracle.duckdb") if folder else ":memory:", clock)
+        self.store: TableStore = TableStore(str(folder / "oracle.duckdb") if folder else ":memory:", clock)
         self.locks = LockTable()
         self.sessions: dict[int, OracleSession] = {}
         self.scans = Scans(self.store)
@@ -81,7 +81,7 @@ class EmulatedDatabase:
                 raise ora(18)
             self._next_session += 1
             number = self._next_session
-        settings = Settings(user, user, number, 1 + number % 60_000, service, self.name, program, machine)
+        settings = SessionSettings(user, user, number, 1 + number % 60_000, service, self.name, program, machine)
         session = OracleSession(self, settings)
         with self._guard:
             self.sessions[number] = session
@@ -105,7 +105,7 @@ class EmulatedDatabase:
     def run_as_dba(self, sql: str, schema: str | None = None) -> int:
         """Run one statement with every right, names meaning those of `schema` (the first user's), and commit it."""
         owner = schema or self.users()[0]
-        session = OracleSession(self, Settings(DBA, owner, 0, 1, self.service_names[0], self.name, "admin", ""))
+        session = OracleSession(self, SessionSettings(DBA, owner, 0, 1, self.service_names[0], self.name, "admin", ""))
         try:
             statement = session.prepare(sql)
             outcome = session.execute(statement, [])

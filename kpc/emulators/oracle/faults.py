@@ -57,7 +57,7 @@ class ConnectionCut(PeerClosed):
 
 
 @dataclass(slots=True)
-class Fault:
+class OracleFault:
     """One rule. It lets `skip` matches pass, then strikes `times` (-1: always).
 
     silent: accept a connection and say nothing. hang_up (fin, rst): end it at once. refuse (ORA code): refuse it.
@@ -125,16 +125,16 @@ def _value(action: str, given: object) -> float | str:
     return str(given)
 
 
-def _rule(facts: dict[str, Any]) -> Fault:
+def _rule(facts: dict[str, Any]) -> OracleFault:
     """Raises `OptionError` with what is wrong."""
-    known = {each.name for each in fields(Fault)} - {"struck", "id"}
+    known = {each.name for each in fields(OracleFault)} - {"struck", "id"}
     if wrong := set(facts) - known:
         raise OptionError(f"A fault has no {', '.join(sorted(wrong))}.", f"It has {', '.join(sorted(known))}.")
     action: Any = facts.get("action")
     if action not in get_args(Action):
         raise OptionError(f"There is no fault {action!r}.", f"Choose of {', '.join(get_args(Action))}.")
     try:
-        return Fault(
+        return OracleFault(
             action,
             _value(action, facts.get("value", "")),
             sql=re.compile(str(facts.get("sql", ""))).pattern,
@@ -148,13 +148,13 @@ def _rule(facts: dict[str, Any]) -> Fault:
         raise OptionError(f"The fault {action} is wrong: {error}.", _SEE) from error
 
 
-class Faults:
+class OracleFaults:
     """The rules in force, shared by all connections. `on_change` is called after each change of the list."""
 
     def __init__(self, on_change: Callable[[], None] = lambda: None) -> None:
         self.on_change = on_change
         self._lock = threading.Lock()
-        self._rules: list[Fault] = []
+        self._rules: list[OracleFault] = []
         self._ids = itertools.count(1)
 
     def add(self, facts: dict[str, Any]) -> int:
@@ -184,13 +184,13 @@ class Faults:
         with self._lock:
             return min((rule.code for rule in self._rules if rule.action == action), default=None)
 
-    def on_connect(self) -> Fault | None:
+    def on_connect(self) -> OracleFault | None:
         """What befalls a new connection."""
         with self._lock:
             rules = [rule for rule in self._rules if rule.action in _ON_CONNECT and rule.is_of_listener]
             return next((rule for rule in rules if _passes(rule) and _strikes(rule)), None)
 
-    def on_login(self, user: str) -> Fault | None:
+    def on_login(self, user: str) -> OracleFault | None:
         """What befalls a user with the right password."""
         with self._lock:
             rules = [rule for rule in self._rules if rule.action == "refuse" and not rule.is_of_listener]
@@ -204,13 +204,13 @@ class Faults:
             rules = [r for r in self._rules if r.action in _ON_STATEMENT and r.concerns(sql, user) and _passes(r)]
         return StatementFaults(self, rules) if rules else NO_FAULTS
 
-    def strike(self, rule: Fault) -> bool:
+    def strike(self, rule: OracleFault) -> bool:
         """Use up one of the rule's times; False if another statement was faster."""
         with self._lock:
             return rule in self._rules and _strikes(rule)
 
 
-def _passes(rule: Fault) -> bool:
+def _passes(rule: OracleFault) -> bool:
     """Whether this match is one to strike, after those to let pass."""
     if not rule.times:
         return False
@@ -220,7 +220,7 @@ def _passes(rule: Fault) -> bool:
     return True
 
 
-def _strikes(rule: Fault) -> bool:
+def _strikes(rule: OracleFault) -> bool:
     if not rule.times:
         return False
     rule.times -= rule.times > 0
@@ -232,8 +232,8 @@ def _strikes(rule: Fault) -> bool:
 class StatementFaults:
     """The rules that one execution has to reckon with."""
 
-    faults: Faults
-    rules: list[Fault] = field(default_factory=list)
+    faults: OracleFaults
+    rules: list[OracleFault] = field(default_factory=list)
     rows_per_s: float = 0.0
 
     def before(self) -> float:
@@ -262,4 +262,4 @@ class StatementFaults:
         return min(wanted, max(1, int(self.rows_per_s / _STEPS_PER_S))) if self.rows_per_s else wanted
 
 
-NO_FAULTS = StatementFaults(Faults())
+NO_FAULTS = StatementFaults(OracleFaults())

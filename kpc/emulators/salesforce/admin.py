@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from kpc.emulators.errors import OptionError
-from kpc.emulators.salesforce.app import Emulator
+from kpc.emulators.salesforce.app import SalesforceEmulator
 from kpc.emulators.salesforce.bulk.jobs import IN_PROGRESS, OPEN
 from kpc.emulators.salesforce.errors import ApiError, bad_json
 from kpc.emulators.salesforce.http.wire import Json, emulator_of, read_json, read_object
@@ -25,7 +25,7 @@ async def state(request: Request) -> Response:
     return Json(await run_in_threadpool(_state, emulator_of(request)))
 
 
-def _state(emulator: Emulator) -> dict[str, Any]:
+def _state(emulator: SalesforceEmulator) -> dict[str, Any]:
     org = emulator.org
     with org.storage.reading() as session:
         counts = {
@@ -125,7 +125,7 @@ async def history(request: Request) -> Response:
     return Json(await run_in_threadpool(_history, emulator_of(request), int(after)))
 
 
-def _history(emulator: Emulator, after: int) -> list[dict[str, Any]]:
+def _history(emulator: SalesforceEmulator, after: int) -> list[dict[str, Any]]:
     with emulator.org.storage.reading() as session:
         rows = session.run(
             "SELECT number, written, source, operation, object, record_id, key FROM emulator.history"

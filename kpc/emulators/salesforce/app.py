@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 
 from kpc.emulators.salesforce.bulk.processing import Processor
-from kpc.emulators.salesforce.bulk_v1.jobs import ClassicJobs
-from kpc.emulators.salesforce.http.faults import Faults
+from kpc.emulators.salesforce.bulk_v1.jobs import BulkV1Jobs
+from kpc.emulators.salesforce.http.faults import HttpFaults
 from kpc.emulators.salesforce.oauth.tokens import Tokens
 from kpc.emulators.salesforce.org.org import Org
 from kpc.emulators.salesforce.soql.queries import Queries
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Emulator:
+class SalesforceEmulator:
     org: Org
     tokens: Tokens
     processor: Processor
     queries: Queries
     query_worker: QueryWorker
-    faults: Faults
-    classic_jobs: ClassicJobs
+    faults: HttpFaults
+    classic_jobs: BulkV1Jobs
     is_verbose: bool = False
 
     def user_of(self, request: Request) -> str:

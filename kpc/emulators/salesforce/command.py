@@ -16,12 +16,12 @@ import uvicorn
 from starlette.applications import Starlette
 
 from kpc.emulators.errors import OptionError
-from kpc.emulators.salesforce.app import Emulator
+from kpc.emulators.salesforce.app import SalesforceEmulator
 from kpc.emulators.salesforce.bulk.processing import Processor
 from kpc.emulators.salesforce.bulk.query_jobs import QueryWorker
-from kpc.emulators.salesforce.bulk_v1.jobs import ClassicJobs
-from kpc.emulators.salesforce.http.connection import Connection, tunnelling_to
-from kpc.emulators.salesforce.http.faults import Faults
+from kpc.emulators.salesforce.bulk_v1.jobs import BulkV1Jobs
+from kpc.emulators.salesforce.http.connection import HttpConnection, tunnelling_to
+from kpc.emulators.salesforce.http.faults import HttpFaults
 from kpc.emulators.salesforce.http.server import build_app
 from kpc.emulators.salesforce.http.tls import Certificates, make_certificates
 from kpc.emulators.salesforce.oauth.tokens import Tokens
@@ -52,7 +52,7 @@ def run(  # noqa: PLR0913  the options of one command
     options = StartOptions(host, port, ready_file, data_file, verbose, seed, workers, tls)
     chosen = Switches()
     chosen.change(switches or {})
-    rules = Faults(seed)
+    rules = HttpFaults(seed)
     for rule in faults:
         rules.add(rule)
     if ready_file:
@@ -60,8 +60,8 @@ def run(  # noqa: PLR0913  the options of one command
     listener = _listen(host, port)
     org = Org(data_file, clock=Clock(speed=speed), switches=chosen, seed=seed)
     queries = Queries(org)
-    processor, worker, classic = Processor(org, workers), QueryWorker(org, queries), ClassicJobs(org, queries)
-    emulator = Emulator(org, Tokens(org), processor, queries, worker, rules, classic, verbose)
+    processor, worker, classic = Processor(org, workers), QueryWorker(org, queries), BulkV1Jobs(org, queries)
+    emulator = SalesforceEmulator(org, Tokens(org), processor, queries, worker, rules, classic, verbose)
     try:
         emulator.processor.resume()
         emulator.query_worker.resume()
@@ -107,7 +107,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _serve(emulator: Emulator, listener: socket.socket, options: StartOptions) -> None:
+async def _serve(emulator: SalesforceEmulator, listener: socket.socket, options: StartOptions) -> None:
     """Serve HTTP on the listener, and HTTPS on a port of its own, until a signal comes."""
     app = build_app(emulator)
     secure: tuple[_Server, socket.socket] | None = None
@@ -139,7 +139,7 @@ async def _serve(emulator: Emulator, listener: socket.socket, options: StartOpti
     await asyncio.gather(*serving)
 
 
-def _server(app: Starlette, protocol: type[Connection], certificates: Certificates | None = None) -> _Server:
+def _server(app: Starlette, protocol: type[HttpConnection], certificates: Certificates | None = None) -> _Server:
     return _Server(
         uvicorn.Config(
             app,
@@ -157,7 +157,7 @@ def _server(app: Starlette, protocol: type[Connection], certificates: Certificat
     )
 
 
-def _write_ready(path: Path, emulator: Emulator, addresses: dict[str, str]) -> None:
+def _write_ready(path: Path, emulator: SalesforceEmulator, addresses: dict[str, str]) -> None:
     """How to connect, for nobody else's eyes; the file appears whole."""
     identity = emulator.org.identity
     key_file = _key_file(path)

@@ -28,7 +28,7 @@ class DataError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class RowError:
+class RowRefusal:
     """Why one row was refused."""
 
     code: str

@@ -8,7 +8,7 @@ import oracledb
 import pytest
 from oracle_wire_double import MODE_NAMES, MODES, FixedDatabase, connect
 
-from kpc.emulators.oracle.wire.server import Server
+from kpc.emulators.oracle.wire.server import Listener
 
 
 @pytest.fixture
@@ -18,12 +18,12 @@ def database() -> FixedDatabase:
 
 
 @pytest.fixture(params=MODES, ids=MODE_NAMES)
-def server(request: pytest.FixtureRequest, database: FixedDatabase) -> Iterator[Server]:
-    with Server(database, options=request.param) as server:
+def server(request: pytest.FixtureRequest, database: FixedDatabase) -> Iterator[Listener]:
+    with Listener(database, options=request.param) as server:
         yield server
 
 
 @pytest.fixture
-def connection(server: Server) -> Iterator[oracledb.Connection]:
+def connection(server: Listener) -> Iterator[oracledb.Connection]:
     with connect(server) as connection:
         yield connection

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from kpc.catalog import find_table
 from kpc.emulators.oracle.engine import EmulatedDatabase, open_database
-from kpc.emulators.oracle.wire.server import Server
+from kpc.emulators.oracle.wire.server import Listener
 from kpc.oracle.extract import read_chunks
 from kpc.oracle.plan import make_plan, take_scn
 from kpc.oracle.session import Oracle
@@ -59,6 +59,6 @@ def test_the_mirror_serves_the_extraction_the_same_rows(
     partition = Partition(find_table(table), key)
     with mirror(database) as dsn:
         by_mirror = extracted(dsn, partition, tmp_path / "mirror")
-    with Server(database) as server:
+    with Listener(database) as server:
         by_emulator = extracted(f"127.0.0.1:{server.port}/KPCDB", partition, tmp_path / "emulator")
     assert by_mirror == by_emulator

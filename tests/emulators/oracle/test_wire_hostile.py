@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from oracle_wire_double import FixedDatabase, connect
 
 from kpc.emulators.oracle.interface import OraColumn, OraError, OraType
-from kpc.emulators.oracle.wire.server import Server
+from kpc.emulators.oracle.wire.server import Listener
 from kpc.emulators.oracle.wire.transport.packets import PacketChannel, PeerClosed, ProtocolError
 from kpc.emulators.oracle.wire.transport.streams import RequestStream, ResponseWriter
 
@@ -26,10 +26,10 @@ ONE = "select 1 from dual"
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
+def server() -> Iterator[Listener]:
     database = FixedDatabase()
     database.table(ONE, [OraColumn("1", OraType.NUMBER)], pa.record_batch([pa.array([1])], names=["1"]))
-    with Server(database) as server:
+    with Listener(database) as server:
         yield server
 
 
@@ -70,7 +70,7 @@ ATTACKS = {
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_broken_clients_are_sent_away_and_others_go_on(server: Server, attack: str) -> None:
+def test_broken_clients_are_sent_away_and_others_go_on(server: Listener, attack: str) -> None:
     """A healthy session, opened before, works during and after."""
     with connect(server) as connection:
         with socket.create_connection(("127.0.0.1", server.port), 5) as sock:
@@ -84,7 +84,7 @@ def test_broken_clients_are_sent_away_and_others_go_on(server: Server, attack: s
         connection.ping()
 
 
-def test_a_broken_client_costs_one_line_in_the_log(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_broken_client_costs_one_line_in_the_log(server: Listener, caplog: pytest.LogCaptureFixture) -> None:
     """And no traceback."""
     with (
         caplog.at_level(logging.INFO, "kpc.emulators.oracle"),
@@ -131,7 +131,7 @@ def _tamper(listener: socket.socket, port: int, damage: random.Random) -> None:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_damaged_requests_of_a_real_client_do_not_hurt_the_server(server: Server, seed: int) -> None:
+def test_damaged_requests_of_a_real_client_do_not_hurt_the_server(server: Listener, seed: int) -> None:
     """Bytes changed on the way, after the login: the session may die, the server and others must not."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -147,7 +147,7 @@ def test_damaged_requests_of_a_real_client_do_not_hurt_the_server(server: Server
         assert connection.cursor().execute(ONE).fetchall() == [(1,)]
 
 
-def test_too_many_connections_are_turned_away(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_connections_are_turned_away(server: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
     """The ones that are open go on."""
     monkeypatch.setattr("kpc.emulators.oracle.wire.server.MAX_CONNECTIONS", 3)
     idle = [socket.create_connection(("127.0.0.1", server.port), 5) for _ in range(4)]

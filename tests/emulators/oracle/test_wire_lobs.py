@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 from oracle_wire_double import PASSWORD, FixedDatabase, FixedSession
 
-from kpc.emulators.oracle.interface import Bind, OraColumn, OraError, OraType, Outcome, StatementKind
+from kpc.emulators.oracle.interface import Bind, ExecutionOutcome, OraColumn, OraError, OraType, StatementKind
 from kpc.emulators.oracle.wire.calls.lobs import LobStore
-from kpc.emulators.oracle.wire.server import Server
+from kpc.emulators.oracle.wire.server import Listener
 
 SQL = "select id, c, n, b from docs"
 TEXTS = ["short", "ก" * 50_000, None, "x" * 100_000 + "😀", "y"]
@@ -84,7 +84,7 @@ def test_lobs_arrive_in_data_frames(connection: oracledb.Connection, size: int) 
         assert table.column("B").to_pylist() == BYTES
 
 
-def test_the_asyncio_driver_reads_lobs(server: Server) -> None:
+def test_the_asyncio_driver_reads_lobs(server: Listener) -> None:
     """Locators and data frames."""
 
     async def work() -> tuple[object, object]:
@@ -152,9 +152,9 @@ def test_a_temporary_lob_can_be_bound_and_comes_back(connection: oracledb.Connec
     """In as a locator, out of PL/SQL and of RETURNING as a locator."""
     content = "ก" * 40_000
 
-    def echo(session: FixedSession, rows: Sequence[Sequence[Bind]]) -> Outcome:
+    def echo(session: FixedSession, rows: Sequence[Sequence[Bind]]) -> ExecutionOutcome:
         assert rows[0][0].value == content
-        return Outcome(StatementKind.DML, row_count=1, out={1: [content]})
+        return ExecutionOutcome(StatementKind.DML, row_count=1, out={1: [content]})
 
     sql = "insert into docs (c) values (:1) returning c into :2"
     database.answers[sql] = echo

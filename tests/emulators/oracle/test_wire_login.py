@@ -14,7 +14,7 @@ from oracle_wire_double import PASSWORD, FixedDatabase, FixedSession, connect
 
 from kpc.emulators.oracle.interface import OraColumn, OraError, OraType
 from kpc.emulators.oracle.wire.login.logon import ListenerOptions
-from kpc.emulators.oracle.wire.server import Server
+from kpc.emulators.oracle.wire.server import Listener
 
 ONE = "select 1 from dual"
 
@@ -26,7 +26,7 @@ def database() -> FixedDatabase:
     return database
 
 
-def test_the_driver_logs_in_queries_and_leaves(server: Server, database: FixedDatabase) -> None:
+def test_the_driver_logs_in_queries_and_leaves(server: Listener, database: FixedDatabase) -> None:
     """With real authentication, in every mode; the session ends with the connection."""
     with connect(server) as connection:
         assert connection.version == "19.3.0.0.0"
@@ -39,7 +39,7 @@ def test_the_driver_logs_in_queries_and_leaves(server: Server, database: FixedDa
 
 
 @pytest.mark.parametrize(("user", "password"), [("kpc", "wrong"), ("nobody", PASSWORD), ("kpc", "x" * 64)])
-def test_wrong_password_and_unknown_user_are_told_the_same(server: Server, user: str, password: str) -> None:
+def test_wrong_password_and_unknown_user_are_told_the_same(server: Listener, user: str, password: str) -> None:
     """ORA-01017 for both: nobody learns which users exist."""
     with pytest.raises(oracledb.DatabaseError, match="ORA-01017: invalid username/password; logon denied"):
         connect(server, user=user, password=password)
@@ -47,7 +47,7 @@ def test_wrong_password_and_unknown_user_are_told_the_same(server: Server, user:
         connection.ping()
 
 
-def test_quoted_users_keep_their_case(database: FixedDatabase, server: Server) -> None:
+def test_quoted_users_keep_their_case(database: FixedDatabase, server: Listener) -> None:
     """And unquoted ones are upper-cased."""
     database.users["Mixed"] = "pässwörd-กขค"
     with connect(server, user='"Mixed"', password="pässwörd-กขค") as connection:
@@ -56,7 +56,7 @@ def test_quoted_users_keep_their_case(database: FixedDatabase, server: Server) -
         connect(server, user="Mixed", password="pässwörd-กขค")
 
 
-def test_unknown_service_is_refused_as_a_listener_does(server: Server) -> None:
+def test_unknown_service_is_refused_as_a_listener_does(server: Listener) -> None:
     """ORA-12514 for a service, ORA-12505 for a SID."""
     with pytest.raises(oracledb.OperationalError, match=r"DPY-6001.*ORA-12514"):
         connect(server, dsn=f"127.0.0.1:{server.port}/NOSUCH")
@@ -64,7 +64,7 @@ def test_unknown_service_is_refused_as_a_listener_does(server: Server) -> None:
         connect(server, dsn=oracledb.makedsn("127.0.0.1", server.port, sid="NOSUCH"))
 
 
-def test_a_long_connect_string_travels_in_its_own_packet(server: Server) -> None:
+def test_a_long_connect_string_travels_in_its_own_packet(server: Listener) -> None:
     """More than 230 bytes of connect data."""
     padding = "".join(f"(ADDRESS=(PROTOCOL=tcp)(HOST=127.0.0.1)(PORT={server.port}))" for _ in range(6))
     dsn = f"(DESCRIPTION=(ADDRESS_LIST={padding})(CONNECT_DATA=(SERVICE_NAME=KPCDB)))"
@@ -73,7 +73,7 @@ def test_a_long_connect_string_travels_in_its_own_packet(server: Server) -> None
 
 
 def test_a_refused_login_reaches_the_client_with_its_code(
-    database: FixedDatabase, server: Server, monkeypatch: pytest.MonkeyPatch
+    database: FixedDatabase, server: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For example a locked account."""
 
@@ -85,13 +85,13 @@ def test_a_refused_login_reaches_the_client_with_its_code(
         connect(server)
 
 
-def test_privileged_logins_are_refused(server: Server) -> None:
+def test_privileged_logins_are_refused(server: Listener) -> None:
     """There is no SYSDBA here."""
     with pytest.raises(oracledb.DatabaseError, match="ORA-01031"):
         connect(server, mode=oracledb.AUTH_MODE_SYSDBA)
 
 
-def test_the_session_knows_its_program_and_attributes(server: Server, database: FixedDatabase) -> None:
+def test_the_session_knows_its_program_and_attributes(server: Listener, database: FixedDatabase) -> None:
     """What V$SESSION shows: set at login, changed with the next call."""
     with connect(server, program="extractor", machine="here") as connection:
         connection.module, connection.action = "kpc", "extract"
@@ -117,7 +117,7 @@ def test_the_session_knows_its_program_and_attributes(server: Server, database: 
         assert attributes["action"] in (None, "")
 
 
-def test_many_connections_work_at_the_same_time(server: Server) -> None:
+def test_many_connections_work_at_the_same_time(server: Listener) -> None:
     """Forty threads, each with its own connection and queries."""
 
     def work(_: int) -> int:
@@ -128,7 +128,7 @@ def test_many_connections_work_at_the_same_time(server: Server) -> None:
         assert list(pool.map(work, range(40))) == [5] * 40
 
 
-def test_session_pools_hand_out_and_take_back(server: Server, database: FixedDatabase) -> None:
+def test_session_pools_hand_out_and_take_back(server: Listener, database: FixedDatabase) -> None:
     """Fewer sessions than borrowers, pings in between, all closed at the end."""
     pool = oracledb.create_pool(
         user="kpc", password=PASSWORD, dsn=f"127.0.0.1:{server.port}/KPCDB", min=1, max=3, increment=1, ping_interval=0
@@ -145,7 +145,7 @@ def test_session_pools_hand_out_and_take_back(server: Server, database: FixedDat
     assert _eventually(lambda: all(session.is_closed for session in database.sessions))
 
 
-def test_the_asyncio_driver_works_the_same_way(server: Server) -> None:
+def test_the_asyncio_driver_works_the_same_way(server: Listener) -> None:
     """Connect, query, data frame and many at once."""
 
     async def work() -> list[int]:
@@ -164,7 +164,7 @@ def test_the_asyncio_driver_works_the_same_way(server: Server) -> None:
     assert asyncio.run(work()) == [2] * 10
 
 
-def test_pipelines_of_the_asyncio_driver_are_answered_in_order(server: Server) -> None:
+def test_pipelines_of_the_asyncio_driver_are_answered_in_order(server: Listener) -> None:
     """Several requests sent before the first answer (one by one where the server cannot pipeline)."""
 
     async def work() -> list[object]:
@@ -183,7 +183,7 @@ def test_pipelines_of_the_asyncio_driver_are_answered_in_order(server: Server) -
 def test_stopping_the_server_ends_sessions_and_frees_the_port(database: FixedDatabase) -> None:
     """No thread and no socket stays behind; clients see a lost connection."""
     before = threading.active_count()
-    server = Server(database)
+    server = Listener(database)
     port = server.start()
     connection = connect(server)
     server.stop()
@@ -191,7 +191,7 @@ def test_stopping_the_server_ends_sessions_and_frees_the_port(database: FixedDat
         connection.ping()
     assert _eventually(lambda: threading.active_count() <= before)
     assert all(session.is_closed for session in database.sessions)
-    with Server(database, port=port):
+    with Listener(database, port=port):
         pass
 
 
@@ -199,7 +199,7 @@ def test_a_client_that_never_speaks_is_sent_away(database: FixedDatabase, monkey
     """A silent connection does not hold its thread for ever."""
     monkeypatch.setattr("kpc.emulators.oracle.wire.connection.LOGIN_TIMEOUT_S", 0.2)
     with (
-        Server(database, options=ListenerOptions()) as server,
+        Listener(database, options=ListenerOptions()) as server,
         socket.create_connection(("127.0.0.1", server.port), 5) as sock,
     ):
         assert sock.recv(1) == b""

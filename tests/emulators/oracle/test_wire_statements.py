@@ -14,18 +14,26 @@ import pyarrow as pa
 import pytest
 from oracle_wire_double import FixedDatabase, FixedSession, connect
 
-from kpc.emulators.oracle.interface import Bind, BindValue, OraColumn, OraError, OraType, Outcome, StatementKind
+from kpc.emulators.oracle.interface import (
+    Bind,
+    BindValue,
+    ExecutionOutcome,
+    OraColumn,
+    OraError,
+    OraType,
+    StatementKind,
+)
 from kpc.emulators.oracle.wire.calls.requests import return_binds
-from kpc.emulators.oracle.wire.server import Server
+from kpc.emulators.oracle.wire.server import Listener
 
 INSERT = "insert into t values (:1, :2)"
 ONE_BIND = "insert into t values (:1)"
 MOMENT = dt.datetime.fromisoformat("2024-02-29T23:59:58.123456")
 
 
-def _dml(session: FixedSession, rows: Sequence[Sequence[Bind]]) -> Outcome:
+def _dml(session: FixedSession, rows: Sequence[Sequence[Bind]]) -> ExecutionOutcome:
     session.in_transaction = True
-    return Outcome(StatementKind.DML, row_count=len(rows), row_counts=[1] * len(rows))
+    return ExecutionOutcome(StatementKind.DML, row_count=len(rows), row_counts=[1] * len(rows))
 
 
 def _received(database: FixedDatabase) -> list[list[BindValue]]:
@@ -113,13 +121,13 @@ def test_row_counts_and_batch_errors_of_an_array_reach_the_client(
 ) -> None:
     """Counts per row, and the offset, code and text of each failed row; nothing is committed automatically."""
 
-    def partly(session: FixedSession, rows: Sequence[Sequence[Bind]]) -> Outcome:
+    def partly(session: FixedSession, rows: Sequence[Sequence[Bind]]) -> ExecutionOutcome:
         session.in_transaction = True
         errors = [
             (1, OraError(1, "unique constraint (T.PK) violated")),
             (70_000 % len(rows), OraError(1438, "value larger")),
         ]
-        return Outcome(StatementKind.DML, row_count=len(rows) - 2, row_counts=[1, 0, 2], batch_errors=errors)
+        return ExecutionOutcome(StatementKind.DML, row_count=len(rows) - 2, row_counts=[1, 0, 2], batch_errors=errors)
 
     database.answers[ONE_BIND] = partly
     connection.autocommit = True
@@ -141,7 +149,7 @@ def test_a_failing_row_of_an_array_tells_what_was_done_before_it(
 ) -> None:
     """The row count, and the counts row by row; the rows before stay done."""
 
-    def fail_at_third(_session: FixedSession, _rows: object) -> Outcome:
+    def fail_at_third(_session: FixedSession, _rows: object) -> ExecutionOutcome:
         error = OraError(1, "unique constraint (T.PK) violated")
         error.row_offset, error.row_count, error.row_counts = 2, 4, [1, 3]
         raise error
@@ -177,9 +185,9 @@ def test_plsql_gives_out_values_of_every_type(connection: oracledb.Connection, d
     sql = "begin p(:a, :b, :c, :d, :e, :f); end;"
     values: list[BindValue] = [Decimal("-12345678901234567890.5"), "กขค" * 100, MOMENT, None, "y" * 90_000, b"\x01\x02"]
 
-    def block(_session: FixedSession, rows: Sequence[Sequence[Bind]]) -> Outcome:
+    def block(_session: FixedSession, rows: Sequence[Sequence[Bind]]) -> ExecutionOutcome:
         assert [bind.value for bind in rows[0]] == [None] * 6
-        return Outcome(StatementKind.PLSQL, out={at: [value] for at, value in enumerate(values)})
+        return ExecutionOutcome(StatementKind.PLSQL, out={at: [value] for at, value in enumerate(values)})
 
     database.answers[sql] = block
     types = [
@@ -202,9 +210,9 @@ def test_plsql_gives_out_values_of_every_type(connection: oracledb.Connection, d
 def test_plsql_functions_and_in_out_parameters_work(connection: oracledb.Connection, database: FixedDatabase) -> None:
     """`callfunc`, and a parameter that goes both ways on every execution."""
     function = "begin :retval := dbms_flashback.get_system_change_number(); end;"
-    database.answers[function] = lambda _s, _r: Outcome(StatementKind.PLSQL, out={0: [987654321]})
+    database.answers[function] = lambda _s, _r: ExecutionOutcome(StatementKind.PLSQL, out={0: [987654321]})
     sql = "begin :x := :x * 2; end;"
-    database.answers[sql] = lambda _s, rows: Outcome(StatementKind.PLSQL, out={0: [rows[0][0].value * 2]})  # type: ignore[operator]
+    database.answers[sql] = lambda _s, rows: ExecutionOutcome(StatementKind.PLSQL, out={0: [rows[0][0].value * 2]})  # type: ignore[operator]
     with connection.cursor() as cursor:
         assert cursor.callfunc("dbms_flashback.get_system_change_number", int) == 987654321
         x = cursor.var(int)
@@ -221,12 +229,12 @@ def test_an_array_of_plsql_runs_row_by_row_and_counts_its_runs(
     sql = "begin p(:1); end;"
     seen: list[BindValue] = []
 
-    def block(_session: FixedSession, rows: Sequence[Sequence[Bind]]) -> Outcome:
+    def block(_session: FixedSession, rows: Sequence[Sequence[Bind]]) -> ExecutionOutcome:
         [[bind]] = rows
         if bind.value == 13:
             raise OraError(20001, "thirteen")
         seen.append(bind.value)
-        return Outcome(StatementKind.PLSQL)
+        return ExecutionOutcome(StatementKind.PLSQL)
 
     database.answers[sql] = block
     with connection.cursor() as cursor:
@@ -242,7 +250,7 @@ def test_an_out_value_that_does_not_fit_is_an_oracle_error(
 ) -> None:
     """ORA-06502, and the session lives."""
     sql = "begin p(:a); end;"
-    database.answers[sql] = lambda _s, _r: Outcome(StatementKind.PLSQL, out={0: ["much too long"]})
+    database.answers[sql] = lambda _s, _r: ExecutionOutcome(StatementKind.PLSQL, out={0: ["much too long"]})
     with connection.cursor() as cursor, pytest.raises(oracledb.DatabaseError, match="ORA-06502"):
         cursor.execute(sql, [cursor.var(str, 3)])
     connection.ping()
@@ -252,12 +260,12 @@ def test_returning_into_gives_lists_for_each_row(connection: oracledb.Connection
     """RETURNING binds carry no value in and a list of values out, per execution."""
     sql = "update t set a = :1 where b = :2 returning id, name into :3, :4"
 
-    def update(_session: FixedSession, rows: Sequence[Sequence[Bind]]) -> Outcome:
+    def update(_session: FixedSession, rows: Sequence[Sequence[Bind]]) -> ExecutionOutcome:
         [row] = rows
         assert [bind.is_out for bind in row] == [False, False, True, True]
         count = row[0].value
         assert isinstance(count, int)
-        return Outcome(
+        return ExecutionOutcome(
             StatementKind.DML, row_count=count, out={2: list(range(count)), 3: [f"ก{at}" for at in range(count)]}
         )
 
@@ -310,7 +318,7 @@ def test_errors_carry_code_offset_and_text_and_leave_the_session_alive(
 ) -> None:
     """At prepare and at execution; integrity errors have their class."""
 
-    def fail(_session: FixedSession, _rows: object) -> Outcome:
+    def fail(_session: FixedSession, _rows: object) -> ExecutionOutcome:
         raise OraError(1, "unique constraint (KPC.PK) violated")
 
     database.answers[ONE_BIND] = fail
@@ -349,7 +357,7 @@ def test_a_fault_of_the_emulator_itself_is_an_error_on_a_live_session(
 ) -> None:
     """Whatever the SQL side raises, the connection survives it."""
 
-    def broken(_session: FixedSession, _rows: object) -> Outcome:
+    def broken(_session: FixedSession, _rows: object) -> ExecutionOutcome:
         raise ZeroDivisionError("bug")
 
     database.answers[ONE_BIND] = broken
@@ -362,7 +370,7 @@ def test_what_is_not_emulated_says_so_on_a_live_session(
     connection: oracledb.Connection, database: FixedDatabase
 ) -> None:
     """Cursor and array binds, scrollable cursors, objects of the protocol that nobody wrote."""
-    database.answers["begin p(:a); end;"] = lambda _s, _r: Outcome(StatementKind.PLSQL)
+    database.answers["begin p(:a); end;"] = lambda _s, _r: ExecutionOutcome(StatementKind.PLSQL)
     database.table("select 1 from t", [OraColumn("A", OraType.NUMBER)], pa.record_batch([pa.array([1])], names=["A"]))
     with connection.cursor() as cursor:
         for variable in (cursor.var(oracledb.DB_TYPE_CURSOR), cursor.arrayvar(int, [1, 2, 3])):
@@ -405,10 +413,10 @@ def test_a_thousand_cursors_are_the_limit(connection: oracledb.Connection, datab
 SLOW = "select slow from t"
 
 
-def _slow(session: FixedSession, _rows: object) -> Outcome:
+def _slow(session: FixedSession, _rows: object) -> ExecutionOutcome:
     """Runs until it is interrupted, as a long query does."""
     if not session.interrupted.wait(20):
-        return Outcome(StatementKind.QUERY)
+        return ExecutionOutcome(StatementKind.QUERY)
     raise OraError(1013, "user requested cancel of current operation")
 
 
@@ -446,9 +454,9 @@ def test_a_slow_call_ends_normally_when_nobody_interrupts(
 ) -> None:
     """Long enough that the socket was being watched."""
 
-    def slow(_session: FixedSession, rows: Sequence[Sequence[Bind]]) -> Outcome:
+    def slow(_session: FixedSession, rows: Sequence[Sequence[Bind]]) -> ExecutionOutcome:
         time.sleep(0.2)
-        return Outcome(StatementKind.DML, row_count=len(rows))
+        return ExecutionOutcome(StatementKind.DML, row_count=len(rows))
 
     database.answers[ONE_BIND] = slow
     with connection.cursor() as cursor:
@@ -480,7 +488,7 @@ def test_a_value_that_the_client_cannot_decode_leaves_the_session_usable(
     _check_usable(connection, database)
 
 
-def test_a_client_that_dies_during_a_call_is_noticed(server: Server, database: FixedDatabase) -> None:
+def test_a_client_that_dies_during_a_call_is_noticed(server: Listener, database: FixedDatabase) -> None:
     """The call is interrupted and the session closed, with nobody left to tell."""
     database.answers[SLOW] = _slow
 
@@ -504,7 +512,7 @@ def _run_and_fail(connection: oracledb.Connection) -> None:
         connection.cursor().execute(SLOW)
 
 
-def _sever(server: Server) -> None:
+def _sever(server: Listener) -> None:
     """Cut the server's side of every connection, as a dying network does."""
     for sock in list(server._sockets.values()):  # noqa: SLF001 - there is no other way to break a healthy connection
         sock.shutdown(socket.SHUT_RD)

@@ -13,7 +13,7 @@ from salesforce_emulator_process import EmulatorProcess
 
 from kpc.emulators.salesforce.bulk.jobs import DELIMITERS, LINE_ENDINGS, Job
 from kpc.emulators.salesforce.bulk.result_rows import as_lines, as_text, shuffled, text_of_lines
-from kpc.emulators.salesforce.org.schema import Field
+from kpc.emulators.salesforce.org.schema import SObjectField
 from kpc.emulators.salesforce.writing.plain_columns import convert_plain
 from kpc.emulators.salesforce.writing.values import SET_NULL, convert
 
@@ -24,15 +24,15 @@ HEADER = "External_ID__c,Pos_Supplier_Code__c,Name_E__c\n"
 ROWS = 10_450  # more than a batch
 
 FIELDS = [
-    Field("T", "string", 6),
-    Field("P", "picklist", 255, picklist=("Male", "Female"), restricted=True),
-    Field("E", "email", 80),
-    Field("N", "double", precision=9, scale=2),
-    Field("C", "currency", precision=18, scale=2),
-    Field("I", "int"),
-    Field("B", "boolean"),
-    Field("D", "date"),
-    Field("M", "datetime"),
+    SObjectField("T", "string", 6),
+    SObjectField("P", "picklist", 255, picklist=("Male", "Female"), restricted=True),
+    SObjectField("E", "email", 80),
+    SObjectField("N", "double", precision=9, scale=2),
+    SObjectField("C", "currency", precision=18, scale=2),
+    SObjectField("I", "int"),
+    SObjectField("B", "boolean"),
+    SObjectField("D", "date"),
+    SObjectField("M", "datetime"),
 ]
 ODD_CELLS = [
     *("a", "äöü ß", "ชื่อ 12", "too long a text", "Male", "male", "Robot", "x@example.org", "x@", "true", "TRUE", "no"),

@@ -18,7 +18,7 @@ from kpc.emulators.salesforce.http.wire import plain_number, to_json
 from kpc.emulators.salesforce.org.clock import Clock
 from kpc.emulators.salesforce.org.ids import make_id, make_ids, to_18
 from kpc.emulators.salesforce.org.limits import Rolling
-from kpc.emulators.salesforce.org.schema import Field, org_schema
+from kpc.emulators.salesforce.org.schema import SObjectField, org_schema
 from kpc.emulators.salesforce.soql.compiler import compile_query
 from kpc.emulators.salesforce.soql.dates import days_of
 from kpc.emulators.salesforce.soql.parser import parse
@@ -27,7 +27,7 @@ from kpc.emulators.salesforce.writing.values import SET_NULL, Converted, convert
 NOW = datetime(2024, 2, 29, 20, 0, tzinfo=UTC)  # already 1 March in Bangkok
 
 
-def converted(spec: Field, *cells: str | None) -> Converted:
+def converted(spec: SObjectField, *cells: str | None) -> Converted:
     return convert(spec, from_csv(*cells))
 
 
@@ -40,7 +40,7 @@ def from_csv(*cells: str | None) -> pl.Series:
 def test_a_number_is_rounded_half_away_from_zero_and_exact(number: Decimal) -> None:
     """As decimal arithmetic does it, at any scale."""
     for scale in (0, 2, 4):
-        spec = Field("N", "double", precision=18, scale=scale)
+        spec = SObjectField("N", "double", precision=18, scale=scale)
         expected = number.quantize(Decimal(1).scaleb(-scale), ROUND_HALF_UP)
         result = converted(spec, f"{number:f}")
         if abs(expected) >= 10 ** (18 - scale):
@@ -55,7 +55,7 @@ def test_any_text_is_a_value_or_an_error_of_its_row(text: str) -> None:
     """No type's conversion fails as a whole, and no wrong value becomes null in silence."""
     cell = None if text.strip() in ("", "#N/A") else text
     for kind in ("string", "email", "picklist", "double", "int", "boolean", "date", "datetime", "reference"):
-        spec = Field("F", kind, 20, 18, 2, picklist=("A",), restricted=kind == "picklist")
+        spec = SObjectField("F", kind, 20, 18, 2, picklist=("A",), restricted=kind == "picklist")
         result = converted(spec, text, "")
         assert len(result.values) == 2
         assert result.values[1] is None
@@ -69,22 +69,22 @@ def test_a_moment_of_any_zone_becomes_utc(local: datetime, hours: int) -> None:
     """To the millisecond."""
     local = local.replace(microsecond=local.microsecond // 1000 * 1000)
     moment = local.replace(tzinfo=timezone(timedelta(hours=hours)))
-    result = converted(Field("M", "datetime"), moment.isoformat(timespec="milliseconds"))
+    result = converted(SObjectField("M", "datetime"), moment.isoformat(timespec="milliseconds"))
     assert result.values.to_list() == [moment.astimezone(UTC).replace(tzinfo=None)]
 
 
 @pytest.mark.parametrize("text", ["2024-02-30", "31/01/2024", "2024-13-01", "0001-01-01", "today", "20240101"])
 def test_a_date_that_is_none_is_refused(text: str) -> None:
     """Never guessed."""
-    assert converted(Field("D", "date"), text).errors[0].code == "INVALID_TYPE_ON_FIELD_IN_RECORD"
+    assert converted(SObjectField("D", "date"), text).errors[0].code == "INVALID_TYPE_ON_FIELD_IN_RECORD"
 
 
 def test_null_and_nothing_are_told_apart() -> None:
     """An empty cell is not given; the null token is given and null; a checkbox has no null."""
-    result = converted(Field("T", "string", 10), "", "  ", "#N/A", " x ")
+    result = converted(SObjectField("T", "string", 10), "", "  ", "#N/A", " x ")
     assert result.values.to_list() == [None, None, None, "x"]
     assert result.given.to_list() == [False, False, True, True]
-    assert set(converted(Field("B", "boolean"), "#N/A", "").errors) == {0}
+    assert set(converted(SObjectField("B", "boolean"), "#N/A", "").errors) == {0}
     assert from_csv("#N/A").to_list() == [SET_NULL]
 
 

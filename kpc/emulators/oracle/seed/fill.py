@@ -9,7 +9,7 @@ from kpc.emulators.catalog_schema import TABLES
 from kpc.emulators.oracle.seed import plan, values
 from kpc.emulators.oracle.seed.faults import BadRow, planted_bad_rows
 from kpc.emulators.oracle.sql.storage import positions
-from kpc.emulators.oracle.sql.storage.store import Column, Constraint, Index, Store, Table
+from kpc.emulators.oracle.sql.storage.store import Constraint, Index, StoredTable, TableColumn, TableStore
 from kpc.emulators.oracle.sql.types import datatypes
 from kpc.emulators.schema import SourceKind, TableSchema
 
@@ -33,13 +33,15 @@ def fill(
     return planted
 
 
-def create(store: Store, owner: str, declared: TableSchema) -> Table:
+def create(store: TableStore, owner: str, declared: TableSchema) -> StoredTable:
     """The table as the catalog declares it, with its natural key as primary key."""
     columns = [
-        Column(c.name, f"c{i}", datatypes.parse_type(c.source.ddl), nullable=c.nullable and c.name not in declared.key)
+        TableColumn(
+            c.name, f"c{i}", datatypes.parse_type(c.source.ddl), nullable=c.nullable and c.name not in declared.key
+        )
         for i, c in enumerate(declared.columns, 1)
     ]
-    table = Table(owner, declared.name, store.next_object_id(), columns, store.clock())
+    table = StoredTable(owner, declared.name, store.next_object_id(), columns, store.clock())
     key = f"PK_{declared.name.removeprefix('KPS_')}"
     table.constraints.append(Constraint(key, "P", declared.key))
     table.indexes.append(Index(key, declared.key, unique=True))
@@ -56,7 +58,12 @@ def create(store: Store, owner: str, declared: TableSchema) -> Table:
 
 
 def _fill_table(
-    store: Store, table: Table, declared: TableSchema, counts: dict[str, int], months: tuple[str, ...], seed: int
+    store: TableStore,
+    table: StoredTable,
+    declared: TableSchema,
+    counts: dict[str, int],
+    months: tuple[str, ...],
+    seed: int,
 ) -> None:
     total = counts[declared.name]
     if not declared.is_monthly:
@@ -70,7 +77,7 @@ def _fill_table(
         _insert(store, table, declared, row, in_month[declared.name])
 
 
-def _insert(store: Store, table: Table, declared: TableSchema, row: values.Row, count: int) -> None:
+def _insert(store: TableStore, table: StoredTable, declared: TableSchema, row: values.Row, count: int) -> None:
     columns = ", ".join(
         f"CAST({values.column_sql(declared, c, row)} AS {mine.type.duckdb}) AS {mine.stored}"
         for c, mine in zip(declared.columns, table.columns, strict=True)
@@ -82,7 +89,7 @@ def _insert(store: Store, table: Table, declared: TableSchema, row: values.Row, 
     table.rows_ever += count
 
 
-def _plant(store: Store, table: Table, planted: list[BadRow]) -> None:
+def _plant(store: TableStore, table: StoredTable, planted: list[BadRow]) -> None:
     for bad in planted:
         column = table.column(bad.column)
         assert column is not None

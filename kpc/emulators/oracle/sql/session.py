@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import duckdb
 import pyarrow as pa
 
-from kpc.emulators.oracle.interface import Bind, OraColumn, OraError, Outcome, StatementKind
-from kpc.emulators.oracle.interface import Statement as StatementContract
-from kpc.emulators.oracle.sql.context import Context, Settings
+from kpc.emulators.oracle.interface import Bind, ExecutionOutcome, OraColumn, OraError, StatementKind
+from kpc.emulators.oracle.interface import PreparedStatement as StatementContract
+from kpc.emulators.oracle.sql.context import Context, SessionSettings
 from kpc.emulators.oracle.sql.ddl import dispatch
 from kpc.emulators.oracle.sql.dictionary.session_schema import SessionSchema
 from kpc.emulators.oracle.sql.dml import array_dml
@@ -23,7 +23,7 @@ from kpc.emulators.oracle.sql.parsing.grammar import ParsedStatement, parse_stat
 from kpc.emulators.oracle.sql.plsql import interpreter
 from kpc.emulators.oracle.sql.plsql.packages import OutputBuffer
 from kpc.emulators.oracle.sql.query import bind_rows
-from kpc.emulators.oracle.sql.query.compiler import Query, QueryCompiler
+from kpc.emulators.oracle.sql.query.compiler import CompiledQuery, QueryCompiler
 from kpc.emulators.oracle.sql.query.late_rows import Replay
 from kpc.emulators.oracle.sql.query.results import OpenQuery
 from kpc.emulators.oracle.sql.storage.grants import READING
@@ -40,7 +40,7 @@ _MOST_IDLE_CURSORS = 4
 class OracleSession:
     """Used by one thread at a time, except `interrupt`."""
 
-    def __init__(self, database: EmulatedDatabase, settings: Settings) -> None:
+    def __init__(self, database: EmulatedDatabase, settings: SessionSettings) -> None:
         self.database = database
         self.settings = settings
         self.user = settings.user
@@ -83,7 +83,7 @@ class OracleSession:
         *,
         batch_errors: bool = False,
         row_counts: bool = False,
-    ) -> Outcome:
+    ) -> ExecutionOutcome:
         self._check_open()
         assert isinstance(statement, ParsedStatement)
         self._interrupted = False
@@ -179,12 +179,12 @@ class OracleSession:
             if len(row) != wanted:
                 raise ora(1008 if len(row) < wanted else 1006)
 
-    def _compile(self, statement: ParsedStatement, context: Context) -> Query:
+    def _compile(self, statement: ParsedStatement, context: Context) -> CompiledQuery:
         assert statement.tree is not None
         names = lexer.select_items(statement.sql, statement.tokens)
         return QueryCompiler(context).compile(statement.tree, names=names)
 
-    def _query(self, statement: ParsedStatement, row: Sequence[Bind]) -> Outcome:
+    def _query(self, statement: ParsedStatement, row: Sequence[Bind]) -> ExecutionOutcome:
         store = self.database.store
         context = self.context(bind_rows.constants(row))
         if statement.tree is not None and statement.tree.args.get("locks"):
@@ -207,9 +207,9 @@ class OracleSession:
             raise
         with self._guard:
             self._open.add(opened)
-        return Outcome(StatementKind.QUERY, rows=opened)
+        return ExecutionOutcome(StatementKind.QUERY, rows=opened)
 
-    def _replay(self, query: Query, context: Context) -> Replay | None:
+    def _replay(self, query: CompiledQuery, context: Context) -> Replay | None:
         if query.late is None or context.arrow:
             return None
         changes, tables = self.transaction.changes, [scan.table for scan in context.scans]
@@ -219,7 +219,7 @@ class OracleSession:
 
         return Replay(self.database.store, query.late, is_unchanged)
 
-    def _lock_rows(self, query: Query) -> None:
+    def _lock_rows(self, query: CompiledQuery) -> None:
         """FOR UPDATE: lock until nothing more had to be waited for."""
         if query.locks is None:
             return
@@ -235,7 +235,7 @@ class OracleSession:
                     raise ora(3001)
                 waited = self.transaction.lock(wanted, query.locks.wait_s)
 
-    def _validate(self, query: Query, context: Context, statement: ParsedStatement) -> None:
+    def _validate(self, query: CompiledQuery, context: Context, statement: ParsedStatement) -> None:
         """Let DuckDB bind the query, so that describe refuses what execute would."""
         with self.database.store.lock:
             for name, table in context.arrow.items():

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from kpc.emulators.oracle.control import Control
 from kpc.emulators.oracle.faults import ConnectionCut
-from kpc.emulators.oracle.interface import Database, OraError, Session
+from kpc.emulators.oracle.interface import DatabaseSession, OraError, ServedDatabase
 from kpc.emulators.oracle.wire.calls import responses
 from kpc.emulators.oracle.wire.calls.call_context import CallContext
 from kpc.emulators.oracle.wire.calls.dispatch import Calls
@@ -37,11 +37,11 @@ _USER_CANCEL = OraError(1013, "user requested cancel of current operation")
 _TOKEN_MARK = b"\x21"
 
 
-class Connection:
+class ClientConnection:
     """Serves one socket until the client leaves, breaks the protocol, or the server stops."""
 
     def __init__(
-        self, sock: socket.socket, peer: str, database: Database, options: ListenerOptions, control: Control
+        self, sock: socket.socket, peer: str, database: ServedDatabase, options: ListenerOptions, control: Control
     ) -> None:
         self._sock = sock
         self._control = control
@@ -82,7 +82,7 @@ class Connection:
             else:
                 self._sock.shutdown(socket.SHUT_RDWR)
 
-    def _serve_session(self, session: Session) -> None:
+    def _serve_session(self, session: DatabaseSession) -> None:
         worker = SessionWorker(self._channel, session.interrupt, self._peer)
         version = self._login.abilities.field_version
         calls = Calls(CallContext(self._channel, self._stream, session, worker, version, self._control))

@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import Self
 
 from kpc.emulators.oracle.control import Control
-from kpc.emulators.oracle.interface import Database
-from kpc.emulators.oracle.wire.connection import Connection
+from kpc.emulators.oracle.interface import ServedDatabase
+from kpc.emulators.oracle.wire.connection import ClientConnection
 from kpc.emulators.oracle.wire.login.logon import ListenerOptions
 
 log = logging.getLogger(__name__)
@@ -21,12 +21,12 @@ _BACKLOG = 128
 _JOIN_S = 5.0
 
 
-class Server:
+class Listener:
     """A listening emulator. `start` returns once connections are accepted; `stop` ends every session."""
 
     def __init__(
         self,
-        database: Database,
+        database: ServedDatabase,
         *,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -77,7 +77,7 @@ class Server:
 
     def _run(self, sock: socket.socket, peer: str) -> None:
         try:
-            Connection(sock, peer, self._database, self._options, self._control).serve()
+            ClientConnection(sock, peer, self._database, self._options, self._control).serve()
         finally:
             with self._lock:
                 self._sockets.pop(threading.current_thread(), None)
@@ -115,7 +115,7 @@ def _shut(sock: socket.socket) -> None:
 
 
 def serve(
-    database: Database,
+    database: ServedDatabase,
     *,
     stop: threading.Event,
     host: str = "127.0.0.1",
@@ -125,7 +125,7 @@ def serve(
     on_ready: Callable[[int], None] | None = None,
 ) -> None:
     """Serve until `stop` is set; `on_ready` gets the port once connections are accepted."""
-    with Server(database, host=host, port=port, options=options, control=control) as server:
+    with Listener(database, host=host, port=port, options=options, control=control) as server:
         if on_ready is not None:
             on_ready(server.port)
         stop.wait()

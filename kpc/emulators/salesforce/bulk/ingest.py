@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from kpc.emulators.salesforce.app import Emulator
+from kpc.emulators.salesforce.app import SalesforceEmulator
 from kpc.emulators.salesforce.bulk.jobs import (
     ABORTED,
     DELIMITERS,
@@ -59,7 +59,7 @@ async def create(request: Request) -> Response:
     return Json(job.info())
 
 
-def _new_job(emulator: Emulator, request: Request, body: object) -> Job:
+def _new_job(emulator: SalesforceEmulator, request: Request, body: object) -> Job:
     if not isinstance(body, dict):
         raise bad_json("The request body must be a JSON object")
     org = emulator.org
@@ -165,7 +165,7 @@ async def _earlier_upload_over(job: Job) -> None:
         await asyncio.sleep(0.01)
 
 
-async def _spool(request: Request, emulator: Emulator, path: Path) -> None:
+async def _spool(request: Request, emulator: SalesforceEmulator, path: Path) -> None:
     switches = emulator.org.switches
     is_gzip = request.headers.get("content-encoding", "").strip().lower() not in ("", "identity")
     if is_gzip and switches.gzip_upload == "refuse":
@@ -204,7 +204,7 @@ async def change_state(request: Request) -> Response:
     raise ApiError(400, "INVALIDJOBSTATE", f"InvalidJobState : a job cannot be set to {state}")
 
 
-def _close(emulator: Emulator, job: Job, describe: Callable[[], dict[str, object]]) -> dict[str, object]:
+def _close(emulator: SalesforceEmulator, job: Job, describe: Callable[[], dict[str, object]]) -> dict[str, object]:
     """Hand the job to the workers; answers its facts as they are before one takes it."""
     org = emulator.org
     with org.jobs.changing(job):
@@ -222,7 +222,7 @@ def _close(emulator: Emulator, job: Job, describe: Callable[[], dict[str, object
     return info
 
 
-def _abort(emulator: Emulator, job: Job) -> dict[str, object]:
+def _abort(emulator: SalesforceEmulator, job: Job) -> dict[str, object]:
     org = emulator.org
     with org.jobs.changing(job):
         if job.is_over and job.state != ABORTED:

@@ -9,7 +9,7 @@ from isal import isal_zlib
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from kpc.emulators.salesforce.app import Emulator
+from kpc.emulators.salesforce.app import SalesforceEmulator
 from kpc.emulators.salesforce.bulk.csv_input import parse_content, read_batches, read_header
 from kpc.emulators.salesforce.bulk.ingest import find_job
 from kpc.emulators.salesforce.bulk.jobs import Job
@@ -50,15 +50,15 @@ def _packed(pieces: Iterator[bytes]) -> Iterator[bytes]:
     yield packer.flush()
 
 
-def _successes(emulator: Emulator, job: Job) -> Iterator[bytes]:
+def _successes(emulator: SalesforceEmulator, job: Job) -> Iterator[bytes]:
     return _result_files(emulator, job, "success", ("sf__Id", "sf__Created"))
 
 
-def _failures(emulator: Emulator, job: Job) -> Iterator[bytes]:
+def _failures(emulator: SalesforceEmulator, job: Job) -> Iterator[bytes]:
     return _result_files(emulator, job, "failed", ("sf__Id", "sf__Error"))
 
 
-def _result_files(emulator: Emulator, job: Job, kind: str, own: tuple[str, str]) -> Iterator[bytes]:
+def _result_files(emulator: SalesforceEmulator, job: Job, kind: str, own: tuple[str, str]) -> Iterator[bytes]:
     yield _header_line(emulator, job, own)
     folder = emulator.org.jobs.folder(job.id)
     for number in range(job.batches):
@@ -68,7 +68,7 @@ def _result_files(emulator: Emulator, job: Job, kind: str, own: tuple[str, str])
                 yield from iter(lambda: file.read(1 << 20), b"")
 
 
-def _unprocessed(emulator: Emulator, job: Job) -> Iterator[bytes]:
+def _unprocessed(emulator: SalesforceEmulator, job: Job) -> Iterator[bytes]:
     """The rows after the last batch that was worked off, as they were uploaded."""
     yield _header_line(emulator, job, ())
     path = emulator.org.jobs.folder(job.id) / CONTENT
@@ -84,7 +84,7 @@ def _unprocessed(emulator: Emulator, job: Job) -> Iterator[bytes]:
         yield bytes(text_of_lines(as_lines(rows.columns, job, emulator.org.switches.result_quotes)))
 
 
-def _header_line(emulator: Emulator, job: Job, own: tuple[str, ...]) -> bytes:
+def _header_line(emulator: SalesforceEmulator, job: Job, own: tuple[str, ...]) -> bytes:
     """The result's own columns, quoted, and the header as it was uploaded."""
     path = emulator.org.jobs.folder(job.id) / CONTENT
     uploaded = b""

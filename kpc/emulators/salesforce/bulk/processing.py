@@ -21,12 +21,12 @@ from kpc.emulators.salesforce.bulk.result_rows import as_lines, as_text, shuffle
 from kpc.emulators.salesforce.errors import DataError
 from kpc.emulators.salesforce.org.org import Org
 from kpc.emulators.salesforce.org.schema import SObject
-from kpc.emulators.salesforce.org.storage import Session
-from kpc.emulators.salesforce.writing.columns import Column, plan_columns
+from kpc.emulators.salesforce.org.storage import StorageSession
+from kpc.emulators.salesforce.writing.columns import UploadColumn, plan_columns
 from kpc.emulators.salesforce.writing.dml import write_rows
 from kpc.emulators.salesforce.writing.org_refusals import refuse_all
 from kpc.emulators.salesforce.writing.row_locks import RowLocks
-from kpc.emulators.salesforce.writing.write import CHUNK_ROWS, Outcome, Write, sunk
+from kpc.emulators.salesforce.writing.write import CHUNK_ROWS, Write, WriteOutcome, sunk
 
 _HOLD_S = 0.05
 CONTENT = "content.csv"
@@ -125,7 +125,9 @@ class Processor:
                 job.retries += 1
         raise DataError("Timeout : a batch was not done in 5 minutes, and was tried as often as allowed")
 
-    def _batch(self, job: Job, sobject: SObject, columns: list[Column], rows: pa.RecordBatch, number: int) -> None:
+    def _batch(
+        self, job: Job, sobject: SObject, columns: list[UploadColumn], rows: pa.RecordBatch, number: int
+    ) -> None:
         org = self._org
         started = org.clock.now()
         cells = cells_of(rows)
@@ -156,7 +158,9 @@ class Processor:
             job.failed += len(outcome.errors)
         self._show_progress(job, rows.num_rows)
 
-    def _keep(self, session: Session, job: Job, number: int, rows: pa.RecordBatch, outcome: Outcome) -> None:
+    def _keep(
+        self, session: StorageSession, job: Job, number: int, rows: pa.RecordBatch, outcome: WriteOutcome
+    ) -> None:
         """Write the batch's results, as the last part of its transaction."""
         columns = list(rows.columns)
         accounts = outcome.accounts()

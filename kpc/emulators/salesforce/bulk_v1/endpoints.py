@@ -7,10 +7,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from kpc.emulators.salesforce.bulk_v1.forms import answer, answer_list, read_facts, speaks_json
-from kpc.emulators.salesforce.bulk_v1.jobs import QUERIES, ClassicBatch, ClassicJob, ClassicJobs, batch_result_id
+from kpc.emulators.salesforce.bulk_v1.jobs import QUERIES, BulkV1Batch, BulkV1Job, BulkV1Jobs, batch_result_id
 from kpc.emulators.salesforce.errors import ApiError
 from kpc.emulators.salesforce.http.wire import emulator_of, read_body
-from kpc.emulators.salesforce.org.schema import Field, SObject
+from kpc.emulators.salesforce.org.schema import SObject, SObjectField
 
 _OPERATIONS = ("insert", "update", "upsert", "delete", "hardDelete", *QUERIES)
 _CONCURRENCY = {"0": "Parallel", "1": "Serial", "parallel": "Parallel", "serial": "Serial"}
@@ -24,7 +24,7 @@ async def create(request: Request) -> Response:
     return answer("jobInfo", job.facts(), 201, as_json=speaks_json(request))
 
 
-def _new_job(request: Request, facts: dict[str, str]) -> ClassicJob:
+def _new_job(request: Request, facts: dict[str, str]) -> BulkV1Job:
     emulator = emulator_of(request)
     operation, content_type = facts.get("operation", ""), facts.get("contentType", "XML")
     sobject = emulator.org.schema.find(facts.get("object", ""))
@@ -34,7 +34,7 @@ def _new_job(request: Request, facts: dict[str, str]) -> ClassicJob:
         raise ApiError(400, "InvalidJob", f"Unable to find object: {facts.get('object', '')[:80]}")
     if content_type not in ("CSV", "JSON"):
         raise ApiError(400, "FeatureNotEnabled", f"contentType is CSV or JSON here, not {content_type[:20]}")
-    return ClassicJob(
+    return BulkV1Job(
         id=emulator.org.jobs.new_id(),
         operation=operation,
         sobject=sobject,
@@ -47,7 +47,7 @@ def _new_job(request: Request, facts: dict[str, str]) -> ClassicJob:
     )
 
 
-def _key(sobject: SObject, name: str) -> Field:
+def _key(sobject: SObject, name: str) -> SObjectField:
     key = sobject.find(name)
     if key is None or not key.is_key:
         raise ApiError(400, "InvalidJob", f"{name[:80]} is not an external id field of {sobject.name}")
@@ -106,25 +106,25 @@ async def query_result(request: Request) -> Response:
     return _content(job, batch.result)
 
 
-def _content(job: ClassicJob, content: bytes) -> Response:
+def _content(job: BulkV1Job, content: bytes) -> Response:
     return Response(content, headers={"content-type": job.media_type})  # without a charset: clients compare it
 
 
-def _done(batch: ClassicBatch) -> ClassicBatch:
+def _done(batch: BulkV1Batch) -> BulkV1Batch:
     if batch.message:
         raise ApiError(400, "InvalidBatch", f"The batch failed and has no results: {batch.message}")
     return batch
 
 
-def _jobs(request: Request) -> ClassicJobs:
+def _jobs(request: Request) -> BulkV1Jobs:
     return emulator_of(request).classic_jobs
 
 
-def _job(request: Request) -> ClassicJob:
+def _job(request: Request) -> BulkV1Job:
     return _jobs(request).find(request.path_params["job"])
 
 
-def _batch(request: Request) -> ClassicBatch:
+def _batch(request: Request) -> BulkV1Batch:
     batch_id = request.path_params["batch"]
     found = [each for each in _job(request).batches.values() if each.id[:15] == batch_id[:15]]
     if not found:

@@ -16,9 +16,9 @@ from kpc.emulators.salesforce.http.wire import parse_json, to_json
 from kpc.emulators.salesforce.org.clock import iso_offset
 from kpc.emulators.salesforce.org.ids import make_id, to_18
 from kpc.emulators.salesforce.org.org import Org
-from kpc.emulators.salesforce.org.schema import Field, SObject
+from kpc.emulators.salesforce.org.schema import SObject, SObjectField
 from kpc.emulators.salesforce.soql.queries import Queries, csv_header, records, text_rows
-from kpc.emulators.salesforce.writing.records import Record, Saved, save
+from kpc.emulators.salesforce.writing.records import Record, SavedRecord, save
 
 BATCH_PREFIX, RESULT_PREFIX = "751", "752"
 QUERIES = ("query", "queryAll")
@@ -28,7 +28,7 @@ _MEDIA = {"CSV": "text/csv", "JSON": "application/json"}
 
 
 @dataclass(slots=True)
-class ClassicBatch:
+class BulkV1Batch:
     """What was sent, and what came of it; `message` says why a batch failed as a whole."""
 
     id: str
@@ -57,18 +57,18 @@ class ClassicBatch:
 
 
 @dataclass(slots=True)
-class ClassicJob:
+class BulkV1Job:
     id: str
     operation: str
     sobject: SObject
-    key: Field | None
+    key: SObjectField | None
     content_type: str
     concurrency: str
     user_id: str
     created: datetime
     version: str
     state: str = "Open"
-    batches: dict[str, ClassicBatch] = field(default_factory=dict)
+    batches: dict[str, BulkV1Batch] = field(default_factory=dict)
 
     @property
     def speaks_json(self) -> bool:
@@ -107,36 +107,36 @@ class ClassicJob:
         }
 
 
-class ClassicJobs:
+class BulkV1Jobs:
     """The jobs of one org. A batch is worked off while the client that sends it waits."""
 
     def __init__(self, org: Org, queries: Queries) -> None:
         self._org = org
         self._queries = queries
         self._lock = threading.Lock()
-        self._jobs: dict[str, ClassicJob] = {}
+        self._jobs: dict[str, BulkV1Job] = {}
         self._batches = 0
 
-    def add(self, job: ClassicJob) -> None:
+    def add(self, job: BulkV1Job) -> None:
         with self._lock:
             while len(self._jobs) >= _MOST_JOBS:
                 del self._jobs[next(iter(self._jobs))]
             self._jobs[job.id] = job
 
-    def find(self, job_id: str) -> ClassicJob:
+    def find(self, job_id: str) -> BulkV1Job:
         job = self._jobs.get(to_18(job_id) or "")
         if job is None:
             raise ApiError(400, "InvalidJob", f"Unable to find job: {job_id[:40]}")
         return job
 
-    def run(self, job: ClassicJob, content: bytes) -> ClassicBatch:
+    def run(self, job: BulkV1Job, content: bytes) -> BulkV1Batch:
         """Work off what a client sent as one more batch of its job."""
         with self._lock:
             if job.state != "Open":
                 raise ApiError(400, "InvalidJobState", f"The job is {job.state}")
             self._batches += 1
             batch_id = make_id(BATCH_PREFIX, self._batches)
-        batch = ClassicBatch(batch_id, job.id, self._org.clock.now(), content)
+        batch = BulkV1Batch(batch_id, job.id, self._org.clock.now(), content)
         try:
             if job.operation in QUERIES:
                 self._query(job, batch)
@@ -148,7 +148,7 @@ class ClassicJobs:
             job.batches[batch.id] = batch
         return batch
 
-    def _write(self, job: ClassicJob, batch: ClassicBatch) -> None:
+    def _write(self, job: BulkV1Job, batch: BulkV1Batch) -> None:
         rows = _rows(job, batch.request)
         if len(rows) > _MOST_ROWS:
             raise ApiError(400, "ExceededQuota", f"A batch has at most {_MOST_ROWS} records")
@@ -166,7 +166,7 @@ class ClassicJobs:
             org.batches.add(1)
             org.records.add(rows)
 
-    def _query(self, job: ClassicJob, batch: ClassicBatch) -> None:
+    def _query(self, job: BulkV1Job, batch: BulkV1Batch) -> None:
         soql = batch.request.decode("utf-8-sig", errors="replace")
         compiled = self._queries.compiled(soql, deleted=job.operation == "queryAll")
         if compiled.is_aggregate or compiled.is_count or compiled.children:
@@ -185,7 +185,7 @@ class ClassicJobs:
         batch.result = text.getvalue().encode() if batch.rows else b"Records not found for this query"
 
 
-def _rows(job: ClassicJob, content: bytes) -> list[Record]:
+def _rows(job: BulkV1Job, content: bytes) -> list[Record]:
     """The records of a batch. An empty CSV cell is no value; `#N/A` is null."""
     if job.content_type == "JSON":
         value = parse_json(content)
@@ -206,7 +206,7 @@ def _rows(job: ClassicJob, content: bytes) -> list[Record]:
     ]
 
 
-def _csv_results(saved: list[Saved]) -> str:
+def _csv_results(saved: list[SavedRecord]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
     writer.writerow(["Id", "Success", "Created", "Error"])
@@ -216,7 +216,7 @@ def _csv_results(saved: list[Saved]) -> str:
     return text.getvalue()
 
 
-def _json_results(saved: list[Saved]) -> str:
+def _json_results(saved: list[SavedRecord]) -> str:
     return to_json(
         [
             {
@@ -230,6 +230,6 @@ def _json_results(saved: list[Saved]) -> str:
     )
 
 
-def batch_result_id(batch: ClassicBatch) -> str:
+def batch_result_id(batch: BulkV1Batch) -> str:
     """The id of a query batch's only result."""
     return to_18(RESULT_PREFIX + batch.id[3:15]) or ""

@@ -18,7 +18,7 @@ _CONTINUE = b"HTTP/1.1 100 "
 _SPELLINGS = {b"sforce-numberofrecords": b"Sforce-NumberOfRecords"}
 
 
-class Connection(HttpToolsProtocol):
+class HttpConnection(HttpToolsProtocol):
     """uvicorn's protocol and CONNECT. `scope["state"]["abort"]` lets a fault cut the connection."""
 
     tls_port: int | None = None  # set by `tunnelling_to`
@@ -130,6 +130,6 @@ class _Pipe(asyncio.Protocol):
         self._other.close()
 
 
-def tunnelling_to(tls_port: int | None) -> type[Connection]:
+def tunnelling_to(tls_port: int | None) -> type[HttpConnection]:
     """The protocol class of a server whose CONNECT leads to `tls_port`."""
-    return cast("type[Connection]", type("Connection", (Connection,), {"tls_port": tls_port}))
+    return cast("type[HttpConnection]", type("HttpConnection", (HttpConnection,), {"tls_port": tls_port}))

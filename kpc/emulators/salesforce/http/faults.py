@@ -14,7 +14,7 @@ Action = Literal["status", "status_after", "cut_before", "cut_after", "cut_body"
 
 
 @dataclass(slots=True)
-class Fault:
+class HttpFault:
     """One rule. It lets `skip` matching requests pass, then strikes `times` (-1: always), each with `probability`.
 
     status: answer `status` and `code` without doing anything; status_after: do it, then answer so.
@@ -40,17 +40,17 @@ class Fault:
         return (not self.method or self.method.upper() == method) and re.search(self.path, path) is not None
 
 
-class Faults:
+class HttpFaults:
     """The rules in force; the first that strikes a request decides."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)  # noqa: S311  repeatable faults, no secret
         self._lock = threading.Lock()
-        self._rules: list[Fault] = []
+        self._rules: list[HttpFault] = []
 
     def add(self, facts: dict[str, object]) -> None:
         """Add a rule from JSON. Raises `OptionError` for a wrong one."""
-        known = {each.name for each in fields(Fault)} - {"struck"}
+        known = {each.name for each in fields(HttpFault)} - {"struck"}
         if wrong := set(facts) - known:
             raise OptionError(f"A fault has no {', '.join(sorted(wrong))}.", f"It has {', '.join(sorted(known))}.")
         if facts.get("action") not in get_args(Action):
@@ -58,8 +58,8 @@ class Faults:
                 f"There is no fault {facts.get('action')!r}.", f"Choose of {', '.join(get_args(Action))}."
             )
         try:
-            rule = Fault(**facts)  # type: ignore[arg-type]  # checked below, field by field
-            rule = Fault(
+            rule = HttpFault(**facts)  # type: ignore[arg-type]  # checked below, field by field
+            rule = HttpFault(
                 rule.action,
                 str(rule.method),
                 re.compile(str(rule.path)).pattern,
@@ -81,7 +81,7 @@ class Faults:
         with self._lock:
             self._rules.clear()
 
-    def strike(self, method: str, path: str) -> Fault | None:
+    def strike(self, method: str, path: str) -> HttpFault | None:
         """The rule that this request falls under now, if any."""
         with self._lock:
             for rule in self._rules:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from kpc.emulators.salesforce.app import Emulator
+from kpc.emulators.salesforce.app import SalesforceEmulator
 from kpc.emulators.salesforce.bulk_v1.forms import PREFIX as CLASSIC
 from kpc.emulators.salesforce.bulk_v1.forms import refusal
 from kpc.emulators.salesforce.errors import ApiError, not_found
@@ -28,7 +28,7 @@ OLDEST_CLASSIC_VERSION = 31  # clients of Bulk API 1.0 have their old version bu
 class Gate:
     """ASGI middleware around all endpoints."""
 
-    def __init__(self, app: ASGIApp, emulator: Emulator) -> None:
+    def __init__(self, app: ASGIApp, emulator: SalesforceEmulator) -> None:
         self._app = app
         self._emulator = emulator
 

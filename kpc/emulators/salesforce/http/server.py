@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from kpc.emulators.salesforce import admin
-from kpc.emulators.salesforce.app import Emulator
+from kpc.emulators.salesforce.app import SalesforceEmulator
 from kpc.emulators.salesforce.bulk import ingest, ingest_results, query_jobs
 from kpc.emulators.salesforce.bulk_v1 import endpoints
 from kpc.emulators.salesforce.bulk_v1.forms import PREFIX, refusal
@@ -24,7 +24,7 @@ _DATA = "/services/data/v{version}"
 _FIRST_GZIP_BYTES = 1024
 
 
-def build_app(emulator: Emulator) -> Starlette:
+def build_app(emulator: SalesforceEmulator) -> Starlette:
     app = Starlette(
         routes=[
             *_admin_routes(),

@@ -17,14 +17,14 @@ from starlette.responses import Response
 from kpc.emulators.salesforce.errors import ApiError, bad_json
 
 if TYPE_CHECKING:
-    from kpc.emulators.salesforce.app import Emulator
+    from kpc.emulators.salesforce.app import SalesforceEmulator
 
 _MOST_JSON_BYTES = 50_000_000
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-def emulator_of(request: Request) -> Emulator:
-    emulator: Emulator = request.app.state.emulator
+def emulator_of(request: Request) -> SalesforceEmulator:
+    emulator: SalesforceEmulator = request.app.state.emulator
     return emulator
 
 

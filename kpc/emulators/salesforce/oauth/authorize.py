@@ -8,7 +8,7 @@ from urllib.parse import urlencode, urlsplit
 from starlette.requests import Request
 from starlette.responses import Response
 
-from kpc.emulators.salesforce.app import Emulator
+from kpc.emulators.salesforce.app import SalesforceEmulator
 from kpc.emulators.salesforce.http.wire import Json, emulator_of
 from kpc.emulators.salesforce.oauth.tokens import OAuthError, read_form, token_answer
 
@@ -38,7 +38,7 @@ async def authorize(request: Request) -> Response:
     return Response(status_code=302, headers={"location": redirect + joint + urlencode(answer)})
 
 
-def _check(emulator: Emulator, client_id: str, redirect: str) -> None:
+def _check(emulator: SalesforceEmulator, client_id: str, redirect: str) -> None:
     """Raise `OAuthError` where nobody can be sent back with an error."""
     if not hmac.compare_digest(client_id.encode(), emulator.org.identity.client_id.encode()):
         raise OAuthError(400, "invalid_client_id", "client identifier invalid")

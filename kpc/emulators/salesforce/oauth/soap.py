@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from kpc.emulators.salesforce.app import Emulator
+from kpc.emulators.salesforce.app import SalesforceEmulator
 from kpc.emulators.salesforce.errors import ApiError
 from kpc.emulators.salesforce.http.wire import emulator_of, read_body
 from kpc.emulators.salesforce.oauth.tokens import base_url, password_matches
@@ -34,7 +34,7 @@ async def login(request: Request) -> Response:
     return Response(envelope, status, media_type="text/xml")
 
 
-def _call(emulator: Emulator, base: str, address: str, body: bytes) -> tuple[str, int]:
+def _call(emulator: SalesforceEmulator, base: str, address: str, body: bytes) -> tuple[str, int]:
     """The body of the answer, and its HTTP status. `address` is `u` or `c`, and the version."""
     try:
         return _result(emulator, base, address, element_texts(body)), 200
@@ -53,7 +53,7 @@ def element_texts(body: bytes) -> dict[str, str]:
     return {each.tag.rpartition("}")[2]: each.text or "" for each in root.iter()}
 
 
-def _result(emulator: Emulator, base: str, address: str, texts: dict[str, str]) -> str:
+def _result(emulator: SalesforceEmulator, base: str, address: str, texts: dict[str, str]) -> str:
     """What the call answers. Raises `ApiError` for one that is refused."""
     if "login" in texts:
         if not password_matches(emulator.org, texts.get("username", ""), texts.get("password", "")):
@@ -74,7 +74,7 @@ def _result(emulator: Emulator, base: str, address: str, texts: dict[str, str]) 
     raise ApiError(400, "INVALID_OPERATION", f"The emulator's SOAP API knows {known}")
 
 
-def _login_result(emulator: Emulator, base: str, address: str) -> str:
+def _login_result(emulator: SalesforceEmulator, base: str, address: str) -> str:
     known = emulator.org.identity
     server = escape(f"{base}/services/Soap/{address}/{known.org_id[:15]}")
     metadata = escape(f"{base}/services/Soap/m/{address[2:]}/{known.org_id[:15]}")
@@ -86,7 +86,7 @@ def _login_result(emulator: Emulator, base: str, address: str) -> str:
     )
 
 
-def _user_info(emulator: Emulator) -> str:
+def _user_info(emulator: SalesforceEmulator) -> str:
     """All elements of GetUserInfoResult, in the order of the WSDL: typed clients miss any that is not there."""
     known = emulator.org.identity
     info: dict[str, str | None] = {

@@ -13,8 +13,8 @@ from kpc.emulators.salesforce.bulk.jobs import JobBook
 from kpc.emulators.salesforce.org.clock import Clock
 from kpc.emulators.salesforce.org.ids import make_id
 from kpc.emulators.salesforce.org.limits import Rolling
-from kpc.emulators.salesforce.org.schema import Schema, org_schema
-from kpc.emulators.salesforce.org.storage import Session, Storage, get_setting, put_setting
+from kpc.emulators.salesforce.org.schema import OrgSchema, org_schema
+from kpc.emulators.salesforce.org.storage import Storage, StorageSession, get_setting, put_setting
 from kpc.emulators.salesforce.settings import Switches
 
 USERNAME = "integration@kpc.emulator"
@@ -42,7 +42,7 @@ class Org:
         self.clock = clock
         self.switches = switches
         self.seed = seed
-        self.schema: Schema = org_schema()
+        self.schema: OrgSchema = org_schema()
         self._temporary = None if data_file else Path(tempfile.mkdtemp(prefix="salesforce-emulator-"))
         self.folder = self._temporary or Path(f"{data_file}.files")
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -68,7 +68,7 @@ class Org:
             shutil.rmtree(self._temporary, ignore_errors=True)
 
 
-def _identity(session: Session, now: datetime) -> Identity:
+def _identity(session: StorageSession, now: datetime) -> Identity:
     """What the data file remembers, or a new org with its user."""
     fresh = {
         "org_id": make_id("00D", secrets.randbelow(62**8)),
@@ -91,7 +91,7 @@ def _identity(session: Session, now: datetime) -> Identity:
     return identity
 
 
-def _create_people(session: Session, identity: Identity, now: datetime) -> None:
+def _create_people(session: StorageSession, identity: Identity, now: datetime) -> None:
     system = ["false", "$now", "$user", "$now", "$user", "$now"]
     names = "Id, IsDeleted, CreatedDate, CreatedById, LastModifiedDate, LastModifiedById, SystemModstamp"
     values = f"$id, {', '.join(system)}"

@@ -30,7 +30,7 @@ class Flags(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class SObjectField:
     """One field, in the words of `describe`."""
 
     name: str
@@ -94,10 +94,10 @@ class SObject:
 
     name: str
     prefix: str
-    fields: tuple[Field, ...]
+    fields: tuple[SObjectField, ...]
     label: str = ""
     createable: bool = True
-    by_name: dict[str, Field] = field(init=False)
+    by_name: dict[str, SObjectField] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "by_name", {each.name.lower(): each for each in self.fields})
@@ -107,26 +107,26 @@ class SObject:
         return self.name.endswith("__c")
 
     @cached_property
-    def by_relationship(self) -> dict[str, Field]:
+    def by_relationship(self) -> dict[str, SObjectField]:
         return {each.relationship.lower(): each for each in self.fields if each.relationship}
 
     @cached_property
-    def keys(self) -> tuple[Field, ...]:
+    def keys(self) -> tuple[SObjectField, ...]:
         return tuple(each for each in self.fields if each.is_key and each.name != "Id")
 
     @cached_property
-    def required(self) -> tuple[Field, ...]:
+    def required(self) -> tuple[SObjectField, ...]:
         return tuple(each for each in self.fields if each.is_required)
 
     @cached_property
-    def name_field(self) -> Field:
+    def name_field(self) -> SObjectField:
         return next((each for each in self.fields if each.name_field), self.by_name["id"])
 
-    def find(self, name: str) -> Field | None:
+    def find(self, name: str) -> SObjectField | None:
         return self.by_name.get(name.lower())
 
 
-class Schema:
+class OrgSchema:
     """All objects, found without regard to case."""
 
     def __init__(self, objects: Iterable[SObject]) -> None:
@@ -142,46 +142,48 @@ class Schema:
         """The object whose prefix the id has."""
         return next((each for each in self if each.prefix == record_id[:3]), None)
 
-    def children(self, parent: str) -> list[tuple[SObject, Field]]:
+    def children(self, parent: str) -> list[tuple[SObject, SObjectField]]:
         return [(each, f) for each in self for f in each.fields if f.reference_to == parent]
 
 
-def org_schema() -> Schema:
+def org_schema() -> OrgSchema:
     """The standard objects, and one custom object per table of the catalog."""
     custom = [_of_table(table, f"a{base62(number, 2)}") for number, table in enumerate(TABLES.values())]
-    return Schema([*_standard(), *custom])
+    return OrgSchema([*_standard(), *custom])
 
 
-def _reference(name: str, to: str, relationship: str, **more: Unpack[Flags]) -> Field:
-    return Field(name, "reference", 18, reference_to=to, relationship=relationship, **more)
+def _reference(name: str, to: str, relationship: str, **more: Unpack[Flags]) -> SObjectField:
+    return SObjectField(name, "reference", 18, reference_to=to, relationship=relationship, **more)
 
 
-def _system_fields(*, owner: bool = True) -> list[Field]:
+def _system_fields(*, owner: bool = True) -> list[SObjectField]:
     fixed: Flags = {"nillable": False, "createable": False, "updateable": False, "defaulted": True}
     fields = [
-        Field("Id", "id", 18, nillable=False, createable=False, updateable=False, defaulted=True, id_lookup=True),
-        Field("IsDeleted", "boolean", **fixed),
-        Field("CreatedDate", "datetime", **fixed),
+        SObjectField(
+            "Id", "id", 18, nillable=False, createable=False, updateable=False, defaulted=True, id_lookup=True
+        ),
+        SObjectField("IsDeleted", "boolean", **fixed),
+        SObjectField("CreatedDate", "datetime", **fixed),
         _reference("CreatedById", "User", "CreatedBy", **fixed),
-        Field("LastModifiedDate", "datetime", **fixed),
+        SObjectField("LastModifiedDate", "datetime", **fixed),
         _reference("LastModifiedById", "User", "LastModifiedBy", **fixed),
-        Field("SystemModstamp", "datetime", **fixed),
+        SObjectField("SystemModstamp", "datetime", **fixed),
     ]
     if owner:
         fields.insert(2, _reference("OwnerId", "User", "Owner", nillable=False, defaulted=True))
     return fields
 
 
-def _external_id() -> Field:
-    return Field(EXTERNAL_ID, "string", EXTERNAL_ID_LENGTH, external_id=True, unique=True, id_lookup=True)
+def _external_id() -> SObjectField:
+    return SObjectField(EXTERNAL_ID, "string", EXTERNAL_ID_LENGTH, external_id=True, unique=True, id_lookup=True)
 
 
 def _of_table(table: TableSchema, prefix: str) -> SObject:
     fields = _system_fields()
-    fields.insert(3, Field("Name", "string", 80, defaulted=True, name_field=True, id_lookup=True))
+    fields.insert(3, SObjectField("Name", "string", 80, defaulted=True, name_field=True, id_lookup=True))
     fields.append(_external_id())
-    fields.append(Field(PARTITION_FIELD, "string", 16, external_id=True, id_lookup=True))
-    fields.append(Field(GENERATION_FIELD, "string", 26))
+    fields.append(SObjectField(PARTITION_FIELD, "string", 16, external_id=True, id_lookup=True))
+    fields.append(SObjectField(GENERATION_FIELD, "string", 26))
     fields += [_of_lookup(lookup, f"{table.target.removesuffix('__c')}__r") for lookup in table.lookups]
     for column in table.sent_columns:
         if column.field is not None and column.type is not None:
@@ -190,16 +192,16 @@ def _of_table(table: TableSchema, prefix: str) -> SObject:
     return SObject(table.target, prefix, tuple(fields), label)
 
 
-def _of_lookup(lookup: LookupSchema, children: str) -> Field:
+def _of_lookup(lookup: LookupSchema, children: str) -> SObjectField:
     target = TABLES[lookup.parent].target
     return _reference(
         lookup.field, target, lookup.relationship, nillable=not lookup.is_required, child_relationship=children
     )
 
 
-def _of_column(name: str, kind: TargetType, *, required: bool) -> Field:
+def _of_column(name: str, kind: TargetType, *, required: bool) -> SObjectField:
     is_checkbox = kind.kind is TargetKind.BOOLEAN
-    return Field(
+    return SObjectField(
         name,
         kind.kind.value,
         kind.length,
@@ -212,8 +214,8 @@ def _of_column(name: str, kind: TargetType, *, required: bool) -> Field:
     )
 
 
-def _text(name: str, length: int = 255, **more: Unpack[Flags]) -> Field:
-    return Field(name, "string", length, **more)
+def _text(name: str, length: int = 255, **more: Unpack[Flags]) -> SObjectField:
+    return SObjectField(name, "string", length, **more)
 
 
 def _standard() -> list[SObject]:
@@ -223,42 +225,42 @@ def _standard() -> list[SObject]:
         _text("Name", nillable=False, name_field=True),
         _external_id(),
         _text("AccountNumber", 40),
-        Field("Type", "picklist", 255, picklist=("Prospect", "Customer", "Partner", "Other")),
-        Field("Industry", "picklist", 255, picklist=("Banking", "Retail", "Technology", "Other")),
-        Field("AnnualRevenue", "currency", precision=18, scale=0),
-        Field("NumberOfEmployees", "int"),
-        Field("Rating", "picklist", 255, picklist=("Hot", "Warm", "Cold")),
-        Field("Phone", "phone", 40),
-        Field("Fax", "phone", 40),
-        Field("Website", "url", 255),
-        Field("Description", "textarea", 32000),
+        SObjectField("Type", "picklist", 255, picklist=("Prospect", "Customer", "Partner", "Other")),
+        SObjectField("Industry", "picklist", 255, picklist=("Banking", "Retail", "Technology", "Other")),
+        SObjectField("AnnualRevenue", "currency", precision=18, scale=0),
+        SObjectField("NumberOfEmployees", "int"),
+        SObjectField("Rating", "picklist", 255, picklist=("Hot", "Warm", "Cold")),
+        SObjectField("Phone", "phone", 40),
+        SObjectField("Fax", "phone", 40),
+        SObjectField("Website", "url", 255),
+        SObjectField("Description", "textarea", 32000),
         _text("Site", 80),
         *(_text(f"Billing{part}") for part in address),
         *(_text(f"Shipping{part}") for part in address),
         _reference("ParentId", "Account", "Parent", child_relationship="ChildAccounts"),
     ]
     contact = [
-        Field("Name", "string", 121, createable=False, updateable=False, name_field=True),
+        SObjectField("Name", "string", 121, createable=False, updateable=False, name_field=True),
         _text("FirstName", 40),
         _text("LastName", 80, nillable=False),
         _external_id(),
-        Field("Email", "email", 80, id_lookup=True),
-        Field("Phone", "phone", 40),
-        Field("MobilePhone", "phone", 40),
+        SObjectField("Email", "email", 80, id_lookup=True),
+        SObjectField("Phone", "phone", 40),
+        SObjectField("MobilePhone", "phone", 40),
         _text("Title", 128),
-        Field("Birthdate", "date"),
-        Field("Description", "textarea", 32000),
-        Field("DoNotCall", "boolean", nillable=False, defaulted=True),
+        SObjectField("Birthdate", "date"),
+        SObjectField("Description", "textarea", 32000),
+        SObjectField("DoNotCall", "boolean", nillable=False, defaulted=True),
         *(_text(f"Mailing{part}") for part in address),
         _reference("AccountId", "Account", "Account", child_relationship="Contacts"),
     ]
     user = [
-        Field("Name", "string", 121, createable=False, updateable=False, name_field=True),
-        Field("Username", "string", 80, nillable=False, id_lookup=True, unique=True),
+        SObjectField("Name", "string", 121, createable=False, updateable=False, name_field=True),
+        SObjectField("Username", "string", 80, nillable=False, id_lookup=True, unique=True),
         _text("FirstName", 40),
         _text("LastName", 80, nillable=False),
-        Field("Email", "email", 80, nillable=False),
-        Field("IsActive", "boolean", nillable=False, defaulted=True),
+        SObjectField("Email", "email", 80, nillable=False),
+        SObjectField("IsActive", "boolean", nillable=False, defaulted=True),
         _text("TimeZoneSidKey", 40, nillable=False, defaulted=True),
         _text("LocaleSidKey", 40, nillable=False, defaulted=True),
         _text("LanguageLocaleKey", 40, nillable=False, defaulted=True),
@@ -268,7 +270,7 @@ def _standard() -> list[SObject]:
     organization = [
         _text("Name", 80, nillable=False, name_field=True),
         _text("OrganizationType", 40),
-        Field("IsSandbox", "boolean", nillable=False, defaulted=True),
+        SObjectField("IsSandbox", "boolean", nillable=False, defaulted=True),
         _text("InstanceName", 5),
         _text("NamespacePrefix", 15),
         _text("TrialExpirationDate", 40),

@@ -18,7 +18,7 @@ import duckdb
 import pyarrow as pa
 
 from kpc.emulators.errors import OptionError
-from kpc.emulators.salesforce.org.schema import Schema, SObject
+from kpc.emulators.salesforce.org.schema import OrgSchema, SObject
 
 # The file is attached under this name: by itself it is called after the file, and `org.duckdb` clashes with schema org.
 _CATALOG = "store"
@@ -37,7 +37,7 @@ def table_of(sobject: SObject) -> str:
     return f"org.{quoted(sobject.name)}"
 
 
-class Session:
+class StorageSession:
     """One connection, for one thread at a time."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
@@ -75,7 +75,7 @@ class BrokenTransaction(Exception):
 
 @dataclass(slots=True)
 class _Joined:
-    session: Session
+    session: StorageSession
     is_broken: bool = False
 
 
@@ -85,7 +85,7 @@ _JOINED: ContextVar[_Joined | None] = ContextVar("joined", default=None)
 class Storage:
     """The database. `data_file` None keeps everything in memory; what does not fit spills into `folder`."""
 
-    def __init__(self, data_file: Path | None, schema: Schema, folder: Path) -> None:
+    def __init__(self, data_file: Path | None, schema: OrgSchema, folder: Path) -> None:
         self._lock = threading.RLock()
         self._jobs_lock = threading.RLock()
         self._is_file = data_file is not None
@@ -100,12 +100,12 @@ class Storage:
             ) from error
         if data_file:
             data_file.chmod(0o600)  # it holds the client's secret
-        self._idle: list[Session] = []
+        self._idle: list[StorageSession] = []
         with self.reading() as session:
             _create(session, schema)
 
     @contextmanager
-    def reading(self) -> Iterator[Session]:
+    def reading(self) -> Iterator[StorageSession]:
         """A connection that nobody else uses meanwhile."""
         if joined := _JOINED.get():
             yield joined.session
@@ -114,11 +114,11 @@ class Storage:
             yield session
 
     @contextmanager
-    def _connected(self) -> Iterator[Session]:
+    def _connected(self) -> Iterator[StorageSession]:
         try:
             session = self._idle.pop()
         except IndexError:
-            session = Session(self._root.cursor())
+            session = StorageSession(self._root.cursor())
             session.run(f"USE {_CATALOG}")
         try:
             yield session
@@ -129,7 +129,7 @@ class Storage:
             self._idle.append(session)
 
     @contextmanager
-    def writing(self) -> Iterator[Session]:
+    def writing(self) -> Iterator[StorageSession]:
         """One transaction over records: all of it is kept, or on an exception none."""
         joined = _JOINED.get()
         if joined is None:
@@ -159,13 +159,13 @@ class Storage:
                 raise BrokenTransaction
 
     @contextmanager
-    def writing_jobs(self) -> Iterator[Session]:
+    def writing_jobs(self) -> Iterator[StorageSession]:
         """One transaction over the table of jobs alone, which waits for no batch of records."""
         with self._jobs_lock, self._transaction() as session:
             yield session
 
     @contextmanager
-    def _transaction(self) -> Iterator[Session]:
+    def _transaction(self) -> Iterator[StorageSession]:
         with self._connected() as session:
             session.run("BEGIN")
             try:
@@ -185,16 +185,16 @@ class Storage:
             self._root.close()
 
 
-def get_setting(session: Session, name: str) -> str | None:
+def get_setting(session: StorageSession, name: str) -> str | None:
     rows = session.run("SELECT value FROM emulator.setting WHERE name = ?", [name])
     return str(rows[0][0]) if rows else None
 
 
-def put_setting(session: Session, name: str, value: str) -> None:
+def put_setting(session: StorageSession, name: str, value: str) -> None:
     session.run("INSERT OR REPLACE INTO emulator.setting VALUES (?, ?)", [name, value])
 
 
-def take_numbers(session: Session, name: str, count: int) -> int:
+def take_numbers(session: StorageSession, name: str, count: int) -> int:
     """The first of `count` consecutive numbers that nobody else gets. Call it inside `writing`."""
     taken = session.run(
         "UPDATE emulator.setting SET value = (value::BIGINT + $1)::VARCHAR WHERE name = $2 RETURNING value::BIGINT",
@@ -206,7 +206,7 @@ def take_numbers(session: Session, name: str, count: int) -> int:
     return 1
 
 
-def _create(session: Session, schema: Schema) -> None:
+def _create(session: StorageSession, schema: OrgSchema) -> None:
     session.run("CREATE SCHEMA IF NOT EXISTS emulator")
     session.run("CREATE SCHEMA IF NOT EXISTS org")
     session.run("CREATE TABLE IF NOT EXISTS emulator.setting (name VARCHAR PRIMARY KEY, value VARCHAR)")
@@ -226,7 +226,7 @@ def _create(session: Session, schema: Schema) -> None:
         _create_object(session, sobject)
 
 
-def _create_object(session: Session, sobject: SObject) -> None:
+def _create_object(session: StorageSession, sobject: SObject) -> None:
     """Create the object's table, or add the columns that the catalog has got since the file was made."""
     wanted = {each.name: each.sql_type for each in sobject.fields}
     wanted |= {each.key_column: "VARCHAR" for each in sobject.keys}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kpc.emulators.salesforce.org.schema import NUMBER_TYPES
-from kpc.emulators.salesforce.soql.compiled import Compiled, Output
+from kpc.emulators.salesforce.soql.compiled import Compiled, SoqlColumn
 
 
 def column_metadata(compiled: Compiled) -> dict[str, object]:
@@ -25,10 +25,10 @@ def _columns(compiled: Compiled) -> list[dict[str, object]]:
     return columns
 
 
-def _nested(outputs: list[tuple[tuple[str, ...], Output]]) -> list[dict[str, object]]:
+def _nested(outputs: list[tuple[tuple[str, ...], SoqlColumn]]) -> list[dict[str, object]]:
     """Outputs with what is left of their paths; those that begin with the same parent come together."""
     columns: list[dict[str, object]] = []
-    parents: dict[str, list[tuple[tuple[str, ...], Output]]] = {}
+    parents: dict[str, list[tuple[tuple[str, ...], SoqlColumn]]] = {}
     for path, output in outputs:
         if len(path) == 1:
             is_computed = output.spec is None
@@ -46,7 +46,7 @@ def _nested(outputs: list[tuple[tuple[str, ...], Output]]) -> list[dict[str, obj
 
 
 def _column(
-    name: str, shown: str, output: Output | None, *, is_aggregate: bool, joined: list[dict[str, object]]
+    name: str, shown: str, output: SoqlColumn | None, *, is_aggregate: bool, joined: list[dict[str, object]]
 ) -> dict[str, object]:
     spec = output.spec if output else None
     kind = output.value.type if output else ""

@@ -11,11 +11,11 @@ from starlette.responses import Response
 from kpc.emulators.salesforce.errors import ApiError, bad_json
 from kpc.emulators.salesforce.http.wire import Json, emulator_of, read_object
 from kpc.emulators.salesforce.org.ids import to_18
-from kpc.emulators.salesforce.org.schema import Field, SObject
+from kpc.emulators.salesforce.org.schema import SObject, SObjectField
 from kpc.emulators.salesforce.rest import trees
 from kpc.emulators.salesforce.rest.resources import object_of
 from kpc.emulators.salesforce.rest.single_rows import read_records
-from kpc.emulators.salesforce.writing.records import Record, Saved, save
+from kpc.emulators.salesforce.writing.records import Record, SavedRecord, save
 
 _MOST_RECORDS = 200
 _MOST_READ = 2000
@@ -136,10 +136,15 @@ def _check_number(count: int, most: int) -> None:
 
 
 async def _answer(
-    request: Request, operation: str, records: list[tuple[SObject, Record]], key: Field | None, *, all_or_none: bool
+    request: Request,
+    operation: str,
+    records: list[tuple[SObject, Record]],
+    key: SObjectField | None,
+    *,
+    all_or_none: bool,
 ) -> Response:
     emulator = emulator_of(request)
-    saved: list[Saved] = await run_in_threadpool(
+    saved: list[SavedRecord] = await run_in_threadpool(
         save, emulator.org, operation, records, emulator.user_of(request), key=key, all_or_none=all_or_none
     )
     return Json([each.as_json(with_created=operation == "upsert") for each in saved])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kpc.emulators.salesforce.org.schema import Field, Schema, SObject
+from kpc.emulators.salesforce.org.schema import OrgSchema, SObject, SObjectField
 
 _SOAP_TYPES = {
     "boolean": "xsd:boolean",
@@ -17,7 +17,7 @@ _SOAP_TYPES = {
 }
 
 
-def describe_global(schema: Schema, version: str) -> dict[str, object]:
+def describe_global(schema: OrgSchema, version: str) -> dict[str, object]:
     return {"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": [summary(each, version) for each in schema]}
 
 
@@ -62,7 +62,7 @@ def summary(sobject: SObject, version: str) -> dict[str, object]:
     }
 
 
-def describe(schema: Schema, sobject: SObject, version: str) -> dict[str, object]:
+def describe(schema: OrgSchema, sobject: SObject, version: str) -> dict[str, object]:
     children: list[dict[str, object]] = [
         {
             "cascadeDelete": False,
@@ -98,7 +98,7 @@ def describe(schema: Schema, sobject: SObject, version: str) -> dict[str, object
     return summary(sobject, version) | more
 
 
-def _field(spec: Field) -> dict[str, object]:
+def _field(spec: SObjectField) -> dict[str, object]:
     is_text = spec.is_text
     return {
         "aggregatable": spec.type not in ("boolean", "textarea"),

@@ -6,7 +6,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from kpc.emulators.salesforce.app import Emulator
+from kpc.emulators.salesforce.app import SalesforceEmulator
 from kpc.emulators.salesforce.errors import ApiError, not_found
 from kpc.emulators.salesforce.http.gate import NEWEST_VERSION, OLDEST_VERSION
 from kpc.emulators.salesforce.http.wire import Json, emulator_of
@@ -115,7 +115,7 @@ async def record_count(request: Request) -> Response:
     return Json({"sObjects": await run_in_threadpool(_counts, emulator, objects)})
 
 
-def _counts(emulator: Emulator, objects: list[SObject]) -> list[dict[str, object]]:
+def _counts(emulator: SalesforceEmulator, objects: list[SObject]) -> list[dict[str, object]]:
     with emulator.org.storage.reading() as session:
         return [
             {

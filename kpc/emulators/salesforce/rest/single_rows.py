@@ -9,18 +9,18 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from kpc.emulators.salesforce.app import Emulator
-from kpc.emulators.salesforce.errors import ApiError, RowError, not_found
+from kpc.emulators.salesforce.app import SalesforceEmulator
+from kpc.emulators.salesforce.errors import ApiError, RowRefusal, not_found
 from kpc.emulators.salesforce.http.wire import Json, emulator_of, read_object
 from kpc.emulators.salesforce.org.clock import iso_offset
 from kpc.emulators.salesforce.org.ids import to_18
-from kpc.emulators.salesforce.org.schema import Field, SObject
+from kpc.emulators.salesforce.org.schema import SObject, SObjectField
 from kpc.emulators.salesforce.org.storage import table_of
 from kpc.emulators.salesforce.rest.resources import object_of
 from kpc.emulators.salesforce.soql.compiler import compile_query
 from kpc.emulators.salesforce.soql.queries import records
-from kpc.emulators.salesforce.soql.tree import Compare, Item, Literal, Path, Query
-from kpc.emulators.salesforce.writing.records import Saved, save
+from kpc.emulators.salesforce.soql.tree import Compare, Item, Literal, Path, SoqlQuery
+from kpc.emulators.salesforce.writing.records import SavedRecord, save
 
 _FIRST_WITH_UPSERT_BODY = 46.0
 _MULTIPLE = 300
@@ -46,7 +46,7 @@ async def read_row(request: Request) -> Response:
 
 
 def read_records(
-    request: Request, sobject: SObject, key: Field, values: list[str], names: list[str]
+    request: Request, sobject: SObject, key: SObjectField, values: list[str], names: list[str]
 ) -> list[dict[str, object]]:
     """Live records whose `key` is one of `values`, with the named fields."""
     emulator = emulator_of(request)
@@ -54,7 +54,7 @@ def read_records(
     items = tuple(Item(Path(tuple(name.split(".")))) for name in dict.fromkeys(names))
     for value in values:
         kind = "number" if key.is_number else "string"
-        asked = Query(items, sobject.name, where=Compare(Path((key.name,)), "=", Literal(kind, value)))
+        asked = SoqlQuery(items, sobject.name, where=Compare(Path((key.name,)), "=", Literal(kind, value)))
         compiled = compile_query(asked, emulator.org.schema, emulator.org.clock.now())
         with emulator.org.storage.reading() as session:
             table = session.table(compiled.sql, compiled.parameters)
@@ -62,7 +62,7 @@ def read_records(
     return found
 
 
-def _target(request: Request) -> tuple[SObject, Field, str]:
+def _target(request: Request) -> tuple[SObject, SObjectField, str]:
     """The object, the key field and its value that a path names."""
     sobject = object_of(request)
     name = request.path_params.get("field", "Id")
@@ -104,8 +104,8 @@ async def delete_row(request: Request) -> Response:
 
 
 async def _save(
-    request: Request, operation: str, sobject: SObject, body: dict[str, object], key: Field | None
-) -> Saved:
+    request: Request, operation: str, sobject: SObject, body: dict[str, object], key: SObjectField | None
+) -> SavedRecord:
     emulator = emulator_of(request)
     if not sobject.createable:
         raise ApiError(400, "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", f"entity type cannot be changed: {sobject.name}")
@@ -117,7 +117,7 @@ async def _save(
     return saved
 
 
-def _as_refusal(error: RowError) -> ApiError:
+def _as_refusal(error: RowRefusal) -> ApiError:
     if error.code == "DUPLICATE_EXTERNAL_ID":
         return ApiError(_MULTIPLE, error.code, error.message, error.fields)
     if error.code == "ENTITY_IS_DELETED":
@@ -153,7 +153,7 @@ async def _changed(request: Request, *, deleted: bool) -> Response:
 
 
 def _changed_rows(
-    emulator: Emulator, sobject: SObject, start: datetime, end: datetime, *, deleted: bool
+    emulator: SalesforceEmulator, sobject: SObject, start: datetime, end: datetime, *, deleted: bool
 ) -> list[tuple[str, datetime]]:
     with emulator.org.storage.reading() as session:
         rows = session.run(

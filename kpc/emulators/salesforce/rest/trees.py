@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kpc.emulators.salesforce.errors import ApiError, RowError, bad_json
+from kpc.emulators.salesforce.errors import ApiError, RowRefusal, bad_json
 from kpc.emulators.salesforce.org.org import Org
-from kpc.emulators.salesforce.org.schema import Field, Schema, SObject
+from kpc.emulators.salesforce.org.schema import OrgSchema, SObject, SObjectField
 from kpc.emulators.salesforce.writing.records import Record, RolledBack, demand_all, save_within
 
 _MOST_RECORDS, _MOST_LEVELS, _MOST_OBJECTS = 200, 5, 5
@@ -21,12 +21,12 @@ class Node:
     record: Record
     reference: str
     parent: Node | None = None
-    link: Field | None = None
+    link: SObjectField | None = None
     id: str | None = None
-    error: RowError | None = None
+    error: RowRefusal | None = None
 
 
-def read_tree(schema: Schema, sobject: SObject, records: object) -> list[list[Node]]:
+def read_tree(schema: OrgSchema, sobject: SObject, records: object) -> list[list[Node]]:
     """The nodes of a tree by level. 400 for what is none, or is too large."""
     levels: list[list[Node]] = []
     level = [_node(sobject, each) for each in _listed(records)]
@@ -64,7 +64,7 @@ def _linked(node: Node) -> Record:
     return {**node.record, node.link.name: node.parent.id} if node.link and node.parent else node.record
 
 
-def _take_children(schema: Schema, node: Node) -> list[Node]:
+def _take_children(schema: OrgSchema, node: Node) -> list[Node]:
     """The nodes below a node, taken out of its record."""
     taken: list[Node] = []
     for child, link in schema.children(node.sobject.name):
@@ -75,7 +75,7 @@ def _take_children(schema: Schema, node: Node) -> list[Node]:
     return taken
 
 
-def _node(sobject: SObject, record: Record, parent: Node | None = None, link: Field | None = None) -> Node:
+def _node(sobject: SObject, record: Record, parent: Node | None = None, link: SObjectField | None = None) -> Node:
     attributes = record.get("attributes")
     kind, reference = "", None
     if isinstance(attributes, dict):

@@ -13,12 +13,12 @@ from kpc.emulators.salesforce.soql.tree import (
     Logic,
     Order,
     Path,
-    Query,
+    SoqlQuery,
     Within,
 )
 
 
-def without_alias(query: Query, alias: str) -> Query:
+def without_alias(query: SoqlQuery, alias: str) -> SoqlQuery:
     """The query with the object's name or alias taken off the front of its paths."""
 
     def strip(expression: Expression) -> Expression:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from kpc.emulators.salesforce.org.schema import Field, SObject
+from kpc.emulators.salesforce.org.schema import SObject, SObjectField
 from kpc.emulators.salesforce.soql.filter import Value
-from kpc.emulators.salesforce.soql.tree import Literal, Logic, Path, Query, Within
+from kpc.emulators.salesforce.soql.tree import Literal, Logic, Path, SoqlQuery, Within
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
+class SoqlColumn:
     """One column of the result. `path` is where it stands in a record; `spec` the field, if it is one; `text` the
     expression as it was asked for."""
 
     path: tuple[str, ...]
     value: Value
-    spec: Field | None = None
+    spec: SObjectField | None = None
     text: str = ""
 
 
@@ -29,13 +29,13 @@ class Child:
     """
 
     name: str
-    reference: Field
-    query: Query
+    reference: SObjectField
+    query: SoqlQuery
     compiled: Compiled
     hidden: str | None
     deleted: bool
 
-    def of(self, parent_ids: list[str]) -> Query:
+    def of(self, parent_ids: list[str]) -> SoqlQuery:
         """The query for the children of some parents, without limit and offset."""
         wanted = Within(Path((self.reference.name,)), tuple(Literal("string", each) for each in parent_ids), False)
         where = Logic("AND", (self.query.where, wanted)) if self.query.where else wanted
@@ -51,7 +51,7 @@ class Compiled:
 
     sql: str
     parameters: list[object]
-    outputs: list[Output]
+    outputs: list[SoqlColumn]
     sobject: SObject
     is_count: bool = False
     is_aggregate: bool = False

@@ -7,10 +7,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from kpc.emulators.salesforce.errors import ApiError
-from kpc.emulators.salesforce.org.schema import Schema, SObject
+from kpc.emulators.salesforce.org.schema import OrgSchema, SObject
 from kpc.emulators.salesforce.org.storage import quoted, table_of
-from kpc.emulators.salesforce.soql.compiled import Child, Compiled, Output
-from kpc.emulators.salesforce.soql.filter import Names, Value, condition_sql
+from kpc.emulators.salesforce.soql.compiled import Child, Compiled, SoqlColumn
+from kpc.emulators.salesforce.soql.filter import FieldResolver, Value, condition_sql
 from kpc.emulators.salesforce.soql.functions import (
     SHOWING,
     compared,
@@ -19,20 +19,20 @@ from kpc.emulators.salesforce.soql.functions import (
     is_aggregate_call,
 )
 from kpc.emulators.salesforce.soql.lexer import malformed
-from kpc.emulators.salesforce.soql.tree import Call, Expression, Item, Path, Query
+from kpc.emulators.salesforce.soql.tree import Call, Expression, Item, Path, SoqlQuery
 
 _LONGEST_OFFSET = 2000
 _DEEPEST_PATH = 6
 _MOST_FIELDS_ROWS = 200
 
 
-def compile_query(query: Query, schema: Schema, now: datetime, *, deleted: bool = False) -> Compiled:
+def compile_query(query: SoqlQuery, schema: OrgSchema, now: datetime, *, deleted: bool = False) -> Compiled:
     """The SQL of `query`. `deleted` includes records in the recycle bin. Raises `ApiError` for what is not allowed."""
     return _Compiler(query, schema, now).compiled(deleted=deleted or query.all_rows)
 
 
-class _Compiler(Names):
-    def __init__(self, query: Query, schema: Schema, now: datetime) -> None:
+class _Compiler(FieldResolver):
+    def __init__(self, query: SoqlQuery, schema: OrgSchema, now: datetime) -> None:
         sobject = schema.find(query.object)
         if sobject is None:
             message = (
@@ -93,7 +93,7 @@ class _Compiler(Names):
         expanded = replace(query, items=(*wanted, *query.items), every=None)
         return _Compiler(expanded, self.schema, self.now).compiled(deleted=deleted)
 
-    def _child(self, query: Query, *, deleted: bool) -> Child:
+    def _child(self, query: SoqlQuery, *, deleted: bool) -> Child:
         """The query of one child relationship, over the children of every parent."""
         named = {f.child_relationship.lower(): (o, f) for o, f in self.schema.children(self.sobject.name)}
         found = named.get(query.object.lower())
@@ -120,8 +120,8 @@ class _Compiler(Names):
         sql = f"SELECT count(*) FROM (SELECT 1 {tail})"
         return Compiled(sql, self.parameters, [], self.sobject, is_count=True)
 
-    def _outputs(self, *, is_aggregate: bool) -> list[Output]:
-        outputs: list[Output] = []
+    def _outputs(self, *, is_aggregate: bool) -> list[SoqlColumn]:
+        outputs: list[SoqlColumn] = []
         grouped = {self._resolved(each) for each in self.query.group_by}
         unnamed = 0
         for item in self.query.items:
@@ -140,7 +140,7 @@ class _Compiler(Names):
             if path in [output.path for output in outputs]:
                 what = "duplicate alias" if is_aggregate else "duplicate field selected"
                 raise malformed(f"{what}: {'.'.join(path)}")
-            outputs.append(Output(path, value, value.spec, item.expression.text))
+            outputs.append(SoqlColumn(path, value, value.spec, item.expression.text))
         return outputs
 
     def _resolved(self, expression: Expression) -> str:
@@ -164,10 +164,10 @@ class _Compiler(Names):
         owner = self._joins[tuple(each.lower() for each in names)][1]
         return (*names, owner.by_name[expression.names[-1].lower()].name)
 
-    def _selected(self, output: Output) -> str:
+    def _selected(self, output: SoqlColumn) -> str:
         return output.value.select_sql or output.value.sql
 
-    def _parents(self, outputs: Iterable[Output]) -> list[tuple[tuple[str, ...], SObject]]:
+    def _parents(self, outputs: Iterable[SoqlColumn]) -> list[tuple[tuple[str, ...], SObject]]:
         """Every parent that an output stands in."""
         paths = {
             tuple(n.lower() for n in output.path[:depth]) for output in outputs for depth in range(1, len(output.path))
@@ -268,7 +268,7 @@ class _Compiler(Names):
             raise malformed(f"{call.text} needs a field name here")
         return function_value(call, self.value(call.argument), self.utc_offset_hours)
 
-    def subquery(self, query: Query) -> str:
+    def subquery(self, query: SoqlQuery) -> str:
         """The SQL of a query in IN (...): one column, no limit."""
         if len(query.items) != 1 or query.group_by or is_aggregate_call(query.items[0].expression):
             raise malformed("A query in IN selects exactly one field")

@@ -9,10 +9,10 @@ from decimal import Decimal
 
 from kpc.emulators.salesforce.errors import ApiError
 from kpc.emulators.salesforce.org.ids import to_18
-from kpc.emulators.salesforce.org.schema import TEXT_TYPES, Field
+from kpc.emulators.salesforce.org.schema import TEXT_TYPES, SObjectField
 from kpc.emulators.salesforce.soql.dates import days_of
 from kpc.emulators.salesforce.soql.lexer import PLAIN_NEXT, malformed
-from kpc.emulators.salesforce.soql.tree import Compare, Condition, Expression, Literal, Logic, Query, Within
+from kpc.emulators.salesforce.soql.tree import Compare, Condition, Expression, Literal, Logic, SoqlQuery, Within
 
 _NUMBERS = frozenset({"double", "currency", "percent", "int"})
 
@@ -24,12 +24,12 @@ class Value:
     sql: str
     type: str
     scale: int = 0
-    spec: Field | None = None
+    spec: SObjectField | None = None
     select_sql: str | None = None
     key_sql: str | None = None
 
 
-class Names(ABC):
+class FieldResolver(ABC):
     """What a condition needs to know of the query around it."""
 
     parameters: list[object]
@@ -40,7 +40,7 @@ class Names(ABC):
     def value(self, expression: Expression) -> Value: ...
 
     @abstractmethod
-    def subquery(self, query: Query) -> str: ...
+    def subquery(self, query: SoqlQuery) -> str: ...
 
     def parameter(self, value: object) -> str:
         self.parameters.append(value)
@@ -55,7 +55,7 @@ class Names(ABC):
         return datetime.combine(day, time.min) - timedelta(hours=self.utc_offset_hours)
 
 
-def condition_sql(names: Names, condition: Condition) -> str:
+def condition_sql(names: FieldResolver, condition: Condition) -> str:
     if isinstance(condition, Logic):
         if condition.operator == "NOT":  # SOQL has two truth values: what is not true is false
             return f"NOT coalesce({condition_sql(names, condition.parts[0])}, false)"
@@ -66,7 +66,7 @@ def condition_sql(names: Names, condition: Condition) -> str:
     return _compare(names, condition)
 
 
-def _compare(names: Names, compare: Compare) -> str:
+def _compare(names: FieldResolver, compare: Compare) -> str:
     value = names.value(compare.left)
     name, operator, literal = compare.left.text, compare.operator, compare.right
     if value.type == "textarea":
@@ -89,7 +89,7 @@ def _sql(left: str, operator: str, right: str) -> str:
     return f"{left} IS DISTINCT FROM {right}" if operator == "!=" else f"{left} {operator} {right}"
 
 
-def _like(names: Names, value: Value, name: str, literal: Literal) -> str:
+def _like(names: FieldResolver, value: Value, name: str, literal: Literal) -> str:
     if value.type not in ("string", "picklist", "email", "phone", "url") or literal.kind != "string":
         raise _wrong_operator(name, "LIKE")
     pattern = literal.text.replace("\\", "\\\\").replace(PLAIN_NEXT, "\\").lower()
@@ -97,7 +97,7 @@ def _like(names: Names, value: Value, name: str, literal: Literal) -> str:
     return f"{left} LIKE {names.parameter(pattern)} ESCAPE '\\'"
 
 
-def _operand(names: Names, value: Value, name: str, literal: Literal) -> tuple[str, str]:
+def _operand(names: FieldResolver, value: Value, name: str, literal: Literal) -> tuple[str, str]:
     """Both sides of a comparison with a value that is no date."""
     if value.type in ("id", "reference"):
         record_id = to_18(literal.text) if literal.kind == "string" else None
@@ -120,7 +120,7 @@ def _operand(names: Names, value: Value, name: str, literal: Literal) -> tuple[s
     return value.key_sql or f"lower({value.sql})", names.parameter(text.lower())
 
 
-def _compare_days(names: Names, value: Value, name: str, operator: str, literal: Literal) -> str:
+def _compare_days(names: FieldResolver, value: Value, name: str, operator: str, literal: Literal) -> str:
     """Compare with a day, a time or a range of days: `=` is inside, `<` before its start, `>` after its end."""
     if literal.kind == "range":
         first, after = days_of(literal.text, literal.count, names.today)
@@ -153,13 +153,13 @@ def _moment(value: Value, name: str, literal: Literal) -> date | datetime:
         raise ApiError(400, "INVALID_FIELD", f"{literal.text} is not a valid {wanted}") from error
 
 
-def _within(names: Names, within: Within) -> str:
+def _within(names: FieldResolver, within: Within) -> str:
     value = names.value(within.left)
     name = within.left.text
     if value.type == "textarea":
         raise ApiError(400, "INVALID_FIELD", f"field '{name}' can not be filtered in a query call")
     no = "NOT " if within.is_negated else ""
-    if isinstance(within.values, Query):
+    if isinstance(within.values, SoqlQuery):
         if value.type not in TEXT_TYPES:
             raise malformed(f"The left operand of a semi-join must be an id, a reference or text, not {name}")
         return f"{value.sql} {no}IN ({names.subquery(within.values)})"
@@ -191,4 +191,4 @@ def _wrong_operator(name: str, operator: str) -> ApiError:
     return ApiError(400, "INVALID_FIELD", f"\nERROR at Row:1\ninvalid operator {operator} on field '{name}'")
 
 
-__all__ = ["Names", "Value", "condition_sql", "malformed"]
+__all__ = ["FieldResolver", "Value", "condition_sql", "malformed"]

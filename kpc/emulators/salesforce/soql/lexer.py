@@ -24,7 +24,7 @@ _MOST_CHARS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class SoqlToken:
     """`kind` is string, datetime, date, number, name, symbol or end; `text` without quotes and escapes."""
 
     kind: str
@@ -41,11 +41,11 @@ def malformed(message: str) -> ApiError:
     return ApiError(400, "MALFORMED_QUERY", message)
 
 
-def tokens_of(soql: str) -> list[Token]:
+def tokens_of(soql: str) -> list[SoqlToken]:
     """All tokens and an `end`. Raises MALFORMED_QUERY for what is none."""
     if len(soql) > _MOST_CHARS:
         raise ApiError(400, "QUERY_TOO_COMPLICATED", f"SOQL statements cannot be longer than {_MOST_CHARS} characters.")
-    tokens: list[Token] = []
+    tokens: list[SoqlToken] = []
     position = 0
     text = soql.rstrip()
     while position < len(text):
@@ -58,9 +58,9 @@ def tokens_of(soql: str) -> list[Token]:
         value = match[match.lastgroup]
         if match.lastgroup == "string":
             value = re.sub(r"\\(.)", _unescape, value[1:-1], flags=re.DOTALL)
-        tokens.append(Token(match.lastgroup, value, match.start(match.lastgroup)))
+        tokens.append(SoqlToken(match.lastgroup, value, match.start(match.lastgroup)))
         position = match.end()
-    return [*tokens, Token("end", "<EOF>", len(text))]
+    return [*tokens, SoqlToken("end", "<EOF>", len(text))]
 
 
 def _unescape(match: re.Match[str]) -> str:

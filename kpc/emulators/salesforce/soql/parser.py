@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kpc.emulators.salesforce.errors import ApiError
 from kpc.emulators.salesforce.soql.alias import without_alias
-from kpc.emulators.salesforce.soql.lexer import Token, malformed, tokens_of
+from kpc.emulators.salesforce.soql.lexer import SoqlToken, malformed, tokens_of
 from kpc.emulators.salesforce.soql.tree import (
     Call,
     Compare,
@@ -15,7 +15,7 @@ from kpc.emulators.salesforce.soql.tree import (
     Logic,
     Order,
     Path,
-    Query,
+    SoqlQuery,
     Within,
 )
 
@@ -47,25 +47,25 @@ _OPERATORS = {"=": "=", "!=": "!=", "<>": "!=", "<": "<", "<=": "<=", ">": ">", 
 _DEEPEST = 50
 
 
-def parse(soql: str) -> Query:
+def parse(soql: str) -> SoqlQuery:
     """The query. Raises MALFORMED_QUERY with what was expected where."""
-    parser = _Parser(tokens_of(soql))
+    parser = _SoqlParser(tokens_of(soql))
     query = parser.query()
     parser.expect_end()
     return query
 
 
-class _Parser:
-    def __init__(self, tokens: list[Token]) -> None:
+class _SoqlParser:
+    def __init__(self, tokens: list[SoqlToken]) -> None:
         self._tokens = tokens
         self._at = 0
         self._depth = 0
 
     @property
-    def _next(self) -> Token:
+    def _next(self) -> SoqlToken:
         return self._tokens[self._at]
 
-    def _take(self) -> Token:
+    def _take(self) -> SoqlToken:
         token = self._next
         self._at = min(self._at + 1, len(self._tokens) - 1)
         return token
@@ -90,7 +90,7 @@ class _Parser:
         if self._next.kind != "end":
             raise self._unexpected("expecting the end of the query")
 
-    def query(self) -> Query:
+    def query(self) -> SoqlQuery:
         self._expect("SELECT")
         if self._depth > _DEEPEST:
             raise malformed("The query is nested too deeply")
@@ -110,7 +110,7 @@ class _Parser:
             self._name()
         subtotals, group = self._group()
         having = self._condition() if self._accept("HAVING") else None
-        query = Query(
+        query = SoqlQuery(
             items=tuple(items),
             object=name,
             where=where,
@@ -137,11 +137,11 @@ class _Parser:
             else:
                 return all_rows
 
-    def _items(self) -> tuple[str | None, list[Item], list[Query]]:
+    def _items(self) -> tuple[str | None, list[Item], list[SoqlQuery]]:
         """What FIELDS(...) names, the fields, and the queries of children."""
         every: str | None = None
         items: list[Item] = []
-        children: list[Query] = []
+        children: list[SoqlQuery] = []
         while True:
             if self._accept("FIELDS", "("):
                 every = self._name().upper()
@@ -157,7 +157,7 @@ class _Parser:
             if not self._accept(","):
                 return every, items, children
 
-    def _child(self) -> Query:
+    def _child(self) -> SoqlQuery:
         self._depth += 1
         query = self.query()
         self._depth -= 1
@@ -272,9 +272,9 @@ class _Parser:
         self._take()
         return Compare(left, operator, self._literal())
 
-    def _set(self) -> tuple[Literal, ...] | Query:
+    def _set(self) -> tuple[Literal, ...] | SoqlQuery:
         self._expect("(")
-        values: tuple[Literal, ...] | Query
+        values: tuple[Literal, ...] | SoqlQuery
         if self._next.word == "SELECT":
             values = self.query()
         else:

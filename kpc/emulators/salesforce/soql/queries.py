@@ -17,8 +17,8 @@ from kpc.emulators.salesforce.errors import ApiError
 from kpc.emulators.salesforce.org.clock import iso_offset
 from kpc.emulators.salesforce.org.ids import make_id, to_18
 from kpc.emulators.salesforce.org.org import Org
-from kpc.emulators.salesforce.org.storage import Session, table_of
-from kpc.emulators.salesforce.soql.compiled import Child, Compiled, Output
+from kpc.emulators.salesforce.org.storage import StorageSession, table_of
+from kpc.emulators.salesforce.soql.compiled import Child, Compiled, SoqlColumn
 from kpc.emulators.salesforce.soql.compiler import compile_query
 from kpc.emulators.salesforce.soql.filter import Value
 from kpc.emulators.salesforce.soql.parser import parse
@@ -80,7 +80,7 @@ class Queries:
     def compiled(self, soql: str, *, deleted: bool = False) -> Compiled:
         return compile_query(parse(soql), self._org.schema, self._org.clock.now(), deleted=deleted)
 
-    def _time_out(self, session: Session, compiled: Compiled) -> None:
+    def _time_out(self, session: StorageSession, compiled: Compiled) -> None:
         """A count over too many records does not end in time, if the switch says so."""
         most = self._org.switches.slow_query_rows
         if most and (compiled.is_count or compiled.is_aggregate):
@@ -128,7 +128,7 @@ class Queries:
         return {each: own for each, own in cut.items() if own}
 
 
-def _run(session: Session, compiled: Compiled) -> pa.Table:
+def _run(session: StorageSession, compiled: Compiled) -> pa.Table:
     try:
         return session.table(compiled.sql, compiled.parameters)
     except duckdb.Error as error:
@@ -191,11 +191,11 @@ def _json_value(kind: Value, value: object) -> object:
     return value
 
 
-def csv_header(outputs: list[Output]) -> list[str]:
+def csv_header(outputs: list[SoqlColumn]) -> list[str]:
     return [".".join(output.path) for output in outputs]
 
 
-def text_rows(session: Session, compiled: Compiled, rows: int) -> Iterator[pa.RecordBatch]:
+def text_rows(session: StorageSession, compiled: Compiled, rows: int) -> Iterator[pa.RecordBatch]:
     """The result with every value as the text that a CSV file has."""
     columns = [f"{_text_sql(output.value)(f'c{n}')} AS c{n}" for n, output in enumerate(compiled.outputs)]
     yield from session.batches(f"SELECT {', '.join(columns)} FROM ({compiled.sql})", compiled.parameters, rows)

@@ -65,7 +65,7 @@ class Within:
     """IN and NOT IN, over values or a query of one column."""
 
     left: Expression
-    values: tuple[Literal, ...] | Query
+    values: tuple[Literal, ...] | SoqlQuery
     is_negated: bool
 
 
@@ -88,7 +88,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class SoqlQuery:
     items: tuple[Item, ...]
     object: str
     where: Condition | None = None
@@ -100,4 +100,4 @@ class Query:
     offset: int = 0
     all_rows: bool = False
     every: str | None = None  # FIELDS(ALL | STANDARD | CUSTOM)
-    children: tuple[Query, ...] = ()  # SELECT in SELECT; `object` is then the name of the child relationship
+    children: tuple[SoqlQuery, ...] = ()  # SELECT in SELECT; `object` is then the name of the child relationship

@@ -7,23 +7,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kpc.emulators.salesforce.errors import DataError
-from kpc.emulators.salesforce.org.schema import Field, Schema, SObject
+from kpc.emulators.salesforce.org.schema import OrgSchema, SObject, SObjectField
 
 # `Parent__r.External_ID__c`, or with the parent's type for a reference to several objects: `Owner:User.Username`.
 _RELATION = re.compile(r"(?P<relationship>\w+)(?::(?P<type>\w+))?\.(?P<key>\w+)\Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class UploadColumn:
     """One column: `field` is written; with `parent` and `key`, by looking the parent up by that key."""
 
     position: int
-    field: Field
+    field: SObjectField
     parent: SObject | None = None
-    key: Field | None = None
+    key: SObjectField | None = None
 
 
-def plan_columns(schema: Schema, sobject: SObject, header: Sequence[str]) -> list[Column]:
+def plan_columns(schema: OrgSchema, sobject: SObject, header: Sequence[str]) -> list[UploadColumn]:
     """The meaning of each header cell, in order. Raises `DataError` for one that means nothing."""
     columns = [_column(schema, sobject, position, name.strip()) for position, name in enumerate(header)]
     seen: set[str] = set()
@@ -34,10 +34,10 @@ def plan_columns(schema: Schema, sobject: SObject, header: Sequence[str]) -> lis
     return columns
 
 
-def _column(schema: Schema, sobject: SObject, position: int, name: str) -> Column:
+def _column(schema: OrgSchema, sobject: SObject, position: int, name: str) -> UploadColumn:
     plain = sobject.find(name)
     if plain is not None:
-        return Column(position, plain)
+        return UploadColumn(position, plain)
     match = _RELATION.match(name)
     reference = sobject.by_relationship.get(match["relationship"].lower()) if match else None
     if match is None or reference is None or reference.reference_to is None:
@@ -46,4 +46,4 @@ def _column(schema: Schema, sobject: SObject, position: int, name: str) -> Colum
     key = parent.find(match["key"]) if parent else None
     if parent is None or key is None or not key.is_key or parent.name != reference.reference_to:
         raise DataError(f"InvalidBatch : Field name not found : {name}")
-    return Column(position, reference, parent, key)
+    return UploadColumn(position, reference, parent, key)

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from kpc.emulators.salesforce.errors import RowError
+from kpc.emulators.salesforce.errors import RowRefusal
 from kpc.emulators.salesforce.org.ids import make_ids
-from kpc.emulators.salesforce.org.schema import Field, SObject
-from kpc.emulators.salesforce.org.storage import Session, quoted, table_of, take_numbers
-from kpc.emulators.salesforce.writing.columns import Column
+from kpc.emulators.salesforce.org.schema import SObject, SObjectField
+from kpc.emulators.salesforce.org.storage import StorageSession, quoted, table_of, take_numbers
+from kpc.emulators.salesforce.writing.columns import UploadColumn
 from kpc.emulators.salesforce.writing.lookup import convert_column, find_records, is_empty_id
 from kpc.emulators.salesforce.writing.plain_columns import convert_plain
 from kpc.emulators.salesforce.writing.row_checks import (
@@ -24,21 +24,21 @@ from kpc.emulators.salesforce.writing.row_checks import (
     refuse_unwritable,
 )
 from kpc.emulators.salesforce.writing.values import Converted, key_of
-from kpc.emulators.salesforce.writing.write import CHUNK_ROWS, Outcome, Write
+from kpc.emulators.salesforce.writing.write import CHUNK_ROWS, Write, WriteOutcome
 
 
 def write_rows(
-    session: Session,
+    session: StorageSession,
     write: Write,
-    columns: Sequence[Column],
+    columns: Sequence[UploadColumn],
     cells: pl.DataFrame,
-    refused: Mapping[int, RowError] | None = None,
-) -> Outcome:
+    refused: Mapping[int, RowRefusal] | None = None,
+) -> WriteOutcome:
     """Write all rows of `cells` (one text column per entry of `columns`, see values.py) that are right.
 
     Rows in `refused` are not written, whatever they hold.
     """
-    outcome = Outcome(cells.height, dict(refused or {}))
+    outcome = WriteOutcome(cells.height, dict(refused or {}))
     if cells.height == 0:
         return outcome
     columns = [each for each in columns if not is_empty_id(each, cells)]
@@ -59,7 +59,7 @@ def write_rows(
 
 
 def _convert(
-    session: Session, write: Write, columns: Sequence[Column], cells: pl.DataFrame, outcome: Outcome
+    session: StorageSession, write: Write, columns: Sequence[UploadColumn], cells: pl.DataFrame, outcome: WriteOutcome
 ) -> dict[str, Converted]:
     """The values of all columns, by field."""
     names = {each.field.name: cells.columns[each.position] for each in columns}
@@ -71,7 +71,7 @@ def _convert(
 
 
 def _with_match_keys(
-    write: Write, rows: pl.DataFrame, converted: dict[str, Converted], outcome: Outcome
+    write: Write, rows: pl.DataFrame, converted: dict[str, Converted], outcome: WriteOutcome
 ) -> pl.DataFrame:
     """Add `match`, the key by which a row finds its record, and `occurrence`, how often it stood before."""
     if write.operation == "insert":
@@ -84,7 +84,7 @@ def _with_match_keys(
     if not (write.operation == "upsert" and key.name == "Id"):
         missing = f"{key.name} not specified" + (" in an update call" if key.name == "Id" else "")
         for row in match.is_null().arg_true():
-            outcome.refuse(row, RowError("MISSING_ARGUMENT", missing, (key.name,)))
+            outcome.refuse(row, RowRefusal("MISSING_ARGUMENT", missing, (key.name,)))
     rows = rows.with_columns(match.alias("match"))
     alive = outcome.alive(rows.select("row", "match")).drop_nulls()
     if alive["match"].n_unique() == alive.height:
@@ -92,14 +92,14 @@ def _with_match_keys(
     in_chunk = pl.struct("match", pl.col("row") // CHUNK_ROWS)
     what = "Duplicate id specified" if key.name == "Id" else "Duplicate external id specified"
     for row, match_key in alive.filter(in_chunk.is_duplicated()).select("row", "match").iter_rows():
-        outcome.refuse(row, RowError("DUPLICATE_VALUE", f"{what}: {match_key}", (key.name,)))
+        outcome.refuse(row, RowRefusal("DUPLICATE_VALUE", f"{what}: {match_key}", (key.name,)))
     counted = outcome.alive(alive).select("row", occurrence=pl.int_range(pl.len()).over("match").cast(pl.Int32))
     return rows.join(counted, on="row", how="left", maintain_order="left").with_columns(
         pl.col("occurrence").fill_null(0)
     )
 
 
-def _write_wave(session: Session, write: Write, rows: pl.DataFrame, outcome: Outcome) -> None:
+def _write_wave(session: StorageSession, write: Write, rows: pl.DataFrame, outcome: WriteOutcome) -> None:
     """Write rows of which no two have the same key."""
     rows = _with_targets(session, write, outcome.alive(rows), outcome)
     rows = outcome.alive(rows)
@@ -124,7 +124,7 @@ def _new_and_known(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     return rows.filter(is_new), rows.filter(~is_new)
 
 
-def _with_targets(session: Session, write: Write, rows: pl.DataFrame, outcome: Outcome) -> pl.DataFrame:
+def _with_targets(session: StorageSession, write: Write, rows: pl.DataFrame, outcome: WriteOutcome) -> pl.DataFrame:
     """Add `target`, the id of the record a row changes; None for a new one."""
     if write.operation == "insert":
         return rows.with_columns(target=pl.lit(None, pl.String))
@@ -136,14 +136,14 @@ def _with_targets(session: Session, write: Write, rows: pl.DataFrame, outcome: O
     rows = rows.with_columns(target=matched["Id"])
     for row, value in matched.filter(pl.col("matches") > 1).select("row", "match").iter_rows():
         message = f"{key.name}: more than one record found for external id field: {value}"
-        outcome.refuse(row, RowError("DUPLICATE_EXTERNAL_ID", message, (key.name,)))
+        outcome.refuse(row, RowRefusal("DUPLICATE_EXTERNAL_ID", message, (key.name,)))
     if key.name == "Id":
         missing = rows.select("row", "match").filter(rows["target"].is_null() & rows["match"].is_not_null())
         refuse_unknown(session, write.sobject, missing, outcome)
     return rows
 
 
-def _insert(session: Session, write: Write, rows: pl.DataFrame) -> pl.DataFrame:
+def _insert(session: StorageSession, write: Write, rows: pl.DataFrame) -> pl.DataFrame:
     """Store new records; answers the rows with their ids in `target`."""
     sobject = write.sobject
     first = take_numbers(session, sobject.name, rows.height)
@@ -175,7 +175,7 @@ def _insert(session: Session, write: Write, rows: pl.DataFrame) -> pl.DataFrame:
     return rows
 
 
-def _key_values(write: Write, spec: Field, rows: pl.DataFrame) -> pl.Series:
+def _key_values(write: Write, spec: SObjectField, rows: pl.DataFrame) -> pl.Series:
     """What is stored beside a key field, to find records by; for the field that an upsert matches by it is known."""
     known = rows["match"] if spec == write.key else key_of(spec, rows[spec.name])
     return known.alias(spec.key_column)
@@ -191,7 +191,7 @@ def _defaults(write: Write) -> dict[str, object]:
     return {**known, **people, "CreatedDate": now, "LastModifiedDate": now, "SystemModstamp": now}
 
 
-def _update(session: Session, write: Write, rows: pl.DataFrame) -> None:
+def _update(session: StorageSession, write: Write, rows: pl.DataFrame) -> None:
     """Change the given fields of existing records; what was not given stays."""
     sobject = write.sobject
     sets: list[str] = []
@@ -222,7 +222,7 @@ def _update(session: Session, write: Write, rows: pl.DataFrame) -> None:
     _compose_names(session, sobject, rows)
 
 
-def _compose_names(session: Session, sobject: SObject, rows: pl.DataFrame) -> None:
+def _compose_names(session: StorageSession, sobject: SObject, rows: pl.DataFrame) -> None:
     """A person's Name is made of first and last name."""
     if sobject.name_field.createable or not sobject.find("LastName"):
         return
@@ -233,7 +233,7 @@ def _compose_names(session: Session, sobject: SObject, rows: pl.DataFrame) -> No
         )
 
 
-def _delete(session: Session, write: Write, converted: dict[str, Converted], outcome: Outcome) -> None:
+def _delete(session: StorageSession, write: Write, converted: dict[str, Converted], outcome: WriteOutcome) -> None:
     """Put records into the recycle bin, or remove them for good."""
     rows = pl.DataFrame({"row": pl.int_range(outcome.rows, eager=True)})
     rows = _with_match_keys(write, rows, converted, outcome)
@@ -253,7 +253,7 @@ def _delete(session: Session, write: Write, converted: dict[str, Converted], out
     _remember(session, write, rows, write.operation)
 
 
-def _remember(session: Session, write: Write, rows: pl.DataFrame, what: str) -> None:
+def _remember(session: StorageSession, write: Write, rows: pl.DataFrame, what: str) -> None:
     """Log every accepted write, so that a checker can prove what happened."""
     if rows.height == 0:
         return

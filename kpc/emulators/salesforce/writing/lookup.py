@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import polars as pl
 
-from kpc.emulators.salesforce.errors import RowError
-from kpc.emulators.salesforce.org.schema import Field, SObject
-from kpc.emulators.salesforce.org.storage import Session, quoted, table_of
-from kpc.emulators.salesforce.writing.columns import Column
+from kpc.emulators.salesforce.errors import RowRefusal
+from kpc.emulators.salesforce.org.schema import SObject, SObjectField
+from kpc.emulators.salesforce.org.storage import StorageSession, quoted, table_of
+from kpc.emulators.salesforce.writing.columns import UploadColumn
 from kpc.emulators.salesforce.writing.values import SET_NULL, Converted, convert, key_of
-from kpc.emulators.salesforce.writing.write import Outcome, Write
+from kpc.emulators.salesforce.writing.write import Write, WriteOutcome
 
 
-def is_empty_id(column: Column, cells: pl.DataFrame) -> bool:
+def is_empty_id(column: UploadColumn, cells: pl.DataFrame) -> bool:
     """Some clients put an empty Id column first; it means nothing."""
     return column.field.name == "Id" and cells.to_series(column.position).null_count() == cells.height
 
 
-def convert_column(session: Session, write: Write, column: Column, cells: pl.DataFrame, outcome: Outcome) -> Converted:
+def convert_column(
+    session: StorageSession, write: Write, column: UploadColumn, cells: pl.DataFrame, outcome: WriteOutcome
+) -> Converted:
     given = cells.to_series(column.position)
     if column.parent is None or column.key is None:
         result = convert(column.field, given)
@@ -32,7 +34,9 @@ def convert_column(session: Session, write: Write, column: Column, cells: pl.Dat
     return result
 
 
-def _look_up(session: Session, reference: Field, parent: SObject, key: Field, text: pl.Series) -> Converted:
+def _look_up(
+    session: StorageSession, reference: SObjectField, parent: SObject, key: SObjectField, text: pl.Series
+) -> Converted:
     """Parents by their external id."""
     keys = pl.DataFrame({"row": pl.int_range(len(text), eager=True), "key": key_of(key, text)})
     found = find_records(session, parent, key, keys["key"].drop_nulls().unique())
@@ -41,15 +45,15 @@ def _look_up(session: Session, reference: Field, parent: SObject, key: Field, te
     wrong = joined.filter(pl.col("key").is_not_null() & (pl.col("Id").is_null() | (pl.col("matches") > 1)))
     for row, matches in wrong.select("row", "matches").iter_rows():
         if matches:
-            error = RowError("INVALID_FIELD", f"More than one record found for external id field: {key.name}")
+            error = RowRefusal("INVALID_FIELD", f"More than one record found for external id field: {key.name}")
         else:
             message = f"Foreign key external ID: {text[row]} not found for field {key.name} in entity {parent.name}"
-            error = RowError("INVALID_FIELD", message, (reference.name,))
+            error = RowRefusal("INVALID_FIELD", message, (reference.name,))
         result.errors[row] = error
     return result
 
 
-def find_records(session: Session, sobject: SObject, key: Field, keys: pl.Series) -> pl.DataFrame:
+def find_records(session: StorageSession, sobject: SObject, key: SObjectField, keys: pl.Series) -> pl.DataFrame:
     """Live records by key: columns key, Id (one of them), matches."""
     column = quoted("Id" if key.name == "Id" else key.key_column)
     with session.given("wanted", pl.DataFrame({"key": keys}).to_arrow()):
@@ -60,7 +64,7 @@ def find_records(session: Session, sobject: SObject, key: Field, keys: pl.Series
     return pl.DataFrame(found, schema={"key": pl.String, "Id": pl.String, "matches": pl.Int64})
 
 
-def _check_parents(session: Session, write: Write, reference: Field, result: Converted) -> None:
+def _check_parents(session: StorageSession, write: Write, reference: SObjectField, result: Converted) -> None:
     """Parents named by their id must be there."""
     ids = result.values
     parent = write.parent_of(reference)
@@ -68,5 +72,5 @@ def _check_parents(session: Session, write: Write, reference: Field, result: Con
         return
     found = find_records(session, parent, parent.by_name["id"], ids.drop_nulls().unique())
     for row in (ids.is_not_null() & ~ids.is_in(found["key"].implode())).arg_true():
-        error = RowError("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id", (reference.name,))
+        error = RowRefusal("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id", (reference.name,))
         result.errors.setdefault(row, error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kpc.emulators.salesforce.errors import RowError
+from kpc.emulators.salesforce.errors import RowRefusal
 from kpc.emulators.salesforce.settings import Switches
 
 _MESSAGES = {
@@ -12,9 +12,9 @@ _MESSAGES = {
 }
 
 
-def refuse_all(switches: Switches, rows: int) -> dict[int, RowError]:
+def refuse_all(switches: Switches, rows: int) -> dict[int, RowRefusal]:
     """An error for each of `rows` rows, by position; none while the switch is off."""
     if not switches.refuse_rows:
         return {}
-    error = RowError(switches.refuse_rows, _MESSAGES[switches.refuse_rows])
+    error = RowRefusal(switches.refuse_rows, _MESSAGES[switches.refuse_rows])
     return dict.fromkeys(range(rows), error)

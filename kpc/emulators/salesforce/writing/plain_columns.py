@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import polars as pl
 
-from kpc.emulators.salesforce.org.schema import NUMBER_TYPES, Field
+from kpc.emulators.salesforce.org.schema import NUMBER_TYPES, SObjectField
 from kpc.emulators.salesforce.writing.values import (
     FIRST_DAY,
     LAST_DAY,
@@ -26,7 +26,7 @@ _PLAIN_TEXT = frozenset({"string", "textarea", "phone", "url", "picklist"})
 _CONVERTED = "converted "  # before the name of a column: its values
 
 
-def convert_plain(specs: Mapping[str, Field], cells: pl.DataFrame) -> dict[str, Converted]:
+def convert_plain(specs: Mapping[str, SObjectField], cells: pl.DataFrame) -> dict[str, Converted]:
     """The columns that are plain, by name. `specs` says what the columns of `cells` are."""
     names, values, checks = _queries(tuple(specs.items()))
     if not names:
@@ -41,7 +41,7 @@ def convert_plain(specs: Mapping[str, Field], cells: pl.DataFrame) -> dict[str, 
 
 
 @lru_cache(maxsize=64)  # the batches of a job ask the same, and putting a query together takes its time
-def _queries(specs: tuple[tuple[str, Field], ...]) -> tuple[list[str], list[pl.Expr], list[pl.Expr]]:
+def _queries(specs: tuple[tuple[str, SObjectField], ...]) -> tuple[list[str], list[pl.Expr], list[pl.Expr]]:
     """The columns that can be plain; their values; whether they are."""
     values = {name: value for name, spec in specs if (value := _value(spec, pl.col(name))) is not None}
     checks = [
@@ -50,7 +50,7 @@ def _queries(specs: tuple[tuple[str, Field], ...]) -> tuple[list[str], list[pl.E
     return list(values), [value.alias(_CONVERTED + name) for name, value in values.items()], checks
 
 
-def _value(spec: Field, cell: pl.Expr) -> pl.Expr | None:
+def _value(spec: SObjectField, cell: pl.Expr) -> pl.Expr | None:
     """What a plain cell stands for; None for a type of which no column is."""
     if spec.type in _PLAIN_TEXT:
         return cell
@@ -67,7 +67,7 @@ def _value(spec: Field, cell: pl.Expr) -> pl.Expr | None:
     return None
 
 
-def _is_plain(spec: Field, cell: pl.Expr, value: pl.Expr) -> pl.Expr:
+def _is_plain(spec: SObjectField, cell: pl.Expr, value: pl.Expr) -> pl.Expr:
     """Whether all of a column's cells are plain: one boolean."""
     if spec.type in _PLAIN_TEXT:
         is_right = cell.is_in(spec.picklist) if spec.restricted else cell.str.len_chars() <= spec.length

@@ -8,10 +8,10 @@ from decimal import Decimal
 
 import polars as pl
 
-from kpc.emulators.salesforce.errors import ApiError, DataError, RowError, bad_json
+from kpc.emulators.salesforce.errors import ApiError, DataError, RowRefusal, bad_json
 from kpc.emulators.salesforce.org.org import Org
-from kpc.emulators.salesforce.org.schema import Field, SObject
-from kpc.emulators.salesforce.org.storage import Session
+from kpc.emulators.salesforce.org.schema import SObject, SObjectField
+from kpc.emulators.salesforce.org.storage import StorageSession
 from kpc.emulators.salesforce.writing.columns import plan_columns
 from kpc.emulators.salesforce.writing.dml import write_rows
 from kpc.emulators.salesforce.writing.org_refusals import refuse_all
@@ -22,12 +22,12 @@ Record = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
+class SavedRecord:
     """What became of one record."""
 
     id: str | None
     created: bool
-    error: RowError | None
+    error: RowRefusal | None
 
     def as_json(self, *, with_created: bool) -> dict[str, object]:
         result: dict[str, object] = {"id": self.id} if self.id and not self.error else {}
@@ -39,7 +39,7 @@ class RolledBack(Exception):
     """Ends a transaction of which nothing is kept."""
 
 
-_NOT_SAVED = RowError(
+_NOT_SAVED = RowRefusal(
     "ALL_OR_NONE_OPERATION_ROLLED_BACK",
     "Record rolled back because not all records were valid and the request was using AllOrNone header",
 )
@@ -51,37 +51,37 @@ def save(
     records: Sequence[tuple[SObject, Record]],
     user_id: str,
     *,
-    key: Field | None = None,
+    key: SObjectField | None = None,
     all_or_none: bool = False,
     source: str = "REST",
-) -> list[Saved]:
+) -> list[SavedRecord]:
     """Write records, of one object or several, in one transaction; answers one result each, in their order.
 
     `source` is what the history of writes names.
     """
-    results: list[Saved] = []
+    results: list[SavedRecord] = []
     try:
         with org.storage.writing() as session:
             results = save_within(org, session, operation, records, user_id, key=key, source=source)
             if all_or_none:
                 demand_all(results)
     except RolledBack:
-        return [Saved(None, created=False, error=result.error or _NOT_SAVED) for result in results]
+        return [SavedRecord(None, created=False, error=result.error or _NOT_SAVED) for result in results]
     return results
 
 
 def save_within(
     org: Org,
-    session: Session,
+    session: StorageSession,
     operation: str,
     records: Sequence[tuple[SObject, Record]],
     user_id: str,
     *,
-    key: Field | None = None,
+    key: SObjectField | None = None,
     source: str = "REST",
-) -> list[Saved]:
+) -> list[SavedRecord]:
     """Write records in a transaction that the caller ends; answers one result each, in their order."""
-    results: dict[int, Saved] = {}
+    results: dict[int, SavedRecord] = {}
     by_object: dict[str, list[int]] = {}
     for position, (sobject, _) in enumerate(records):
         by_object.setdefault(sobject.name, []).append(position)
@@ -93,13 +93,13 @@ def save_within(
     return [results[position] for position in range(len(records))]
 
 
-def demand_all(results: Sequence[Saved]) -> None:
+def demand_all(results: Sequence[SavedRecord]) -> None:
     """Raise `RolledBack`, which ends the transaction without a trace, unless all went well."""
     if any(result.error for result in results):
         raise RolledBack
 
 
-def _save_alike(org: Org, session: Session, write: Write, records: Sequence[Record]) -> list[Saved]:
+def _save_alike(org: Org, session: StorageSession, write: Write, records: Sequence[Record]) -> list[SavedRecord]:
     flat = [_flat(record) for record in records]
     header: list[str] = []
     for record in flat:
@@ -119,7 +119,7 @@ def _save_alike(org: Org, session: Session, write: Write, records: Sequence[Reco
         cells = pl.DataFrame({"none": pl.Series([None] * len(records), dtype=pl.String)})
     outcome = write_rows(session, write, columns, cells, refuse_all(org.switches, cells.height))
     accounts = enumerate(outcome.accounts().iter_rows())
-    return [Saved(record_id, created, outcome.errors.get(row)) for row, (record_id, created) in accounts]
+    return [SavedRecord(record_id, created, outcome.errors.get(row)) for row, (record_id, created) in accounts]
 
 
 def _flat(record: Record) -> dict[str, str | None]:

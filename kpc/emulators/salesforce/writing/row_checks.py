@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import polars as pl
 
-from kpc.emulators.salesforce.errors import RowError
+from kpc.emulators.salesforce.errors import RowRefusal
 from kpc.emulators.salesforce.org.schema import SObject
-from kpc.emulators.salesforce.org.storage import Session, quoted, table_of
+from kpc.emulators.salesforce.org.storage import StorageSession, quoted, table_of
 from kpc.emulators.salesforce.writing.values import Converted, key_of
-from kpc.emulators.salesforce.writing.write import Outcome, Write
+from kpc.emulators.salesforce.writing.write import Write, WriteOutcome
 
 
-def refuse_unwritable(write: Write, converted: dict[str, Converted], outcome: Outcome) -> None:
+def refuse_unwritable(write: Write, converted: dict[str, Converted], outcome: WriteOutcome) -> None:
     """Values for fields that nobody may set."""
     for name, values in converted.items():
         spec = write.sobject.by_name[name.lower()]
@@ -23,10 +23,10 @@ def refuse_unwritable(write: Write, converted: dict[str, Converted], outcome: Ou
                 " that it is read/write for your profile or permission set."
             )
             for row in values.given.arg_true():
-                outcome.refuse(row, RowError("INVALID_FIELD_FOR_INSERT_UPDATE", message, (name,)))
+                outcome.refuse(row, RowRefusal("INVALID_FIELD_FOR_INSERT_UPDATE", message, (name,)))
 
 
-def refuse_unknown(session: Session, sobject: SObject, rows: pl.DataFrame, outcome: Outcome) -> None:
+def refuse_unknown(session: StorageSession, sobject: SObject, rows: pl.DataFrame, outcome: WriteOutcome) -> None:
     """Rows that name a record that is not there, or no longer."""
     if rows.height == 0:
         return
@@ -39,12 +39,12 @@ def refuse_unknown(session: Session, sobject: SObject, rows: pl.DataFrame, outco
         }
     for row, record_id in rows.select("row", "match").iter_rows():
         if record_id in deleted:
-            outcome.refuse(row, RowError("ENTITY_IS_DELETED", "entity is deleted"))
+            outcome.refuse(row, RowRefusal("ENTITY_IS_DELETED", "entity is deleted"))
         else:
-            outcome.refuse(row, RowError("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id"))
+            outcome.refuse(row, RowRefusal("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id"))
 
 
-def refuse_incomplete(write: Write, rows: pl.DataFrame, outcome: Outcome) -> None:
+def refuse_incomplete(write: Write, rows: pl.DataFrame, outcome: WriteOutcome) -> None:
     """New records without a required field, and changes that would empty one."""
     missing: dict[int, list[str]] = {}
     for spec in write.sobject.required:
@@ -58,10 +58,10 @@ def refuse_incomplete(write: Write, rows: pl.DataFrame, outcome: Outcome) -> Non
             missing.setdefault(row, []).append(spec.name)
     for row, names in missing.items():
         message = f"Required fields are missing: [{', '.join(names)}]"
-        outcome.refuse(row, RowError("REQUIRED_FIELD_MISSING", message, tuple(names)))
+        outcome.refuse(row, RowRefusal("REQUIRED_FIELD_MISSING", message, tuple(names)))
 
 
-def refuse_taken(session: Session, write: Write, rows: pl.DataFrame, outcome: Outcome) -> None:
+def refuse_taken(session: StorageSession, write: Write, rows: pl.DataFrame, outcome: WriteOutcome) -> None:
     """Values of unique fields that another record, or an earlier row, has."""
     for spec in write.sobject.fields:
         if not spec.unique or spec == write.key or spec.name not in rows.columns:
@@ -75,4 +75,4 @@ def refuse_taken(session: Session, write: Write, rows: pl.DataFrame, outcome: Ou
         repeated = mine.filter(~pl.col("key").is_first_distinct())["row"]
         for row, other in [*taken, *((row, "<unknown>") for row in repeated)]:
             message = f"duplicate value found: {spec.name} duplicates value on record with id: {other}"
-            outcome.refuse(row, RowError("DUPLICATE_VALUE", message, (spec.name,)))
+            outcome.refuse(row, RowRefusal("DUPLICATE_VALUE", message, (spec.name,)))

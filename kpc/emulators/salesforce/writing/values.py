@@ -14,9 +14,9 @@ from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 
 import polars as pl
 
-from kpc.emulators.salesforce.errors import RowError
+from kpc.emulators.salesforce.errors import RowRefusal
 from kpc.emulators.salesforce.org.ids import to_18
-from kpc.emulators.salesforce.org.schema import Field
+from kpc.emulators.salesforce.org.schema import SObjectField
 
 SET_NULL = "\x00null"
 _EMAIL = r"^[^@\s,;<>()\[\]]+@[^@\s,;<>()\[\]]+\.[^@\s.,;<>()\[\]]+$"
@@ -35,10 +35,10 @@ class Converted:
 
     values: pl.Series
     given: pl.Series
-    errors: dict[int, RowError] = field(default_factory=dict)
+    errors: dict[int, RowRefusal] = field(default_factory=dict)
 
 
-def convert(spec: Field, cells: pl.Series) -> Converted:
+def convert(spec: SObjectField, cells: pl.Series) -> Converted:
     """Check and convert all of a column's cells."""
     text = cells.replace(SET_NULL, None)
     values, wrong = _CONVERTERS[spec.type](spec, text)
@@ -52,7 +52,7 @@ def convert(spec: Field, cells: pl.Series) -> Converted:
     return converted
 
 
-def key_of(spec: Field, values: pl.Series) -> pl.Series:
+def key_of(spec: SObjectField, values: pl.Series) -> pl.Series:
     """Values of an external id field as Salesforce compares them: without case, unless the field says otherwise."""
     text = values.cast(pl.String)
     if spec.is_number:
@@ -60,25 +60,25 @@ def key_of(spec: Field, values: pl.Series) -> pl.Series:
     return text if spec.case_sensitive or spec.type == "id" else text.str.to_lowercase()
 
 
-_Describe = Callable[[str | None], RowError]
+_Describe = Callable[[str | None], RowRefusal]
 _Checked = tuple[pl.Series, list[tuple[pl.Series, _Describe]]]
 
 
-def _wrong_type(spec: Field, null_text: str = "") -> _Describe:
-    def describe(value: str | None) -> RowError:
+def _wrong_type(spec: SObjectField, null_text: str = "") -> _Describe:
+    def describe(value: str | None) -> RowRefusal:
         shown = null_text if value is None else value
-        return RowError(
+        return RowRefusal(
             "INVALID_TYPE_ON_FIELD_IN_RECORD", f"{spec.name}: value not of required type: {shown}", (spec.name,)
         )
 
     return describe
 
 
-def _text(spec: Field, text: pl.Series) -> _Checked:
-    def too_long(value: str | None) -> RowError:
+def _text(spec: SObjectField, text: pl.Series) -> _Checked:
+    def too_long(value: str | None) -> RowRefusal:
         shown = value if value is None or len(value) <= 255 else value[:255]
         message = f"{spec.name}: data value too large: {shown} (max length={spec.length})"
-        return RowError("STRING_TOO_LONG", message, (spec.name,))
+        return RowRefusal("STRING_TOO_LONG", message, (spec.name,))
 
     checks: list[tuple[pl.Series, _Describe]] = [
         ((text.str.len_chars() > spec.length).fill_null(value=False), too_long)
@@ -95,11 +95,11 @@ def _text(spec: Field, text: pl.Series) -> _Checked:
     return text, checks
 
 
-def _describer(code: str, message: str, spec: Field) -> _Describe:
-    return lambda value: RowError(code, message.format(name=spec.name, value=value), (spec.name,))
+def _describer(code: str, message: str, spec: SObjectField) -> _Describe:
+    return lambda value: RowRefusal(code, message.format(name=spec.name, value=value), (spec.name,))
 
 
-def _number(spec: Field, text: pl.Series) -> _Checked:
+def _number(spec: SObjectField, text: pl.Series) -> _Checked:
     scale = 0 if spec.type == "int" else spec.scale
     if (text.str.len_chars() > LONGEST_FAST_NUMBER).any():
         parsed = pl.Series([_exact(value, scale) for value in text], dtype=pl.Decimal(38, scale))
@@ -132,7 +132,7 @@ def _exact(value: str | None, scale: int) -> Decimal | None:
         return None
 
 
-def _boolean(spec: Field, text: pl.Series) -> _Checked:
+def _boolean(spec: SObjectField, text: pl.Series) -> _Checked:
     lower = text.str.to_lowercase()
     values = lower.replace_strict(
         [*_TRUE, *_FALSE], [True] * len(_TRUE) + [False] * len(_FALSE), default=None, return_dtype=pl.Boolean
@@ -140,21 +140,21 @@ def _boolean(spec: Field, text: pl.Series) -> _Checked:
     return values, [(values.is_null() & text.is_not_null(), _wrong_type(spec))]
 
 
-def _date(spec: Field, text: pl.Series) -> _Checked:
+def _date(spec: SObjectField, text: pl.Series) -> _Checked:
     values = text.str.to_date("%Y-%m-%d", strict=False)
     if (values.is_null() & text.is_not_null()).any():  # a date with a time is taken for its day
         values = values.fill_null(_moments(text).cast(pl.Date))
     return _in_years(spec, text, values)
 
 
-def _datetime(spec: Field, text: pl.Series) -> _Checked:
+def _datetime(spec: SObjectField, text: pl.Series) -> _Checked:
     values = _moments(text)
     if (values.is_null() & text.is_not_null()).any():
         values = values.fill_null(text.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("ms")))
     return _in_years(spec, text, values)
 
 
-def _in_years(spec: Field, text: pl.Series, values: pl.Series) -> _Checked:
+def _in_years(spec: SObjectField, text: pl.Series, values: pl.Series) -> _Checked:
     inside = values.cast(pl.Date).is_between(FIRST_DAY, LAST_DAY)
     values = values.set(~inside.fill_null(value=True), None)
     return values, [(values.is_null() & text.is_not_null(), _wrong_type(spec))]
@@ -172,14 +172,14 @@ def _moments(text: pl.Series) -> pl.Series:
     return values.fill_null(zoned.dt.convert_time_zone("UTC").dt.replace_time_zone(None))
 
 
-def _reference(spec: Field, text: pl.Series) -> _Checked:
+def _reference(spec: SObjectField, text: pl.Series) -> _Checked:
     known = {value: to_18(value) for value in text.drop_nulls().unique()}
     values = text.replace_strict(known, default=None, return_dtype=pl.String) if known else text
     bad = values.is_null() & text.is_not_null()
     return values, [(bad, _describer("MALFORMED_ID", "{name}: id value of incorrect type: {value}", spec))]
 
 
-_CONVERTERS: dict[str, Callable[[Field, pl.Series], _Checked]] = {
+_CONVERTERS: dict[str, Callable[[SObjectField, pl.Series], _Checked]] = {
     "string": _text,
     "textarea": _text,
     "picklist": _text,

@@ -7,8 +7,8 @@ from datetime import datetime
 
 import polars as pl
 
-from kpc.emulators.salesforce.errors import RowError
-from kpc.emulators.salesforce.org.schema import Field, Schema, SObject
+from kpc.emulators.salesforce.errors import RowRefusal
+from kpc.emulators.salesforce.org.schema import OrgSchema, SObject, SObjectField
 
 CHUNK_ROWS = 200  # rows that are one transaction, within which a key may stand only once
 
@@ -18,30 +18,30 @@ class Write:
     """What is done, by whom and when. `key` is the field an upsert matches by; `source` names the job or request."""
 
     operation: str
-    schema: Schema
+    schema: OrgSchema
     sobject: SObject
-    key: Field | None
+    key: SObjectField | None
     user_id: str
     at: datetime
     source: str
     null_clears_parent: bool = True  # a null external id of a parent; otherwise it is looked for, and not found
 
-    def parent_of(self, reference: Field) -> SObject | None:
+    def parent_of(self, reference: SObjectField) -> SObject | None:
         return self.schema.find(reference.reference_to or "")
 
 
 @dataclass(slots=True)
-class Outcome:
+class WriteOutcome:
     """What became of `rows` rows: the errors of those that were refused, and for the others `written`.
 
     Its frames have the columns row, id and created; a row stands in at most one of them.
     """
 
     rows: int
-    errors: dict[int, RowError] = field(default_factory=dict)
+    errors: dict[int, RowRefusal] = field(default_factory=dict)
     written: list[pl.DataFrame] = field(default_factory=list)
 
-    def refuse(self, row: int, error: RowError) -> None:
+    def refuse(self, row: int, error: RowRefusal) -> None:
         self.errors.setdefault(row, error)
 
     def alive(self, rows: pl.DataFrame) -> pl.DataFrame:
@@ -60,8 +60,8 @@ class Outcome:
         return accounts.select("id", pl.col("created").fill_null(value=False))
 
 
-def sunk(rows: int) -> Outcome:
+def sunk(rows: int) -> WriteOutcome:
     """What a sink answers: every row was created, without a record."""
-    outcome = Outcome(rows)
+    outcome = WriteOutcome(rows)
     outcome.keep(pl.select(row=pl.int_range(rows), target=pl.lit("")), created=True)
     return outcome

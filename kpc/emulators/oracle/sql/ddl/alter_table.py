@@ -14,7 +14,7 @@ from kpc.emulators.oracle.sql.dml.effects import Change
 from kpc.emulators.oracle.sql.messages import from_duckdb, ora, unsupported
 from kpc.emulators.oracle.sql.parsing.token_reader import TokenReader
 from kpc.emulators.oracle.sql.query.scope import column_expr
-from kpc.emulators.oracle.sql.storage.store import Column, Constraint, Table
+from kpc.emulators.oracle.sql.storage.store import Constraint, StoredTable, TableColumn
 from kpc.emulators.oracle.sql.types.assignment import Target, assign
 from kpc.emulators.oracle.sql.types.values import name as quoted
 
@@ -54,11 +54,11 @@ def _run(session: OracleSession, sql: str) -> None:
         raise from_duckdb(error) from None
 
 
-def _is_empty(session: OracleSession, table: Table) -> bool:
+def _is_empty(session: OracleSession, table: StoredTable) -> bool:
     return not session.database.store.connection.execute(f"SELECT 1 FROM {table.data} LIMIT 1").fetchall()
 
 
-def _add(session: OracleSession, table: Table, reader: TokenReader) -> None:
+def _add(session: OracleSession, table: StoredTable, reader: TokenReader) -> None:
     """ADD column, ADD (column, ...), ADD CONSTRAINT."""
     made = Definition()
     listed = reader.take("(")
@@ -83,7 +83,7 @@ def _add(session: OracleSession, table: Table, reader: TokenReader) -> None:
         dispatch.enter_constraint(session, table, constraint)
 
 
-def _add_column(session: OracleSession, table: Table, column: Column) -> None:
+def _add_column(session: OracleSession, table: StoredTable, column: TableColumn) -> None:
     if table.column(column.name) is not None:
         raise ora(1430)
     if column.identity:
@@ -101,7 +101,7 @@ def _add_column(session: OracleSession, table: Table, column: Column) -> None:
         _run(session, f"UPDATE {table.data} SET {column.stored} = {value}")
 
 
-def check_existing(session: OracleSession, table: Table, constraint: Constraint, code: int) -> None:
+def check_existing(session: OracleSession, table: StoredTable, constraint: Constraint, code: int) -> None:
     """A constraint is added only if the rows that are there keep it."""
     executor = session.executor(session.context({}))
     view = executor.schema.table_view(table)
@@ -124,7 +124,7 @@ def check_existing(session: OracleSession, table: Table, constraint: Constraint,
         session.transaction.rollback()
 
 
-def _modify(session: OracleSession, table: Table, reader: TokenReader) -> None:
+def _modify(session: OracleSession, table: StoredTable, reader: TokenReader) -> None:
     listed = reader.take("(")
     if not listed and any(token.is_sign(",") and not reader.inside(at) for at, token in enumerate(reader.tokens)):
         raise ora(1735)  # before anything is changed
@@ -139,7 +139,7 @@ def _modify(session: OracleSession, table: Table, reader: TokenReader) -> None:
         reader.expect(")", 907)
 
 
-def _modify_column(session: OracleSession, table: Table, column: Column, reader: TokenReader) -> None:
+def _modify_column(session: OracleSession, table: StoredTable, column: TableColumn, reader: TokenReader) -> None:
     starts = ("NOT", "NULL", "DEFAULT", "CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "REFERENCES")
     if not reader.is_done and not any(reader.peek(word) for word in starts):
         _change_type(session, table, column, reader)
@@ -160,7 +160,7 @@ def _modify_column(session: OracleSession, table: Table, column: Column, reader:
         dispatch.enter_constraint(session, table, constraint)
 
 
-def _change_type(session: OracleSession, table: Table, column: Column, reader: TokenReader) -> None:
+def _change_type(session: OracleSession, table: StoredTable, column: TableColumn, reader: TokenReader) -> None:
     """To a wider type at any time; narrower or other kinds only where the values allow it, as Oracle does."""
     wanted = table_definition.read_type(reader)
     empty = (
@@ -204,7 +204,7 @@ def _change_type(session: OracleSession, table: Table, column: Column, reader: T
     column.type = wanted
 
 
-def _drop(session: OracleSession, table: Table, reader: TokenReader) -> None:
+def _drop(session: OracleSession, table: StoredTable, reader: TokenReader) -> None:
     if reader.take("CONSTRAINT") or reader.peek("PRIMARY") or reader.peek("UNIQUE"):
         _drop_constraint(session, table, reader)
         return
@@ -227,7 +227,7 @@ def _drop(session: OracleSession, table: Table, reader: TokenReader) -> None:
             _run(session, f"ALTER TABLE {stored} DROP COLUMN {column.stored}")
 
 
-def _drop_constraint(session: OracleSession, table: Table, reader: TokenReader) -> None:
+def _drop_constraint(session: OracleSession, table: StoredTable, reader: TokenReader) -> None:
     if reader.take("PRIMARY", "KEY"):
         found = next((c for c in table.constraints if c.kind == "P"), None)
         if found is None:
@@ -254,7 +254,7 @@ def _drop_constraint(session: OracleSession, table: Table, reader: TokenReader) 
     _forget(session, table, found)
 
 
-def _forget(session: OracleSession, table: Table, constraint: Constraint) -> None:
+def _forget(session: OracleSession, table: StoredTable, constraint: Constraint) -> None:
     store = session.database.store
     table.constraints.remove(constraint)
     store.constraint_names.pop((table.owner, constraint.name), None)
@@ -273,7 +273,7 @@ def _forget(session: OracleSession, table: Table, constraint: Constraint) -> Non
             column.nullable = not others
 
 
-def _rename_column(table: Table, reader: TokenReader) -> None:
+def _rename_column(table: StoredTable, reader: TokenReader) -> None:
     column = table.column(old := reader.identifier(904))
     if column is None:
         raise ora(904, quoted(old))

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from kpc.emulators.oracle.interface import OraType, Outcome, StatementKind
+from kpc.emulators.oracle.interface import ExecutionOutcome, OraType, StatementKind
 from kpc.emulators.oracle.sql.ddl import alter_table, sequences, table_definition, user_commands
 from kpc.emulators.oracle.sql.ddl.table_definition import Definition
 from kpc.emulators.oracle.sql.messages import from_duckdb, ora, unsupported
 from kpc.emulators.oracle.sql.parsing.grammar import ParsedStatement, parse_statement, parse_tree
 from kpc.emulators.oracle.sql.parsing.lexer import Kind
 from kpc.emulators.oracle.sql.parsing.token_reader import TokenReader
-from kpc.emulators.oracle.sql.query.compiler import Query, QueryCompiler
+from kpc.emulators.oracle.sql.query.compiler import CompiledQuery, QueryCompiler
 from kpc.emulators.oracle.sql.storage.grants import DBA
-from kpc.emulators.oracle.sql.storage.store import Column, Constraint, Index, Sequence, Table, View
+from kpc.emulators.oracle.sql.storage.store import Constraint, Index, Sequence, StoredTable, TableColumn, View
 from kpc.emulators.oracle.sql.types.datatypes import SqlType, free_number, varchar2
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _STORED_CODE = ("PROCEDURE", "FUNCTION", "PACKAGE", "TRIGGER", "TYPE")
 
 
-def execute(session: OracleSession, statement: ParsedStatement) -> Outcome:
+def execute(session: OracleSession, statement: ParsedStatement) -> ExecutionOutcome:
     session.transaction.commit()
     tokens = statement.tokens
     if any(token.is_word(*_STORED_CODE) for token in tokens[1:5]):
@@ -51,7 +51,7 @@ def execute(session: OracleSession, statement: ParsedStatement) -> Outcome:
             _rename(session, reader)
         elif not user_commands.execute(session, reader):
             raise unsupported(f"statement {tokens[0].value}")
-    return Outcome(StatementKind.DDL, row_count=rows)
+    return ExecutionOutcome(StatementKind.DDL, row_count=rows)
 
 
 def _alter(session: OracleSession, reader: TokenReader) -> None:
@@ -122,13 +122,13 @@ def _is_name_list(reader: TokenReader) -> bool:
     )
 
 
-def add_table(session: OracleSession, owner: str, name: str, definition: Definition) -> Table:
+def add_table(session: OracleSession, owner: str, name: str, definition: Definition) -> StoredTable:
     """Enter a table with its constraints; names are checked before anything is made."""
     store = session.database.store
     table_definition.check_column_types(definition.columns)
     for position, column in enumerate(definition.columns, 1):
         column.stored = f"c{position}"
-    table = Table(owner, name, store.next_object_id(), definition.columns, store.clock())
+    table = StoredTable(owner, name, store.next_object_id(), definition.columns, store.clock())
     table.is_index_organized = definition.is_index_organized
     if table.is_index_organized and not any(constraint.kind == "P" for constraint in definition.constraints):
         raise ora(25175)
@@ -149,7 +149,7 @@ def add_table(session: OracleSession, owner: str, name: str, definition: Definit
     return table
 
 
-def prepare_constraint(session: OracleSession, table: Table, constraint: Constraint) -> None:
+def prepare_constraint(session: OracleSession, table: StoredTable, constraint: Constraint) -> None:
     """Name it, check its columns, and make a primary key's columns NOT NULL."""
     store = session.database.store
     if not constraint.name:
@@ -168,7 +168,7 @@ def prepare_constraint(session: OracleSession, table: Table, constraint: Constra
             raise ora(2329, column.type.word)
 
 
-def enter_constraint(session: OracleSession, table: Table, constraint: Constraint) -> None:
+def enter_constraint(session: OracleSession, table: StoredTable, constraint: Constraint) -> None:
     store = session.database.store
     store.constraint_names[table.owner, constraint.name] = table
     table.constraints.append(constraint)
@@ -179,7 +179,7 @@ def enter_constraint(session: OracleSession, table: Table, constraint: Constrain
 
 def resolve_reference(
     session: OracleSession,
-    table: Table,
+    table: StoredTable,
     constraint: Constraint,
     owner: str | None,
     parent: str,
@@ -202,7 +202,7 @@ def resolve_reference(
     constraint.parent = keys[0].name
 
 
-def columns_of(query: Query, names: tuple[str, ...] | None) -> list[Column]:
+def columns_of(query: CompiledQuery, names: tuple[str, ...] | None) -> list[TableColumn]:
     """The columns that CREATE TABLE AS SELECT gets."""
     if names is not None and len(names) != len(query.columns):
         raise ora(1730)
@@ -211,7 +211,7 @@ def columns_of(query: Query, names: tuple[str, ...] | None) -> list[Column]:
         name = names[i] if names else output.name
         if names is None and not _is_plain(name):
             raise ora(998)
-        made.append(Column(name, "", _stored_type(output.type)))
+        made.append(TableColumn(name, "", _stored_type(output.type)))
     if len({c.name for c in made}) < len(made):
         raise ora(957)
     return made
@@ -231,14 +231,14 @@ def _stored_type(kind: SqlType) -> SqlType:
     return kind
 
 
-def _query_of(session: OracleSession, text: str) -> Query:
+def _query_of(session: OracleSession, text: str) -> CompiledQuery:
     statement = parse_statement(text)
     if statement.tree is None:
         raise ora(928)
     return QueryCompiler(session.context({})).compile(statement.tree)
 
 
-def _fill(session: OracleSession, table: Table, text: str) -> int:
+def _fill(session: OracleSession, table: StoredTable, text: str) -> int:
     """The rows of CREATE TABLE AS SELECT, through the same checks as INSERT ... SELECT."""
     from kpc.emulators.oracle.sql.dml import array_dml, bulk_load  # noqa: PLC0415  they know sessions, which know DDL
 
@@ -366,7 +366,7 @@ def _drop(session: OracleSession, reader: TokenReader) -> None:
     if kind == "TABLE":
         cascade = reader.take("CASCADE", "CONSTRAINTS")
         reader.take("PURGE")
-        if not isinstance(found, Table):
+        if not isinstance(found, StoredTable):
             raise ora(942)
         _drop_table(session, found, cascade=cascade)
     elif kind == "VIEW":
@@ -394,7 +394,7 @@ def _drop(session: OracleSession, reader: TokenReader) -> None:
     store.advance()
 
 
-def _drop_table(session: OracleSession, table: Table, *, cascade: bool) -> None:
+def _drop_table(session: OracleSession, table: StoredTable, *, cascade: bool) -> None:
     store = session.database.store
     keys = {c.name for c in table.keys}
     for other in store.tables():
@@ -431,7 +431,7 @@ def _truncate(session: OracleSession, reader: TokenReader) -> None:
 def _comment(session: OracleSession, reader: TokenReader) -> None:
     if reader.take("TABLE"):
         found = session.schema.find(*reader.object_name())
-        if not isinstance(found, Table | View):
+        if not isinstance(found, StoredTable | View):
             raise ora(942)
         reader.expect("IS", 905)
         found.comment = reader.next(1780).value or None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 from kpc.emulators.oracle.sql.parsing.token_reader import TokenReader
-from kpc.emulators.oracle.sql.storage.store import Column, Sequence, Store
+from kpc.emulators.oracle.sql.storage.store import Sequence, TableColumn, TableStore
 
 _FLAGS = frozenset({"NOCACHE", "NOCYCLE", "NOORDER", "ORDER", "NOMAXVALUE", "NOMINVALUE", "KEEP", "NOKEEP"})
 ALWAYS = "ALWAYS"
@@ -45,7 +45,7 @@ def _integer(reader: TokenReader) -> int:
     return sign * int(token.value)
 
 
-def read_identity(reader: TokenReader, column: Column) -> None:
+def read_identity(reader: TokenReader, column: TableColumn) -> None:
     """What follows GENERATED: [ALWAYS | BY DEFAULT [ON NULL]] AS IDENTITY [(options)]."""
     column.identity = ALWAYS
     if reader.take("BY", "DEFAULT"):
@@ -64,7 +64,7 @@ def read_identity(reader: TokenReader, column: Column) -> None:
     column.nullable = False
 
 
-def enter_identity(store: Store, owner: str, column: Column) -> None:
+def enter_identity(store: TableStore, owner: str, column: TableColumn) -> None:
     """Make the sequence that fills an identity column, under the name that Oracle would give it."""
     assert column.sequence is not None
     made = column.sequence

@@ -9,7 +9,7 @@ from kpc.emulators.oracle.sql.ddl import sequences
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 from kpc.emulators.oracle.sql.parsing.lexer import Kind
 from kpc.emulators.oracle.sql.parsing.token_reader import TokenReader
-from kpc.emulators.oracle.sql.storage.store import Column, Constraint
+from kpc.emulators.oracle.sql.storage.store import Constraint, TableColumn
 from kpc.emulators.oracle.sql.types import datatypes
 
 _COLUMN_WORDS = (
@@ -49,7 +49,7 @@ _STORAGE_VALUES = frozenset({"TABLESPACE", "PCTFREE", "PCTUSED", "INITRANS", "MA
 class Definition:
     """What the parentheses of CREATE TABLE say. `references` are (constraint, owner, table, columns)."""
 
-    columns: list[Column] = field(default_factory=list)
+    columns: list[TableColumn] = field(default_factory=list)
     constraints: list[Constraint] = field(default_factory=list)
     references: list[tuple[Constraint, str | None, str, tuple[str, ...]]] = field(default_factory=list)
     is_index_organized: bool = False
@@ -77,17 +77,17 @@ def read_type(reader: TokenReader) -> datatypes.SqlType:
     return datatypes.parse_type(reader.slice_until(*_COLUMN_WORDS))
 
 
-def read_column(reader: TokenReader, made: Definition) -> Column:
+def read_column(reader: TokenReader, made: Definition) -> TableColumn:
     """name type [DEFAULT expression] [constraints]"""
     token = reader.next(904)
     if token.kind not in (Kind.WORD, Kind.QUOTED):
         raise ora(904, f'"{token.value}"')
-    column = Column(token.value, "", read_type(reader))
+    column = TableColumn(token.value, "", read_type(reader))
     read_column_rules(reader, column, made)
     return column
 
 
-def read_column_rules(reader: TokenReader, column: Column, made: Definition) -> None:
+def read_column_rules(reader: TokenReader, column: TableColumn, made: Definition) -> None:
     """DEFAULT, NOT NULL and the inline constraints."""
     while not reader.is_done and not reader.peek(",") and not reader.peek(")"):
         name = reader.identifier(2253) if reader.take("CONSTRAINT") else ""
@@ -198,7 +198,7 @@ def skip_storage(reader: TokenReader) -> None:
             return
 
 
-def check_column_types(columns: list[Column]) -> None:
+def check_column_types(columns: list[TableColumn]) -> None:
     for column in columns:
         if column.type.ora is OraType.BOOLEAN or column.type.is_null:
             raise ora(902)

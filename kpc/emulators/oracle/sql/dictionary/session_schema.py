@@ -12,7 +12,7 @@ from kpc.emulators.oracle.sql.messages import ora
 from kpc.emulators.oracle.sql.parsing.grammar import parse_tree
 from kpc.emulators.oracle.sql.query.compiler import QueryCompiler
 from kpc.emulators.oracle.sql.storage.grants import READING
-from kpc.emulators.oracle.sql.storage.store import SchemaObject, Sequence, Store, Table, View
+from kpc.emulators.oracle.sql.storage.store import SchemaObject, Sequence, StoredTable, TableStore, View
 from kpc.emulators.oracle.sql.types import values
 from kpc.emulators.oracle.sql.types.datatypes import varchar2
 from kpc.emulators.oracle.sql.types.values import Expr
@@ -29,7 +29,7 @@ class SessionSchema:
 
     def __init__(self, database: EmulatedDatabase, transaction: Transaction, schema: str, user: str) -> None:
         self._database = database
-        self._store: Store = database.store
+        self._store: TableStore = database.store
         self._transaction = transaction
         self.name = schema
         self.user = user
@@ -38,14 +38,14 @@ class SessionSchema:
     def find(self, owner: str | None, name: str) -> SchemaObject | None:
         return self._store.find(owner or self.name, name)
 
-    def table(self, owner: str | None, name: str, wanted: Iterable[str] = ()) -> Table:
+    def table(self, owner: str | None, name: str, wanted: Iterable[str] = ()) -> StoredTable:
         """A base table, for its owner or who has one of the `wanted` privileges. Raises ORA-00942 or ORA-01031."""
         found = self.find(owner, name)
         if found is not None:
             self._store.grants.check(self.user, found.owner, name, wanted)
         if isinstance(found, View):
             raise ora(1732)
-        if not isinstance(found, Table):
+        if not isinstance(found, StoredTable):
             raise ora(942)
         return found
 
@@ -56,7 +56,7 @@ class SessionSchema:
             self._store.grants.check(self.user, found.owner, name, READING)
             if scn is not None:
                 self._store.grants.check_flashback(self.user, found.owner, name)
-        if isinstance(found, Table):
+        if isinstance(found, StoredTable):
             return self.table_view(found, scn)
         if isinstance(found, View):
             return self._expand(found, context, scn)
@@ -67,7 +67,7 @@ class SessionSchema:
             raise ora(942)
         return made
 
-    def table_view(self, table: Table, scn: int | None = None) -> RelationView:
+    def table_view(self, table: StoredTable, scn: int | None = None) -> RelationView:
         overlay = self._transaction.overlay(table)
         if overlay is not None:
             self._transaction.refit(table)

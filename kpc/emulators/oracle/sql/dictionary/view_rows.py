@@ -10,7 +10,7 @@ from kpc.emulators.oracle.interface import OraType
 from kpc.emulators.oracle.sql.context import Context
 from kpc.emulators.oracle.sql.parsing.grammar import parse_condition
 from kpc.emulators.oracle.sql.query.expressions import identifier
-from kpc.emulators.oracle.sql.storage.store import Constraint, Index, Sequence, Store, Table, View
+from kpc.emulators.oracle.sql.storage.store import Constraint, Index, Sequence, StoredTable, TableStore, View
 from kpc.emulators.oracle.sql.types.datatypes import PLAIN_SCALE, SqlType
 
 Cell = str | int | dt.datetime | None
@@ -57,7 +57,7 @@ def _length(kind: SqlType) -> int:
     return kind.size or 11
 
 
-def table_rows(store: Store) -> Rows:
+def table_rows(store: TableStore) -> Rows:
     """Statistics are unknown: as after CREATE TABLE, before anybody gathered them."""
     return [
         {
@@ -69,7 +69,7 @@ def table_rows(store: Store) -> Rows:
     ]  # fmt: skip
 
 
-def column_rows(store: Store, context: Context) -> Rows:
+def column_rows(store: TableStore, context: Context) -> Rows:
     rows: Rows = []
     for table in store.tables():
         rows.extend(
@@ -115,7 +115,7 @@ def _yes_no(is_so: bool) -> str:
     return "YES" if is_so else "NO"
 
 
-def identity_rows(store: Store) -> Rows:
+def identity_rows(store: TableStore) -> Rows:
     return [
         {
             "OWNER": t.owner, "TABLE_NAME": t.name, "COLUMN_NAME": c.name, "GENERATION_TYPE": c.identity,
@@ -137,11 +137,11 @@ def _identity_options(s: Sequence) -> str:
     )
 
 
-def _declared(table: Table) -> list[Constraint]:
+def _declared(table: StoredTable) -> list[Constraint]:
     return [c for c in table.constraints if not c.is_index]
 
 
-def constraint_rows(store: Store) -> Rows:
+def constraint_rows(store: TableStore) -> Rows:
     rows: Rows = []
     for t in store.tables():
         for c in _declared(t):
@@ -162,7 +162,7 @@ def constraint_rows(store: Store) -> Rows:
     return rows
 
 
-def constraint_column_rows(store: Store) -> Rows:
+def constraint_column_rows(store: TableStore) -> Rows:
     return [
         {
             "OWNER": t.owner,
@@ -177,7 +177,7 @@ def constraint_column_rows(store: Store) -> Rows:
     ]
 
 
-def _columns_of_check(table: Table, constraint: Constraint) -> tuple[str, ...]:
+def _columns_of_check(table: StoredTable, constraint: Constraint) -> tuple[str, ...]:
     """The columns that a table's CHECK reads, in the table's order."""
     if constraint.condition is None:
         return ()
@@ -185,7 +185,7 @@ def _columns_of_check(table: Table, constraint: Constraint) -> tuple[str, ...]:
     return tuple(c.name for c in table.columns if c.name in read)
 
 
-def index_rows(store: Store) -> Rows:
+def index_rows(store: TableStore) -> Rows:
     return [
         {
             "OWNER": t.owner, "INDEX_NAME": i.name, "INDEX_TYPE": _index_type(t, i), "TABLE_OWNER": t.owner,
@@ -199,15 +199,15 @@ def index_rows(store: Store) -> Rows:
     ]  # fmt: skip
 
 
-def _expressions(table: Table, index: Index) -> list[tuple[int, str]]:
+def _expressions(table: StoredTable, index: Index) -> list[tuple[int, str]]:
     return [(at, text) for at, text in enumerate(index.columns, 1) if table.column(text) is None]
 
 
-def _index_type(table: Table, index: Index) -> str:
+def _index_type(table: StoredTable, index: Index) -> str:
     return "FUNCTION-BASED NORMAL" if _expressions(table, index) else "NORMAL"
 
 
-def index_expression_rows(store: Store) -> Rows:
+def index_expression_rows(store: TableStore) -> Rows:
     return [
         {
             "INDEX_OWNER": t.owner, "INDEX_NAME": i.name, "TABLE_OWNER": t.owner, "TABLE_NAME": t.name,
@@ -219,7 +219,7 @@ def index_expression_rows(store: Store) -> Rows:
     ]  # fmt: skip
 
 
-def index_column_rows(store: Store) -> Rows:
+def index_column_rows(store: TableStore) -> Rows:
     return [
         {
             "INDEX_OWNER": t.owner, "INDEX_NAME": i.name, "TABLE_OWNER": t.owner, "TABLE_NAME": t.name,
@@ -232,12 +232,12 @@ def index_column_rows(store: Store) -> Rows:
     ]  # fmt: skip
 
 
-def object_rows(store: Store) -> Rows:
+def object_rows(store: TableStore) -> Rows:
     rows: Rows = []
     for o in list(store.objects.values()):
         kind = type(o).__name__.upper()
         rows.append(_object(o.owner, o.name, o.object_id, kind, o.created))
-        if isinstance(o, Table):
+        if isinstance(o, StoredTable):
             rows.extend(_object(o.owner, i.name, o.object_id, "INDEX", o.created) for i in o.indexes)
     return rows
 
@@ -252,12 +252,12 @@ def _object(owner: str, name: str, number: int, kind: str, created: dt.datetime)
     }  # fmt: skip
 
 
-def view_rows(store: Store) -> Rows:
+def view_rows(store: TableStore) -> Rows:
     views = [o for o in list(store.objects.values()) if isinstance(o, View)]
     return [{"OWNER": v.owner, "VIEW_NAME": v.name, "TEXT_LENGTH": len(v.written), "TEXT": v.written} for v in views]
 
 
-def sequence_rows(store: Store) -> Rows:
+def sequence_rows(store: TableStore) -> Rows:
     return [
         {
             "SEQUENCE_OWNER": s.owner, "SEQUENCE_NAME": s.name, "MIN_VALUE": s.minimum, "MAX_VALUE": s.maximum,
@@ -269,15 +269,15 @@ def sequence_rows(store: Store) -> Rows:
     ]  # fmt: skip
 
 
-def comment_table_rows(store: Store) -> Rows:
+def comment_table_rows(store: TableStore) -> Rows:
     return [
         {"OWNER": o.owner, "TABLE_NAME": o.name, "TABLE_TYPE": type(o).__name__.upper(), "COMMENTS": o.comment}
         for o in list(store.objects.values())
-        if isinstance(o, Table | View)
+        if isinstance(o, StoredTable | View)
     ]
 
 
-def comment_column_rows(store: Store) -> Rows:
+def comment_column_rows(store: TableStore) -> Rows:
     return [
         {"OWNER": t.owner, "TABLE_NAME": t.name, "COLUMN_NAME": c.name, "COMMENTS": c.comment}
         for t in store.tables()

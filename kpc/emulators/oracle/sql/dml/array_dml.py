@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from kpc.emulators.oracle.interface import Bind, OraError, Outcome, StatementKind
+from kpc.emulators.oracle.interface import Bind, ExecutionOutcome, OraError, StatementKind
 from kpc.emulators.oracle.sql.dml import bulk_change, returned
 from kpc.emulators.oracle.sql.dml.effects import Change, Executor
 from kpc.emulators.oracle.sql.messages import unsupported
@@ -28,9 +28,9 @@ def execute(
     *,
     batch_errors: bool,
     row_counts: bool,
-) -> Outcome:
+) -> ExecutionOutcome:
     """Rows before a failing one stay done; its error carries `row_offset` and `row_count` for the client's rowcount."""
-    run = _Run(session, statement, list(rows) or [()], batch_errors, Outcome(StatementKind.DML))
+    run = _ArrayRun(session, statement, list(rows) or [()], batch_errors, ExecutionOutcome(StatementKind.DML))
     run.counts = [0] * len(run.rows)
     run.go(0, len(run.rows))
     run.outcome.row_count = sum(run.counts)
@@ -39,14 +39,14 @@ def execute(
     return run.outcome
 
 
-class _Run:
+class _ArrayRun:
     def __init__(
         self,
         session: OracleSession,
         statement: ParsedStatement,
         rows: list[Sequence[Bind]],
         batch_errors: bool,
-        outcome: Outcome,
+        outcome: ExecutionOutcome,
     ) -> None:
         self.session = session
         self.statement = statement

@@ -10,14 +10,14 @@ from kpc.emulators.oracle.interface import OraError
 from kpc.emulators.oracle.sql.messages import from_duckdb
 from kpc.emulators.oracle.sql.parsing.grammar import ParsedStatement
 from kpc.emulators.oracle.sql.storage import positions
-from kpc.emulators.oracle.sql.storage.store import Table
+from kpc.emulators.oracle.sql.storage.store import StoredTable
 from kpc.emulators.oracle.sql.types.assignment import WIDEN_CODE
 
 if TYPE_CHECKING:
     from kpc.emulators.oracle.sql.session import OracleSession
 
 
-def fill(session: OracleSession, table: Table, insert: ParsedStatement) -> int | None:
+def fill(session: OracleSession, table: StoredTable, insert: ParsedStatement) -> int | None:
     """Run INSERT ... SELECT into a new, empty table and commit; how many rows it has.
 
     None where it must be done row set by row set instead: a column has to become wide, or a sequence is used.
@@ -38,7 +38,7 @@ def fill(session: OracleSession, table: Table, insert: ParsedStatement) -> int |
         raise
 
 
-def _load(session: OracleSession, table: Table, cursor: duckdb.DuckDBPyConnection, sql: str) -> int:
+def _load(session: OracleSession, table: StoredTable, cursor: duckdb.DuckDBPyConnection, sql: str) -> int:
     store = session.database.store
     columns = "".join(f"{column.stored}, " for column in table.columns)
     rid = positions.encode_sql(table.object_id, "row_number() OVER () - 1")

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from kpc.emulators.oracle.sql.messages import ora
 from kpc.emulators.oracle.sql.parsing.grammar import parse_condition
-from kpc.emulators.oracle.sql.query.scope import Scope, Source, column_expr
-from kpc.emulators.oracle.sql.storage.store import Constraint, Table
+from kpc.emulators.oracle.sql.query.scope import FromSource, Scope, column_expr
+from kpc.emulators.oracle.sql.storage.store import Constraint, StoredTable
 
 if TYPE_CHECKING:
     from kpc.emulators.oracle.sql.dml.effects import Change, Executor
@@ -46,11 +46,11 @@ def _is_not_null(constraint: Constraint) -> bool:
     )
 
 
-def label(table: Table, constraint: Constraint) -> str:
+def label(table: StoredTable, constraint: Constraint) -> str:
     return f"{table.owner}.{constraint.name}"
 
 
-def _stored(table: Table, names: tuple[str, ...]) -> list[str]:
+def _stored(table: StoredTable, names: tuple[str, ...]) -> list[str]:
     return [column.stored for n in names if (column := table.column(n)) is not None]
 
 
@@ -89,8 +89,8 @@ def _lock_keys(executor: Executor, change: Change, constraint: Constraint, keys:
         raise ora(1, label(change.table, constraint))
 
 
-def _check_condition(executor: Executor, table: Table, constraint: Constraint) -> None:
-    source = Source(table.name, {}, None, table.name)
+def _check_condition(executor: Executor, table: StoredTable, constraint: Constraint) -> None:
+    source = FromSource(table.name, {}, None, table.name)
     for column in table.columns:
         source.columns[column.name] = column_expr(_EFFECT, column.stored, column.type, nullable=True)
     assert constraint.condition is not None

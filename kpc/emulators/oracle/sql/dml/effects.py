@@ -24,9 +24,9 @@ from kpc.emulators.oracle.sql.query import outer_joins, rownum
 from kpc.emulators.oracle.sql.query.compiler import QueryCompiler
 from kpc.emulators.oracle.sql.query.expressions import Expressions, identifier, only
 from kpc.emulators.oracle.sql.query.from_clause import FromClause
-from kpc.emulators.oracle.sql.query.scope import Scope, Source, column_expr
+from kpc.emulators.oracle.sql.query.scope import FromSource, Scope, column_expr
 from kpc.emulators.oracle.sql.storage import positions
-from kpc.emulators.oracle.sql.storage.store import Column, Table
+from kpc.emulators.oracle.sql.storage.store import StoredTable, TableColumn
 from kpc.emulators.oracle.sql.types import assignment, values
 from kpc.emulators.oracle.sql.types.assignment import Target
 from kpc.emulators.oracle.sql.types.values import Expr, name
@@ -44,7 +44,7 @@ class Change:
     `rows`: new versions with rid; `gone`: positions that are replaced or deleted.
     """
 
-    table: Table
+    table: StoredTable
     rows: pa.Table | None = None
     gone: pa.Array | None = None
     count: int = 0
@@ -69,7 +69,7 @@ class Executor:
         queries = QueryCompiler(self.context)
         return queries.expressions(scope)
 
-    def table(self, node: exp.Expr, *wanted: str) -> tuple[Table, str]:
+    def table(self, node: exp.Expr, *wanted: str) -> tuple[StoredTable, str]:
         """The target table and its alias."""
         if isinstance(node, exp.Schema):
             node = node.this
@@ -81,13 +81,13 @@ class Executor:
         alias = node.args.get("alias")
         return self.schema.table(owner, table_name, wanted), identifier(alias.this) if alias else table_name
 
-    def _targets(self, table: Table) -> Source:
+    def _targets(self, table: StoredTable) -> FromSource:
         view = self.schema.table_view(table)
         relation = self.context.alias()
         columns = {c.name: column_expr(relation, c.stored, c.type, nullable=c.nullable) for c in view.columns}
-        return Source(relation, columns, f"{relation}.rid", table.name)
+        return FromSource(relation, columns, f"{relation}.rid", table.name)
 
-    def assigned(self, table: Table, column: Column, value: Expr, *, is_insert: bool) -> str:
+    def assigned(self, table: StoredTable, column: TableColumn, value: Expr, *, is_insert: bool) -> str:
         """The value as the column stores it."""
         label = ".".join(name(part) for part in (table.owner, table.name, column.name))
         made = assignment.assign(value, Target(label, column.type, column.name), self.context)
@@ -100,19 +100,19 @@ class Executor:
             return error_sql(code, label)
         return f"CASE WHEN {made.sql} IS NULL THEN {error_sql(code, label)} ELSE {made.sql} END"
 
-    def _or_default(self, column: Column, label: str, made: Expr) -> str:
+    def _or_default(self, column: TableColumn, label: str, made: Expr) -> str:
         """DEFAULT ON NULL: a value that can be NULL gives way to the default."""
         if made.constant is not None:
             return made.sql
         default = assignment.assign(self.default(column), Target(label, column.type, column.name), self.context)
         return f"coalesce({made.sql}, {default.sql})"
 
-    def default(self, column: Column) -> Expr:
+    def default(self, column: TableColumn) -> Expr:
         if column.default is None:
             return values.NULL
         return self.compiler(Scope()).value(parse_expression(column.default))
 
-    def _given(self, node: exp.Expr, column: Column, compiler: Expressions) -> Expr:
+    def _given(self, node: exp.Expr, column: TableColumn, compiler: Expressions) -> Expr:
         if isinstance(node, exp.Var) and str(node.this).upper() == "DEFAULT":
             return self.default(column)
         if isinstance(node, exp.Column) and not node.args.get("table") and str(node.name).upper() == "DEFAULT":
@@ -144,7 +144,7 @@ class Executor:
             raise ora(926)
         return self._insert_query(table, targets, source)
 
-    def _insert_columns(self, table: Table, names: list[str]) -> list[Column]:
+    def _insert_columns(self, table: StoredTable, names: list[str]) -> list[TableColumn]:
         if not names:
             return list(table.columns)
         if len(set(names)) < len(names):
@@ -155,7 +155,7 @@ class Executor:
                 raise ora(904, name(wanted))
         return [column for column in found if column is not None]
 
-    def _insert_values(self, table: Table, targets: list[Column], source: exp.Expr) -> str:
+    def _insert_values(self, table: StoredTable, targets: list[TableColumn], source: exp.Expr) -> str:
         if len(source.expressions) != 1:
             raise ora(933)
         row = source.expressions[0]
@@ -165,7 +165,7 @@ class Executor:
         values_by_column = {c.name: self._given(e, c, compiler) for c, e in zip(targets, given, strict=True)}
         return f"SELECT {self._row(table, values_by_column)} FROM {self.source or '(SELECT 1)'}"
 
-    def _insert_query(self, table: Table, targets: list[Column], source: exp.Expr) -> str:
+    def _insert_query(self, table: StoredTable, targets: list[TableColumn], source: exp.Expr) -> str:
         inner = source.this if isinstance(source, exp.Subquery) else source
         self.context.many_rows = True
         query = QueryCompiler(self.context).compile(inner)
@@ -178,17 +178,17 @@ class Executor:
             raise unsupported("INSERT ... SELECT with many bind rows")
         return f"SELECT {self._row(table, given)} FROM ({query.sql}) AS {alias}"
 
-    def _row(self, table: Table, given: dict[str, Expr]) -> str:
+    def _row(self, table: StoredTable, given: dict[str, Expr]) -> str:
         items = []
         for column in table.columns:
             value = given[column.name] if column.name in given else self.default(column)
             items.append(f"{self.assigned(table, column, value, is_insert=True)} AS {column.stored}")
         return ", ".join(items)
 
-    def _inserted(self, table: Table, rows: pa.Table) -> Change:
+    def _inserted(self, table: StoredTable, rows: pa.Table) -> Change:
         return Change(table, self._with_new_rids(table, rows), None, rows.num_rows)
 
-    def _with_new_rids(self, table: Table, rows: pa.Table) -> pa.Table:
+    def _with_new_rids(self, table: StoredTable, rows: pa.Table) -> pa.Table:
         with self.transaction.store.lock:
             first = table.rows_ever
             table.rows_ever += rows.num_rows
@@ -222,12 +222,14 @@ class Executor:
     def _from(self, source: str) -> str:
         return f"{source}, {self.source}" if self.source else source
 
-    def _updated_item(self, table: Table, column: Column, given: dict[str, Expr], target: Source) -> str:
+    def _updated_item(self, table: StoredTable, column: TableColumn, given: dict[str, Expr], target: FromSource) -> str:
         if column.name not in given:
             return f"{target.columns[column.name].sql} AS {column.stored}"
         return f"{self.assigned(table, column, given[column.name], is_insert=False)} AS {column.stored}"
 
-    def _set_items(self, table: Table, items: list[exp.Expr], compiler: Expressions) -> tuple[dict[str, Expr], str]:
+    def _set_items(
+        self, table: StoredTable, items: list[exp.Expr], compiler: Expressions
+    ) -> tuple[dict[str, Expr], str]:
         """SET: column -> value. `(a, b) = (SELECT ...)` becomes one lateral join per subquery."""
         given: dict[str, Expr] = {}
         joins = ""
@@ -315,7 +317,7 @@ class Executor:
         return changes
 
     def _merge_update(
-        self, table: Table, when: exp.Expr, compiler: Expressions, target: Source, joined: str, on: exp.Expr
+        self, table: StoredTable, when: exp.Expr, compiler: Expressions, target: FromSource, joined: str, on: exp.Expr
     ) -> Change:
         then = when.args["then"]
         if not isinstance(then, exp.Update):
@@ -340,7 +342,7 @@ class Executor:
             raise ora(30926)
         return Change(table, rows, rid, rows.num_rows, updated=frozenset(given))
 
-    def _merge_insert(self, table: Table, when: exp.Expr, compiler: Expressions, missing: str) -> Change:
+    def _merge_insert(self, table: StoredTable, when: exp.Expr, compiler: Expressions, missing: str) -> Change:
         then = when.args["then"]
         if not isinstance(then, exp.Insert):
             raise unsupported("this MERGE branch")
@@ -375,7 +377,7 @@ class Executor:
 
     def returning(self, change: Change, items: list[exp.Expr]) -> list[tuple[Expr, pa.Array]]:
         """RETURNING: the expressions over the changed rows (deleted ones as they were)."""
-        source = Source(change.table.name, {}, f"{NEW}.rid", change.table.name)
+        source = FromSource(change.table.name, {}, f"{NEW}.rid", change.table.name)
         for column in change.table.columns:
             source.columns[column.name] = column_expr(NEW, column.stored, column.type, nullable=column.nullable)
         compiler = self.compiler(Scope([source]))

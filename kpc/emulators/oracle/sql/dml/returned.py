@@ -7,7 +7,7 @@ from decimal import Decimal
 import pyarrow as pa
 
 from kpc.emulators.oracle.interface import BindValue
-from kpc.emulators.oracle.sql.query.compiler import Output
+from kpc.emulators.oracle.sql.query.compiler import QueryColumn
 from kpc.emulators.oracle.sql.query.results import shown_column
 from kpc.emulators.oracle.sql.types import decimals
 from kpc.emulators.oracle.sql.types.datatypes import SqlType
@@ -17,7 +17,7 @@ def values_of(kind: SqlType, column: pa.Array) -> list[BindValue]:
     """NUMBER comes as int or Decimal, an interval as timedelta."""
     if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
         column = column.cast(pa.timestamp("us"), safe=False)
-    shown = shown_column(Output("", kind), column).to_pylist()
+    shown = shown_column(QueryColumn("", kind), column).to_pylist()
     if kind.is_number:
         return [_number(value) for value in shown]
     return [value.to_pytimedelta() if hasattr(value, "to_pytimedelta") else value for value in shown]

@@ -22,7 +22,7 @@ from sqlglot.tokenizer_core import TokenType
 from kpc.emulators.oracle.interface import OraError, StatementKind
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 from kpc.emulators.oracle.sql.parsing import lexer
-from kpc.emulators.oracle.sql.parsing.lexer import Kind, Token
+from kpc.emulators.oracle.sql.parsing.lexer import Kind, SqlToken
 
 logging.getLogger("sqlglot").setLevel(logging.CRITICAL)  # what it would log, it or we refuse
 
@@ -49,7 +49,7 @@ _OWN_KEYWORDS = frozenset(
 )
 
 
-class _Parser(OracleParser):
+class _OracleParser(OracleParser):
     FUNCTIONS: ClassVar[dict[str, Any]] = {}
     FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {
         "CAST": lambda self: self.parse_oracle_cast(),
@@ -82,7 +82,7 @@ class OracleGrammar(Oracle):
             word: kind for word, kind in Oracle.Tokenizer.KEYWORDS.items() if word not in _OWN_KEYWORDS
         }
 
-    Parser = _Parser
+    Parser = _OracleParser
 
 
 @dataclass(slots=True)
@@ -95,7 +95,7 @@ class ParsedStatement:
     kind: StatementKind
     bind_names: tuple[str, ...]
     sql: str
-    tokens: list[Token]
+    tokens: list[SqlToken]
     text: str
     tree: exp.Expr | None = None
     into: tuple[int, ...] = ()  # bind positions after RETURNING ... INTO
@@ -132,7 +132,7 @@ def parse_statement(sql: str) -> ParsedStatement:
     return statement
 
 
-def rewritten(sql: str, found: list[Token], first_bind: int = 0) -> str:
+def rewritten(sql: str, found: list[SqlToken], first_bind: int = 0) -> str:
     """The SQL with single blanks, no comments, plain strings, and binds by number."""
     out: list[str] = []
     binds = first_bind
@@ -185,7 +185,7 @@ def parse_expression(text: str) -> exp.Expr:
     return tree.expressions[0]  # type: ignore[no-any-return]
 
 
-def _refuse_stray_commas(found: list[Token]) -> None:
+def _refuse_stray_commas(found: list[SqlToken]) -> None:
     """A comma before FROM, a closing parenthesis or the end, which sqlglot lets pass. Raises ORA-00936."""
     for token, following in zip(found, [*found[1:], None], strict=True):
         if token.is_sign(",") and (following is None or following.is_word("FROM") or following.is_sign(")")):

@@ -19,7 +19,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class SqlToken:
     """`value` is the meaning: upper case for words, the content for strings and quoted names."""
 
     kind: Kind
@@ -55,9 +55,9 @@ _TOKEN = re.compile(
 _CLOSING = {"[": "]", "(": ")", "{": "}", "<": ">"}
 
 
-def tokens(sql: str) -> list[Token]:
+def tokens(sql: str) -> list[SqlToken]:
     """Raises ORA-01756 for a string that does not end."""
-    found: list[Token] = []
+    found: list[SqlToken] = []
     at = 0
     while True:
         space = _SPACE.match(sql, at)
@@ -73,36 +73,36 @@ def tokens(sql: str) -> list[Token]:
         at = token.end
 
 
-def _token(sql: str, match: re.Match[str]) -> Token:
+def _token(sql: str, match: re.Match[str]) -> SqlToken:
     start, end = match.span()
     if match["qstring"]:
         closing = _CLOSING.get(match["open"], match["open"]) + "'"
         stop = sql.find(closing, end)
         if stop < 0:
             raise ora(1756)
-        return Token(Kind.STRING, sql[end:stop], start, stop + 2)
+        return SqlToken(Kind.STRING, sql[end:stop], start, stop + 2)
     if match["string"]:
-        return Token(Kind.STRING, match["string"].lstrip("nN")[1:-1].replace("''", "'"), start, end)
+        return SqlToken(Kind.STRING, match["string"].lstrip("nN")[1:-1].replace("''", "'"), start, end)
     if match["quoted"]:
-        return Token(Kind.QUOTED, match["quoted"], start, end)
+        return SqlToken(Kind.QUOTED, match["quoted"], start, end)
     if match["bind"]:
         name = match["bind"]
-        return Token(Kind.BIND, name[1:-1] if name.startswith('"') else name.upper(), start, end)
+        return SqlToken(Kind.BIND, name[1:-1] if name.startswith('"') else name.upper(), start, end)
     if match["number"]:
-        return Token(Kind.NUMBER, match["number"], start, end)
+        return SqlToken(Kind.NUMBER, match["number"], start, end)
     if match["word"]:
-        return Token(Kind.WORD, match["word"].upper(), start, end)
+        return SqlToken(Kind.WORD, match["word"].upper(), start, end)
     sign = "(+)" if match["sign"].startswith("(") and "+" in match["sign"] else match["sign"]
-    return Token(Kind.SIGN, sign, start, end)
+    return SqlToken(Kind.SIGN, sign, start, end)
 
 
-def without_spaces(sql: str, found: list[Token]) -> str:
+def without_spaces(sql: str, found: list[SqlToken]) -> str:
     """The text of these tokens as Oracle names a column without alias: upper case, no blanks."""
     text = "".join(sql[token.start : token.end] for token in found)
     return "".join(text.split()).upper()
 
 
-def select_items(sql: str, found: list[Token]) -> list[str] | None:
+def select_items(sql: str, found: list[SqlToken]) -> list[str] | None:
     """The names of the outermost select list's items as they are written; None when it cannot be told."""
     depth = 0
     start = None
@@ -115,7 +115,7 @@ def select_items(sql: str, found: list[Token]) -> list[str] | None:
         return None
     if start < len(found) and found[start].is_word("DISTINCT", "UNIQUE", "ALL"):
         start += 1
-    items: list[list[Token]] = [[]]
+    items: list[list[SqlToken]] = [[]]
     for token in found[start:]:
         depth += token.is_sign("(") - token.is_sign(")")
         if depth < 0 or (depth == 0 and token.is_word("FROM")):

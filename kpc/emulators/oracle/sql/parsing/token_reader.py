@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from kpc.emulators.oracle.sql.messages import ora
-from kpc.emulators.oracle.sql.parsing.lexer import Kind, Token
+from kpc.emulators.oracle.sql.parsing.lexer import Kind, SqlToken
 
 
 class TokenReader:
     """A cursor over tokens; `text` keeps positions for slices."""
 
-    def __init__(self, text: str, tokens: list[Token]) -> None:
+    def __init__(self, text: str, tokens: list[SqlToken]) -> None:
         self.text = text
         self.tokens = tokens
         self.at = 0
@@ -40,7 +40,7 @@ class TokenReader:
         if not self.take(word):
             raise ora(code)
 
-    def next(self, code: int = 922) -> Token:
+    def next(self, code: int = 922) -> SqlToken:
         if self.is_done:
             raise ora(code)
         self.at += 1

@@ -12,7 +12,7 @@ from kpc.emulators.oracle.interface import Bind, BindValue, OraError, OraType
 from kpc.emulators.oracle.sql.dml import returned
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 from kpc.emulators.oracle.sql.parsing.grammar import ParsedStatement, parse_statement
-from kpc.emulators.oracle.sql.parsing.lexer import Kind, Token
+from kpc.emulators.oracle.sql.parsing.lexer import Kind, SqlToken
 from kpc.emulators.oracle.sql.plsql.tree import Tokens
 from kpc.emulators.oracle.sql.query import bind_rows
 from kpc.emulators.oracle.sql.query.compiler import QueryCompiler
@@ -36,7 +36,7 @@ class Variable:
 
 
 @dataclass(slots=True)
-class Names:
+class BlockNames:
     """What a block can name; inner blocks hide outer ones. `assigned` are the binds that were given a value."""
 
     session: OracleSession
@@ -67,7 +67,7 @@ class Names:
         if default:
             self._store(made, default)
 
-    def assign(self, target: Token, value: Tokens) -> None:
+    def assign(self, target: SqlToken, value: Tokens) -> None:
         """target := expression"""
         if target.kind is Kind.BIND:
             self.give_bind(target.value, self.value_of(value))
@@ -85,7 +85,7 @@ class Names:
             return
         variable.value = replace(variable.value, value=self._evaluate(f"CAST({text} AS {variable.declared})", row))
 
-    def give(self, target: Token, value: BindValue) -> None:
+    def give(self, target: SqlToken, value: BindValue) -> None:
         """A value that SQL or a procedure made, into a bind or a variable."""
         if target.kind is Kind.BIND:
             self.give_bind(target.value, value)

@@ -9,14 +9,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from kpc.emulators.oracle.interface import Bind, BindValue, OraError, Outcome, StatementKind
+from kpc.emulators.oracle.interface import Bind, BindValue, ExecutionOutcome, OraError, StatementKind
 from kpc.emulators.oracle.sql.dml import array_dml
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 from kpc.emulators.oracle.sql.parsing.grammar import ParsedStatement, parse_statement
-from kpc.emulators.oracle.sql.parsing.lexer import Kind, Token
+from kpc.emulators.oracle.sql.parsing.lexer import Kind, SqlToken
 from kpc.emulators.oracle.sql.plsql import packages
-from kpc.emulators.oracle.sql.plsql.block_names import Names, Variable, bound
-from kpc.emulators.oracle.sql.plsql.tree import Block, Handler, If, Loop, Statement, Step, Tokens, read_block
+from kpc.emulators.oracle.sql.plsql.block_names import BlockNames, Variable, bound
+from kpc.emulators.oracle.sql.plsql.tree import (
+    Block,
+    BlockStatement,
+    ExceptionHandler,
+    If,
+    Loop,
+    Step,
+    Tokens,
+    read_block,
+)
 from kpc.emulators.oracle.sql.transactions import commands
 
 if TYPE_CHECKING:
@@ -45,12 +54,12 @@ class _Leave(Exception):
         self.word = word
 
 
-def execute(session: OracleSession, statement: ParsedStatement, rows: Sequence[Sequence[Bind]]) -> Outcome:
+def execute(session: OracleSession, statement: ParsedStatement, rows: Sequence[Sequence[Bind]]) -> ExecutionOutcome:
     """Run the block once per bind row. OUT values are given by the position of the bind's unique name."""
-    outcome = Outcome(StatementKind.PLSQL)
+    outcome = ExecutionOutcome(StatementKind.PLSQL)
     block = _block(statement.tokens)
     for row in rows or [()]:
-        names = Names(session, statement.sql, dict(zip(statement.bind_names, row, strict=True)))
+        names = BlockNames(session, statement.sql, dict(zip(statement.bind_names, row, strict=True)))
         _run_whole(session, names, block, statement.tokens)
         for position, (name, bind) in enumerate(zip(statement.bind_names, row, strict=True)):
             if name in names.assigned or bind.is_out:
@@ -71,12 +80,12 @@ def _fitting(value: BindValue, bind: Bind) -> BindValue:
     return value
 
 
-def _run_whole(session: OracleSession, names: Names, block: Block, tokens: Tokens) -> None:
+def _run_whole(session: OracleSession, names: BlockNames, block: Block, tokens: Tokens) -> None:
     """A block that fails leaves no change behind, except what it committed."""
     changes = any(token.is_word(*_CHANGES) for token in tokens)
     if changes:
         session.transaction.savepoint(_START)
-    run = _Run(session, names)
+    run = _BlockRun(session, names)
     try:
         run.block(block)
     except _Leave as leave:
@@ -90,8 +99,8 @@ def _run_whole(session: OracleSession, names: Names, block: Block, tokens: Token
         session.transaction.forget_savepoint(_START)
 
 
-class _Run:
-    def __init__(self, session: OracleSession, names: Names) -> None:
+class _BlockRun:
+    def __init__(self, session: OracleSession, names: BlockNames) -> None:
         self.session = session
         self.names = names
         self.handled: list[OraError] = []
@@ -114,7 +123,7 @@ class _Run:
                 raise
             self._handle(handler, error)
 
-    def _handle(self, handler: Handler, error: OraError) -> None:
+    def _handle(self, handler: ExceptionHandler, error: OraError) -> None:
         code = 100 if error.code == 1403 else -error.code
         scope = {"SQLCODE": Variable(bound(code)), "SQLERRM": Variable(bound(str(error)))}
         self.handled.append(error)
@@ -125,7 +134,7 @@ class _Run:
             self.names.scopes.pop()
             self.handled.pop()
 
-    def statements(self, body: list[Statement]) -> None:
+    def statements(self, body: list[BlockStatement]) -> None:
         for statement in body:
             self.session.check_interrupt()
             match statement:
@@ -156,7 +165,7 @@ class _Run:
             if not self._turn(loop.body):
                 return
 
-    def _turn(self, body: list[Statement]) -> bool:
+    def _turn(self, body: list[BlockStatement]) -> bool:
         """One turn of a loop; False when it is to end."""
         try:
             self.statements(body)
@@ -259,7 +268,7 @@ class _Run:
         text, row = self.names.with_binds(body, self._columns_named(body))
         self._fill(targets, self.names.query(parse_statement(text), row, limit=2))
 
-    def _fill(self, targets: list[Token], columns: list[list[BindValue]]) -> None:
+    def _fill(self, targets: list[SqlToken], columns: list[list[BindValue]]) -> None:
         if len(targets) != len(columns):
             raise ora(913 if len(columns) > len(targets) else 947)
         if not columns[0]:
@@ -310,7 +319,7 @@ class _Run:
                 found.update(column.name for column in relation.columns)
         return frozenset(found)
 
-    def _dml(self, statement: ParsedStatement, row: list[Bind]) -> Outcome:
+    def _dml(self, statement: ParsedStatement, row: list[Bind]) -> ExecutionOutcome:
         return array_dml.execute(self.session, statement, [row], batch_errors=False, row_counts=False)
 
     def _execute_immediate(self, tokens: Tokens) -> None:
@@ -328,7 +337,7 @@ class _Run:
             return
         self.names.row_count = self._run_dynamic(statement, row).row_count
 
-    def _run_dynamic(self, statement: ParsedStatement, row: list[Bind]) -> Outcome:
+    def _run_dynamic(self, statement: ParsedStatement, row: list[Bind]) -> ExecutionOutcome:
         from kpc.emulators.oracle.sql.ddl import dispatch  # noqa: PLC0415  it knows sessions, which know blocks
 
         if len(row) != len(statement.bind_names):
@@ -341,7 +350,7 @@ class _Run:
             case StatementKind.PLSQL:
                 return execute(self.session, statement, [row])
             case StatementKind.QUERY:
-                return Outcome(StatementKind.QUERY)  # never fetched, so never run
+                return ExecutionOutcome(StatementKind.QUERY)  # never fetched, so never run
             case _:
                 return commands.execute(self.session, statement)
 
@@ -359,7 +368,7 @@ class _Run:
             self.names.give(parts[place][0], value)
 
 
-def _is_unset_bind(names: Names, part: Tokens) -> bool:
+def _is_unset_bind(names: BlockNames, part: Tokens) -> bool:
     return len(part) == 1 and part[0].kind is Kind.BIND and names.binds[part[0].value].value is None
 
 
@@ -370,7 +379,7 @@ def _raise_application_error(arguments: list[BindValue]) -> None:
     raise OraError(code, str(arguments[1] if len(arguments) > 1 else ""))
 
 
-def _handler(handlers: list[Handler], error: OraError) -> Handler | None:
+def _handler(handlers: list[ExceptionHandler], error: OraError) -> ExceptionHandler | None:
     if error.code in _NEVER_CAUGHT:
         return None
     for handler in handlers:

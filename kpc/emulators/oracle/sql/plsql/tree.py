@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from kpc.emulators.oracle.interface import OraError
 from kpc.emulators.oracle.sql.messages import ora, unsupported
-from kpc.emulators.oracle.sql.parsing.lexer import Kind, Token
+from kpc.emulators.oracle.sql.parsing.lexer import Kind, SqlToken
 
-Tokens = list[Token]
+Tokens = list[SqlToken]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Step:
 class If:
     """Conditions with their statements, in order; ELSE has no condition."""
 
-    branches: list[tuple[Tokens, list[Statement]]]
+    branches: list[tuple[Tokens, list[BlockStatement]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,30 +30,30 @@ class Loop:
     """`head`: nothing, `WHILE condition`, `FOR i IN [REVERSE] low .. high` or `FOR row IN (query)`."""
 
     head: Tokens
-    body: list[Statement]
+    body: list[BlockStatement]
 
 
 @dataclass(frozen=True, slots=True)
-class Variable:
+class VariableDeclaration:
     name: str
     type_tokens: Tokens
     default: Tokens
 
 
 @dataclass(frozen=True, slots=True)
-class Handler:
+class ExceptionHandler:
     names: tuple[str, ...]
-    body: list[Statement]
+    body: list[BlockStatement]
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    variables: list[Variable]
-    body: list[Statement]
-    handlers: list[Handler] = field(default_factory=list)
+    variables: list[VariableDeclaration]
+    body: list[BlockStatement]
+    handlers: list[ExceptionHandler] = field(default_factory=list)
 
 
-Statement = Step | If | Loop | Block
+BlockStatement = Step | If | Loop | Block
 _BODY_ENDS = ("END", "EXCEPTION", "ELSIF", "ELSE", "WHEN")
 _DECLARED_OTHERWISE = ("CURSOR", "PRAGMA", "PROCEDURE", "FUNCTION", "TYPE", "SUBTYPE")
 
@@ -119,7 +119,7 @@ class _Reader:
         self.until(";")
         return Block(variables, body, handlers)
 
-    def _variables(self) -> list[Variable]:
+    def _variables(self) -> list[VariableDeclaration]:
         found = []
         while not self.peek("BEGIN"):
             if self.is_done:
@@ -131,11 +131,11 @@ class _Reader:
                 raise self.syntax_error()
             cut = next((i for i, t in enumerate(words) if t.is_sign(":=") or t.is_word("DEFAULT")), len(words))
             kind = [t for t in words[1:cut] if not t.is_word("CONSTANT", "NOT", "NULL")]
-            found.append(Variable(words[0].value, kind, words[cut + 1 :]))
+            found.append(VariableDeclaration(words[0].value, kind, words[cut + 1 :]))
         return found
 
-    def _body(self) -> list[Statement]:
-        found: list[Statement] = []
+    def _body(self) -> list[BlockStatement]:
+        found: list[BlockStatement] = []
         while not self.peek(*_BODY_ENDS):
             if self.is_done:
                 raise self.syntax_error()
@@ -144,7 +144,7 @@ class _Reader:
             raise self.syntax_error()
         return found
 
-    def _statement(self) -> Statement:
+    def _statement(self) -> BlockStatement:
         if self.peek("DECLARE", "BEGIN"):
             return self.block()
         if self.take("IF"):
@@ -170,11 +170,11 @@ class _Reader:
         self.expect("END", "IF", ";")
         return If(branches)
 
-    def _handlers(self) -> list[Handler]:
+    def _handlers(self) -> list[ExceptionHandler]:
         found = []
         while self.take("WHEN"):
             names = self.until("THEN")
-            found.append(Handler(tuple(t.value for t in names if not t.is_word("OR")), self._body()))
+            found.append(ExceptionHandler(tuple(t.value for t in names if not t.is_word("OR")), self._body()))
         if not found:
             raise self.syntax_error()
         return found

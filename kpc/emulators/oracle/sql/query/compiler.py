@@ -26,7 +26,7 @@ from kpc.emulators.oracle.sql.types.values import Expr
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
+class QueryColumn:
     """A result column."""
 
     name: str
@@ -48,9 +48,9 @@ class Locks:
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class CompiledQuery:
     sql: str
-    columns: tuple[Output, ...]
+    columns: tuple[QueryColumn, ...]
     locks: Locks | None = None
     late: LateQuery | None = None  # for the rows before one that fails
     rowid: str | None = None  # the column with the ROWIDs of its only table, for a view
@@ -69,18 +69,20 @@ class QueryCompiler:
     ctes: dict[str, RelationView] = field(default_factory=dict)
     view: exp.Expr | None = None  # the query that is to show the ROWIDs of its table
 
-    def compile(self, node: exp.Expr, parent: Scope | None = None, names: list[str] | None = None) -> Query:
+    def compile(self, node: exp.Expr, parent: Scope | None = None, names: list[str] | None = None) -> CompiledQuery:
         """`names`: how the outermost select list is written, for columns without alias."""
         with_ = node.args.get("with_")
         if with_ is not None:
             return QueryCompiler(self.context, dict(self.ctes)).compile_with(node, with_, parent, names)
         return self._plain(node, parent, names)
 
-    def compile_view(self, node: exp.Expr, parent: Scope | None = None) -> Query:
+    def compile_view(self, node: exp.Expr, parent: Scope | None = None) -> CompiledQuery:
         """A view or a subquery in FROM: over a single table it also has that one's ROWIDs."""
         return replace(self, view=node).compile(node, parent)
 
-    def compile_with(self, node: exp.Expr, with_: exp.Expr, parent: Scope | None, names: list[str] | None) -> Query:
+    def compile_with(
+        self, node: exp.Expr, with_: exp.Expr, parent: Scope | None, names: list[str] | None
+    ) -> CompiledQuery:
         """A query whose WITH names are known from here on."""
         if with_.args.get("recursive"):
             raise unsupported("recursive WITH")
@@ -96,7 +98,7 @@ class QueryCompiler:
         word = f"WITH {', '.join(parts)}"
         return replace(query, sql=f"{word} {query.sql}", late=query.late.with_(word) if query.late else None)
 
-    def _plain(self, node: exp.Expr, parent: Scope | None, names: list[str] | None) -> Query:
+    def _plain(self, node: exp.Expr, parent: Scope | None, names: list[str] | None) -> CompiledQuery:
         if isinstance(node, exp.Select):
             return self._select(node, parent, names)
         if isinstance(node, exp.SetOperation):
@@ -105,7 +107,7 @@ class QueryCompiler:
             return self._nested(node, parent, names)
         raise unsupported(f"query {type(node).__name__}")
 
-    def _nested(self, node: exp.Expr, parent: Scope | None, names: list[str] | None) -> Query:
+    def _nested(self, node: exp.Expr, parent: Scope | None, names: list[str] | None) -> CompiledQuery:
         only(node, "this", "order", "limit", "offset")
         inner = self.compile(node.this, parent, names)
         tail = self._tail(node, inner.columns, None)
@@ -114,7 +116,7 @@ class QueryCompiler:
 
     # Set operations
 
-    def _set_operation(self, node: exp.Expr, parent: Scope | None, names: list[str] | None) -> Query:
+    def _set_operation(self, node: exp.Expr, parent: Scope | None, names: list[str] | None) -> CompiledQuery:
         only(node, "this", "expression", "distinct", "order", "limit", "offset", "with_")
         word = {"Union": "UNION", "Except": "EXCEPT", "Intersect": "INTERSECT"}.get(type(node).__name__)
         if word is None or (word != "UNION" and not node.args.get("distinct", True)):
@@ -127,16 +129,16 @@ class QueryCompiler:
         for a, b in zip(left.columns, right.columns, strict=True):
             if OraType.CLOB in (a.type.ora, b.type.ora) and node.args.get("distinct", True):
                 raise ora(932, "-", "CLOB")
-            columns.append(Output(a.name, _united(a.type, b.type), a.nullable or b.nullable))
+            columns.append(QueryColumn(a.name, _united(a.type, b.type), a.nullable or b.nullable))
         sides = [self._cast_columns(side, columns) for side in (left, right)]
         every = " ALL" if not node.args.get("distinct", True) else ""
         alias = self.context.alias()
         sql = f"SELECT * FROM ({sides[0]} {word}{every} {sides[1]}) AS {alias}"
         if not every and node.args.get("order") is None:  # Oracle finds duplicates by sorting
             sql += " ORDER BY ALL ASC NULLS LAST"
-        return Query(sql + self._tail(node, tuple(columns), None), tuple(columns))
+        return CompiledQuery(sql + self._tail(node, tuple(columns), None), tuple(columns))
 
-    def _cast_columns(self, query: Query, columns: list[Output]) -> str:
+    def _cast_columns(self, query: CompiledQuery, columns: list[QueryColumn]) -> str:
         alias = self.context.alias()
         items = []
         for i, (have, want) in enumerate(zip(query.columns, columns, strict=True)):
@@ -146,7 +148,7 @@ class QueryCompiler:
 
     # SELECT
 
-    def _select(self, node: exp.Expr, parent: Scope | None, names: list[str] | None) -> Query:
+    def _select(self, node: exp.Expr, parent: Scope | None, names: list[str] | None) -> CompiledQuery:
         only(
             node, "expressions", "from_", "joins", "where", "group", "having", "distinct", "order", "limit", "offset",
             "locks", "hint", "kind", "with_", "connect",
@@ -170,7 +172,7 @@ class QueryCompiler:
         items = self._items(node, compiler, names)
         distinct = self._distinct(node)
         listed = [item.sql for _, item in items]
-        columns = tuple(Output(label, item.type, item.nullable) for label, item in items)
+        columns = tuple(QueryColumn(label, item.type, item.nullable) for label, item in items)
         scope.aliases = dict(items)
         tail = self._tail(node, columns, compiler)
         shown = ", ".join(f"{item} AS c{i}" for i, item in enumerate(listed))
@@ -183,7 +185,7 @@ class QueryCompiler:
         late = None
         if not (group or having or distinct) and _is_row_wise(node):
             late = self._late(node, scope, (from_sql, where), (columns, listed, shown), compiler)
-        return Query(sql, columns, locks, late, "rid" if rowid else None, rowid_error)
+        return CompiledQuery(sql, columns, locks, late, "rid" if rowid else None, rowid_error)
 
     def _rowid(self, scope: Scope) -> tuple[str | None, int]:
         """The ROWID that a view lets through, or the error that Oracle gives for it."""
@@ -196,7 +198,7 @@ class QueryCompiler:
         node: exp.Expr,
         scope: Scope,
         reads: tuple[str, str],
-        shows: tuple[tuple[Output, ...], list[str], str],
+        shows: tuple[tuple[QueryColumn, ...], list[str], str],
         compiler: Expressions,
     ) -> LateQuery | None:
         """The block cut in two; a row of its result depends on one row of its sources alone."""
@@ -268,7 +270,7 @@ class QueryCompiler:
     def _tail(
         self,
         node: exp.Expr,
-        columns: tuple[Output, ...],
+        columns: tuple[QueryColumn, ...],
         compiler: Expressions | None,
         listed: list[str] | None = None,
     ) -> str:
@@ -301,7 +303,7 @@ class QueryCompiler:
         return f"greatest({whole(value, self.context)}, 0)"
 
     def _order_item(
-        self, item: exp.Expr, columns: tuple[Output, ...], compiler: Expressions | None, listed: list[str] | None
+        self, item: exp.Expr, columns: tuple[QueryColumn, ...], compiler: Expressions | None, listed: list[str] | None
     ) -> str:
         node = item.this
         position = None

@@ -12,13 +12,13 @@ from kpc.emulators.oracle.sql.context import ColumnView, RelationView
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 from kpc.emulators.oracle.sql.query import outer_joins
 from kpc.emulators.oracle.sql.query.expressions import identifier, only
-from kpc.emulators.oracle.sql.query.scope import Scope, Source, column_expr
+from kpc.emulators.oracle.sql.query.scope import FromSource, Scope, column_expr
 from kpc.emulators.oracle.sql.storage.scans import Scan
 from kpc.emulators.oracle.sql.types import comparison, values
 from kpc.emulators.oracle.sql.types.values import Expr
 
 if TYPE_CHECKING:
-    from kpc.emulators.oracle.sql.query.compiler import Query, QueryCompiler
+    from kpc.emulators.oracle.sql.query.compiler import CompiledQuery, QueryCompiler
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class FromClause:
         if scan is not None:
             self.queries.context.scans.append(scan)
         scope.sources.append(
-            Source(
+            FromSource(
                 label or relation,
                 seen,
                 rowid,
@@ -128,7 +128,7 @@ class FromClause:
         test = self.queries.expressions(scope).condition(condition)
         return f" {side or 'INNER'} JOIN {source} ON {test}"
 
-    def _join_using(self, scope: Scope, before: list[Source], source: str, side: str, columns: list[str]) -> str:
+    def _join_using(self, scope: Scope, before: list[FromSource], source: str, side: str, columns: list[str]) -> str:
         right = scope.sources[-1]
         lefts = Scope(before, merged=dict(scope.merged))
         if not columns:  # NATURAL
@@ -173,7 +173,7 @@ def _alias(node: exp.Expr) -> str | None:
     return identifier(alias.this) if alias.this is not None else None
 
 
-def view_of(sql: str, query: Query, names: list[exp.Expr] | None) -> RelationView:
+def view_of(sql: str, query: CompiledQuery, names: list[exp.Expr] | None) -> RelationView:
     """A query as something to read from; `names` are the columns that WITH gives it."""
     labels = [identifier(n) for n in names] if names else [c.name for c in query.columns]
     if len(labels) != len(query.columns):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
-from kpc.emulators.oracle.sql.storage.store import Store
+from kpc.emulators.oracle.sql.storage.store import TableStore
 
 _WINDOW_ROWS = 262_144
 _STEP_ROWS = 2_048
@@ -36,7 +36,7 @@ class LateQuery:
 class Replay:
     """`is_unchanged` tells, inside a snapshot, whether the query would still read what it read at first."""
 
-    def __init__(self, store: Store, query: LateQuery, is_unchanged: Callable[[], bool]) -> None:
+    def __init__(self, store: TableStore, query: LateQuery, is_unchanged: Callable[[], bool]) -> None:
         self._store = store
         self._query = query
         self._is_unchanged = is_unchanged

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from kpc.emulators.oracle.interface import OraColumn, OraError, OraType
 from kpc.emulators.oracle.sql.messages import from_duckdb
-from kpc.emulators.oracle.sql.query.compiler import Output, Query
+from kpc.emulators.oracle.sql.query.compiler import CompiledQuery, QueryColumn
 from kpc.emulators.oracle.sql.query.late_rows import Replay
 from kpc.emulators.oracle.sql.storage import positions
 
@@ -19,7 +19,7 @@ _NOT_OF_A_ROW = frozenset({1013, 4030})  # interrupted, out of memory
 _UNSUPPORTED = 3001
 
 
-def shown_column(output: Output, column: pa.Array) -> pa.Array:
+def shown_column(output: QueryColumn, column: pa.Array) -> pa.Array:
     """One column as the wire side takes it."""
     kind = output.type
     if kind.is_wide:
@@ -39,7 +39,7 @@ def shown_column(output: Output, column: pa.Array) -> pa.Array:
     return column
 
 
-def shown_batch(columns: tuple[Output, ...], batch: pa.RecordBatch) -> pa.RecordBatch:
+def shown_batch(columns: tuple[QueryColumn, ...], batch: pa.RecordBatch) -> pa.RecordBatch:
     arrays = [shown_column(output, array) for output, array in zip(columns, batch.columns, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, [f"c{i}" for i in range(len(arrays))])
 
@@ -49,7 +49,7 @@ class OpenQuery:
 
     def __init__(
         self,
-        query: Query,
+        query: CompiledQuery,
         cursor: duckdb.DuckDBPyConnection,
         release: Callable[[duckdb.DuckDBPyConnection], None],
         replay: Replay | None = None,

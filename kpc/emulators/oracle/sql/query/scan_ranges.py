@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlglot import exp
 
 from kpc.emulators.oracle.sql.query.expressions import Expressions, identifier
-from kpc.emulators.oracle.sql.query.scope import Scope, Source
+from kpc.emulators.oracle.sql.query.scope import FromSource, Scope
 from kpc.emulators.oracle.sql.storage import positions
 from kpc.emulators.oracle.sql.types.values import Expr
 
@@ -24,7 +24,7 @@ def narrow(scope: Scope, tests: list[exp.Expr], compiler: Expressions) -> None:
             _bound(_source(test.expression, scope), _FLIP[word], test.this, compiler)
 
 
-def _source(node: exp.Expr, scope: Scope) -> Source | None:
+def _source(node: exp.Expr, scope: Scope) -> FromSource | None:
     """The base table whose ROWID `node` is."""
     if not isinstance(node, exp.Column | exp.Pseudocolumn) or str(node.name).upper() != "ROWID":
         return None
@@ -33,7 +33,7 @@ def _source(node: exp.Expr, scope: Scope) -> Source | None:
     return hits[0] if len(hits) == 1 else None
 
 
-def _bound(source: Source | None, word: str, node: exp.Expr, compiler: Expressions) -> None:
+def _bound(source: FromSource | None, word: str, node: exp.Expr, compiler: Expressions) -> None:
     if source is None or source.scan is None or node.find(exp.Query) is not None:
         return  # a subquery is no bound known beforehand, and must not be compiled twice
     position = _position(compiler.value(node))

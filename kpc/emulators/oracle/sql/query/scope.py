@@ -12,7 +12,7 @@ from kpc.emulators.oracle.sql.types.values import Expr, name
 
 
 @dataclass(slots=True)
-class Source:
+class FromSource:
     """One relation in FROM. `columns` maps to DuckDB SQL; a name that stands twice in a subquery is in `doubled`."""
 
     alias: str
@@ -32,7 +32,7 @@ class Source:
 class Scope:
     """The sources a query block sees; then its parents'."""
 
-    sources: list[Source] = field(default_factory=list)
+    sources: list[FromSource] = field(default_factory=list)
     parent: Scope | None = None
     merged: dict[str, Expr] = field(default_factory=dict)  # the columns of USING and NATURAL
     aliases: dict[str, Expr] = field(default_factory=dict)  # select aliases, for ORDER BY
@@ -87,7 +87,7 @@ class Scope:
             scope = scope.parent
         return None
 
-    def source(self, alias: str) -> Source | None:
+    def source(self, alias: str) -> FromSource | None:
         return next((s for s in self.sources if s.alias == alias), None)
 
 

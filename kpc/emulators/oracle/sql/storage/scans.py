@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from kpc.emulators.oracle.sql.storage.store import Store, Table
+from kpc.emulators.oracle.sql.storage.store import StoredTable, TableStore
 
 FIRST, LAST = 0, 2**63 - 1
 _MOST_RANGES = 50_000
@@ -22,7 +22,7 @@ _MOST_RANGES = 50_000
 class Scan:
     """One mention of a table in FROM, and the positions between which its rows are read."""
 
-    table: Table
+    table: StoredTable
     low: int = FIRST
     high: int = LAST
 
@@ -30,7 +30,7 @@ class Scan:
 class Scans:
     """Ranges are only noted when a statement runs; their rows are counted when somebody asks."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: TableStore) -> None:
         self._store = store
         self._lock = threading.Lock()
         self._noted: Counter[tuple[str, str, str, int, int]] = Counter()

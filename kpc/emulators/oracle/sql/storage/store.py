@@ -28,7 +28,7 @@ FILE_MEMORY = "2GB"  # of a database in a file; what does not fit is spilled bes
 
 
 @dataclass(slots=True)
-class Column:
+class TableColumn:
     """`stored` is its DuckDB name, which a RENAME does not touch. `default` is the SQL text of DEFAULT."""
 
     name: str
@@ -63,11 +63,11 @@ class Index:
 
 
 @dataclass(slots=True)
-class Table:
+class StoredTable:
     owner: str
     name: str
     object_id: int
-    columns: list[Column]
+    columns: list[TableColumn]
     created: dt.datetime
     constraints: list[Constraint] = field(default_factory=list)
     indexes: list[Index] = field(default_factory=list)
@@ -87,7 +87,7 @@ class Table:
     def history(self) -> str:
         return f"h{self.object_id}"
 
-    def column(self, name: str) -> Column | None:
+    def column(self, name: str) -> TableColumn | None:
         return next((c for c in self.columns if c.name == name), None)
 
     @property
@@ -122,10 +122,10 @@ class Sequence:
     created: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC).replace(tzinfo=None))
 
 
-SchemaObject = Table | View | Sequence
+SchemaObject = StoredTable | View | Sequence
 
 
-class Store:
+class TableStore:
     """The DuckDB instance and the dictionary; one lock orders commits, DDL and the start of every read."""
 
     def __init__(self, path: str, clock: Callable[[], dt.datetime]) -> None:
@@ -140,8 +140,8 @@ class Store:
         self.scn = FIRST_SCN
         self.horizon = FIRST_SCN
         self.objects: dict[tuple[str, str], SchemaObject] = {}
-        self.constraint_names: dict[tuple[str, str], Table] = {}
-        self.index_names: dict[tuple[str, str], Table] = {}
+        self.constraint_names: dict[tuple[str, str], StoredTable] = {}
+        self.index_names: dict[tuple[str, str], StoredTable] = {}
         self.public_synonyms: dict[str, tuple[str, str]] = {}
         self._moments: list[tuple[dt.datetime, int]] = [(clock(), FIRST_SCN)]
         self._object_ids = 70_000
@@ -164,8 +164,8 @@ class Store:
     def find(self, owner: str, name: str) -> SchemaObject | None:
         return self.objects.get((owner, name))
 
-    def tables(self) -> Iterator[Table]:
-        return (o for o in list(self.objects.values()) if isinstance(o, Table))
+    def tables(self) -> Iterator[StoredTable]:
+        return (o for o in list(self.objects.values()) if isinstance(o, StoredTable))
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A connection of its own."""
@@ -175,7 +175,7 @@ class Store:
 
     # Tables
 
-    def create(self, table: Table) -> None:
+    def create(self, table: StoredTable) -> None:
         """Make the DuckDB tables behind a new table and enter it."""
         with self.lock:
             if (table.owner, table.name) in self.objects:
@@ -188,7 +188,7 @@ class Store:
             self.advance()
             table.ddl_scn = table.changed_scn = self.scn
 
-    def drop(self, table: Table) -> None:
+    def drop(self, table: StoredTable) -> None:
         with self.lock:
             del self.objects[table.owner, table.name]
             for column in table.columns:
@@ -202,7 +202,7 @@ class Store:
             self.connection.execute(f"DROP TABLE {table.history}")
             self.advance()
 
-    def widen(self, table: Table, column: Column) -> None:
+    def widen(self, table: StoredTable, column: TableColumn) -> None:
         """Hold a NUMBER column without precision in the wide form from now on: a value needs more digits."""
         with self.lock:
             if column.type.is_wide:
@@ -269,7 +269,7 @@ class Store:
             cursor.execute("SELECT one FROM anchor").fetchall()
             yield
 
-    def relation_sql(self, table: Table, scn: int | None, overlay: tuple[str, str] | None) -> str:
+    def relation_sql(self, table: StoredTable, scn: int | None, overlay: tuple[str, str] | None) -> str:
         """The rows of a table now, with a session's own changes over it, or as of an SCN."""
         columns = "".join(f"{c.stored}, " for c in table.columns)
         if scn is not None:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from kpc.emulators.oracle.interface import Outcome, StatementKind
+from kpc.emulators.oracle.interface import ExecutionOutcome, StatementKind
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 from kpc.emulators.oracle.sql.parsing.grammar import ParsedStatement
-from kpc.emulators.oracle.sql.parsing.lexer import Kind, Token
+from kpc.emulators.oracle.sql.parsing.lexer import Kind, SqlToken
 from kpc.emulators.oracle.sql.types import masks
 
 if TYPE_CHECKING:
     from kpc.emulators.oracle.sql.session import OracleSession
 
 
-def execute(session: OracleSession, statement: ParsedStatement) -> Outcome:
+def execute(session: OracleSession, statement: ParsedStatement) -> ExecutionOutcome:
     words = [token.value for token in statement.tokens if not token.is_sign(";")]
     match words:
         case ["COMMIT", *rest] if set(rest) <= {"WORK", "WRITE", "WAIT", "NOWAIT", "IMMEDIATE", "BATCH"}:
@@ -36,7 +36,7 @@ def execute(session: OracleSession, statement: ParsedStatement) -> Outcome:
             raise unsupported(" ".join(words[:3]))
         case _:
             raise ora(900)
-    return Outcome(StatementKind.TRANSACTION)
+    return ExecutionOutcome(StatementKind.TRANSACTION)
 
 
 def _set_transaction(session: OracleSession, words: list[str]) -> None:
@@ -73,7 +73,7 @@ _FORMATS = {
 }
 
 
-def _alter_session(session: OracleSession, tokens: list[Token]) -> None:
+def _alter_session(session: OracleSession, tokens: list[SqlToken]) -> None:
     index = 0
     while index < len(tokens):
         if [t.value for t in tokens[index : index + 2]] == ["ISOLATION_LEVEL", "="]:
@@ -90,7 +90,7 @@ def _isolate(words: list[str]) -> None:
         raise unsupported(f"isolation level {' '.join(words)}")
 
 
-def _set(session: OracleSession, name: str, token: Token) -> None:
+def _set(session: OracleSession, name: str, token: SqlToken) -> None:
     value = token.value
     if name in _FORMATS:
         masks.parse(value.upper().replace("XFF", ".FF"))

@@ -14,13 +14,13 @@ import duckdb
 import pyarrow as pa
 
 from kpc.emulators.oracle.sql.messages import ora
-from kpc.emulators.oracle.sql.storage.store import Store, Table
+from kpc.emulators.oracle.sql.storage.store import StoredTable, TableStore
 from kpc.emulators.oracle.sql.transactions.locks import LockTable
 
 
 @dataclass(slots=True)
 class Overlay:
-    table: Table
+    table: StoredTable
     rows: str
     dead: str
     types: dict[str, str]
@@ -35,7 +35,7 @@ class Savepoint:
 class Transaction:
     """The changes of one session since its last COMMIT or ROLLBACK."""
 
-    def __init__(self, session_id: int, store: Store, locks: LockTable, check: Callable[[], None]) -> None:
+    def __init__(self, session_id: int, store: TableStore, locks: LockTable, check: Callable[[], None]) -> None:
         self._session_id = session_id
         self.store = store
         self._locks = locks
@@ -48,7 +48,7 @@ class Transaction:
 
     # Reading
 
-    def overlay(self, table: Table) -> tuple[str, str] | None:
+    def overlay(self, table: StoredTable) -> tuple[str, str] | None:
         """The names of the overlay's tables, if this transaction changed the table."""
         made = self._overlays.get(table.object_id)
         return (made.rows, made.dead) if made else None
@@ -60,7 +60,7 @@ class Transaction:
         self.is_open = True
         return self._locks.acquire(self._session_id, wanted, self._check, wait_s)
 
-    def apply(self, table: Table, new: pa.Table | None, gone: pa.Array | None) -> None:
+    def apply(self, table: StoredTable, new: pa.Table | None, gone: pa.Array | None) -> None:
         """Lay `new` rows (stored columns and rid) over the table and hide the positions in `gone`."""
         self.is_open = True
         self.changes += 1
@@ -86,7 +86,7 @@ class Transaction:
             for name in ("gone_rows", "new_rows"):
                 cursor.unregister(name)
 
-    def _open_overlay(self, table: Table) -> Overlay:
+    def _open_overlay(self, table: StoredTable) -> Overlay:
         made = self._overlays.get(table.object_id)
         if made is None:
             rows, dead = f"o{self._session_id}_{table.object_id}", f"d{self._session_id}_{table.object_id}"
@@ -98,7 +98,7 @@ class Transaction:
             )
         return made
 
-    def refit(self, table: Table) -> None:
+    def refit(self, table: StoredTable) -> None:
         """Follow a column that the store made wide."""
         made = self._overlays.get(table.object_id)
         if made is None:

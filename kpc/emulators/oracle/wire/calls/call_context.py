@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from kpc.emulators.oracle.control import Control
 from kpc.emulators.oracle.counters import StatementRecord
-from kpc.emulators.oracle.interface import OraError, Session
+from kpc.emulators.oracle.interface import DatabaseSession, OraError
 from kpc.emulators.oracle.wire.calls import responses
 from kpc.emulators.oracle.wire.calls.lobs import LobStore
 from kpc.emulators.oracle.wire.calls.worker import SessionWorker
@@ -24,7 +24,7 @@ _LOOK_S = 0.05  # how soon a pause notices a break
 class CallContext:
     channel: PacketChannel
     stream: RequestStream
-    session: Session
+    session: DatabaseSession
     worker: SessionWorker
     field_version: int
     control: Control = field(default_factory=Control)

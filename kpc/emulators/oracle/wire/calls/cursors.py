@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from kpc.emulators.oracle.counters import StatementRecord
 from kpc.emulators.oracle.faults import NO_FAULTS, StatementFaults
-from kpc.emulators.oracle.interface import OraColumn, OraError, OraType, Rows, Statement
+from kpc.emulators.oracle.interface import OraColumn, OraError, OraType, PreparedStatement, Rows
 from kpc.emulators.oracle.wire.calls.requests import BindSpec
 from kpc.emulators.oracle.wire.calls.responses import buffer_bytes
 from kpc.emulators.oracle.wire.calls.worker import SessionWorker
@@ -20,7 +20,7 @@ _LONG_OF = {OraType.CLOB: OraType.LONG, OraType.BLOB: OraType.LONG_RAW}
 _ALWAYS_SENT = frozenset({OraType.LONG, OraType.LONG_RAW, OraType.UROWID, *_LOBS})
 
 
-class OpenQuery:
+class CursorQuery:
     """The rows of one execution, encoded ahead of the client on the session's thread."""
 
     def __init__(
@@ -82,7 +82,7 @@ class Cursor:
 
     number: int
     sql: str
-    statement: Statement
+    statement: PreparedStatement
     is_plsql: bool = False
     binds: list[BindSpec] = field(default_factory=list)
     columns: tuple[OraColumn, ...] | None = None
@@ -90,7 +90,7 @@ class Cursor:
     are_national: tuple[bool, ...] = ()  # the form of text that the client expects
     is_defined: bool = False  # the client has said how it wants LOB columns, or there are none
     rows: Rows | None = None
-    query: OpenQuery | None = None
+    query: CursorQuery | None = None
     faults: StatementFaults = field(default_factory=lambda: NO_FAULTS)
     record: StatementRecord | None = None
 
@@ -139,12 +139,12 @@ class Cursor:
             for column, wire_type, is_national in known
         ]
 
-    def open(self, worker: SessionWorker, describe_lob: LobDescriber) -> OpenQuery:
+    def open(self, worker: SessionWorker, describe_lob: LobDescriber) -> CursorQuery:
         """The query, ready to be fetched from. Raises ORA-01002 if nothing was executed."""
         if self.query is None:
             if self.rows is None:
                 raise OraError(1002, "fetch out of sequence")
-            self.query = OpenQuery(worker, self.rows, self.plans(), describe_lob)
+            self.query = CursorQuery(worker, self.rows, self.plans(), describe_lob)
         return self.query
 
     def close_query(self, worker: SessionWorker) -> None:
@@ -159,7 +159,7 @@ class CursorTable:
     def __init__(self) -> None:
         self._cursors: dict[int, Cursor] = {}
 
-    def add(self, sql: str, statement: Statement) -> Cursor:
+    def add(self, sql: str, statement: PreparedStatement) -> Cursor:
         if len(self._cursors) >= MAX_CURSORS:
             raise OraError(1000, "maximum open cursors exceeded")
         number = next(number for number in range(1, MAX_CURSORS + 2) if number not in self._cursors)

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from kpc.emulators.oracle.faults import ConnectionCut
-from kpc.emulators.oracle.interface import Bind, OraError, Outcome, Rows, StatementKind
+from kpc.emulators.oracle.interface import Bind, ExecutionOutcome, OraError, Rows, StatementKind
 from kpc.emulators.oracle.wire.calls import requests, responses
 from kpc.emulators.oracle.wire.calls.call_context import CallContext
-from kpc.emulators.oracle.wire.calls.cursors import Cursor, CursorTable, OpenQuery
+from kpc.emulators.oracle.wire.calls.cursors import Cursor, CursorQuery, CursorTable
 from kpc.emulators.oracle.wire.calls.requests import ExecuteOption, ExecuteRequest, RawValue
 from kpc.emulators.oracle.wire.transport.packets import BreakRequested
 from kpc.emulators.oracle.wire.transport.streams import ResponseWriter
@@ -147,7 +147,7 @@ class Statements:
 
     def _outcomes(
         self, cursor: Cursor, rows: list[list[Bind]], request: ExecuteRequest, writer: ResponseWriter
-    ) -> list[Outcome]:
+    ) -> list[ExecutionOutcome]:
         try:
             return self._call_all(cursor, rows, request)
         except OraError as error:
@@ -155,12 +155,12 @@ class Statements:
                 writer.write(responses.row_counts(error.row_counts))
             raise
 
-    def _call_all(self, cursor: Cursor, rows: list[list[Bind]], request: ExecuteRequest) -> list[Outcome]:
+    def _call_all(self, cursor: Cursor, rows: list[list[Bind]], request: ExecuteRequest) -> list[ExecutionOutcome]:
         """One call for an array of DML; row by row where every row has values of its own to give back."""
         has_out = bool(rows) and any(bind.is_out for bind in rows[0])
         if len(rows) <= 1 or not (cursor.is_plsql or has_out):
             return [self._call(cursor, rows, request)]
-        outcomes: list[Outcome] = []
+        outcomes: list[ExecutionOutcome] = []
         for row in rows:
             try:
                 outcomes.append(self._call(cursor, [row], request))
@@ -169,7 +169,7 @@ class Statements:
                 raise
         return outcomes
 
-    def _call(self, cursor: Cursor, rows: Sequence[Sequence[Bind]], request: ExecuteRequest) -> Outcome:
+    def _call(self, cursor: Cursor, rows: Sequence[Sequence[Bind]], request: ExecuteRequest) -> ExecutionOutcome:
         session = self._context.session
         return self._context.run(
             lambda: session.execute(
@@ -180,7 +180,7 @@ class Statements:
             )
         )
 
-    def _commit_if_wanted(self, request: ExecuteRequest, outcomes: Sequence[Outcome]) -> None:
+    def _commit_if_wanted(self, request: ExecuteRequest, outcomes: Sequence[ExecutionOutcome]) -> None:
         """Autocommit; an array with failed rows is left for the client to decide."""
         has_failed_rows = any(outcome.batch_errors for outcome in outcomes)
         if request.has(ExecuteOption.COMMIT) and not has_failed_rows and self._context.session.in_transaction:
@@ -192,7 +192,7 @@ class Statements:
         if cursor.describe(rows.columns) or request.is_full:
             writer.write(responses.describe(rows.columns, self._context.field_version))
 
-    def _write_out(self, cursor: Cursor, outcomes: Sequence[Outcome], writer: ResponseWriter) -> None:
+    def _write_out(self, cursor: Cursor, outcomes: Sequence[ExecutionOutcome], writer: ResponseWriter) -> None:
         """OUT values of PL/SQL after the directions of its binds; RETURNING gives lists of values.
 
         Nothing is written before all values are encoded: one that does not fit makes an error of the whole call.
@@ -211,7 +211,7 @@ class Statements:
         for row in values:
             writer.write(row)
 
-    def _out_row(self, cursor: Cursor, outcome: Outcome, positions: Sequence[int]) -> bytes:
+    def _out_row(self, cursor: Cursor, outcome: ExecutionOutcome, positions: Sequence[int]) -> bytes:
         parts = [b"\x07"]
         for at in positions:
             values = outcome.out.get(at, [])
@@ -254,7 +254,7 @@ class Statements:
             )
         )
 
-    def _send_rows(self, cursor: Cursor, query: OpenQuery, wanted: int, writer: ResponseWriter) -> None:
+    def _send_rows(self, cursor: Cursor, query: CursorQuery, wanted: int, writer: ResponseWriter) -> None:
         """Up to `wanted` rows, as fast as the faults allow."""
         faults, counters = cursor.faults, self._context.control.counters
         while wanted and not query.is_done:
@@ -291,6 +291,6 @@ class Statements:
             raise
 
 
-def _row_count(cursor: Cursor, outcomes: Sequence[Outcome]) -> int:
+def _row_count(cursor: Cursor, outcomes: Sequence[ExecutionOutcome]) -> int:
     """Changed rows; for PL/SQL the number of executions."""
     return len(outcomes) if cursor.is_plsql else sum(outcome.row_count for outcome in outcomes)

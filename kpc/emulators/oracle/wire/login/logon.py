@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from kpc.emulators.oracle.control import Control
 from kpc.emulators.oracle.faults import ConnectionCut
-from kpc.emulators.oracle.interface import Database, OraError, Session
+from kpc.emulators.oracle.interface import DatabaseSession, OraError, ServedDatabase
 from kpc.emulators.oracle.wire.calls import responses
 from kpc.emulators.oracle.wire.calls.cursors import MAX_CURSORS
 from kpc.emulators.oracle.wire.calls.requests import Message
@@ -48,7 +48,7 @@ class Login:
         self,
         channel: PacketChannel,
         stream: RequestStream,
-        database: Database,
+        database: ServedDatabase,
         options: ListenerOptions,
         control: Control,
     ) -> None:
@@ -60,7 +60,7 @@ class Login:
         self.abilities = Abilities()
         self.session_number = next(_session_numbers) % 65535 + 1
 
-    def run(self) -> Session | None:
+    def run(self) -> DatabaseSession | None:
         """The session, or None when the client was refused and told so."""
         refusal = self._meet_faults()
         request = handshake.read_connect(self._channel)
@@ -103,7 +103,7 @@ class Login:
         wanted = request.service.upper()
         return any(wanted in {name.upper(), name.upper().partition(".")[0]} for name in self._database.service_names)
 
-    def _authenticate(self, connect: ConnectRequest) -> Session:
+    def _authenticate(self, connect: ConnectRequest) -> DatabaseSession:
         first = self._read_auth(auth.PHASE_ONE)
         user = auth.user_name(first.user)
         if first.mode & auth.MODE_PRIVILEGED:
