@@ -58,12 +58,6 @@ class EmulatedDatabase:
     def create_user(self, user: str, password: str, privileges: Iterable[str] = OWNERS) -> None:
         self.store.grants.users[user] = User(user, password, set(privileges))
 
-    def has_user(self, user: str) -> bool:
-        return user in self.store.grants.users
-
-    def users(self) -> tuple[str, ...]:
-        return tuple(self.store.grants.users)
-
     def password_of(self, user: str) -> str | None:
         found = self.store.grants.users.get(user)
         return found.password if found else None
@@ -87,9 +81,12 @@ class EmulatedDatabase:
             self.sessions[number] = session
         return session
 
-    def forget(self, session: OracleSession) -> None:
+    def logins(self) -> list[tuple[SessionSettings, dt.datetime]]:
+        return [(session.settings, session.logged_on_utc) for session in list(self.sessions.values())]
+
+    def forget(self, session_id: int) -> None:
         with self._guard:
-            self.sessions.pop(session.settings.session_id, None)
+            self.sessions.pop(session_id, None)
 
     def rows_scanned(self) -> dict[str, int]:
         return self.scans.rows_by_table()
@@ -104,7 +101,7 @@ class EmulatedDatabase:
 
     def run_as_dba(self, sql: str, schema: str | None = None) -> int:
         """Run one statement with every right, names meaning those of `schema` (the first user's), and commit it."""
-        owner = schema or self.users()[0]
+        owner = schema or next(iter(self.store.grants.users))
         session = OracleSession(self, SessionSettings(DBA, owner, 0, 1, self.service_names[0], self.name, "admin", ""))
         try:
             statement = session.prepare(sql)
@@ -150,6 +147,6 @@ def open_database(
         from kpc.emulators.oracle import seed as seeding  # noqa: PLC0415  the catalog and numpy are needed only here
 
         seeding.fill(
-            database, user.upper(), rows=seed_rows, seed=seed, bad_rows=bad_rows, months=months or DEFAULT_MONTHS
+            database.store, user.upper(), rows=seed_rows, seed=seed, bad_rows=bad_rows, months=months or DEFAULT_MONTHS
         )
     return database

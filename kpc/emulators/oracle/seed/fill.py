@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
 from kpc.emulators.catalog_schema import TABLES
 from kpc.emulators.oracle.seed import plan, values
@@ -13,23 +12,20 @@ from kpc.emulators.oracle.sql.storage.store import Constraint, Index, StoredTabl
 from kpc.emulators.oracle.sql.types import datatypes
 from kpc.emulators.schema import SourceKind, TableSchema
 
-if TYPE_CHECKING:
-    from kpc.emulators.oracle.engine import EmulatedDatabase
-
 
 def fill(
-    database: EmulatedDatabase, owner: str, *, rows: int, seed: int, bad_rows: int, months: tuple[str, ...]
+    store: TableStore, owner: str, *, rows: int, seed: int, bad_rows: int, months: tuple[str, ...]
 ) -> tuple[BadRow, ...]:
     """Make and fill every table of the catalog; the bad rows that were planted."""
     counts = plan.rows_by_table(rows, months)
     planted = planted_bad_rows(rows=rows, bad_rows=bad_rows, months=months, seed=seed)
     for declared in TABLES.values():
-        table = create(database.store, owner, declared)
-        _fill_table(database.store, table, declared, counts, months, seed)
-        _plant(database.store, table, [bad for bad in planted if bad.table == declared.name])
-    database.store.horizon = database.store.advance()
-    for held in database.store.tables():
-        held.ddl_scn = held.changed_scn = database.store.horizon
+        table = create(store, owner, declared)
+        _fill_table(store, table, declared, counts, months, seed)
+        _plant(store, table, [bad for bad in planted if bad.table == declared.name])
+    store.horizon = store.advance()
+    for held in store.tables():
+        held.ddl_scn = held.changed_scn = store.horizon
     return planted
 
 

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from kpc.emulators.oracle.sql.context import ColumnView, Context, RelationView
 from kpc.emulators.oracle.sql.dictionary.views import dictionary_view
+from kpc.emulators.oracle.sql.instance import Instance
 from kpc.emulators.oracle.sql.messages import ora
 from kpc.emulators.oracle.sql.parsing.grammar import parse_tree
 from kpc.emulators.oracle.sql.query.compiler import QueryCompiler
 from kpc.emulators.oracle.sql.storage.grants import READING
 from kpc.emulators.oracle.sql.storage.store import SchemaObject, Sequence, StoredTable, TableStore, View
+from kpc.emulators.oracle.sql.transactions.transaction import Transaction
 from kpc.emulators.oracle.sql.types import values
 from kpc.emulators.oracle.sql.types.datatypes import varchar2
 from kpc.emulators.oracle.sql.types.values import Expr
-
-if TYPE_CHECKING:
-    from kpc.emulators.oracle.engine import EmulatedDatabase
-    from kpc.emulators.oracle.sql.transactions.transaction import Transaction
 
 _DUAL = RelationView("(SELECT 'X' AS dummy)", (ColumnView("DUMMY", "dummy", varchar2(1)),))
 
@@ -27,9 +24,9 @@ _DUAL = RelationView("(SELECT 'X' AS dummy)", (ColumnView("DUMMY", "dummy", varc
 class SessionSchema:
     """See `context.Schema`."""
 
-    def __init__(self, database: EmulatedDatabase, transaction: Transaction, schema: str, user: str) -> None:
-        self._database = database
-        self._store: TableStore = database.store
+    def __init__(self, instance: Instance, transaction: Transaction, schema: str, user: str) -> None:
+        self._instance = instance
+        self._store: TableStore = instance.store
         self._transaction = transaction
         self.name = schema
         self.user = user
@@ -62,7 +59,7 @@ class SessionSchema:
             return self._expand(found, context, scn)
         if name == "DUAL" and owner in (None, "SYS", "PUBLIC"):
             return _DUAL
-        made = dictionary_view(owner, name, self._database, context, self.user) if found is None else None
+        made = dictionary_view(owner, name, self._instance, context, self.user) if found is None else None
         if made is None:
             raise ora(942)
         return made
@@ -76,7 +73,7 @@ class SessionSchema:
         return RelationView(sql, columns, "rid", table)
 
     def _expand(self, view: View, context: Context, scn: int | None) -> RelationView:
-        inner = SessionSchema(self._database, self._transaction, view.owner, view.owner)
+        inner = SessionSchema(self._instance, self._transaction, view.owner, view.owner)
         outer, context.schema = context.schema, inner
         before, context.as_of = context.as_of, scn
         try:

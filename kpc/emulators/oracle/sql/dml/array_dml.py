@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
 from kpc.emulators.oracle.interface import Bind, ExecutionOutcome, OraError, StatementKind
-from kpc.emulators.oracle.sql.dml import bulk_change, returned
-from kpc.emulators.oracle.sql.dml.effects import Change, Executor
+from kpc.emulators.oracle.sql.dml import applying, bulk_change, returned
+from kpc.emulators.oracle.sql.dml.change import Change
+from kpc.emulators.oracle.sql.dml.executor import Executor
+from kpc.emulators.oracle.sql.dml.inserting import insert
+from kpc.emulators.oracle.sql.dml.merging import merge
+from kpc.emulators.oracle.sql.dml.updating import delete, update
 from kpc.emulators.oracle.sql.messages import unsupported
 from kpc.emulators.oracle.sql.parsing.grammar import ParsedStatement
 from kpc.emulators.oracle.sql.query import bind_rows
 from kpc.emulators.oracle.sql.storage import positions
 from kpc.emulators.oracle.sql.storage.store import Sequence as OracleSequence
 from kpc.emulators.oracle.sql.types.assignment import WIDEN_CODE
-
-if TYPE_CHECKING:
-    from kpc.emulators.oracle.sql.session import OracleSession
+from kpc.emulators.oracle.sql.workspace import StatementWorkspace
 
 
 def execute(
-    session: OracleSession,
+    workspace: StatementWorkspace,
     statement: ParsedStatement,
     rows: Sequence[Sequence[Bind]],
     *,
@@ -30,7 +31,7 @@ def execute(
     row_counts: bool,
 ) -> ExecutionOutcome:
     """Rows before a failing one stay done; its error carries `row_offset` and `row_count` for the client's rowcount."""
-    run = _ArrayRun(session, statement, list(rows) or [()], batch_errors, ExecutionOutcome(StatementKind.DML))
+    run = _ArrayRun(workspace, statement, list(rows) or [()], batch_errors, ExecutionOutcome(StatementKind.DML))
     run.counts = [0] * len(run.rows)
     run.go(0, len(run.rows))
     run.outcome.row_count = sum(run.counts)
@@ -42,13 +43,13 @@ def execute(
 class _ArrayRun:
     def __init__(
         self,
-        session: OracleSession,
+        workspace: StatementWorkspace,
         statement: ParsedStatement,
         rows: list[Sequence[Bind]],
         batch_errors: bool,
         outcome: ExecutionOutcome,
     ) -> None:
-        self.session = session
+        self.workspace = workspace
         self.statement = statement
         self.rows = rows
         self.batch_errors = batch_errors
@@ -83,7 +84,7 @@ class _ArrayRun:
 
     def _is_joint(self) -> bool:
         """Whether many rows can be computed in one query with the effect of one after the other."""
-        return bulk_change.is_joint(self.session, self.statement)
+        return bulk_change.is_joint(self.statement)
 
     def _attempt(self, start: int, stop: int) -> None:
         while True:
@@ -100,31 +101,31 @@ class _ArrayRun:
     def _widen(self, column_name: str) -> None:
         """A value needs more digits than the column holds so far: hold it in the wide form and start again."""
         assert self.statement.tree is not None
-        executor = self.session.executor(self.session.context({}))
+        executor = self.workspace.executor(self.workspace.context({}))
         table, _ = executor.table(self.statement.tree.this, "INSERT")
         column = table.column(column_name)
         assert column is not None
-        self.session.database.store.widen(table, column)
-        self.session.transaction.refit(table)
+        self.workspace.store.widen(table, column)
+        self.workspace.transaction.refit(table)
 
     def _change(self, start: int, stop: int) -> bool:
         """Compute and apply; False if another transaction had to be waited for, so that it must be computed again."""
-        session = self.session
+        workspace = self.workspace
         if stop - start > 1:
-            executor, changes = bulk_change.compute(session, self.statement, self.rows[start:stop], start)
+            executor, changes = bulk_change.compute(workspace, self.statement, self.rows[start:stop], start)
         else:
-            context = session.context(bind_rows.constants(self.rows[start]))
-            executor = session.executor(context)
+            context = workspace.context(bind_rows.constants(self.rows[start]))
+            executor = workspace.executor(context)
             for name, table in context.arrow.items():
                 executor.cursor.register(name, table)
             changes = compute(executor, self.statement)
         for change in changes:
             if change.gone is not None and len(change.gone):
                 wanted: list[object] = [(change.table.object_id, rid) for rid in change.gone.to_pylist()]
-                if session.transaction.lock(wanted):
+                if workspace.transaction.lock(wanted):
                     return False
         for change in changes:
-            executor.apply(change)
+            applying.apply(executor, change)
         _use_sequences(executor, changes)
         self._report(executor, changes, start, stop)
         return True
@@ -136,7 +137,7 @@ class _ArrayRun:
             self.counts[start:stop] = changes[0].counts or [1] * (stop - start)
         self.outcome.last_rowid = _last_rowid(changes) or self.outcome.last_rowid
         if self.statement.returning:
-            made = executor.returning(changes[0], self.statement.returning)
+            made = applying.returning(executor, changes[0], self.statement.returning)
             for position, (value, column) in zip(self.statement.into, made, strict=True):
                 self.outcome.out.setdefault(position, []).extend(returned.values_of(value.type, column))
 
@@ -152,13 +153,13 @@ def compute(executor: Executor, statement: ParsedStatement) -> list[Change]:
     """The effect of a statement with its binds."""
     tree = statement.tree
     if isinstance(tree, exp.Insert):
-        return [executor.insert(tree)]
+        return [insert(executor, tree)]
     if isinstance(tree, exp.Update):
-        return [executor.update(tree)]
+        return [update(executor, tree)]
     if isinstance(tree, exp.Delete):
-        return [executor.delete(tree, keep_rows=True)]
+        return [delete(executor, tree)]
     if isinstance(tree, exp.Merge):
-        return executor.merge(tree)
+        return merge(executor, tree)
     raise unsupported(f"statement {type(tree).__name__}")
 
 

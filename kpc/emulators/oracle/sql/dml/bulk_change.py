@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 from sqlglot import exp
 
 from kpc.emulators.oracle.interface import Bind
-from kpc.emulators.oracle.sql.dml.effects import Change, Executor
+from kpc.emulators.oracle.sql.dml.change import Change
+from kpc.emulators.oracle.sql.dml.executor import Executor
+from kpc.emulators.oracle.sql.dml.inserting import insert
+from kpc.emulators.oracle.sql.dml.updating import delete, update
 from kpc.emulators.oracle.sql.messages import unsupported
 from kpc.emulators.oracle.sql.parsing.grammar import ParsedStatement
 from kpc.emulators.oracle.sql.query import bind_rows
 from kpc.emulators.oracle.sql.query.expressions import identifier
-
-if TYPE_CHECKING:
-    from kpc.emulators.oracle.sql.session import OracleSession
+from kpc.emulators.oracle.sql.workspace import StatementWorkspace
 
 
-def is_joint(session: OracleSession, statement: ParsedStatement) -> bool:
+def is_joint(statement: ParsedStatement) -> bool:
     """True if one query over all bind rows has the effect of running them one after the other."""
     tree = statement.tree
     assert tree is not None
@@ -40,21 +40,21 @@ def is_joint(session: OracleSession, statement: ParsedStatement) -> bool:
 
 
 def compute(
-    session: OracleSession, statement: ParsedStatement, rows: Sequence[Sequence[Bind]], first: int
+    workspace: StatementWorkspace, statement: ParsedStatement, rows: Sequence[Sequence[Bind]], first: int
 ) -> tuple[Executor, list[Change]]:
     """The joint effect. Raises ORA-03001 when two bind rows meet in one table row; the caller then takes them apart."""
     table, named = bind_rows.table(rows, first)
-    context = session.context(named)
-    executor = session.executor(context)
+    context = workspace.context(named)
+    executor = workspace.executor(context)
     executor.source = bind_rows.RELATION
     executor.cursor.register(bind_rows.RELATION, table)
     tree = statement.tree
     if isinstance(tree, exp.Insert):
         context.many_rows = True  # a default may be a sequence's
-        change = executor.insert(tree)
+        change = insert(executor, tree)
         change.counts = [1] * len(rows)
         return executor, [change]
-    change = executor.update(tree) if isinstance(tree, exp.Update) else executor.delete(tree, keep_rows=True)  # type: ignore[arg-type]  # is_joint
+    change = update(executor, tree) if isinstance(tree, exp.Update) else delete(executor, tree)  # type: ignore[arg-type]  # is_joint
     assert change.rows is not None
     if len(change.rows["rid"].unique()) < change.rows.num_rows:
         raise unsupported("array DML whose rows meet")

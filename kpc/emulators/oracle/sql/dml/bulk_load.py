@@ -2,44 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import duckdb
 
 from kpc.emulators.oracle.interface import OraError
+from kpc.emulators.oracle.sql.dml.inserting import query_of_insert
 from kpc.emulators.oracle.sql.messages import from_duckdb
 from kpc.emulators.oracle.sql.parsing.grammar import ParsedStatement
 from kpc.emulators.oracle.sql.storage import positions
-from kpc.emulators.oracle.sql.storage.store import StoredTable
+from kpc.emulators.oracle.sql.storage.store import StoredTable, TableStore
 from kpc.emulators.oracle.sql.types.assignment import WIDEN_CODE
-
-if TYPE_CHECKING:
-    from kpc.emulators.oracle.sql.session import OracleSession
+from kpc.emulators.oracle.sql.workspace import StatementWorkspace
 
 
-def fill(session: OracleSession, table: StoredTable, insert: ParsedStatement) -> int | None:
+def fill(workspace: StatementWorkspace, table: StoredTable, insert: ParsedStatement) -> int | None:
     """Run INSERT ... SELECT into a new, empty table and commit; how many rows it has.
 
     None where it must be done row set by row set instead: a column has to become wide, or a sequence is used.
     """
     assert insert.tree is not None
-    context = session.context({})
-    executor = session.executor(context)
+    context = workspace.context({})
+    executor = workspace.executor(context)
     for name, rows in context.arrow.items():
         executor.cursor.register(name, rows)
-    sql = executor.query_of_insert(insert.tree)
+    sql = query_of_insert(executor, insert.tree)
     if context.sequences:
         return None
     try:
-        return _load(session, table, executor.cursor, sql)
+        return _load(workspace.store, table, executor.cursor, sql)
     except OraError as error:
         if error.code == WIDEN_CODE:
             return None
         raise
 
 
-def _load(session: OracleSession, table: StoredTable, cursor: duckdb.DuckDBPyConnection, sql: str) -> int:
-    store = session.database.store
+def _load(store: TableStore, table: StoredTable, cursor: duckdb.DuckDBPyConnection, sql: str) -> int:
     columns = "".join(f"{column.stored}, " for column in table.columns)
     rid = positions.encode_sql(table.object_id, "row_number() OVER () - 1")
     with store.snapshot(cursor):

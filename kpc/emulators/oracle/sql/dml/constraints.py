@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from kpc.emulators.oracle.sql.dml.change import Change
+from kpc.emulators.oracle.sql.dml.executor import Executor
 from kpc.emulators.oracle.sql.messages import ora
 from kpc.emulators.oracle.sql.parsing.grammar import parse_condition
 from kpc.emulators.oracle.sql.query.scope import FromSource, Scope, column_expr
 from kpc.emulators.oracle.sql.storage.store import Constraint, StoredTable
-
-if TYPE_CHECKING:
-    from kpc.emulators.oracle.sql.dml.effects import Change, Executor
 
 _EFFECT = "effect_rows"
 

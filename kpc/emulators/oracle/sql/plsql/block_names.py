@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -17,9 +16,7 @@ from kpc.emulators.oracle.sql.plsql.tree import Tokens
 from kpc.emulators.oracle.sql.query import bind_rows
 from kpc.emulators.oracle.sql.query.compiler import QueryCompiler
 from kpc.emulators.oracle.sql.types import datatypes
-
-if TYPE_CHECKING:
-    from kpc.emulators.oracle.sql.session import OracleSession
+from kpc.emulators.oracle.sql.workspace import StatementWorkspace
 
 _NUMBER_ERRORS = {1722: "character to number conversion error", 1438: "number precision too large"}
 _INTEGERS = ("PLS_INTEGER", "BINARY_INTEGER", "NATURAL", "POSITIVE", "SIMPLE_INTEGER")
@@ -39,7 +36,7 @@ class Variable:
 class BlockNames:
     """What a block can name; inner blocks hide outer ones. `assigned` are the binds that were given a value."""
 
-    session: OracleSession
+    workspace: StatementWorkspace
     sql: str
     binds: dict[str, Bind]
     scopes: list[dict[str, Variable]] = field(default_factory=list)
@@ -128,9 +125,9 @@ class BlockNames:
             raise unsupported("SELECT INTO ... FOR UPDATE")
         if len(row) < len(statement.bind_names):
             raise ora(1008)
-        context = self.session.context(bind_rows.constants(row))
+        context = self.workspace.context(bind_rows.constants(row))
         query = QueryCompiler(context).compile(statement.tree)
-        executor = self.session.executor(context)
+        executor = self.workspace.executor(context)
         for name, table in context.arrow.items():
             executor.cursor.register(name, table)
         sql = query.sql if limit is None else f"SELECT * FROM ({query.sql}) LIMIT {limit}"

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from kpc.emulators.oracle.interface import BindValue
 from kpc.emulators.oracle.sql.messages import ora, unsupported
-
-if TYPE_CHECKING:
-    from kpc.emulators.oracle.sql.session import OracleSession
+from kpc.emulators.oracle.sql.parsing.grammar import parse_statement
+from kpc.emulators.oracle.sql.transactions import commands
+from kpc.emulators.oracle.sql.workspace import StatementWorkspace
 
 _LOOK_S = 0.02  # how soon a sleeping session notices a break
 _ATTRIBUTES: dict[str, tuple[str, ...]] = {
@@ -62,24 +61,24 @@ class OutputBuffer:
 
 
 Arguments = list[BindValue]
-Procedure = Callable[["OracleSession", Arguments], dict[int, BindValue]]
+Procedure = Callable[[StatementWorkspace, OutputBuffer, Arguments], dict[int, BindValue]]
 
 
-def call(session: OracleSession, name: str, arguments: Arguments) -> dict[int, BindValue]:
+def call(workspace: StatementWorkspace, output: OutputBuffer, name: str, arguments: Arguments) -> dict[int, BindValue]:
     """Run a procedure; what it gives back by the place of the OUT argument."""
     if name in _ATTRIBUTES:
         keys = _ATTRIBUTES[name]
         if len(arguments) > len(keys):
             raise _wrong_arguments(name)
         given = {key: None if v is None else str(v) for key, v in zip(keys, arguments, strict=False)}
-        session.set_attributes(**given)
+        workspace.set_attributes(**given)
         return {}
     if name not in _PROCEDURES:
         raise unsupported(f"PL/SQL {name}")
     least, most, run = _PROCEDURES[name]
     if not least <= len(arguments) <= most:
         raise _wrong_arguments(name)
-    return run(session, arguments)
+    return run(workspace, output, arguments)
 
 
 def _wrong_arguments(name: str) -> Exception:
@@ -91,55 +90,57 @@ def _text(value: BindValue) -> str:
     return "" if value is None else str(value)
 
 
-def _put(session: OracleSession, arguments: Arguments) -> dict[int, BindValue]:
-    session.output.put(_text(arguments[0]))
+def _put(workspace: StatementWorkspace, output: OutputBuffer, arguments: Arguments) -> dict[int, BindValue]:
+    output.put(_text(arguments[0]))
     return {}
 
 
-def _put_line(session: OracleSession, arguments: Arguments) -> dict[int, BindValue]:
-    session.output.put(_text(arguments[0]))
-    session.output.new_line()
+def _put_line(workspace: StatementWorkspace, output: OutputBuffer, arguments: Arguments) -> dict[int, BindValue]:
+    output.put(_text(arguments[0]))
+    output.new_line()
     return {}
 
 
-def _new_line(session: OracleSession, _arguments: Arguments) -> dict[int, BindValue]:
-    session.output.new_line()
+def _new_line(workspace: StatementWorkspace, output: OutputBuffer, arguments: Arguments) -> dict[int, BindValue]:
+    output.new_line()
     return {}
 
 
-def _get_line(session: OracleSession, _arguments: Arguments) -> dict[int, BindValue]:
-    line = session.output.get_line()
+def _get_line(workspace: StatementWorkspace, output: OutputBuffer, arguments: Arguments) -> dict[int, BindValue]:
+    line = output.get_line()
     return {0: line, 1: 1 if line is None else 0}
 
 
-def _enable(session: OracleSession, _arguments: Arguments) -> dict[int, BindValue]:
-    session.output.enable()
+def _enable(workspace: StatementWorkspace, output: OutputBuffer, arguments: Arguments) -> dict[int, BindValue]:
+    output.enable()
     return {}
 
 
-def _disable(session: OracleSession, _arguments: Arguments) -> dict[int, BindValue]:
-    session.output.disable()
+def _disable(workspace: StatementWorkspace, output: OutputBuffer, arguments: Arguments) -> dict[int, BindValue]:
+    output.disable()
     return {}
 
 
-def _sleep(session: OracleSession, arguments: Arguments) -> dict[int, BindValue]:
+def _sleep(workspace: StatementWorkspace, output: OutputBuffer, arguments: Arguments) -> dict[int, BindValue]:
     """DBMS_SESSION.SLEEP(seconds); a break ends it with ORA-01013."""
     until = time.monotonic() + float(_text(arguments[0]) or 0)
     while (left := until - time.monotonic()) > 0:
         time.sleep(min(left, _LOOK_S))
-        session.check_interrupt()
+        workspace.interruption.check()
     return {}
 
 
-def _set_nls(session: OracleSession, arguments: Arguments) -> dict[int, BindValue]:
+def _set_nls(workspace: StatementWorkspace, output: OutputBuffer, arguments: Arguments) -> dict[int, BindValue]:
     key, value = (_text(argument) for argument in arguments)
     quoted = value if value.startswith("'") else f"'{value}'"
-    session.execute(session.prepare(f"ALTER SESSION SET {key} = {quoted}"), [])
+    commands.execute(workspace, parse_statement(f"ALTER SESSION SET {key} = {quoted}"))
     return {}
 
 
-def _clear_identifier(session: OracleSession, _arguments: Arguments) -> dict[int, BindValue]:
-    session.set_attributes(client_identifier=None)
+def _clear_identifier(
+    workspace: StatementWorkspace, output: OutputBuffer, arguments: Arguments
+) -> dict[int, BindValue]:
+    workspace.set_attributes(client_identifier=None)
     return {}
 
 

@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from kpc.emulators.oracle.interface import ExecutionOutcome, StatementKind
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 from kpc.emulators.oracle.sql.parsing.grammar import ParsedStatement
 from kpc.emulators.oracle.sql.parsing.lexer import Kind, SqlToken
+from kpc.emulators.oracle.sql.transactions.transaction import Transaction
 from kpc.emulators.oracle.sql.types import masks
-
-if TYPE_CHECKING:
-    from kpc.emulators.oracle.sql.session import OracleSession
+from kpc.emulators.oracle.sql.workspace import StatementWorkspace
 
 
-def execute(session: OracleSession, statement: ParsedStatement) -> ExecutionOutcome:
+def execute(workspace: StatementWorkspace, statement: ParsedStatement) -> ExecutionOutcome:
     words = [token.value for token in statement.tokens if not token.is_sign(";")]
     match words:
         case ["COMMIT", *rest] if set(rest) <= {"WORK", "WRITE", "WAIT", "NOWAIT", "IMMEDIATE", "BATCH"}:
-            session.commit()
+            workspace.transaction.commit()
         case ["ROLLBACK"] | ["ROLLBACK", "WORK"]:
-            session.rollback()
+            workspace.transaction.rollback()
         case ["ROLLBACK", *rest] if "TO" in rest[:2]:
-            session.transaction.rollback_to(words[-1])
+            workspace.transaction.rollback_to(words[-1])
         case ["SAVEPOINT", name]:
-            session.transaction.savepoint(name)
+            workspace.transaction.savepoint(name)
         case ["SET", "TRANSACTION", *rest]:
-            _set_transaction(session, rest)
+            _set_transaction(workspace.transaction, rest)
         case ["ALTER", "SESSION", "SET", *_]:
-            _alter_session(session, statement.tokens[3:])
+            _alter_session(workspace, statement.tokens[3:])
         case ["ALTER", "SESSION", *_]:
             raise unsupported("this ALTER SESSION")
         case ["SET", "ROLE", *_] | ["SET", "CONSTRAINT", *_] | ["SET", "CONSTRAINTS", *_] | ["LOCK", *_]:
@@ -39,8 +37,8 @@ def execute(session: OracleSession, statement: ParsedStatement) -> ExecutionOutc
     return ExecutionOutcome(StatementKind.TRANSACTION)
 
 
-def _set_transaction(session: OracleSession, words: list[str]) -> None:
-    if session.in_transaction:
+def _set_transaction(transaction: Transaction, words: list[str]) -> None:
+    if transaction.is_open:
         raise ora(1453)
     if words[:2] == ["READ", "WRITE"] or words[:1] == ["NAME"] or words == ["ISOLATION", "LEVEL", "READ", "COMMITTED"]:
         return
@@ -73,7 +71,7 @@ _FORMATS = {
 }
 
 
-def _alter_session(session: OracleSession, tokens: list[SqlToken]) -> None:
+def _alter_session(workspace: StatementWorkspace, tokens: list[SqlToken]) -> None:
     index = 0
     while index < len(tokens):
         if [t.value for t in tokens[index : index + 2]] == ["ISOLATION_LEVEL", "="]:
@@ -81,7 +79,7 @@ def _alter_session(session: OracleSession, tokens: list[SqlToken]) -> None:
             return
         if index + 2 >= len(tokens) or not tokens[index + 1].is_sign("="):
             raise ora(2248) if tokens[index].kind is Kind.WORD else ora(922)
-        _set(session, tokens[index].value, tokens[index + 2])
+        _set(workspace, tokens[index].value, tokens[index + 2])
         index += 3
 
 
@@ -90,15 +88,15 @@ def _isolate(words: list[str]) -> None:
         raise unsupported(f"isolation level {' '.join(words)}")
 
 
-def _set(session: OracleSession, name: str, token: SqlToken) -> None:
+def _set(workspace: StatementWorkspace, name: str, token: SqlToken) -> None:
     value = token.value
     if name in _FORMATS:
         masks.parse(value.upper().replace("XFF", ".FF"))
-        setattr(session.settings, _FORMATS[name], value)
+        setattr(workspace.settings, _FORMATS[name], value)
     elif name == "TIME_ZONE":
-        session.settings.zone_minutes = zone_minutes(value)
+        workspace.settings.zone_minutes = zone_minutes(value)
     elif name == "CURRENT_SCHEMA":
-        session.change_schema(value)
+        workspace.change_schema(value)
     elif name in _FIXED:
         if value.upper() != _FIXED[name]:
             raise unsupported(f"{name} = {value}")
