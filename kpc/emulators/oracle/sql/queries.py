@@ -10,7 +10,8 @@ from kpc.emulators.oracle.sql.messages import from_duckdb, ora, unsupported
 from kpc.emulators.oracle.sql.parsing import lexer
 from kpc.emulators.oracle.sql.parsing.grammar import ParsedStatement
 from kpc.emulators.oracle.sql.query import bind_rows
-from kpc.emulators.oracle.sql.query.compiler import CompiledQuery, QueryCompiler
+from kpc.emulators.oracle.sql.query.compiled import CompiledQuery
+from kpc.emulators.oracle.sql.query.compiler import QueryCompiler
 from kpc.emulators.oracle.sql.storage.grants import READING
 from kpc.emulators.oracle.sql.workspace import StatementWorkspace
 

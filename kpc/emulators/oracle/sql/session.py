@@ -20,7 +20,7 @@ from kpc.emulators.oracle.sql.parsing.grammar import ParsedStatement, parse_stat
 from kpc.emulators.oracle.sql.plsql import interpreter
 from kpc.emulators.oracle.sql.plsql.packages import OutputBuffer
 from kpc.emulators.oracle.sql.query import bind_rows
-from kpc.emulators.oracle.sql.query.compiler import CompiledQuery
+from kpc.emulators.oracle.sql.query.compiled import CompiledQuery
 from kpc.emulators.oracle.sql.query.late_rows import Replay
 from kpc.emulators.oracle.sql.query.results import OpenQuery
 from kpc.emulators.oracle.sql.transactions import commands

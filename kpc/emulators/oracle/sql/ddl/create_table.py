@@ -12,7 +12,7 @@ from kpc.emulators.oracle.sql.messages import ora, unsupported
 from kpc.emulators.oracle.sql.parsing.grammar import parse_statement
 from kpc.emulators.oracle.sql.parsing.lexer import Kind
 from kpc.emulators.oracle.sql.parsing.token_reader import TokenReader
-from kpc.emulators.oracle.sql.query.compiler import CompiledQuery
+from kpc.emulators.oracle.sql.query.compiled import CompiledQuery
 from kpc.emulators.oracle.sql.storage.store import StoredTable, TableColumn
 from kpc.emulators.oracle.sql.types.datatypes import SqlType, free_number, varchar2
 from kpc.emulators.oracle.sql.workspace import StatementWorkspace

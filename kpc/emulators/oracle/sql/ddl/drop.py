@@ -8,12 +8,7 @@ from kpc.emulators.oracle.sql.ddl import user_commands
 from kpc.emulators.oracle.sql.ddl.preconditions import check_drop
 from kpc.emulators.oracle.sql.messages import from_duckdb, ora, unsupported
 from kpc.emulators.oracle.sql.parsing.token_reader import TokenReader
-from kpc.emulators.oracle.sql.storage.store import (
-    Sequence,
-    StoredTable,
-    TableStore,
-    View,
-)
+from kpc.emulators.oracle.sql.storage.store import Sequence, StoredTable, TableStore, View
 from kpc.emulators.oracle.sql.workspace import StatementWorkspace
 
 

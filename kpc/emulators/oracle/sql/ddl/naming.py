@@ -5,11 +5,7 @@ from __future__ import annotations
 from kpc.emulators.oracle.sql.dictionary.session_schema import SessionSchema
 from kpc.emulators.oracle.sql.messages import ora
 from kpc.emulators.oracle.sql.parsing.token_reader import TokenReader
-from kpc.emulators.oracle.sql.storage.store import (
-    StoredTable,
-    TableStore,
-    View,
-)
+from kpc.emulators.oracle.sql.storage.store import StoredTable, TableStore, View
 
 
 def comment(schema: SessionSchema, reader: TokenReader) -> None:

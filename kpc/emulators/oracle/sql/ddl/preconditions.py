@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from kpc.emulators.oracle.sql.messages import ora
 from kpc.emulators.oracle.sql.parsing.grammar import parse_statement
-from kpc.emulators.oracle.sql.query.compiler import CompiledQuery, QueryCompiler
+from kpc.emulators.oracle.sql.query.compiled import CompiledQuery
+from kpc.emulators.oracle.sql.query.compiler import QueryCompiler
 from kpc.emulators.oracle.sql.storage.grants import DBA, Grants
-from kpc.emulators.oracle.sql.storage.store import (
-    TableStore,
-)
+from kpc.emulators.oracle.sql.storage.store import TableStore
 from kpc.emulators.oracle.sql.workspace import StatementWorkspace
 
 

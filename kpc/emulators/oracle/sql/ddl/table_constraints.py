@@ -7,12 +7,7 @@ from kpc.emulators.oracle.sql.dictionary.session_schema import SessionSchema
 from kpc.emulators.oracle.sql.dml import constraints
 from kpc.emulators.oracle.sql.dml.change import Change
 from kpc.emulators.oracle.sql.messages import ora, unsupported
-from kpc.emulators.oracle.sql.storage.store import (
-    Constraint,
-    Index,
-    StoredTable,
-    TableStore,
-)
+from kpc.emulators.oracle.sql.storage.store import Constraint, Index, StoredTable, TableStore
 from kpc.emulators.oracle.sql.workspace import StatementWorkspace
 
 

@@ -9,7 +9,7 @@ from sqlglot import exp
 from kpc.emulators.oracle.interface import OraType
 from kpc.emulators.oracle.sql.context import Context
 from kpc.emulators.oracle.sql.parsing.grammar import parse_condition
-from kpc.emulators.oracle.sql.query.expressions import identifier
+from kpc.emulators.oracle.sql.query.nodes import identifier
 from kpc.emulators.oracle.sql.storage.store import Constraint, Index, Sequence, StoredTable, TableStore, View
 from kpc.emulators.oracle.sql.types.datatypes import PLAIN_SCALE, SqlType
 

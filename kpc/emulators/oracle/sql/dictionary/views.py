@@ -47,8 +47,6 @@ from kpc.emulators.oracle.sql.types import datatypes
 from kpc.emulators.oracle.sql.types.datatypes import DATE, SqlType, varchar2
 
 _NUMBER = datatypes.free_number(18, 0)
-
-
 _MAKERS: dict[str, Maker] = {
     "V$DATABASE": database_rows,
     "V$VERSION": version_rows,

@@ -15,7 +15,7 @@ from kpc.emulators.oracle.sql.dml.updating import delete, update
 from kpc.emulators.oracle.sql.messages import unsupported
 from kpc.emulators.oracle.sql.parsing.grammar import ParsedStatement
 from kpc.emulators.oracle.sql.query import bind_rows
-from kpc.emulators.oracle.sql.query.expressions import identifier
+from kpc.emulators.oracle.sql.query.nodes import identifier
 from kpc.emulators.oracle.sql.workspace import StatementWorkspace
 
 

@@ -21,7 +21,8 @@ from kpc.emulators.oracle.sql.dictionary.session_schema import SessionSchema
 from kpc.emulators.oracle.sql.messages import error_sql, from_duckdb, ora, unsupported
 from kpc.emulators.oracle.sql.parsing.grammar import parse_expression
 from kpc.emulators.oracle.sql.query.compiler import QueryCompiler
-from kpc.emulators.oracle.sql.query.expressions import Expressions, identifier, only
+from kpc.emulators.oracle.sql.query.expressions import Expressions
+from kpc.emulators.oracle.sql.query.nodes import identifier, only
 from kpc.emulators.oracle.sql.query.scope import FromSource, Scope, column_expr
 from kpc.emulators.oracle.sql.storage import positions
 from kpc.emulators.oracle.sql.storage.store import StoredTable, TableColumn

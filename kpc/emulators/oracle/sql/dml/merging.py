@@ -12,8 +12,9 @@ from kpc.emulators.oracle.sql.dml.inserting import insert_columns, inserted, row
 from kpc.emulators.oracle.sql.dml.updating import set_items, updated_item
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 from kpc.emulators.oracle.sql.query.compiler import QueryCompiler
-from kpc.emulators.oracle.sql.query.expressions import Expressions, identifier, only
+from kpc.emulators.oracle.sql.query.expressions import Expressions
 from kpc.emulators.oracle.sql.query.from_clause import FromClause
+from kpc.emulators.oracle.sql.query.nodes import identifier, only
 from kpc.emulators.oracle.sql.query.scope import FromSource, Scope
 from kpc.emulators.oracle.sql.storage.store import StoredTable
 from kpc.emulators.oracle.sql.types.values import Expr

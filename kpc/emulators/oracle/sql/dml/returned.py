@@ -7,7 +7,7 @@ from decimal import Decimal
 import pyarrow as pa
 
 from kpc.emulators.oracle.interface import BindValue
-from kpc.emulators.oracle.sql.query.compiler import QueryColumn
+from kpc.emulators.oracle.sql.query.compiled import QueryColumn
 from kpc.emulators.oracle.sql.query.results import shown_column
 from kpc.emulators.oracle.sql.types import decimals
 from kpc.emulators.oracle.sql.types.datatypes import SqlType

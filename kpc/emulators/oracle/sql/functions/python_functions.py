@@ -12,9 +12,10 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from kpc.emulators.oracle.sql.functions import decimal_functions
 from kpc.emulators.oracle.sql.messages import error_sql, ora, unsupported
 from kpc.emulators.oracle.sql.storage import positions
-from kpc.emulators.oracle.sql.types import decimals, masks, pictures
+from kpc.emulators.oracle.sql.types import decimals, mask_reading, pictures
 
 _EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001  Oracle's DATE has no zone
 
@@ -124,14 +125,14 @@ def _binary(text: str) -> float:
         raise ora(1722) from None
 
 
-def _micros(moment: masks.Moment, *, fraction: bool) -> int:
+def _micros(moment: mask_reading.Moment, *, fraction: bool) -> int:
     whole = (moment.value - _EPOCH) // dt.timedelta(microseconds=1)
     return whole + (moment.nanos // 1000 if fraction else 0) - (moment.offset_minutes or 0) * 60_000_000
 
 
 @lru_cache(maxsize=65_536)
 def _read(text: str, mask: str, today: dt.date, fraction: bool, zoned: bool) -> int:
-    moment = masks.read(text, mask, today)
+    moment = mask_reading.read(text, mask, today)
     if not zoned and moment.offset_minutes is not None:
         raise ora(1821)
     return _micros(moment, fraction=fraction)
@@ -150,11 +151,11 @@ def _reader(*, fraction: bool, zoned: bool = False) -> Callable[[pa.Array, pa.Ar
 def _read_nanos(texts: pa.Array, forms: pa.Array) -> pa.Array:
     today = dt.datetime.now(dt.UTC).date()
     pairs = zip(texts.to_pylist(), forms.to_pylist(), strict=True)
-    nanos = [None if t is None or f is None else _nanos(masks.read(t, f, today)) for t, f in pairs]
+    nanos = [None if t is None or f is None else _nanos(mask_reading.read(t, f, today)) for t, f in pairs]
     return pa.array(nanos, pa.timestamp("ns"))
 
 
-def _nanos(moment: masks.Moment) -> int:
+def _nanos(moment: mask_reading.Moment) -> int:
     if moment.offset_minutes is not None:
         raise ora(1821)
     value = _micros(moment, fraction=False) * 1_000 + moment.nanos
@@ -183,7 +184,7 @@ def _fixed(run: Callable[..., pa.Array], arguments: int) -> Callable[..., pa.Arr
 
 def register(connection: duckdb.DuckDBPyConnection) -> None:
     """Make functions and macros known to every connection of this database."""
-    decimals.register(connection)
+    decimal_functions.register(connection)
     table: list[tuple[str, Callable[..., pa.Array], list[Any], str]] = [
         ("ora_instr", _rows(instr, pa.int64()), ["VARCHAR", "VARCHAR", "BIGINT", "BIGINT"], "BIGINT"),
         (
@@ -208,7 +209,7 @@ def register(connection: duckdb.DuckDBPyConnection) -> None:
         ("ora_to_timestamp_tz", _reader(fraction=True, zoned=True), ["VARCHAR", "VARCHAR"], "TIMESTAMP"),
     ]
     for name, run, inputs, output in table:
-        connection.create_function(name, _fixed(run, len(inputs)), inputs, output, **decimals.AS_ARROW)
+        connection.create_function(name, _fixed(run, len(inputs)), inputs, output, **decimal_functions.AS_ARROW)
     for macro in _MACROS:
         connection.execute(f"CREATE OR REPLACE MACRO {macro}")
     connection.execute(positions.macro())

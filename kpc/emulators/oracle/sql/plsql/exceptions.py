@@ -6,9 +6,7 @@ from typing import NoReturn
 
 from kpc.emulators.oracle.interface import BindValue, OraError
 from kpc.emulators.oracle.sql.messages import ora, unsupported
-from kpc.emulators.oracle.sql.plsql.tree import (
-    ExceptionHandler,
-)
+from kpc.emulators.oracle.sql.plsql.tree import ExceptionHandler
 
 # The exceptions that have a name, and their ORA- codes.
 EXCEPTIONS = {

@@ -31,8 +31,6 @@ from kpc.emulators.oracle.sql.transactions import commands
 from kpc.emulators.oracle.sql.workspace import StatementWorkspace
 
 _START = "start of the block"  # no name that SQL can give a savepoint
-
-
 _CHANGES = ("INSERT", "UPDATE", "DELETE", "MERGE", "EXECUTE")
 
 

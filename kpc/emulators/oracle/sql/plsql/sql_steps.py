@@ -16,9 +16,7 @@ from kpc.emulators.oracle.sql.plsql.block_names import BlockNames, bound
 from kpc.emulators.oracle.sql.plsql.exceptions import raise_application_error
 from kpc.emulators.oracle.sql.plsql.packages import OutputBuffer
 from kpc.emulators.oracle.sql.plsql.token_lists import at_top, parts, unnamed
-from kpc.emulators.oracle.sql.plsql.tree import (
-    Tokens,
-)
+from kpc.emulators.oracle.sql.plsql.tree import Tokens
 from kpc.emulators.oracle.sql.transactions import commands
 from kpc.emulators.oracle.sql.workspace import StatementWorkspace
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from kpc.emulators.oracle.sql.plsql.tree import (
-    Tokens,
-)
+from kpc.emulators.oracle.sql.plsql.tree import Tokens
 
 
 def at_top(tokens: Tokens, word: str) -> int | None:

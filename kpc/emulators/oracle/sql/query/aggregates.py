@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
 from kpc.emulators.oracle.interface import OraType
 from kpc.emulators.oracle.sql.messages import error_sql, ora, unsupported
+from kpc.emulators.oracle.sql.query.expression_compiler import ExpressionCompiler
 from kpc.emulators.oracle.sql.types import datatypes, values
 from kpc.emulators.oracle.sql.types.conversion import coerce, number_as, to_number, to_text, whole, wide
 from kpc.emulators.oracle.sql.types.datatypes import MAX_DIGITS, MAX_TEXT
 from kpc.emulators.oracle.sql.types.values import Expr
-
-if TYPE_CHECKING:
-    from kpc.emulators.oracle.sql.query.expressions import Expressions
 
 AGGREGATES = frozenset({"COUNT", "SUM", "AVG", "MIN", "MAX", "LISTAGG"})
 RANKING = frozenset({"ROW_NUMBER", "RANK", "DENSE_RANK", "NTILE", "LAG", "LEAD", "FIRST_VALUE", "LAST_VALUE"})
 _LOBS = (OraType.CLOB, OraType.BLOB, OraType.LONG)
 
 
-def aggregate(compiler: Expressions, node: exp.Expr, over: str = "") -> Expr:
+def aggregate(compiler: ExpressionCompiler, node: exp.Expr, over: str = "") -> Expr:
     """COUNT, SUM, AVG, MIN, MAX of a group or, with `over`, of a window."""
     name = str(node.this).upper()
     if name == "LISTAGG":
@@ -62,7 +59,7 @@ def _extreme(name: str, value: Expr, over: str) -> Expr:
     return Expr(f"{name.lower()}({value.sql}){over}", kind)
 
 
-def _sum(value: Expr, distinct: str, over: str, compiler: Expressions) -> Expr:
+def _sum(value: Expr, distinct: str, over: str, compiler: ExpressionCompiler) -> Expr:
     if value.type.is_time:
         raise ora(932, "NUMBER", value.type.word)
     if value.type.ora in (OraType.BINARY_DOUBLE, OraType.BINARY_FLOAT):
@@ -83,7 +80,7 @@ def _average(total: Expr, value: Expr, distinct: str, over: str) -> Expr:
     return Expr(f"ora_div({wide(total).sql}, ora_wide({count}::VARCHAR))", datatypes.WIDE)
 
 
-def ordering(compiler: Expressions, order: exp.Expr | None) -> str:
+def ordering(compiler: ExpressionCompiler, order: exp.Expr | None) -> str:
     """ORDER BY of a window or a group: NULL is the greatest value unless told otherwise."""
     if order is None:
         return ""
@@ -97,7 +94,7 @@ def ordered(sql: str, item: exp.Expr) -> str:
     return f"{sql} {direction} NULLS {'FIRST' if first else 'LAST'}"
 
 
-def window(compiler: Expressions, node: exp.Expr) -> Expr:
+def window(compiler: ExpressionCompiler, node: exp.Expr) -> Expr:
     """function(...) OVER (...)."""
     if str(node.args.get("over")).upper() == "KEEP":
         return _keep(compiler, node)
@@ -126,7 +123,7 @@ def window(compiler: Expressions, node: exp.Expr) -> Expr:
     return _ranking(compiler, name, function, over, nulls)
 
 
-def _ranking(compiler: Expressions, name: str, function: exp.Expr, over: str, nulls: str) -> Expr:
+def _ranking(compiler: ExpressionCompiler, name: str, function: exp.Expr, over: str, nulls: str) -> Expr:
     arguments = list(function.expressions)
     if arguments and isinstance(arguments[0], exp.IgnoreNulls | exp.RespectNulls):
         nulls = " IGNORE NULLS" if isinstance(arguments[0], exp.IgnoreNulls) else ""
@@ -149,7 +146,7 @@ def _ranking(compiler: Expressions, name: str, function: exp.Expr, over: str, nu
     return Expr(f"{name.lower()}({', '.join(parts)}{nulls}){over}", value.type)
 
 
-def _frame(compiler: Expressions, spec: exp.Expr | None) -> str:
+def _frame(compiler: ExpressionCompiler, spec: exp.Expr | None) -> str:
     if spec is None:
         return ""
     if spec.args.get("exclude"):
@@ -169,7 +166,7 @@ def _frame(compiler: Expressions, spec: exp.Expr | None) -> str:
     return f" {kind} BETWEEN {sides[0]} AND {sides[1]}" if len(sides) == 2 else f" {kind} {sides[0]}"
 
 
-def within_group(compiler: Expressions, node: exp.Expr) -> Expr:
+def within_group(compiler: ExpressionCompiler, node: exp.Expr) -> Expr:
     """LISTAGG(value, separator) WITHIN GROUP (ORDER BY ...)."""
     function = node.this
     if not isinstance(function, exp.Anonymous) or str(function.this).upper() != "LISTAGG":
@@ -186,7 +183,7 @@ def within_group(compiler: Expressions, node: exp.Expr) -> Expr:
     return Expr(limited, datatypes.varchar2(MAX_TEXT))
 
 
-def _keep(compiler: Expressions, node: exp.Expr) -> Expr:
+def _keep(compiler: ExpressionCompiler, node: exp.Expr) -> Expr:
     """MIN or MAX(x) KEEP (DENSE_RANK FIRST | LAST ORDER BY y): among the rows that rank first."""
     function = node.this
     name = str(function.this).upper() if isinstance(function, exp.Anonymous) else ""

@@ -6,59 +6,25 @@ Columns carry their Oracle types and names beside it. Sources get fresh aliases,
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 
 from sqlglot import exp
 
-from kpc.emulators.oracle.interface import OraColumn, OraType
+from kpc.emulators.oracle.interface import OraType
 from kpc.emulators.oracle.sql.context import Context, RelationView
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 from kpc.emulators.oracle.sql.query import hierarchy, outer_joins, rownum, scan_ranges
-from kpc.emulators.oracle.sql.query.aggregates import AGGREGATES, ordered
-from kpc.emulators.oracle.sql.query.expressions import Expressions, identifier, only
+from kpc.emulators.oracle.sql.query.aggregates import AGGREGATES
+from kpc.emulators.oracle.sql.query.compiled import CompiledQuery, QueryColumn
+from kpc.emulators.oracle.sql.query.expressions import Expressions
 from kpc.emulators.oracle.sql.query.from_clause import FromClause, view_of
 from kpc.emulators.oracle.sql.query.late_rows import LateQuery
+from kpc.emulators.oracle.sql.query.nodes import identifier, only
 from kpc.emulators.oracle.sql.query.scope import Scope
+from kpc.emulators.oracle.sql.query.tail import locks_of, tail_sql
 from kpc.emulators.oracle.sql.types import values
-from kpc.emulators.oracle.sql.types.conversion import coerce, common_type, whole
+from kpc.emulators.oracle.sql.types.conversion import coerce, common_type
 from kpc.emulators.oracle.sql.types.datatypes import SqlType
 from kpc.emulators.oracle.sql.types.values import Expr
-
-
-@dataclass(frozen=True, slots=True)
-class QueryColumn:
-    """A result column."""
-
-    name: str
-    type: SqlType
-    nullable: bool = True
-
-    @property
-    def described(self) -> OraColumn:
-        return self.type.column(self.name, nullable=self.nullable)
-
-
-@dataclass(frozen=True, slots=True)
-class Locks:
-    """FOR UPDATE: SQL that yields the ROWIDs of (table, rows) to lock. `wait_s` None waits without end."""
-
-    tables: tuple[tuple[str, str], ...]  # (owner.table, DuckDB SQL of the positions)
-    wait_s: float | None
-    skip_locked: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class CompiledQuery:
-    sql: str
-    columns: tuple[QueryColumn, ...]
-    locks: Locks | None = None
-    late: LateQuery | None = None  # for the rows before one that fails
-    rowid: str | None = None  # the column with the ROWIDs of its only table, for a view
-    rowid_error: int = 1446  # or why it has none
-
-    @property
-    def expressions(self) -> list[Expr]:
-        return [Expr(f"c{i}", c.type, nullable=c.nullable) for i, c in enumerate(self.columns)]
 
 
 @dataclass(slots=True)
@@ -110,7 +76,7 @@ class QueryCompiler:
     def _nested(self, node: exp.Expr, parent: Scope | None, names: list[str] | None) -> CompiledQuery:
         only(node, "this", "order", "limit", "offset")
         inner = self.compile(node.this, parent, names)
-        tail = self._tail(node, inner.columns, None)
+        tail = tail_sql(node, inner.columns, self.expressions(Scope()), None)
         alias = self.context.alias()
         return replace(inner, sql=f"SELECT * FROM ({inner.sql}) AS {alias}{tail}", late=None) if tail else inner
 
@@ -136,7 +102,7 @@ class QueryCompiler:
         sql = f"SELECT * FROM ({sides[0]} {word}{every} {sides[1]}) AS {alias}"
         if not every and node.args.get("order") is None:  # Oracle finds duplicates by sorting
             sql += " ORDER BY ALL ASC NULLS LAST"
-        return CompiledQuery(sql + self._tail(node, tuple(columns), None), tuple(columns))
+        return CompiledQuery(sql + tail_sql(node, tuple(columns), self.expressions(Scope()), None), tuple(columns))
 
     def _cast_columns(self, query: CompiledQuery, columns: list[QueryColumn]) -> str:
         alias = self.context.alias()
@@ -174,14 +140,14 @@ class QueryCompiler:
         listed = [item.sql for _, item in items]
         columns = tuple(QueryColumn(label, item.type, item.nullable) for label, item in items)
         scope.aliases = dict(items)
-        tail = self._tail(node, columns, compiler)
+        tail = tail_sql(node, columns, self.expressions(Scope()), compiler)
         shown = ", ".join(f"{item} AS c{i}" for i, item in enumerate(listed))
         rowid, rowid_error = None, 1446
         if node is self.view and not (group or having or distinct or scope.numbered) and _is_row_wise(node):
             rowid, rowid_error = self._rowid(scope)
             shown += f", {rowid} AS rid" if rowid else ""
         sql = f"SELECT {distinct}{shown} FROM {from_sql}{where}{group}{having}{tail}"
-        locks = self._locks(node, scope, f"{from_sql}{where}") if node.args.get("locks") else None
+        locks = locks_of(node, scope, f"{from_sql}{where}") if node.args.get("locks") else None
         late = None
         if not (group or having or distinct) and _is_row_wise(node):
             late = self._late(node, scope, (from_sql, where), (columns, listed, shown), compiler)
@@ -207,7 +173,7 @@ class QueryCompiler:
         relations = [scope.numbered] if scope.numbered else [source.relation for source in scope.sources]
         has_tail = any(node.args.get(word) for word in ("order", "limit", "offset"))
         if len(relations) > 1 or has_tail:
-            tail = self._tail(node, columns, compiler, listed)
+            tail = tail_sql(node, columns, self.expressions(Scope()), compiler, listed)
             return LateQuery(f"SELECT {', '.join(relations)} FROM {from_sql}{where}{tail}", head, "")
         inner = scope.sources[0].late
         if inner is not None and not scope.numbered:
@@ -264,88 +230,6 @@ class QueryCompiler:
                 label = given[index] if given else "".join(item.sql(dialect="oracle").split()).upper()
                 items.append((label, compiler.value(item)))
         return [(label, _shown(item)) for label, item in items]
-
-    # The end: ORDER BY, OFFSET, FETCH, FOR UPDATE
-
-    def _tail(
-        self,
-        node: exp.Expr,
-        columns: tuple[QueryColumn, ...],
-        compiler: Expressions | None,
-        listed: list[str] | None = None,
-    ) -> str:
-        """`listed`: the SQL of the columns, where they cannot be ordered by position."""
-        tail = ""
-        order = node.args.get("order")
-        if order is not None:
-            if order.args.get("siblings"):
-                raise unsupported("ORDER SIBLINGS BY")
-            tail += " ORDER BY " + ", ".join(
-                self._order_item(item, columns, compiler, listed) for item in order.expressions
-            )
-        limit, offset = node.args.get("limit"), node.args.get("offset")
-        if isinstance(limit, exp.Limit):
-            raise ora(933)
-        if limit is not None:
-            options = limit.args.get("limit_options")
-            if options is not None and (options.args.get("percent") or options.args.get("with_ties")):
-                raise unsupported("FETCH with PERCENT or WITH TIES")
-            count = limit.args.get("count")
-            tail += f" LIMIT {self._count(count) if count is not None else 1}"
-        if offset is not None:
-            tail += f" OFFSET {self._count(offset.expression)}"
-        return tail
-
-    def _count(self, node: exp.Expr) -> str:
-        value = self.expressions(Scope()).value(node)
-        if value.constant is None:
-            return "0"
-        return f"greatest({whole(value, self.context)}, 0)"
-
-    def _order_item(
-        self, item: exp.Expr, columns: tuple[QueryColumn, ...], compiler: Expressions | None, listed: list[str] | None
-    ) -> str:
-        node = item.this
-        position = None
-        if isinstance(node, exp.Literal) and not node.args.get("is_string"):
-            position = int(Decimal(str(node.this)))
-            if not 1 <= position <= len(columns):
-                raise ora(1785)
-        elif isinstance(node, exp.Column) and not node.args.get("table"):
-            hits = [i for i, c in enumerate(columns) if c.name == identifier(node.this)]
-            if len(hits) > 1 and compiler is None:
-                raise ora(960)
-            position = hits[0] + 1 if hits else None
-        if position is not None:
-            if columns[position - 1].type.ora in (OraType.CLOB, OraType.BLOB):
-                raise ora(932, "-", columns[position - 1].type.word)
-            return ordered(listed[position - 1] if listed else str(position), item)
-        if compiler is None:
-            raise ora(904, values.name(identifier(node.this))) if isinstance(node, exp.Column) else ora(1785)
-        value = compiler.value(node)
-        if value.constant is not None or value.is_null:  # a constant orders nothing
-            return "(SELECT NULL)"
-        return ordered(value.sql, item)
-
-    def _locks(self, node: exp.Expr, scope: Scope, from_where: str) -> Locks:
-        if node.args.get("group") or node.args.get("distinct"):
-            raise ora(2014)
-        lock = node.args["locks"][0]
-        wait = lock.args.get("wait")
-        tables = []
-        for named in lock.expressions or []:
-            if isinstance(named, exp.Column) and scope.find(identifier(named.this)) is None:
-                raise ora(904, values.name(identifier(named.this)))
-        wanted = {identifier(e.this) for e in lock.expressions or [] if isinstance(e, exp.Column | exp.Table)}
-        for source in scope.sources:
-            if source.table is None or source.rowid is None:
-                continue
-            named = not wanted or source.alias in wanted or wanted & set(source.columns)
-            if named:
-                tables.append((f"{source.owner or ''}.{source.table}", f"SELECT {source.rowid} AS p FROM {from_where}"))
-        if isinstance(wait, exp.Literal):
-            return Locks(tuple(tables), float(str(wait.this)))
-        return Locks(tuple(tables), 0.0 if wait is True else None, skip_locked=wait is False)
 
 
 def _is_row_wise(node: exp.Expr) -> bool:

@@ -4,28 +4,38 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from sqlglot import exp
 
-from kpc.emulators.oracle.sql.context import ColumnView, RelationView
+from kpc.emulators.oracle.sql.context import ColumnView, Context, RelationView
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 from kpc.emulators.oracle.sql.query import outer_joins
-from kpc.emulators.oracle.sql.query.expressions import identifier, only
+from kpc.emulators.oracle.sql.query.compiled import CompiledQuery
+from kpc.emulators.oracle.sql.query.expressions import Expressions
+from kpc.emulators.oracle.sql.query.nodes import identifier, only
 from kpc.emulators.oracle.sql.query.scope import FromSource, Scope, column_expr
 from kpc.emulators.oracle.sql.storage.scans import Scan
 from kpc.emulators.oracle.sql.types import comparison, values
 from kpc.emulators.oracle.sql.types.values import Expr
 
-if TYPE_CHECKING:
-    from kpc.emulators.oracle.sql.query.compiler import CompiledQuery, QueryCompiler
+
+class SubqueryCompiler(Protocol):
+    """What FROM needs of `compiler.QueryCompiler`: subqueries, the names of WITH, and expressions."""
+
+    context: Context
+    ctes: dict[str, RelationView]
+
+    def compile_view(self, node: exp.Expr, parent: Scope | None = None) -> CompiledQuery: ...
+
+    def expressions(self, scope: Scope) -> Expressions: ...
 
 
 @dataclass(frozen=True, slots=True)
 class FromClause:
     """Compiles what stands after FROM; each source is added to the scope."""
 
-    queries: QueryCompiler
+    queries: SubqueryCompiler
 
     def read(self, node: exp.Expr, scope: Scope) -> str:
         """All of them, with their joins."""

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from kpc.emulators.oracle.interface import OraColumn, OraError, OraType
 from kpc.emulators.oracle.sql.messages import from_duckdb
-from kpc.emulators.oracle.sql.query.compiler import CompiledQuery, QueryColumn
+from kpc.emulators.oracle.sql.query.compiled import CompiledQuery, QueryColumn
 from kpc.emulators.oracle.sql.query.late_rows import Replay
 from kpc.emulators.oracle.sql.storage import positions
 

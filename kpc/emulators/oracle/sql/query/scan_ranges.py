@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from kpc.emulators.oracle.sql.query.expressions import Expressions, identifier
+from kpc.emulators.oracle.sql.query.expressions import Expressions
+from kpc.emulators.oracle.sql.query.nodes import identifier
 from kpc.emulators.oracle.sql.query.scope import FromSource, Scope
 from kpc.emulators.oracle.sql.storage import positions
 from kpc.emulators.oracle.sql.types.values import Expr

@@ -10,7 +10,7 @@ from kpc.emulators.oracle.interface import OraType
 from kpc.emulators.oracle.sql.context import Context
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 from kpc.emulators.oracle.sql.storage import positions
-from kpc.emulators.oracle.sql.types import datatypes, masks, values, zones
+from kpc.emulators.oracle.sql.types import datatypes, mask_writing, masks, values, zones
 from kpc.emulators.oracle.sql.types.datatypes import MAX_DIGITS, SqlType
 from kpc.emulators.oracle.sql.types.values import Expr
 
@@ -135,7 +135,7 @@ def time_text(e: Expr, mask: str, context: Context) -> Expr:
         sql, offset = zones.local(e, context), zones.name_of(zones.known_zone(e, context))
     places = e.type.scale if e.type.ora is not OraType.DATE else 0
     return Expr(
-        f"nullif({masks.to_char_sql(sql, _dotted(mask), places=places, offset=offset)}, '')",
+        f"nullif({mask_writing.to_char_sql(sql, _dotted(mask), places=places, offset=offset)}, '')",
         datatypes.varchar2(masks.width(_dotted(mask))),
     )
 
@@ -196,7 +196,7 @@ def local_time(e: Expr, context: Context) -> str:
 
 
 def read_time(e: Expr, mask: str, kind: SqlType) -> Expr:
-    """TO_DATE and TO_TIMESTAMP of a text: natively where the text has the plain form, else by `masks.read`."""
+    """TO_DATE and TO_TIMESTAMP of a text: natively where the text has the plain form, else by `mask_reading.read`."""
     if kind.ora is OraType.TIMESTAMP_TZ:
         return Expr(f"ora_to_timestamp_tz({e.sql}, {values.quote(mask)})", kind)
     function = "ora_to_date" if kind.ora is OraType.DATE else "ora_to_timestamp"

@@ -1,7 +1,6 @@
 """Oracle's NUMBER arithmetic beyond DuckDB's DECIMAL: 20 base-100 digits, exponents from -130 to 125.
 
-A wide number is Oracle's own internal format, whose bytes compare like the numbers. The functions at the end are
-registered in DuckDB; they see Arrow arrays and raise errors as `ORA-nnnnn: text`.
+A wide number is Oracle's own internal format, whose bytes compare like the numbers.
 """
 
 from __future__ import annotations
@@ -10,17 +9,11 @@ import decimal
 from collections.abc import Callable
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any
-
-import duckdb
-import pyarrow as pa
 
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 
-# DuckDB hands whole Arrow arrays over, NULLs included.
-AS_ARROW: dict[str, Any] = {"type": "arrow", "null_handling": "special"}
 _ZERO = b"\x80"
-_CONTEXT = decimal.Context(prec=60, Emin=-999_999, Emax=999_999, rounding=decimal.ROUND_HALF_UP)
+CONTEXT = decimal.Context(prec=60, Emin=-999_999, Emax=999_999, rounding=decimal.ROUND_HALF_UP)
 _EXACT = decimal.Context(prec=400, Emin=-999_999, Emax=999_999, rounding=decimal.ROUND_HALF_UP)
 _TERMINATOR = b"\x66"
 _DIGIT_PAIRS = 20
@@ -121,7 +114,7 @@ def to_text(value: Decimal) -> str:
     room = 40 - len(sign)
     if "." in plain and plain.find(".") < room - 1 and value.adjusted() >= -5:  # drop digits that do not fit
         places = room - plain.find(".") - 1
-        return to_text(value.quantize(Decimal((0, (1,), -places)), context=_CONTEXT))
+        return to_text(value.quantize(Decimal((0, (1,), -places)), context=CONTEXT))
     raise unsupported("TO_CHAR without a format of a number with more than 40 digits")
 
 
@@ -137,7 +130,7 @@ def multiply(a: Decimal, b: Decimal) -> Decimal:
 def divide(a: Decimal, b: Decimal) -> Decimal:
     if not b:
         raise ora(1476)
-    return fit(_CONTEXT.divide(a, b))
+    return fit(CONTEXT.divide(a, b))
 
 
 def modulo(a: Decimal, b: Decimal) -> Decimal:
@@ -151,7 +144,7 @@ def remainder(a: Decimal, b: Decimal) -> Decimal:
     """REMAINDER: a - b * (the integer nearest a / b, ties to even)."""
     if not b:
         raise ora(1476)
-    with decimal.localcontext(_CONTEXT) as context:
+    with decimal.localcontext(CONTEXT) as context:
         context.prec = 400
         return fit(a - b * (a / b).to_integral_value(decimal.ROUND_HALF_EVEN))
 
@@ -163,7 +156,7 @@ def power(a: Decimal, b: Decimal) -> Decimal:
         if b < 0:
             raise ora(1426)
         return Decimal(1) if not b else a
-    with decimal.localcontext(_CONTEXT):
+    with decimal.localcontext(CONTEXT):
         try:
             return fit(a**b)
         except decimal.Overflow:
@@ -173,19 +166,19 @@ def power(a: Decimal, b: Decimal) -> Decimal:
 def square_root(a: Decimal) -> Decimal:
     if a < 0:
         raise ora(1428, to_text(a))
-    with decimal.localcontext(_CONTEXT):
+    with decimal.localcontext(CONTEXT):
         return fit(a.sqrt())
 
 
 def exponential(a: Decimal) -> Decimal:
-    with decimal.localcontext(_CONTEXT):
+    with decimal.localcontext(CONTEXT):
         return fit(a.exp())
 
 
 def natural_log(a: Decimal) -> Decimal:
     if a <= 0:
         raise ora(1428, to_text(a))
-    with decimal.localcontext(_CONTEXT):
+    with decimal.localcontext(CONTEXT):
         return fit(a.ln())
 
 
@@ -216,96 +209,3 @@ def round_binary(a: Decimal, bits: Decimal) -> Decimal:
     """FLOAT(bits): the decimal digits that the binary precision grants."""
     digits = -(-int(bits) * 30_103 // 100_000)
     return fit(decimal.Context(prec=max(digits, 1), rounding=decimal.ROUND_HALF_UP, Emax=9999, Emin=-9999).plus(a))
-
-
-def _as_double(a: Decimal) -> float:
-    return float(a)
-
-
-def _from_double(a: float) -> Decimal:
-    try:
-        return fit(Decimal(repr(a)))
-    except decimal.InvalidOperation:
-        raise ora(1426) from None
-
-
-_UNARY: dict[str, Callable[[Decimal], Decimal]] = {
-    "ora_sqrt": square_root,
-    "ora_exp": exponential,
-    "ora_ln": natural_log,
-    "ora_ceil": ceiling,
-    "ora_floor": floor,
-    "ora_neg": lambda a: -a,
-    "ora_abs": abs,
-}
-_BINARY: dict[str, Callable[[Decimal, Decimal], Decimal]] = {
-    "ora_add": add,
-    "ora_mul": multiply,
-    "ora_div": divide,
-    "ora_mod": modulo,
-    "ora_remainder": remainder,
-    "ora_power": power,
-    "ora_round": round_to,
-    "ora_trunc": truncate_to,
-    "ora_float": round_binary,
-}
-
-
-def _map(values: pa.Array | pa.ChunkedArray, step: Callable[..., object], out: pa.DataType) -> pa.Array:
-    return pa.array([None if v is None else step(v) for v in values.to_pylist()], out)
-
-
-def _unary(step: Callable[[Decimal], Decimal]) -> Callable[..., pa.Array]:
-    return lambda values: _map(values, lambda v: encode(step(decode(v))), pa.binary())
-
-
-def _binary(step: Callable[[Decimal, Decimal], Decimal]) -> Callable[..., pa.Array]:
-    def run(left: pa.Array, right: pa.Array) -> pa.Array:
-        pairs = zip(left.to_pylist(), right.to_pylist(), strict=True)
-        return pa.array(
-            [None if a is None or b is None else encode(step(decode(a), decode(b))) for a, b in pairs], pa.binary()
-        )
-
-    return run
-
-
-def _quotient(left: pa.Array, right: pa.Array) -> pa.Array:
-    """Of two numbers as texts."""
-    pairs = zip(left.to_pylist(), right.to_pylist(), strict=True)
-    return pa.array(
-        [None if a is None or b is None else encode(divide(Decimal(a), Decimal(b))) for a, b in pairs], pa.binary()
-    )
-
-
-def _sum(lists: pa.Array) -> pa.Array:
-    def total(blobs: list[bytes | None]) -> bytes | None:
-        present = [decode(blob) for blob in blobs if blob is not None]
-        if not present:
-            return None
-        with decimal.localcontext(_CONTEXT) as context:
-            context.prec = 400
-            return encode(sum(present, Decimal(0)))
-
-    return _map(lists, total, pa.binary())
-
-
-def register(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the functions known to every connection of this database."""
-
-    def add_function(name: str, run: Callable[..., pa.Array], inputs: list[Any], output: str) -> None:
-        connection.create_function(name, run, inputs, output, **AS_ARROW)
-
-    for name, unary in _UNARY.items():
-        add_function(name, _unary(unary), ["BLOB"], "BLOB")
-    for name, binary in _BINARY.items():
-        add_function(name, _binary(binary), ["BLOB", "BLOB"], "BLOB")
-    add_function("ora_quotient", _quotient, ["VARCHAR", "VARCHAR"], "BLOB")
-    add_function("ora_sum", _sum, ["BLOB[]"], "BLOB")
-    add_function("ora_wide", lambda a: _map(a, lambda v: encode(Decimal(v)), pa.binary()), ["VARCHAR"], "BLOB")
-    add_function("ora_parse", lambda a: _map(a, lambda v: encode(parse_number(v)), pa.binary()), ["VARCHAR"], "BLOB")
-    add_function("ora_plain", lambda a: _map(a, lambda v: canonical(decode(v)), pa.string()), ["BLOB"], "VARCHAR")
-    add_function("ora_text", lambda a: _map(a, lambda v: to_text(decode(v)), pa.string()), ["BLOB"], "VARCHAR")
-    add_function("ora_double", lambda a: _map(a, lambda v: _as_double(decode(v)), pa.float64()), ["BLOB"], "DOUBLE")
-    add_function(
-        "ora_from_double", lambda a: _map(a, lambda v: encode(_from_double(v)), pa.binary()), ["DOUBLE"], "BLOB"
-    )

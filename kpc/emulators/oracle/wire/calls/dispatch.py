@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kpc.emulators.oracle.interface import OraError
-from kpc.emulators.oracle.wire.calls import requests, responses
+from kpc.emulators.oracle.wire.calls import lob_requests, requests, responses
 from kpc.emulators.oracle.wire.calls.call_context import CallContext
 from kpc.emulators.oracle.wire.calls.requests import Function
 from kpc.emulators.oracle.wire.calls.statements import Statements
@@ -60,7 +60,7 @@ class Calls:
             stream.ub()
             self._set(current_schema=(stream.clr() or b"").decode(errors="replace"))
         elif function == Function.LOB:
-            self._context.lobs.free(requests.read_lob(stream).locator)
+            self._context.lobs.free(lob_requests.read_lob(stream).locator)
         elif function == Function.SESSION_STATE:
             stream.ub()
         elif function == Function.PIPELINE_BEGIN:
@@ -83,5 +83,5 @@ class Calls:
         writer.write(responses.status(self._context.call_status()))
 
     def _lob(self, writer: ResponseWriter) -> None:
-        writer.write(self._context.lobs.perform(requests.read_lob(self._context.stream)))
+        writer.write(self._context.lobs.perform(lob_requests.read_lob(self._context.stream)))
         writer.write(self._context.end())

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from kpc.emulators.oracle.interface import OraError, OraType
-from kpc.emulators.oracle.wire.calls.requests import LOB_CREATE_TEMP, LOB_FREE_TEMP, LOB_WRITE, LobRequest
+from kpc.emulators.oracle.wire.calls.lob_requests import LOB_CREATE_TEMP, LOB_FREE_TEMP, LOB_WRITE, LobRequest
 from kpc.emulators.oracle.wire.values.codec import clr, sb, ub
 
 LOCATOR_BYTES = 40

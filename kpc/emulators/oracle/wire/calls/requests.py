@@ -96,18 +96,6 @@ class ExecuteRequest:
         return bool(self.options & option)
 
 
-@dataclass(slots=True)
-class LobRequest:
-    operation: int
-    locator: bytes
-    offset: int
-    dest_offset: int
-    amount: int
-    has_amount: bool
-    charset: int = 0
-    data: bytes = b""
-
-
 def read_execute(stream: RequestStream, field_version: int, sql_of: Callable[[int], str]) -> ExecuteRequest:
     """Function 94. `sql_of` gives the text of a cursor that is executed again by its number."""
     options, cursor_id = stream.ub(), stream.ub()
@@ -120,12 +108,12 @@ def read_execute(stream: RequestStream, field_version: int, sql_of: Callable[[in
     rows_wanted = stream.ub()
     stream.ub()
     stream.u8()
-    bind_count = _bounded(stream.ub(), MAX_BINDS, "binds")
+    bind_count = bounded(stream.ub(), MAX_BINDS, "binds")
     stream.raw(6)
-    define_count = _bounded(stream.ub(), MAX_BINDS, "defines")
+    define_count = bounded(stream.ub(), MAX_BINDS, "defines")
     wants_row_counts = _read_execute_tail(stream, field_version)
     sql = (stream.clr() or b"").decode(errors="replace") if sql_bytes else None
-    vector = [stream.ub() for _ in range(_bounded(vector_length, 64, "vector"))]
+    vector = [stream.ub() for _ in range(bounded(vector_length, 64, "vector"))]
     vector += [0] * (13 - len(vector))
     request = ExecuteRequest(
         options, cursor_id, sql, rows_wanted, vector[1], wants_row_counts, bool(vector[9] & _SCROLLABLE)
@@ -165,7 +153,8 @@ def _read_execute_tail(stream: RequestStream, field_version: int) -> bool:
     return wants_row_counts
 
 
-def _bounded(value: int, limit: int, what: str) -> int:
+def bounded(value: int, limit: int, what: str) -> int:
+    """A number that the peer declared. Raises `ProtocolError` if it is too large to be meant."""
     if value > limit:
         raise ProtocolError(f"{value} {what}")
     return value
@@ -191,7 +180,7 @@ def read_bind_rows(
     stream: RequestStream, binds: Sequence[BindSpec], rows: int, sql: str, *, is_plsql: bool
 ) -> list[list[RawValue]]:
     """The values of each row, in bind order; RETURNING binds carry none and are None."""
-    _bounded(rows, MAX_BIND_ROWS, "bind rows")
+    bounded(rows, MAX_BIND_ROWS, "bind rows")
     sent = len(binds) if is_plsql else len(binds) - return_binds(sql)
     if sent <= 0:
         return [[None] * len(binds) for _ in range(rows)]
@@ -213,7 +202,7 @@ def read_bind_rows(
 
 def _read_value(stream: RequestStream, spec: BindSpec) -> RawValue:
     if spec.is_array:
-        return [_READERS[spec.type](stream) for _ in range(_bounded(stream.ub(), MAX_BIND_ROWS, "elements"))]
+        return [_READERS[spec.type](stream) for _ in range(bounded(stream.ub(), MAX_BIND_ROWS, "elements"))]
     return _READERS[spec.type](stream)
 
 
@@ -253,38 +242,6 @@ def return_binds(sql: str) -> int:
         elif token.group("bind") and state == "INTO":
             count += 1
     return count if first in {"INSERT", "UPDATE", "DELETE", "MERGE"} else 0
-
-
-LOB_CREATE_TEMP = 0x0110
-LOB_FREE_TEMP = 0x0111
-LOB_WRITE = 0x40
-_LOB_DATA_MARK = 14
-
-
-def read_lob(stream: RequestStream) -> LobRequest:
-    """Function 96: the operation, its locator (several in a row when freeing), and what the operation needs."""
-    stream.u8()
-    locator_bytes = _bounded(stream.ub(), 1 << 20, "locator bytes")
-    stream.u8()
-    stream.ub()
-    stream.ub()
-    stream.ub()
-    stream.raw(3)
-    operation = stream.ub()
-    stream.raw(2)
-    offset, dest_offset = stream.ub(), stream.ub()
-    has_amount = bool(stream.u8())
-    stream.raw(6)
-    request = LobRequest(operation, stream.raw(locator_bytes), offset, dest_offset, 0, has_amount)
-    if operation == LOB_CREATE_TEMP:
-        request.charset = stream.ub()
-    if operation == LOB_WRITE:
-        if stream.u8() != _LOB_DATA_MARK:
-            raise ProtocolError("LOB write without data")
-        request.data = stream.clr() or b""
-    if has_amount:
-        request.amount = stream.ub()
-    return request
 
 
 def read_end_to_end(stream: RequestStream) -> dict[str, str | None]:
