@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 from kpc.emulators.errors import OptionError
 from kpc.emulators.salesforce.app import SalesforceEmulator
 from kpc.emulators.salesforce.bulk.processing import Processor
-from kpc.emulators.salesforce.bulk.query_jobs import QueryWorker
+from kpc.emulators.salesforce.bulk.query_worker import QueryWorker
 from kpc.emulators.salesforce.bulk_v1.jobs import BulkV1Jobs
 from kpc.emulators.salesforce.http.connection import HttpConnection, tunnelling_to
 from kpc.emulators.salesforce.http.faults import HttpFaults
@@ -60,8 +60,8 @@ def run(  # noqa: PLR0913  the options of one command
     listener = _listen(host, port)
     org = Org(data_file, clock=Clock(speed=speed), switches=chosen, seed=seed)
     queries = Queries(org)
-    processor, worker, classic = Processor(org, workers), QueryWorker(org, queries), BulkV1Jobs(org, queries)
-    emulator = SalesforceEmulator(org, Tokens(org), processor, queries, worker, rules, classic, verbose)
+    processor, worker, bulk_v1_jobs = Processor(org, workers), QueryWorker(org, queries), BulkV1Jobs(org, queries)
+    emulator = SalesforceEmulator(org, Tokens(org), processor, queries, worker, rules, bulk_v1_jobs, verbose)
     try:
         emulator.processor.resume()
         emulator.query_worker.resume()

@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from kpc.emulators.salesforce.app import SalesforceEmulator
+from kpc.emulators.salesforce.app import org_of, processor_of, user_of
 from kpc.emulators.salesforce.bulk.jobs import (
     ABORTED,
     DELIMITERS,
@@ -23,19 +23,20 @@ from kpc.emulators.salesforce.bulk.jobs import (
     Job,
     wrong_state,
 )
-from kpc.emulators.salesforce.bulk.processing import CONTENT
+from kpc.emulators.salesforce.bulk.processing import CONTENT, Processor
 from kpc.emulators.salesforce.bulk.retention import find_kept
 from kpc.emulators.salesforce.errors import ApiError, bad_json
 from kpc.emulators.salesforce.http.wire import (
     ClientDisconnect,
     Json,
     body_pieces,
-    emulator_of,
     parse_json,
     read_body,
     text_of,
 )
+from kpc.emulators.salesforce.org.org import Org
 from kpc.emulators.salesforce.org.schema import SObject
+from kpc.emulators.salesforce.settings import Switches
 
 _OPERATIONS = ("insert", "update", "upsert", "delete", "hardDelete")
 _MOST_INLINE_CHARS = 100_000
@@ -45,24 +46,23 @@ _BLOCK_BYTES = 1 << 20
 
 async def create(request: Request) -> Response:
     """POST /jobs/ingest, as JSON, or as multipart with the content."""
-    emulator = emulator_of(request)
+    org = org_of(request)
     content_type = request.headers.get("content-type", "")
     body = await read_body(request)
     if content_type.lower().startswith("multipart/form-data"):
         facts, content = _parts(content_type, body)
-        job = await run_in_threadpool(_new_job, emulator, request, parse_json(facts))
-        path = emulator.org.jobs.folder(job.id) / CONTENT
+        job = await run_in_threadpool(_new_job, org, request, parse_json(facts))
+        path = org.jobs.folder(job.id) / CONTENT
         await run_in_threadpool(path.write_bytes, content)
         job.is_uploaded = True
-        return Json(await run_in_threadpool(_close, emulator, job, job.info))
-    job = await run_in_threadpool(_new_job, emulator, request, parse_json(body))
+        return Json(await run_in_threadpool(_close, org, processor_of(request), job, job.info))
+    job = await run_in_threadpool(_new_job, org, request, parse_json(body))
     return Json(job.info())
 
 
-def _new_job(emulator: SalesforceEmulator, request: Request, body: object) -> Job:
+def _new_job(org: Org, request: Request, body: object) -> Job:
     if not isinstance(body, dict):
         raise bad_json("The request body must be a JSON object")
-    org = emulator.org
     operation = text_of(body, "operation")
     if operation not in _OPERATIONS:
         raise ApiError(400, "INVALIDJOB", f"InvalidJob : {operation} is not one of {', '.join(_OPERATIONS)}")
@@ -78,7 +78,7 @@ def _new_job(emulator: SalesforceEmulator, request: Request, body: object) -> Jo
         kind="ingest",
         operation=operation,
         sobject=sobject.name,
-        created_by=emulator.user_of(request),
+        created_by=user_of(request),
         created=org.clock.now().timestamp(),
         api_version=request.path_params["version"],
         external_id_field=_external_id(body, sobject, operation),
@@ -133,9 +133,7 @@ def _parts(content_type: str, body: bytes) -> tuple[bytes, bytes]:
 
 async def upload(request: Request) -> Response:
     """PUT the content, once per job; sized or chunked, plain or gzip. It is kept on disk, never whole in memory."""
-    emulator = emulator_of(request)
-    job = find_job(request)
-    org = emulator.org
+    org, job = org_of(request), find_job(request)
     await _earlier_upload_over(job)
     with org.jobs.changing(job):
         if job.state != OPEN:
@@ -146,7 +144,7 @@ async def upload(request: Request) -> Response:
     folder = org.jobs.folder(job.id)
     arriving = folder / "arriving"
     try:
-        await _spool(request, emulator, arriving)
+        await _spool(request, org.switches, arriving)
         arriving.rename(folder / CONTENT)
         job.is_uploaded = True
         await run_in_threadpool(org.jobs.save, job)
@@ -165,8 +163,7 @@ async def _earlier_upload_over(job: Job) -> None:
         await asyncio.sleep(0.01)
 
 
-async def _spool(request: Request, emulator: SalesforceEmulator, path: Path) -> None:
-    switches = emulator.org.switches
+async def _spool(request: Request, switches: Switches, path: Path) -> None:
     is_gzip = request.headers.get("content-encoding", "").strip().lower() not in ("", "identity")
     if is_gzip and switches.gzip_upload == "refuse":
         raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", "Content-Encoding gzip is not supported for job content")
@@ -193,20 +190,18 @@ async def _spool(request: Request, emulator: SalesforceEmulator, path: Path) -> 
 
 async def change_state(request: Request) -> Response:
     """PATCH: close (UploadComplete) or abort."""
-    emulator = emulator_of(request)
-    job = find_job(request)
+    org, job = org_of(request), find_job(request)
     body = parse_json(await read_body(request))
     state = body.get("state") if isinstance(body, dict) else None
     if state == UPLOAD_COMPLETE:
-        return Json(await run_in_threadpool(_close, emulator, job, job.short_info))
+        return Json(await run_in_threadpool(_close, org, processor_of(request), job, job.short_info))
     if state == ABORTED:
-        return Json(await run_in_threadpool(_abort, emulator, job))
+        return Json(await run_in_threadpool(_abort, org, job))
     raise ApiError(400, "INVALIDJOBSTATE", f"InvalidJobState : a job cannot be set to {state}")
 
 
-def _close(emulator: SalesforceEmulator, job: Job, describe: Callable[[], dict[str, object]]) -> dict[str, object]:
+def _close(org: Org, processor: Processor, job: Job, describe: Callable[[], dict[str, object]]) -> dict[str, object]:
     """Hand the job to the workers; answers its facts as they are before one takes it."""
-    org = emulator.org
     with org.jobs.changing(job):
         if job.state != OPEN:
             raise wrong_state(f"InvalidJobState : the job is {job.state} and cannot be closed")
@@ -218,12 +213,11 @@ def _close(emulator: SalesforceEmulator, job: Job, describe: Callable[[], dict[s
         job.modified = org.clock.now().timestamp()
         info = describe()
     org.jobs.save(job)
-    emulator.processor.submit(job)
+    processor.submit(job)
     return info
 
 
-def _abort(emulator: SalesforceEmulator, job: Job) -> dict[str, object]:
-    org = emulator.org
+def _abort(org: Org, job: Job) -> dict[str, object]:
     with org.jobs.changing(job):
         if job.is_over and job.state != ABORTED:
             raise wrong_state(f"InvalidJobState : the job is {job.state} and cannot be aborted")
@@ -239,15 +233,14 @@ async def poll(request: Request) -> Response:
 
 
 async def delete(request: Request) -> Response:
-    emulator = emulator_of(request)
-    job = find_job(request)
-    with emulator.org.jobs.changing(job):
+    jobs, job = org_of(request).jobs, find_job(request)
+    with jobs.changing(job):
         if not (job.is_over or job.state == UPLOAD_COMPLETE):
             raise wrong_state(f"InvalidJobState : the job is {job.state}; abort it before it is deleted")
         job.state = ABORTED if not job.is_over else job.state  # no worker takes it any more
-    await run_in_threadpool(emulator.org.jobs.remove, job)
+    await run_in_threadpool(jobs.remove, job)
     return Response(status_code=204)
 
 
 def find_job(request: Request, kind: str = "ingest") -> Job:
-    return find_kept(emulator_of(request).org, request.path_params["job"], kind)
+    return find_kept(org_of(request), request.path_params["job"], kind)

@@ -9,14 +9,14 @@ from isal import isal_zlib
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from kpc.emulators.salesforce.app import SalesforceEmulator
+from kpc.emulators.salesforce.app import org_of
 from kpc.emulators.salesforce.bulk.csv_input import parse_content, read_batches, read_header
 from kpc.emulators.salesforce.bulk.ingest import find_job
 from kpc.emulators.salesforce.bulk.jobs import Job
 from kpc.emulators.salesforce.bulk.processing import CONTENT
 from kpc.emulators.salesforce.bulk.result_rows import as_lines, text_of_lines
 from kpc.emulators.salesforce.errors import ApiError, not_found
-from kpc.emulators.salesforce.http.wire import emulator_of
+from kpc.emulators.salesforce.org.org import Org
 
 _PACKING_LEVEL = 1  # of 0 to 3: no slower than 0, and a fifth smaller
 
@@ -27,11 +27,11 @@ async def results(request: Request) -> Response:
     makers = {"successfulresults": _successes, "failedresults": _failures, "unprocessedrecords": _unprocessed}
     if kind not in makers:
         raise not_found()
-    emulator, job = emulator_of(request), find_job(request)
+    org, job = org_of(request), find_job(request)
     if not job.is_over:
         raise ApiError(400, "INVALIDJOBSTATE", f"InvalidJobState : the job is {job.state}; it has no results yet")
     headers = {"content-type": "text/csv; charset=UTF-8", "vary": "Accept-Encoding"}
-    pieces = makers[kind](emulator, job)
+    pieces = makers[kind](org, job)
     if _takes_gzip(request):
         pieces, headers = _packed(pieces), headers | {"content-encoding": "gzip"}
     return StreamingResponse(pieces, media_type="text/csv", headers=headers)
@@ -50,17 +50,17 @@ def _packed(pieces: Iterator[bytes]) -> Iterator[bytes]:
     yield packer.flush()
 
 
-def _successes(emulator: SalesforceEmulator, job: Job) -> Iterator[bytes]:
-    return _result_files(emulator, job, "success", ("sf__Id", "sf__Created"))
+def _successes(org: Org, job: Job) -> Iterator[bytes]:
+    return _result_files(org, job, "success", ("sf__Id", "sf__Created"))
 
 
-def _failures(emulator: SalesforceEmulator, job: Job) -> Iterator[bytes]:
-    return _result_files(emulator, job, "failed", ("sf__Id", "sf__Error"))
+def _failures(org: Org, job: Job) -> Iterator[bytes]:
+    return _result_files(org, job, "failed", ("sf__Id", "sf__Error"))
 
 
-def _result_files(emulator: SalesforceEmulator, job: Job, kind: str, own: tuple[str, str]) -> Iterator[bytes]:
-    yield _header_line(emulator, job, own)
-    folder = emulator.org.jobs.folder(job.id)
+def _result_files(org: Org, job: Job, kind: str, own: tuple[str, str]) -> Iterator[bytes]:
+    yield _header_line(org, job, own)
+    folder = org.jobs.folder(job.id)
     for number in range(job.batches):
         path = folder / f"{kind}-{number:05d}.csv"
         if path.exists():
@@ -68,11 +68,11 @@ def _result_files(emulator: SalesforceEmulator, job: Job, kind: str, own: tuple[
                 yield from iter(lambda: file.read(1 << 20), b"")
 
 
-def _unprocessed(emulator: SalesforceEmulator, job: Job) -> Iterator[bytes]:
+def _unprocessed(org: Org, job: Job) -> Iterator[bytes]:
     """The rows after the last batch that was worked off, as they were uploaded."""
-    yield _header_line(emulator, job, ())
-    path = emulator.org.jobs.folder(job.id) / CONTENT
-    hidden = "Quota" in job.error_message and emulator.org.switches.over_quota_rows == "unrecorded"
+    yield _header_line(org, job, ())
+    path = org.jobs.folder(job.id) / CONTENT
+    hidden = "Quota" in job.error_message and org.switches.over_quota_rows == "unrecorded"
     if hidden or job.state == "JobComplete" or not path.exists():
         return
     if job.batches == 0:
@@ -81,12 +81,12 @@ def _unprocessed(emulator: SalesforceEmulator, job: Job) -> Iterator[bytes]:
             yield from iter(lambda: file.read(1 << 20), b"")
         return
     for rows in read_batches(parse_content(path, job, len(read_header(path, job))), job.batches):
-        yield bytes(text_of_lines(as_lines(rows.columns, job, emulator.org.switches.result_quotes)))
+        yield bytes(text_of_lines(as_lines(rows.columns, job, org.switches.result_quotes)))
 
 
-def _header_line(emulator: SalesforceEmulator, job: Job, own: tuple[str, ...]) -> bytes:
+def _header_line(org: Org, job: Job, own: tuple[str, ...]) -> bytes:
     """The result's own columns, quoted, and the header as it was uploaded."""
-    path = emulator.org.jobs.folder(job.id) / CONTENT
+    path = org.jobs.folder(job.id) / CONTENT
     uploaded = b""
     if path.exists():
         with path.open("rb") as file:

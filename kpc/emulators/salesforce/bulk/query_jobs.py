@@ -3,108 +3,44 @@
 from __future__ import annotations
 
 import base64
-import traceback
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
-import duckdb
 import polars as pl
 import pyarrow as pa
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from kpc.emulators.salesforce.app import org_of, queries_of, query_worker_of, user_of
 from kpc.emulators.salesforce.bulk.ingest import choice, find_job
 from kpc.emulators.salesforce.bulk.jobs import (
     ABORTED,
     DELIMITERS,
-    FAILED,
-    IN_PROGRESS,
     JOB_COMPLETE,
     LINE_ENDINGS,
     UPLOAD_COMPLETE,
     Job,
     wrong_state,
 )
+from kpc.emulators.salesforce.bulk.query_worker import RESULT
 from kpc.emulators.salesforce.bulk.retention import keep_time
 from kpc.emulators.salesforce.errors import ApiError
-from kpc.emulators.salesforce.http.wire import Json, emulator_of, read_object, text_of
-from kpc.emulators.salesforce.org.org import Org
-from kpc.emulators.salesforce.soql.compiled import Compiled
-from kpc.emulators.salesforce.soql.queries import Queries, csv_header, text_rows
+from kpc.emulators.salesforce.http.wire import Json, read_object, text_of
+from kpc.emulators.salesforce.soql.queries import csv_header
 
-RESULT = "result.arrow"
 _ROWS_AT_ONCE = 20_000
 _MOST_PAGES = 1_000
 
 
-class QueryWorker:
-    """Threads that run query jobs and keep their results as Arrow files of text."""
-
-    def __init__(self, org: Org, queries: Queries) -> None:
-        self._org = org
-        self._queries = queries
-        self._pool = ThreadPoolExecutor(2, thread_name_prefix="bulk-query")
-
-    def submit(self, job: Job) -> None:
-        self._pool.submit(self._process, job)
-
-    def resume(self) -> None:
-        for job in self._org.jobs:
-            if job.kind == "query" and not job.is_over:
-                self.submit(job)
-
-    def stop(self) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def _process(self, job: Job) -> None:
-        with self._org.jobs.changing(job):
-            if job.is_over:
-                return
-            job.state = IN_PROGRESS
-        started = self._org.clock.now()
-        state, error = JOB_COMPLETE, ""
-        try:
-            compiled = self._queries.compiled(job.query or "", deleted=job.operation == "queryAll")
-            self._keep(job, compiled)
-        except ApiError as refused:
-            state, error = FAILED, f"{refused.code} : {refused.message}"
-        except Exception as failure:  # noqa: BLE001  a job must end whatever happens, and say why
-            traceback.print_exc()
-            state, error = FAILED, f"InternalServerError : the emulator failed: {failure}"
-        now = self._org.clock.now()
-        with self._org.jobs.changing(job):
-            if job.is_over:
-                return
-            job.state, job.error_message = state, error
-            job.modified = job.ended = now.timestamp()
-            job.total_ms = int((now - started).total_seconds() * 1000)
-        self._org.jobs.save(job)
-
-    def _keep(self, job: Job, compiled: Compiled) -> None:
-        path = self._org.jobs.folder(job.id) / RESULT
-        partial = path.with_suffix(".partial")
-        schema = pa.schema([(f"c{n}", pa.string()) for n in range(len(compiled.outputs))])
-        try:
-            with self._org.storage.reading() as session, pa.ipc.new_file(str(partial), schema) as writer:
-                for batch in text_rows(session, compiled, _ROWS_AT_ONCE):
-                    writer.write_batch(batch.cast(schema))
-                    job.processed += batch.num_rows
-        except duckdb.Error as error:
-            raise ApiError(400, "InvalidBatch", f"Failed to process query: {error}") from error
-        partial.rename(path)
-
-
 async def create(request: Request) -> Response:
     """POST /jobs/query."""
-    emulator, body = emulator_of(request), await read_object(request)
-    org = emulator.org
+    org, body = org_of(request), await read_object(request)
     operation, soql = text_of(body, "operation"), text_of(body, "query")
     if operation not in ("query", "queryAll"):
         raise ApiError(400, "INVALIDJOB", f"InvalidJob : {operation} is not one of query, queryAll")
-    compiled = emulator.queries.compiled(soql)
+    compiled = queries_of(request).compiled(soql)
     if compiled.is_aggregate or compiled.is_count:
         raise ApiError(400, "API_ERROR", "Aggregate Relationships not supported in Bulk Query")
     if compiled.children:
@@ -119,7 +55,7 @@ async def create(request: Request) -> Response:
         kind="query",
         operation=operation,
         sobject=compiled.sobject.name,
-        created_by=emulator.user_of(request),
+        created_by=user_of(request),
         created=org.clock.now().timestamp(),
         api_version=request.path_params["version"],
         query=soql,
@@ -129,7 +65,7 @@ async def create(request: Request) -> Response:
     )
     info = job.info()
     await run_in_threadpool(org.jobs.add, job)
-    emulator.query_worker.submit(job)
+    query_worker_of(request).submit(job)
     return Json(info)
 
 
@@ -139,57 +75,57 @@ async def poll(request: Request) -> Response:
 
 async def change_state(request: Request) -> Response:
     """PATCH: abort, the only change a query job knows."""
-    emulator, job = emulator_of(request), find_job(request, "query")
+    org, job = org_of(request), find_job(request, "query")
     state = (await read_object(request)).get("state")
     if state != ABORTED:
         raise wrong_state(f"InvalidJobState : a query job cannot be set to {state}")
-    with emulator.org.jobs.changing(job):
+    with org.jobs.changing(job):
         if job.is_over and job.state != ABORTED:
             raise wrong_state(f"InvalidJobState : the job is {job.state} and cannot be aborted")
         job.state = ABORTED
-        job.modified = job.ended = emulator.org.clock.now().timestamp()
-    await run_in_threadpool(emulator.org.jobs.save, job)
+        job.modified = job.ended = org.clock.now().timestamp()
+    await run_in_threadpool(org.jobs.save, job)
     return Json(job.short_info())
 
 
 async def delete(request: Request) -> Response:
-    emulator, job = emulator_of(request), find_job(request, "query")
+    org, job = org_of(request), find_job(request, "query")
     if not job.is_over:
         raise wrong_state(f"InvalidJobState : the job is {job.state}; abort it before it is deleted")
-    await run_in_threadpool(emulator.org.jobs.remove, job)
+    await run_in_threadpool(org.jobs.remove, job)
     return Response(status_code=204)
 
 
 async def results(request: Request) -> Response:
     """GET results: a page of CSV. The locator of the last page is the word null."""
-    emulator, job = emulator_of(request), find_job(request, "query")
+    org, job = org_of(request), find_job(request, "query")
     _demand_version(request, job)
     if job.state != JOB_COMPLETE:
-        status = emulator.org.switches.early_query_results_status
+        status = org.switches.early_query_results_status
         if status == 204:
             return Response(status_code=204)
         raise _too_early(job, status)
     offset = _offset(request.query_params.get("locator"), job)
-    most = _most_records(request, emulator.org.switches.query_page_rows)
+    most = _most_records(request, org.switches.query_page_rows)
     rows = min(most, job.processed - offset)
     end = offset + rows
-    compiled = emulator.queries.compiled(job.query or "")
+    compiled = queries_of(request).compiled(job.query or "")
     headers = {
         "content-type": "text/csv; charset=UTF-8",
         "sforce-numberofrecords": str(rows),
         "sforce-locator": _locator(end) if end < job.processed else "null",
     }
-    path = emulator.org.jobs.folder(job.id) / RESULT
+    path = org.jobs.folder(job.id) / RESULT
     return StreamingResponse(_csv(path, job, csv_header(compiled.outputs), offset, rows), headers=headers)
 
 
 async def result_pages(request: Request) -> Response:
     """GET resultPages: the addresses of many pages at once, for clients that read them in parallel."""
-    emulator, job = emulator_of(request), find_job(request, "query")
+    org, job = org_of(request), find_job(request, "query")
     _demand_version(request, job)
     if job.state != JOB_COMPLETE:
         raise _too_early(job, 400)
-    most = _most_records(request, emulator.org.switches.query_page_rows)
+    most = _most_records(request, org.switches.query_page_rows)
     base = f"/services/data/v{job.api_version}/jobs/query/{job.id}"
     start = _offset(request.query_params.get("queryLocator"), job)
     end = start + _MOST_PAGES * most
@@ -261,7 +197,7 @@ _PAGE_JOBS = 1000
 
 
 def _job_page(request: Request, kind: str) -> dict[str, object]:
-    org = emulator_of(request).org
+    org = org_of(request)
     jobs = [job for job in org.jobs if job.kind == kind and keep_time(org, job)]
     wanted = request.query_params.get("jobType")
     if wanted and wanted.lower() not in ("v2ingest" if kind == "ingest" else "v2query", "all"):

@@ -12,12 +12,12 @@ from starlette.routing import BaseRoute, Route
 from kpc.emulators.salesforce import admin
 from kpc.emulators.salesforce.app import SalesforceEmulator
 from kpc.emulators.salesforce.bulk import ingest, ingest_results, query_jobs
-from kpc.emulators.salesforce.bulk_v1 import endpoints
+from kpc.emulators.salesforce.bulk_v1 import job_endpoints
 from kpc.emulators.salesforce.bulk_v1.forms import PREFIX, refusal
 from kpc.emulators.salesforce.errors import ApiError
 from kpc.emulators.salesforce.http.gate import Gate
 from kpc.emulators.salesforce.http.wire import Json, error_answer
-from kpc.emulators.salesforce.oauth import authorize, identity, soap, tokens
+from kpc.emulators.salesforce.oauth import authorize, identity, soap, token_endpoint
 from kpc.emulators.salesforce.rest import composite, resources, single_rows, subrequests
 
 _DATA = "/services/data/v{version}"
@@ -34,7 +34,7 @@ def build_app(emulator: SalesforceEmulator) -> Starlette:
             *_composite_routes(),
             *_ingest_routes(),
             *_query_routes(),
-            *_classic_routes(),
+            *_bulk_v1_routes(),
         ],
         middleware=[
             Middleware(GZipMiddleware, minimum_size=_FIRST_GZIP_BYTES, compresslevel=1),
@@ -54,10 +54,10 @@ def _both(path: str, endpoint: object, *methods: str) -> list[BaseRoute]:
 
 def _login_routes() -> list[BaseRoute]:
     return [
-        *_both("/services/oauth2/token", tokens.token, "GET", "POST"),
+        *_both("/services/oauth2/token", token_endpoint.token, "GET", "POST"),
         *_both("/services/oauth2/authorize", authorize.authorize, "GET", "POST"),
-        *_both("/services/oauth2/introspect", tokens.introspect, "POST"),
-        *_both("/services/oauth2/revoke", tokens.revoke, "GET", "POST"),
+        *_both("/services/oauth2/introspect", token_endpoint.introspect, "POST"),
+        *_both("/services/oauth2/revoke", token_endpoint.revoke, "GET", "POST"),
         *_both("/services/oauth2/userinfo", identity.user_info, "GET", "POST"),
         *_both("/id/{org}/{user}", identity.identity, "GET", "POST"),
         *_both("/services/Soap/u/{version}", soap.login, "POST"),
@@ -153,19 +153,19 @@ def _ingest_routes() -> list[BaseRoute]:
     ]
 
 
-def _classic_routes() -> list[BaseRoute]:
+def _bulk_v1_routes() -> list[BaseRoute]:
     """Bulk API 1.0."""
     job = f"{PREFIX}{{version}}/job/{{job}}"
     return [
-        *_both(f"{PREFIX}{{version}}/job", endpoints.create, "POST"),
-        *_both(job, endpoints.job_facts, "GET"),
-        *_both(job, endpoints.change_state, "POST"),
-        *_both(f"{job}/batch", endpoints.batches, "GET"),
-        *_both(f"{job}/batch", endpoints.add_batch, "POST"),
-        *_both(f"{job}/batch/{{batch}}", endpoints.batch_facts, "GET"),
-        *_both(f"{job}/batch/{{batch}}/request", endpoints.batch_request, "GET"),
-        *_both(f"{job}/batch/{{batch}}/result", endpoints.batch_results, "GET"),
-        *_both(f"{job}/batch/{{batch}}/result/{{result}}", endpoints.query_result, "GET"),
+        *_both(f"{PREFIX}{{version}}/job", job_endpoints.create, "POST"),
+        *_both(job, job_endpoints.job_facts, "GET"),
+        *_both(job, job_endpoints.change_state, "POST"),
+        *_both(f"{job}/batch", job_endpoints.batches, "GET"),
+        *_both(f"{job}/batch", job_endpoints.add_batch, "POST"),
+        *_both(f"{job}/batch/{{batch}}", job_endpoints.batch_facts, "GET"),
+        *_both(f"{job}/batch/{{batch}}/request", job_endpoints.batch_request, "GET"),
+        *_both(f"{job}/batch/{{batch}}/result", job_endpoints.batch_results, "GET"),
+        *_both(f"{job}/batch/{{batch}}/result/{{result}}", job_endpoints.query_result, "GET"),
     ]
 
 

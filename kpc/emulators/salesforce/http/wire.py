@@ -8,7 +8,6 @@ import re
 import zlib
 from collections.abc import AsyncIterator
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
 from isal import isal_zlib
 from starlette.requests import ClientDisconnect, Request
@@ -16,16 +15,13 @@ from starlette.responses import Response
 
 from kpc.emulators.salesforce.errors import ApiError, bad_json
 
-if TYPE_CHECKING:
-    from kpc.emulators.salesforce.app import SalesforceEmulator
-
 _MOST_JSON_BYTES = 50_000_000
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-def emulator_of(request: Request) -> SalesforceEmulator:
-    emulator: SalesforceEmulator = request.app.state.emulator
-    return emulator
+def base_url(request: Request) -> str:
+    """The address under which the client reached the emulator."""
+    return f"{request.url.scheme}://{request.headers.get('host', request.url.netloc)}"
 
 
 def to_json(value: object) -> str:

@@ -8,10 +8,8 @@ import hmac
 import secrets
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from kpc.emulators.salesforce.org.org import Org
+from kpc.emulators.salesforce.org.org import Org
 
 _LIFETIME_S = 900
 _MOST_CODES = 10_000

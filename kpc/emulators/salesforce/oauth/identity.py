@@ -5,15 +5,15 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
+from kpc.emulators.salesforce.app import org_of
 from kpc.emulators.salesforce.errors import ApiError
-from kpc.emulators.salesforce.http.wire import Json, emulator_of
-from kpc.emulators.salesforce.oauth.tokens import base_url
+from kpc.emulators.salesforce.http.wire import Json, base_url
 from kpc.emulators.salesforce.org.clock import iso_offset
 
 
 async def user_info(request: Request) -> Response:
     """GET /services/oauth2/userinfo, the first call of Salesforce's own command line."""
-    org = emulator_of(request).org
+    org = org_of(request)
     identity, base = org.identity, base_url(request)
     return Json(
         {
@@ -40,7 +40,7 @@ async def user_info(request: Request) -> Response:
 
 async def identity(request: Request) -> Response:
     """GET /id/ORG/USER."""
-    org = emulator_of(request).org
+    org = org_of(request)
     known, base = org.identity, base_url(request)
     wanted = (request.path_params["org"][:15], request.path_params["user"][:15])
     if wanted != (known.org_id[:15], known.user_id[:15]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
@@ -9,11 +10,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from kpc.emulators.salesforce.app import SalesforceEmulator
+from kpc.emulators.salesforce.app import access_tokens_of, org_of
 from kpc.emulators.salesforce.errors import ApiError
-from kpc.emulators.salesforce.http.wire import emulator_of, read_body
-from kpc.emulators.salesforce.oauth.tokens import base_url, password_matches
-from kpc.emulators.salesforce.org.org import PROFILE_ID, TIME_ZONE
+from kpc.emulators.salesforce.http.wire import base_url, read_body
+from kpc.emulators.salesforce.oauth.token_endpoint import password_matches
+from kpc.emulators.salesforce.oauth.tokens import Tokens
+from kpc.emulators.salesforce.org.org import PROFILE_ID, TIME_ZONE, Org
 
 _ENVELOPE = (
     '<?xml version="1.0" encoding="UTF-8"?><soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/"'
@@ -23,21 +25,29 @@ _ENVELOPE = (
 _APIS = {"u": "partner", "c": "enterprise"}
 
 
+@dataclass(frozen=True, slots=True)
+class _Address:
+    """Where a client has called: the emulator's own address, and `u` or `c` with the version (`u/62.0`)."""
+
+    base: str
+    path: str
+
+
 async def login(request: Request) -> Response:
     """POST /services/Soap/u/VERSION or c/VERSION: what clients call around a login; nothing else of the SOAP API."""
-    emulator = emulator_of(request)
+    org, tokens = org_of(request), access_tokens_of(request)
     body = await read_body(request)
     kind = request.url.path.split("/")[3]
     address = f"{kind}/{request.path_params['version']}"
-    text, status = await run_in_threadpool(_call, emulator, base_url(request), address, body)
+    text, status = await run_in_threadpool(_call, org, tokens, _Address(base_url(request), address), body)
     envelope = _ENVELOPE.replace("{api}", _APIS[kind]).replace("{body}", text)
     return Response(envelope, status, media_type="text/xml")
 
 
-def _call(emulator: SalesforceEmulator, base: str, address: str, body: bytes) -> tuple[str, int]:
-    """The body of the answer, and its HTTP status. `address` is `u` or `c`, and the version."""
+def _call(org: Org, tokens: Tokens, address: _Address, body: bytes) -> tuple[str, int]:
+    """The body of the answer, and its HTTP status."""
     try:
-        return _result(emulator, base, address, element_texts(body)), 200
+        return _result(org, tokens, address, element_texts(body)), 200
     except ApiError as error:
         return _fault(error.code, error.message), 500
 
@@ -53,42 +63,42 @@ def element_texts(body: bytes) -> dict[str, str]:
     return {each.tag.rpartition("}")[2]: each.text or "" for each in root.iter()}
 
 
-def _result(emulator: SalesforceEmulator, base: str, address: str, texts: dict[str, str]) -> str:
+def _result(org: Org, tokens: Tokens, address: _Address, texts: dict[str, str]) -> str:
     """What the call answers. Raises `ApiError` for one that is refused."""
     if "login" in texts:
-        if not password_matches(emulator.org, texts.get("username", ""), texts.get("password", "")):
+        if not password_matches(org, texts.get("username", ""), texts.get("password", "")):
             raise ApiError(400, "INVALID_LOGIN", "Invalid username, password, security token; or user locked out.")
-        return _login_result(emulator, base, address)
+        return _login_result(org, tokens, address)
     session = texts.get("sessionId", "")
-    emulator.tokens.check(session)
+    tokens.check(session)
     if "getUserInfo" in texts:
-        return f"<getUserInfoResponse><result>{_user_info(emulator)}</result></getUserInfoResponse>"
+        return f"<getUserInfoResponse><result>{_user_info(org)}</result></getUserInfoResponse>"
     if "getServerTimestamp" in texts:
-        now = emulator.org.clock.now().strftime("%Y-%m-%dT%H:%M:%S.000Z")
+        now = org.clock.now().strftime("%Y-%m-%dT%H:%M:%S.000Z")
         result = f"<result><timestamp>{now}</timestamp></result>"
         return f"<getServerTimestampResponse>{result}</getServerTimestampResponse>"
     if "logout" in texts:
-        emulator.tokens.revoke(session)
+        tokens.revoke(session)
         return "<logoutResponse/>"
     known = "login, logout, getUserInfo and getServerTimestamp"
     raise ApiError(400, "INVALID_OPERATION", f"The emulator's SOAP API knows {known}")
 
 
-def _login_result(emulator: SalesforceEmulator, base: str, address: str) -> str:
-    known = emulator.org.identity
-    server = escape(f"{base}/services/Soap/{address}/{known.org_id[:15]}")
-    metadata = escape(f"{base}/services/Soap/m/{address[2:]}/{known.org_id[:15]}")
+def _login_result(org: Org, tokens: Tokens, address: _Address) -> str:
+    known = org.identity
+    server = escape(f"{address.base}/services/Soap/{address.path}/{known.org_id[:15]}")
+    metadata = escape(f"{address.base}/services/Soap/m/{address.path[2:]}/{known.org_id[:15]}")
     return (
         f"<loginResponse><result><metadataServerUrl>{metadata}</metadataServerUrl>"
         f"<passwordExpired>false</passwordExpired><sandbox>false</sandbox><serverUrl>{server}</serverUrl>"
-        f"<sessionId>{emulator.tokens.issue()}</sessionId><userId>{known.user_id}</userId>"
-        f"<userInfo>{_user_info(emulator)}</userInfo></result></loginResponse>"
+        f"<sessionId>{tokens.issue()}</sessionId><userId>{known.user_id}</userId>"
+        f"<userInfo>{_user_info(org)}</userInfo></result></loginResponse>"
     )
 
 
-def _user_info(emulator: SalesforceEmulator) -> str:
+def _user_info(org: Org) -> str:
     """All elements of GetUserInfoResult, in the order of the WSDL: typed clients miss any that is not there."""
-    known = emulator.org.identity
+    known = org.identity
     info: dict[str, str | None] = {
         "accessibilityMode": "false",
         "chatterExternal": "false",
@@ -103,7 +113,7 @@ def _user_info(emulator: SalesforceEmulator) -> str:
         "organizationName": "Salesforce emulator",
         "profileId": PROFILE_ID,
         "roleId": None,
-        "sessionSecondsValid": str(int(emulator.org.switches.token_lifetime_s)),
+        "sessionSecondsValid": str(int(org.switches.token_lifetime_s)),
         "userDefaultCurrencyIsoCode": None,
         "userEmail": known.username,
         "userFullName": "Integration Emulator",

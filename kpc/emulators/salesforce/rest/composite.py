@@ -8,8 +8,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from kpc.emulators.salesforce.app import org_of, user_of
 from kpc.emulators.salesforce.errors import ApiError, bad_json
-from kpc.emulators.salesforce.http.wire import Json, emulator_of, read_object
+from kpc.emulators.salesforce.http.wire import Json, read_object
 from kpc.emulators.salesforce.org.ids import to_18
 from kpc.emulators.salesforce.org.schema import SObject, SObjectField
 from kpc.emulators.salesforce.rest import trees
@@ -29,10 +30,10 @@ async def insert(request: Request) -> Response:
 
 async def insert_tree(request: Request) -> Response:
     """POST /composite/tree/OBJECT: records with their children, all or none."""
-    emulator = emulator_of(request)
+    org = org_of(request)
     body = await read_object(request)
-    levels = trees.read_tree(emulator.org.schema, object_of(request), body.get("records"))
-    await run_in_threadpool(trees.insert_tree, emulator.org, levels, emulator.user_of(request))
+    levels = trees.read_tree(org.schema, object_of(request), body.get("records"))
+    await run_in_threadpool(trees.insert_tree, org, levels, user_of(request))
     nodes = [node for level in levels for node in level]
     failed = [{"referenceId": node.reference, "errors": [node.error.json]} for node in nodes if node.error]
     if failed:
@@ -64,12 +65,12 @@ async def upsert(request: Request) -> Response:
 
 async def delete(request: Request) -> Response:
     """DELETE /composite/sobjects?ids=...&allOrNone=..."""
-    emulator = emulator_of(request)
+    org = org_of(request)
     ids = [each.strip() for each in request.query_params.get("ids", "").split(",") if each.strip()]
     _check_number(len(ids), _MOST_RECORDS)
     records: list[tuple[SObject, Record]] = []
     for each in ids:
-        sobject = emulator.org.schema.of_id(to_18(each) or "")
+        sobject = org.schema.of_id(to_18(each) or "")
         if sobject is None or not sobject.createable:
             raise ApiError(400, "MALFORMED_ID", f"malformed id {each[:40]}")
         records.append((sobject, {"Id": each}))
@@ -104,7 +105,7 @@ def _is_text_list(value: object) -> bool:
 
 async def _given(request: Request) -> tuple[list[tuple[SObject, Record]], bool]:
     """The records of the body with their objects, and allOrNone."""
-    schema = emulator_of(request).org.schema
+    schema = org_of(request).schema
     body = await read_object(request)
     records = body.get("records")
     if not isinstance(records, list) or not all(isinstance(each, dict) for each in records):
@@ -143,8 +144,8 @@ async def _answer(
     *,
     all_or_none: bool,
 ) -> Response:
-    emulator = emulator_of(request)
+    org = org_of(request)
     saved: list[SavedRecord] = await run_in_threadpool(
-        save, emulator.org, operation, records, emulator.user_of(request), key=key, all_or_none=all_or_none
+        save, org, operation, records, user_of(request), key=key, all_or_none=all_or_none
     )
     return Json([each.as_json(with_created=operation == "upsert") for each in saved])

@@ -6,12 +6,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from kpc.emulators.salesforce.app import SalesforceEmulator
+from kpc.emulators.salesforce.app import org_of, queries_of
 from kpc.emulators.salesforce.errors import ApiError, not_found
 from kpc.emulators.salesforce.http.gate import NEWEST_VERSION, OLDEST_VERSION
-from kpc.emulators.salesforce.http.wire import Json, emulator_of
+from kpc.emulators.salesforce.http.wire import Json
 from kpc.emulators.salesforce.org.schema import SObject
-from kpc.emulators.salesforce.org.storage import table_of
+from kpc.emulators.salesforce.org.storage import Storage, table_of
 from kpc.emulators.salesforce.rest.column_metadata import column_metadata
 from kpc.emulators.salesforce.rest.describe import describe, describe_global, summary
 from kpc.emulators.salesforce.soql.queries import PAGE_ROWS
@@ -32,7 +32,7 @@ async def resources(request: Request) -> Response:
 
 
 async def all_objects(request: Request) -> Response:
-    return Json(describe_global(emulator_of(request).org.schema, request.path_params["version"]))
+    return Json(describe_global(org_of(request).schema, request.path_params["version"]))
 
 
 async def one_object(request: Request) -> Response:
@@ -40,11 +40,11 @@ async def one_object(request: Request) -> Response:
 
 
 async def describe_object(request: Request) -> Response:
-    return Json(describe(emulator_of(request).org.schema, object_of(request), request.path_params["version"]))
+    return Json(describe(org_of(request).schema, object_of(request), request.path_params["version"]))
 
 
 def object_of(request: Request) -> SObject:
-    sobject = emulator_of(request).org.schema.find(request.path_params["object"])
+    sobject = org_of(request).schema.find(request.path_params["object"])
     if sobject is None:
         raise not_found()
     return sobject
@@ -59,7 +59,7 @@ async def query_all(request: Request) -> Response:
 
 
 async def _query(request: Request, *, deleted: bool) -> Response:
-    queries, version = emulator_of(request).queries, request.path_params["version"]
+    queries, version = queries_of(request), request.path_params["version"]
     if locator := request.path_params.get("locator"):
         return Json(await run_in_threadpool(queries.next_page, locator, version))
     soql = request.query_params.get("q")
@@ -81,7 +81,7 @@ def _page_rows(options: str) -> int:
 
 
 async def limits(request: Request) -> Response:
-    org = emulator_of(request).org
+    org = org_of(request)
     switches = org.switches
     known = {
         "DailyApiRequests": (switches.daily_api_requests, org.api_requests.used),
@@ -106,17 +106,17 @@ async def recent(_: Request) -> Response:
 
 async def record_count(request: Request) -> Response:
     """GET /limits/recordCount?sObjects=A,B: counts, of all objects if none is named."""
-    emulator = emulator_of(request)
+    org = org_of(request)
     asked = request.query_params.get("sObjects")
-    objects = list(emulator.org.schema)
+    objects = list(org.schema)
     if asked:
-        found = [emulator.org.schema.find(name.strip()) for name in asked.split(",")]
+        found = [org.schema.find(name.strip()) for name in asked.split(",")]
         objects = [each for each in found if each is not None]
-    return Json({"sObjects": await run_in_threadpool(_counts, emulator, objects)})
+    return Json({"sObjects": await run_in_threadpool(_counts, org.storage, objects)})
 
 
-def _counts(emulator: SalesforceEmulator, objects: list[SObject]) -> list[dict[str, object]]:
-    with emulator.org.storage.reading() as session:
+def _counts(storage: Storage, objects: list[SObject]) -> list[dict[str, object]]:
+    with storage.reading() as session:
         return [
             {
                 "count": session.run(f"SELECT count(*) FROM {table_of(each)} WHERE NOT IsDeleted")[0][0],

@@ -9,13 +9,13 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from kpc.emulators.salesforce.app import SalesforceEmulator
+from kpc.emulators.salesforce.app import org_of, user_of
 from kpc.emulators.salesforce.errors import ApiError, RowRefusal, not_found
-from kpc.emulators.salesforce.http.wire import Json, emulator_of, read_object
+from kpc.emulators.salesforce.http.wire import Json, read_object
 from kpc.emulators.salesforce.org.clock import iso_offset
 from kpc.emulators.salesforce.org.ids import to_18
 from kpc.emulators.salesforce.org.schema import SObject, SObjectField
-from kpc.emulators.salesforce.org.storage import table_of
+from kpc.emulators.salesforce.org.storage import Storage, table_of
 from kpc.emulators.salesforce.rest.resources import object_of
 from kpc.emulators.salesforce.soql.compiler import compile_query
 from kpc.emulators.salesforce.soql.queries import records
@@ -41,7 +41,7 @@ async def read_row(request: Request) -> Response:
     if not found:
         raise not_found()
     if len(found) > 1:
-        return _several(request, sobject, [str(cast("dict[str, str]", each["attributes"])["url"]) for each in found])
+        return _several([str(cast("dict[str, str]", each["attributes"])["url"]) for each in found])
     return Json(found[0])
 
 
@@ -49,14 +49,14 @@ def read_records(
     request: Request, sobject: SObject, key: SObjectField, values: list[str], names: list[str]
 ) -> list[dict[str, object]]:
     """Live records whose `key` is one of `values`, with the named fields."""
-    emulator = emulator_of(request)
+    org = org_of(request)
     found: list[dict[str, object]] = []
     items = tuple(Item(Path(tuple(name.split(".")))) for name in dict.fromkeys(names))
     for value in values:
         kind = "number" if key.is_number else "string"
         asked = SoqlQuery(items, sobject.name, where=Compare(Path((key.name,)), "=", Literal(kind, value)))
-        compiled = compile_query(asked, emulator.org.schema, emulator.org.clock.now())
-        with emulator.org.storage.reading() as session:
+        compiled = compile_query(asked, org.schema, org.clock.now())
+        with org.storage.reading() as session:
             table = session.table(compiled.sql, compiled.parameters)
         found += records(compiled, table, request.path_params["version"])
     return found
@@ -106,12 +106,9 @@ async def delete_row(request: Request) -> Response:
 async def _save(
     request: Request, operation: str, sobject: SObject, body: dict[str, object], key: SObjectField | None
 ) -> SavedRecord:
-    emulator = emulator_of(request)
     if not sobject.createable:
         raise ApiError(400, "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", f"entity type cannot be changed: {sobject.name}")
-    [saved] = await run_in_threadpool(
-        save, emulator.org, operation, [(sobject, body)], emulator.user_of(request), key=key
-    )
+    [saved] = await run_in_threadpool(save, org_of(request), operation, [(sobject, body)], user_of(request), key=key)
     if saved.error:
         raise _as_refusal(saved.error)
     return saved
@@ -127,7 +124,7 @@ def _as_refusal(error: RowRefusal) -> ApiError:
     return ApiError(400, error.code, error.message, error.fields)
 
 
-def _several(_: Request, __: SObject, urls: list[str]) -> Response:
+def _several(urls: list[str]) -> Response:
     return Json(urls, _MULTIPLE)
 
 
@@ -142,9 +139,9 @@ async def deleted(request: Request) -> Response:
 
 
 async def _changed(request: Request, *, deleted: bool) -> Response:
-    emulator, sobject = emulator_of(request), object_of(request)
+    storage, sobject = org_of(request).storage, object_of(request)
     start, end = (_moment(request, name) for name in ("start", "end"))
-    rows = await run_in_threadpool(_changed_rows, emulator, sobject, start, end, deleted=deleted)
+    rows = await run_in_threadpool(_changed_rows, storage, sobject, start, end, deleted=deleted)
     covered = iso_offset(end)
     if not deleted:
         return Json({"ids": [row[0] for row in rows], "latestDateCovered": covered})
@@ -153,9 +150,9 @@ async def _changed(request: Request, *, deleted: bool) -> Response:
 
 
 def _changed_rows(
-    emulator: SalesforceEmulator, sobject: SObject, start: datetime, end: datetime, *, deleted: bool
+    storage: Storage, sobject: SObject, start: datetime, end: datetime, *, deleted: bool
 ) -> list[tuple[str, datetime]]:
-    with emulator.org.storage.reading() as session:
+    with storage.reading() as session:
         rows = session.run(
             f"SELECT Id, SystemModstamp FROM {table_of(sobject)}"
             " WHERE SystemModstamp >= ? AND SystemModstamp <= ? AND IsDeleted = ? ORDER BY 2, 1",

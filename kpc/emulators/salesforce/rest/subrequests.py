@@ -14,8 +14,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message
 
+from kpc.emulators.salesforce.app import org_of
 from kpc.emulators.salesforce.errors import ApiError, bad_json, not_found
-from kpc.emulators.salesforce.http.wire import Json, emulator_of, error_answer, parse_json, read_object, to_json
+from kpc.emulators.salesforce.http.wire import Json, error_answer, parse_json, read_object, to_json
 from kpc.emulators.salesforce.org.storage import BrokenTransaction
 
 _MOST = 25
@@ -64,7 +65,7 @@ def _all_or_none(request: Request, asked: list[dict[str, object]]) -> tuple[list
     """
     results: list[dict[str, object]] = []
     try:
-        with emulator_of(request).org.storage.joining():
+        with org_of(request).storage.joining():
             results = asyncio.run(_in_turn(request, asked, all_or_none=True))
             _demand_all(results)
     except BrokenTransaction:

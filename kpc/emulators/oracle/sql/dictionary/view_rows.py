@@ -15,6 +15,7 @@ from kpc.emulators.oracle.sql.types.datatypes import PLAIN_SCALE, SqlType
 
 Cell = str | int | dt.datetime | None
 Rows = list[dict[str, Cell]]
+_OBJECT_TYPES: dict[type, str] = {StoredTable: "TABLE", View: "VIEW", Sequence: "SEQUENCE"}
 
 
 def data_type(kind: SqlType) -> str:
@@ -235,7 +236,7 @@ def index_column_rows(store: TableStore) -> Rows:
 def object_rows(store: TableStore) -> Rows:
     rows: Rows = []
     for o in list(store.objects.values()):
-        kind = type(o).__name__.upper()
+        kind = _OBJECT_TYPES[type(o)]
         rows.append(_object(o.owner, o.name, o.object_id, kind, o.created))
         if isinstance(o, StoredTable):
             rows.extend(_object(o.owner, i.name, o.object_id, "INDEX", o.created) for i in o.indexes)
@@ -271,7 +272,7 @@ def sequence_rows(store: TableStore) -> Rows:
 
 def comment_table_rows(store: TableStore) -> Rows:
     return [
-        {"OWNER": o.owner, "TABLE_NAME": o.name, "TABLE_TYPE": type(o).__name__.upper(), "COMMENTS": o.comment}
+        {"OWNER": o.owner, "TABLE_NAME": o.name, "TABLE_TYPE": _OBJECT_TYPES[type(o)], "COMMENTS": o.comment}
         for o in list(store.objects.values())
         if isinstance(o, StoredTable | View)
     ]

@@ -6,10 +6,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from kpc.emulators.salesforce.app import bulk_v1_jobs_of, org_of, user_of
 from kpc.emulators.salesforce.bulk_v1.forms import answer, answer_list, read_facts, speaks_json
-from kpc.emulators.salesforce.bulk_v1.jobs import QUERIES, BulkV1Batch, BulkV1Job, BulkV1Jobs, batch_result_id
+from kpc.emulators.salesforce.bulk_v1.jobs import QUERIES, BulkV1Batch, BulkV1Job, batch_result_id
 from kpc.emulators.salesforce.errors import ApiError
-from kpc.emulators.salesforce.http.wire import emulator_of, read_body
+from kpc.emulators.salesforce.http.wire import read_body
 from kpc.emulators.salesforce.org.schema import SObject, SObjectField
 
 _OPERATIONS = ("insert", "update", "upsert", "delete", "hardDelete", *QUERIES)
@@ -20,14 +21,14 @@ async def create(request: Request) -> Response:
     """POST /services/async/VERSION/job."""
     facts = read_facts(request, await read_body(request))
     job = await run_in_threadpool(_new_job, request, facts)
-    _jobs(request).add(job)
+    bulk_v1_jobs_of(request).add(job)
     return answer("jobInfo", job.facts(), 201, as_json=speaks_json(request))
 
 
 def _new_job(request: Request, facts: dict[str, str]) -> BulkV1Job:
-    emulator = emulator_of(request)
+    org = org_of(request)
     operation, content_type = facts.get("operation", ""), facts.get("contentType", "XML")
-    sobject = emulator.org.schema.find(facts.get("object", ""))
+    sobject = org.schema.find(facts.get("object", ""))
     if operation not in _OPERATIONS:
         raise ApiError(400, "InvalidJob", f"{operation[:40]} is not one of {', '.join(_OPERATIONS)}")
     if sobject is None or not (sobject.createable or operation in QUERIES):
@@ -35,14 +36,14 @@ def _new_job(request: Request, facts: dict[str, str]) -> BulkV1Job:
     if content_type not in ("CSV", "JSON"):
         raise ApiError(400, "FeatureNotEnabled", f"contentType is CSV or JSON here, not {content_type[:20]}")
     return BulkV1Job(
-        id=emulator.org.jobs.new_id(),
+        id=org.jobs.new_id(),
         operation=operation,
         sobject=sobject,
         key=_key(sobject, facts.get("externalIdFieldName", "")) if operation == "upsert" else None,
         content_type=content_type,
         concurrency=_CONCURRENCY.get(facts.get("concurrencyMode", "0").lower(), "Parallel"),
-        user_id=emulator.user_of(request),
-        created=emulator.org.clock.now(),
+        user_id=user_of(request),
+        created=org.clock.now(),
         version=request.path_params["version"],
     )
 
@@ -70,7 +71,7 @@ async def change_state(request: Request) -> Response:
 
 async def add_batch(request: Request) -> Response:
     job, content = _job(request), await read_body(request)
-    batch = await run_in_threadpool(_jobs(request).run, job, content)
+    batch = await run_in_threadpool(bulk_v1_jobs_of(request).run, job, content)
     facts = batch.facts() | {"state": "Queued", "stateMessage": None}
     return answer("batchInfo", facts, 201, as_json=job.speaks_json)
 
@@ -116,12 +117,8 @@ def _done(batch: BulkV1Batch) -> BulkV1Batch:
     return batch
 
 
-def _jobs(request: Request) -> BulkV1Jobs:
-    return emulator_of(request).classic_jobs
-
-
 def _job(request: Request) -> BulkV1Job:
-    return _jobs(request).find(request.path_params["job"])
+    return bulk_v1_jobs_of(request).find(request.path_params["job"])
 
 
 def _batch(request: Request) -> BulkV1Batch:
