@@ -18,7 +18,8 @@ from kpc.emulators.salesforce.http.wire import plain_number, to_json
 from kpc.emulators.salesforce.org.clock import Clock
 from kpc.emulators.salesforce.org.ids import make_id, make_ids, to_18
 from kpc.emulators.salesforce.org.limits import Rolling
-from kpc.emulators.salesforce.org.schema import SObjectField, org_schema
+from kpc.emulators.salesforce.org.org_schema import org_schema
+from kpc.emulators.salesforce.org.schema import SObjectField
 from kpc.emulators.salesforce.soql.compiler import compile_query
 from kpc.emulators.salesforce.soql.dates import days_of
 from kpc.emulators.salesforce.soql.parser import parse

@@ -13,7 +13,8 @@ from kpc.emulators.salesforce.bulk.jobs import JobBook
 from kpc.emulators.salesforce.org.clock import Clock
 from kpc.emulators.salesforce.org.ids import make_id
 from kpc.emulators.salesforce.org.limits import Rolling
-from kpc.emulators.salesforce.org.schema import OrgSchema, org_schema
+from kpc.emulators.salesforce.org.org_schema import org_schema
+from kpc.emulators.salesforce.org.schema import OrgSchema
 from kpc.emulators.salesforce.org.storage import Storage, StorageSession, get_setting, put_setting
 from kpc.emulators.salesforce.settings import Switches
 

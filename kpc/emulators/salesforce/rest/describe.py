@@ -98,67 +98,84 @@ def describe(schema: OrgSchema, sobject: SObject, version: str) -> dict[str, obj
     return summary(sobject, version) | more
 
 
+# What `describe` says of every field, because the emulator has nothing of the kind.
+_SAME_FOR_ALL: dict[str, object] = {
+    "aiPredictionField": False,
+    "autoNumber": False,
+    "calculated": False,
+    "calculatedFormula": None,
+    "cascadeDelete": False,
+    "compoundFieldName": None,
+    "controllerName": None,
+    "defaultValueFormula": None,
+    "dependentPicklist": False,
+    "deprecatedAndHidden": False,
+    "displayLocationInDecimal": False,
+    "encrypted": False,
+    "extraTypeInfo": None,
+    "filteredLookupInfo": None,
+    "formulaTreatNullNumberAsZero": False,
+    "highScaleNumber": False,
+    "htmlFormatted": False,
+    "inlineHelpText": None,
+    "mask": None,
+    "maskType": None,
+    "namePointing": False,
+    "polymorphicForeignKey": False,
+    "queryByDistance": False,
+    "referenceTargetField": None,
+    "relationshipOrder": None,
+    "restrictedDelete": False,
+    "searchPrefilterable": False,
+    "writeRequiresMasterRead": False,
+}
+
+
 def _field(spec: SObjectField) -> dict[str, object]:
+    facts = _SAME_FOR_ALL | _values(spec) | _behaviour(spec)
+    return dict(sorted(facts.items()))
+
+
+def _values(spec: SObjectField) -> dict[str, object]:
+    """What the field can hold."""
     is_text = spec.is_text
     return {
-        "aggregatable": spec.type not in ("boolean", "textarea"),
-        "aiPredictionField": False,
-        "autoNumber": False,
         "byteLength": spec.length * 3 if is_text and spec.type not in ("id", "reference") else spec.length,
-        "calculated": False,
-        "calculatedFormula": None,
-        "cascadeDelete": False,
-        "caseSensitive": spec.case_sensitive,
-        "compoundFieldName": None,
-        "controllerName": None,
-        "createable": spec.createable,
         "custom": spec.is_custom,
         "defaultValue": False if spec.type == "boolean" else None,
-        "defaultValueFormula": None,
-        "defaultedOnCreate": spec.defaulted,
-        "dependentPicklist": False,
-        "deprecatedAndHidden": False,
         "digits": 9 if spec.type == "int" else 0,
-        "displayLocationInDecimal": False,
-        "encrypted": False,
-        "externalId": spec.external_id,
-        "extraTypeInfo": None,
-        "filterable": spec.type != "textarea",
-        "filteredLookupInfo": None,
-        "formulaTreatNullNumberAsZero": False,
-        "groupable": spec.type not in ("textarea", "double", "currency", "percent", "datetime"),
-        "highScaleNumber": False,
-        "htmlFormatted": False,
-        "idLookup": spec.id_lookup,
-        "inlineHelpText": None,
         "label": spec.name.removesuffix("__c").replace("_", " "),
         "length": spec.length if is_text else 0,
-        "mask": None,
-        "maskType": None,
         "name": spec.name,
-        "nameField": spec.name_field,
-        "namePointing": False,
-        "nillable": spec.nillable,
-        "permissionable": spec.is_custom and not spec.is_required,
         "picklistValues": [
             {"active": True, "defaultValue": False, "label": each, "validFor": None, "value": each}
             for each in spec.picklist
         ],
-        "polymorphicForeignKey": False,
         "precision": spec.precision,
-        "queryByDistance": False,
-        "referenceTargetField": None,
         "referenceTo": [spec.reference_to] if spec.reference_to else [],
         "relationshipName": spec.relationship,
-        "relationshipOrder": None,
-        "restrictedDelete": False,
         "restrictedPicklist": spec.restricted,
         "scale": spec.scale,
-        "searchPrefilterable": False,
         "soapType": _SOAP_TYPES.get(spec.type, "xsd:string"),
-        "sortable": spec.type != "textarea",
         "type": spec.type,
+    }
+
+
+def _behaviour(spec: SObjectField) -> dict[str, object]:
+    """What can be done with the field."""
+    return {
+        "aggregatable": spec.type not in ("boolean", "textarea"),
+        "caseSensitive": spec.case_sensitive,
+        "createable": spec.createable,
+        "defaultedOnCreate": spec.defaulted,
+        "externalId": spec.external_id,
+        "filterable": spec.type != "textarea",
+        "groupable": spec.type not in ("textarea", "double", "currency", "percent", "datetime"),
+        "idLookup": spec.id_lookup,
+        "nameField": spec.name_field,
+        "nillable": spec.nillable,
+        "permissionable": spec.is_custom and not spec.is_required,
+        "sortable": spec.type != "textarea",
         "unique": spec.unique,
         "updateable": spec.updateable,
-        "writeRequiresMasterRead": False,
     }
