@@ -51,11 +51,11 @@ def oracle(
     verbose: Verbose = False,
 ) -> None:
     """A server that speaks Oracle's wire protocol, with a seeded KPS schema. Ends on SIGTERM or Ctrl-C."""
-    from kpc.emulators.oracle.command import SERVICE, run
+    from kpc.emulators.oracle.command import SERVICE, OracleOptions, run
     from kpc.partition import month_keys
 
     with _explaining_options():
-        code = run(
+        options = OracleOptions(
             port=port,
             rows=rows,
             seed=seed,
@@ -69,6 +69,7 @@ def oracle(
             admin=admin,
             verbose=verbose,
         )
+        code = run(options)
     raise typer.Exit(code)
 
 

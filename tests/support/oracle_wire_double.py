@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from kpc.emulators.oracle.interface import (
     PreparedStatement,
     StatementKind,
 )
+from kpc.emulators.oracle.wire.calls.lobs import Lob
 from kpc.emulators.oracle.wire.login.logon import ListenerOptions
 from kpc.emulators.oracle.wire.server import Listener
 
@@ -34,6 +36,12 @@ def connect(server: Listener, **arguments: object) -> oracledb.Connection:
     """A connection with the right credentials, unless told otherwise."""
     given = {"user": "kpc", "password": PASSWORD, "dsn": f"127.0.0.1:{server.port}/KPCDB"} | arguments
     return oracledb.connect(**given)
+
+
+def lobs_in_memory() -> int:
+    """How many LOBs the listeners of this process keep for their clients."""
+    gc.collect()
+    return sum(isinstance(each, Lob) for each in gc.get_objects())
 
 
 @dataclass
@@ -81,6 +89,7 @@ class FixedDatabase:
     service_names: tuple[str, ...] = ("KPCDB",)
     version: tuple[int, ...] = (19, 3, 0, 0, 0)
     sessions: list[FixedSession] = field(default_factory=list)
+    login_error: OraError | None = None
 
     def table(
         self, sql: str, columns: Sequence[OraColumn], *batches: pa.RecordBatch, failure: Exception | None = None
@@ -93,6 +102,8 @@ class FixedDatabase:
         return self.users.get(user)
 
     def login(self, user: str, *, service: str, program: str = "", machine: str = "") -> DatabaseSession:
+        if self.login_error is not None:
+            raise self.login_error
         session = FixedSession(self, user, attributes={"service": service, "program": program, "machine": machine})
         self.sessions.append(session)
         return session
@@ -112,6 +123,7 @@ class FixedSession:
     is_closed: bool = False
     commits: int = 0
     flags: tuple[bool, bool] = (False, False)
+    attributes_error: OraError | None = None
 
     def prepare(self, sql: str) -> PreparedStatement:
         if sql not in self.database.answers:
@@ -147,6 +159,8 @@ class FixedSession:
         self.interrupted.set()
 
     def set_attributes(self, **attributes: str | None) -> None:
+        if self.attributes_error is not None:
+            raise self.attributes_error
         self.attributes.update(attributes)
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import oracledb
 import pyarrow as pa
 import pytest
-from oracle_wire_double import FixedDatabase
+from oracle_wire_double import FixedDatabase, lobs_in_memory
 
 from kpc.emulators.oracle.interface import OraColumn, OraError, OraType
 
@@ -212,24 +212,19 @@ def test_data_frame_batches_of_any_size_hold_all_rows(
 
 
 def test_fetching_few_rows_at_a_time_does_not_encode_again(
-    connection: oracledb.Connection, database: FixedDatabase, monkeypatch: pytest.MonkeyPatch
+    connection: oracledb.Connection, database: FixedDatabase
 ) -> None:
-    """Each of the engine's rows is encoded once, whatever the client's fetch size."""
-    from kpc.emulators.oracle.wire.rows.encoder import RowEncoder
-
-    encoded = []
-    encode = RowEncoder.encode
-
-    def counting(self: RowEncoder, batch: pa.RecordBatch) -> object:
-        encoded.append(batch.num_rows)
-        return encode(self, batch)
-
-    monkeypatch.setattr(RowEncoder, "encode", counting)
-    expected = _numbers(database, 2000)
+    """Each of the engine's rows is encoded once, whatever the client's fetch size: one locator per CLOB."""
+    expected = [(number, str(number)) for number in range(2000)]
+    columns = [OraColumn("A", OraType.NUMBER, 9, 0), OraColumn("B", OraType.CLOB)]
+    arrays = [pa.array([number for number, _ in expected]), pa.array([text for _, text in expected])]
+    database.table("select a, b from t", columns, pa.record_batch(arrays, names=["A", "B"]))
+    before = lobs_in_memory()
     with connection.cursor() as cursor:
         cursor.arraysize = cursor.prefetchrows = 10
-        assert cursor.execute("select a, b from t").fetchall() == expected
-    assert sum(encoded) == 2000
+        rows = cursor.execute("select a, b from t").fetchall()
+        assert lobs_in_memory() == before + 2000
+        assert [(number, lob.read()) for number, lob in rows] == expected
 
 
 def test_several_cursors_are_fetched_in_turns(connection: oracledb.Connection, database: FixedDatabase) -> None:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from oracle_wire_double import FixedDatabase, connect
 
 from kpc.emulators.oracle.interface import OraColumn, OraError, OraType
+from kpc.emulators.oracle.wire.login.logon import ListenerOptions
 from kpc.emulators.oracle.wire.server import Listener
 from kpc.emulators.oracle.wire.transport.packets import PacketChannel, PeerClosed, ProtocolError
 from kpc.emulators.oracle.wire.transport.streams import RequestStream, ResponseWriter
@@ -147,28 +148,31 @@ def test_damaged_requests_of_a_real_client_do_not_hurt_the_server(server: Listen
         assert connection.cursor().execute(ONE).fetchall() == [(1,)]
 
 
-def test_too_many_connections_are_turned_away(server: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_connections_are_turned_away() -> None:
     """The ones that are open go on."""
-    monkeypatch.setattr("kpc.emulators.oracle.wire.server.MAX_CONNECTIONS", 3)
-    idle = [socket.create_connection(("127.0.0.1", server.port), 5) for _ in range(4)]
-    try:
-        idle[-1].settimeout(5)
-        assert idle[-1].recv(1) == b""
-    finally:
-        for sock in idle:
-            sock.close()
+    database = FixedDatabase()
+    database.table(ONE, [OraColumn("1", OraType.NUMBER)], pa.record_batch([pa.array([1])], names=["1"]))
+    with Listener(database, options=ListenerOptions(max_connections=3)) as few, connect(few) as connection:
+        idle = [socket.create_connection(("127.0.0.1", few.port), 5) for _ in range(3)]
+        try:
+            idle[-1].settimeout(5)
+            assert idle[-1].recv(1) == b""
+            assert connection.cursor().execute(ONE).fetchall() == [(1,)]
+        finally:
+            for sock in idle:
+                sock.close()
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=400))
 def test_a_stream_of_random_bytes_ends_in_an_error_and_never_in_a_crash(noise: bytes) -> None:
     """Whatever the bytes claim, parsing stops at what was really sent."""
-    from kpc.emulators.oracle.wire.calls import requests
+    from kpc.emulators.oracle.wire.calls import lob_requests, requests
 
     for read in (
         lambda stream: requests.read_execute(stream, 12, lambda _: ""),
         lambda stream: requests.read_execute(stream, 24, lambda _: "insert into t values (:1) returning a into :2"),
-        requests.read_lob,
+        lob_requests.read_lob,
         requests.read_end_to_end,
     ):
         ours, theirs = socket.socketpair()

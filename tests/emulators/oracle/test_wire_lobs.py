@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import oracledb
 import pyarrow as pa
 import pytest
-from oracle_wire_double import PASSWORD, FixedDatabase, FixedSession
+from oracle_wire_double import PASSWORD, FixedDatabase, FixedSession, lobs_in_memory
 
 from kpc.emulators.oracle.interface import Bind, ExecutionOutcome, OraColumn, OraError, OraType, StatementKind
 from kpc.emulators.oracle.wire.calls.lobs import LobStore
@@ -165,28 +165,19 @@ def test_a_temporary_lob_can_be_bound_and_comes_back(connection: oracledb.Connec
         assert lob.read() == content
 
 
-def test_the_client_frees_temporary_lobs_and_the_server_forgets_them(
-    connection: oracledb.Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_client_frees_temporary_lobs_and_the_server_forgets_them(connection: oracledb.Connection) -> None:
     """By a note in front of the next call."""
-    freed: list[int] = []
-    free = LobStore.free
-
-    def counting(self: LobStore, locators: bytes) -> None:
-        freed.append(len(locators) // 40)
-        free(self, locators)
-
-    monkeypatch.setattr(LobStore, "free", counting)
-    for _ in range(3):
-        connection.createlob(oracledb.DB_TYPE_BLOB, b"x")
+    before = lobs_in_memory()
+    used = [connection.createlob(oracledb.DB_TYPE_BLOB, b"x") for _ in range(3)]
+    assert lobs_in_memory() == before + 3
+    used.clear()
     connection.ping()
-    assert sum(freed) == 3
+    assert lobs_in_memory() == before
 
 
-def test_fetched_lobs_are_forgotten_before_memory_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fetched_lobs_are_forgotten_before_memory_is_full() -> None:
     """The oldest go first, temporary ones never; a forgotten one is an Oracle error."""
-    monkeypatch.setattr("kpc.emulators.oracle.wire.calls.lobs._KEPT_BYTES", 1000)
-    store = LobStore()
+    store = LobStore(most_bytes=1000)
     temporary = store.add(b"t" * 500, is_temp=True)
     locators = [store.add(b"x" * 100) for _ in range(10)]
     assert store.value(temporary) == b"t" * 500

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import oracledb
 import pyarrow as pa
 import pytest
-from oracle_wire_double import PASSWORD, FixedDatabase, FixedSession, connect
+from oracle_wire_double import PASSWORD, FixedDatabase, connect
 
 from kpc.emulators.oracle.interface import OraColumn, OraError, OraType
 from kpc.emulators.oracle.wire.login.logon import ListenerOptions
@@ -72,15 +72,9 @@ def test_a_long_connect_string_travels_in_its_own_packet(server: Listener) -> No
         connection.ping()
 
 
-def test_a_refused_login_reaches_the_client_with_its_code(
-    database: FixedDatabase, server: Listener, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_refused_login_reaches_the_client_with_its_code(database: FixedDatabase, server: Listener) -> None:
     """For example a locked account."""
-
-    def locked(*_: object, **__: object) -> FixedSession:
-        raise OraError(28000, "The account is locked.")
-
-    monkeypatch.setattr(database, "login", locked)
+    database.login_error = OraError(28000, "The account is locked.")
     with pytest.raises(oracledb.DatabaseError, match="ORA-28000: The account is locked"):
         connect(server)
 
@@ -195,11 +189,10 @@ def test_stopping_the_server_ends_sessions_and_frees_the_port(database: FixedDat
         pass
 
 
-def test_a_client_that_never_speaks_is_sent_away(database: FixedDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_never_speaks_is_sent_away(database: FixedDatabase) -> None:
     """A silent connection does not hold its thread for ever."""
-    monkeypatch.setattr("kpc.emulators.oracle.wire.connection.LOGIN_TIMEOUT_S", 0.2)
     with (
-        Listener(database, options=ListenerOptions()) as server,
+        Listener(database, options=ListenerOptions(login_timeout_s=0.2)) as server,
         socket.create_connection(("127.0.0.1", server.port), 5) as sock,
     ):
         assert sock.recv(1) == b""

@@ -335,20 +335,16 @@ def test_errors_carry_code_offset_and_text_and_leave_the_session_alive(
 
 
 def test_a_failing_note_in_front_of_a_call_fails_the_call_only(
-    connection: oracledb.Connection, database: FixedDatabase, monkeypatch: pytest.MonkeyPatch
+    connection: oracledb.Connection, database: FixedDatabase
 ) -> None:
     """For example an unknown schema: the call behind it is not made, and the stream stays in step."""
     _check_usable(connection, database)
     session = database.sessions[-1]
-
-    def refuse(**_: str | None) -> None:
-        raise OraError(1435, "user does not exist")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(session, "set_attributes", refuse)
-        connection.current_schema = "NOBODY"
-        with pytest.raises(oracledb.DatabaseError, match="ORA-01435"):
-            connection.cursor().execute("select 1 from t")
+    session.attributes_error = OraError(1435, "user does not exist")
+    connection.current_schema = "NOBODY"
+    with pytest.raises(oracledb.DatabaseError, match="ORA-01435"):
+        connection.cursor().execute("select 1 from t")
+    session.attributes_error = None
     _check_usable(connection, database)
 
 

@@ -24,6 +24,21 @@ ROWS = [
 ]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def records(emulator: EmulatorProcess) -> None:
+    """What the queries of this file find."""
+    lines = [
+        f"{key},01,{key},{shop},{day},{status},{amount},{remark.replace(chr(39) * 2, chr(39))}"
+        for key, shop, day, status, amount, remark in ROWS
+    ]
+    header = "External_ID__c,Con_Code__c,Preinv_No__c,Shop_Code__c,Preinv_Date__c,Status__c,Amt_Inc_Vat__c,Remark__c"
+    job = emulator.load(SALE, "\n".join([header, *lines]) + "\n")
+    assert job["numberRecordsFailed"] == 0
+    children = "External_ID__c,Preinv__r.External_ID__c,Con_Code__c,Preinv_No__c,Seq__c\n"
+    children += "d1,k1,01,k1,1\nd2,k2,01,k2,1\nd3,k1,01,k1,3\n"
+    assert emulator.load("KPS_PreinvDetail__c", children)["numberRecordsFailed"] == 0
+
+
 def keys(emulator: EmulatorProcess, where: str) -> str:
     """The keys that a condition finds, in order, as one word."""
     answer = emulator.get("query", q=f"SELECT External_ID__c FROM {SALE} WHERE {where} ORDER BY External_ID__c")

@@ -30,7 +30,6 @@ from kpc.emulators.oracle.wire.values.codec import ub
 
 log = logging.getLogger(__name__)
 
-LOGIN_TIMEOUT_S = 60.0
 _GOODBYE_TIMEOUT_S = 2.0
 _MAX_PACKETS_TO_RESET = 100_000
 _USER_CANCEL = OraError(1013, "user requested cancel of current operation")
@@ -50,11 +49,12 @@ class ClientConnection:
         self._stream = RequestStream(self._channel)
         self._login = Login(self._channel, self._stream, database, options, control)
         self._token = 0
+        self._login_timeout_s = options.login_timeout_s
 
     def serve(self) -> None:
         """Never raises: whatever a client does ends with one line in the log and a closed socket."""
         try:
-            self._sock.settimeout(LOGIN_TIMEOUT_S)
+            self._sock.settimeout(self._login_timeout_s)
             session = self._login.run()
             if session is not None:
                 self._sock.settimeout(None)

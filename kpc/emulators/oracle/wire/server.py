@@ -16,7 +16,6 @@ from kpc.emulators.oracle.wire.login.logon import ListenerOptions
 
 log = logging.getLogger(__name__)
 
-MAX_CONNECTIONS = 500
 _BACKLOG = 128
 _JOIN_S = 5.0
 
@@ -68,7 +67,7 @@ class Listener:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         thread = threading.Thread(target=self._run, args=(sock, peer), name=f"oracle {peer}", daemon=True)
         with self._lock:
-            if len(self._sockets) >= MAX_CONNECTIONS or self._stopping.is_set():
+            if len(self._sockets) >= self._options.max_connections or self._stopping.is_set():
                 log.warning("%s turned away: %d connections are open", peer, len(self._sockets))
                 sock.close()
                 return

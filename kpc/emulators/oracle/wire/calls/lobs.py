@@ -16,7 +16,7 @@ from kpc.emulators.oracle.wire.values.codec import clr, sb, ub
 LOCATOR_BYTES = 40
 CHUNK_BYTES = 8132
 MAX_LOB_BYTES = 1 << 30
-_KEPT_BYTES = 512 * 1024 * 1024
+KEPT_BYTES = 512 * 1024 * 1024
 _KEPT_LOBS = 500_000
 _UNICODE_FLAG = 0x80  # byte 6: the data is UTF-16BE
 _TEMP_FLAG = 0x01  # byte 7: the client frees it
@@ -55,7 +55,8 @@ class Lob:
 class LobStore:
     """The LOBs that a session's locators name. The oldest fetched ones are forgotten when they grow too many."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_bytes: int = KEPT_BYTES) -> None:
+        self._most_bytes = most_bytes
         self._lobs: OrderedDict[int, Lob] = OrderedDict()
         self._next = 1
         self._kept_bytes = 0
@@ -67,7 +68,7 @@ class LobStore:
         number, self._next = self._next, self._next + 1
         self._lobs[number] = Lob(bytearray(content) if is_temp else content, is_text, is_temp)
         self._kept_bytes += len(content)
-        while self._kept_bytes > _KEPT_BYTES or len(self._lobs) > _KEPT_LOBS:
+        while self._kept_bytes > self._most_bytes or len(self._lobs) > _KEPT_LOBS:
             if not self._forget_oldest():
                 break
         return _locator(number, is_text=is_text, is_temp=is_temp)

@@ -26,11 +26,13 @@ _session_numbers = itertools.count(1)
 
 @dataclass(frozen=True, slots=True)
 class ListenerOptions:
-    """What the listener offers its clients."""
+    """What the listener offers its clients, and how much of it."""
 
     field_version: int = 12
     end_of_response: bool = False
     max_sdu: int = 65535
+    max_connections: int = 500
+    login_timeout_s: float = 60.0
 
 
 def read_header(stream: RequestStream, abilities: Abilities) -> tuple[int, int, int]:
