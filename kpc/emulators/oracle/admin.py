@@ -1,6 +1,7 @@
-"""The emulator's own door: its faults, counters and statements as JSON over HTTP, and SQL with every right.
+"""The admin channel: faults, counters and statements as JSON over HTTP, and SQL with every privilege.
 
-Oracle has none of this. The address holds a secret, so that nothing else on the machine finds the door by its port.
+Oracle has none of this. The address holds a secret, so that no other program on the machine can
+use the channel by guessing its port.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ Reply = tuple[HTTPStatus, object]
 
 
 class AdminDatabase(Protocol):
-    """What the door needs of a database beside `interface.Database`."""
+    """What the admin channel needs of a database besides `interface.ServedDatabase`."""
 
     def rows_scanned(self) -> dict[str, int]: ...
 
@@ -37,17 +38,17 @@ class AdminDatabase(Protocol):
     def expire_undo(self) -> None: ...
 
 
-class AdminDoor:
-    """Answers on a port of its own on 127.0.0.1 from `__enter__` to `__exit__`."""
+class AdminChannel:
+    """Listens on its own port on 127.0.0.1 while the context is open."""
 
     def __init__(self, control: Control, database: AdminDatabase, host: str = "127.0.0.1") -> None:
         self._control = control
         self._database = database
         self._secret = secrets.token_urlsafe(18)
-        door = self
+        channel = self
 
         class BoundHandler(_Handler):
-            answer = staticmethod(door.answer)
+            answer = staticmethod(channel.answer)
 
         self._server = ThreadingHTTPServer((host, 0), BoundHandler)
         self._server.daemon_threads = True
@@ -69,7 +70,7 @@ class AdminDoor:
         self._server.server_close()
 
     def answer(self, method: str, path: str, body: Any) -> Reply:
-        """One request. Errors are answers too."""
+        """Handle one request; errors are returned as replies."""
         secret, _, rest = path.strip("/").partition("/")
         if not secrets.compare_digest(secret.encode(), self._secret.encode()):
             return HTTPStatus.NOT_FOUND, {"error": "not found"}

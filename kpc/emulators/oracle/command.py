@@ -1,4 +1,4 @@
-"""Runs the emulator as a process of its own: build the database, listen, tell how to connect, end on a signal."""
+"""Runs the emulator as a process: builds the database, listens, reports how to connect, stops on a signal."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from kpc.emulators.oracle.admin import AdminDoor
+from kpc.emulators.oracle.admin import AdminChannel
 from kpc.emulators.oracle.control import Control
 from kpc.emulators.oracle.faults import parse_fault
 from kpc.emulators.oracle.wire.login.logon import ListenerOptions
 from kpc.emulators.oracle.wire.server import serve
-from kpc.emulators.oracle.wire.transport.tls import HOST_NAME, TlsDoor
+from kpc.emulators.oracle.wire.transport.tls import HOST_NAME, TlsProxy
 
 if TYPE_CHECKING:
     from kpc.emulators.oracle.engine import EmulatedDatabase
@@ -60,7 +60,7 @@ class OracleOptions:
 
 
 def run(options: OracleOptions) -> int:
-    """Serve until SIGTERM or SIGINT; 0 after a clean end, 1 when the port cannot be had.
+    """Serve until SIGTERM or SIGINT; 0 after a clean end, 1 if the port cannot be bound.
 
     The password is new each time; it is told with the rest (`dsn`, `user`, `password`: what a driver's connect takes)
     once connections are accepted, and the ready file is removed at the end. Raises `OptionError` for a wrong fault.
@@ -98,7 +98,7 @@ def _open(options: OracleOptions, password: str) -> EmulatedDatabase:
 
 
 def _facts(options: OracleOptions, database: EmulatedDatabase, password: str) -> dict[str, object]:
-    """What a client is told, except the addresses."""
+    """The connection settings, without the addresses."""
     facts: dict[str, object] = {"user": USER, "password": password}
     if len(options.services) > 1:
         facts["services"] = list(options.services)
@@ -114,7 +114,7 @@ def _serve(
     facts: dict[str, object],
     stop: threading.Event,
 ) -> None:
-    """Listen, and tell how to connect once connections are accepted. Raises OSError for a port that cannot be had."""
+    """Listen, and report how to connect once connections are accepted. Raises OSError if the port cannot be bound."""
     _keep_limits(database, control)
     service = options.services[0]
     with contextlib.ExitStack() as scope:
@@ -122,14 +122,14 @@ def _serve(
         def tell(bound_port: int) -> None:
             facts["dsn"] = f"{HOST}:{bound_port}/{service}"
             if options.tls:
-                guard = scope.enter_context(TlsDoor(bound_port, host=HOST))
+                guard = scope.enter_context(TlsProxy(bound_port, host=HOST))
                 facts["tcps_dsn"] = f"tcps://{HOST_NAME}:{guard.port}/{service}"
                 facts["ca_file"], facts["wallet_location"] = str(guard.wallet.ca_file), str(guard.folder)
             _tell(options.ready_file, facts)
             print(f"The Oracle emulator listens on {facts['dsn']}.", file=sys.stderr)  # noqa: T201 - for people
 
         if options.admin:
-            facts["admin_url"] = scope.enter_context(AdminDoor(control, database, HOST)).url
+            facts["admin_url"] = scope.enter_context(AdminChannel(control, database, HOST)).url
         serve(
             database,
             host=HOST,
@@ -142,7 +142,7 @@ def _serve(
 
 
 def _control(faults: Sequence[str]) -> Control:
-    """The fault rules in force from the start. Raises `ConfigError` for one that cannot be read."""
+    """The fault rules in force from the start. Raises `OptionError` for one that cannot be read."""
     control = Control()
     for text in faults:
         control.faults.add(parse_fault(text))
@@ -150,7 +150,7 @@ def _control(faults: Sequence[str]) -> Control:
 
 
 def _keep_limits(database: EmulatedDatabase, control: Control) -> None:
-    """The database's own limits follow the rules, now and whenever they change."""
+    """Apply the fault rules that limit the database, now and whenever the rules change."""
 
     def limit() -> None:
         rules = control.faults
@@ -161,7 +161,7 @@ def _keep_limits(database: EmulatedDatabase, control: Control) -> None:
 
 
 def _make_reader(database: EmulatedDatabase, name: str) -> str:
-    """A user who may read every table, at any SCN, and the password."""
+    """Create a user who may read every table at any SCN; returns the password."""
     password = secrets.token_urlsafe(_PASSWORD_BYTES)
     database.create_user(name, password, ("CREATE SESSION",))
     database.run_as_dba(f'GRANT SELECT ON V_$DATABASE TO "{name}"')
@@ -172,7 +172,7 @@ def _make_reader(database: EmulatedDatabase, name: str) -> str:
 
 @contextlib.contextmanager
 def _stop_on_signals() -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGINT set; the handlers before are put back."""
+    """An event that SIGTERM and SIGINT set; the previous handlers are restored."""
     stop = threading.Event()
 
     def set_stop(_number: int, _frame: FrameType | None) -> None:
@@ -187,7 +187,7 @@ def _stop_on_signals() -> Iterator[threading.Event]:
 
 
 def _tell(ready_file: Path | None, connection: dict[str, object]) -> None:
-    """Whole and readable by its owner only from the first moment: written aside, then renamed."""
+    """Written atomically, and readable by the owner only."""
     text = json.dumps(connection)
     if ready_file is None:
         print(text, flush=True)  # noqa: T201 - the only way to learn the password

@@ -1,4 +1,4 @@
-"""The database behind the listener: DuckDB, users, sessions, the change clock. See `interface.Database`."""
+"""The database behind the listener: DuckDB, users, sessions, system change numbers (`interface.ServedDatabase`)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _utc_now() -> dt.datetime:
 
 
 class EmulatedDatabase:
-    """`path` '' keeps everything in memory; otherwise DuckDB's file, compressed, in a folder that `close` removes."""
+    """`folder` None keeps everything in memory; otherwise DuckDB's file lies in it, and `close` removes it."""
 
     def __init__(
         self, service_names: tuple[str, ...], *, folder: Path | None = None, clock: Callable[[], dt.datetime] = _utc_now
@@ -95,7 +95,7 @@ class EmulatedDatabase:
         self.scans.forget()
 
     def limit(self, *, undo_retention: int | None, session_limit: int | None) -> None:
-        """Keep undo for so many SCNs, let so many sessions in; None: no limit of its own."""
+        """Limit how many SCNs of undo are kept and how many sessions may log in; None means no limit."""
         self.store.undo_retention = undo_retention
         self.session_limit = session_limit
 

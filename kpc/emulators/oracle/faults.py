@@ -24,7 +24,7 @@ _ON_STATEMENT = ("error", "cut", "slow_rows", "delay")
 _LISTENER_CODES = range(12150, 12700)  # sent as REFUSE, the others as the answer to a login
 _NUMBERS = ("refuse", "error", "slow_rows", "delay", "undo_retention", "session_limit")
 _ENDS = ("fin", "rst")
-_STEPS_PER_S = 20  # how evenly slow rows drip
+_STEPS_PER_S = 20  # portions of slow rows
 _SEE = "See docs/oracle-emulator.md."
 _TEXTS = {
     18: "maximum number of sessions exceeded",
@@ -91,7 +91,7 @@ class OracleFault:
         return self.action != "refuse" or self.code in _LISTENER_CODES
 
     def concerns(self, sql: str, user: str) -> bool:
-        """Whether a statement is one that the rule is about."""
+        """Whether the rule applies to a statement."""
         if self.user and self.user.upper() != user.upper():
             return False
         if self.sql and not re.search(self.sql, sql, re.IGNORECASE):
@@ -185,19 +185,19 @@ class OracleFaults:
             return min((rule.code for rule in self._rules if rule.action == action), default=None)
 
     def on_connect(self) -> OracleFault | None:
-        """What befalls a new connection."""
+        """The fault that strikes a new connection, if any."""
         with self._lock:
             rules = [rule for rule in self._rules if rule.action in _ON_CONNECT and rule.is_of_listener]
             return next((rule for rule in rules if _passes(rule) and _strikes(rule)), None)
 
     def on_login(self, user: str) -> OracleFault | None:
-        """What befalls a user with the right password."""
+        """The fault that strikes a login with the right password, if any."""
         with self._lock:
             rules = [rule for rule in self._rules if rule.action == "refuse" and not rule.is_of_listener]
             return next((r for r in rules if r.concerns("", user) and _passes(r) and _strikes(r)), None)
 
     def on_statement(self, sql: str, user: str) -> StatementFaults:
-        """What may befall one execution of a statement."""
+        """The faults that apply to one execution of a statement."""
         if not self._rules:
             return NO_FAULTS
         with self._lock:
@@ -205,13 +205,13 @@ class OracleFaults:
         return StatementFaults(self, rules) if rules else NO_FAULTS
 
     def strike(self, rule: OracleFault) -> bool:
-        """Use up one of the rule's times; False if another statement was faster."""
+        """Use up one of the rule's times; False if another statement took the last one."""
         with self._lock:
             return rule in self._rules and _strikes(rule)
 
 
 def _passes(rule: OracleFault) -> bool:
-    """Whether this match is one to strike, after those to let pass."""
+    """Whether this match comes after the ones to skip."""
     if not rule.times:
         return False
     if rule.skip > 0:
@@ -230,7 +230,7 @@ def _strikes(rule: OracleFault) -> bool:
 
 @dataclass(slots=True)
 class StatementFaults:
-    """The rules that one execution has to reckon with."""
+    """The rules that apply to one execution."""
 
     faults: OracleFaults
     rules: list[OracleFault] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What the wire side and the SQL side of the Oracle emulator know of each other.
+"""The interface between the wire side and the SQL side of the Oracle emulator.
 
 The wire side (`wire`) turns bytes into calls on `ServedDatabase` and `DatabaseSession`; the SQL side (`engine`, `sql`)
 answers with described columns and Arrow batches. Neither imports the other; both import this file.
@@ -121,7 +121,7 @@ class Rows(Protocol):
 
 @dataclass(slots=True)
 class ExecutionOutcome:
-    """What an execute did. `rows` for a query; `out` for PL/SQL OUT and RETURNING binds, by bind position;
+    """The result of an execution: `rows` for a query; `out` for PL/SQL OUT and RETURNING binds, by bind position;
     `row_counts` and `batch_errors` (offset, error) for array DML."""
 
     kind: StatementKind

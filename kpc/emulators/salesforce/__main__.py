@@ -18,7 +18,7 @@ def main() -> int:
     parser.add_argument("--ready-file", type=Path, help="file that says how to connect, written once it is ready")
     parser.add_argument("--data-file", type=Path, help="database file; without it everything is lost at the end")
     parser.add_argument("--seed", type=int, default=42, help="seed of everything that looks random, except secrets")
-    parser.add_argument("--workers", type=int, default=4, help="jobs worked off at the same time")
+    parser.add_argument("--workers", type=int, default=4, help="jobs processed at the same time")
     parser.add_argument("--verbose", action="store_true", help="print a line per request")
     parser.add_argument("--tls", action="store_true", help="answer HTTPS as well, with a certificate of its own")
     parser.add_argument("--speed", type=float, default=1.0, help="org seconds per second; 0 stops the org's time")

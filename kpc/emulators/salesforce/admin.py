@@ -1,4 +1,4 @@
-"""The emulator's own door: its state as JSON, its switches, faults, clock and history. Salesforce has none of this."""
+"""The admin endpoints, which Salesforce does not have: state as JSON, switches, faults, clock and history."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MOST_HISTORY = 100_000
 
 
 async def state(request: Request) -> Response:
-    """GET /_emulator/: all that can be seen from outside."""
+    """GET /_emulator/: the whole state."""
     return Json(await run_in_threadpool(_state, org_of(request), faults_of(request)))
 
 
@@ -102,7 +102,7 @@ async def expire_tokens(request: Request) -> Response:
 
 
 async def use(request: Request) -> Response:
-    """POST /_emulator/usage {"batches": 100}: as if somebody else had used them."""
+    """POST /_emulator/usage {"batches": 100}: as if another client had used them."""
     org, body = org_of(request), await read_object(request)
     counters = {
         "api_requests": org.api_requests,

@@ -158,7 +158,7 @@ def _server(app: Starlette, protocol: type[HttpConnection], certificates: Certif
 
 
 def _write_ready(path: Path, emulator: SalesforceEmulator, addresses: dict[str, str]) -> None:
-    """How to connect, for nobody else's eyes; the file appears whole."""
+    """How to connect, written atomically and readable by the owner only."""
     identity = emulator.org.identity
     key_file = _key_file(path)
     _write_secret(key_file, emulator.tokens.jwt_private_key_pem)

@@ -1,4 +1,4 @@
-"""Rows that a staging rule must reject, planted one by one and known by name.
+"""Rows that a staging rule must reject, planted one by one, each of a named kind.
 
 Only tables without children get them, so that no other row fails with a planted one; never the partition column.
 """
@@ -95,7 +95,8 @@ KINDS: dict[str, Callable[[TableSchema], list[tuple[str, str | Decimal]]]] = {
 
 
 def planted_bad_rows(*, rows: int, bad_rows: int, months: tuple[str, ...], seed: int = 42) -> tuple[BadRow, ...]:
-    """The `bad_rows` rows that a database seeded with these numbers has: round the kinds, round the tables, no row
+    """The `bad_rows` rows that a database seeded with these numbers has: taking
+    kinds and tables in turn, no row
     twice.
 
     Raises ValueError if the tables have too few rows for so many.

@@ -112,7 +112,7 @@ def _identity_sql(table: TableSchema, column: ColumnSchema, row: Row) -> str:
 
 
 def _parent_row(table: TableSchema, parent: TableSchema, row: Row) -> Row:
-    """The parent's row number: neighbours share a parent in the monthly tables, elsewhere children go round."""
+    """The parent's row number: in monthly tables neighbours share a parent, elsewhere parents are taken in turn."""
     if table.is_monthly:
         mine, theirs = row.month_counts[table.name], row.month_counts[parent.name]
         index = f"((({row.index}) * {theirs}) // {mine})"

@@ -1,4 +1,4 @@
-"""What a statement is compiled against: the session's settings, the schema, the binds and the moment."""
+"""What a statement is compiled against: the session's settings, the schema, the binds and the time."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class OracleSession:
         self.is_closed = False
         self.logged_on_utc = instance.clock()
 
-    # Contract
+    # The interface of a session
 
     @property
     def in_transaction(self) -> bool:
@@ -121,7 +121,7 @@ class OracleSession:
             cursor.close()
         self._instance.forget(self.settings.session_id)
 
-    # Own
+    # Internals
 
     def _check_open(self) -> None:
         if self.is_closed:

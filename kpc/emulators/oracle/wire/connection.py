@@ -121,7 +121,7 @@ class ClientConnection:
             calls.apply_piggyback(function)
 
     def _call(self, calls: Calls, function: int) -> None:
-        """Every call of a session comes by here; a fault may cut it off after the rows it had."""
+        """Perform one call; a fault may cut it off after the rows it had."""
         writer = self._writer()
         try:
             calls.perform(function, writer)
@@ -154,7 +154,7 @@ class ClientConnection:
         writer.finish()
 
     def _reset(self, kind: int) -> None:
-        """The break dance: break, wait for the client's reset, reset. The error message follows it."""
+        """The break handshake: break, wait for the client's reset, reset. The error message follows it."""
         self._stream.discard()
         self._channel.send_marker(Marker.BREAK)
         for _ in range(_MAX_PACKETS_TO_RESET):

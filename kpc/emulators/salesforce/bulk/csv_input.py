@@ -70,7 +70,7 @@ def _count_quotes(path: Path) -> int:
     quotes, block = 0, bytearray(1 << 18)
     with path.open("rb", buffering=0) as file:
         while size := file.readinto(block):
-            if block.find(b'"', 0, size) >= 0:  # mostly not, and to find is ten times as fast as to count
+            if block.find(b'"', 0, size) >= 0:  # rarely true, and finding is ten times as fast as counting
                 quotes += block.count(b'"', 0, size)
     return quotes
 

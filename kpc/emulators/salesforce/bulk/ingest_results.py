@@ -69,7 +69,7 @@ def _result_files(org: Org, job: Job, kind: str, own: tuple[str, str]) -> Iterat
 
 
 def _unprocessed(org: Org, job: Job) -> Iterator[bytes]:
-    """The rows after the last batch that was worked off, as they were uploaded."""
+    """The rows after the last batch that was processed, as they were uploaded."""
     yield _header_line(org, job, ())
     path = org.jobs.folder(job.id) / CONTENT
     hidden = "Quota" in job.error_message and org.switches.over_quota_rows == "unrecorded"

@@ -1,4 +1,4 @@
-"""Bulk jobs: their facts, and the book that keeps them over a restart."""
+"""Bulk jobs: their facts, and the registry that keeps them across a restart."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def _iso(seconds: float) -> str:
     return iso_offset(datetime.fromtimestamp(seconds, UTC))
 
 
-class JobBook:
+class JobRegistry:
     """All jobs of the org. Facts live in memory and are written through to the database."""
 
     def __init__(self, storage: Storage, folder: Path) -> None:

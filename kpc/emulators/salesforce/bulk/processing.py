@@ -1,4 +1,4 @@
-"""Working off ingest jobs: batch by batch in worker threads, each batch one transaction.
+"""Processing ingest jobs: batch by batch in worker threads, each batch one transaction.
 
 A batch's rows, its counters and its result files belong together: the files are written before the commit, and what a
 crash left uncommitted is done again from the same upload, so that nothing is written twice or lost.
@@ -33,11 +33,11 @@ CONTENT = "content.csv"
 
 
 class _Aborted(Exception):
-    """The job was aborted while its batch was at work; the batch is undone."""
+    """The job was aborted while a batch was processed; the batch is rolled back."""
 
 
 class Processor:
-    """Threads that take closed jobs and end them."""
+    """Threads that process closed jobs."""
 
     def __init__(self, org: Org, workers: int) -> None:
         self._org = org
@@ -49,13 +49,13 @@ class Processor:
         self._pool.submit(self._process, job)
 
     def resume(self) -> None:
-        """Take up what an earlier process left unfinished."""
+        """Resume what an earlier process left unfinished."""
         for job in self._org.jobs:
             if job.kind == "ingest" and job.state in (UPLOAD_COMPLETE, IN_PROGRESS):
                 self.submit(job)
 
     def stop(self) -> None:
-        """End after the batches at hand; the rest is carried on by the next process."""
+        """Stop after the current batches; the next process continues."""
         self._stopping.set()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
@@ -74,11 +74,11 @@ class Processor:
             self._end(job, FAILED, f"InternalServerError : the emulator failed: {error}")
         finally:
             self._locks.release(job.id)
-            if job.is_over:  # the parsed copy is only for working the job off
+            if job.is_over:  # the parsed copy is only needed while the job is processed
                 (self._org.jobs.folder(job.id) / PARSED).unlink(missing_ok=True)
 
     def _enter(self, job: Job) -> bool:
-        """Begin with the job, unless it was aborted or the process ends."""
+        """Start the job, unless it was aborted or the process is stopping."""
         with self._org.jobs.changing(job):
             if job.is_over or self._stopping.is_set():
                 return False

@@ -1,4 +1,4 @@
-"""What time does to jobs: an Open one ends after a day, an ended one and its results are gone after a week."""
+"""Expiry of jobs: an Open job ends after a day; an ended job and its results are deleted after a week."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _HOUR_S, _DAY_S = 3600.0, 86_400.0
 
 
 def keep_time(org: Org, job: Job) -> bool:
-    """Let the job age; answers whether it is still there."""
+    """Apply the expiry rules; tells whether the job still exists."""
     now = org.clock.now().timestamp()
     if job.state == OPEN and now - job.created > org.switches.open_job_hours * _HOUR_S:
         with org.jobs.changing(job):

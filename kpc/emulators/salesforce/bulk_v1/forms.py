@@ -1,4 +1,4 @@
-"""The words of Bulk API 1.0: its facts and errors as XML, or as JSON for a client that speaks JSON."""
+"""The message formats of Bulk API 1.0: facts and errors as XML, or as JSON for a client that speaks JSON."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ _MEDIA = {"CSV": "text/csv", "JSON": "application/json"}
 
 @dataclass(slots=True)
 class BulkV1Batch:
-    """What was sent, and what came of it; `message` says why a batch failed as a whole."""
+    """The content that was sent, and its result; `message` says why a batch failed as a whole."""
 
     id: str
     job_id: str
@@ -72,7 +72,7 @@ class BulkV1Job:
 
     @property
     def speaks_json(self) -> bool:
-        """Batches are told of in the form of their content: in XML unless that is JSON."""
+        """Batches are reported in the job's content type: as XML unless that is JSON."""
         return self.content_type == "JSON"
 
     @property
@@ -108,7 +108,7 @@ class BulkV1Job:
 
 
 class BulkV1Jobs:
-    """The jobs of one org. A batch is worked off while the client that sends it waits."""
+    """The jobs of one org. A batch is processed while the client that sends it waits."""
 
     def __init__(self, org: Org, queries: Queries) -> None:
         self._org = org
@@ -130,7 +130,7 @@ class BulkV1Jobs:
         return job
 
     def run(self, job: BulkV1Job, content: bytes) -> BulkV1Batch:
-        """Work off what a client sent as one more batch of its job."""
+        """Process what a client sent as one more batch of its job."""
         with self._lock:
             if job.state != "Open":
                 raise ApiError(400, "InvalidJobState", f"The job is {job.state}")

@@ -1,4 +1,4 @@
-"""Faults of the network and the front door, by rule: which requests, how often, and what goes wrong."""
+"""Faults of the network and of the HTTP front end, by rule: which requests, how often, and what goes wrong."""
 
 from __future__ import annotations
 

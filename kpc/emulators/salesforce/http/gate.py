@@ -138,7 +138,7 @@ class Gate:
 
 
 async def _unheard(message: Message) -> None:
-    """Takes an answer that nobody gets."""
+    """Discards the response."""
 
 
 def _cutting(receive: Receive, after_bytes: int) -> Receive:

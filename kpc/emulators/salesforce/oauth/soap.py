@@ -1,4 +1,4 @@
-"""The SOAP login call, of which older clients and Data Loader want a session id."""
+"""The SOAP login call, from which older clients and Data Loader get a session id."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _call(org: Org, tokens: Tokens, address: _Address, body: bytes) -> tuple[str
 
 def element_texts(body: bytes) -> dict[str, str]:
     """The text of every element, by its name without namespace."""
-    if b"<!DOCTYPE" in body or b"<!ENTITY" in body:  # no entities: they can blow a parser up
+    if b"<!DOCTYPE" in body or b"<!ENTITY" in body:  # entities can exhaust a parser's memory
         raise ApiError(400, "INVALID_SOAP_HEADER", "A document type is not allowed")
     try:
         root = ElementTree.fromstring(body)  # noqa: S314  documents with entities were refused above

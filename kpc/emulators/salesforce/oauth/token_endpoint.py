@@ -61,7 +61,7 @@ async def introspect(request: Request) -> Response:
 
 
 async def read_form(request: Request) -> dict[str, str]:
-    """The parameters of the body and of the query; the body's count more."""
+    """The parameters of the body and of the query; those of the body take precedence."""
     body = parse_qs((await read_body(request)).decode("latin-1"), keep_blank_values=True)
     return {**dict(request.query_params), **{name: values[-1] for name, values in body.items()}}
 

@@ -46,7 +46,7 @@ class Tokens:
 
     @property
     def jwt_private_key_pem(self) -> bytes:
-        """With this, a client signs its JWT bearer assertions."""
+        """The key with which a client signs its JWT bearer assertions."""
         return self._jwt_key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kpc.emulators.salesforce.bulk.jobs import JobBook
+from kpc.emulators.salesforce.bulk.jobs import JobRegistry
 from kpc.emulators.salesforce.org.clock import Clock
 from kpc.emulators.salesforce.org.ids import make_id
 from kpc.emulators.salesforce.org.limits import Rolling
@@ -50,7 +50,7 @@ class Org:
         self.storage = Storage(data_file, self.schema, self.folder)
         with self.storage.writing() as session:
             self.identity = _identity(session, clock.now())
-        self.jobs = JobBook(self.storage, self.folder)
+        self.jobs = JobRegistry(self.storage, self.folder)
         self.api_requests = Rolling(clock.now)
         self.batches = Rolling(clock.now)
         self.records = Rolling(clock.now)

@@ -79,7 +79,7 @@ async def delete(request: Request) -> Response:
 
 
 async def retrieve(request: Request) -> Response:
-    """GET with ids and fields in the query, or POST with both in the body; null where a record is not."""
+    """GET with ids and fields in the query, or POST with both in the body; null where there is no record."""
     sobject = object_of(request)
     if request.method == "POST":
         body = await read_object(request)

@@ -100,7 +100,7 @@ async def limits(request: Request) -> Response:
 
 
 async def recent(_: Request) -> Response:
-    """GET /recent: nobody has looked at any record, there being no pages to look at."""
+    """GET /recent: always empty, because the emulator has no pages on which records are viewed."""
     return Json([])
 
 

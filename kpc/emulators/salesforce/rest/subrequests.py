@@ -1,4 +1,4 @@
-"""Composite and batch requests: several REST calls in one, worked off in their order."""
+"""Composite and batch requests: several REST calls in one request, executed in order."""
 
 from __future__ import annotations
 

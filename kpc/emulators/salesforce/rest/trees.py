@@ -27,7 +27,7 @@ class Node:
 
 
 def read_tree(schema: OrgSchema, sobject: SObject, records: object) -> list[list[Node]]:
-    """The nodes of a tree by level. 400 for what is none, or is too large."""
+    """The nodes of a tree by level. 400 for an invalid or too large tree."""
     levels: list[list[Node]] = []
     level = [_node(sobject, each) for each in _listed(records)]
     while level:

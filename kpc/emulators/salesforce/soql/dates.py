@@ -1,4 +1,4 @@
-"""SOQL's relative dates: TODAY, LAST_N_DAYS:7, THIS_MONTH and their kin, as half-open ranges of days."""
+"""SOQL's relative dates: TODAY, LAST_N_DAYS:7, THIS_MONTH and similar, as half-open ranges of days."""
 
 from __future__ import annotations
 

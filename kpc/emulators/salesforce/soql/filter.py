@@ -1,4 +1,4 @@
-"""WHERE and HAVING as SQL: comparisons by the kind of field, with SOQL's ideas of case, null and dates."""
+"""WHERE and HAVING as SQL: comparisons by the kind of field, with SOQL's rules for case, null and dates."""
 
 from __future__ import annotations
 

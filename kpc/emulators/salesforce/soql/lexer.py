@@ -42,7 +42,7 @@ def malformed(message: str) -> ApiError:
 
 
 def tokens_of(soql: str) -> list[SoqlToken]:
-    """All tokens and an `end`. Raises MALFORMED_QUERY for what is none."""
+    """All tokens and an `end`. Raises MALFORMED_QUERY for text that cannot be one."""
     if len(soql) > _MOST_CHARS:
         raise ApiError(400, "QUERY_TOO_COMPLICATED", f"SOQL statements cannot be longer than {_MOST_CHARS} characters.")
     tokens: list[SoqlToken] = []

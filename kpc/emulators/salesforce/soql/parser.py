@@ -71,7 +71,7 @@ class _SoqlParser:
         return token
 
     def _accept(self, *words: str) -> bool:
-        """Take all of `words` if they come next."""
+        """Consume all of `words` if they come next."""
         ahead = self._tokens[self._at : self._at + len(words)]
         if [token.word for token in ahead] != list(words):
             return False

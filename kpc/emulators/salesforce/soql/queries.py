@@ -166,7 +166,7 @@ def records(compiled: Compiled, table: pa.Table, version: str) -> list[dict[str,
 def _place(
     nested: dict[tuple[str, ...], dict[str, object] | None], where: tuple[str, ...], path: tuple[str, ...]
 ) -> None:
-    """Hang the parents of a path into their children, null where there is none."""
+    """Nest the parents of a path in their children, null where there is none."""
     for depth in range(1, len(where) + 1):
         child = nested[where[: depth - 1]]
         if child is not None:

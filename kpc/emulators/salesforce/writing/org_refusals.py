@@ -1,4 +1,4 @@
-"""Refusals that are nobody's data: a trigger, a missing permission, a full org. By a switch they meet every row."""
+"""Refusals that do not depend on the data: a trigger, a missing permission, a full org. A switch turns them on."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Columns that hold nothing out of the ordinary, converted and checked all at once.
 
 In most uploads most columns hold only right values, written as most clients write them. Two queries convert all of a
-batch's columns and tell which of them are so. A column in which any value is wrong, null on purpose or written in
+batch's columns and tell which of them are so. A column in which any value is wrong, explicitly null or written in
 another way is left to values.py, which finds out what it is.
 """
 

@@ -23,7 +23,7 @@ Record = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class SavedRecord:
-    """What became of one record."""
+    """The result for one record."""
 
     id: str | None
     created: bool

@@ -1,4 +1,4 @@
-"""Row locks, as faults: rows get UNABLE_TO_LOCK_ROW, as when jobs get into each other's way at Salesforce."""
+"""Row locks, as faults: rows get UNABLE_TO_LOCK_ROW, as under lock contention at Salesforce."""
 
 from __future__ import annotations
 

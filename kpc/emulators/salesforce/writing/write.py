@@ -1,4 +1,4 @@
-"""One write of a batch of rows: what is asked, and what became of each row."""
+"""One write of a batch of rows: the request, and the result for each row."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Write:
 
 @dataclass(slots=True)
 class WriteOutcome:
-    """What became of `rows` rows: the errors of those that were refused, and for the others `written`.
+    """The result for `rows` rows: the errors of those that were refused, and for the others `written`.
 
     Its frames have the columns row, id and created; a row stands in at most one of them.
     """

@@ -1,4 +1,4 @@
-"""ALTER TABLE: columns and constraints. A change of the table makes older flashback ORA-01466."""
+"""ALTER TABLE: columns and constraints. After one, a flashback query to an older SCN fails with ORA-01466."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from kpc.emulators.oracle.sql.workspace import StatementWorkspace
 
 
 def create_table(workspace: StatementWorkspace, reader: TokenReader) -> int:
-    """CREATE TABLE, also AS SELECT; how many rows it has."""
+    """CREATE TABLE, also AS SELECT; returns the number of rows."""
     owner, name = reader.object_name()
     owner = owner or workspace.schema.name
     check_create(workspace.store.grants, workspace.settings.user, owner, "CREATE TABLE")

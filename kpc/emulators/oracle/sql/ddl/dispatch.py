@@ -1,4 +1,4 @@
-"""Which DDL statement it is. Each commits before and after, as in Oracle."""
+"""Dispatches DDL statements. Each commits before and after, as in Oracle."""
 
 from __future__ import annotations
 

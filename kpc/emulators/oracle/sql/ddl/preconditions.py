@@ -26,7 +26,7 @@ def check_create(grants: Grants, user: str, owner: str, privilege: str) -> None:
 
 
 def check_drop(store: TableStore, user: str, owner: str, name: str) -> None:
-    """Raises ORA-01031 for an object of somebody else that the user knows of; what it may not see does not exist."""
+    """Raises ORA-01031 for another user's visible object, ORA-00942 for an invisible one."""
     if store.find(owner, name) is not None:
         store.grants.check(user, owner, name, ())
 

@@ -25,7 +25,7 @@ def create_user(grants: Grants, user: str, reader: TokenReader) -> None:
 
 
 def alter_user(grants: Grants, user: str, reader: TokenReader) -> None:
-    """Everybody may change the own password; the rest is the DBA's."""
+    """Users may change their own password; everything else needs the DBA."""
     name = reader.identifier(1935)
     if name not in grants.users:
         raise ora(1918, name)
@@ -100,7 +100,7 @@ def _check_dba(user: str) -> None:
 
 
 def _privileges(workspace: StatementWorkspace, reader: TokenReader) -> tuple[tuple[str, ...], tuple[str, str] | None]:
-    """The privileges, and the object they are on; the session must have them to give."""
+    """The privileges and the object they are on, which the user must be allowed to grant."""
     named: list[str] = []
     while True:
         words = []

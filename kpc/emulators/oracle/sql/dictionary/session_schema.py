@@ -22,7 +22,7 @@ _DUAL = RelationView("(SELECT 'X' AS dummy)", (ColumnView("DUMMY", "dummy", varc
 
 
 class SessionSchema:
-    """See `context.Schema`."""
+    """See `context.NameLookup`."""
 
     def __init__(self, instance: Instance, transaction: Transaction, schema: str, user: str) -> None:
         self._instance = instance
@@ -109,7 +109,7 @@ class SessionSchema:
         return values.number(context.sequences[f"{key}"])
 
     def take(self, sequence: Sequence, count: int = 1) -> int:
-        """The next number of a sequence; `count` of them are used up."""
+        """The next value of a sequence; `count` values are consumed."""
         with self._store.lock:
             value = sequence.next_value
             last = value + (count - 1) * sequence.increment

@@ -1,6 +1,6 @@
-"""The data dictionary and V$ views, computed when they are asked for.
+"""The data dictionary and V$ views, computed on demand.
 
-Each view is a small Arrow table made from the store's objects. ALL_ views have OWNER; their USER_ twins leave it out
+Each view is a small Arrow table made from the store's objects. ALL_ views have OWNER; the USER_ views omit it
 and show the session's own schema; DBA_ is not granted.
 """
 
@@ -131,7 +131,7 @@ def dictionary_view(
 
 
 def _object_of(row: dict[str, Cell]) -> str:
-    """The object that a dictionary row is about: an index or a constraint is seen by who sees its table."""
+    """The object that a dictionary row is about: an index or a constraint is visible to whoever sees its table."""
     names = ("TABLE_NAME", "VIEW_NAME", "SEQUENCE_NAME", "OBJECT_NAME")
     return str(next((row[name] for name in names if row.get(name)), ""))
 

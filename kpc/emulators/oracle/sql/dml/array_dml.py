@@ -30,7 +30,7 @@ def execute(
     batch_errors: bool,
     row_counts: bool,
 ) -> ExecutionOutcome:
-    """Rows before a failing one stay done; its error carries `row_offset` and `row_count` for the client's rowcount."""
+    """Rows before a failing one are kept; its error carries `row_offset` and `row_count` for the client's rowcount."""
     run = _ArrayRun(workspace, statement, list(rows) or [()], batch_errors, ExecutionOutcome(StatementKind.DML))
     run.counts = [0] * len(run.rows)
     run.go(0, len(run.rows))
@@ -57,7 +57,7 @@ class _ArrayRun:
         self.counts: list[int] = []
 
     def go(self, start: int, stop: int) -> None:
-        """Rows start..stop; a range that fails is halved until the failing row stands alone."""
+        """Rows start..stop; a range that fails is halved until the failing row is isolated."""
         if stop - start > 1 and not self._is_joint():
             for index in range(start, stop):
                 self.go(index, index + 1)

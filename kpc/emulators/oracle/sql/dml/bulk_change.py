@@ -1,4 +1,4 @@
-"""Many bind rows in one query: always for INSERT ... VALUES, and for UPDATE and DELETE whose rows cannot meet."""
+"""Many bind rows in one query: always for INSERT ... VALUES, and for UPDATE and DELETE if no row is changed twice."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def is_joint(statement: ParsedStatement) -> bool:
 def compute(
     workspace: StatementWorkspace, statement: ParsedStatement, rows: Sequence[Sequence[Bind]], first: int
 ) -> tuple[Executor, list[Change]]:
-    """The joint effect. Raises ORA-03001 when two bind rows meet in one table row; the caller then takes them apart."""
+    """The joint effect. Raises ORA-03001 if two bind rows change the same table row; the caller then splits them."""
     table, named = bind_rows.table(rows, first)
     context = workspace.context(named)
     executor = workspace.executor(context)

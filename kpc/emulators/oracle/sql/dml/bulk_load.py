@@ -1,4 +1,4 @@
-"""CREATE TABLE AS SELECT without a detour: the rows go straight into the new table, as nobody else can know it yet."""
+"""CREATE TABLE AS SELECT: the rows go directly into the new table, which no other session can see yet."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kpc.emulators.oracle.sql.workspace import StatementWorkspace
 def fill(workspace: StatementWorkspace, table: StoredTable, insert: ParsedStatement) -> int | None:
     """Run INSERT ... SELECT into a new, empty table and commit; how many rows it has.
 
-    None where it must be done row set by row set instead: a column has to become wide, or a sequence is used.
+    None if it must be run as INSERT instead: a column has to become wide, or a sequence is used.
     """
     assert insert.tree is not None
     context = workspace.context({})

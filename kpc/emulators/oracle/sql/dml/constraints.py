@@ -1,4 +1,4 @@
-"""Unique keys, checks and foreign keys, tested against what a table would become."""
+"""Unique keys, checks and foreign keys, tested against the table as it would be after the change."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def _check_parent(executor: Executor, change: Change, constraint: Constraint) ->
 
 
 def _check_children(executor: Executor, change: Change, constraint: Constraint) -> None:
-    """A key that goes (deleted, or changed by an update) must have no child."""
+    """A key that is removed (deleted, or changed by an update) must have no child."""
     if constraint.kind not in "PU":
         return
     store, table = executor.transaction.store, change.table

@@ -1,4 +1,4 @@
-"""What a statement can ask about its session and the moment: SYSDATE, USER, SYS_CONTEXT and their like."""
+"""What a statement can ask about its session and the time: SYSDATE, USER, SYS_CONTEXT and similar."""
 
 from __future__ import annotations
 

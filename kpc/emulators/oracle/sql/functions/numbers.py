@@ -34,7 +34,7 @@ def _constant_int(e: Expr) -> int | None:
 
 
 def _cut(name: str) -> Function:
-    """ROUND and TRUNC of numbers; of dates they go to `function_dates`."""
+    """ROUND and TRUNC of numbers; those of dates are in `dates`."""
 
     def make(args: list[Expr], context: Context) -> Expr:
         if args[0].type.is_time:

@@ -25,7 +25,7 @@ def _get_length(args: list[Expr], context: Context) -> Expr:
 
 
 def _lob_substr(args: list[Expr], context: Context) -> Expr:
-    """DBMS_LOB.SUBSTR(lob, amount, offset); nothing is NULL."""
+    """DBMS_LOB.SUBSTR(lob, amount, offset); an empty result is NULL."""
     lob = args[0]
     amount = whole(args[1], context) if len(args) > 1 else str(_MAX_RAW_BYTES)
     offset = whole(args[2], context) if len(args) > 2 else "1"

@@ -62,7 +62,7 @@ def instr(text: str, part: str, start: int, nth: int) -> int:
 
 
 def initcap(text: str) -> str:
-    """The first letter of each word upper, the rest lower; words are parted by what is not alphanumeric."""
+    """The first letter of each word upper, the rest lower; words are separated by what is not alphanumeric."""
     out, inside = [], False
     for letter in text:
         out.append(letter.lower() if inside else letter.upper())
@@ -104,7 +104,7 @@ _INTERVAL_TEXT = re.compile(r"\s*([+-]?)(\d{1,9})\s+(\d{1,2}):(\d{1,2}):(\d{1,2}
 
 
 def interval_micros(text: str) -> int:
-    """TO_DSINTERVAL of `[+-]days hours:minutes:seconds[.fraction]`. Raises ORA-01867 or ORA-01850 and its kin."""
+    """TO_DSINTERVAL of `[+-]days hours:minutes:seconds[.fraction]`. Raises ORA-01867, ORA-01850 ..."""
     match = _INTERVAL_TEXT.fullmatch(text)
     if match is None:
         raise ora(1867)

@@ -1,6 +1,6 @@
 """Oracle's scalar functions, one row each in `FUNCTIONS`: name -> (fewest arguments, most arguments, how it is made).
 
-A function that is not here is refused: ORA-03001 if Oracle has it, ORA-00904 if nobody does.
+A function that is not here is refused: ORA-03001 if Oracle has it, otherwise ORA-00904.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from kpc.emulators.oracle.sql.messages import ora, unsupported
 from kpc.emulators.oracle.sql.parsing import lexer
 from kpc.emulators.oracle.sql.parsing.lexer import Kind, SqlToken
 
-logging.getLogger("sqlglot").setLevel(logging.CRITICAL)  # what it would log, it or we refuse
+logging.getLogger("sqlglot").setLevel(logging.CRITICAL)  # what it would warn about is refused, by it or by us
 
 _KINDS = {
     **dict.fromkeys(("SELECT", "WITH", "("), StatementKind.QUERY),
@@ -87,7 +87,7 @@ class OracleGrammar(Oracle):
 
 @dataclass(slots=True)
 class ParsedStatement:
-    """See `interface.Statement`.
+    """See `interface.PreparedStatement`.
 
     `text` is the SQL with binds as `:b0`, `:b1` ...; `tree` is set for queries and DML.
     """
@@ -103,7 +103,7 @@ class ParsedStatement:
 
 
 def parse_statement(sql: str) -> ParsedStatement:
-    """Classify and parse. Raises OraError of the ORA-00900 family for what is no statement."""
+    """Classify and parse. Raises an error of the ORA-00900 family for text that is not a statement."""
     found = lexer.tokens(sql)
     if not found:
         raise ora(900)

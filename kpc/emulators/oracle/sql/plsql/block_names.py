@@ -157,7 +157,7 @@ class BlockNames:
         return " ".join(out), row
 
     def _special(self, tokens: Tokens, at: int) -> str | None:
-        """SQL%ROWCOUNT and its kin as SQL text."""
+        """SQL%ROWCOUNT, SQL%FOUND and SQL%NOTFOUND as SQL text."""
         if not (tokens[at].is_word("SQL") and at + 2 < len(tokens) and tokens[at + 1].is_sign("%")):
             return None
         word, count = tokens[at + 2].value, self.row_count

@@ -1,7 +1,7 @@
 """Anonymous blocks: variables, control flow, SQL, EXECUTE IMMEDIATE, exceptions, and the calls of a few packages.
 
-Stored code, cursors, collections and records are refused. What a handler may not swallow: a break (ORA-01013) and what
-the emulator does not do (ORA-03001).
+Stored code, cursors, collections and records are refused. A handler cannot catch a break (ORA-01013)
+or what the emulator does not support (ORA-03001).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _CHANGES = ("INSERT", "UPDATE", "DELETE", "MERGE", "EXECUTE")
 
 
 class _Leave(Exception):
-    """EXIT, CONTINUE or RETURN under way; `word` says which."""
+    """Unwinds the stack for EXIT, CONTINUE or RETURN; `word` says which."""
 
     def __init__(self, word: str) -> None:
         super().__init__(word)
@@ -62,7 +62,7 @@ def execute(
 
 
 def _block(tokens: Tokens) -> Block:
-    """CALL is a block of one."""
+    """CALL is a block with one step."""
     if tokens[0].is_word("CALL"):
         return Block([], [Step([t for t in tokens[1:] if not t.is_sign(";")])])
     return read_block(tokens)
@@ -159,7 +159,7 @@ class _BlockRun:
                 return
 
     def _turn(self, body: list[BlockStatement]) -> bool:
-        """One turn of a loop; False when it is to end."""
+        """One iteration of a loop; False when the loop ends."""
         try:
             self.statements(body)
         except _Leave as leave:

@@ -65,7 +65,7 @@ Procedure = Callable[[StatementWorkspace, OutputBuffer, Arguments], dict[int, Bi
 
 
 def call(workspace: StatementWorkspace, output: OutputBuffer, name: str, arguments: Arguments) -> dict[int, BindValue]:
-    """Run a procedure; what it gives back by the place of the OUT argument."""
+    """Run a procedure; returns its OUT values by argument position."""
     if name in _ATTRIBUTES:
         keys = _ATTRIBUTES[name]
         if len(arguments) > len(keys):

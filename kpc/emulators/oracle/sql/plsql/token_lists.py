@@ -16,7 +16,7 @@ def at_top(tokens: Tokens, word: str) -> int | None:
 
 
 def parts(tokens: Tokens) -> list[Tokens]:
-    """What commas part."""
+    """The parts between commas."""
     found: list[Tokens] = [[]]
     depth = 0
     for token in tokens:

@@ -1,6 +1,6 @@
 """Queries: SELECT, set operations and WITH become one DuckDB query whose columns are named c0, c1, ...
 
-Columns carry their Oracle types and names beside it. Sources get fresh aliases, so names of any spelling are safe.
+Oracle's names and types of the columns are kept alongside. Sources get fresh aliases, so any name is safe.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Expressions and conditions: sqlglot's tree becomes typed DuckDB SQL. A node that is not listed is refused."""
+"""Expressions: sqlglot's tree becomes typed DuckDB SQL. A node that is not listed is refused."""
 
 from __future__ import annotations
 

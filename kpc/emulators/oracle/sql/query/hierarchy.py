@@ -1,4 +1,4 @@
-"""CONNECT BY, as far as it makes rows out of nothing: `FROM dual CONNECT BY LEVEL <= n`. Trees are refused."""
+"""CONNECT BY as a row generator only: `FROM dual CONNECT BY LEVEL <= n`. Hierarchies are refused."""
 
 from __future__ import annotations
 

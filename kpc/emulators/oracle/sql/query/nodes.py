@@ -1,4 +1,4 @@
-"""Reading sqlglot's nodes: names as the dictionary has them, and clauses that nobody reads."""
+"""Reading sqlglot's nodes: names as the dictionary has them, and refusing unsupported clauses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def identifier(node: exp.Expr | str | None) -> str:
 
 
 def only(node: exp.Expr, *handled: str) -> None:
-    """Refuse a node that carries a clause nobody here reads."""
+    """Refuse a node with any clause that is not in `handled`."""
     for key, value in node.args.items():
         if key not in handled and value:
             raise unsupported(f"{key.strip('_')} in {type(node).__name__}")

@@ -263,7 +263,7 @@ class TableStore:
 
     @contextmanager
     def snapshot(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
-        """Begin a read on `cursor`: what is compiled and opened inside sees one committed state."""
+        """Start a read on `cursor`: whatever is compiled and opened inside sees one committed state."""
         with self.lock:
             cursor.execute("BEGIN TRANSACTION")
             cursor.execute("SELECT one FROM anchor").fetchall()

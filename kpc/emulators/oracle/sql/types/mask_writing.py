@@ -7,7 +7,6 @@ from kpc.emulators.oracle.sql.types import masks
 from kpc.emulators.oracle.sql.types.masks import STRFTIME, Element
 
 # Elements that are a number: how DuckDB gets it, and its digits.
-# Elements that are a number: how DuckDB gets it, and its digits.
 _NUMBERS = {
     "YYYY": ("year({0})", 4),
     "RRRR": ("year({0})", 4),

@@ -22,7 +22,7 @@ class Expr:
     nullable: bool = True
     is_literal: bool = False
     quotient: tuple[str, str] | None = (
-        None  # a division of whole numbers: HUGEINT dividend and divisor, for TRUNC and its kin
+        None  # a division of whole numbers: HUGEINT dividend and divisor, for TRUNC and similar functions
     )
     zone: int | None = None  # of a TIMESTAMP WITH TIME ZONE, where known: minutes east of UTC
 

@@ -1,4 +1,4 @@
-"""Which function of the protocol does what: a session's calls, and the notes that travel in front of them."""
+"""Which function of the protocol does what: a session's calls, and the piggybacks in front of them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Calls:
         self._statements.cursors.close_all(self._context.worker)
 
     def apply_piggyback(self, function: int) -> None:
-        """A note that travels in front of a request and has no answer."""
+        """A piggyback: it precedes a request and has no answer."""
         stream = self._context.stream
         if function == Function.CLOSE_CURSORS:
             stream.u8()

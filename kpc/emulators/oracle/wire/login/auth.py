@@ -21,7 +21,7 @@ from kpc.emulators.oracle.wire.values.codec import dalc, ub
 PHASE_ONE = 118
 PHASE_TWO = 115
 VERIFIER_12C = 0x4815
-MODE_PRIVILEGED = 0x20 | 0x40 | 0x00400000 | 0x0F000000  # SYSDBA, SYSOPER and their kin
+MODE_PRIVILEGED = 0x20 | 0x40 | 0x00400000 | 0x0F000000  # SYSDBA, SYSOPER and similar
 _SPEEDY = b"AUTH_PBKDF2_SPEEDY_KEY"
 _GENERATE_ROUNDS = 4096
 _SESSION_ROUNDS = 3
@@ -128,7 +128,7 @@ def _decrypt(key: bytes, data: bytes) -> bytes:
 
 
 def _unpadded(data: bytes) -> bytes:
-    """Without its PKCS7 padding; a wrong key gives a padding that is no padding."""
+    """Without its PKCS7 padding; a wrong key gives invalid padding."""
     size = data[-1] if data else 0
     if not 1 <= size <= 16 or data[-size:] != bytes((size,)) * size:
         raise ValueError("padding")

@@ -118,7 +118,7 @@ def _expect(found: int, wanted: int, name: str) -> None:
 
 
 def _skip_text(stream: RequestStream, name: str) -> None:
-    """Bytes up to their zero."""
+    """Bytes up to the terminating zero."""
     for _ in range(_MAX_NAME_BYTES):
         if not stream.u8():
             return

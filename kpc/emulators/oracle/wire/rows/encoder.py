@@ -2,7 +2,7 @@
 
 Each column becomes Arrow binary arrays whose elements, put side by side, are the column's bytes in a row; one
 element-wise join over all of them gives a buffer that is the wire stream, and offsets that cut it at row ends. `codec`
-is the slow truth that these encoders are tested against.
+is the slow reference that these encoders are tested against.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ _DAY_S = 86400
 _UNITS_PER_S = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _TABLE_DAYS = 200_000
 _INTERVAL_MIDDLE = 0x80000000
-_FIRST_DAY, _LAST_DAY = -2_440_588, 2_932_896  # 24 November of 4714 before Christ, and 9999-12-31
+_FIRST_DAY, _LAST_DAY = -2_440_588, 2_932_896  # 24 November of 4714 BC, and 9999-12-31
 
 
 def encode_time_column(values: pa.Array, column_type: OraType) -> pa.Array:

@@ -1,4 +1,4 @@
-"""TLS in front of the listener: a throw-away authority, and a door that decrypts and passes on."""
+"""TLS in front of the listener: a throw-away certificate authority, and a proxy that decrypts."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _certificate(
     return builder.sign(signer, hashes.SHA256())
 
 
-class TlsDoor:
+class TlsProxy:
     """A port that speaks TLS and passes every connection on to the listener's plain port."""
 
     def __init__(self, plain_port: int, *, host: str = "127.0.0.1", port: int = 0) -> None:

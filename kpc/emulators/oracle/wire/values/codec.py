@@ -130,7 +130,7 @@ def encode_date(value: dt.datetime) -> bytes:
 
 
 def encode_timestamp(value: dt.datetime) -> bytes:
-    """TIMESTAMP: the date and four bytes of nanoseconds, left away when they are zero."""
+    """TIMESTAMP: the date and four bytes of nanoseconds, omitted when they are zero."""
     if not value.microsecond:
         return encode_date(value)
     return encode_date(value) + struct.pack(">I", value.microsecond * 1000)
