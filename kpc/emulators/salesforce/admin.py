@@ -11,11 +11,11 @@ from starlette.responses import Response
 
 from kpc.emulators.errors import OptionError
 from kpc.emulators.salesforce.app import access_tokens_of, faults_of, org_of
-from kpc.emulators.salesforce.bulk.jobs import IN_PROGRESS, OPEN
 from kpc.emulators.salesforce.errors import ApiError, bad_json
 from kpc.emulators.salesforce.http.faults import HttpFaults
 from kpc.emulators.salesforce.http.wire import Json, read_json, read_object
 from kpc.emulators.salesforce.org.clock import iso_offset
+from kpc.emulators.salesforce.org.jobs import IN_PROGRESS, OPEN
 from kpc.emulators.salesforce.org.org import Org
 from kpc.emulators.salesforce.org.storage import Storage, table_of
 

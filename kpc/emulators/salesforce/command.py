@@ -22,11 +22,11 @@ from kpc.emulators.salesforce.bulk.query_worker import QueryWorker
 from kpc.emulators.salesforce.bulk_v1.jobs import BulkV1Jobs
 from kpc.emulators.salesforce.http.connection import HttpConnection, tunnelling_to
 from kpc.emulators.salesforce.http.faults import HttpFaults
-from kpc.emulators.salesforce.http.server import build_app
 from kpc.emulators.salesforce.http.tls import Certificates, make_certificates
 from kpc.emulators.salesforce.oauth.tokens import Tokens
 from kpc.emulators.salesforce.org.clock import Clock
 from kpc.emulators.salesforce.org.org import Org
+from kpc.emulators.salesforce.server import build_app
 from kpc.emulators.salesforce.settings import StartOptions, Switches
 from kpc.emulators.salesforce.soql.queries import Queries
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from salesforce_emulator_process import EmulatorProcess
 
-from kpc.emulators.salesforce.bulk.jobs import DELIMITERS, LINE_ENDINGS, Job
 from kpc.emulators.salesforce.bulk.result_rows import as_lines, as_text, shuffled, text_of_lines
+from kpc.emulators.salesforce.org.jobs import DELIMITERS, LINE_ENDINGS, Job
 from kpc.emulators.salesforce.org.schema import SObjectField
 from kpc.emulators.salesforce.writing.plain_columns import convert_plain
 from kpc.emulators.salesforce.writing.values import SET_NULL, convert

@@ -7,9 +7,8 @@ from decimal import Decimal
 from kpc.emulators.catalog_schema import TABLES
 from kpc.emulators.oracle.seed import plan, values
 from kpc.emulators.oracle.seed.faults import BadRow, planted_bad_rows
-from kpc.emulators.oracle.sql.storage import positions
 from kpc.emulators.oracle.sql.storage.store import Constraint, Index, StoredTable, TableColumn, TableStore
-from kpc.emulators.oracle.sql.types import datatypes
+from kpc.emulators.oracle.sql.types import datatypes, positions
 from kpc.emulators.schema import SourceKind, TableSchema
 
 

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from kpc.emulators.salesforce.bulk.jobs import Job
 from kpc.emulators.salesforce.errors import DataError
+from kpc.emulators.salesforce.org.jobs import Job
 from kpc.emulators.salesforce.writing.values import SET_NULL
 
 BATCH_ROWS = 10_000

@@ -14,7 +14,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from kpc.emulators.salesforce.app import org_of, processor_of, user_of
-from kpc.emulators.salesforce.bulk.jobs import (
+from kpc.emulators.salesforce.bulk.processing import CONTENT, Processor
+from kpc.emulators.salesforce.bulk.retention import find_kept
+from kpc.emulators.salesforce.errors import ApiError, bad_json
+from kpc.emulators.salesforce.http.wire import ClientDisconnect, Json, body_pieces, parse_json, read_body, text_of
+from kpc.emulators.salesforce.org.jobs import (
     ABORTED,
     DELIMITERS,
     LINE_ENDINGS,
@@ -22,17 +26,6 @@ from kpc.emulators.salesforce.bulk.jobs import (
     UPLOAD_COMPLETE,
     Job,
     wrong_state,
-)
-from kpc.emulators.salesforce.bulk.processing import CONTENT, Processor
-from kpc.emulators.salesforce.bulk.retention import find_kept
-from kpc.emulators.salesforce.errors import ApiError, bad_json
-from kpc.emulators.salesforce.http.wire import (
-    ClientDisconnect,
-    Json,
-    body_pieces,
-    parse_json,
-    read_body,
-    text_of,
 )
 from kpc.emulators.salesforce.org.org import Org
 from kpc.emulators.salesforce.org.schema import SObject

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 
 from isal import isal_zlib
 from starlette.requests import Request
@@ -12,10 +13,10 @@ from starlette.responses import Response, StreamingResponse
 from kpc.emulators.salesforce.app import org_of
 from kpc.emulators.salesforce.bulk.csv_input import parse_content, read_batches, read_header
 from kpc.emulators.salesforce.bulk.ingest import find_job
-from kpc.emulators.salesforce.bulk.jobs import Job
 from kpc.emulators.salesforce.bulk.processing import CONTENT
 from kpc.emulators.salesforce.bulk.result_rows import as_lines, text_of_lines
 from kpc.emulators.salesforce.errors import ApiError, not_found
+from kpc.emulators.salesforce.org.jobs import Job
 from kpc.emulators.salesforce.org.org import Org
 
 _PACKING_LEVEL = 1  # of 0 to 3: no slower than 0, and a fifth smaller
@@ -59,7 +60,7 @@ def _failures(org: Org, job: Job) -> Iterator[bytes]:
 
 
 def _result_files(org: Org, job: Job, kind: str, own: tuple[str, str]) -> Iterator[bytes]:
-    yield _header_line(org, job, own)
+    yield _header_line(org.jobs.folder(job.id), job, own)
     folder = org.jobs.folder(job.id)
     for number in range(job.batches):
         path = folder / f"{kind}-{number:05d}.csv"
@@ -70,7 +71,7 @@ def _result_files(org: Org, job: Job, kind: str, own: tuple[str, str]) -> Iterat
 
 def _unprocessed(org: Org, job: Job) -> Iterator[bytes]:
     """The rows after the last batch that was processed, as they were uploaded."""
-    yield _header_line(org, job, ())
+    yield _header_line(org.jobs.folder(job.id), job, ())
     path = org.jobs.folder(job.id) / CONTENT
     hidden = "Quota" in job.error_message and org.switches.over_quota_rows == "unrecorded"
     if hidden or job.state == "JobComplete" or not path.exists():
@@ -84,9 +85,9 @@ def _unprocessed(org: Org, job: Job) -> Iterator[bytes]:
         yield bytes(text_of_lines(as_lines(rows.columns, job, org.switches.result_quotes)))
 
 
-def _header_line(org: Org, job: Job, own: tuple[str, ...]) -> bytes:
+def _header_line(folder: Path, job: Job, own: tuple[str, ...]) -> bytes:
     """The result's own columns, quoted, and the header as it was uploaded."""
-    path = org.jobs.folder(job.id) / CONTENT
+    path = folder / CONTENT
     uploaded = b""
     if path.exists():
         with path.open("rb") as file:

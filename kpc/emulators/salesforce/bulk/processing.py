@@ -16,9 +16,9 @@ import polars as pl
 import pyarrow as pa
 
 from kpc.emulators.salesforce.bulk.csv_input import PARSED, cells_of, parse_content, read_batches, read_header
-from kpc.emulators.salesforce.bulk.jobs import FAILED, IN_PROGRESS, JOB_COMPLETE, UPLOAD_COMPLETE, Job
 from kpc.emulators.salesforce.bulk.result_rows import as_lines, as_text, shuffled, text_of_lines
 from kpc.emulators.salesforce.errors import DataError
+from kpc.emulators.salesforce.org.jobs import FAILED, IN_PROGRESS, JOB_COMPLETE, UPLOAD_COMPLETE, Job
 from kpc.emulators.salesforce.org.org import Org
 from kpc.emulators.salesforce.org.schema import SObject
 from kpc.emulators.salesforce.org.storage import StorageSession

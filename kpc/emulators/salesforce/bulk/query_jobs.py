@@ -15,7 +15,11 @@ from starlette.responses import Response, StreamingResponse
 
 from kpc.emulators.salesforce.app import org_of, queries_of, query_worker_of, user_of
 from kpc.emulators.salesforce.bulk.ingest import choice, find_job
-from kpc.emulators.salesforce.bulk.jobs import (
+from kpc.emulators.salesforce.bulk.query_worker import RESULT
+from kpc.emulators.salesforce.bulk.retention import keep_time
+from kpc.emulators.salesforce.errors import ApiError
+from kpc.emulators.salesforce.http.wire import Json, read_object, text_of
+from kpc.emulators.salesforce.org.jobs import (
     ABORTED,
     DELIMITERS,
     JOB_COMPLETE,
@@ -24,10 +28,6 @@ from kpc.emulators.salesforce.bulk.jobs import (
     Job,
     wrong_state,
 )
-from kpc.emulators.salesforce.bulk.query_worker import RESULT
-from kpc.emulators.salesforce.bulk.retention import keep_time
-from kpc.emulators.salesforce.errors import ApiError
-from kpc.emulators.salesforce.http.wire import Json, read_object, text_of
 from kpc.emulators.salesforce.soql.queries import csv_header
 
 _ROWS_AT_ONCE = 20_000

@@ -8,13 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import duckdb
 import pyarrow as pa
 
-from kpc.emulators.salesforce.bulk.jobs import (
-    FAILED,
-    IN_PROGRESS,
-    JOB_COMPLETE,
-    Job,
-)
 from kpc.emulators.salesforce.errors import ApiError
+from kpc.emulators.salesforce.org.jobs import FAILED, IN_PROGRESS, JOB_COMPLETE, Job
 from kpc.emulators.salesforce.org.org import Org
 from kpc.emulators.salesforce.soql.compiled import Compiled
 from kpc.emulators.salesforce.soql.queries import Queries, text_rows

@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kpc.emulators.salesforce.bulk.jobs import Job
+from kpc.emulators.salesforce.org.jobs import Job
 
 _EMPTY_RECORD = "|^$"  # of one column: without quotes it would be no record
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kpc.emulators.salesforce.bulk.jobs import ABORTED, OPEN, Job
 from kpc.emulators.salesforce.errors import not_found
+from kpc.emulators.salesforce.org.jobs import ABORTED, OPEN, Job
 from kpc.emulators.salesforce.org.org import Org
 
 _HOUR_S, _DAY_S = 3600.0, 86_400.0

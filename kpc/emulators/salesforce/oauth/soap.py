@@ -66,7 +66,7 @@ def element_texts(body: bytes) -> dict[str, str]:
 def _result(org: Org, tokens: Tokens, address: _Address, texts: dict[str, str]) -> str:
     """What the call answers. Raises `ApiError` for one that is refused."""
     if "login" in texts:
-        if not password_matches(org, texts.get("username", ""), texts.get("password", "")):
+        if not password_matches(org.identity, texts.get("username", ""), texts.get("password", "")):
             raise ApiError(400, "INVALID_LOGIN", "Invalid username, password, security token; or user locked out.")
         return _login_result(org, tokens, address)
     session = texts.get("sessionId", "")

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from kpc.emulators.salesforce.app import access_tokens_of, org_of
 from kpc.emulators.salesforce.http.wire import Json, base_url, read_body
 from kpc.emulators.salesforce.oauth.tokens import OAuthError, Tokens
-from kpc.emulators.salesforce.org.org import Org
+from kpc.emulators.salesforce.org.org import Identity, Org
 
 _JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
@@ -42,7 +42,7 @@ async def introspect(request: Request) -> Response:
     """POST /services/oauth2/introspect: whether a token is still good, and whose it is."""
     org, tokens, form = org_of(request), access_tokens_of(request), await read_form(request)
     try:
-        check_client(request, org, form)
+        check_client(request, org.identity, form)
     except OAuthError as error:
         return Json(error.body, 401)
     token = form.get("token", "")
@@ -73,18 +73,18 @@ def _grant(request: Request, org: Org, tokens: Tokens, form: dict[str, str]) -> 
     user_id = org.identity.user_id
     has_refresh = False
     if grant == "client_credentials":
-        check_client(request, org, form)
+        check_client(request, org.identity, form)
     elif grant == _JWT_GRANT:
         tokens.check_jwt(form.get("assertion", ""))
     elif grant == "password":
-        check_client(request, org, form)
-        _check_password(org, form.get("username", ""), form.get("password", ""))
+        check_client(request, org.identity, form)
+        _check_password(org.identity, form.get("username", ""), form.get("password", ""))
         has_refresh = True
     elif grant in ("authorization_code", "device"):
         _check_code(request, org, tokens, form)
         has_refresh = True
     elif grant == "refresh_token":
-        check_client(request, org, form, secret_needed=False)
+        check_client(request, org.identity, form, secret_needed=False)
         if tokens.refresh_user(form.get("refresh_token", "")) is None:
             raise OAuthError(400, "invalid_grant", "expired access/refresh token")
     else:
@@ -97,7 +97,7 @@ def _grant(request: Request, org: Org, tokens: Tokens, form: dict[str, str]) -> 
 
 def _device_answer(request: Request, org: Org, tokens: Tokens, form: dict[str, str]) -> dict[str, object]:
     """A device's code. Nobody has to approve it: the emulator's user always has."""
-    check_client(request, org, form, secret_needed=False)
+    check_client(request, org.identity, form, secret_needed=False)
     return {
         "device_code": tokens.codes.issue(org.identity.user_id),
         "user_code": secrets.token_hex(4).upper(),
@@ -109,7 +109,7 @@ def _device_answer(request: Request, org: Org, tokens: Tokens, form: dict[str, s
 def _check_code(request: Request, org: Org, tokens: Tokens, form: dict[str, str]) -> None:
     """A code of /authorize or of a device, used by whom it was given to."""
     is_device = form["grant_type"] == "device"
-    check_client(request, org, form, secret_needed=not is_device and "code_verifier" not in form)
+    check_client(request, org.identity, form, secret_needed=not is_device and "code_verifier" not in form)
     code = tokens.codes.take(form.get("code", ""))
     if code is None:
         raise OAuthError(400, "invalid_grant", "invalid authorization code")
@@ -136,7 +136,7 @@ def token_answer(request: Request, org: Org, access: str) -> dict[str, object]:
     }
 
 
-def check_client(request: Request, org: Org, form: dict[str, str], *, secret_needed: bool = True) -> None:
+def check_client(request: Request, identity: Identity, form: dict[str, str], *, secret_needed: bool = True) -> None:
     """The client's id and secret, from the form or a Basic header. Raises `OAuthError`."""
     client_id, secret = form.get("client_id", ""), form.get("client_secret", "")
     scheme, _, value = request.headers.get("authorization", "").partition(" ")
@@ -145,20 +145,19 @@ def check_client(request: Request, org: Org, form: dict[str, str], *, secret_nee
             client_id, _, secret = base64.b64decode(value, validate=True).decode().partition(":")
         except ValueError as error:
             raise OAuthError(400, "invalid_client", "invalid client credentials") from error
-    if not hmac.compare_digest(client_id.encode(), org.identity.client_id.encode()):
+    if not hmac.compare_digest(client_id.encode(), identity.client_id.encode()):
         raise OAuthError(400, "invalid_client_id", "client identifier invalid")
-    if (secret or secret_needed) and not hmac.compare_digest(secret.encode(), org.identity.client_secret.encode()):
+    if (secret or secret_needed) and not hmac.compare_digest(secret.encode(), identity.client_secret.encode()):
         raise OAuthError(400, "invalid_client", "invalid client credentials")
 
 
-def password_matches(org: Org, username: str, password: str) -> bool:
+def password_matches(identity: Identity, username: str, password: str) -> bool:
     """The password, with or without the security token behind it."""
-    identity = org.identity
     known = (identity.password, identity.password + identity.security_token)
     right = [hmac.compare_digest(password.encode(), each.encode()) for each in known]
     return username.lower() == identity.username.lower() and any(right)
 
 
-def _check_password(org: Org, username: str, password: str) -> None:
-    if not password_matches(org, username, password):
+def _check_password(identity: Identity, username: str, password: str) -> None:
+    if not password_matches(identity, username, password):
         raise OAuthError(400, "invalid_grant", "authentication failure")

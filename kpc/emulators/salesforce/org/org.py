@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kpc.emulators.salesforce.bulk.jobs import JobRegistry
 from kpc.emulators.salesforce.org.clock import Clock
 from kpc.emulators.salesforce.org.ids import make_id
+from kpc.emulators.salesforce.org.jobs import JobRegistry
 from kpc.emulators.salesforce.org.limits import Rolling
 from kpc.emulators.salesforce.org.org_schema import org_schema
 from kpc.emulators.salesforce.org.schema import OrgSchema

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from kpc.emulators.salesforce.app import org_of, queries_of
 from kpc.emulators.salesforce.errors import ApiError, not_found
-from kpc.emulators.salesforce.http.gate import NEWEST_VERSION, OLDEST_VERSION
+from kpc.emulators.salesforce.gate import NEWEST_VERSION, OLDEST_VERSION
 from kpc.emulators.salesforce.http.wire import Json
 from kpc.emulators.salesforce.org.schema import SObject
 from kpc.emulators.salesforce.org.storage import Storage, table_of

@@ -11,7 +11,13 @@ from kpc.emulators.salesforce.org.schema import OrgSchema, SObject
 from kpc.emulators.salesforce.org.storage import quoted, table_of
 from kpc.emulators.salesforce.soql.compiled import Child, Compiled, SoqlColumn
 from kpc.emulators.salesforce.soql.filter import FieldResolver, Value, condition_sql
-from kpc.emulators.salesforce.soql.functions import SHOWING, compared, function_value, has_aggregate, is_aggregate_call
+from kpc.emulators.salesforce.soql.functions import (
+    SHOWING,
+    compared,
+    function_value,
+    has_aggregate,
+    is_aggregate_call,
+)
 from kpc.emulators.salesforce.soql.lexer import malformed
 from kpc.emulators.salesforce.soql.tree import Call, Expression, Item, Path, SoqlQuery
 

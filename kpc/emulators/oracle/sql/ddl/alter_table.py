@@ -187,7 +187,7 @@ def _change_type(workspace: StatementWorkspace, table: StoredTable, column: Tabl
 
 def _drop(workspace: StatementWorkspace, table: StoredTable, reader: TokenReader) -> None:
     if reader.take("CONSTRAINT") or reader.peek("PRIMARY") or reader.peek("UNIQUE"):
-        _drop_constraint(workspace, table, reader)
+        _drop_constraint(workspace.store, table, reader)
         return
     names = (reader.identifier(904),) if reader.take("COLUMN") else reader.names()
     cascade = reader.take("CASCADE", "CONSTRAINTS")
@@ -208,7 +208,7 @@ def _drop(workspace: StatementWorkspace, table: StoredTable, reader: TokenReader
             _run(workspace.store.connection, f"ALTER TABLE {stored} DROP COLUMN {column.stored}")
 
 
-def _drop_constraint(workspace: StatementWorkspace, table: StoredTable, reader: TokenReader) -> None:
+def _drop_constraint(store: TableStore, table: StoredTable, reader: TokenReader) -> None:
     if reader.take("PRIMARY", "KEY"):
         found = next((c for c in table.constraints if c.kind == "P"), None)
         if found is None:
@@ -223,16 +223,13 @@ def _drop_constraint(workspace: StatementWorkspace, table: StoredTable, reader: 
     cascade = reader.take("CASCADE")
     reader.take("DROP", "INDEX")
     children = [
-        (t, c)
-        for t in workspace.store.tables()
-        for c in t.constraints
-        if c.parent == found.name and t.owner == table.owner
+        (t, c) for t in store.tables() for c in t.constraints if c.parent == found.name and t.owner == table.owner
     ]
     if children and not cascade:
         raise ora(2273)
     for child, reference in children:
-        forget_constraint(workspace.store, child, reference)
-    forget_constraint(workspace.store, table, found)
+        forget_constraint(store, child, reference)
+    forget_constraint(store, table, found)
 
 
 def _rename_column(table: StoredTable, reader: TokenReader) -> None:

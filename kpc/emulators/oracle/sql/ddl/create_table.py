@@ -7,13 +7,14 @@ from kpc.emulators.oracle.sql.ddl import sequences, table_definition
 from kpc.emulators.oracle.sql.ddl.preconditions import check_create, check_free, query_of
 from kpc.emulators.oracle.sql.ddl.table_constraints import enter_constraint, prepare_constraint, resolve_reference
 from kpc.emulators.oracle.sql.ddl.table_definition import Definition
+from kpc.emulators.oracle.sql.dictionary.session_schema import SessionSchema
 from kpc.emulators.oracle.sql.dml import array_dml, bulk_load
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 from kpc.emulators.oracle.sql.parsing.grammar import parse_statement
 from kpc.emulators.oracle.sql.parsing.lexer import Kind
 from kpc.emulators.oracle.sql.parsing.token_reader import TokenReader
 from kpc.emulators.oracle.sql.query.compiled import CompiledQuery
-from kpc.emulators.oracle.sql.storage.store import StoredTable, TableColumn
+from kpc.emulators.oracle.sql.storage.store import StoredTable, TableColumn, TableStore
 from kpc.emulators.oracle.sql.types.datatypes import SqlType, free_number, varchar2
 from kpc.emulators.oracle.sql.workspace import StatementWorkspace
 
@@ -40,7 +41,7 @@ def create_table(workspace: StatementWorkspace, reader: TokenReader) -> int:
         raise ora(922)
     if not definition.columns:
         raise ora(906)
-    table = _add_table(workspace, owner, name, definition)
+    table = _add_table(workspace.store, workspace.schema, owner, name, definition)
     return _fill(workspace, table, text) if text is not None else 0
 
 
@@ -54,9 +55,8 @@ def _is_name_list(reader: TokenReader) -> bool:
     )
 
 
-def _add_table(workspace: StatementWorkspace, owner: str, name: str, definition: Definition) -> StoredTable:
+def _add_table(store: TableStore, schema: SessionSchema, owner: str, name: str, definition: Definition) -> StoredTable:
     """Enter a table with its constraints; names are checked before anything is made."""
-    store = workspace.store
     table_definition.check_column_types(definition.columns)
     for position, column in enumerate(definition.columns, 1):
         column.stored = f"c{position}"
@@ -71,7 +71,7 @@ def _add_table(workspace: StatementWorkspace, owner: str, name: str, definition:
     for constraint in definition.constraints:
         prepare_constraint(store, table, constraint)
     for constraint, parent_owner, parent, columns in definition.references:
-        resolve_reference(workspace.schema, table, constraint, parent_owner, parent, columns)
+        resolve_reference(schema, table, constraint, parent_owner, parent, columns)
     store.create(table)
     for column in table.columns:
         if column.identity:

@@ -36,7 +36,7 @@ def execute(workspace: StatementWorkspace, statement: ParsedStatement) -> Execut
         elif reader.take("DROP"):
             drop(workspace, reader)
         elif reader.take("TRUNCATE"):
-            truncate(workspace, reader)
+            truncate(workspace.store, workspace.schema, reader)
         elif reader.take("COMMENT", "ON"):
             comment(workspace.schema, reader)
         elif reader.take("RENAME"):

@@ -6,6 +6,7 @@ import duckdb
 
 from kpc.emulators.oracle.sql.ddl import user_commands
 from kpc.emulators.oracle.sql.ddl.preconditions import check_drop
+from kpc.emulators.oracle.sql.dictionary.session_schema import SessionSchema
 from kpc.emulators.oracle.sql.messages import from_duckdb, ora, unsupported
 from kpc.emulators.oracle.sql.parsing.token_reader import TokenReader
 from kpc.emulators.oracle.sql.storage.store import Sequence, StoredTable, TableStore, View
@@ -70,11 +71,10 @@ def _drop_table(store: TableStore, table: StoredTable, *, cascade: bool) -> None
     store.drop(table)
 
 
-def truncate(workspace: StatementWorkspace, reader: TokenReader) -> None:
+def truncate(store: TableStore, schema: SessionSchema, reader: TokenReader) -> None:
     """TRUNCATE TABLE: rows and undo are gone at once."""
     reader.expect("TABLE", 3290)
-    table = workspace.schema.table(*reader.object_name())
-    store = workspace.store
+    table = schema.table(*reader.object_name())
     keys = {c.name for c in table.keys}
     if any(c.kind == "R" and c.parent in keys for t in store.tables() if t is not table for c in t.constraints):
         raise ora(2266)

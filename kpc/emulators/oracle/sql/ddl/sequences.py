@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 from kpc.emulators.oracle.sql.parsing.token_reader import TokenReader
-from kpc.emulators.oracle.sql.storage.store import Sequence, TableColumn, TableStore
+from kpc.emulators.oracle.sql.storage.store import ALWAYS, BY_DEFAULT, Sequence, TableColumn, TableStore
 
 _FLAGS = frozenset({"NOCACHE", "NOCYCLE", "NOORDER", "ORDER", "NOMAXVALUE", "NOMINVALUE", "KEEP", "NOKEEP"})
-ALWAYS = "ALWAYS"
-BY_DEFAULT = "BY DEFAULT"
 
 
 def read_options(reader: TokenReader, made: Sequence) -> None:

@@ -16,8 +16,8 @@ from kpc.emulators.oracle.sql.dml.updating import delete, update
 from kpc.emulators.oracle.sql.messages import unsupported
 from kpc.emulators.oracle.sql.parsing.grammar import ParsedStatement
 from kpc.emulators.oracle.sql.query import bind_rows
-from kpc.emulators.oracle.sql.storage import positions
 from kpc.emulators.oracle.sql.storage.store import Sequence as OracleSequence
+from kpc.emulators.oracle.sql.types import positions
 from kpc.emulators.oracle.sql.types.assignment import WIDEN_CODE
 from kpc.emulators.oracle.sql.workspace import StatementWorkspace
 

@@ -8,8 +8,8 @@ from kpc.emulators.oracle.interface import OraError
 from kpc.emulators.oracle.sql.dml.inserting import query_of_insert
 from kpc.emulators.oracle.sql.messages import from_duckdb
 from kpc.emulators.oracle.sql.parsing.grammar import ParsedStatement
-from kpc.emulators.oracle.sql.storage import positions
 from kpc.emulators.oracle.sql.storage.store import StoredTable, TableStore
+from kpc.emulators.oracle.sql.types import positions
 from kpc.emulators.oracle.sql.types.assignment import WIDEN_CODE
 from kpc.emulators.oracle.sql.workspace import StatementWorkspace
 

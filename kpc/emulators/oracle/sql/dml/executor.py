@@ -16,7 +16,6 @@ import pyarrow as pa
 from sqlglot import exp
 
 from kpc.emulators.oracle.sql.context import Context
-from kpc.emulators.oracle.sql.ddl.sequences import ALWAYS
 from kpc.emulators.oracle.sql.dictionary.session_schema import SessionSchema
 from kpc.emulators.oracle.sql.messages import error_sql, from_duckdb, ora, unsupported
 from kpc.emulators.oracle.sql.parsing.grammar import parse_expression
@@ -24,9 +23,8 @@ from kpc.emulators.oracle.sql.query.compiler import QueryCompiler
 from kpc.emulators.oracle.sql.query.expressions import Expressions
 from kpc.emulators.oracle.sql.query.nodes import identifier, only
 from kpc.emulators.oracle.sql.query.scope import FromSource, Scope, column_expr
-from kpc.emulators.oracle.sql.storage import positions
-from kpc.emulators.oracle.sql.storage.store import StoredTable, TableColumn
-from kpc.emulators.oracle.sql.types import assignment, values
+from kpc.emulators.oracle.sql.storage.store import ALWAYS, StoredTable, TableColumn
+from kpc.emulators.oracle.sql.types import assignment, positions, values
 from kpc.emulators.oracle.sql.types.assignment import Target
 from kpc.emulators.oracle.sql.types.values import Expr, name
 

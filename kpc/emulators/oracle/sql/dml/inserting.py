@@ -7,14 +7,13 @@ from dataclasses import replace
 import pyarrow as pa
 from sqlglot import exp
 
-from kpc.emulators.oracle.sql.ddl.sequences import ALWAYS
 from kpc.emulators.oracle.sql.dml.change import Change
 from kpc.emulators.oracle.sql.dml.executor import Executor, check_count
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 from kpc.emulators.oracle.sql.query.compiler import QueryCompiler
 from kpc.emulators.oracle.sql.query.nodes import identifier, only
 from kpc.emulators.oracle.sql.query.scope import Scope
-from kpc.emulators.oracle.sql.storage.store import StoredTable, TableColumn
+from kpc.emulators.oracle.sql.storage.store import ALWAYS, StoredTable, TableColumn
 from kpc.emulators.oracle.sql.types.values import Expr, name
 
 

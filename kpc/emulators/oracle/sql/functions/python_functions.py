@@ -14,8 +14,7 @@ import pyarrow as pa
 
 from kpc.emulators.oracle.sql.functions import decimal_functions
 from kpc.emulators.oracle.sql.messages import error_sql, ora, unsupported
-from kpc.emulators.oracle.sql.storage import positions
-from kpc.emulators.oracle.sql.types import decimals, mask_reading, pictures
+from kpc.emulators.oracle.sql.types import decimals, mask_reading, pictures, positions
 
 _EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001  Oracle's DATE has no zone
 

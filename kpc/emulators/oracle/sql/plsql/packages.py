@@ -61,7 +61,8 @@ class OutputBuffer:
 
 
 Arguments = list[BindValue]
-Procedure = Callable[[StatementWorkspace, OutputBuffer, Arguments], dict[int, BindValue]]
+OutputProcedure = Callable[[OutputBuffer, Arguments], dict[int, BindValue]]
+SessionProcedure = Callable[[StatementWorkspace, Arguments], dict[int, BindValue]]
 
 
 def call(workspace: StatementWorkspace, output: OutputBuffer, name: str, arguments: Arguments) -> dict[int, BindValue]:
@@ -73,12 +74,20 @@ def call(workspace: StatementWorkspace, output: OutputBuffer, name: str, argumen
         given = {key: None if v is None else str(v) for key, v in zip(keys, arguments, strict=False)}
         workspace.set_attributes(**given)
         return {}
-    if name not in _PROCEDURES:
+    if name in _OUTPUT_PROCEDURES:
+        least, most, write = _OUTPUT_PROCEDURES[name]
+        _check_arguments(name, arguments, least, most)
+        return write(output, arguments)
+    if name not in _SESSION_PROCEDURES:
         raise unsupported(f"PL/SQL {name}")
-    least, most, run = _PROCEDURES[name]
+    least, most, run = _SESSION_PROCEDURES[name]
+    _check_arguments(name, arguments, least, most)
+    return run(workspace, arguments)
+
+
+def _check_arguments(name: str, arguments: Arguments, least: int, most: int) -> None:
     if not least <= len(arguments) <= most:
         raise _wrong_arguments(name)
-    return run(workspace, output, arguments)
 
 
 def _wrong_arguments(name: str) -> Exception:
@@ -90,38 +99,38 @@ def _text(value: BindValue) -> str:
     return "" if value is None else str(value)
 
 
-def _put(workspace: StatementWorkspace, output: OutputBuffer, arguments: Arguments) -> dict[int, BindValue]:
+def _put(output: OutputBuffer, arguments: Arguments) -> dict[int, BindValue]:
     output.put(_text(arguments[0]))
     return {}
 
 
-def _put_line(workspace: StatementWorkspace, output: OutputBuffer, arguments: Arguments) -> dict[int, BindValue]:
+def _put_line(output: OutputBuffer, arguments: Arguments) -> dict[int, BindValue]:
     output.put(_text(arguments[0]))
     output.new_line()
     return {}
 
 
-def _new_line(workspace: StatementWorkspace, output: OutputBuffer, arguments: Arguments) -> dict[int, BindValue]:
+def _new_line(output: OutputBuffer, arguments: Arguments) -> dict[int, BindValue]:
     output.new_line()
     return {}
 
 
-def _get_line(workspace: StatementWorkspace, output: OutputBuffer, arguments: Arguments) -> dict[int, BindValue]:
+def _get_line(output: OutputBuffer, arguments: Arguments) -> dict[int, BindValue]:
     line = output.get_line()
     return {0: line, 1: 1 if line is None else 0}
 
 
-def _enable(workspace: StatementWorkspace, output: OutputBuffer, arguments: Arguments) -> dict[int, BindValue]:
+def _enable(output: OutputBuffer, arguments: Arguments) -> dict[int, BindValue]:
     output.enable()
     return {}
 
 
-def _disable(workspace: StatementWorkspace, output: OutputBuffer, arguments: Arguments) -> dict[int, BindValue]:
+def _disable(output: OutputBuffer, arguments: Arguments) -> dict[int, BindValue]:
     output.disable()
     return {}
 
 
-def _sleep(workspace: StatementWorkspace, output: OutputBuffer, arguments: Arguments) -> dict[int, BindValue]:
+def _sleep(workspace: StatementWorkspace, arguments: Arguments) -> dict[int, BindValue]:
     """DBMS_SESSION.SLEEP(seconds); a break ends it with ORA-01013."""
     until = time.monotonic() + float(_text(arguments[0]) or 0)
     while (left := until - time.monotonic()) > 0:
@@ -130,27 +139,28 @@ def _sleep(workspace: StatementWorkspace, output: OutputBuffer, arguments: Argum
     return {}
 
 
-def _set_nls(workspace: StatementWorkspace, output: OutputBuffer, arguments: Arguments) -> dict[int, BindValue]:
+def _set_nls(workspace: StatementWorkspace, arguments: Arguments) -> dict[int, BindValue]:
     key, value = (_text(argument) for argument in arguments)
     quoted = value if value.startswith("'") else f"'{value}'"
     commands.execute(workspace, parse_statement(f"ALTER SESSION SET {key} = {quoted}"))
     return {}
 
 
-def _clear_identifier(
-    workspace: StatementWorkspace, output: OutputBuffer, arguments: Arguments
-) -> dict[int, BindValue]:
+def _clear_identifier(workspace: StatementWorkspace, arguments: Arguments) -> dict[int, BindValue]:
     workspace.set_attributes(client_identifier=None)
     return {}
 
 
-_PROCEDURES: dict[str, tuple[int, int, Procedure]] = {
+# Name -> (fewest arguments, most arguments, implementation).
+_OUTPUT_PROCEDURES: dict[str, tuple[int, int, OutputProcedure]] = {
     "DBMS_OUTPUT.ENABLE": (0, 1, _enable),
     "DBMS_OUTPUT.DISABLE": (0, 0, _disable),
     "DBMS_OUTPUT.PUT": (1, 1, _put),
     "DBMS_OUTPUT.PUT_LINE": (1, 1, _put_line),
     "DBMS_OUTPUT.NEW_LINE": (0, 0, _new_line),
     "DBMS_OUTPUT.GET_LINE": (2, 2, _get_line),
+}
+_SESSION_PROCEDURES: dict[str, tuple[int, int, SessionProcedure]] = {
     "DBMS_SESSION.SLEEP": (1, 1, _sleep),
     "DBMS_LOCK.SLEEP": (1, 1, _sleep),
     "DBMS_SESSION.SET_NLS": (2, 2, _set_nls),

@@ -12,7 +12,7 @@ from kpc.emulators.oracle.interface import OraColumn, OraError, OraType
 from kpc.emulators.oracle.sql.messages import from_duckdb
 from kpc.emulators.oracle.sql.query.compiled import CompiledQuery, QueryColumn
 from kpc.emulators.oracle.sql.query.late_rows import Replay
-from kpc.emulators.oracle.sql.storage import positions
+from kpc.emulators.oracle.sql.types import positions
 
 BATCH_ROWS = 65_536
 _NOT_OF_A_ROW = frozenset({1013, 4030})  # interrupted, out of memory

@@ -7,7 +7,7 @@ from sqlglot import exp
 from kpc.emulators.oracle.sql.query.expressions import Expressions
 from kpc.emulators.oracle.sql.query.nodes import identifier
 from kpc.emulators.oracle.sql.query.scope import FromSource, Scope
-from kpc.emulators.oracle.sql.storage import positions
+from kpc.emulators.oracle.sql.types import positions
 from kpc.emulators.oracle.sql.types.values import Expr
 
 _FLIP = {"LT": "GT", "LTE": "GTE", "GT": "LT", "GTE": "LTE", "EQ": "EQ"}

@@ -25,6 +25,8 @@ from kpc.emulators.oracle.sql.types.datatypes import WIDE, SqlType
 FIRST_SCN = 5_000_000
 MAX_UNDO_ROWS = 5_000_000
 FILE_MEMORY = "2GB"  # of a database in a file; what does not fit is spilled beside it
+# How an identity column is generated.
+ALWAYS, BY_DEFAULT = "ALWAYS", "BY DEFAULT"
 
 
 @dataclass(slots=True)

@@ -9,8 +9,7 @@ from dataclasses import replace
 from kpc.emulators.oracle.interface import OraType
 from kpc.emulators.oracle.sql.context import Context
 from kpc.emulators.oracle.sql.messages import ora, unsupported
-from kpc.emulators.oracle.sql.storage import positions
-from kpc.emulators.oracle.sql.types import datatypes, mask_writing, masks, values, zones
+from kpc.emulators.oracle.sql.types import datatypes, mask_writing, masks, positions, values, zones
 from kpc.emulators.oracle.sql.types.datatypes import MAX_DIGITS, SqlType
 from kpc.emulators.oracle.sql.types.values import Expr
 

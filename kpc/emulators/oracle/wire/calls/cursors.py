@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from kpc.emulators.oracle.counters import StatementRecord
 from kpc.emulators.oracle.faults import NO_FAULTS, StatementFaults
 from kpc.emulators.oracle.interface import OraColumn, OraError, OraType, PreparedStatement, Rows
-from kpc.emulators.oracle.wire.calls.requests import BindSpec
 from kpc.emulators.oracle.wire.calls.responses import buffer_bytes
 from kpc.emulators.oracle.wire.calls.worker import SessionWorker
 from kpc.emulators.oracle.wire.rows.encoder import ColumnPlan, EncodedRows, LobDescriber, RowEncoder
+from kpc.emulators.oracle.wire.values.bind_spec import BindSpec
 
 MAX_CURSORS = 1000
 _LOBS = frozenset({OraType.CLOB, OraType.BLOB})

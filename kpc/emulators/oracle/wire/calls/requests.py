@@ -13,10 +13,8 @@ from enum import IntEnum, IntFlag
 from kpc.emulators.oracle.interface import OraError, OraType
 from kpc.emulators.oracle.wire.transport.packets import ProtocolError
 from kpc.emulators.oracle.wire.transport.streams import RequestStream
+from kpc.emulators.oracle.wire.values.bind_spec import BINARY_INTEGER, LOB_TYPES, BindSpec, RawValue
 
-BINARY_INTEGER = 3
-NATIONAL = 2
-MAX_STRING_BYTES = 32767
 MAX_BINDS = 65535
 MAX_BIND_ROWS = 4_000_000
 _ARRAY_FLAG = 0x40
@@ -59,23 +57,6 @@ class ExecuteOption(IntFlag):
 
 
 _SCROLLABLE = 0x02
-RawValue = bytes | list[bytes | None] | None
-
-
-@dataclass(frozen=True, slots=True)
-class BindSpec:
-    """How a client declared a bind, or wants a column delivered."""
-
-    type: int
-    size: int
-    max_elements: int = 0
-    charset_form: int = 1
-    is_array: bool = False
-
-    @property
-    def is_late(self) -> bool:
-        """Values declared longer than a string can be follow the others of their row (not in PL/SQL)."""
-        return self.size > MAX_STRING_BYTES and self.type not in {OraType.CLOB, OraType.BLOB}
 
 
 @dataclass(slots=True)
@@ -214,7 +195,6 @@ def _read_cursor(stream: RequestStream) -> bytes | None:
     return None
 
 
-LOB_TYPES = frozenset({OraType.CLOB, OraType.BLOB})
 _READERS: dict[int, Callable[[RequestStream], bytes | None]] = dict.fromkeys(
     [number for number in OraType if number not in LOB_TYPES | {OraType.CURSOR}] + [BINARY_INTEGER], RequestStream.clr
 )

@@ -10,9 +10,10 @@ from kpc.emulators.oracle.interface import Bind, ExecutionOutcome, OraError, Row
 from kpc.emulators.oracle.wire.calls import requests, responses
 from kpc.emulators.oracle.wire.calls.call_context import CallContext
 from kpc.emulators.oracle.wire.calls.cursors import Cursor, CursorQuery, CursorTable
-from kpc.emulators.oracle.wire.calls.requests import ExecuteOption, ExecuteRequest, RawValue
+from kpc.emulators.oracle.wire.calls.requests import ExecuteOption, ExecuteRequest
 from kpc.emulators.oracle.wire.transport.packets import BreakRequested
 from kpc.emulators.oracle.wire.transport.streams import ResponseWriter
+from kpc.emulators.oracle.wire.values.bind_spec import RawValue
 from kpc.emulators.oracle.wire.values.bind_values import decode_bind
 from kpc.emulators.oracle.wire.values.codec import ub
 from kpc.emulators.oracle.wire.values.out_values import encode_out

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from kpc.emulators.oracle.interface import Bind, BindValue, OraError, OraType
-from kpc.emulators.oracle.wire.calls.requests import BINARY_INTEGER, LOB_TYPES, NATIONAL, BindSpec, RawValue
 from kpc.emulators.oracle.wire.values import codec
+from kpc.emulators.oracle.wire.values.bind_spec import BINARY_INTEGER, LOB_TYPES, NATIONAL, BindSpec, RawValue
 
 _TEXT_TYPES = frozenset({OraType.VARCHAR2, OraType.CHAR, OraType.LONG})
 LobResolver = Callable[[bytes], str | bytes]

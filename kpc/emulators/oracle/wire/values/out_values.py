@@ -7,8 +7,8 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from kpc.emulators.oracle.interface import BindValue, OraError, OraType
-from kpc.emulators.oracle.wire.calls.requests import BINARY_INTEGER, NATIONAL, BindSpec
 from kpc.emulators.oracle.wire.values import codec
+from kpc.emulators.oracle.wire.values.bind_spec import BINARY_INTEGER, NATIONAL, BindSpec
 from kpc.emulators.oracle.wire.values.codec import clr, sb
 
 _FITS = b"\x00"  # the length before truncation: not truncated

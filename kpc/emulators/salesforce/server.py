@@ -15,7 +15,7 @@ from kpc.emulators.salesforce.bulk import ingest, ingest_results, query_jobs
 from kpc.emulators.salesforce.bulk_v1 import job_endpoints
 from kpc.emulators.salesforce.bulk_v1.forms import PREFIX, refusal
 from kpc.emulators.salesforce.errors import ApiError
-from kpc.emulators.salesforce.http.gate import Gate
+from kpc.emulators.salesforce.gate import Gate
 from kpc.emulators.salesforce.http.wire import Json, error_answer
 from kpc.emulators.salesforce.oauth import authorize, identity, soap, token_endpoint
 from kpc.emulators.salesforce.rest import composite, resources, single_rows, subrequests
