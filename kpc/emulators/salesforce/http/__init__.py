@@ -1,1 +1,1 @@
-"""The HTTP side: sockets, TLS, routing, and what every request passes before an endpoint sees it."""
+"""The HTTP side: sockets, TLS, faults of the network, and the forms of requests and answers."""

@@ -1,1 +1,1 @@
-"""Oracle's data types and what happens between them: literals, conversion, comparison, arithmetic, format models."""
+"""Oracle's data types: literals, conversion, comparison, arithmetic, format models, ROWIDs."""
