@@ -12,10 +12,12 @@ import pyarrow as pa
 
 from kpc.emulators.oracle.interface import (
     Bind,
+    BindValue,
     DatabaseSession,
     ExecutionOutcome,
     OraColumn,
     OraError,
+    OraType,
     PreparedStatement,
     StatementKind,
 )
@@ -165,3 +167,21 @@ class FixedSession:
 
     def close(self) -> None:
         self.is_closed = True
+
+
+def dml_outcome(session: FixedSession, rows: Sequence[Sequence[Bind]]) -> ExecutionOutcome:
+    """An answer to DML: every bind row changed one row, and a transaction is open."""
+    session.in_transaction = True
+    return ExecutionOutcome(StatementKind.DML, row_count=len(rows), row_counts=[1] * len(rows))
+
+
+def received_values(database: FixedDatabase) -> list[list[BindValue]]:
+    """The bind values of everything that the last session executed, row by row."""
+    return [[bind.value for bind in row] for _, rows in database.sessions[-1].executed for row in rows]
+
+
+def check_usable(connection: oracledb.Connection, database: FixedDatabase) -> None:
+    database.table("select 1 from t", [OraColumn("A", OraType.NUMBER)], pa.record_batch([pa.array([1])], names=["A"]))
+    for _ in range(2):
+        with connection.cursor() as cursor:
+            assert cursor.execute("select 1 from t").fetchall() == [(1,)]

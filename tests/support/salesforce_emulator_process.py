@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import signal
 import subprocess
@@ -16,6 +18,8 @@ import httpx
 START_S = 40.0
 JOB_S = 60.0
 VERSION = "v62.0"
+SUPPLIER = "KPS_PosSupplier__c"
+HEADER = "External_ID__c,Pos_Supplier_Code__c\n"
 
 
 @dataclass
@@ -115,3 +119,28 @@ class EmulatorProcess:
         answer = self.get(f"jobs/ingest/{job['id']}/{kind}")
         assert answer.status_code == 200, answer.text
         return answer.text
+
+
+def switch(emulator: EmulatorProcess, **values: object) -> None:
+    """Change switches of a running emulator."""
+    assert emulator.client.patch("/_emulator/switches", json=values).status_code == 200
+
+
+def fault(emulator: EmulatorProcess, **rule: object) -> None:
+    """Add a fault rule."""
+    assert emulator.client.post("/_emulator/faults", json=rule).status_code == 200
+
+
+def csv_rows(text: str) -> list[dict[str, str]]:
+    """A result file's rows."""
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def supplier_lines(prefix: str, count: int) -> str:
+    """A CSV file of `count` suppliers."""
+    return HEADER + "".join(f"{prefix}{n},A\n" for n in range(count))
+
+
+def token(emulator: EmulatorProcess, **form: str) -> httpx.Response:
+    """The answer of the token endpoint."""
+    return httpx.post(f"{emulator.ready['base_url']}/services/oauth2/token", data=form)

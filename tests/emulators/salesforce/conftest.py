@@ -20,3 +20,12 @@ def emulator(tmp_path_factory: pytest.TempPathFactory, emulator_options: tuple[s
     process = EmulatorProcess(tmp_path_factory.mktemp("salesforce"), emulator_options).start()
     yield process
     assert process.stop() == 0
+
+
+@pytest.fixture
+def switched(emulator: EmulatorProcess) -> Iterator[EmulatorProcess]:
+    """The same emulator for tests that change switches and add faults, put back to normal afterwards."""
+    normal = emulator.client.get("/_emulator/").json()["switches"]
+    yield emulator
+    emulator.client.patch("/_emulator/switches", json=normal)
+    emulator.client.delete("/_emulator/faults")

@@ -45,7 +45,7 @@ def instance_rows(instance: Instance, context: Context) -> Rows:
     ]  # fmt: skip
 
 
-def sessions_rows(instance: Instance, context: Context) -> Rows:
+def session_rows(instance: Instance, context: Context) -> Rows:
     rows: Rows = []
     for s, logged_on_utc in instance.logins():
         attributes = s.attributes
@@ -98,17 +98,17 @@ def session_nls_rows(instance: Instance, context: Context) -> Rows:
     return [{"PARAMETER": name, "VALUE": value} for name, value in {**_NLS, **own}.items()]
 
 
-def v_nls_rows(instance: Instance, context: Context) -> Rows:
+def session_and_character_set_rows(instance: Instance, context: Context) -> Rows:
     character_sets: Rows = [{"PARAMETER": k, "VALUE": v} for k, v in list(_CHARACTER_SETS.items())[:2]]
     return session_nls_rows(instance, context) + character_sets
 
 
-def session_privileges_rows(instance: Instance, context: Context) -> Rows:
+def privilege_rows(instance: Instance, context: Context) -> Rows:
     held = instance.store.grants.users.get(context.settings.user)
     return [{"PRIVILEGE": privilege} for privilege in sorted(held.privileges if held else ())]
 
 
-def users_rows(instance: Instance, context: Context) -> Rows:
+def user_rows(instance: Instance, context: Context) -> Rows:
     return [
         {
             "USERNAME": user,

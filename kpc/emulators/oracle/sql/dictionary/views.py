@@ -16,11 +16,11 @@ from kpc.emulators.oracle.sql.dictionary.instance_views import (
     database_rows,
     instance_rows,
     nls_rows,
+    privilege_rows,
+    session_and_character_set_rows,
     session_nls_rows,
-    session_privileges_rows,
-    sessions_rows,
-    users_rows,
-    v_nls_rows,
+    session_rows,
+    user_rows,
     version_rows,
 )
 from kpc.emulators.oracle.sql.dictionary.view_columns import OWNER_COLUMNS, VIEW_COLUMNS
@@ -51,12 +51,12 @@ _MAKERS: dict[str, Maker] = {
     "V$DATABASE": database_rows,
     "V$VERSION": version_rows,
     "V$INSTANCE": instance_rows,
-    "V$SESSION": sessions_rows,
-    "V$NLS_PARAMETERS": v_nls_rows,
+    "V$SESSION": session_rows,
+    "V$NLS_PARAMETERS": session_and_character_set_rows,
     "NLS_DATABASE_PARAMETERS": nls_rows,
     "NLS_SESSION_PARAMETERS": session_nls_rows,
     "NLS_INSTANCE_PARAMETERS": nls_rows,
-    "SESSION_PRIVS": session_privileges_rows,
+    "SESSION_PRIVS": privilege_rows,
     "SESSION_ROLES": lambda d, c: [{"ROLE": "CONNECT"}, {"ROLE": "RESOURCE"}],
     "USER_ROLE_PRIVS": lambda d, c: [
         {"USERNAME": c.settings.user, "GRANTED_ROLE": r, "ADMIN_OPTION": "NO", "DEFAULT_ROLE": "YES"}
@@ -71,8 +71,8 @@ _MAKERS: dict[str, Maker] = {
         }
     ],
     "GLOBAL_NAME": lambda d, c: [{"GLOBAL_NAME": d.name}],
-    "ALL_USERS": users_rows,
-    "USER_USERS": lambda d, c: [row for row in users_rows(d, c) if row["USERNAME"] == c.settings.user],
+    "ALL_USERS": user_rows,
+    "USER_USERS": lambda d, c: [row for row in user_rows(d, c) if row["USERNAME"] == c.settings.user],
     "ALL_TABLES": lambda d, c: table_rows(d.store),
     "ALL_TAB_COLUMNS": lambda d, c: column_rows(d.store, c),
     "ALL_CONSTRAINTS": lambda d, c: constraint_rows(d.store),
