@@ -8,7 +8,7 @@ from kpc.emulators.oracle.sql.ddl.table_constraints import check_existing
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 from kpc.emulators.oracle.sql.parsing.grammar import parse_statement, parse_tree
 from kpc.emulators.oracle.sql.parsing.token_reader import TokenReader
-from kpc.emulators.oracle.sql.storage.store import Constraint, Index, Sequence, View
+from kpc.emulators.oracle.sql.storage.store import Constraint, Index, StoredSequence, StoredView
 from kpc.emulators.oracle.sql.workspace import StatementWorkspace
 
 
@@ -28,11 +28,11 @@ def create_view(workspace: StatementWorkspace, reader: TokenReader, *, replace: 
         raise ora(1730)
     store = workspace.store
     existing = store.find(owner, name)
-    if existing is not None and not (replace and isinstance(existing, View)):
+    if existing is not None and not (replace and isinstance(existing, StoredView)):
         raise ora(955)
     rewritten_text = parse_statement(text).text
     parse_tree(rewritten_text)
-    store.objects[owner, name] = View(
+    store.objects[owner, name] = StoredView(
         owner, name, store.next_object_id(), rewritten_text, names, store.clock(), written=text
     )
     store.advance()
@@ -45,7 +45,7 @@ def create_sequence(workspace: StatementWorkspace, reader: TokenReader) -> None:
     check_create(workspace.store.grants, workspace.settings.user, owner, "CREATE SEQUENCE")
     check_free(workspace.store, owner, name)
     store = workspace.store
-    made = Sequence(owner, name, store.next_object_id())
+    made = StoredSequence(owner, name, store.next_object_id())
     sequences.read_options(reader, made)
     if not reader.is_done:
         raise ora(933)

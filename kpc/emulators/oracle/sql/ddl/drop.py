@@ -9,7 +9,7 @@ from kpc.emulators.oracle.sql.ddl.preconditions import check_drop
 from kpc.emulators.oracle.sql.dictionary.session_schema import SessionSchema
 from kpc.emulators.oracle.sql.messages import from_duckdb, ora, unsupported
 from kpc.emulators.oracle.sql.parsing.token_reader import TokenReader
-from kpc.emulators.oracle.sql.storage.store import Sequence, StoredTable, TableStore, View
+from kpc.emulators.oracle.sql.storage.store import StoredSequence, StoredTable, StoredView, TableStore
 from kpc.emulators.oracle.sql.workspace import StatementWorkspace
 
 
@@ -32,11 +32,11 @@ def drop(workspace: StatementWorkspace, reader: TokenReader) -> None:
         _drop_table(store, found, cascade=cascade)
     elif kind == "VIEW":
         reader.take("CASCADE", "CONSTRAINTS")
-        if not isinstance(found, View):
+        if not isinstance(found, StoredView):
             raise ora(942)
         del store.objects[owner, name]
     elif kind == "SEQUENCE":
-        if not isinstance(found, Sequence):
+        if not isinstance(found, StoredSequence):
             raise ora(2289)
         del store.objects[owner, name]
     elif kind == "INDEX":

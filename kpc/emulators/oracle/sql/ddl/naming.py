@@ -5,14 +5,14 @@ from __future__ import annotations
 from kpc.emulators.oracle.sql.dictionary.session_schema import SessionSchema
 from kpc.emulators.oracle.sql.messages import ora
 from kpc.emulators.oracle.sql.parsing.token_reader import TokenReader
-from kpc.emulators.oracle.sql.storage.store import StoredTable, TableStore, View
+from kpc.emulators.oracle.sql.storage.store import StoredTable, StoredView, TableStore
 
 
 def comment(schema: SessionSchema, reader: TokenReader) -> None:
     """COMMENT ON TABLE and COLUMN."""
     if reader.take("TABLE"):
         found = schema.find(*reader.object_name())
-        if not isinstance(found, StoredTable | View):
+        if not isinstance(found, StoredTable | StoredView):
             raise ora(942)
         reader.expect("IS", 905)
         found.comment = reader.next(1780).value or None

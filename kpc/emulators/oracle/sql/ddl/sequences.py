@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 from kpc.emulators.oracle.sql.parsing.token_reader import TokenReader
-from kpc.emulators.oracle.sql.storage.store import ALWAYS, BY_DEFAULT, Sequence, TableColumn, TableStore
+from kpc.emulators.oracle.sql.storage.store import ALWAYS, BY_DEFAULT, StoredSequence, TableColumn, TableStore
 
 _FLAGS = frozenset({"NOCACHE", "NOCYCLE", "NOORDER", "ORDER", "NOMAXVALUE", "NOMINVALUE", "KEEP", "NOKEEP"})
 
 
-def read_options(reader: TokenReader, made: Sequence) -> None:
+def read_options(reader: TokenReader, made: StoredSequence) -> None:
     """START WITH, INCREMENT BY and the rest, up to the end or a closing parenthesis. Raises ORA-00933."""
     start = None
     while not reader.is_done and not reader.peek(")"):
@@ -55,7 +55,7 @@ def read_identity(reader: TokenReader, column: TableColumn) -> None:
         raise unsupported("virtual columns")
     if not column.type.is_number:
         raise ora(30675)
-    column.sequence = Sequence("", "", 0)
+    column.sequence = StoredSequence("", "", 0)
     if reader.take("("):
         read_options(reader, column.sequence)
         reader.expect(")", 907)

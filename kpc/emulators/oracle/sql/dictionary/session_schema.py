@@ -12,7 +12,7 @@ from kpc.emulators.oracle.sql.messages import ora
 from kpc.emulators.oracle.sql.parsing.grammar import parse_tree
 from kpc.emulators.oracle.sql.query.compiler import QueryCompiler
 from kpc.emulators.oracle.sql.storage.grants import READING
-from kpc.emulators.oracle.sql.storage.store import SchemaObject, Sequence, StoredTable, TableStore, View
+from kpc.emulators.oracle.sql.storage.store import SchemaObject, StoredSequence, StoredTable, StoredView, TableStore
 from kpc.emulators.oracle.sql.transactions.transaction import Transaction
 from kpc.emulators.oracle.sql.types import values
 from kpc.emulators.oracle.sql.types.datatypes import varchar2
@@ -40,7 +40,7 @@ class SessionSchema:
         found = self.find(owner, name)
         if found is not None:
             self._store.grants.check(self.user, found.owner, name, wanted)
-        if isinstance(found, View):
+        if isinstance(found, StoredView):
             raise ora(1732)
         if not isinstance(found, StoredTable):
             raise ora(942)
@@ -55,7 +55,7 @@ class SessionSchema:
                 self._store.grants.check_flashback(self.user, found.owner, name)
         if isinstance(found, StoredTable):
             return self.table_view(found, scn)
-        if isinstance(found, View):
+        if isinstance(found, StoredView):
             return self._expand(found, context, scn)
         if name == "DUAL" and owner in (None, "SYS", "PUBLIC"):
             return _DUAL
@@ -72,7 +72,7 @@ class SessionSchema:
         columns = tuple(ColumnView(c.name, c.stored, c.type, c.nullable) for c in table.columns)
         return RelationView(sql, columns, "rid", table)
 
-    def _expand(self, view: View, context: Context, scn: int | None) -> RelationView:
+    def _expand(self, view: StoredView, context: Context, scn: int | None) -> RelationView:
         inner = SessionSchema(self._instance, self._transaction, view.owner, view.owner)
         outer, context.schema = context.schema, inner
         before, context.as_of = context.as_of, scn
@@ -89,7 +89,9 @@ class SessionSchema:
 
     def sequence_value(self, owner: str | None, name: str, pseudo: str, context: Context) -> Expr | None:
         sequence = self.find(owner, name)
-        if not isinstance(sequence, Sequence) or not self._store.grants.is_visible(self.user, sequence.owner, name):
+        if not isinstance(sequence, StoredSequence) or not self._store.grants.is_visible(
+            self.user, sequence.owner, name
+        ):
             raise ora(2289)
         key = (sequence.owner, sequence.name)
         if context.is_describe:
@@ -108,7 +110,7 @@ class SessionSchema:
             context.sequences[f"{key}"] = self.take(sequence)
         return values.number(context.sequences[f"{key}"])
 
-    def take(self, sequence: Sequence, count: int = 1) -> int:
+    def take(self, sequence: StoredSequence, count: int = 1) -> int:
         """The next value of a sequence; `count` values are consumed."""
         with self._store.lock:
             value = sequence.next_value

@@ -10,12 +10,19 @@ from kpc.emulators.oracle.interface import OraType
 from kpc.emulators.oracle.sql.context import Context
 from kpc.emulators.oracle.sql.parsing.grammar import parse_condition
 from kpc.emulators.oracle.sql.query.nodes import identifier
-from kpc.emulators.oracle.sql.storage.store import Constraint, Index, Sequence, StoredTable, TableStore, View
+from kpc.emulators.oracle.sql.storage.store import (
+    Constraint,
+    Index,
+    StoredSequence,
+    StoredTable,
+    StoredView,
+    TableStore,
+)
 from kpc.emulators.oracle.sql.types.datatypes import PLAIN_SCALE, SqlType
 
 Cell = str | int | dt.datetime | None
 Rows = list[dict[str, Cell]]
-_OBJECT_TYPES: dict[type, str] = {StoredTable: "TABLE", View: "VIEW", Sequence: "SEQUENCE"}
+_OBJECT_TYPES: dict[type, str] = {StoredTable: "TABLE", StoredView: "VIEW", StoredSequence: "SEQUENCE"}
 
 
 def data_type(kind: SqlType) -> str:
@@ -78,7 +85,7 @@ def column_rows(store: TableStore, context: Context) -> Rows:
             | {"DEFAULT_ON_NULL": _yes_no(c.default_on_null), "IDENTITY_COLUMN": _yes_no(c.identity is not None)}
             for i, c in enumerate(table.columns, 1)
         )
-    for view in [o for o in list(store.objects.values()) if isinstance(o, View)]:
+    for view in [o for o in list(store.objects.values()) if isinstance(o, StoredView)]:
         if not store.grants.is_visible(context.settings.user, view.owner, view.name):
             continue
         shown = context.schema.relation(view.owner, view.name, context, scn=None)
@@ -128,7 +135,7 @@ def identity_rows(store: TableStore) -> Rows:
     ]  # fmt: skip
 
 
-def _identity_options(s: Sequence) -> str:
+def _identity_options(s: StoredSequence) -> str:
     """In the spelling of ALL_TAB_IDENTITY_COLS."""
     cycle, start = "Y" if s.cycle else "N", s.first_value
     return (
@@ -254,7 +261,7 @@ def _object(owner: str, name: str, number: int, kind: str, created: dt.datetime)
 
 
 def view_rows(store: TableStore) -> Rows:
-    views = [o for o in list(store.objects.values()) if isinstance(o, View)]
+    views = [o for o in list(store.objects.values()) if isinstance(o, StoredView)]
     return [{"OWNER": v.owner, "VIEW_NAME": v.name, "TEXT_LENGTH": len(v.written), "TEXT": v.written} for v in views]
 
 
@@ -266,7 +273,7 @@ def sequence_rows(store: TableStore) -> Rows:
             "CYCLE_FLAG": "Y" if s.cycle else "N", "ORDER_FLAG": "N", "CACHE_SIZE": 0, "LAST_NUMBER": s.next_value,
         }
         for s in list(store.objects.values())
-        if isinstance(s, Sequence)
+        if isinstance(s, StoredSequence)
     ]  # fmt: skip
 
 
@@ -274,7 +281,7 @@ def comment_table_rows(store: TableStore) -> Rows:
     return [
         {"OWNER": o.owner, "TABLE_NAME": o.name, "TABLE_TYPE": _OBJECT_TYPES[type(o)], "COMMENTS": o.comment}
         for o in list(store.objects.values())
-        if isinstance(o, StoredTable | View)
+        if isinstance(o, StoredTable | StoredView)
     ]
 
 

@@ -16,7 +16,7 @@ from kpc.emulators.oracle.sql.dml.updating import delete, update
 from kpc.emulators.oracle.sql.messages import unsupported
 from kpc.emulators.oracle.sql.parsing.grammar import ParsedStatement
 from kpc.emulators.oracle.sql.query import bind_rows
-from kpc.emulators.oracle.sql.storage.store import Sequence as OracleSequence
+from kpc.emulators.oracle.sql.storage.store import StoredSequence
 from kpc.emulators.oracle.sql.types import positions
 from kpc.emulators.oracle.sql.types.assignment import WIDEN_CODE
 from kpc.emulators.oracle.sql.workspace import StatementWorkspace
@@ -169,7 +169,7 @@ def _use_sequences(executor: Executor, changes: list[Change]) -> None:
         return
     schema = executor.schema
     for found in list(executor.transaction.store.objects.values()):
-        if isinstance(found, OracleSequence) and f"{(found.owner, found.name)}" in executor.context.sequences:
+        if isinstance(found, StoredSequence) and f"{(found.owner, found.name)}" in executor.context.sequences:
             count = sum(change.count for change in changes)
             if count:
                 schema.take(found, count)

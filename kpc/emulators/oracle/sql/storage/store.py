@@ -41,7 +41,7 @@ class TableColumn:
     comment: str | None = None
     default_on_null: bool = False  # the default also takes the place of a NULL that is inserted
     identity: str | None = None  # ALWAYS or BY DEFAULT
-    sequence: Sequence | None = None  # of an identity column
+    sequence: StoredSequence | None = None  # of an identity column
 
 
 @dataclass(slots=True)
@@ -99,7 +99,7 @@ class StoredTable:
 
 
 @dataclass(slots=True)
-class View:
+class StoredView:
     owner: str
     name: str
     object_id: int
@@ -111,7 +111,7 @@ class View:
 
 
 @dataclass(slots=True)
-class Sequence:
+class StoredSequence:
     owner: str
     name: str
     object_id: int
@@ -124,7 +124,7 @@ class Sequence:
     created: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC).replace(tzinfo=None))
 
 
-SchemaObject = StoredTable | View | Sequence
+SchemaObject = StoredTable | StoredView | StoredSequence
 
 
 class TableStore:
