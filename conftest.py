@@ -17,8 +17,9 @@ from sqlalchemy import create_engine, text
 
 from kpc.settings import SalesforceSettings
 
-sys.path.insert(0, str(Path(__file__).parent / "tests"))  # modules that tests share, for the fixtures here as well
-sys.path.insert(0, str(Path(__file__).parent / "tests" / "support"))
+sys.path.insert(
+    0, str(Path(__file__).with_name("tests") / "support")
+)  # modules that tests share, for the fixtures here as well
 from emulated_org import Emulator, start_emulator
 
 # A busy machine is no failure: examples may take as long as they take.

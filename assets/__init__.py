@@ -1,0 +1,1 @@
+"""The asset graph: four assets per table, and the hubs that join them."""

@@ -1,0 +1,1 @@
+"""The asset graph as Airflow DAGs. The only place that imports `airflow`."""

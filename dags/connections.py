@@ -21,7 +21,8 @@ from kpc.partition import Partition, find_partition
 from kpc.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from kpc.workspace import Workspace
+    from kpc.stages.context import PartitionContext
+    from kpc.stages.workspace import Workspace
 
 ORACLE = "kpc_oracle"
 SALESFORCE = "kpc_salesforce"
@@ -81,8 +82,18 @@ def workspace_of(context: Mapping[str, Any]) -> Iterator[Workspace]:
 
 
 @contextmanager
+def partition_context_of(table_name: str, context: Mapping[str, Any]) -> Iterator[PartitionContext]:
+    """The partition that a running task is about, in its workspace. Raises `ConfigError` for a wrong key."""
+    from kpc.stages.context import PartitionContext  # noqa: PLC0415  heavy, and a DAG file must parse in a moment
+
+    partition = partition_of(table_name, context)
+    with workspace_of(context) as workspace:
+        yield PartitionContext(workspace, partition)
+
+
+@contextmanager
 def open_named_workspace(run_id: str, actor: str, asked_utc: datetime | None = None) -> Iterator[Workspace]:
-    from kpc.workspace import open_workspace  # noqa: PLC0415  heavy, and a DAG file must parse in a moment
+    from kpc.stages.workspace import open_workspace  # noqa: PLC0415  heavy, and a DAG file must parse in a moment
 
     with open_workspace(settings_of_connections(), run_id=run_id, actor=actor, asked_utc=asked_utc) as workspace:
         yield workspace

@@ -10,12 +10,12 @@ from typing import Any
 from airflow.sdk import DAG, Asset, FixedKeyMapper, PartitionedAssetTimetable, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from assets.graph import DATA_DOCS, HubSpec, find_asset, find_hub
+from assets.graph import HubSpec, find_asset, find_hub
 from dags.connections import settings_of_connections, workspace_of
 from dags.retrying import RETRIES, RetryWhatMayPass
 from dags.stages import stage_asset
 from kpc.catalog.types import ALL
-from kpc.stages import DOCS_POOL
+from kpc.stages.names import DATA_DOCS, DOCS_POOL
 
 FIRST_DAY = datetime(2016, 1, 1, tzinfo=UTC)
 _TASK_DEFAULTS = {
@@ -53,7 +53,7 @@ def hub_dag(spec: HubSpec) -> DAG:
 
         @task(task_id="sign_off", outlets=[hub_asset(spec)], inlets=below)
         def sign_off(**context: Any) -> dict[str, object]:
-            from assets.completeness import completeness  # noqa: PLC0415  heavy, and a DAG file must parse in a moment
+            from kpc.campaign.completeness import completeness  # noqa: PLC0415  heavy, and a DAG file must parse in a moment
 
             with workspace_of(context) as workspace:
                 found = completeness(spec.phase, workspace)

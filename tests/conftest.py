@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from staged_samples import close, make_workspace
 
 from kpc.settings import OracleSettings, SalesforceSettings
-from kpc.workspace import Workspace, open_workspace
+from kpc.stages.workspace import Workspace, open_workspace
 
 
 @pytest.fixture(scope="session")

@@ -15,17 +15,17 @@ from kpc.bench.baselines.csv_script import export_csv
 from kpc.bench.baselines.drain import drain
 from kpc.bench.baselines.paging import read_pages
 from kpc.bench.oracle_tables import MONTH, TABLES
-from kpc.oracle.extract import read_chunks
-from kpc.oracle.one_pass import make_one_pass_plan, read_months
-from kpc.oracle.parquet import rows_per_batch
-from kpc.oracle.plan import ExtractPlan, make_plan, take_scn
-from kpc.oracle.schema import arrow_schema
+from kpc.extract.arrow_batches import rows_per_batch
+from kpc.extract.chunk_reader import read_chunks
+from kpc.extract.control_totals import check_control_totals, measure_rows, scan_chunks
+from kpc.extract.live_schema import arrow_schema
+from kpc.extract.month_reader import make_one_pass_plan, read_months
+from kpc.extract.plan import ExtractPlan, make_plan, take_scn
+from kpc.extract.statements import in_partition, quoted, rows_of_chunk
 from kpc.oracle.session import PACKET_BYTES, Oracle
-from kpc.oracle.statements import in_partition, quoted, rows_of_chunk
 from kpc.partition import Partition, month_keys
-from kpc.reconcile.truth import check_truth, measure_rows, scan_chunks
 from kpc.settings import OracleSettings
-from kpc.workspace import utc_now
+from kpc.stages.workspace import utc_now
 
 Login = dict[str, Any]
 
@@ -72,13 +72,13 @@ def export_partition(login: Login, table: str, plan: str, folder: str) -> int:
 
 
 def extract_partition(login: Login, table: str, chunk_rows: int, folder: str) -> int:
-    """A worker's whole extraction: plan, chunks, and the comparison with Oracle's truth. Returns the rows."""
+    """A worker's whole extraction: plan, chunks, and the comparison with Oracle's control totals. Returns the rows."""
     oracle, partition = _source(login, table)
     plan = ExtractPlan.model_validate_json(plan_of(login, table, chunk_rows))
     shutil.rmtree(folder, ignore_errors=True)
     chunks = read_chunks(oracle, partition, plan, Path(folder))
     read = measure_rows(scan_chunks(Path(folder), chunks, partition.table), partition.table)
-    check_truth(partition, oracle=plan.truth, extract=read)
+    check_control_totals(partition, oracle=plan.control_totals, extract=read)
     return read.rows
 
 
@@ -97,13 +97,13 @@ def page_partition(login: Login, table: str, pages: int) -> int:
 
 
 def read_months_at_once(login: Login, table: str, chunk_rows: int, folder: str, months: int) -> int:
-    """Months of an interleaved table in one pass: truth, plan and chunks. Returns the rows."""
+    """Months of an interleaved table in one pass: control totals, plan and chunks. Returns the rows."""
     oracle, _ = _source(login, table)
     partitions = [Partition(TABLES[table], key) for key in month_keys(MONTH, months)]
     shutil.rmtree(folder, ignore_errors=True)
     plan = make_one_pass_plan(oracle, partitions, scn=take_scn(oracle), spec_hash="bench", chunk_rows=chunk_rows)
     read_months(oracle, partitions, plan, Path(folder))
-    return sum(truth.rows for truth in plan.truths.values())
+    return sum(one.rows for one in plan.control_totals.values())
 
 
 def _source(login: Login, table: str) -> tuple[Oracle, Partition]:

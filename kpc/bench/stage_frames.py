@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 
 from kpc.catalog import find_table
 from kpc.catalog.types import Column, FieldKind
-from kpc.manifests import ExtractManifest, SourceTruth
-from kpc.oracle.schema import arrow_schema
-from kpc.store import FileEntry, describe_file, make_private, write_manifest
-from kpc.workspace import utc_now
+from kpc.extract.live_schema import arrow_schema
+from kpc.stages.workspace import utc_now
+from kpc.storage.manifests import ControlTotals, ExtractManifest
+from kpc.storage.store import FileEntry, describe_file, make_private, write_manifest
 
 LINE = find_table("KPS_T_SALES_MD")
 MONTH = "2024-05"
@@ -56,7 +56,7 @@ def write_extract(folder: Path, rows: int, generation: str) -> None:
         mode="full",
         spec_hash="bench",
         rows=rows,
-        truth=SourceTruth(rows=rows),
+        control_totals=ControlTotals(rows=rows),
         chunks=chunks,
         started_utc=utc_now(),
         sealed_utc=utc_now(),

@@ -44,7 +44,7 @@ class Table:
     created_column: str | None = None  # counts where update_column is NULL: a row that never changed
     chunk_rows: int = 500_000
     sessions: int = 1  # that read one partition at the same time; each takes a slot of the extract pool
-    parallel_degree: int = 1  # of the statements that pass over the whole table: truth, plan, keys
+    parallel_degree: int = 1  # of the statements that pass over the whole table: control totals, plan, keys
     chunk_degree: int = 1  # of the scans of single chunks, which run side by side already
     has_rowid: bool = True  # False for a view or an index-organized table: chunks are ranges of the key instead
 

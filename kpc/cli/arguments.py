@@ -18,6 +18,6 @@ def user_workspace() -> Any:
     from ulid import ULID
 
     from kpc.settings import load_settings
-    from kpc.workspace import open_workspace
+    from kpc.stages.workspace import open_workspace
 
     return open_workspace(load_settings(), run_id=f"kpc-{ULID()}", actor=getpass.getuser())

@@ -65,7 +65,7 @@ def load(
     as_json: AsJson = False,
 ) -> None:
     """Loading into Salesforce: CPU against other Python clients, memory, and the emulator's pace with storage."""
-    from assets.sample_load import load_sample, stage_sample
     from kpc.bench.load import measure_load
+    from kpc.bench.sample_load import load_sample, stage_sample
 
     _tell("kpc bench load", measure_load(stage_sample, load_sample, rows=rows, say=say), as_json=as_json)

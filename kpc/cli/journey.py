@@ -17,7 +17,7 @@ from kpc.errors import ConfigError, Paused, QuotaExhausted
 from kpc.partition import Partition, find_partition, month_keys, partitions_of
 
 if TYPE_CHECKING:
-    from assets.campaign import CampaignPlan
+    from kpc.campaign.plan import CampaignPlan
 
 
 def register(app: typer.Typer) -> None:
@@ -78,7 +78,7 @@ def plan(
 
         run_simulation(records, rate, share=share, reserve=reserve, as_json=as_json)
         return
-    from assets.campaign import plan_campaign
+    from kpc.campaign.plan import plan_campaign
     from kpc.catalog import TABLES
 
     named = [find_table(name.strip()) for name in tables.split(",") if name.strip()]
@@ -146,7 +146,7 @@ def one_pass(
     as_json: AsJson = False,
 ) -> None:
     """Read a table whose months interleave once, split into months; each month's next extract takes its share."""
-    from assets.one_pass import read_in_one_pass
+    from kpc.extract.one_pass import read_in_one_pass
 
     with user_workspace() as workspace:
         receipt = read_in_one_pass(find_table(table), _month_list(months), workspace)
@@ -165,8 +165,8 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Take partitions through their four stages in this process, without Airflow."""
-    from assets.graph import STAGES, find_stage
-    from assets.lineage import materialize
+    from assets.graph import materialize
+    from kpc.stages.names import STAGES, find_stage
 
     check_mode(mode)
     partitions = _named_partitions(table, key, months)
@@ -221,9 +221,9 @@ def rerun(
     as_json: AsJson = False,
 ) -> None:
     """Run one partition again in Airflow, over its REST API. What is already in Salesforce is not sent again."""
-    from assets.graph import find_stage
-    from kpc.rerun import rerun_partition
+    from kpc.airflow_client.rerun import rerun_partition
     from kpc.settings import load_settings
+    from kpc.stages.names import find_stage
 
     partition = find_partition(table, key)
     outcome = rerun_partition(

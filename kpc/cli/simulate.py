@@ -10,7 +10,7 @@ from kpc.errors import ConfigError
 
 def run_simulation(rows: int, rows_per_s: float, *, share: float | None, reserve: float | None, as_json: bool) -> None:
     """Run the three scenarios and end with 1 if one of them misses its goal. `share` and `reserve` None: as set."""
-    from assets.simulation import scenarios, simulate
+    from kpc.campaign.simulation import scenarios, simulate
     from kpc.settings import SalesforceSettings, load_settings
 
     given = {"quota_share": share, "retry_reserve": reserve}

@@ -26,7 +26,7 @@ def convert_frame(frame: pl.DataFrame | pl.LazyFrame, table: Table, *, key: str,
 
     Columns: `table.data_header`, all String (null: NULL); `__rule`, `__field`, `__value`, the first rule the row breaks
     (null: none; `__value` masked where personal); `__key`, the source key for the reject file. Values of a row with a
-    rule are not meaningful. Duplicates are not seen here: they need the whole partition (`kpc.convert.duplicates`).
+    rule are not meaningful. Duplicates are not seen here: they need the whole partition (`kpc.staging.duplicate_keys`).
 
     Raises `SchemaDrift` if a declared column was not extracted, `ConfigError` if a hash key is needed and empty.
     """

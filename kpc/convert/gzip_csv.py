@@ -15,10 +15,10 @@ from typing import BinaryIO
 import polars as pl
 from isal import isal_zlib
 
-from kpc.convert.growing import GrowingFile
-from kpc.convert.overlap import Behind
 from kpc.convert.text import NULL_TOKEN
-from kpc.store import FileEntry
+from kpc.storage.atomic_file import GrowingFile
+from kpc.storage.prefetch import Behind
+from kpc.storage.store import FileEntry
 
 _GZIP = 31  # zlib's window bits for a gzip header and trailer
 _NEEDS_QUOTES = '[,"\r\n]'

@@ -1,7 +1,7 @@
 """Numbers: exact decimals from Oracle to the field's scale, never through a binary float.
 
-Rounding is half away from zero, as Oracle's ROUND does it for NUMBER; `kpc.convert.source_sql` spells the same rule in
-SQL. Polars' own casts round half to even and are therefore only used where no digit can be lost.
+Rounding is half away from zero, as Oracle's ROUND does it for NUMBER; `kpc.extract.target_value_sql` spells the same
+rule in SQL. Polars' own casts round half to even and are therefore only used where no digit can be lost.
 """
 
 from __future__ import annotations

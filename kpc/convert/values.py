@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from kpc.catalog.types import Column, FieldKind, FieldType, NullRule, Pii, TooLong
-from kpc.convert import choices, dates, numbers, text
+from kpc.convert import dates, numbers, text
+from kpc.convert import picklists as choices
 from kpc.convert.rules import Check, Rule
 from kpc.convert.source import Source
 from kpc.errors import ConfigError

@@ -16,7 +16,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from kpc.airflow_api import AirflowApi
+from kpc.airflow_client.api import AirflowApi
 from kpc.demo.postgres import Postgres
 from kpc.errors import ConfigError, Terminal
 from kpc.processes import Keeper, python_env

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
+from kpc.airflow_client.rerun import follow
 from kpc.catalog import TABLES, find_table
 from kpc.catalog.types import ALL
 from kpc.demo.campaign import Campaign
@@ -21,9 +22,8 @@ from kpc.demo.servers import Data, World, started
 from kpc.demo.summary import Summary, split_time, summarize
 from kpc.errors import ConfigError
 from kpc.partition import month_keys
-from kpc.rerun import follow
 from kpc.salesforce import connect
-from kpc.stages import MIGRATION, ORACLE_EXTRACT, asset_name
+from kpc.stages.names import MIGRATION, ORACLE_EXTRACT, asset_name
 
 FIRST_MONTH = "2024-01"
 AGAIN = "KPS_T_SALES_MD"  # the table of which one partition is run a second time

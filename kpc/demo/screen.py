@@ -16,7 +16,7 @@ from kpc.catalog import Table
 from kpc.demo.campaign import Progress
 from kpc.demo.summary import Summary
 from kpc.partition import Partition
-from kpc.stages import ORACLE_EXTRACT, RECONCILED, SF_LOADED, STAGED_CSV, STAGES
+from kpc.stages.names import ORACLE_EXTRACT, RECONCILED, SF_LOADED, STAGED_CSV, STAGES
 
 LINE_EVERY_S = 10.0
 _PAPER_WIDTH = 190  # of a log file, where nothing need be cut

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from kpc.airflow_api import AirflowApi
+from kpc.airflow_client.api import AirflowApi
 from kpc.demo.airflow import AirflowServers, start_airflow
 from kpc.demo.postgres import start_postgres
 from kpc.errors import ConfigError

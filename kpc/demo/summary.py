@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from kpc.airflow_api import AssetEvent
+from kpc.airflow_client.api import AssetEvent
 from kpc.catalog import Table
 from kpc.demo.campaign import Progress
 from kpc.demo.servers import ORACLE, SALESFORCE
 from kpc.ledger import StageRun
 from kpc.partition import Partition
-from kpc.stages import ORACLE_EXTRACT, RECONCILED, SF_LOADED, STAGED_CSV, STAGES
+from kpc.stages.names import ORACLE_EXTRACT, RECONCILED, SF_LOADED, STAGED_CSV, STAGES
 
 _WORST_FIRST = ("failed", "mismatch", "waiting", "reconciled_with_exceptions", "reconciled")
 

@@ -1,18 +1,20 @@
-"""The durable memory: leases, generations, stage runs, jobs, quota, failures, proofs and the audit log."""
+"""Durable state: leases, generations, stage runs, jobs, quota, failures, decisions and the audit log."""
 
 from __future__ import annotations
 
-from kpc.ledger.attempts import ChunkCounts, ChunkRow
-from kpc.ledger.audit import AuditEntry
-from kpc.ledger.failed_records import FailedRecord, Failure
+from kpc.ledger.audit_log import AuditEntry
+from kpc.ledger.chunks import ChunkCounts, ChunkRow
+from kpc.ledger.failures import FailedRecord, RowFailure
 from kpc.ledger.fencing import Lease
 from kpc.ledger.generations import GenerationRow
 from kpc.ledger.jobs import JobIntent, JobRow
 from kpc.ledger.ledger import Ledger, open_ledger
 from kpc.ledger.pauses import Pause
-from kpc.ledger.proofs import Compared, ScopeRow, SignOff
-from kpc.ledger.quota import Allowance, QuotaState
+from kpc.ledger.quota import Allowance, QuotaRequest, QuotaState
 from kpc.ledger.quota_entries import OrgUsage
+from kpc.ledger.reconciliations import Compared
+from kpc.ledger.scope import ScopeRow
+from kpc.ledger.sign_offs import SignOff
 from kpc.ledger.stage_runs import StageRun
 
 __all__ = [
@@ -22,7 +24,6 @@ __all__ = [
     "ChunkRow",
     "Compared",
     "FailedRecord",
-    "Failure",
     "GenerationRow",
     "JobIntent",
     "JobRow",
@@ -30,7 +31,9 @@ __all__ = [
     "Ledger",
     "OrgUsage",
     "Pause",
+    "QuotaRequest",
     "QuotaState",
+    "RowFailure",
     "ScopeRow",
     "SignOff",
     "StageRun",

@@ -9,8 +9,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy import (
+    URL,
+    Connection,
+    CursorResult,
+    Engine,
+    Table,
+    and_,
+    create_engine,
+    event,
+    insert,
+    make_url,
+    text,
+    update,
+)
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, OperationalError
 
 from kpc.errors import ConfigError, KpcError, Transient
 from kpc.ledger.fencing import Lease, check_lease
@@ -120,7 +133,7 @@ def _explained(engine: Engine, error: DBAPIError) -> KpcError:
 
 
 class Database:
-    """Transactions on the ledger. Every thought of the ledger (leases, jobs, quota ...) extends this class."""
+    """Transactions on the ledger, and its clock. The objects of the ledger's tables share one."""
 
     def __init__(self, engine: Engine, clock: Clock = utc_now) -> None:
         self.engine = engine
@@ -142,12 +155,28 @@ class Database:
                 yield connection
 
     def one_at_a_time(self, connection: Connection, what: str) -> None:
-        """Wait until no other transaction is in the section called `what`; held until this one ends.
+        """Wait until no other transaction is in the section called `what`; keep others out until this one ends.
 
         SQLite has one writer anyway.
         """
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:what, 7406))"), {"what": what})
 
+    def upsert(self, table: Table, where: dict[str, str], values: dict[str, Any]) -> None:
+        """Set `values` in the row whose key is `where`, or insert it; other workers may do the same meanwhile."""
+        condition = and_(*(table.c[name] == value for name, value in where.items()))
+        try:
+            with self.writing() as connection:
+                if connection.execute(update(table).where(condition).values(values)).rowcount == 0:
+                    connection.execute(insert(table).values(**where, **values))
+        except IntegrityError:  # another worker inserted the row first
+            with self.writing() as connection:
+                connection.execute(update(table).where(condition).values(values))
+
     def close(self) -> None:
         self.engine.dispose()
+
+
+def inserted_id(inserted: CursorResult[Any]) -> int:
+    """The number that the database gave to a row that was just inserted."""
+    return int(inserted.inserted_primary_key[0]) if inserted.inserted_primary_key else 0

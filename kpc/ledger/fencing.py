@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, and_, select
 from kpc.errors import LeaseLost
 from kpc.ledger import schema
 from kpc.partition import Partition
-from kpc.store import Environment
+from kpc.storage.store import Environment
 
 LEASE = schema.lease.c
 

@@ -13,17 +13,18 @@ from kpc.errors import Terminal
 from kpc.ledger import schema
 from kpc.ledger.database import Database
 from kpc.ledger.fencing import Lease
-from kpc.ledger.places import at, place
+from kpc.ledger.partition_filters import in_partition, partition_values
+from kpc.ledger.states import FailureState, GenerationState
 from kpc.partition import Partition
-from kpc.store import Environment
+from kpc.storage.store import Environment
 
-_TABLE = schema.generation
-_FAILED = schema.failed_records
+_GENERATION = schema.generation
+_FAILED_RECORD = schema.failed_records
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationRow:
-    """One extract of a partition. `state` is open, sealed, abandoned or rolled_back; `ordinal` counts within it."""
+    """One extract of a partition. `ordinal` counts within the partition."""
 
     id: str
     source_id: str
@@ -35,7 +36,7 @@ class GenerationRow:
     mode: str
     spec_hash: str
     run_id: str
-    state: str
+    state: GenerationState
     rows: int | None
     raw_bytes: int | None
     started_utc: datetime
@@ -43,8 +44,13 @@ class GenerationRow:
     reason: str | None
 
 
-class Generations(Database):
-    def start_generation(
+class Generations:
+    """The extracts of every partition; a newer one never changes an older one."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def start(
         self,
         environment: Environment,
         partition: Partition,
@@ -56,34 +62,36 @@ class Generations(Database):
         lease: Lease,
     ) -> str:
         """Begin a new extract and return its ULID; an unfinished older one is abandoned."""
-        now = self.clock()
+        now = self._database.clock()
         generation = str(ULID.from_datetime(now))
-        mine = at(_TABLE, environment, partition)
-        with self.writing(lease) as connection:
-            _abandon(connection, mine & (_TABLE.c.state == "open"), "a newer generation was started", now)
-            newest = connection.execute(select(func.max(_TABLE.c.ordinal)).where(mine)).scalar() or 0
+        mine = in_partition(_GENERATION, environment, partition)
+        with self._database.writing(lease) as connection:
+            _abandon(
+                connection, mine & (_GENERATION.c.state == GenerationState.OPEN), "a newer generation was started", now
+            )
+            newest = connection.execute(select(func.max(_GENERATION.c.ordinal)).where(mine)).scalar() or 0
             connection.execute(
-                insert(_TABLE).values(
+                insert(_GENERATION).values(
                     id=generation,
-                    **place(environment, partition),
+                    **partition_values(environment, partition),
                     ordinal=newest + 1,
                     scn=scn,
                     mode=mode,
                     spec_hash=spec_hash,
                     run_id=run_id,
-                    state="open",
+                    state=GenerationState.OPEN,
                     started_utc=now,
                 )
             )
         return generation
 
-    def seal_generation(self, generation: str, *, rows: int, raw_bytes: int, lease: Lease) -> None:
+    def seal(self, generation: str, *, rows: int, raw_bytes: int, lease: Lease) -> None:
         """Declare an extract complete; it is the partition's current generation from now on."""
-        with self.writing(lease) as connection:
+        with self._database.writing(lease) as connection:
             sealed = connection.execute(
-                update(_TABLE)
-                .where(_TABLE.c.id == generation, _TABLE.c.state == "open")
-                .values(state="sealed", rows=rows, raw_bytes=raw_bytes, ended_utc=self.clock())
+                update(_GENERATION)
+                .where(_GENERATION.c.id == generation, _GENERATION.c.state == GenerationState.OPEN)
+                .values(state=GenerationState.SEALED, rows=rows, raw_bytes=raw_bytes, ended_utc=self._database.clock())
             )
             if sealed.rowcount != 1:
                 raise Terminal(
@@ -91,56 +99,70 @@ class Generations(Database):
                     "Run the extract again; it starts a new generation.",
                 )
 
-    def abandon_generation(self, generation: str, reason: str, lease: Lease) -> None:
+    def abandon(self, generation: str, reason: str, lease: Lease) -> None:
         """Give up an unfinished extract, e.g. because its SCN can no longer be read."""
-        with self.writing(lease) as connection:
-            _abandon(connection, (_TABLE.c.id == generation) & (_TABLE.c.state == "open"), reason, self.clock())
+        with self._database.writing(lease) as connection:
+            _abandon(
+                connection,
+                (_GENERATION.c.id == generation) & (_GENERATION.c.state == GenerationState.OPEN),
+                reason,
+                self._database.clock(),
+            )
 
-    def roll_back_generations(self, lease: Lease) -> int:
+    def roll_back(self, lease: Lease) -> int:
         """The partition's records were taken out of the org: none of its extracts counts as current any more."""
-        with self.writing(lease) as connection:
+        with self._database.writing(lease) as connection:
             changed = connection.execute(
-                update(_TABLE)
-                .where(at(_TABLE, lease.environment, lease.partition), _TABLE.c.state == "sealed")
-                .values(state="rolled_back", reason="rolled back")
+                update(_GENERATION)
+                .where(
+                    in_partition(_GENERATION, lease.environment, lease.partition),
+                    _GENERATION.c.state == GenerationState.SEALED,
+                )
+                .values(state=GenerationState.ROLLED_BACK, reason="rolled back")
             )
             connection.execute(
-                update(_FAILED)
-                .where(at(_FAILED, lease.environment, lease.partition), _FAILED.c.state == "open")
-                .values(state="resolved", last_utc=self.clock())
+                update(_FAILED_RECORD)
+                .where(
+                    in_partition(_FAILED_RECORD, lease.environment, lease.partition),
+                    _FAILED_RECORD.c.state == FailureState.OPEN,
+                )
+                .values(state=FailureState.RESOLVED, last_utc=self._database.clock())
             )
         return changed.rowcount
 
-    def open_generation(self, environment: Environment, partition: Partition) -> GenerationRow | None:
+    def unfinished(self, environment: Environment, partition: Partition) -> GenerationRow | None:
         """The extract that was begun and neither sealed nor abandoned, to be resumed."""
-        return self._newest_generation(environment, partition, "open")
+        return self._newest(environment, partition, GenerationState.OPEN)
 
-    def current_generation(self, environment: Environment, partition: Partition) -> GenerationRow | None:
+    def current(self, environment: Environment, partition: Partition) -> GenerationRow | None:
         """The newest sealed extract."""
-        return self._newest_generation(environment, partition, "sealed")
+        return self._newest(environment, partition, GenerationState.SEALED)
 
-    def generation(self, generation: str) -> GenerationRow | None:
-        with self.reading() as connection:
-            row = connection.execute(select(_TABLE).where(_TABLE.c.id == generation)).mappings().one_or_none()
+    def find(self, generation: str) -> GenerationRow | None:
+        """The extract with this id, of whatever partition; None if it is not in this ledger."""
+        with self._database.reading() as connection:
+            row = connection.execute(select(_GENERATION).where(_GENERATION.c.id == generation)).mappings().one_or_none()
         return GenerationRow(**row) if row else None
 
-    def known_generations(self, generations: Collection[str]) -> set[str]:
+    def known(self, generations: Collection[str]) -> set[str]:
         """Those of the ids that are generations of this ledger, of whatever partition and state."""
-        query = select(_TABLE.c.id).where(_TABLE.c.id.in_(generations))
-        with self.reading() as connection:
+        query = select(_GENERATION.c.id).where(_GENERATION.c.id.in_(generations))
+        with self._database.reading() as connection:
             return set(connection.execute(query).scalars())
 
-    def _newest_generation(self, environment: Environment, partition: Partition, state: str) -> GenerationRow | None:
+    def _newest(self, environment: Environment, partition: Partition, state: GenerationState) -> GenerationRow | None:
         query = (
-            select(_TABLE)
-            .where(at(_TABLE, environment, partition), _TABLE.c.state == state)
-            .order_by(_TABLE.c.ordinal.desc())
+            select(_GENERATION)
+            .where(in_partition(_GENERATION, environment, partition), _GENERATION.c.state == state)
+            .order_by(_GENERATION.c.ordinal.desc())
             .limit(1)
         )
-        with self.reading() as connection:
+        with self._database.reading() as connection:
             row = connection.execute(query).mappings().one_or_none()
         return GenerationRow(**row) if row else None
 
 
 def _abandon(connection: Connection, which: ColumnElement[bool], reason: str, now: datetime) -> None:
-    connection.execute(update(_TABLE).where(which).values(state="abandoned", reason=reason, ended_utc=now))
+    connection.execute(
+        update(_GENERATION).where(which).values(state=GenerationState.ABANDONED, reason=reason, ended_utc=now)
+    )

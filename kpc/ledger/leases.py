@@ -17,16 +17,19 @@ from kpc.ledger import schema
 from kpc.ledger.database import Database
 from kpc.ledger.fencing import Lease, check_lease, lease_row
 from kpc.partition import Partition
-from kpc.store import Environment
+from kpc.storage.store import Environment
 
-_LOOK_AGAIN_S = 0.5
+_ASK_AGAIN_S = 0.5
 
 
-class Leases(Database):
+class Leases:
     """Taking, keeping and giving back the right to work on a partition's stage."""
 
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
     @contextlib.contextmanager
-    def lease(
+    def hold(
         self,
         environment: Environment,
         partition: Partition,
@@ -37,11 +40,11 @@ class Leases(Database):
         wait_s: float,
         keep: bool = False,
     ) -> Iterator[Lease]:
-        """Hold the lease for the length of a block, renewed in the background; see `acquire_lease`.
+        """Hold the lease for the length of a block, renewed in the background; see `acquire`.
 
         With `keep` it is not given back at the end: further tasks of the same owner go on under it.
         """
-        held = self.acquire_lease(environment, partition, stage, owner=owner, ttl_s=ttl_s, wait_s=wait_s)
+        held = self.acquire(environment, partition, stage, owner=owner, ttl_s=ttl_s, wait_s=wait_s)
         stop = threading.Event()
         keeper = threading.Thread(target=self._keep, args=(held, ttl_s, stop), name=f"lease {held}", daemon=True)
         keeper.start()
@@ -51,9 +54,9 @@ class Leases(Database):
             stop.set()
             keeper.join()
             if not (keep or held.is_reentered):  # otherwise the outer holder goes on working
-                self.release_lease(held)
+                self.release(held)
 
-    def acquire_lease(
+    def acquire(
         self, environment: Environment, partition: Partition, stage: str, *, owner: str, ttl_s: float, wait_s: float
     ) -> Lease:
         """Take the lease, waiting up to `wait_s` for another holder to finish or to expire.
@@ -74,16 +77,16 @@ class Leases(Database):
                     "Wait for that run (`kpc status` shows it); a run that died gives way by itself at that time.",
                 )
             has_waited = True
-            time.sleep(max(0.01, min(_LOOK_AGAIN_S, remaining_s)))
+            time.sleep(max(0.01, min(_ASK_AGAIN_S, remaining_s)))
 
     def _try_acquire(
         self, environment: Environment, partition: Partition, stage: str, owner: str, ttl_s: float
     ) -> tuple[Lease | None, RowMapping | None]:
-        now = self.clock()
+        now = self._database.clock()
         expires = now + timedelta(seconds=ttl_s)
         lease = Lease(environment, partition, stage, owner, 1, expires)
         try:
-            with self.writing() as connection:
+            with self._database.writing() as connection:
                 mine = lease_row(environment, partition, stage)
                 row = connection.execute(select(schema.lease).where(mine).with_for_update()).mappings().one_or_none()
                 if row is None:
@@ -107,10 +110,10 @@ class Leases(Database):
         except IntegrityError:  # two workers made the first row of this lease at once: the loser looks again
             return self._try_acquire(environment, partition, stage, owner, ttl_s)
 
-    def renew_lease(self, lease: Lease, *, ttl_s: float) -> None:
+    def renew(self, lease: Lease, *, ttl_s: float) -> None:
         """Push the expiry to `ttl_s` from now. Raises `LeaseLost` if somebody else holds it now."""
-        expires = self.clock() + timedelta(seconds=ttl_s)
-        with self.writing() as connection:
+        expires = self._database.clock() + timedelta(seconds=ttl_s)
+        with self._database.writing() as connection:
             check_lease(connection, lease, will_change=True)
             connection.execute(
                 update(schema.lease)
@@ -118,25 +121,25 @@ class Leases(Database):
                 .values(expires_utc=expires)
             )
 
-    def release_lease(self, lease: Lease) -> None:
+    def release(self, lease: Lease) -> None:
         """Free the lease; nothing happens if another run has it meanwhile."""
-        with contextlib.suppress(LeaseLost), self.writing() as connection:
+        with contextlib.suppress(LeaseLost), self._database.writing() as connection:
             check_lease(connection, lease, will_change=True)
             connection.execute(
                 update(schema.lease)
                 .where(lease_row(lease.environment, lease.partition, lease.stage))
-                .values(owner=None, expires_utc=self.clock())
+                .values(owner=None, expires_utc=self._database.clock())
             )
 
-    def require_lease(self, lease: Lease) -> None:
+    def require(self, lease: Lease) -> None:
         """Raises `LeaseLost` if the lease has a new holder; to be asked right before an effect outside the ledger."""
-        with self.reading() as connection:
+        with self._database.reading() as connection:
             check_lease(connection, lease)
 
     def _keep(self, lease: Lease, ttl_s: float, stop: threading.Event) -> None:
         while not stop.wait(ttl_s / 3):
             try:
-                self.renew_lease(lease, ttl_s=ttl_s)
+                self.renew(lease, ttl_s=ttl_s)
             except LeaseLost:
                 return  # lease.lost is set; the next write of the holder fails
             except Transient:

@@ -2,31 +2,66 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from kpc.ledger.attempts import Attempts
-from kpc.ledger.audit import Audit
-from kpc.ledger.database import Clock, make_engine, utc_now
-from kpc.ledger.failed_records import FailedRecords
+from kpc.ledger.audit_log import AuditLog
+from kpc.ledger.chunks import Chunks
+from kpc.ledger.database import Clock, Database, make_engine, utc_now
+from kpc.ledger.endpoints import Endpoints
+from kpc.ledger.failures import Failures
+from kpc.ledger.generations import Generations
 from kpc.ledger.jobs import Jobs
 from kpc.ledger.leases import Leases
-from kpc.ledger.memory import Memory
+from kpc.ledger.mappings import Mappings
 from kpc.ledger.migrate import migrate
+from kpc.ledger.org_facts import OrgFacts
 from kpc.ledger.pauses import Pauses
-from kpc.ledger.proofs import Proofs
+from kpc.ledger.quota import Quota
+from kpc.ledger.reconciliations import Reconciliations
+from kpc.ledger.scope import CampaignScope
+from kpc.ledger.sign_offs import SignOffs
 from kpc.ledger.stage_runs import StageRuns
 
 
-class Ledger(Leases, StageRuns, Attempts, Jobs, Pauses, FailedRecords, Proofs, Memory, Audit):
-    """One door to the durable memory; each parent class is one thought of it.
+class Ledger:
+    """Everything durable, each attribute being one subject with a table or two of its own.
 
     Safe to share between threads; every process opens its own. Each write is one transaction, and a write that belongs
     to a stage checks the stage's lease in it.
     """
 
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.endpoints = Endpoints(database)
+        self.org_facts = OrgFacts(database)
+        self.mappings = Mappings(database)
+        self.scope = CampaignScope(database)
+        self.leases = Leases(database)
+        self.generations = Generations(database)
+        self.stages = StageRuns(database, self.generations)
+        self.attempts = Attempts(database)
+        self.chunks = Chunks(database)
+        self.jobs = Jobs(database)
+        self.quota = Quota(database)
+        self.pauses = Pauses(database)
+        self.failures = Failures(database)
+        self.reconciliations = Reconciliations(database)
+        self.sign_offs = SignOffs(database)
+        self.audit = AuditLog(database)
+
+    def clock(self) -> datetime:
+        """The time as the ledger's entries have it."""
+        return self.database.clock()
+
+    def close(self) -> None:
+        self.database.close()
+
 
 def open_ledger(url: str, *, clock: Clock = utc_now, is_durable: bool = True) -> Ledger:
     """The ledger at `url` (`sqlite:///FILE` or `postgresql+psycopg2://...`), its schema brought up to date.
 
-    One that is not durable (SQLite only) does not wait for the disk: for simulations, whose memory nobody needs.
+    One that is not durable (SQLite only) does not wait for the disk: for simulations, whose ledger nobody needs later.
     Raises `ConfigError` for a wrong address, wrong credentials or a newer schema, `Transient` when the database does
     not answer.
     """
@@ -36,4 +71,4 @@ def open_ledger(url: str, *, clock: Clock = utc_now, is_durable: bool = True) ->
     except BaseException:
         engine.dispose()
         raise
-    return Ledger(engine, clock)
+    return Ledger(Database(engine, clock))

@@ -11,90 +11,103 @@ from kpc.catalog import Table
 from kpc.errors import Paused
 from kpc.ledger import schema
 from kpc.ledger.database import Database
-from kpc.ledger.places import here
-from kpc.store import Environment
+from kpc.ledger.partition_filters import environment_values, in_environment
+from kpc.ledger.states import PauseScope
+from kpc.storage.store import Environment
 
-ALL, PHASE, TABLE = "all", "phase", "table"
-
-_TABLE = schema.pause
-_COLUMNS = (_TABLE.c.kind, _TABLE.c.name, _TABLE.c.actor, _TABLE.c.reason, _TABLE.c.paused_utc)
+_PAUSE = schema.pause
+_COLUMNS = (_PAUSE.c.kind, _PAUSE.c.name, _PAUSE.c.actor, _PAUSE.c.reason, _PAUSE.c.paused_utc)
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """What is paused: `kind` all, phase or table, and its `name`; who did it, why and when."""
+    """What is paused, `name` being that of the phase or table; who paused it, why and when."""
 
-    kind: str
+    kind: PauseScope
     name: str
     actor: str
     reason: str | None
     paused_utc: datetime
 
     def __str__(self) -> str:
-        what = "everything" if self.kind == ALL else f"{self.kind} {self.name}"
+        what = "everything" if self.kind == PauseScope.ALL else f"{self.kind} {self.name}"
         why = f" ({self.reason})" if self.reason else ""
         return f"{what}, by {self.actor} since {self.paused_utc:%Y-%m-%d %H:%M} UTC{why}"
 
 
-class Pauses(Database):
-    def pause(self, environment: Environment, kind: str, name: str, *, actor: str, reason: str | None = None) -> bool:
+class Pauses:
+    """The pauses of every environment."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def start(
+        self, environment: Environment, kind: PauseScope, name: str, *, actor: str, reason: str | None = None
+    ) -> bool:
         """Stop new jobs; False if exactly this was paused already."""
-        with self.writing() as connection:
-            self.one_at_a_time(connection, f"jobs of {environment.target_id}")
-            if connection.execute(select(_TABLE.c.id).where(_active(environment), _is(kind, name))).first():
+        with self._database.writing() as connection:
+            self._database.one_at_a_time(connection, f"jobs of {environment.target_id}")
+            if connection.execute(select(_PAUSE.c.id).where(_in_force(environment), _is(kind, name))).first():
                 return False
             connection.execute(
-                insert(_TABLE).values(
-                    source_id=environment.source_id,
-                    target_id=environment.target_id,
+                insert(_PAUSE).values(
+                    **environment_values(environment),
                     kind=kind,
                     name=name,
                     actor=actor,
                     reason=reason,
-                    paused_utc=self.clock(),
+                    paused_utc=self._database.clock(),
                 )
             )
         return True
 
-    def resume(self, environment: Environment, kind: str, name: str, *, actor: str) -> int:
-        """Lift one pause, or with kind `all` every one; returns how many."""
-        which = _active(environment) if kind == ALL else and_(_active(environment), _is(kind, name))
-        with self.writing() as connection:
-            lifted = connection.execute(update(_TABLE).where(which).values(resumed_by=actor, resumed_utc=self.clock()))
+    def lift(self, environment: Environment, kind: PauseScope, name: str, *, actor: str) -> int:
+        """Lift one pause, or every one with `PauseScope.ALL`; returns how many."""
+        which = _in_force(environment) if kind == PauseScope.ALL else and_(_in_force(environment), _is(kind, name))
+        with self._database.writing() as connection:
+            lifted = connection.execute(
+                update(_PAUSE).where(which).values(resumed_by=actor, resumed_utc=self._database.clock())
+            )
         return lifted.rowcount
 
-    def pauses(self, environment: Environment, table: Table | None = None) -> list[Pause]:
+    def active(self, environment: Environment, table: Table | None = None) -> list[Pause]:
         """What is paused now, oldest first; with a table, only what stops it."""
-        with self.reading() as connection:
-            return _pauses(connection, environment, table)
+        with self._database.reading() as connection:
+            return _active(connection, environment, table)
 
-    def check_pause(self, environment: Environment, table: Table) -> None:
+    def check(self, environment: Environment, table: Table) -> None:
         """Raises `Paused` if new jobs of the table are stopped."""
-        with self.reading() as connection:
+        with self._database.reading() as connection:
             refuse_paused(connection, environment, table)
 
 
 def refuse_paused(connection: Connection, environment: Environment, table: Table) -> None:
     """Raises `Paused` naming who stopped the jobs of this table."""
-    if found := _pauses(connection, environment, table):
-        scope = "" if found[0].kind == ALL else f" {found[0].kind}" if found[0].kind == PHASE else ""
-        name = "" if found[0].kind == ALL else f" {found[0].name}"
+    if found := _active(connection, environment, table):
+        oldest = found[0]
+        what = {PauseScope.ALL: "", PauseScope.PHASE: f" phase {oldest.name}", PauseScope.TABLE: f" {oldest.name}"}
         raise Paused(
             f"New ingest jobs of {table.name} are paused: {'; '.join(map(str, found))}.",
-            f"`kpc resume{scope}{name}` lets them go on; then run the load again, it continues where it stopped.",
+            f"`kpc resume{what[oldest.kind]}` lets them go on; then run the load again, it continues where it stopped.",
         )
 
 
-def _pauses(connection: Connection, environment: Environment, table: Table | None) -> list[Pause]:
-    query = select(*_COLUMNS).where(_active(environment)).order_by(_TABLE.c.id)
+def _active(connection: Connection, environment: Environment, table: Table | None) -> list[Pause]:
+    query = select(*_COLUMNS).where(_in_force(environment)).order_by(_PAUSE.c.id)
     if table is not None:
-        query = query.where(or_(_TABLE.c.kind == ALL, _is(PHASE, table.phase.value), _is(TABLE, table.name)))
+        query = query.where(
+            or_(
+                _PAUSE.c.kind == PauseScope.ALL,
+                _is(PauseScope.PHASE, table.phase.value),
+                _is(PauseScope.TABLE, table.name),
+            )
+        )
     return [Pause(**row) for row in connection.execute(query).mappings()]
 
 
-def _active(environment: Environment) -> ColumnElement[bool]:
-    return and_(here(_TABLE, environment), _TABLE.c.resumed_utc.is_(None))
+def _in_force(environment: Environment) -> ColumnElement[bool]:
+    return and_(in_environment(_PAUSE, environment), _PAUSE.c.resumed_utc.is_(None))
 
 
-def _is(kind: str, name: str) -> ColumnElement[bool]:
-    return and_(_TABLE.c.kind == kind, _TABLE.c.name == name)
+def _is(kind: PauseScope, name: str) -> ColumnElement[bool]:
+    return and_(_PAUSE.c.kind == kind, _PAUSE.c.name == name)

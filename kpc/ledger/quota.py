@@ -8,7 +8,7 @@ Three kinds of entries share one window:
     calls    API calls of everybody, from the same answer
 
 The org counts our batches some time between the close and the end of a job. What it says can therefore only bound the
-use of others: `book_limits` moves their entries no further than that bound demands, and then the org's answer wins.
+use of others: `record_limits` moves their entries no further than that bound demands, and then the org's answer wins.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from kpc.ledger.quota_entries import (
     BATCH_ROWS,
     SAFETY,
     WINDOW,
-    Kind,
     OrgUsage,
     Used,
     adjust,
@@ -37,9 +36,10 @@ from kpc.ledger.quota_entries import (
     uncounted_batches,
     used_in_window,
 )
+from kpc.ledger.states import QuotaEntryState, QuotaKind
 
-_TABLE = schema.quota_entry
-_LIMITS = schema.org_limits
+_QUOTA_ENTRY = schema.quota_entry
+_ORG_LIMITS = schema.org_limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Allowance:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class QuotaRequest:
     """What one job takes: records, batches and about how many API calls. `is_repair`: it may use the reserve."""
 
     rows: int
@@ -69,7 +69,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class QuotaState:
-    """The window as `kpc status` shows it: ours (reserved included), of others, calls; and whether we stand still."""
+    """The window as `kpc status` shows it: our use (reserved included), that of others, calls, and any block."""
 
     rows: int
     batches: int
@@ -82,88 +82,94 @@ class QuotaState:
     blocked_reason: str | None
 
 
-class Quota(Database):
-    def quota_used(self, target_id: str) -> tuple[int, int]:
+class Quota:
+    """The use of the daily allowance, by org."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def used(self, target_id: str) -> tuple[int, int]:
         """Records and batches of ours in the last 24 h, those reserved included."""
-        with self.reading() as connection:
-            used = used_in_window(connection, target_id, self.clock())["job"]
+        with self._database.reading() as connection:
+            used = used_in_window(connection, target_id, self._database.clock())[QuotaKind.JOB]
         return used.rows, used.batches
 
-    def quota_state(self, target_id: str) -> QuotaState:
-        with self.reading() as connection:
-            now = self.clock()
+    def state(self, target_id: str) -> QuotaState:
+        """The window of an org as it is now."""
+        with self._database.reading() as connection:
+            now = self._database.clock()
             used, known = used_in_window(connection, target_id, now), known_limits(connection, target_id)
         blocked = known["blocked_until_utc"] if known else None
         is_blocked = blocked is not None and blocked > now
         return QuotaState(
-            used["job"].rows,
-            used["job"].batches,
-            used["others"].rows,
-            used["others"].batches,
-            used["calls"].calls,
+            used[QuotaKind.JOB].rows,
+            used[QuotaKind.JOB].batches,
+            used[QuotaKind.OTHERS].rows,
+            used[QuotaKind.OTHERS].batches,
+            used[QuotaKind.CALLS].calls,
             known["calls_max"] if known else 0,
             known["read_utc"] if known else None,
             blocked if is_blocked else None,
             known["blocked_reason"] if known and is_blocked else None,
         )
 
-    def book_limits(self, target_id: str, usage: OrgUsage) -> None:
+    def record_limits(self, target_id: str, usage: OrgUsage) -> None:
         """Reconcile the window with what the org just said; see the module's docstring."""
-        now = self.clock()
-        with self.writing() as connection:
-            self.one_at_a_time(connection, f"jobs of {target_id}")
+        now = self._database.clock()
+        with self._database.writing() as connection:
+            self._database.one_at_a_time(connection, f"jobs of {target_id}")
             used = used_in_window(connection, target_id, now)
             if usage.batches_max:
                 least = max(0, usage.batches_used - debited_batches(connection, target_id, now))
                 most = max(0, least + uncounted_batches(connection, target_id))
-                wanted = min(max(used["others"].batches, least), most)
-                adjust(connection, target_id, "others", wanted - used["others"].batches, now)
+                wanted = min(max(used[QuotaKind.OTHERS].batches, least), most)
+                adjust(connection, target_id, QuotaKind.OTHERS, wanted - used[QuotaKind.OTHERS].batches, now)
             if usage.calls_max:
-                adjust(connection, target_id, "calls", usage.calls_used - used["calls"].calls, now)
+                adjust(connection, target_id, QuotaKind.CALLS, usage.calls_used - used[QuotaKind.CALLS].calls, now)
             remember_limits(connection, target_id, usage, now)
 
-    def block_jobs(self, target_id: str, until_utc: datetime, reason: str) -> None:
+    def block(self, target_id: str, until_utc: datetime, reason: str) -> None:
         """The org itself refused: nobody begins a job before `until_utc`."""
-        with self.writing() as connection:
+        with self._database.writing() as connection:
             if known_limits(connection, target_id) is None:
-                remember_limits(connection, target_id, OrgUsage(0, 0, 0, 0), self.clock())
+                remember_limits(connection, target_id, OrgUsage(0, 0, 0, 0), self._database.clock())
             connection.execute(
-                update(_LIMITS)
-                .where(_LIMITS.c.target_id == target_id)
+                update(_ORG_LIMITS)
+                .where(_ORG_LIMITS.c.target_id == target_id)
                 .values(blocked_until_utc=until_utc, blocked_reason=reason)
             )
 
-    def unblock_jobs(self, target_id: str) -> None:
-        with self.writing() as connection:
+    def unblock(self, target_id: str) -> None:
+        with self._database.writing() as connection:
             connection.execute(
-                update(_LIMITS)
-                .where(_LIMITS.c.target_id == target_id)
+                update(_ORG_LIMITS)
+                .where(_ORG_LIMITS.c.target_id == target_id)
                 .values(blocked_until_utc=None, blocked_reason=None)
             )
 
-    def check_quota(self, target_id: str, request: Request, allowance: Allowance) -> None:
+    def check(self, target_id: str, request: QuotaRequest, allowance: Allowance) -> None:
         """Raises `QuotaExhausted` if a job like this could not begin now; books nothing."""
-        with self.reading() as connection:
-            refuse_without_room(connection, target_id, request, allowance, self.clock())
+        with self._database.reading() as connection:
+            refuse_without_room(connection, target_id, request, allowance, self._database.clock())
 
     def next_expiry(self, target_id: str) -> datetime | None:
         """When the oldest entry leaves the window; None when it is empty."""
-        with self.reading() as connection:
-            oldest = next(iter(entries(connection, target_id, self.clock())), None)
+        with self._database.reading() as connection:
+            oldest = next(iter(entries(connection, target_id, self._database.clock())), None)
         return None if oldest is None else oldest["counted_utc"] + WINDOW + SAFETY
 
 
-def reserve(connection: Connection, target_id: str, *, job: int, request: Request, now: datetime) -> None:
+def reserve(connection: Connection, target_id: str, *, job: int, request: QuotaRequest, now: datetime) -> None:
     """Count a job that is about to be created, after `refuse_without_room` in the same transaction."""
     connection.execute(
-        insert(_TABLE).values(
+        insert(_QUOTA_ENTRY).values(
             target_id=target_id,
-            kind="job",
+            kind=QuotaKind.JOB,
             job=job,
             rows=request.rows,
             batches=request.batches,
-            calls=0,  # the org counts them, see `book_limits`
-            state="reserved",
+            calls=0,  # the org counts them, see `record_limits`
+            state=QuotaEntryState.RESERVED,
             counted_utc=now,
         )
     )
@@ -172,17 +178,23 @@ def reserve(connection: Connection, target_id: str, *, job: int, request: Reques
 def debit(connection: Connection, job: int, now: datetime) -> None:
     """A job is about to be closed: its reservation counts from now."""
     connection.execute(
-        update(_TABLE).where(_TABLE.c.job == job, _TABLE.c.state != "released").values(state="debited", counted_utc=now)
+        update(_QUOTA_ENTRY)
+        .where(_QUOTA_ENTRY.c.job == job, _QUOTA_ENTRY.c.state != QuotaEntryState.RELEASED)
+        .values(state=QuotaEntryState.DEBITED, counted_utc=now)
     )
 
 
 def release(connection: Connection, job: int) -> None:
     """A job ended: what was reserved and never debited is free again."""
-    connection.execute(update(_TABLE).where(_TABLE.c.job == job, _TABLE.c.state == "reserved").values(state="released"))
+    connection.execute(
+        update(_QUOTA_ENTRY)
+        .where(_QUOTA_ENTRY.c.job == job, _QUOTA_ENTRY.c.state == QuotaEntryState.RESERVED)
+        .values(state=QuotaEntryState.RELEASED)
+    )
 
 
 def refuse_without_room(
-    connection: Connection, target_id: str, request: Request, allowance: Allowance, now: datetime
+    connection: Connection, target_id: str, request: QuotaRequest, allowance: Allowance, now: datetime
 ) -> None:
     """Raises `QuotaExhausted` with the exact moment at which the window has room for the request."""
     known = known_limits(connection, target_id)
@@ -208,7 +220,7 @@ class _Bound:
     """One measure of the kinds `kinds` against what it may be."""
 
     measure: str
-    kinds: tuple[Kind, ...]
+    kinds: tuple[QuotaKind, ...]
     used: int
     needed: int
     allowed: int
@@ -219,7 +231,7 @@ class _Bound:
 
     def __str__(self) -> str:
         words = {"rows": "records", "batches": "batches", "calls": "API calls"}
-        whose = "" if self.kinds == ("job",) else " (other software included)"
+        whose = "" if self.kinds == (QuotaKind.JOB,) else " (other software included)"
         return (
             f"{self.used:,} of {self.allowed:,} {words[self.measure]}{whose} are used in the last 24 h, and this job "
             f"needs {self.needed:,}"
@@ -227,7 +239,7 @@ class _Bound:
 
 
 def _bounds(
-    request: Request, allowance: Allowance, used: dict[str, Used], known: RowMapping | None
+    request: QuotaRequest, allowance: Allowance, used: dict[QuotaKind, Used], known: RowMapping | None
 ) -> Iterable[_Bound]:
     """Ours within our share, everybody's within the org's allowance; a first upload leaves the reserve untouched."""
     org_batches = known["batches_max"] if known else 0
@@ -237,12 +249,12 @@ def _bounds(
     for measure, most in ours.items():
         share = int(most * allowance.share)
         kept = 0 if request.is_repair else int(share * allowance.reserve)
-        own, others, needed = (getattr(one, measure) for one in (used["job"], used["others"], request))
-        yield _Bound(measure, ("job",), own, needed, share - kept)
-        yield _Bound(measure, ("job", "others"), own + others, needed, everybodys[measure] - kept)
+        own, others, needed = (getattr(one, measure) for one in (used[QuotaKind.JOB], used[QuotaKind.OTHERS], request))
+        yield _Bound(measure, (QuotaKind.JOB,), own, needed, share - kept)
+        yield _Bound(measure, (QuotaKind.JOB, QuotaKind.OTHERS), own + others, needed, everybodys[measure] - kept)
     if known and known["calls_max"]:
         most_calls = int(known["calls_max"] * allowance.call_share)
-        yield _Bound("calls", ("calls",), used["calls"].calls, request.calls, most_calls)
+        yield _Bound("calls", (QuotaKind.CALLS,), used[QuotaKind.CALLS].calls, request.calls, most_calls)
 
 
 def _free_at(bound: _Bound, oldest_first: list[RowMapping], now: datetime) -> datetime:

@@ -1,6 +1,6 @@
 """The rolling 24 h as the ledger keeps it: its entries, and the org's last answer beside them.
 
-What an entry means and who may add one is told in kpc.ledger.quota; all functions work in the caller's transaction.
+kpc.ledger.quota says what an entry means and who may add one. All functions work in the caller's transaction.
 """
 
 from __future__ import annotations
@@ -8,20 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, delete, func, insert, select, update
 
 from kpc.ledger import schema
+from kpc.ledger.states import JobState, QuotaEntryState, QuotaKind
 
 WINDOW = timedelta(hours=24)
 SAFETY = timedelta(seconds=60)  # our clock and the org's may differ
 BATCH_ROWS = 10_000  # Salesforce counts and bills a job's rows in batches of this size
 
-Kind = Literal["job", "others", "calls"]
-
-_TABLE = schema.quota_entry
-_LIMITS = schema.org_limits
+_QUOTA_ENTRY = schema.quota_entry
+_ORG_LIMITS = schema.org_limits
 _JOB = schema.job
 _GRAIN = timedelta(minutes=1)  # entries of others and of calls are merged to this, or there would be one per answer
 
@@ -45,32 +43,36 @@ class Used:
     calls: int = 0
 
 
-def used_in_window(connection: Connection, target_id: str, now: datetime) -> dict[str, Used]:
-    """By kind; every kind is there."""
-    sums = [func.coalesce(func.sum(_TABLE.c[name]), 0) for name in ("rows", "batches", "calls")]
-    query = select(_TABLE.c.kind, *sums).where(*_in_window(target_id, now)).group_by(_TABLE.c.kind)
+def used_in_window(connection: Connection, target_id: str, now: datetime) -> dict[QuotaKind, Used]:
+    """What is used of every kind."""
+    sums = [func.coalesce(func.sum(_QUOTA_ENTRY.c[name]), 0) for name in ("rows", "batches", "calls")]
+    query = select(_QUOTA_ENTRY.c.kind, *sums).where(*_in_window(target_id, now)).group_by(_QUOTA_ENTRY.c.kind)
     found = {row[0]: Used(int(row[1]), int(row[2]), int(row[3])) for row in connection.execute(query)}
-    return {"job": Used(), "others": Used(), "calls": Used()} | found
+    return dict.fromkeys(QuotaKind, Used()) | found
 
 
 def entries(connection: Connection, target_id: str, now: datetime) -> Iterable[RowMapping]:
     """Every entry that still counts, the oldest first."""
-    query = select(_TABLE).where(*_in_window(target_id, now)).order_by(_TABLE.c.counted_utc, _TABLE.c.id)
+    query = (
+        select(_QUOTA_ENTRY).where(*_in_window(target_id, now)).order_by(_QUOTA_ENTRY.c.counted_utc, _QUOTA_ENTRY.c.id)
+    )
     return connection.execute(query).mappings()
 
 
 def _in_window(target_id: str, now: datetime) -> tuple[ColumnElement[bool], ...]:
     return (
-        _TABLE.c.target_id == target_id,
-        _TABLE.c.state != "released",
-        _TABLE.c.counted_utc > now - WINDOW - SAFETY,
+        _QUOTA_ENTRY.c.target_id == target_id,
+        _QUOTA_ENTRY.c.state != QuotaEntryState.RELEASED,
+        _QUOTA_ENTRY.c.counted_utc > now - WINDOW - SAFETY,
     )
 
 
 def debited_batches(connection: Connection, target_id: str, now: datetime) -> int:
     """Our batches that the org may have counted by now."""
-    query = select(func.coalesce(func.sum(_TABLE.c.batches), 0)).where(
-        *_in_window(target_id, now), _TABLE.c.kind == "job", _TABLE.c.state == "debited"
+    query = select(func.coalesce(func.sum(_QUOTA_ENTRY.c.batches), 0)).where(
+        *_in_window(target_id, now),
+        _QUOTA_ENTRY.c.kind == QuotaKind.JOB,
+        _QUOTA_ENTRY.c.state == QuotaEntryState.DEBITED,
     )
     return int(connection.execute(query).scalar_one())
 
@@ -78,53 +80,59 @@ def debited_batches(connection: Connection, target_id: str, now: datetime) -> in
 def uncounted_batches(connection: Connection, target_id: str) -> int:
     """Batches of jobs under way that the org may not have counted yet."""
     query = select(_JOB.c.batches, _JOB.c.processed).where(
-        _JOB.c.target_id == target_id, _JOB.c.state.in_(("closing", "closed"))
+        _JOB.c.target_id == target_id, _JOB.c.state.in_((JobState.CLOSING, JobState.CLOSED))
     )
     return sum(max(0, batches - (processed or 0) // BATCH_ROWS) for batches, processed in connection.execute(query))
 
 
-def adjust(connection: Connection, target_id: str, kind: Kind, change: int, now: datetime) -> None:
+def adjust(connection: Connection, target_id: str, kind: QuotaKind, change: int, now: datetime) -> None:
     """More of a kind counts from now; less means that its oldest use has left the window already."""
-    measure = "calls" if kind == "calls" else "batches"
-    mine = (_TABLE.c.target_id == target_id, _TABLE.c.kind == kind)
+    measure = "calls" if kind is QuotaKind.CALLS else "batches"
+    mine = (_QUOTA_ENTRY.c.target_id == target_id, _QUOTA_ENTRY.c.kind == kind)
     if change > 0:
         _add(connection, target_id, kind, change, now)
-    for entry in connection.execute(select(_TABLE).where(*mine).order_by(_TABLE.c.counted_utc)).mappings().all():
+    for entry in (
+        connection.execute(select(_QUOTA_ENTRY).where(*mine).order_by(_QUOTA_ENTRY.c.counted_utc)).mappings().all()
+    ):
         if change >= 0:
             break
         taken = min(entry[measure], -change)
         change += taken
         if taken == entry[measure]:
-            connection.execute(delete(_TABLE).where(_TABLE.c.id == entry["id"]))
+            connection.execute(delete(_QUOTA_ENTRY).where(_QUOTA_ENTRY.c.id == entry["id"]))
         else:
             left = _amounts(kind, entry[measure] - taken)
-            connection.execute(update(_TABLE).where(_TABLE.c.id == entry["id"]).values(left))
-    connection.execute(delete(_TABLE).where(*mine, _TABLE.c.counted_utc <= now - WINDOW - SAFETY))
+            connection.execute(update(_QUOTA_ENTRY).where(_QUOTA_ENTRY.c.id == entry["id"]).values(left))
+    connection.execute(delete(_QUOTA_ENTRY).where(*mine, _QUOTA_ENTRY.c.counted_utc <= now - WINDOW - SAFETY))
 
 
-def _add(connection: Connection, target_id: str, kind: Kind, amount: int, now: datetime) -> None:
+def _add(connection: Connection, target_id: str, kind: QuotaKind, amount: int, now: datetime) -> None:
     newest = connection.execute(
-        select(_TABLE.c.id, _TABLE.c.batches, _TABLE.c.calls)
-        .where(_TABLE.c.target_id == target_id, _TABLE.c.kind == kind, _TABLE.c.counted_utc > now - _GRAIN)
-        .order_by(_TABLE.c.counted_utc.desc())
+        select(_QUOTA_ENTRY.c.id, _QUOTA_ENTRY.c.batches, _QUOTA_ENTRY.c.calls)
+        .where(
+            _QUOTA_ENTRY.c.target_id == target_id,
+            _QUOTA_ENTRY.c.kind == kind,
+            _QUOTA_ENTRY.c.counted_utc > now - _GRAIN,
+        )
+        .order_by(_QUOTA_ENTRY.c.counted_utc.desc())
         .limit(1)
     ).one_or_none()
     if newest is not None:
-        amount += newest.calls if kind == "calls" else newest.batches
-        connection.execute(update(_TABLE).where(_TABLE.c.id == newest.id).values(**_amounts(kind, amount)))
+        amount += newest.calls if kind is QuotaKind.CALLS else newest.batches
+        connection.execute(update(_QUOTA_ENTRY).where(_QUOTA_ENTRY.c.id == newest.id).values(**_amounts(kind, amount)))
         return
-    fixed = {"target_id": target_id, "kind": kind, "job": None, "state": "debited", "counted_utc": now}
-    connection.execute(insert(_TABLE).values(**fixed, **_amounts(kind, amount)))
+    fixed = {"target_id": target_id, "kind": kind, "job": None, "state": QuotaEntryState.DEBITED, "counted_utc": now}
+    connection.execute(insert(_QUOTA_ENTRY).values(**fixed, **_amounts(kind, amount)))
 
 
-def _amounts(kind: Kind, amount: int) -> dict[str, int]:
-    if kind == "calls":
+def _amounts(kind: QuotaKind, amount: int) -> dict[str, int]:
+    if kind is QuotaKind.CALLS:
         return {"rows": 0, "batches": 0, "calls": amount}
     return {"rows": amount * BATCH_ROWS, "batches": amount, "calls": 0}
 
 
 def known_limits(connection: Connection, target_id: str) -> RowMapping | None:
-    return connection.execute(select(_LIMITS).where(_LIMITS.c.target_id == target_id)).mappings().one_or_none()
+    return connection.execute(select(_ORG_LIMITS).where(_ORG_LIMITS.c.target_id == target_id)).mappings().one_or_none()
 
 
 def remember_limits(connection: Connection, target_id: str, usage: OrgUsage, now: datetime) -> None:
@@ -135,5 +143,5 @@ def remember_limits(connection: Connection, target_id: str, usage: OrgUsage, now
         "calls_used": usage.calls_used,
         "read_utc": now,
     }
-    if connection.execute(update(_LIMITS).where(_LIMITS.c.target_id == target_id).values(values)).rowcount == 0:
-        connection.execute(insert(_LIMITS).values(target_id=target_id, **values))
+    if connection.execute(update(_ORG_LIMITS).where(_ORG_LIMITS.c.target_id == target_id).values(values)).rowcount == 0:
+        connection.execute(insert(_ORG_LIMITS).values(target_id=target_id, **values))

@@ -9,22 +9,24 @@ from typing import Any
 from sqlalchemy import func, insert, select, update
 
 from kpc.ledger import schema
+from kpc.ledger.database import Database, inserted_id
 from kpc.ledger.fencing import Lease
 from kpc.ledger.generations import GenerationRow, Generations
-from kpc.ledger.places import at, here, place
+from kpc.ledger.partition_filters import in_environment, in_partition, partition_values
+from kpc.ledger.states import StageState
 from kpc.partition import Partition
-from kpc.store import Environment
+from kpc.storage.store import Environment
 
 STAGING_STAGE = "staged_csv"
 LOAD_STAGE = "sf_loaded"
 RECONCILE_STAGE = "reconciled"
 
-_TABLE = schema.stage_run
+_STAGE_RUN = schema.stage_run
 
 
 @dataclass(frozen=True, slots=True)
 class StageRun:
-    """`state`: running, done, failed, waiting, reconciled, reconciled_with_exceptions or mismatch."""
+    """One run of a stage. What it made is None until it has ended."""
 
     id: int
     source_id: str
@@ -37,7 +39,7 @@ class StageRun:
     run_id: str
     actor: str
     mode: str
-    state: str
+    state: StageState
     rows: int | None
     bytes: int | None
     detail: dict[str, Any] | None
@@ -46,8 +48,14 @@ class StageRun:
     finished_utc: datetime | None
 
 
-class StageRuns(Generations):
-    def start_stage(  # noqa: PLR0913  each is a fact of the audit trail
+class StageRuns:
+    """Every run of every stage; the newest run of a stage says how its partition stands."""
+
+    def __init__(self, database: Database, generations: Generations) -> None:
+        self._database = database
+        self._generations = generations
+
+    def start(  # noqa: PLR0913  each is a fact of the audit trail
         self,
         environment: Environment,
         partition: Partition,
@@ -60,28 +68,28 @@ class StageRuns(Generations):
         mode: str,
         lease: Lease | None = None,
     ) -> int:
-        """Record that a stage begins; returns the id for `finish_stage` or `fail_stage`."""
-        with self.writing(lease) as connection:
+        """Record that a stage begins; returns the id for `finish` or `fail`."""
+        with self._database.writing(lease) as connection:
             added = connection.execute(
-                insert(_TABLE).values(
-                    **place(environment, partition),
+                insert(_STAGE_RUN).values(
+                    **partition_values(environment, partition),
                     stage=stage,
                     generation=generation,
                     mapping_version=mapping_version,
                     run_id=run_id,
                     actor=actor,
                     mode=mode,
-                    state="running",
-                    started_utc=self.clock(),
+                    state=StageState.RUNNING,
+                    started_utc=self._database.clock(),
                 )
             )
-        return int(added.inserted_primary_key[0]) if added.inserted_primary_key else 0
+        return inserted_id(added)
 
-    def finish_stage(
+    def finish(
         self,
         stage_run: int,
         *,
-        state: str,
+        state: StageState,
         rows: int,
         bytes: int,  # noqa: A002  the receipt's word
         detail: dict[str, Any],
@@ -91,38 +99,38 @@ class StageRuns(Generations):
     ) -> None:
         """Record how a stage ended; `generation` and `mapping_version` where they were not known at its start."""
         known = {"generation": generation, "mapping_version": mapping_version}
-        with self.writing(lease) as connection:
+        with self._database.writing(lease) as connection:
             connection.execute(
-                update(_TABLE)
-                .where(_TABLE.c.id == stage_run)
+                update(_STAGE_RUN)
+                .where(_STAGE_RUN.c.id == stage_run)
                 .values(
                     state=state,
                     rows=rows,
                     bytes=bytes,
                     detail=detail,
-                    finished_utc=self.clock(),
+                    finished_utc=self._database.clock(),
                     **{name: value for name, value in known.items() if value is not None},
                 )
             )
 
-    def fail_stage(self, stage_run: int, error: str, *, state: str = "failed") -> None:
+    def fail(self, stage_run: int, error: str, *, state: StageState = StageState.FAILED) -> None:
         """Record why a run ended without a result. Needs no lease: losing it is one of the reasons."""
-        with self.writing() as connection:
+        with self._database.writing() as connection:
             connection.execute(
-                update(_TABLE)
-                .where(_TABLE.c.id == stage_run, _TABLE.c.state == "running")
-                .values(state=state, error=error, finished_utc=self.clock())
+                update(_STAGE_RUN)
+                .where(_STAGE_RUN.c.id == stage_run, _STAGE_RUN.c.state == StageState.RUNNING)
+                .values(state=state, error=error, finished_utc=self._database.clock())
             )
 
-    def last_stage(
+    def last(
         self, environment: Environment, partition: Partition, stage: str, *, generation: str | None = None
     ) -> StageRun | None:
         """The newest run of a stage; with `generation`, the newest on that generation."""
-        query = select(_TABLE).where(at(_TABLE, environment, partition), _TABLE.c.stage == stage)
+        query = select(_STAGE_RUN).where(in_partition(_STAGE_RUN, environment, partition), _STAGE_RUN.c.stage == stage)
         if generation is not None:
-            query = query.where(_TABLE.c.generation == generation)
-        with self.reading() as connection:
-            row = connection.execute(query.order_by(_TABLE.c.id.desc()).limit(1)).mappings().one_or_none()
+            query = query.where(_STAGE_RUN.c.generation == generation)
+        with self._database.reading() as connection:
+            row = connection.execute(query.order_by(_STAGE_RUN.c.id.desc()).limit(1)).mappings().one_or_none()
         return StageRun(**row) if row else None
 
     def staged_before(self, environment: Environment, partition: Partition, generation: str) -> list[tuple[str, str]]:
@@ -130,69 +138,89 @@ class StageRuns(Generations):
         rows = schema.generation
         ordinal = select(rows.c.ordinal).where(rows.c.id == generation).scalar_subquery()
         query = (
-            select(_TABLE.c.generation, _TABLE.c.mapping_version)
-            .join(rows, rows.c.id == _TABLE.c.generation)
-            .where(at(_TABLE, environment, partition), _TABLE.c.stage == STAGING_STAGE, _TABLE.c.state == "done")
-            .where(rows.c.ordinal < ordinal, _TABLE.c.mapping_version.is_not(None))
-            .group_by(rows.c.ordinal, _TABLE.c.generation, _TABLE.c.mapping_version)
-            .order_by(rows.c.ordinal, _TABLE.c.mapping_version)
+            select(_STAGE_RUN.c.generation, _STAGE_RUN.c.mapping_version)
+            .join(rows, rows.c.id == _STAGE_RUN.c.generation)
+            .where(
+                in_partition(_STAGE_RUN, environment, partition),
+                _STAGE_RUN.c.stage == STAGING_STAGE,
+                _STAGE_RUN.c.state == StageState.DONE,
+            )
+            .where(rows.c.ordinal < ordinal, _STAGE_RUN.c.mapping_version.is_not(None))
+            .group_by(rows.c.ordinal, _STAGE_RUN.c.generation, _STAGE_RUN.c.mapping_version)
+            .order_by(rows.c.ordinal, _STAGE_RUN.c.mapping_version)
         )
-        with self.reading() as connection:
+        with self._database.reading() as connection:
             return [(row.generation, row.mapping_version) for row in connection.execute(query)]
 
     def loaded_generation(self, environment: Environment, partition: Partition) -> GenerationRow | None:
         """The newest generation whose load is complete, whatever was extracted since."""
         query = (
-            select(_TABLE.c.generation)
-            .where(at(_TABLE, environment, partition), _TABLE.c.stage == LOAD_STAGE, _TABLE.c.state == "done")
-            .order_by(_TABLE.c.id.desc())
+            select(_STAGE_RUN.c.generation)
+            .where(
+                in_partition(_STAGE_RUN, environment, partition),
+                _STAGE_RUN.c.stage == LOAD_STAGE,
+                _STAGE_RUN.c.state == StageState.DONE,
+            )
+            .order_by(_STAGE_RUN.c.id.desc())
             .limit(1)
         )
-        with self.reading() as connection:
+        with self._database.reading() as connection:
             found = connection.execute(query).scalar_one_or_none()
-        return self.generation(found) if found else None
+        return self._generations.find(found) if found else None
 
     def is_loaded(self, environment: Environment, partition: Partition) -> bool:
         """Whether the partition's current generation has been loaded."""
-        current = self.current_generation(environment, partition)
-        if current is None:
-            return False
-        query = select(func.count()).where(
-            at(_TABLE, environment, partition),
-            _TABLE.c.stage == LOAD_STAGE,
-            _TABLE.c.generation == current.id,
-            _TABLE.c.state == "done",
-        )
-        with self.reading() as connection:
-            return bool(connection.execute(query).scalar_one())
+        return self.loaded_version(environment, partition) is not None
 
-    def reconciliation_state(self, environment: Environment, partition: Partition) -> str | None:
-        """How the current generation's newest finished reconciliation ended; None if there was none."""
-        current = self.current_generation(environment, partition)
+    def loaded_version(self, environment: Environment, partition: Partition) -> str | None:
+        """The mapping version under which the current generation was loaded last; None if it is not loaded."""
+        current = self._generations.current(environment, partition)
         if current is None:
             return None
         query = (
-            select(_TABLE.c.state)
+            select(_STAGE_RUN.c.mapping_version)
             .where(
-                at(_TABLE, environment, partition),
-                _TABLE.c.stage == RECONCILE_STAGE,
-                _TABLE.c.generation == current.id,
-                _TABLE.c.finished_utc.is_not(None),
+                in_partition(_STAGE_RUN, environment, partition),
+                _STAGE_RUN.c.stage == LOAD_STAGE,
+                _STAGE_RUN.c.generation == current.id,
+                _STAGE_RUN.c.state == StageState.DONE,
             )
-            .order_by(_TABLE.c.id.desc())
+            .order_by(_STAGE_RUN.c.id.desc())
             .limit(1)
         )
-        with self.reading() as connection:
-            state: str | None = connection.execute(query).scalar_one_or_none()
+        with self._database.reading() as connection:
+            version: str | None = connection.execute(query).scalar_one_or_none()
+        return version
+
+    def reconciliation_state(self, environment: Environment, partition: Partition) -> StageState | None:
+        """How the current generation's newest finished reconciliation ended; None if there was none."""
+        current = self._generations.current(environment, partition)
+        if current is None:
+            return None
+        query = (
+            select(_STAGE_RUN.c.state)
+            .where(
+                in_partition(_STAGE_RUN, environment, partition),
+                _STAGE_RUN.c.stage == RECONCILE_STAGE,
+                _STAGE_RUN.c.generation == current.id,
+                _STAGE_RUN.c.finished_utc.is_not(None),
+            )
+            .order_by(_STAGE_RUN.c.id.desc())
+            .limit(1)
+        )
+        with self._database.reading() as connection:
+            state: StageState | None = connection.execute(query).scalar_one_or_none()
         return state
 
-    def stages(self, environment: Environment) -> list[StageRun]:
+    def newest(self, environment: Environment) -> list[StageRun]:
         """The newest run of every partition and stage, for `kpc status`."""
         newest = (
-            select(func.max(_TABLE.c.id))
-            .where(here(_TABLE, environment))
-            .group_by(_TABLE.c.table_name, _TABLE.c.partition_key, _TABLE.c.stage)
+            select(func.max(_STAGE_RUN.c.id))
+            .where(in_environment(_STAGE_RUN, environment))
+            .group_by(_STAGE_RUN.c.table_name, _STAGE_RUN.c.partition_key, _STAGE_RUN.c.stage)
         )
-        with self.reading() as connection:
-            rows = connection.execute(select(_TABLE).where(_TABLE.c.id.in_(newest)).order_by(_TABLE.c.id)).mappings()
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                select(_STAGE_RUN).where(_STAGE_RUN.c.id.in_(newest)).order_by(_STAGE_RUN.c.id)
+            ).mappings()
             return [StageRun(**row) for row in rows]

@@ -6,10 +6,10 @@ from decimal import ROUND_HALF_UP, Decimal, localcontext
 
 from kpc.catalog.table import Table
 from kpc.catalog.types import PARTITION_FIELD, Column
-from kpc.manifests import Aggregate, SourceTruth
 from kpc.partition import Partition
 from kpc.reconcile.comparison import Comparison
 from kpc.salesforce import Salesforce
+from kpc.storage.manifests import Aggregate, ControlTotals
 
 AVERAGE_SCALE = 10  # digits after the point in which averages are shown and compared
 _DIGITS = 100  # Python's default of 28 would round a sum of 38 digits without a word
@@ -27,7 +27,7 @@ def totals_query(partition: Partition) -> str:
     return f"SELECT {', '.join(wanted)} FROM {table.target} WHERE {PARTITION_FIELD} = '{partition.key}'"
 
 
-def read_target(salesforce: Salesforce, partition: Partition) -> SourceTruth:
+def read_target(salesforce: Salesforce, partition: Partition) -> ControlTotals:
     """What Salesforce holds of the partition."""
     row = salesforce.aggregate(totals_query(partition))
     measures = tuple(
@@ -40,7 +40,7 @@ def read_target(salesforce: Salesforce, partition: Partition) -> SourceTruth:
         )
         for position, column in enumerate(partition.table.measured_columns)
     )
-    return SourceTruth(rows=int(str(row["n"])), measures=measures)
+    return ControlTotals(rows=int(str(row["n"])), measures=measures)
 
 
 def _exact(value: object) -> Decimal | None:
@@ -48,9 +48,9 @@ def _exact(value: object) -> Decimal | None:
 
 
 def compare_totals(
-    table: Table, *, oracle: SourceTruth, expected: SourceTruth, salesforce: SourceTruth
+    table: Table, *, oracle: ControlTotals, expected: ControlTotals, salesforce: ControlTotals
 ) -> list[Comparison]:
-    """Level 1 and 2. `expected` is Oracle's truth less the listed exceptions (the same, where there are none)."""
+    """Level 1 and 2. `expected` are Oracle's control totals less the listed exceptions, if there are any."""
     found = [_compare(1, "rows", Decimal(oracle.rows), Decimal(expected.rows), Decimal(salesforce.rows))]
     tolerances = {measure.column: Decimal(measure.tolerance) for measure in table.measures}
     for column, source, remaining, target in zip(

@@ -7,7 +7,6 @@ import httpx
 from kpc.salesforce.answers import AllowanceRefused, Refused
 from kpc.salesforce.collections import Collections, Saved
 from kpc.salesforce.describe import Describe
-from kpc.salesforce.governor import CALLS_PER_JOB, Governor
 from kpc.salesforce.ingest import Encoding, Ingest, JobInfo, Results, State, failed_job
 from kpc.salesforce.limits import Limit, Limits
 from kpc.salesforce.query import Query, QueryPages
@@ -15,10 +14,8 @@ from kpc.salesforce.row_errors import RowError, parse_row_error
 from kpc.settings import SalesforceSettings
 
 __all__ = [
-    "CALLS_PER_JOB",
     "AllowanceRefused",
     "Encoding",
-    "Governor",
     "JobInfo",
     "Limit",
     "QueryPages",

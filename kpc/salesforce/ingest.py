@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kpc.errors import JobFailed, OutcomeUnknown, SalesforceDown
+from kpc.gzip_files import open_gzip_to_read, open_gzip_to_write
 from kpc.salesforce.answers import Refused
-from kpc.salesforce.gzip_files import open_gzip_to_read, open_gzip_to_write
 from kpc.salesforce.rest import Rest, retried
 
 Encoding = Literal["gzip", "identity"]

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from kpc.errors import SalesforceDown, Terminal
-from kpc.salesforce.gzip_files import open_gzip_to_write
+from kpc.gzip_files import open_gzip_to_write
 from kpc.salesforce.rest import Rest, retried
-from kpc.store import atomic_path
 
 _JOBS = "/jobs/query"
 _LAST_PAGE = "null"  # the literal text that Salesforce sends in Sforce-Locator
@@ -87,6 +86,7 @@ class Query(Rest):
             pause_s = min(pause_s * 1.5, self.settings.poll_longest_s)
 
     def _pages(self, job_id: str, folder: Path) -> QueryPages:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         files: list[Path] = []
         rows, locator = 0, ""
         while locator != _LAST_PAGE:
@@ -98,10 +98,13 @@ class Query(Rest):
         return QueryPages(tuple(files), rows)
 
     def _page(self, job_id: str, params: dict[str, str] | None, file: Path) -> tuple[int, str]:
-        """Write one page. The number of rows read is compared: httpx stops after the first member of a gzip body."""
-        with atomic_path(file) as temporary, self.stream(f"{_JOBS}/{job_id}/results", params) as response:
+        """Write one page, from its start at each try, and compare its rows with those announced.
+
+        httpx stops after the first member of a gzip body, so a page may end early without an error.
+        """
+        with self.stream(f"{_JOBS}/{job_id}/results", params) as response:
             counter = RecordCounter()
-            with open_gzip_to_write(temporary) as packed:
+            with open_gzip_to_write(file) as packed:
                 for block in response.iter_bytes(_BLOCK_BYTES):
                     counter.feed(block)
                     packed.write(block)

@@ -18,8 +18,8 @@ from pydantic import SecretStr
 from kpc.catalog import find_table
 from kpc.emulators.oracle.engine import EmulatedDatabase, open_database
 from kpc.emulators.oracle.wire.server import Listener
-from kpc.oracle.extract import read_chunks
-from kpc.oracle.plan import make_plan, take_scn
+from kpc.extract.chunk_reader import read_chunks
+from kpc.extract.plan import make_plan, take_scn
 from kpc.oracle.session import Oracle
 from kpc.partition import Partition
 from kpc.settings import OracleSettings
@@ -40,7 +40,7 @@ def extracted(dsn: str, partition: Partition, folder: Path) -> list[dict[str, ob
     rows: list[dict[str, object]] = []
     for file in files:
         rows += pq.read_table(folder / file.name).to_pylist()
-    assert len(rows) == plan.truth.rows > 0
+    assert len(rows) == plan.control_totals.rows > 0
     return rows
 
 
@@ -55,7 +55,7 @@ def database() -> Iterator[EmulatedDatabase]:
 def test_the_mirror_serves_the_extraction_the_same_rows(
     database: EmulatedDatabase, tmp_path: Path, table: str, key: str
 ) -> None:
-    """SCN, plan, source truth and ROWID chunks, row for row as from the emulator's own server."""
+    """SCN, plan, control totals and ROWID chunks, row for row as from the emulator's own server."""
     partition = Partition(find_table(table), key)
     with mirror(database) as dsn:
         by_mirror = extracted(dsn, partition, tmp_path / "mirror")

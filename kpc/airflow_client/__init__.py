@@ -1,0 +1,1 @@
+"""Airflow's REST API as the command line and the demo use it."""

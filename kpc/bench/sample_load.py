@@ -1,0 +1,177 @@
+"""A partition of made-up rows, staged and loaded by the pipeline's own functions, so that its cost can be measured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+from pydantic import SecretStr
+
+from kpc.catalog import find_table
+from kpc.catalog.table import Table
+from kpc.catalog.types import ALL, EXTERNAL_ID, GENERATION_FIELD, PARTITION_FIELD, FieldKind, FieldType
+from kpc.convert.canonical import CHECKSUM, KEY_HASH, key_hash
+from kpc.convert.gzip_csv import GzipTable, csv_bytes
+from kpc.convert.key_sum import KeySum
+from kpc.gzip_files import open_gzip_to_read
+from kpc.ledger import open_ledger
+from kpc.load.chunk_load import ENCODING_TRAIT
+from kpc.load.mapped_chunks import begin_chunk, finish_chunk, plan_load, poll_chunk
+from kpc.partition import Partition, find_partition
+from kpc.salesforce import connect
+from kpc.settings import SalesforceSettings, Settings, StagingSettings
+from kpc.stages.context import PartitionContext
+from kpc.stages.workspace import Workspace
+from kpc.storage.manifests import StagedManifest
+from kpc.storage.parquet_file import ParquetTable
+from kpc.storage.store import Environment, FileEntry, make_private, write_manifest
+
+_SOURCE = "made-up"
+_SLICE_ROWS = 20_000
+_NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
+_BLOCK_BYTES = 1 << 20
+
+
+def stage_sample(folder: str, org: Mapping[str, str], table: str, rows: int) -> str:
+    """Stage `rows` rows of a partition under `folder` as one chunk; answers the path of the same rows as plain CSV."""
+    workspace = _workspace(Path(folder), org)
+    partition = _partition(table)
+    with workspace.ledger.leases.hold(
+        workspace.environment, partition, "oracle_extract", owner="sample", ttl_s=60, wait_s=5
+    ) as lease:
+        generation = workspace.ledger.generations.start(
+            workspace.environment, partition, scn=1, mode="full", spec_hash="sample", run_id="sample", lease=lease
+        )
+        workspace.ledger.generations.seal(generation, rows=rows, raw_bytes=1, lease=lease)
+    paths = PartitionContext(workspace, partition).paths.generation(generation)
+    directory = make_private(paths.staged(partition.table.mapping_version))
+    chunk, index = _write(directory, partition, generation, rows)
+    write_manifest(directory, _manifest(partition, generation, rows, chunk, index))
+    # As in a campaign, whose small reference tables have tried it before the first large chunk comes.
+    workspace.ledger.org_facts.remember(workspace.salesforce.org_id, ENCODING_TRAIT, "gzip")
+    workspace.close()
+    return str(_unpacked(directory / chunk.name, Path(folder) / "rows.csv"))
+
+
+def load_sample(folder: str, org: Mapping[str, str], table: str, *, with_results: bool = True) -> int:
+    """Load what was staged as the ingest tasks of a run do: checks, upload, following, results and accounts.
+
+    Answers the rows that Salesforce worked off. Joining the chunks and updating loaded_index is another task's work;
+    without results the job is only followed to its end.
+    """
+    workspace = _workspace(Path(folder), org)
+    loaded = 0
+    try:
+        for spec in plan_load(PartitionContext(workspace, _partition(table))):
+            job_id = begin_chunk(workspace, spec)
+            while not (state := poll_chunk(workspace, spec, job_id)).is_final:
+                time.sleep(state.wait_s)
+            loaded += finish_chunk(workspace, spec, job_id).loaded if with_results else state.processed
+    finally:
+        workspace.close()
+    return loaded
+
+
+def _partition(table: str) -> Partition:
+    return find_partition(table, "2024-01" if find_table(table).is_monthly else ALL)
+
+
+def _workspace(folder: Path, org: Mapping[str, str]) -> Workspace:
+    settings = Settings(
+        salesforce=SalesforceSettings(
+            base_url=org["base_url"],
+            client_id=org["client_id"],
+            client_secret=SecretStr(org["client_secret"]),
+        ),
+        staging=StagingSettings(root=folder / "staging", free_bytes=0),
+        ledger_url=SecretStr(f"sqlite:///{folder}/ledger.db"),
+    )
+    client = connect(settings.salesforce)
+    ledger = open_ledger(settings.ledger_url.get_secret_value())
+    environment = Environment(_SOURCE, client.org_id)
+    return Workspace(settings, ledger, "sample", "bench", salesforce=client, environment=environment)
+
+
+def _write(folder: Path, partition: Partition, generation: str, rows: int) -> tuple[FileEntry, FileEntry]:
+    table = partition.table
+    keys = KeySum()
+    schema = {"external_id": pl.String(), KEY_HASH: pl.UInt64(), CHECKSUM: pl.UInt64()}
+    with (
+        GzipTable(folder / "chunk-00001.csv.gz", table.header, 1) as file,
+        ParquetTable(folder / "index.parquet", schema) as index,
+    ):
+        for start in range(0, rows, _SLICE_ROWS):
+            frame = _rows(table, partition.key, generation, start, min(_SLICE_ROWS, rows - start))
+            file.write(csv_bytes(frame, null="#N/A"), frame.height)
+            rows_index = frame.select(pl.col(EXTERNAL_ID).alias("external_id"), key_hash(), _checksum(table))
+            index.write(rows_index)
+            keys.add(rows_index[KEY_HASH])
+        return file.close().model_copy(update={"key_sum": str(keys)}), index.close()
+
+
+def _checksum(table: Table) -> pl.Expr:
+    return pl.concat_str(table.data_header).hash(1).alias(CHECKSUM)
+
+
+def _rows(table: Table, key: str, generation: str, start: int, rows: int) -> pl.DataFrame:
+    """Rows with plausible cells: numbers that vary, texts of a dozen characters, some Thai."""
+    number = pl.int_range(start, start + rows)
+    cells = {
+        EXTERNAL_ID: pl.concat_str(pl.lit("01|SHOP|BR01|POS7|S"), number, pl.lit("|2024-01-15|1")),
+        PARTITION_FIELD: pl.lit(key),
+        GENERATION_FIELD: pl.lit(generation),
+        **{lookup.header: pl.concat_str(pl.lit("01|SHOP|BR01|POS7|S"), number // 3) for lookup in table.lookups},
+        **{
+            column.field or "": _cell(column.type, number, place)
+            for place, column in enumerate(table.sent_columns)
+            if column.type is not None
+        },
+    }
+    return pl.select(cells[name].cast(pl.String).alias(name) for name in table.header)
+
+
+def _cell(kind: FieldType, number: pl.Expr, place: int) -> pl.Expr:
+    if kind.is_number:
+        digits = (number * (place + 7) % 9973).cast(pl.String).str.slice(0, kind.precision - kind.scale)
+        return pl.concat_str(digits, pl.lit(f".{'5' * kind.scale}")) if kind.scale else digits
+    fixed = {
+        FieldKind.BOOLEAN: "true",
+        FieldKind.DATE: "2024-01-15",
+        FieldKind.DATETIME: "2024-01-15T05:00:00.000Z",
+        FieldKind.EMAIL: "somebody@example.org",
+        FieldKind.PICKLIST: kind.values[0] if kind.values else "A",
+    }
+    if kind.kind in fixed:
+        return pl.lit(fixed[kind.kind])
+    return pl.concat_str(pl.lit("ชื่อ "), number).str.slice(0, min(kind.length, 16))
+
+
+def _manifest(partition: Partition, generation: str, rows: int, chunk: FileEntry, index: FileEntry) -> StagedManifest:
+    return StagedManifest(
+        table=partition.table.name,
+        key=partition.key,
+        generation=generation,
+        mapping_version=partition.table.mapping_version,
+        extracted=rows,
+        staged=rows,
+        unchanged=0,
+        rejected=0,
+        truncated=0,
+        header=partition.table.header,
+        chunks=(chunk,),
+        rejected_file=None,
+        index_file=index,
+        fingerprint_file=index,
+        started_utc=_NOON,
+        finished_utc=_NOON,
+    )
+
+
+def _unpacked(packed: Path, file: Path) -> Path:
+    with open_gzip_to_read(packed) as source, file.open("wb") as plain:
+        while block := source.read(_BLOCK_BYTES):
+            plain.write(block)
+    return file

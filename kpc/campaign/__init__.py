@@ -1,0 +1,1 @@
+"""The campaign as a whole: preflight, plan, simulation, completeness, inspection and sign-off."""

@@ -1,0 +1,96 @@
+"""Is everything in scope reconciled and decided? What the hubs and a sign-off ask, answered from the ledger alone."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from kpc.campaign.assignment import UNASSIGNED
+from kpc.catalog import TABLES, Phase
+from kpc.ledger.schema import canonical_json
+from kpc.ledger.states import SignOffDecision, StageState
+from kpc.partition import Partition, partitions_of
+from kpc.stages.names import RECONCILED_STATES
+from kpc.stages.workspace import Workspace
+
+ACCEPTED, REFUSED = SignOffDecision.ACCEPTED, SignOffDecision.REFUSED
+
+
+@dataclass(frozen=True, slots=True)
+class Completeness:
+    """The partitions in scope, and which of them are not reconciled at their current generation.
+
+    `undecided` are tables with rows that belong to no partition and about which nobody has decided.
+    """
+
+    partitions: int
+    with_exceptions: int
+    missing: tuple[Partition, ...]
+    undecided: tuple[str, ...] = ()
+
+    @property
+    def is_complete(self) -> bool:
+        return not self.missing and not self.undecided
+
+    @property
+    def summary(self) -> str:
+        """What is missing, and the command that mends it."""
+        parts = []
+        if self.missing:
+            names = ", ".join(str(partition) for partition in self.missing[:5])
+            more = f" and {len(self.missing) - 5} more" if len(self.missing) > 5 else ""
+            parts.append(f"{len(self.missing)} of {self.partitions} partitions are not reconciled: {names}{more}.")
+        if self.undecided:
+            parts.append(
+                f"{', '.join(self.undecided)} have rows that belong to no partition. Look with `kpc show "
+                f"{self.undecided[0]} {UNASSIGNED}`, then decide with `kpc sign-off {self.undecided[0]} {UNASSIGNED}`."
+            )
+        return " ".join(parts)
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "partitions": self.partitions,
+            "with_exceptions": self.with_exceptions,
+            "missing": len(self.missing),
+            "undecided": len(self.undecided),
+        }
+
+
+def completeness(phase: Phase | None, workspace: Workspace) -> Completeness | None:
+    """How much of a phase, or of the whole migration, is complete; None if no campaign has said what it covers."""
+    ledger, environment = workspace.ledger, workspace.environment
+    scope = ledger.scope.current(environment)
+    if scope is None:
+        return None
+    tables = [table for table in TABLES.values() if table.name in scope.tables and phase in (None, table.phase)]
+    partitions = [partition for table in tables for partition in partitions_of(table, tuple(scope.months))]
+    states = {partition: ledger.stages.reconciliation_state(environment, partition) for partition in partitions}
+    return Completeness(
+        partitions=len(partitions),
+        with_exceptions=sum(state == StageState.RECONCILED_WITH_EXCEPTIONS for state in states.values()),
+        missing=tuple(partition for partition, state in states.items() if state not in RECONCILED_STATES),
+        undecided=tuple(
+            table.name
+            for table in tables
+            if table.name in scope.unassigned and not _is_accepted(table.name, scope.unassigned[table.name], workspace)
+        ),
+    )
+
+
+def unassigned_subject(table: str) -> str:
+    """What a decision about a table's unassigned rows is filed under."""
+    return f"{table} {UNASSIGNED}"
+
+
+def evidence_of(facts: object) -> str:
+    """sha256 of what was decided upon: a decision about other numbers is another decision."""
+    return hashlib.sha256(canonical_json(facts).encode()).hexdigest()
+
+
+def _is_accepted(table: str, causes: dict[str, int], workspace: Workspace) -> bool:
+    decisions = [
+        signed
+        for signed in workspace.ledger.sign_offs.all(workspace.environment)
+        if signed.subject == unassigned_subject(table) and signed.evidence_sha256 == evidence_of(causes)
+    ]
+    return bool(decisions) and decisions[-1].decision == ACCEPTED

@@ -1,0 +1,112 @@
+"""What a campaign covers, checked against Oracle before it starts and booked in the ledger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kpc.campaign.assignment import Assignment, assign
+from kpc.catalog import TABLES
+from kpc.catalog.table import Table
+from kpc.errors import ConfigError
+from kpc.extract.plan import take_scn
+from kpc.extract.rowid_clustering import WORTH_ONE_PASS, scan_ratios
+from kpc.ledger.states import StageState
+from kpc.stages.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignPlan:
+    """Every table in scope with its partitions' rows, all counted as of one SCN.
+
+    `scan_ratios`: rows that a month's ROWID ranges hold per row of that month, by table and month.
+    """
+
+    scn: int
+    months: tuple[str, ...]
+    mode: str
+    assignments: tuple[Assignment, ...]
+    scan_ratios: dict[str, dict[str, float]]
+
+    @property
+    def interleaved(self) -> dict[str, float]:
+        """The tables that one pass would read cheaper than their months one by one, and their worst ratio."""
+        worst = {table: max(ratios.values(), default=1.0) for table, ratios in self.scan_ratios.items()}
+        return {table: ratio for table, ratio in worst.items() if ratio > WORTH_ONE_PASS}
+
+    @property
+    def rows(self) -> int:
+        return sum(sum(one.by_key.values()) for one in self.assignments)
+
+    @property
+    def partitions(self) -> int:
+        return sum(len(one.by_key) for one in self.assignments)
+
+    @property
+    def unassigned_rows(self) -> int:
+        return sum(one.unassigned_rows for one in self.assignments)
+
+
+def plan_campaign(workspace: Workspace, tables: tuple[Table, ...], months: tuple[str, ...], mode: str) -> CampaignPlan:
+    """Count all partitions at one SCN and book the scope; hubs and sign-off go by it from now on.
+
+    Raises `ConfigError` if a table is in scope without its parents: its rows could not refer to theirs.
+    """
+    names = {table.name for table in tables}
+    for table in tables:
+        for lookup in table.lookups:
+            if lookup.parent not in names and not _was_loaded(lookup.parent, workspace):
+                raise ConfigError(
+                    f"{table.name} refers to {lookup.parent}, which is not in scope.",
+                    f"Add {lookup.parent} to --tables.",
+                )
+    scn = take_scn(workspace.oracle)
+    assignments = tuple(assign(workspace.oracle, table, months, scn) for table in tables)
+    ratios = {one.table: _scan_ratios(workspace, one, months) for one in assignments}
+    workspace.ledger.scope.set(
+        workspace.environment,
+        months=months,
+        tables=[table.name for table in tables],
+        mode=mode,
+        run_id=workspace.run_id,
+        actor=workspace.actor,
+        unassigned={one.table: _by_cause(one) for one in assignments if one.unassigned_rows},
+    )
+    plan = CampaignPlan(scn, months, mode, assignments, ratios)
+    workspace.ledger.audit.append(
+        "campaign planned",
+        actor=workspace.actor,
+        run_id=workspace.run_id,
+        environment=workspace.environment,
+        detail={
+            "scn": scn,
+            "months": list(months),
+            "tables": [table.name for table in tables],
+            "mode": mode,
+            "rows": plan.rows,
+            "unassigned": plan.unassigned_rows,
+        },
+    )
+    return plan
+
+
+def _by_cause(counted: Assignment) -> dict[str, int]:
+    return {cause.value: rows for cause, rows in counted.unassigned.items()}
+
+
+def _scan_ratios(workspace: Workspace, counted: Assignment, months: tuple[str, ...]) -> dict[str, float]:
+    table = TABLES[counted.table]
+    chunk_rows = min(table.chunk_rows, workspace.settings.staging.chunk_rows)
+    return scan_ratios(workspace.oracle, table, months, counted.scn, counted.rows, chunk_rows)
+
+
+def _was_loaded(parent: str, workspace: Workspace) -> bool:
+    runs = workspace.ledger.stages.newest(workspace.environment)
+    return any(run.table_name == parent and run.stage == "sf_loaded" and run.state == StageState.DONE for run in runs)
+
+
+def unassigned(workspace: Workspace, table: Table) -> Assignment:
+    """The rows of a table that belong to no month of the booked scope, by cause, as of now."""
+    scope = workspace.ledger.scope.current(workspace.environment)
+    if scope is None:
+        raise ConfigError("No campaign has been planned yet.", "Run `kpc plan --months FIRST:COUNT` first.")
+    return assign(workspace.oracle, TABLES[table.name], tuple(scope.months), take_scn(workspace.oracle))

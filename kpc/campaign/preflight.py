@@ -1,0 +1,61 @@
+"""Both systems before anything is read or sent: log-ins, and the live schemas against the catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from kpc.catalog import TABLES
+from kpc.errors import KpcError
+from kpc.extract.live_schema import check_columns
+from kpc.stages.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at. `message` is the live identity, or the error with its remedy."""
+
+    system: str
+    subject: str
+    is_ok: bool
+    message: str
+
+
+def check_systems(workspace: Workspace) -> list[Check]:
+    """Every check, failed ones included; a system that cannot be logged in to is not asked about its tables."""
+    return [*_oracle(workspace), *_salesforce(workspace), _staging(workspace)]
+
+
+def _oracle(workspace: Workspace) -> Iterator[Check]:
+    oracle = workspace.oracle
+    login = _look("Oracle", oracle.settings.dsn, oracle.identity)
+    yield login
+    if not login.is_ok:
+        return
+    with oracle.session("preflight") as connection:
+        for table in TABLES.values():
+            yield _look("Oracle", table.name, lambda table=table: check_columns(connection, oracle, table))  # type: ignore[misc]
+
+
+def _salesforce(workspace: Workspace) -> Iterator[Check]:
+    login = _look("Salesforce", workspace.settings.salesforce.base_url, lambda: workspace.salesforce.org_id)
+    yield login
+    if not login.is_ok:
+        return
+    for table in TABLES.values():
+        yield _look("Salesforce", table.target, lambda table=table: workspace.salesforce.check_object(table))  # type: ignore[misc]
+
+
+def _staging(workspace: Workspace) -> Check:
+    def see() -> str:
+        workspace.check_root(workspace.environment)
+        return "the root that all workers see"
+
+    return _look("Staging", workspace.settings.staging.root, see)
+
+
+def _look(system: str, subject: str, ask: Callable[[], str | None]) -> Check:
+    try:
+        return Check(system, subject, is_ok=True, message=ask() or "as declared")
+    except KpcError as error:
+        return Check(system, subject, is_ok=False, message=str(error))

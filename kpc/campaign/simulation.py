@@ -1,0 +1,293 @@
+"""A campaign on a virtual clock: the real governor, ledger and polling rule against an org that only counts.
+
+The org works off each job at its share of `rows_per_s`, counts a job's batches when it is closed (uploads count, not
+successes), and answers `/limits`. What is measured is our side: when the last job ends, whether the org ever counted
+more than it allows, and how many API calls a job took.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from kpc.campaign.simulated_org import DAY_S, START, CountingOrg, VirtualClock
+from kpc.errors import QuotaExhausted
+from kpc.ledger import JobIntent, JobRow, Lease, Ledger, open_ledger
+from kpc.ledger.quota_entries import BATCH_ROWS
+from kpc.ledger.states import JobState
+from kpc.load.job_polling import next_poll_s
+from kpc.partition import find_partition
+from kpc.settings import SalesforceSettings
+from kpc.stages.quota_governor import Governor
+from kpc.storage.store import Environment
+
+_ENVIRONMENT = Environment("simulated", "simulated")
+_PARTITION = find_partition("KPS_T_SALES_MD", "2024-01")
+_UPLOAD_S = 10.0  # 100 MB
+_RESTART_S = 3600.0
+_NO_SLOT_S = 1.0
+_OTHERS_EVERY_S = 600.0
+_MOST_DAYS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """What is simulated. `others_batches` of another user's load appear over one day, beginning at `others_from_s`."""
+
+    name: str
+    rows: int
+    chunk_rows: int = 500_000
+    rows_per_s: float = 3_000.0
+    restarts: bool = False
+    others_batches: int = 0
+    others_from_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """How a scenario went. `floor_days` is what the quota allows at best, `over_quota_rows` must be 0."""
+
+    name: str
+    jobs: int
+    days: float
+    floor_days: float
+    over_quota_rows: int
+    calls_per_job: float
+    restarts: int
+
+    @property
+    def ratio(self) -> float:
+        return self.days / self.floor_days
+
+    @property
+    def is_ok(self) -> bool:
+        return self.ratio <= 1.01 and self.over_quota_rows == 0 and self.calls_per_job <= 15
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "scenario": self.name,
+            "jobs": self.jobs,
+            "days": round(self.days, 4),
+            "floor_days": round(self.floor_days, 4),
+            "ratio": round(self.ratio, 5),
+            "over_quota_records": self.over_quota_rows,
+            "calls_per_job": round(self.calls_per_job, 2),
+            "restarts": self.restarts,
+            "ok": self.is_ok,
+        }
+
+
+def scenarios(rows: int, settings: SalesforceSettings, rows_per_s: float) -> list[Scenario]:
+    """The plain campaign, one with a restart every hour, and one that meets another user's load half-way."""
+    half_way_s = floor_s(Scenario("", rows, rows_per_s=rows_per_s), settings) / 2
+    others = max(1, settings.daily_batches // 50)
+    return [
+        Scenario("undisturbed", rows, rows_per_s=rows_per_s),
+        Scenario("a restart every hour", rows, rows_per_s=rows_per_s, restarts=True),
+        Scenario(
+            "another user's load from half-way on", rows, rows_per_s=rows_per_s, others_batches=others,
+            others_from_s=half_way_s,
+        ),
+    ]  # fmt: skip
+
+
+def simulate(scenario: Scenario, settings: SalesforceSettings) -> Simulated:
+    """Run a scenario to its end; some seconds of real time."""
+    with tempfile.TemporaryDirectory(prefix="kpc-simulation-") as folder:
+        return _Run(scenario, settings, Path(folder)).result()
+
+
+def floor_s(scenario: Scenario, settings: SalesforceSettings) -> float:
+    """The earliest possible end: rows flow without pause as fast as the org works and the rolling 24 h let them.
+
+    Others first take what our share leaves to them; only what they use beyond it is missing to us.
+    """
+    step_s = 60.0
+    ours = settings.daily_rows * settings.quota_share * (1 - settings.retry_reserve)
+    everybodys = settings.daily_rows - settings.daily_rows * settings.quota_share * settings.retry_reserve
+    sent: deque[float] = deque(maxlen=int(DAY_S / step_s))
+    in_window = total = 0.0
+    for step in itertools.count():
+        now_s = step * step_s
+        if len(sent) == sent.maxlen:
+            in_window -= sent[0]
+        room = min(ours, everybodys - _others_in_window(scenario, now_s)) - in_window
+        rows = max(0.0, min(scenario.rows_per_s * step_s, room, scenario.rows - total))
+        sent.append(rows)
+        in_window, total = in_window + rows, total + rows
+        if total >= scenario.rows - 1e-6:
+            return now_s + rows / scenario.rows_per_s
+        if now_s > _MOST_DAYS * DAY_S:
+            break
+    return float("inf")
+
+
+def _others_in_window(scenario: Scenario, now_s: float) -> float:
+    """Records of the other user in the 24 h before `now_s`: an even flow over one day."""
+    since_s = now_s - scenario.others_from_s
+    if not scenario.others_batches or not 0 <= since_s <= 2 * DAY_S:
+        return 0.0
+    return scenario.others_batches * BATCH_ROWS * min(since_s, 2 * DAY_S - since_s) / DAY_S
+
+
+class _Run:
+    """One simulated campaign: a queue of moments, and workers that forget everything at a restart."""
+
+    def __init__(self, scenario: Scenario, settings: SalesforceSettings, folder: Path) -> None:
+        self.scenario, self.settings = scenario, settings
+        self.clock = VirtualClock()
+        self.org = CountingOrg(settings, self.clock, settings.jobs_in_flight / scenario.rows_per_s)
+        self.url = f"sqlite:///{folder}/ledger.db"
+        self.order = itertools.count()
+        self.queue: list[tuple[float, int, bool, Callable[[], None]]] = []  # the third: it dies with the workers
+        self.sizes = deque(_chunk_sizes(scenario))
+        self.jobs, self.begun, self.ended, self.restarts = len(self.sizes), 0, 0, 0
+        self.finished_s = 0.0
+
+    def result(self) -> Simulated:
+        if self.scenario.others_batches:
+            self._at(self.scenario.others_from_s, lambda: self._others(0), is_worker=False)
+        with self._opened():
+            while self.ended < self.jobs:
+                at_s, _, _, act = heapq.heappop(self.queue)
+                self.clock.now_s = max(self.clock.now_s, at_s)
+                act()
+        return Simulated(
+            self.scenario.name,
+            self.jobs,
+            self.finished_s / DAY_S,
+            floor_s(self.scenario, self.settings) / DAY_S,
+            self.org.over_quota_rows,
+            self.org.calls / self.jobs,
+            self.restarts,
+        )
+
+    @contextmanager
+    def _opened(self) -> Iterator[None]:
+        self._open()
+        try:
+            yield
+        finally:
+            self.ledger.close()
+
+    def _open(self) -> None:
+        """A process begins: it knows what the ledger knows."""
+        self.ledger: Ledger = open_ledger(self.url, clock=self.clock, is_durable=False)
+        self.lease: Lease = self.ledger.leases.acquire(
+            _ENVIRONMENT, _PARTITION, "sf_loaded", owner="simulated", ttl_s=_MOST_DAYS * DAY_S, wait_s=0
+        )
+        self.governor = Governor(self.ledger, self.settings, _ENVIRONMENT.target_id, self.org.limits)
+        at_work = self.ledger.jobs.at_work(_ENVIRONMENT, _PARTITION)
+        for job in at_work:
+            self._soon(lambda job=job: self._carry_on(job))  # type: ignore[misc]
+        for _ in range(self.settings.jobs_in_flight - len(at_work)):
+            self._soon(self._begin)
+        if self.scenario.restarts:
+            self._at(self.clock.now_s + _RESTART_S, self._restart, is_worker=True)
+
+    def _restart(self) -> None:
+        self.restarts += 1
+        self.queue = [entry for entry in self.queue if not entry[2]]
+        heapq.heapify(self.queue)
+        self.ledger.close()
+        self._open()
+
+    def _at(self, at_s: float, act: Callable[[], None], *, is_worker: bool) -> None:
+        heapq.heappush(self.queue, (at_s, next(self.order), is_worker, act))
+
+    def _soon(self, act: Callable[[], None], wait_s: float = 0.0) -> None:
+        self._at(self.clock.now_s + wait_s, act, is_worker=True)
+
+    def _begin(self) -> None:
+        """A worker takes the next chunk, when the governor lets it."""
+        if not self.sizes:
+            return
+        rows = self.sizes[0]
+        intent = JobIntent(
+            generation="simulated",
+            mapping_version="simulated",
+            chunk=f"chunk-{self.begun + 1:05d}.csv.gz",
+            attempt=1,
+            object_name=_PARTITION.table.target,
+            external_id_field="External_ID__c",
+            rows=rows,
+            batches=-(-rows // BATCH_ROWS),
+        )
+        try:
+            job = self.governor.intend(intent, self.lease)
+        except QuotaExhausted as full:
+            self._soon(self._begin, (full.next_free_utc - self.clock()).total_seconds())
+            return
+        if job is None:
+            self._soon(self._begin, _NO_SLOT_S)
+            return
+        self.sizes.popleft()
+        self.begun += 1
+        self.org.calls += 1
+        self.ledger.jobs.mark_open(job.id, f"750{job.id:015d}", lease=self.lease)
+        self._upload(job.id, f"750{job.id:015d}", rows)
+
+    def _upload(self, job: int, job_id: str, rows: int) -> None:
+        self.org.calls += 1
+        self._soon(lambda: self._close(job, job_id, rows), _UPLOAD_S)
+
+    def _close(self, job: int, job_id: str, rows: int) -> None:
+        self.ledger.jobs.mark_uploaded(job, "gzip", lease=self.lease)
+        try:
+            self.governor.confirm()
+        except QuotaExhausted as full:
+            wait_s = (full.next_free_utc - self.clock()).total_seconds()
+            self._soon(lambda: self._close(job, job_id, rows), wait_s)
+            return
+        self.ledger.jobs.mark_closing(job, lease=self.lease)
+        self.org.calls += 1
+        self.org.count(-(-rows // BATCH_ROWS), is_ours=True)
+        self.org.closed[job_id] = (self.clock.now_s, rows)
+        self.ledger.jobs.mark_closed(job, lease=self.lease)
+        self._look(job, job_id, rows, self.clock.now_s)
+
+    def _look(self, job: int, job_id: str, rows: int, closed_s: float) -> None:
+        processed = self.org.processed(job_id)
+        self.ledger.jobs.touch(job, processed=processed, lease=self.lease)
+        if processed == rows:
+            self._end(job)
+            return
+        wait_s = next_poll_s(self.settings, rows, processed, self.clock.now_s - closed_s)
+        self._soon(lambda: self._look(job, job_id, rows, closed_s), wait_s)
+
+    def _end(self, job: int) -> None:
+        self.org.calls += 1  # its successfulResults
+        self.ledger.jobs.end(job, state=JobState.ENDED, lease=self.lease)
+        self.ledger.jobs.end(job, state=JobState.COMPLETE, lease=self.lease)
+        self.ended += 1
+        self.finished_s = self.clock.now_s
+        self._begin()
+
+    def _carry_on(self, job: JobRow) -> None:
+        """What a restart finds: a job whose upload was not confirmed, or one that is at work."""
+        assert job.job_id is not None  # noqa: S101  a job is created within one moment here
+        if job.state == JobState.OPEN:
+            self.org.calls += 1  # asked for its state
+            self._upload(job.id, job.job_id, job.rows)
+            return
+        self._look(job.id, job.job_id, job.rows, (job.closed_utc or self.clock()).timestamp() - START.timestamp())
+
+    def _others(self, done: int) -> None:
+        """The other user uploads evenly over one day, and tries again what was refused."""
+        elapsed_s = self.clock.now_s - self.scenario.others_from_s
+        wanted = int(self.scenario.others_batches * min(1.0, elapsed_s / DAY_S))
+        while done < wanted and self.org.count(1, is_ours=False):
+            done += 1
+        if done < self.scenario.others_batches:
+            self._at(self.clock.now_s + _OTHERS_EVERY_S, lambda: self._others(done), is_worker=False)
+
+
+def _chunk_sizes(scenario: Scenario) -> Iterator[int]:
+    for start in range(0, scenario.rows, scenario.chunk_rows):
+        yield min(scenario.chunk_rows, scenario.rows - start)

@@ -1,0 +1,139 @@
+"""The planned chunks of a partition out of Oracle as Parquet, in parallel sessions, all as of one SCN."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import oracledb
+import pyarrow as pa
+
+from kpc.extract.arrow_batches import give_back_memory, open_writer, rows_per_batch, write_frame
+from kpc.extract.live_schema import arrow_schema, key_schema
+from kpc.extract.plan import ChunkRange, ExtractPlan
+from kpc.extract.statements import Statement, keys_of, rows_of_chunk
+from kpc.oracle.failures import inconsistent
+from kpc.oracle.session import Oracle
+from kpc.partition import Partition
+from kpc.storage.store import FileEntry, atomic_path, describe_file, read_manifest, write_manifest
+
+log = logging.getLogger(__name__)
+
+Between = Callable[[], None]  # called between two files; may raise to stop there
+
+_KEYS = "keys"
+
+
+def go_on() -> None:
+    """Nothing speaks against the next file."""
+
+
+def read_chunks(
+    oracle: Oracle, partition: Partition, plan: ExtractPlan, folder: Path, between: Between = go_on
+) -> tuple[FileEntry, ...]:
+    """Read every chunk that `folder` does not hold yet, in parallel sessions. Each finished file is a restart point.
+
+    The first failure stops the other sessions after their current chunk and is raised.
+    """
+    table, rows = partition.table, plan.selection(partition)
+    has_failed = threading.Event()
+
+    def read(chunk: ChunkRange) -> FileEntry | None:
+        if has_failed.is_set():
+            return None
+        statement = rows_of_chunk(oracle.owner, rows, chunk.within(table))
+        try:
+            between()
+            return _read_file(oracle, partition, _File(chunk.name, statement, arrow_schema(table), chunk.rows), folder)
+        except BaseException:
+            has_failed.set()
+            raise
+
+    workers = min(oracle.settings.sessions, table.sessions, max(1, len(plan.chunks)))
+    with ThreadPoolExecutor(workers, thread_name_prefix="oracle-chunk") as pool:
+        entries = list(pool.map(read, plan.chunks))
+    return tuple(entry for entry in entries if entry is not None)
+
+
+def read_keys(oracle: Oracle, partition: Partition, plan: ExtractPlan, folder: Path) -> FileEntry:
+    """Read the keys of all rows of the partition, changed or not, unless `folder` holds them already."""
+    statement = keys_of(oracle.owner, plan.selection(partition))
+    file = _File(_KEYS, statement, key_schema(partition.table), plan.control_totals.rows)
+    return _read_file(oracle, partition, file, folder)
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """What goes into one Parquet file, and how many rows Oracle has counted for it."""
+
+    name: str
+    statement: Statement
+    schema: pa.Schema
+    rows: int
+
+
+def _read_file(oracle: Oracle, partition: Partition, file: _File, folder: Path) -> FileEntry:
+    """The statement's rows as Parquet, and the file's entry beside it as the sign that it is whole.
+
+    Raises `Terminal`, and leaves no file, if they are not as many as Oracle counted before.
+    """
+    if (finished := _finished(folder, file)) is not None:
+        return finished
+    path = folder / f"{file.name}.parquet"
+    began = time.monotonic()
+    with (
+        oracle.session(f"{partition} {file.name}") as connection,
+        oracle.explaining(partition.table.name),
+        atomic_path(path) as temporary,
+    ):
+        found = _stream(connection, file.statement, file.schema, oracle.settings.fetch_rows, temporary)
+        if found != file.rows:
+            raise inconsistent(
+                f"{partition} {file.name} holds {found:,} rows, but Oracle counted {file.rows:,} at the same SCN."
+            )
+    entry = describe_file(path, rows=found)
+    write_manifest(folder, entry, f"{file.name}.json")
+    _log_speed(partition, entry, time.monotonic() - began)
+    return entry
+
+
+def _finished(folder: Path, file: _File) -> FileEntry | None:
+    entry = read_manifest(folder, FileEntry, f"{file.name}.json")
+    if entry is None or not (folder / entry.name).is_file():
+        return None
+    is_whole = describe_file(folder / entry.name, rows=entry.rows) == entry and entry.rows == file.rows
+    return entry if is_whole else None
+
+
+def _log_speed(partition: Partition, entry: FileEntry, seconds: float) -> None:
+    speed = f"{entry.rows / max(seconds, 1e-9):,.0f} rows/s"
+    log.info(
+        "%s %s: %s rows, %.1f MB, %.1f s, %s",
+        partition,
+        Path(entry.name).stem,
+        f"{entry.rows:,}",
+        entry.bytes / 1e6,
+        seconds,
+        speed,
+    )
+
+
+def _stream(
+    connection: oracledb.Connection, statement: Statement, schema: pa.Schema, fetch_rows: int, path: Path
+) -> int:
+    """Arrow batches straight to Parquet: memory holds one batch, whatever the chunk's size. Returns the rows."""
+    rows = 0
+    size = rows_per_batch(schema, fetch_rows)
+    with open_writer(path, schema) as writer:
+        for frame in connection.fetch_df_batches(
+            statement.text, statement.binds, size=size, fetch_decimals=True, requested_schema=schema
+        ):
+            rows += write_frame(writer, frame, schema)
+            del frame  # or it would be held while the driver fills the next one
+    give_back_memory()
+    return rows

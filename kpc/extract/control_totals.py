@@ -1,0 +1,85 @@
+"""The control totals of an extract, computed from its Parquet files, to be held against Oracle's own answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+
+import polars as pl
+
+from kpc.catalog.table import Table
+from kpc.catalog.types import Column, NullRule
+from kpc.errors import Terminal
+from kpc.extract.live_schema import arrow_schema
+from kpc.partition import Partition
+from kpc.storage.manifests import Aggregate, ControlTotals
+from kpc.storage.store import FileEntry
+
+
+def scan_chunks(folder: Path, chunks: Sequence[FileEntry], table: Table) -> pl.LazyFrame:
+    """The rows of an extract, lazily: the table's columns in catalog order, as Oracle gave them."""
+    if not chunks:
+        empty = pl.DataFrame(arrow_schema(table).empty_table())
+        return empty.lazy()
+    return pl.scan_parquet([folder / chunk.name for chunk in chunks])
+
+
+def measure_rows(rows: pl.LazyFrame, table: Table) -> ControlTotals:
+    """Rows, and per measure the aggregates of the values as the target will hold them; exact decimals."""
+    wanted = [pl.len().alias("rows")]
+    for column in table.measured_columns:
+        value = _held(column)
+        wanted += [
+            value.sum().alias(f"{column.name} sum"),
+            value.min().alias(f"{column.name} min"),
+            value.max().alias(f"{column.name} max"),
+            value.count().alias(f"{column.name} count"),
+        ]
+    (found,) = rows.select(wanted).collect(engine="streaming").to_dicts()
+    measures = tuple(_aggregate(column.name, found) for column in table.measured_columns)
+    return ControlTotals(rows=found["rows"], measures=measures)
+
+
+def _held(column: Column) -> pl.Expr:
+    """The value as the target will hold it: the polars twin of `target_value_sql`, without the rejects.
+
+    A value that is too large for its field still counts: its row is rejected later and then listed as an exception.
+    """
+    value = pl.col(column.name)
+    if column.null is NullRule.ZERO:
+        value = value.fill_null(Decimal(0))
+    elif column.default is not None:
+        value = value.fill_null(Decimal(column.default))
+    scale = column.type.scale if column.type else 0
+    return value.round(scale, mode="half_away_from_zero").cast(pl.Decimal(38, scale))
+
+
+def _aggregate(name: str, found: dict[str, Decimal | int | None]) -> Aggregate:
+    count = int(found[f"{name} count"] or 0)
+    # SQL's SUM over no values is NULL, polars' is zero.
+    low, high, total = (found[f"{name} {what}"] if count else None for what in ("min", "max", "sum"))
+    return Aggregate(column=name, sum=total, min=low, max=high, count=count)
+
+
+def control_total_differences(*, oracle: ControlTotals, extract: ControlTotals) -> list[str]:
+    """Every number in which the Parquet files differ from Oracle's answer, a line each."""
+    differences = [f"rows: Oracle {oracle.rows:,}, extract {extract.rows:,}"] if oracle.rows != extract.rows else []
+    for theirs, ours in zip(oracle.measures, extract.measures, strict=True):
+        differences += [
+            f"{theirs.column} {name}: Oracle {getattr(theirs, name)}, extract {getattr(ours, name)}"
+            for name in ("sum", "min", "max", "count")
+            if getattr(theirs, name) != getattr(ours, name)
+        ]
+    return differences
+
+
+def check_control_totals(partition: Partition, *, oracle: ControlTotals, extract: ControlTotals) -> None:
+    """Raises `Terminal` listing every number in which the Parquet files differ from Oracle's answer."""
+    differences = control_total_differences(oracle=oracle, extract=extract)
+    if differences:
+        raise Terminal(
+            f"The extract of {partition} differs from what Oracle says of the same SCN:\n  " + "\n  ".join(differences),
+            f"Nothing was sealed. Extract it again with `kpc rerun {partition.table.name} {partition.key}`; "
+            "if it recurs, report it with this message.",
+        )

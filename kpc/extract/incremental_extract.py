@@ -1,0 +1,117 @@
+"""Incremental reading: only the rows changed since the last load come from Oracle; the others from the older extract.
+
+It is a shortcut that must prove itself. The result is a whole partition, and if it is not exactly what Oracle says of
+the new SCN (rows changed without touching the update column, keys that appeared with an old date), the whole is read.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+
+from kpc.catalog.table import Table
+from kpc.catalog.types import OracleKind
+from kpc.errors import DamagedFile
+from kpc.extract.chunk_reader import Between, read_chunks, read_keys
+from kpc.extract.control_totals import control_total_differences, measure_rows, scan_chunks
+from kpc.extract.merge_changes import renew
+from kpc.extract.plan import Base, ExtractPlan
+from kpc.ledger import GenerationRow
+from kpc.local_time import naive_local
+from kpc.stages.context import PartitionContext
+from kpc.storage.layout import INCREMENTAL_READ
+from kpc.storage.manifests import ExtractManifest
+from kpc.storage.store import FileEntry
+
+log = logging.getLogger(__name__)
+
+
+def find_base(context: PartitionContext, wanted_spec: str) -> Base | None:
+    """The last completely loaded generation, and since when rows must be read again; None: read the whole partition.
+
+    The watermark is the newest change that generation holds, so it advances only with a complete load. A change dated
+    in the future cannot push it past the moment that generation was read.
+    """
+    if not context.table.change_columns or context.settings.oracle.reads == "whole":
+        return None
+    loaded = context.ledger.stages.loaded_generation(context.environment, context.partition)
+    if loaded is None or loaded.spec_hash != wanted_spec:
+        return None
+    try:
+        newest = _newest_change(context, _base_files(context, loaded.id))
+    except DamagedFile as error:
+        log.warning("%s is read whole: %s", context, error.what)
+        return None
+    if newest is None:
+        return None
+    overlap = timedelta(seconds=context.settings.oracle.overlap_s)
+    return Base(generation=loaded.id, since=min(newest, _read_at(loaded, context.table)) - overlap)
+
+
+def _base_files(context: PartitionContext, generation: str) -> list[Path]:
+    """The files of an older extract, verified; none if it is gone. Raises `DamagedFile`."""
+    folder = context.paths.generation(generation).extract
+    manifest = context.store.manifest(folder, ExtractManifest)
+    chunks = manifest.chunks if manifest else ()
+    return [context.store.file(folder, chunk, remedy="") for chunk in chunks]
+
+
+def _newest_change(context: PartitionContext, files: list[Path]) -> datetime | None:
+    changed = pl.coalesce(column.name for column in context.table.change_columns)
+    newest: datetime | None = pl.scan_parquet(files).select(changed.max()).collect().item() if files else None
+    return newest
+
+
+def _read_at(generation: GenerationRow, table: Table) -> datetime:
+    """When the generation's SCN was taken, in the clock of the columns that tell when a row changed."""
+    is_utc = table.change_columns[0].source.kind is OracleKind.TIMESTAMP_TZ
+    taken = generation.started_utc
+    return taken.astimezone(UTC).replace(tzinfo=None) if is_utc else naive_local(taken)
+
+
+def merged_chunks(
+    context: PartitionContext, plan: ExtractPlan, folder: Path, between: Between
+) -> tuple[FileEntry, ...] | None:
+    """The whole partition at the plan's SCN, most of it from the base; None if that is not what Oracle says of it."""
+    if plan.base is None:
+        return None
+    try:
+        base = _base_files(context, plan.base.generation)
+    except DamagedFile as error:
+        log.warning("%s is read whole: %s", context, error.what)
+        return None
+    if not base:
+        return None
+    oracle, changes = context.oracle, folder / INCREMENTAL_READ
+    changed = read_chunks(oracle, context.partition, plan, changes, between)
+    keys = read_keys(oracle, context.partition, plan, changes)
+    renewed = renew(
+        context.table,
+        folder,
+        base=base,
+        changed=[changes / chunk.name for chunk in changed],
+        keys=changes / keys.name,
+        rows=plan.control_totals.rows,
+    )
+    found = measure_rows(scan_chunks(folder, renewed.chunks, context.table), context.table)
+    if differences := control_total_differences(oracle=plan.control_totals, extract=found):
+        log.warning(
+            "%s is read whole: rows have changed without touching %s (%s)",
+            context,
+            context.table.update_column,
+            "; ".join(differences),
+        )
+        return None
+    log.info(
+        "%s: %s of %s rows changed since %s, %s keys vanished; the others come from generation %s",
+        context,
+        f"{renewed.changed:,}",
+        f"{renewed.rows:,}",
+        plan.base.since,
+        f"{renewed.vanished:,}",
+        plan.base.generation,
+    )
+    return renewed.chunks

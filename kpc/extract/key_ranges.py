@@ -1,0 +1,105 @@
+"""Chunks of a table without ROWIDs, a view or an index-organized table: ranges of its key, in Oracle's binary order.
+
+A bound is one text per key column. Oracle compares no row values (`(a, b) > (1, 2)` is ORA-01796), so a bound is
+spelled out column by column: `a > 1 OR (a = 1 AND b > 2)`. Sessions compare text by its bytes
+(NLS_SORT and NLS_COMP are BINARY), so that ORDER BY and `>` mean the same order. Rows with a NULL in their key have no
+place in it and are a chunk of their own; staging rejects them by name.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from kpc.catalog.table import Table
+from kpc.catalog.types import Column, OracleKind
+from kpc.extract.statements import DATE_TEXT, TIMESTAMP_TEXT, BindValues, Selection, Statement, hint, quoted
+
+Bound = tuple[str, ...]
+
+
+def key_plan(owner: str, rows: Selection, chunk_rows: int) -> Statement:
+    """The first key of each chunk of about `chunk_rows` rows and its number of rows, in one pass over the partition.
+
+    Rows with the same key share a rank and so a chunk: a range of keys cannot divide them.
+    """
+    table, where = rows.table, rows.where
+    order = ", ".join(quoted(name) for name in table.key)
+    names = ", ".join(f"k{position}" for position in range(len(table.key)))
+    texts = ", ".join(f"{_as_text(column)} AS k{position}" for position, column in enumerate(table.key_columns))
+    text = (
+        f"SELECT {names}, in_chunk FROM ("
+        f"SELECT {names}, chunk, COUNT(*) OVER (PARTITION BY chunk) AS in_chunk, "
+        "ROW_NUMBER() OVER (PARTITION BY chunk ORDER BY place) AS nth FROM ("
+        f"SELECT {hint(table.parallel_degree)}{texts}, RANK() OVER (ORDER BY {order}) AS place, "
+        f"TRUNC((RANK() OVER (ORDER BY {order}) - 1) / :chunk_rows) AS chunk "
+        f"FROM {rows.source(owner)} WHERE {where.text} AND {_has_key(table)})) WHERE nth = 1 ORDER BY chunk"
+    )
+    return Statement(text, {**where.binds, "chunk_rows": chunk_rows})
+
+
+def within_keys(table: Table, first: Bound, end: Bound | None) -> Statement:
+    """The keys from `first` on, up to but not including `end`; None: to the last one."""
+    lower = _from(table, first, "f")
+    if end is None:
+        return lower
+    upper = _from(table, end, "e")
+    return Statement(f"{lower.text} AND NOT {upper.text}", {**lower.binds, **upper.binds})
+
+
+def without_key(table: Table) -> Statement:
+    """The rows with a NULL in their key."""
+    return Statement(f"({' OR '.join(f'{quoted(name)} IS NULL' for name in table.key)})")
+
+
+def count_without_key(owner: str, rows: Selection) -> Statement:
+    """How many rows have a NULL in their key."""
+    condition = f"{rows.where.text} AND {without_key(rows.table).text}"
+    return Statement(f"SELECT COUNT(*) FROM {rows.source(owner)} WHERE {condition}", rows.where.binds)
+
+
+def _has_key(table: Table) -> str:
+    return " AND ".join(f"{quoted(name)} IS NOT NULL" for name in table.key)
+
+
+def _from(table: Table, bound: Bound, prefix: str) -> Statement:
+    """The keys from `bound` on: one alternative per column, each with the columns before it equal."""
+    binds: BindValues = {}
+    spelled = []
+    for position, (column, value) in enumerate(zip(table.key_columns, bound, strict=True)):
+        name = f"{prefix}{position}"
+        binds[name] = Decimal(value) if column.source.kind is OracleKind.NUMBER else value
+        spelled.append((quoted(column.name), _from_text(column, name)))
+    alternatives = []
+    for position, (name, value) in enumerate(spelled):
+        is_last = position == len(spelled) - 1
+        steps = [f"{before} = {equal}" for before, equal in spelled[:position]]
+        steps.append(f"{name} {'>=' if is_last else '>'} {value}")
+        alternatives.append(f"({' AND '.join(steps)})")
+    return Statement(f"({' OR '.join(alternatives)})", binds)
+
+
+def _as_text(column: Column) -> str:
+    """A key column as text that loses nothing."""
+    name = quoted(column.name)
+    match column.source.kind:
+        case OracleKind.DATE:
+            return f"TO_CHAR({name}, '{DATE_TEXT}')"
+        case OracleKind.TIMESTAMP:
+            return f"TO_CHAR({name}, '{TIMESTAMP_TEXT}')"
+        case OracleKind.RAW:
+            return f"RAWTOHEX({name})"
+        case _:
+            return name
+
+
+def _from_text(column: Column, bind: str) -> str:
+    """The bound value of a key column, of the column's own type: an index on it can still be used."""
+    match column.source.kind:
+        case OracleKind.DATE:
+            return f"TO_DATE(:{bind}, '{DATE_TEXT}')"
+        case OracleKind.TIMESTAMP:
+            return f"TO_TIMESTAMP(:{bind}, '{TIMESTAMP_TEXT}')"
+        case OracleKind.RAW:
+            return f"HEXTORAW(:{bind})"
+        case _:
+            return f":{bind}"

@@ -1,0 +1,103 @@
+"""The live table against the catalog: columns, types and lengths, before a row is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import oracledb
+import pyarrow as pa
+
+from kpc.catalog.table import Table
+from kpc.catalog.types import Column, OracleKind
+from kpc.errors import SchemaDrift
+from kpc.extract.statements import live_columns
+from kpc.oracle.session import Oracle
+
+# An unconstrained NUMBER is read as decimal(38, 10). A value with more digits on either side of the point is an error
+# of the driver (DPY-4042), never a rounding; such a column must be declared with its precision and scale.
+FREE_NUMBER_SCALE = 10
+
+_ARROW = {
+    OracleKind.CHAR: pa.string(),
+    OracleKind.VARCHAR2: pa.string(),
+    OracleKind.NVARCHAR2: pa.string(),
+    OracleKind.CLOB: pa.large_string(),
+    OracleKind.RAW: pa.binary(),
+    OracleKind.DATE: pa.timestamp("s"),
+    # Microseconds, whatever the declared digits: 64 bits of nanoseconds end in 2262; Salesforce holds whole seconds.
+    OracleKind.TIMESTAMP: pa.timestamp("us"),
+    OracleKind.TIMESTAMP_TZ: pa.timestamp("us"),  # in UTC, see `kpc.extract.statements.read_column`
+}
+
+
+def arrow_type(column: Column) -> pa.DataType:
+    """The exact Arrow type that a column is fetched as."""
+    source = column.source
+    if source.kind is OracleKind.NUMBER:
+        return pa.decimal128(38, FREE_NUMBER_SCALE if source.size is None else source.scale or 0)
+    return _ARROW[source.kind]
+
+
+def arrow_schema(table: Table) -> pa.Schema:
+    """One field per declared column, in catalog order: the schema of every extracted Parquet file of the table."""
+    return pa.schema([pa.field(column.name, arrow_type(column)) for column in table.columns])
+
+
+def key_schema(table: Table) -> pa.Schema:
+    """The key columns only, in the order of the key."""
+    return pa.schema([pa.field(column.name, arrow_type(column)) for column in table.key_columns])
+
+
+def check_columns(connection: oracledb.Connection, oracle: Oracle, table: Table) -> None:
+    """Compare the dictionary with the catalog. Raises `SchemaDrift` with one line per difference.
+
+    A column that Oracle has and the catalog does not is no difference: columns outside the mapping are left out.
+    """
+    statement = live_columns(oracle.owner, table)
+    with oracle.explaining("ALL_TAB_COLUMNS"), connection.cursor() as cursor:
+        cursor.execute(statement.text, statement.binds)
+        live = {row[0]: _live_type(*row[1:]) for row in cursor}
+    if not live:
+        user = oracle.settings.user
+        raise SchemaDrift(
+            f"Oracle has no table {oracle.owner}.{table.name}, or user {user} may not read it.",
+            f"Ask the DBA: GRANT SELECT, FLASHBACK ON {oracle.owner}.{table.name} TO {user}; "
+            "or correct KPC__ORACLE__OWNER.",
+        )
+    differences = tuple(_differences(table.columns, live))
+    if differences:
+        raise SchemaDrift(
+            f"{oracle.owner}.{table.name} differs from the catalog:",
+            "Correct the table's declaration in kpc/catalog (the mapping version changes with it), then run again.",
+            differences=differences,
+        )
+
+
+def _differences(columns: Iterable[Column], live: dict[str, str]) -> Iterable[str]:
+    for column in columns:
+        declared = _declared_type(column)
+        if column.name not in live:
+            yield f"{column.name}: declared as {declared}, missing in Oracle"
+        elif live[column.name] != declared:
+            yield f"{column.name}: declared as {declared}, in Oracle {live[column.name]}"
+
+
+def _declared_type(column: Column) -> str:
+    return column.source.ddl.replace(" CHAR)", ")")
+
+
+def _live_type(  # the columns of ALL_TAB_COLUMNS
+    data_type: str,
+    data_length: int,
+    char_length: int | None,
+    precision: int | None,
+    scale: int | None,
+) -> str:
+    """The type as the catalog would write it. ALL_TAB_COLUMNS spells the TIMESTAMPs with their digits already."""
+    if data_type == "RAW":
+        return f"RAW({int(data_length)})"
+    if data_type in ("CHAR", "VARCHAR2", "NVARCHAR2", "NCHAR"):
+        return f"{data_type}({int(char_length or data_length)})"
+    if data_type == "NUMBER" and precision is not None:
+        return f"NUMBER({int(precision)},{int(scale)})" if scale else f"NUMBER({int(precision)})"
+    return data_type

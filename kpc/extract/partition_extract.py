@@ -1,0 +1,179 @@
+"""One generation of a partition from its SCN to its seal; an interrupted one goes on from its last finished chunk."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+
+from kpc.errors import SnapshotLost
+from kpc.extract.chunk_reader import read_chunks
+from kpc.extract.control_totals import check_control_totals, measure_rows, scan_chunks
+from kpc.extract.incremental_extract import find_base, merged_chunks
+from kpc.extract.plan import Base, ExtractPlan, make_plan, spec_hash, take_scn
+from kpc.extract.window import refuse_outside
+from kpc.stages.context import PartitionContext, StageContext
+from kpc.storage.layout import EXTRACT_PLAN, INCREMENTAL_READ
+from kpc.storage.manifests import ExtractManifest
+from kpc.storage.store import FileEntry, read_manifest, remove_leftovers, write_manifest
+
+log = logging.getLogger(__name__)
+
+_SNAPSHOTS = 3  # generations tried in one run before a person must look at the undo retention
+_BYTES_PER_CELL = 16  # compressed, generous; for the free-space check only
+
+
+def refuse_outside_window(context: PartitionContext) -> None:
+    """Raises `OutsideWindow` outside the hours in which Oracle may be read."""
+    refuse_outside(context.settings.oracle.window, context.clock())
+
+
+def recent_extract(context: StageContext) -> ExtractManifest | None:
+    """The sealed extract of another run that began after this run was asked for: it is recent enough for this one."""
+    current = context.ledger.generations.current(context.environment, context.partition)
+    if current is None or context.asked_utc is None or current.run_id == context.run_id:
+        return None
+    is_alike = (current.spec_hash, current.mode) == (extract_spec(context), context.mode)
+    if current.started_utc < context.asked_utc or not is_alike:
+        return None
+    manifest = context.store.manifest(context.paths.generation(current.id).extract, ExtractManifest)
+    if manifest is not None:
+        log.info("%s: generation %s was begun after this run was asked for; it stands", context, current.id)
+    return manifest
+
+
+def extract_partition(context: StageContext) -> ExtractManifest:
+    """Seal a new generation of the partition; one whose SCN can no longer be read is given up for another.
+
+    Raises `SnapshotLost` after `_SNAPSHOTS` generations, `OutsideWindow` also between two chunks.
+    """
+    for _ in range(_SNAPSHOTS - 1):
+        try:
+            return _extract_generation(context)
+        except SnapshotLost as error:
+            log.warning("%s: %s", context, error)
+    return _extract_generation(context)
+
+
+def _extract_generation(context: StageContext) -> ExtractManifest:
+    """One generation from its SCN to its seal. Raises `SnapshotLost` after giving the generation up."""
+    generation, scn = _open_generation(context)
+    try:
+        plan = _plan(context, generation, scn)
+        manifest = _read(context, generation, plan)
+    except SnapshotLost as error:
+        context.ledger.generations.abandon(generation, str(error), lease=context.lease)
+        raise
+    return seal(context, manifest)
+
+
+def seal(context: StageContext, manifest: ExtractManifest) -> ExtractManifest:
+    """Declare a published extract to be the partition's current generation."""
+    output = manifest.output()
+    context.ledger.generations.seal(manifest.generation, rows=output.rows, raw_bytes=output.bytes, lease=context.lease)
+    return manifest
+
+
+def _open_generation(context: StageContext) -> tuple[str, int]:
+    """The generation that an interrupted run left open, or a new one at the current SCN."""
+    wanted = extract_spec(context)
+    unfinished = context.ledger.generations.unfinished(context.environment, context.partition)
+    if unfinished is not None:
+        if (unfinished.spec_hash, unfinished.mode) == (wanted, context.mode):
+            log.info("%s: carrying on with generation %s at SCN %d", context, unfinished.id, unfinished.scn)
+            return unfinished.id, unfinished.scn
+        reason = "the next run asked for another mode or declaration"
+        context.ledger.generations.abandon(unfinished.id, reason, lease=context.lease)
+    scn = take_scn(context.oracle)
+    return start_generation(context, scn), scn
+
+
+def start_generation(context: StageContext, scn: int) -> str:
+    """Begin a new extract at an SCN and return its ULID."""
+    return context.ledger.generations.start(
+        context.environment,
+        context.partition,
+        scn=scn,
+        mode=context.mode,
+        spec_hash=extract_spec(context),
+        run_id=context.run_id,
+        lease=context.lease,
+    )
+
+
+def extract_spec(context: PartitionContext) -> str:
+    """Hash of everything that decides which bytes an extract at a given SCN holds."""
+    return spec_hash(context.oracle.owner, context.partition, chunk_rows(context))
+
+
+def chunk_rows(context: PartitionContext) -> int:
+    """Rows per chunk: what the table asks for, at most what the settings allow."""
+    return min(context.table.chunk_rows, context.settings.staging.chunk_rows)
+
+
+def _plan(context: StageContext, generation: str, scn: int) -> ExtractPlan:
+    """The generation's plan as it was written down, or made and written down now."""
+    plan = read_manifest(context.paths.generation(generation).extract, ExtractPlan, EXTRACT_PLAN)
+    if plan is not None:
+        return plan
+    base = find_base(context, extract_spec(context)) if context.mode == "incremental" else None
+    return _make_plan(context, generation, scn, base)
+
+
+def _make_plan(context: StageContext, generation: str, scn: int, base: Base | None) -> ExtractPlan:
+    plan = make_plan(
+        context.oracle,
+        context.partition,
+        scn=scn,
+        mode=context.mode,
+        chunk_rows=chunk_rows(context),
+        started_utc=context.clock(),
+        base=base,
+    )
+    write_manifest(context.paths.generation(generation).extract, plan, EXTRACT_PLAN)
+    return plan
+
+
+def _read(context: StageContext, generation: str, plan: ExtractPlan) -> ExtractManifest:
+    folder = context.paths.generation(generation).extract
+    remove_leftovers(folder)
+    context.store.check_space(plan.control_totals.rows * len(context.table.columns) * _BYTES_PER_CELL)
+
+    def between() -> None:
+        refuse_outside_window(context)
+
+    chunks = merged_chunks(context, plan, folder, between)
+    if chunks is None:
+        if plan.base is not None:
+            plan = _make_plan(context, generation, plan.scn, base=None)
+        chunks = read_chunks(context.oracle, context.partition, plan, folder, between)
+    return publish_extract(context, generation, plan, chunks)
+
+
+def publish_extract(
+    context: PartitionContext, generation: str, plan: ExtractPlan, chunks: tuple[FileEntry, ...]
+) -> ExtractManifest:
+    """Compare the files with Oracle's own control totals, then write the manifest. Raises `Terminal` if they differ."""
+    folder = context.paths.generation(generation).extract
+    read = measure_rows(scan_chunks(folder, chunks, context.table), context.table)
+    check_control_totals(context.partition, oracle=plan.control_totals, extract=read)
+    shutil.rmtree(folder / INCREMENTAL_READ, ignore_errors=True)
+    manifest = ExtractManifest(
+        table=context.table.name,
+        key=context.key,
+        generation=generation,
+        source_id=context.environment.source_id,
+        target_id=context.environment.target_id,
+        scn=plan.scn,
+        mode=plan.mode,
+        spec_hash=plan.spec_hash,
+        rows=read.rows,
+        control_totals=plan.control_totals,
+        chunks=chunks,
+        started_utc=plan.started_utc,
+        sealed_utc=context.clock(),
+        base=plan.base.generation if plan.base else None,
+        since=plan.base.since if plan.base else None,
+        read_rows=plan.planned_rows if plan.base else read.rows,
+    )
+    context.store.publish(folder, manifest, chunks)
+    return manifest

@@ -1,0 +1,214 @@
+"""What an extract will read: the chunks of a partition as of one SCN, and Oracle's own totals they must amount to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal
+
+import oracledb
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+
+from kpc.catalog.table import Table
+from kpc.extract.key_ranges import Bound, count_without_key, key_plan, within_keys, without_key
+from kpc.extract.live_schema import arrow_schema, check_columns
+from kpc.extract.statements import (
+    CURRENT_SCN,
+    Selection,
+    Statement,
+    chunk_plan,
+    control_totals_query,
+    within_rowids,
+)
+from kpc.oracle.failures import inconsistent
+from kpc.oracle.session import Oracle
+from kpc.partition import Partition
+from kpc.storage.manifests import Aggregate, ControlTotals
+
+Mode = Literal["full", "incremental"]
+
+_AGGREGATES_PER_MEASURE = 4
+# Changed rows cost their bytes and the merge with the base; above this share the whole partition is as cheap.
+_WORTH_READING_CHANGES_ONLY = 0.5
+
+
+class KeyRange(BaseModel):
+    """The keys from `first` on and before `end`; both None: the rows with a NULL in their key."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    first: Bound | None
+    end: Bound | None
+
+
+class ChunkRange(BaseModel):
+    """A range of ROWIDs, or of keys, and how many of the partition's rows to be read are in it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    number: int
+    rowids: tuple[str, str] | None = None
+    keys: KeyRange | None = None
+    rows: int
+
+    @property
+    def name(self) -> str:
+        return f"chunk-{self.number:05d}"
+
+    def within(self, table: Table) -> Statement:
+        """The range as a condition."""
+        if self.rowids is not None:
+            return within_rowids(*self.rowids)
+        if self.keys is None or self.keys.first is None:
+            return without_key(table)
+        return within_keys(table, self.keys.first, self.keys.end)
+
+
+class Base(BaseModel):
+    """An older generation that Salesforce holds, and the moment since which rows are read again.
+
+    `since` is in the clock of the columns that tell: local, or UTC for TIMESTAMP WITH TIME ZONE.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    generation: str
+    since: datetime
+
+
+class ExtractPlan(BaseModel):
+    """Written down before the first row is read. `control_totals` are the whole partition's.
+
+    With a base the chunks hold only the rows that changed since; the others are the base's.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    scn: int
+    mode: Mode
+    spec_hash: str
+    control_totals: ControlTotals = Field(
+        validation_alias=AliasChoices("control_totals", "truth")
+    )  # older files: truth
+    chunks: tuple[ChunkRange, ...]
+    started_utc: datetime
+    base: Base | None = None
+
+    @property
+    def planned_rows(self) -> int:
+        return _rows_in(self.chunks)
+
+    def selection(self, partition: Partition) -> Selection:
+        return Selection(partition, self.scn, self.base.since if self.base else None)
+
+
+def spec_hash(owner: str, partition: Partition, chunk_rows: int) -> str:
+    """Hash of everything that decides which bytes an extract at a given SCN holds."""
+    table = partition.table
+    spec = [owner, table.name, partition.key, chunk_rows, table.has_rowid, str(arrow_schema(table))]
+    return hashlib.sha256(json.dumps(spec).encode()).hexdigest()
+
+
+def take_scn(oracle: Oracle) -> int:
+    with oracle.session("current scn") as connection, oracle.explaining("V$DATABASE"):
+        return int(str(_one_row(connection, CURRENT_SCN)[0]))
+
+
+def make_plan(
+    oracle: Oracle,
+    partition: Partition,
+    *,
+    scn: int,
+    mode: Mode,
+    chunk_rows: int,
+    started_utc: datetime,
+    base: Base | None = None,
+) -> ExtractPlan:
+    """Compare the live columns with the catalog, then ask Oracle for control totals and chunk boundaries at `scn`.
+
+    With `base` only the rows changed since then are planned, unless they are so many that the whole is as cheap.
+    Raises `SchemaDrift`, `SnapshotLost`, `OracleDown` or `ConfigError`, and `Terminal` if Oracle's two answers differ.
+    """
+    table = partition.table
+    with oracle.session(f"plan {partition}") as connection:
+        check_columns(connection, oracle, table)
+        with oracle.explaining(table.name):
+            totals = control_totals_of(table, _one_row(connection, control_totals_query(oracle.owner, partition, scn)))
+            chunks: tuple[ChunkRange, ...] = ()
+            if base is not None:
+                chunks = _read_chunks(connection, oracle, Selection(partition, scn, base.since), chunk_rows)
+                if _rows_in(chunks) > totals.rows * _WORTH_READING_CHANGES_ONLY:
+                    base = None
+            if base is None and totals.rows:
+                chunks = _read_chunks(connection, oracle, Selection(partition, scn), chunk_rows)
+    if base is None and _rows_in(chunks) != totals.rows:
+        raise inconsistent(
+            f"Oracle counts {totals.rows:,} rows of {partition} but {_rows_in(chunks):,} in the chunk plan, both at "
+            f"SCN {scn}."
+        )
+    return ExtractPlan(
+        scn=scn,
+        mode=mode,
+        spec_hash=spec_hash(oracle.owner, partition, chunk_rows),
+        control_totals=totals,
+        chunks=chunks,
+        started_utc=started_utc,
+        base=base,
+    )
+
+
+def _rows_in(chunks: Iterable[ChunkRange]) -> int:
+    return sum(chunk.rows for chunk in chunks)
+
+
+def _one_row(connection: oracledb.Connection, statement: Statement) -> tuple[object, ...]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement.text, statement.binds, fetch_decimals=True)
+        row: tuple[object, ...] = cursor.fetchone()
+        return row
+
+
+def control_totals_of(table: Table, answer: Sequence[object]) -> ControlTotals:
+    """Oracle's answer to `control_totals_query`: the rows, then four aggregates per measure."""
+    rows, *numbers = answer
+    measures = []
+    for index, column in enumerate(table.measured_columns):
+        total, low, high, count = numbers[index * _AGGREGATES_PER_MEASURE : (index + 1) * _AGGREGATES_PER_MEASURE]
+        exact = [None if value is None else Decimal(str(value)) for value in (total, low, high)]
+        measures.append(Aggregate(column=column.name, sum=exact[0], min=exact[1], max=exact[2], count=int(str(count))))
+    return ControlTotals(rows=int(str(rows)), measures=tuple(measures))
+
+
+def _read_chunks(
+    connection: oracledb.Connection, oracle: Oracle, rows: Selection, chunk_rows: int
+) -> tuple[ChunkRange, ...]:
+    if not rows.table.has_rowid:
+        return _read_key_ranges(connection, oracle, rows, chunk_rows)
+    statement = chunk_plan(oracle.owner, rows, chunk_rows)
+    with connection.cursor() as cursor:
+        cursor.execute(statement.text, statement.binds)
+        return tuple(
+            ChunkRange(number=number, rowids=(first, last), rows=int(rows_in_chunk))
+            for number, (_, first, last, rows_in_chunk) in enumerate(cursor, start=1)
+        )
+
+
+def _read_key_ranges(
+    connection: oracledb.Connection, oracle: Oracle, rows: Selection, chunk_rows: int
+) -> tuple[ChunkRange, ...]:
+    statement = key_plan(oracle.owner, rows, chunk_rows)
+    with connection.cursor() as cursor:
+        cursor.execute(statement.text, statement.binds, fetch_decimals=True)
+        found = [(tuple(str(part) for part in key), int(rows_in_chunk)) for *key, rows_in_chunk in cursor]
+    ends = [key for key, _ in found[1:]] + [None]
+    chunks = [
+        ChunkRange(number=number, keys=KeyRange(first=key, end=end), rows=rows_in_chunk)
+        for number, ((key, rows_in_chunk), end) in enumerate(zip(found, ends, strict=True), start=1)
+    ]
+    without = int(str(_one_row(connection, count_without_key(oracle.owner, rows))[0]))
+    if without:
+        chunks.append(ChunkRange(number=len(chunks) + 1, keys=KeyRange(first=None, end=None), rows=without))
+    return tuple(chunks)

@@ -1,0 +1,80 @@
+"""How a table's months lie on its blocks: whether ranges of ROWIDs are a cheap way to read one of them.
+
+In a table that grew day by day a month's rows stand together, and its ROWID ranges hold little else. Where months
+interleave, each range holds rows of all of them, and every month would read most of the table again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from kpc.catalog.table import Table
+from kpc.extract.month_statements import count_stretches
+from kpc.oracle.session import Oracle
+from kpc.partition import Partition
+
+WORTH_ONE_PASS = 5.0  # rows scanned per extracted row from which one pass over the whole table is cheaper
+# Letters of a ROWID's text that name a stretch of blocks: 15 one block, 14 of 64, 13 of 4,096 (32 MB at 8 KB each).
+# Fewer for larger tables, so that stretches stay some ten thousands.
+_LETTERS = ((2_000_000, 15), (100_000_000, 14))
+_LETTERS_OF_THE_LARGEST = 13
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A run of neighbouring blocks: its rows in all, and those of each month."""
+
+    rows: int
+    by_key: dict[str, int]
+
+
+def scan_ratios(
+    oracle: Oracle, table: Table, keys: Sequence[str], scn: int, rows: int, chunk_rows: int
+) -> dict[str, float]:
+    """Rows that the ROWID ranges of each month hold per row of that month, in one pass over the table.
+
+    Empty for a table that is one partition or has no ROWIDs.
+    """
+    if not table.is_monthly or not table.has_rowid or not rows:
+        return {}
+    partitions = [Partition(table, key) for key in keys]
+    statement = count_stretches(oracle.owner, partitions, scn, _letters(rows))
+    with oracle.session(f"spread {table.name}") as connection, oracle.explaining(table.name):
+        cursor = connection.cursor()
+        cursor.execute(statement.text, statement.binds)
+        stretches = _stretches((key, stretch, int(count)) for key, stretch, count in cursor)
+    return {key: scan_ratio(stretches, key, chunk_rows) for key in keys}
+
+
+def _letters(rows: int) -> int:
+    return next((letters for most, letters in _LETTERS if rows <= most), _LETTERS_OF_THE_LARGEST)
+
+
+def _stretches(groups: Iterable[tuple[str | None, str, int]]) -> list[Stretch]:
+    """Groups of (month, stretch) in ROWID order, as stretches in that order."""
+    found: dict[str, dict[str, int]] = {}
+    for key, name, rows in groups:
+        months = found.setdefault(name, {})
+        months[key or ""] = months.get(key or "", 0) + rows
+    return [Stretch(sum(months.values()), months) for months in found.values()]
+
+
+def scan_ratio(stretches: Sequence[Stretch], key: str, chunk_rows: int) -> float:
+    """Rows in the month's chunk ranges per row of the month; a range reaches from its first stretch to its last.
+
+    1.0 for a month that stands alone in its blocks, and for one without rows.
+    """
+    wanted = scanned = in_chunk = span = 0
+    for stretch in stretches:
+        mine = stretch.by_key.get(key, 0)
+        if not in_chunk and not mine:
+            continue
+        span += stretch.rows
+        in_chunk += mine
+        if mine:
+            scanned, span = scanned + span, 0
+        wanted += mine
+        if in_chunk >= chunk_rows:
+            in_chunk = span = 0
+    return scanned / wanted if wanted else 1.0

@@ -1,0 +1,208 @@
+"""Every SQL statement that is sent to Oracle, made from the catalog.
+
+Identifiers come from the catalog and are quoted; keys and dates travel as binds. The SCN is a number of our own and is
+written into the text, because AS OF takes no bind in every version. Moments travel as text inside TO_DATE or
+TO_TIMESTAMP: the driver sends a `datetime` as a DATE, and its fraction would be gone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+
+from kpc.catalog.table import Table
+from kpc.catalog.types import Column, OracleKind
+from kpc.errors import ConfigError
+from kpc.extract.target_value_sql import target_value_sql
+from kpc.partition import Partition
+
+BindValues = dict[str, str | int | Decimal | datetime]
+
+DATE_TEXT = "YYYY-MM-DD HH24:MI:SS"
+TIMESTAMP_TEXT = "YYYY-MM-DD HH24:MI:SS.FF9"
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    text: str
+    binds: BindValues = field(default_factory=dict)
+
+
+def quoted(name: str) -> str:
+    if '"' in name:
+        raise ConfigError(f"{name!r} cannot be the name of an Oracle schema.", "Correct KPC__ORACLE__OWNER or __USER.")
+    return f'"{name}"'
+
+
+def rows_of(owner: str, table: Table, scn: int) -> str:
+    """The table as of an SCN, called `t`, for FROM."""
+    return f"{quoted(owner)}.{quoted(table.name)} AS OF SCN {scn:d} t"
+
+
+def hint(degree: int) -> str:
+    """How many parallel servers Oracle may put to work on the table `t`."""
+    return f"/*+ PARALLEL(t, {degree:d}) */ " if degree > 1 else ""
+
+
+def read_column(column: Column) -> str:
+    """A column as it is selected. The driver forgets the offset of a TIMESTAMP WITH TIME ZONE, so Oracle applies it."""
+    name = quoted(column.name)
+    return f"SYS_EXTRACT_UTC({name}) AS {name}" if column.source.kind is OracleKind.TIMESTAMP_TZ else name
+
+
+def iso_text(column: Column) -> str:
+    """A CHAR date as text that sorts by time: `YYYY-MM-DD`, in the column's own calendar."""
+    name = quoted(column.name)
+    if column.date_format is not None and column.date_format.is_day_first:
+        return f"SUBSTR({name}, 7, 4) || '-' || SUBSTR({name}, 4, 2) || '-' || SUBSTR({name}, 1, 2)"
+    return f"SUBSTR({name}, 1, 10)" if column.date_format and column.date_format.has_time else name
+
+
+def _day_text(day: date, column: Column) -> str:
+    return f"{day.year + column.calendar.year_offset:04d}-{day.month:02d}-{day.day:02d}"
+
+
+def in_partition(partition: Partition) -> Statement:
+    """The WHERE clause of a partition; `1 = 1` for `ALL`.
+
+    A text date counts by its first and last day, both inclusive, so that a text such as 2024-01-99 belongs to no month
+    and shows up when the months are added up.
+    """
+    if partition.bounds is None or partition.table.month_column is None:
+        return Statement("1 = 1")
+    first, following = partition.bounds
+    column = partition.table.by_name[partition.table.month_column]
+    if column.source.is_text:
+        last = following - timedelta(days=1)
+        return Statement(
+            f"{iso_text(column)} BETWEEN :first_day AND :last_day",
+            {"first_day": _day_text(first, column), "last_day": _day_text(last, column)},
+        )
+    name = quoted(column.name)
+    midnight = time()
+    return Statement(
+        f"{name} >= :first_day AND {name} < :next_day",
+        {"first_day": datetime.combine(first, midnight), "next_day": datetime.combine(following, midnight)},
+    )
+
+
+def control_totals_query(owner: str, partition: Partition, scn: int) -> Statement:
+    """Rows, and per measure the sum, minimum, maximum and non-null count of the values as the target will hold them."""
+    table = partition.table
+    where = in_partition(partition)
+    text = (
+        f"SELECT {hint(table.parallel_degree)}{aggregates(table)} FROM {rows_of(owner, table, scn)} WHERE {where.text}"
+    )
+    return Statement(text, where.binds)
+
+
+def aggregates(table: Table) -> str:
+    """What `control_totals_query` selects."""
+    selected = ["COUNT(*)"]
+    for column in table.measured_columns:
+        value = target_value_sql(column)
+        selected += [f"SUM({value})", f"MIN({value})", f"MAX({value})", f"COUNT({value})"]
+    return ", ".join(selected)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which rows of a partition are read, as of `scn`: all, or those that changed at `since` or later.
+
+    `since` is in the clock of the columns that tell: local, or UTC for TIMESTAMP WITH TIME ZONE.
+    """
+
+    partition: Partition
+    scn: int
+    since: datetime | None = None
+
+    @property
+    def table(self) -> Table:
+        return self.partition.table
+
+    def source(self, owner: str) -> str:
+        return rows_of(owner, self.table, self.scn)
+
+    @property
+    def where(self) -> Statement:
+        """A row that does not tell when it changed may have done so at any time, and is read."""
+        rows = in_partition(self.partition)
+        if self.since is None:
+            return rows
+        columns = self.table.change_columns
+        moments = ", ".join(_moment(column) for column in columns)
+        changed = f"COALESCE({moments})" if len(columns) > 1 else moments
+        spelled = f"{self.since:%Y-%m-%d %H:%M:%S}"
+        if columns[0].source.kind is OracleKind.DATE:
+            bound, since = f"TO_DATE(:since, '{DATE_TEXT}')", spelled
+        else:
+            bound, since = f"TO_TIMESTAMP(:since, '{TIMESTAMP_TEXT}')", f"{spelled}.{self.since.microsecond:06d}"
+        return Statement(f"{rows.text} AND ({changed} >= {bound} OR {changed} IS NULL)", {**rows.binds, "since": since})
+
+
+def _moment(column: Column) -> str:
+    name = quoted(column.name)
+    return f"SYS_EXTRACT_UTC({name})" if column.source.kind is OracleKind.TIMESTAMP_TZ else name
+
+
+def chunk_plan(owner: str, rows: Selection, chunk_rows: int) -> Statement:
+    """Boundaries of chunks of `chunk_rows` rows in ROWID order, found in one pass over the partition."""
+    text = (
+        "SELECT chunk, ROWIDTOCHAR(MIN(rid)), ROWIDTOCHAR(MAX(rid)), COUNT(*) FROM ("
+        f"SELECT {hint(rows.table.parallel_degree)}ROWID AS rid, "
+        "TRUNC((ROW_NUMBER() OVER (ORDER BY ROWID) - 1) / :chunk_rows) AS chunk "
+        f"FROM {rows.source(owner)} WHERE {rows.where.text}) GROUP BY chunk ORDER BY chunk"
+    )
+    return Statement(text, {**rows.where.binds, "chunk_rows": chunk_rows})
+
+
+def rows_of_chunk(owner: str, rows: Selection, within: Statement | None) -> Statement:
+    """The rows of one chunk in catalog column order; `within` bounds it, None is all of them."""
+    columns = ", ".join(read_column(column) for column in rows.table.columns)
+    text = f"SELECT {hint(rows.table.chunk_degree)}{columns} FROM {rows.source(owner)} WHERE {rows.where.text}"
+    if within is None:
+        return Statement(text, rows.where.binds)
+    return Statement(f"{text} AND {within.text}", {**rows.where.binds, **within.binds})
+
+
+def within_rowids(first: str, last: str) -> Statement:
+    """A range of ROWIDs, both ends inclusive. Oracle itself compares them."""
+    return Statement(
+        "ROWID BETWEEN CHARTOROWID(:first_rowid) AND CHARTOROWID(:last_rowid)",
+        {"first_rowid": first, "last_rowid": last},
+    )
+
+
+def keys_of(owner: str, rows: Selection) -> Statement:
+    """The key columns of every row of a partition, changed or not."""
+    where = in_partition(rows.partition)
+    columns = ", ".join(read_column(column) for column in rows.table.key_columns)
+    text = f"SELECT {hint(rows.table.parallel_degree)}{columns} FROM {rows.source(owner)} WHERE {where.text}"
+    return Statement(text, where.binds)
+
+
+def count_all(owner: str, table: Table, scn: int) -> Statement:
+    """All rows of a table, whatever partition they belong to."""
+    return Statement(f"SELECT {hint(table.parallel_degree)}COUNT(*) FROM {rows_of(owner, table, scn)}")
+
+
+def count_days(owner: str, table: Table, month_column: Column, scn: int) -> Statement:
+    """Rows per value of the month column, as `in_partition` compares it: a day, or whatever stands there instead."""
+    day = (
+        iso_text(month_column) if month_column.source.is_text else f"TO_CHAR({quoted(month_column.name)}, 'YYYY-MM-DD')"
+    )
+    text = f"SELECT {hint(table.parallel_degree)}{day}, COUNT(*) FROM {rows_of(owner, table, scn)} GROUP BY {day}"
+    return Statement(text)
+
+
+CURRENT_SCN = Statement("SELECT CURRENT_SCN FROM V$DATABASE")
+
+
+def live_columns(owner: str, table: Table) -> Statement:
+    """The table's columns as the dictionary knows them."""
+    return Statement(
+        "SELECT COLUMN_NAME, DATA_TYPE, DATA_LENGTH, CHAR_LENGTH, DATA_PRECISION, DATA_SCALE FROM ALL_TAB_COLUMNS "
+        "WHERE OWNER = :owner AND TABLE_NAME = :table_name ORDER BY COLUMN_ID",
+        {"owner": owner, "table_name": table.name},
+    )

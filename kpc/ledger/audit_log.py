@@ -1,0 +1,134 @@
+"""The audit log: who ran what, when, on what, as a chain of hashes that shows every later change.
+
+Each entry's hash covers the entry's canonical JSON with the hash of the entry before it. The database refuses UPDATE
+and DELETE; whoever gets around that leaves a chain that `AuditLog.verify` finds broken. The head row keeps the newest
+hash, so that a removed tail shows as well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, insert, select, update
+
+from kpc.ledger import schema
+from kpc.ledger.database import Database
+from kpc.ledger.fencing import Lease
+from kpc.ledger.schema import canonical_json
+from kpc.partition import Partition
+from kpc.storage.store import Environment
+
+GENESIS = "0" * 64
+_LOG = schema.audit_log
+_HEAD = schema.audit_head
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One line of the log; `detail` holds counts, sizes and checksums, never a personal value."""
+
+    seq: int
+    at_utc: datetime
+    actor: str
+    run_id: str
+    action: str
+    source_id: str | None
+    target_id: str | None
+    table_name: str | None
+    partition_key: str | None
+    stage: str | None
+    generation: str | None
+    mapping_version: str | None
+    detail: dict[str, Any]
+    prev_hash: str
+    entry_hash: str
+
+
+class AuditLog:
+    """The log of everything that was done, to be added to and checked, never changed."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def append(  # noqa: PLR0913  each is a fact of the audit trail
+        self,
+        action: str,
+        *,
+        actor: str,
+        run_id: str,
+        environment: Environment | None = None,
+        partition: Partition | None = None,
+        stage: str | None = None,
+        generation: str | None = None,
+        mapping_version: str | None = None,
+        detail: dict[str, Any] | None = None,
+        lease: Lease | None = None,
+    ) -> int:
+        """Add one entry and return its number."""
+        entry: dict[str, Any] = {
+            "at_utc": self._database.clock(),
+            "actor": actor,
+            "run_id": run_id,
+            "action": action,
+            "source_id": environment.source_id if environment else None,
+            "target_id": environment.target_id if environment else None,
+            "table_name": partition.table.name if partition else None,
+            "partition_key": partition.key if partition else None,
+            "stage": stage,
+            "generation": generation,
+            "mapping_version": mapping_version,
+            "detail": json.loads(canonical_json(detail or {})),  # as it will be read back, and so hashed again
+        }
+        with self._database.writing(lease) as connection:
+            return _append(connection, entry)
+
+    def entries(self, *, limit: int | None = None) -> list[AuditEntry]:
+        """The newest `limit` entries (all when None), oldest first."""
+        with self._database.reading() as connection:
+            rows = connection.execute(select(_LOG).order_by(_LOG.c.seq.desc()).limit(limit)).mappings().all()
+        return [AuditEntry(**row) for row in reversed(rows)]
+
+    def verify(self) -> list[str]:
+        """One sentence per break of the chain; empty when nothing was changed, removed, inserted or reordered."""
+        with self._database.reading() as connection:
+            head = connection.execute(select(_HEAD)).mappings().one_or_none()
+            rows = connection.execution_options(yield_per=5000).execute(select(_LOG).order_by(_LOG.c.seq)).mappings()
+            return list(_breaks(rows, head))
+
+
+def entry_hash(entry: RowMapping | dict[str, Any]) -> str:
+    """sha256 over the canonical JSON of all columns but the hash itself."""
+    covered = {name: value for name, value in entry.items() if name != "entry_hash"}
+    covered["at_utc"] = entry["at_utc"].strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return hashlib.sha256(canonical_json(covered).encode()).hexdigest()
+
+
+def _append(connection: Connection, entry: dict[str, Any]) -> int:
+    # The head is read under a lock that lasts until the commit: concurrent appenders form one chain.
+    head = connection.execute(select(_HEAD).with_for_update()).mappings().one()
+    row = {"seq": head["seq"] + 1, **entry, "prev_hash": head["entry_hash"]}
+    row["entry_hash"] = entry_hash(row)
+    connection.execute(insert(_LOG).values(row))
+    connection.execute(update(_HEAD).values(seq=row["seq"], entry_hash=row["entry_hash"]))
+    return int(row["seq"])
+
+
+def _breaks(rows: Iterator[RowMapping], head: RowMapping | None) -> Iterator[str]:
+    expected_seq, previous = 1, GENESIS
+    for row in rows:
+        if row["seq"] != expected_seq:
+            yield f"Entry {row['seq']} follows entry {expected_seq - 1}: entries between them are gone."
+        if row["prev_hash"] != previous:
+            yield f"Entry {row['seq']} does not continue the entry before it."
+        if row["entry_hash"] != entry_hash(row):
+            yield f"Entry {row['seq']} was changed after it was written."
+        expected_seq, previous = row["seq"] + 1, row["entry_hash"]
+    if head is None:
+        yield "The head of the log is gone."
+    elif (head["seq"], head["entry_hash"]) != (expected_seq - 1, previous):
+        yield f"The log ends with entry {expected_seq - 1}, its head says {head['seq']}: the end is changed or gone."

@@ -1,0 +1,49 @@
+"""The live systems by address: which identity each address last showed, and which staging root an environment uses."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
+
+from kpc.ledger import schema
+from kpc.ledger.database import Database
+from kpc.storage.store import Environment
+
+_ENDPOINT = schema.endpoint
+_ROOT = "staging_root"  # the kind of a row whose address is an environment, and whose identity is a root's token
+
+
+class Endpoints:
+    """What the live systems last called themselves."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def remember(self, kind: str, address: str, identity: str) -> None:
+        """Record that the `kind` (oracle, salesforce) at `address` last called itself `identity`."""
+        where = {"kind": kind, "address": address}
+        self._database.upsert(_ENDPOINT, where, {"identity": identity, "seen_utc": self._database.clock()})
+
+    def identity_of(self, kind: str, address: str) -> str | None:
+        """The identity last seen at an address, for callers that cannot ask the system itself."""
+        query = select(_ENDPOINT.c.identity).where(_ENDPOINT.c.kind == kind, _ENDPOINT.c.address == address)
+        with self._database.reading() as connection:
+            found: str | None = connection.execute(query).scalar_one_or_none()
+        return found
+
+    def claim_root(self, environment: Environment, token: str) -> str:
+        """Bind an environment to a staging root, unless it is bound already; returns the token of the root it uses."""
+        row = {"kind": _ROOT, "address": _address(environment), "identity": token, "seen_utc": self._database.clock()}
+        with suppress(IntegrityError), self._database.writing() as connection:  # another worker may be first
+            connection.execute(insert(_ENDPOINT).values(row))
+        return self.root_of(environment) or token
+
+    def root_of(self, environment: Environment) -> str | None:
+        """The token of the staging root that an environment uses; None before the first stage."""
+        return self.identity_of(_ROOT, _address(environment))
+
+
+def _address(environment: Environment) -> str:
+    return f"{environment.source_id} {environment.target_id}"

@@ -1,0 +1,66 @@
+"""The mapping versions under which rows were loaded, each with its whole declaration."""
+
+from __future__ import annotations
+
+from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
+
+from kpc.catalog import Table
+from kpc.errors import ConfigError
+from kpc.ledger import schema
+from kpc.ledger.database import Database
+from kpc.ledger.partition_filters import in_environment
+from kpc.storage.store import Environment
+
+_MAPPING = schema.mapping_version
+_CHUNK = schema.chunk
+
+
+class Mappings:
+    """Every mapping version that was ever used; none is changed or removed."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def remember(self, table: Table) -> str:
+        """Record the table's whole declaration under its mapping version, and return the version."""
+        version = table.mapping_version
+        with self._database.reading() as connection:
+            if connection.execute(select(_MAPPING.c.version).where(_MAPPING.c.version == version)).one_or_none():
+                return version
+        try:
+            with self._database.writing() as connection:
+                connection.execute(
+                    insert(_MAPPING).values(
+                        version=version,
+                        table_name=table.name,
+                        external_id_version=table.external_id_version,
+                        declaration=table.declaration,
+                        first_used_utc=self._database.clock(),
+                    )
+                )
+        except IntegrityError:
+            return version  # another worker recorded it first
+        return version
+
+    def check_external_id(self, environment: Environment, table: Table) -> None:
+        """Raises `ConfigError` when the org holds rows of this table under an external id composed differently."""
+        query = (
+            select(_MAPPING.c.external_id_version)
+            .join(_CHUNK, _CHUNK.c.mapping_version == _MAPPING.c.version)
+            .where(
+                in_environment(_CHUNK, environment),
+                _CHUNK.c.table_name == table.name,
+                _CHUNK.c.loaded > 0,
+                _MAPPING.c.external_id_version != table.external_id_version,
+            )
+            .limit(1)
+        )
+        with self._database.reading() as connection:
+            other = connection.execute(query).scalar_one_or_none()
+        if other is not None:
+            raise ConfigError(
+                f"{table.name}: the org holds rows whose external id was composed in another way ({other}); loading "
+                f"with this one ({table.external_id_version}) would store them twice.",
+                "Restore the key's declaration in kpc/catalog, or remove the loaded rows first (`kpc rollback`).",
+            )

@@ -1,0 +1,37 @@
+"""The ledger's tables, by subject. Every change of them is a migration in kpc/ledger/migrations."""
+
+from __future__ import annotations
+
+from kpc.ledger.schema.audit import audit_head, audit_log
+from kpc.ledger.schema.campaign import mapping_version, reconciliation, scope, sign_off
+from kpc.ledger.schema.columns import canonical_json, metadata
+from kpc.ledger.schema.loads import attempt, chunk, failed_records, job, pause
+from kpc.ledger.schema.quota import org_limits, quota_entry
+from kpc.ledger.schema.stages import generation, lease, stage_run
+from kpc.ledger.schema.systems import endpoint, org_trait
+
+REVISION = "0001"  # the newest migration; a test compares it with kpc/ledger/migrations
+
+__all__ = [
+    "REVISION",
+    "attempt",
+    "audit_head",
+    "audit_log",
+    "canonical_json",
+    "chunk",
+    "endpoint",
+    "failed_records",
+    "generation",
+    "job",
+    "lease",
+    "mapping_version",
+    "metadata",
+    "org_limits",
+    "org_trait",
+    "pause",
+    "quota_entry",
+    "reconciliation",
+    "scope",
+    "sign_off",
+    "stage_run",
+]

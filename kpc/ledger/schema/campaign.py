@@ -1,0 +1,73 @@
+"""What is migrated, how it was compared, and what people decided."""
+
+from __future__ import annotations
+
+from sqlalchemy import Boolean, Column, Index, Integer, String, Table, Text
+
+from kpc.ledger.schema.columns import (
+    JsonText,
+    enum_word,
+    environment_columns,
+    id_column,
+    metadata,
+    moment,
+    number,
+    partition_columns,
+    word,
+)
+from kpc.ledger.states import SignOffDecision
+
+mapping_version = Table(
+    "mapping_version",
+    metadata,
+    Column("version", String(64), primary_key=True),
+    word("table_name"),
+    word("external_id_version"),
+    Column("declaration", JsonText, nullable=False),
+    moment("first_used_utc"),
+)
+
+scope = Table(
+    "scope",
+    metadata,
+    id_column(),
+    *environment_columns(),
+    Column("months", JsonText, nullable=False),
+    Column("tables", JsonText, nullable=False),
+    word("mode", 16),
+    number("sample_rows", nullable=True),
+    Column("unassigned", JsonText, nullable=False),  # rows that belong to no partition, by table and cause
+    word("run_id", 255),
+    word("actor", 255),
+    moment("set_utc"),
+)
+
+reconciliation = Table(
+    "reconciliation",
+    metadata,
+    id_column(),
+    *partition_columns(),
+    word("generation", 26),
+    Column("stage_run", Integer, nullable=False),
+    Column("level", Integer, nullable=False),  # 1 | 2 | 3
+    word("measure", 128),
+    Column("source_value", Text, nullable=True),
+    Column("target_value", Text, nullable=True),
+    Column("passed", Boolean, nullable=False),
+    Column("detail", JsonText, nullable=True),
+    moment("compared_utc"),
+    Index("ix_reconciliation_run", "stage_run"),
+)
+
+sign_off = Table(
+    "sign_off",
+    metadata,
+    id_column(),
+    *environment_columns(),
+    word("subject", 128),  # a phase, a table or `migration`
+    word("actor", 255),
+    enum_word("decision", SignOffDecision, 16),
+    Column("note", Text, nullable=True),
+    word("evidence_sha256", nullable=True),
+    moment("signed_utc"),
+)

@@ -1,0 +1,36 @@
+"""The use of the org's daily allowance."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, Index, Integer, String, Table, Text
+
+from kpc.ledger.schema.columns import enum_word, id_column, metadata, moment, number, word
+from kpc.ledger.states import QuotaEntryState, QuotaKind
+
+quota_entry = Table(
+    "quota_entry",
+    metadata,
+    id_column(),
+    word("target_id"),
+    enum_word("kind", QuotaKind, 16),
+    Column("job", Integer, nullable=True),
+    number("rows"),
+    number("batches"),
+    number("calls"),
+    enum_word("state", QuotaEntryState, 16),
+    moment("counted_utc"),
+    Index("ix_quota_entry_window", "target_id", "counted_utc"),
+)
+
+org_limits = Table(  # what the org said last of its allowances, and whether it refused us since
+    "org_limits",
+    metadata,
+    Column("target_id", String(64), primary_key=True),
+    number("batches_max"),
+    number("batches_used"),
+    number("calls_max"),
+    number("calls_used"),
+    moment("read_utc"),
+    moment("blocked_until_utc", nullable=True),
+    Column("blocked_reason", Text, nullable=True),
+)

@@ -1,0 +1,25 @@
+"""What the live systems said about themselves."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, String, Table
+
+from kpc.ledger.schema.columns import metadata, moment, word
+
+endpoint = Table(
+    "endpoint",
+    metadata,
+    Column("kind", String(16), primary_key=True),  # oracle | salesforce | staging_root
+    Column("address", String(500), primary_key=True),
+    word("identity"),
+    moment("seen_utc"),
+)
+
+org_trait = Table(  # what an org taught us, e.g. whether it takes gzip uploads
+    "org_trait",
+    metadata,
+    Column("target_id", String(64), primary_key=True),
+    Column("name", String(64), primary_key=True),
+    word("value", 255),
+    moment("learned_utc"),
+)

@@ -1,0 +1,76 @@
+"""The scope of the campaign: which tables and months are migrated, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import insert, select
+
+from kpc.ledger import schema
+from kpc.ledger.database import Database, inserted_id
+from kpc.ledger.partition_filters import environment_values, in_environment
+from kpc.storage.store import Environment
+
+_SCOPE = schema.scope
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeRow:
+    """What the campaign covers; the newest row counts. `unassigned`: rows of no partition, by table and cause."""
+
+    id: int
+    source_id: str
+    target_id: str
+    months: list[str]
+    tables: list[str]
+    mode: str
+    sample_rows: int | None
+    unassigned: dict[str, dict[str, int]]
+    run_id: str
+    actor: str
+    set_utc: datetime
+
+
+class CampaignScope:
+    """Every scope that an environment's campaign had; the newest counts."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def set(
+        self,
+        environment: Environment,
+        *,
+        months: Sequence[str],
+        tables: Sequence[str],
+        mode: str,
+        run_id: str,
+        actor: str,
+        sample_rows: int | None = None,
+        unassigned: Mapping[str, Mapping[str, int]] | None = None,
+    ) -> int:
+        """Set what the campaign covers from now on."""
+        with self._database.writing() as connection:
+            added = connection.execute(
+                insert(_SCOPE).values(
+                    **environment_values(environment),
+                    months=list(months),
+                    tables=list(tables),
+                    mode=mode,
+                    sample_rows=sample_rows,
+                    unassigned=unassigned or {},
+                    run_id=run_id,
+                    actor=actor,
+                    set_utc=self._database.clock(),
+                )
+            )
+        return inserted_id(added)
+
+    def current(self, environment: Environment) -> ScopeRow | None:
+        """What the campaign covers now; None before the first one."""
+        query = select(_SCOPE).where(in_environment(_SCOPE, environment)).order_by(_SCOPE.c.id.desc()).limit(1)
+        with self._database.reading() as connection:
+            row = connection.execute(query).mappings().one_or_none()
+        return ScopeRow(**row) if row else None

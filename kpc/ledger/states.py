@@ -1,0 +1,124 @@
+"""The states and kinds that the ledger's rows have, each written once."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class GenerationState(StrEnum):
+    """How far an extract is. Only a sealed one is loaded; the newest sealed one is the partition's current one."""
+
+    OPEN = "open"
+    SEALED = "sealed"
+    ABANDONED = "abandoned"  # given up before it was complete
+    ROLLED_BACK = "rolled_back"  # its records were taken out of the org
+
+
+class StageState(StrEnum):
+    """How a stage run stands or ended. `reconciled` and what follows are results of the reconciled stage."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    WAITING = "waiting"  # for Oracle's daily window
+    ROLLED_BACK = "rolled_back"
+    RECONCILED = "reconciled"
+    RECONCILED_WITH_EXCEPTIONS = "reconciled_with_exceptions"
+    MISMATCH = "mismatch"
+
+
+class AttemptState(StrEnum):
+    """How an attempt to load a generation stands or ended."""
+
+    RUNNING = "running"
+    LOADED = "loaded"
+    FAILED = "failed"
+
+
+class ChunkState(StrEnum):
+    """Whether the result of a chunk is known."""
+
+    PLANNED = "planned"
+    DONE = "done"
+
+
+class JobState(StrEnum):
+    """Where an ingest job is.
+
+        intended -> open -> closing -> closed -> ended -> complete
+                \\________\\________\\________\\-> failed | aborted | given_up
+
+    `closing` is written, with the quota debit, right before UploadComplete is sent: after a crash the server is asked.
+    `ended` takes no slot any more; its results are still to be read and recorded.
+    """
+
+    INTENDED = "intended"
+    OPEN = "open"
+    CLOSING = "closing"
+    CLOSED = "closed"
+    ENDED = "ended"
+    COMPLETE = "complete"
+    FAILED = "failed"
+    ABORTED = "aborted"
+    GIVEN_UP = "given_up"
+
+
+IN_FLIGHT = (JobState.INTENDED, JobState.OPEN, JobState.CLOSING, JobState.CLOSED)
+DEAD = (JobState.FAILED, JobState.ABORTED, JobState.GIVEN_UP)  # the rows of such a job must be sent again
+
+
+class JobPurpose(StrEnum):
+    """Why an ingest job exists. All but the first may use the reserve of the quota."""
+
+    CHUNK = "chunk"
+    RETRY = "retry"
+    UNDO = "undo"
+
+
+class QuotaKind(StrEnum):
+    """Whose use of the quota an entry counts."""
+
+    JOB = "job"  # ours
+    OTHERS = "others"  # bulk loads of other software
+    CALLS = "calls"  # API calls of everybody
+
+
+class QuotaEntryState(StrEnum):
+    """Whether an entry counts against the quota; a released one does not."""
+
+    RESERVED = "reserved"
+    DEBITED = "debited"
+    RELEASED = "released"
+
+
+class PauseScope(StrEnum):
+    """What a pause stops."""
+
+    ALL = "all"
+    PHASE = "phase"
+    TABLE = "table"
+
+
+class FailureClass(StrEnum):
+    """What to do about a row that was not loaded."""
+
+    TRANSIENT = "transient"  # send it again
+    DEPENDENCY = "dependency"  # its parent is missing
+    DATA = "data"  # correct the row
+    ORG = "org"  # correct the org's settings
+    UNPROCESSED = "unprocessed"  # Salesforce did not process it
+    REJECTED = "rejected"  # staging refused it; it was never sent
+
+
+class FailureState(StrEnum):
+    """Whether a row is still missing from the org."""
+
+    OPEN = "open"
+    RESOLVED = "resolved"
+
+
+class SignOffDecision(StrEnum):
+    """What a person decided."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"

@@ -1,0 +1,211 @@
+"""The accounts of one chunk: which rows were loaded, failed or never looked at, and the files that say so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+from pydantic import BaseModel, ConfigDict
+
+from kpc.catalog.table import Table
+from kpc.catalog.types import EXTERNAL_ID
+from kpc.convert.gzip_csv import GzipTable, csv_bytes
+from kpc.errors import DamagedFile
+from kpc.gzip_files import open_gzip_to_read
+from kpc.ledger import ChunkCounts, RowFailure
+from kpc.ledger.states import FailureClass
+from kpc.salesforce import Saved, parse_row_error
+from kpc.storage.layout import chunk_stem
+from kpc.storage.store import FileEntry
+
+SALESFORCE_ID, CREATED, ERROR = "sf__Id", "sf__Created", "sf__Error"
+SUCCESS_HEADER = (EXTERNAL_ID, SALESFORCE_ID, CREATED)
+SUCCESS, FAILED, UNPROCESSED = "success", "failed", "unprocessed"
+
+GZIP_LEVEL = 1
+_SLICE_ROWS = 20_000
+_BLOCK_BYTES = 1 << 18
+_PART = ".part.csv.gz"
+
+
+class ChunkResult(BaseModel):
+    """The accounts of one chunk; the files lie beside it. `rows` = `loaded` + `failed` + `unprocessed`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    chunk: str
+    rows: int
+    loaded: int
+    created: int
+    failed: int
+    unprocessed: int
+    jobs: tuple[str, ...]
+    success_file: FileEntry
+    failed_file: FileEntry
+    unprocessed_file: FileEntry
+
+    @property
+    def files(self) -> tuple[FileEntry, FileEntry, FileEntry]:
+        return self.success_file, self.failed_file, self.unprocessed_file
+
+
+@dataclass(frozen=True)
+class LoadedRows:
+    """Rows that Salesforce took, in gzip CSV files of `folder` with SUCCESS_HEADER: they need not fit in memory."""
+
+    folder: Path
+    files: tuple[FileEntry, ...]
+    created: int
+
+    def __add__(self, other: LoadedRows) -> LoadedRows:
+        return LoadedRows(self.folder, self.files + other.files, self.created + other.created)
+
+    @property
+    def rows(self) -> int:
+        return sum(file.rows for file in self.files)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        return tuple(self.folder / file.name for file in self.files)
+
+    def frames(self) -> Iterator[pl.DataFrame]:
+        for path in self.paths:
+            yield from read_columns(path, SUCCESS_HEADER)
+
+
+@dataclass(frozen=True)
+class ChunkOutcome:
+    """What became of the rows of a chunk. `failed` has sf__Id, sf__Error and the row, `unprocessed` the row; text."""
+
+    loaded: LoadedRows
+    failed: pl.DataFrame
+    unprocessed: pl.DataFrame
+    jobs: tuple[str, ...]
+    attempts: Mapping[str, int] = field(default_factory=dict)  # by external id, where it is not the number of jobs
+
+    @property
+    def counts(self) -> ChunkCounts:
+        return ChunkCounts(self.loaded.rows, self.loaded.created, self.failed.height, self.unprocessed.height)
+
+    def after(self, again: pl.DataFrame, outcome: ChunkOutcome) -> ChunkOutcome:
+        """The outcome once the rows `again` were sent another time."""
+        return ChunkOutcome(
+            loaded=self.loaded + outcome.loaded,
+            failed=pl.concat([self.failed.join(again, on=EXTERNAL_ID, how="anti"), outcome.failed]),
+            unprocessed=pl.concat([self.unprocessed.join(again, on=EXTERNAL_ID, how="anti"), outcome.unprocessed]),
+            jobs=(*self.jobs, *outcome.jobs),
+            attempts=self.attempts,
+        )
+
+
+def part_file(folder: Path, chunk: str, name: str) -> Path:
+    """Where rows of a chunk wait until its outcome is written; gone after that."""
+    return folder / f"{chunk_stem(chunk)}.{name}{_PART}"
+
+
+def remove_parts(folder: Path, chunk: str) -> None:
+    for part in folder.glob(f"{chunk_stem(chunk)}.*{_PART}"):
+        part.unlink()
+
+
+def read_columns(file: Path, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+    """The named columns of a CSV file as text, piece by piece. Raises `DamagedFile`."""
+    read = pa_csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False)
+    convert = pa_csv.ConvertOptions(
+        column_types=dict.fromkeys(columns, pa.string()), include_columns=list(columns), strings_can_be_null=False
+    )
+    try:
+        with open_gzip_to_read(file) as content:
+            parse = pa_csv.ParseOptions(newlines_in_values=True)
+            # Arrow's own pool keeps what it had; the system's gives back what is no longer needed.
+            reader = pa_csv.open_csv(content, read, parse, convert, memory_pool=pa.system_memory_pool())
+            for batch in reader:
+                frame = pl.from_arrow(batch)
+                assert isinstance(frame, pl.DataFrame)  # noqa: S101  a batch never becomes a series
+                yield frame
+    except (pa.ArrowInvalid, pa.ArrowKeyError, OSError, EOFError) as error:
+        raise DamagedFile(
+            f"{file} cannot be read: {error}.", "Run the load again; it is read anew.", path=file
+        ) from None
+
+
+def write_loaded(frames: Iterator[pl.DataFrame], file: Path) -> LoadedRows:
+    """Keep the three columns that matter of rows that were taken; a new file in place of an older one."""
+    created = 0
+    with GzipTable(file, SUCCESS_HEADER, GZIP_LEVEL) as table:
+        for frame in frames:
+            created += int(frame[CREATED].str.to_lowercase().eq("true").sum() or 0)
+            for part in frame.select(SUCCESS_HEADER).iter_slices(_SLICE_ROWS):
+                table.write(csv_bytes(part, null=""), part.height)
+        return LoadedRows(file.parent, (table.close(),), created)
+
+
+def write_rows(file: Path, rows: pl.DataFrame) -> FileEntry:
+    """Rows as a gzip CSV file, ordered by external id."""
+    with GzipTable(file, tuple(rows.columns), GZIP_LEVEL) as table:
+        for part in rows.sort(EXTERNAL_ID).iter_slices(_SLICE_ROWS):
+            table.write(csv_bytes(part, null=""), part.height)
+        return table.close()
+
+
+def write_outcome(folder: Path, chunk: str, rows: int, outcome: ChunkOutcome) -> ChunkResult:
+    """The three files of a chunk and their accounts; the manifest is the caller's to write."""
+    stem, counts = chunk_stem(chunk), outcome.counts
+    return ChunkResult(
+        chunk=chunk,
+        rows=rows,
+        loaded=counts.loaded,
+        created=counts.created,
+        failed=counts.failed,
+        unprocessed=counts.unprocessed,
+        jobs=outcome.jobs,
+        success_file=_as_one_file(outcome.loaded, folder / f"{stem}.{SUCCESS}.csv.gz"),
+        failed_file=write_rows(folder / f"{stem}.{FAILED}.csv.gz", outcome.failed),
+        unprocessed_file=write_rows(folder / f"{stem}.{UNPROCESSED}.csv.gz", outcome.unprocessed),
+    )
+
+
+def _as_one_file(loaded: LoadedRows, path: Path) -> FileEntry:
+    """All that was taken under one name. The usual single file is not packed again, it moves there."""
+    if len(loaded.files) == 1:
+        loaded.paths[0].replace(path)
+        return loaded.files[0].model_copy(update={"name": path.name})
+    with GzipTable(path, SUCCESS_HEADER, GZIP_LEVEL) as table:
+        for frame in loaded.frames():
+            table.write(csv_bytes(frame, null=""), frame.height)
+        return table.close()
+
+
+def collected(rows: pl.DataFrame, saved: Sequence[Saved], file: Path) -> ChunkOutcome:
+    """The answers of a collection, as the result files of a job would say it; what was taken goes to `file`."""
+    answered = rows.with_columns(
+        pl.Series(SALESFORCE_ID, [one.salesforce_id for one in saved], dtype=pl.String),
+        pl.Series(CREATED, [str(one.created).lower() for one in saved], dtype=pl.String),
+        pl.Series(ERROR, [one.error for one in saved], dtype=pl.String),
+    )
+    return ChunkOutcome(
+        loaded=write_loaded(iter([answered.filter(pl.col(ERROR) == "")]), file),
+        failed=answered.filter(pl.col(ERROR) != "").select(SALESFORCE_ID, ERROR, *rows.columns),
+        unprocessed=rows.clear(),
+        jobs=(),
+    )
+
+
+def failures_of(table: Table, outcome: ChunkOutcome) -> Iterator[RowFailure]:
+    """For migration_failed_records: why, in words without personal values."""
+    personal = [column.field for column in table.sent_columns if column.pii is not None]
+    tries, job = max(1, len(outcome.jobs)), outcome.jobs[-1] if outcome.jobs else None
+    for row in outcome.failed.select(EXTERNAL_ID, ERROR, *personal).iter_rows():
+        error = parse_row_error(row[1], [value for value in row[2:] if value])
+        attempts = outcome.attempts.get(row[0], tries)
+        yield RowFailure(
+            row[0], error.code, FailureClass(error.error_class), error.message, error.fields, attempts, job
+        )
+    for key in outcome.unprocessed[EXTERNAL_ID]:
+        message = "Salesforce ended the job before it came to this row"
+        attempts = outcome.attempts.get(key, tries)
+        yield RowFailure(key, "UNPROCESSED", FailureClass.UNPROCESSED, message, (), attempts, job)

@@ -1,0 +1,178 @@
+"""One chunk as one ingest job, begun or carried on from wherever a crash left it.
+
+The ledger's row comes before each request and the server is asked after each doubt:
+
+    intended  the create may or may not have arrived     look for a job that can only be ours, else create another
+    open      the upload is unconfirmed                  upload again; if the job will not take it, abort and begin anew
+    closing   UploadComplete may or may not have arrived ask; still Open: close again
+    closed    Salesforce works on it                     read its results when it has ended
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from kpc.errors import OutcomeUnknown, Terminal, Transient
+from kpc.ledger import JobRow
+from kpc.ledger.states import JobState
+from kpc.load.chunk_load import ENCODING_TRAIT, ChunkLoad, chunk_intent, encodings, is_learning_encoding
+from kpc.salesforce import Encoding, JobInfo, Refused, State
+
+log = logging.getLogger(__name__)
+
+_FRESH_JOBS = 4  # jobs begun for one chunk in one call before we give up
+_UPLOAD_TRIES = 3
+_CLOCK_SKEW = timedelta(minutes=2)
+_SLOT_PAUSE_S = 1.0
+
+
+def start_job(load: ChunkLoad) -> str:
+    """The id of the closed job that carries the chunk; it is created, uploaded and closed as far as still needed.
+
+    Raises `QuotaExhausted`, `Superseded`, `LeaseLost`, `DamagedFile` before anything is spent.
+    """
+    for _ in range(_FRESH_JOBS):
+        job = load.live_job()
+        if job is None:
+            load.chunk_file()
+            job_id = _create(_intend(load), load)
+        elif job.job_id is None:
+            job_id = _recover(job, load)
+        else:
+            job_id = job.job_id
+        if job_id is not None and _carry_on(job_id, load):
+            return job_id
+    raise Terminal(
+        f"{load}: {_FRESH_JOBS} ingest jobs in a row could not be brought to their start.",
+        "Look at Setup > Bulk Data Load Jobs and at the log; then run the load again.",
+    )
+
+
+def _intend(load: ChunkLoad) -> JobRow:
+    """Claim quota and a slot among the jobs in flight, waiting for a slot as long as a job may last."""
+    settings = load.settings
+    governor, intent = load.governor, chunk_intent(load.spec, load.table)
+    deadline = time.monotonic() + settings.job_timeout_s
+    while True:
+        job = governor.intend(intent, load.lease)
+        if job is not None:
+            return job
+        if time.monotonic() > deadline:
+            raise Transient(
+                f"{load} found no free slot: {settings.jobs_in_flight} ingest jobs are in flight.",
+                "Run the load again later, or raise KPC__SALESFORCE__JOBS_IN_FLIGHT.",
+            )
+        load.pause(_SLOT_PAUSE_S)
+
+
+def _create(job: JobRow, load: ChunkLoad) -> str | None:
+    """Create the intended job. None if it must be intended anew."""
+    try:
+        with load.governor.translate_quota_errors():
+            info = load.salesforce.create_job(job.object_name, job.external_id_field, operation=job.operation)
+    except OutcomeUnknown as lost:
+        log.warning("%s: %s", load, lost)
+        return _recover(job, load)
+    except Exception:
+        # It was refused or never sent: the slot and the reserved quota are free again at once.
+        load.end_job(job, JobState.GIVEN_UP, "not created")
+        raise
+    if load.ledger.jobs.mark_open(job.id, info.id, lease=load.lease):
+        return info.id
+    load.end_job(job, JobState.GIVEN_UP, "adopted by another worker")
+    return None
+
+
+def _recover(job: JobRow, load: ChunkLoad) -> str | None:
+    """The id of a job whose creation was never confirmed, if the org has exactly one that can only be ours."""
+    ledger = load.ledger
+    candidates = [info for info in load.salesforce.list_jobs() if _may_be(info, job, load)]
+    # Asked after the list: whoever creates a job of this object just now has either noted its id or shows here.
+    ours = [info for info in candidates if not ledger.jobs.is_known(job.target_id, info.id)]
+    is_certain = len(ours) == 1 and not load.settings.shared_user
+    if (
+        is_certain
+        and not ledger.jobs.other_intents(job)
+        and ledger.jobs.mark_open(job.id, ours[0].id, lease=load.lease)
+    ):
+        log.info("%s: ingest job %s was created although its reply was lost", load, ours[0].id)
+        return ours[0].id
+    if ours:
+        names = ", ".join(info.id for info in ours)
+        log.warning("%s: one of these Open jobs may be ours and is left to expire: %s", load, names)
+    load.end_job(job, JobState.GIVEN_UP, "creation not confirmed")
+    return None
+
+
+def _may_be(info: JobInfo, job: JobRow, load: ChunkLoad) -> bool:
+    return (
+        info.state is State.OPEN
+        and info.created_by == load.salesforce.user_id
+        and info.object_name == job.object_name
+        and info.operation == job.operation
+        and info.external_id_field in (None, job.external_id_field)
+        and job.intent_utc - _CLOCK_SKEW <= info.created_utc <= load.context.clock() + _CLOCK_SKEW
+    )
+
+
+def _carry_on(job_id: str, load: ChunkLoad) -> bool:
+    """Upload and close what is not yet; False if the job is of no use and another is needed."""
+    ledger, job = load.ledger, load.job(job_id)
+    if job.state in (JobState.CLOSED, JobState.ENDED, JobState.COMPLETE):
+        return True
+    info = load.salesforce.job(job_id)
+    if info is None or info.state is State.ABORTED:
+        load.end_job(job, JobState.GIVEN_UP if info is None else JobState.ABORTED, "not closed")
+        return False
+    if info.state is State.OPEN and job.encoding is None and not _upload(job, load):
+        load.end_job(job, JobState.ABORTED, "upload not confirmed")
+        return False
+    ledger.attempts.refuse_superseded(load.spec.generation, load.lease)
+    if job.state != JobState.CLOSING:
+        load.governor.confirm()
+        ledger.jobs.mark_closing(job.id, lease=load.lease)
+    if info.state is State.OPEN:
+        load.salesforce.complete_upload(job_id)
+    ledger.jobs.mark_closed(job.id, lease=load.lease)
+    return True
+
+
+def _upload(job: JobRow, load: ChunkLoad) -> bool:
+    """Upload the verified chunk. False, and the job aborted, if an earlier upload's outcome cannot be known."""
+    job_id = job.job_id or ""
+    file = load.chunk_file()
+    for encoding in encodings(load):
+        try:
+            is_confirmed = _put(job_id, file, encoding, load)
+        except Refused as refused:
+            if encoding == "gzip" and refused.status in (400, 415) and is_learning_encoding(load):
+                log.info("The org takes no gzip uploads (%s %s); sending plain CSV", refused.status, refused.code)
+                load.ledger.org_facts.remember(load.salesforce.org_id, ENCODING_TRAIT, "identity")
+                continue
+            raise
+        if not is_confirmed:
+            load.salesforce.abort_job(job_id)
+            return False
+        load.ledger.jobs.mark_uploaded(job.id, encoding, lease=load.lease)
+        return True
+    return False
+
+
+def _put(job_id: str, file: Path, encoding: Encoding, load: ChunkLoad) -> bool:
+    """PUT the file. False when the job has had an upload whose end nobody saw."""
+    for attempt in range(_UPLOAD_TRIES):
+        try:
+            load.salesforce.upload(job_id, file, encoding=encoding, raw_bytes=load.spec.raw_bytes)
+        except OutcomeUnknown as lost:
+            log.warning("%s: %s", load, lost)
+            load.pause(load.settings.poll_first_s * 2**attempt)
+        except Refused as refused:
+            if refused.code == "INVALIDJOBSTATE":
+                return False
+            raise
+        else:
+            return True
+    return False

@@ -1,0 +1,96 @@
+"""Polling an ingest job with adaptive backoff until it has ended."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+
+from kpc.errors import SalesforceDown, Terminal, Transient
+from kpc.ledger.states import JobState
+from kpc.load.chunk_load import ChunkLoad
+from kpc.salesforce import JobInfo
+from kpc.settings import SalesforceSettings
+
+log = logging.getLogger(__name__)
+
+_OUTAGE_S = 600.0  # without an answer before we give up following a job
+_EARLY_SHARE = 0.5  # of the remaining time, as far as the progress tells: look again then
+_PATIENT_SHARE = 0.03  # of a job's age: no look sooner than this after the last one
+_FASTEST_ROWS_PER_S = 100_000  # no org works off a job faster
+
+
+@dataclass(frozen=True, slots=True)
+class JobProgress:
+    """Where an ingest job is: Salesforce's `state`, rows worked off so far, and when to look again."""
+
+    state: str
+    processed: int
+    rows: int
+    wait_s: float
+    is_final: bool
+
+
+def follow_job(load: ChunkLoad, job_id: str) -> JobInfo:
+    """Wait for the job's end, through outages of some minutes.
+
+    Raises `Transient` after `job_timeout_s`; the job then still goes on.
+    """
+    settings = load.settings
+    deadline = time.monotonic() + settings.job_timeout_s
+    heard = time.monotonic()
+    while time.monotonic() < deadline:
+        wait_s = settings.poll_longest_s
+        try:
+            info, state = poll_job(load, job_id)
+        except SalesforceDown as outage:
+            if time.monotonic() - heard > _OUTAGE_S:
+                raise
+            log.warning("%s: %s Job %s is asked for again.", load, outage.what, job_id)
+        else:
+            if info.state.is_final:
+                return info
+            heard, wait_s = time.monotonic(), state.wait_s
+        load.pause(wait_s)
+    raise Transient(
+        f"Ingest job {job_id} of {load} has not ended after {settings.job_timeout_s:,.0f} s.",
+        "Run the load again; it goes on with this job.",
+    )
+
+
+def poll_job(load: ChunkLoad, job_id: str) -> tuple[JobInfo, JobProgress]:
+    """Ask for a job's state once, and note that somebody follows it."""
+    info = ask(load, job_id)
+    job = load.job(job_id)
+    load.ledger.jobs.touch(job.id, processed=info.processed, lease=load.lease)
+    elapsed_s = (load.context.clock() - (job.closed_utc or job.intent_utc)).total_seconds()
+    return info, job_progress(load, info, max(0.0, elapsed_s))
+
+
+def ask(load: ChunkLoad, job_id: str) -> JobInfo:
+    """What the org says of a job. Raises `Terminal` if it has forgotten it (after 7 days, or deleted by hand)."""
+    info = load.salesforce.job(job_id)
+    if info is None:
+        load.end_job(load.job(job_id), JobState.GIVEN_UP, "gone")
+        raise Terminal(
+            f"The org no longer knows ingest job {job_id} of {load}.",
+            "Results are kept for 7 days. Run the load again; the chunk is sent again, which changes nothing twice.",
+        )
+    return info
+
+
+def job_progress(load: ChunkLoad, info: JobInfo, elapsed_s: float) -> JobProgress:
+    wait_s = next_poll_s(load.settings, load.spec.rows, info.processed, elapsed_s)
+    return JobProgress(info.state.value, info.processed, load.spec.rows, wait_s, info.state.is_final)
+
+
+def next_poll_s(settings: SalesforceSettings, rows: int, processed: int, elapsed_s: float) -> float:
+    """How long to leave a job alone: half of what is left, as far as the rows worked off tell how fast it goes.
+
+    A large or an old job is not asked every moment: some nine looks are enough for one of 500,000 rows.
+    """
+    remaining_s = elapsed_s
+    if processed:
+        remaining_s = elapsed_s * max(0, rows - processed) / processed
+    shortest_s = max(settings.poll_first_s, rows / _FASTEST_ROWS_PER_S, _PATIENT_SHARE * elapsed_s)
+    return min(settings.poll_longest_s, max(shortest_s, _EARLY_SHARE * remaining_s))

@@ -1,0 +1,157 @@
+"""What the org held before a load changed it: kept before a chunk's first upload, so that a rollback can restore it.
+
+<generation>/pre-image-<version>/chunk-00001.pre-image.csv.gz, and chunk-00001.json once it is whole. One record per
+line with `image_header`, `#N/A` for a null. A record belongs to the generation that first touched it: one that bears
+the mark of any generation of ours is not as it was before us, and is left out. So neither a second upload nor a later
+generation ever replaces an image by a younger one.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict
+
+from kpc.catalog.types import EXTERNAL_ID, GENERATION_FIELD
+from kpc.convert.field_check import NULL
+from kpc.convert.gzip_csv import GzipTable, csv_bytes
+from kpc.ledger import Ledger
+from kpc.load.chunk_load import ChunkLoad
+from kpc.load.chunk_result import GZIP_LEVEL, read_columns
+from kpc.load.org_records import WantedKeys, image_header, records_of
+from kpc.stages.context import PartitionContext
+from kpc.storage.layout import chunk_stem, result_name
+from kpc.storage.manifests import StagedManifest
+from kpc.storage.store import FileEntry, Store, make_private
+
+log = logging.getLogger(__name__)
+
+_AT_ONCE = threading.BoundedSemaphore(2)  # chunks whose keys are in memory at the same time
+_REMEDY = (
+    "Without it those records cannot be restored: move the .json file beside it away, they are then left as they are."
+)
+
+
+class PreImage(BaseModel):
+    """The receipt of one chunk's image; `chunk_sha256` says of which chunk."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    chunk: str
+    chunk_sha256: str
+    header: tuple[str, ...]
+    file: FileEntry
+    taken_utc: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class KeptImage:
+    """A chunk's image and the folder where it lies."""
+
+    folder: Path
+    generation: str
+    mapping_version: str
+    image: PreImage
+
+    @property
+    def name(self) -> str:
+        """Short and unique within the partition, for what is made of it."""
+        return f"{self.generation[-8:]}-{self.mapping_version[:6]}-{chunk_stem(self.image.chunk)}"
+
+    @property
+    def rows(self) -> int:
+        return self.image.file.rows
+
+    def frames(self, store: Store, *columns: str) -> Iterator[pl.DataFrame]:
+        """The named columns, or all of them, piece by piece. Raises `DamagedFile`."""
+        file = store.file(self.folder, self.image.file, remedy=_REMEDY)
+        yield from read_columns(file, columns or self.image.header)
+
+
+def needs_pre_image(context: PartitionContext) -> bool:
+    """Whether loads of the table keep what they change. In mode `auto` the org is asked, until it was found empty."""
+    mode = context.settings.load.pre_image
+    if mode != "auto":
+        return mode == "on"
+    environment, trait = context.environment, f"found_empty:{context.table.slug}"
+    if context.ledger.org_facts.find(environment.target_id, trait) == environment.source_id:
+        return False
+    first = next(context.salesforce.query(f"SELECT Id FROM {context.table.target} LIMIT 1"), None)  # noqa: S608  a constant
+    if first is None:
+        context.ledger.org_facts.remember(environment.target_id, trait, environment.source_id)
+    return first is not None
+
+
+def keep_pre_image(load: ChunkLoad) -> None:
+    """Read and keep the records that a chunk's rows will change, unless that was done or its job has begun.
+
+    Costs API calls and no quota of records or batches. Raises `Paused`, `QuotaExhausted`.
+    """
+    spec, folder = load.spec, load.paths.pre_image(load.spec.mapping_version)
+    if not spec.pre_image or load.live_job() is not None:
+        return
+    if load.store.manifest(folder, PreImage, result_name(spec.chunk)) is not None:
+        return
+    load.ledger.pauses.check(load.lease.environment, load.table)
+    load.store.check_space(spec.raw_bytes)
+    with _AT_ONCE, tempfile.TemporaryDirectory(dir=make_private(folder), prefix=".query-") as scratch:
+        entry = _write(load, folder, Path(scratch))
+    image = PreImage(
+        chunk=spec.chunk,
+        chunk_sha256=spec.sha256,
+        header=image_header(load.table),
+        file=entry,
+        taken_utc=load.context.clock(),
+    )
+    load.ledger.leases.require(load.lease)
+    load.store.publish(folder, image, (entry,), result_name(spec.chunk))
+    if entry.rows:
+        log.info("%s: %s records were there before and are kept as they are now", load, f"{entry.rows:,}")
+
+
+def _write(load: ChunkLoad, folder: Path, scratch: Path) -> FileEntry:
+    header = image_header(load.table)
+    few = load.settings.collection_rows
+    wanted = WantedKeys.of(read_columns(load.chunk_file(), (EXTERNAL_ID,)), few)
+    found = records_of(load.table, wanted, load.governor, load.salesforce, scratch)
+    with GzipTable(folder / f"{chunk_stem(load.spec.chunk)}.pre-image.csv.gz", header, GZIP_LEVEL) as table:
+        for rows in _of_others(found, load.ledger):
+            table.write(csv_bytes(rows.select(header), null=NULL), rows.height)
+        return table.close()
+
+
+def _of_others(frames: Iterator[pl.DataFrame], ledger: Ledger) -> Iterator[pl.DataFrame]:
+    """The records that no generation of this ledger has written; none with the text `#N/A`, which a CSV cannot say."""
+    asked: set[str] = set()
+    ours: set[str] = set()
+    for frame in frames:
+        fresh = set(frame[GENERATION_FIELD].drop_nulls()) - asked
+        asked |= fresh
+        ours |= ledger.generations.known(fresh) if fresh else set()
+        is_unsayable = pl.any_horizontal(pl.col(pl.String).eq_missing(NULL))
+        yield frame.filter(~pl.col(GENERATION_FIELD).is_in(ours).fill_null(value=False), ~is_unsayable)
+
+
+def kept_images(context: PartitionContext) -> list[KeptImage]:
+    """What was kept of a partition and not rolled back, oldest generation first."""
+    kept = []
+    for chunk in context.ledger.chunks.planned(context.environment, context.partition):
+        folder = context.paths.generation(chunk.generation).pre_image(chunk.mapping_version)
+        image = context.store.manifest(folder, PreImage, result_name(chunk.name))
+        if image is not None and image.file.rows:
+            kept.append(KeptImage(folder, chunk.generation, chunk.mapping_version, image))
+    return kept
+
+
+def kept_rows(context: PartitionContext, staged: StagedManifest) -> int:
+    """How many records the load of a staged generation has kept as they were before."""
+    folder = context.paths.generation(staged.generation).pre_image(staged.mapping_version)
+    images = (context.store.manifest(folder, PreImage, result_name(chunk.name)) for chunk in staged.chunks)
+    return sum(image.file.rows for image in images if image is not None)

@@ -1,0 +1,1 @@
+"""Rows that Salesforce refused: exported, corrected by people, and sent again."""

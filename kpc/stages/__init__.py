@@ -1,0 +1,1 @@
+"""What every stage run shares: lease, booking, audit entry, result, and the quota governor."""

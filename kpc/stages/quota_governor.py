@@ -1,0 +1,133 @@
+"""The quota governor: whether another ingest job may begin now, and if not, the exact time at which it may.
+
+It keeps the ledger's window (all workers, all restarts) honest by what the org says of itself: `/limits` is read every
+ten minutes, every minute while the window is nearly full, and at once when the org refuses a job.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from kpc.errors import KpcError, QuotaExhausted
+from kpc.ledger import Allowance, JobIntent, JobRow, Lease, Ledger, OrgUsage
+from kpc.ledger.quota import QuotaRequest
+from kpc.salesforce.answers import LOOK_AGAIN, AllowanceRefused
+from kpc.salesforce.limits import Limit
+from kpc.settings import SalesforceSettings
+
+log = logging.getLogger(__name__)
+
+CALLS_PER_JOB = 15  # create, upload, close, some nine looks, results
+_NEARLY_FULL = 0.8
+_FULL = 0.97
+_FRESH = timedelta(seconds=5)
+_TIGHT = timedelta(seconds=60)
+_NO_LIMIT = Limit(0, 0)
+
+
+@dataclass(frozen=True)
+class Governor:
+    """One org's allowance as one worker asks for it. `read_limits` is `/limits` of the org."""
+
+    ledger: Ledger
+    settings: SalesforceSettings
+    target_id: str
+    read_limits: Callable[[], Mapping[str, Limit]]
+
+    @property
+    def allowance(self) -> Allowance:
+        settings = self.settings
+        return Allowance(
+            rows=settings.daily_rows,
+            batches=settings.daily_batches,
+            share=settings.quota_share,
+            reserve=settings.retry_reserve,
+            call_share=settings.call_share,
+        )
+
+    def intend(self, intent: JobIntent, lease: Lease) -> JobRow | None:
+        """Claim quota and a slot for a job; None while all slots are taken.
+
+        Raises `QuotaExhausted` (before a slot is taken) with the moment at which there is room, `Paused` when a person
+        stopped new jobs.
+        """
+        self._keep_honest()
+        return self.ledger.jobs.intend(
+            intent,
+            slots=self.settings.jobs_in_flight,
+            allowance=self.allowance,
+            lease=lease,
+            calls=CALLS_PER_JOB,
+        )
+
+    def confirm(self) -> None:
+        """Look once more right before a job is closed: others may have taken its room since it was intended.
+
+        Raises `QuotaExhausted`; the job then stays Open, which costs nothing, and is closed when there is room.
+        """
+        state = self.ledger.quota.state(self.target_id)
+        if state.batches + state.others_batches <= _FULL * self.settings.daily_batches:
+            return
+        if state.read_utc is None or self.ledger.clock() - state.read_utc > _FRESH:
+            with self.translate_quota_errors():
+                self._read()
+        # Its own rows and batches are reserved already.
+        self.ledger.quota.check(self.target_id, QuotaRequest(0, 0, is_repair=True), self.allowance)
+
+    def check(self, intent: JobIntent) -> None:
+        """Raises `QuotaExhausted` if such a job could not begin now; claims nothing."""
+        self._keep_honest()
+        self.ledger.quota.check(self.target_id, intent.request(CALLS_PER_JOB), self.allowance)
+
+    @contextmanager
+    def translate_quota_errors(self) -> Iterator[None]:
+        """Around everything asked of the org: when it refuses for want of allowance, nobody begins a job any more."""
+        try:
+            yield
+        except AllowanceRefused as refused:
+            raise self._stopped(refused) from None
+
+    def stop(self, reason: str) -> QuotaExhausted:
+        """The org refused for want of allowance: read `/limits` again and let nobody begin a job before there is some.
+
+        Returns the error to raise, with that time.
+        """
+        now = self.ledger.clock()
+        try:
+            self._read()
+        except KpcError as unread:  # also this answer may be refused; then we wait without it
+            log.warning("%s", unread)
+        until = now + LOOK_AGAIN
+        if (oldest := self.ledger.quota.next_expiry(self.target_id)) is not None:
+            until = max(now + _TIGHT, min(until, oldest))
+        self.ledger.quota.block(self.target_id, until, reason)
+        return QuotaExhausted(
+            f"Salesforce refused a request for want of allowance: {reason}",
+            f"No new job begins before {until:%Y-%m-%d %H:%M:%S} UTC (`kpc status` shows what is used and by whom); "
+            "then run the load again, it continues where it stopped.",
+            next_free_utc=until,
+        )
+
+    def _stopped(self, refused: AllowanceRefused) -> QuotaExhausted:
+        return self.stop(refused.reason)
+
+    def _keep_honest(self) -> None:
+        """Read `/limits` if what we know is old, the sooner the less is left."""
+        state = self.ledger.quota.state(self.target_id)
+        most = min(self.settings.daily_batches * self.settings.quota_share, self.settings.daily_batches)
+        is_tight = state.batches + state.others_batches > _NEARLY_FULL * most
+        longest = _TIGHT if is_tight else timedelta(seconds=self.settings.limits_every_s)
+        if state.read_utc is not None and self.ledger.clock() - state.read_utc < longest:
+            return
+        with self.translate_quota_errors():
+            self._read()
+
+    def _read(self) -> None:
+        limits = self.read_limits()
+        batches, calls = (limits.get(name, _NO_LIMIT) for name in ("DailyBulkApiBatches", "DailyApiRequests"))
+        usage = OrgUsage(batches.max, batches.max - batches.remaining, calls.max, calls.max - calls.remaining)
+        self.ledger.quota.record_limits(self.target_id, usage)

@@ -1,0 +1,27 @@
+"""What a stage run hands over in place of rows: what it made, how much, and how long it took."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """A booked stage run of one partition; `seconds` of wall time.
+
+    `state` is `done`, `rolled_back` or, from reconciled, how the comparison ended.
+    """
+
+    table: str
+    key: str
+    stage: str
+    generation: str
+    rows: int
+    bytes: int
+    seconds: float
+    state: str = "done"
+    detail: dict[str, int | str] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, object]:
+        """Plain data for an asset event, XCom or `--json`."""
+        return asdict(self)

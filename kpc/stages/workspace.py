@@ -1,0 +1,169 @@
+"""What every stage needs besides its partition: settings, files, ledger, and the two live systems."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from kpc.errors import ConfigError, Transient
+from kpc.ledger import Ledger, open_ledger
+from kpc.salesforce import Salesforce, connect
+from kpc.settings import Settings
+from kpc.stages.quota_governor import Governor
+from kpc.storage.manifests import RootMarker
+from kpc.storage.store import Environment, Store, open_store
+
+if TYPE_CHECKING:
+    from kpc.oracle.session import Oracle
+
+Clock = Callable[[], datetime]
+
+
+def _marker(token: str) -> str:
+    return f"root-{token}.json"
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Workspace:
+    """One process's view of the migration: settings, ledger, files, and the two live systems.
+
+    `run_id` is the Airflow run, or one made up for `kpc run`. `asked_utc` is when that run began, where it is known: an
+    extract that another run began later is recent enough for it. The files and the clients are opened on first use,
+    unless they are given.
+    """
+
+    def __init__(  # noqa: PLR0913  the last five are for whoever has them already
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        run_id: str,
+        actor: str,
+        *,
+        clock: Clock = utc_now,
+        asked_utc: datetime | None = None,
+        oracle: Oracle | None = None,
+        salesforce: Salesforce | None = None,
+        environment: Environment | None = None,
+    ) -> None:
+        self.settings = settings
+        self.ledger = ledger
+        self.run_id = run_id
+        self.actor = actor
+        self.clock = clock
+        self.asked_utc = asked_utc
+        self._oracle = oracle
+        self._salesforce = salesforce
+        self._environment = environment
+        self._store: Store | None = None
+        self._checked_roots: set[Environment] = set()
+        self._opening = threading.RLock()
+
+    @property
+    def store(self) -> Store:
+        """Raises `ConfigError` if the staging root cannot be used."""
+        with self._opening:
+            if self._store is None:
+                staging = self.settings.staging
+                self._store = open_store(staging.root, staging.scratch, staging.free_bytes)
+            return self._store
+
+    @property
+    def oracle(self) -> Oracle:
+        with self._opening:
+            if self._oracle is None:
+                from kpc.oracle.session import Oracle  # noqa: PLC0415  a worker that only loads needs no driver
+
+                self._oracle = Oracle(self.settings.oracle)
+            return self._oracle
+
+    @property
+    def salesforce(self) -> Salesforce:
+        """Logged in on first use; raises `ConfigError` or `SalesforceDown`."""
+        with self._opening:
+            if self._salesforce is None:
+                self._salesforce = connect(self.settings.salesforce)
+            return self._salesforce
+
+    @property
+    def governor(self) -> Governor:
+        """The quota governor of the org that this process is logged in to."""
+        client = self.salesforce
+        return Governor(self.ledger, self.settings.salesforce, client.org_id, client.limits)
+
+    @property
+    def environment(self) -> Environment:
+        """Which database and which org.
+
+        Each is asked itself. One that does not answer is remembered by its address from when it last did, so that a
+        partition can be restaged while Oracle is away; a stage that works on the system finds out by itself.
+        """
+        with self._opening:
+            if self._environment is None:
+                oracle = self.settings.oracle
+                self._environment = Environment(
+                    self._identity("oracle", f"{oracle.user}@{oracle.dsn}", self.oracle.identity),
+                    self._identity("salesforce", self.settings.salesforce.base_url, lambda: self.salesforce.org_id),
+                )
+            return self._environment
+
+    def _identity(self, kind: str, address: str, ask: Callable[[], str]) -> str:
+        try:
+            identity = ask()
+        except Transient:
+            remembered = self.ledger.endpoints.identity_of(kind, address)
+            if remembered is None:
+                raise
+            return remembered
+        self.ledger.endpoints.remember(kind, address, identity)
+        return identity
+
+    def check_root(self, environment: Environment) -> None:
+        """Raises `ConfigError` if this worker sees another staging root than the environment's first worker did."""
+        if environment in self._checked_roots:
+            return
+        store, own = self.store, secrets.token_hex(8)
+        recorded = self.ledger.endpoints.root_of(environment)
+        if recorded is None:
+            # The marker lies there before its token is known: whoever finds the token in the ledger finds the marker.
+            store.publish(store.root, RootMarker(claimed_utc=self.clock()), name=_marker(own))
+            recorded = self.ledger.endpoints.claim_root(environment, own)
+            if recorded != own:
+                store.remove(store.root / _marker(own))
+        if store.manifest(store.root, RootMarker, _marker(recorded)) is None:
+            place = self.settings.staging.root
+            raise ConfigError(
+                f"The staging root {place} of this worker is not the one that the migration from "
+                f"{environment.source_id} to {environment.target_id} works in: {_marker(recorded)} is not there.",
+                "Let KPC__STAGING__ROOT name the same directory or object store on every worker. If the root was "
+                f"moved, move its files too; if it is lost for good, put a file {_marker(recorded)} with the content "
+                "{} into the new one.",
+            )
+        self._checked_roots.add(environment)
+
+    def close(self) -> None:
+        """Close what was opened or given."""
+        if self._salesforce is not None:
+            self._salesforce.close()
+        if self._store is not None:
+            self._store.close()
+        self.ledger.close()
+
+
+@contextmanager
+def open_workspace(
+    settings: Settings, *, run_id: str, actor: str, asked_utc: datetime | None = None
+) -> Iterator[Workspace]:
+    """A workspace whose connections are closed at the end."""
+    ledger = open_ledger(settings.ledger_url.get_secret_value())
+    workspace = Workspace(settings, ledger, run_id, actor, asked_utc=asked_utc)
+    try:
+        yield workspace
+    finally:
+        workspace.close()

@@ -1,0 +1,198 @@
+"""A sealed extract, converted and in the order in which it is sent; every row ends up kept or rejected, never lost."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from kpc.catalog.table import Table
+from kpc.catalog.types import EXTERNAL_ID, Column
+from kpc.convert.canonical import KEY_HASH, key_hash, row_checksum
+from kpc.convert.frame import FIELD, KEY, RULE, VALUE, FramePlan, convert_frame, plain_columns
+from kpc.convert.gzip_csv import csv_line
+from kpc.errors import DamagedFile
+from kpc.partition import Partition
+from kpc.staging.chunk_cutter import LINE
+from kpc.staging.duplicate_keys import DuplicateKeys
+from kpc.staging.rejects import RejectFile
+from kpc.staging.sorted_runs import ORDER, SortedRuns
+from kpc.staging.unchanged_rows import LoadedIndex
+from kpc.storage.manifests import ExtractManifest
+from kpc.storage.parquet_file import read_slices
+from kpc.storage.prefetch import made_ahead, mapped_ahead
+from kpc.storage.store import Store
+
+# Measured for the widest table, KPS_T_SALES_MD: what one row takes per column while it is converted, with all copies.
+_BYTES_PER_CELL = 64
+_BROKEN, _CUT, _ROUNDED = "__broken", "__cut", "__rounded"
+_AT_ONCE = 2  # slices converted at the same time
+_HELD = _AT_ONCE + 1  # and one that is being read or waits to be taken
+
+
+def slice_rows(table: Table, memory_bytes: int) -> int:
+    """How many rows of a table may be worked on at a time."""
+    return max(memory_bytes // (_HELD * _BYTES_PER_CELL * len(table.columns)), 1_000)
+
+
+@dataclass(frozen=True, slots=True)
+class _Converted:
+    """A slice after conversion: the rows to keep, with what is needed of them, and the rejected ones as extracted."""
+
+    kept: pl.DataFrame
+    rejected: pl.DataFrame
+    cut: int
+    rounded: int
+
+
+class PartitionRows:
+    """Reads, converts and sorts a partition (`read`), then gives it back in order (`ordered`).
+
+    Order: by the first lookup's external id, then the row's own, both by their UTF-8 bytes, so that one parent's
+    children stand together. Memory does not grow with the partition: what is too much for it goes to `scratch`.
+    """
+
+    def __init__(
+        self,
+        partition: Partition,
+        extract: ExtractManifest,
+        *,
+        store: Store,
+        hash_key: str,
+        runs: SortedRuns,
+        rejects: RejectFile,
+        loaded: LoadedIndex | None,
+        scratch: Path,
+    ) -> None:
+        self.extracted = 0
+        self.cut = 0
+        self.rounded = 0
+        self._partition = partition
+        self._table = partition.table
+        self._key = partition.key
+        self._extract = extract
+        self._store = store
+        self._hash_key = hash_key
+        self._runs = runs
+        self._rejects = rejects
+        self._loaded = loaded
+        self._plans: dict[object, tuple[FramePlan, pl.Expr]] = {}
+        self._keys = DuplicateKeys(scratch)
+        self._duplicates = pl.Series(KEY_HASH, dtype=pl.UInt64)
+        self._duplicate_rows = 0
+
+    def read(self, folder: Path, rows: int) -> None:
+        """Convert every extracted row, `rows` at a time. Raises `DamagedFile` if the extract is not what was sealed."""
+        for converted in mapped_ahead(self._convert, self._slices(folder, rows), _AT_ONCE):
+            self._take(converted)
+        self._duplicates, self._duplicate_rows = self._keys.found()
+        if self._loaded is not None:
+            self._loaded.compare()
+
+    def _slices(self, folder: Path, rows: int) -> Iterator[pl.DataFrame]:
+        remedy = f"Extract the partition again: `kpc run {self._table.name} {self._key} --mode full`."
+        columns = [column.name for column in self._table.columns]
+        for chunk in self._extract.chunks:
+            path = self._store.file(folder, chunk, remedy=remedy)
+            found = 0
+            for frame in read_slices(path, columns, rows, remedy=remedy):
+                yield frame
+                found += frame.height
+            if found != chunk.rows:
+                raise DamagedFile(f"{path} holds {found:,} rows, its manifest says {chunk.rows:,}.", remedy, path=path)
+
+    @property
+    def duplicate_rows(self) -> int:
+        """Rows rejected because their external id is not theirs alone; known once everything was read."""
+        return self._duplicate_rows
+
+    def ordered(self, rows: int) -> Iterator[pl.DataFrame]:
+        """The kept rows in order, about `rows` at a time: External_ID__c, key_hash, checksum, line.
+
+        Duplicates go to the reject file on the way. May be asked for once.
+        """
+        for frame in made_ahead(self._runs.merged(rows)):
+            if self._duplicates.is_empty():
+                yield frame
+                continue
+            is_duplicate = frame[KEY_HASH].is_in(self._duplicates.implode())
+            duplicates = frame.filter(is_duplicate)
+            self._rejects.add_duplicates(duplicates[EXTERNAL_ID])
+            yield frame.filter(~is_duplicate)
+
+    def _convert(self, frame: pl.DataFrame) -> _Converted:
+        """Runs in several threads at once: it only reads what belongs to all."""
+        plan, line = self._plan_for(frame)
+        flags = (plan.is_broken().alias(_BROKEN), plan.cut_values().alias(_CUT), plan.rounded_values().alias(_ROUNDED))
+        rows = (
+            plan.typed(frame.lazy())
+            .with_columns(*plan.spelled(), *flags, plan.order().alias(ORDER))
+            .select(EXTERNAL_ID, key_hash(), row_checksum(self._table), line, ORDER, _BROKEN, _CUT, _ROUNDED)
+            .collect()
+        )
+        rejected = frame.filter(rows[_BROKEN])
+        if rejected.height:
+            rows = rows.filter(~pl.col(_BROKEN))
+        return _Converted(
+            rows.drop(_BROKEN, _CUT, _ROUNDED),
+            rejected,
+            cut=int(rows[_CUT].sum()),
+            rounded=int(rows[_ROUNDED].sum()),
+        )
+
+    def _take(self, converted: _Converted) -> None:
+        self.extracted += converted.kept.height + converted.rejected.height
+        self.cut += converted.cut
+        self.rounded += converted.rounded
+        if converted.rejected.height:
+            self._reject(converted.rejected)
+        self._keys.add(converted.kept)
+        if self._loaded is not None:
+            self._loaded.add(converted.kept)
+        self._runs.add(converted.kept)
+
+    def _plan_for(self, frame: pl.DataFrame) -> tuple[FramePlan, pl.Expr]:
+        """The plan and the CSV line for a frame: one for all frames of one schema and the same plain columns."""
+        plain = plain_columns(frame, self._table)
+        kind = (tuple(frame.schema.items()), plain)
+        if kind not in self._plans:
+            schema = dict(frame.schema)
+            plan = FramePlan.of(self._table, schema, key=self._key, hash_key=self._hash_key, plain=plain)
+            self._plans[kind] = plan, csv_line_of(self._table, self._key, self._extract.generation, plain)
+        return self._plans[kind]
+
+    def _reject(self, source: pl.DataFrame) -> None:
+        converted = convert_frame(source, self._table, key=self._key, hash_key=self._hash_key)
+        rejected = converted.select(KEY, FIELD, RULE, VALUE, EXTERNAL_ID).with_columns(key_hash()).collect()
+        self._rejects.add(rejected)
+        self._keys.add_rejected(rejected)
+        if self._loaded is not None:
+            self._loaded.see(rejected)
+
+
+def csv_line_of(table: Table, key: str, generation: str, plain: frozenset[str] = frozenset()) -> pl.Expr:
+    """The row as the finished line of its chunk: the data header and the two markers.
+
+    Columns named in `plain` need no quotes, nor do ids that are made of such columns only.
+    A reference to a parent that is null is left empty: what `#N/A` does to a relationship column is not known, and an
+    empty cell leaves the reference as it is.
+    """
+    unusual = {column.name for column in table.columns if column.source.is_text} - plain
+    made_of = {EXTERNAL_ID: table.key, **{lookup.header: lookup.columns for lookup in table.lookups}}
+    quoted = {name for name, columns in made_of.items() if not unusual.isdisjoint(columns)}
+    quoted |= {column.field or "" for column in table.sent_columns if _may_need_quotes(column, unusual)}
+    line = csv_line(
+        table.data_header,
+        quoted=quoted,
+        empty_nulls={lookup.header for lookup in table.lookups},
+        suffix=f"{key},{generation}",
+    )
+    return line.alias(LINE)
+
+
+def _may_need_quotes(column: Column, unusual: Collection[str]) -> bool:
+    """A text field of unusual values; a plain code may stand for a label that is not plain, a NULL for a default."""
+    is_declared = bool(column.picklist_map) or column.default is not None
+    return column.type is not None and column.type.is_text and (is_declared or column.name in unusual)

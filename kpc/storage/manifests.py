@@ -1,0 +1,202 @@
+"""What one stage hands to the next. A manifest is written last, so a folder that has one is complete.
+
+oracle_extract -> ExtractManifest -> staged_csv -> StagedManifest -> sf_loaded -> LoadManifest -> reconciled
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
+
+from kpc.storage.store import FileEntry
+
+
+@dataclass(frozen=True, slots=True)
+class StageOutput:
+    """What a stage made, before it is timed and booked. `rows` and `bytes` as the stage counts them.
+
+    `detail` holds the stage's own counts (such as staged, unchanged, rejected) and never a value of a row.
+    """
+
+    generation: str
+    rows: int
+    bytes: int
+    state: str = "done"
+    mapping_version: str | None = None
+    detail: dict[str, int | str] = field(default_factory=dict)
+
+
+class RootMarker(BaseModel):
+    """Lies in the staging root as `root-<token>.json`: a worker that finds it sees the root that the others see."""
+
+    model_config = ConfigDict(frozen=True)
+
+    claimed_utc: datetime | None = None
+
+
+class _Manifest(BaseModel):
+    """Which partition and generation a manifest speaks of; `generation` is a ULID."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    table: str
+    key: str
+    generation: str
+
+
+class Aggregate(BaseModel):
+    """Sum, minimum, maximum and non-null count of one column's values as the target will hold them.
+
+    `sum`, `min` and `max` are None where every value is NULL (and NULL stays NULL).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    column: str  # Oracle's name
+    sum: Decimal | None
+    min: Decimal | None
+    max: Decimal | None
+    count: int = Field(ge=0)
+
+
+class ControlTotals(BaseModel):
+    """Oracle's own answer about the partition at the generation's SCN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rows: int = Field(ge=0)
+    measures: tuple[Aggregate, ...] = ()
+
+
+class ExtractManifest(_Manifest):
+    """The sealed Parquet copy of a whole partition as of one SCN.
+
+    With a `base`, an older generation, only the `read_rows` rows changed since `since` came from Oracle again.
+    """
+
+    source_id: str
+    target_id: str
+    scn: int
+    mode: Literal["full", "incremental"]
+    spec_hash: str
+    rows: int = Field(ge=0)
+    control_totals: ControlTotals = Field(
+        validation_alias=AliasChoices("control_totals", "truth")
+    )  # older files: truth
+    chunks: tuple[FileEntry, ...]
+    started_utc: datetime
+    sealed_utc: datetime
+    base: str | None = None
+    since: datetime | None = None
+    read_rows: int = Field(0, ge=0)
+
+    def output(self) -> StageOutput:
+        """What the stage run books of it."""
+        detail: dict[str, int | str] = {"scn": self.scn, "chunks": len(self.chunks), "mode": self.mode}
+        if self.base is not None:
+            detail |= {"read_rows": self.read_rows, "since": str(self.since), "base": self.base}
+        return StageOutput(self.generation, self.rows, sum(chunk.bytes for chunk in self.chunks), detail=detail)
+
+
+class StagedManifest(_Manifest):
+    """The gzip CSV chunks of a partition, and what became of every extracted row.
+
+    `truncated` and `rounded` count values, not rows. `vanished` counts keys of the loaded index that the source no
+    longer has; they are listed in `vanished_file`.
+    """
+
+    mapping_version: str
+    extracted: int = Field(ge=0)
+    staged: int = Field(ge=0)
+    unchanged: int = Field(ge=0)
+    rejected: int = Field(ge=0)
+    truncated: int = Field(ge=0)
+    header: tuple[str, ...]
+    chunks: tuple[FileEntry, ...]
+    rejected_file: FileEntry | None
+    index_file: FileEntry
+    fingerprint_file: FileEntry
+    started_utc: datetime
+    finished_utc: datetime
+    vanished: int = Field(0, ge=0)
+    vanished_file: FileEntry | None = None
+    rounded: int = Field(0, ge=0)
+
+    @property
+    def files(self) -> tuple[FileEntry, ...]:
+        """Every file of the folder but the manifest itself."""
+        more = (self.index_file, self.fingerprint_file, self.rejected_file, self.vanished_file)
+        return (*self.chunks, *(entry for entry in more if entry is not None))
+
+    def output(self) -> StageOutput:
+        """What the stage run books of it."""
+        counts = ("extracted", "staged", "unchanged", "rejected", "truncated", "rounded", "vanished")
+        return StageOutput(
+            self.generation,
+            rows=self.staged,
+            bytes=sum(chunk.bytes for chunk in self.chunks),
+            mapping_version=self.mapping_version,
+            detail={**{name: getattr(self, name) for name in counts}, "chunks": len(self.chunks)},
+        )
+
+    @model_validator(mode="after")
+    def _every_row_is_accounted_for(self) -> StagedManifest:
+        if self.extracted != self.staged + self.unchanged + self.rejected:
+            raise ValueError(
+                f"extracted {self.extracted} != staged {self.staged} + unchanged {self.unchanged} "
+                f"+ rejected {self.rejected}"
+            )
+        if sum(chunk.rows for chunk in self.chunks) != self.staged:
+            raise ValueError(f"the chunks hold {sum(chunk.rows for chunk in self.chunks)} rows, not {self.staged}")
+        return self
+
+
+class CleanedManifest(_Manifest):
+    """The receipt of chunks that were archived (`place` says where to) or deleted after they were proven."""
+
+    mapping_version: str
+    policy: Literal["archive", "delete"]
+    place: str | None
+    chunks: tuple[FileEntry, ...]
+    actor: str
+    cleaned_utc: datetime
+
+
+class LoadManifest(_Manifest):
+    """What Salesforce confirmed of a partition's chunks; `jobs` are ingest job ids.
+
+    `pre_image` counts the records that were kept as they were before.
+    """
+
+    mapping_version: str
+    attempt: int = Field(ge=1)
+    staged: int = Field(ge=0)
+    loaded: int = Field(ge=0)
+    created: int = Field(ge=0)
+    failed: int = Field(ge=0)
+    unprocessed: int = Field(ge=0)
+    jobs: tuple[str, ...]
+    files: tuple[FileEntry, ...]
+    started_utc: datetime
+    finished_utc: datetime
+    pre_image: int = Field(0, ge=0)
+
+    def output(self) -> StageOutput:
+        """What the stage run books of it."""
+        counts = ("staged", "loaded", "created", "failed", "unprocessed")
+        return StageOutput(
+            self.generation,
+            rows=self.loaded,
+            bytes=sum(entry.bytes for entry in self.files),
+            mapping_version=self.mapping_version,
+            detail={
+                **{name: getattr(self, name) for name in counts},
+                "jobs": len(self.jobs),
+                "attempt": self.attempt,
+                **({"pre_image": self.pre_image} if self.pre_image else {}),
+            },
+        )

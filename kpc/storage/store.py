@@ -1,0 +1,307 @@
+"""Where files live, and how a file becomes true: written under a temporary name, flushed to disk, then renamed.
+
+    <root>/<source_id>/<target_id>/<table>/<key>/<generation>/<stage folder>/...
+
+A reader that finds a manifest may trust that its files were complete when it was written; `verify` checks that they
+still are. Files are readable by their owner only.
+
+The root is a directory that all workers see, or an object store. With an object store every process works in a scratch
+directory of its own with the same layout: what is finished goes from there to the store, files first and their manifest
+last, and what another worker made is fetched when it is asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import psutil  # type: ignore[import-untyped]
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from kpc.errors import ConfigError, DamagedFile, OutOfSpace
+from kpc.storage.object_store import ObjectStore, directory_of, is_url
+
+MANIFEST = "manifest.json"
+_COPY_BYTES = 1 << 20
+_WORKER = "worker-"
+
+ManifestT = TypeVar("ManifestT", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The two live systems: the database and its incarnation, and the org. Read from them, never configured."""
+
+    source_id: str
+    target_id: str
+
+
+class FileEntry(BaseModel):
+    """A finished file as a manifest lists it. `bytes` on disk; `raw_bytes` before compression, where that differs.
+
+    Chunks have the external ids of their first and last row, and `key_sum`, which stands for all of them (KeySum).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    rows: int
+    bytes: int
+    sha256: str
+    raw_bytes: int | None = None
+    first_key: str | None = None
+    last_key: str | None = None
+    key_sum: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The staging root as one process sees it; `free_bytes` stay free on its disk.
+
+    `root` is the staging directory itself, or the scratch directory before `remote`.
+    """
+
+    root: Path
+    free_bytes: int = 0
+    remote: ObjectStore | None = None
+
+    def close(self) -> None:
+        """Give up the scratch directory: what was finished in it is in the object store."""
+        if self.remote is not None:
+            shutil.rmtree(self.root, ignore_errors=True)
+
+    def shown(self, path: Path) -> str:
+        """Where a person finds a file or folder of the root."""
+        return str(path) if self.remote is None else f"{self.remote.url}/{self._key(path)}"
+
+    def require_directory(self, what: str) -> None:
+        """Raises `ConfigError` before an object store: `what` works in place on files that all workers must see."""
+        if self.remote is not None:
+            raise ConfigError(
+                f"{what} needs a staging root that is a directory; KPC__STAGING__ROOT is {self.remote.url}.",
+                "Use a directory that all workers see for this migration.",
+            )
+
+    def manifest(self, folder: Path, kind: type[ManifestT], name: str = MANIFEST) -> ManifestT | None:
+        """The manifest of a folder as the root has it now; see `read_manifest`."""
+        if self.remote is None:
+            return read_manifest(folder, kind, name)
+        path = folder / name
+        content = self.remote.read(self._key(path))
+        return None if content is None else _parsed(content, kind, self.shown(path))
+
+    def publish(self, folder: Path, manifest: BaseModel, files: Sequence[FileEntry] = (), name: str = MANIFEST) -> None:
+        """Write a folder's manifest, after the files that it lists; see `write_manifest`."""
+        write_manifest(folder, manifest, name)
+        if self.remote is not None:
+            for path in [*(folder / entry.name for entry in files), folder / name]:
+                self.remote.send(path, self._key(path))
+
+    def withdraw(self, folder: Path, *more: str) -> None:
+        """Take back a folder's manifest and `more` of its files, and clear it to be made anew.
+
+        Other files of an object store are overwritten by what is made then.
+        """
+        for name in (MANIFEST, *more):
+            self.remove(folder / name)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def file(self, folder: Path, entry: FileEntry, *, remedy: str) -> Path:
+        """A listed file, verified; fetched first if this process does not have it as it was listed."""
+        if self.remote is None:
+            return verify(folder, entry, remedy=remedy)
+        try:
+            return verify(folder, entry, remedy=remedy)
+        except DamagedFile:
+            self.fetch(folder / entry.name)
+            return verify(folder, entry, remedy=remedy)
+
+    def fetch(self, path: Path) -> bool:
+        """Bring the newest state of a file that no manifest lists; False if there is none."""
+        if self.remote is None:
+            return path.is_file()
+        with atomic_path(path) as temporary:
+            is_there = self.remote.fetch(self._key(path), temporary)
+        if not is_there:
+            path.unlink()
+        return is_there
+
+    def send(self, path: Path) -> None:
+        """Make a finished file that no manifest lists visible to all workers."""
+        if self.remote is not None:
+            self.remote.send(path, self._key(path))
+
+    def take(self, source: Path, path: Path) -> None:
+        """Copy a file of elsewhere to `path`, visible when it is whole."""
+        with atomic_path(path) as temporary:
+            shutil.copyfile(source, temporary)
+        if self.remote is not None:
+            self.remote.send(path, self._key(path))
+            path.unlink()  # who asks for it gets what the store really holds
+
+    def remove(self, path: Path) -> None:
+        """Remove a file; one that is gone already is fine."""
+        path.unlink(missing_ok=True)
+        if self.remote is not None:
+            self.remote.remove(self._key(path))
+
+    def _key(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+    def check_space(self, needed_bytes: int) -> None:
+        """Raises `OutOfSpace` if writing `needed_bytes` would leave less than `free_bytes` free."""
+        make_private(self.root)
+        free = shutil.disk_usage(self.root).free
+        if free < needed_bytes + self.free_bytes:
+            raise OutOfSpace(
+                f"The staging disk has {free:,} bytes free; {needed_bytes:,} more are needed and {self.free_bytes:,} "
+                "must stay free.",
+                f"Free space under {self.root}, or point KPC__STAGING__ROOT elsewhere, and run the stage again.",
+            )
+
+
+def open_store(root: str, scratch: Path, free_bytes: int) -> Store:
+    """The store at a directory or an object store's URL; `scratch` is where workers of an object store work.
+
+    Raises `ConfigError` if no driver for the URL is installed.
+    """
+    if not is_url(root):
+        return Store(make_private(directory_of(root)), free_bytes)
+    remote = ObjectStore(root)
+    _sweep(scratch)
+    return Store(make_private(scratch / f"{_WORKER}{os.getpid()}"), free_bytes, remote)
+
+
+def _sweep(scratch: Path) -> None:
+    """Remove what killed processes left in the scratch directory; only finished files matter, and those were sent."""
+    for folder in scratch.glob(f"{_WORKER}*"):
+        pid = folder.name.removeprefix(_WORKER)
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_private(folder: Path) -> Path:
+    """Make a folder (and those above it) that only its owner can enter."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside `path`; on success its content becomes `path`, otherwise it is removed.
+
+    Raises `OutOfSpace` when the disk fills up meanwhile.
+    """
+    make_private(path.parent)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with disk_may_fill(path):
+            yield make_private_file(temporary)
+            with temporary.open("rb+") as written:
+                os.fsync(written.fileno())
+            temporary.replace(path)
+            _sync_folder(path.parent)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def disk_may_fill(path: Path) -> Iterator[None]:
+    """What is written here may find the disk full: that becomes `OutOfSpace`, which names the file."""
+    try:
+        yield
+    except OSError as error:
+        if OutOfSpace.is_meant_by(error):
+            raise OutOfSpace(
+                f"The disk filled up while {path.name} was written.",
+                f"Free space under {path.parent} and run the stage again; nothing half-written was kept.",
+            ) from error
+        raise
+
+
+def make_private_file(path: Path) -> Path:
+    """An empty file that only its owner can read, in place of any other."""
+    path.unlink(missing_ok=True)
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    return path
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed process left half-written below a folder that is the caller's alone (by its lease)."""
+    for path in folder.rglob(".*.part"):
+        path.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_text(path: Path, content: str) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(content, encoding="utf-8")
+
+
+def write_manifest(folder: Path, manifest: BaseModel, name: str = MANIFEST) -> None:
+    """Publish a folder: whoever sees the manifest sees complete files."""
+    write_text(folder / name, manifest.model_dump_json(indent=1) + "\n")
+
+
+def read_manifest(folder: Path, kind: type[ManifestT], name: str = MANIFEST) -> ManifestT | None:
+    """The folder's manifest; None if there is none yet. Raises `DamagedFile` if it cannot be understood."""
+    path = folder / name
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    return _parsed(content, kind, str(path))
+
+
+def _parsed(content: bytes, kind: type[ManifestT], place: str) -> ManifestT:
+    try:
+        return kind.model_validate_json(content)
+    except (ValidationError, json.JSONDecodeError) as error:
+        raise DamagedFile(
+            f"{place} is not a {kind.__name__}: {str(error).splitlines()[0]}.",
+            "Run the stage that wrote it again with --force.",
+            path=place,
+        ) from None
+
+
+def sha256_of(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_COPY_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def describe_file(path: Path, *, rows: int, raw_bytes: int | None = None) -> FileEntry:
+    """The manifest entry of a finished file."""
+    return FileEntry(name=path.name, rows=rows, bytes=path.stat().st_size, sha256=sha256_of(path), raw_bytes=raw_bytes)
+
+
+def verify(folder: Path, entry: FileEntry, *, remedy: str) -> Path:
+    """The path of a listed file, after its size and sha256 were compared. Raises `DamagedFile`."""
+    path = folder / entry.name
+    if not path.is_file():
+        raise DamagedFile(f"{path} is gone, but its manifest lists it.", remedy, path=path)
+    if path.stat().st_size != entry.bytes or sha256_of(path) != entry.sha256:
+        raise DamagedFile(
+            f"{path} has changed since it was written: its manifest says {entry.bytes:,} bytes and sha256 "
+            f"{entry.sha256[:12]}...",
+            remedy,
+            path=path,
+        )
+    return path

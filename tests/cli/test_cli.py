@@ -1,0 +1,253 @@
+"""What a person types: answers on stdout, remarks on stderr, exit codes, and one clear error for each mistake."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from checkout import PROJECT
+from emulated_org import Emulator
+from oracle_source import OracleServer
+from typer.testing import CliRunner, Result
+
+from kpc.cli import app
+from kpc.settings import SalesforceSettings
+
+COMMANDS = (
+    "demo", "plan", "run", "rerun", "status", "show", "failed", "pause", "resume", "rollback", "preflight", "reconcile",
+    "docs", "audit", "archive", "bench",
+)  # fmt: skip
+
+
+@pytest.fixture
+def kpc(
+    tmp_path: Path, oracle: OracleServer, emulated: Callable[..., Emulator], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Result]:
+    """Runs a command in an empty folder, against an empty org; keyword arguments change the environment."""
+    monkeypatch.chdir(tmp_path)
+    return runner(oracle, emulated().settings)
+
+
+@pytest.fixture
+def kpc_that_sends_nothing(
+    tmp_path: Path, oracle: OracleServer, salesforce: SalesforceSettings, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Result]:
+    """The same against the org that all tests share."""
+    monkeypatch.chdir(tmp_path)
+    return runner(oracle, salesforce)
+
+
+def runner(oracle: OracleServer, org: SalesforceSettings) -> Callable[..., Result]:
+    environment = {
+        "KPC__ORACLE__DSN": oracle.settings.dsn,
+        "KPC__ORACLE__USER": oracle.settings.user,
+        "KPC__ORACLE__PASSWORD": oracle.settings.password.get_secret_value(),
+        "KPC__ORACLE__CONNECT_TIMEOUT_S": "3",
+        "KPC__SALESFORCE__BASE_URL": org.base_url,
+        "KPC__SALESFORCE__CLIENT_ID": org.client_id,
+        "KPC__SALESFORCE__CLIENT_SECRET": org.client_secret.get_secret_value(),
+        "KPC__HASH_KEY": "not-a-secret-only-a-test",
+    }
+
+    def run(*arguments: str, **changes: str) -> Result:
+        return CliRunner().invoke(app, list(arguments), env={**environment, **changes})
+
+    return run
+
+
+def test_one_partition_from_the_command_line(kpc: Callable[..., Result], tmp_path: Path) -> None:
+    """Run, status, show, failed, reconcile, docs and audit answer for the same partition, in JSON too."""
+    ran = kpc("run", "kps_r_pos_supplier", "ALL", "--json")
+    assert ran.exit_code == 0, ran.output
+    receipts = json.loads(ran.stdout)["receipts"]
+    assert [receipt["stage"] for receipt in receipts] == ["oracle_extract", "staged_csv", "sf_loaded", "reconciled"]
+    (partition,) = json.loads(kpc("status", "--json").stdout)["partitions"]
+    assert partition["stages"]["reconciled"]["state"] == "reconciled"
+    shown = json.loads(kpc("show", "KPS_R_POS_SUPPLIER", "ALL", "--json").stdout)
+    assert shown["staged"]["chunks"][0]["rows"] == shown["extract"]["rows"] == 4
+    assert re.fullmatch("[0-9a-f]{64}", shown["mapping_version"])
+    assert json.loads(kpc("failed", "KPS_R_POS_SUPPLIER", "--json").stdout)["records"] == []
+    compared = json.loads(kpc("reconcile", "KPS_R_POS_SUPPLIER", "ALL", "--drill", "--json").stdout)
+    assert compared["records"]["equal"] == 4
+    assert Path(json.loads(kpc("docs", "--json").stdout)["index"]).is_file()
+    assert json.loads(kpc("audit", "--json").stdout) == {"ok": True, "problems": []}
+    archived = json.loads(kpc("archive", "KPS_R_POS_SUPPLIER", "ALL", "--json").stdout)
+    assert (Path(archived["place"]) / archived["chunks"][0]["name"]).is_file()
+    cleaned = json.loads(kpc("show", "KPS_R_POS_SUPPLIER", "ALL", "--json").stdout)["staged"]["cleaned"]
+    assert (cleaned["policy"], cleaned["place"]) == ("archive", archived["place"])
+    assert "archive" in kpc("show", "KPS_R_POS_SUPPLIER", "ALL").stdout
+    for command in ("status", "audit"):
+        assert kpc(command).stdout.strip()
+    assert not (tmp_path / "kpc.toml").exists()
+
+
+def test_preflight_looks_at_both_systems(kpc_that_sends_nothing: Callable[..., Result]) -> None:
+    """16 tables and 16 objects are compared, and the staging root is seen; nothing is read or sent."""
+    answer = json.loads(kpc_that_sends_nothing("preflight", "--json").stdout)
+    assert answer["ok"]
+    assert len(answer["checks"]) == 2 + 16 + 16 + 1
+    assert answer["checks"][-1]["system"] == "Staging"
+    strange = json.loads(kpc_that_sends_nothing("preflight", "--json", KPC__STAGING__ROOT="elsewhere").stdout)
+    assert "not the one" in strange["checks"][-1]["message"]
+
+
+def test_paused_table_waits_until_it_is_resumed(kpc: Callable[..., Result]) -> None:
+    """A load of what is paused ends with 69, the remedy and nothing sent; after resume it goes on."""
+    paused = json.loads(kpc("pause", "kps_r_pos_supplier", "--reason", "maintenance", "--json").stdout)
+    assert paused["is_new"]
+    assert not json.loads(kpc("pause", "KPS_R_POS_SUPPLIER", "--json").stdout)["is_new"]
+    assert "maintenance" in kpc("status").stderr
+    held = kpc(*RUN, "--json")
+    assert held.exit_code == 69
+    assert json.loads(held.stdout)["error"] == "Paused"
+    assert "kpc run KPS_R_POS_SUPPLIER ALL --stage sf_loaded" in " ".join(held.stderr.split())
+    assert kpc("resume", "phase", "sales").exit_code == 0
+    assert len(json.loads(kpc("status", "--json").stdout)["paused"]) == 1
+    assert json.loads(kpc("resume", "--json").stdout) == {"lifted": 1, "paused": []}
+    assert kpc(*RUN).exit_code == 0
+
+
+def test_load_without_quota_says_when_it_can_go_on(kpc: Callable[..., Result]) -> None:
+    """With the day's batches used up, a run ends with 69, the exact time and the command that goes on."""
+    assert kpc(*RUN).exit_code == 0
+    full = kpc("run", "KPS_R_EMAIL_SUPPLIER", "ALL", "--json", KPC__SALESFORCE__DAILY_BATCHES="1")
+    assert full.exit_code == 69
+    answer = json.loads(full.stdout)
+    next_free = datetime.fromisoformat(answer["next_free_utc"])
+    assert timedelta(hours=23, minutes=59) < next_free - datetime.now(UTC) <= timedelta(hours=24, minutes=1)
+    assert f"{next_free:%Y-%m-%d %H:%M:%S}" in answer["remedy"]
+    assert "kpc run KPS_R_EMAIL_SUPPLIER ALL --stage sf_loaded" in answer["remedy"]
+    state = json.loads(kpc("status", "--json").stdout)["quota"]
+    assert (state["batches"], state["jobs_in_flight"]) == (1, 0)
+    assert kpc("run", "KPS_R_EMAIL_SUPPLIER", "ALL").exit_code == 0
+
+
+def test_rollback_is_a_dry_run_unless_it_is_confirmed(kpc: Callable[..., Result]) -> None:
+    """Without --yes it only counts; with it the records are gone and the partition can travel again."""
+    assert kpc(*RUN).exit_code == 0
+    planned = json.loads(kpc("rollback", "KPS_R_POS_SUPPLIER", "ALL", "--json").stdout)
+    assert (planned["dry_run"], planned["created"], planned["updated"], planned["children"]) == (True, 4, 0, [])
+    assert json.loads(kpc("reconcile", "KPS_R_POS_SUPPLIER", "ALL", "--json").stdout)["state"] == "reconciled"
+    assert "no image of them was taken" in " ".join(kpc("rollback", "KPS_R_POS_SUPPLIER", "ALL").stdout.split())
+    done = json.loads(kpc("rollback", "KPS_R_POS_SUPPLIER", "ALL", "--yes", "--json").stdout)
+    assert (done["dry_run"], done["deleted"], done["left"]) == (False, 4, 0)
+    (partition,) = json.loads(kpc("status", "--json").stdout)["partitions"]
+    assert partition["rolled_back_utc"] == partition["stages"]["sf_loaded"]["finished_utc"]
+    assert kpc("status").stdout.count("rolled back") == 4
+    assert kpc("rollback", "KPS_R_POS_SUPPLIER", "ALL", "--yes").exit_code == 1
+    assert kpc("audit").exit_code == 0
+    assert kpc(*RUN).exit_code == 0
+
+
+def test_records_of_somebody_else_are_kept_and_set_back(kpc: Callable[..., Result]) -> None:
+    """A second migration into the same org changes the first one's records; its rollback makes them whole again."""
+    first = {"KPC__LEDGER_URL": "sqlite:///first.db", "KPC__STAGING__ROOT": "first"}
+    assert kpc(*RUN, **first).exit_code == 0
+    loaded = json.loads(kpc(*RUN, "--json").stdout)["receipts"][2]["detail"]
+    assert (loaded["created"], loaded["pre_image"]) == (0, 4)
+    assert "4 records are kept as they were before" in " ".join(kpc("status").stderr.split())
+    (shown,) = json.loads(kpc("show", "KPS_R_POS_SUPPLIER", "ALL", "--json").stdout)["pre_images"]
+    assert (shown["chunk"], shown["rows"]) == ("chunk-00001.csv.gz", 4)
+    planned = kpc("rollback", "KPS_R_POS_SUPPLIER", "ALL")
+    assert "4 records that existed before would be set back" in " ".join(planned.stdout.split())
+    done = json.loads(kpc("rollback", "KPS_R_POS_SUPPLIER", "ALL", "--yes", "--json").stdout)
+    counts = {name: done[name] for name in ("deleted", "with_pre_image", "restored", "left", "changed", "differing")}
+    assert counts == {"deleted": 0, "with_pre_image": 4, "restored": 4, "left": 0, "changed": 0, "differing": 0}
+    again = json.loads(kpc("reconcile", "KPS_R_POS_SUPPLIER", "ALL", "--drill", "--json", **first).stdout)
+    assert again["records"]["equal"] == 4
+
+
+def test_failed_records_are_exported_and_sent_again_by_command(kpc: Callable[..., Result], tmp_path: Path) -> None:
+    """Export and retry work on a table without failures too; two wishes at once are refused."""
+    assert kpc(*RUN).exit_code == 0
+    exported = kpc("failed", "KPS_R_POS_SUPPLIER", "ALL", "--export", "out.csv", "--json")
+    assert json.loads(exported.stdout) == {"rows": 0, "file": "out.csv"}
+    assert (tmp_path / "out.csv").read_text().startswith("_partition,_class,_code,_message,External_ID__c,")
+    retried = kpc("failed", "KPS_R_POS_SUPPLIER", "ALL", "--retry", "--json")
+    assert retried.exit_code == 0, retried.output
+    assert json.loads(retried.stdout)["repairs"][0]["sent"] == 0
+    assert kpc("failed", "KPS_R_POS_SUPPLIER", "--retry", "--export", "x").exit_code == 1
+
+
+def test_a_plan_books_the_scope(kpc_that_sends_nothing: Callable[..., Result]) -> None:
+    """Every partition is counted; the seeded months leave nothing unassigned."""
+    answer = kpc_that_sends_nothing("plan", "--months", "2024-01:3", "--json")
+    assert answer.exit_code == 0, answer.output
+    planned = json.loads(answer.stdout)
+    assert len(planned["tables"]) == 16
+    assert planned["unassigned"] == 0
+    short = kpc_that_sends_nothing("plan", "--months", "2024-01:2", "--json")
+    assert short.exit_code == 3
+    assert json.loads(short.stdout)["unassigned"] > 0
+    causes = json.loads(kpc_that_sends_nothing("show", "KPS_T_SALES_M", "UNASSIGNED", "--json").stdout)["causes"]
+    assert [cause["cause"] for cause in causes] == ["out_of_scope"]
+
+
+RUN = ("run", "KPS_R_POS_SUPPLIER", "ALL")
+MISTAKES: dict[str, tuple[tuple[str, ...], dict[str, str], str]] = {
+    "wrong Oracle password": (RUN, {"KPC__ORACLE__PASSWORD": "wrong"}, "KPC__ORACLE__PASSWORD"),
+    "unreachable Oracle": (RUN, {"KPC__ORACLE__DSN": "127.0.0.1:1/KPCDB"}, "127.0.0.1:1"),
+    "no Oracle address": (RUN, {"KPC__ORACLE__DSN": ""}, "KPC__ORACLE__DSN"),
+    "wrong Salesforce secret": (RUN, {"KPC__SALESFORCE__CLIENT_SECRET": "wrong"}, "KPC__SALESFORCE__CLIENT_SECRET"),
+    "unreachable Salesforce": (RUN, {"KPC__SALESFORCE__BASE_URL": "http://127.0.0.1:1"}, "127.0.0.1:1"),
+    "unknown table": (("run", "KPS_NOPE", "ALL"), {}, "no table"),
+    "wrong key": (("run", "KPS_T_SALES_M", "2024-1"), {}, "2024-01"),
+    "month of a whole table": (("run", "KPS_T_PREINV", "2024-01"), {}, "give ALL"),
+    "missing key": (("run", "KPS_T_SALES_M"), {}, "partition key is missing"),
+    "unknown stage": ((*RUN, "--stage", "nope"), {}, "oracle_extract"),
+    "unknown phase": (("pause", "phase", "nope"), {}, "reference"),
+    "unknown scope": (("pause", "this", "and", "that"), {}, "name of a table"),
+    "unknown mode": ((*RUN, "--mode", "nope"), {}, "incremental"),
+    "wrong months": (("plan", "--months", "soon"), {}, "2024-01:3"),
+    "no room on the disk": (RUN, {"KPC__STAGING__FREE_BYTES": str(10**18)}, "Free space"),
+    "object store without driver": (RUN, {"KPC__STAGING__ROOT": "s3://bucket/kpc"}, "s3fs"),
+    "unknown clean-up": (("archive", "KPS_T_PREINV", "ALL", "--policy", "burn"), {}, "archive and delete"),
+    "unknown setting": (RUN, {"KPC__ORACLE__DNS": "x"}, "oracle.dns"),
+    "unreachable ledger": (
+        RUN, {"KPC__LEDGER_URL": "postgresql://u:s3cret@127.0.0.1:1/x"}, "ledger"),
+    "not loaded yet": (("reconcile", "KPS_T_PREINV", "ALL"), {}, "has not been extracted"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "environment", "named"), MISTAKES.values(), ids=list(MISTAKES))
+def test_a_mistake_gives_one_clear_error(
+    arguments: tuple[str, ...],
+    environment: dict[str, str],
+    named: str,
+    kpc_that_sends_nothing: Callable[..., Result],
+    tmp_path: Path,
+) -> None:
+    """The message names the thing and the remedy; the exit code is not zero; nothing looks done."""
+    result = kpc_that_sends_nothing(*arguments, **environment)
+    assert result.exit_code == 1, result.output
+    assert named.lower() in " ".join(result.stderr.split()).lower()
+    assert "Traceback" not in result.output
+    assert "s3cret" not in result.output
+    assert not list(tmp_path.rglob("manifest.json"))
+
+
+def test_wrong_usage_is_exit_code_2(kpc_that_sends_nothing: Callable[..., Result]) -> None:
+    """An option that does not exist is the user's mistake, not a failure."""
+    assert kpc_that_sends_nothing("run", "--nope").exit_code == 2
+
+
+def test_every_command_has_help_and_is_documented() -> None:
+    """The help of each command starts with a sentence, and README or RUNBOOK mentions the command."""
+    prose = (PROJECT / "README.md").read_text() + (PROJECT / "RUNBOOK.md").read_text()
+    for command in COMMANDS:
+        assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
+        assert f"kpc {command}" in prose, f"`kpc {command}` is not documented"
+
+
+def test_the_console_script_starts_quickly() -> None:
+    """Help must not wait for polars, DuckDB or Great Expectations to be imported."""
+    slow = ["polars", "duckdb", "great_expectations", "oracledb", "airflow", "sqlalchemy", "httpx"]
+    program = f"import sys, kpc.cli; print([name for name in {slow} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603
+    assert done.stdout.strip() == "[]"

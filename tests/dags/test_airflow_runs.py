@@ -1,0 +1,396 @@
+"""Partitions through a real Airflow: scheduler, triggerer, DAG processor and API server, over both emulators."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from sqlalchemy import insert
+
+from kpc.airflow_client.api import AirflowApi, Run
+from kpc.airflow_client.rerun import Outcome, follow, rerun_partition
+from kpc.catalog import find_table
+from kpc.demo.servers import Data, World, started
+from kpc.errors import ConfigError, Transient
+from kpc.ledger.quota_entries import SAFETY, WINDOW
+from kpc.ledger.schema import quota_entry
+from kpc.local_time import LOCAL
+from kpc.partition import Partition, find_partition, month_keys
+from kpc.salesforce import Salesforce, connect
+from kpc.stages.names import LOAD_POOL, MIGRATION, ORACLE_EXTRACT, SF_LOADED, STAGED_CSV, STAGES, asset_name
+from kpc.stages.workspace import Workspace, open_workspace
+
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(400)]
+
+PATIENCE_S = 150.0
+QUIET_LOOKS = 6  # three seconds; the scheduler looks ten times in one
+MONTHS = month_keys("2024-01", 3)
+SUPPLIERS = find_partition("KPS_R_POS_SUPPLIER", "ALL")
+HEADERS = find_partition("KPS_T_SALES_M", "2024-01")
+SIGN_OFFS = (MIGRATION, "phase_reference", "phase_sales")
+
+T = TypeVar("T")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A fresh world with a small database; its campaign covers the suppliers and one month of sale headers."""
+    with started(tmp_path_factory.mktemp("world"), Data(rows=3000, months=MONTHS)) as world:
+        world.api.ensure_pools()
+        wait_for(lambda: MIGRATION in world.api.dag_ids())
+        with open_workspace(world.settings, run_id="test", actor="test") as workspace:
+            workspace.ledger.scope.set(
+                workspace.environment,
+                months=MONTHS[:1],
+                tables=[SUPPLIERS.table.name, HEADERS.table.name],
+                mode="incremental",
+                run_id="test",
+                actor="test",
+            )
+        yield world
+
+
+@pytest.fixture(scope="module")
+def reconciled(world: World) -> dict[Partition, Outcome]:
+    """The campaign's two partitions, started at stage 1 and followed to the end."""
+    starts = {partition: start(world, partition) for partition in (SUPPLIERS, HEADERS)}
+    outcomes = {partition: finish(world, partition, run) for partition, run in starts.items()}
+    wait_for(lambda: MIGRATION in [event.asset for event in world.api.events()])
+    rest(world)
+    return outcomes
+
+
+def wait_for(ask: Callable[[], T], seconds: float = PATIENCE_S) -> T:
+    until = time.monotonic() + seconds
+    while not (answer := ask()):
+        assert time.monotonic() < until, "it did not happen in time"
+        time.sleep(0.5)
+    return answer
+
+
+def start(world: World, partition: Partition, stage: str = ORACLE_EXTRACT) -> Run:
+    return world.api.run(asset_name(partition.table, stage), world.api.rerun(partition, stage))
+
+
+def finish(world: World, partition: Partition, run: Run) -> Outcome:
+    outcome = follow(world.api, partition, run, longest_wait_s=PATIENCE_S)
+    assert outcome.ended, f"{partition} did not end in time"
+    return outcome
+
+
+def rest(world: World) -> None:
+    """Until nothing runs and nothing new has been started for a while: a hub starts a moment after its event."""
+    quiet = 0
+    seen = -1
+    until = time.monotonic() + PATIENCE_S
+    while quiet < QUIET_LOOKS:
+        assert time.monotonic() < until, "Airflow does not come to rest"
+        runs = world.api.runs()
+        is_quiet = len(runs) == seen and all(run.is_final for run in runs)
+        quiet, seen = (quiet + 1 if is_quiet else 0), len(runs)
+        time.sleep(0.5)
+
+
+def ended(api: AirflowApi, dag_id: str, run_id: str) -> Run:
+    wait_for(lambda: api.run(dag_id, run_id).is_final)
+    return api.run(dag_id, run_id)
+
+
+@contextmanager
+def org(world: World) -> Iterator[Salesforce]:
+    salesforce = connect(world.settings.salesforce)
+    try:
+        yield salesforce
+    finally:
+        salesforce.close()
+
+
+def records(world: World, partition: Partition) -> int:
+    with org(world) as salesforce:
+        return salesforce.count(partition.table.target, f"Migration_Partition__c = '{partition.key}'")
+
+
+def jobs(world: World) -> Counter[str]:
+    with org(world) as salesforce:
+        return Counter(job.object_name for job in salesforce.list_jobs())
+
+
+def test_one_key_flows_through_four_stages(world: World, reconciled: dict[Partition, Outcome]) -> None:
+    """Stage 1 is started by key; asset events carry the key through the other three, and the records are in the org."""
+    for partition, outcome in reconciled.items():
+        assert outcome.exit_code == 0, outcome.text
+        events = [event for event in world.api.events() if event.asset.startswith(f"{partition.table.slug}__")]
+        assert [(event.asset, event.key) for event in events] == [
+            (asset_name(partition.table, stage), partition.key) for stage in STAGES
+        ]
+        rows = {stage: receipt["rows"] for stage, receipt in outcome.receipts.items()}
+        assert rows[ORACLE_EXTRACT] == records(world, partition)
+        assert records(world, partition) > 0
+        generations = {receipt["generation"] for receipt in outcome.receipts.values()}
+        assert len(generations) == 1
+
+
+def test_hub_signs_off_only_what_is_complete(world: World, reconciled: dict[Partition, Outcome]) -> None:
+    """The migration hub has an event when both partitions in scope are reconciled, and it says so."""
+    last = [event for event in world.api.events() if event.asset == MIGRATION][-1]
+    assert last.key == "ALL"
+    assert last.extra == {"partitions": 2, "with_exceptions": 0, "missing": 0, "undecided": 0}
+
+
+def test_rerunning_one_partition_touches_only_that_partition(
+    world: World, reconciled: dict[Partition, Outcome]
+) -> None:
+    """Its four stages run once more and then the hubs above it; nothing is sent a second time."""
+    since, before, held = datetime.now(UTC), jobs(world), records(world, HEADERS)
+    outcome = rerun_partition(world.settings, HEADERS)
+    assert outcome.exit_code == 0, outcome.text
+    wait_for(lambda: MIGRATION in [event.asset for event in world.api.events(since=since)])
+    rest(world)
+    ran = Counter((run.dag_id, run.key) for run in world.api.runs(since=since) if run.key)
+    stages = {(asset_name(HEADERS.table, stage), HEADERS.key): 1 for stage in STAGES}
+    assert ran == Counter({**stages, ("phase_sales", "ALL"): 1, (MIGRATION, "ALL"): 1})
+    assert jobs(world) == before
+    assert records(world, HEADERS) == held
+    staged = outcome.receipts[STAGED_CSV]["detail"]
+    assert isinstance(staged, dict)
+    assert (staged["staged"], staged["unchanged"]) == (0, held)
+
+
+def test_an_empty_month_flows_through_with_no_rows(world: World) -> None:
+    """A month without sales passes all four stages, sends nothing and is reconciled at zero."""
+    empty = find_partition("KPS_T_SALES_M", "2019-05")
+    before = jobs(world)
+    outcome = finish(world, empty, start(world, empty))
+    assert outcome.exit_code == 0, outcome.text
+    assert [receipt["rows"] for receipt in outcome.receipts.values()] == [0, 0, 0, 0]
+    assert jobs(world) == before
+
+
+@contextmanager
+def held_extract(world: World, partition: Partition) -> Iterator[None]:
+    """Hold the lease of stage 1, so that whoever comes meanwhile waits."""
+    with open_workspace(world.settings, run_id="test", actor="test") as workspace:
+        environment = workspace.environment
+        with workspace.ledger.leases.hold(environment, partition, ORACLE_EXTRACT, owner="test", ttl_s=60, wait_s=0):
+            yield
+
+
+def test_two_runs_of_one_key_do_not_double_the_work(world: World) -> None:
+    """Two runs of the same key at once both end well, and the records are sent by one ingest job."""
+    partition = find_partition("KPS_T_SALES_M", "2024-02")
+    before = jobs(world)
+    rest(world)  # or the two would not get their workers at the same time
+    with held_extract(world, partition):
+        first, second = start(world, partition), start(world, partition)
+        wait_for(lambda: states(world, [first, second]) == [(ORACLE_EXTRACT, "running")] * 2)
+        time.sleep(2)  # both are past their imports and wait for the lease
+    assert finish(world, partition, first).exit_code == 0
+    rest(world)
+    dags = [asset_name(partition.table, stage) for stage in STAGES]
+    runs = [run for dag in dags for run in world.api.runs(dag_id=dag, key=partition.key)]
+    assert {run.state for run in runs} == {"success"}, [world.api.failure(r) for r in runs if r.state == "failed"]
+    assert {first.run_id, second.run_id} <= {run.run_id for run in runs}
+    assert jobs(world) - before == Counter({partition.table.target: 1})
+
+
+def test_a_child_waits_for_its_parent(world: World) -> None:
+    """Lines that come before their headers wait at the gate without a worker, and are loaded after them."""
+    lines, headers = (find_partition(name, "2024-03") for name in ("KPS_T_SALES_MD", "KPS_T_SALES_M"))
+    child = start(world, lines)
+    gate = wait_for(lambda: gate_of(world, lines))
+    wait_for(lambda: ("gate", "deferred") in states(world, gate))
+    assert records(world, lines) == 0
+    assert finish(world, headers, start(world, headers)).exit_code == 0
+    assert finish(world, lines, child).exit_code == 0
+    assert records(world, lines) > 0
+
+
+def test_a_long_job_is_watched_by_the_triggerer(world: World) -> None:
+    """While the org takes its time the chunk's task holds no worker; when the job ends it goes on by itself."""
+    partition = find_partition("KPS_R_EMAIL_TENANT", "ALL")
+    _switch(world, processing="hold")
+    try:
+        run = start(world, partition)
+        loads = wait_for(lambda: gate_of(world, partition))
+        wait_for(lambda: ("ingest", "deferred") in states(world, loads))
+    finally:
+        _switch(world, processing="run")
+    assert finish(world, partition, run).exit_code == 0
+    assert records(world, partition) > 0
+
+
+def test_an_extract_outside_its_window_waits_deferred(world: World) -> None:
+    """It holds no slot, says until when it waits, and goes on by itself when the window opens."""
+    partition = find_partition("KPS_T_SALES_M", "2024-02")
+    opens = datetime.now(LOCAL) + timedelta(seconds=90)  # a whole minute, and at least 30 s from now
+    settings = world.config.read_text()
+    window = f"{opens:%H:%M}-{opens + timedelta(hours=1):%H:%M}"
+    world.config.write_text(settings.replace("[oracle]", f'[oracle]\nwindow = "{window}"'))
+    try:
+        run = start(world, partition)
+        wait_for(lambda: (ORACLE_EXTRACT, "deferred") in states(world, [run]))
+        until = datetime.fromisoformat(str(world.api.result(run, ORACLE_EXTRACT, "waits_until")))
+        assert until == opens.replace(second=0, microsecond=0)
+        outcome = finish(world, partition, run)
+    finally:
+        world.config.write_text(settings)
+    assert outcome.exit_code == 0, outcome.text
+    with open_workspace(world.settings, run_id="test", actor="test") as workspace:
+        generation = workspace.ledger.generations.current(workspace.environment, partition)
+    assert generation is not None
+    assert generation.started_utc >= until
+
+
+def test_a_load_without_quota_waits_for_the_exact_time(world: World) -> None:
+    """With the day's batches used up, the plan defers to the second in which enough of them expire, then goes on."""
+    partition = find_partition("KPS_WEB_SALES", "ALL")
+    with open_workspace(world.settings, run_id="test", actor="test") as workspace:
+        free_at = datetime.now(UTC) + timedelta(seconds=45)
+        _use_up_batches(workspace, counted_utc=free_at - WINDOW - SAFETY)
+    run = start(world, partition)
+    loads = wait_for(lambda: gate_of(world, partition))
+    wait_for(lambda: ("plan", "deferred") in states(world, loads))
+    assert free_at.isoformat(timespec="seconds") in str(world.api.result(loads[0], "plan", key="waits_until"))
+    assert datetime.now(UTC) < free_at
+    assert records(world, partition) == 0
+    assert finish(world, partition, run).exit_code == 0
+    assert datetime.now(UTC) > free_at
+    assert records(world, partition) > 0
+
+
+def _use_up_batches(workspace: Workspace, counted_utc: datetime) -> None:
+    with workspace.ledger.database.writing() as connection:
+        connection.execute(
+            insert(quota_entry).values(
+                target_id=workspace.environment.target_id, kind="job", rows=0, batches=15_000, calls=0,
+                state="debited", counted_utc=counted_utc,
+            )
+        )  # fmt: skip
+
+
+def test_a_paused_load_waits_until_it_is_resumed(world: World) -> None:
+    """`kpc pause TABLE` holds its plan without a worker and without a slot; `kpc resume` lets it go on by itself."""
+    partition = find_partition("KPS_T_SALESBANK_MD", "ALL")
+    with open_workspace(world.settings, run_id="test", actor="test") as workspace:
+        ledger, environment = workspace.ledger, workspace.environment
+        ledger.pauses.start(environment, "table", partition.table.name, actor="test", reason="maintenance")
+        run = start(world, partition)
+        loads = wait_for(lambda: gate_of(world, partition))
+        wait_for(lambda: ("plan", "deferred") in states(world, loads))
+        assert "maintenance" in str(world.api.result(loads[0], "plan", key="waits_until"))
+        assert records(world, partition) == 0
+        assert ledger.pauses.lift(environment, "table", partition.table.name, actor="test") == 1
+    assert finish(world, partition, run).exit_code == 0
+    assert records(world, partition) > 0
+
+
+def test_a_chunk_that_may_not_begin_gives_its_slot_back(world: World) -> None:
+    """Paused after its plan, the chunk's task is rescheduled and holds no slot of the pool; resumed, it comes again."""
+    partition = find_partition("KPS_T_SALES_APPRV", "ALL")
+    with open_workspace(world.settings, run_id="test", actor="test") as workspace:
+        ledger, environment = workspace.ledger, workspace.environment
+        _resize_pool(world, 0)
+        try:
+            run = start(world, partition)
+            loads = wait_for(lambda: gate_of(world, partition))
+            wait_for(lambda: ("plan", "success") in states(world, loads))
+            ledger.pauses.start(environment, "table", partition.table.name, actor="test")
+        finally:
+            _resize_pool(world, LOAD_POOL.slots)
+        wait_for(lambda: ("ingest", "up_for_reschedule") in states(world, loads))
+        assert _occupied(world) == 0
+        assert records(world, partition) == 0
+        ledger.pauses.lift(environment, "all", "all", actor="test")
+    assert finish(world, partition, run).exit_code == 0
+    assert records(world, partition) > 0
+
+
+def _resize_pool(world: World, slots: int) -> None:
+    body = {"name": LOAD_POOL.name, "slots": slots, "include_deferred": True, "description": ""}
+    world.api._call("PATCH", f"pools/{LOAD_POOL.name}", json=body)  # noqa: SLF001  only a test wants a pool without slots
+
+
+def _occupied(world: World) -> int:
+    return int(world.api._call("GET", f"pools/{LOAD_POOL.name}")["occupied_slots"])  # noqa: SLF001  as above
+
+
+def _switch(world: World, **values: str) -> None:
+    url = f"{world.settings.salesforce.base_url}/_emulator/switches"
+    request = urllib.request.Request(url, json.dumps(values).encode(), method="PATCH")  # noqa: S310  our own server
+    request.add_header("Content-Type", "application/json")
+    urllib.request.urlopen(request, timeout=10).close()  # noqa: S310  the same
+
+
+def gate_of(world: World, partition: Partition) -> Sequence[Run]:
+    return world.api.runs(dag_id=asset_name(partition.table, SF_LOADED), key=partition.key)
+
+
+def states(world: World, runs: Sequence[Run]) -> list[tuple[str, str | None]]:
+    return [(task.task_id, task.state) for run in runs for task in world.api.tasks(run)]
+
+
+@pytest.mark.parametrize(
+    ("stage", "key", "message"),
+    [
+        (ORACLE_EXTRACT, None, "A partition key is missing for KPS_T_SALES_M"),
+        (STAGED_CSV, None, "A partition key is missing for KPS_T_SALES_M"),
+        (STAGED_CSV, "zzz", "'zzz' is not a partition key of KPS_T_SALES_M"),
+        (SF_LOADED, "ALL", "'ALL' is not a partition key of KPS_T_SALES_M"),
+    ],
+)
+def test_a_run_without_a_proper_key_fails_clearly(world: World, stage: str, key: str | None, message: str) -> None:
+    """It fails at the first try, says what is wrong and how to give a key, and starts nothing after it."""
+    since = datetime.now(UTC)
+    dag_id = asset_name(find_table("KPS_T_SALES_M"), stage)
+    run = ended(world.api, dag_id, world.api.trigger(dag_id, key))
+    assert run.state == "failed"
+    assert message in world.api.failure(run)
+    assert "Give" in world.api.failure(run) or "give" in world.api.failure(run)
+    failed = [task for task in world.api.tasks(run) if task.state == "failed"]
+    assert [task.tries for task in failed] == [1]
+    assert [r.run_id for r in world.api.runs(since=since) if r.dag_id != dag_id and r.dag_id not in SIGN_OFFS] == []
+
+
+def test_airflow_refuses_a_malformed_month(world: World) -> None:
+    """At stage 1 a key that is no month does not even become a run."""
+    with pytest.raises(ConfigError, match=r"refuses the partition key.*2024-01"):
+        world.api.trigger("kps_t_sales_m__oracle_extract", "2024-13")
+
+
+def test_airflow_that_is_not_there_is_named() -> None:
+    """Starting a run in an Airflow that is not there fails at once and says how to start one."""
+    with AirflowApi("http://127.0.0.1:9") as api, pytest.raises(Transient, match=r"does not answer.*kpc demo"):
+        api.trigger("data_docs")
+
+
+def test_an_unknown_dag_is_named(world: World) -> None:
+    """Asking for a DAG that does not exist names it."""
+    with pytest.raises(ConfigError, match="does not know nothing_here"):
+        world.api.trigger("nothing_here", "ALL")
+
+
+def test_pools_are_of_the_agreed_sizes(world: World) -> None:
+    """Making the pools twice changes nothing: 10 extracts, 15 jobs with the deferred ones, 1 builder of Data Docs."""
+    world.api.ensure_pools()
+    assert world.api.pools() == {
+        "default_pool": (128, False),
+        "oracle_extract": (10, False),
+        "salesforce_bulk": (15, True),
+        "data_docs": (1, False),
+    }
+
+
+def test_data_docs_show_what_was_reconciled(world: World, reconciled: dict[Partition, Outcome]) -> None:
+    """The one task that builds the pages ends well, and the overview names both tables."""
+    run = ended(world.api, "data_docs", world.api.trigger("data_docs"))
+    assert run.state == "success", world.api.failure(run)
+    index = Path(world.api.result(run, "data_docs")).read_text(encoding="utf-8")
+    assert all(partition.table.name in index for partition in reconciled)
