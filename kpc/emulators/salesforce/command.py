@@ -15,20 +15,20 @@ from pathlib import Path
 import uvicorn
 from starlette.applications import Starlette
 
-from kpc.emulators.salesforce.app import Emulator
-from kpc.emulators.salesforce.classic_jobs import ClassicJobs
-from kpc.emulators.salesforce.clock import Clock
-from kpc.emulators.salesforce.connection import Connection, tunnelling_to
-from kpc.emulators.salesforce.faults import Faults
-from kpc.emulators.salesforce.oauth import Tokens
-from kpc.emulators.salesforce.org import Org
-from kpc.emulators.salesforce.processing import Processor
-from kpc.emulators.salesforce.query import Queries
-from kpc.emulators.salesforce.query_jobs import QueryWorker
+from kpc.emulators.errors import OptionError
+from kpc.emulators.salesforce.app import SalesforceEmulator
+from kpc.emulators.salesforce.bulk.processing import Processor
+from kpc.emulators.salesforce.bulk.query_worker import QueryWorker
+from kpc.emulators.salesforce.bulk_v1.jobs import BulkV1Jobs
+from kpc.emulators.salesforce.http.connection import HttpConnection, tunnelling_to
+from kpc.emulators.salesforce.http.faults import HttpFaults
+from kpc.emulators.salesforce.http.tls import Certificates, make_certificates
+from kpc.emulators.salesforce.oauth.tokens import Tokens
+from kpc.emulators.salesforce.org.clock import Clock
+from kpc.emulators.salesforce.org.org import Org
 from kpc.emulators.salesforce.server import build_app
 from kpc.emulators.salesforce.settings import StartOptions, Switches
-from kpc.emulators.salesforce.tls import Certificates, make_certificates
-from kpc.errors import ConfigError
+from kpc.emulators.salesforce.soql.queries import Queries
 
 _KEEP_ALIVE_S = 75
 _SHUTDOWN_S = 5
@@ -48,11 +48,11 @@ def run(  # noqa: PLR0913  the options of one command
     switches: dict[str, object] | None = None,
     faults: Sequence[dict[str, object]] = (),
 ) -> int:
-    """Serve until SIGTERM or Ctrl-C, then answer 0. Raises `ConfigError` for a port or file that cannot be used."""
+    """Serve until SIGTERM or Ctrl-C, then answer 0. Raises `OptionError` for a port or file that cannot be used."""
     options = StartOptions(host, port, ready_file, data_file, verbose, seed, workers, tls)
     chosen = Switches()
     chosen.change(switches or {})
-    rules = Faults(seed)
+    rules = HttpFaults(seed)
     for rule in faults:
         rules.add(rule)
     if ready_file:
@@ -60,8 +60,8 @@ def run(  # noqa: PLR0913  the options of one command
     listener = _listen(host, port)
     org = Org(data_file, clock=Clock(speed=speed), switches=chosen, seed=seed)
     queries = Queries(org)
-    processor, worker, classic = Processor(org, workers), QueryWorker(org, queries), ClassicJobs(org, queries)
-    emulator = Emulator(org, Tokens(org), processor, queries, worker, rules, classic, verbose)
+    processor, worker, bulk_v1_jobs = Processor(org, workers), QueryWorker(org, queries), BulkV1Jobs(org, queries)
+    emulator = SalesforceEmulator(org, Tokens(org), processor, queries, worker, rules, bulk_v1_jobs, verbose)
     try:
         emulator.processor.resume()
         emulator.query_worker.resume()
@@ -84,7 +84,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise ConfigError(
+        raise OptionError(
             f"The Salesforce emulator cannot listen on {host}:{port}: {error.strerror}.",
             "Choose another --port, or 0 for any free one.",
         ) from error
@@ -107,7 +107,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _serve(emulator: Emulator, listener: socket.socket, options: StartOptions) -> None:
+async def _serve(emulator: SalesforceEmulator, listener: socket.socket, options: StartOptions) -> None:
     """Serve HTTP on the listener, and HTTPS on a port of its own, until a signal comes."""
     app = build_app(emulator)
     secure: tuple[_Server, socket.socket] | None = None
@@ -139,7 +139,7 @@ async def _serve(emulator: Emulator, listener: socket.socket, options: StartOpti
     await asyncio.gather(*serving)
 
 
-def _server(app: Starlette, protocol: type[Connection], certificates: Certificates | None = None) -> _Server:
+def _server(app: Starlette, protocol: type[HttpConnection], certificates: Certificates | None = None) -> _Server:
     return _Server(
         uvicorn.Config(
             app,
@@ -157,8 +157,8 @@ def _server(app: Starlette, protocol: type[Connection], certificates: Certificat
     )
 
 
-def _write_ready(path: Path, emulator: Emulator, addresses: dict[str, str]) -> None:
-    """How to connect, for nobody else's eyes; the file appears whole."""
+def _write_ready(path: Path, emulator: SalesforceEmulator, addresses: dict[str, str]) -> None:
+    """How to connect, written atomically and readable by the owner only."""
     identity = emulator.org.identity
     key_file = _key_file(path)
     _write_secret(key_file, emulator.tokens.jwt_private_key_pem)
