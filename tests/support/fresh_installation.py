@@ -11,7 +11,7 @@ from pathlib import Path
 
 from checkout import PROJECT
 
-INSTALL_S = 280.0  # a cold cache downloads some hundred megabytes
+INSTALL_S = 600.0  # a cold cache downloads some hundred megabytes
 
 
 @dataclass(frozen=True, slots=True)
