@@ -2,7 +2,7 @@
 
     oracle_extract -> staged_csv -> sf_loaded -> reconciled -> phase hub -> migration
 
-`dags` turns it into Airflow DAGs, and `materialize` walks it in one process; nothing here knows Airflow.
+`dags` turns it into Airflow DAGs, and `materialize_lineage` walks it in one process; nothing here knows Airflow.
 """
 
 from __future__ import annotations
@@ -21,10 +21,8 @@ from kpc.stages.asset import StageAsset
 from kpc.stages.names import MIGRATION, RECONCILED, asset_name
 
 if TYPE_CHECKING:
-    from kpc.partition import Partition
-    from kpc.stages.context import Mode
+    from kpc.stages.context import Mode, PartitionContext
     from kpc.stages.result import StageResult
-    from kpc.stages.workspace import Workspace
 
 LINEAGE = (oracle_extract, staged_csv, sf_loaded, reconciled)
 
@@ -91,23 +89,22 @@ def asset_specs(tables: Iterable[Table] = TABLES.values()) -> tuple[AssetSpec, .
     return tuple(AssetSpec(table, asset) for table in tables for asset in LINEAGE)
 
 
-def materialize(
-    partition: Partition, workspace: Workspace, *, mode: Mode = "incremental", stages: Iterable[str] = ()
+def materialize_lineage(
+    context: PartitionContext, mode: Mode = "incremental", stages: Iterable[str] = ()
 ) -> Iterator[StageResult]:
     """Make a partition's assets in this process, all or those of the named stages; yields a result after each.
 
     In Airflow the scheduler does this. Raises `ConfigError` before loading if a parent is not loaded.
     """
     from kpc.load.plan import missing_parents  # noqa: PLC0415  heavy; see kpc.stages.asset
-    from kpc.stages.context import PartitionContext  # noqa: PLC0415
 
-    context, wanted = PartitionContext(workspace, partition), set(stages)
+    wanted = set(stages)
     for asset in LINEAGE:
         if wanted and asset.stage not in wanted:
             continue
         if asset.waits_for_parents and (missing := missing_parents(context)):
             raise ConfigError(
-                f"{partition} cannot be loaded before {', '.join(map(str, missing))}.",
+                f"{context} cannot be loaded before {', '.join(map(str, missing))}.",
                 f"Run `kpc run {missing[0].table.name} {missing[0].key}` first.",
             )
         yield asset.materialize(context, mode)

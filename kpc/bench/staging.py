@@ -98,7 +98,7 @@ def sort_alone(root: str) -> float:
         return _seconds(sort)
 
 
-class _Kept(list[pl.DataFrame]):
+class _CollectedRows(list[pl.DataFrame]):
     """Takes converted rows in the place of the sort."""
 
     def add(self, rows: pl.DataFrame) -> None:
@@ -107,7 +107,7 @@ class _Kept(list[pl.DataFrame]):
 
 def _converted(root: Path, folder: Path) -> list[pl.DataFrame]:
     """The extract's rows as the sort gets them, slice by slice."""
-    kept = _Kept()
+    kept = _CollectedRows()
     extract = read_manifest(extract_folder(root), ExtractManifest)
     assert extract is not None  # noqa: S101  the bench has written it
     with RejectFile(folder, _GZIP_LEVEL) as rejects:

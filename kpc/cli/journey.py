@@ -167,7 +167,8 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Take partitions through their four stages in this process, without Airflow."""
-    from assets.graph import materialize
+    from assets.graph import materialize_lineage
+    from kpc.stages.context import PartitionContext
     from kpc.stages.names import STAGES, find_stage
 
     check_mode(mode)
@@ -177,8 +178,9 @@ def run(
     state = Exit.DONE
     with user_workspace() as workspace:
         for partition in partitions:
+            context = PartitionContext(workspace, partition)
             with _naming_the_command(partition):
-                for receipt in materialize(partition, workspace, mode=mode, stages=stages):  # type: ignore[arg-type]
+                for receipt in materialize_lineage(context, mode, stages):  # type: ignore[arg-type]
                     receipts.append(receipt.as_json())
                     if receipt.state == "reconciled_with_exceptions":
                         state = Exit.EXCEPTIONS

@@ -97,7 +97,7 @@ def docs(as_json: AsJson = False) -> None:
 
 @explaining_errors
 def audit(as_json: AsJson = False) -> None:
-    """Check the audit log's hash chain from its first entry to its last."""
+    """SystemCheck the audit log's hash chain from its first entry to its last."""
     with user_workspace() as workspace:
         problems = workspace.ledger.audit.verify()
     text = "\n".join(problems) if problems else "The audit log is whole: every entry follows from the one before it."

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ulid import ULID
 
-from kpc.airflow_client.api import Run
+from kpc.airflow_client.api import DagRun
 from kpc.catalog import TABLES, Table
 from kpc.demo.servers import World
 from kpc.errors import Terminal
@@ -45,7 +45,7 @@ class Progress:
 
     partitions: tuple[Partition, ...]
     stages: dict[tuple[Partition, str], StageRun] = field(default_factory=dict)
-    runs: dict[tuple[Partition, str], Run] = field(default_factory=dict)
+    runs: dict[tuple[Partition, str], DagRun] = field(default_factory=dict)
     failures: dict[tuple[Partition, str], Failure] = field(default_factory=dict)
     elapsed_s: float = 0.0
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from emulated_org import Emulator, start_emulator
+from lineage import results_by_stage
 from oracle_source import OracleServer
 
-from assets.graph import materialize
+from assets.graph import materialize_lineage
 from kpc.catalog import TABLES
 from kpc.catalog.table import Table
 from kpc.errors import ConfigError, DamagedFile, Mismatch
@@ -32,7 +33,7 @@ def salesforce(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SalesforceS
 
 def travel(partition: Partition, workspace: Workspace, **options: str) -> dict[str, StageResult]:
     """All four receipts by stage."""
-    return {receipt.stage: receipt for receipt in materialize(partition, workspace, **options)}  # type: ignore[arg-type]
+    return results_by_stage(PartitionContext(workspace, partition), **options)
 
 
 def with_ancestors(table: Table) -> list[Table]:
@@ -227,12 +228,12 @@ def test_a_truncated_extract_is_not_staged(
 
     workspace = workspaces(oracle, salesforce)
     partition = find_partition("KPS_T_PREINV", "ALL")
-    receipt = next(iter(materialize(partition, workspace, stages=("oracle_extract",))))
+    receipt = next(iter(materialize_lineage(PartitionContext(workspace, partition), stages=("oracle_extract",))))
     folder = PartitionContext(workspace, partition).paths.generation(receipt.generation).extract
     file = next(folder.glob("*.parquet"))
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(DamagedFile, match="kpc run KPS_T_PREINV ALL"):
-        travel(partition, workspace, stages=("staged_csv",))  # type: ignore[arg-type]
+        travel(partition, workspace, stages=("staged_csv",))
     assert not list(folder.parent.glob("staged-*/manifest.json"))
 
 
@@ -242,12 +243,12 @@ def test_a_truncated_chunk_is_not_loaded(
     """A CSV chunk that changed since it was staged is refused before a job is created."""
     workspace = workspaces(oracle, emulated().settings)
     partition = find_partition("KPS_R_EMAIL_TENANT", "ALL")
-    for _ in materialize(partition, workspace, stages=("oracle_extract", "staged_csv")):
+    for _ in materialize_lineage(PartitionContext(workspace, partition), stages=("oracle_extract", "staged_csv")):
         pass
     (chunk,) = workspace.store.root.rglob("chunk-*.csv.gz")
     chunk.write_bytes(chunk.read_bytes()[:-10])
     with pytest.raises(DamagedFile, match="kpc rerun KPS_R_EMAIL_TENANT ALL"):
-        travel(partition, workspace, stages=("sf_loaded",))  # type: ignore[arg-type]
+        travel(partition, workspace, stages=("sf_loaded",))
     assert workspace.salesforce.count(partition.table.target) == 0
 
 

@@ -19,7 +19,7 @@ from checkout import SUPPORT
 from emulated_org import Emulator
 from oracle_source import OracleServer, road_settings
 
-from assets.graph import materialize
+from assets.graph import materialize_lineage
 from assets.oracle_extract import oracle_extract
 from assets.staged_csv import staged_csv
 from kpc.partition import Partition, find_partition
@@ -141,7 +141,7 @@ def test_a_kill_while_changes_are_merged_changes_no_staged_row(
     for name in ("undisturbed", "killed"):
         source.execute("UPDATE KPS_WEB_SALES SET TOTAL_AMT = 1, UPDATEDDATE = DATE '2024-02-01'")
         killing = Killing(tmp_path / name, source, emulated().settings, WEB)
-        list(materialize(WEB, killing.workspace()))
+        list(materialize_lineage(PartitionContext(killing.workspace(), WEB)))
         source.execute(
             "UPDATE KPS_WEB_SALES SET TOTAL_AMT = 2, UPDATEDDATE = DATE '2024-03-01' WHERE ORDER_NO LIKE '%3'"
         )

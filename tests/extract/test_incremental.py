@@ -11,7 +11,7 @@ import pytest
 from emulated_org import Emulator
 from oracle_source import OracleServer
 
-from assets.graph import materialize
+from assets.graph import materialize_lineage
 from assets.oracle_extract import oracle_extract
 from assets.staged_csv import staged_csv
 from kpc.campaign.inspection import inspect_partition
@@ -51,7 +51,7 @@ class Web:
         return [row[0] for row in rows]
 
     def load(self, mode: str = "incremental") -> list[StageResult]:
-        return list(materialize(self.partition, self.workspace, mode=mode))  # type: ignore[arg-type]
+        return list(materialize_lineage(PartitionContext(self.workspace, self.partition), mode=mode))  # type: ignore[arg-type]
 
     def touch(self, order: str, changes: str, *, updated: str = NOW) -> None:
         self.source.execute(f"UPDATE {TABLE} SET {changes}, UPDATEDDATE = {updated} WHERE ORDER_NO = '{order}'")

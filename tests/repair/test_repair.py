@@ -10,10 +10,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 from emulated_org import Emulator
+from lineage import results_by_stage
 from oracle_source import OracleServer
 from staged_samples import close, make_workspace, stage
 
-from assets.graph import materialize
+from assets.graph import materialize_lineage
 from assets.sf_loaded import sf_loaded
 from kpc.convert.field_check import wrong_value
 from kpc.errors import ConfigError, Paused, QuotaExhausted, RowsRejected
@@ -252,23 +253,24 @@ def test_repaired_row_is_an_exception_that_reconciles(
     source = oracles("--rows", "1500", "--months", "2024-01")
     workspace = workspaces(source, emulated().settings)
     source.execute("INSERT INTO KPS_R_EMAIL_SUPPLIER (POS_SUPPLIER_CODE, SEQ, NAMES) VALUES ('ZZZ', 77, 'Nobody')")
-    list(materialize(SUPPLIERS, workspace))
+    list(materialize_lineage(PartitionContext(workspace, SUPPLIERS)))
     (parent,) = workspace.salesforce.query(f"SELECT {KEY} FROM {SUPPLIERS.table.target} LIMIT 1")
-    made = {receipt.stage: receipt for receipt in materialize(EMAILS, workspace)}
+    made = results_by_stage(PartitionContext(workspace, EMAILS))
     assert made["reconciled"].state == "reconciled_with_exceptions"
     file = tmp_path / "failed.csv"
     assert export_refused([PartitionContext(workspace, EMAILS)], file) == 1
     _edit(file, {"ZZZ|77": {PARENT: parent[KEY], "Seq__c": "78"}})
     assert send_refused(PartitionContext(workspace, EMAILS), read_edits(file, EMAILS.table)["ALL"]).loaded == 1
-    (proof,) = materialize(EMAILS, workspace, stages=("reconciled",))
+    (proof,) = materialize_lineage(PartitionContext(workspace, EMAILS), stages=("reconciled",))
     assert proof.state == "reconciled_with_exceptions"
     assert (proof.detail["exceptions"], proof.detail["repaired"]) == (0, 1)
     assert [proof.detail[f"level{level}"] for level in (1, 2, 3)] == ["pass"] * 3
-    again = {receipt.stage: receipt for receipt in materialize(EMAILS, workspace)}
+    again = results_by_stage(PartitionContext(workspace, EMAILS))
     assert again["staged_csv"].rows == 0
     assert again["reconciled"].detail["repaired"] == 1
     source.execute("UPDATE KPS_R_EMAIL_SUPPLIER SET POS_SUPPLIER_CODE = 'ZZZ', NAMES = 'Somebody' WHERE SEQ = 77")
     third = {
-        receipt.stage: receipt for receipt in materialize(EMAILS, workspace, stages=("oracle_extract", "staged_csv"))
+        receipt.stage: receipt
+        for receipt in materialize_lineage(PartitionContext(workspace, EMAILS), stages=("oracle_extract", "staged_csv"))
     }
     assert third["staged_csv"].rows == 1

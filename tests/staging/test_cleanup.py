@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 from emulated_org import Emulator
+from lineage import results_by_stage
 from object_store_double import ObjectStoreDouble
 from oracle_source import OracleServer, road_settings
 
-from assets.graph import materialize
+from assets.graph import materialize_lineage
 from assets.oracle_extract import oracle_extract
 from assets.reconciled import reconciled
 from assets.sf_loaded import sf_loaded
@@ -67,7 +68,7 @@ def test_the_policy_is_carried_out_when_the_partition_is_proven(
 ) -> None:
     """Only chunks go: manifests, index, the sealed extract and the receipts of the load stay."""
     worker = workers(policy)
-    receipts = list(materialize(TENANT, worker))
+    receipts = list(materialize_lineage(PartitionContext(worker, TENANT)))
     assert receipts[-1].state == "reconciled"
     folder = folder_of(worker)
     manifest = read_manifest(folder, StagedManifest)
@@ -94,7 +95,7 @@ def test_the_policy_is_carried_out_when_the_partition_is_proven(
 def test_a_cleaned_partition_can_be_run_again(workers: Workers, policy: str) -> None:
     """It is staged again from its sealed extract with the same bytes, nothing is sent, and it is cleaned again."""
     worker = workers(policy)
-    first = {receipt.stage: receipt for receipt in materialize(TENANT, worker, mode="full")}
+    first = results_by_stage(PartitionContext(worker, TENANT), mode="full")
     folder = folder_of(worker)
     before = read_manifest(folder, StagedManifest)
     again = workers(policy, "again")
@@ -110,7 +111,7 @@ def test_a_cleaned_partition_can_be_run_again(workers: Workers, policy: str) -> 
     assert loaded.detail["attempt"] == first["sf_loaded"].detail["attempt"]
     assert reconciled.materialize(PartitionContext(again, TENANT)).state == "reconciled"
     assert not CHUNKS & names(folder)
-    whole = {receipt.stage: receipt for receipt in materialize(TENANT, workers(policy, "third"))}
+    whole = results_by_stage(PartitionContext(workers(policy, "third"), TENANT))
     assert whole["sf_loaded"].detail["jobs"] == 0
     assert whole["reconciled"].state == "reconciled"
 
@@ -121,14 +122,14 @@ def test_chunks_of_superseded_generations_go_with_the_proven_ones(
 ) -> None:
     """What was staged of an older extract, loaded or not, can never be loaded again; its manifests stay."""
     worker = workers()
-    list(materialize(TENANT, worker, mode="full"))
+    list(materialize_lineage(PartitionContext(worker, TENANT), mode="full"))
     loaded = folder_of(worker)
     second = workers("keep", "second")
     oracle_extract.materialize(PartitionContext(second, TENANT), "full")
     staged_csv.materialize(PartitionContext(second, TENANT))
     never_loaded = folder_of(second)
     third = workers("keep", "third")
-    list(materialize(TENANT, third, mode="full"))
+    list(materialize_lineage(PartitionContext(third, TENANT), mode="full"))
     proven = folder_of(third)
     assert len({loaded, never_loaded, proven}) == 3
     assert all(names(folder) >= CHUNKS for folder in (loaded, never_loaded, proven))
@@ -140,7 +141,7 @@ def test_chunks_of_superseded_generations_go_with_the_proven_ones(
         assert archived.exists() is (policy == "archive")
     actions = [entry.action for entry in third.ledger.audit.entries()]
     assert actions.count("chunks archived" if policy == "archive" else "chunks deleted") == 3
-    assert {receipt.stage: receipt for receipt in materialize(TENANT, workers())}["sf_loaded"].detail["jobs"] == 0
+    assert results_by_stage(PartitionContext(workers(), TENANT))["sf_loaded"].detail["jobs"] == 0
 
 
 def test_a_mismatch_keeps_its_chunks(workers: Workers) -> None:
@@ -162,7 +163,7 @@ def test_a_mismatch_keeps_its_chunks(workers: Workers) -> None:
 def test_a_newer_generation_is_not_touched(workers: Workers) -> None:
     """The proof of an older generation says nothing about the chunks of a newer one."""
     worker = workers()
-    list(materialize(TENANT, worker))
+    list(materialize_lineage(PartitionContext(worker, TENANT)))
     newer = workers("keep", "newer")
     oracle_extract.materialize(PartitionContext(newer, TENANT), "full")
     staged_csv.materialize(PartitionContext(newer, TENANT))
@@ -174,7 +175,7 @@ def test_a_newer_generation_is_not_touched(workers: Workers) -> None:
 def test_a_stage_at_work_is_not_disturbed(workers: Workers) -> None:
     """While another run stages or loads the partition its chunks stay."""
     worker = workers()
-    list(materialize(TENANT, worker))
+    list(materialize_lineage(PartitionContext(worker, TENANT)))
     with (
         worker.ledger.leases.hold(worker.environment, TENANT, "sf_loaded", owner="other", ttl_s=30, wait_s=0),
         pytest.raises(Transient, match="being worked on by other"),
@@ -186,7 +187,7 @@ def test_a_stage_at_work_is_not_disturbed(workers: Workers) -> None:
 def test_what_hinders_the_clean_up_does_not_undo_the_proof(workers: Workers, tmp_path: Path) -> None:
     """An archive that cannot be reached leaves the chunks where they are; by hand it says why."""
     worker = workers("archive", archive_root="s3://bucket/kpc")
-    assert list(materialize(TENANT, worker))[-1].state == "reconciled"
+    assert list(materialize_lineage(PartitionContext(worker, TENANT)))[-1].state == "reconciled"
     assert names(folder_of(worker)) >= CHUNKS
     with pytest.raises(ConfigError, match="s3fs"):
         clean_up(PartitionContext(worker, TENANT), "archive")
@@ -196,7 +197,7 @@ def test_what_hinders_the_clean_up_does_not_undo_the_proof(workers: Workers, tmp
 def test_a_damaged_chunk_is_not_archived(workers: Workers) -> None:
     """What is archived is what was staged, byte for byte; otherwise nothing is removed."""
     worker = workers()
-    list(materialize(TENANT, worker))
+    list(materialize_lineage(PartitionContext(worker, TENANT)))
     chunk = folder_of(worker) / "chunk-00001.csv.gz"
     chunk.write_bytes(chunk.read_bytes()[:-1])
     with pytest.raises(DamagedFile):
@@ -208,7 +209,7 @@ def test_a_damaged_chunk_is_not_archived(workers: Workers) -> None:
 def test_an_interrupted_clean_up_is_finished(workers: Workers) -> None:
     """The receipt comes before the removal: a crash between them leaves chunks that the next call removes."""
     worker = workers()
-    list(materialize(TENANT, worker))
+    list(materialize_lineage(PartitionContext(worker, TENANT)))
     chunk = folder_of(worker) / "chunk-00001.csv.gz"
     content = chunk.read_bytes()
     cleaned = clean_up(PartitionContext(worker, TENANT), "archive")
@@ -222,7 +223,7 @@ def test_chunks_are_archived_in_an_object_store(workers: Workers) -> None:
     """The archive may be an object store while the root is a directory; what it holds was read back."""
     ObjectStoreDouble.empty()
     worker = workers("archive", archive_root="objects://vault/kpc")
-    list(materialize(TENANT, worker))
+    list(materialize_lineage(PartitionContext(worker, TENANT)))
     manifest = read_manifest(folder_of(worker), StagedManifest)
     assert manifest is not None
     kept = {key.rpartition("/")[2]: content for key, content in ObjectStoreDouble.held.items()}

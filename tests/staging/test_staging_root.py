@@ -11,10 +11,11 @@ from pathlib import Path
 import fsspec
 import pytest
 from emulated_org import Emulator
+from lineage import results_by_stage
 from object_store_double import ObjectStoreDouble
 from oracle_source import OracleServer, road_settings
 
-from assets.graph import materialize
+from assets.graph import materialize_lineage
 from assets.oracle_extract import oracle_extract
 from assets.reconciled import reconciled
 from assets.sf_loaded import sf_loaded
@@ -74,7 +75,7 @@ def test_each_station_may_run_on_another_worker(objects: type[ObjectStoreDouble]
     proof = reconciled.materialize(PartitionContext(workers(url), TENANT), level3="full")
     assert extracted.rows == staged.rows == loaded.rows == proof.rows > 0
     assert proof.state == "reconciled"
-    again = {receipt.stage: receipt for receipt in materialize(TENANT, workers(url, "again"))}
+    again = results_by_stage(PartitionContext(workers(url, "again"), TENANT))
     assert again["staged_csv"].detail["unchanged"] == extracted.rows
     assert again["sf_loaded"].detail["jobs"] == 0
     assert again["reconciled"].state == "reconciled"
@@ -84,14 +85,14 @@ def test_each_station_may_run_on_another_worker(objects: type[ObjectStoreDouble]
 def test_a_file_url_is_a_directory(workers: Workers, tmp_path: Path) -> None:
     """`file:///...` works in place, without a scratch directory."""
     worker = workers(f"file://{tmp_path / 'shared'}")
-    assert [receipt.stage for receipt in materialize(TENANT, worker)][-1] == "reconciled"
+    assert [receipt.stage for receipt in materialize_lineage(PartitionContext(worker, TENANT))][-1] == "reconciled"
     assert list((tmp_path / "shared").rglob("chunk-00001.csv.gz"))
     assert not (tmp_path / "disk-0").exists()
 
 
 def test_a_manifest_is_the_last_thing_that_becomes_visible(objects: type[ObjectStoreDouble], workers: Workers) -> None:
     """Every file that a manifest lists was whole in the store before the manifest was, with the listed sha256."""
-    list(materialize(TENANT, workers("objects://bucket/kpc")))
+    list(materialize_lineage(PartitionContext(workers("objects://bucket/kpc"), TENANT)))
     manifests = [key for key in objects.uploads if key.endswith(f"/{MANIFEST}")]
     assert len(manifests) == 3
     for key in manifests:

@@ -151,8 +151,12 @@ def read_chunk(path: Path) -> pl.DataFrame:
     return pl.read_csv(gzip.decompress(path.read_bytes()), infer_schema=False)
 
 
-def bench(root: Path, *, free_bytes: int = 0, **staging: object) -> Bench:
+def bench(root: Path, *, free_bytes: int = 0, memory_bytes: int | None = None, **staging: object) -> Bench:
+    """Staging in a folder; `memory_bytes` may be less than the settings allow, so that few rows need many runs."""
     settings = Settings(staging=cast(Any, {"root": root, **staging}), hash_key=cast(Any, HASH_KEY))
+    if memory_bytes is not None:
+        cramped = settings.staging.model_copy(update={"memory_bytes": memory_bytes})
+        settings = settings.model_copy(update={"staging": cramped})
     return Bench(settings, Store(root, free_bytes), Environment("source", "target"))
 
 
