@@ -20,7 +20,7 @@ from kpc.ledger import open_ledger
 from kpc.ledger.schema import REVISION, metadata
 
 _OPEN = (
-    "import sys; from kpc.ledger import open_ledger; open_ledger(sys.argv[1]).append_audit('x', actor='a', run_id='r')"
+    "import sys; from kpc.ledger import open_ledger; open_ledger(sys.argv[1]).audit.append('x', actor='a', run_id='r')"
 )
 
 
@@ -35,7 +35,7 @@ def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def test_migrated_schema_is_the_declared_one(ledger_url: str) -> None:
     """What the migrations build is what the code expects, table by table and column by column."""
     ledger = open_ledger(ledger_url)
-    with ledger.reading() as connection:
+    with ledger.database.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": False})
         assert compare_metadata(context, metadata) == []
     ledger.close()
@@ -53,8 +53,8 @@ def test_processes_that_start_together_migrate_once(ledger_url: str) -> None:
     openers = [subprocess.Popen([sys.executable, "-c", _OPEN, ledger_url]) for _ in range(6)]  # noqa: S603  our own code
     assert [opener.wait(timeout=60) for opener in openers] == [0] * 6
     ledger = open_ledger(ledger_url)
-    assert len(ledger.audit_entries()) == 6
-    assert ledger.verify_audit() == []
+    assert len(ledger.audit.entries()) == 6
+    assert ledger.audit.verify() == []
     ledger.close()
 
 
@@ -69,7 +69,7 @@ def test_opening_again_is_quick(ledger_url: str) -> None:
 def test_newer_schema_is_refused(ledger_url: str) -> None:
     """An old program does not write into a ledger that a newer one has migrated."""
     ledger = open_ledger(ledger_url)
-    with ledger.writing() as connection:
+    with ledger.database.writing() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     ledger.close()
     with pytest.raises(ConfigError, match=r"9999.*Update kpc"):

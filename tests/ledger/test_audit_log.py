@@ -1,0 +1,93 @@
+"""The audit log is one chain that nobody can change unseen."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from ledger_samples import SUPPLIERS
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from kpc.ledger import Ledger
+
+
+def _append(ledger: Ledger, count: int = 4) -> None:
+    for number in range(count):
+        ledger.audit.append(
+            "stage",
+            actor="สมชาย",
+            run_id="r",
+            partition=SUPPLIERS,
+            detail={"rows": number, "share": 0.1, "by_size": {2: "b", 10: "a"}},
+        )
+
+
+def _triggers_off(ledger: Ledger) -> list[str]:
+    if ledger.database.engine.dialect.name == "postgresql":
+        return [
+            f"ALTER TABLE {table} DISABLE TRIGGER USER" for table in ("migration_audit_log", "migration_audit_head")
+        ]
+    return [
+        "DROP TRIGGER migration_audit_log_no_update",
+        "DROP TRIGGER migration_audit_log_no_delete",
+        "DROP TRIGGER migration_audit_head_no_delete",
+    ]
+
+
+def test_concurrent_entries_form_one_chain(ledger: Ledger) -> None:
+    """Eight workers append together: no gap, no fork."""
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: _append(ledger, 5), range(8)))
+    assert [entry.seq for entry in ledger.audit.entries()] == list(range(1, 41))
+    assert ledger.audit.verify() == []
+
+
+@pytest.mark.parametrize(
+    "statement", ["UPDATE migration_audit_log SET actor = 'x'", "DELETE FROM migration_audit_log WHERE seq = 4"]
+)
+def test_database_refuses_to_change_the_audit_log(ledger: Ledger, statement: str) -> None:
+    """Append-only is enforced where every client passes."""
+    _append(ledger)
+    with pytest.raises(DBAPIError, match="append-only"), ledger.database.writing() as connection:
+        connection.execute(text(statement))
+    assert ledger.audit.verify() == []
+
+
+@pytest.mark.parametrize(
+    ("tamper", "finding"),
+    [
+        (["UPDATE migration_audit_log SET actor = 'x' WHERE seq = 2"], "Entry 2 was changed"),
+        (["DELETE FROM migration_audit_log WHERE seq = 2"], "Entry 3 follows entry 1"),
+        (["DELETE FROM migration_audit_log WHERE seq = 4"], "the end is changed or gone"),
+        (["DELETE FROM migration_audit_log WHERE seq = 1"], "Entry 2 follows entry 0"),
+        (["DELETE FROM migration_audit_log"], "the end is changed or gone"),
+        (["DELETE FROM migration_audit_head"], "head of the log is gone"),
+        (
+            [
+                "UPDATE migration_audit_log SET seq = 99 WHERE seq = 2",
+                "UPDATE migration_audit_log SET seq = 2 WHERE seq = 3",
+                "UPDATE migration_audit_log SET seq = 3 WHERE seq = 99",
+            ],
+            "Entry 2 does not continue",
+        ),
+        (
+            [
+                (
+                    "INSERT INTO migration_audit_log SELECT 5, at_utc, actor, run_id, 'forged', source_id, target_id, "
+                    "table_name, partition_key, stage, generation, mapping_version, detail, entry_hash, entry_hash "
+                    "FROM migration_audit_log WHERE seq = 4"
+                )
+            ],
+            "Entry 5 was changed",
+        ),
+    ],
+)
+def test_tampering_is_found(ledger: Ledger, tamper: list[str], finding: str) -> None:
+    """Changed, removed, inserted and reordered entries show, even to somebody who got around the triggers."""
+    _append(ledger)
+    assert ledger.audit.verify() == []
+    with ledger.database.writing() as connection:
+        for statement in [*_triggers_off(ledger), *tamper]:
+            connection.execute(text(statement))
+    assert any(finding in line for line in ledger.audit.verify()), ledger.audit.verify()
