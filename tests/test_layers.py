@@ -30,7 +30,7 @@ DOORS = {
     "airflow": ("dags",),
     "great_expectations": ("expectations",),
     "pandas": ("expectations", "kpc.bench.baselines"),
-    "oracledb": ("kpc.oracle", "kpc.extract", "kpc.bench.baselines"),  # a baseline is a program without our code
+    "oracledb": ("kpc.oracle", "kpc.bench.baselines"),  # a baseline is a program without our code
     "httpx": ("kpc.salesforce", "kpc.airflow_client", "kpc.bench.baselines"),
     "duckdb": ("kpc.emulators", "kpc.bench.baselines"),
     "fsspec": ("kpc.storage",),
@@ -42,11 +42,14 @@ DOORS = {
     "typer": ("kpc.cli",),
 }
 
+# What no client may know: it talks to its vendor's server and leaves what is migrated, and how it is kept, to others.
+NOT_FOR_CLIENTS = ("kpc.catalog", "kpc.partition", "kpc.storage", "kpc.ledger", "kpc.convert", "kpc.emulators")
+
 # What else a part of `kpc` must not see, although its layer would allow it.
 FORBIDDEN = {
     "kpc.catalog": ("kpc.settings",),
-    "kpc.oracle": ("kpc.salesforce", "kpc.emulators"),
-    "kpc.salesforce": ("kpc.oracle", "kpc.emulators"),
+    "kpc.oracle": ("kpc.salesforce", *NOT_FOR_CLIENTS),
+    "kpc.salesforce": ("kpc.oracle", *NOT_FOR_CLIENTS),
     "kpc.emulators": ("kpc.oracle", "kpc.salesforce"),
     "kpc.bench.baselines": (
         *("kpc.oracle", "kpc.salesforce", "kpc.convert", "kpc.ledger", "kpc.reconcile", "kpc.storage", "kpc.extract"),

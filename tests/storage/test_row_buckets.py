@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from datetime import datetime
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
@@ -65,7 +66,7 @@ def test_ranges_of_a_hash_cover_all_hashes(tmp_path: Path, count: int) -> None:
     rows, ranges = made_rows(2_000), HashRanges("hash", count)
     bounds = list(ranges.bounds())
     assert [bounds[0][0], bounds[-1][1]] == [0, (1 << 64) - 1]
-    assert all(above[0] == below[1] + 1 for below, above in zip(bounds, bounds[1:], strict=False))
+    assert all(above[0] == below[1] + 1 for below, above in pairwise(bounds))
     buckets = RowBuckets(tmp_path, SCHEMA, ranges.bucket, count, held_rows=300)
     buckets.add(rows)
     for frame, (least, greatest) in zip(buckets.buckets(), bounds, strict=True):
