@@ -30,7 +30,7 @@ DOORS = {
     "airflow": ("dags",),
     "great_expectations": ("expectations",),
     "pandas": ("expectations", "kpc.bench.baselines"),
-    "oracledb": ("kpc.oracle", "kpc.extract", "kpc.bench.baselines"),  # a baseline is a program without our code
+    "oracledb": ("kpc.oracle", "kpc.bench.baselines"),  # a baseline is a program without our code
     "httpx": ("kpc.salesforce", "kpc.airflow_client", "kpc.bench.baselines"),
     "duckdb": ("kpc.emulators", "kpc.bench.baselines"),
     "fsspec": ("kpc.storage",),
@@ -41,6 +41,9 @@ DOORS = {
     "uvicorn": ("kpc.emulators.salesforce",),
     "typer": ("kpc.cli",),
 }
+
+# What no client may know: it talks to its vendor's server and leaves what is migrated, and how it is kept, to others.
+NOT_FOR_CLIENTS = ("kpc.catalog", "kpc.partition", "kpc.storage", "kpc.ledger", "kpc.convert", "kpc.emulators")
 
 # What else a part of `kpc` must not see, although its layer would allow it.
 FORBIDDEN = {

@@ -1,4 +1,4 @@
-"""The external id: the key parts joined by `|`, by one function for a row itself and for its reference to a parent."""
+"""The external id: the key parts joined by `|`, built alike for a row itself and for its reference to a parent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A whole extracted frame becomes the target's rows as text, and every row that breaks a rule says which."""
+"""Converting an extracted frame to the target's rows as text, and marking each row that breaks a rule."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ class FramePlan:
     ) -> FramePlan:
         """The plan for frames of this schema whose columns `plain` are `plain_columns`. Raises as `convert_frame`.
 
-        What cannot happen in a plain column is not looked for: such a plan tells which rows are broken, but the first
-        rule that each breaks is told by a plan for any frame.
+        What cannot happen in a plain column is not checked: such a plan finds all broken rows, but only a plan without
+        plain columns finds the first rule that each of them breaks.
         """
         sources = _sources(table, schema, plain)
         conversions = tuple(conversion(sources[column.name], hash_key) for column in table.sent_columns)
@@ -100,7 +100,7 @@ class FramePlan:
         )
 
     def is_broken(self) -> pl.Expr:
-        """True for the rows that break a rule; far cheaper than to tell which."""
+        """True for the rows that break a rule; far cheaper than finding which rule."""
         return pl.any_horizontal([check.violated for check in self.checks]).fill_null(value=False)
 
     def first_broken(self) -> pl.Expr:

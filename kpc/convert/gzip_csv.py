@@ -1,4 +1,4 @@
-"""The CSV that Salesforce gets: one gzip member, the same bytes for the same rows.
+"""The CSV that Salesforce receives: one gzip member, the same bytes for the same rows.
 
 A single member on purpose: several HTTP readers silently stop after the first one. The modification time in the header
 is zero, so that a file's sha256 depends on its rows alone.

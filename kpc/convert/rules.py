@@ -1,4 +1,4 @@
-"""The rules by which a row is rejected, and how a row is told which one it broke first."""
+"""The rules by which a row is rejected, and finding the first one that a row breaks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text: what is trimmed, what is refused, what is cut, and how a personal value is disguised.
+"""Text: what is trimmed, what is refused, what is cut, and how a personal value is masked.
 
 Text is never normalised (NFC would reorder Thai vowel and tone marks that were typed in another order, and Thai must
 arrive byte for byte). Only its ends and its line breaks change, because Salesforce would change them anyway.

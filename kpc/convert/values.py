@@ -19,8 +19,8 @@ from kpc.salesforce.constants import NULL_TOKEN
 class Conversion:
     """How a sent column becomes its field.
 
-    `value` makes `NAME:value`, the target's typed value; `spelled` its text, after the null rule; `changed` tells where
-    a value lost something by a declared rule (cut text, rounded digits).
+    `value` makes `NAME:value`, the target's typed value; `spelled` its text, after the null rule; `cut` and `rounded`
+    are true where a value lost characters or digits by a declared rule.
     """
 
     value: pl.Expr

@@ -1,4 +1,4 @@
-"""The planned chunks of a partition out of Oracle as Parquet, in parallel sessions, all as of one SCN."""
+"""Reading the planned chunks of a partition from Oracle into Parquet, in parallel sessions, all as of one SCN."""
 
 from __future__ import annotations
 

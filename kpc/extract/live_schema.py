@@ -9,7 +9,7 @@ import pyarrow as pa
 from kpc.catalog.table import Table
 from kpc.catalog.types import Column, OracleKind
 from kpc.errors import SchemaDrift
-from kpc.oracle.session import DictionaryColumn, Oracle, OracleSession
+from kpc.oracle.session import DictionaryColumn, Oracle, ReadSession
 
 # An unconstrained NUMBER is read as decimal(38, 10). A value with more digits on either side of the point is an error
 # of the driver (DPY-4042), never a rounding; such a column must be declared with its precision and scale.
@@ -46,7 +46,7 @@ def key_schema(table: Table) -> pa.Schema:
     return pa.schema([pa.field(column.name, arrow_type(column)) for column in table.key_columns])
 
 
-def check_columns(session: OracleSession, oracle: Oracle, table: Table) -> None:
+def check_columns(session: ReadSession, oracle: Oracle, table: Table) -> None:
     """Compare the dictionary with the catalog. Raises `SchemaDrift` with one line per difference.
 
     A column that Oracle has and the catalog does not is no difference: columns outside the mapping are left out.

@@ -20,7 +20,7 @@ from kpc.extract.month_statements import MONTH, chunk_plan_of_months, control_to
 from kpc.extract.plan import ChunkRange, control_totals_of, rowid_chunks
 from kpc.extract.statements import within_rowids
 from kpc.oracle.failures import inconsistent
-from kpc.oracle.session import Oracle, OracleSession
+from kpc.oracle.session import Oracle, ReadSession
 from kpc.oracle.statement import Statement
 from kpc.partition import Partition
 from kpc.storage.arrow_memory import give_back_memory
@@ -33,7 +33,7 @@ _HELD_ROWS = 50_000  # of one chunk, in memory until they are spilled; also the 
 
 
 class OnePassPlan(BaseModel):
-    """Written down before the first row is read; `control_totals` are Oracle's own, by month."""
+    """Saved before the first row is read; `control_totals` are Oracle's own, by month."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -73,7 +73,7 @@ def make_one_pass_plan(
 
 
 def _read_control_totals(
-    session: OracleSession, statement: Statement, partitions: Sequence[Partition]
+    session: ReadSession, statement: Statement, partitions: Sequence[Partition]
 ) -> dict[str, ControlTotals]:
     found = {key: numbers for key, *numbers in session.rows(statement) if key is not None}
     empty = [0] + [None, None, None, 0] * len(partitions[0].table.measures)

@@ -16,7 +16,7 @@ from kpc.extract.key_ranges import Bound, count_without_key, key_plan, within_ke
 from kpc.extract.live_schema import arrow_schema, check_columns
 from kpc.extract.statements import Selection, chunk_plan, control_totals_query, within_rowids
 from kpc.oracle.failures import inconsistent
-from kpc.oracle.session import Oracle, OracleSession
+from kpc.oracle.session import Oracle, ReadSession
 from kpc.oracle.statement import Statement
 from kpc.partition import Partition
 from kpc.storage.manifests import Aggregate, ControlTotals
@@ -63,7 +63,7 @@ class ChunkRange(BaseModel):
 class Base(BaseModel):
     """An older generation that Salesforce holds, and the moment since which rows are read again.
 
-    `since` is in the clock of the columns that tell: local, or UTC for TIMESTAMP WITH TIME ZONE.
+    `since` is in the time zone of the change columns: local, or UTC for TIMESTAMP WITH TIME ZONE.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -73,7 +73,7 @@ class Base(BaseModel):
 
 
 class ExtractPlan(BaseModel):
-    """Written down before the first row is read. `control_totals` are the whole partition's.
+    """Saved before the first row is read. `control_totals` are the whole partition's.
 
     With a base the chunks hold only the rows that changed since; the others are the base's.
     """
@@ -162,13 +162,13 @@ def control_totals_of(table: Table, answer: Sequence[object]) -> ControlTotals:
     return ControlTotals(rows=int(str(rows)), measures=tuple(measures))
 
 
-def _read_chunks(session: OracleSession, owner: str, rows: Selection, chunk_rows: int) -> tuple[ChunkRange, ...]:
+def _read_chunks(session: ReadSession, owner: str, rows: Selection, chunk_rows: int) -> tuple[ChunkRange, ...]:
     if rows.table.has_rowid:
         return rowid_chunks(session, chunk_plan(owner, rows, chunk_rows))
     return _read_key_ranges(session, owner, rows, chunk_rows)
 
 
-def rowid_chunks(session: OracleSession, statement: Statement) -> tuple[ChunkRange, ...]:
+def rowid_chunks(session: ReadSession, statement: Statement) -> tuple[ChunkRange, ...]:
     """The chunks that a statement cuts: number, first and last ROWID, rows."""
     return tuple(
         ChunkRange(number=number, rowids=(first, last), rows=int(rows_in_chunk))
@@ -176,7 +176,7 @@ def rowid_chunks(session: OracleSession, statement: Statement) -> tuple[ChunkRan
     )
 
 
-def _read_key_ranges(session: OracleSession, owner: str, rows: Selection, chunk_rows: int) -> tuple[ChunkRange, ...]:
+def _read_key_ranges(session: ReadSession, owner: str, rows: Selection, chunk_rows: int) -> tuple[ChunkRange, ...]:
     answer = session.rows(key_plan(owner, rows, chunk_rows))
     found = [(tuple(str(part) for part in key), int(rows_in_chunk)) for *key, rows_in_chunk in answer]
     ends = [key for key, _ in found[1:]] + [None]

@@ -102,7 +102,7 @@ def aggregates(table: Table) -> str:
 class Selection:
     """Which rows of a partition are read, as of `scn`: all, or those that changed at `since` or later.
 
-    `since` is in the clock of the columns that tell: local, or UTC for TIMESTAMP WITH TIME ZONE.
+    `since` is in the time zone of the change columns: local, or UTC for TIMESTAMP WITH TIME ZONE.
     """
 
     partition: Partition
@@ -118,7 +118,7 @@ class Selection:
 
     @property
     def where(self) -> Statement:
-        """A row that does not tell when it changed may have done so at any time, and is read."""
+        """The condition. A row without a change time may have changed at any time, so it is read."""
         rows = in_partition(self.partition)
         if self.since is None:
             return rows

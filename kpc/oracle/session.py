@@ -38,7 +38,7 @@ class DictionaryColumn(NamedTuple):
     scale: int | None
 
 
-class OracleSession:
+class ReadSession:
     """One session. Driver errors become the migration's own (`kpc.oracle.failures`) and name the table it reads."""
 
     def __init__(self, connection: oracledb.Connection, oracle: Oracle, table: str) -> None:
@@ -94,7 +94,7 @@ class Oracle:
         return (self.settings.owner or self.settings.user).upper()
 
     @contextmanager
-    def session(self, action: str, table: str = "") -> Iterator[OracleSession]:
+    def session(self, action: str, table: str = "") -> Iterator[ReadSession]:
         """A session whose module and action tell a DBA in V$SESSION what it does; `table` is what it reads.
 
         Raises `ConfigError` for wrong credentials or addresses and `OracleDown` for a silent or unreachable listener,
@@ -107,7 +107,7 @@ class Oracle:
                 cursor.execute(_BINARY_ORDER)
             connection.module = MODULE
             connection.action = action[:64]
-            yield OracleSession(connection, self, table)
+            yield ReadSession(connection, self, table)
         finally:
             with suppress(oracledb.Error):
                 connection.close()

@@ -1,4 +1,4 @@
-"""The outcome of one reconciliation, kept beside the extract it speaks of."""
+"""The result of one reconciliation, kept beside the extract that it compared."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from kpc.errors import ConfigError
-from kpc.salesforce.answers import refused_login, silence
+from kpc.salesforce.answers import no_response, refused_login
 from kpc.settings import SalesforceSettings
 
 _TOKEN_PATH = "/services/oauth2/token"  # noqa: S105  a path, not a secret
@@ -21,7 +21,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """An access token and whom it speaks for. `org_id` and `user_id` have 18 characters."""
+    """An access token, and the org and user that it is for. `org_id` and `user_id` have 18 characters."""
 
     access_token: str = field(repr=False)
     instance_url: str
@@ -64,7 +64,7 @@ def log_in(http: httpx.Client, settings: SalesforceSettings) -> AccessToken:
     try:
         answer = http.post(base_url + _TOKEN_PATH, data=_grant(settings, base_url))
     except httpx.TransportError as error:
-        raise silence(error, base_url, has_effect=False) from None
+        raise no_response(error, base_url, has_effect=False) from None
     if answer.status_code != 200:
         raise refused_login(answer, base_url)
     try:
@@ -88,7 +88,7 @@ def _given_token(http: httpx.Client, settings: SalesforceSettings, base_url: str
     try:
         answer = http.get(base_url + _USERINFO_PATH, headers={"Authorization": f"Bearer {access_token}"})
     except httpx.TransportError as error:
-        raise silence(error, base_url, has_effect=False) from None
+        raise no_response(error, base_url, has_effect=False) from None
     if answer.status_code in (401, 403):
         raise ConfigError(
             f"{base_url} does not accept the given access token; it is wrong or has expired.",

@@ -1,4 +1,4 @@
-"""Bulk API 2.0 ingest jobs: create, upload, close, abort, ask, list, results."""
+"""Bulk API 2.0 ingest jobs: create, upload, close, abort, look up, list, results."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class IngestApi(Rest):
         self.put(f"{_JOBS}/{job_id}/batches", blocks, headers)
 
     def complete_upload(self, job_id: str) -> None:
-        """Close the job: from now on it costs quota and is worked off. A lost reply is asked, not repeated blindly."""
+        """Close the job: from now on it costs quota and is processed. After a lost reply its state is asked."""
         self._change_state(job_id, BulkJobState.UPLOAD_COMPLETE)
 
     def abort_job(self, job_id: str) -> None:

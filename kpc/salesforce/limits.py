@@ -1,4 +1,4 @@
-"""What the org says is left of its allowances. It shows batches and API calls; bulk records it does not show."""
+"""What is left of the org's allowances, as the org says: batches and API calls are shown, bulk records are not."""
 
 from __future__ import annotations
 

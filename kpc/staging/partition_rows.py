@@ -51,7 +51,7 @@ class PartitionRows:
     """Reads, converts and sorts a partition (`read`), then gives it back in order (`ordered`).
 
     Order: by the first lookup's external id, then the row's own, both by their UTF-8 bytes, so that one parent's
-    children stand together. Memory does not grow with the partition: what is too much for it goes to `scratch`.
+    children follow each other. Memory does not grow with the partition: what is too much for it goes to `scratch`.
     """
 
     def __init__(

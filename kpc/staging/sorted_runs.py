@@ -40,8 +40,8 @@ class SortedRuns:
     """Frames go in, in any order; rows come out by their column `__order` (String, by its UTF-8 bytes).
 
     Runs are not compressed: that would cost more time than the disk does. Used as a context; its folder is removed when
-    the context ends. Up to `memory_bytes` are held in memory: half of it is a run that a thread
-    writes, while the other half fills. What fits into one half never touches the disk.
+    the context ends. Up to `memory_bytes` are held in memory: half of it is a run that a thread writes while the other
+    half fills. What fits into one half never touches the disk.
     """
 
     def __init__(self, folder: Path, store: Store, memory_bytes: int, *, least_fan_in: int = LEAST_FAN_IN) -> None:
