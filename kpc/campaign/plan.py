@@ -8,7 +8,6 @@ from kpc.campaign.assignment import Assignment, assign
 from kpc.catalog import TABLES
 from kpc.catalog.table import Table
 from kpc.errors import ConfigError
-from kpc.extract.plan import take_scn
 from kpc.extract.rowid_clustering import WORTH_ONE_PASS, scan_ratios
 from kpc.ledger.states import StageState
 from kpc.stages.workspace import Workspace
@@ -59,7 +58,7 @@ def plan_campaign(workspace: Workspace, tables: tuple[Table, ...], months: tuple
                     f"{table.name} refers to {lookup.parent}, which is not in scope.",
                     f"Add {lookup.parent} to --tables.",
                 )
-    scn = take_scn(workspace.oracle)
+    scn = workspace.oracle.current_scn()
     assignments = tuple(assign(workspace.oracle, table, months, scn) for table in tables)
     ratios = {one.table: _scan_ratios(workspace, one, months) for one in assignments}
     workspace.ledger.scope.set(
@@ -109,4 +108,4 @@ def unassigned(workspace: Workspace, table: Table) -> Assignment:
     scope = workspace.ledger.scope.current(workspace.environment)
     if scope is None:
         raise ConfigError("No campaign has been planned yet.", "Run `kpc plan --months FIRST:COUNT` first.")
-    return assign(workspace.oracle, TABLES[table.name], tuple(scope.months), take_scn(workspace.oracle))
+    return assign(workspace.oracle, TABLES[table.name], tuple(scope.months), workspace.oracle.current_scn())

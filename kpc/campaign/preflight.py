@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from kpc.catalog import TABLES
 from kpc.errors import KpcError
 from kpc.extract.live_schema import check_columns
+from kpc.load.target_schema import check_object
 from kpc.stages.workspace import Workspace
 
 
@@ -43,7 +44,7 @@ def _salesforce(workspace: Workspace) -> Iterator[Check]:
     if not login.is_ok:
         return
     for table in TABLES.values():
-        yield _look("Salesforce", table.target, lambda table=table: workspace.salesforce.check_object(table))  # type: ignore[misc]
+        yield _look("Salesforce", table.target, lambda table=table: check_object(workspace.salesforce, table))  # type: ignore[misc]
 
 
 def _staging(workspace: Workspace) -> Check:

@@ -19,10 +19,10 @@ from pathlib import Path
 from kpc.campaign.simulated_org import DAY_S, START, CountingOrg, VirtualClock
 from kpc.errors import QuotaExhausted
 from kpc.ledger import JobIntent, JobRow, Lease, Ledger, open_ledger
-from kpc.ledger.quota_entries import BATCH_ROWS
 from kpc.ledger.states import JobState
 from kpc.load.job_polling import next_poll_s
 from kpc.partition import find_partition
+from kpc.salesforce.constants import BATCH_ROWS
 from kpc.settings import SalesforceSettings
 from kpc.stages.quota_governor import Governor
 from kpc.storage.store import Environment

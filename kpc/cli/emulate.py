@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from kpc.cli.extras import require_extra
 from kpc.cli.output import explaining_errors
 from kpc.errors import ConfigError
 
@@ -51,6 +52,7 @@ def oracle(
     verbose: Verbose = False,
 ) -> None:
     """A server that speaks Oracle's wire protocol, with a seeded KPS schema. Ends on SIGTERM or Ctrl-C."""
+    require_extra("emulators", "kpc emulate oracle")
     from kpc.emulators.oracle.command import SERVICE, OracleOptions, run
     from kpc.partition import month_keys
 
@@ -88,6 +90,7 @@ def salesforce(
     verbose: Verbose = False,
 ) -> None:
     """A server that speaks Salesforce's OAuth, Bulk API 2.0 and SOQL. Ends on SIGTERM or Ctrl-C."""
+    require_extra("emulators", "kpc emulate salesforce")
     from kpc.emulators.salesforce.command import run
     from kpc.emulators.salesforce.options import fault_of, switch_of
 

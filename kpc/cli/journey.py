@@ -12,6 +12,7 @@ import typer
 
 from kpc.catalog import find_table
 from kpc.cli.arguments import AsJson, Key, Mode, TableName, user_workspace
+from kpc.cli.extras import require_extra
 from kpc.cli.output import Exit, emit, explaining_errors, grid, say
 from kpc.errors import ConfigError, Paused, QuotaExhausted
 from kpc.partition import Partition, find_partition, month_keys, partitions_of
@@ -46,6 +47,7 @@ def demo(
     work_dir: Annotated[Path, typer.Option(help="Where the servers keep their files.")] = Path(".kpc/demo"),
 ) -> None:
     """Move all 16 tables from an Oracle emulator to a Salesforce emulator inside a real Airflow, and watch."""
+    require_extra("demo", "kpc demo")
     from kpc.demo import DemoOptions, run_demo
 
     options = DemoOptions(

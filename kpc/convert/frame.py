@@ -11,7 +11,7 @@ from kpc.catalog.table import Table
 from kpc.catalog.types import ALL, EXTERNAL_ID, KEY_SEPARATOR
 from kpc.convert import dates, text
 from kpc.convert.external_id import external_id, key_checks, lookup_checks, shown_key
-from kpc.convert.rules import Check, Rule, first_violated
+from kpc.convert.rules import Rule, RuleCheck, first_violated
 from kpc.convert.source import Source
 from kpc.convert.values import Conversion, conversion
 from kpc.errors import SchemaDrift
@@ -60,7 +60,7 @@ class FramePlan:
     table: Table
     sources: dict[str, Source]
     conversions: tuple[Conversion, ...]
-    checks: tuple[Check, ...]
+    checks: tuple[RuleCheck, ...]
 
     @classmethod
     def of(
@@ -171,13 +171,13 @@ def _sources(table: Table, schema: dict[str, pl.DataType], plain: frozenset[str]
     return {column.name: Source(column, schema[column.name], column.name in plain) for column in used}
 
 
-def _partition_check(table: Table, sources: dict[str, Source], key: str) -> list[Check]:
+def _partition_check(table: Table, sources: dict[str, Source], key: str) -> list[RuleCheck]:
     """A row of another month does not belong here: it would be loaded twice, or counted in the wrong place."""
     if table.month_column is None or key == ALL:
         return []
     source = sources[table.month_column]
     elsewhere = dates.is_outside_month(source.local, key)
-    return [Check(Rule.OUTSIDE_PARTITION, table.day_field or "", source.name, elsewhere)]
+    return [RuleCheck(Rule.OUTSIDE_PARTITION, table.day_field or "", source.name, elsewhere)]
 
 
 def _count(flags: Sequence[pl.Expr | None]) -> pl.Expr:

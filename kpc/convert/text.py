@@ -9,7 +9,6 @@ from __future__ import annotations
 import polars as pl
 import polars_hash as plh
 
-NULL_TOKEN = "#N/A"  # noqa: S105  Bulk API's spelling of null, not a secret
 VISIBLE_CHARACTERS = 4  # of a masked value
 
 # What XML 1.0 cannot carry, and with it much of Salesforce: C0 controls except TAB, LF and CR, and two non-characters.

@@ -17,7 +17,7 @@ from kpc.catalog.types import OracleKind
 from kpc.errors import DamagedFile
 from kpc.extract.chunk_reader import Between, read_chunks, read_keys
 from kpc.extract.control_totals import control_total_differences, measure_rows, scan_chunks
-from kpc.extract.merge_changes import renew
+from kpc.extract.merge_changes import merge_changes
 from kpc.extract.plan import Base, ExtractPlan
 from kpc.ledger import GenerationRow
 from kpc.local_time import naive_local
@@ -88,7 +88,7 @@ def merged_chunks(
     oracle, changes = context.oracle, folder / INCREMENTAL_READ
     changed = read_chunks(oracle, context.partition, plan, changes, between)
     keys = read_keys(oracle, context.partition, plan, changes)
-    renewed = renew(
+    merged = merge_changes(
         context.table,
         folder,
         base=base,
@@ -96,7 +96,7 @@ def merged_chunks(
         keys=changes / keys.name,
         rows=plan.control_totals.rows,
     )
-    found = measure_rows(scan_chunks(folder, renewed.chunks, context.table), context.table)
+    found = measure_rows(scan_chunks(folder, merged.chunks, context.table), context.table)
     if differences := control_total_differences(oracle=plan.control_totals, extract=found):
         log.warning(
             "%s is read whole: rows have changed without touching %s (%s)",
@@ -108,10 +108,10 @@ def merged_chunks(
     log.info(
         "%s: %s of %s rows changed since %s, %s keys vanished; the others come from generation %s",
         context,
-        f"{renewed.changed:,}",
-        f"{renewed.rows:,}",
+        f"{merged.changed:,}",
+        f"{merged.rows:,}",
         plan.base.since,
-        f"{renewed.vanished:,}",
+        f"{merged.vanished:,}",
         plan.base.generation,
     )
-    return renewed.chunks
+    return merged.chunks

@@ -12,7 +12,8 @@ from decimal import Decimal
 
 from kpc.catalog.table import Table
 from kpc.catalog.types import Column, OracleKind
-from kpc.extract.statements import DATE_TEXT, TIMESTAMP_TEXT, BindValues, Selection, Statement, hint, quoted
+from kpc.extract.statements import DATE_TEXT, TIMESTAMP_TEXT, Selection, hint, quoted
+from kpc.oracle.statement import BindValues, Statement
 
 Bound = tuple[str, ...]
 

@@ -22,7 +22,7 @@ from kpc.extract.partition_extract import (
     seal,
     start_generation,
 )
-from kpc.extract.plan import ExtractPlan, take_scn
+from kpc.extract.plan import ExtractPlan
 from kpc.partition import Partition, partitions_of
 from kpc.stages.context import PartitionContext, StageContext
 from kpc.stages.names import ORACLE_EXTRACT
@@ -128,7 +128,7 @@ def _plan(context: PartitionContext, partitions: tuple[Partition, ...]) -> tuple
             remove_leftovers(folder)
             return folder, plan
     _remove_unfinished(context)
-    scn = take_scn(context.oracle)
+    scn = context.oracle.current_scn()
     plan = make_one_pass_plan(context.oracle, partitions, scn=scn, spec_hash=wanted, chunk_rows=chunk_rows(context))
     folder = make_private(context.paths.folder / str(ULID.from_datetime(context.clock())))
     write_manifest(folder, plan, EXTRACT_PLAN)

@@ -9,7 +9,7 @@ from kpc.errors import SnapshotLost
 from kpc.extract.chunk_reader import read_chunks
 from kpc.extract.control_totals import check_control_totals, measure_rows, scan_chunks
 from kpc.extract.incremental_extract import find_base, merged_chunks
-from kpc.extract.plan import Base, ExtractPlan, make_plan, spec_hash, take_scn
+from kpc.extract.plan import Base, ExtractPlan, make_plan, spec_hash
 from kpc.extract.window import refuse_outside
 from kpc.stages.context import PartitionContext, StageContext
 from kpc.storage.layout import EXTRACT_PLAN, INCREMENTAL_READ
@@ -83,7 +83,7 @@ def _open_generation(context: StageContext) -> tuple[str, int]:
             return unfinished.id, unfinished.scn
         reason = "the next run asked for another mode or declaration"
         context.ledger.generations.abandon(unfinished.id, reason, lease=context.lease)
-    scn = take_scn(context.oracle)
+    scn = context.oracle.current_scn()
     return start_generation(context, scn), scn
 
 

@@ -40,10 +40,8 @@ def scan_ratios(
         return {}
     partitions = [Partition(table, key) for key in keys]
     statement = count_stretches(oracle.owner, partitions, scn, _letters(rows))
-    with oracle.session(f"spread {table.name}") as connection, oracle.explaining(table.name):
-        cursor = connection.cursor()
-        cursor.execute(statement.text, statement.binds)
-        stretches = _stretches((key, stretch, int(count)) for key, stretch, count in cursor)
+    with oracle.session(f"clustering {table.name}", table.name) as session:
+        stretches = _stretches((key, stretch, int(rows)) for key, stretch, rows in session.rows(statement))
     return {key: scan_ratio(stretches, key, chunk_rows) for key in keys}
 
 

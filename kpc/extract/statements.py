@@ -1,4 +1,4 @@
-"""Every SQL statement that is sent to Oracle, made from the catalog.
+"""The SQL that reads a partition, built from the catalog.
 
 Identifiers come from the catalog and are quoted; keys and dates travel as binds. The SCN is a number of our own and is
 written into the text, because AS OF takes no bind in every version. Moments travel as text inside TO_DATE or
@@ -7,26 +7,18 @@ TO_TIMESTAMP: the driver sends a `datetime` as a DATE, and its fraction would be
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 
 from kpc.catalog.table import Table
 from kpc.catalog.types import Column, OracleKind
 from kpc.errors import ConfigError
 from kpc.extract.target_value_sql import target_value_sql
+from kpc.oracle.statement import Statement
 from kpc.partition import Partition
-
-BindValues = dict[str, str | int | Decimal | datetime]
 
 DATE_TEXT = "YYYY-MM-DD HH24:MI:SS"
 TIMESTAMP_TEXT = "YYYY-MM-DD HH24:MI:SS.FF9"
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    text: str
-    binds: BindValues = field(default_factory=dict)
 
 
 def quoted(name: str) -> str:
@@ -194,15 +186,3 @@ def count_days(owner: str, table: Table, month_column: Column, scn: int) -> Stat
     )
     text = f"SELECT {hint(table.parallel_degree)}{day}, COUNT(*) FROM {rows_of(owner, table, scn)} GROUP BY {day}"
     return Statement(text)
-
-
-CURRENT_SCN = Statement("SELECT CURRENT_SCN FROM V$DATABASE")
-
-
-def live_columns(owner: str, table: Table) -> Statement:
-    """The table's columns as the dictionary knows them."""
-    return Statement(
-        "SELECT COLUMN_NAME, DATA_TYPE, DATA_LENGTH, CHAR_LENGTH, DATA_PRECISION, DATA_SCALE FROM ALL_TAB_COLUMNS "
-        "WHERE OWNER = :owner AND TABLE_NAME = :table_name ORDER BY COLUMN_ID",
-        {"owner": owner, "table_name": table.name},
-    )

@@ -15,10 +15,10 @@ from kpc.catalog.table import Table
 from kpc.catalog.types import EXTERNAL_ID
 from kpc.errors import Transient
 from kpc.ledger import JobIntent, JobRow, Lease, Ledger
-from kpc.ledger.quota_entries import BATCH_ROWS
 from kpc.ledger.states import DEAD, JobPurpose, JobState
 from kpc.partition import Partition, find_partition
 from kpc.salesforce import Encoding, Salesforce
+from kpc.salesforce.constants import BATCH_ROWS
 from kpc.settings import SalesforceSettings
 from kpc.stages.context import LeasedContext, PartitionContext
 from kpc.stages.quota_governor import Governor

@@ -18,7 +18,7 @@ from kpc.errors import DamagedFile
 from kpc.gzip_files import open_gzip_to_read
 from kpc.ledger import ChunkCounts, RowFailure
 from kpc.ledger.states import FailureClass
-from kpc.salesforce import Saved, parse_row_error
+from kpc.salesforce import SavedRecord, parse_row_error
 from kpc.storage.layout import chunk_stem
 from kpc.storage.store import FileEntry
 
@@ -180,7 +180,7 @@ def _as_one_file(loaded: LoadedRows, path: Path) -> FileEntry:
         return table.close()
 
 
-def collected(rows: pl.DataFrame, saved: Sequence[Saved], file: Path) -> ChunkOutcome:
+def collected(rows: pl.DataFrame, saved: Sequence[SavedRecord], file: Path) -> ChunkOutcome:
     """The answers of a collection, as the result files of a job would say it; what was taken goes to `file`."""
     answered = rows.with_columns(
         pl.Series(SALESFORCE_ID, [one.salesforce_id for one in saved], dtype=pl.String),

@@ -15,7 +15,7 @@ from kpc.catalog.table import Table
 from kpc.catalog.types import EXTERNAL_ID
 from kpc.convert.canonical import CHECKSUM, canonical_from_salesforce, row_checksum
 from kpc.convert.external_id import folded
-from kpc.convert.field_check import NULL
+from kpc.salesforce.constants import NULL_TOKEN
 from kpc.stages.context import PartitionContext
 from kpc.storage.manifests import StagedManifest
 from kpc.storage.store import atomic_path
@@ -32,7 +32,9 @@ def note_corrections(context: PartitionContext, staged: StagedManifest, rows: Se
     folder = context.paths.generation(staged.generation).staged(staged.mapping_version)
     index = context.store.file(folder, staged.index_file, remedy="Stage the partition again.")
     frame = pl.DataFrame(rows, schema=dict.fromkeys(table.data_header, pl.String))
-    frame = canonical_from_salesforce(frame.with_columns(pl.all().replace({NULL: None, "": None})), table).collect()
+    frame = canonical_from_salesforce(
+        frame.with_columns(pl.all().replace({NULL_TOKEN: None, "": None})), table
+    ).collect()
     frame = frame.with_columns(folded(pl.col(EXTERNAL_ID)).alias(KEY), pl.lit(staged.generation).alias(GENERATION))
     sums = (
         pl.scan_parquet(index)

@@ -27,6 +27,7 @@ from kpc.load.created_records import RETRY_ROUNDS, with_created_before
 from kpc.load.ingest_job import start_job
 from kpc.load.job_polling import follow_job
 from kpc.load.job_results import read_outcome
+from kpc.load.record_bodies import upsert_rows
 from kpc.salesforce import parse_row_error
 from kpc.stages.context import LeasedContext
 from kpc.storage.layout import chunk_stem, result_name
@@ -73,7 +74,7 @@ def _send_collected(load: ChunkLoad, rows: pl.DataFrame, number: int) -> ChunkOu
     load.ledger.leases.require(load.lease)
     load.ledger.pauses.check(load.lease.environment, load.table)
     with load.governor.translate_quota_errors():
-        saved = load.salesforce.upsert_rows(load.table, rows.to_dicts())
+        saved = upsert_rows(load.salesforce, load.table, rows.to_dicts())
     return collected(rows, saved, part_file(load.results, load.spec.chunk, f"collected-{number}"))
 
 

@@ -19,7 +19,7 @@ from kpc.errors import OutcomeUnknown, Terminal, Transient
 from kpc.ledger import JobRow
 from kpc.ledger.states import JobState
 from kpc.load.chunk_load import ENCODING_TRAIT, ChunkLoad, chunk_intent, encodings, is_learning_encoding
-from kpc.salesforce import Encoding, JobInfo, Refused, State
+from kpc.salesforce import BulkJobState, Encoding, JobInfo, Refused
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ def _recover(job: JobRow, load: ChunkLoad) -> str | None:
 
 def _may_be(info: JobInfo, job: JobRow, load: ChunkLoad) -> bool:
     return (
-        info.state is State.OPEN
+        info.state is BulkJobState.OPEN
         and info.created_by == load.salesforce.user_id
         and info.object_name == job.object_name
         and info.operation == job.operation
@@ -124,17 +124,17 @@ def _carry_on(job_id: str, load: ChunkLoad) -> bool:
     if job.state in (JobState.CLOSED, JobState.ENDED, JobState.COMPLETE):
         return True
     info = load.salesforce.job(job_id)
-    if info is None or info.state is State.ABORTED:
+    if info is None or info.state is BulkJobState.ABORTED:
         load.end_job(job, JobState.GIVEN_UP if info is None else JobState.ABORTED, "not closed")
         return False
-    if info.state is State.OPEN and job.encoding is None and not _upload(job, load):
+    if info.state is BulkJobState.OPEN and job.encoding is None and not _upload(job, load):
         load.end_job(job, JobState.ABORTED, "upload not confirmed")
         return False
     ledger.attempts.refuse_superseded(load.spec.generation, load.lease)
     if job.state != JobState.CLOSING:
         load.governor.confirm()
         ledger.jobs.mark_closing(job.id, lease=load.lease)
-    if info.state is State.OPEN:
+    if info.state is BulkJobState.OPEN:
         load.salesforce.complete_upload(job_id)
     ledger.jobs.mark_closed(job.id, lease=load.lease)
     return True

@@ -10,6 +10,7 @@ from kpc.errors import SalesforceDown, Terminal, Transient
 from kpc.ledger.states import JobState
 from kpc.load.chunk_load import ChunkLoad
 from kpc.salesforce import JobInfo
+from kpc.salesforce.constants import RESULT_DAYS
 from kpc.settings import SalesforceSettings
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,8 @@ def ask(load: ChunkLoad, job_id: str) -> JobInfo:
         load.end_job(load.job(job_id), JobState.GIVEN_UP, "gone")
         raise Terminal(
             f"The org no longer knows ingest job {job_id} of {load}.",
-            "Results are kept for 7 days. Run the load again; the chunk is sent again, which changes nothing twice.",
+            f"Results are kept for {RESULT_DAYS} days. Run the load again; the chunk is sent again, which changes "
+            "nothing twice.",
         )
     return info
 

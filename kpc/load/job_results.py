@@ -32,7 +32,7 @@ from kpc.load.chunk_result import (
 from kpc.load.created_records import keep_created
 from kpc.load.ingest_job import start_job
 from kpc.load.job_polling import ask, follow_job
-from kpc.salesforce import JobInfo, Results, State, failed_job
+from kpc.salesforce import BulkJobState, JobInfo, ResultKind, failed_job
 from kpc.storage.store import make_private
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def read_outcome(load: ChunkLoad, job_id: str) -> ChunkOutcome:
         raise Transient(f"Ingest job {job_id} of {load} is still {info.state}.", "Run the load again later.")
     if info.ran_out_of_quota:
         _stop_for_quota(load, info)
-    if info.state is State.ABORTED or info.refuses_content:
+    if info.state is BulkJobState.ABORTED or info.refuses_content:
         return read_outcome(load, _job_instead(load, info))
     if (job := load.job(job_id)).encoding == "gzip" and is_learning_encoding(load):
         load.ledger.org_facts.remember(job.target_id, ENCODING_TRAIT, "gzip")
@@ -76,10 +76,10 @@ def _job_instead(load: ChunkLoad, info: JobInfo) -> str:
     job = load.job(info.id)
     is_about_content = info.refuses_content and _CONTENT_ERROR.search(info.error_message) is not None
     may_be_gzip = is_about_content and job.encoding == "gzip" and is_learning_encoding(load)
-    state = JobState.FAILED if info.state is State.FAILED else JobState.ABORTED
+    state = JobState.FAILED if info.state is BulkJobState.FAILED else JobState.ABORTED
     if info.processed:
         with _scratch(load) as scratch:
-            keep_created(load, info.id, _download(load, info, Results.SUCCESSFUL, scratch))
+            keep_created(load, info.id, _download(load, info, ResultKind.SUCCESSFUL, scratch))
     load.end_job(job, state, info.error_message)
     if not may_be_gzip:
         raise failed_job(info, str(load))
@@ -96,14 +96,14 @@ def _read(load: ChunkLoad, info: JobInfo) -> ChunkOutcome:
     unprocessed = pl.DataFrame(schema=dict.fromkeys(load.table.header, pl.String))
     failed = unprocessed.select(pl.lit("").alias(SALESFORCE_ID), pl.lit("").alias(ERROR), pl.all())
     with _scratch(load) as scratch:
-        file = _download(load, info, Results.SUCCESSFUL, scratch)
+        file = _download(load, info, ResultKind.SUCCESSFUL, scratch)
         frames = _summed(read_columns(file, SUCCESS_HEADER), answered)
         loaded = write_loaded(frames, part_file(load.results, load.spec.chunk, info.id))
         with _AT_ONCE:
             if loaded.rows < rows:
-                failed = _frame(load, info, Results.FAILED, scratch).select(failed.columns)
+                failed = _frame(load, info, ResultKind.FAILED, scratch).select(failed.columns)
             if loaded.rows + failed.height < rows:
-                unprocessed = _frame(load, info, Results.UNPROCESSED, scratch).select(unprocessed.columns)
+                unprocessed = _frame(load, info, ResultKind.UNPROCESSED, scratch).select(unprocessed.columns)
             for frame in (failed, unprocessed):
                 answered.add(_hashes(frame))
             return _complete(load, info, ChunkOutcome(loaded, failed, unprocessed, (info.id,)), answered)
@@ -115,13 +115,13 @@ def _scratch(load: ChunkLoad) -> Iterator[Path]:
         yield Path(name)
 
 
-def _download(load: ChunkLoad, info: JobInfo, kind: Results, scratch: Path) -> Path:
+def _download(load: ChunkLoad, info: JobInfo, kind: ResultKind, scratch: Path) -> Path:
     file = scratch / f"{kind.value}.csv.gz"
     load.salesforce.results(info.id, kind, file)
     return file
 
 
-def _frame(load: ChunkLoad, info: JobInfo, kind: Results, scratch: Path) -> pl.DataFrame:
+def _frame(load: ChunkLoad, info: JobInfo, kind: ResultKind, scratch: Path) -> pl.DataFrame:
     return pl.read_csv(_download(load, info, kind, scratch), infer_schema=False).fill_null("")
 
 

@@ -19,7 +19,7 @@ from kpc.load.ingest_job import start_job
 from kpc.load.job_polling import JobProgress, poll_job
 from kpc.load.plan import check_org, plan, result_of
 from kpc.load.pre_image import keep_pre_image
-from kpc.salesforce import State
+from kpc.salesforce import BulkJobState
 from kpc.stages.context import LeasedContext, PartitionContext
 from kpc.stages.current_manifests import staged_manifest
 from kpc.stages.names import SF_LOADED
@@ -63,7 +63,7 @@ def poll_chunk(workspace: Workspace, spec: ChunkSpec, job_id: str) -> JobProgres
     """Ask once how far a job is; `wait_s` says when to ask again. Renews the run's lease."""
     with _chunk(workspace, spec, wait_s=0) as load:
         if _finished(load):
-            return JobProgress(State.JOB_COMPLETE.value, spec.rows, spec.rows, 0.0, is_final=True)
+            return JobProgress(BulkJobState.JOB_COMPLETE.value, spec.rows, spec.rows, 0.0, is_final=True)
         return poll_job(load, job_id)[1]
 
 

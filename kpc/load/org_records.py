@@ -17,6 +17,7 @@ from kpc.load.chunk_result import read_columns
 from kpc.salesforce import Salesforce
 from kpc.salesforce.soql import in_conditions, text_at, text_literal
 from kpc.stages.quota_governor import CALLS_PER_JOB, Governor
+from kpc.storage.store import disk_may_fill
 
 ID = "Id"
 _ROWS_AT_ONCE = 2_000
@@ -108,7 +109,9 @@ def _frame(table: Table, records: Iterable[dict[str, object]]) -> pl.DataFrame:
 
 def _many(table: Table, wanted: WantedKeys, salesforce: Salesforce, scratch: Path) -> Iterator[pl.DataFrame]:
     first, last = text_literal(wanted.first), text_literal(wanted.last)
-    pages = salesforce.bulk_query(_query(table, f"{EXTERNAL_ID} >= {first} AND {EXTERNAL_ID} <= {last}"), scratch)
+    query = _query(table, f"{EXTERNAL_ID} >= {first} AND {EXTERNAL_ID} <= {last}")
+    with disk_may_fill(scratch / "a page of records"):
+        pages = salesforce.bulk_query(query, scratch)
     for file in pages.files:
         yield from _gathered(read_columns(file, _names(table)))
         file.unlink()

@@ -9,6 +9,7 @@ from kpc.ledger.states import IN_FLIGHT, ChunkState
 from kpc.load.chunk_load import ChunkLoad, ChunkSpec
 from kpc.load.chunk_result import ChunkResult
 from kpc.load.pre_image import needs_pre_image
+from kpc.load.target_schema import check_object
 from kpc.partition import Partition
 from kpc.stages.context import LeasedContext, PartitionContext
 from kpc.storage.layout import chunk_of_job, result_name, staged_folder
@@ -67,7 +68,7 @@ def _check_fit(context: LeasedContext, staged: StagedManifest) -> None:
             f"Stage it first: `kpc rerun {context.table.name} {context.key}`.",
         )
     check_org(context)
-    context.salesforce.check_object(context.table)
+    check_object(context.salesforce, context.table)
 
 
 def _in_order(specs: list[ChunkSpec], context: LeasedContext) -> tuple[ChunkSpec, ...]:

@@ -20,12 +20,12 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from kpc.catalog.types import EXTERNAL_ID, GENERATION_FIELD
-from kpc.convert.field_check import NULL
 from kpc.convert.gzip_csv import GzipTable, csv_bytes
 from kpc.ledger import Ledger
 from kpc.load.chunk_load import ChunkLoad
 from kpc.load.chunk_result import GZIP_LEVEL, read_columns
 from kpc.load.org_records import WantedKeys, image_header, records_of
+from kpc.salesforce.constants import NULL_TOKEN
 from kpc.stages.context import PartitionContext
 from kpc.storage.layout import chunk_stem, result_name
 from kpc.storage.manifests import StagedManifest
@@ -123,7 +123,7 @@ def _write(load: ChunkLoad, folder: Path, scratch: Path) -> FileEntry:
     found = records_of(load.table, wanted, load.governor, load.salesforce, scratch)
     with GzipTable(folder / f"{chunk_stem(load.spec.chunk)}.pre-image.csv.gz", header, GZIP_LEVEL) as table:
         for rows in _of_others(found, load.ledger):
-            table.write(csv_bytes(rows.select(header), null=NULL), rows.height)
+            table.write(csv_bytes(rows.select(header), null=NULL_TOKEN), rows.height)
         return table.close()
 
 
@@ -135,7 +135,7 @@ def _of_others(frames: Iterator[pl.DataFrame], ledger: Ledger) -> Iterator[pl.Da
         fresh = set(frame[GENERATION_FIELD].drop_nulls()) - asked
         asked |= fresh
         ours |= ledger.generations.known(fresh) if fresh else set()
-        is_unsayable = pl.any_horizontal(pl.col(pl.String).eq_missing(NULL))
+        is_unsayable = pl.any_horizontal(pl.col(pl.String).eq_missing(NULL_TOKEN))
         yield frame.filter(~pl.col(GENERATION_FIELD).is_in(ours).fill_null(value=False), ~is_unsayable)
 
 

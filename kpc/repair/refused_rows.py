@@ -10,11 +10,12 @@ import polars as pl
 
 from kpc.catalog.table import Table
 from kpc.catalog.types import EXTERNAL_ID
-from kpc.convert.field_check import NULL, wrong_cells
+from kpc.convert.field_check import wrong_cells
 from kpc.errors import ConfigError, RowsRejected
 from kpc.ledger import FailedRecord
 from kpc.load.chunk_result import ChunkResult
 from kpc.load.plan import result_of
+from kpc.salesforce.constants import NULL_TOKEN
 from kpc.stages.context import PartitionContext
 from kpc.stages.current_manifests import staged_manifest
 from kpc.staging.rejected_rows import REJECTED_CLASS
@@ -92,7 +93,7 @@ def read_edits(file: Path, table: Table) -> dict[str, Edits]:
         cells = {name: value for name, value in row.items() if name in table.data_header and name != EXTERNAL_ID}
         wrong += [f"line {line}, {name} {reason}" for name, reason in wrong_cells(table, cells)]
         nulls = {column.field for column in table.sent_columns}
-        cells = {name: NULL if value == "" and name in nulls else value for name, value in cells.items()}
+        cells = {name: NULL_TOKEN if value == "" and name in nulls else value for name, value in cells.items()}
         mine = edits.setdefault(row.get(PARTITION, ""), {})
         if mine.setdefault(row[EXTERNAL_ID].lower(), cells) is not cells:
             wrong.append(f"line {line} has the same {EXTERNAL_ID} as a line before it")

@@ -34,9 +34,10 @@ from kpc.load.corrected_rows import note_corrections
 from kpc.load.finalize_chunk import in_parent_order, stop_on_org_errors
 from kpc.load.plan import missing_parents
 from kpc.load.publish import publish
+from kpc.load.record_bodies import upsert_rows
 from kpc.partition import Partition
 from kpc.repair.refused_rows import RESULT_REMEDY, Edits, chunk_results, open_failures, rows_not_loaded
-from kpc.salesforce.collections import MOST_RECORDS
+from kpc.salesforce.constants import COLLECTION_RECORDS
 from kpc.stages.context import PartitionContext, StageContext
 from kpc.stages.current_manifests import staged_manifest
 from kpc.stages.names import SF_LOADED
@@ -140,7 +141,7 @@ class _Repair:
 
     def check_allowed(self, frames: Iterable[pl.DataFrame]) -> None:
         """Raises `Paused`, or `QuotaExhausted` when the org's API calls do not suffice."""
-        calls = sum(-(-frame.height // MOST_RECORDS) for frame in frames)
+        calls = sum(-(-frame.height // COLLECTION_RECORDS) for frame in frames)
         context = self.context
         context.ledger.pauses.check(context.environment, context.table)
         request = QuotaRequest(0, 0, calls, is_repair=True)
@@ -157,7 +158,7 @@ class _Repair:
         context.store.remove(folder / MANIFEST)  # until it is published again, the next load would do that
         ordered = in_parent_order(context.table, again)
         with context.governor.translate_quota_errors():
-            saved = context.salesforce.upsert_rows(context.table, ordered.to_dicts())
+            saved = upsert_rows(context.salesforce, context.table, ordered.to_dicts())
         part = part_file(folder, chunk, "repaired")
         answered = collected(ordered, saved, part)
         sent = {external_id.lower() for external_id in again[EXTERNAL_ID]}

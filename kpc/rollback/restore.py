@@ -20,13 +20,13 @@ from pydantic import BaseModel, ConfigDict
 from kpc.catalog.table import Table
 from kpc.catalog.types import EXTERNAL_ID, GENERATION_FIELD
 from kpc.convert.canonical import CHECKSUM, KEY_HASH, key_hash, row_checksum
-from kpc.convert.field_check import NULL
 from kpc.convert.gzip_csv import GzipTable, csv_bytes
 from kpc.ledger import ChunkRow
 from kpc.load.chunk_result import GZIP_LEVEL, read_columns
 from kpc.load.corrected_rows import read_corrections
 from kpc.load.org_records import ID, WantedKeys, image_header, records_of
 from kpc.load.pre_image import KeptImage
+from kpc.salesforce.constants import NULL_TOKEN
 from kpc.stages.context import LeasedContext
 from kpc.storage.manifests import StagedManifest
 from kpc.storage.store import FileEntry, make_private
@@ -228,7 +228,7 @@ def _as_sent(rows: pl.DataFrame, sent: pl.DataFrame, table: Table) -> pl.DataFra
 
 
 def _digest(header: Sequence[str]) -> pl.Expr:
-    cells = [pl.col(name).fill_null(NULL) for name in header]
+    cells = [pl.col(name).fill_null(NULL_TOKEN) for name in header]
     return pl.concat_str(cells, separator="\x1f").hash(7).alias(_DIGEST)
 
 

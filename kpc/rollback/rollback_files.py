@@ -19,8 +19,9 @@ from kpc.load.chunk_result import ERROR, read_columns
 from kpc.load.ingest_job import start_job
 from kpc.load.job_polling import ask, follow_job
 from kpc.load.org_records import ID, image_header
-from kpc.salesforce import Results, Saved, State, failed_job, parse_row_error
-from kpc.salesforce.collections import MOST_RECORDS
+from kpc.load.record_bodies import update_rows
+from kpc.salesforce import BulkJobState, ResultKind, SavedRecord, failed_job, parse_row_error
+from kpc.salesforce.constants import COLLECTION_RECORDS
 from kpc.stages.context import LeasedContext
 from kpc.storage import layout
 from kpc.storage.store import FileEntry
@@ -82,10 +83,10 @@ def _send_file(load: ChunkLoad) -> Counter[str]:
     return kept
 
 
-def _collected(load: ChunkLoad) -> list[Saved]:
+def _collected(load: ChunkLoad) -> list[SavedRecord]:
     """Small files go through composite collections: at once, without a batch of quota."""
     ledger, governor = load.ledger, load.governor
-    calls = -(-load.spec.rows // MOST_RECORDS)
+    calls = -(-load.spec.rows // COLLECTION_RECORDS)
     ledger.pauses.check(load.lease.environment, load.table)
     ledger.quota.check(governor.target_id, QuotaRequest(0, 0, calls, is_repair=True), governor.allowance)
     ledger.leases.require(load.lease)
@@ -93,12 +94,12 @@ def _collected(load: ChunkLoad) -> list[Saved]:
     rows = pl.concat(list(read_columns(load.chunk_file(), header)))
     if load.spec.operation == "delete":
         return load.salesforce.delete_records(rows[ID].to_list())
-    return load.salesforce.update_rows(load.table, rows.to_dicts())
+    return update_rows(load.salesforce, load.table, rows.to_dicts())
 
 
 def _kept_by(load: ChunkLoad, job_id: str) -> Counter[str]:
     info = ask(load, job_id)
-    if info.ran_out_of_quota or info.state is not State.JOB_COMPLETE:
+    if info.ran_out_of_quota or info.state is not BulkJobState.JOB_COMPLETE:
         load.end_job(load.job(job_id), JobState.FAILED, info.error_message)
         if info.ran_out_of_quota:
             raise load.governor.stop(info.error_message)
@@ -109,7 +110,7 @@ def _kept_by(load: ChunkLoad, job_id: str) -> Counter[str]:
     folder = load.paths.rollback
     with tempfile.TemporaryDirectory(dir=folder, prefix=".results-") as scratch:
         file = Path(scratch) / "failed.csv.gz"
-        load.salesforce.results(job_id, Results.FAILED, file)
+        load.salesforce.results(job_id, ResultKind.FAILED, file)
         return _counted((text for frame in read_columns(file, (ERROR,)) for text in frame[ERROR]), load)
 
 

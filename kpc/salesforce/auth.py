@@ -20,7 +20,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class AccessToken:
     """An access token and whom it speaks for. `org_id` and `user_id` have 18 characters."""
 
     access_token: str = field(repr=False)
@@ -53,7 +53,7 @@ def check_address(url: str) -> str:
     return url.rstrip("/")
 
 
-def log_in(http: httpx.Client, settings: SalesforceSettings) -> Token:
+def log_in(http: httpx.Client, settings: SalesforceSettings) -> AccessToken:
     """A fresh token by whatever the settings hold.
 
     Raises `ConfigError` with what to correct, `SalesforceDown` when nobody answers.
@@ -70,7 +70,7 @@ def log_in(http: httpx.Client, settings: SalesforceSettings) -> Token:
     try:
         body = answer.json()
         *_, org_id, user_id = body["id"].rstrip("/").split("/")
-        return Token(body["access_token"], check_address(body["instance_url"]), org_id, user_id)
+        return AccessToken(body["access_token"], check_address(body["instance_url"]), org_id, user_id)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ConfigError(
             f"{base_url} answered the log-in with something that is not a Salesforce token.",
@@ -83,7 +83,7 @@ def can_renew(settings: SalesforceSettings) -> bool:
     return not settings.access_token.get_secret_value()
 
 
-def _given_token(http: httpx.Client, settings: SalesforceSettings, base_url: str) -> Token:
+def _given_token(http: httpx.Client, settings: SalesforceSettings, base_url: str) -> AccessToken:
     access_token = settings.access_token.get_secret_value()
     try:
         answer = http.get(base_url + _USERINFO_PATH, headers={"Authorization": f"Bearer {access_token}"})
@@ -97,7 +97,7 @@ def _given_token(http: httpx.Client, settings: SalesforceSettings, base_url: str
     if answer.status_code != 200:
         raise refused_login(answer, base_url)
     body = answer.json()
-    return Token(access_token, base_url, body["organization_id"], body["user_id"])
+    return AccessToken(access_token, base_url, body["organization_id"], body["user_id"])
 
 
 def _grant(settings: SalesforceSettings, base_url: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ class Limit:
     remaining: int
 
 
-class Limits(Rest):
+class LimitsApi(Rest):
     def limits(self) -> dict[str, Limit]:
         """By Salesforce's names, e.g. DailyBulkApiBatches, DailyApiRequests."""
         answer = self.ask("/limits")

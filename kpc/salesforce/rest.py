@@ -17,7 +17,7 @@ from stamina.instrumentation import RetryDetails
 
 from kpc.errors import ConfigError, KpcError, SalesforceDown
 from kpc.salesforce.answers import codes_of, refusal, silence
-from kpc.salesforce.auth import Token, can_renew, check_address, is_loopback, log_in
+from kpc.salesforce.auth import AccessToken, can_renew, check_address, is_loopback, log_in
 from kpc.settings import SalesforceSettings
 
 log = logging.getLogger(__name__)
@@ -134,7 +134,7 @@ class Rest:
             self._renew(token)
         return response
 
-    def _renew(self, old: Token) -> None:
+    def _renew(self, old: AccessToken) -> None:
         with self._renewing:
             if self._token is not old:
                 return  # another thread was faster

@@ -15,9 +15,9 @@ from assets.graph import materialize
 from assets.oracle_extract import oracle_extract
 from assets.staged_csv import staged_csv
 from kpc.campaign.inspection import inspect_partition
-from kpc.errors import Mismatch
-from kpc.extract import merge_changes as renewal
+from kpc.errors import Mismatch, OracleDown
 from kpc.extract.control_totals import scan_chunks
+from kpc.extract.merge_changes import merge_changes
 from kpc.partition import Partition, find_partition
 from kpc.stages.context import PartitionContext
 from kpc.stages.current_manifests import sealed_extract
@@ -90,7 +90,7 @@ def web(
 
 
 def test_only_changed_rows_are_read_and_sent(web: Web) -> None:
-    """Two changed, one new, one vanished: the renewed extract is the whole partition, and three rows travel."""
+    """Two changed, one new, one vanished: the merged extract is the whole partition, and three rows travel."""
     web.touch(web.orders[0], "TOTAL_AMT = TOTAL_AMT + 1")
     web.touch(web.orders[1], "CUSTOMER_NAME = 'Somchai'")
     web.insert("W-NEW")
@@ -196,17 +196,12 @@ def test_a_damaged_base_is_not_built_upon(web: Web) -> None:
     assert web.extract().base is None
 
 
-def test_an_interrupted_renewal_is_carried_on(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_incremental_extract_is_carried_on(web: Web) -> None:
     """What was read of the changes is not read again, and nothing half-made is taken for done."""
     web.touch(web.orders[0], "TOTAL_AMT = 1")
-
-    def fail(*args: object, **kwargs: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("kpc.extract.incremental_extract.renew", fail)
-    with pytest.raises(KeyboardInterrupt):
+    web.source.fault("cut", "rst", after_rows=20, times=1, table=TABLE, sql=r'^SELECT [^(]*"ORDER_NO" FROM')
+    with pytest.raises(OracleDown):  # while the keys are read, after the changes
         web.extract()
-    monkeypatch.undo()
     unfinished = web.workspace.ledger.generations.unfinished(web.workspace.environment, web.partition)
     web.source.admin("DELETE", "counters")
     manifest = web.extract()
@@ -214,12 +209,13 @@ def test_an_interrupted_renewal_is_carried_on(web: Web, monkeypatch: pytest.Monk
     assert manifest.generation == unfinished.id
     reads = [each["sql"] for each in web.source.admin("GET", "statements") if "CUSTOMER_NAME" in each["sql"]]
     assert reads == []
-    paths = PartitionContext(web.workspace, web.partition).paths
-    assert not (paths.generation(manifest.generation).extract / "changes").exists()
+    assert not (
+        PartitionContext(web.workspace, web.partition).paths.generation(manifest.generation).extract / "changes"
+    ).exists()
 
 
-def test_renewal_by_shares_gives_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Dealt into many shares or one: kept, changed and vanished rows are the same."""
+def test_merging_by_buckets_gives_the_same_rows(tmp_path: Path) -> None:
+    """In many buckets or one: kept, changed and vanished rows are the same."""
     table = find_partition("KPS_R_EMAIL_TENANT", "ALL").table
     schema = dict(scan_chunks(tmp_path, (), table).collect().schema)
 
@@ -234,17 +230,17 @@ def test_renewal_by_shares_gives_the_same_rows(tmp_path: Path, monkeypatch: pyte
     rows(range(990, 1010), "new").write_parquet(tmp_path / "changed.parquet")
     rows(range(10, 1010), "any").select(table.key).write_parquet(tmp_path / "keys.parquet")
     found = []
-    for share_rows in (10_000, 30):
-        monkeypatch.setattr(renewal, "SHARE_ROWS", share_rows)
-        folder = tmp_path / str(share_rows)
+    for bucket_rows in (10_000, 30):
+        folder = tmp_path / str(bucket_rows)
         folder.mkdir()
-        made = renewal.renew(
+        made = merge_changes(
             table,
             folder,
             base=[tmp_path / "base.parquet"],
             changed=[tmp_path / "changed.parquet"],
             keys=tmp_path / "keys.parquet",
             rows=1000,
+            bucket_rows=bucket_rows,
         )
         assert (made.rows, made.kept, made.changed, made.vanished) == (1000, 980, 20, 10)
         found.append(scan_chunks(folder, made.chunks, table).collect().sort(table.key))

@@ -26,7 +26,7 @@ from assets.sf_loaded import sf_loaded
 from kpc.errors import OutcomeUnknown, QuotaExhausted, Terminal, Transient
 from kpc.ledger import Ledger, open_ledger
 from kpc.partition import find_partition
-from kpc.salesforce import State, connect
+from kpc.salesforce import BulkJobState, connect
 from kpc.stages.context import PartitionContext
 from kpc.stages.workspace import Workspace
 
@@ -73,7 +73,7 @@ class Org:
         """No fault, and no Open job that a lost reply left behind: the next schedule might take it for its own."""
         self.arrange([], {"lock_rows_every": 0})
         for job in self.client.list_jobs():
-            if job.state is State.OPEN:
+            if job.state is BulkJobState.OPEN:
                 self.client.abort_job(job.id)
 
     def news(self) -> list[dict[str, Any]]:

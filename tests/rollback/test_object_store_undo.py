@@ -12,7 +12,6 @@ from object_store_double import ObjectStoreDouble
 from staged_samples import close, fresh_keys, make_workspace, put_foreign, stage
 
 from assets.sf_loaded import sf_loaded
-from kpc.convert.field_check import NULL
 from kpc.errors import JobFailed, QuotaExhausted, Transient
 from kpc.load.corrected_rows import read_corrections
 from kpc.load.mapped_chunks import begin_chunk, plan_load
@@ -20,6 +19,7 @@ from kpc.partition import find_partition
 from kpc.repair.refused_rows import export_refused, read_edits
 from kpc.repair.send_refused import send_refused
 from kpc.rollback.partition_rollback import plan_rollback, roll_back
+from kpc.salesforce.constants import NULL_TOKEN
 from kpc.stages.context import PartitionContext
 from kpc.stages.workspace import Workspace
 
@@ -174,7 +174,7 @@ def test_a_repair_that_breaks_off_is_repeated(company: Company, objects: type[Ob
     """Whichever object of a retry is the last that reaches the store, the next worker ends it; nothing is damaged."""
     parent = find_partition("KPS_R_EMAIL_SUPPLIER", "ALL")
     (supplier,), keys = fresh_keys(1), fresh_keys(2)
-    cells = {"Pos_Supplier__r.External_ID__c": supplier, "Names__c": NULL}
+    cells = {"Pos_Supplier__r.External_ID__c": supplier, "Names__c": NULL_TOKEN}
     with company.worker() as loading:
         stage(loading, SUPPLIERS, [])
         sf_loaded.materialize(PartitionContext(loading, SUPPLIERS))

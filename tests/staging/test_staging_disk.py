@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from extracted_rows import Bench, bench, rows_of
 
@@ -18,7 +19,8 @@ from kpc.catalog import find_table
 from kpc.convert.gzip_csv import GzipTable
 from kpc.errors import OutOfSpace
 from kpc.staging.sorted_runs import ORDER, SortedRuns
-from kpc.storage.parquet_file import ParquetTable
+from kpc.storage.parquet_file import ExtractParquet, ParquetTable
+from kpc.storage.row_buckets import HashRanges, RowBuckets
 from kpc.storage.store import Store, atomic_path
 
 LINE = find_table("KPS_T_SALES_MD")
@@ -66,7 +68,23 @@ def write_text(folder: Path) -> None:
         temporary.write_bytes(os.urandom(2 * DISK_BYTES))
 
 
-@pytest.mark.parametrize("write", [write_chunk, write_index, write_run, write_text])
+def write_extract(folder: Path) -> None:
+    schema = pa.schema([pa.field("N", pa.binary())])
+    with ExtractParquet(folder / "chunk-00001.parquet", schema) as extract:
+        for _ in range(30):
+            extract.write(pa.record_batch([pa.array([os.urandom(1_000_000)])], schema=schema))
+        extract.close()
+
+
+def write_buckets(folder: Path) -> None:
+    hashes = pl.int_range(200_000, eager=True).hash().to_frame("key_hash")
+    ranges = HashRanges("key_hash", 64)
+    buckets = RowBuckets(folder, {"key_hash": pl.UInt64()}, ranges.bucket, ranges.count, held_rows=100_000)
+    for _ in range(30):
+        buckets.add(hashes)
+
+
+@pytest.mark.parametrize("write", [write_chunk, write_index, write_run, write_text, write_extract, write_buckets])
 def test_a_full_disk_leaves_no_part_of_a_file(small_disk: Path, write: object) -> None:
     """Whatever is being written when the last block is taken: one clear error, and the disk is empty again."""
     assert callable(write)

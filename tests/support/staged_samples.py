@@ -16,6 +16,7 @@ from kpc.catalog.types import EXTERNAL_ID, GENERATION_FIELD, PARTITION_FIELD, Co
 from kpc.convert.canonical import canonical_from_salesforce, key_hash, row_checksum
 from kpc.convert.gzip_csv import GzipTable, csv_bytes
 from kpc.ledger import Ledger, open_ledger
+from kpc.load.record_bodies import upsert_rows
 from kpc.partition import Partition
 from kpc.salesforce import Salesforce, connect
 from kpc.settings import SalesforceSettings, Settings, StagingSettings
@@ -97,7 +98,7 @@ def fresh_keys(count: int, prefix: str = "") -> list[str]:
 def put_foreign(workspace: Workspace, partition: Partition, keys: Sequence[str], **cells: str) -> None:
     """Records that somebody else made, with the mark of no generation of ours."""
     rows = [sample_row(partition.table, "old", FOREIGN, key) | cells for key in keys]
-    assert [saved.error for saved in workspace.salesforce.upsert_rows(partition.table, rows)] == [""] * len(keys)
+    assert [saved.error for saved in upsert_rows(workspace.salesforce, partition.table, rows)] == [""] * len(keys)
 
 
 def close(workspace: Workspace) -> None:

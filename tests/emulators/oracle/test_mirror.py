@@ -19,7 +19,7 @@ from kpc.catalog import find_table
 from kpc.emulators.oracle.engine import EmulatedDatabase, open_database
 from kpc.emulators.oracle.wire.server import Listener
 from kpc.extract.chunk_reader import read_chunks
-from kpc.extract.plan import make_plan, take_scn
+from kpc.extract.plan import make_plan
 from kpc.oracle.session import Oracle
 from kpc.partition import Partition
 from kpc.settings import OracleSettings
@@ -34,7 +34,7 @@ NOW = dt.datetime(2024, 6, 1, tzinfo=dt.UTC)
 def extracted(dsn: str, partition: Partition, folder: Path) -> list[dict[str, object]]:
     """The rows of a partition as the extraction reads them from a server."""
     oracle = Oracle(OracleSettings(dsn=dsn, user=USER, password=SecretStr(PASSWORD), connect_timeout_s=5))
-    plan = make_plan(oracle, partition, scn=take_scn(oracle), mode="full", chunk_rows=50, started_utc=NOW)
+    plan = make_plan(oracle, partition, scn=oracle.current_scn(), mode="full", chunk_rows=50, started_utc=NOW)
     folder.mkdir()
     files = read_chunks(oracle, partition, plan, folder)
     rows: list[dict[str, object]] = []
