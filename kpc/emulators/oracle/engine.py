@@ -12,7 +12,7 @@ from pathlib import Path
 from kpc.emulators.oracle.interface import StatementKind
 from kpc.emulators.oracle.sql.context import SessionSettings
 from kpc.emulators.oracle.sql.messages import ora
-from kpc.emulators.oracle.sql.session import OracleSession
+from kpc.emulators.oracle.sql.session import EmulatedSession
 from kpc.emulators.oracle.sql.storage.grants import DBA, OWNERS, User
 from kpc.emulators.oracle.sql.storage.scans import Scans
 from kpc.emulators.oracle.sql.storage.store import TableStore
@@ -40,7 +40,7 @@ class EmulatedDatabase:
         self._folder = folder
         self.store: TableStore = TableStore(str(folder / "oracle.duckdb") if folder else ":memory:", clock)
         self.locks = LockTable()
-        self.sessions: dict[int, OracleSession] = {}
+        self.sessions: dict[int, EmulatedSession] = {}
         self.scans = Scans(self.store)
         self.session_limit: int | None = None
         self._next_session = 0
@@ -62,7 +62,7 @@ class EmulatedDatabase:
         found = self.store.grants.users.get(user)
         return found.password if found else None
 
-    def login(self, user: str, *, service: str, program: str = "", machine: str = "") -> OracleSession:
+    def login(self, user: str, *, service: str, program: str = "", machine: str = "") -> EmulatedSession:
         found = self.store.grants.users.get(user)
         if found is None:
             raise ora(1017)
@@ -76,7 +76,7 @@ class EmulatedDatabase:
             self._next_session += 1
             number = self._next_session
         settings = SessionSettings(user, user, number, 1 + number % 60_000, service, self.name, program, machine)
-        session = OracleSession(self, settings)
+        session = EmulatedSession(self, settings)
         with self._guard:
             self.sessions[number] = session
         return session
@@ -102,7 +102,9 @@ class EmulatedDatabase:
     def run_as_dba(self, sql: str, schema: str | None = None) -> int:
         """Run one statement with every right, names meaning those of `schema` (the first user's), and commit it."""
         owner = schema or next(iter(self.store.grants.users))
-        session = OracleSession(self, SessionSettings(DBA, owner, 0, 1, self.service_names[0], self.name, "admin", ""))
+        session = EmulatedSession(
+            self, SessionSettings(DBA, owner, 0, 1, self.service_names[0], self.name, "admin", "")
+        )
         try:
             statement = session.prepare(sql)
             outcome = session.execute(statement, [])

@@ -29,7 +29,7 @@ from kpc.emulators.oracle.sql.workspace import StatementWorkspace
 _MOST_IDLE_CURSORS = 4
 
 
-class OracleSession:
+class EmulatedSession:
     """Used by one thread at a time, except `interrupt`."""
 
     def __init__(self, instance: Instance, settings: SessionSettings) -> None:

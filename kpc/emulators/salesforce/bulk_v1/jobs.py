@@ -18,7 +18,7 @@ from kpc.emulators.salesforce.org.ids import make_id, to_18
 from kpc.emulators.salesforce.org.org import Org
 from kpc.emulators.salesforce.org.schema import SObject, SObjectField
 from kpc.emulators.salesforce.soql.queries import Queries, csv_header, records, text_rows
-from kpc.emulators.salesforce.writing.records import Record, SavedRecord, save
+from kpc.emulators.salesforce.writing.records import Record, WriteResult, save
 
 BATCH_PREFIX, RESULT_PREFIX = "751", "752"
 QUERIES = ("query", "queryAll")
@@ -206,7 +206,7 @@ def _rows(job: BulkV1Job, content: bytes) -> list[Record]:
     ]
 
 
-def _csv_results(saved: list[SavedRecord]) -> str:
+def _csv_results(saved: list[WriteResult]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
     writer.writerow(["Id", "Success", "Created", "Error"])
@@ -216,7 +216,7 @@ def _csv_results(saved: list[SavedRecord]) -> str:
     return text.getvalue()
 
 
-def _json_results(saved: list[SavedRecord]) -> str:
+def _json_results(saved: list[WriteResult]) -> str:
     return to_json(
         [
             {

@@ -27,7 +27,7 @@ class OAuthError(Exception):
 
 
 @dataclass(slots=True)
-class AccessToken:
+class IssuedToken:
     user_id: str
     issued: float
     last_used: float
@@ -39,7 +39,7 @@ class Tokens:
     def __init__(self, org: Org) -> None:
         self._org = org
         self._lock = threading.Lock()
-        self._access: dict[str, AccessToken] = {}
+        self._access: dict[str, IssuedToken] = {}
         self._refresh: dict[str, str] = {}
         self.codes = Codes(org)
         self._jwt_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -56,7 +56,7 @@ class Tokens:
         token = f"{identity.org_id[:15]}!AQ{secrets.token_hex(44)}"
         now = self._org.clock.now().timestamp()
         with self._lock:
-            self._access[token] = AccessToken(user_id or identity.user_id, now, now)
+            self._access[token] = IssuedToken(user_id or identity.user_id, now, now)
         return token
 
     def issue_refresh(self, user_id: str) -> str:
@@ -68,7 +68,7 @@ class Tokens:
     def refresh_user(self, token: str) -> str | None:
         return self._refresh.get(token)
 
-    def known(self, token: str) -> AccessToken | None:
+    def known(self, token: str) -> IssuedToken | None:
         """The access token, unless it is unknown or has expired."""
         now = self._org.clock.now().timestamp()
         with self._lock:
@@ -78,7 +78,7 @@ class Tokens:
                 found = None
             return found
 
-    def check(self, token: str) -> AccessToken:
+    def check(self, token: str) -> IssuedToken:
         """Who the token belongs to, and note that it is in use. 401 for one that is unknown or has expired."""
         found = self.known(token)
         if found is None:

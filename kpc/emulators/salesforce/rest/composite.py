@@ -16,7 +16,7 @@ from kpc.emulators.salesforce.org.schema import SObject, SObjectField
 from kpc.emulators.salesforce.rest import trees
 from kpc.emulators.salesforce.rest.resources import object_of
 from kpc.emulators.salesforce.rest.single_rows import read_records
-from kpc.emulators.salesforce.writing.records import Record, SavedRecord, save
+from kpc.emulators.salesforce.writing.records import Record, WriteResult, save
 
 _MOST_RECORDS = 200
 _MOST_READ = 2000
@@ -145,7 +145,7 @@ async def _answer(
     all_or_none: bool,
 ) -> Response:
     org = org_of(request)
-    saved: list[SavedRecord] = await run_in_threadpool(
+    saved: list[WriteResult] = await run_in_threadpool(
         save, org, operation, records, user_of(request), key=key, all_or_none=all_or_none
     )
     return Json([each.as_json(with_created=operation == "upsert") for each in saved])

@@ -20,7 +20,7 @@ from kpc.emulators.salesforce.rest.resources import object_of
 from kpc.emulators.salesforce.soql.compiler import compile_query
 from kpc.emulators.salesforce.soql.queries import records
 from kpc.emulators.salesforce.soql.tree import Compare, Item, Literal, Path, SoqlQuery
-from kpc.emulators.salesforce.writing.records import SavedRecord, save
+from kpc.emulators.salesforce.writing.records import WriteResult, save
 
 _FIRST_WITH_UPSERT_BODY = 46.0
 _MULTIPLE = 300
@@ -105,7 +105,7 @@ async def delete_row(request: Request) -> Response:
 
 async def _save(
     request: Request, operation: str, sobject: SObject, body: dict[str, object], key: SObjectField | None
-) -> SavedRecord:
+) -> WriteResult:
     if not sobject.createable:
         raise ApiError(400, "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", f"entity type cannot be changed: {sobject.name}")
     [saved] = await run_in_threadpool(save, org_of(request), operation, [(sobject, body)], user_of(request), key=key)

@@ -22,7 +22,7 @@ Record = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
-class SavedRecord:
+class WriteResult:
     """The result for one record."""
 
     id: str | None
@@ -54,19 +54,19 @@ def save(
     key: SObjectField | None = None,
     all_or_none: bool = False,
     source: str = "REST",
-) -> list[SavedRecord]:
+) -> list[WriteResult]:
     """Write records, of one object or several, in one transaction; answers one result each, in their order.
 
     `source` is what the history of writes names.
     """
-    results: list[SavedRecord] = []
+    results: list[WriteResult] = []
     try:
         with org.storage.writing() as session:
             results = save_within(org, session, operation, records, user_id, key=key, source=source)
             if all_or_none:
                 demand_all(results)
     except RolledBack:
-        return [SavedRecord(None, created=False, error=result.error or _NOT_SAVED) for result in results]
+        return [WriteResult(None, created=False, error=result.error or _NOT_SAVED) for result in results]
     return results
 
 
@@ -79,9 +79,9 @@ def save_within(
     *,
     key: SObjectField | None = None,
     source: str = "REST",
-) -> list[SavedRecord]:
+) -> list[WriteResult]:
     """Write records in a transaction that the caller ends; answers one result each, in their order."""
-    results: dict[int, SavedRecord] = {}
+    results: dict[int, WriteResult] = {}
     by_object: dict[str, list[int]] = {}
     for position, (sobject, _) in enumerate(records):
         by_object.setdefault(sobject.name, []).append(position)
@@ -93,13 +93,13 @@ def save_within(
     return [results[position] for position in range(len(records))]
 
 
-def demand_all(results: Sequence[SavedRecord]) -> None:
+def demand_all(results: Sequence[WriteResult]) -> None:
     """Raise `RolledBack`, which ends the transaction without a trace, unless all went well."""
     if any(result.error for result in results):
         raise RolledBack
 
 
-def _save_alike(org: Org, session: StorageSession, write: Write, records: Sequence[Record]) -> list[SavedRecord]:
+def _save_alike(org: Org, session: StorageSession, write: Write, records: Sequence[Record]) -> list[WriteResult]:
     flat = [_flat(record) for record in records]
     header: list[str] = []
     for record in flat:
@@ -119,7 +119,7 @@ def _save_alike(org: Org, session: StorageSession, write: Write, records: Sequen
         cells = pl.DataFrame({"none": pl.Series([None] * len(records), dtype=pl.String)})
     outcome = write_rows(session, write, columns, cells, refuse_all(org.switches, cells.height))
     accounts = enumerate(outcome.accounts().iter_rows())
-    return [SavedRecord(record_id, created, outcome.errors.get(row)) for row, (record_id, created) in accounts]
+    return [WriteResult(record_id, created, outcome.errors.get(row)) for row, (record_id, created) in accounts]
 
 
 def _flat(record: Record) -> dict[str, str | None]:
