@@ -19,10 +19,16 @@ from kpc.settings import SalesforceSettings
 
 sys.path.insert(0, str(Path(__file__).with_name("tests")))  # modules that tests share, for the fixtures here as well
 from emulated_org import Emulator, start_emulator
+from parameter_ids import parameter_id
 
 # A busy machine is no failure: examples may take as long as they take.
 hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("patient")
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Every parameter without a name of its own gets a readable one that all test processes agree on."""
+    return parameter_id(val)
 
 
 @pytest.fixture(scope="session")

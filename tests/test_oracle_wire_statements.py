@@ -13,6 +13,7 @@ import oracledb
 import pyarrow as pa
 import pytest
 from oracle_wire_double import MODE_NAMES, MODES, FixedDatabase, FixedSession, connect
+from parameter_ids import short
 
 from kpc.emulators.oracle.interface import Bind, BindValue, OraColumn, OraError, OraType, Outcome, StatementKind
 from kpc.emulators.oracle.requests import return_binds
@@ -60,7 +61,7 @@ BIND_VALUES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("value", BIND_VALUES, ids=lambda value: f"{type(value).__name__}-{str(value)[:12]}")
+@pytest.mark.parametrize("value", BIND_VALUES, ids=lambda value: f"{type(value).__name__}-{short(str(value), 16)}")
 def test_every_bind_arrives_exactly(connection: oracledb.Connection, database: FixedDatabase, value: BindValue) -> None:
     """The first execution, and again by the short request; a second bind shows that nothing shifts."""
     database.answers[INSERT] = _dml

@@ -282,6 +282,7 @@ def test_every_difference_of_an_object_is_listed(salesforce: SalesforceSettings)
          "storage limit exceeded", ()),
         ("something odd about Somchai", "UNKNOWN", "data", "something odd about ***", ()),
     ],
+    ids=["too long", "locked row", "missing parent", "missing column", "storage limit", "no code"],
 )  # fmt: skip
 def test_row_error_is_classified_and_free_of_personal_values(
     text: str, code: str, error_class: str, message: str, fields: tuple[str, ...]

@@ -425,7 +425,7 @@ def test_an_api_version_that_is_not_there_is_404(emulator: EmulatorProcess, path
         (b'{"object": NaN}', {}, 400),
         (b"", {}, 400),
         (b"x", {"content-encoding": "gzip"}, 400),
-        (gzip.compress(b"{}" * 1000)[:20], {"content-encoding": "gzip"}, 400),
+        (gzip.compress(b"{}" * 1000, mtime=0)[:20], {"content-encoding": "gzip"}, 400),
         (b"x", {"content-encoding": "br"}, 415),
         (b"--B--", {"content-type": "multipart/form-data"}, 400),
         (b"--B\r\n\r\n--B--", {"content-type": "multipart/form-data; boundary=B"}, 400),

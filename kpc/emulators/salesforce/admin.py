@@ -117,6 +117,14 @@ async def use(request: Request) -> Response:
     return Json({name: counter.used for name, counter in counters.items()})
 
 
+async def reset(request: Request) -> Response:
+    """POST /_emulator/reset: a new, empty org under the same address, as at the start; answers how to log in to it."""
+    emulator = emulator_of(request)
+    if emulator.reset is None:
+        raise ApiError(400, "BAD_RESET", "An emulator with --data-file or --tls keeps its org; start another one")
+    return Json(await run_in_threadpool(emulator.reset))
+
+
 async def history(request: Request) -> Response:
     """GET /_emulator/history?after=N: every accepted write after number N, oldest first, 100,000 at most."""
     after = request.query_params.get("after", "0")

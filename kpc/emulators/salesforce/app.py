@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,19 @@ class Emulator:
     faults: Faults
     classic_jobs: ClassicJobs
     is_verbose: bool = False
+    reset: Callable[[], dict[str, object]] | None = None  # a new org in place of this one; answers how to log in to it
+
+    def serve(self, other: Emulator) -> None:
+        """Serve the other's org from now on. What is still asked of the one before may fail."""
+        self.org, self.tokens, self.faults = other.org, other.tokens, other.faults
+        self.queries, self.classic_jobs = other.queries, other.classic_jobs
+        self.processor, self.query_worker = other.processor, other.query_worker
+
+    def close(self) -> None:
+        """End after the batches at hand."""
+        self.processor.stop()
+        self.query_worker.stop()
+        self.org.close()
 
     def user_of(self, request: Request) -> str:
         """The id of the user whose token came with the request."""
