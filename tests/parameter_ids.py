@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Set
 
-LONGEST = 28  # characters of one parameter
+LONGEST = 26  # characters of one parameter
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-from emulated_org import Emulator, start_emulator
+from emulated_org import Emulator
 from oracle_source import OracleServer
 
 from assets.lineage import materialize
@@ -19,14 +19,6 @@ from kpc.workspace import Workspace
 
 MONTHS = month_keys("2024-01", 3)
 Workspaces = Callable[..., Workspace]
-
-
-@pytest.fixture(scope="module")
-def salesforce(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SalesforceSettings]:
-    """An org of this file's own: other tests leave records behind that no partition here accounts for."""
-    emulator = start_emulator(tmp_path_factory.mktemp("road-org"))
-    yield emulator.settings
-    emulator.stop()
 
 
 def travel(partition: Partition, workspace: Workspace, **options: str) -> dict[str, Receipt]:
