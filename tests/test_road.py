@@ -226,6 +226,23 @@ def test_a_truncated_extract_is_not_staged(
     assert not list(folder.parent.glob("staged-*/manifest.json"))
 
 
+@pytest.mark.parametrize(
+    ("damaged", "stage"), [("extract", "staged_csv"), ("staged-*", "sf_loaded"), ("loaded-*", "reconciled")]
+)
+def test_a_partition_whose_manifest_is_damaged_can_be_made_again(
+    oracle: OracleServer, salesforce: SalesforceSettings, workspaces: Workspaces, damaged: str, stage: str
+) -> None:
+    """The stage that reads it stops and names the command; that command makes the partition anew."""
+    partition = find_partition("KPS_R_POS_SUPPLIER", "ALL")
+    workspace = workspaces(oracle, salesforce)
+    travel(partition, workspace)
+    (manifest,) = workspace.store.root.rglob(f"{damaged}/manifest.json")
+    manifest.write_bytes(manifest.read_bytes()[:-9])
+    with pytest.raises(DamagedFile, match="kpc rerun TABLE KEY --mode full"):
+        travel(partition, workspace, stages=(stage,))  # type: ignore[arg-type]
+    assert travel(partition, workspace, mode="full")["reconciled"].state == "reconciled"
+
+
 def test_a_truncated_chunk_is_not_loaded(
     oracle: OracleServer, emulated: Callable[..., Emulator], workspaces: Workspaces
 ) -> None:

@@ -31,7 +31,9 @@ class Statement:
 
 def quoted(name: str) -> str:
     if '"' in name:
-        raise ConfigError(f"{name!r} cannot be the name of an Oracle schema.", "Correct KPC__ORACLE__OWNER or __USER.")
+        raise ConfigError(
+            f"{name!r} cannot be the name of an Oracle schema.", "Correct KPC__ORACLE__OWNER or KPC__ORACLE__USER."
+        )
     return f'"{name}"'
 
 

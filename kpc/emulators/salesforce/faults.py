@@ -73,7 +73,7 @@ class Faults:
                 float(rule.probability),
             )
         except (TypeError, ValueError, re.error) as error:
-            raise ConfigError(f"The fault {facts} is wrong: {error}.", "See Fault in faults.py.") from error
+            raise ConfigError(f"The fault {facts} is wrong: {error}.", "See docs/salesforce-emulator.md.") from error
         with self._lock:
             self._rules.append(rule)
 
