@@ -27,9 +27,9 @@ setup:
 demo: setup
 	@$(KPC) demo $(DEMO)
 
-# A file's tests share servers, so they stay in one process; the longest file comes first.
+# Each process begins with a stretch of the tests of its own; who has none left takes from the other.
 test: lint
-	@$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
+	@$(PY) -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
 
 slow: setup
 	@$(PY) -m pytest -n $(WORKERS) --dist worksteal -m slow $(TESTS)

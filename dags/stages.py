@@ -19,7 +19,9 @@ from kpc.catalog import Phase
 from kpc.catalog.types import ALL
 from kpc.stages.names import EXTRACT_POOL, LOAD_POOL, ORACLE_EXTRACT, RECONCILED, SF_LOADED, STAGED_CSV, STAGES
 
-# The months a backfill may name. The end lies in the past, or the scheduler would start the newest month by itself.
+# The months a backfill may name, and why the last one is long past: nothing may start stage 1 by itself, people ask for
+# its runs. Its timetable is there to read months out of partition keys, but it has a cron expression, by which Airflow
+# would start each new month until the DAG's end date. Any past month will do as LAST_MONTH; a future one will not.
 FIRST_MONTH = datetime(2016, 1, 1, tzinfo=UTC)
 LAST_MONTH = datetime(2025, 12, 31, tzinfo=UTC)
 

@@ -206,7 +206,6 @@ def rollback(
 
 
 def _plan_lines(plan: RollbackPlan) -> list[str]:
-    name = f"{plan.partition.table.name} {plan.partition.key}"
     lines = [f"{plan.created:,} records that {plan.partition} created would be deleted."]
     if plan.imaged:
         lines.append(
@@ -219,12 +218,11 @@ def _plan_lines(plan: RollbackPlan) -> list[str]:
     elif plan.jobs_at_work:
         lines.append(f"Refused while its load is under way: {', '.join(plan.jobs_at_work)}.")
     else:
-        lines.append(f"Nothing was done. To do it: `kpc rollback {name} --yes`.")
+        lines.append(f"Nothing was done. To do it: `kpc rollback {plan.partition} --yes`.")
     return lines
 
 
 def _done_lines(partition: Partition, done: RollbackResult) -> list[str]:
-    name = f"{partition.table.name} {partition.key}"
     lines = [f"{done.created:,} records that {partition} had created are deleted."]
     if done.restored:
         lines.append(f"{done.restored:,} records that it had changed are as they were before.")
@@ -233,7 +231,7 @@ def _done_lines(partition: Partition, done: RollbackResult) -> list[str]:
     if done.differing:
         lines.append(f"Of those set back, {done.differing:,} are still not like their pre-image: look at the org.")
     lines += [_left(done.left - min(done.left, done.changed))]
-    return [*lines, f"The partition counts as not loaded: `kpc rerun {name}` brings it again."]
+    return [*lines, f"The partition counts as not loaded: `kpc rerun {partition}` brings it again."]
 
 
 def _left(updated: int) -> str:

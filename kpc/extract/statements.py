@@ -23,7 +23,9 @@ TIMESTAMP_TEXT = "YYYY-MM-DD HH24:MI:SS.FF9"
 
 def quoted(name: str) -> str:
     if '"' in name:
-        raise ConfigError(f"{name!r} cannot be the name of an Oracle schema.", "Correct KPC__ORACLE__OWNER or __USER.")
+        raise ConfigError(
+            f"{name!r} cannot be the name of an Oracle schema.", "Correct KPC__ORACLE__OWNER or KPC__ORACLE__USER."
+        )
     return f'"{name}"'
 
 

@@ -274,7 +274,7 @@ def _parsed(content: bytes, kind: type[ManifestT], place: str) -> ManifestT:
     except (ValidationError, json.JSONDecodeError) as error:
         raise DamagedFile(
             f"{place} is not a {kind.__name__}: {str(error).splitlines()[0]}.",
-            "Run the stage that wrote it again with --force.",
+            "Its path names table and key: extract that partition again with `kpc rerun TABLE KEY --mode full`.",
             path=place,
         ) from None
 

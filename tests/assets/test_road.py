@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-from emulated_org import Emulator, start_emulator
+from emulated_org import Emulator
 from lineage import results_by_stage
 from oracle_source import OracleServer
 
@@ -21,14 +21,6 @@ from kpc.stages.workspace import Workspace
 
 MONTHS = month_keys("2024-01", 3)
 Workspaces = Callable[..., Workspace]
-
-
-@pytest.fixture(scope="module")
-def salesforce(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SalesforceSettings]:
-    """An org of this file's own: other tests leave records behind that no partition here accounts for."""
-    emulator = start_emulator(tmp_path_factory.mktemp("road-org"))
-    yield emulator.settings
-    emulator.stop()
 
 
 def travel(partition: Partition, workspace: Workspace, **options: str) -> dict[str, StageResult]:
@@ -235,6 +227,21 @@ def test_a_truncated_extract_is_not_staged(
     with pytest.raises(DamagedFile, match="kpc run KPS_T_PREINV ALL"):
         travel(partition, workspace, stages=("staged_csv",))
     assert not list(folder.parent.glob("staged-*/manifest.json"))
+
+
+@pytest.mark.parametrize(("damaged", "stage"), [("extract", "staged_csv"), ("staged-*", "sf_loaded")])
+def test_a_partition_whose_manifest_is_damaged_can_be_made_again(
+    oracle: OracleServer, salesforce: SalesforceSettings, workspaces: Workspaces, damaged: str, stage: str
+) -> None:
+    """The stage that reads it stops and names the command; that command makes the partition anew."""
+    partition = find_partition("KPS_R_POS_SUPPLIER", "ALL")
+    workspace = workspaces(oracle, salesforce)
+    travel(partition, workspace)
+    (manifest,) = workspace.store.root.rglob(f"{damaged}/manifest.json")
+    manifest.write_bytes(manifest.read_bytes()[:-9])
+    with pytest.raises(DamagedFile, match="kpc rerun TABLE KEY --mode full"):
+        travel(partition, workspace, stages=(stage,))  # type: ignore[arg-type]
+    assert travel(partition, workspace, mode="full")["reconciled"].state == "reconciled"
 
 
 def test_a_truncated_chunk_is_not_loaded(

@@ -231,7 +231,8 @@ def test_wrong_usage_is_exit_code_2(kpc_that_sends_nothing: Callable[..., Result
 
 def test_every_command_has_help_and_is_documented() -> None:
     """The help of each command starts with a sentence, and README or RUNBOOK mentions the command."""
-    prose = (PROJECT / "README.md").read_text() + (PROJECT / "RUNBOOK.md").read_text()
+    pages = ("README.md", "RUNBOOK.md", "docs/campaign.md", "docs/benchmarks.md")
+    prose = "".join((PROJECT / page).read_text() for page in pages)
     for command in COMMANDS:
         assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
         assert f"kpc {command}" in prose, f"`kpc {command}` is not documented"

@@ -279,6 +279,7 @@ def test_numbers_travel_with_their_own_digits() -> None:
          "storage limit exceeded", ()),
         ("something odd about Somchai", "UNKNOWN", "data", "something odd about ***", ()),
     ],
+    ids=["too long", "locked row", "missing parent", "missing column", "storage limit", "no code"],
 )  # fmt: skip
 def test_row_error_is_classified_and_free_of_personal_values(
     text: str, code: str, error_class: str, message: str, fields: tuple[str, ...]

@@ -19,7 +19,6 @@ from kpc.catalog import find_table
 from kpc.catalog.types import EXTERNAL_ID
 from kpc.convert.gzip_csv import GzipTable
 from kpc.errors import OutOfSpace
-from kpc.load.chunk_load import governor_of
 from kpc.load.org_records import WantedKeys, records_of
 from kpc.partition import Partition
 from kpc.reconcile.records import compare_all
@@ -106,7 +105,7 @@ def read_partition(workspace: Workspace, folder: Path) -> None:
 
 def read_many_records(workspace: Workspace, folder: Path) -> None:
     wanted = WantedKeys.of([pl.DataFrame({EXTERNAL_ID: ["a", "b"]})], most_held=1)
-    list(records_of(SUPPLIER, wanted, governor_of(workspace), workspace.salesforce, folder))
+    list(records_of(SUPPLIER, wanted, workspace.governor, workspace.salesforce, folder))
 
 
 @pytest.mark.parametrize("read", [read_partition, read_many_records])

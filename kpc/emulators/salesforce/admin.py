@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from kpc.emulators.errors import OptionError
-from kpc.emulators.salesforce.app import access_tokens_of, faults_of, org_of
+from kpc.emulators.salesforce.app import access_tokens_of, faults_of, org_of, reset_of
 from kpc.emulators.salesforce.errors import ApiError, bad_json
 from kpc.emulators.salesforce.http.faults import HttpFaults
 from kpc.emulators.salesforce.http.wire import Json, read_json, read_object
@@ -116,6 +116,14 @@ async def use(request: Request) -> Response:
             raise bad_json(f"Usage is counted for {', '.join(counters)}")
         counters[name].add(int(amount))
     return Json({name: counter.used for name, counter in counters.items()})
+
+
+async def reset(request: Request) -> Response:
+    """POST /_emulator/reset: a new, empty org under the same address, as at the start; answers how to log in to it."""
+    renew = reset_of(request)
+    if renew is None:
+        raise ApiError(400, "BAD_RESET", "An emulator with --data-file or --tls keeps its org; start another one")
+    return Json(await run_in_threadpool(renew))
 
 
 async def history(request: Request) -> Response:

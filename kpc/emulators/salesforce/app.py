@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -27,6 +28,19 @@ class SalesforceEmulator:
     faults: HttpFaults
     bulk_v1_jobs: BulkV1Jobs
     is_verbose: bool = False
+    reset: Callable[[], dict[str, object]] | None = None  # a new org in place of this one; answers how to log in to it
+
+    def serve(self, other: SalesforceEmulator) -> None:
+        """Serve the other's org from now on. What is still asked of the one before may fail."""
+        self.org, self.tokens, self.faults = other.org, other.tokens, other.faults
+        self.queries, self.bulk_v1_jobs = other.queries, other.bulk_v1_jobs
+        self.processor, self.query_worker = other.processor, other.query_worker
+
+    def close(self) -> None:
+        """End after the batches at hand."""
+        self.processor.stop()
+        self.query_worker.stop()
+        self.org.close()
 
 
 def _emulator_of(request: Request) -> SalesforceEmulator:
@@ -52,6 +66,10 @@ def queries_of(request: Request) -> Queries:
 
 def query_worker_of(request: Request) -> QueryWorker:
     return _emulator_of(request).query_worker
+
+
+def reset_of(request: Request) -> Callable[[], dict[str, object]] | None:
+    return _emulator_of(request).reset
 
 
 def faults_of(request: Request) -> HttpFaults:

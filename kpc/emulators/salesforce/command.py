@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import uvicorn
@@ -52,27 +53,52 @@ def run(  # noqa: PLR0913  the options of one command
     options = StartOptions(host, port, ready_file, data_file, verbose, seed, workers, tls)
     chosen = Switches()
     chosen.change(switches or {})
-    rules = HttpFaults(seed)
-    for rule in faults:
-        rules.add(rule)
+    rules = _rules(seed, faults)
     if ready_file:
         _remove_ready(ready_file)  # left by a process that was killed; it would be taken for ours
     listener = _listen(host, port)
-    org = Org(data_file, clock=Clock(speed=speed), switches=chosen, seed=seed)
-    queries = Queries(org)
-    processor, worker, bulk_v1_jobs = Processor(org, workers), QueryWorker(org, queries), BulkV1Jobs(org, queries)
-    emulator = SalesforceEmulator(org, Tokens(org), processor, queries, worker, rules, bulk_v1_jobs, verbose)
+    org = Org(data_file, clock=Clock(speed=speed), switches=replace(chosen), seed=seed)
+    emulator = _assembled(org, rules, options)
+    if not data_file and not tls:
+
+        def reset() -> dict[str, object]:
+            org = Org(None, clock=Clock(speed=speed), switches=replace(chosen), seed=seed)
+            return _exchange(emulator, _assembled(org, _rules(seed, faults), options), ready_file)
+
+        emulator.reset = reset
     try:
         emulator.processor.resume()
         emulator.query_worker.resume()
         asyncio.run(_serve(emulator, listener, options))
     finally:
-        emulator.processor.stop()
-        emulator.query_worker.stop()
-        org.close()
+        emulator.close()
         if ready_file:
             _remove_ready(ready_file)
     return 0
+
+
+def _assembled(org: Org, rules: HttpFaults, options: StartOptions) -> SalesforceEmulator:
+    queries = Queries(org)
+    processor, worker = Processor(org, options.workers), QueryWorker(org, queries)
+    bulk_v1_jobs = BulkV1Jobs(org, queries)
+    return SalesforceEmulator(org, Tokens(org), processor, queries, worker, rules, bulk_v1_jobs, options.verbose)
+
+
+def _rules(seed: int, faults: Sequence[dict[str, object]]) -> HttpFaults:
+    rules = HttpFaults(seed)
+    for rule in faults:
+        rules.add(rule)
+    return rules
+
+
+def _exchange(emulator: SalesforceEmulator, fresh: SalesforceEmulator, ready_file: Path | None) -> dict[str, object]:
+    """Serve a fresh org under the same address; answers how to log in to it."""
+    old = replace(emulator)
+    emulator.serve(fresh)
+    if ready_file:
+        _write_secret(_key_file(ready_file), emulator.tokens.jwt_private_key_pem)
+    old.close()
+    return _credentials(emulator)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -159,24 +185,21 @@ def _server(app: Starlette, protocol: type[HttpConnection], certificates: Certif
 
 def _write_ready(path: Path, emulator: SalesforceEmulator, addresses: dict[str, str]) -> None:
     """How to connect, written atomically and readable by the owner only."""
-    identity = emulator.org.identity
     key_file = _key_file(path)
     _write_secret(key_file, emulator.tokens.jwt_private_key_pem)
     facts = {
         "emulator": "salesforce",
         **addresses,
-        "access_token": emulator.tokens.issue(),
-        "client_id": identity.client_id,
-        "client_secret": identity.client_secret,
-        "username": identity.username,
-        "password": identity.password,
-        "security_token": identity.security_token,
+        **_credentials(emulator),
         "jwt_private_key_file": str(key_file),
-        "org_id": identity.org_id,
-        "user_id": identity.user_id,
         "pid": os.getpid(),
     }
     _write_secret(path, json.dumps(facts, indent=2).encode())
+
+
+def _credentials(emulator: SalesforceEmulator) -> dict[str, object]:
+    """How to log in to the org as it is now, and who it is."""
+    return {"access_token": emulator.tokens.issue(), **asdict(emulator.org.identity)}
 
 
 def _key_file(ready_file: Path) -> Path:

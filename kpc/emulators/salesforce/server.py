@@ -77,6 +77,7 @@ def _admin_routes() -> list[BaseRoute]:
         *_both("/_emulator/tokens/expire", admin.expire_tokens, "POST"),
         *_both("/_emulator/usage", admin.use, "POST"),
         *_both("/_emulator/history", admin.history, "GET"),
+        *_both("/_emulator/reset", admin.reset, "POST"),
     ]
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import oracledb
 import pytest
 from oracle_source import OracleServer
+from parameter_ids import short
 
 _FILE = Path(__file__).with_name("conformance") / "oracle.jsonl"
 _SETUP, *CASES = [json.loads(line) for line in _FILE.read_text().splitlines()]
@@ -126,7 +127,7 @@ def run(cursor: oracledb.Cursor, case: dict[str, Any]) -> dict[str, Any]:
     return {"rows": rows, "columns": columns}
 
 
-@pytest.mark.parametrize("case", CASES, ids=[f"{case['group']}: {case['sql']}" for case in CASES])
+@pytest.mark.parametrize("case", CASES, ids=[short(f"{case['group']}: {case['sql']}", 70) for case in CASES])
 def test_a_statement_gives_what_oracle_documents(
     connection: oracledb.Connection, is_emulator: bool, case: dict[str, Any]
 ) -> None:

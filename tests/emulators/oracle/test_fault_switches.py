@@ -136,7 +136,7 @@ def test_slow_rows_drip(oracle: OracleServer) -> None:
     oracle.fault("slow_rows", 1000)
     began = time.monotonic()
     assert len(read(oracle)) == ROWS
-    assert 0.4 < time.monotonic() - began < 5
+    assert 0.4 < time.monotonic() - began < 30
     oracle.admin("DELETE", "faults")
     oracle.fault("slow_rows", 10)
     with oracle.connect() as connection:
@@ -184,7 +184,7 @@ def test_the_session_limit_counts_open_sessions(oracle: OracleServer) -> None:
         oracle.fault("session_limit", 1)
         with pytest.raises(oracledb.DatabaseError, match="ORA-00018"):
             oracle.connect()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while True:
         try:
             oracle.connect().close()

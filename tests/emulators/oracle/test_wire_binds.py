@@ -10,6 +10,7 @@ import oracledb
 import pyarrow as pa
 import pytest
 from oracle_wire_double import FixedDatabase, FixedSession, dml_outcome, received_values
+from parameter_ids import short
 
 from kpc.emulators.oracle.interface import (
     Bind,
@@ -33,7 +34,7 @@ BIND_VALUES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("value", BIND_VALUES, ids=lambda value: f"{type(value).__name__}-{str(value)[:12]}")
+@pytest.mark.parametrize("value", BIND_VALUES, ids=lambda value: f"{type(value).__name__}-{short(str(value), 16)}")
 def test_every_bind_arrives_exactly(connection: oracledb.Connection, database: FixedDatabase, value: BindValue) -> None:
     """The first execution, and again by the short request; a second bind shows that nothing shifts."""
     database.answers[INSERT] = dml_outcome

@@ -41,7 +41,7 @@ def test_cancel_interrupts_the_running_call(connection: oracledb.Connection, dat
     started = time.monotonic()
     with connection.cursor() as cursor, pytest.raises(oracledb.OperationalError, match="ORA-01013"):
         cursor.execute(SLOW)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 15
     check_usable(connection, database)
 
 
@@ -105,9 +105,9 @@ def test_a_client_that_dies_during_a_call_is_noticed(server: Listener, database:
     while not session.executed:
         time.sleep(0.01)
     _sever(server)
-    assert session.interrupted.wait(5)
+    assert session.interrupted.wait(30)
     thread.join(10)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while not session.is_closed and time.monotonic() < deadline:
         time.sleep(0.01)
     assert session.is_closed

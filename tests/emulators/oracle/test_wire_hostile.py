@@ -92,9 +92,9 @@ def test_a_broken_client_costs_one_line_in_the_log(server: Listener, caplog: pyt
         socket.create_connection(("127.0.0.1", server.port), 5) as sock,
     ):
         sock.sendall(b"\xff" * 100)
-        sock.settimeout(5)
+        sock.settimeout(30)
         assert sock.recv(10) == b""
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 30
         while not caplog.records and time.monotonic() < deadline:
             time.sleep(0.01)
     [record] = caplog.records

@@ -73,7 +73,7 @@ class HttpFaults:
                 float(rule.probability),
             )
         except (TypeError, ValueError, re.error) as error:
-            raise OptionError(f"The fault {facts} is wrong: {error}.", "See Fault in faults.py.") from error
+            raise OptionError(f"The fault {facts} is wrong: {error}.", "See docs/salesforce-emulator.md.") from error
         with self._lock:
             self._rules.append(rule)
 
