@@ -24,12 +24,12 @@ from starlette.routing import Route
 from assets.graph import asset_specs, hub_specs
 from kpc.catalog import TABLES
 from kpc.cli import app
+from kpc.emulators.errors import OptionError
 from kpc.emulators.oracle.faults import OracleFaults, parse_fault
 from kpc.emulators.salesforce.http.faults import HttpFaults
 from kpc.emulators.salesforce.options import fault_of, switch_of
 from kpc.emulators.salesforce.server import build_app
 from kpc.emulators.salesforce.settings import Switches
-from kpc.emulators.errors import OptionError
 from kpc.errors import KpcError
 from kpc.settings import Settings
 from kpc.stages.names import POOLS, STAGES
