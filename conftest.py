@@ -1,4 +1,4 @@
-"""Servers that the tests talk to: each starts once per session, in a process of its own, and is stopped at its end."""
+"""Servers that the tests talk to: they start in processes of their own and are stopped when the session ends."""
 
 from __future__ import annotations
 
@@ -20,11 +20,17 @@ from kpc.settings import SalesforceSettings
 sys.path.insert(
     0, str(Path(__file__).with_name("tests") / "support")
 )  # modules that tests share, for the fixtures here as well
-from emulated_org import Emulator, start_emulator
+from emulated_org import Emulator, EmulatorPool, start_emulator
+from parameter_ids import parameter_id
 
 # A busy machine is no failure: examples may take as long as they take.
 hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("patient")
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Every parameter without a name of its own gets a readable one that all test processes agree on."""
+    return parameter_id(val)
 
 
 @pytest.fixture(scope="session")
@@ -54,29 +60,40 @@ def postgres_database(postgres_url: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def salesforce(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SalesforceSettings]:
-    """The org of the tests: an emulator shared by the session, or the real one that SALESFORCE_TEST_... names."""
+def _emulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorPool]:
+    pool = EmulatorPool(tmp_path_factory.mktemp("salesforce"))
+    yield pool
+    pool.stop()
+
+
+@pytest.fixture
+def emulated(_emulators: EmulatorPool, tmp_path: Path) -> Iterator[Callable[..., Emulator]]:
+    """Orgs of the test's own, with fault switches: `emulated("gzip_upload=refuse")`."""
+    taken: list[Emulator] = []
+    started: list[Emulator] = []
+
+    def give(*switches: str, tls: bool = False) -> Emulator:
+        if tls:
+            started.append(start_emulator(tmp_path / f"emulator-{len(started)}", *switches, tls=True))
+            return started[-1]
+        taken.append(_emulators.take(*switches))
+        return taken[-1]
+
+    yield give
+    for emulator in started:
+        emulator.stop()
+    for emulator in taken:
+        _emulators.give_back(emulator)
+
+
+@pytest.fixture
+def salesforce(request: pytest.FixtureRequest) -> SalesforceSettings:
+    """An empty org of the test's own, or the real one that SALESFORCE_TEST_... names."""
     if base_url := os.environ.get("SALESFORCE_TEST_BASE_URL"):
-        yield SalesforceSettings(
+        return SalesforceSettings(
             base_url=base_url,
             client_id=os.environ["SALESFORCE_TEST_CLIENT_ID"],
             client_secret=SecretStr(os.environ["SALESFORCE_TEST_CLIENT_SECRET"]),
         )
-        return
-    emulator = start_emulator(tmp_path_factory.mktemp("salesforce"))
-    yield emulator.settings
-    emulator.stop()
-
-
-@pytest.fixture
-def emulated(tmp_path: Path) -> Iterator[Callable[..., Emulator]]:
-    """Starts emulators of the test's own, with fault switches: `emulated("gzip_upload=refuse")`."""
-    started: list[Emulator] = []
-
-    def start(*switches: str, tls: bool = False) -> Emulator:
-        started.append(start_emulator(tmp_path / f"emulator-{len(started)}", *switches, tls=tls))
-        return started[-1]
-
-    yield start
-    for emulator in started:
-        emulator.stop()
+    emulated: Callable[..., Emulator] = request.getfixturevalue("emulated")
+    return emulated().settings

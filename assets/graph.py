@@ -1,70 +1,57 @@
-"""The graph of the migration as plain data: 64 assets in 16 chains, and the hubs that join them.
+"""The graph of the migration: each table's four declared assets in a chain, and the hubs that join the chains.
 
     oracle_extract -> staged_csv -> sf_loaded -> reconciled -> phase hub -> migration
 
-`dags` turns this into Airflow DAGs; nothing here knows Airflow.
+`dags` turns it into Airflow DAGs, and `materialize_lineage` walks it in one process; nothing here knows Airflow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from assets.oracle_extract import oracle_extract
+from assets.reconciled import reconciled
+from assets.sf_loaded import sf_loaded
+from assets.staged_csv import staged_csv
 from kpc.catalog import TABLES, Phase, Table
 from kpc.errors import ConfigError
-from kpc.stages.names import (
-    DATA_DOCS,
-    MIGRATION,
-    ORACLE_EXTRACT,
-    POOLS,
-    RECONCILED,
-    SF_LOADED,
-    STAGED_CSV,
-    STAGES,
-    asset_name,
-    find_stage,
-)
+from kpc.stages.asset import StageAsset
+from kpc.stages.names import MIGRATION, RECONCILED, asset_name
 
-__all__ = [
-    "DATA_DOCS",
-    "MIGRATION",
-    "ORACLE_EXTRACT",
-    "POOLS",
-    "RECONCILED",
-    "SF_LOADED",
-    "STAGED_CSV",
-    "STAGES",
-    "AssetSpec",
-    "HubSpec",
-    "asset_name",
-    "asset_specs",
-    "find_asset",
-    "find_hub",
-    "find_stage",
-    "hub_specs",
-    "phase_hub",
-]
+if TYPE_CHECKING:
+    from kpc.stages.context import Mode, PartitionContext
+    from kpc.stages.result import StageResult
 
-STAGE_PURPOSE = {
-    ORACLE_EXTRACT: "Reads the partition out of Oracle as of one SCN into Parquet, with Oracle's own counts and sums",
-    STAGED_CSV: "Maps, converts and checks every row and cuts the gzip CSV chunks that Salesforce will take",
-    SF_LOADED: "Upserts the chunks with Bulk API 2.0 ingest jobs, at most 15 in flight, parents before children",
-    RECONCILED: "Compares Oracle with Salesforce: counts, sums and averages, checksums of records",
-}
+LINEAGE = (oracle_extract, staged_csv, sf_loaded, reconciled)
 
 
 @dataclass(frozen=True, slots=True)
 class AssetSpec:
-    """One table at one station. `upstream` starts it; `parents` are the loads that its own load waits for."""
+    """A declared asset of one table. `upstream` starts it; `parents` are the loads that its own load waits for."""
 
     table: Table
-    stage: str
-    upstream: str | None
-    parents: tuple[str, ...] = ()
+    asset: StageAsset
+
+    @property
+    def stage(self) -> str:
+        return self.asset.stage
 
     @property
     def name(self) -> str:
         return asset_name(self.table, self.stage)
+
+    @property
+    def upstream(self) -> str | None:
+        return asset_name(self.table, self.asset.upstream.stage) if self.asset.upstream else None
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        if not self.asset.waits_for_parents:
+            return ()
+        names = (f"{lookup.parent.lower()}__{self.stage}" for lookup in self.table.lookups)
+        return tuple(dict.fromkeys(names))
 
     @property
     def uri(self) -> str:
@@ -72,7 +59,7 @@ class AssetSpec:
 
     @property
     def description(self) -> str:
-        return f"{STAGE_PURPOSE[self.stage]}: {self.table.name} to {self.table.target}."
+        return f"{self.asset.purpose}: {self.table.name} to {self.table.target}."
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -98,16 +85,29 @@ class HubSpec:
 
 
 def asset_specs(tables: Iterable[Table] = TABLES.values()) -> tuple[AssetSpec, ...]:
-    """The four assets of each table, in load order."""
-    specs = []
-    for table in tables:
-        upstream: str | None = None
-        for stage in STAGES:
-            parents = tuple(f"{lookup.parent.lower()}__{SF_LOADED}" for lookup in table.lookups)
-            spec = AssetSpec(table, stage, upstream, tuple(dict.fromkeys(parents)) if stage == SF_LOADED else ())
-            specs.append(spec)
-            upstream = spec.name
-    return tuple(specs)
+    """The assets of each table, in load order."""
+    return tuple(AssetSpec(table, asset) for table in tables for asset in LINEAGE)
+
+
+def materialize_lineage(
+    context: PartitionContext, mode: Mode = "incremental", stages: Iterable[str] = ()
+) -> Iterator[StageResult]:
+    """Make a partition's assets in this process, all or those of the named stages; yields a result after each.
+
+    In Airflow the scheduler does this. Raises `ConfigError` before loading if a parent is not loaded.
+    """
+    from kpc.load.plan import missing_parents  # noqa: PLC0415  heavy; see kpc.stages.asset
+
+    wanted = set(stages)
+    for asset in LINEAGE:
+        if wanted and asset.stage not in wanted:
+            continue
+        if asset.waits_for_parents and (missing := missing_parents(context)):
+            raise ConfigError(
+                f"{context} cannot be loaded before {', '.join(map(str, missing))}.",
+                f"Run `kpc run {missing[0].table.name} {missing[0].key}` first.",
+            )
+        yield asset.materialize(context, mode)
 
 
 def find_asset(name: str) -> AssetSpec:

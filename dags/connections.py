@@ -21,6 +21,7 @@ from kpc.partition import Partition, find_partition
 from kpc.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from kpc.stages.context import PartitionContext
     from kpc.stages.workspace import Workspace
 
 ORACLE = "kpc_oracle"
@@ -78,6 +79,16 @@ def workspace_of(context: Mapping[str, Any]) -> Iterator[Workspace]:
     run = context["dag_run"]
     with open_named_workspace(run.run_id, actor_of(context), run.start_date) as workspace:
         yield workspace
+
+
+@contextmanager
+def partition_context_of(table_name: str, context: Mapping[str, Any]) -> Iterator[PartitionContext]:
+    """The partition that a running task is about, in its workspace. Raises `ConfigError` for a wrong key."""
+    from kpc.stages.context import PartitionContext  # noqa: PLC0415  heavy, and a DAG file must parse in a moment
+
+    partition = partition_of(table_name, context)
+    with workspace_of(context) as workspace:
+        yield PartitionContext(workspace, partition)
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import TaskDeferred
 
-from dags.connections import partition_of, workspace_of
+from assets.oracle_extract import oracle_extract
+from dags.connections import partition_context_of
 from dags.events import publish
 from dags.operators import WAITS_UNTIL
 from kpc.errors import OutsideWindow
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class ExtractPartition(BaseOperator):
-    """Seals one extract of the run's partition and puts its receipt on the event of `asset`.
+    """Seals one extract of the run's partition and puts its result on the event of `asset`.
 
     The SCN is taken after the window has opened. A window that closes between two chunks ends this try; the finished
     chunks are kept, and the rest is read when it opens again.
@@ -32,19 +33,16 @@ class ExtractPartition(BaseOperator):
         self.asset = asset
 
     def execute(self, context: Context) -> dict[str, object]:
-        from kpc.extract.partition_extract import oracle_extract  # noqa: PLC0415  heavy, and a DAG file must parse in a moment
-
         began_s = process_time()
-        partition = partition_of(self.table, context)
         try:
-            with workspace_of(context) as workspace:
-                receipt = oracle_extract(partition, workspace, context["params"]["mode"])
+            with partition_context_of(self.table, context) as partition:
+                result = oracle_extract.materialize(partition, context["params"]["mode"])
         except OutsideWindow as closed:
-            self.log.info("%s waits. %s", partition, closed)
+            self.log.info("%s waits. %s", self.table, closed)
             context["ti"].xcom_push(key=WAITS_UNTIL, value=closed.opens_utc.isoformat(timespec="seconds"))
             trigger = DateTimeTrigger(moment=closed.opens_utc)
             raise TaskDeferred(trigger=trigger, method_name=self.resume.__name__) from None
-        return publish(self.asset, context, receipt.as_json(), process_time() - began_s)
+        return publish(self.asset, context, result, process_time() - began_s)
 
     def resume(self, context: Context, event: datetime) -> dict[str, object]:
         self.log.info("The window opened at %s.", event)

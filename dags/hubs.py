@@ -10,12 +10,12 @@ from typing import Any
 from airflow.sdk import DAG, Asset, FixedKeyMapper, PartitionedAssetTimetable, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from assets.graph import DATA_DOCS, HubSpec, find_asset, find_hub
+from assets.graph import HubSpec, find_asset, find_hub
 from dags.connections import settings_of_connections, workspace_of
 from dags.retrying import RETRIES, RetryWhatMayPass
 from dags.stages import stage_asset
 from kpc.catalog.types import ALL
-from kpc.stages.names import DOCS_POOL
+from kpc.stages.names import DATA_DOCS, DOCS_POOL
 
 FIRST_DAY = datetime(2016, 1, 1, tzinfo=UTC)
 _TASK_DEFAULTS = {

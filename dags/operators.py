@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import process_time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferred
 
-from dags.connections import actor_of, partition_of, workspace_of
+from dags.connections import actor_of, partition_context_of, partition_of, workspace_of
 from dags.events import CPU_S
 from dags.triggers import ERROR, STILL, JobEnded, ParentsLoaded, Resumed
 from kpc.errors import Paused, QuotaExhausted, Terminal
@@ -21,11 +22,27 @@ from kpc.errors import Paused, QuotaExhausted, Terminal
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from kpc.partition import Partition
+    from kpc.load.chunk_load import ChunkSpec
+    from kpc.stages.context import PartitionContext
     from kpc.stages.workspace import Workspace
 
 WAITS_UNTIL = "waits_until"  # the XCom that shows on a waiting task's page until when, or for whom, it waits
 CHUNK = "{{ chunk_name }}"  # map_index_template: the name must stand in the context before the task ends, or it fails
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedChunk:
+    """What a chunk's task hands to the publishing task: the chunk's result as JSON, and the CPU seconds it took."""
+
+    result: dict[str, Any]
+    cpu_s: float
+
+    @classmethod
+    def of(cls, answer: dict[str, Any]) -> Self:
+        return cls(answer["result"], float(answer[CPU_S]))
+
+    def as_json(self) -> dict[str, Any]:
+        return {"result": self.result, CPU_S: self.cpu_s}
 
 
 class ParentGate(BaseOperator):
@@ -41,15 +58,14 @@ class ParentGate(BaseOperator):
         self.longest_wait = longest_wait
 
     def execute(self, context: Context) -> None:
-        from kpc.load.partition_load import missing_parents  # noqa: PLC0415  heavy, and a DAG file must parse in a moment
+        from kpc.load.plan import missing_parents  # noqa: PLC0415  heavy, and a DAG file must parse in a moment
 
-        partition = partition_of(self.table, context)
-        with workspace_of(context) as workspace:
-            missing = missing_parents(partition, workspace)
+        with partition_context_of(self.table, context) as partition:
+            missing = missing_parents(partition)
             if not missing:
                 self.log.info("The parents of %s are loaded.", partition)
                 return
-            environment = workspace.environment
+            environment = partition.environment
         self.log.info("%s waits for %s.", partition, ", ".join(map(str, missing)))
         trigger = ParentsLoaded(
             parents=[[parent.table.name, parent.key] for parent in missing],
@@ -85,21 +101,21 @@ class PlanLoad(BaseOperator):
         self.longest_wait = longest_wait
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
-        from kpc.load.partition_load import check_room, plan_load  # noqa: PLC0415  heavy, and a DAG file must parse in a moment
+        # Heavy, and a DAG file must parse in a moment.
+        from kpc.load.mapped_chunks import check_room, plan_load  # noqa: PLC0415
 
-        partition = partition_of(self.table, context)
-        with workspace_of(context) as workspace:
-            chunks = plan_load(partition, workspace)
+        with partition_context_of(self.table, context) as partition:
+            chunks = plan_load(partition)
             try:
-                check_room(chunks, workspace)
+                check_room(partition, chunks)
             except QuotaExhausted as full:
                 self.log.info("%s waits for quota until %s. %s", partition, full.next_free_utc.isoformat(), full.what)
                 _show(context, f"quota, until {full.next_free_utc.isoformat(timespec='seconds')}")
                 trigger = DateTimeTrigger(moment=full.next_free_utc)
                 raise TaskDeferred(trigger=trigger, method_name=self.plan_with_quota.__name__) from None
             except Paused as paused:
-                raise self._until_resumed(partition, paused, workspace, context) from None
-        return chunks
+                raise self._until_resumed(partition, paused, context) from None
+        return [chunk.as_json() for chunk in chunks]
 
     def plan_with_quota(self, context: Context, event: datetime) -> list[dict[str, Any]]:
         self.log.info("There should be quota since %s.", event)
@@ -113,12 +129,10 @@ class PlanLoad(BaseOperator):
             )
         return self.execute(context)
 
-    def _until_resumed(
-        self, partition: Partition, paused: Paused, workspace: Workspace, context: Context
-    ) -> TaskDeferred:
+    def _until_resumed(self, partition: PartitionContext, paused: Paused, context: Context) -> TaskDeferred:
         self.log.info("%s waits. %s", partition, paused)
         _show(context, paused.what)
-        environment = workspace.environment
+        environment = partition.environment
         trigger = Resumed(
             table=self.table,
             source_id=environment.source_id,
@@ -157,14 +171,14 @@ class IngestChunk(BaseOperator):
         self.longest_wait = longest_wait
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from kpc.load.partition_load import finish_chunk, start_chunk  # noqa: PLC0415  heavy
+        from kpc.load.mapped_chunks import begin_chunk  # noqa: PLC0415  heavy
 
         began_s = process_time()
         self._name(context)
         with self._yielding(context), workspace_of(context) as workspace:
-            job_id = start_chunk(self.spec, workspace)
+            job_id = begin_chunk(workspace, self._chunk)
             if self._ends_soon(job_id, workspace):
-                return {**finish_chunk(self.spec, workspace, job_id), CPU_S: round(process_time() - began_s, 2)}
+                return self._finish(job_id, workspace, began_s)
         self.log.info("Ingest job %s is still at work; the triggerer watches it.", job_id)
         trigger = JobEnded(
             spec=self.spec,
@@ -176,14 +190,24 @@ class IngestChunk(BaseOperator):
         raise TaskDeferred(trigger=trigger, method_name=self.resume.__name__, kwargs={"job_id": job_id})
 
     def resume(self, context: Context, event: dict[str, str], job_id: str) -> dict[str, Any]:
-        from kpc.load.partition_load import finish_chunk  # noqa: PLC0415  heavy
-
         self._name(context)
         if reason := event[ERROR]:
             raise Terminal(reason, "The job may still end by itself; a re-run of this task asks for it first.")
         began_s = process_time()
         with self._yielding(context), workspace_of(context) as workspace:
-            return {**finish_chunk(self.spec, workspace, job_id), CPU_S: round(process_time() - began_s, 2)}
+            return self._finish(job_id, workspace, began_s)
+
+    @property
+    def _chunk(self) -> ChunkSpec:
+        from kpc.load.chunk_load import ChunkSpec  # noqa: PLC0415  heavy
+
+        return ChunkSpec.model_validate(self.spec)
+
+    def _finish(self, job_id: str, workspace: Workspace, began_s: float) -> dict[str, Any]:
+        from kpc.load.mapped_chunks import finish_chunk  # noqa: PLC0415  heavy
+
+        result = finish_chunk(workspace, self._chunk, job_id).model_dump(mode="json")
+        return LoadedChunk(result, round(process_time() - began_s, 2)).as_json()
 
     @contextmanager
     def _yielding(self, context: Context) -> Iterator[None]:
@@ -204,10 +228,10 @@ class IngestChunk(BaseOperator):
         context["chunk_name"] = f"{self.spec['table']} {self.spec['key']} {self.spec['chunk']}"  # type: ignore[typeddict-unknown-key]
 
     def _ends_soon(self, job_id: str, workspace: Workspace) -> bool:
-        from kpc.load.partition_load import poll_chunk  # noqa: PLC0415  heavy
+        from kpc.load.mapped_chunks import poll_chunk  # noqa: PLC0415  heavy
 
         until = time.monotonic() + self.patience.total_seconds()
-        while not (state := poll_chunk(self.spec, workspace, job_id)).is_final:
+        while not (state := poll_chunk(workspace, self._chunk, job_id)).is_final:
             if time.monotonic() + state.wait_s > until:
                 return False
             time.sleep(state.wait_s)

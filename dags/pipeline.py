@@ -11,9 +11,10 @@ from functools import partial
 
 from airflow.sdk import DAG, get_parsing_context
 
-from assets.graph import DATA_DOCS, asset_specs, hub_specs
+from assets.graph import asset_specs, hub_specs
 from dags.hubs import data_docs_dag, hub_dag
 from dags.stages import stage_dag
+from kpc.stages.names import DATA_DOCS
 
 
 def dag_makers() -> dict[str, Callable[[], DAG]]:

@@ -1,4 +1,4 @@
-"""One table at one station as a DAG: when it runs, and the tasks that make its asset."""
+"""One table at one stage as a DAG: when it runs, and the tasks that make its asset."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from typing import Any
 
 from airflow.sdk import DAG, Asset, CronPartitionTimetable, Param, PartitionedAssetTimetable, task
 
-from assets.graph import ORACLE_EXTRACT, RECONCILED, SF_LOADED, STAGED_CSV, STAGES, AssetSpec, find_asset
-from dags.connections import partition_of, workspace_of
-from dags.events import CPU_S
+from assets.graph import AssetSpec, find_asset
+from dags.connections import partition_context_of
 from dags.events import publish as publish_event
 from dags.extraction import ExtractPartition
-from dags.operators import CHUNK, IngestChunk, ParentGate, PlanLoad
+from dags.operators import CHUNK, IngestChunk, LoadedChunk, ParentGate, PlanLoad
 from dags.retrying import RETRIES, RetryWhatMayPass
 from kpc.catalog import Phase
 from kpc.catalog.types import ALL
-from kpc.stages.names import EXTRACT_POOL, LOAD_POOL
+from kpc.stages.names import EXTRACT_POOL, LOAD_POOL, ORACLE_EXTRACT, RECONCILED, SF_LOADED, STAGED_CSV, STAGES
 
-# The months a backfill may name. The end lies in the past, or the scheduler would start the newest month by itself.
+# The months a backfill may name, and why the last one is long past: nothing may start stage 1 by itself, people ask for
+# its runs. Its timetable is there to read months out of partition keys, but it has a cron expression, by which Airflow
+# would start each new month until the DAG's end date. Any past month will do as LAST_MONTH; a future one will not.
 FIRST_MONTH = datetime(2016, 1, 1, tzinfo=UTC)
 LAST_MONTH = datetime(2025, 12, 31, tzinfo=UTC)
 
@@ -98,18 +99,17 @@ def _extract(spec: AssetSpec) -> None:
     )
 
 
-def _stage(spec: AssetSpec) -> None:
-    @task(task_id=STAGED_CSV, outlets=[stage_asset(spec)], inlets=_upstream(spec))
-    def stage(**context: Any) -> dict[str, object]:
-        from kpc.staging.staged_partition import staged_csv  # noqa: PLC0415  heavy
+def _materialize(spec: AssetSpec) -> None:
+    """The one task of a stage that needs no more than that: make the asset, put its result on the event."""
 
+    @task(task_id=spec.stage, outlets=[stage_asset(spec)], inlets=_upstream(spec))
+    def materialize(**context: Any) -> dict[str, object]:
         began_s = process_time()
-        partition = partition_of(spec.table.name, context)
-        with workspace_of(context) as workspace:
-            receipt = staged_csv(partition, workspace)
-        return publish_event(stage_asset(spec), context, receipt.as_json(), process_time() - began_s)
+        with partition_context_of(spec.table.name, context) as partition:
+            result = spec.asset.materialize(partition)
+        return publish_event(stage_asset(spec), context, result, process_time() - began_s)
 
-    stage()
+    materialize()
 
 
 def _load(spec: AssetSpec) -> None:
@@ -124,14 +124,15 @@ def _load(spec: AssetSpec) -> None:
         inlets=[*_upstream(spec), *(stage_asset(find_asset(name)) for name in spec.parents)],  # drawn as edges
     )
     def publish(chunks: Iterable[dict[str, Any]] | None, **context: Any) -> dict[str, object]:
-        from kpc.load.partition_load import sf_loaded  # noqa: PLC0415  heavy
+        from kpc.load.chunk_result import ChunkResult  # noqa: PLC0415  heavy
 
         began_s = process_time()
-        partition = partition_of(spec.table.name, context)
-        with workspace_of(context) as workspace:
-            receipt = sf_loaded(partition, workspace)
-        chunks_s = sum(float(chunk[CPU_S]) for chunk in chunks or ())
-        return publish_event(stage_asset(spec), context, receipt.as_json(), process_time() - began_s + chunks_s)
+        loaded = [LoadedChunk.of(chunk) for chunk in chunks or ()]
+        results = [ChunkResult.model_validate(chunk.result) for chunk in loaded]
+        with partition_context_of(spec.table.name, context) as partition:
+            result = spec.asset.materialize(partition, chunks=results)
+        cpu_s = process_time() - began_s + sum(chunk.cpu_s for chunk in loaded)
+        return publish_event(stage_asset(spec), context, result, cpu_s)
 
     plan = PlanLoad(task_id="plan", table=spec.table.name, poll=PAUSE_POLL, longest_wait=GATE_WAIT)
     chunks = IngestChunk.partial(
@@ -147,25 +148,11 @@ def _load(spec: AssetSpec) -> None:
         gate >> plan
 
 
-def _reconcile(spec: AssetSpec) -> None:
-    @task(task_id=RECONCILED, outlets=[stage_asset(spec)], inlets=_upstream(spec))
-    def reconcile(**context: Any) -> dict[str, object]:
-        from assets.reconciled import reconciled  # noqa: PLC0415  heavy
-
-        began_s = process_time()
-        partition = partition_of(spec.table.name, context)
-        with workspace_of(context) as workspace:
-            receipt = reconciled(partition, workspace)
-        return publish_event(stage_asset(spec), context, receipt.as_json(), process_time() - began_s)
-
-    reconcile()
-
-
 _TASKS: dict[str, Callable[[AssetSpec], None]] = {
     ORACLE_EXTRACT: _extract,
-    STAGED_CSV: _stage,
+    STAGED_CSV: _materialize,
     SF_LOADED: _load,
-    RECONCILED: _reconcile,
+    RECONCILED: _materialize,
 }
 
 

@@ -23,7 +23,8 @@ from kpc.storage.store import Environment
 
 if TYPE_CHECKING:
     from kpc.ledger import Ledger
-    from kpc.load.job_polling import JobState
+    from kpc.load.chunk_load import ChunkSpec
+    from kpc.load.job_polling import JobProgress
     from kpc.stages.workspace import Workspace
 
 FAILED_POLL_WAIT_S = 10.0
@@ -86,7 +87,7 @@ class ParentsLoaded(LedgerPoll):
         self.missing = [find_partition(table, key) for table, key in parents]
 
     def waits_for(self, ledger: Ledger) -> list[str]:
-        self.missing = [parent for parent in self.missing if not ledger.is_loaded(self.environment, parent)]
+        self.missing = [parent for parent in self.missing if not ledger.stages.is_loaded(self.environment, parent)]
         return [str(parent) for parent in self.missing]
 
 
@@ -98,7 +99,7 @@ class Resumed(LedgerPoll):
         self.table = find_table(table)
 
     def waits_for(self, ledger: Ledger) -> list[str]:
-        return [str(pause) for pause in ledger.pauses(self.environment, self.table)]
+        return [str(pause) for pause in ledger.pauses.active(self.environment, self.table)]
 
 
 class JobEnded(Deferred):
@@ -145,15 +146,21 @@ class JobEnded(Deferred):
             with suppress(Transient):  # the next look finds out
                 await asyncio.to_thread(self._hold, workspace)
 
+    @property
+    def _chunk(self) -> ChunkSpec:
+        from kpc.load.chunk_load import ChunkSpec  # noqa: PLC0415  see the module's docstring
+
+        return ChunkSpec.model_validate(self.spec)
+
     def _hold(self, workspace: Workspace) -> None:
-        from kpc.load.partition_load import hold_chunk  # noqa: PLC0415  see the module's docstring
+        from kpc.load.mapped_chunks import hold_chunk  # noqa: PLC0415  see the module's docstring
 
-        hold_chunk(self.spec, workspace)
+        hold_chunk(workspace, self._chunk)
 
-    def _look(self, workspace: Workspace) -> JobState:
-        from kpc.load.partition_load import poll_chunk  # noqa: PLC0415  see the module's docstring
+    def _look(self, workspace: Workspace) -> JobProgress:
+        from kpc.load.mapped_chunks import poll_chunk  # noqa: PLC0415  see the module's docstring
 
-        return poll_chunk(self.spec, workspace, self.job_id)
+        return poll_chunk(workspace, self._chunk, self.job_id)
 
 
 def fired(payload: dict[str, Any]) -> TriggerEvent:

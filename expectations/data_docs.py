@@ -18,8 +18,8 @@ from typing import Any
 
 from expectations import pages
 from expectations.files import Project, exclusive, write_atomically, write_if_different
-from expectations.results import Run, read_run
-from expectations.summary import Summary, by_partition, summarize
+from expectations.results import ValidationRun, read_run
+from expectations.summary import OverviewSummary, by_partition, summarize
 
 _RESULT_SUFFIX = ".json"
 
@@ -29,7 +29,7 @@ class _State:
     """What was built before: by result path its stamp (size and time of change) and summary, by suite its digest."""
 
     stamps: dict[str, str] = field(default_factory=dict)
-    summaries: dict[str, Summary] = field(default_factory=dict)
+    summaries: dict[str, OverviewSummary] = field(default_factory=dict)
     suites: dict[str, str] = field(default_factory=dict)
 
 
@@ -52,7 +52,7 @@ def _build_runs(project: Project, state: _State) -> list[str]:
     """Render new and changed results, forget removed ones; returns the results that could not be read."""
     found = dict(_results(project.validations))
     stale = _forget(state, found)
-    fresh: dict[str, Run] = {}
+    fresh: dict[str, ValidationRun] = {}
     unreadable = []
     for path in found.keys() - state.summaries.keys():
         try:
@@ -68,7 +68,7 @@ def _build_runs(project: Project, state: _State) -> list[str]:
     return sorted(unreadable)
 
 
-def _forget(state: _State, found: dict[str, str]) -> list[Summary]:
+def _forget(state: _State, found: dict[str, str]) -> list[OverviewSummary]:
     """Drop and return the summaries whose result was removed or changed since."""
     changed = [path for path in state.summaries if state.stamps.get(path) != found.get(path)]
     for path in changed:
@@ -76,7 +76,9 @@ def _forget(state: _State, found: dict[str, str]) -> list[Summary]:
     return [state.summaries.pop(path) for path in changed]
 
 
-def _render_runs(project: Project, state: _State, fresh: dict[str, Run], shrunk: set[tuple[str, str]]) -> None:
+def _render_runs(
+    project: Project, state: _State, fresh: dict[str, ValidationRun], shrunk: set[tuple[str, str]]
+) -> None:
     """The pages of fresh runs and of the run that the oldest of them supersedes: its page now says so.
 
     Of a partition that lost a run all pages are rendered again, because they link to each other.
@@ -134,7 +136,7 @@ def _load(project: Project) -> _State:
     try:
         stored: dict[str, Any] = json.loads(project.site_state.read_bytes())
         if stored["version"] == pages.version():
-            summaries = {path: Summary.from_json(summary) for path, summary in stored["summaries"].items()}
+            summaries = {path: OverviewSummary.from_json(summary) for path, summary in stored["summaries"].items()}
             return _State(stored["stamps"], summaries, stored["suites"])
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         pass

@@ -14,8 +14,8 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from expectations import wording
-from expectations.results import Check, Run, State, Verdict
-from expectations.summary import Summary
+from expectations.results import ExpectationResult, State, ValidationRun, Verdict
+from expectations.summary import OverviewSummary
 from kpc.catalog import TABLES, Phase
 
 _DOCS = Path(__file__).with_name("docs")
@@ -39,7 +39,7 @@ def assets() -> dict[str, bytes]:
     return {f"static/{name}": (_DOCS / name).read_bytes() for name in ASSETS}
 
 
-def run_page(run: Run, runs: Sequence[Summary]) -> str:
+def run_page(run: ValidationRun, runs: Sequence[OverviewSummary]) -> str:
     """A partition's run. `runs` are all runs of the partition, newest first."""
     return _render(
         "run.html.j2",
@@ -52,7 +52,7 @@ def run_page(run: Run, runs: Sequence[Summary]) -> str:
     )
 
 
-def index_page(partitions: Iterable[Sequence[Summary]], unreadable: Sequence[str]) -> str:
+def index_page(partitions: Iterable[Sequence[OverviewSummary]], unreadable: Sequence[str]) -> str:
     """The overview. `partitions` are the runs of each partition, newest first."""
     lines = [Line(runs[0], len(runs)) for runs in partitions]
     phases = _phases(lines)
@@ -84,7 +84,7 @@ def suite_page(suite: Mapping[str, Any]) -> str:
 class Line:
     """A row of the overview: a partition's newest run, and how many runs it has."""
 
-    newest: Summary
+    newest: OverviewSummary
     runs: int
 
 
@@ -127,7 +127,7 @@ class Totals:
     numbers: int
 
     @classmethod
-    def of(cls, newest: Sequence[Summary]) -> Totals:
+    def of(cls, newest: Sequence[OverviewSummary]) -> Totals:
         return cls(
             partitions=len(newest),
             states={state: sum(s.state is state for s in newest) for state in State},
@@ -155,8 +155,8 @@ def _of_table(name: str, lines: Sequence[Line]) -> tuple[Line, ...]:
     return tuple(sorted((line for line in lines if line.newest.table == name), key=lambda line: line.newest.key))
 
 
-def _measures(checks: Sequence[Check]) -> list[tuple[str, list[Check]]]:
-    groups: dict[str, list[Check]] = {}
+def _measures(checks: Sequence[ExpectationResult]) -> list[tuple[str, list[ExpectationResult]]]:
+    groups: dict[str, list[ExpectationResult]] = {}
     for check in checks:
         groups.setdefault(check.subject, []).append(check)
     return list(groups.items())

@@ -36,7 +36,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class ExpectationResult:
     """One expectation's result. `note` says why there are no figures, where there are none."""
 
     level: int
@@ -69,7 +69,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class ValidationRun:
     """One stored result: a partition's reconciliation in one run. `path` is relative to the results, without suffix."""
 
     path: str
@@ -80,7 +80,7 @@ class Run:
     run_name: str
     run_utc: datetime
     library: str
-    checks: tuple[Check, ...]
+    checks: tuple[ExpectationResult, ...]
     skipped: tuple[str, ...]
     facts: tuple[tuple[str, str], ...]
     success: bool
@@ -91,7 +91,7 @@ class Run:
             return State.MISMATCH
         return State.EXCEPTIONS if any(check.excepted for check in self.checks) else State.RECONCILED
 
-    def of_level(self, level: int) -> tuple[Check, ...]:
+    def of_level(self, level: int) -> tuple[ExpectationResult, ...]:
         return tuple(check for check in self.checks if check.level == level)
 
     def verdict(self, level: int) -> Verdict:
@@ -101,7 +101,7 @@ class Run:
         return Verdict.PASS if all(check.passed for check in checks) else Verdict.FAIL
 
     @property
-    def failures(self) -> tuple[Check, ...]:
+    def failures(self) -> tuple[ExpectationResult, ...]:
         """What differs, the telling first: averages and counts follow from rows and sums."""
         failed = [check for check in self.checks if not check.passed]
         return tuple(
@@ -109,12 +109,12 @@ class Run:
         )
 
     @property
-    def rows(self) -> Check | None:
+    def rows(self) -> ExpectationResult | None:
         """The level 1 check."""
         return next(iter(self.of_level(1)), None)
 
     @property
-    def checksums(self) -> Check | None:
+    def checksums(self) -> ExpectationResult | None:
         """The level 3 check: `expected` records were compared, `target` of them are equal."""
         return next(iter(self.of_level(3)), None)
 
@@ -127,12 +127,12 @@ class Run:
         return held is not None and compared is not None and compared >= held
 
 
-def read_run(file: Path, path: str) -> Run:
+def read_run(file: Path, path: str) -> ValidationRun:
     """The run stored in `file`. Raises `ValueError`, `KeyError` or `TypeError` if it is not such a result."""
     stored: dict[str, Any] = json.loads(file.read_bytes())
     results = stored["results"]
     about = next(found for found in (r["expectation_config"].get("meta", {}).get("run") for r in results) if found)
-    return Run(
+    return ValidationRun(
         path=path,
         table=about["table"],
         target=about["target"],
@@ -148,7 +148,7 @@ def read_run(file: Path, path: str) -> Run:
     )
 
 
-def _check(result: dict[str, Any]) -> Check:
+def _check(result: dict[str, Any]) -> ExpectationResult:
     kwargs = result["expectation_config"]["kwargs"]
     outcome = result["result"]
     details = outcome.get("details")
@@ -156,4 +156,4 @@ def _check(result: dict[str, Any]) -> Check:
     note = ""
     if details is None:
         note = outcome.get("observed_value") or result["exception_info"].get("exception_message") or "not evaluated"
-    return Check(kwargs["level"], kwargs["measure"], bool(result["success"]), note=note, **known)
+    return ExpectationResult(kwargs["level"], kwargs["measure"], bool(result["success"]), note=note, **known)

@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from expectations.results import LEVELS, Run, State, Verdict
+from expectations.results import LEVELS, State, ValidationRun, Verdict
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class OverviewSummary:
     """One run in one line. Counts of rows are whole numbers; None where the run could not say.
 
     `proven` of `sampled` records had equal checksums (level 3); `numbers` were compared, `failed` of them differ.
@@ -52,7 +52,7 @@ class Summary:
         return asdict(self) | {"run_utc": self.run_utc.isoformat()}
 
     @classmethod
-    def from_json(cls, stored: dict[str, Any]) -> Summary:
+    def from_json(cls, stored: dict[str, Any]) -> OverviewSummary:
         """Raises `TypeError`, `KeyError` or `ValueError` for what another version wrote."""
         if stored.keys() != {field.name for field in fields(cls)}:
             raise KeyError("another version's summary")
@@ -66,13 +66,13 @@ class Summary:
         )
 
 
-def summarize(run: Run) -> Summary:
+def summarize(run: ValidationRun) -> OverviewSummary:
     rows, checksums = run.rows, run.checksums
 
     def whole(value: object) -> int | None:
         return None if value is None else int(value)  # type: ignore[call-overload]  # a Decimal count
 
-    return Summary(
+    return OverviewSummary(
         path=run.path,
         table=run.table,
         target=run.target,
@@ -93,9 +93,9 @@ def summarize(run: Run) -> Summary:
     )
 
 
-def by_partition(summaries: Iterable[Summary]) -> dict[tuple[str, str], list[Summary]]:
+def by_partition(summaries: Iterable[OverviewSummary]) -> dict[tuple[str, str], list[OverviewSummary]]:
     """The runs of each partition, newest first."""
-    runs: dict[tuple[str, str], list[Summary]] = {}
+    runs: dict[tuple[str, str], list[OverviewSummary]] = {}
     for summary in sorted(summaries, key=lambda s: (s.run_utc, s.path), reverse=True):
         runs.setdefault(summary.partition, []).append(summary)
     return runs

@@ -3,6 +3,7 @@
     KpcError
       ConfigError                     stop; nothing was sent
         CatalogError                  a declaration in kpc/catalog is wrong
+        MissingExtra                  a package that only this command needs is not installed
         SchemaDrift                   the live system differs from the catalog
       Transient                       repeat as it is
         OracleDown                    the database did not answer, or the session was lost
@@ -58,6 +59,10 @@ def _rebuild(cls: type[KpcError], facts: dict[str, object], args: tuple[object, 
 
 class ConfigError(KpcError):
     """A setting, a command or a credential is wrong. Nothing was sent; repeating does not help."""
+
+
+class MissingExtra(ConfigError):
+    """The command needs packages of an optional extra that is not installed."""
 
 
 class CatalogError(ConfigError):

@@ -182,7 +182,7 @@ def _tree_cpu_s(pid: int) -> float:
     return total
 
 
-class _Kept:
+class _KeptServers:
     """The keeper's side."""
 
     def __init__(self, connection: socket.socket) -> None:
@@ -306,7 +306,7 @@ def _keep(descriptor: int) -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
-    kept = _Kept(socket.socket(fileno=descriptor))
+    kept = _KeptServers(socket.socket(fileno=descriptor))
     try:
         kept.serve()
     finally:

@@ -30,7 +30,7 @@ DOORS = {
     "airflow": ("dags",),
     "great_expectations": ("expectations",),
     "pandas": ("expectations", "kpc.bench.baselines"),
-    "oracledb": ("kpc.oracle", "kpc.extract", "kpc.bench.baselines"),  # a baseline is a program without our code
+    "oracledb": ("kpc.oracle", "kpc.bench.baselines"),  # a baseline is a program without our code
     "httpx": ("kpc.salesforce", "kpc.airflow_client", "kpc.bench.baselines"),
     "duckdb": ("kpc.emulators", "kpc.bench.baselines"),
     "fsspec": ("kpc.storage",),
@@ -42,12 +42,18 @@ DOORS = {
     "typer": ("kpc.cli",),
 }
 
+# What no client may know: it talks to its vendor's server and leaves what is migrated, and how it is kept, to others.
+NOT_FOR_CLIENTS = ("kpc.catalog", "kpc.partition", "kpc.storage", "kpc.ledger", "kpc.convert", "kpc.emulators")
+
 # What else a part of `kpc` must not see, although its layer would allow it.
 FORBIDDEN = {
     "kpc.catalog": ("kpc.settings",),
     "kpc.oracle": ("kpc.salesforce", "kpc.emulators"),
     "kpc.salesforce": ("kpc.oracle", "kpc.emulators"),
-    "kpc.emulators": ("kpc.oracle", "kpc.salesforce"),
+    "kpc.emulators.oracle": ("kpc.emulators.salesforce",),
+    "kpc.emulators.salesforce": ("kpc.emulators.oracle",),
+    "kpc.emulators.oracle.wire": ("kpc.emulators.oracle.sql", "kpc.emulators.oracle.engine"),
+    "kpc.emulators.oracle.sql": ("kpc.emulators.oracle.wire", "kpc.emulators.oracle.engine"),
     "kpc.bench.baselines": (
         *("kpc.oracle", "kpc.salesforce", "kpc.convert", "kpc.ledger", "kpc.reconcile", "kpc.storage", "kpc.extract"),
         "kpc.load",
@@ -113,6 +119,18 @@ def test_nothing_depends_on_the_benches(name: str, path: Path) -> None:
     """Only the command line starts a bench; what is measured does not know that it is."""
     if not is_in(name, "kpc.bench") and not is_in(name, "kpc.cli.bench"):
         assert not [imported for imported in imports(path) if is_in(imported, "kpc.bench")]
+
+
+@pytest.mark.parametrize(("name", "path"), MODULES, ids=[name for name, _ in MODULES])
+def test_the_emulators_see_the_catalog_through_one_module(name: str, path: Path) -> None:
+    """They are products of their own: a schema reaches them through one adapter, and nothing else of `kpc` does."""
+    if not is_in(name, "kpc.emulators"):
+        return
+    foreign = [
+        imported for imported in imports(path) if is_in(imported, "kpc") and not is_in(imported, "kpc.emulators")
+    ]
+    allowed = ("kpc.catalog",) if name == "kpc.emulators.catalog_schema" else ()
+    assert not [imported for imported in foreign if not any(is_in(imported, each) for each in allowed)]
 
 
 def test_every_door_is_used() -> None:

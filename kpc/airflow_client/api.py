@@ -31,7 +31,7 @@ Mode = Literal["incremental", "full"]
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class DagRun:
     """One DAG run. `key` is the partition key; None for a run that nobody gave one."""
 
     dag_id: str
@@ -150,10 +150,10 @@ class AirflowApi:
         errors = self._pages("importErrors", "import_errors")
         return tuple(f"{error['filename']}: {error['stack_trace']}" for error in errors)
 
-    def run(self, dag_id: str, run_id: str) -> Run:
+    def run(self, dag_id: str, run_id: str) -> DagRun:
         return _run(self._call("GET", f"dags/{dag_id}/dagRuns/{run_id}"))
 
-    def runs(self, *, dag_id: str = "~", key: str | None = None, since: datetime | None = None) -> list[Run]:
+    def runs(self, *, dag_id: str = "~", key: str | None = None, since: datetime | None = None) -> list[DagRun]:
         """Runs of one DAG or of all, the oldest first; of one key; started by somebody at or after `since`."""
         params: dict[str, Any] = {"order_by": "id"}
         if key is not None:
@@ -163,7 +163,7 @@ class AirflowApi:
         found = (_run(run) for run in self._pages(f"dags/{dag_id}/dagRuns", "dag_runs", params))
         return [run for run in found if key is None or run.key == key]  # the pattern matches substrings
 
-    def tasks(self, run: Run) -> list[TaskState]:
+    def tasks(self, run: DagRun) -> list[TaskState]:
         path = f"dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances"
         return [
             TaskState(task["task_id"], task["map_index"], task["state"], task["try_number"])
@@ -186,14 +186,14 @@ class AirflowApi:
             for event in self._pages("assets/events", "asset_events", params)
         ]
 
-    def failure(self, run: Run) -> str:
+    def failure(self, run: DagRun) -> str:
         """Why a run failed: the error of its first failed task, in one text."""
         failed = [task for task in self.tasks(run) if task.state == "failed"]
         if not failed:
             return f"{run.dag_id} failed without a failed task."
         return f"{failed[0].task_id}: {self._error_of(run, failed[0])}"
 
-    def result(self, run: Run, task_id: str, key: str = "return_value") -> Any:
+    def result(self, run: DagRun, task_id: str, key: str = "return_value") -> Any:
         """What a task returned, or what it left under another key."""
         path = f"dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/{task_id}/xcomEntries/{key}"
         return self._call("GET", path)["value"]
@@ -205,10 +205,10 @@ class AirflowApi:
                 return f"{self.url}/assets/{found['id']}"
         return f"{self.url}/assets"
 
-    def run_page(self, run: Run) -> str:
+    def run_page(self, run: DagRun) -> str:
         return f"{self.url}/dags/{run.dag_id}/runs/{run.run_id}"
 
-    def _error_of(self, run: Run, task: TaskState) -> str:
+    def _error_of(self, run: DagRun, task: TaskState) -> str:
         log = self._call(
             "GET",
             f"dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/{task.task_id}/logs/{max(task.tries, 1)}",
@@ -276,8 +276,8 @@ class AirflowApi:
             ) from error
 
 
-def _run(answer: dict[str, Any]) -> Run:
-    return Run(
+def _run(answer: dict[str, Any]) -> DagRun:
+    return DagRun(
         answer["dag_id"],
         answer["dag_run_id"],
         answer.get("partition_key"),

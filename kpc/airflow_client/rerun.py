@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from kpc.airflow_client.api import AirflowApi, Mode, Run
+from kpc.airflow_client.api import AirflowApi, DagRun, Mode
 from kpc.partition import Partition
 from kpc.settings import Settings
 from kpc.stages.names import ORACLE_EXTRACT, STAGES, asset_name
@@ -17,7 +17,7 @@ LONGEST_WAIT_S = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RerunOutcome:
     """What became of a re-run. `receipts` by stage; `error` names the failed stage's reason."""
 
     partition: Partition
@@ -69,7 +69,7 @@ def rerun_partition(
     mode: str = "incremental",
     wait: bool = True,
     say: Callable[[str], None] = lambda _text: None,
-) -> Outcome:
+) -> RerunOutcome:
     """Start a partition again at a stage, and follow it through the stages after it.
 
     Raises `ConfigError` when Airflow refuses, `Transient` when it does not answer.
@@ -79,39 +79,39 @@ def rerun_partition(
         first = api.run(asset_name(partition.table, stage), api.rerun(partition, stage, mode=chosen))
         say(f"Started {partition} at {stage}: {api.run_page(first)}")
         if not wait:
-            return Outcome(partition, api.run_page(first), ended=False)
+            return RerunOutcome(partition, api.run_page(first), ended=False)
         return follow(api, partition, first, stage=stage, say=say)
 
 
 def follow(
     api: AirflowApi,
     partition: Partition,
-    first: Run,
+    first: DagRun,
     *,
     stage: str = ORACLE_EXTRACT,
     say: Callable[[str], None] = lambda _text: None,
     longest_wait_s: float = LONGEST_WAIT_S,
-) -> Outcome:
+) -> RerunOutcome:
     """Watch a partition's runs from `first` on until the last stage has ended, or one has failed."""
     until = time.monotonic() + longest_wait_s
     since = first.queued
     stages = STAGES[STAGES.index(stage) :]
-    finished: dict[str, Run] = {}
+    finished: dict[str, DagRun] = {}
     for name in stages:
-        run: Run | None = first if name == stage else None
+        run: DagRun | None = first if name == stage else None
         while run is None or not run.is_final:
             if time.monotonic() > until:
-                return Outcome(partition, api.run_page(run or first), ended=False)
+                return RerunOutcome(partition, api.run_page(run or first), ended=False)
             time.sleep(POLL_S)
             runs = api.runs(dag_id=asset_name(partition.table, name), key=partition.key, since=since)
             run = runs[-1] if runs else None
         say(f"{name} {run.state}")
         finished[name] = run
         if run.state == "failed":
-            return Outcome(partition, api.run_page(run), ended=True, error=f"{name}: {api.failure(run)}")
-    return Outcome(partition, api.run_page(first), ended=True, receipts=_receipts(api, finished, since))
+            return RerunOutcome(partition, api.run_page(run), ended=True, error=f"{name}: {api.failure(run)}")
+    return RerunOutcome(partition, api.run_page(first), ended=True, receipts=_receipts(api, finished, since))
 
 
-def _receipts(api: AirflowApi, runs: dict[str, Run], since: datetime) -> dict[str, dict[str, object]]:
+def _receipts(api: AirflowApi, runs: dict[str, DagRun], since: datetime) -> dict[str, dict[str, object]]:
     by_run = {event.run_id: event.extra for event in api.events(since=since)}
     return {stage: by_run.get(run.run_id, {}) for stage, run in runs.items()}

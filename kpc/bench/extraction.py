@@ -15,14 +15,14 @@ from kpc.bench.baselines.csv_script import export_csv
 from kpc.bench.baselines.drain import drain
 from kpc.bench.baselines.paging import read_pages
 from kpc.bench.oracle_tables import MONTH, TABLES
-from kpc.extract.arrow_batches import rows_per_batch
-from kpc.extract.chunk_reader import read_chunks
+from kpc.extract.chunk_reader import read_chunks, rows_per_batch
 from kpc.extract.control_totals import check_control_totals, measure_rows, scan_chunks
 from kpc.extract.live_schema import arrow_schema
 from kpc.extract.month_reader import make_one_pass_plan, read_months
-from kpc.extract.plan import ExtractPlan, make_plan, take_scn
+from kpc.extract.plan import ExtractPlan, make_plan
 from kpc.extract.statements import in_partition, quoted, rows_of_chunk
-from kpc.oracle.session import PACKET_BYTES, Oracle
+from kpc.oracle.connection import PACKET_BYTES
+from kpc.oracle.session import Oracle
 from kpc.partition import Partition, month_keys
 from kpc.settings import OracleSettings
 from kpc.stages.workspace import utc_now
@@ -33,7 +33,9 @@ Login = dict[str, Any]
 def plan_of(login: Login, table: str, chunk_rows: int) -> str:
     """The pipeline's plan of the bench's month of a table, as JSON."""
     oracle, partition = _source(login, table)
-    plan = make_plan(oracle, partition, scn=take_scn(oracle), mode="full", chunk_rows=chunk_rows, started_utc=utc_now())
+    plan = make_plan(
+        oracle, partition, scn=oracle.current_scn(), mode="full", chunk_rows=chunk_rows, started_utc=utc_now()
+    )
     return plan.model_dump_json()
 
 
@@ -86,7 +88,7 @@ def page_partition(login: Login, table: str, pages: int) -> int:
     """The same month in pages by ROW_NUMBER, as of one SCN. Returns the rows."""
     oracle, partition = _source(login, table)
     where = in_partition(partition)
-    source = f"{quoted(oracle.owner)}.{quoted(table)} AS OF SCN {take_scn(oracle):d}"
+    source = f"{quoted(oracle.owner)}.{quoted(table)} AS OF SCN {oracle.current_scn():d}"
     return read_pages(
         connect={**login, "sdu": PACKET_BYTES},
         rows_of=f"FROM {source} WHERE {where.text}",
@@ -101,7 +103,7 @@ def read_months_at_once(login: Login, table: str, chunk_rows: int, folder: str, 
     oracle, _ = _source(login, table)
     partitions = [Partition(TABLES[table], key) for key in month_keys(MONTH, months)]
     shutil.rmtree(folder, ignore_errors=True)
-    plan = make_one_pass_plan(oracle, partitions, scn=take_scn(oracle), spec_hash="bench", chunk_rows=chunk_rows)
+    plan = make_one_pass_plan(oracle, partitions, scn=oracle.current_scn(), spec_hash="bench", chunk_rows=chunk_rows)
     read_months(oracle, partitions, plan, Path(folder))
     return sum(one.rows for one in plan.control_totals.values())
 

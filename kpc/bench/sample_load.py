@@ -19,12 +19,13 @@ from kpc.convert.key_sum import KeySum
 from kpc.gzip_files import open_gzip_to_read
 from kpc.ledger import open_ledger
 from kpc.load.chunk_load import ENCODING_TRAIT
-from kpc.load.partition_load import finish_chunk, plan_load, poll_chunk, start_chunk
+from kpc.load.mapped_chunks import begin_chunk, finish_chunk, plan_load, poll_chunk
 from kpc.partition import Partition, find_partition
 from kpc.salesforce import connect
 from kpc.settings import SalesforceSettings, Settings, StagingSettings
+from kpc.stages.context import PartitionContext
 from kpc.stages.workspace import Workspace
-from kpc.storage.manifests import StagedManifest, staged_folder
+from kpc.storage.manifests import StagedManifest
 from kpc.storage.parquet_file import ParquetTable
 from kpc.storage.store import Environment, FileEntry, make_private, write_manifest
 
@@ -38,21 +39,20 @@ def stage_sample(folder: str, org: Mapping[str, str], table: str, rows: int) -> 
     """Stage `rows` rows of a partition under `folder` as one chunk; answers the path of the same rows as plain CSV."""
     workspace = _workspace(Path(folder), org)
     partition = _partition(table)
-    with workspace.ledger.lease(
+    with workspace.ledger.leases.hold(
         workspace.environment, partition, "oracle_extract", owner="sample", ttl_s=60, wait_s=5
     ) as lease:
-        generation = workspace.ledger.start_generation(
+        generation = workspace.ledger.generations.start(
             workspace.environment, partition, scn=1, mode="full", spec_hash="sample", run_id="sample", lease=lease
         )
-        workspace.ledger.seal_generation(generation, rows=rows, raw_bytes=1, lease=lease)
-    directory = workspace.store.generation_dir(workspace.environment, partition, generation)
-    directory = make_private(directory / staged_folder(partition.table.mapping_version))
+        workspace.ledger.generations.seal(generation, rows=rows, raw_bytes=1, lease=lease)
+    paths = PartitionContext(workspace, partition).paths.generation(generation)
+    directory = make_private(paths.staged(partition.table.mapping_version))
     chunk, index = _write(directory, partition, generation, rows)
     write_manifest(directory, _manifest(partition, generation, rows, chunk, index))
     # As in a campaign, whose small reference tables have tried it before the first large chunk comes.
-    workspace.ledger.remember_trait(workspace.salesforce.org_id, ENCODING_TRAIT, "gzip")
-    workspace.ledger.close()
-    workspace.salesforce.close()
+    workspace.ledger.org_facts.remember(workspace.salesforce.org_id, ENCODING_TRAIT, "gzip")
+    workspace.close()
     return str(_unpacked(directory / chunk.name, Path(folder) / "rows.csv"))
 
 
@@ -65,14 +65,13 @@ def load_sample(folder: str, org: Mapping[str, str], table: str, *, with_results
     workspace = _workspace(Path(folder), org)
     loaded = 0
     try:
-        for spec in plan_load(_partition(table), workspace):
-            job_id = start_chunk(spec, workspace)
-            while not (state := poll_chunk(spec, workspace, job_id)).is_final:
+        for spec in plan_load(PartitionContext(workspace, _partition(table))):
+            job_id = begin_chunk(workspace, spec)
+            while not (state := poll_chunk(workspace, spec, job_id)).is_final:
                 time.sleep(state.wait_s)
-            loaded += int(finish_chunk(spec, workspace, job_id)["loaded"]) if with_results else state.processed
+            loaded += finish_chunk(workspace, spec, job_id).loaded if with_results else state.processed
     finally:
-        workspace.salesforce.close()
-        workspace.ledger.close()
+        workspace.close()
     return loaded
 
 
@@ -90,11 +89,10 @@ def _workspace(folder: Path, org: Mapping[str, str]) -> Workspace:
         staging=StagingSettings(root=folder / "staging", free_bytes=0),
         ledger_url=SecretStr(f"sqlite:///{folder}/ledger.db"),
     )
-    workspace = Workspace(settings, open_ledger(settings.ledger_url.get_secret_value()), "sample", "bench")
     client = connect(settings.salesforce)
-    workspace.__dict__["salesforce"] = client
-    workspace.__dict__["environment"] = Environment(_SOURCE, client.org_id)
-    return workspace
+    ledger = open_ledger(settings.ledger_url.get_secret_value())
+    environment = Environment(_SOURCE, client.org_id)
+    return Workspace(settings, ledger, "sample", "bench", salesforce=client, environment=environment)
 
 
 def _write(folder: Path, partition: Partition, generation: str, rows: int) -> tuple[FileEntry, FileEntry]:

@@ -17,12 +17,14 @@ from kpc.convert.gzip_csv import GzipTable, csv_bytes
 from kpc.ledger import open_ledger
 from kpc.partition import Partition
 from kpc.settings import Settings, StagingSettings
+from kpc.stages.context import PartitionContext
 from kpc.stages.workspace import Workspace
 from kpc.staging.partition_rows import PartitionRows, slice_rows
 from kpc.staging.partition_staging import stage_partition
 from kpc.staging.rejects import RejectFile
 from kpc.staging.sorted_runs import SortedRuns
-from kpc.storage.manifests import ExtractManifest, StagedManifest, staged_folder
+from kpc.storage.layout import GenerationPaths, PartitionPaths
+from kpc.storage.manifests import ExtractManifest, StagedManifest
 from kpc.storage.store import Environment, Store, read_manifest
 
 GENERATION = "01JBENCH000000000000000000"
@@ -34,7 +36,7 @@ _GZIP_LEVEL = StagingSettings().gzip_level
 
 def extract_folder(root: Path) -> Path:
     """Where `stage` expects the sealed extract."""
-    return _generation(root) / "extract"
+    return _generation(root).extract
 
 
 def copy_reference(source: str, folder: str) -> float:
@@ -60,20 +62,20 @@ def floor_of_reference(source: str) -> float:
 def floor_of_chunks(root: str) -> float:
     """The same for the rows that `stage` has staged."""
     _keep_to_two_cores()
-    folder = _generation(Path(root)) / staged_folder(LINE.mapping_version)
+    folder = _generation(Path(root)).staged(LINE.mapping_version)
     return _floor(pl.concat(pl.read_csv(path, infer_schema=False) for path in sorted(folder.glob("chunk-*.csv.gz"))))
 
 
 def stage(root: str) -> float:
-    """The sealed extract under `root` through station 2, from its first byte to the published manifest."""
+    """The sealed extract under `root` through staging, from its first byte to the published manifest."""
     _keep_to_two_cores()
-    workspace = _workspace(Path(root))
-    folder = _generation(Path(root))
-    workspace.store.withdraw(folder / staged_folder(LINE.mapping_version))
-    extract = read_manifest(folder / "extract", ExtractManifest)
+    context = PartitionContext(_workspace(Path(root)), _PARTITION)
+    paths = _generation(Path(root))
+    context.store.withdraw(paths.staged(LINE.mapping_version))
+    extract = read_manifest(paths.extract, ExtractManifest)
     assert extract is not None  # noqa: S101  the bench has written it
     manifests: list[StagedManifest] = []
-    seconds = _seconds(lambda: manifests.append(stage_partition(_PARTITION, workspace, extract)))
+    seconds = _seconds(lambda: manifests.append(stage_partition(context, extract)))
     if manifests[0].staged != extract.rows:
         raise ValueError(f"{manifests[0].staged:,} of {extract.rows:,} rows were staged")
     return seconds
@@ -96,7 +98,7 @@ def sort_alone(root: str) -> float:
         return _seconds(sort)
 
 
-class _Kept(list[pl.DataFrame]):
+class _CollectedRows(list[pl.DataFrame]):
     """Takes converted rows in the place of the sort."""
 
     def add(self, rows: pl.DataFrame) -> None:
@@ -105,7 +107,7 @@ class _Kept(list[pl.DataFrame]):
 
 def _converted(root: Path, folder: Path) -> list[pl.DataFrame]:
     """The extract's rows as the sort gets them, slice by slice."""
-    kept = _Kept()
+    kept = _CollectedRows()
     extract = read_manifest(extract_folder(root), ExtractManifest)
     assert extract is not None  # noqa: S101  the bench has written it
     with RejectFile(folder, _GZIP_LEVEL) as rejects:
@@ -141,15 +143,15 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def _workspace(root: Path) -> Workspace:
-    """Station 2 asks its workspace for settings, files and the time; the two live systems are named, not asked."""
+    """Staging needs settings, files and the time; the two live systems are named, not asked."""
     settings = Settings(staging=StagingSettings(root=root, free_bytes=0))
-    workspace = Workspace(settings, open_ledger(f"sqlite:///{root}/ledger.db"), "bench", "bench")
-    workspace.__dict__["environment"] = _ENVIRONMENT
-    return workspace
+    ledger = open_ledger(f"sqlite:///{root}/ledger.db")
+    return Workspace(settings, ledger, "bench", "bench", environment=_ENVIRONMENT)
 
 
-def _generation(root: Path) -> Path:
-    return Store(root).generation_dir(_ENVIRONMENT, _PARTITION, GENERATION)
+def _generation(root: Path) -> GenerationPaths:
+    partition = PartitionPaths.below(root, _ENVIRONMENT.source_id, _ENVIRONMENT.target_id, LINE.slug, MONTH)
+    return partition.generation(GENERATION)
 
 
 def _keep_to_two_cores() -> None:

@@ -49,15 +49,12 @@ class Assignment:
 
 def assign(oracle: Oracle, table: Table, months: tuple[str, ...], scn: int) -> Assignment:
     """Count a table's rows by partition in one pass. Raises `Terminal` if they do not add up to `COUNT(*)`."""
-    with oracle.session(f"assign {table.name}") as connection, oracle.explaining(table.name):
-        cursor = connection.cursor()
-        everything = count_all(oracle.owner, table, scn)
-        (rows,) = cursor.execute(everything.text, everything.binds).fetchone()
+    with oracle.session(f"assign {table.name}", table.name) as session:
+        rows = int(session.row(count_all(oracle.owner, table, scn))[0])
         if table.month_column is None:
             return Assignment(table.name, scn, rows, {ALL: rows})
         column = table.by_name[table.month_column]
-        by_day = count_days(oracle.owner, table, column, scn)
-        found = cursor.execute(by_day.text, by_day.binds).fetchall()
+        found = [(day, int(count)) for day, count in session.rows(count_days(oracle.owner, table, column, scn))]
     counted = sum(count for _, count in found)
     if counted != rows:
         raise inconsistent(f"{table.name} has {rows:,} rows, but {counted:,} when counted by day, both at SCN {scn}.")

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from kpc.campaign.assignment import UNASSIGNED
 from kpc.catalog import TABLES, Phase
 from kpc.ledger.schema import canonical_json
+from kpc.ledger.states import SignOffDecision, StageState
 from kpc.partition import Partition, partitions_of
 from kpc.stages.names import RECONCILED_STATES
 from kpc.stages.workspace import Workspace
 
-ACCEPTED, REFUSED = "accepted", "refused"
+ACCEPTED, REFUSED = SignOffDecision.ACCEPTED, SignOffDecision.REFUSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +59,15 @@ class Completeness:
 def completeness(phase: Phase | None, workspace: Workspace) -> Completeness | None:
     """How much of a phase, or of the whole migration, is complete; None if no campaign has said what it covers."""
     ledger, environment = workspace.ledger, workspace.environment
-    scope = ledger.scope(environment)
+    scope = ledger.scope.current(environment)
     if scope is None:
         return None
     tables = [table for table in TABLES.values() if table.name in scope.tables and phase in (None, table.phase)]
     partitions = [partition for table in tables for partition in partitions_of(table, tuple(scope.months))]
-    states = {partition: ledger.reconciliation_state(environment, partition) for partition in partitions}
+    states = {partition: ledger.stages.reconciliation_state(environment, partition) for partition in partitions}
     return Completeness(
         partitions=len(partitions),
-        with_exceptions=sum(state == "reconciled_with_exceptions" for state in states.values()),
+        with_exceptions=sum(state == StageState.RECONCILED_WITH_EXCEPTIONS for state in states.values()),
         missing=tuple(partition for partition, state in states.items() if state not in RECONCILED_STATES),
         undecided=tuple(
             table.name
@@ -89,7 +90,7 @@ def evidence_of(facts: object) -> str:
 def _is_accepted(table: str, causes: dict[str, int], workspace: Workspace) -> bool:
     decisions = [
         signed
-        for signed in workspace.ledger.sign_offs(workspace.environment)
+        for signed in workspace.ledger.sign_offs.all(workspace.environment)
         if signed.subject == unassigned_subject(table) and signed.evidence_sha256 == evidence_of(causes)
     ]
     return bool(decisions) and decisions[-1].decision == ACCEPTED

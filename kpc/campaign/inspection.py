@@ -10,57 +10,55 @@ from kpc.campaign.plan import unassigned
 from kpc.catalog.table import Table
 from kpc.ledger import StageRun
 from kpc.load.pre_image import KeptImage, kept_images
-from kpc.partition import Partition
+from kpc.stages.context import PartitionContext
 from kpc.stages.names import STAGES
 from kpc.stages.workspace import Workspace
 from kpc.staging.rejects import read_rejected
+from kpc.storage.layout import CLEANED
 from kpc.storage.manifests import (
-    CLEANED,
     CleanedManifest,
     ExtractManifest,
     LoadManifest,
     StagedManifest,
-    loaded_folder,
-    staged_folder,
 )
 from kpc.storage.store import FileEntry, Store
 
 
-def inspect_partition(partition: Partition, workspace: Workspace) -> dict[str, Any]:
+def inspect_partition(context: PartitionContext) -> dict[str, Any]:
     """Plain data for `kpc show`; sections that do not exist yet are left out."""
-    ledger, environment = workspace.ledger, workspace.environment
+    ledger, environment = context.ledger, context.environment
     facts: dict[str, Any] = {
-        "table": partition.table.name,
-        "key": partition.key,
-        "target": partition.table.target,
-        "mapping_version": partition.table.mapping_version,
+        "table": context.table.name,
+        "key": context.key,
+        "target": context.table.target,
+        "mapping_version": context.table.mapping_version,
         "source_id": environment.source_id,
         "target_id": environment.target_id,
-        "parents": [str(parent) for parent in partition.parents()],
+        "parents": [str(parent) for parent in context.partition.parents()],
     }
-    runs = (ledger.last_stage(environment, partition, stage) for stage in STAGES)
+    runs = (ledger.stages.last(environment, context.partition, stage) for stage in STAGES)
     facts["stages"] = [_stage(run) for run in runs if run is not None]
-    generation = ledger.current_generation(environment, partition)
+    generation = ledger.generations.current(environment, context.partition)
     if generation is None:
         return facts
-    folder = workspace.store.generation_dir(environment, partition, generation.id)
+    paths = context.paths.generation(generation.id)
     facts["generation"] = {
         "id": generation.id,
         "scn": str(generation.scn),
         "mode": generation.mode,
-        "folder": workspace.store.shown(folder),
+        "folder": context.store.shown(paths.folder),
     }
-    version = partition.table.mapping_version
-    if extract := workspace.store.manifest(folder / "extract", ExtractManifest):
+    version = context.table.mapping_version
+    if extract := context.store.manifest(paths.extract, ExtractManifest):
         facts["extract"] = {"rows": extract.rows, **_renewal(extract), "chunks": [_file(one) for one in extract.chunks]}
-    if staged := workspace.store.manifest(folder / staged_folder(version), StagedManifest):
-        facts["staged"] = _staged(staged, folder / staged_folder(version), workspace.store)
-    if loaded := workspace.store.manifest(folder / loaded_folder(version), LoadManifest):
+    if staged := context.store.manifest(paths.staged(version), StagedManifest):
+        facts["staged"] = _staged(staged, paths.staged(version), context.store)
+    if loaded := context.store.manifest(paths.loaded(version), LoadManifest):
         counts = ("attempt", "staged", "loaded", "created", "failed", "unprocessed")
         facts["loaded"] = {**{name: getattr(loaded, name) for name in counts}, "jobs": list(loaded.jobs)}
-    if images := kept_images(partition, workspace):
+    if images := kept_images(context):
         facts["pre_images"] = [_image(kept) for kept in reversed(images)]
-    compared = ledger.reconciliation(environment, partition)
+    compared = ledger.reconciliations.newest(environment, context.partition)
     facts["comparisons"] = [
         {
             "level": one.level,

@@ -8,8 +8,8 @@ from kpc.campaign.assignment import Assignment, assign
 from kpc.catalog import TABLES
 from kpc.catalog.table import Table
 from kpc.errors import ConfigError
-from kpc.extract.plan import take_scn
 from kpc.extract.rowid_clustering import WORTH_ONE_PASS, scan_ratios
+from kpc.ledger.states import StageState
 from kpc.stages.workspace import Workspace
 
 
@@ -58,10 +58,10 @@ def plan_campaign(workspace: Workspace, tables: tuple[Table, ...], months: tuple
                     f"{table.name} refers to {lookup.parent}, which is not in scope.",
                     f"Add {lookup.parent} to --tables.",
                 )
-    scn = take_scn(workspace.oracle)
+    scn = workspace.oracle.current_scn()
     assignments = tuple(assign(workspace.oracle, table, months, scn) for table in tables)
     ratios = {one.table: _scan_ratios(workspace, one, months) for one in assignments}
-    workspace.ledger.set_scope(
+    workspace.ledger.scope.set(
         workspace.environment,
         months=months,
         tables=[table.name for table in tables],
@@ -71,7 +71,7 @@ def plan_campaign(workspace: Workspace, tables: tuple[Table, ...], months: tuple
         unassigned={one.table: _by_cause(one) for one in assignments if one.unassigned_rows},
     )
     plan = CampaignPlan(scn, months, mode, assignments, ratios)
-    workspace.ledger.append_audit(
+    workspace.ledger.audit.append(
         "campaign planned",
         actor=workspace.actor,
         run_id=workspace.run_id,
@@ -99,13 +99,13 @@ def _scan_ratios(workspace: Workspace, counted: Assignment, months: tuple[str, .
 
 
 def _was_loaded(parent: str, workspace: Workspace) -> bool:
-    runs = workspace.ledger.stages(workspace.environment)
-    return any(run.table_name == parent and run.stage == "sf_loaded" and run.state == "done" for run in runs)
+    runs = workspace.ledger.stages.newest(workspace.environment)
+    return any(run.table_name == parent and run.stage == "sf_loaded" and run.state == StageState.DONE for run in runs)
 
 
 def unassigned(workspace: Workspace, table: Table) -> Assignment:
     """The rows of a table that belong to no month of the booked scope, by cause, as of now."""
-    scope = workspace.ledger.scope(workspace.environment)
+    scope = workspace.ledger.scope.current(workspace.environment)
     if scope is None:
         raise ConfigError("No campaign has been planned yet.", "Run `kpc plan --months FIRST:COUNT` first.")
-    return assign(workspace.oracle, TABLES[table.name], tuple(scope.months), take_scn(workspace.oracle))
+    return assign(workspace.oracle, TABLES[table.name], tuple(scope.months), workspace.oracle.current_scn())

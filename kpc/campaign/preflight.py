@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from kpc.catalog import TABLES
 from kpc.errors import KpcError
 from kpc.extract.live_schema import check_columns
+from kpc.load.target_schema import check_object
 from kpc.stages.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class SystemCheck:
     """One thing that was looked at. `message` is the live identity, or the error with its remedy."""
 
     system: str
@@ -21,12 +22,12 @@ class Check:
     message: str
 
 
-def check_systems(workspace: Workspace) -> list[Check]:
+def check_systems(workspace: Workspace) -> list[SystemCheck]:
     """Every check, failed ones included; a system that cannot be logged in to is not asked about its tables."""
     return [*_oracle(workspace), *_salesforce(workspace), _staging(workspace)]
 
 
-def _oracle(workspace: Workspace) -> Iterator[Check]:
+def _oracle(workspace: Workspace) -> Iterator[SystemCheck]:
     oracle = workspace.oracle
     login = _look("Oracle", oracle.settings.dsn, oracle.identity)
     yield login
@@ -37,16 +38,16 @@ def _oracle(workspace: Workspace) -> Iterator[Check]:
             yield _look("Oracle", table.name, lambda table=table: check_columns(connection, oracle, table))  # type: ignore[misc]
 
 
-def _salesforce(workspace: Workspace) -> Iterator[Check]:
+def _salesforce(workspace: Workspace) -> Iterator[SystemCheck]:
     login = _look("Salesforce", workspace.settings.salesforce.base_url, lambda: workspace.salesforce.org_id)
     yield login
     if not login.is_ok:
         return
     for table in TABLES.values():
-        yield _look("Salesforce", table.target, lambda table=table: workspace.salesforce.check_object(table))  # type: ignore[misc]
+        yield _look("Salesforce", table.target, lambda table=table: check_object(workspace.salesforce, table))  # type: ignore[misc]
 
 
-def _staging(workspace: Workspace) -> Check:
+def _staging(workspace: Workspace) -> SystemCheck:
     def see() -> str:
         workspace.check_root(workspace.environment)
         return "the root that all workers see"
@@ -54,8 +55,8 @@ def _staging(workspace: Workspace) -> Check:
     return _look("Staging", workspace.settings.staging.root, see)
 
 
-def _look(system: str, subject: str, ask: Callable[[], str | None]) -> Check:
+def _look(system: str, subject: str, ask: Callable[[], str | None]) -> SystemCheck:
     try:
-        return Check(system, subject, is_ok=True, message=ask() or "as declared")
+        return SystemCheck(system, subject, is_ok=True, message=ask() or "as declared")
     except KpcError as error:
-        return Check(system, subject, is_ok=False, message=str(error))
+        return SystemCheck(system, subject, is_ok=False, message=str(error))

@@ -8,7 +8,8 @@ from kpc.campaign.assignment import UNASSIGNED
 from kpc.campaign.completeness import ACCEPTED, REFUSED, completeness, evidence_of, unassigned_subject
 from kpc.catalog import Phase, find_table
 from kpc.errors import ConfigError
-from kpc.ledger.proofs import ScopeRow
+from kpc.ledger import ScopeRow
+from kpc.ledger.states import SignOffDecision
 from kpc.stages.names import MIGRATION
 from kpc.stages.workspace import Workspace
 
@@ -18,7 +19,7 @@ class Decision:
     """What was decided upon: its subject, and the numbers as they stood."""
 
     subject: str
-    decision: str
+    decision: SignOffDecision
     evidence: dict[str, object]
     evidence_sha256: str
 
@@ -28,7 +29,7 @@ def sign_off(subject: str, key: str | None, workspace: Workspace, *, accepts: bo
 
     Raises `ConfigError` if there is nothing to decide, or if something is missing.
     """
-    scope = workspace.ledger.scope(workspace.environment)
+    scope = workspace.ledger.scope.current(workspace.environment)
     if scope is None:
         raise ConfigError("No campaign has been planned yet.", "Run `kpc plan --months FIRST:COUNT` first.")
     if key is not None:
@@ -36,7 +37,7 @@ def sign_off(subject: str, key: str | None, workspace: Workspace, *, accepts: bo
     else:
         filed, evidence = _phase(subject, workspace, accepts=accepts)
     decision = Decision(filed, ACCEPTED if accepts else REFUSED, evidence, evidence_of(evidence))
-    workspace.ledger.sign(
+    workspace.ledger.sign_offs.record(
         workspace.environment,
         filed,
         actor=workspace.actor,
@@ -44,7 +45,7 @@ def sign_off(subject: str, key: str | None, workspace: Workspace, *, accepts: bo
         note=note or None,
         evidence_sha256=decision.evidence_sha256,
     )
-    workspace.ledger.append_audit(
+    workspace.ledger.audit.append(
         f"sign-off {decision.decision}",
         actor=workspace.actor,
         run_id=workspace.run_id,

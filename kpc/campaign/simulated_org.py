@@ -6,8 +6,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from kpc.ledger.quota_entries import BATCH_ROWS
 from kpc.salesforce import Limit
+from kpc.salesforce.constants import BATCH_ROWS
 from kpc.settings import SalesforceSettings
 
 DAY_S = 86_400.0

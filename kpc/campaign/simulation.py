@@ -19,9 +19,10 @@ from pathlib import Path
 from kpc.campaign.simulated_org import DAY_S, START, CountingOrg, VirtualClock
 from kpc.errors import QuotaExhausted
 from kpc.ledger import JobIntent, JobRow, Lease, Ledger, open_ledger
-from kpc.ledger.quota_entries import BATCH_ROWS
-from kpc.load.job_polling import next_look_s
+from kpc.ledger.states import JobState
+from kpc.load.job_polling import next_poll_s
 from kpc.partition import find_partition
+from kpc.salesforce.constants import BATCH_ROWS
 from kpc.settings import SalesforceSettings
 from kpc.stages.quota_governor import Governor
 from kpc.storage.store import Environment
@@ -178,11 +179,11 @@ class _Run:
     def _open(self) -> None:
         """A process begins: it knows what the ledger knows."""
         self.ledger: Ledger = open_ledger(self.url, clock=self.clock, is_durable=False)
-        self.lease: Lease = self.ledger.acquire_lease(
+        self.lease: Lease = self.ledger.leases.acquire(
             _ENVIRONMENT, _PARTITION, "sf_loaded", owner="simulated", ttl_s=_MOST_DAYS * DAY_S, wait_s=0
         )
         self.governor = Governor(self.ledger, self.settings, _ENVIRONMENT.target_id, self.org.limits)
-        at_work = self.ledger.jobs_at_work(_ENVIRONMENT, _PARTITION)
+        at_work = self.ledger.jobs.at_work(_ENVIRONMENT, _PARTITION)
         for job in at_work:
             self._soon(lambda job=job: self._carry_on(job))  # type: ignore[misc]
         for _ in range(self.settings.jobs_in_flight - len(at_work)):
@@ -229,7 +230,7 @@ class _Run:
         self.sizes.popleft()
         self.begun += 1
         self.org.calls += 1
-        self.ledger.job_created(job.id, f"750{job.id:015d}", lease=self.lease)
+        self.ledger.jobs.mark_open(job.id, f"750{job.id:015d}", lease=self.lease)
         self._upload(job.id, f"750{job.id:015d}", rows)
 
     def _upload(self, job: int, job_id: str, rows: int) -> None:
@@ -237,33 +238,33 @@ class _Run:
         self._soon(lambda: self._close(job, job_id, rows), _UPLOAD_S)
 
     def _close(self, job: int, job_id: str, rows: int) -> None:
-        self.ledger.job_uploaded(job, "gzip", lease=self.lease)
+        self.ledger.jobs.mark_uploaded(job, "gzip", lease=self.lease)
         try:
             self.governor.confirm()
         except QuotaExhausted as full:
             wait_s = (full.next_free_utc - self.clock()).total_seconds()
             self._soon(lambda: self._close(job, job_id, rows), wait_s)
             return
-        self.ledger.job_closing(job, lease=self.lease)
+        self.ledger.jobs.mark_closing(job, lease=self.lease)
         self.org.calls += 1
         self.org.count(-(-rows // BATCH_ROWS), is_ours=True)
         self.org.closed[job_id] = (self.clock.now_s, rows)
-        self.ledger.job_closed(job, lease=self.lease)
+        self.ledger.jobs.mark_closed(job, lease=self.lease)
         self._look(job, job_id, rows, self.clock.now_s)
 
     def _look(self, job: int, job_id: str, rows: int, closed_s: float) -> None:
         processed = self.org.processed(job_id)
-        self.ledger.touch_job(job, processed=processed, lease=self.lease)
+        self.ledger.jobs.touch(job, processed=processed, lease=self.lease)
         if processed == rows:
             self._end(job)
             return
-        wait_s = next_look_s(self.settings, rows, processed, self.clock.now_s - closed_s)
+        wait_s = next_poll_s(self.settings, rows, processed, self.clock.now_s - closed_s)
         self._soon(lambda: self._look(job, job_id, rows, closed_s), wait_s)
 
     def _end(self, job: int) -> None:
         self.org.calls += 1  # its successfulResults
-        self.ledger.end_job(job, state="ended", lease=self.lease)
-        self.ledger.end_job(job, state="complete", lease=self.lease)
+        self.ledger.jobs.end(job, state=JobState.ENDED, lease=self.lease)
+        self.ledger.jobs.end(job, state=JobState.COMPLETE, lease=self.lease)
         self.ended += 1
         self.finished_s = self.clock.now_s
         self._begin()
@@ -271,7 +272,7 @@ class _Run:
     def _carry_on(self, job: JobRow) -> None:
         """What a restart finds: a job whose upload was not confirmed, or one that is at work."""
         assert job.job_id is not None  # noqa: S101  a job is created within one moment here
-        if job.state == "open":
+        if job.state == JobState.OPEN:
             self.org.calls += 1  # asked for its state
             self._upload(job.id, job.job_id, job.rows)
             return

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from kpc.catalog.declaration import TableDeclaration
 from kpc.catalog.types import (
     EXTERNAL_ID,
     EXTERNAL_ID_LENGTH,
@@ -21,9 +21,6 @@ from kpc.catalog.types import (
 )
 from kpc.errors import CatalogError
 
-if TYPE_CHECKING:
-    from kpc.catalog.table import Table
-
 # Longest value of each text field type, in characters (Salesforce object reference, field types).
 _TEXT_LIMITS = {
     FieldKind.STRING: 255,
@@ -36,14 +33,14 @@ _TEXT_LIMITS = {
 _Wrong = Callable[[str, str], CatalogError]
 
 
-def check_table(table: Table) -> None:
+def check_table(table: TableDeclaration) -> None:
     """Raises `CatalogError` naming table, column and remedy for the first contradiction in a declaration."""
     _check_columns(table)
     _check_key(table)
     _check_references(table)
 
 
-def _check_columns(table: Table) -> None:
+def _check_columns(table: TableDeclaration) -> None:
     names = [column.name for column in table.columns]
     fields = [column.field for column in table.columns if column.field]
     fields += [lookup.field for lookup in table.lookups]
@@ -59,7 +56,7 @@ def _check_columns(table: Table) -> None:
         _check_column(table, column)
 
 
-def _check_column(table: Table, column: Column) -> None:
+def _check_column(table: TableDeclaration, column: Column) -> None:
     def wrong(what: str, remedy: str) -> CatalogError:
         return CatalogError(f"Table {table.name}, column {column.name}: {what}.", f"{remedy}.")
 
@@ -107,7 +104,7 @@ def _check_null(column: Column, target: FieldType, wrong: _Wrong) -> None:
         raise wrong(f"a {target.kind} field has no zero", "Use NullRule.KEEP, DEFAULT or REJECT")
 
 
-def _check_key(table: Table) -> None:
+def _check_key(table: TableDeclaration) -> None:
     if not table.key:
         raise CatalogError(f"Table {table.name} has no key.", "Name the columns that identify a row.")
     for name in table.key:
@@ -124,7 +121,7 @@ def _check_key(table: Table) -> None:
         )
 
 
-def _check_references(table: Table) -> None:
+def _check_references(table: TableDeclaration) -> None:
     used = {
         "measure": [measure.column for measure in table.measures],
         "month_column": [table.month_column] if table.month_column else [],
@@ -155,7 +152,7 @@ def _check_references(table: Table) -> None:
     _check_source_types(table)
 
 
-def _check_source_types(table: Table) -> None:
+def _check_source_types(table: TableDeclaration) -> None:
     """What a column must be in Oracle to serve as month, watermark or range of keys."""
     month, update = table.month_column, table.update_column
     if month and table.by_name[month].source.kind is OracleKind.TIMESTAMP_TZ:

@@ -11,6 +11,7 @@ import typer
 
 from kpc.bench.figures import Figure, are_all_met
 from kpc.cli.arguments import AsJson
+from kpc.cli.extras import require_extra
 from kpc.cli.output import Exit, emit, explaining_errors, grid, say
 
 app = typer.Typer(no_args_is_help=True, help="Measure against the emulators; exit code 1 when a goal is not met.")
@@ -41,6 +42,7 @@ def extract(
     as_json: AsJson = False,
 ) -> None:
     """Reading from Oracle: against merely draining the driver, against a plain script, memory, rows scanned."""
+    require_extra("dev", "kpc bench extract")
     from kpc.bench.extract import measure_extract
 
     _tell("kpc bench extract", measure_extract(rows=rows, say=say), as_json=as_json)
@@ -53,6 +55,7 @@ def stage(
     as_json: AsJson = False,
 ) -> None:
     """Staging: against pandas, DuckDB and encode and deflate alone, the sort, memory."""
+    require_extra("dev", "kpc bench stage")
     from kpc.bench.stage import measure_stage
 
     _tell("kpc bench stage", measure_stage(rows=rows, say=say), as_json=as_json)
@@ -65,6 +68,7 @@ def load(
     as_json: AsJson = False,
 ) -> None:
     """Loading into Salesforce: CPU against other Python clients, memory, and the emulator's pace with storage."""
+    require_extra("dev", "kpc bench load")
     from kpc.bench.load import measure_load
     from kpc.bench.sample_load import load_sample, stage_sample
 

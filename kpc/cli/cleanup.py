@@ -27,13 +27,14 @@ def archive(
     as_json: AsJson = False,
 ) -> None:
     """Archive or delete the chunks of a reconciled partition; manifests, receipts and the extract stay."""
+    from kpc.stages.context import PartitionContext
     from kpc.staging.cleanup import clean_up
 
     if policy not in ("archive", "delete"):
         raise ConfigError(f"There is no policy {policy!r}.", "The policies are archive and delete.")
     partition = find_partition(table, key)
     with user_workspace() as workspace:
-        cleaned = clean_up(partition, workspace, policy)  # type: ignore[arg-type]
+        cleaned = clean_up(PartitionContext(workspace, partition), policy)  # type: ignore[arg-type]
     if cleaned is None:
         emit({"chunks": []}, as_json=as_json, text=f"{partition} has no chunks to {policy}.")
         return

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from kpc.cli.extras import require_extra
 from kpc.cli.output import explaining_errors
+from kpc.errors import ConfigError
 
 app = typer.Typer(no_args_is_help=True, help="Start an emulator of Oracle or of Salesforce on this machine.")
 
@@ -16,6 +20,17 @@ ReadyFile = Annotated[
     Path | None, typer.Option(help="Write here, as JSON, how to connect, once connections are accepted.")
 ]
 Verbose = Annotated[bool, typer.Option(help="A line per request.")]
+
+
+@contextmanager
+def _explaining_options() -> Iterator[None]:
+    """The emulators know nothing of `kpc`: what they say of a wrong option becomes an error of this command."""
+    from kpc.emulators.errors import OptionError
+
+    try:
+        yield
+    except OptionError as error:
+        raise ConfigError(error.what, error.remedy) from error
 
 
 @app.command()
@@ -37,23 +52,26 @@ def oracle(
     verbose: Verbose = False,
 ) -> None:
     """A server that speaks Oracle's wire protocol, with a seeded KPS schema. Ends on SIGTERM or Ctrl-C."""
-    from kpc.emulators.oracle.command import SERVICE, run
+    require_extra("emulators", "kpc emulate oracle")
+    from kpc.emulators.oracle.command import SERVICE, OracleOptions, run
     from kpc.partition import month_keys
 
-    code = run(
-        port=port,
-        rows=rows,
-        seed=seed,
-        months=month_keys("2024-01", months),
-        with_bad_rows=with_bad_rows,
-        ready_file=ready_file,
-        faults=fault or (),
-        readers=reader or (),
-        services=service or (SERVICE,),
-        tls=tls,
-        admin=admin,
-        verbose=verbose,
-    )
+    with _explaining_options():
+        options = OracleOptions(
+            port=port,
+            rows=rows,
+            seed=seed,
+            months=month_keys("2024-01", months),
+            with_bad_rows=with_bad_rows,
+            ready_file=ready_file,
+            faults=fault or (),
+            readers=reader or (),
+            services=service or (SERVICE,),
+            tls=tls,
+            admin=admin,
+            verbose=verbose,
+        )
+        code = run(options)
     raise typer.Exit(code)
 
 
@@ -72,19 +90,21 @@ def salesforce(
     verbose: Verbose = False,
 ) -> None:
     """A server that speaks Salesforce's OAuth, Bulk API 2.0 and SOQL. Ends on SIGTERM or Ctrl-C."""
+    require_extra("emulators", "kpc emulate salesforce")
     from kpc.emulators.salesforce.command import run
     from kpc.emulators.salesforce.options import fault_of, switch_of
 
-    code = run(
-        port=port,
-        ready_file=ready_file,
-        data_file=data_file,
-        verbose=verbose,
-        seed=seed,
-        workers=workers,
-        tls=tls,
-        speed=speed,
-        switches=dict(switch_of(given) for given in switch or ()),
-        faults=[fault_of(given) for given in fault or ()],
-    )
+    with _explaining_options():
+        code = run(
+            port=port,
+            ready_file=ready_file,
+            data_file=data_file,
+            verbose=verbose,
+            seed=seed,
+            workers=workers,
+            tls=tls,
+            speed=speed,
+            switches=dict(switch_of(given) for given in switch or ()),
+            faults=[fault_of(given) for given in fault or ()],
+        )
     raise typer.Exit(code)

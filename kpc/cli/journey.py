@@ -12,6 +12,7 @@ import typer
 
 from kpc.catalog import find_table
 from kpc.cli.arguments import AsJson, Key, Mode, TableName, user_workspace
+from kpc.cli.extras import require_extra
 from kpc.cli.output import Exit, emit, explaining_errors, grid, say
 from kpc.errors import ConfigError, Paused, QuotaExhausted
 from kpc.partition import Partition, find_partition, month_keys, partitions_of
@@ -46,6 +47,7 @@ def demo(
     work_dir: Annotated[Path, typer.Option(help="Where the servers keep their files.")] = Path(".kpc/demo"),
 ) -> None:
     """Move all 16 tables from an Oracle emulator to a Salesforce emulator inside a real Airflow, and watch."""
+    require_extra("demo", "kpc demo")
     from kpc.demo import DemoOptions, run_demo
 
     options = DemoOptions(
@@ -165,8 +167,9 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Take partitions through their four stages in this process, without Airflow."""
-    from assets.graph import STAGES, find_stage
-    from assets.lineage import materialize
+    from assets.graph import materialize_lineage
+    from kpc.stages.context import PartitionContext
+    from kpc.stages.names import STAGES, find_stage
 
     check_mode(mode)
     partitions = _named_partitions(table, key, months)
@@ -175,8 +178,9 @@ def run(
     state = Exit.DONE
     with user_workspace() as workspace:
         for partition in partitions:
+            context = PartitionContext(workspace, partition)
             with _naming_the_command(partition):
-                for receipt in materialize(partition, workspace, mode=mode, stages=stages):  # type: ignore[arg-type]
+                for receipt in materialize_lineage(context, mode, stages):  # type: ignore[arg-type]
                     receipts.append(receipt.as_json())
                     if receipt.state == "reconciled_with_exceptions":
                         state = Exit.EXCEPTIONS
@@ -221,9 +225,9 @@ def rerun(
     as_json: AsJson = False,
 ) -> None:
     """Run one partition again in Airflow, over its REST API. What is already in Salesforce is not sent again."""
-    from assets.graph import find_stage
     from kpc.airflow_client.rerun import rerun_partition
     from kpc.settings import load_settings
+    from kpc.stages.names import find_stage
 
     partition = find_partition(table, key)
     outcome = rerun_partition(

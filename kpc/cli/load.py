@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,8 +17,9 @@ from kpc.partition import Partition, find_partition
 
 if TYPE_CHECKING:
     from kpc.catalog import Table
-    from kpc.rollback.partition_rollback import Undone, UndoPlan
-    from kpc.stages.workspace import Workspace
+    from kpc.ledger.states import PauseScope
+    from kpc.rollback.partition_rollback import RollbackPlan, RollbackResult
+    from kpc.stages.context import PartitionContext
 
 Scope = Annotated[list[str] | None, typer.Argument(metavar="[all | phase NAME | TABLE]", help="What; all when empty.")]
 
@@ -40,17 +42,17 @@ def pause(
     kind, name = _scope(scope)
     with user_workspace() as workspace:
         ledger, environment = workspace.ledger, workspace.environment
-        is_new = ledger.pause(environment, kind, name, actor=workspace.actor, reason=reason or None)
+        is_new = ledger.pauses.start(environment, kind, name, actor=workspace.actor, reason=reason or None)
         if is_new:
-            ledger.append_audit(
+            ledger.audit.append(
                 "loads paused",
                 actor=workspace.actor,
                 run_id=workspace.run_id,
                 environment=environment,
                 detail={"kind": kind, "name": name, "reason": reason},
             )
-        running = ledger.jobs_in_flight(environment.target_id)
-        paused = ledger.pauses(environment)
+        running = ledger.jobs.in_flight(environment.target_id)
+        paused = ledger.pauses.active(environment)
     head = "Paused" if is_new else "It was paused already"
     lines = [f"{head}; {running:,} jobs in flight go on to their end. `kpc resume` lifts it.", *map(_line, paused)]
     facts = {"paused": pauses_as_json(paused), "is_new": is_new, "jobs_in_flight": running}
@@ -63,16 +65,16 @@ def resume(scope: Scope = None, as_json: AsJson = False) -> None:
     kind, name = _scope(scope)
     with user_workspace() as workspace:
         ledger, environment = workspace.ledger, workspace.environment
-        lifted = ledger.resume(environment, kind, name, actor=workspace.actor)
+        lifted = ledger.pauses.lift(environment, kind, name, actor=workspace.actor)
         if lifted:
-            ledger.append_audit(
+            ledger.audit.append(
                 "loads resumed",
                 actor=workspace.actor,
                 run_id=workspace.run_id,
                 environment=environment,
                 detail={"kind": kind, "name": name, "lifted": lifted},
             )
-        paused = ledger.pauses(environment)
+        paused = ledger.pauses.active(environment)
     head = f"{lifted} pause{'s' if lifted > 1 else ''} lifted." if lifted else "Nothing like that was paused."
     rest = ["Still paused:", *map(_line, paused)] if paused else []
     emit({"lifted": lifted, "paused": pauses_as_json(paused)}, as_json=as_json, text="\n".join([head, *rest]))
@@ -82,16 +84,18 @@ def _line(pause: object) -> str:
     return f"  {pause}"
 
 
-def _scope(words: list[str] | None) -> tuple[str, str]:
+def _scope(words: list[str] | None) -> tuple[PauseScope, str]:
+    from kpc.ledger.states import PauseScope
+
     match words or ["all"]:
         case ["all"]:
-            return "all", "all"
+            return PauseScope.ALL, "all"
         case ["phase", name]:
             if name.lower() not in list(Phase):
                 raise ConfigError(f"There is no phase {name!r}.", f"The phases are {', '.join(Phase)}.")
-            return "phase", name.lower()
+            return PauseScope.PHASE, name.lower()
         case [table]:
-            return "table", find_table(table).name
+            return PauseScope.TABLE, find_table(table).name
         case _:
             raise ConfigError(
                 f"{' '.join(words or [])!r} names nothing that can be paused.",
@@ -110,24 +114,26 @@ def failed(
     as_json: AsJson = False,
 ) -> None:
     """Records that a staging rule rejected or Salesforce refused: list, export, correct and send them again."""
+    from kpc.stages.context import PartitionContext
+
     if sum(map(bool, (retry, export, import_file))) > 1:
         raise ConfigError("--retry, --export and --import were given together.", "Give one of them.")
     name = find_partition(table, key).table.name if key else find_table(table).name
     with user_workspace() as workspace:
-        counts = workspace.ledger.failure_counts(workspace.environment)
+        counts = workspace.ledger.failures.counts(workspace.environment)
         keys = [key] if key else sorted({found[1] for found in counts if found[0] == name})
-        partitions = [find_partition(name, each) for each in keys]
+        partitions = [PartitionContext(workspace, find_partition(name, each)) for each in keys]
         if export:
-            _export(partitions, workspace, export, as_json=as_json)
+            _export(partitions, export, as_json=as_json)
         elif retry or import_file:
-            _send(partitions, workspace, find_table(name), import_file, as_json=as_json)
+            _send(partitions, find_table(name), import_file, as_json=as_json)
         else:
-            _list(partitions, workspace, name, limit, as_json=as_json)
+            _list(partitions, name, limit, as_json=as_json)
 
 
-def _list(partitions: list[Partition], workspace: Workspace, name: str, limit: int, *, as_json: bool) -> None:
-    ledger, environment = workspace.ledger, workspace.environment
-    rows = [row for each in partitions for row in ledger.failed_records(environment, each, limit=limit)][:limit]
+def _list(partitions: list[PartitionContext], name: str, limit: int, *, as_json: bool) -> None:
+    found = (each.ledger.failures.of_partition(each.environment, each.partition, limit=limit) for each in partitions)
+    rows = list(islice(chain.from_iterable(found), limit))
     columns = ("partition_key", "external_id", "error_class", "error_code", "message", "attempts")
     records = [{column: getattr(row, column) for column in columns} for row in rows]
     cells = [list(record.values()) for record in records]
@@ -136,10 +142,10 @@ def _list(partitions: list[Partition], workspace: Workspace, name: str, limit: i
         raise typer.Exit(Exit.EXCEPTIONS)
 
 
-def _export(partitions: list[Partition], workspace: Workspace, file: Path, *, as_json: bool) -> None:
+def _export(partitions: list[PartitionContext], file: Path, *, as_json: bool) -> None:
     from kpc.repair.refused_rows import export_refused
 
-    rows = export_refused(partitions, workspace, file)
+    rows = export_refused(partitions, file)
     text = (
         f"{rows:,} refused rows are in {file}; it holds their values, personal ones too. Correct cells, keep the "
         "header, remove the lines you leave as they are, and send it with --import."
@@ -147,22 +153,22 @@ def _export(partitions: list[Partition], workspace: Workspace, file: Path, *, as
     emit({"rows": rows, "file": str(file)}, as_json=as_json, text=text)
 
 
-def _send(
-    partitions: list[Partition], workspace: Workspace, table: Table, import_file: Path | None, *, as_json: bool
-) -> None:
-    from kpc.repair.refused_rows import read_edits, send_refused
+def _send(partitions: list[PartitionContext], table: Table, import_file: Path | None, *, as_json: bool) -> None:
+    from kpc.repair.refused_rows import read_edits
+    from kpc.repair.send_refused import send_refused
 
     if import_file is None:
-        repairs = [send_refused(partition, workspace) for partition in partitions]
+        repairs = [send_refused(context) for context in partitions]
     else:
         edits = read_edits(import_file, table)
+        by_key = {context.key: context for context in partitions}
         named = [find_partition(table.name, key) for key in sorted(edits)]
-        if outside := [each for each in named if each not in partitions]:
+        if outside := [each for each in named if each.key not in by_key]:
             raise ConfigError(
                 f"{import_file} has rows of {outside[0]}, which has no refused rows or was not named.",
                 "Export again, or name the partition of the file; nothing was sent.",
             )
-        repairs = [send_refused(partition, workspace, edits[partition.key]) for partition in named]
+        repairs = [send_refused(by_key[each.key], edits[each.key]) for each in named]
     columns = ("key", "sent", "loaded", "parked", "quarantined")
     facts = [repair.as_json() for repair in repairs]
     left = sum(repair.parked + repair.quarantined + repair.sent - repair.loaded for repair in repairs)
@@ -182,23 +188,24 @@ def rollback(
     as_json: AsJson = False,
 ) -> None:
     """Delete what a partition created in Salesforce and set back what it changed; a dry run unless --yes is given."""
-    from kpc.rollback.partition_rollback import plan_undo, roll_back
+    from kpc.rollback.partition_rollback import plan_rollback, roll_back
+    from kpc.stages.context import PartitionContext
 
     partition = find_partition(table, key)
     with user_workspace() as workspace:
-        plan = plan_undo(partition, workspace)
+        context = PartitionContext(workspace, partition)
+        plan = plan_rollback(context)
         if not yes:
             emit({"dry_run": True, **plan.as_json()}, as_json=as_json, text="\n".join(_plan_lines(plan)))
             return
-        done = roll_back(partition, workspace)
+        done = roll_back(context)
     counts = {name: getattr(done, name) for name in ("restored", "left", "changed", "differing")}
     facts = {"dry_run": False, **plan.as_json(), "deleted": done.created, **counts}
     emit(facts, as_json=as_json, text="\n".join(_done_lines(partition, done)))
     raise typer.Exit(Exit.EXCEPTIONS if done.changed or done.differing else Exit.DONE)
 
 
-def _plan_lines(plan: UndoPlan) -> list[str]:
-    name = f"{plan.partition.table.name} {plan.partition.key}"
+def _plan_lines(plan: RollbackPlan) -> list[str]:
     lines = [f"{plan.created:,} records that {plan.partition} created would be deleted."]
     if plan.imaged:
         lines.append(
@@ -211,12 +218,11 @@ def _plan_lines(plan: UndoPlan) -> list[str]:
     elif plan.jobs_at_work:
         lines.append(f"Refused while its load is under way: {', '.join(plan.jobs_at_work)}.")
     else:
-        lines.append(f"Nothing was done. To do it: `kpc rollback {name} --yes`.")
+        lines.append(f"Nothing was done. To do it: `kpc rollback {plan.partition} --yes`.")
     return lines
 
 
-def _done_lines(partition: Partition, done: Undone) -> list[str]:
-    name = f"{partition.table.name} {partition.key}"
+def _done_lines(partition: Partition, done: RollbackResult) -> list[str]:
     lines = [f"{done.created:,} records that {partition} had created are deleted."]
     if done.restored:
         lines.append(f"{done.restored:,} records that it had changed are as they were before.")
@@ -225,7 +231,7 @@ def _done_lines(partition: Partition, done: Undone) -> list[str]:
     if done.differing:
         lines.append(f"Of those set back, {done.differing:,} are still not like their pre-image: look at the org.")
     lines += [_left(done.left - min(done.left, done.changed))]
-    return [*lines, f"The partition counts as not loaded: `kpc rerun {name}` brings it again."]
+    return [*lines, f"The partition counts as not loaded: `kpc rerun {partition}` brings it again."]
 
 
 def _left(updated: int) -> str:

@@ -15,7 +15,17 @@ import typer
 from rich.console import Console
 from rich.table import Table as Grid
 
-from kpc.errors import KpcError, Mismatch, OutOfSpace, OutsideWindow, Paused, QuotaExhausted, RowsRejected, SchemaDrift
+from kpc.errors import (
+    KpcError,
+    Mismatch,
+    MissingExtra,
+    OutOfSpace,
+    OutsideWindow,
+    Paused,
+    QuotaExhausted,
+    RowsRejected,
+    SchemaDrift,
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -43,6 +53,7 @@ class Exit(IntEnum):
 
 
 _CODES = {
+    MissingExtra: Exit.USAGE,
     RowsRejected: Exit.EXCEPTIONS,
     OutsideWindow: Exit.STILL_RUNNING,
     Paused: Exit.STILL_RUNNING,

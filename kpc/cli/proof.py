@@ -49,21 +49,24 @@ def reconcile(
     as_json: AsJson = False,
 ) -> None:
     """Compare a loaded partition with Salesforce again: counts, aggregates and checksums of records."""
-    from assets.reconciled import last_report, reconciled
+    from assets.reconciled import reconciled
+    from kpc.reconcile.report import last_report
+    from kpc.stages.context import PartitionContext
 
     partition = find_partition(table, key)
     with user_workspace() as workspace:
+        context = PartitionContext(workspace, partition)
         try:
-            receipt = reconciled(partition, workspace, level3="full" if drill else level3)
+            result = reconciled.materialize(context, level3="full" if drill else level3)
         except Mismatch as mismatch:
-            report = last_report(partition, workspace)
+            report = last_report(context)
             emit(report.model_dump(mode="json"), as_json=as_json, text="\n".join(_differences(report)))
             fail(mismatch)
-        report = last_report(partition, workspace)
+        report = last_report(context)
     columns = ("level", "measure", "oracle", "exceptions", "salesforce", "agrees")
     cells = [[n.level, n.measure, n.source, n.excepted, n.target, n.agrees] for n in report.comparisons]
     emit(report.model_dump(mode="json"), as_json=as_json, text=grid(f"{partition}: {report.state}", columns, cells))
-    raise typer.Exit(Exit.EXCEPTIONS if receipt.state == "reconciled_with_exceptions" else Exit.DONE)
+    raise typer.Exit(Exit.EXCEPTIONS if result.state == "reconciled_with_exceptions" else Exit.DONE)
 
 
 def _differences(report: ReconciliationReport) -> Iterator[str]:
@@ -94,9 +97,9 @@ def docs(as_json: AsJson = False) -> None:
 
 @explaining_errors
 def audit(as_json: AsJson = False) -> None:
-    """Check the audit log's hash chain from its first entry to its last."""
+    """SystemCheck the audit log's hash chain from its first entry to its last."""
     with user_workspace() as workspace:
-        problems = workspace.ledger.verify_audit()
+        problems = workspace.ledger.audit.verify()
     text = "\n".join(problems) if problems else "The audit log is whole: every entry follows from the one before it."
     emit({"ok": not problems, "problems": problems}, as_json=as_json, text=text)
     raise typer.Exit(Exit.FAILED if problems else Exit.DONE)

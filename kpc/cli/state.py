@@ -23,16 +23,16 @@ def register(app: typer.Typer) -> None:
 @explaining_errors
 def status(as_json: AsJson = False) -> None:
     """Every partition and the state of its four stages, as the ledger knows them."""
-    from assets.graph import STAGES
     from kpc.catalog import TABLES
+    from kpc.stages.names import STAGES
 
     order = list(TABLES)
     with user_workspace() as workspace:
         environment = workspace.environment
-        rows = workspace.ledger.stages(environment)
-        pauses = workspace.ledger.pauses(environment)
-        quota = workspace.ledger.quota_state(environment.target_id)
-        in_flight = workspace.ledger.jobs_in_flight(environment.target_id)
+        rows = workspace.ledger.stages.newest(environment)
+        pauses = workspace.ledger.pauses.active(environment)
+        quota = workspace.ledger.quota.state(environment.target_id)
+        in_flight = workspace.ledger.jobs.in_flight(environment.target_id)
     partitions: dict[tuple[str, str], dict[str, Any]] = {}
     for row in rows:
         partitions.setdefault((row.table_name, row.partition_key), {})[row.stage] = row
@@ -120,12 +120,13 @@ def _stage_facts(row: Any) -> dict[str, object]:
 def show(table: TableName, key: Key, as_json: AsJson = False) -> None:
     """One partition in full: its generation, stages, chunks, rejected rows, mapping version and last comparison."""
     from kpc.campaign.inspection import inspect_partition, inspect_unassigned
+    from kpc.stages.context import PartitionContext
 
     with user_workspace() as workspace:
         if key.upper() == "UNASSIGNED":
             facts = inspect_unassigned(find_table(table), workspace)
         else:
-            facts = inspect_partition(find_partition(table, key), workspace)
+            facts = inspect_partition(PartitionContext(workspace, find_partition(table, key)))
     emit(facts, as_json=as_json, text=_show_text(facts))
 
 

@@ -1,4 +1,4 @@
-"""One text per row that Oracle's and Salesforce's side spell alike, its checksum, and a partition's fingerprint.
+"""One text per row that is the same for Oracle's and Salesforce's side, its checksum, and a partition's fingerprint.
 
 docs/checksums.md specifies all three so that anyone can recompute them.
 """
@@ -38,13 +38,13 @@ def row_evidence(table: Table) -> pl.Expr:
 
 
 def key_hash(identifier: pl.Expr | None = None) -> pl.Expr:
-    """XXH3 (64 bit) of the external id in lower case, as UInt64: equal for ids that Salesforce takes for one."""
+    """XXH3 (64 bit) of the external id in lower case, as UInt64: equal for ids that Salesforce treats as equal."""
     made = pl.col(EXTERNAL_ID) if identifier is None else identifier
     return plh.NonCryptographicHashingNameSpace(folded(made)).xxh3_64().alias(KEY_HASH)
 
 
 def fingerprint(rows: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
-    """What a set of rows amounts to, whatever their order.
+    """A summary of a set of rows that does not depend on their order.
 
     Takes columns key_hash and checksum. Returns one row per non-empty bucket, ascending: bucket (UInt16, 0 to 1023),
     rows (UInt32), sum (UInt64, modulo 2^64), xor (UInt64).

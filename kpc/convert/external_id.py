@@ -1,4 +1,4 @@
-"""The external id: the key parts joined by `|`, by one function for a row itself and for its reference to a parent."""
+"""The external id: the key parts joined by `|`, built alike for a row itself and for its reference to a parent."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import polars as pl
 from kpc.catalog.table import Table
 from kpc.catalog.types import EXTERNAL_ID, EXTERNAL_ID_LENGTH, KEY_SEPARATOR, Lookup
 from kpc.convert import text
-from kpc.convert.rules import Check, Rule
+from kpc.convert.rules import Rule, RuleCheck
 from kpc.convert.source import Source
+from kpc.salesforce.constants import NULL_TOKEN
 
 
 def external_id(sources: Sequence[Source]) -> pl.Expr:
@@ -39,28 +40,31 @@ def folded(identifier: pl.Expr) -> pl.Expr:
     return identifier.str.to_lowercase()
 
 
-def key_checks(table: Table, sources: Mapping[str, Source]) -> list[Check]:
+def key_checks(table: Table, sources: Mapping[str, Source]) -> list[RuleCheck]:
     """What may be wrong with a row's own external id. Expects its column to be made already."""
     made = pl.col(EXTERNAL_ID)
     unusual = [name for name in table.key if sources[name].is_text and not sources[name].is_plain]
     checks = [
-        Check(Rule.NULL_IN_KEY, EXTERNAL_ID, None, made.is_null()),
-        *(Check(Rule.SEPARATOR_IN_KEY, EXTERNAL_ID, name, sources[name].may_contain_separator()) for name in unusual),
-        Check(Rule.EXTERNAL_ID_TOO_LONG, EXTERNAL_ID, None, text.is_longer_than(made, EXTERNAL_ID_LENGTH)),
-        Check(Rule.LITERAL_NULL_TOKEN, EXTERNAL_ID, None, made == text.NULL_TOKEN),
+        RuleCheck(Rule.NULL_IN_KEY, EXTERNAL_ID, None, made.is_null()),
+        *(
+            RuleCheck(Rule.SEPARATOR_IN_KEY, EXTERNAL_ID, name, sources[name].may_contain_separator())
+            for name in unusual
+        ),
+        RuleCheck(Rule.EXTERNAL_ID_TOO_LONG, EXTERNAL_ID, None, text.is_longer_than(made, EXTERNAL_ID_LENGTH)),
+        RuleCheck(Rule.LITERAL_NULL_TOKEN, EXTERNAL_ID, None, made == NULL_TOKEN),
     ]
     if unusual:
-        checks.insert(-1, Check(Rule.CONTROL_CHARACTER, EXTERNAL_ID, None, text.has_refused_character(made)))
+        checks.insert(-1, RuleCheck(Rule.CONTROL_CHARACTER, EXTERNAL_ID, None, text.has_refused_character(made)))
     return checks
 
 
-def lookup_checks(lookup: Lookup, sources: Mapping[str, Source]) -> list[Check]:
+def lookup_checks(lookup: Lookup, sources: Mapping[str, Source]) -> list[RuleCheck]:
     """What may be wrong with a reference to a parent. An optional one may be incomplete: it is then left empty."""
     checks = [
-        Check(Rule.SEPARATOR_IN_LOOKUP, lookup.field, name, sources[name].may_contain_separator())
+        RuleCheck(Rule.SEPARATOR_IN_LOOKUP, lookup.field, name, sources[name].may_contain_separator())
         for name in lookup.columns
         if sources[name].is_text and not sources[name].is_plain
     ]
     if lookup.required:
-        checks.insert(0, Check(Rule.LOOKUP_INCOMPLETE, lookup.field, None, pl.col(lookup.header).is_null()))
+        checks.insert(0, RuleCheck(Rule.LOOKUP_INCOMPLETE, lookup.field, None, pl.col(lookup.header).is_null()))
     return checks

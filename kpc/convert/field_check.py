@@ -8,8 +8,8 @@ from datetime import date, datetime
 
 from kpc.catalog.table import Table
 from kpc.catalog.types import EXTERNAL_ID_LENGTH, Column, FieldKind
+from kpc.salesforce.constants import NULL_TOKEN
 
-NULL = "#N/A"
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _MOMENT = "%Y-%m-%dT%H:%M:%S.%fZ"
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
@@ -21,7 +21,7 @@ def wrong_cells(table: Table, row: Mapping[str, str]) -> Iterator[tuple[str, str
     for lookup in table.lookups:
         if (text := row.get(lookup.header)) is not None and len(text) > EXTERNAL_ID_LENGTH:
             yield lookup.header, f"is longer than {EXTERNAL_ID_LENGTH} characters"
-        if lookup.required and row.get(lookup.header) in ("", NULL):
+        if lookup.required and row.get(lookup.header) in ("", NULL_TOKEN):
             yield lookup.header, "is required"
     for column in table.sent_columns:
         name = column.field or ""
@@ -34,7 +34,7 @@ def wrong_value(column: Column, text: str) -> str:  # noqa: PLR0911  one line pe
     kind = column.type
     if kind is None:
         return "is not sent"
-    if text in ("", NULL):
+    if text in ("", NULL_TOKEN):
         return "is required" if column.is_required else ""
     if kind.is_text:
         return _wrong_text(column, text)

@@ -1,4 +1,4 @@
-"""A whole extracted frame becomes the target's rows as text, and every row that breaks a rule says which."""
+"""Converting an extracted frame to the target's rows as text, and marking each row that breaks a rule."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kpc.catalog.table import Table
 from kpc.catalog.types import ALL, EXTERNAL_ID, KEY_SEPARATOR
 from kpc.convert import dates, text
 from kpc.convert.external_id import external_id, key_checks, lookup_checks, shown_key
-from kpc.convert.rules import Check, Rule, first_violated
+from kpc.convert.rules import Rule, RuleCheck, first_violated
 from kpc.convert.source import Source
 from kpc.convert.values import Conversion, conversion
 from kpc.errors import SchemaDrift
@@ -60,7 +60,7 @@ class FramePlan:
     table: Table
     sources: dict[str, Source]
     conversions: tuple[Conversion, ...]
-    checks: tuple[Check, ...]
+    checks: tuple[RuleCheck, ...]
 
     @classmethod
     def of(
@@ -74,8 +74,8 @@ class FramePlan:
     ) -> FramePlan:
         """The plan for frames of this schema whose columns `plain` are `plain_columns`. Raises as `convert_frame`.
 
-        What cannot happen in a plain column is not looked for: such a plan tells which rows are broken, but the first
-        rule that each breaks is told by a plan for any frame.
+        What cannot happen in a plain column is not checked: such a plan finds all broken rows, but only a plan without
+        plain columns finds the first rule that each of them breaks.
         """
         sources = _sources(table, schema, plain)
         conversions = tuple(conversion(sources[column.name], hash_key) for column in table.sent_columns)
@@ -100,7 +100,7 @@ class FramePlan:
         )
 
     def is_broken(self) -> pl.Expr:
-        """True for the rows that break a rule; far cheaper than to tell which."""
+        """True for the rows that break a rule; far cheaper than finding which rule."""
         return pl.any_horizontal([check.violated for check in self.checks]).fill_null(value=False)
 
     def first_broken(self) -> pl.Expr:
@@ -171,13 +171,13 @@ def _sources(table: Table, schema: dict[str, pl.DataType], plain: frozenset[str]
     return {column.name: Source(column, schema[column.name], column.name in plain) for column in used}
 
 
-def _partition_check(table: Table, sources: dict[str, Source], key: str) -> list[Check]:
+def _partition_check(table: Table, sources: dict[str, Source], key: str) -> list[RuleCheck]:
     """A row of another month does not belong here: it would be loaded twice, or counted in the wrong place."""
     if table.month_column is None or key == ALL:
         return []
     source = sources[table.month_column]
     elsewhere = dates.is_outside_month(source.local, key)
-    return [Check(Rule.OUTSIDE_PARTITION, table.day_field or "", source.name, elsewhere)]
+    return [RuleCheck(Rule.OUTSIDE_PARTITION, table.day_field or "", source.name, elsewhere)]
 
 
 def _count(flags: Sequence[pl.Expr | None]) -> pl.Expr:

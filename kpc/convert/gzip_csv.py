@@ -1,4 +1,4 @@
-"""The CSV that Salesforce gets: one gzip member, the same bytes for the same rows.
+"""The CSV that Salesforce receives: one gzip member, the same bytes for the same rows.
 
 A single member on purpose: several HTTP readers silently stop after the first one. The modification time in the header
 is zero, so that a file's sha256 depends on its rows alone.
@@ -15,9 +15,9 @@ from typing import BinaryIO
 import polars as pl
 from isal import isal_zlib
 
-from kpc.convert.text import NULL_TOKEN
-from kpc.storage.atomic_file import GrowingFile
-from kpc.storage.prefetch import Behind
+from kpc.salesforce.constants import NULL_TOKEN
+from kpc.storage.atomic_file import AtomicFile
+from kpc.storage.prefetch import BackgroundWorker
 from kpc.storage.store import FileEntry
 
 _GZIP = 31  # zlib's window bits for a gzip header and trailer
@@ -80,25 +80,25 @@ class GzipSink:
         self._file: BinaryIO = path.open("wb")
         self._compressor = isal_zlib.compressobj(level=level, wbits=_GZIP)
         self._digest = hashlib.sha256()
-        self._behind = Behind("gzip")
+        self._worker = BackgroundWorker("gzip")
         self.raw_bytes = 0
         self.bytes = 0
 
     def write(self, block: bytes | memoryview) -> int:
-        self._behind.start(self._compress, block)
+        self._worker.start(self._compress, block)
         self.raw_bytes += len(block)
         return len(block)
 
     def close(self) -> None:
         """Finish the member. `bytes` and `sha256` are final then."""
         try:
-            self._behind.wait()
+            self._worker.wait()
             self._put(self._compressor.flush())
         finally:
             self.abandon()
 
     def abandon(self) -> None:
-        self._behind.abandon()
+        self._worker.abandon()
         self._file.close()
 
     @property
@@ -114,7 +114,7 @@ class GzipSink:
         self._file.write(packed)
 
 
-class GzipTable(GrowingFile):
+class GzipTable(AtomicFile):
     """One gzip CSV file with a header line, growing batch by batch."""
 
     def __init__(self, path: Path, header: Sequence[str], level: int) -> None:

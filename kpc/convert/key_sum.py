@@ -1,4 +1,4 @@
-"""What a set of external ids amounts to, so that two sets can be compared without holding either."""
+"""A checksum of a set of external ids, so that two sets can be compared without holding either in memory."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ class KeySum:
         self.mixed ^= int(hashes.to_frame("hash").select(pl.col("hash").bitwise_xor()).item() or 0)
 
     def __str__(self) -> str:
-        """Sum and exclusive or, 16 hexadecimal digits each: what a manifest keeps of it."""
+        """Sum and exclusive or, 16 hexadecimal digits each, as a manifest stores them."""
         return f"{self.total:016x}{self.mixed:016x}"

@@ -1,4 +1,4 @@
-"""The rules by which a row is rejected, and how a row is told which one it broke first."""
+"""The rules by which a row is rejected, and finding the first one that a row breaks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Rule(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class RuleCheck:
     """`violated` is true for the rows that break `rule`; null counts as kept.
 
     `field` names the target field in the reject file, `column` the Oracle column whose value is shown there (None: the
@@ -45,7 +45,7 @@ class Check:
     violated: pl.Expr
 
 
-def first_violated(checks: Sequence[Check]) -> pl.Expr:
+def first_violated(checks: Sequence[RuleCheck]) -> pl.Expr:
     """The position in `checks` of the first rule that a row breaks, as UInt16; null for a row that keeps them all."""
     numbered = (
         pl.when(check.violated).then(pl.lit(position, dtype=pl.UInt16)) for position, check in enumerate(checks)

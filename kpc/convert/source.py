@@ -1,4 +1,4 @@
-"""An extracted column, cleaned: the one reading of an Oracle value that fields, keys and lookups share.
+"""An extracted column, cleaned: fields, keys and lookups all use the same reading of an Oracle value.
 
 The conversion of a frame goes through named passes; each pass sees the columns of the one before:
 
@@ -137,7 +137,7 @@ class Source:
         return text.masked(seen) if self.column.pii is not None else seen
 
     def may_contain_separator(self) -> pl.Expr:
-        """True for the rows whose key part would blur where one part ends."""
+        """True for the rows whose key part contains the separator, so that the parts could not be told apart."""
         if not self.is_text or self.is_plain or self.column.date_format is not None:
             return pl.lit(False)
         return self.clean.str.contains(KEY_SEPARATOR, literal=True)

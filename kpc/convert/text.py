@@ -1,4 +1,4 @@
-"""Text: what is trimmed, what is refused, what is cut, and how a personal value is disguised.
+"""Text: what is trimmed, what is refused, what is cut, and how a personal value is masked.
 
 Text is never normalised (NFC would reorder Thai vowel and tone marks that were typed in another order, and Thai must
 arrive byte for byte). Only its ends and its line breaks change, because Salesforce would change them anyway.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import polars as pl
 import polars_hash as plh
 
-NULL_TOKEN = "#N/A"  # noqa: S105  Bulk API's spelling of null, not a secret
 VISIBLE_CHARACTERS = 4  # of a masked value
 
 # What XML 1.0 cannot carry, and with it much of Salesforce: C0 controls except TAB, LF and CR, and two non-characters.

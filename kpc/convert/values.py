@@ -8,24 +8,24 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from kpc.catalog.types import Column, FieldKind, FieldType, NullRule, Pii, TooLong
-from kpc.convert import dates, numbers, text
-from kpc.convert import picklists as choices
-from kpc.convert.rules import Check, Rule
+from kpc.convert import dates, numbers, picklists, text
+from kpc.convert.rules import Rule, RuleCheck
 from kpc.convert.source import Source
 from kpc.errors import ConfigError
+from kpc.salesforce.constants import NULL_TOKEN
 
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
     """How a sent column becomes its field.
 
-    `value` makes `NAME:value`, the target's typed value; `spelled` its text, after the null rule; `changed` tells where
-    a value lost something by a declared rule (cut text, rounded digits).
+    `value` makes `NAME:value`, the target's typed value; `spelled` its text, after the null rule; `cut` and `rounded`
+    are true where a value lost characters or digits by a declared rule.
     """
 
     value: pl.Expr
     spelled: pl.Expr
-    checks: list[Check] = field(default_factory=list)
+    checks: list[RuleCheck] = field(default_factory=list)
     cut: pl.Expr | None = None
     rounded: pl.Expr | None = None
 
@@ -55,8 +55,8 @@ def _target(column: Column) -> FieldType:
     return column.type
 
 
-def _check(source: Source, rule: Rule, violated: pl.Expr) -> Check:
-    return Check(rule, source.column.field or source.name, source.name, violated)
+def _check(source: Source, rule: Rule, violated: pl.Expr) -> RuleCheck:
+    return RuleCheck(rule, source.column.field or source.name, source.name, violated)
 
 
 def _null_text(column: Column, target: FieldType) -> str | None:
@@ -76,7 +76,7 @@ def _null_text(column: Column, target: FieldType) -> str | None:
 def _text(source: Source, target: FieldType, hash_key: str) -> Conversion:
     whole = source.as_text()
     checks = [
-        _check(source, Rule.LITERAL_NULL_TOKEN, source.clean == text.NULL_TOKEN),
+        _check(source, Rule.LITERAL_NULL_TOKEN, source.clean == NULL_TOKEN),
         _check(source, Rule.CONTROL_CHARACTER, text.has_refused_character(source.clean)),
     ]
     if not source.is_text:
@@ -102,13 +102,15 @@ def _text(source: Source, target: FieldType, hash_key: str) -> Conversion:
 def _picklist(source: Source, _target: FieldType, _hash_key: str) -> Conversion:
     unknown = source.clean.is_not_null() & source.value.is_null()
     return Conversion(
-        choices.label(source.as_text(), source.column), source.value, [_check(source, Rule.UNKNOWN_CODE, unknown)]
+        picklists.label(source.as_text(), source.column), source.value, [_check(source, Rule.UNKNOWN_CODE, unknown)]
     )
 
 
 def _checkbox(source: Source, _target: FieldType, _hash_key: str) -> Conversion:
     unknown = source.clean.is_not_null() & source.value.is_null()
-    return Conversion(choices.checkbox(source.as_text()), source.value, [_check(source, Rule.UNKNOWN_BOOLEAN, unknown)])
+    return Conversion(
+        picklists.checkbox(source.as_text()), source.value, [_check(source, Rule.UNKNOWN_BOOLEAN, unknown)]
+    )
 
 
 def _number(source: Source, target: FieldType, _hash_key: str) -> Conversion:
@@ -120,7 +122,7 @@ def _number(source: Source, target: FieldType, _hash_key: str) -> Conversion:
     return Conversion(value, numbers.spelled(source.value), checks, rounded=rounded)
 
 
-def _date_checks(source: Source, outside: pl.Expr) -> list[Check]:
+def _date_checks(source: Source, outside: pl.Expr) -> list[RuleCheck]:
     checks = [_check(source, Rule.DATE_OUT_OF_RANGE, outside)]
     if source.is_text:
         checks.insert(0, _check(source, Rule.DATE_UNREADABLE, source.clean.is_not_null() & source.local.is_null()))

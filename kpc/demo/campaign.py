@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ulid import ULID
 
-from kpc.airflow_client.api import Run
+from kpc.airflow_client.api import DagRun
 from kpc.catalog import TABLES, Table
 from kpc.demo.servers import World
 from kpc.errors import Terminal
@@ -45,7 +45,7 @@ class Progress:
 
     partitions: tuple[Partition, ...]
     stages: dict[tuple[Partition, str], StageRun] = field(default_factory=dict)
-    runs: dict[tuple[Partition, str], Run] = field(default_factory=dict)
+    runs: dict[tuple[Partition, str], DagRun] = field(default_factory=dict)
     failures: dict[tuple[Partition, str], Failure] = field(default_factory=dict)
     elapsed_s: float = 0.0
 
@@ -102,7 +102,7 @@ class Campaign:
         """Book the scope in the ledger, make the pools, wait until Airflow has read the DAGs."""
         run_id = f"demo-{ULID()}"
         with open_workspace(self.world.settings, run_id=run_id, actor=getpass.getuser()) as workspace:
-            workspace.ledger.set_scope(
+            workspace.ledger.scope.set(
                 workspace.environment,
                 months=self.months,
                 tables=list(dict.fromkeys(partition.table.name for partition in self.partitions)),
@@ -164,7 +164,7 @@ class Campaign:
 
     def _look_at_ledger(self, workspace: Workspace) -> None:
         by_name = {(partition.table.name, partition.key): partition for partition in self.partitions}
-        for row in workspace.ledger.stages(workspace.environment):
+        for row in workspace.ledger.stages.newest(workspace.environment):
             if partition := by_name.get((row.table_name, row.partition_key)):
                 self.progress.stages[partition, row.stage] = row
 

@@ -19,7 +19,7 @@ from kpc.catalog.types import ALL
 from kpc.demo.campaign import Campaign
 from kpc.demo.screen import Screen
 from kpc.demo.servers import Data, World, started
-from kpc.demo.summary import Summary, split_time, summarize
+from kpc.demo.summary import DemoSummary, split_time, summarize
 from kpc.errors import ConfigError
 from kpc.partition import month_keys
 from kpc.salesforce import connect
@@ -83,7 +83,7 @@ def _chosen(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in TABLES if name in chosen)
 
 
-def _run(campaign: Campaign, screen: Screen, began: float) -> Summary:
+def _run(campaign: Campaign, screen: Screen, began: float) -> DemoSummary:
     world = campaign.world
     campaign.prepare()
     started_s = time.monotonic()

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from kpc.catalog import Table
 from kpc.demo.campaign import Progress
-from kpc.demo.summary import Summary
+from kpc.demo.summary import DemoSummary
 from kpc.partition import Partition
 from kpc.stages.names import ORACLE_EXTRACT, RECONCILED, SF_LOADED, STAGED_CSV, STAGES
 
@@ -70,7 +70,7 @@ class Screen:
             self._live.stop()
             self._live = None
 
-    def show_summary(self, summary: Summary) -> None:
+    def show_summary(self, summary: DemoSummary) -> None:
         wide = self.console.width >= _WIDE
         self.console.print(summary_grid(summary) if wide else narrow_summary(summary))
 
@@ -93,7 +93,7 @@ def line(progress: Progress) -> str:
     return f"partitions: {', '.join(parts)}; {_totals(progress)}"
 
 
-def summary_grid(summary: Summary) -> Grid:
+def summary_grid(summary: DemoSummary) -> Grid:
     made = Grid(title="Summary", title_justify="left", header_style="bold")
     counts = ("partitions", "extracted", "staged", "unchanged", "rejected", "loaded", "failed")
     made.add_column("table", no_wrap=True)
@@ -119,7 +119,7 @@ def summary_grid(summary: Summary) -> Grid:
     return made
 
 
-def narrow_summary(summary: Summary) -> Grid:
+def narrow_summary(summary: DemoSummary) -> Grid:
     """The same for 80 columns: what came in, what did not arrive, and whether it agrees."""
     made = Grid(title="Summary", title_justify="left", header_style="bold", box=None, padding=(0, 1), pad_edge=False)
     made.add_column("table", no_wrap=True)

@@ -38,7 +38,7 @@ class TableSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class DemoSummary:
     """The whole campaign. `is_repeat_free`: the partition that ran again succeeded and sent nothing."""
 
     seconds: float
@@ -62,9 +62,9 @@ class Summary:
         return {"ok": self.ok, "seconds": self.seconds, "tables": [asdict(table) for table in self.tables]}
 
 
-def summarize(progress: Progress, seconds: float) -> Summary:
+def summarize(progress: Progress, seconds: float) -> DemoSummary:
     """The summary of what was last known; before the re-run, or it would describe that."""
-    return Summary(round(seconds, 1), tuple(_table(progress, table) for table in progress.tables))
+    return DemoSummary(round(seconds, 1), tuple(_table(progress, table) for table in progress.tables))
 
 
 def _table(progress: Progress, table: Table) -> TableSummary:

@@ -1,4 +1,4 @@
-"""The planned chunks of a partition out of Oracle as Parquet, in parallel sessions, all as of one SCN."""
+"""Reading the planned chunks of a partition from Oracle into Parquet, in parallel sessions, all as of one SCN."""
 
 from __future__ import annotations
 
@@ -10,31 +10,41 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import oracledb
 import pyarrow as pa
 
-from kpc.extract.arrow_batches import give_back_memory, open_writer, rows_per_batch, write_frame
 from kpc.extract.live_schema import arrow_schema, key_schema
 from kpc.extract.plan import ChunkRange, ExtractPlan
-from kpc.extract.statements import Statement, keys_of, rows_of_chunk
+from kpc.extract.statements import keys_of, rows_of_chunk
 from kpc.oracle.failures import inconsistent
 from kpc.oracle.session import Oracle
+from kpc.oracle.statement import Statement
 from kpc.partition import Partition
-from kpc.storage.store import FileEntry, atomic_path, describe_file, read_manifest, write_manifest
+from kpc.storage.arrow_memory import give_back_memory
+from kpc.storage.parquet_file import ExtractParquet
+from kpc.storage.store import FileEntry, describe_file, read_manifest, write_manifest
 
 log = logging.getLogger(__name__)
 
 Between = Callable[[], None]  # called between two files; may raise to stop there
 
 _KEYS = "keys"
+# About 3 MB of decimals, of which a session holds some seven times as much in all. Twice the size costs 80 MB more in
+# four sessions and saves 4 % of the CPU.
+_BATCH_CELLS = 200_000
+_FEWEST_ROWS = 1_000
 
 
-def go_on() -> None:
-    """Nothing speaks against the next file."""
+def continue_reading() -> None:
+    """Default hook: continue."""
+
+
+def rows_per_batch(schema: pa.Schema, fetch_rows: int) -> int:
+    """How many rows to fetch at a time: `fetch_rows`, less for wide tables."""
+    return min(fetch_rows, max(_FEWEST_ROWS, _BATCH_CELLS // max(len(schema), 1)))
 
 
 def read_chunks(
-    oracle: Oracle, partition: Partition, plan: ExtractPlan, folder: Path, between: Between = go_on
+    oracle: Oracle, partition: Partition, plan: ExtractPlan, folder: Path, between: Between = continue_reading
 ) -> tuple[FileEntry, ...]:
     """Read every chunk that `folder` does not hold yet, in parallel sessions. Each finished file is a restart point.
 
@@ -86,17 +96,22 @@ def _read_file(oracle: Oracle, partition: Partition, file: _File, folder: Path) 
         return finished
     path = folder / f"{file.name}.parquet"
     began = time.monotonic()
+    size = rows_per_batch(file.schema, oracle.settings.fetch_rows)
     with (
-        oracle.session(f"{partition} {file.name}") as connection,
-        oracle.explaining(partition.table.name),
-        atomic_path(path) as temporary,
+        oracle.session(f"{partition} {file.name}", partition.table.name) as session,
+        ExtractParquet(path, file.schema) as parquet,
     ):
-        found = _stream(connection, file.statement, file.schema, oracle.settings.fetch_rows, temporary)
-        if found != file.rows:
+        # Straight from the driver to the file: memory holds one batch, whatever the size of the chunk.
+        for batch in session.arrow_batches(file.statement, file.schema, size):
+            parquet.write(batch)
+            del batch
+        if parquet.rows != file.rows:
             raise inconsistent(
-                f"{partition} {file.name} holds {found:,} rows, but Oracle counted {file.rows:,} at the same SCN."
+                f"{partition} {file.name} holds {parquet.rows:,} rows, but Oracle counted {file.rows:,} at the "
+                "same SCN."
             )
-    entry = describe_file(path, rows=found)
+        entry = parquet.close()
+    give_back_memory()
     write_manifest(folder, entry, f"{file.name}.json")
     _log_speed(partition, entry, time.monotonic() - began)
     return entry
@@ -121,19 +136,3 @@ def _log_speed(partition: Partition, entry: FileEntry, seconds: float) -> None:
         seconds,
         speed,
     )
-
-
-def _stream(
-    connection: oracledb.Connection, statement: Statement, schema: pa.Schema, fetch_rows: int, path: Path
-) -> int:
-    """Arrow batches straight to Parquet: memory holds one batch, whatever the chunk's size. Returns the rows."""
-    rows = 0
-    size = rows_per_batch(schema, fetch_rows)
-    with open_writer(path, schema) as writer:
-        for frame in connection.fetch_df_batches(
-            statement.text, statement.binds, size=size, fetch_decimals=True, requested_schema=schema
-        ):
-            rows += write_frame(writer, frame, schema)
-            del frame  # or it would be held while the driver fills the next one
-    give_back_memory()
-    return rows

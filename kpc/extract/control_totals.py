@@ -1,4 +1,4 @@
-"""The control totals of an extract, computed from its Parquet files, to be held against Oracle's own answer."""
+"""The control totals of an extract, computed from its Parquet files, to be compared with Oracle's own answer."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def measure_rows(rows: pl.LazyFrame, table: Table) -> ControlTotals:
 
 
 def _held(column: Column) -> pl.Expr:
-    """The value as the target will hold it: the polars twin of `target_value_sql`, without the rejects.
+    """The value as the target will hold it: what `target_value_sql` says in SQL, as a polars expression.
 
     A value that is too large for its field still counts: its row is rejected later and then listed as an exception.
     """

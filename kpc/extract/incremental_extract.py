@@ -17,52 +17,50 @@ from kpc.catalog.types import OracleKind
 from kpc.errors import DamagedFile
 from kpc.extract.chunk_reader import Between, read_chunks, read_keys
 from kpc.extract.control_totals import control_total_differences, measure_rows, scan_chunks
-from kpc.extract.merge_changes import renew
+from kpc.extract.merge_changes import merge_changes
 from kpc.extract.plan import Base, ExtractPlan
 from kpc.ledger import GenerationRow
 from kpc.local_time import naive_local
-from kpc.partition import Partition
-from kpc.stages.workspace import Workspace
+from kpc.stages.context import PartitionContext
+from kpc.storage.layout import INCREMENTAL_READ
 from kpc.storage.manifests import ExtractManifest
 from kpc.storage.store import FileEntry
 
 log = logging.getLogger(__name__)
 
-CHANGES = "changes"  # folder, inside an extract's, of what was read to renew it
 
-
-def find_base(partition: Partition, workspace: Workspace, wanted_spec: str) -> Base | None:
+def find_base(context: PartitionContext, wanted_spec: str) -> Base | None:
     """The last completely loaded generation, and since when rows must be read again; None: read the whole partition.
 
     The watermark is the newest change that generation holds, so it advances only with a complete load. A change dated
     in the future cannot push it past the moment that generation was read.
     """
-    if not partition.table.change_columns or workspace.settings.oracle.reads == "whole":
+    if not context.table.change_columns or context.settings.oracle.reads == "whole":
         return None
-    loaded = workspace.ledger.loaded_generation(workspace.environment, partition)
+    loaded = context.ledger.stages.loaded_generation(context.environment, context.partition)
     if loaded is None or loaded.spec_hash != wanted_spec:
         return None
     try:
-        newest = _newest_change(partition, _base_files(partition, workspace, loaded.id))
+        newest = _newest_change(context, _base_files(context, loaded.id))
     except DamagedFile as error:
-        log.warning("%s is read whole: %s", partition, error.what)
+        log.warning("%s is read whole: %s", context, error.what)
         return None
     if newest is None:
         return None
-    overlap = timedelta(seconds=workspace.settings.oracle.overlap_s)
-    return Base(generation=loaded.id, since=min(newest, _read_at(loaded, partition.table)) - overlap)
+    overlap = timedelta(seconds=context.settings.oracle.overlap_s)
+    return Base(generation=loaded.id, since=min(newest, _read_at(loaded, context.table)) - overlap)
 
 
-def _base_files(partition: Partition, workspace: Workspace, generation: str) -> list[Path]:
+def _base_files(context: PartitionContext, generation: str) -> list[Path]:
     """The files of an older extract, verified; none if it is gone. Raises `DamagedFile`."""
-    folder = _folder(partition, workspace, generation)
-    manifest = workspace.store.manifest(folder, ExtractManifest)
+    folder = context.paths.generation(generation).extract
+    manifest = context.store.manifest(folder, ExtractManifest)
     chunks = manifest.chunks if manifest else ()
-    return [workspace.store.file(folder, chunk, remedy="") for chunk in chunks]
+    return [context.store.file(folder, chunk, remedy="") for chunk in chunks]
 
 
-def _newest_change(partition: Partition, files: list[Path]) -> datetime | None:
-    changed = pl.coalesce(column.name for column in partition.table.change_columns)
+def _newest_change(context: PartitionContext, files: list[Path]) -> datetime | None:
+    changed = pl.coalesce(column.name for column in context.table.change_columns)
     newest: datetime | None = pl.scan_parquet(files).select(changed.max()).collect().item() if files else None
     return newest
 
@@ -74,50 +72,46 @@ def _read_at(generation: GenerationRow, table: Table) -> datetime:
     return taken.astimezone(UTC).replace(tzinfo=None) if is_utc else naive_local(taken)
 
 
-def renewed_chunks(
-    partition: Partition, workspace: Workspace, plan: ExtractPlan, folder: Path, between: Between
+def merged_chunks(
+    context: PartitionContext, plan: ExtractPlan, folder: Path, between: Between
 ) -> tuple[FileEntry, ...] | None:
     """The whole partition at the plan's SCN, most of it from the base; None if that is not what Oracle says of it."""
     if plan.base is None:
         return None
     try:
-        base = _base_files(partition, workspace, plan.base.generation)
+        base = _base_files(context, plan.base.generation)
     except DamagedFile as error:
-        log.warning("%s is read whole: %s", partition, error.what)
+        log.warning("%s is read whole: %s", context, error.what)
         return None
     if not base:
         return None
-    oracle, changes = workspace.oracle, folder / CHANGES
-    changed = read_chunks(oracle, partition, plan, changes, between)
-    keys = read_keys(oracle, partition, plan, changes)
-    renewed = renew(
-        partition.table,
+    oracle, changes = context.oracle, folder / INCREMENTAL_READ
+    changed = read_chunks(oracle, context.partition, plan, changes, between)
+    keys = read_keys(oracle, context.partition, plan, changes)
+    merged = merge_changes(
+        context.table,
         folder,
         base=base,
         changed=[changes / chunk.name for chunk in changed],
         keys=changes / keys.name,
         rows=plan.control_totals.rows,
     )
-    found = measure_rows(scan_chunks(folder, renewed.chunks, partition.table), partition.table)
+    found = measure_rows(scan_chunks(folder, merged.chunks, context.table), context.table)
     if differences := control_total_differences(oracle=plan.control_totals, extract=found):
         log.warning(
             "%s is read whole: rows have changed without touching %s (%s)",
-            partition,
-            partition.table.update_column,
+            context,
+            context.table.update_column,
             "; ".join(differences),
         )
         return None
     log.info(
         "%s: %s of %s rows changed since %s, %s keys vanished; the others come from generation %s",
-        partition,
-        f"{renewed.changed:,}",
-        f"{renewed.rows:,}",
+        context,
+        f"{merged.changed:,}",
+        f"{merged.rows:,}",
         plan.base.since,
-        f"{renewed.vanished:,}",
+        f"{merged.vanished:,}",
         plan.base.generation,
     )
-    return renewed.chunks
-
-
-def _folder(partition: Partition, workspace: Workspace, generation: str) -> Path:
-    return workspace.store.generation_dir(workspace.environment, partition, generation) / "extract"
+    return merged.chunks

@@ -2,8 +2,8 @@
 
 A bound is one text per key column. Oracle compares no row values (`(a, b) > (1, 2)` is ORA-01796), so a bound is
 spelled out column by column: `a > 1 OR (a = 1 AND b > 2)`. Sessions compare text by its bytes
-(NLS_SORT and NLS_COMP are BINARY), so that ORDER BY and `>` mean the same order. Rows with a NULL in their key have no
-place in it and are a chunk of their own; staging rejects them by name.
+(NLS_SORT and NLS_COMP are BINARY), so that ORDER BY and `>` mean the same order. Rows with a NULL in their key are in
+no such range and form a chunk of their own; staging rejects and lists them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from decimal import Decimal
 
 from kpc.catalog.table import Table
 from kpc.catalog.types import Column, OracleKind
-from kpc.extract.statements import DATE_TEXT, TIMESTAMP_TEXT, BindValues, Selection, Statement, hint, quoted
+from kpc.extract.statements import DATE_TEXT, TIMESTAMP_TEXT, Selection, hint, quoted
+from kpc.oracle.statement import BindValues, Statement
 
 Bound = tuple[str, ...]
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import oracledb
 import pyarrow as pa
 
 from kpc.catalog.table import Table
 from kpc.catalog.types import Column, OracleKind
 from kpc.errors import SchemaDrift
-from kpc.extract.statements import live_columns
-from kpc.oracle.session import Oracle
+from kpc.oracle.session import DictionaryColumn, Oracle, ReadSession
 
 # An unconstrained NUMBER is read as decimal(38, 10). A value with more digits on either side of the point is an error
 # of the driver (DPY-4042), never a rounding; such a column must be declared with its precision and scale.
@@ -48,15 +46,12 @@ def key_schema(table: Table) -> pa.Schema:
     return pa.schema([pa.field(column.name, arrow_type(column)) for column in table.key_columns])
 
 
-def check_columns(connection: oracledb.Connection, oracle: Oracle, table: Table) -> None:
+def check_columns(session: ReadSession, oracle: Oracle, table: Table) -> None:
     """Compare the dictionary with the catalog. Raises `SchemaDrift` with one line per difference.
 
     A column that Oracle has and the catalog does not is no difference: columns outside the mapping are left out.
     """
-    statement = live_columns(oracle.owner, table)
-    with oracle.explaining("ALL_TAB_COLUMNS"), connection.cursor() as cursor:
-        cursor.execute(statement.text, statement.binds)
-        live = {row[0]: _live_type(*row[1:]) for row in cursor}
+    live = {column.name: _live_type(column) for column in session.columns(table.name)}
     if not live:
         user = oracle.settings.user
         raise SchemaDrift(
@@ -86,18 +81,13 @@ def _declared_type(column: Column) -> str:
     return column.source.ddl.replace(" CHAR)", ")")
 
 
-def _live_type(  # the columns of ALL_TAB_COLUMNS
-    data_type: str,
-    data_length: int,
-    char_length: int | None,
-    precision: int | None,
-    scale: int | None,
-) -> str:
+def _live_type(column: DictionaryColumn) -> str:
     """The type as the catalog would write it. ALL_TAB_COLUMNS spells the TIMESTAMPs with their digits already."""
-    if data_type == "RAW":
-        return f"RAW({int(data_length)})"
-    if data_type in ("CHAR", "VARCHAR2", "NVARCHAR2", "NCHAR"):
-        return f"{data_type}({int(char_length or data_length)})"
-    if data_type == "NUMBER" and precision is not None:
-        return f"NUMBER({int(precision)},{int(scale)})" if scale else f"NUMBER({int(precision)})"
-    return data_type
+    if column.data_type == "RAW":
+        return f"RAW({int(column.data_length)})"
+    if column.data_type in ("CHAR", "VARCHAR2", "NVARCHAR2", "NCHAR"):
+        return f"{column.data_type}({int(column.char_length or column.data_length)})"
+    if column.data_type == "NUMBER" and column.precision is not None:
+        precision, scale = int(column.precision), int(column.scale or 0)
+        return f"NUMBER({precision},{scale})" if scale else f"NUMBER({precision})"
+    return column.data_type

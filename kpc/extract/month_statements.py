@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kpc.extract.statements import (
-    BindValues,
-    Statement,
-    aggregates,
-    hint,
-    in_partition,
-    quoted,
-    read_column,
-    rows_of,
-)
+from kpc.extract.statements import aggregates, hint, in_partition, quoted, read_column, rows_of
+from kpc.oracle.statement import BindValues, Statement
 from kpc.partition import Partition
 
 MONTH = "KPC_MONTH"  # the column that says which month a row belongs to

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -13,20 +14,29 @@ from ulid import ULID
 from kpc.catalog.table import Table
 from kpc.errors import ConfigError, SnapshotLost
 from kpc.extract.month_reader import OnePassPlan, make_one_pass_plan, month_files, read_months
-from kpc.extract.plan import spec_hash, take_scn
-from kpc.extract.window import refuse_outside
+from kpc.extract.partition_extract import (
+    chunk_rows,
+    extract_spec,
+    publish_extract,
+    refuse_outside_window,
+    seal,
+    start_generation,
+)
+from kpc.extract.plan import ExtractPlan
 from kpc.partition import Partition, partitions_of
-from kpc.stages.result import Made, Receipt
-from kpc.stages.stage_run import Turn, run_stage
+from kpc.stages.context import PartitionContext, StageContext
+from kpc.stages.names import ORACLE_EXTRACT
+from kpc.stages.result import StageResult
+from kpc.stages.stage_run import run_stage
 from kpc.stages.workspace import Workspace
-from kpc.storage.manifests import ControlTotals
+from kpc.storage.layout import EXTRACT_PLAN
+from kpc.storage.manifests import ControlTotals, ExtractManifest, StageOutput
 from kpc.storage.store import FileEntry, make_private, read_manifest, remove_leftovers, verify, write_manifest
 
 log = logging.getLogger(__name__)
 
 # In place of a month, where the ledger and the staging directory speak of a pass.
 ONE_PASS = "ONE-PASS"  # noqa: S105  no secret
-_PLAN = "plan.json"
 _SNAPSHOTS = 3  # tried in one run, as for a single month
 
 
@@ -37,6 +47,23 @@ class OnePassManifest(BaseModel):
 
     scn: int
     rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class OnePass:
+    """A finished pass: the name of its folder, its SCN and what was read."""
+
+    name: str
+    scn: int
+    rows: int
+    bytes: int
+    chunks: int
+    months: int
+
+    def output(self) -> StageOutput:
+        """What the stage run books of it."""
+        detail: dict[str, int | str] = {"scn": self.scn, "chunks": self.chunks, "months": self.months}
+        return StageOutput(self.name, self.rows, self.bytes, detail=detail)
 
 
 class MonthOfPass(BaseModel):
@@ -50,8 +77,8 @@ class MonthOfPass(BaseModel):
     files: tuple[FileEntry, ...]
 
 
-def read_in_one_pass(table: Table, months: tuple[str, ...], workspace: Workspace) -> Receipt:
-    """Read the table once, split into `months`. An interrupted pass is carried on from its last finished chunk.
+def read_in_one_pass(table: Table, months: tuple[str, ...], workspace: Workspace) -> StageResult:
+    """Read the table once, split into `months`. An interrupted pass goes on from its last finished chunk.
 
     Raises `ConfigError` for a table that has no months or no ROWIDs, and else what `oracle_extract` raises.
     """
@@ -62,74 +89,92 @@ def read_in_one_pass(table: Table, months: tuple[str, ...], workspace: Workspace
             f"Run `kpc run {table.name} ALL --stage oracle_extract`.",
         )
 
-    def make(_turn: Turn) -> Made:
-        refuse_outside(workspace.settings.oracle.window, workspace.clock())
+    def read(context: StageContext) -> OnePass:
+        refuse_outside_window(context)
         for _ in range(_SNAPSHOTS - 1):
             try:
-                return _read(table, months, workspace)
+                return _read(context, months)
             except SnapshotLost as error:
                 log.warning("%s: %s", table.name, error)
-                _remove_unfinished(table, workspace)
-        return _read(table, months, workspace)
+                _remove_unfinished(context)
+        return _read(context, months)
 
-    return run_stage("oracle_extract", Partition(table, ONE_PASS), workspace, make)
+    return run_stage(PartitionContext(workspace, Partition(table, ONE_PASS)), ORACLE_EXTRACT, read).result
 
 
-def _read(table: Table, months: tuple[str, ...], workspace: Workspace) -> Made:
-    partitions = partitions_of(table, months)
-    folder, plan = _plan(table, partitions, workspace)
+def _read(context: StageContext, months: tuple[str, ...]) -> OnePass:
+    partitions = partitions_of(context.table, months)
+    folder, plan = _plan(context, partitions)
 
     def between() -> None:
-        refuse_outside(workspace.settings.oracle.window, workspace.clock())
+        refuse_outside_window(context)
 
-    read_months(workspace.oracle, partitions, plan, folder, between)
+    read_months(context.oracle, partitions, plan, folder, between)
     rows = sum(one.rows for one in plan.control_totals.values())
     size = sum(file.bytes for key in plan.control_totals for file in month_files(plan, folder, key))
     write_manifest(folder, OnePassManifest(scn=plan.scn, rows=rows))
-    return Made(folder.name, rows, size, detail={"scn": plan.scn, "chunks": len(plan.chunks), "months": len(months)})
+    return OnePass(folder.name, plan.scn, rows, size, len(plan.chunks), len(months))
 
 
-def _plan(table: Table, partitions: tuple[Partition, ...], workspace: Workspace) -> tuple[Path, OnePassPlan]:
+def _plan(context: PartitionContext, partitions: tuple[Partition, ...]) -> tuple[Path, OnePassPlan]:
     """The folder and plan of the pass that was interrupted, if it is the same one; otherwise new ones."""
-    wanted = _spec(table, workspace)
-    for folder in _passes(table, workspace):
-        plan = read_manifest(folder, OnePassPlan, _PLAN)
-        is_same = (
-            plan is not None and plan.spec_hash == wanted and set(plan.control_totals) == {p.key for p in partitions}
-        )
+    wanted = extract_spec(context)
+    for folder in _passes(context):
+        plan = read_manifest(folder, OnePassPlan, EXTRACT_PLAN)
+        keys = {partition.key for partition in partitions}
+        is_same = plan is not None and plan.spec_hash == wanted and set(plan.control_totals) == keys
         if plan is not None and is_same and not _is_finished(folder):
-            log.info("%s: carrying on with the pass at SCN %d", table.name, plan.scn)
+            log.info("%s: carrying on with the pass at SCN %d", context.table.name, plan.scn)
             remove_leftovers(folder)
             return folder, plan
-    _remove_unfinished(table, workspace)
-    scn = take_scn(workspace.oracle)
-    plan = make_one_pass_plan(
-        workspace.oracle, partitions, scn=scn, spec_hash=wanted, chunk_rows=_chunk_rows(table, workspace)
-    )
-    folder = make_private(_root(table, workspace) / str(ULID.from_datetime(workspace.clock())))
-    write_manifest(folder, plan, _PLAN)
+    _remove_unfinished(context)
+    scn = context.oracle.current_scn()
+    plan = make_one_pass_plan(context.oracle, partitions, scn=scn, spec_hash=wanted, chunk_rows=chunk_rows(context))
+    folder = make_private(context.paths.folder / str(ULID.from_datetime(context.clock())))
+    write_manifest(folder, plan, EXTRACT_PLAN)
     return folder, plan
 
 
-def find_month(partition: Partition, workspace: Workspace) -> MonthOfPass | None:
+def month_of_one_pass(context: StageContext) -> ExtractManifest | None:
+    """The month's share of a pass over the whole table, sealed as its extract; None if there is none to take."""
+    month = find_month(context)
+    if month is None:
+        return None
+    generation = start_generation(context, month.scn)
+    move_in(month, context.paths.generation(generation).extract)
+    plan = ExtractPlan(
+        scn=month.scn,
+        mode=context.mode,
+        spec_hash=extract_spec(context),
+        control_totals=month.control_totals,
+        chunks=(),
+        started_utc=context.clock(),
+    )
+    manifest = seal(context, publish_extract(context, generation, plan, month.files))
+    drop_share(month)
+    return manifest
+
+
+def find_month(context: PartitionContext) -> MonthOfPass | None:
     """The partition's share of the newest finished pass, if it is newer than what was last extracted.
 
     Raises `DamagedFile` if a file of it is not what was read.
     """
-    current = workspace.ledger.current_generation(workspace.environment, partition)
-    for folder in reversed(_passes(partition.table, workspace)):
-        plan = read_manifest(folder, OnePassPlan, _PLAN)
-        if plan is None or not _is_finished(folder) or partition.key not in plan.control_totals:
+    current = context.ledger.generations.current(context.environment, context.partition)
+    whole = context.of(Partition(context.table, ONE_PASS))
+    for folder in reversed(_passes(whole)):
+        plan = read_manifest(folder, OnePassPlan, EXTRACT_PLAN)
+        if plan is None or not _is_finished(folder) or context.key not in plan.control_totals:
             continue
-        if plan.spec_hash != _spec(partition.table, workspace) or (current is not None and current.scn > plan.scn):
+        if plan.spec_hash != extract_spec(whole) or (current is not None and current.scn > plan.scn):
             return None
-        share = folder / partition.key
-        files = month_files(plan, folder, partition.key)
+        share = folder / context.key
+        files = month_files(plan, folder, context.key)
         if files and not share.is_dir():
             return None  # taken already
         for file in files:
             verify(share, file, remedy=f"Remove {folder} and extract the month by itself.")
-        return MonthOfPass(scn=plan.scn, control_totals=plan.control_totals[partition.key], folder=share, files=files)
+        return MonthOfPass(scn=plan.scn, control_totals=plan.control_totals[context.key], folder=share, files=files)
     return None
 
 
@@ -149,13 +194,9 @@ def drop_share(month: MonthOfPass) -> None:
         shutil.rmtree(month.folder.parent, ignore_errors=True)
 
 
-def _root(table: Table, workspace: Workspace) -> Path:
-    return workspace.store.partition_dir(workspace.environment, Partition(table, ONE_PASS))
-
-
-def _passes(table: Table, workspace: Workspace) -> list[Path]:
-    """The folders of all passes, oldest first."""
-    root = _root(table, workspace)
+def _passes(context: PartitionContext) -> list[Path]:
+    """The folders of all passes over a table, oldest first."""
+    root = context.paths.folder
     return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
 
 
@@ -163,15 +204,7 @@ def _is_finished(folder: Path) -> bool:
     return read_manifest(folder, OnePassManifest) is not None
 
 
-def _remove_unfinished(table: Table, workspace: Workspace) -> None:
-    for folder in _passes(table, workspace):
+def _remove_unfinished(context: PartitionContext) -> None:
+    for folder in _passes(context):
         if not _is_finished(folder):
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _chunk_rows(table: Table, workspace: Workspace) -> int:
-    return min(table.chunk_rows, workspace.settings.staging.chunk_rows)
-
-
-def _spec(table: Table, workspace: Workspace) -> str:
-    return spec_hash(workspace.oracle.owner, Partition(table, ONE_PASS), _chunk_rows(table, workspace))

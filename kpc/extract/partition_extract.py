@@ -1,217 +1,168 @@
-"""Station 1: a partition as of one SCN, as Parquet, checked against Oracle's own totals and then sealed."""
+"""One generation of a partition from its SCN to its seal; an interrupted one goes on from its last finished chunk."""
 
 from __future__ import annotations
 
 import logging
 import shutil
-from pathlib import Path
 
-from kpc.errors import SnapshotLost, Terminal
+from kpc.errors import SnapshotLost
 from kpc.extract.chunk_reader import read_chunks
 from kpc.extract.control_totals import check_control_totals, measure_rows, scan_chunks
-from kpc.extract.incremental_extract import CHANGES, find_base, renewed_chunks
-from kpc.extract.one_pass import drop_share, find_month, move_in
-from kpc.extract.plan import Base, ExtractPlan, Mode, make_plan, spec_hash, take_scn
+from kpc.extract.incremental_extract import find_base, merged_chunks
+from kpc.extract.plan import Base, ExtractPlan, make_plan, spec_hash
 from kpc.extract.window import refuse_outside
-from kpc.ledger import Lease
-from kpc.partition import Partition
-from kpc.stages.result import Made, Receipt
-from kpc.stages.stage_run import Turn, run_stage
-from kpc.stages.workspace import Workspace
+from kpc.stages.context import PartitionContext, StageContext
+from kpc.storage.layout import EXTRACT_PLAN, INCREMENTAL_READ
 from kpc.storage.manifests import ExtractManifest
 from kpc.storage.store import FileEntry, read_manifest, remove_leftovers, write_manifest
 
 log = logging.getLogger(__name__)
 
-_PLAN = "plan.json"
 _SNAPSHOTS = 3  # generations tried in one run before a person must look at the undo retention
 _BYTES_PER_CELL = 16  # compressed, generous; for the free-space check only
 
 
-def oracle_extract(partition: Partition, workspace: Workspace, mode: Mode = "incremental") -> Receipt:
-    """Seal a new generation of the partition. An interrupted one is carried on from its last finished chunk.
-
-    Raises `OutsideWindow` outside the hours in which Oracle may be read, also between two chunks.
-    """
-
-    def make(turn: Turn) -> Made:
-        refuse_outside(workspace.settings.oracle.window, workspace.clock())
-        if (fresh := _fresh_enough(partition, workspace, mode)) is not None:
-            log.info("%s: generation %s was begun after this run was asked for; it stands", partition, fresh.generation)
-            return _made(fresh)
-        if (shared := _from_one_pass(partition, workspace, mode, turn.lease)) is not None:
-            return shared
-        for _ in range(_SNAPSHOTS - 1):
-            try:
-                return _seal_one(partition, workspace, mode, turn.lease)
-            except SnapshotLost as error:
-                log.warning("%s: %s", partition, error)
-        return _seal_one(partition, workspace, mode, turn.lease)
-
-    return run_stage("oracle_extract", partition, workspace, make, mode=mode)
+def refuse_outside_window(context: PartitionContext) -> None:
+    """Raises `OutsideWindow` outside the hours in which Oracle may be read."""
+    refuse_outside(context.settings.oracle.window, context.clock())
 
 
-def extract_folder(partition: Partition, workspace: Workspace, generation: str) -> Path:
-    return workspace.store.generation_dir(workspace.environment, partition, generation) / "extract"
-
-
-def sealed_extract(partition: Partition, workspace: Workspace, generation: str) -> ExtractManifest:
-    """The manifest of a sealed extract. Raises `Terminal` if its files are gone."""
-    manifest = workspace.store.manifest(extract_folder(partition, workspace, generation), ExtractManifest)
-    if manifest is None:
-        raise Terminal(
-            f"The extract of {partition}, generation {generation}, is not in the staging directory.",
-            f"Extract it again: `kpc rerun {partition.table.name} {partition.key}`. All workers must see the same "
-            "KPC__STAGING__ROOT.",
-        )
+def recent_extract(context: StageContext) -> ExtractManifest | None:
+    """The sealed extract of another run that began after this run was asked for: it is recent enough for this one."""
+    current = context.ledger.generations.current(context.environment, context.partition)
+    if current is None or context.asked_utc is None or current.run_id == context.run_id:
+        return None
+    is_alike = (current.spec_hash, current.mode) == (extract_spec(context), context.mode)
+    if current.started_utc < context.asked_utc or not is_alike:
+        return None
+    manifest = context.store.manifest(context.paths.generation(current.id).extract, ExtractManifest)
+    if manifest is not None:
+        log.info("%s: generation %s was begun after this run was asked for; it stands", context, current.id)
     return manifest
 
 
-def _seal_one(partition: Partition, workspace: Workspace, mode: Mode, lease: Lease) -> Made:
+def extract_partition(context: StageContext) -> ExtractManifest:
+    """Seal a new generation of the partition; one whose SCN can no longer be read is given up for another.
+
+    Raises `SnapshotLost` after `_SNAPSHOTS` generations, `OutsideWindow` also between two chunks.
+    """
+    for _ in range(_SNAPSHOTS - 1):
+        try:
+            return _extract_generation(context)
+        except SnapshotLost as error:
+            log.warning("%s: %s", context, error)
+    return _extract_generation(context)
+
+
+def _extract_generation(context: StageContext) -> ExtractManifest:
     """One generation from its SCN to its seal. Raises `SnapshotLost` after giving the generation up."""
-    generation, scn = _open_generation(partition, workspace, mode, lease)
+    generation, scn = _open_generation(context)
     try:
-        plan = _plan(partition, workspace, generation, scn, mode)
-        manifest = _extract(partition, workspace, generation, plan)
+        plan = _plan(context, generation, scn)
+        manifest = _read(context, generation, plan)
     except SnapshotLost as error:
-        workspace.ledger.abandon_generation(generation, str(error), lease=lease)
+        context.ledger.generations.abandon(generation, str(error), lease=context.lease)
         raise
-    made = _made(manifest)
-    workspace.ledger.seal_generation(generation, rows=made.rows, raw_bytes=made.bytes, lease=lease)
-    return made
+    return seal(context, manifest)
 
 
-def _made(manifest: ExtractManifest) -> Made:
-    size = sum(chunk.bytes for chunk in manifest.chunks)
-    detail: dict[str, int | str] = {"scn": manifest.scn, "chunks": len(manifest.chunks), "mode": manifest.mode}
-    if manifest.base is not None:
-        detail |= {"read_rows": manifest.read_rows, "since": str(manifest.since), "base": manifest.base}
-    return Made(manifest.generation, manifest.rows, size, detail=detail)
+def seal(context: StageContext, manifest: ExtractManifest) -> ExtractManifest:
+    """Declare a published extract to be the partition's current generation."""
+    output = manifest.output()
+    context.ledger.generations.seal(manifest.generation, rows=output.rows, raw_bytes=output.bytes, lease=context.lease)
+    return manifest
 
 
-def _fresh_enough(partition: Partition, workspace: Workspace, mode: Mode) -> ExtractManifest | None:
-    """The sealed extract of another run that began after this one was asked for: two runs of one key are one work."""
-    current = workspace.ledger.current_generation(workspace.environment, partition)
-    if current is None or workspace.asked_utc is None or current.run_id == workspace.run_id:
-        return None
-    wanted = _spec(partition, workspace)
-    if current.started_utc < workspace.asked_utc or (current.spec_hash, current.mode) != (wanted, mode):
-        return None
-    return workspace.store.manifest(extract_folder(partition, workspace, current.id), ExtractManifest)
-
-
-def _open_generation(partition: Partition, workspace: Workspace, mode: Mode, lease: Lease) -> tuple[str, int]:
+def _open_generation(context: StageContext) -> tuple[str, int]:
     """The generation that an interrupted run left open, or a new one at the current SCN."""
-    ledger, environment = workspace.ledger, workspace.environment
-    wanted = _spec(partition, workspace)
-    unfinished = ledger.open_generation(environment, partition)
+    wanted = extract_spec(context)
+    unfinished = context.ledger.generations.unfinished(context.environment, context.partition)
     if unfinished is not None:
-        if unfinished.spec_hash == wanted and unfinished.mode == mode:
-            log.info("%s: carrying on with generation %s at SCN %d", partition, unfinished.id, unfinished.scn)
+        if (unfinished.spec_hash, unfinished.mode) == (wanted, context.mode):
+            log.info("%s: carrying on with generation %s at SCN %d", context, unfinished.id, unfinished.scn)
             return unfinished.id, unfinished.scn
-        ledger.abandon_generation(unfinished.id, "the next run asked for another mode or declaration", lease=lease)
-    scn = take_scn(workspace.oracle)
-    generation = ledger.start_generation(
-        environment, partition, scn=scn, mode=mode, spec_hash=wanted, run_id=workspace.run_id, lease=lease
+        reason = "the next run asked for another mode or declaration"
+        context.ledger.generations.abandon(unfinished.id, reason, lease=context.lease)
+    scn = context.oracle.current_scn()
+    return start_generation(context, scn), scn
+
+
+def start_generation(context: StageContext, scn: int) -> str:
+    """Begin a new extract at an SCN and return its ULID."""
+    return context.ledger.generations.start(
+        context.environment,
+        context.partition,
+        scn=scn,
+        mode=context.mode,
+        spec_hash=extract_spec(context),
+        run_id=context.run_id,
+        lease=context.lease,
     )
-    return generation, scn
 
 
-def _spec(partition: Partition, workspace: Workspace) -> str:
-    return spec_hash(workspace.oracle.owner, partition, _chunk_rows(partition, workspace))
+def extract_spec(context: PartitionContext) -> str:
+    """Hash of everything that decides which bytes an extract at a given SCN holds."""
+    return spec_hash(context.oracle.owner, context.partition, chunk_rows(context))
 
 
-def _chunk_rows(partition: Partition, workspace: Workspace) -> int:
-    return min(partition.table.chunk_rows, workspace.settings.staging.chunk_rows)
+def chunk_rows(context: PartitionContext) -> int:
+    """Rows per chunk: what the table asks for, at most what the settings allow."""
+    return min(context.table.chunk_rows, context.settings.staging.chunk_rows)
 
 
-def _plan(partition: Partition, workspace: Workspace, generation: str, scn: int, mode: Mode) -> ExtractPlan:
+def _plan(context: StageContext, generation: str, scn: int) -> ExtractPlan:
     """The generation's plan as it was written down, or made and written down now."""
-    plan = read_manifest(extract_folder(partition, workspace, generation), ExtractPlan, _PLAN)
+    plan = read_manifest(context.paths.generation(generation).extract, ExtractPlan, EXTRACT_PLAN)
     if plan is not None:
         return plan
-    base = None
-    if mode == "incremental":
-        base = find_base(partition, workspace, _spec(partition, workspace))
-    return _make_plan(partition, workspace, generation, scn, mode, base)
+    base = find_base(context, extract_spec(context)) if context.mode == "incremental" else None
+    return _make_plan(context, generation, scn, base)
 
 
-def _make_plan(
-    partition: Partition, workspace: Workspace, generation: str, scn: int, mode: Mode, base: Base | None
-) -> ExtractPlan:
+def _make_plan(context: StageContext, generation: str, scn: int, base: Base | None) -> ExtractPlan:
     plan = make_plan(
-        workspace.oracle,
-        partition,
+        context.oracle,
+        context.partition,
         scn=scn,
-        mode=mode,
-        chunk_rows=_chunk_rows(partition, workspace),
-        started_utc=workspace.clock(),
+        mode=context.mode,
+        chunk_rows=chunk_rows(context),
+        started_utc=context.clock(),
         base=base,
     )
-    write_manifest(extract_folder(partition, workspace, generation), plan, _PLAN)
+    write_manifest(context.paths.generation(generation).extract, plan, EXTRACT_PLAN)
     return plan
 
 
-def _extract(partition: Partition, workspace: Workspace, generation: str, plan: ExtractPlan) -> ExtractManifest:
-    folder = extract_folder(partition, workspace, generation)
+def _read(context: StageContext, generation: str, plan: ExtractPlan) -> ExtractManifest:
+    folder = context.paths.generation(generation).extract
     remove_leftovers(folder)
-    workspace.store.check_space(plan.control_totals.rows * len(partition.table.columns) * _BYTES_PER_CELL)
+    context.store.check_space(plan.control_totals.rows * len(context.table.columns) * _BYTES_PER_CELL)
 
     def between() -> None:
-        refuse_outside(workspace.settings.oracle.window, workspace.clock())
+        refuse_outside_window(context)
 
-    chunks = renewed_chunks(partition, workspace, plan, folder, between)
+    chunks = merged_chunks(context, plan, folder, between)
     if chunks is None:
         if plan.base is not None:
-            plan = _make_plan(partition, workspace, generation, plan.scn, plan.mode, base=None)
-        chunks = read_chunks(workspace.oracle, partition, plan, folder, between)
-    return _manifest(partition, workspace, generation, plan, chunks)
+            plan = _make_plan(context, generation, plan.scn, base=None)
+        chunks = read_chunks(context.oracle, context.partition, plan, folder, between)
+    return publish_extract(context, generation, plan, chunks)
 
 
-def _from_one_pass(partition: Partition, workspace: Workspace, mode: Mode, lease: Lease) -> Made | None:
-    """The month's share of a pass over the whole table, sealed as its extract; None if there is none to take."""
-    month = find_month(partition, workspace)
-    if month is None:
-        return None
-    ledger, spec = workspace.ledger, _spec(partition, workspace)
-    generation = ledger.start_generation(
-        workspace.environment,
-        partition,
-        scn=month.scn,
-        mode=mode,
-        spec_hash=spec,
-        run_id=workspace.run_id,
-        lease=lease,
-    )
-    move_in(month, extract_folder(partition, workspace, generation))
-    plan = ExtractPlan(
-        scn=month.scn,
-        mode=mode,
-        spec_hash=spec,
-        control_totals=month.control_totals,
-        chunks=(),
-        started_utc=workspace.clock(),
-    )
-    made = _made(_manifest(partition, workspace, generation, plan, month.files))
-    ledger.seal_generation(generation, rows=made.rows, raw_bytes=made.bytes, lease=lease)
-    drop_share(month)
-    return made
-
-
-def _manifest(
-    partition: Partition, workspace: Workspace, generation: str, plan: ExtractPlan, chunks: tuple[FileEntry, ...]
+def publish_extract(
+    context: PartitionContext, generation: str, plan: ExtractPlan, chunks: tuple[FileEntry, ...]
 ) -> ExtractManifest:
-    """Hold the files against Oracle's own totals, then publish them."""
-    folder = extract_folder(partition, workspace, generation)
-    read = measure_rows(scan_chunks(folder, chunks, partition.table), partition.table)
-    check_control_totals(partition, oracle=plan.control_totals, extract=read)
-    shutil.rmtree(folder / CHANGES, ignore_errors=True)
+    """Compare the files with Oracle's own control totals, then write the manifest. Raises `Terminal` if they differ."""
+    folder = context.paths.generation(generation).extract
+    read = measure_rows(scan_chunks(folder, chunks, context.table), context.table)
+    check_control_totals(context.partition, oracle=plan.control_totals, extract=read)
+    shutil.rmtree(folder / INCREMENTAL_READ, ignore_errors=True)
     manifest = ExtractManifest(
-        table=partition.table.name,
-        key=partition.key,
+        table=context.table.name,
+        key=context.key,
         generation=generation,
-        source_id=workspace.environment.source_id,
-        target_id=workspace.environment.target_id,
+        source_id=context.environment.source_id,
+        target_id=context.environment.target_id,
         scn=plan.scn,
         mode=plan.mode,
         spec_hash=plan.spec_hash,
@@ -219,10 +170,10 @@ def _manifest(
         control_totals=plan.control_totals,
         chunks=chunks,
         started_utc=plan.started_utc,
-        sealed_utc=workspace.clock(),
+        sealed_utc=context.clock(),
         base=plan.base.generation if plan.base else None,
         since=plan.base.since if plan.base else None,
         read_rows=plan.planned_rows if plan.base else read.rows,
     )
-    workspace.store.publish(folder, manifest, chunks)
+    context.store.publish(folder, manifest, chunks)
     return manifest

@@ -9,22 +9,15 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
-import oracledb
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from kpc.catalog.table import Table
 from kpc.extract.key_ranges import Bound, count_without_key, key_plan, within_keys, without_key
 from kpc.extract.live_schema import arrow_schema, check_columns
-from kpc.extract.statements import (
-    CURRENT_SCN,
-    Selection,
-    Statement,
-    chunk_plan,
-    control_totals_query,
-    within_rowids,
-)
+from kpc.extract.statements import Selection, chunk_plan, control_totals_query, within_rowids
 from kpc.oracle.failures import inconsistent
-from kpc.oracle.session import Oracle
+from kpc.oracle.session import Oracle, ReadSession
+from kpc.oracle.statement import Statement
 from kpc.partition import Partition
 from kpc.storage.manifests import Aggregate, ControlTotals
 
@@ -70,7 +63,7 @@ class ChunkRange(BaseModel):
 class Base(BaseModel):
     """An older generation that Salesforce holds, and the moment since which rows are read again.
 
-    `since` is in the clock of the columns that tell: local, or UTC for TIMESTAMP WITH TIME ZONE.
+    `since` is in the time zone of the change columns: local, or UTC for TIMESTAMP WITH TIME ZONE.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -80,7 +73,7 @@ class Base(BaseModel):
 
 
 class ExtractPlan(BaseModel):
-    """Written down before the first row is read. `control_totals` are the whole partition's.
+    """Saved before the first row is read. `control_totals` are the whole partition's.
 
     With a base the chunks hold only the rows that changed since; the others are the base's.
     """
@@ -112,11 +105,6 @@ def spec_hash(owner: str, partition: Partition, chunk_rows: int) -> str:
     return hashlib.sha256(json.dumps(spec).encode()).hexdigest()
 
 
-def take_scn(oracle: Oracle) -> int:
-    with oracle.session("current scn") as connection, oracle.explaining("V$DATABASE"):
-        return int(str(_one_row(connection, CURRENT_SCN)[0]))
-
-
 def make_plan(
     oracle: Oracle,
     partition: Partition,
@@ -129,21 +117,20 @@ def make_plan(
 ) -> ExtractPlan:
     """Compare the live columns with the catalog, then ask Oracle for control totals and chunk boundaries at `scn`.
 
-    With `base` only the rows changed since then are planned, unless they are so many that the whole is as cheap.
+    With `base` only the rows changed since then are planned, unless reading the whole partition is as cheap.
     Raises `SchemaDrift`, `SnapshotLost`, `OracleDown` or `ConfigError`, and `Terminal` if Oracle's two answers differ.
     """
     table = partition.table
-    with oracle.session(f"plan {partition}") as connection:
-        check_columns(connection, oracle, table)
-        with oracle.explaining(table.name):
-            totals = control_totals_of(table, _one_row(connection, control_totals_query(oracle.owner, partition, scn)))
-            chunks: tuple[ChunkRange, ...] = ()
-            if base is not None:
-                chunks = _read_chunks(connection, oracle, Selection(partition, scn, base.since), chunk_rows)
-                if _rows_in(chunks) > totals.rows * _WORTH_READING_CHANGES_ONLY:
-                    base = None
-            if base is None and totals.rows:
-                chunks = _read_chunks(connection, oracle, Selection(partition, scn), chunk_rows)
+    with oracle.session(f"plan {partition}", table.name) as session:
+        check_columns(session, oracle, table)
+        totals = control_totals_of(table, session.row(control_totals_query(oracle.owner, partition, scn)))
+        chunks: tuple[ChunkRange, ...] = ()
+        if base is not None:
+            chunks = _read_chunks(session, oracle.owner, Selection(partition, scn, base.since), chunk_rows)
+            if _rows_in(chunks) > totals.rows * _WORTH_READING_CHANGES_ONLY:
+                base = None
+        if base is None and totals.rows:
+            chunks = _read_chunks(session, oracle.owner, Selection(partition, scn), chunk_rows)
     if base is None and _rows_in(chunks) != totals.rows:
         raise inconsistent(
             f"Oracle counts {totals.rows:,} rows of {partition} but {_rows_in(chunks):,} in the chunk plan, both at "
@@ -164,13 +151,6 @@ def _rows_in(chunks: Iterable[ChunkRange]) -> int:
     return sum(chunk.rows for chunk in chunks)
 
 
-def _one_row(connection: oracledb.Connection, statement: Statement) -> tuple[object, ...]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement.text, statement.binds, fetch_decimals=True)
-        row: tuple[object, ...] = cursor.fetchone()
-        return row
-
-
 def control_totals_of(table: Table, answer: Sequence[object]) -> ControlTotals:
     """Oracle's answer to `control_totals_query`: the rows, then four aggregates per measure."""
     rows, *numbers = answer
@@ -182,33 +162,29 @@ def control_totals_of(table: Table, answer: Sequence[object]) -> ControlTotals:
     return ControlTotals(rows=int(str(rows)), measures=tuple(measures))
 
 
-def _read_chunks(
-    connection: oracledb.Connection, oracle: Oracle, rows: Selection, chunk_rows: int
-) -> tuple[ChunkRange, ...]:
-    if not rows.table.has_rowid:
-        return _read_key_ranges(connection, oracle, rows, chunk_rows)
-    statement = chunk_plan(oracle.owner, rows, chunk_rows)
-    with connection.cursor() as cursor:
-        cursor.execute(statement.text, statement.binds)
-        return tuple(
-            ChunkRange(number=number, rowids=(first, last), rows=int(rows_in_chunk))
-            for number, (_, first, last, rows_in_chunk) in enumerate(cursor, start=1)
-        )
+def _read_chunks(session: ReadSession, owner: str, rows: Selection, chunk_rows: int) -> tuple[ChunkRange, ...]:
+    if rows.table.has_rowid:
+        return rowid_chunks(session, chunk_plan(owner, rows, chunk_rows))
+    return _read_key_ranges(session, owner, rows, chunk_rows)
 
 
-def _read_key_ranges(
-    connection: oracledb.Connection, oracle: Oracle, rows: Selection, chunk_rows: int
-) -> tuple[ChunkRange, ...]:
-    statement = key_plan(oracle.owner, rows, chunk_rows)
-    with connection.cursor() as cursor:
-        cursor.execute(statement.text, statement.binds, fetch_decimals=True)
-        found = [(tuple(str(part) for part in key), int(rows_in_chunk)) for *key, rows_in_chunk in cursor]
+def rowid_chunks(session: ReadSession, statement: Statement) -> tuple[ChunkRange, ...]:
+    """The chunks that a statement cuts: number, first and last ROWID, rows."""
+    return tuple(
+        ChunkRange(number=number, rowids=(first, last), rows=int(rows_in_chunk))
+        for number, (_, first, last, rows_in_chunk) in enumerate(session.rows(statement), start=1)
+    )
+
+
+def _read_key_ranges(session: ReadSession, owner: str, rows: Selection, chunk_rows: int) -> tuple[ChunkRange, ...]:
+    answer = session.rows(key_plan(owner, rows, chunk_rows))
+    found = [(tuple(str(part) for part in key), int(rows_in_chunk)) for *key, rows_in_chunk in answer]
     ends = [key for key, _ in found[1:]] + [None]
     chunks = [
         ChunkRange(number=number, keys=KeyRange(first=key, end=end), rows=rows_in_chunk)
         for number, ((key, rows_in_chunk), end) in enumerate(zip(found, ends, strict=True), start=1)
     ]
-    without = int(str(_one_row(connection, count_without_key(oracle.owner, rows))[0]))
+    (without,) = session.row(count_without_key(owner, rows))
     if without:
-        chunks.append(ChunkRange(number=len(chunks) + 1, keys=KeyRange(first=None, end=None), rows=without))
+        chunks.append(ChunkRange(number=len(chunks) + 1, keys=KeyRange(first=None, end=None), rows=int(without)))
     return tuple(chunks)

@@ -1,7 +1,7 @@
-"""How a table's months lie on its blocks: whether ranges of ROWIDs are a cheap way to read one of them.
+"""How each month's rows are spread over a table's blocks: whether ranges of ROWIDs are a cheap way to read a month.
 
-In a table that grew day by day a month's rows stand together, and its ROWID ranges hold little else. Where months
-interleave, each range holds rows of all of them, and every month would read most of the table again.
+In a table that grew day by day, a month's rows are next to each other, and its ROWID ranges hold little else. Where
+months interleave, each range holds rows of all of them, and reading each month would scan most of the table again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LETTERS_OF_THE_LARGEST = 13
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A run of neighbouring blocks: its rows in all, and those of each month."""
+    """A run of neighbouring blocks: its total rows, and those of each month."""
 
     rows: int
     by_key: dict[str, int]
@@ -40,10 +40,8 @@ def scan_ratios(
         return {}
     partitions = [Partition(table, key) for key in keys]
     statement = count_stretches(oracle.owner, partitions, scn, _letters(rows))
-    with oracle.session(f"spread {table.name}") as connection, oracle.explaining(table.name):
-        cursor = connection.cursor()
-        cursor.execute(statement.text, statement.binds)
-        stretches = _stretches((key, stretch, int(count)) for key, stretch, count in cursor)
+    with oracle.session(f"clustering {table.name}", table.name) as session:
+        stretches = _stretches((key, stretch, int(rows)) for key, stretch, rows in session.rows(statement))
     return {key: scan_ratio(stretches, key, chunk_rows) for key in keys}
 
 
@@ -63,7 +61,7 @@ def _stretches(groups: Iterable[tuple[str | None, str, int]]) -> list[Stretch]:
 def scan_ratio(stretches: Sequence[Stretch], key: str, chunk_rows: int) -> float:
     """Rows in the month's chunk ranges per row of the month; a range reaches from its first stretch to its last.
 
-    1.0 for a month that stands alone in its blocks, and for one without rows.
+    1.0 for a month that shares its blocks with no other, and for one without rows.
     """
     wanted = scanned = in_chunk = span = 0
     for stretch in stretches:

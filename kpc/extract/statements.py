@@ -1,4 +1,4 @@
-"""Every SQL statement that is sent to Oracle, made from the catalog.
+"""The SQL that reads a partition, built from the catalog.
 
 Identifiers come from the catalog and are quoted; keys and dates travel as binds. The SCN is a number of our own and is
 written into the text, because AS OF takes no bind in every version. Moments travel as text inside TO_DATE or
@@ -7,31 +7,25 @@ TO_TIMESTAMP: the driver sends a `datetime` as a DATE, and its fraction would be
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 
 from kpc.catalog.table import Table
 from kpc.catalog.types import Column, OracleKind
 from kpc.errors import ConfigError
 from kpc.extract.target_value_sql import target_value_sql
+from kpc.oracle.statement import Statement
 from kpc.partition import Partition
-
-BindValues = dict[str, str | int | Decimal | datetime]
 
 DATE_TEXT = "YYYY-MM-DD HH24:MI:SS"
 TIMESTAMP_TEXT = "YYYY-MM-DD HH24:MI:SS.FF9"
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
-    text: str
-    binds: BindValues = field(default_factory=dict)
-
-
 def quoted(name: str) -> str:
     if '"' in name:
-        raise ConfigError(f"{name!r} cannot be the name of an Oracle schema.", "Correct KPC__ORACLE__OWNER or __USER.")
+        raise ConfigError(
+            f"{name!r} cannot be the name of an Oracle schema.", "Correct KPC__ORACLE__OWNER or KPC__ORACLE__USER."
+        )
     return f'"{name}"'
 
 
@@ -110,7 +104,7 @@ def aggregates(table: Table) -> str:
 class Selection:
     """Which rows of a partition are read, as of `scn`: all, or those that changed at `since` or later.
 
-    `since` is in the clock of the columns that tell: local, or UTC for TIMESTAMP WITH TIME ZONE.
+    `since` is in the time zone of the change columns: local, or UTC for TIMESTAMP WITH TIME ZONE.
     """
 
     partition: Partition
@@ -126,7 +120,7 @@ class Selection:
 
     @property
     def where(self) -> Statement:
-        """A row that does not tell when it changed may have done so at any time, and is read."""
+        """The condition. A row without a change time may have changed at any time, so it is read."""
         rows = in_partition(self.partition)
         if self.since is None:
             return rows
@@ -194,15 +188,3 @@ def count_days(owner: str, table: Table, month_column: Column, scn: int) -> Stat
     )
     text = f"SELECT {hint(table.parallel_degree)}{day}, COUNT(*) FROM {rows_of(owner, table, scn)} GROUP BY {day}"
     return Statement(text)
-
-
-CURRENT_SCN = Statement("SELECT CURRENT_SCN FROM V$DATABASE")
-
-
-def live_columns(owner: str, table: Table) -> Statement:
-    """The table's columns as the dictionary knows them."""
-    return Statement(
-        "SELECT COLUMN_NAME, DATA_TYPE, DATA_LENGTH, CHAR_LENGTH, DATA_PRECISION, DATA_SCALE FROM ALL_TAB_COLUMNS "
-        "WHERE OWNER = :owner AND TABLE_NAME = :table_name ORDER BY COLUMN_ID",
-        {"owner": owner, "table_name": table.name},
-    )

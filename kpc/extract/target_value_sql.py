@@ -1,6 +1,6 @@
 """A measured number as the target will hold it, in Oracle's SQL: the same rules as `kpc.convert.numbers`.
 
-Text only: what runs it is `kpc.oracle`. A test holds both spellings against each other.
+It only builds text, which `kpc.oracle` runs. A test compares both implementations.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def _revision(connection: Connection) -> str | None:
     if found is not None and found > REVISION:
         raise ConfigError(
             f"The ledger has schema {found}, this program knows {REVISION}.",
-            "Update kpc on this machine; an older version must not write a newer ledger.",
+            "Update this program on this machine; an older version must not write a newer ledger.",
         )
     return found
 

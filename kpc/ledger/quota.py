@@ -23,7 +23,6 @@ from kpc.errors import ConfigError, QuotaExhausted
 from kpc.ledger import schema
 from kpc.ledger.database import Database
 from kpc.ledger.quota_entries import (
-    BATCH_ROWS,
     SAFETY,
     WINDOW,
     OrgUsage,
@@ -37,6 +36,7 @@ from kpc.ledger.quota_entries import (
     used_in_window,
 )
 from kpc.ledger.states import QuotaEntryState, QuotaKind
+from kpc.salesforce.constants import BATCH_ROWS
 
 _QUOTA_ENTRY = schema.quota_entry
 _ORG_LIMITS = schema.org_limits

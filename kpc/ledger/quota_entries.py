@@ -13,10 +13,10 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, delete, func, inse
 
 from kpc.ledger import schema
 from kpc.ledger.states import JobState, QuotaEntryState, QuotaKind
+from kpc.salesforce.constants import BATCH_ROWS
 
 WINDOW = timedelta(hours=24)
 SAFETY = timedelta(seconds=60)  # our clock and the org's may differ
-BATCH_ROWS = 10_000  # Salesforce counts and bills a job's rows in batches of this size
 
 _QUOTA_ENTRY = schema.quota_entry
 _ORG_LIMITS = schema.org_limits

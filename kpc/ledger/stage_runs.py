@@ -170,17 +170,27 @@ class StageRuns:
 
     def is_loaded(self, environment: Environment, partition: Partition) -> bool:
         """Whether the partition's current generation has been loaded."""
+        return self.loaded_version(environment, partition) is not None
+
+    def loaded_version(self, environment: Environment, partition: Partition) -> str | None:
+        """The mapping version under which the current generation was loaded last; None if it is not loaded."""
         current = self._generations.current(environment, partition)
         if current is None:
-            return False
-        query = select(func.count()).where(
-            in_partition(_STAGE_RUN, environment, partition),
-            _STAGE_RUN.c.stage == LOAD_STAGE,
-            _STAGE_RUN.c.generation == current.id,
-            _STAGE_RUN.c.state == StageState.DONE,
+            return None
+        query = (
+            select(_STAGE_RUN.c.mapping_version)
+            .where(
+                in_partition(_STAGE_RUN, environment, partition),
+                _STAGE_RUN.c.stage == LOAD_STAGE,
+                _STAGE_RUN.c.generation == current.id,
+                _STAGE_RUN.c.state == StageState.DONE,
+            )
+            .order_by(_STAGE_RUN.c.id.desc())
+            .limit(1)
         )
         with self._database.reading() as connection:
-            return bool(connection.execute(query).scalar_one())
+            version: str | None = connection.execute(query).scalar_one_or_none()
+        return version
 
     def reconciliation_state(self, environment: Environment, partition: Partition) -> StageState | None:
         """How the current generation's newest finished reconciliation ended; None if there was none."""

@@ -14,16 +14,19 @@ from pydantic import BaseModel, ConfigDict
 from kpc.catalog.table import Table
 from kpc.catalog.types import EXTERNAL_ID
 from kpc.errors import Transient
-from kpc.ledger import JobIntent, JobRow, Lease
-from kpc.ledger.quota_entries import BATCH_ROWS
+from kpc.ledger import JobIntent, JobRow, Lease, Ledger
+from kpc.ledger.states import DEAD, JobPurpose, JobState
 from kpc.partition import Partition, find_partition
 from kpc.salesforce import Encoding, Salesforce
+from kpc.salesforce.constants import BATCH_ROWS
+from kpc.settings import SalesforceSettings
+from kpc.stages.context import LeasedContext, PartitionContext
 from kpc.stages.quota_governor import Governor
 from kpc.stages.workspace import Workspace
-from kpc.storage.store import Environment, FileEntry
+from kpc.storage.layout import GenerationPaths, loaded_folder
+from kpc.storage.store import Environment, FileEntry, Store
 
 ENCODING_TRAIT = "upload_encoding"
-_DEAD = ("failed", "aborted", "given_up")
 
 
 class ChunkSpec(BaseModel):
@@ -53,20 +56,52 @@ class ChunkSpec(BaseModel):
     pre_image: bool = False  # what its rows will change is kept before its first upload
 
     @classmethod
-    def of(cls, entry: FileEntry, partition: Partition, environment: Environment, **more: Any) -> ChunkSpec:
-        """A file of a partition; `more` says of which generation, mapping and attempt it is, and where it lies."""
+    def of(
+        cls,
+        entry: FileEntry,
+        context: PartitionContext,
+        *,
+        generation: str,
+        folder: str,
+        attempt: int = 0,
+        purpose: str = "chunk",
+        operation: Literal["upsert", "delete", "update"] = "upsert",
+        pre_image: bool = False,
+    ) -> ChunkSpec:
+        """A file of a generation of the partition, under the table's present mapping."""
         return cls(
-            source_id=environment.source_id,
-            target_id=environment.target_id,
-            table=partition.table.name,
-            key=partition.key,
+            source_id=context.environment.source_id,
+            target_id=context.environment.target_id,
+            table=context.table.name,
+            key=context.key,
+            generation=generation,
+            mapping_version=context.table.mapping_version,
+            attempt=attempt,
             chunk=entry.name,
+            folder=folder,
             rows=entry.rows,
             bytes=entry.bytes,
             raw_bytes=entry.raw_bytes or 0,
             sha256=entry.sha256,
             key_sum=entry.key_sum,
-            **more,
+            purpose=purpose,
+            operation=operation,
+            pre_image=pre_image,
+        )
+
+    def sent_again(self, entry: FileEntry) -> ChunkSpec:
+        """Some of the chunk's rows as a file of their own, beside the load's results."""
+        return self.model_copy(
+            update={
+                "chunk": entry.name,
+                "folder": loaded_folder(self.mapping_version),
+                "rows": entry.rows,
+                "bytes": entry.bytes,
+                "raw_bytes": entry.raw_bytes or 0,
+                "sha256": entry.sha256,
+                "key_sum": None,
+                "purpose": "retry",
+            }
         )
 
     @property
@@ -75,10 +110,18 @@ class ChunkSpec(BaseModel):
         return Environment(self.source_id, self.target_id)
 
     @property
+    def partition(self) -> Partition:
+        return find_partition(self.table, self.key)
+
+    @property
     def entry(self) -> FileEntry:
         return FileEntry(
             name=self.chunk, rows=self.rows, bytes=self.bytes, sha256=self.sha256, raw_bytes=self.raw_bytes
         )
+
+    def context(self, workspace: Workspace) -> PartitionContext:
+        """The partition that the chunk belongs to."""
+        return PartitionContext(workspace, self.partition, self.environment)
 
     def as_json(self) -> dict[str, Any]:
         return self.model_dump(mode="json")
@@ -89,49 +132,78 @@ class ChunkLoad:
     """One worker's load of one chunk. `stop` ends its waits early; the job itself goes on in the org."""
 
     spec: ChunkSpec
-    workspace: Workspace
-    lease: Lease
+    context: LeasedContext
     stop: threading.Event = field(default_factory=threading.Event)
-
-    @cached_property
-    def partition(self) -> Partition:
-        return find_partition(self.spec.table, self.spec.key)
 
     @property
     def table(self) -> Table:
-        return self.partition.table
+        return self.context.table
+
+    @property
+    def lease(self) -> Lease:
+        return self.context.lease
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.context.ledger
+
+    @property
+    def store(self) -> Store:
+        return self.context.store
 
     @property
     def salesforce(self) -> Salesforce:
-        return self.workspace.salesforce
+        return self.context.salesforce
+
+    @property
+    def settings(self) -> SalesforceSettings:
+        return self.context.settings.salesforce
+
+    @property
+    def governor(self) -> Governor:
+        return self.context.governor
 
     @cached_property
-    def generation_dir(self) -> Path:
-        return self.workspace.store.generation_dir(self.lease.environment, self.partition, self.spec.generation)
+    def paths(self) -> GenerationPaths:
+        """The folders of the chunk's generation."""
+        return self.context.paths.generation(self.spec.generation)
+
+    @property
+    def results(self) -> Path:
+        """The folder of what the load brings back."""
+        return self.paths.loaded(self.spec.mapping_version)
 
     def chunk_file(self) -> Path:
         """The chunk, verified."""
-        folder = self.generation_dir / self.spec.folder
-        return self.workspace.store.file(folder, self.spec.entry, remedy=_restage(self))
+        remedy = f"Stage it again: `kpc rerun {self.spec.table} {self.spec.key}`."
+        return self.store.file(self.paths.folder / self.spec.folder, self.spec.entry, remedy=remedy)
 
     def jobs(self) -> list[JobRow]:
-        return self.workspace.ledger.jobs_of_chunk(self.spec.generation, self.spec.mapping_version, self.spec.chunk)
+        return self.ledger.jobs.of_chunk(self.spec.generation, self.spec.mapping_version, self.spec.chunk)
+
+    def job(self, job_id: str) -> JobRow:
+        """The ledger's row of one of the chunk's jobs."""
+        return next(job for job in self.jobs() if job.job_id == job_id)
 
     def live_job(self) -> JobRow | None:
         """The job that carries this chunk, at work or done; None if it must be sent (again)."""
-        living = [job for job in self.jobs() if job.state not in _DEAD]
+        living = [job for job in self.jobs() if job.state not in DEAD]
         return living[-1] if living else None
+
+    def end_job(self, job: JobRow, state: JobState, error: str | None = None) -> None:
+        """Note that a job takes no slot any more."""
+        self.ledger.jobs.end(job.id, state=state, error=error, lease=self.lease)
 
     def pause(self, wait_s: float) -> None:
         """Wait, unless the load is being stopped or another run has taken over."""
         if self.stop.wait(wait_s) or self.lease.lost.is_set():
             raise Transient(
-                f"Following {self.spec.chunk} of {self.partition} was stopped.",
+                f"Following {self.spec.chunk} of {self.context} was stopped.",
                 "Its job goes on in the org; run the load again, it continues there.",
             )
 
     def __str__(self) -> str:
-        return f"{self.partition} {self.spec.chunk}"
+        return f"{self.context} {self.spec.chunk}"
 
 
 def chunk_intent(spec: ChunkSpec, table: Table) -> JobIntent:
@@ -146,26 +218,16 @@ def chunk_intent(spec: ChunkSpec, table: Table) -> JobIntent:
         rows=spec.rows,
         batches=-(-spec.rows // BATCH_ROWS),
         operation=spec.operation,
-        purpose=spec.purpose,
+        purpose=JobPurpose(spec.purpose),
     )
-
-
-def row_of(load: ChunkLoad, job_id: str) -> JobRow:
-    return next(job for job in load.jobs() if job.job_id == job_id)
-
-
-def governor_of(workspace: Workspace) -> Governor:
-    """The quota governor of the org that this worker is logged in to."""
-    client = workspace.salesforce
-    return Governor(workspace.ledger, workspace.settings.salesforce, client.org_id, client.limits)
 
 
 def encodings(load: ChunkLoad) -> Sequence[Encoding]:
     """How to upload, in order of preference."""
-    wanted = load.workspace.settings.salesforce.upload_encoding
+    wanted = load.settings.upload_encoding
     if wanted != "auto":
         return (wanted,)
-    learned = load.workspace.ledger.trait_of(load.salesforce.org_id, ENCODING_TRAIT)
+    learned = load.ledger.org_facts.find(load.salesforce.org_id, ENCODING_TRAIT)
     if learned == "identity" or (learned is None and not may_teach(load.spec)):
         return ("identity",)
     return ("gzip",) if learned == "gzip" else ("gzip", "identity")
@@ -173,13 +235,9 @@ def encodings(load: ChunkLoad) -> Sequence[Encoding]:
 
 def may_teach(spec: ChunkSpec) -> bool:
     """Whether a chunk may find out what the org thinks of gzip: a misread one costs a batch at most."""
-    return spec.purpose == "chunk" and spec.rows <= BATCH_ROWS
+    return spec.purpose == JobPurpose.CHUNK and spec.rows <= BATCH_ROWS
 
 
 def is_learning_encoding(load: ChunkLoad) -> bool:
     """Whether gzip is still a trial in this org."""
     return len(encodings(load)) > 1
-
-
-def _restage(load: ChunkLoad) -> str:
-    return f"Stage it again: `kpc rerun {load.spec.table} {load.spec.key}`."

@@ -16,8 +16,10 @@ from kpc.catalog.types import EXTERNAL_ID
 from kpc.convert.gzip_csv import GzipTable, csv_bytes
 from kpc.errors import DamagedFile
 from kpc.gzip_files import open_gzip_to_read
-from kpc.ledger import ChunkCounts, Failure
-from kpc.salesforce import Saved, parse_row_error
+from kpc.ledger import ChunkCounts, RowFailure
+from kpc.ledger.states import FailureClass
+from kpc.salesforce import SavedRecord, parse_row_error
+from kpc.storage.layout import chunk_stem
 from kpc.storage.store import FileEntry
 
 SALESFORCE_ID, CREATED, ERROR = "sf__Id", "sf__Created", "sf__Error"
@@ -27,6 +29,7 @@ SUCCESS, FAILED, UNPROCESSED = "success", "failed", "unprocessed"
 GZIP_LEVEL = 1
 _SLICE_ROWS = 20_000
 _BLOCK_BYTES = 1 << 18
+_PART = ".part.csv.gz"
 
 
 class ChunkResult(BaseModel):
@@ -75,7 +78,7 @@ class LoadedRows:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ChunkOutcome:
     """What became of the rows of a chunk. `failed` has sf__Id, sf__Error and the row, `unprocessed` the row; text."""
 
     loaded: LoadedRows
@@ -88,9 +91,9 @@ class Outcome:
     def counts(self) -> ChunkCounts:
         return ChunkCounts(self.loaded.rows, self.loaded.created, self.failed.height, self.unprocessed.height)
 
-    def after(self, again: pl.DataFrame, outcome: Outcome) -> Outcome:
+    def after(self, again: pl.DataFrame, outcome: ChunkOutcome) -> ChunkOutcome:
         """The outcome once the rows `again` were sent another time."""
-        return Outcome(
+        return ChunkOutcome(
             loaded=self.loaded + outcome.loaded,
             failed=pl.concat([self.failed.join(again, on=EXTERNAL_ID, how="anti"), outcome.failed]),
             unprocessed=pl.concat([self.unprocessed.join(again, on=EXTERNAL_ID, how="anti"), outcome.unprocessed]),
@@ -99,18 +102,14 @@ class Outcome:
         )
 
 
-def chunk_stem(chunk: str) -> str:
-    return chunk.removesuffix(".csv.gz")
+def part_file(folder: Path, chunk: str, name: str) -> Path:
+    """Where rows of a chunk wait until its outcome is written; gone after that."""
+    return folder / f"{chunk_stem(chunk)}.{name}{_PART}"
 
 
-def chunk_of_job(name: str) -> str:
-    """The chunk that a job's rows are from: `chunk-00001.retry-1.csv.gz` -> `chunk-00001.csv.gz`."""
-    return f"{name.split('.', maxsplit=1)[0]}.csv.gz"
-
-
-def result_name(chunk: str) -> str:
-    """`chunk-00001.csv.gz` -> `chunk-00001.json`."""
-    return f"{chunk_stem(chunk)}.json"
+def remove_parts(folder: Path, chunk: str) -> None:
+    for part in folder.glob(f"{chunk_stem(chunk)}.*{_PART}"):
+        part.unlink()
 
 
 def read_columns(file: Path, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
@@ -153,7 +152,7 @@ def write_rows(file: Path, rows: pl.DataFrame) -> FileEntry:
         return table.close()
 
 
-def write_outcome(folder: Path, chunk: str, rows: int, outcome: Outcome) -> ChunkResult:
+def write_outcome(folder: Path, chunk: str, rows: int, outcome: ChunkOutcome) -> ChunkResult:
     """The three files of a chunk and their accounts; the manifest is the caller's to write."""
     stem, counts = chunk_stem(chunk), outcome.counts
     return ChunkResult(
@@ -181,14 +180,14 @@ def _as_one_file(loaded: LoadedRows, path: Path) -> FileEntry:
         return table.close()
 
 
-def collected(rows: pl.DataFrame, saved: Sequence[Saved], file: Path) -> Outcome:
+def collected(rows: pl.DataFrame, saved: Sequence[SavedRecord], file: Path) -> ChunkOutcome:
     """The answers of a collection, as the result files of a job would say it; what was taken goes to `file`."""
     answered = rows.with_columns(
         pl.Series(SALESFORCE_ID, [one.salesforce_id for one in saved], dtype=pl.String),
         pl.Series(CREATED, [str(one.created).lower() for one in saved], dtype=pl.String),
         pl.Series(ERROR, [one.error for one in saved], dtype=pl.String),
     )
-    return Outcome(
+    return ChunkOutcome(
         loaded=write_loaded(iter([answered.filter(pl.col(ERROR) == "")]), file),
         failed=answered.filter(pl.col(ERROR) != "").select(SALESFORCE_ID, ERROR, *rows.columns),
         unprocessed=rows.clear(),
@@ -196,15 +195,17 @@ def collected(rows: pl.DataFrame, saved: Sequence[Saved], file: Path) -> Outcome
     )
 
 
-def failures_of(table: Table, outcome: Outcome) -> Iterator[Failure]:
+def failures_of(table: Table, outcome: ChunkOutcome) -> Iterator[RowFailure]:
     """For migration_failed_records: why, in words without personal values."""
     personal = [column.field for column in table.sent_columns if column.pii is not None]
     tries, job = max(1, len(outcome.jobs)), outcome.jobs[-1] if outcome.jobs else None
     for row in outcome.failed.select(EXTERNAL_ID, ERROR, *personal).iter_rows():
         error = parse_row_error(row[1], [value for value in row[2:] if value])
         attempts = outcome.attempts.get(row[0], tries)
-        yield Failure(row[0], error.code, error.error_class, error.message, error.fields, attempts, job)
+        yield RowFailure(
+            row[0], error.code, FailureClass(error.error_class), error.message, error.fields, attempts, job
+        )
     for key in outcome.unprocessed[EXTERNAL_ID]:
         message = "Salesforce ended the job before it came to this row"
         attempts = outcome.attempts.get(key, tries)
-        yield Failure(key, "UNPROCESSED", "unprocessed", message, (), attempts, job)
+        yield RowFailure(key, "UNPROCESSED", FailureClass.UNPROCESSED, message, (), attempts, job)

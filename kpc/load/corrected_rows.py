@@ -15,29 +15,26 @@ from kpc.catalog.table import Table
 from kpc.catalog.types import EXTERNAL_ID
 from kpc.convert.canonical import CHECKSUM, canonical_from_salesforce, row_checksum
 from kpc.convert.external_id import folded
-from kpc.convert.field_check import NULL
-from kpc.partition import Partition
-from kpc.stages.workspace import Workspace
-from kpc.storage.manifests import StagedManifest, staged_folder
+from kpc.salesforce.constants import NULL_TOKEN
+from kpc.stages.context import PartitionContext
+from kpc.storage.manifests import StagedManifest
 from kpc.storage.store import atomic_path
 
-REPAIRS = "repairs.parquet"
 KEY, SOURCE_CHECKSUM, GENERATION = "key", "source_checksum", "generation"
 _PREFIX = "repaired:"
 
 
-def note_repairs(
-    partition: Partition, workspace: Workspace, staged: StagedManifest, rows: Sequence[dict[str, str]]
-) -> None:
+def note_corrections(context: PartitionContext, staged: StagedManifest, rows: Sequence[dict[str, str]]) -> None:
     """Remember corrected rows beside the checksum of the row that Oracle has."""
     if not rows:
         return
-    table = partition.table
-    generation = workspace.store.generation_dir(workspace.environment, partition, staged.generation)
-    folder = generation / staged_folder(staged.mapping_version)
-    index = workspace.store.file(folder, staged.index_file, remedy="Stage the partition again.")
+    table = context.table
+    folder = context.paths.generation(staged.generation).staged(staged.mapping_version)
+    index = context.store.file(folder, staged.index_file, remedy="Stage the partition again.")
     frame = pl.DataFrame(rows, schema=dict.fromkeys(table.data_header, pl.String))
-    frame = canonical_from_salesforce(frame.with_columns(pl.all().replace({NULL: None, "": None})), table).collect()
+    frame = canonical_from_salesforce(
+        frame.with_columns(pl.all().replace({NULL_TOKEN: None, "": None})), table
+    ).collect()
     frame = frame.with_columns(folded(pl.col(EXTERNAL_ID)).alias(KEY), pl.lit(staged.generation).alias(GENERATION))
     sums = (
         pl.scan_parquet(index)
@@ -45,74 +42,74 @@ def note_repairs(
         .filter(pl.col(KEY).is_in(frame[KEY].to_list()))
         .collect()
     )
-    known = read_repairs(partition, workspace)
+    known = read_corrections(context)
     fresh = frame.join(sums, on=KEY, how="inner").select(known.columns)
-    _write(partition, workspace, pl.concat([known.join(fresh, on=KEY, how="anti"), fresh]))
+    _write(context, pl.concat([known.join(fresh, on=KEY, how="anti"), fresh]))
 
 
-def forget_repairs(partition: Partition, workspace: Workspace, generation: str, loaded: Iterable[pl.DataFrame]) -> None:
+def forget_corrections(context: PartitionContext, generation: str, loaded: Iterable[pl.DataFrame]) -> None:
     """Rows of a later generation were taken as Oracle has them: what people corrected before no longer counts."""
-    known = read_repairs(partition, workspace)
+    known = read_corrections(context)
     old = known.filter(pl.col(GENERATION) != generation)
     if old.is_empty():
         return
     for frame in loaded:
         old = old.join(frame.select(folded(pl.col(EXTERNAL_ID)).alias(KEY)), on=KEY, how="anti")
-    _write(partition, workspace, pl.concat([known.filter(pl.col(GENERATION) == generation), old]))
+    _write(context, pl.concat([known.filter(pl.col(GENERATION) == generation), old]))
 
 
-def _write(partition: Partition, workspace: Workspace, repairs: pl.DataFrame) -> None:
-    path = workspace.store.partition_dir(workspace.environment, partition) / REPAIRS
+def _write(context: PartitionContext, corrections: pl.DataFrame) -> None:
+    path = context.paths.corrected_rows
     with atomic_path(path) as temporary:
-        repairs.sort(KEY).write_parquet(temporary)
-    workspace.store.send(path)
+        corrections.sort(KEY).write_parquet(temporary)
+    context.store.send(path)
 
 
-def read_repairs(partition: Partition, workspace: Workspace) -> pl.DataFrame:
+def read_corrections(context: PartitionContext) -> pl.DataFrame:
     """The corrected rows of a partition; none of another mapping of the same table."""
-    path = workspace.store.partition_dir(workspace.environment, partition) / REPAIRS
-    header = partition.table.data_header
+    path = context.paths.corrected_rows
+    header = context.table.data_header
     schema = {
         KEY: pl.String(),
         SOURCE_CHECKSUM: pl.UInt64(),
         GENERATION: pl.String(),
         **dict.fromkeys(header, pl.String()),
     }
-    if workspace.store.fetch(path):
+    if context.store.fetch(path):
         found = pl.read_parquet(path)
         if set(found.columns) == set(schema):
             return found.select(*schema)
     return pl.DataFrame(schema=schema)
 
 
-def with_repairs(rows: pl.LazyFrame, table: Table, repairs: pl.DataFrame) -> tuple[pl.LazyFrame, int]:
+def with_corrections(rows: pl.LazyFrame, table: Table, corrections: pl.DataFrame) -> tuple[pl.LazyFrame, int]:
     """`rows` (Oracle's columns beside the canonical ones) as corrected, and how many of them were.
 
     A measured Oracle column takes the corrected value too, so that sums are those of what the target must hold.
     """
-    if repairs.is_empty():
+    if corrections.is_empty():
         return rows, 0
-    given = repairs.rename({name: _PREFIX + name for name in table.data_header})
+    given = corrections.rename({name: _PREFIX + name for name in table.data_header})
     keyed = rows.with_columns(folded(pl.col(EXTERNAL_ID)).alias(KEY + ":"), row_checksum(table).alias(CHECKSUM + ":"))
     joined = keyed.join(
-        given.lazy().with_columns(is_repaired=pl.lit(value=True)),
+        given.lazy().with_columns(is_corrected=pl.lit(value=True)),
         left_on=[KEY + ":", CHECKSUM + ":"],
         right_on=[KEY, SOURCE_CHECKSUM],
         how="left",
     )
-    repaired = pl.col("is_repaired").fill_null(value=False)
+    corrected = pl.col("is_corrected").fill_null(value=False)
     schema = rows.collect_schema()
     changes = [
-        pl.when(repaired).then(pl.col(_PREFIX + name)).otherwise(pl.col(name)).alias(name)
+        pl.when(corrected).then(pl.col(_PREFIX + name)).otherwise(pl.col(name)).alias(name)
         for name in table.data_header
         if name != EXTERNAL_ID
     ]
     changes += [
-        pl.when(repaired)
+        pl.when(corrected)
         .then(pl.col(_PREFIX + (column.field or "")).cast(schema[column.name]))
         .otherwise(pl.col(column.name))
         .alias(column.name)
         for column in table.measured_columns
     ]
-    count = int(joined.select(repaired.sum()).collect(engine="streaming").item())
+    count = int(joined.select(corrected.sum()).collect(engine="streaming").item())
     return joined.with_columns(changes).select(*schema), count

@@ -17,16 +17,9 @@ from pathlib import Path
 
 from kpc.errors import OutcomeUnknown, Terminal, Transient
 from kpc.ledger import JobRow
-from kpc.load.chunk_load import (
-    ENCODING_TRAIT,
-    ChunkLoad,
-    chunk_intent,
-    encodings,
-    governor_of,
-    is_learning_encoding,
-    row_of,
-)
-from kpc.salesforce import Encoding, JobInfo, Refused, State
+from kpc.ledger.states import JobState
+from kpc.load.chunk_load import ENCODING_TRAIT, ChunkLoad, chunk_intent, encodings, is_learning_encoding
+from kpc.salesforce import BulkJobState, Encoding, JobInfo, Refused
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +53,8 @@ def start_job(load: ChunkLoad) -> str:
 
 def _intend(load: ChunkLoad) -> JobRow:
     """Claim quota and a slot among the jobs in flight, waiting for a slot as long as a job may last."""
-    settings = load.workspace.settings.salesforce
-    governor, intent = governor_of(load.workspace), chunk_intent(load.spec, load.table)
+    settings = load.settings
+    governor, intent = load.governor, chunk_intent(load.spec, load.table)
     deadline = time.monotonic() + settings.job_timeout_s
     while True:
         job = governor.intend(intent, load.lease)
@@ -78,68 +71,72 @@ def _intend(load: ChunkLoad) -> JobRow:
 def _create(job: JobRow, load: ChunkLoad) -> str | None:
     """Create the intended job. None if it must be intended anew."""
     try:
-        with governor_of(load.workspace).heeding():
+        with load.governor.translate_quota_errors():
             info = load.salesforce.create_job(job.object_name, job.external_id_field, operation=job.operation)
     except OutcomeUnknown as lost:
         log.warning("%s: %s", load, lost)
         return _recover(job, load)
     except Exception:
         # It was refused or never sent: the slot and the reserved quota are free again at once.
-        load.workspace.ledger.end_job(job.id, state="given_up", error="not created", lease=load.lease)
+        load.end_job(job, JobState.GIVEN_UP, "not created")
         raise
-    if load.workspace.ledger.job_created(job.id, info.id, lease=load.lease):
+    if load.ledger.jobs.mark_open(job.id, info.id, lease=load.lease):
         return info.id
-    load.workspace.ledger.end_job(job.id, state="given_up", error="adopted by another worker", lease=load.lease)
+    load.end_job(job, JobState.GIVEN_UP, "adopted by another worker")
     return None
 
 
 def _recover(job: JobRow, load: ChunkLoad) -> str | None:
     """The id of a job whose creation was never confirmed, if the org has exactly one that can only be ours."""
-    ledger = load.workspace.ledger
+    ledger = load.ledger
     candidates = [info for info in load.salesforce.list_jobs() if _may_be(info, job, load)]
     # Asked after the list: whoever creates a job of this object just now has either noted its id or shows here.
-    ours = [info for info in candidates if not ledger.is_known_job(job.target_id, info.id)]
-    is_certain = len(ours) == 1 and not load.workspace.settings.salesforce.shared_user
-    if is_certain and not ledger.other_intents(job) and ledger.job_created(job.id, ours[0].id, lease=load.lease):
+    ours = [info for info in candidates if not ledger.jobs.is_known(job.target_id, info.id)]
+    is_certain = len(ours) == 1 and not load.settings.shared_user
+    if (
+        is_certain
+        and not ledger.jobs.other_intents(job)
+        and ledger.jobs.mark_open(job.id, ours[0].id, lease=load.lease)
+    ):
         log.info("%s: ingest job %s was created although its reply was lost", load, ours[0].id)
         return ours[0].id
     if ours:
         names = ", ".join(info.id for info in ours)
         log.warning("%s: one of these Open jobs may be ours and is left to expire: %s", load, names)
-    ledger.end_job(job.id, state="given_up", error="creation not confirmed", lease=load.lease)
+    load.end_job(job, JobState.GIVEN_UP, "creation not confirmed")
     return None
 
 
 def _may_be(info: JobInfo, job: JobRow, load: ChunkLoad) -> bool:
     return (
-        info.state is State.OPEN
+        info.state is BulkJobState.OPEN
         and info.created_by == load.salesforce.user_id
         and info.object_name == job.object_name
         and info.operation == job.operation
         and info.external_id_field in (None, job.external_id_field)
-        and job.intent_utc - _CLOCK_SKEW <= info.created_utc <= load.workspace.clock() + _CLOCK_SKEW
+        and job.intent_utc - _CLOCK_SKEW <= info.created_utc <= load.context.clock() + _CLOCK_SKEW
     )
 
 
 def _carry_on(job_id: str, load: ChunkLoad) -> bool:
     """Upload and close what is not yet; False if the job is of no use and another is needed."""
-    ledger, job = load.workspace.ledger, row_of(load, job_id)
-    if job.state in ("closed", "ended", "complete"):
+    ledger, job = load.ledger, load.job(job_id)
+    if job.state in (JobState.CLOSED, JobState.ENDED, JobState.COMPLETE):
         return True
     info = load.salesforce.job(job_id)
-    if info is None or info.state is State.ABORTED:
-        ledger.end_job(job.id, state="given_up" if info is None else "aborted", error="not closed", lease=load.lease)
+    if info is None or info.state is BulkJobState.ABORTED:
+        load.end_job(job, JobState.GIVEN_UP if info is None else JobState.ABORTED, "not closed")
         return False
-    if info.state is State.OPEN and job.encoding is None and not _upload(job, load):
-        ledger.end_job(job.id, state="aborted", error="upload not confirmed", lease=load.lease)
+    if info.state is BulkJobState.OPEN and job.encoding is None and not _upload(job, load):
+        load.end_job(job, JobState.ABORTED, "upload not confirmed")
         return False
-    ledger.refuse_superseded(load.spec.generation, load.lease)
-    if job.state != "closing":
-        governor_of(load.workspace).confirm()
-        ledger.job_closing(job.id, lease=load.lease)
-    if info.state is State.OPEN:
+    ledger.attempts.refuse_superseded(load.spec.generation, load.lease)
+    if job.state != JobState.CLOSING:
+        load.governor.confirm()
+        ledger.jobs.mark_closing(job.id, lease=load.lease)
+    if info.state is BulkJobState.OPEN:
         load.salesforce.complete_upload(job_id)
-    ledger.job_closed(job.id, lease=load.lease)
+    ledger.jobs.mark_closed(job.id, lease=load.lease)
     return True
 
 
@@ -153,13 +150,13 @@ def _upload(job: JobRow, load: ChunkLoad) -> bool:
         except Refused as refused:
             if encoding == "gzip" and refused.status in (400, 415) and is_learning_encoding(load):
                 log.info("The org takes no gzip uploads (%s %s); sending plain CSV", refused.status, refused.code)
-                load.workspace.ledger.remember_trait(load.salesforce.org_id, ENCODING_TRAIT, "identity")
+                load.ledger.org_facts.remember(load.salesforce.org_id, ENCODING_TRAIT, "identity")
                 continue
             raise
         if not is_confirmed:
             load.salesforce.abort_job(job_id)
             return False
-        load.workspace.ledger.job_uploaded(job.id, encoding, lease=load.lease)
+        load.ledger.jobs.mark_uploaded(job.id, encoding, lease=load.lease)
         return True
     return False
 
@@ -171,7 +168,7 @@ def _put(job_id: str, file: Path, encoding: Encoding, load: ChunkLoad) -> bool:
             load.salesforce.upload(job_id, file, encoding=encoding, raw_bytes=load.spec.raw_bytes)
         except OutcomeUnknown as lost:
             log.warning("%s: %s", load, lost)
-            load.pause(load.workspace.settings.salesforce.poll_first_s * 2**attempt)
+            load.pause(load.settings.poll_first_s * 2**attempt)
         except Refused as refused:
             if refused.code == "INVALIDJOBSTATE":
                 return False

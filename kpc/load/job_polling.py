@@ -1,4 +1,4 @@
-"""Following an ingest job to its end with few questions."""
+"""Polling an ingest job with adaptive backoff until it has ended."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import time
 from dataclasses import dataclass
 
 from kpc.errors import SalesforceDown, Terminal, Transient
-from kpc.load.chunk_load import ChunkLoad, row_of
+from kpc.ledger.states import JobState
+from kpc.load.chunk_load import ChunkLoad
 from kpc.salesforce import JobInfo
+from kpc.salesforce.constants import RESULT_DAYS
 from kpc.settings import SalesforceSettings
 
 log = logging.getLogger(__name__)
@@ -20,7 +22,7 @@ _FASTEST_ROWS_PER_S = 100_000  # no org works off a job faster
 
 
 @dataclass(frozen=True, slots=True)
-class JobState:
+class JobProgress:
     """Where an ingest job is: Salesforce's `state`, rows worked off so far, and when to look again."""
 
     state: str
@@ -35,13 +37,13 @@ def follow_job(load: ChunkLoad, job_id: str) -> JobInfo:
 
     Raises `Transient` after `job_timeout_s`; the job then still goes on.
     """
-    settings = load.workspace.settings.salesforce
+    settings = load.settings
     deadline = time.monotonic() + settings.job_timeout_s
     heard = time.monotonic()
     while time.monotonic() < deadline:
         wait_s = settings.poll_longest_s
         try:
-            info, state = look(load, job_id)
+            info, state = poll_job(load, job_id)
         except SalesforceDown as outage:
             if time.monotonic() - heard > _OUTAGE_S:
                 raise
@@ -57,33 +59,34 @@ def follow_job(load: ChunkLoad, job_id: str) -> JobInfo:
     )
 
 
-def look(load: ChunkLoad, job_id: str) -> tuple[JobInfo, JobState]:
+def poll_job(load: ChunkLoad, job_id: str) -> tuple[JobInfo, JobProgress]:
     """Ask for a job's state once, and note that somebody follows it."""
     info = ask(load, job_id)
-    job = row_of(load, job_id)
-    load.workspace.ledger.touch_job(job.id, processed=info.processed, lease=load.lease)
-    elapsed_s = (load.workspace.clock() - (job.closed_utc or job.intent_utc)).total_seconds()
-    return info, job_state(load, info, max(0.0, elapsed_s))
+    job = load.job(job_id)
+    load.ledger.jobs.touch(job.id, processed=info.processed, lease=load.lease)
+    elapsed_s = (load.context.clock() - (job.closed_utc or job.intent_utc)).total_seconds()
+    return info, job_progress(load, info, max(0.0, elapsed_s))
 
 
 def ask(load: ChunkLoad, job_id: str) -> JobInfo:
     """What the org says of a job. Raises `Terminal` if it has forgotten it (after 7 days, or deleted by hand)."""
     info = load.salesforce.job(job_id)
     if info is None:
-        load.workspace.ledger.end_job(row_of(load, job_id).id, state="given_up", error="gone", lease=load.lease)
+        load.end_job(load.job(job_id), JobState.GIVEN_UP, "gone")
         raise Terminal(
             f"The org no longer knows ingest job {job_id} of {load}.",
-            "Results are kept for 7 days. Run the load again; the chunk is sent again, which changes nothing twice.",
+            f"Results are kept for {RESULT_DAYS} days. Run the load again; the chunk is sent again, which changes "
+            "nothing twice.",
         )
     return info
 
 
-def job_state(load: ChunkLoad, info: JobInfo, elapsed_s: float) -> JobState:
-    wait_s = next_look_s(load.workspace.settings.salesforce, load.spec.rows, info.processed, elapsed_s)
-    return JobState(info.state.value, info.processed, load.spec.rows, wait_s, info.state.is_final)
+def job_progress(load: ChunkLoad, info: JobInfo, elapsed_s: float) -> JobProgress:
+    wait_s = next_poll_s(load.settings, load.spec.rows, info.processed, elapsed_s)
+    return JobProgress(info.state.value, info.processed, load.spec.rows, wait_s, info.state.is_final)
 
 
-def next_look_s(settings: SalesforceSettings, rows: int, processed: int, elapsed_s: float) -> float:
+def next_poll_s(settings: SalesforceSettings, rows: int, processed: int, elapsed_s: float) -> float:
     """How long to leave a job alone: half of what is left, as far as the rows worked off tell how fast it goes.
 
     A large or an old job is not asked every moment: some nine looks are enough for one of 500,000 rows.

@@ -12,11 +12,12 @@ from kpc.catalog.table import Table
 from kpc.catalog.types import EXTERNAL_ID, GENERATION_FIELD, PARTITION_FIELD
 from kpc.convert.canonical import KEY_HASH, canonical_from_salesforce, key_hash
 from kpc.convert.external_id import folded
-from kpc.ledger.quota import Request
+from kpc.ledger.quota import QuotaRequest
 from kpc.load.chunk_result import read_columns
 from kpc.salesforce import Salesforce
 from kpc.salesforce.soql import in_conditions, text_at, text_literal
 from kpc.stages.quota_governor import CALLS_PER_JOB, Governor
+from kpc.storage.store import disk_may_fill
 
 ID = "Id"
 _ROWS_AT_ONCE = 2_000
@@ -77,9 +78,9 @@ def records_of(
         return
     conditions = list(in_conditions(EXTERNAL_ID, wanted.held)) if wanted.are_few else []
     calls = len(conditions) or CALLS_PER_JOB
-    governor.ledger.check_quota(governor.target_id, Request(0, 0, calls, is_repair=True), governor.allowance)
+    governor.ledger.quota.check(governor.target_id, QuotaRequest(0, 0, calls, is_repair=True), governor.allowance)
     hashes = pl.concat(wanted.hashes).sort()
-    with governor.heeding():
+    with governor.translate_quota_errors():
         frames = _few(table, conditions, salesforce) if wanted.are_few else _many(table, wanted, salesforce, scratch)
         for frame in frames:
             rows = _canonical(frame, table).with_columns(key_hash())
@@ -108,7 +109,9 @@ def _frame(table: Table, records: Iterable[dict[str, object]]) -> pl.DataFrame:
 
 def _many(table: Table, wanted: WantedKeys, salesforce: Salesforce, scratch: Path) -> Iterator[pl.DataFrame]:
     first, last = text_literal(wanted.first), text_literal(wanted.last)
-    pages = salesforce.bulk_query(_query(table, f"{EXTERNAL_ID} >= {first} AND {EXTERNAL_ID} <= {last}"), scratch)
+    query = _query(table, f"{EXTERNAL_ID} >= {first} AND {EXTERNAL_ID} <= {last}")
+    with disk_may_fill(scratch / "a page of records"):
+        pages = salesforce.bulk_query(query, scratch)
     for file in pages.files:
         yield from _gathered(read_columns(file, _names(table)))
         file.unlink()

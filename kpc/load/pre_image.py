@@ -19,17 +19,16 @@ from pathlib import Path
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from kpc.catalog.table import Table
 from kpc.catalog.types import EXTERNAL_ID, GENERATION_FIELD
-from kpc.convert.field_check import NULL
 from kpc.convert.gzip_csv import GzipTable, csv_bytes
 from kpc.ledger import Ledger
-from kpc.load.chunk_load import ChunkLoad, governor_of
-from kpc.load.chunk_result import GZIP_LEVEL, chunk_stem, read_columns, result_name
+from kpc.load.chunk_load import ChunkLoad
+from kpc.load.chunk_result import GZIP_LEVEL, read_columns
 from kpc.load.org_records import WantedKeys, image_header, records_of
-from kpc.partition import Partition
-from kpc.stages.workspace import Workspace
-from kpc.storage.manifests import StagedManifest, pre_image_folder
+from kpc.salesforce.constants import NULL_TOKEN
+from kpc.stages.context import PartitionContext
+from kpc.storage.layout import chunk_stem, result_name
+from kpc.storage.manifests import StagedManifest
 from kpc.storage.store import FileEntry, Store, make_private
 
 log = logging.getLogger(__name__)
@@ -70,23 +69,23 @@ class KeptImage:
     def rows(self) -> int:
         return self.image.file.rows
 
-    def frames(self, workspace: Workspace, *columns: str) -> Iterator[pl.DataFrame]:
+    def frames(self, store: Store, *columns: str) -> Iterator[pl.DataFrame]:
         """The named columns, or all of them, piece by piece. Raises `DamagedFile`."""
-        file = workspace.store.file(self.folder, self.image.file, remedy=_REMEDY)
+        file = store.file(self.folder, self.image.file, remedy=_REMEDY)
         yield from read_columns(file, columns or self.image.header)
 
 
-def needs_pre_image(table: Table, workspace: Workspace) -> bool:
-    """Whether loads of this table keep what they change. In mode `auto` the org is asked, until it was found empty."""
-    mode = workspace.settings.load.pre_image
+def needs_pre_image(context: PartitionContext) -> bool:
+    """Whether loads of the table keep what they change. In mode `auto` the org is asked, until it was found empty."""
+    mode = context.settings.load.pre_image
     if mode != "auto":
         return mode == "on"
-    environment, trait = workspace.environment, f"found_empty:{table.slug}"
-    if workspace.ledger.trait_of(environment.target_id, trait) == environment.source_id:
+    environment, trait = context.environment, f"found_empty:{context.table.slug}"
+    if context.ledger.org_facts.find(environment.target_id, trait) == environment.source_id:
         return False
-    first = next(workspace.salesforce.query(f"SELECT Id FROM {table.target} LIMIT 1"), None)  # noqa: S608  a constant
+    first = next(context.salesforce.query(f"SELECT Id FROM {context.table.target} LIMIT 1"), None)  # noqa: S608  a constant
     if first is None:
-        workspace.ledger.remember_trait(environment.target_id, trait, environment.source_id)
+        context.ledger.org_facts.remember(environment.target_id, trait, environment.source_id)
     return first is not None
 
 
@@ -95,14 +94,13 @@ def keep_pre_image(load: ChunkLoad) -> None:
 
     Costs API calls and no quota of records or batches. Raises `Paused`, `QuotaExhausted`.
     """
-    spec, workspace = load.spec, load.workspace
-    folder = load.generation_dir / pre_image_folder(spec.mapping_version)
+    spec, folder = load.spec, load.paths.pre_image(load.spec.mapping_version)
     if not spec.pre_image or load.live_job() is not None:
         return
-    if workspace.store.manifest(folder, PreImage, result_name(spec.chunk)) is not None:
+    if load.store.manifest(folder, PreImage, result_name(spec.chunk)) is not None:
         return
-    workspace.ledger.check_pause(load.lease.environment, load.table)
-    workspace.store.check_space(spec.raw_bytes)
+    load.ledger.pauses.check(load.lease.environment, load.table)
+    load.store.check_space(spec.raw_bytes)
     with _AT_ONCE, tempfile.TemporaryDirectory(dir=make_private(folder), prefix=".query-") as scratch:
         entry = _write(load, folder, Path(scratch))
     image = PreImage(
@@ -110,22 +108,22 @@ def keep_pre_image(load: ChunkLoad) -> None:
         chunk_sha256=spec.sha256,
         header=image_header(load.table),
         file=entry,
-        taken_utc=workspace.clock(),
+        taken_utc=load.context.clock(),
     )
-    workspace.ledger.require_lease(load.lease)
-    workspace.store.publish(folder, image, (entry,), result_name(spec.chunk))
+    load.ledger.leases.require(load.lease)
+    load.store.publish(folder, image, (entry,), result_name(spec.chunk))
     if entry.rows:
         log.info("%s: %s records were there before and are kept as they are now", load, f"{entry.rows:,}")
 
 
 def _write(load: ChunkLoad, folder: Path, scratch: Path) -> FileEntry:
     header = image_header(load.table)
-    few = load.workspace.settings.salesforce.collection_rows
+    few = load.settings.collection_rows
     wanted = WantedKeys.of(read_columns(load.chunk_file(), (EXTERNAL_ID,)), few)
-    found = records_of(load.table, wanted, governor_of(load.workspace), load.salesforce, scratch)
+    found = records_of(load.table, wanted, load.governor, load.salesforce, scratch)
     with GzipTable(folder / f"{chunk_stem(load.spec.chunk)}.pre-image.csv.gz", header, GZIP_LEVEL) as table:
-        for rows in _of_others(found, load.workspace.ledger):
-            table.write(csv_bytes(rows.select(header), null=NULL), rows.height)
+        for rows in _of_others(found, load.ledger):
+            table.write(csv_bytes(rows.select(header), null=NULL_TOKEN), rows.height)
         return table.close()
 
 
@@ -136,25 +134,24 @@ def _of_others(frames: Iterator[pl.DataFrame], ledger: Ledger) -> Iterator[pl.Da
     for frame in frames:
         fresh = set(frame[GENERATION_FIELD].drop_nulls()) - asked
         asked |= fresh
-        ours |= ledger.known_generations(fresh) if fresh else set()
-        is_unsayable = pl.any_horizontal(pl.col(pl.String).eq_missing(NULL))
+        ours |= ledger.generations.known(fresh) if fresh else set()
+        is_unsayable = pl.any_horizontal(pl.col(pl.String).eq_missing(NULL_TOKEN))
         yield frame.filter(~pl.col(GENERATION_FIELD).is_in(ours).fill_null(value=False), ~is_unsayable)
 
 
-def kept_images(partition: Partition, workspace: Workspace) -> list[KeptImage]:
+def kept_images(context: PartitionContext) -> list[KeptImage]:
     """What was kept of a partition and not rolled back, oldest generation first."""
     kept = []
-    for chunk in workspace.ledger.planned_chunks(workspace.environment, partition):
-        generation = workspace.store.generation_dir(workspace.environment, partition, chunk.generation)
-        folder = generation / pre_image_folder(chunk.mapping_version)
-        image = workspace.store.manifest(folder, PreImage, result_name(chunk.name))
+    for chunk in context.ledger.chunks.planned(context.environment, context.partition):
+        folder = context.paths.generation(chunk.generation).pre_image(chunk.mapping_version)
+        image = context.store.manifest(folder, PreImage, result_name(chunk.name))
         if image is not None and image.file.rows:
             kept.append(KeptImage(folder, chunk.generation, chunk.mapping_version, image))
     return kept
 
 
-def kept_rows(staged: StagedManifest, generation_dir: Path, store: Store) -> int:
+def kept_rows(context: PartitionContext, staged: StagedManifest) -> int:
     """How many records the load of a staged generation has kept as they were before."""
-    folder = generation_dir / pre_image_folder(staged.mapping_version)
-    images = (store.manifest(folder, PreImage, result_name(chunk.name)) for chunk in staged.chunks)
+    folder = context.paths.generation(staged.generation).pre_image(staged.mapping_version)
+    images = (context.store.manifest(folder, PreImage, result_name(chunk.name)) for chunk in staged.chunks)
     return sum(image.file.rows for image in images if image is not None)

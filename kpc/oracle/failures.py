@@ -1,4 +1,4 @@
-"""What a driver error means for the migration: repeat, take a new SCN, or stop. The one place that decides it.
+"""What a driver error means for the migration: repeat, take a new SCN, or stop. Only this module decides it.
 
 Codes are Oracle's error numbers (Database Error Messages) and python-oracledb's DPY numbers.
 """
@@ -6,7 +6,8 @@ Codes are Oracle's error numbers (Database Error Messages) and python-oracledb's
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import oracledb
@@ -20,8 +21,8 @@ _CHECK = "Check it with `kpc preflight`."
 
 
 @dataclass(frozen=True, slots=True)
-class Doing:
-    """What was being done, for the message: `table` as OWNER.TABLE, or empty while connecting."""
+class OperationContext:
+    """What was being done, for the error message: `table` is OWNER.TABLE, or empty while connecting."""
 
     dsn: str
     user: str
@@ -32,110 +33,113 @@ def _service(dsn: str) -> str:
     return dsn.rsplit("/", 1)[-1]
 
 
-def _down(doing: Doing, text: str) -> KpcError:
-    where = f" while {doing.table} was read" if doing.table else ""
+def _down(operation: OperationContext, text: str) -> KpcError:
+    where = f" while {operation.table} was read" if operation.table else ""
     return OracleDown(
-        f"Oracle at {doing.dsn} did not answer or dropped the session{where}: {text}.",
+        f"Oracle at {operation.dsn} did not answer or dropped the session{where}: {text}.",
         f"The step may be repeated as it is; finished chunks are kept. {_CHECK}",
     )
 
 
-def _lost(doing: Doing, text: str) -> KpcError:
+def _lost(operation: OperationContext, text: str) -> KpcError:
     return SnapshotLost(
-        f"Oracle can no longer read {doing.table} as of the SCN of this generation: {text}.",
+        f"Oracle can no longer read {operation.table} as of the SCN of this generation: {text}.",
         "A new generation starts by itself; if it recurs, ask the DBA for a longer UNDO_RETENTION.",
     )
 
 
-def _login(doing: Doing, text: str) -> KpcError:
+def _login(operation: OperationContext, text: str) -> KpcError:
     return ConfigError(
-        f"Oracle at {doing.dsn} refused user {doing.user}: {text}.",
+        f"Oracle at {operation.dsn} refused user {operation.user}: {text}.",
         f"Correct KPC__ORACLE__USER and KPC__ORACLE__PASSWORD (in Airflow: connection kpc_oracle). {_CHECK}",
     )
 
 
-def _account(doing: Doing, text: str) -> KpcError:
+def _account(operation: OperationContext, text: str) -> KpcError:
     return ConfigError(
-        f"Oracle at {doing.dsn} does not let user {doing.user} in: {text}.",
+        f"Oracle at {operation.dsn} does not let user {operation.user} in: {text}.",
         f"Ask the DBA to unlock the account or renew its password. {_CHECK}",
     )
 
 
-def _unknown_service(doing: Doing, text: str) -> KpcError:
+def _unknown_service(operation: OperationContext, text: str) -> KpcError:
     return ConfigError(
-        f"The listener at {doing.dsn} knows no service {_service(doing.dsn)}: {text}.",
+        f"The listener at {operation.dsn} knows no service {_service(operation.dsn)}: {text}.",
         f"Correct the service name in KPC__ORACLE__DSN (host:port/service). {_CHECK}",
     )
 
 
-def _bad_dsn(doing: Doing, text: str) -> KpcError:
+def _bad_dsn(operation: OperationContext, text: str) -> KpcError:
     return ConfigError(
-        f"{doing.dsn!r} is not an address of an Oracle service: {text}.",
+        f"{operation.dsn!r} is not an address of an Oracle service: {text}.",
         "Give KPC__ORACLE__DSN as host:port/service.",
     )
 
 
-def _untrusted(doing: Doing, text: str) -> KpcError:
+def _untrusted(operation: OperationContext, text: str) -> KpcError:
     return ConfigError(
-        f"The certificate of the listener at {doing.dsn} is not trusted: {text}.",
+        f"The certificate of the listener at {operation.dsn} is not trusted: {text}.",
         f"Set KPC__ORACLE__CA_FILE to the PEM file of the authority that signed it. {_CHECK}",
     )
 
 
-def _no_table(doing: Doing, text: str) -> KpcError:
-    if doing.table.startswith("V$"):
-        return _privilege(doing, text)
+def _no_table(operation: OperationContext, text: str) -> KpcError:
+    if operation.table.startswith("V$"):
+        return _privilege(operation, text)
     return SchemaDrift(
-        f"Oracle has no table {doing.table}, or user {doing.user} may not read it: {text}.",
-        f"Ask the DBA: GRANT SELECT, FLASHBACK ON {doing.table} TO {doing.user}; or correct KPC__ORACLE__OWNER.",
+        f"Oracle has no table {operation.table}, or user {operation.user} may not read it: {text}.",
+        f"Ask the DBA: GRANT SELECT, FLASHBACK ON {operation.table} TO {operation.user}; "
+        "or correct KPC__ORACLE__OWNER.",
     )
 
 
-def _no_column(doing: Doing, text: str) -> KpcError:
+def _no_column(operation: OperationContext, text: str) -> KpcError:
     named = _QUOTED.search(text)
     column = named.group(1) if named else "a column"
     return SchemaDrift(
-        f"{doing.table} has no column {column}, but the catalog declares it: {text}.",
+        f"{operation.table} has no column {column}, but the catalog declares it: {text}.",
         "Correct the table's declaration in kpc/catalog, or ask the DBA what became of the column.",
         differences=(f"{column}: declared in the catalog, missing in Oracle",),
     )
 
 
-def _privilege(doing: Doing, text: str) -> KpcError:
-    table = "the tables" if doing.table.startswith("V$") else doing.table or "the tables"
+def _privilege(operation: OperationContext, text: str) -> KpcError:
+    table = "the tables" if operation.table.startswith("V$") else operation.table or "the tables"
     return ConfigError(
-        f"User {doing.user} lacks a privilege{f' on {doing.table}' if doing.table else ''}: {text}.",
-        f"Ask the DBA: GRANT SELECT, FLASHBACK ON {table} TO {doing.user}; "
-        f"GRANT SELECT ON V_$DATABASE TO {doing.user}.",
+        f"User {operation.user} lacks a privilege{f' on {operation.table}' if operation.table else ''}: {text}.",
+        f"Ask the DBA: GRANT SELECT, FLASHBACK ON {table} TO {operation.user}; "
+        f"GRANT SELECT ON V_$DATABASE TO {operation.user}.",
     )
 
 
-def _unexact(doing: Doing, text: str) -> KpcError:
+def _unexact(operation: OperationContext, text: str) -> KpcError:
     return Terminal(
-        f"A value of {doing.table} does not fit the exact decimal it is read as: {text}.",
+        f"A value of {operation.table} does not fit the exact decimal it is read as: {text}.",
         "Declare the column's precision and scale in kpc/catalog; values are never rounded on the way out of Oracle.",
     )
 
 
-def _stop(doing: Doing, text: str) -> KpcError:
-    where = f" while {doing.table} was read" if doing.table else ""
-    return Terminal(f"Oracle reported an error{where}: {text}.", "Look it up with the DBA; the partition stays undone.")
+def _stop(operation: OperationContext, text: str) -> KpcError:
+    where = f" while {operation.table} was read" if operation.table else ""
+    return Terminal(
+        f"Oracle reported an error{where}: {text}.", "Look it up with the DBA; the partition was not extracted."
+    )
 
 
-def _internal(doing: Doing, text: str) -> KpcError:
-    where = f" while {doing.table} was read" if doing.table else ""
+def _internal(operation: OperationContext, text: str) -> KpcError:
+    where = f" while {operation.table} was read" if operation.table else ""
     return Terminal(
         f"Oracle met an internal error of its own{where}: {text}.",
-        "Send it to the DBA, who finds it in the alert log; finished chunks are kept, and the partition stays undone.",
+        "Send it to the DBA, who finds it in the alert log; finished chunks are kept; the partition was not extracted.",
     )
 
 
 def inconsistent(what: str) -> Terminal:
-    """Two reads of one SCN that differ, which Oracle rules out; `what` names both numbers."""
+    """The error of two reads at one SCN that differ, which Oracle rules out; `what` names both numbers."""
     return Terminal(what, "Report it to the DBA: two reads of one SCN may not differ.")
 
 
-_Verdict = Callable[[Doing, str], KpcError]
+_Verdict = Callable[[OperationContext, str], KpcError]
 
 _BY_CODE: dict[str, _Verdict] = {
     # credentials and accounts
@@ -150,9 +154,9 @@ _BY_CODE: dict[str, _Verdict] = {
     **dict.fromkeys(("ORA-01031", "ORA-01749"), _privilege),
     # the snapshot: undo gone, definition changed, object truncated or moved, SCN out of range
     **dict.fromkeys(("ORA-01555", "ORA-01466", "ORA-08103", "ORA-01410", "ORA-08181", "ORA-22924"), _lost),
-    # bugs of the database: the driver drops the session and says DPY-4011 too, but repeating would meet them again
+    # bugs of the database: the driver drops the session and says DPY-4011 too, but a repeat would meet them again
     **dict.fromkeys(("ORA-00600", "ORA-07445"), _internal),
-    # values
+    # a value that would lose digits
     "DPY-4042": _unexact,
     # the session or the instance is gone, or has no room for one more: repeat
     **dict.fromkeys(
@@ -167,16 +171,25 @@ _BY_CODE: dict[str, _Verdict] = {
 }
 
 
-def classify(error: oracledb.Error, doing: Doing) -> KpcError:
+@contextmanager
+def explained(operation: OperationContext) -> Iterator[None]:
+    """Turn driver errors inside the block into the migration's own."""
+    try:
+        yield
+    except oracledb.Error as error:
+        raise classify(error, operation) from error
+
+
+def classify(error: oracledb.Error, operation: OperationContext) -> KpcError:
     """The migration's error for a driver error. An unknown number stops the partition: nothing is repeated blindly."""
     text = " ".join(str(error).split("Help:")[0].split()).rstrip(".")
     if "CERTIFICATE_VERIFY_FAILED" in text:
-        return _untrusted(doing, text)
+        return _untrusted(operation, text)
     # A refusal by the listener arrives as DPY-6005 with its cause in the text only.
     codes = [f"ORA-{number}" for number in _SIMILAR.findall(text)]
     codes += [f"{kind}-{number.zfill(5) if kind == 'ORA' else number}" for kind, number in _NUMBER.findall(text)]
     specific = [code for code in codes if code in _BY_CODE and code != "DPY-6005"]
     specific.sort(key=lambda code: not code.startswith("ORA"))  # Oracle's own reason before the driver's symptom
     if specific:
-        return _BY_CODE[specific[0]](doing, text)
-    return (_down if "DPY-6005" in codes else _stop)(doing, text)
+        return _BY_CODE[specific[0]](operation, text)
+    return (_down if "DPY-6005" in codes else _stop)(operation, text)

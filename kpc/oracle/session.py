@@ -1,24 +1,85 @@
-"""Sessions: opened within a time limit, labelled for the DBA, closed whatever happens."""
+"""Sessions: labelled for the DBA, reading rows and Arrow batches with exact decimals, closed whatever happens."""
 
 from __future__ import annotations
 
-import queue
-import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import oracledb
+import pyarrow as pa
 
-from kpc.errors import ConfigError, OracleDown
-from kpc.oracle.failures import Doing, classify
+from kpc.errors import ConfigError
+from kpc.oracle.connection import connect
+from kpc.oracle.failures import OperationContext, explained
+from kpc.oracle.statement import Statement
 from kpc.settings import OracleSettings
 
 MODULE = "kpc-migration"
-PACKET_BYTES = 65_535  # asked for; the server may answer less. The driver's 8,192 cost 5-10 % more CPU when measured
 # Text is compared and ordered by its bytes, whatever the database's default: ranges of keys depend on it.
 _BINARY_ORDER = "ALTER SESSION SET NLS_SORT = BINARY NLS_COMP = BINARY"
+_IDENTITY = Statement('SELECT DBID, "RESETLOGS_CHANGE#" FROM V$DATABASE')
+_CURRENT_SCN = Statement("SELECT CURRENT_SCN FROM V$DATABASE")
+_COLUMNS = (
+    "SELECT COLUMN_NAME, DATA_TYPE, DATA_LENGTH, CHAR_LENGTH, DATA_PRECISION, DATA_SCALE FROM ALL_TAB_COLUMNS "
+    "WHERE OWNER = :owner AND TABLE_NAME = :table_name ORDER BY COLUMN_ID"
+)
+
+
+class DictionaryColumn(NamedTuple):
+    """A row of ALL_TAB_COLUMNS."""
+
+    name: str
+    data_type: str
+    data_length: int
+    char_length: int | None
+    precision: int | None
+    scale: int | None
+
+
+class ReadSession:
+    """One session. Driver errors become the migration's own (`kpc.oracle.failures`) and name the table it reads."""
+
+    def __init__(self, connection: oracledb.Connection, oracle: Oracle, table: str) -> None:
+        self._connection = connection
+        self._oracle = oracle
+        self._table = table
+
+    def row(self, statement: Statement) -> tuple[Any, ...]:
+        """The only row of the answer. Numbers are `Decimal`."""
+        (row,) = self.rows(statement)
+        return row
+
+    def rows(self, statement: Statement) -> Iterator[tuple[Any, ...]]:
+        """The rows of the answer, fetched as they are taken. Numbers are `Decimal`."""
+        yield from self._fetched(statement, self._table)
+
+    def arrow_batches(self, statement: Statement, schema: pa.Schema, rows: int) -> Iterator[pa.RecordBatch]:
+        """The answer in batches of at most `rows` rows and exactly this schema; empty batches are left out.
+
+        A batch's memory is free before the next one is fetched, if the caller does not keep it (`del batch`).
+        Raises `Terminal` where a number does not fit its decimal type: nothing is rounded.
+        """
+        with explained(self._oracle.operation(self._table)):
+            for frame in self._connection.fetch_df_batches(
+                statement.text, statement.binds, size=rows, fetch_decimals=True, requested_schema=schema
+            ):
+                # Not pa.table(frame): that imports pandas to see whether the frame is one of its own.
+                batches = [batch for batch in pa.RecordBatchReader.from_stream(frame) if batch.num_rows]
+                del frame  # or it would be held while the driver fills the next one
+                while batches:
+                    yield _with_schema(batches.pop(0), schema)
+
+    def columns(self, table: str) -> list[DictionaryColumn]:
+        """The table's columns as the dictionary knows them, in their order; none if the user may not see it."""
+        statement = Statement(_COLUMNS, {"owner": self._oracle.owner, "table_name": table})
+        return [DictionaryColumn(*row) for row in self._fetched(statement, "ALL_TAB_COLUMNS")]
+
+    def _fetched(self, statement: Statement, table: str) -> Iterator[tuple[Any, ...]]:
+        with explained(self._oracle.operation(table)), self._connection.cursor() as cursor:
+            cursor.execute(statement.text, statement.binds, fetch_decimals=True)
+            yield from cursor
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,121 +90,49 @@ class Oracle:
 
     @property
     def owner(self) -> str:
+        """The schema of the tables."""
         return (self.settings.owner or self.settings.user).upper()
 
     @contextmanager
-    def session(self, action: str) -> Iterator[oracledb.Connection]:
-        """A session whose module and action tell a DBA in V$SESSION what it does.
+    def session(self, action: str, table: str = "") -> Iterator[ReadSession]:
+        """A session whose module and action tell a DBA in V$SESSION what it does; `table` is what it reads.
 
         Raises `ConfigError` for wrong credentials or addresses and `OracleDown` for a silent or unreachable listener,
         the latter after `connect_timeout_s` at most.
         """
-        connection = _connect(self.settings)
+        connection = connect(self.settings)
         try:
             connection.call_timeout = int(self.settings.call_timeout_s * 1000)
-            with self.explaining(), connection.cursor() as cursor:
+            with explained(self.operation()), connection.cursor() as cursor:
                 cursor.execute(_BINARY_ORDER)
             connection.module = MODULE
             connection.action = action[:64]
-            yield connection
+            yield ReadSession(connection, self, table)
         finally:
             with suppress(oracledb.Error):
                 connection.close()
 
-    def doing(self, table: str = "") -> Doing:
-        """Words for an error message about `table`."""
+    def operation(self, table: str = "") -> OperationContext:
+        """What error messages say about a statement that reads `table`."""
         is_dictionary = table.startswith(("V$", "ALL_"))
-        return Doing(
-            self.settings.dsn, self.settings.user, table if is_dictionary or not table else f"{self.owner}.{table}"
-        )
-
-    @contextmanager
-    def explaining(self, table: str = "") -> Iterator[None]:
-        """Turn driver errors inside into the migration's own."""
-        try:
-            yield
-        except oracledb.Error as error:
-            raise classify(error, self.doing(table)) from error
+        name = table if is_dictionary or not table else f"{self.owner}.{table}"
+        return OperationContext(self.settings.dsn, self.settings.user, name)
 
     def identity(self) -> str:
         """Database id and incarnation: what tells this database from its clones and from itself before a RESETLOGS."""
-        with self.session("identity") as connection, self.explaining("V$DATABASE"), connection.cursor() as cursor:
-            cursor.execute('SELECT DBID, "RESETLOGS_CHANGE#" FROM V$DATABASE')
-            row = cursor.fetchone()
-            if row is None:
-                raise ConfigError("V$DATABASE has no row.", "Ask the DBA; this is not a database that can be read.")
-            return f"ora-{int(row[0])}-{int(row[1])}"
+        with self.session("identity", "V$DATABASE") as session:
+            found = list(session.rows(_IDENTITY))
+        if not found:
+            raise ConfigError("V$DATABASE has no row.", "Ask the DBA; this is not a database that can be read.")
+        database_id, incarnation = found[0]
+        return f"ora-{int(database_id)}-{int(incarnation)}"
+
+    def current_scn(self) -> int:
+        """The SCN as of which the database can be read now."""
+        with self.session("current scn", "V$DATABASE") as session:
+            (scn,) = session.row(_CURRENT_SCN)
+        return int(scn)
 
 
-def _connect(settings: OracleSettings) -> oracledb.Connection:
-    """Connect under our own watchdog.
-
-    The driver's time limits end with the TCP handshake: a listener that accepts and then stays silent would block it,
-    and with it every other first connect of the process, for ever (seen with python-oracledb 26.1).
-    """
-    if not settings.dsn or not settings.user:
-        raise ConfigError(
-            "The address or the user of Oracle is not set.",
-            "Set KPC__ORACLE__DSN (host:port/service), KPC__ORACLE__USER and KPC__ORACLE__PASSWORD.",
-        )
-    oracledb.enable_thin_mode()  # type: ignore[no-untyped-call]  # the driver types only part of its interface
-    answer: queue.SimpleQueue[oracledb.Connection | BaseException] = queue.SimpleQueue()
-    has_given_up = threading.Event()
-
-    def connect() -> None:
-        try:
-            connection = oracledb.connect(
-                user=settings.user,
-                password=settings.password.get_secret_value(),
-                dsn=settings.dsn,
-                sdu=PACKET_BYTES,
-                tcp_connect_timeout=settings.connect_timeout_s,
-                retry_count=0,
-                ssl_context=_trusted(settings),
-            )
-        except BaseException as error:  # noqa: BLE001  handed over to the waiting thread, which raises it
-            answer.put(error)
-            return
-        if has_given_up.is_set():
-            connection.close()
-        answer.put(connection)
-
-    threading.Thread(target=connect, name="oracle-connect", daemon=True).start()
-    try:
-        # Slack, so that the driver's own and better worded time-out wins where it works.
-        outcome = answer.get(timeout=settings.connect_timeout_s + 1.0)
-    except queue.Empty:
-        has_given_up.set()
-        raise OracleDown(
-            f"Oracle at {settings.dsn} accepted the connection but said nothing for "
-            f"{settings.connect_timeout_s:.0f} s.",
-            "Check that the address is an Oracle listener and that no firewall swallows its answers.",
-        ) from None
-    if isinstance(outcome, BaseException):
-        raise _refusal(outcome, settings)
-    return outcome
-
-
-def _trusted(settings: OracleSettings) -> ssl.SSLContext | None:
-    """Whom a tcps:// listener's certificate must come from; None leaves it to the driver: the system's authorities."""
-    if settings.ca_file is None:
-        return None
-    try:
-        return ssl.create_default_context(cafile=settings.ca_file)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(
-            f"{settings.ca_file} cannot be read as certificates: {error}.",
-            "Point KPC__ORACLE__CA_FILE at the PEM file of the authority that signed Oracle's certificate.",
-        ) from None
-
-
-def _refusal(outcome: BaseException, settings: OracleSettings) -> BaseException:
-    """What a failed connect means."""
-    if isinstance(outcome, oracledb.Error):
-        return classify(outcome, Doing(settings.dsn, settings.user))
-    if isinstance(outcome, OSError):  # a host name that does not resolve is no driver error
-        return OracleDown(
-            f"Oracle at {settings.dsn} cannot be reached: {outcome}.",
-            "Check the host name and port in KPC__ORACLE__DSN, and the network. Check it with `kpc preflight`.",
-        )
-    return outcome
+def _with_schema(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    return batch if batch.schema.equals(schema) else batch.cast(schema)

@@ -14,6 +14,7 @@ from kpc.convert.canonical import CHECKSUM, KEY_HASH, canonical_from_salesforce,
 from kpc.partition import Partition
 from kpc.salesforce import Salesforce
 from kpc.salesforce.soql import in_conditions, text_at
+from kpc.storage.store import disk_may_fill
 
 LISTED = 100  # keys listed per kind of difference; all are counted
 
@@ -43,7 +44,8 @@ def compare_all(source: pl.LazyFrame, partition: Partition, salesforce: Salesfor
     """
     table = partition.table
     query = records_query(table, f"{PARTITION_FIELD} = '{partition.key}'")
-    pages = salesforce.bulk_query(query, folder)
+    with disk_may_fill(folder / "a page of records"):
+        pages = salesforce.bulk_query(query, folder)
     target = canonical_from_salesforce(_scan_text(pages.files, table), table)
     return _compare(source, target, table)
 

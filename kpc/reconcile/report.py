@@ -1,17 +1,23 @@
-"""The outcome of one reconciliation, kept beside the extract it speaks of."""
+"""The result of one reconciliation, kept beside the extract that it compared."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from kpc.errors import ConfigError
 from kpc.reconcile.comparison import Comparison
-from kpc.reconcile.records import RecordDifferences
-from kpc.storage.manifests import ExtractManifest
+from kpc.stages.current_manifests import current_generation
+from kpc.storage.layout import REPORT
+from kpc.storage.manifests import ExtractManifest, StageOutput
+
+if TYPE_CHECKING:  # polars takes a moment to import, and the declared asset imports this module
+    from kpc.reconcile.records import RecordDifferences
+    from kpc.stages.context import PartitionContext
 
 State = Literal["reconciled", "reconciled_with_exceptions", "mismatch"]
 Verdict = Literal["pass", "fail", "skipped"]
@@ -64,6 +70,8 @@ class ReconciliationReport(BaseModel):
     comparisons: tuple[ComparedNumber, ...]
     records: RecordsReport | None
     compared_utc: datetime
+    mapping_version: str = Field("", exclude=True)  # these two are booked and not stored
+    checks_cpu_ms: int = Field(0, exclude=True)
 
     @classmethod
     def of(
@@ -105,8 +113,19 @@ class ReconciliationReport(BaseModel):
             return "skipped"
         return "pass" if all(agreements) else "fail"
 
+    def output(self) -> StageOutput:
+        """What the stage run books of it."""
+        return StageOutput(
+            self.generation,
+            rows=self.target_rows,
+            bytes=0,
+            state=self.state,
+            mapping_version=self.mapping_version,
+            detail={**self.detail(), "checks_cpu_ms": self.checks_cpu_ms},
+        )
+
     def detail(self) -> dict[str, int | str]:
-        """The receipt's counts and verdicts."""
+        """Counts and verdicts."""
         differing = [number.measure for number in self.comparisons if not number.agrees]
         return {
             "source_rows": self.source_rows,
@@ -132,6 +151,18 @@ class ReconciliationReport(BaseModel):
         if self.records:
             found["records compared"] = f"{self.records.compared:,} of {self.source_rows - self.exceptions:,}"
         return found
+
+
+def last_report(context: PartitionContext) -> ReconciliationReport:
+    """What the newest reconciliation of the current generation found. Raises `ConfigError` if there was none."""
+    generation = current_generation(context).id
+    report = context.store.manifest(context.paths.generation(generation).reconciled, ReconciliationReport, REPORT)
+    if report is None:
+        raise ConfigError(
+            f"Generation {generation} of {context} was never reconciled.",
+            f"Run `kpc reconcile {context.table.name} {context.key}`.",
+        )
+    return report
 
 
 def _number(comparison: Comparison) -> ComparedNumber:

@@ -20,18 +20,15 @@ from pydantic import BaseModel, ConfigDict
 from kpc.catalog.table import Table
 from kpc.catalog.types import EXTERNAL_ID, GENERATION_FIELD
 from kpc.convert.canonical import CHECKSUM, KEY_HASH, key_hash, row_checksum
-from kpc.convert.field_check import NULL
 from kpc.convert.gzip_csv import GzipTable, csv_bytes
 from kpc.ledger import ChunkRow
-from kpc.load.chunk_load import governor_of
 from kpc.load.chunk_result import GZIP_LEVEL, read_columns
-from kpc.load.corrected_rows import read_repairs
+from kpc.load.corrected_rows import read_corrections
 from kpc.load.org_records import ID, WantedKeys, image_header, records_of
 from kpc.load.pre_image import KeptImage
-from kpc.partition import Partition
-from kpc.stages.workspace import Workspace
-from kpc.staging.unchanged_rows import LOADED_INDEX
-from kpc.storage.manifests import StagedManifest, staged_folder
+from kpc.salesforce.constants import NULL_TOKEN
+from kpc.stages.context import LeasedContext
+from kpc.storage.manifests import StagedManifest
 from kpc.storage.store import FileEntry, make_private
 
 _DIGEST = "digest"  # of all of a record's fields that we write
@@ -43,7 +40,7 @@ class RestoreManifest(BaseModel):
     """What is set back of one image: `rows`, of which `known` stand in the loaded index; `changed` since, and left.
 
     `differing` is known when it was done: records that are not like their image afterwards. `index_digest`: see
-    `UndoManifest`; when the partition was worked on since, the plan counts no more.
+    `DeletionManifest`; when the partition was worked on since, the plan counts no more.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -69,15 +66,14 @@ def restore_name(kept: KeptImage) -> str:
 class Restoring:
     """One rollback's work on pre-images, in its `folder`; `tag` tells the files of this run from those of another."""
 
-    partition: Partition
-    workspace: Workspace
+    context: LeasedContext
     folder: Path
     tag: str
     index_digest: str
 
     @property
     def _header(self) -> tuple[str, ...]:
-        return image_header(self.partition.table)
+        return image_header(self.context.table)
 
     def plan(self, kept: KeptImage, newer: Sequence[KeptImage], earlier: RestoreManifest | None) -> RestoreManifest:
         """Choose what to set back of an image and write it down. A record that a `newer` image has is set back to that.
@@ -85,15 +81,15 @@ class Restoring:
         What an `earlier` plan, begun and not ended, has set back already is chosen again: it is ours to account for.
         """
         images = self._digests(kept, newer)
-        sent = self._sent(kept.frames(self.workspace, EXTERNAL_ID))
-        state = self._state(kept.frames(self.workspace, EXTERNAL_ID), images, sent)
+        sent = self._sent(kept.frames(self.context.store, EXTERNAL_ID))
+        state = self._state(kept.frames(self.context.store, EXTERNAL_ID), images, sent)
         begun = state.join(self._planned(earlier), on=ID, how="semi")
         touched = state.filter(pl.col(GENERATION_FIELD).is_in(self._generations))
         restored = begun.join(images, on=[ID, _DIGEST], how="semi")
         chosen = pl.concat([touched.filter(_AS_SENT), restored]).unique(ID)
         changed = pl.concat([touched, begun]).unique(ID).join(chosen, on=ID, how="anti")
         stem = f"{self.tag}-{kept.name}"
-        files = self._write(stem, kept.frames(self.workspace), chosen.select(ID))
+        files = self._write(stem, kept.frames(self.context.store), chosen.select(ID))
         manifest = RestoreManifest(
             files=files,
             rows=chosen.height,
@@ -102,40 +98,40 @@ class Restoring:
             changed_file=self._list(f"changed-{stem}.csv.gz", changed),
             index_digest=self.index_digest,
         )
-        self.workspace.store.publish(self.folder, manifest, (*files, manifest.changed_file), restore_name(kept))
+        self.context.store.publish(self.folder, manifest, (*files, manifest.changed_file), restore_name(kept))
         for entry in earlier.files if earlier else ():
-            self.workspace.store.remove(self.folder / entry.name)
+            self.context.store.remove(self.folder / entry.name)
         return manifest
 
     def finish(self, kept: KeptImage, manifest: RestoreManifest) -> RestoreManifest:
         """Read what was set back once more and note how many records are not like their image."""
         differing = 0
         for entry in manifest.files:
-            file = self.workspace.store.file(self.folder, entry, remedy=_REMEDY)
+            file = self.context.store.file(self.folder, entry, remedy=_REMEDY)
             wanted = pl.concat([_digested(frame, self._header) for frame in read_columns(file, self._header)])
             state = self._state(read_columns(file, (EXTERNAL_ID,)), wanted, self._sent(iter(())))
             differing += wanted.join(state, on=[ID, _DIGEST], how="anti").height
         done = manifest.model_copy(update={"differing": differing})
-        self.workspace.store.publish(self.folder, done, name=restore_name(kept))
+        self.context.store.publish(self.folder, done, name=restore_name(kept))
         return done
 
     def _digests(self, kept: KeptImage, newer: Sequence[KeptImage]) -> pl.DataFrame:
         """Id and digest of the records of an image that no newer image has."""
-        found = pl.concat([_digested(frame, self._header) for frame in kept.frames(self.workspace)])
+        found = pl.concat([_digested(frame, self._header) for frame in kept.frames(self.context.store)])
         for image in newer:
-            for frame in image.frames(self.workspace, ID):
+            for frame in image.frames(self.context.store, ID):
                 found = found.join(frame, on=ID, how="anti")
         return found
 
     def _state(self, keys: Iterator[pl.DataFrame], records: pl.DataFrame, sent: pl.DataFrame) -> pl.DataFrame:
         """What the org holds of `records` now, found by their keys: Id, external id, mark, digest, if as `sent`."""
-        table, workspace = self.partition.table, self.workspace
+        context, table = self.context, self.context.table
         columns = (ID, EXTERNAL_ID, GENERATION_FIELD, _DIGEST, _AS_SENT)
         schema = dict.fromkeys(columns, pl.String()) | {_DIGEST: pl.UInt64(), _AS_SENT: pl.Boolean()}
         found = [pl.DataFrame(schema=schema)]
-        wanted = WantedKeys.of(keys, workspace.settings.salesforce.collection_rows)
+        wanted = WantedKeys.of(keys, context.settings.salesforce.collection_rows)
         with self._scratch() as scratch:
-            for rows in records_of(table, wanted, governor_of(workspace), workspace.salesforce, scratch):
+            for rows in records_of(table, wanted, context.governor, context.salesforce, scratch):
                 ours = rows.join(records.select(ID), on=ID, how="semi")
                 same = _as_sent(ours, sent, table).with_columns(pl.lit(value=True).alias(_AS_SENT))
                 state = ours.with_columns(_digest(self._header)).join(same, on=ID, how="left")
@@ -145,7 +141,7 @@ class Restoring:
     def _planned(self, earlier: RestoreManifest | None) -> pl.DataFrame:
         frames = [pl.DataFrame(schema={ID: pl.String})]
         for entry in earlier.files if earlier else ():
-            frames += read_columns(self.workspace.store.file(self.folder, entry, remedy=_REMEDY), (ID,))
+            frames += read_columns(self.context.store.file(self.folder, entry, remedy=_REMEDY), (ID,))
         return pl.concat(frames)
 
     @cached_property
@@ -155,15 +151,15 @@ class Restoring:
 
     @cached_property
     def _planned_chunks(self) -> list[ChunkRow]:
-        return self.workspace.ledger.planned_chunks(self.workspace.environment, self.partition)
+        return self.context.ledger.chunks.planned(self.context.environment, self.context.partition)
 
     @cached_property
     def _indexes(self) -> list[Path]:
         """The files that say what was sent, with external_id, key_hash and checksum."""
-        store = self.workspace.store
-        indexes = [self._partition_dir / LOADED_INDEX] if (self._partition_dir / LOADED_INDEX).is_file() else []
+        store, paths = self.context.store, self.context.paths
+        indexes = [paths.loaded_index] if paths.loaded_index.is_file() else []
         for mark, version in dict.fromkeys((chunk.generation, chunk.mapping_version) for chunk in self._planned_chunks):
-            folder = self._partition_dir / mark / staged_folder(version)
+            folder = paths.generation(mark).staged(version)
             if staged := store.manifest(folder, StagedManifest):
                 indexes.append(store.file(folder, staged.index_file, remedy="Stage the partition again."))
         return indexes
@@ -174,8 +170,8 @@ class Restoring:
         schema = {KEY_HASH: pl.UInt64(), _SPELLED: pl.String(), CHECKSUM: pl.UInt64()}
         hashes = pl.concat([pl.DataFrame(schema=schema), *(frame.select(key_hash()) for frame in keys)], how="diagonal")
         wanted = hashes.lazy().select(KEY_HASH)
-        repairs = read_repairs(self.partition, self.workspace)
-        found = [repairs.select(key_hash(), pl.col(EXTERNAL_ID).alias(_SPELLED), row_checksum(self.partition.table))]
+        corrected = read_corrections(self.context)
+        found = [corrected.select(key_hash(), pl.col(EXTERNAL_ID).alias(_SPELLED), row_checksum(self.context.table))]
         if hashes.height:
             found += [
                 pl.scan_parquet(index)
@@ -188,9 +184,10 @@ class Restoring:
 
     def _known(self, chosen: pl.DataFrame) -> int:
         """How many of the records the loaded index has as updated."""
-        if not (self._partition_dir / LOADED_INDEX).is_file():
+        path = self.context.paths.loaded_index
+        if not path.is_file():
             return 0
-        index = pl.scan_parquet(self._partition_dir / LOADED_INDEX).filter(~pl.col("created"))
+        index = pl.scan_parquet(path).filter(~pl.col("created"))
         ids = chosen.lazy().select(pl.col(ID).alias("salesforce_id"))
         return (
             index.select("salesforce_id").join(ids, on="salesforce_id", how="semi").collect(engine="streaming").height
@@ -198,7 +195,7 @@ class Restoring:
 
     def _write(self, stem: str, frames: Iterator[pl.DataFrame], chosen: pl.DataFrame) -> tuple[FileEntry, ...]:
         """The chosen records of an image in files that Salesforce takes as one upload each."""
-        most = self.workspace.settings.staging.chunk_raw_bytes
+        most = self.context.settings.staging.chunk_raw_bytes
         files: list[FileEntry] = []
         parts = (part for frame in frames for part in [frame.join(chosen, on=ID, how="semi")] if part.height)
         part = next(parts, None)
@@ -217,10 +214,6 @@ class Restoring:
             table.write(csv_bytes(records.select(header), null=""), records.height)
             return table.close()
 
-    @property
-    def _partition_dir(self) -> Path:
-        return self.workspace.store.partition_dir(self.workspace.environment, self.partition)
-
     @contextmanager
     def _scratch(self) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(dir=make_private(self.folder), prefix=".query-") as name:
@@ -235,7 +228,7 @@ def _as_sent(rows: pl.DataFrame, sent: pl.DataFrame, table: Table) -> pl.DataFra
 
 
 def _digest(header: Sequence[str]) -> pl.Expr:
-    cells = [pl.col(name).fill_null(NULL) for name in header]
+    cells = [pl.col(name).fill_null(NULL_TOKEN) for name in header]
     return pl.concat_str(cells, separator="\x1f").hash(7).alias(_DIGEST)
 
 

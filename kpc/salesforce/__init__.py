@@ -1,43 +1,48 @@
-"""The Salesforce client: Bulk API 2.0 ingest and query, SOQL, describe, limits. The only door to the org."""
+"""The Salesforce client: Bulk API 2.0 ingest and query, SOQL, composite collections, describe, limits.
+
+The only place that talks to the org. It knows neither the catalog nor the ledger nor where files are kept: callers
+bring object and field names, typed records, and paths.
+"""
 
 from __future__ import annotations
 
 import httpx
 
 from kpc.salesforce.answers import AllowanceRefused, Refused
-from kpc.salesforce.collections import Collections, Saved
-from kpc.salesforce.describe import Describe
-from kpc.salesforce.ingest import Encoding, Ingest, JobInfo, Results, State, failed_job
-from kpc.salesforce.limits import Limit, Limits
-from kpc.salesforce.query import Query, QueryPages
+from kpc.salesforce.collections import CollectionsApi, SavedRecord
+from kpc.salesforce.constants import BulkJobState, ResultKind
+from kpc.salesforce.describe import DescribeApi
+from kpc.salesforce.ingest import Encoding, IngestApi, JobInfo, failed_job
+from kpc.salesforce.limits import Limit, LimitsApi
+from kpc.salesforce.query import QueryApi, QueryPages
 from kpc.salesforce.row_errors import RowError, parse_row_error
 from kpc.settings import SalesforceSettings
 
 __all__ = [
     "AllowanceRefused",
+    "BulkJobState",
     "Encoding",
     "JobInfo",
     "Limit",
     "QueryPages",
     "Refused",
-    "Results",
+    "ResultKind",
     "RowError",
     "Salesforce",
-    "Saved",
-    "State",
+    "SavedRecord",
     "connect",
     "failed_job",
     "parse_row_error",
 ]
 
 
-class Salesforce(Ingest, Query, Collections, Describe, Limits):
+class Salesforce(IngestApi, QueryApi, CollectionsApi, DescribeApi, LimitsApi):
     """One org, logged in; each parent class is one of its interfaces. Safe to share between threads."""
 
 
 def connect(settings: SalesforceSettings, transport: httpx.BaseTransport | None = None) -> Salesforce:
     """Log in. Raises `ConfigError` with what to correct, `SalesforceDown` when nobody answers.
 
-    `transport` is the last hop, which tests exchange to lose replies; None for the network.
+    `transport` is the last hop to the org, by which tests lose replies; None for the network.
     """
     return Salesforce(settings, transport)

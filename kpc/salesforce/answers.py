@@ -1,4 +1,4 @@
-"""What Salesforce's refusals and silences mean, in one place."""
+"""What Salesforce's error responses, and missing responses, mean."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def refused_login(response: httpx.Response, base_url: str) -> KpcError:
     )
 
 
-def silence(error: httpx.TransportError, host: str, *, has_effect: bool) -> KpcError:
+def no_response(error: httpx.TransportError, host: str, *, has_effect: bool) -> KpcError:
     """The error of a request that got no answer. A connection that never came about had no effect."""
     reason = str(error) or type(error).__name__
     if "CERTIFICATE_VERIFY_FAILED" in reason:

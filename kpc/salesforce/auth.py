@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from kpc.errors import ConfigError
-from kpc.salesforce.answers import refused_login, silence
+from kpc.salesforce.answers import no_response, refused_login
 from kpc.settings import SalesforceSettings
 
 _TOKEN_PATH = "/services/oauth2/token"  # noqa: S105  a path, not a secret
@@ -20,8 +20,8 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
-    """An access token and whom it speaks for. `org_id` and `user_id` have 18 characters."""
+class AccessToken:
+    """An access token, and the org and user that it is for. `org_id` and `user_id` have 18 characters."""
 
     access_token: str = field(repr=False)
     instance_url: str
@@ -53,7 +53,7 @@ def check_address(url: str) -> str:
     return url.rstrip("/")
 
 
-def log_in(http: httpx.Client, settings: SalesforceSettings) -> Token:
+def log_in(http: httpx.Client, settings: SalesforceSettings) -> AccessToken:
     """A fresh token by whatever the settings hold.
 
     Raises `ConfigError` with what to correct, `SalesforceDown` when nobody answers.
@@ -64,13 +64,13 @@ def log_in(http: httpx.Client, settings: SalesforceSettings) -> Token:
     try:
         answer = http.post(base_url + _TOKEN_PATH, data=_grant(settings, base_url))
     except httpx.TransportError as error:
-        raise silence(error, base_url, has_effect=False) from None
+        raise no_response(error, base_url, has_effect=False) from None
     if answer.status_code != 200:
         raise refused_login(answer, base_url)
     try:
         body = answer.json()
         *_, org_id, user_id = body["id"].rstrip("/").split("/")
-        return Token(body["access_token"], check_address(body["instance_url"]), org_id, user_id)
+        return AccessToken(body["access_token"], check_address(body["instance_url"]), org_id, user_id)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ConfigError(
             f"{base_url} answered the log-in with something that is not a Salesforce token.",
@@ -83,12 +83,12 @@ def can_renew(settings: SalesforceSettings) -> bool:
     return not settings.access_token.get_secret_value()
 
 
-def _given_token(http: httpx.Client, settings: SalesforceSettings, base_url: str) -> Token:
+def _given_token(http: httpx.Client, settings: SalesforceSettings, base_url: str) -> AccessToken:
     access_token = settings.access_token.get_secret_value()
     try:
         answer = http.get(base_url + _USERINFO_PATH, headers={"Authorization": f"Bearer {access_token}"})
     except httpx.TransportError as error:
-        raise silence(error, base_url, has_effect=False) from None
+        raise no_response(error, base_url, has_effect=False) from None
     if answer.status_code in (401, 403):
         raise ConfigError(
             f"{base_url} does not accept the given access token; it is wrong or has expired.",
@@ -97,7 +97,7 @@ def _given_token(http: httpx.Client, settings: SalesforceSettings, base_url: str
     if answer.status_code != 200:
         raise refused_login(answer, base_url)
     body = answer.json()
-    return Token(access_token, base_url, body["organization_id"], body["user_id"])
+    return AccessToken(access_token, base_url, body["organization_id"], body["user_id"])
 
 
 def _grant(settings: SalesforceSettings, base_url: str) -> dict[str, str]:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from decimal import Decimal
+from typing import Any, TypeVar
 
-from kpc.catalog.table import Table
-from kpc.catalog.types import EXTERNAL_ID
+from kpc.salesforce.constants import COLLECTION_RECORDS
 from kpc.salesforce.rest import Rest, decode, retried
 
-MOST_RECORDS = 200
-NULL_TOKEN = "#N/A"  # noqa: S105  how a CSV cell says null
-_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+T = TypeVar("T")
+# A field's value: a number travels with exactly its own digits; a mapping is a parent, named by its external id.
+FieldValue = str | Decimal | bool | None | Mapping[str, str]
+RecordBody = Mapping[str, FieldValue]
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
+class SavedRecord:
     """What became of one record: its id and whether it is new, or an error spelled as in a bulk job's sf__Error."""
 
     salesforce_id: str
@@ -26,31 +26,33 @@ class Saved:
     error: str
 
 
-class Collections(Rest):
-    def upsert_rows(self, table: Table, rows: Sequence[Mapping[str, str]]) -> list[Saved]:
-        """Upsert CSV rows (header cell to text) by external id, 200 at a time, in order; one answer per row.
+class CollectionsApi(Rest):
+    def upsert_records(
+        self, object_name: str, external_id_field: str, records: Sequence[RecordBody]
+    ) -> list[SavedRecord]:
+        """Upsert records by external id, 200 at a time, in order; one answer per record.
 
         A lost reply is repeated: an upsert changes nothing twice, but the record then no longer counts as new.
         """
-        path = f"/composite/sobjects/{table.target}/{EXTERNAL_ID}"
-        return self._write(table, rows, path)
+        return self._write(f"/composite/sobjects/{object_name}/{external_id_field}", object_name, records)
 
-    def update_rows(self, table: Table, rows: Sequence[Mapping[str, str]]) -> list[Saved]:
-        """Update existing records by their `Id`, otherwise as `upsert_rows`; none is ever created."""
-        return self._write(table, rows, "/composite/sobjects")
+    def update_records(self, object_name: str, records: Sequence[RecordBody]) -> list[SavedRecord]:
+        """Update existing records by their `Id`, otherwise as `upsert_records`; none is ever created."""
+        return self._write("/composite/sobjects", object_name, records)
 
-    def _write(self, table: Table, rows: Sequence[Mapping[str, str]], path: str) -> list[Saved]:
-        answers: list[Saved] = []
-        for block in _blocks(rows):
-            answers += [_saved(one) for one in self._collect("PATCH", path, body=_body(table, block))]
+    def delete_records(self, ids: Sequence[str]) -> list[SavedRecord]:
+        """Delete records by id, 200 at a time; one answer per id."""
+        answers: list[SavedRecord] = []
+        for block in _blocks(ids):
+            params = {"ids": ",".join(block), "allOrNone": "false"}
+            answers += [_saved(one) for one in self._collect("DELETE", "/composite/sobjects", params=params)]
         return answers
 
-    def delete_records(self, ids: Sequence[str]) -> list[Saved]:
-        """Delete records by id, 200 at a time; one answer per id."""
-        answers: list[Saved] = []
-        for start in range(0, len(ids), MOST_RECORDS):
-            params = {"ids": ",".join(ids[start : start + MOST_RECORDS]), "allOrNone": "false"}
-            answers += [_saved(one) for one in self._collect("DELETE", "/composite/sobjects", params=params)]
+    def _write(self, path: str, object_name: str, records: Sequence[RecordBody]) -> list[SavedRecord]:
+        answers: list[SavedRecord] = []
+        for block in _blocks(records):
+            body = request_body(object_name, block)
+            answers += [_saved(one) for one in self._collect("PATCH", path, body=body)]
         return answers
 
     def _collect(
@@ -66,38 +68,29 @@ class Collections(Rest):
         return answer
 
 
-def _blocks(rows: Sequence[Mapping[str, str]]) -> Iterator[Sequence[Mapping[str, str]]]:
-    for start in range(0, len(rows), MOST_RECORDS):
-        yield rows[start : start + MOST_RECORDS]
+def request_body(object_name: str, records: Sequence[RecordBody]) -> bytes:
+    """The records as the JSON of one request."""
+    attributes = f'"attributes":{{"type":{json.dumps(object_name)}}}'
+    spelled = (",".join([attributes, *_fields(record)]) for record in records)
+    return ('{"allOrNone":false,"records":[' + ",".join(f"{{{record}}}" for record in spelled) + "]}").encode()
 
 
-def _body(table: Table, rows: Sequence[Mapping[str, str]]) -> bytes:
-    numbers = {c.field for c in table.sent_columns if c.type is not None and c.type.is_number}
-    flags = {c.field for c in table.sent_columns if c.type is not None and c.type.kind == "boolean"}
-    references = {lookup.header: lookup for lookup in table.lookups}
-    records = []
-    for row in rows:
-        cells = [f'"attributes":{{"type":{json.dumps(table.target)}}}']
-        for name, text in row.items():
-            if text == "":
-                continue  # an empty cell leaves the field as it is
-            if (lookup := references.get(name)) is not None:
-                parent = {lookup.relationship: {EXTERNAL_ID: text}}
-                cell = {lookup.field: None} if text == NULL_TOKEN else parent
-                cells.append(json.dumps(cell)[1:-1])
-            elif text == NULL_TOKEN:
-                cells.append(f"{json.dumps(name)}:null")
-            else:
-                is_bare = (name in numbers and _NUMBER.fullmatch(text)) or (name in flags and text in ("true", "false"))
-                cells.append(f"{json.dumps(name)}:{text if is_bare else json.dumps(text)}")
-        records.append("{" + ",".join(cells) + "}")
-    return ('{"allOrNone":false,"records":[' + ",".join(records) + "]}").encode()
+def _fields(record: RecordBody) -> Iterator[str]:
+    for name, value in record.items():
+        # json has no exact decimals: it would send a binary float.
+        spelled = format(value, "f") if isinstance(value, Decimal) else json.dumps(value)
+        yield f"{json.dumps(name)}:{spelled}"
 
 
-def _saved(answer: dict[str, Any]) -> Saved:
+def _blocks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), COLLECTION_RECORDS):
+        yield items[start : start + COLLECTION_RECORDS]
+
+
+def _saved(answer: dict[str, Any]) -> SavedRecord:
     if answer.get("success"):
-        return Saved(str(answer.get("id") or ""), bool(answer.get("created")), "")
+        return SavedRecord(str(answer.get("id") or ""), bool(answer.get("created")), "")
     error = (answer.get("errors") or [{}])[0]
     fields = ",".join(error.get("fields") or ())
     text = f"{error.get('statusCode', 'UNKNOWN_EXCEPTION')}:{error.get('message', '')}:{fields} --"
-    return Saved(str(answer.get("id") or ""), created=False, error=text)
+    return SavedRecord(str(answer.get("id") or ""), created=False, error=text)

@@ -1,17 +1,17 @@
-"""Bulk API 2.0 ingest jobs: create, upload, close, abort, ask, list, results."""
+"""Bulk API 2.0 ingest jobs: create, upload, close, abort, look up, list, results."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
 from kpc.errors import JobFailed, OutcomeUnknown, SalesforceDown
 from kpc.gzip_files import open_gzip_to_read, open_gzip_to_write
 from kpc.salesforce.answers import Refused
+from kpc.salesforce.constants import BulkJobState, ResultKind
 from kpc.salesforce.rest import Rest, retried
 
 Encoding = Literal["gzip", "identity"]
@@ -22,35 +22,12 @@ _CLOSE_TRIES = 3
 _QUOTA_WORD = "exceededquota"
 
 
-class State(StrEnum):
-    """The states of a job, as Salesforce spells them."""
-
-    OPEN = "Open"
-    UPLOAD_COMPLETE = "UploadComplete"
-    IN_PROGRESS = "InProgress"
-    JOB_COMPLETE = "JobComplete"
-    FAILED = "Failed"
-    ABORTED = "Aborted"
-
-    @property
-    def is_final(self) -> bool:
-        return self in (State.JOB_COMPLETE, State.FAILED, State.ABORTED)
-
-
-class Results(StrEnum):
-    """The three result files of a job; the last one has no sf__ columns."""
-
-    SUCCESSFUL = "successfulResults"
-    FAILED = "failedResults"
-    UNPROCESSED = "unprocessedrecords"
-
-
 @dataclass(frozen=True, slots=True)
 class JobInfo:
     """A job as the org describes it. `processed` includes the failed rows; both are 0 where the org does not say."""
 
     id: str
-    state: State
+    state: BulkJobState
     object_name: str
     operation: str
     external_id_field: str | None
@@ -63,15 +40,15 @@ class JobInfo:
     @property
     def ran_out_of_quota(self) -> bool:
         """Whether the org stopped the job because the 24 h allowance was used up."""
-        return self.state is State.FAILED and _QUOTA_WORD in self.error_message.replace(" ", "").lower()
+        return self.state is BulkJobState.FAILED and _QUOTA_WORD in self.error_message.replace(" ", "").lower()
 
     @property
     def refuses_content(self) -> bool:
         """Whether the job ended before a single row, because its content could not be understood."""
-        return self.state is State.FAILED and self.processed == 0 and not self.ran_out_of_quota
+        return self.state is BulkJobState.FAILED and self.processed == 0 and not self.ran_out_of_quota
 
 
-class Ingest(Rest):
+class IngestApi(Rest):
     def create_job(self, object_name: str, external_id_field: str | None, *, operation: str = "upsert") -> JobInfo:
         """A new job. Raises `OutcomeUnknown` when the reply is lost: it may exist, see `list_jobs`."""
         body = {
@@ -99,12 +76,12 @@ class Ingest(Rest):
         self.put(f"{_JOBS}/{job_id}/batches", blocks, headers)
 
     def complete_upload(self, job_id: str) -> None:
-        """Close the job: from now on it costs quota and is worked off. A lost reply is asked, not repeated blindly."""
-        self._change_state(job_id, State.UPLOAD_COMPLETE)
+        """Close the job: from now on it costs quota and is processed. After a lost reply its state is asked."""
+        self._change_state(job_id, BulkJobState.UPLOAD_COMPLETE)
 
     def abort_job(self, job_id: str) -> None:
         """Give up a job that is not finished."""
-        self._change_state(job_id, State.ABORTED)
+        self._change_state(job_id, BulkJobState.ABORTED)
 
     def job(self, job_id: str) -> JobInfo | None:
         """What the org says about a job; None if it does not know it (any more)."""
@@ -124,7 +101,7 @@ class Ingest(Rest):
                 return
             page = self.ask(page["nextRecordsUrl"])
 
-    def results(self, job_id: str, kind: Results, file: Path) -> None:
+    def results(self, job_id: str, kind: ResultKind, file: Path) -> None:
         """Write one result CSV of a finished job to the gzip `file`, from the start at each try."""
         retried(lambda: self._download(f"{_JOBS}/{job_id}/{kind.value}", file))
 
@@ -140,17 +117,17 @@ class Ingest(Rest):
                 for block in response.iter_bytes(_BLOCK_BYTES):
                     made.write(block)
 
-    def _change_state(self, job_id: str, wanted: State) -> None:
+    def _change_state(self, job_id: str, wanted: BulkJobState) -> None:
         for _ in range(_CLOSE_TRIES):
             try:
                 self.tell("PATCH", f"{_JOBS}/{job_id}", {"state": wanted.value})
             except (OutcomeUnknown, Refused) as trouble:
                 found = self.job(job_id)
-                if found is None or (found.state is State.OPEN and isinstance(trouble, Refused)):
+                if found is None or (found.state is BulkJobState.OPEN and isinstance(trouble, Refused)):
                     raise
-                if found.state is State.OPEN:
+                if found.state is BulkJobState.OPEN:
                     continue  # it did not take effect
-                if wanted is State.ABORTED and found.state is not State.ABORTED:
+                if wanted is BulkJobState.ABORTED and found.state is not BulkJobState.ABORTED:
                     raise
             return
         raise SalesforceDown(
@@ -171,7 +148,7 @@ def failed_job(info: JobInfo, what: str) -> JobFailed:
 def _info(body: dict[str, Any]) -> JobInfo:
     return JobInfo(
         id=body["id"],
-        state=State(body["state"]),
+        state=BulkJobState(body["state"]),
         object_name=body["object"],
         operation=body["operation"],
         external_id_field=body.get("externalIdFieldName"),

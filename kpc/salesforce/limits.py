@@ -1,4 +1,4 @@
-"""What the org says is left of its allowances. It shows batches and API calls; bulk records it does not show."""
+"""What is left of the org's allowances, as the org says: batches and API calls are shown, bulk records are not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Limit:
     remaining: int
 
 
-class Limits(Rest):
+class LimitsApi(Rest):
     def limits(self) -> dict[str, Limit]:
         """By Salesforce's names, e.g. DailyBulkApiBatches, DailyApiRequests."""
         answer = self.ask("/limits")

@@ -10,6 +10,7 @@ from typing import Any
 
 from kpc.errors import SalesforceDown, Terminal
 from kpc.gzip_files import open_gzip_to_write
+from kpc.salesforce.constants import BulkJobState
 from kpc.salesforce.rest import Rest, retried
 
 _JOBS = "/jobs/query"
@@ -25,7 +26,7 @@ class QueryPages:
     rows: int
 
 
-class Query(Rest):
+class QueryApi(Rest):
     def query(self, soql: str) -> Iterator[dict[str, Any]]:
         """The records of a SOQL query, page by page; numbers with a point are `Decimal`, `attributes` is left out."""
         page = self.ask("/query", {"q": soql})
@@ -49,10 +50,10 @@ class Query(Rest):
         return record
 
     def bulk_query(self, soql: str, folder: Path, *, wait_s: float | None = None) -> QueryPages:
-        """Run a bulk query and write its pages to `folder`, in the order of the result.
+        """Run a bulk query and write its pages to `folder`, which only its owner can enter, in the order of the result.
 
         Raises `Terminal` when the job fails or its rows are not those it announced, `SalesforceDown` when it takes
-        longer than `wait_s` (settings.job_timeout_s).
+        longer than `wait_s` (settings.job_timeout_s), `OSError` when the disk is full.
         """
         # A lost reply to this request is simply repeated: a query job nobody reads costs one of 10,000 a day.
         job_id = self.tell_safely("POST", _JOBS, {"operation": "query", "query": soql})["id"]
@@ -70,10 +71,10 @@ class Query(Rest):
         pause_s = self.settings.poll_first_s
         while True:
             job = self.ask(f"{_JOBS}/{job_id}")
-            if job["state"] == "JobComplete":
+            if job["state"] == BulkJobState.JOB_COMPLETE:
                 processed = job.get("numberRecordsProcessed")
                 return None if processed is None else int(processed)
-            if job["state"] in ("Failed", "Aborted"):
+            if job["state"] in (BulkJobState.FAILED, BulkJobState.ABORTED):
                 raise Terminal(
                     f"Bulk query {job_id} ended as {job['state']}: {job.get('errorMessage') or 'no reason given'}.",
                     "Check that the integration user may read these fields (`kpc preflight`), then run it again.",

@@ -1,4 +1,4 @@
-"""Talking HTTP to the org: one connection pool, a token that renews itself, retries of what is safe to repeat."""
+"""HTTP requests to the org: one connection pool, a token that renews itself, retries of what is safe to repeat."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import stamina
 from stamina.instrumentation import RetryDetails
 
 from kpc.errors import ConfigError, KpcError, SalesforceDown
-from kpc.salesforce.answers import codes_of, refusal, silence
-from kpc.salesforce.auth import Token, can_renew, check_address, is_loopback, log_in
+from kpc.salesforce.answers import codes_of, no_response, refusal
+from kpc.salesforce.auth import AccessToken, can_renew, check_address, is_loopback, log_in
 from kpc.settings import SalesforceSettings
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class Rest:
     @contextmanager
     def stream(self, path: str, params: dict[str, str] | None = None) -> Iterator[httpx.Response]:
         """A GET whose body the caller reads piece by piece; errors while reading become ours as well."""
-        with self.downloads, self._as_ours(has_effect=False):
+        with self.downloads, self._explained(has_effect=False):
             response = self._request("GET", path, params=params, is_streamed=True)
             try:
                 if response.status_code >= 300:
@@ -98,7 +98,7 @@ class Rest:
         headers: dict[str, str] | None = None,
         blocks: Callable[[], Iterator[bytes]] | None = None,
     ) -> httpx.Response:
-        with self._as_ours(has_effect=has_effect):
+        with self._explained(has_effect=has_effect):
             response = self._request(method, path, params=params, json=json, headers=headers, blocks=blocks)
         if response.status_code >= 300:
             raise refusal(response, has_effect=has_effect)
@@ -134,7 +134,7 @@ class Rest:
             self._renew(token)
         return response
 
-    def _renew(self, old: Token) -> None:
+    def _renew(self, old: AccessToken) -> None:
         with self._renewing:
             if self._token is not old:
                 return  # another thread was faster
@@ -152,21 +152,21 @@ class Rest:
             self._token = fresh
 
     @contextmanager
-    def _as_ours(self, *, has_effect: bool) -> Iterator[None]:
+    def _explained(self, *, has_effect: bool) -> Iterator[None]:
         try:
             yield
         except httpx.TransportError as error:
-            raise silence(error, self._token.instance_url, has_effect=has_effect) from None
+            raise no_response(error, self._token.instance_url, has_effect=has_effect) from None
         except httpx.DecodingError as error:
             raise SalesforceDown(f"An answer of Salesforce was damaged: {error}.", "Repeat.") from None
 
 
-def _tell(details: RetryDetails) -> None:
+def _log_retry(details: RetryDetails) -> None:
     why = details.caused_by.what if isinstance(details.caused_by, KpcError) else details.caused_by
     log.warning("%s Asking again in %.1f s.", why, details.wait_for)
 
 
-stamina.instrumentation.set_on_retry_hooks([_tell])  # instead of a line that shows the library's insides
+stamina.instrumentation.set_on_retry_hooks([_log_retry])  # instead of a line that shows the library's insides
 
 
 def retried(act: Callable[[], T]) -> T:
@@ -186,7 +186,8 @@ def decode(response: httpx.Response) -> Any:
     except ValueError:
         _, text = codes_of(response)
         raise SalesforceDown(
-            f"An answer of Salesforce is not JSON: {text}.", "A proxy may stand between; repeat, or ask its people."
+            f"An answer of Salesforce is not JSON: {text}.",
+            "A proxy may have answered in its place; repeat, or ask who runs it.",
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""Why Salesforce refused a row: its `sf__Error` taken apart, classified, and freed from personal values."""
+"""Why Salesforce refused a row: its `sf__Error` parsed, classified, and stripped of personal values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The names by which stations, hubs and pools are known everywhere: in Airflow, the ledger and the command line."""
+"""The names by which stages, hubs and pools are known everywhere: in Airflow, the ledger and the command line."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from datetime import timedelta
 
 from kpc.errors import KpcError, QuotaExhausted
 from kpc.ledger import Allowance, JobIntent, JobRow, Lease, Ledger, OrgUsage
-from kpc.ledger.quota import Request
+from kpc.ledger.quota import QuotaRequest
 from kpc.salesforce.answers import LOOK_AGAIN, AllowanceRefused
 from kpc.salesforce.limits import Limit
 from kpc.settings import SalesforceSettings
@@ -56,7 +56,7 @@ class Governor:
         stopped new jobs.
         """
         self._keep_honest()
-        return self.ledger.intend_job(
+        return self.ledger.jobs.intend(
             intent,
             slots=self.settings.jobs_in_flight,
             allowance=self.allowance,
@@ -69,22 +69,22 @@ class Governor:
 
         Raises `QuotaExhausted`; the job then stays Open, which costs nothing, and is closed when there is room.
         """
-        state = self.ledger.quota_state(self.target_id)
+        state = self.ledger.quota.state(self.target_id)
         if state.batches + state.others_batches <= _FULL * self.settings.daily_batches:
             return
         if state.read_utc is None or self.ledger.clock() - state.read_utc > _FRESH:
-            with self.heeding():
+            with self.translate_quota_errors():
                 self._read()
         # Its own rows and batches are reserved already.
-        self.ledger.check_quota(self.target_id, Request(0, 0, is_repair=True), self.allowance)
+        self.ledger.quota.check(self.target_id, QuotaRequest(0, 0, is_repair=True), self.allowance)
 
     def check(self, intent: JobIntent) -> None:
         """Raises `QuotaExhausted` if such a job could not begin now; claims nothing."""
         self._keep_honest()
-        self.ledger.check_quota(self.target_id, intent.request(CALLS_PER_JOB), self.allowance)
+        self.ledger.quota.check(self.target_id, intent.request(CALLS_PER_JOB), self.allowance)
 
     @contextmanager
-    def heeding(self) -> Iterator[None]:
+    def translate_quota_errors(self) -> Iterator[None]:
         """Around everything asked of the org: when it refuses for want of allowance, nobody begins a job any more."""
         try:
             yield
@@ -102,9 +102,9 @@ class Governor:
         except KpcError as unread:  # also this answer may be refused; then we wait without it
             log.warning("%s", unread)
         until = now + LOOK_AGAIN
-        if (oldest := self.ledger.next_expiry(self.target_id)) is not None:
+        if (oldest := self.ledger.quota.next_expiry(self.target_id)) is not None:
             until = max(now + _TIGHT, min(until, oldest))
-        self.ledger.block_jobs(self.target_id, until, reason)
+        self.ledger.quota.block(self.target_id, until, reason)
         return QuotaExhausted(
             f"Salesforce refused a request for want of allowance: {reason}",
             f"No new job begins before {until:%Y-%m-%d %H:%M:%S} UTC (`kpc status` shows what is used and by whom); "
@@ -117,17 +117,17 @@ class Governor:
 
     def _keep_honest(self) -> None:
         """Read `/limits` if what we know is old, the sooner the less is left."""
-        state = self.ledger.quota_state(self.target_id)
+        state = self.ledger.quota.state(self.target_id)
         most = min(self.settings.daily_batches * self.settings.quota_share, self.settings.daily_batches)
         is_tight = state.batches + state.others_batches > _NEARLY_FULL * most
         longest = _TIGHT if is_tight else timedelta(seconds=self.settings.limits_every_s)
         if state.read_utc is not None and self.ledger.clock() - state.read_utc < longest:
             return
-        with self.heeding():
+        with self.translate_quota_errors():
             self._read()
 
     def _read(self) -> None:
         limits = self.read_limits()
         batches, calls = (limits.get(name, _NO_LIMIT) for name in ("DailyBulkApiBatches", "DailyApiRequests"))
         usage = OrgUsage(batches.max, batches.max - batches.remaining, calls.max, calls.max - calls.remaining)
-        self.ledger.book_limits(self.target_id, usage)
+        self.ledger.quota.record_limits(self.target_id, usage)

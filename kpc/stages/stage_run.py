@@ -1,4 +1,7 @@
-"""What every stage has in common: one worker at a time, a booked start and end, an audit entry, a receipt."""
+"""One run of a stage: one worker at a time, a booked start and end, an audit entry, a result.
+
+Assets, rollback and repair all run on this; what they do themselves is the function that they give to `run_stage`.
+"""
 
 from __future__ import annotations
 
@@ -7,150 +10,178 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
-from kpc.errors import ConfigError, KpcError, OutsideWindow
-from kpc.ledger import GenerationRow, Lease
-from kpc.partition import Partition
-from kpc.stages.result import Made, Receipt
-from kpc.stages.workspace import Workspace
+from kpc.errors import KpcError, OutsideWindow
+from kpc.ledger import Lease
+from kpc.ledger.states import StageState
+from kpc.stages.context import LeasedContext, Mode, PartitionContext, StageContext
+from kpc.stages.result import StageResult
+from kpc.storage.manifests import StageOutput
 
 log = logging.getLogger(__name__)
 
-_WITHOUT_RESULT = ("running", "failed", "waiting", "rolled_back")
+_WITHOUT_RESULT = (StageState.RUNNING, StageState.FAILED, StageState.WAITING, StageState.ROLLED_BACK)
+
+
+class HasOutput(Protocol):
+    """Whatever a stage makes can say what is booked of it: a manifest, a report, the counts of a rollback."""
+
+    def output(self) -> StageOutput: ...
+
+
+MadeT = TypeVar("MadeT", bound=HasOutput)
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """A worker's turn at one stage of one partition: the lease it holds and the stage run it is booked under."""
+class FinishedStage(Generic[MadeT]):
+    """A booked stage run and what it made; `made` is None where another run had done the work meanwhile."""
 
-    lease: Lease
-    stage_run: int
+    result: StageResult
+    made: MadeT | None
 
 
 def run_stage(
-    stage: str, partition: Partition, workspace: Workspace, make: Callable[[Turn], Made], *, mode: str = "incremental"
-) -> Receipt:
+    context: PartitionContext, stage: str, make: Callable[[StageContext], MadeT], *, mode: Mode = "incremental"
+) -> FinishedStage[MadeT]:
     """Run `make` under the lease of (partition, stage) and book what it made.
 
     A run that had to wait for another one's lease takes over the other's result instead of doing the work again.
     Raises what `make` raises, after the failure was booked, and `Transient` if the lease stays taken.
     """
-    ledger, environment = workspace.ledger, workspace.environment
-    workspace.check_root(environment)
-    with _lease(stage, partition, workspace) as lease:
-        if lease.has_waited and (receipt := _result_of_other_run(stage, partition, workspace)) is not None:
-            log.info("%s %s was done by another run meanwhile; its result stands", partition, stage)
-            return receipt
+    with leased(context, stage, gives_back=True) as held:
+        if held.lease.has_waited and (other := _result_of_other_run(held)) is not None:
+            log.info("%s %s was done by another run meanwhile; its result stands", context, stage)
+            return FinishedStage(other, None)
         began = time.monotonic()
-        booking = ledger.start_stage(
-            environment,
-            partition,
-            stage,
-            generation=None,
-            mapping_version=None,
-            run_id=workspace.run_id,
-            actor=workspace.actor,
-            mode=mode,
-            lease=lease,
-        )
+        running = _start(held, mode)
         try:
-            made = make(Turn(lease, booking))
-            receipt = made.receipt(partition, stage, time.monotonic() - began)
-            _book(booking, made, receipt, lease, workspace)
+            made = make(running)
+            output = made.output()
+            result = _timed(running, output, time.monotonic() - began)
+            _book(running, output, result)
         except BaseException as error:
-            state = "waiting" if isinstance(error, OutsideWindow) else "failed"
-            ledger.fail_stage(booking, _describe(error), state=state)
-            _audit(f"{stage} {state}", partition, stage, workspace, detail={"error": type(error).__name__})
+            _book_failure(running, error)
             raise
-    log.info("%s %s %s: %s rows in %.1f s", partition, stage, made.state, f"{made.rows:,}", receipt.seconds)
-    return receipt
+    log.info("%s %s %s: %s rows in %.1f s", context, stage, output.state, f"{output.rows:,}", result.seconds)
+    return FinishedStage(result, made)
 
 
 @contextmanager
-def _lease(stage: str, partition: Partition, workspace: Workspace) -> Iterator[Lease]:
-    """The stage's lease, given back at the end even if it was inherited from a killed task of the same run."""
-    ledger, settings = workspace.ledger, workspace.settings
-    with ledger.lease(
-        workspace.environment,
-        partition,
+def leased(
+    context: PartitionContext, stage: str, *, wait_s: float | None = None, gives_back: bool = False
+) -> Iterator[LeasedContext]:
+    """Hold the lease of a stage, renewed meanwhile.
+
+    Kept at the end for the next task of the same run; with `gives_back` it is released, even if it was inherited from a
+    killed task of the same run. Raises `ConfigError` on a worker that sees another staging root, `Transient` when
+    another run holds the lease for longer than `wait_s` (default: the setting `lease_wait_s`).
+    """
+    ledger, settings = context.ledger, context.settings
+    context.workspace.check_root(context.environment)
+    with ledger.leases.hold(
+        context.environment,
+        context.partition,
         stage,
-        owner=workspace.run_id,
+        owner=context.run_id,
         ttl_s=settings.lease_s,
-        wait_s=settings.lease_wait_s,
+        wait_s=settings.lease_wait_s if wait_s is None else wait_s,
+        keep=not gives_back,
     ) as lease:
         try:
-            yield lease
+            yield LeasedContext(context.workspace, context.partition, context.pinned, lease=lease)
         finally:
-            ledger.release_lease(lease)
+            if gives_back:
+                ledger.leases.release(lease)
 
 
-def _book(booking: int, made: Made, receipt: Receipt, lease: Lease, workspace: Workspace) -> None:
-    workspace.ledger.finish_stage(
-        booking,
-        state=made.state,
-        generation=made.generation,
-        mapping_version=made.mapping_version,
-        rows=made.rows,
-        bytes=made.bytes,
-        detail={**made.detail, "seconds": str(receipt.seconds)},
-        lease=lease,
+def _start(held: LeasedContext, mode: Mode) -> StageContext:
+    stage_run = held.ledger.stages.start(
+        held.environment,
+        held.partition,
+        held.lease.stage,
+        generation=None,
+        mapping_version=None,
+        run_id=held.run_id,
+        actor=held.actor,
+        mode=mode,
+        lease=held.lease,
     )
-    facts = {"rows": made.rows, "bytes": made.bytes, **made.detail}
+    return StageContext(held.workspace, held.partition, held.pinned, lease=held.lease, stage_run=stage_run, mode=mode)
+
+
+def _timed(context: StageContext, output: StageOutput, seconds: float) -> StageResult:
+    return _as_result(context.lease, output, round(seconds, 3))
+
+
+def _as_result(lease: Lease, output: StageOutput, seconds: float) -> StageResult:
+    return StageResult(
+        table=lease.partition.table.name,
+        key=lease.partition.key,
+        stage=lease.stage,
+        generation=output.generation,
+        rows=output.rows,
+        bytes=output.bytes,
+        seconds=seconds,
+        state=output.state,
+        detail=output.detail,
+    )
+
+
+def _book(context: StageContext, output: StageOutput, result: StageResult) -> None:
+    context.ledger.stages.finish(
+        context.stage_run,
+        state=StageState(output.state),
+        generation=output.generation,
+        mapping_version=output.mapping_version,
+        rows=output.rows,
+        bytes=output.bytes,
+        detail={**output.detail, "seconds": str(result.seconds)},
+        lease=context.lease,
+    )
     _audit(
-        f"{receipt.stage} {made.state}",
-        lease.partition,
-        receipt.stage,
-        workspace,
-        generation=made.generation,
-        mapping_version=made.mapping_version,
-        detail=facts,
+        context,
+        f"{result.stage} {output.state}",
+        generation=output.generation,
+        mapping_version=output.mapping_version,
+        detail={"rows": output.rows, "bytes": output.bytes, **output.detail},
     )
+
+
+def _book_failure(context: StageContext, error: BaseException) -> None:
+    state = StageState.WAITING if isinstance(error, OutsideWindow) else StageState.FAILED
+    # Only our own messages are safe to keep; another one may quote a value.
+    reason = str(error) if isinstance(error, KpcError) else type(error).__name__
+    context.ledger.stages.fail(context.stage_run, reason, state=state)
+    _audit(context, f"{context.lease.stage} {state}", detail={"error": type(error).__name__})
 
 
 def _audit(
+    context: StageContext,
     action: str,
-    partition: Partition,
-    stage: str,
-    workspace: Workspace,
     *,
     generation: str | None = None,
     mapping_version: str | None = None,
     detail: dict[str, int | str],
 ) -> None:
-    workspace.ledger.append_audit(
+    context.ledger.audit.append(
         action,
-        actor=workspace.actor,
-        run_id=workspace.run_id,
-        environment=workspace.environment,
-        partition=partition,
-        stage=stage,
+        actor=context.actor,
+        run_id=context.run_id,
+        environment=context.environment,
+        partition=context.partition,
+        stage=context.lease.stage,
         generation=generation,
         mapping_version=mapping_version,
         detail=detail,
     )
 
 
-def _result_of_other_run(stage: str, partition: Partition, workspace: Workspace) -> Receipt | None:
-    row = workspace.ledger.last_stage(workspace.environment, partition, stage)
-    if row is None or row.state in _WITHOUT_RESULT or row.run_id == workspace.run_id:
+def _result_of_other_run(held: LeasedContext) -> StageResult | None:
+    row = held.ledger.stages.last(held.environment, held.partition, held.lease.stage)
+    if row is None or row.state in _WITHOUT_RESULT or row.run_id == held.run_id:
         return None
     detail = dict(row.detail or {})
     seconds = float(detail.pop("seconds", 0))
-    made = Made(row.generation or "", row.rows or 0, row.bytes or 0, row.state, row.mapping_version, detail)
-    return made.receipt(partition, stage, seconds)
-
-
-def _describe(error: BaseException) -> str:
-    """Only our own messages are safe to keep; a foreign one may quote a value."""
-    return str(error) if isinstance(error, KpcError) else type(error).__name__
-
-
-def current_generation(partition: Partition, workspace: Workspace) -> GenerationRow:
-    """The newest sealed generation. Raises `ConfigError` if the partition was never extracted."""
-    generation = workspace.ledger.current_generation(workspace.environment, partition)
-    if generation is None:
-        raise ConfigError(
-            f"{partition} has not been extracted yet.",
-            f"Run `kpc rerun {partition.table.name} {partition.key}` (all four stages), or stage oracle_extract alone.",
-        )
-    return generation
+    output = StageOutput(row.generation or "", row.rows or 0, row.bytes or 0, row.state, row.mapping_version, detail)
+    return _as_result(held.lease, output, seconds)

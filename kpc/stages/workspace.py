@@ -1,19 +1,19 @@
-"""What an asset function needs besides its partition: settings, files, ledger, and which two systems these are."""
+"""What every stage needs besides its partition: settings, files, ledger, and the two live systems."""
 
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from kpc.errors import ConfigError, Transient
 from kpc.ledger import Ledger, open_ledger
 from kpc.salesforce import Salesforce, connect
 from kpc.settings import Settings
+from kpc.stages.quota_governor import Governor
 from kpc.storage.manifests import RootMarker
 from kpc.storage.store import Environment, Store, open_store
 
@@ -31,36 +31,109 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-@dataclass
 class Workspace:
-    """One process's view of the campaign. `run_id` is the Airflow run, or one made up for `kpc run`.
+    """One process's view of the migration: settings, ledger, files, and the two live systems.
 
-    `asked_utc` is when that run began, where it is known: an extract that another run began later is as fresh as asked.
+    `run_id` is the Airflow run, or one made up for `kpc run`. `asked_utc` is when that run began, where it is known: an
+    extract that another run began later is recent enough for it. The files and the clients are opened on first use,
+    unless they are given.
     """
 
-    settings: Settings
-    ledger: Ledger
-    run_id: str
-    actor: str
-    clock: Clock = utc_now
-    asked_utc: datetime | None = None
-    _checked_roots: set[Environment] = field(default_factory=set, init=False, repr=False)
+    def __init__(  # noqa: PLR0913  the last five are for whoever has them already
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        run_id: str,
+        actor: str,
+        *,
+        clock: Clock = utc_now,
+        asked_utc: datetime | None = None,
+        oracle: Oracle | None = None,
+        salesforce: Salesforce | None = None,
+        environment: Environment | None = None,
+    ) -> None:
+        self.settings = settings
+        self.ledger = ledger
+        self.run_id = run_id
+        self.actor = actor
+        self.clock = clock
+        self.asked_utc = asked_utc
+        self._oracle = oracle
+        self._salesforce = salesforce
+        self._environment = environment
+        self._store: Store | None = None
+        self._checked_roots: set[Environment] = set()
+        self._opening = threading.RLock()
 
-    @cached_property
+    @property
     def store(self) -> Store:
-        staging = self.settings.staging
-        return open_store(staging.root, staging.scratch, staging.free_bytes)
+        """Raises `ConfigError` if the staging root cannot be used."""
+        with self._opening:
+            if self._store is None:
+                staging = self.settings.staging
+                self._store = open_store(staging.root, staging.scratch, staging.free_bytes)
+            return self._store
+
+    @property
+    def oracle(self) -> Oracle:
+        with self._opening:
+            if self._oracle is None:
+                from kpc.oracle.session import Oracle  # noqa: PLC0415  a worker that only loads needs no driver
+
+                self._oracle = Oracle(self.settings.oracle)
+            return self._oracle
+
+    @property
+    def salesforce(self) -> Salesforce:
+        """Logged in on first use; raises `ConfigError` or `SalesforceDown`."""
+        with self._opening:
+            if self._salesforce is None:
+                self._salesforce = connect(self.settings.salesforce)
+            return self._salesforce
+
+    @property
+    def governor(self) -> Governor:
+        """The quota governor of the org that this process is logged in to."""
+        client = self.salesforce
+        return Governor(self.ledger, self.settings.salesforce, client.org_id, client.limits)
+
+    @property
+    def environment(self) -> Environment:
+        """Which database and which org.
+
+        Each is asked itself. One that does not answer is remembered by its address from when it last did, so that a
+        partition can be restaged while Oracle is away; a stage that works on the system finds out by itself.
+        """
+        with self._opening:
+            if self._environment is None:
+                oracle = self.settings.oracle
+                self._environment = Environment(
+                    self._identity("oracle", f"{oracle.user}@{oracle.dsn}", self.oracle.identity),
+                    self._identity("salesforce", self.settings.salesforce.base_url, lambda: self.salesforce.org_id),
+                )
+            return self._environment
+
+    def _identity(self, kind: str, address: str, ask: Callable[[], str]) -> str:
+        try:
+            identity = ask()
+        except Transient:
+            remembered = self.ledger.endpoints.identity_of(kind, address)
+            if remembered is None:
+                raise
+            return remembered
+        self.ledger.endpoints.remember(kind, address, identity)
+        return identity
 
     def check_root(self, environment: Environment) -> None:
         """Raises `ConfigError` if this worker sees another staging root than the environment's first worker did."""
         if environment in self._checked_roots:
             return
         store, own = self.store, secrets.token_hex(8)
-        recorded = self.ledger.root_of(environment)
+        recorded = self.ledger.endpoints.root_of(environment)
         if recorded is None:
             # The marker lies there before its token is known: whoever finds the token in the ledger finds the marker.
             store.publish(store.root, RootMarker(claimed_utc=self.clock()), name=_marker(own))
-            recorded = self.ledger.claim_root(environment, own)
+            recorded = self.ledger.endpoints.claim_root(environment, own)
             if recorded != own:
                 store.remove(store.root / _marker(own))
         if store.manifest(store.root, RootMarker, _marker(recorded)) is None:
@@ -74,40 +147,13 @@ class Workspace:
             )
         self._checked_roots.add(environment)
 
-    @cached_property
-    def oracle(self) -> Oracle:
-        from kpc.oracle.session import Oracle  # noqa: PLC0415  a worker that only loads has no use for the driver
-
-        return Oracle(self.settings.oracle)
-
-    @cached_property
-    def salesforce(self) -> Salesforce:
-        """Logged in on first use; raises `ConfigError` or `SalesforceDown`."""
-        return connect(self.settings.salesforce)
-
-    @cached_property
-    def environment(self) -> Environment:
-        """Which database and which org.
-
-        Each is asked itself. One that does not answer is remembered by its address from when it last did, so that a
-        partition can be restaged while Oracle is away; a stage that works on the system finds out by itself.
-        """
-        oracle = self.settings.oracle
-        return Environment(
-            self._identity("oracle", f"{oracle.user}@{oracle.dsn}", self.oracle.identity),
-            self._identity("salesforce", self.settings.salesforce.base_url, lambda: self.salesforce.org_id),
-        )
-
-    def _identity(self, kind: str, address: str, ask: Callable[[], str]) -> str:
-        try:
-            identity = ask()
-        except Transient:
-            remembered = self.ledger.identity_of(kind, address)
-            if remembered is None:
-                raise
-            return remembered
-        self.ledger.remember_endpoint(kind, address, identity)
-        return identity
+    def close(self) -> None:
+        """Close what was opened or given."""
+        if self._salesforce is not None:
+            self._salesforce.close()
+        if self._store is not None:
+            self._store.close()
+        self.ledger.close()
 
 
 @contextmanager
@@ -120,8 +166,4 @@ def open_workspace(
     try:
         yield workspace
     finally:
-        if "salesforce" in workspace.__dict__:
-            workspace.salesforce.close()
-        if "store" in workspace.__dict__:
-            workspace.store.close()
-        ledger.close()
+        workspace.close()

@@ -1,4 +1,4 @@
-"""Cutting ordered rows into the files that become ingest jobs, and the index of what is in which."""
+"""Cutting ordered rows into the files that become ingest jobs, and the index of which row is in which file."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class ChunkLimits:
 class ChunkCutter:
     """Takes rows in their final order and writes chunk-00001.csv.gz, chunk-00002.csv.gz ... and index.parquet.
 
-    Rows have External_ID__c, key_hash, checksum and `line`, the finished CSV line with
-    its line feed. Used as a context: an error leaves
-    neither the open chunk nor the index behind; finished chunks stay until their folder is cleared.
+    Rows have External_ID__c, key_hash, checksum and `line`, the finished CSV line with its line feed. Used as a
+    context: an error leaves neither the open chunk nor the index behind; finished chunks stay until their folder is
+    cleared.
     """
 
     def __init__(self, folder: Path, store: Store, header: tuple[str, ...], limits: ChunkLimits, level: int) -> None:

@@ -14,20 +14,21 @@ from typing import Literal
 
 from kpc.errors import ConfigError, KpcError
 from kpc.ledger import StageRun
-from kpc.partition import Partition
+from kpc.ledger.states import StageState
 from kpc.settings import CleanupPolicy
-from kpc.stages.stage_run import current_generation
-from kpc.stages.workspace import Workspace
-from kpc.storage.manifests import CLEANED, CleanedManifest, LoadManifest, StagedManifest, loaded_folder, staged_folder
+from kpc.stages.context import PartitionContext
+from kpc.stages.current_manifests import current_generation
+from kpc.storage.layout import CLEANED
+from kpc.storage.manifests import CleanedManifest, LoadManifest, StagedManifest
 from kpc.storage.store import Store, open_store
 
 log = logging.getLogger(__name__)
 
-_PROVEN = ("reconciled", "reconciled_with_exceptions")
+_PROVEN = (StageState.RECONCILED, StageState.RECONCILED_WITH_EXCEPTIONS)
 _READERS = ("staged_csv", "sf_loaded")  # the stages that write and read chunks
 
 
-def clean_up(partition: Partition, workspace: Workspace, policy: CleanupPolicy) -> CleanedManifest | None:
+def clean_up(context: PartitionContext, policy: CleanupPolicy) -> CleanedManifest | None:
     """Archive or delete the chunks of the partition's current generation; None if there is nothing to do.
 
     Those of older generations, which can never be loaded any more, go after them. Repeating it finishes what a crash
@@ -36,84 +37,82 @@ def clean_up(partition: Partition, workspace: Workspace, policy: CleanupPolicy) 
     """
     if policy == "keep":
         return None
-    proof = _proof(partition, workspace)
+    proof = _proof(context)
     proven, version = proof.generation or "", proof.mapping_version or ""
-    generation = workspace.store.generation_dir(workspace.environment, partition, proven)
-    with _undisturbed(partition, workspace):
+    paths = context.paths.generation(proven)
+    with _undisturbed(context):
         cleaned = None
-        if workspace.store.manifest(generation / loaded_folder(version), LoadManifest) is not None:
-            cleaned = _clean(generation / staged_folder(version), partition, workspace, policy)
-        for older, staged_under in workspace.ledger.staged_before(workspace.environment, partition, proven):
-            _clean(generation.with_name(older) / staged_folder(staged_under), partition, workspace, policy)
+        if context.store.manifest(paths.loaded(version), LoadManifest) is not None:
+            cleaned = _clean(context, paths.staged(version), policy)
+        for older, staged_under in context.ledger.stages.staged_before(context.environment, context.partition, proven):
+            _clean(context, context.paths.generation(older).staged(staged_under), policy)
     return cleaned
 
 
-def _clean(
-    folder: Path, partition: Partition, workspace: Workspace, policy: Literal["archive", "delete"]
-) -> CleanedManifest | None:
+def _clean(context: PartitionContext, folder: Path, policy: Literal["archive", "delete"]) -> CleanedManifest | None:
     """Remove the chunks of one folder, after its receipt is written; None if it has none."""
-    staged = workspace.store.manifest(folder, StagedManifest)
+    staged = context.store.manifest(folder, StagedManifest)
     if staged is None or not staged.chunks:
         return None
-    cleaned = workspace.store.manifest(folder, CleanedManifest, CLEANED)
+    cleaned = context.store.manifest(folder, CleanedManifest, CLEANED)
     if cleaned is None:
-        cleaned = _cleaned(staged, folder, workspace, policy)
-        workspace.store.publish(folder, cleaned, name=CLEANED)
-        _audit(partition, workspace, cleaned)
+        cleaned = _cleaned(context, staged, folder, policy)
+        context.store.publish(folder, cleaned, name=CLEANED)
+        _audit(context, cleaned)
     for chunk in staged.chunks:
-        workspace.store.remove(folder / chunk.name)
+        context.store.remove(folder / chunk.name)
     return cleaned
 
 
-def clean_up_quietly(partition: Partition, workspace: Workspace) -> None:
+def clean_up_quietly(context: PartitionContext) -> None:
     """`clean_up` by the configured policy. What hinders it is logged: the partition is proven all the same."""
     try:
-        clean_up(partition, workspace, workspace.settings.staging.after_reconciliation)
+        clean_up(context, context.settings.staging.after_reconciliation)
     except KpcError as error:
         log.warning(
             "%s: its chunks stay for now: %s `kpc archive %s %s` does it later.",
-            partition,
+            context,
             error.what,
-            partition.table.name,
-            partition.key,
+            context.table.name,
+            context.key,
         )
 
 
-def _proof(partition: Partition, workspace: Workspace) -> StageRun:
+def _proof(context: PartitionContext) -> StageRun:
     """The reconciliation that allows it. A generation that is newer than the proven one is not touched."""
-    generation = current_generation(partition, workspace)
-    environment = workspace.environment
-    proof = workspace.ledger.last_stage(environment, partition, "reconciled", generation=generation.id)
+    generation = current_generation(context)
+    proof = context.ledger.stages.last(context.environment, context.partition, "reconciled", generation=generation.id)
     if proof is None or proof.state not in _PROVEN:
         found = "has not been reconciled" if proof is None else f"is not proven: its reconciliation is {proof.state}"
         raise ConfigError(
-            f"Generation {generation.id} of {partition} {found}; its chunks stay.",
-            f"Run `kpc reconcile {partition.table.name} {partition.key}` first.",
+            f"Generation {generation.id} of {context} {found}; its chunks stay.",
+            f"Run `kpc reconcile {context.table.name} {context.key}` first.",
         )
     return proof
 
 
 @contextmanager
-def _undisturbed(partition: Partition, workspace: Workspace) -> Iterator[None]:
+def _undisturbed(context: PartitionContext) -> Iterator[None]:
     """Nobody stages or loads the partition meanwhile. Raises `Transient` if somebody does."""
-    ledger, ttl_s = workspace.ledger, workspace.settings.lease_s
-    owner = f"{workspace.run_id} clean-up"
+    ledger, ttl_s = context.ledger, context.settings.lease_s
+    owner = f"{context.run_id} clean-up"
     first, second = (
-        ledger.lease(workspace.environment, partition, stage, owner=owner, ttl_s=ttl_s, wait_s=0) for stage in _READERS
+        ledger.leases.hold(context.environment, context.partition, stage, owner=owner, ttl_s=ttl_s, wait_s=0)
+        for stage in _READERS
     )
     with first, second:
         yield
 
 
 def _cleaned(
-    staged: StagedManifest, folder: Path, workspace: Workspace, policy: Literal["archive", "delete"]
+    context: PartitionContext, staged: StagedManifest, folder: Path, policy: Literal["archive", "delete"]
 ) -> CleanedManifest:
     """Copy what must be archived, checked byte for byte, and say what is about to go."""
     place = None
     if policy == "archive":
-        settings = workspace.settings.staging
+        settings = context.settings.staging
         archive = open_store(settings.archive_root, settings.scratch / "archive", settings.free_bytes)
-        place = _archive(staged, folder, workspace.store, archive)
+        place = _archive(staged, folder, context.store, archive)
         archive.close()
     return CleanedManifest(
         table=staged.table,
@@ -123,8 +122,8 @@ def _cleaned(
         policy=policy,
         place=place,
         chunks=staged.chunks,
-        actor=workspace.actor,
-        cleaned_utc=workspace.clock(),
+        actor=context.actor,
+        cleaned_utc=context.clock(),
     )
 
 
@@ -140,13 +139,13 @@ def _archive(staged: StagedManifest, folder: Path, store: Store, archive: Store)
     return archive.shown(target)
 
 
-def _audit(partition: Partition, workspace: Workspace, cleaned: CleanedManifest) -> None:
-    workspace.ledger.append_audit(
+def _audit(context: PartitionContext, cleaned: CleanedManifest) -> None:
+    context.ledger.audit.append(
         "chunks archived" if cleaned.policy == "archive" else "chunks deleted",
-        actor=workspace.actor,
-        run_id=workspace.run_id,
-        environment=workspace.environment,
-        partition=partition,
+        actor=context.actor,
+        run_id=context.run_id,
+        environment=context.environment,
+        partition=context.partition,
         stage="reconciled",
         generation=cleaned.generation,
         mapping_version=cleaned.mapping_version,

@@ -1,4 +1,4 @@
-"""Finding external ids that Salesforce would take for one, before anything is sent."""
+"""Finding external ids that Salesforce treats as equal, before anything is sent."""
 
 from __future__ import annotations
 
@@ -8,28 +8,32 @@ from pathlib import Path
 import polars as pl
 
 from kpc.convert.canonical import KEY_HASH
-from kpc.storage import hash_buckets as hash_shares
-from kpc.storage.hash_buckets import HashShares
+from kpc.storage.row_buckets import HELD_ROWS, HashRanges, RowBuckets
+
+_RANGES = HashRanges(KEY_HASH, 64)
 
 
 class DuplicateKeys:
     """Collects the key hashes of a partition.
 
-    Key hashes are made of the id without case, so equal ids meet whatever their case. A row that another rule rejected
-    counts as well: of two rows with one id, nobody can say that the unbroken one is the right one. Two different ids
-    with the same 64 bits (about one pair in a million partitions of seven million rows) would be rejected too: visible,
-    never lost.
+    A key hash ignores the case of the id, as Salesforce does. A row that another rule rejected counts as well: of two
+    rows with one id, nobody can say that the valid one is the right one. Two different ids with the same 64 bits
+    (about one pair in a million partitions of seven million rows) would be rejected too: visible, never lost.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._kept = HashShares(folder, KEY_HASH)
-        self._rejected = HashShares(folder, KEY_HASH)
+    def __init__(self, folder: Path, held_rows: int = HELD_ROWS) -> None:
+        schema = {KEY_HASH: pl.UInt64()}
+        self._held_rows = held_rows
+        self._kept, self._rejected = (
+            RowBuckets(folder, schema, _RANGES.bucket, _RANGES.count, held_rows=held_rows) for _ in range(2)
+        )
 
     def add(self, rows: pl.DataFrame) -> None:
-        """Rows that kept all rules so far; of their columns key_hash counts."""
+        """Rows that broke no rule so far; of their columns key_hash counts. Raises `OutOfSpace`."""
         self._kept.add(rows)
 
     def add_rejected(self, rows: pl.DataFrame) -> None:
+        """Rows that another rule rejected; those without a key hash have no external id."""
         self._rejected.add(rows.filter(pl.col(KEY_HASH).is_not_null()))
 
     def found(self) -> tuple[pl.Series, int]:
@@ -43,8 +47,8 @@ class DuplicateKeys:
         return pl.concat(repeated), repeated_rows
 
     def _that_may_be_equal(self) -> Iterator[tuple[pl.Series, pl.Series]]:
-        if self._kept.rows + self._rejected.rows <= hash_shares.HELD_ROWS:
+        if self._kept.rows + self._rejected.rows <= self._held_rows:
             yield self._kept.whole()[KEY_HASH], self._rejected.whole()[KEY_HASH]
             return
-        for kept, rejected in zip(self._kept.shares(), self._rejected.shares(), strict=True):
+        for kept, rejected in zip(self._kept.buckets(), self._rejected.buckets(), strict=True):
             yield kept[KEY_HASH], rejected[KEY_HASH]

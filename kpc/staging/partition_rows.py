@@ -22,7 +22,7 @@ from kpc.staging.sorted_runs import ORDER, SortedRuns
 from kpc.staging.unchanged_rows import LoadedIndex
 from kpc.storage.manifests import ExtractManifest
 from kpc.storage.parquet_file import read_slices
-from kpc.storage.prefetch import made_ahead, mapped_ahead
+from kpc.storage.prefetch import map_in_parallel, prefetched
 from kpc.storage.store import Store
 
 # Measured for the widest table, KPS_T_SALES_MD: what one row takes per column while it is converted, with all copies.
@@ -51,7 +51,7 @@ class PartitionRows:
     """Reads, converts and sorts a partition (`read`), then gives it back in order (`ordered`).
 
     Order: by the first lookup's external id, then the row's own, both by their UTF-8 bytes, so that one parent's
-    children stand together. Memory does not grow with the partition: what is too much for it goes to `scratch`.
+    children follow each other. Memory does not grow with the partition: what is too much for it goes to `scratch`.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class PartitionRows:
 
     def read(self, folder: Path, rows: int) -> None:
         """Convert every extracted row, `rows` at a time. Raises `DamagedFile` if the extract is not what was sealed."""
-        for converted in mapped_ahead(self._convert, self._slices(folder, rows), _AT_ONCE):
+        for converted in map_in_parallel(self._convert, self._slices(folder, rows), _AT_ONCE):
             self._take(converted)
         self._duplicates, self._duplicate_rows = self._keys.found()
         if self._loaded is not None:
@@ -113,7 +113,7 @@ class PartitionRows:
 
         Duplicates go to the reject file on the way. May be asked for once.
         """
-        for frame in made_ahead(self._runs.merged(rows)):
+        for frame in prefetched(self._runs.merged(rows)):
             if self._duplicates.is_empty():
                 yield frame
                 continue
@@ -169,7 +169,7 @@ class PartitionRows:
         self._rejects.add(rejected)
         self._keys.add_rejected(rejected)
         if self._loaded is not None:
-            self._loaded.see(rejected)
+            self._loaded.add_rejected(rejected)
 
 
 def csv_line_of(table: Table, key: str, generation: str, plain: frozenset[str] = frozenset()) -> pl.Expr:

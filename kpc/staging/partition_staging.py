@@ -12,14 +12,14 @@ import polars as pl
 from kpc.convert.canonical import FINGERPRINT_SCHEMA, fingerprint, merged
 from kpc.convert.gzip_csv import GzipTable, csv_bytes
 from kpc.errors import DamagedFile, KpcError, RowsRejected
-from kpc.partition import Partition
-from kpc.stages.workspace import Workspace
+from kpc.stages.context import PartitionContext
 from kpc.staging.chunk_cutter import ChunkCutter, ChunkLimits
 from kpc.staging.partition_rows import PartitionRows, slice_rows
 from kpc.staging.rejects import RejectFile
 from kpc.staging.sorted_runs import SortedRuns
-from kpc.staging.unchanged_rows import LOADED_INDEX, LoadedIndex
-from kpc.storage.manifests import CLEANED, ExtractManifest, StagedManifest, staged_folder
+from kpc.staging.unchanged_rows import LoadedIndex
+from kpc.storage.layout import CLEANED
+from kpc.storage.manifests import ExtractManifest, StagedManifest
 from kpc.storage.parquet_file import ParquetTable
 from kpc.storage.store import FileEntry, Store, make_private
 
@@ -34,7 +34,7 @@ ALWAYS_TOLERATED_ROWS = 10
 _STAGED_BYTES_PER_EXTRACTED = 6
 
 
-def stage_partition(partition: Partition, workspace: Workspace, extract: ExtractManifest) -> StagedManifest:
+def stage_partition(context: PartitionContext, extract: ExtractManifest) -> StagedManifest:
     """Stage one generation of a partition; the manifest is written last. The same input gives the same bytes.
 
     What was staged before under the same mapping is returned as it is, after its files were verified; what a killed or
@@ -42,17 +42,17 @@ def stage_partition(partition: Partition, workspace: Workspace, extract: Extract
     Raises `RowsRejected` when too many rows are rejected, `DamagedFile` for an extract that is not what was sealed,
     `OutOfSpace`, `ConfigError` for a missing hash key.
     """
-    generation = workspace.store.generation_dir(workspace.environment, partition, extract.generation)
-    folder = generation / staged_folder(partition.table.mapping_version)
-    finished = _finished(folder, workspace.store)
+    paths = context.paths.generation(extract.generation)
+    folder = paths.staged(context.table.mapping_version)
+    finished = _finished(folder, context.store)
     if finished is not None:
         return finished
-    workspace.store.withdraw(folder, CLEANED)
+    context.store.withdraw(folder, CLEANED)
     make_private(folder)
     extracted_bytes = sum(chunk.bytes for chunk in extract.chunks)
-    workspace.store.check_space(extracted_bytes * _STAGED_BYTES_PER_EXTRACTED)
-    manifest = _Staging(partition, workspace, extract, folder).run(generation / "extract")
-    workspace.store.publish(folder, manifest, manifest.files)
+    context.store.check_space(extracted_bytes * _STAGED_BYTES_PER_EXTRACTED)
+    manifest = _Staging(context, extract, folder).run(paths.extract)
+    context.store.publish(folder, manifest, manifest.files)
     return manifest
 
 
@@ -71,11 +71,11 @@ def _finished(folder: Path, store: Store) -> StagedManifest | None:
 class _Staging:
     """One run over one partition: what is open while it lasts."""
 
-    def __init__(self, partition: Partition, workspace: Workspace, extract: ExtractManifest, folder: Path) -> None:
-        self._partition = partition
-        self._table = partition.table
-        self._workspace = workspace
-        self._staging = workspace.settings.staging
+    def __init__(self, context: PartitionContext, extract: ExtractManifest, folder: Path) -> None:
+        self._context = context
+        self._table = context.table
+        self._store = context.store
+        self._staging = context.settings.staging
         self._extract = extract
         self._folder = folder
         self._slice_rows = slice_rows(self._table, self._staging.memory_bytes)
@@ -83,18 +83,16 @@ class _Staging:
         self._fingerprints: list[pl.DataFrame] = [pl.DataFrame(schema=FINGERPRINT_SCHEMA)]
 
     def run(self, extract_folder: Path) -> StagedManifest:
-        started = self._workspace.clock()
+        started = self._context.clock()
         loaded = self._loaded_index()
         with ExitStack() as scope:
-            runs = scope.enter_context(
-                SortedRuns(self._folder / _RUNS, self._workspace.store, self._staging.memory_bytes // 2)
-            )
+            runs = scope.enter_context(SortedRuns(self._folder / _RUNS, self._store, self._staging.memory_bytes // 2))
             rejects = scope.enter_context(RejectFile(self._folder, self._staging.gzip_level))
             rows = PartitionRows(
-                self._partition,
+                self._context.partition,
                 self._extract,
-                store=self._workspace.store,
-                hash_key=self._workspace.settings.hash_key.get_secret_value(),
+                store=self._store,
+                hash_key=self._context.settings.hash_key.get_secret_value(),
                 runs=runs,
                 rejects=rejects,
                 loaded=loaded,
@@ -107,9 +105,8 @@ class _Staging:
 
     def _loaded_index(self) -> LoadedIndex | None:
         """What Salesforce holds already; a partition that was never loaded has no index."""
-        folder = self._workspace.store.partition_dir(self._workspace.environment, self._partition)
-        path = folder / LOADED_INDEX
-        return LoadedIndex(path, self._partition, self._folder) if self._workspace.store.fetch(path) else None
+        path = self._context.paths.loaded_index
+        return LoadedIndex(path, self._context.partition, self._folder) if self._store.fetch(path) else None
 
     def _check_share(self, rows: PartitionRows, rejects: RejectFile) -> None:
         """Too many rejected rows mean a wrong declaration rather than wrong data: a person must look first."""
@@ -120,17 +117,17 @@ class _Staging:
         for _ in rows.ordered(self._slice_rows):
             pass  # lists the duplicates
         rejects.close()
-        self._workspace.store.send(rejects.path)
+        self._store.send(rejects.path)
         worst = ", ".join(f"{rule}: {count:,}" for rule, count in rejects.rows_by_rule.most_common(3))
         share = rejected / rows.extracted
         allowed = math.ceil(share * 1000) / 1000
         raise RowsRejected(
-            f"{rejected:,} of {rows.extracted:,} rows of {self._partition} ({share:.1%}) break a rule ({worst}); "
-            f"at most {limit:.1%} may. They are listed in {self._workspace.store.shown(rejects.path)}.",
+            f"{rejected:,} of {rows.extracted:,} rows of {self._context} ({share:.1%}) break a rule ({worst}); "
+            f"at most {limit:.1%} may. They are listed in {self._store.shown(rejects.path)}.",
             "Correct the source or the catalog; or, if they may stay behind, set "
-            f"KPC__STAGING__REJECTED_SHARE={allowed} and run `kpc run {self._table.name} {self._partition.key}`.",
+            f"KPC__STAGING__REJECTED_SHARE={allowed} and run `kpc run {self._table.name} {self._context.key}`.",
             rows=rejected,
-            path=self._workspace.store.shown(rejects.path),
+            path=self._store.shown(rejects.path),
         )
 
     def _cut(self, rows: PartitionRows, loaded: LoadedIndex | None) -> tuple[tuple[FileEntry, ...], FileEntry]:
@@ -138,7 +135,7 @@ class _Staging:
         most_rows = min(self._table.chunk_rows, self._staging.chunk_rows)
         limits = ChunkLimits(most_rows, self._staging.chunk_raw_bytes, self._staging.batch_rows)
         header, level = self._table.header, self._staging.gzip_level
-        with ChunkCutter(self._folder, self._workspace.store, header, limits, level) as cutter:
+        with ChunkCutter(self._folder, self._store, header, limits, level) as cutter:
             for frame in rows.ordered(self._slice_rows):
                 self._fingerprints = [merged([*self._fingerprints, fingerprint(frame)])]
                 cutter.add(self._without_unchanged(frame, loaded))
@@ -165,13 +162,13 @@ class _Staging:
         accounted = staged + self._unchanged + rejects.rows
         if not accounted == rows.extracted == self._extract.rows:
             raise KpcError(
-                f"Staging {self._partition} lost count: {self._extract.rows:,} rows were extracted, {rows.extracted:,} "
+                f"Staging {self._context} lost count: {self._extract.rows:,} rows were extracted, {rows.extracted:,} "
                 f"read, {staged:,} staged, {self._unchanged:,} unchanged and {rejects.rows:,} rejected.",
                 "Nothing was sent. Keep the staging folder and report this as a defect.",
             )
         return StagedManifest(
             table=self._table.name,
-            key=self._partition.key,
+            key=self._context.key,
             generation=self._extract.generation,
             mapping_version=self._table.mapping_version,
             extracted=rows.extracted,
@@ -188,7 +185,7 @@ class _Staging:
             vanished=loaded.vanished_rows if loaded else 0,
             vanished_file=self._write_vanished(loaded),
             started_utc=started,
-            finished_utc=self._workspace.clock(),
+            finished_utc=self._context.clock(),
         )
 
     def _write_fingerprint(self) -> FileEntry:

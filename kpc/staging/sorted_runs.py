@@ -18,16 +18,16 @@ from types import TracebackType
 import polars as pl
 import pyarrow as pa
 
-from kpc.storage.prefetch import Behind
+from kpc.storage.prefetch import BackgroundWorker
 from kpc.storage.store import Store, disk_may_fill, make_private, make_private_file
 
 ORDER = "__order"
 BLOCK_ROWS = 512
-_LEAST_FAN_IN = 4  # runs merged at once, however wide their rows are
+LEAST_FAN_IN = 4  # runs merged at once, however wide their rows are
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
+class _SortedRun:
     """A file of ordered rows, with the first key of each of its blocks. `bytes` on disk are about those in memory."""
 
     path: Path
@@ -40,20 +40,21 @@ class SortedRuns:
     """Frames go in, in any order; rows come out by their column `__order` (String, by its UTF-8 bytes).
 
     Runs are not compressed: that would cost more time than the disk does. Used as a context; its folder is removed when
-    the context ends. Up to `memory_bytes` are held in memory: half of it is a run that a thread
-    writes, while the other half fills. What fits into one half never touches the disk.
+    the context ends. Up to `memory_bytes` are held in memory: half of it is a run that a thread writes while the other
+    half fills. What fits into one half never touches the disk.
     """
 
-    def __init__(self, folder: Path, store: Store, memory_bytes: int) -> None:
+    def __init__(self, folder: Path, store: Store, memory_bytes: int, *, least_fan_in: int = LEAST_FAN_IN) -> None:
         self._folder = folder
         self._store = store
         self._memory_bytes = memory_bytes
+        self._least_fan_in = least_fan_in
         self._held: list[pl.DataFrame] = []
         self._held_bytes = 0
-        self._behind = Behind("sort")
+        self._worker = BackgroundWorker("sort")
         self._has_runs = False
         self._written = 0
-        self._runs: list[_Run] = []
+        self._runs: list[_SortedRun] = []
         self.rows = 0
 
     def __enter__(self) -> SortedRuns:
@@ -62,7 +63,7 @@ class SortedRuns:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._behind.abandon()
+        self._worker.abandon()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def add(self, frame: pl.DataFrame) -> None:
@@ -82,7 +83,7 @@ class SortedRuns:
             return
         if self._held:
             self._start_run()
-        self._behind.wait()
+        self._worker.wait()
         blocks_at_once = max(rows // BLOCK_ROWS, 1)
         self._merge_surplus_runs(blocks_at_once)
         yield from _merged(self._runs, blocks_at_once)
@@ -96,7 +97,7 @@ class SortedRuns:
         self._store.check_space(self._held_bytes)
         held = self._take_held()
         schema = held[0].clear().to_arrow().schema
-        self._behind.start(lambda: self._write(schema, in_order(held, BLOCK_ROWS)))
+        self._worker.start(lambda: self._write(schema, in_order(held, BLOCK_ROWS)))
         self._has_runs = True
 
     def _write(self, schema: pa.Schema, blocks: Iterable[pl.DataFrame]) -> None:
@@ -108,7 +109,7 @@ class SortedRuns:
             for frame in blocks:
                 writer.write_table(frame.to_arrow())
                 firsts.append(frame[ORDER][0])
-        self._runs.append(_Run(path, schema, tuple(firsts), path.stat().st_size))
+        self._runs.append(_SortedRun(path, schema, tuple(firsts), path.stat().st_size))
 
     def _merge_surplus_runs(self, blocks_at_once: int) -> None:
         """Merge runs into longer ones until the unfinished blocks of all that are left fit into half of the memory."""
@@ -123,10 +124,10 @@ class SortedRuns:
 
     def _fan_in(self) -> int:
         block_bytes = sum(run.bytes for run in self._runs) // sum(len(run.firsts) for run in self._runs)
-        return max(_LEAST_FAN_IN, self._memory_bytes // (2 * max(block_bytes, 1)))
+        return max(self._least_fan_in, self._memory_bytes // (2 * max(block_bytes, 1)))
 
 
-def _merged(runs: Sequence[_Run], blocks_at_once: int) -> Iterator[pl.DataFrame]:
+def _merged(runs: Sequence[_SortedRun], blocks_at_once: int) -> Iterator[pl.DataFrame]:
     """The rows of all runs in order."""
     with ExitStack() as scope:
         files = [pa.ipc.open_file(scope.enter_context(pa.OSFile(str(run.path), "rb"))) for run in runs]

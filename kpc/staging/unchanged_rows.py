@@ -12,47 +12,48 @@ import pyarrow.parquet as pq
 from kpc.convert.canonical import CHECKSUM, KEY_HASH
 from kpc.errors import DamagedFile
 from kpc.partition import Partition
-from kpc.storage import hash_buckets as hash_shares
-from kpc.storage.hash_buckets import HashShares, share_bounds
 from kpc.storage.parquet_file import read_slices
+from kpc.storage.row_buckets import HELD_ROWS, HashRanges, RowBuckets
 
-LOADED_INDEX = "loaded_index.parquet"
+_RANGES = HashRanges(KEY_HASH, 64)
 
 
 class LoadedIndex:
     """The partition's loaded_index.parquet: key_hash, checksum, salesforce_id, external_id, ascending by key_hash.
 
-    First every row of the source is shown to it (`add`, `see`), then it compares them with the index, a share of the
-    key hashes at a time. What stays in memory is eight bytes for each row that changed or vanished.
+    It is told of every row of the source (`add`, `add_rejected`), then it compares them with the index, a range of key
+    hashes at a time. What stays in memory is eight bytes for each row that changed or vanished.
     """
 
-    def __init__(self, path: Path, partition: Partition, scratch: Path) -> None:
+    def __init__(self, path: Path, partition: Partition, scratch: Path, held_rows: int = HELD_ROWS) -> None:
         self._path = path
+        self._held_rows = held_rows
         self._remedy = (
             f"Move the file away and load the partition again in full: `kpc run {partition.table.name} "
             f"{partition.key} --mode full`."
         )
         self.rows = self._count()
-        self._source = HashShares(scratch, KEY_HASH, CHECKSUM)
-        self._not_sent = HashShares(scratch, KEY_HASH)
+        bucket, count, key = _RANGES.bucket, _RANGES.count, {KEY_HASH: pl.UInt64()}
+        self._source = RowBuckets(scratch, {**key, CHECKSUM: pl.UInt64()}, bucket, count, held_rows=held_rows)
+        self._not_sent = RowBuckets(scratch, key, bucket, count, held_rows=held_rows)
         self._changed = self._vanished = pl.Series(KEY_HASH, dtype=pl.UInt64)
 
     def add(self, rows: pl.DataFrame) -> None:
         """Rows of the source that may be sent: key_hash, checksum. Raises `OutOfSpace`."""
         self._source.add(rows)
 
-    def see(self, rows: pl.DataFrame) -> None:
-        """Rows that exist in the source and are not sent: key_hash."""
+    def add_rejected(self, rows: pl.DataFrame) -> None:
+        """Rows that exist in the source and are not sent: key_hash. Raises `OutOfSpace`."""
         self._not_sent.add(rows.filter(pl.col(KEY_HASH).is_not_null()))
 
     def compare(self) -> None:
-        """Find out what changed and what vanished. Raises `DamagedFile` if the index cannot be read.
+        """Find the rows that changed and those that vanished. Raises `DamagedFile` if the index cannot be read.
 
         A row is unchanged if the index has its key hash with its checksum. The checksum covers the external id, so that
         a chance collision of key hashes alone cannot hide a change.
         """
         changed, vanished = [self._changed], [self._vanished]
-        for source, not_sent, index in self._shares():
+        for source, not_sent, index in self._ranges():
             changed.append(source.join(index, on=[KEY_HASH, CHECKSUM], how="anti")[KEY_HASH])
             still_there = pl.concat([source.select(KEY_HASH), not_sent])
             vanished.append(index.join(still_there, on=KEY_HASH, how="anti")[KEY_HASH])
@@ -72,13 +73,13 @@ class LoadedIndex:
         for frame in read_slices(self._path, [KEY_HASH, *columns], rows, remedy=self._remedy):
             yield frame.filter(_is_in(frame[KEY_HASH], self._vanished)).select(columns)
 
-    def _shares(self) -> Iterator[tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]]:
+    def _ranges(self) -> Iterator[tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]]:
         """Rows of the source that may be sent, those that are not, and rows of the index, with hashes in one range."""
-        if self.rows + self._source.rows + self._not_sent.rows <= hash_shares.HELD_ROWS:
+        if self.rows + self._source.rows + self._not_sent.rows <= self._held_rows:
             yield self._source.whole(), self._not_sent.whole(), self._read(0, (1 << 64) - 1)
             return
-        shares = zip(self._source.shares(), self._not_sent.shares(), share_bounds(), strict=True)
-        for source, not_sent, (least, greatest) in shares:
+        ranges = zip(self._source.buckets(), self._not_sent.buckets(), _RANGES.bounds(), strict=True)
+        for source, not_sent, (least, greatest) in ranges:
             yield source, not_sent, self._read(least, greatest)
 
     def _count(self) -> int:
@@ -88,8 +89,8 @@ class LoadedIndex:
             raise self._damaged(error) from error
 
     def _read(self, least: int, greatest: int) -> pl.DataFrame:
-        """The rows of a range of hashes; row groups of others are not even decoded."""
-        hashes = pl.col(KEY_HASH).is_between(pl.lit(least, pl.UInt64), pl.lit(greatest, pl.UInt64))
+        """The rows whose hashes are within a range; row groups of other ranges are not decoded."""
+        hashes = _RANGES.holds(least, greatest)
         try:
             return pl.scan_parquet(self._path).filter(hashes).select(KEY_HASH, CHECKSUM).collect()
         except (pl.exceptions.PolarsError, OSError) as error:

@@ -10,10 +10,10 @@ from typing import Self
 from kpc.storage.store import atomic_path
 
 
-class GrowingFile:
-    """Used as a context: what was not published when the context ends leaves nothing behind.
+class AtomicFile:
+    """Used as a context: a file that was not published when the context ends leaves nothing behind.
 
-    `_temporary` is where the content goes; a full disk becomes `OutOfSpace` when the context ends.
+    Subclasses write to `_temporary` and call `_publish`. A full disk becomes `OutOfSpace` when the context ends.
     """
 
     def __init__(self, path: Path) -> None:

@@ -1,10 +1,11 @@
-"""What one station hands to the next: a manifest is written last, so a folder that has one is complete.
+"""What one stage hands to the next. A manifest is written last, so a folder that has one is complete.
 
 oracle_extract -> ExtractManifest -> staged_csv -> StagedManifest -> sf_loaded -> LoadManifest -> reconciled
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Literal
@@ -13,25 +14,20 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
 from kpc.storage.store import FileEntry
 
-# How much of a mapping version (64 hexadecimal characters) names a folder; enough to tell versions apart by eye.
-VERSION_PREFIX = 12
 
-CLEANED = "cleaned.json"  # beside the manifest of chunks that are gone
+@dataclass(frozen=True, slots=True)
+class StageOutput:
+    """What a stage made, before it is timed and booked. `rows` and `bytes` as the stage counts them.
 
+    `detail` holds the stage's own counts (such as staged, unchanged, rejected) and never a value of a row.
+    """
 
-def staged_folder(mapping_version: str) -> str:
-    """The folder, inside a generation, of what was staged under one mapping version."""
-    return f"staged-{mapping_version[:VERSION_PREFIX]}"
-
-
-def loaded_folder(mapping_version: str) -> str:
-    """The folder, inside a generation, of what the load of one mapping version brought back."""
-    return f"loaded-{mapping_version[:VERSION_PREFIX]}"
-
-
-def pre_image_folder(mapping_version: str) -> str:
-    """The folder, inside a generation, of what its load was about to change in the org."""
-    return f"pre-image-{mapping_version[:VERSION_PREFIX]}"
+    generation: str
+    rows: int
+    bytes: int
+    state: str = "done"
+    mapping_version: str | None = None
+    detail: dict[str, int | str] = field(default_factory=dict)
 
 
 class RootMarker(BaseModel):
@@ -98,6 +94,13 @@ class ExtractManifest(_Manifest):
     since: datetime | None = None
     read_rows: int = Field(0, ge=0)
 
+    def output(self) -> StageOutput:
+        """What the stage run books of it."""
+        detail: dict[str, int | str] = {"scn": self.scn, "chunks": len(self.chunks), "mode": self.mode}
+        if self.base is not None:
+            detail |= {"read_rows": self.read_rows, "since": str(self.since), "base": self.base}
+        return StageOutput(self.generation, self.rows, sum(chunk.bytes for chunk in self.chunks), detail=detail)
+
 
 class StagedManifest(_Manifest):
     """The gzip CSV chunks of a partition, and what became of every extracted row.
@@ -128,6 +131,17 @@ class StagedManifest(_Manifest):
         """Every file of the folder but the manifest itself."""
         more = (self.index_file, self.fingerprint_file, self.rejected_file, self.vanished_file)
         return (*self.chunks, *(entry for entry in more if entry is not None))
+
+    def output(self) -> StageOutput:
+        """What the stage run books of it."""
+        counts = ("extracted", "staged", "unchanged", "rejected", "truncated", "rounded", "vanished")
+        return StageOutput(
+            self.generation,
+            rows=self.staged,
+            bytes=sum(chunk.bytes for chunk in self.chunks),
+            mapping_version=self.mapping_version,
+            detail={**{name: getattr(self, name) for name in counts}, "chunks": len(self.chunks)},
+        )
 
     @model_validator(mode="after")
     def _every_row_is_accounted_for(self) -> StagedManifest:
@@ -170,3 +184,19 @@ class LoadManifest(_Manifest):
     started_utc: datetime
     finished_utc: datetime
     pre_image: int = Field(0, ge=0)
+
+    def output(self) -> StageOutput:
+        """What the stage run books of it."""
+        counts = ("staged", "loaded", "created", "failed", "unprocessed")
+        return StageOutput(
+            self.generation,
+            rows=self.loaded,
+            bytes=sum(entry.bytes for entry in self.files),
+            mapping_version=self.mapping_version,
+            detail={
+                **{name: getattr(self, name) for name in counts},
+                "jobs": len(self.jobs),
+                "attempt": self.attempt,
+                **({"pre_image": self.pre_image} if self.pre_image else {}),
+            },
+        )

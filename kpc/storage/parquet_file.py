@@ -1,8 +1,8 @@
-"""Parquet piece by piece: neither reading nor writing holds more than one frame."""
+"""Parquet files written and read piece by piece: neither holds more than one frame."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import polars as pl
@@ -10,38 +10,79 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kpc.errors import DamagedFile
-from kpc.storage.atomic_file import GrowingFile
-from kpc.storage.prefetch import Behind
+from kpc.storage.atomic_file import AtomicFile
+from kpc.storage.prefetch import BackgroundWorker
 from kpc.storage.store import FileEntry, describe_file
 
 _DECODED_SLICES = 4  # how many slices of a row group may be held decoded while the first of them is worked on
 
 
-class ParquetTable(GrowingFile):
-    """Each written frame becomes a row group, with polars' types. For keys and hashes: nothing in them repeats.
+class _ParquetFile(AtomicFile):
+    """A Parquet file of this project: zstd at its quickest level, no dictionaries, a row group per write.
+
+    Keys, hashes and amounts repeat too seldom for a dictionary; zstd does better on plain values.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema, *, has_statistics: bool) -> None:
+        super().__init__(path)
+        self.rows = 0
+        self._schema = schema
+        self._writer = pq.ParquetWriter(
+            self._temporary,
+            schema,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=False,
+            write_statistics=has_statistics,
+        )
+        self._scope.callback(self._writer.close)
+
+    def close(self) -> FileEntry:
+        """Publish the file under its name and describe it."""
+        self._writer.close()
+        self._publish()
+        return describe_file(self._path, rows=self.rows)
+
+
+class ExtractParquet(_ParquetFile):
+    """A file of extracted rows: exactly the given schema, and no statistics, because it is always read as a whole.
+
+    Measured per million rows of KPS_T_SALES_MD (38 columns, drained in 4.3 s of CPU): with dictionaries and statistics
+    an extract took 8.1 s, without 5.8 s, and its files are a fifth smaller. (BYTE_STREAM_SPLIT would be smaller still;
+    polars cannot read it for decimals.)
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        super().__init__(path, schema, has_statistics=False)
+
+    def write(self, rows: pa.RecordBatch | pa.Table | pl.DataFrame) -> None:
+        """Append rows with the schema's columns in its order; types that only differ in their spelling are cast."""
+        table = rows.to_arrow() if isinstance(rows, pl.DataFrame) else rows
+        if not table.schema.equals(self._schema):
+            table = table.cast(self._schema)
+        self._writer.write(table, row_group_size=max(table.num_rows, 1))
+        self.rows += table.num_rows
+
+
+class ParquetTable(_ParquetFile):
+    """Keys and hashes with polars' types, and statistics, by which a reader finds a range of hashes.
 
     Frames are written by a thread of its own; what fails there is raised by the following call.
     """
 
-    def __init__(self, path: Path, schema: dict[str, pl.DataType]) -> None:
-        super().__init__(path)
-        self._rows = 0
-        arrow_schema = pl.DataFrame(schema=schema).to_arrow().schema
-        self._writer = pq.ParquetWriter(self._temporary, arrow_schema, compression="zstd", use_dictionary=False)
-        self._scope.callback(self._writer.close)
-        self._behind = Behind("parquet")
-        self._scope.callback(self._behind.abandon)
+    def __init__(self, path: Path, schema: Mapping[str, pl.DataType]) -> None:
+        super().__init__(path, pl.DataFrame(schema=schema).to_arrow().schema, has_statistics=True)
+        self._worker = BackgroundWorker("parquet")
+        self._scope.callback(self._worker.abandon)
 
     def write(self, rows: pl.DataFrame) -> None:
-        self._behind.start(self._append, rows)
-        self._rows += rows.height
+        """Append rows with the schema's columns."""
+        self._worker.start(self._append, rows)
+        self.rows += rows.height
 
     def close(self) -> FileEntry:
-        """Publish the file under its name and describe it."""
-        self._behind.wait()
-        self._writer.close()
-        self._publish()
-        return describe_file(self._path, rows=self._rows)
+        self._worker.wait()
+        return super().close()
 
     def _append(self, rows: pl.DataFrame) -> None:
         self._writer.write_table(rows.to_arrow(), row_group_size=max(rows.height, 1))

@@ -1,6 +1,6 @@
-"""Work that goes on in another thread while the caller prepares or uses the next piece; order is always kept.
+"""Work that goes on in other threads while the caller prepares or uses the next piece; order is always kept.
 
-polars, pyarrow, isal and hashlib let go of the interpreter while they work, so threads are enough to keep two cores
+polars, pyarrow, isal and hashlib release the interpreter lock while they work, so threads are enough to keep two cores
 busy. Each of these holds a small, fixed number of pieces at a time.
 """
 
@@ -16,12 +16,12 @@ T = TypeVar("T")
 _END: Any = object()
 
 
-def mapped_ahead(work: Callable[[S], T], items: Iterable[S], workers: int) -> Iterator[T]:
-    """`work(item)` of each item, in order; up to `workers` items are at work and one more is waiting to be taken.
+def map_in_parallel(work: Callable[[S], T], items: Iterable[S], workers: int) -> Iterator[T]:
+    """`work(item)` of each item, in their order; up to `workers` of them are in work and one more waits to be taken.
 
-    Raises what `work` raised, when its turn comes.
+    What `work` raises for an item is raised in place of its result.
     """
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="ahead")
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="prefetch")
     underway: deque[Future[T]] = deque()
     try:
         for item in items:
@@ -34,19 +34,19 @@ def mapped_ahead(work: Callable[[S], T], items: Iterable[S], workers: int) -> It
         pool.shutdown(cancel_futures=True)
 
 
-def made_ahead(items: Iterator[T]) -> Iterator[T]:
-    """The same items, each made while the one before is used."""
-    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as pool:
+def prefetched(items: Iterator[T]) -> Iterator[T]:
+    """The same items, each produced while the caller uses the one before it."""
+    with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as pool:
         upcoming = pool.submit(next, items, _END)
         while (item := upcoming.result()) is not _END:
             upcoming = pool.submit(next, items, _END)
             yield item
 
 
-class Behind:
-    """Does one piece of work at a time, in the order given, while its owner goes on.
+class BackgroundWorker:
+    """A thread that does one piece of work at a time, in the order given, while its owner goes on.
 
-    An error comes out of the next call. `close` finishes what is underway; `abandon` does too, but drops its error.
+    An error is raised by the next call. `close` and `abandon` wait for the last piece; `abandon` ignores its error.
     """
 
     def __init__(self, name: str) -> None:
@@ -54,7 +54,7 @@ class Behind:
         self._underway: Future[object] | None = None
 
     def start(self, work: Callable[..., object], *given: object) -> None:
-        """Wait for the piece before, then begin this one."""
+        """Wait for the previous piece, then begin this one."""
         self.wait()
         self._underway = self._pool.submit(work, *given)
 

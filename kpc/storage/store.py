@@ -26,7 +26,6 @@ import psutil  # type: ignore[import-untyped]
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kpc.errors import ConfigError, DamagedFile, OutOfSpace
-from kpc.partition import Partition
 from kpc.storage.object_store import ObjectStore, directory_of, is_url
 
 MANIFEST = "manifest.json"
@@ -156,12 +155,6 @@ class Store:
     def _key(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
 
-    def partition_dir(self, environment: Environment, partition: Partition) -> Path:
-        return self.root / environment.source_id / environment.target_id / partition.table.slug / partition.key
-
-    def generation_dir(self, environment: Environment, partition: Partition, generation: str) -> Path:
-        return self.partition_dir(environment, partition) / generation
-
     def check_space(self, needed_bytes: int) -> None:
         """Raises `OutOfSpace` if writing `needed_bytes` would leave less than `free_bytes` free."""
         make_private(self.root)
@@ -281,7 +274,7 @@ def _parsed(content: bytes, kind: type[ManifestT], place: str) -> ManifestT:
     except (ValidationError, json.JSONDecodeError) as error:
         raise DamagedFile(
             f"{place} is not a {kind.__name__}: {str(error).splitlines()[0]}.",
-            "Run the stage that wrote it again with --force.",
+            "Its path names table and key: extract that partition again with `kpc rerun TABLE KEY --mode full`.",
             path=place,
         ) from None
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from checkout import GOLDEN, SUPPORT
 
-from assets.graph import STAGES, asset_specs, find_asset, hub_specs
+from assets.graph import asset_specs, find_asset, hub_specs
 from kpc.catalog import TABLES
 from kpc.errors import ConfigError
 from kpc.processes import python_env
-from kpc.stages.names import POOLS, find_stage
+from kpc.stages.names import POOLS, STAGES, find_stage
 
 LISTED = GOLDEN / "graph.txt"
 

@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-from emulated_org import Emulator, start_emulator
+from emulated_org import Emulator
+from lineage import results_by_stage
 from oracle_source import OracleServer
 
-from assets.lineage import materialize
+from assets.graph import materialize_lineage
 from kpc.catalog import TABLES
 from kpc.catalog.table import Table
 from kpc.errors import ConfigError, DamagedFile, Mismatch
 from kpc.partition import Partition, find_partition, month_keys, partitions_of
 from kpc.settings import SalesforceSettings
-from kpc.stages.result import Receipt
+from kpc.stages.context import PartitionContext
+from kpc.stages.result import StageResult
 from kpc.stages.workspace import Workspace
 
 MONTHS = month_keys("2024-01", 3)
 Workspaces = Callable[..., Workspace]
 
 
-@pytest.fixture(scope="module")
-def salesforce(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SalesforceSettings]:
-    """An org of this file's own: other tests leave records behind that no partition here accounts for."""
-    emulator = start_emulator(tmp_path_factory.mktemp("road-org"))
-    yield emulator.settings
-    emulator.stop()
-
-
-def travel(partition: Partition, workspace: Workspace, **options: str) -> dict[str, Receipt]:
+def travel(partition: Partition, workspace: Workspace, **options: str) -> dict[str, StageResult]:
     """All four receipts by stage."""
-    return {receipt.stage: receipt for receipt in materialize(partition, workspace, **options)}  # type: ignore[arg-type]
+    return results_by_stage(PartitionContext(workspace, partition), **options)
 
 
 def with_ancestors(table: Table) -> list[Table]:
@@ -60,7 +54,7 @@ def test_every_table_arrives_and_is_proven(
             assert [proof.detail[f"level{level}"] for level in (1, 3)] == ["pass", "pass"]
             assert proof.detail["level2"] == ("pass" if table.measures else "skipped")
             assert proof.detail["target_rows"] == extracted
-    assert workspace.ledger.verify_audit() == []
+    assert workspace.ledger.audit.verify() == []
 
 
 def test_a_finished_partition_is_not_sent_again(
@@ -140,7 +134,7 @@ def test_bad_rows_become_listed_exceptions(
             made = travel(partition, workspace)
             rejected += int(made["staged_csv"].detail["rejected"])
             states.add(made["reconciled"].state)
-            listed = workspace.ledger.failed_records(workspace.environment, partition)
+            listed = workspace.ledger.failures.of_partition(workspace.environment, partition)
             assert len(listed) == made["staged_csv"].detail["rejected"] + made["sf_loaded"].detail["failed"]
     assert rejected >= 12
     assert states == {"reconciled", "reconciled_with_exceptions"}
@@ -167,7 +161,8 @@ def test_one_planted_wrong_value_is_found(
     workspaces: Workspaces,
 ) -> None:
     """Whatever the type of the field: one value changed in the org is a mismatch that names the record and field."""
-    from assets.reconciled import last_report, reconciled
+    from assets.reconciled import reconciled
+    from kpc.reconcile.report import last_report
 
     workspace = workspaces(oracle, salesforce)
     for table in with_ancestors(TABLES[table_name]):
@@ -182,18 +177,19 @@ def test_one_planted_wrong_value_is_found(
         value = not record[field]
     workspace.salesforce.tell("PATCH", f"/sobjects/{partition.table.target}/{record['Id']}", {field: value})
     with pytest.raises(Mismatch):
-        reconciled(partition, workspace)
-    report = last_report(partition, workspace)
+        reconciled.materialize(PartitionContext(workspace, partition))
+    report = last_report(PartitionContext(workspace, partition))
     assert report.records is not None
     assert report.records.changed_fields == ((record["External_ID__c"], (field,)),)
-    assert workspace.ledger.reconciliation_state(workspace.environment, partition) == "mismatch"
+    assert workspace.ledger.stages.reconciliation_state(workspace.environment, partition) == "mismatch"
 
 
 def test_a_lost_and_a_foreign_record_are_found(
     oracle: OracleServer, emulated: Callable[..., Emulator], workspaces: Workspaces
 ) -> None:
     """One record deleted and one added leave the count equal; level 3 names both keys."""
-    from assets.reconciled import last_report, reconciled
+    from assets.reconciled import reconciled
+    from kpc.reconcile.report import last_report
 
     workspace = workspaces(oracle, emulated().settings)
     partition = find_partition("KPS_R_POS_SUPPLIER", "ALL")
@@ -209,8 +205,8 @@ def test_a_lost_and_a_foreign_record_are_found(
     }
     workspace.salesforce.tell("POST", f"/sobjects/{target}", foreign)
     with pytest.raises(Mismatch):
-        reconciled(partition, workspace)
-    report = last_report(partition, workspace)
+        reconciled.materialize(PartitionContext(workspace, partition))
+    report = last_report(PartitionContext(workspace, partition))
     assert report.verdict(1) == "pass"
     assert report.records is not None
     assert report.records.missing_keys == (record["External_ID__c"],)
@@ -221,17 +217,31 @@ def test_a_truncated_extract_is_not_staged(
     oracle: OracleServer, salesforce: SalesforceSettings, workspaces: Workspaces
 ) -> None:
     """A Parquet file that lost its end is an error with the remedy, and nothing looks staged."""
-    from kpc.extract.partition_extract import extract_folder
 
     workspace = workspaces(oracle, salesforce)
     partition = find_partition("KPS_T_PREINV", "ALL")
-    receipt = next(iter(materialize(partition, workspace, stages=("oracle_extract",))))
-    folder = extract_folder(partition, workspace, receipt.generation)
+    receipt = next(iter(materialize_lineage(PartitionContext(workspace, partition), stages=("oracle_extract",))))
+    folder = PartitionContext(workspace, partition).paths.generation(receipt.generation).extract
     file = next(folder.glob("*.parquet"))
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(DamagedFile, match="kpc run KPS_T_PREINV ALL"):
-        travel(partition, workspace, stages=("staged_csv",))  # type: ignore[arg-type]
+        travel(partition, workspace, stages=("staged_csv",))
     assert not list(folder.parent.glob("staged-*/manifest.json"))
+
+
+@pytest.mark.parametrize(("damaged", "stage"), [("extract", "staged_csv"), ("staged-*", "sf_loaded")])
+def test_a_partition_whose_manifest_is_damaged_can_be_made_again(
+    oracle: OracleServer, salesforce: SalesforceSettings, workspaces: Workspaces, damaged: str, stage: str
+) -> None:
+    """The stage that reads it stops and names the command; that command makes the partition anew."""
+    partition = find_partition("KPS_R_POS_SUPPLIER", "ALL")
+    workspace = workspaces(oracle, salesforce)
+    travel(partition, workspace)
+    (manifest,) = workspace.store.root.rglob(f"{damaged}/manifest.json")
+    manifest.write_bytes(manifest.read_bytes()[:-9])
+    with pytest.raises(DamagedFile, match="kpc rerun TABLE KEY --mode full"):
+        travel(partition, workspace, stages=(stage,))  # type: ignore[arg-type]
+    assert travel(partition, workspace, mode="full")["reconciled"].state == "reconciled"
 
 
 def test_a_truncated_chunk_is_not_loaded(
@@ -240,12 +250,12 @@ def test_a_truncated_chunk_is_not_loaded(
     """A CSV chunk that changed since it was staged is refused before a job is created."""
     workspace = workspaces(oracle, emulated().settings)
     partition = find_partition("KPS_R_EMAIL_TENANT", "ALL")
-    for _ in materialize(partition, workspace, stages=("oracle_extract", "staged_csv")):
+    for _ in materialize_lineage(PartitionContext(workspace, partition), stages=("oracle_extract", "staged_csv")):
         pass
     (chunk,) = workspace.store.root.rglob("chunk-*.csv.gz")
     chunk.write_bytes(chunk.read_bytes()[:-10])
     with pytest.raises(DamagedFile, match="kpc rerun KPS_R_EMAIL_TENANT ALL"):
-        travel(partition, workspace, stages=("sf_loaded",))  # type: ignore[arg-type]
+        travel(partition, workspace, stages=("sf_loaded",))
     assert workspace.salesforce.count(partition.table.target) == 0
 
 

@@ -21,9 +21,9 @@ from emulated_org import start_emulator
 from extracted_rows import good_value
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from lineage import results_by_stage
 from oracle_source import OracleServer, road_settings, start_oracle
 
-from assets.lineage import materialize
 from kpc.catalog import TABLES, find_table
 from kpc.catalog.table import Table
 from kpc.catalog.types import (
@@ -38,6 +38,7 @@ from kpc.catalog.types import (
 )
 from kpc.convert.canonical import canonical_from_salesforce
 from kpc.partition import Partition
+from kpc.stages.context import PartitionContext
 from kpc.stages.workspace import Workspace, open_workspace
 
 ROWS = 10  # per example; always the same keys, so that one example's records replace the one's before
@@ -189,7 +190,7 @@ def check(road: tuple[OracleServer, Workspace], table: Table, given: Cells, fold
     oracle, workspace = road
     partition = Partition(table, "2024-05" if table.is_monthly else "ALL")
     put(oracle, table, given)
-    receipts = {receipt.stage: receipt for receipt in materialize(partition, workspace, mode="full")}
+    receipts = results_by_stage(PartitionContext(workspace, partition), mode="full")
     assert receipts["staged_csv"].detail["staged"] == ROWS
     assert receipts["reconciled"].state == "reconciled"
     found = held(workspace, partition, folder)

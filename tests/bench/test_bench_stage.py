@@ -14,7 +14,7 @@ from kpc.bench.processes import run_function
 from kpc.bench.stage_frames import LINE, write_extract, write_reference
 from kpc.bench.staging import GENERATION, copy_reference, extract_folder, floor_of_chunks, sort_alone, stage
 from kpc.cli import app
-from kpc.storage.manifests import staged_folder
+from kpc.storage.layout import staged_folder
 
 ROWS = 3_000
 

@@ -47,7 +47,7 @@ def test_rows_outside_every_month_are_counted_by_cause(
     assert plan.unassigned_rows == 4
     shown = inspect_unassigned(SALES, workspace)
     assert {"cause": "out_of_scope", "value": "2019-05-05", "rows": 2} in shown["values"]
-    scope = workspace.ledger.scope(workspace.environment)
+    scope = workspace.ledger.scope.current(workspace.environment)
     assert scope is not None
     assert scope.months == list(MONTHS)
     assert json.dumps(shown)
@@ -104,7 +104,7 @@ def test_unassigned_rows_block_the_sign_off_until_somebody_decides(
     assert plan().undecided == ()
     source.execute("UPDATE KPS_T_SALES_M SET SALE_DATE = 'later' WHERE ROWNUM <= 2")
     assert plan().undecided == ("KPS_T_SALES_M",)
-    signed = [(each.subject, each.decision) for each in workspace.ledger.sign_offs(workspace.environment)]
+    signed = [(each.subject, each.decision) for each in workspace.ledger.sign_offs.all(workspace.environment)]
     assert signed == [("KPS_T_SALES_M UNASSIGNED", "refused"), ("KPS_T_SALES_M UNASSIGNED", "accepted")]
     with pytest.raises(ConfigError, match="partitions are not reconciled"):
         sign_off("sales", None, workspace, accepts=True, note="")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from checkout import PROJECT
+from command_line import environment_of
 from emulated_org import Emulator
 from oracle_source import OracleServer
 from typer.testing import CliRunner, Result
@@ -44,16 +45,7 @@ def kpc_that_sends_nothing(
 
 
 def runner(oracle: OracleServer, org: SalesforceSettings) -> Callable[..., Result]:
-    environment = {
-        "KPC__ORACLE__DSN": oracle.settings.dsn,
-        "KPC__ORACLE__USER": oracle.settings.user,
-        "KPC__ORACLE__PASSWORD": oracle.settings.password.get_secret_value(),
-        "KPC__ORACLE__CONNECT_TIMEOUT_S": "3",
-        "KPC__SALESFORCE__BASE_URL": org.base_url,
-        "KPC__SALESFORCE__CLIENT_ID": org.client_id,
-        "KPC__SALESFORCE__CLIENT_SECRET": org.client_secret.get_secret_value(),
-        "KPC__HASH_KEY": "not-a-secret-only-a-test",
-    }
+    environment = environment_of(oracle, org)
 
     def run(*arguments: str, **changes: str) -> Result:
         return CliRunner().invoke(app, list(arguments), env={**environment, **changes})
@@ -239,7 +231,8 @@ def test_wrong_usage_is_exit_code_2(kpc_that_sends_nothing: Callable[..., Result
 
 def test_every_command_has_help_and_is_documented() -> None:
     """The help of each command starts with a sentence, and README or RUNBOOK mentions the command."""
-    prose = (PROJECT / "README.md").read_text() + (PROJECT / "RUNBOOK.md").read_text()
+    pages = ("README.md", "RUNBOOK.md", "docs/campaign.md", "docs/benchmarks.md")
+    prose = "".join((PROJECT / page).read_text() for page in pages)
     for command in COMMANDS:
         assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
         assert f"kpc {command}" in prose, f"`kpc {command}` is not documented"

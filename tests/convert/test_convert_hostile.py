@@ -228,8 +228,7 @@ def test_hostile_text_is_read_back_from_the_chunk(tmp_path: Path, reader: str) -
     }
     table = probe(LINE)
     frame = pl.DataFrame({"ID": [f"K{place:03d}" for place in range(len(values))], "VALUE": list(values.values())})
-    staging = bench(tmp_path)
-    object.__setattr__(staging.settings.staging, "rejected_share", 1.0)
+    staging = bench(tmp_path, rejected_share=1.0)
     manifest = staging.stage(table, staging.seal(table, [frame]))
     raw = gzip.decompress((staging.folder(table) / manifest.chunks[0].name).read_bytes())
     header, *rows = READERS[reader](raw)

@@ -46,7 +46,7 @@ def test_who_waits_in_vain_is_told_for_what(tmp_path: Path) -> None:
     """At the deadline a trigger fires all the same and names what is missing; otherwise it names nothing."""
     url = f"sqlite:///{tmp_path}/ledger.db"
     ledger = open_ledger(url)
-    ledger.pause(ENVIRONMENT, "table", "KPS_T_SALES_M", actor="DBA", reason="maintenance")
+    ledger.pauses.start(ENVIRONMENT, "table", "KPS_T_SALES_M", actor="DBA", reason="maintenance")
     ledger.close()
     parents, paused, free = _fired(
         url,

@@ -15,11 +15,11 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 from rich.console import Console
 
-from kpc.airflow_client.api import Run
+from kpc.airflow_client.api import DagRun
 from kpc.demo.campaign import Failure, Progress
 from kpc.demo.run import DemoOptions, run_demo
 from kpc.demo.screen import line, narrow_summary, summary_grid
-from kpc.demo.summary import Summary, summarize
+from kpc.demo.summary import DemoSummary, summarize
 from kpc.errors import ConfigError
 from kpc.ledger import StageRun
 from kpc.partition import Partition, find_partition
@@ -117,8 +117,8 @@ def test_a_chosen_table_needs_its_parent(tmp_path: Path) -> None:
         run_demo(DemoOptions(tables=("KPS_T_SALES_MD",), work_dir=tmp_path))
 
 
-def run_of(partition: Partition, stage: str, state: str) -> Run:
-    return Run(asset_name(partition.table, stage), "r", partition.key, state, NOW, NOW, NOW)
+def run_of(partition: Partition, stage: str, state: str) -> DagRun:
+    return DagRun(asset_name(partition.table, stage), "r", partition.key, state, NOW, NOW, NOW)
 
 
 def booked(partition: Partition, stage: str, state: str = "done", rows: int = 10, **detail: object) -> StageRun:
@@ -216,10 +216,10 @@ def test_the_summary_fits_a_narrow_terminal() -> None:
 
 def test_summary_of_nothing_can_be_shown() -> None:
     """An empty campaign has an empty table."""
-    assert summary_grid(Summary(0.0, ())).row_count == 1
+    assert summary_grid(DemoSummary(0.0, ())).row_count == 1
 
 
 def test_a_repeat_that_sends_again_is_a_failure() -> None:
     """However well the tables are reconciled: what was promised to be free was not."""
-    spent = Summary(1.0, (), is_repeat_free=False)
-    assert (Summary(1.0, ()).exit_code, spent.exit_code, spent.as_json()["ok"]) == (0, 1, False)
+    spent = DemoSummary(1.0, (), is_repeat_free=False)
+    assert (DemoSummary(1.0, ()).exit_code, spent.exit_code, spent.as_json()["ok"]) == (0, 1, False)

@@ -19,11 +19,13 @@ from checkout import SUPPORT
 from emulated_org import Emulator
 from oracle_source import OracleServer, road_settings
 
+from assets.oracle_extract import oracle_extract
 from kpc.errors import Terminal, Transient
 from kpc.extract.control_totals import check_control_totals, measure_rows, scan_chunks
-from kpc.extract.partition_extract import extract_folder, oracle_extract, sealed_extract
 from kpc.partition import Partition, find_partition
 from kpc.settings import SalesforceSettings
+from kpc.stages.context import PartitionContext
+from kpc.stages.current_manifests import sealed_extract
 from kpc.stages.workspace import Workspace, open_workspace, utc_now
 from kpc.storage.manifests import ExtractManifest
 
@@ -80,15 +82,15 @@ def extraction(tmp_path: Path, oracle: OracleServer, salesforce: SalesforceSetti
 
 
 def rows_of(workspace: Workspace, partition: Partition, manifest: ExtractManifest) -> pl.DataFrame:
-    folder = extract_folder(partition, workspace, manifest.generation)
+    folder = PartitionContext(workspace, partition).paths.generation(manifest.generation).extract
     return scan_chunks(folder, manifest.chunks, partition.table).collect().sort(partition.table.key)
 
 
 def test_several_chunks_hold_the_partition_exactly_once(extraction: Extraction) -> None:
     """The chunks' rows are the partition's rows, none twice, and their sums are Oracle's own."""
     workspace = extraction.workspace("one")
-    receipt = oracle_extract(extraction.partition, workspace)
-    manifest = sealed_extract(extraction.partition, workspace, receipt.generation)
+    oracle_extract.materialize(PartitionContext(workspace, extraction.partition))
+    manifest = sealed_extract(PartitionContext(workspace, extraction.partition))
     rows = rows_of(workspace, extraction.partition, manifest)
     assert len(manifest.chunks) > 3
     assert all(chunk.rows <= CHUNK_ROWS for chunk in manifest.chunks)
@@ -106,16 +108,16 @@ def test_a_killed_extract_is_carried_on(extraction: Extraction, killed_after: in
     extraction.kill_after_chunk(killed_after, "run")
     workspace = extraction.workspace("run")
     partition = extraction.partition
-    unfinished = workspace.ledger.open_generation(workspace.environment, partition)
+    unfinished = workspace.ledger.generations.unfinished(workspace.environment, partition)
     assert unfinished is not None
-    folder = extract_folder(partition, workspace, unfinished.id)
+    folder = PartitionContext(workspace, partition).paths.generation(unfinished.id).extract
     first = folder / "chunk-00001.parquet"
     written = first.stat().st_mtime_ns
     assert not (folder / "manifest.json").exists()
-    receipt = oracle_extract(partition, workspace)
+    receipt = oracle_extract.materialize(PartitionContext(workspace, partition))
     assert receipt.generation == unfinished.id
     assert first.stat().st_mtime_ns == written
-    manifest = sealed_extract(partition, workspace, receipt.generation)
+    manifest = sealed_extract(PartitionContext(workspace, partition))
     assert rows_of(workspace, partition, manifest).height == manifest.control_totals.rows
 
 
@@ -129,7 +131,7 @@ def test_another_run_takes_over_from_a_dead_one(extraction: Extraction) -> None:
     impatient = extraction.workspace("alive")
     impatient.settings.lease_wait_s = 0.1
     with pytest.raises(Transient, match="being worked on by dead"):
-        oracle_extract(extraction.partition, impatient)
+        oracle_extract.materialize(PartitionContext(impatient, extraction.partition))
 
 
 def test_two_runs_at_once_make_one_generation(extraction: Extraction) -> None:
@@ -137,7 +139,7 @@ def test_two_runs_at_once_make_one_generation(extraction: Extraction) -> None:
     receipts = {}
 
     def run(name: str) -> None:
-        receipts[name] = oracle_extract(extraction.partition, extraction.workspace(name))
+        receipts[name] = oracle_extract.materialize(PartitionContext(extraction.workspace(name), extraction.partition))
 
     threads = [threading.Thread(target=run, args=(name,)) for name in ("one", "two")]
     for thread in threads:
@@ -152,21 +154,21 @@ def test_a_run_takes_over_what_began_after_it_was_asked_for(extraction: Extracti
     asked = utc_now()
     one, two, later = (extraction.workspace(name) for name in ("one", "two", "later"))
     one.asked_utc = two.asked_utc = asked
-    first = oracle_extract(extraction.partition, one)
-    second = oracle_extract(extraction.partition, two)
+    first = oracle_extract.materialize(PartitionContext(one, extraction.partition))
+    second = oracle_extract.materialize(PartitionContext(two, extraction.partition))
     later.asked_utc = utc_now()
-    third = oracle_extract(extraction.partition, later)
+    third = oracle_extract.materialize(PartitionContext(later, extraction.partition))
     assert second.generation == first.generation
     assert third.generation != first.generation
-    full = oracle_extract(extraction.partition, two, "full")
+    full = oracle_extract.materialize(PartitionContext(two, extraction.partition), "full")
     assert full.generation not in (first.generation, third.generation)
 
 
 def test_an_extract_that_differs_from_oracles_truth_is_not_sealed(extraction: Extraction) -> None:
     """One value off, one row less: the comparison names the number."""
     workspace = extraction.workspace("one")
-    receipt = oracle_extract(extraction.partition, workspace)
-    manifest = sealed_extract(extraction.partition, workspace, receipt.generation)
+    oracle_extract.materialize(PartitionContext(workspace, extraction.partition))
+    manifest = sealed_extract(PartitionContext(workspace, extraction.partition))
     table = extraction.partition.table
     rows = rows_of(workspace, extraction.partition, manifest)
     is_first = pl.int_range(pl.len()) == 0
@@ -188,15 +190,15 @@ def test_a_table_changed_meanwhile_starts_a_new_generation(
     extraction = Extraction(tmp_path, source, emulated().settings)
     extraction.kill_after_chunk(1, "run")
     workspace = extraction.workspace("run")
-    before = workspace.ledger.open_generation(workspace.environment, extraction.partition)
+    before = workspace.ledger.generations.unfinished(workspace.environment, extraction.partition)
     assert before is not None
     source.execute("ALTER TABLE KPS_T_SALES_M ADD (NEWCOMER NUMBER)")
-    receipt = oracle_extract(extraction.partition, workspace)
-    after = workspace.ledger.generation(receipt.generation)
+    receipt = oracle_extract.materialize(PartitionContext(workspace, extraction.partition))
+    after = workspace.ledger.generations.find(receipt.generation)
     assert after is not None
     assert after.id != before.id
     assert after.scn > before.scn
-    abandoned = workspace.ledger.generation(before.id)
+    abandoned = workspace.ledger.generations.find(before.id)
     assert abandoned is not None
     assert abandoned.state == "abandoned"
     extraction.close()

@@ -19,12 +19,13 @@ from checkout import SUPPORT
 from emulated_org import Emulator
 from oracle_source import OracleServer, road_settings
 
-from assets.lineage import materialize
-from kpc.extract.partition_extract import oracle_extract
+from assets.graph import materialize_lineage
+from assets.oracle_extract import oracle_extract
+from assets.staged_csv import staged_csv
 from kpc.partition import Partition, find_partition
 from kpc.settings import SalesforceSettings
+from kpc.stages.context import PartitionContext
 from kpc.stages.workspace import Workspace, open_workspace
-from kpc.staging.staged_partition import staged_csv
 
 CHUNK_ROWS = 60
 HEADERS = find_partition("KPS_T_SALES_M", "2024-01")
@@ -77,10 +78,10 @@ class Killing:
     def staged_lines(self) -> list[bytes]:
         """Finish the extract, stage it, and give the rows that would travel, without the generation's mark."""
         workspace = self.workspace()
-        receipt = oracle_extract(self.partition, workspace)
+        receipt = oracle_extract.materialize(PartitionContext(workspace, self.partition))
         assert receipt.rows > 0
-        staged = staged_csv(self.partition, workspace)
-        folder = workspace.store.generation_dir(workspace.environment, self.partition, receipt.generation)
+        staged = staged_csv.materialize(PartitionContext(workspace, self.partition))
+        folder = PartitionContext(workspace, self.partition).paths.generation(receipt.generation).folder
         chunks = [gzip.decompress(path.read_bytes()) for path in sorted(folder.glob("staged-*/chunk-*.csv.gz"))]
         lines = [line.replace(receipt.generation.encode(), b"") for chunk in chunks for line in chunk.splitlines()]
         assert staged.rows > 0
@@ -140,7 +141,7 @@ def test_a_kill_while_changes_are_merged_changes_no_staged_row(
     for name in ("undisturbed", "killed"):
         source.execute("UPDATE KPS_WEB_SALES SET TOTAL_AMT = 1, UPDATEDDATE = DATE '2024-02-01'")
         killing = Killing(tmp_path / name, source, emulated().settings, WEB)
-        list(materialize(WEB, killing.workspace()))
+        list(materialize_lineage(PartitionContext(killing.workspace(), WEB)))
         source.execute(
             "UPDATE KPS_WEB_SALES SET TOTAL_AMT = 2, UPDATEDDATE = DATE '2024-03-01' WHERE ORDER_NO LIKE '%3'"
         )

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from oracle_source import OracleServer, start_oracle
 
+from assets.oracle_extract import oracle_extract
 from kpc.catalog.table import Table
 from kpc.catalog.types import (
     CLOB,
@@ -35,10 +36,11 @@ from kpc.catalog.types import (
 from kpc.convert.frame import convert_frame
 from kpc.errors import CatalogError, SchemaDrift, Terminal
 from kpc.extract.control_totals import scan_chunks
-from kpc.extract.partition_extract import extract_folder, oracle_extract, sealed_extract
 from kpc.extract.statements import Selection
 from kpc.partition import Partition
 from kpc.settings import SalesforceSettings
+from kpc.stages.context import PartitionContext
+from kpc.stages.current_manifests import sealed_extract
 from kpc.stages.workspace import Workspace
 
 COLUMNS = (
@@ -103,9 +105,9 @@ def workspace(server: OracleServer, workspaces: Callable[..., Workspace], salesf
 
 def extracted(table: Table, workspace: Workspace) -> pl.DataFrame:
     partition = Partition(table, "ALL")
-    receipt = oracle_extract(partition, workspace)
-    manifest = sealed_extract(partition, workspace, receipt.generation)
-    folder = extract_folder(partition, workspace, receipt.generation)
+    receipt = oracle_extract.materialize(PartitionContext(workspace, partition))
+    manifest = sealed_extract(PartitionContext(workspace, partition))
+    folder = PartitionContext(workspace, partition).paths.generation(receipt.generation).extract
     return scan_chunks(folder, manifest.chunks, table).collect().sort("ID")
 
 

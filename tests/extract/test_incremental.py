@@ -11,16 +11,18 @@ import pytest
 from emulated_org import Emulator
 from oracle_source import OracleServer
 
-from assets.lineage import materialize
+from assets.graph import materialize_lineage
+from assets.oracle_extract import oracle_extract
+from assets.staged_csv import staged_csv
 from kpc.campaign.inspection import inspect_partition
-from kpc.errors import Mismatch
-from kpc.extract import merge_changes as renewal
+from kpc.errors import Mismatch, OracleDown
 from kpc.extract.control_totals import scan_chunks
-from kpc.extract.partition_extract import extract_folder, oracle_extract, sealed_extract
+from kpc.extract.merge_changes import merge_changes
 from kpc.partition import Partition, find_partition
-from kpc.stages.result import Receipt
+from kpc.stages.context import PartitionContext
+from kpc.stages.current_manifests import sealed_extract
+from kpc.stages.result import StageResult
 from kpc.stages.workspace import Workspace
-from kpc.staging.staged_partition import staged_csv
 from kpc.storage.manifests import ExtractManifest
 
 TABLE = "KPS_WEB_SALES"
@@ -48,8 +50,8 @@ class Web:
             rows = connection.cursor().execute(f"SELECT ORDER_NO FROM {TABLE} ORDER BY ORDER_NO").fetchall()
         return [row[0] for row in rows]
 
-    def load(self, mode: str = "incremental") -> list[Receipt]:
-        return list(materialize(self.partition, self.workspace, mode=mode))  # type: ignore[arg-type]
+    def load(self, mode: str = "incremental") -> list[StageResult]:
+        return list(materialize_lineage(PartitionContext(self.workspace, self.partition), mode=mode))  # type: ignore[arg-type]
 
     def touch(self, order: str, changes: str, *, updated: str = NOW) -> None:
         self.source.execute(f"UPDATE {TABLE} SET {changes}, UPDATEDDATE = {updated} WHERE ORDER_NO = '{order}'")
@@ -62,11 +64,12 @@ class Web:
         )
 
     def extract(self) -> ExtractManifest:
-        receipt = oracle_extract(self.partition, self.workspace)
-        return sealed_extract(self.partition, self.workspace, receipt.generation)
+        context = PartitionContext(self.workspace, self.partition)
+        oracle_extract.materialize(context)
+        return sealed_extract(context)
 
     def rows(self, manifest: ExtractManifest) -> pl.DataFrame:
-        folder = extract_folder(self.partition, self.workspace, manifest.generation)
+        folder = PartitionContext(self.workspace, self.partition).paths.generation(manifest.generation).extract
         return scan_chunks(folder, manifest.chunks, self.partition.table).collect().sort("ORDER_NO")
 
     def whole(self) -> pl.DataFrame:
@@ -87,7 +90,7 @@ def web(
 
 
 def test_only_changed_rows_are_read_and_sent(web: Web) -> None:
-    """Two changed, one new, one vanished: the renewed extract is the whole partition, and three rows travel."""
+    """Two changed, one new, one vanished: the merged extract is the whole partition, and three rows travel."""
     web.touch(web.orders[0], "TOTAL_AMT = TOTAL_AMT + 1")
     web.touch(web.orders[1], "CUSTOMER_NAME = 'Somchai'")
     web.insert("W-NEW")
@@ -96,10 +99,10 @@ def test_only_changed_rows_are_read_and_sent(web: Web) -> None:
     assert manifest.base == web.first[0].generation
     assert manifest.read_rows == 3 + AGAIN
     assert manifest.rows == len(web.orders)
-    shown = inspect_partition(web.partition, web.workspace)["extract"]
+    shown = inspect_partition(PartitionContext(web.workspace, web.partition))["extract"]
     assert (shown["base"], shown["read_rows"]) == (manifest.base, manifest.read_rows)
     assert web.rows(manifest).equals(web.whole().cast(dict(web.rows(manifest).schema)))
-    staged = staged_csv(web.partition, web.workspace).detail
+    staged = staged_csv.materialize(PartitionContext(web.workspace, web.partition)).detail
     assert (staged["staged"], staged["vanished"]) == (3, 1)
     assert staged["unchanged"] == len(web.orders) - 3
 
@@ -109,10 +112,10 @@ def test_a_vanished_row_is_neither_kept_silently_nor_deleted(web: Web) -> None:
     web.source.execute(f"DELETE FROM {TABLE} WHERE ORDER_NO = '{web.orders[2]}'")
     with pytest.raises(Mismatch, match="rows"):
         web.load()
-    current = web.workspace.ledger.current_generation(web.workspace.environment, web.partition)
+    current = web.workspace.ledger.generations.current(web.workspace.environment, web.partition)
     assert current is not None
     assert current.rows == len(web.orders) - 1
-    folder = web.workspace.store.generation_dir(web.workspace.environment, web.partition, current.id)
+    folder = PartitionContext(web.workspace, web.partition).paths.generation(current.id).folder
     assert web.orders[2] in (folder / "reconciled" / "report.json").read_text()
 
 
@@ -129,7 +132,7 @@ def test_a_change_that_hides_from_the_update_column_is_found(
     assert manifest.base is None
     assert "without touching UPDATEDDATE" in caplog.text
     assert manifest.rows == web.whole().height
-    assert staged_csv(web.partition, web.workspace).rows == 1
+    assert staged_csv.materialize(PartitionContext(web.workspace, web.partition)).rows == 1
 
 
 def test_a_row_without_update_time_is_always_read(web: Web) -> None:
@@ -153,7 +156,7 @@ def test_a_change_dated_in_the_future_hides_no_later_one(web: Web) -> None:
     manifest = web.extract()
     assert manifest.base is not None
     assert manifest.read_rows == 2
-    assert staged_csv(web.partition, web.workspace).rows == 1
+    assert staged_csv.materialize(PartitionContext(web.workspace, web.partition)).rows == 1
 
 
 def test_the_watermark_advances_only_with_a_complete_load(web: Web) -> None:
@@ -168,7 +171,7 @@ def test_the_watermark_advances_only_with_a_complete_load(web: Web) -> None:
     web.touch(web.orders[1], "TOTAL_AMT = 2")
     third = web.extract()
     assert third.base not in (None, web.first[0].generation)
-    assert staged_csv(web.partition, web.workspace).rows == 1
+    assert staged_csv.materialize(PartitionContext(web.workspace, web.partition)).rows == 1
 
 
 def test_full_mode_reads_and_sends_everything(web: Web) -> None:
@@ -187,35 +190,32 @@ def test_many_changes_are_read_as_a_whole(web: Web) -> None:
 
 def test_a_damaged_base_is_not_built_upon(web: Web) -> None:
     """The older extract is verified before a row of it is used."""
-    folder = extract_folder(web.partition, web.workspace, web.first[0].generation)
+    folder = PartitionContext(web.workspace, web.partition).paths.generation(web.first[0].generation).extract
     next(folder.glob("*.parquet")).write_bytes(b"PAR1 not any more PAR1")
     web.touch(web.orders[0], "TOTAL_AMT = 1")
     assert web.extract().base is None
 
 
-def test_an_interrupted_renewal_is_carried_on(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_incremental_extract_is_carried_on(web: Web) -> None:
     """What was read of the changes is not read again, and nothing half-made is taken for done."""
     web.touch(web.orders[0], "TOTAL_AMT = 1")
-
-    def fail(*args: object, **kwargs: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("kpc.extract.incremental_extract.renew", fail)
-    with pytest.raises(KeyboardInterrupt):
+    web.source.fault("cut", "rst", after_rows=20, times=1, table=TABLE, sql=r'^SELECT [^(]*"ORDER_NO" FROM')
+    with pytest.raises(OracleDown):  # while the keys are read, after the changes
         web.extract()
-    monkeypatch.undo()
-    unfinished = web.workspace.ledger.open_generation(web.workspace.environment, web.partition)
+    unfinished = web.workspace.ledger.generations.unfinished(web.workspace.environment, web.partition)
     web.source.admin("DELETE", "counters")
     manifest = web.extract()
     assert unfinished is not None
     assert manifest.generation == unfinished.id
     reads = [each["sql"] for each in web.source.admin("GET", "statements") if "CUSTOMER_NAME" in each["sql"]]
     assert reads == []
-    assert not (extract_folder(web.partition, web.workspace, manifest.generation) / "changes").exists()
+    assert not (
+        PartitionContext(web.workspace, web.partition).paths.generation(manifest.generation).extract / "changes"
+    ).exists()
 
 
-def test_renewal_by_shares_gives_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Dealt into many shares or one: kept, changed and vanished rows are the same."""
+def test_merging_by_buckets_gives_the_same_rows(tmp_path: Path) -> None:
+    """In many buckets or one: kept, changed and vanished rows are the same."""
     table = find_partition("KPS_R_EMAIL_TENANT", "ALL").table
     schema = dict(scan_chunks(tmp_path, (), table).collect().schema)
 
@@ -230,17 +230,17 @@ def test_renewal_by_shares_gives_the_same_rows(tmp_path: Path, monkeypatch: pyte
     rows(range(990, 1010), "new").write_parquet(tmp_path / "changed.parquet")
     rows(range(10, 1010), "any").select(table.key).write_parquet(tmp_path / "keys.parquet")
     found = []
-    for share_rows in (10_000, 30):
-        monkeypatch.setattr(renewal, "SHARE_ROWS", share_rows)
-        folder = tmp_path / str(share_rows)
+    for bucket_rows in (10_000, 30):
+        folder = tmp_path / str(bucket_rows)
         folder.mkdir()
-        made = renewal.renew(
+        made = merge_changes(
             table,
             folder,
             base=[tmp_path / "base.parquet"],
             changed=[tmp_path / "changed.parquet"],
             keys=tmp_path / "keys.parquet",
             rows=1000,
+            bucket_rows=bucket_rows,
         )
         assert (made.rows, made.kept, made.changed, made.vanished) == (1000, 980, 20, 10)
         found.append(scan_chunks(folder, made.chunks, table).collect().sort(table.key))

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from oracle_source import OracleServer, start_oracle
 
+from assets.oracle_extract import oracle_extract
 from kpc.catalog.table import Table
 from kpc.catalog.types import (
     DATE,
@@ -29,9 +30,10 @@ from kpc.catalog.types import (
 from kpc.errors import CatalogError
 from kpc.extract.control_totals import scan_chunks
 from kpc.extract.key_ranges import within_keys
-from kpc.extract.partition_extract import extract_folder, oracle_extract, sealed_extract
 from kpc.partition import Partition
 from kpc.settings import SalesforceSettings
+from kpc.stages.context import PartitionContext
+from kpc.stages.current_manifests import sealed_extract
 from kpc.stages.workspace import Workspace
 
 CHUNK_ROWS = 40
@@ -95,9 +97,9 @@ class Reading:
 
     def rows(self, table: Table) -> tuple[pl.DataFrame, list[int]]:
         partition = Partition(table, "ALL")
-        receipt = oracle_extract(partition, self.workspace)
-        manifest = sealed_extract(partition, self.workspace, receipt.generation)
-        folder = extract_folder(partition, self.workspace, receipt.generation)
+        receipt = oracle_extract.materialize(PartitionContext(self.workspace, partition))
+        manifest = sealed_extract(PartitionContext(self.workspace, partition))
+        folder = PartitionContext(self.workspace, partition).paths.generation(receipt.generation).extract
         found = scan_chunks(folder, manifest.chunks, table).collect().sort("AMT")
         return found, [chunk.rows for chunk in manifest.chunks]
 

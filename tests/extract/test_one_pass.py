@@ -9,17 +9,19 @@ import polars as pl
 import pytest
 from oracle_source import OracleServer, start_oracle
 
+from assets.oracle_extract import oracle_extract
+from assets.staged_csv import staged_csv
 from kpc.campaign.plan import plan_campaign
 from kpc.catalog import TABLES
 from kpc.errors import ConfigError, DamagedFile, OracleDown
 from kpc.extract.control_totals import scan_chunks
 from kpc.extract.one_pass import read_in_one_pass
-from kpc.extract.partition_extract import extract_folder, oracle_extract, sealed_extract
 from kpc.extract.rowid_clustering import Stretch, scan_ratio
 from kpc.partition import Partition, month_keys
 from kpc.settings import SalesforceSettings
+from kpc.stages.context import PartitionContext
+from kpc.stages.current_manifests import sealed_extract
 from kpc.stages.workspace import Workspace
-from kpc.staging.staged_partition import staged_csv
 from kpc.storage.manifests import ExtractManifest
 
 HEADERS = TABLES["KPS_T_SALES_M"]
@@ -57,9 +59,9 @@ def workspace(source: OracleServer, workspaces: Callable[..., Workspace], salesf
 
 def extracted(workspace: Workspace, key: str) -> tuple[ExtractManifest, pl.DataFrame]:
     partition = Partition(HEADERS, key)
-    receipt = oracle_extract(partition, workspace)
-    manifest = sealed_extract(partition, workspace, receipt.generation)
-    folder = extract_folder(partition, workspace, receipt.generation)
+    receipt = oracle_extract.materialize(PartitionContext(workspace, partition))
+    manifest = sealed_extract(PartitionContext(workspace, partition))
+    folder = PartitionContext(workspace, partition).paths.generation(receipt.generation).extract
     return manifest, scan_chunks(folder, manifest.chunks, HEADERS).collect().sort(HEADERS.key)
 
 
@@ -85,7 +87,7 @@ def test_every_month_takes_exactly_its_share(workspace: Workspace, source: Oracl
     """The same rows as month by month, staged to the same bytes, for a third of the scans; and only once."""
     months = {key: extracted(workspace, key) for key in MONTHS}
     by_month = scanned(source)
-    staged = {key: staged_csv(Partition(HEADERS, key), workspace) for key in MONTHS}
+    staged = {key: staged_csv.materialize(PartitionContext(workspace, Partition(HEADERS, key))) for key in MONTHS}
     tick(source)
     source.admin("DELETE", "counters")
     receipt = read_in_one_pass(HEADERS, MONTHS, workspace)
@@ -96,7 +98,7 @@ def test_every_month_takes_exactly_its_share(workspace: Workspace, source: Oracl
         assert manifest.scn == receipt.detail["scn"]
         assert manifest.control_totals == before.control_totals
         assert shared.equals(rows)
-        restaged = staged_csv(Partition(HEADERS, key), workspace)
+        restaged = staged_csv.materialize(PartitionContext(workspace, Partition(HEADERS, key)))
         assert (restaged.rows, restaged.detail["rejected"]) == (staged[key].rows, staged[key].detail["rejected"])
     assert scanned(source) < by_month / 3
     tick(source)

@@ -11,10 +11,12 @@ import pytest
 from oracle_source import OracleServer, start_oracle
 from pydantic import SecretStr
 
+from assets.oracle_extract import oracle_extract
 from kpc.errors import ConfigError, KpcError, OracleDown, SchemaDrift, SnapshotLost, Terminal
-from kpc.extract.partition_extract import extract_folder, oracle_extract, sealed_extract
 from kpc.partition import Partition, find_partition
 from kpc.settings import SalesforceSettings
+from kpc.stages.context import PartitionContext
+from kpc.stages.current_manifests import sealed_extract
 from kpc.stages.workspace import Workspace
 
 TABLE = "KPS_T_SALES_M"
@@ -66,7 +68,7 @@ class Extracting:
     def fails(self, kind: type[KpcError], partition: Partition, **oracle: object) -> str:
         """The message of the failure, which must be of exactly this kind."""
         with pytest.raises(kind) as caught:
-            oracle_extract(partition, self.workspace(**oracle))
+            oracle_extract.materialize(PartitionContext(self.workspace(**oracle), partition))
         assert type(caught.value) is kind
         assert caught.value.remedy
         return str(caught.value)
@@ -106,9 +108,9 @@ def test_a_lost_session_costs_its_chunk_only(
     (plan,) = generations(tmp_path)
     assert files_of(plan.parent) == {"plan.json", "chunk-00001.json", "chunk-00001.parquet"}
     workspace = extracting.workspace()
-    receipt = oracle_extract(partition, workspace)
-    manifest = sealed_extract(partition, workspace, receipt.generation)
-    assert plan.parent == extract_folder(partition, workspace, receipt.generation)
+    receipt = oracle_extract.materialize(PartitionContext(workspace, partition))
+    manifest = sealed_extract(PartitionContext(workspace, partition))
+    assert plan.parent == PartitionContext(workspace, partition).paths.generation(receipt.generation).extract
     reads = chunk_reads(source)
     assert reads.pop("chunk-00002") == 2
     assert len(reads) == len(manifest.chunks) - 1 > 3
@@ -130,9 +132,9 @@ def test_parallel_sessions_stop_after_a_lost_one(
     finished = {Path(name).stem for name in names}
     source.admin("DELETE", "counters")
     workspace = extracting.workspace(sessions=4)
-    receipt = oracle_extract(partition, workspace)
+    receipt = oracle_extract.materialize(PartitionContext(workspace, partition))
     assert not finished & set(chunk_reads(source))
-    assert sealed_extract(partition, workspace, receipt.generation).rows == receipt.rows
+    assert sealed_extract(PartitionContext(workspace, partition)).rows == receipt.rows
 
 
 def test_an_extract_reads_each_row_three_times(
@@ -140,8 +142,8 @@ def test_an_extract_reads_each_row_three_times(
 ) -> None:
     """Once for the control totals, once for the plan, once for the chunks, however many chunks there are."""
     workspace = extracting.workspace()
-    receipt = oracle_extract(partition, workspace)
-    assert len(sealed_extract(partition, workspace, receipt.generation).chunks) > 3
+    receipt = oracle_extract.materialize(PartitionContext(workspace, partition))
+    assert len(sealed_extract(PartitionContext(workspace, partition)).chunks) > 3
     scanned = source.admin("GET", "counters")["rows_scanned"][f"KPC.{TABLE}"]
     assert scanned == 3 * receipt.rows
 
@@ -158,16 +160,16 @@ def test_a_lost_snapshot_starts_a_new_generation_by_itself(
     """All chunks are read again at a newer SCN; the run says so and ends well."""
     source.fault("error", code, after_rows=20, skip=1, times=1, **CHUNKS)
     workspace = extracting.workspace()
-    receipt = oracle_extract(partition, workspace)
+    receipt = oracle_extract.materialize(PartitionContext(workspace, partition))
     assert f"ORA-{code:05d}" in caplog.text
     assert "new generation" in caplog.text
     folders = [plan.parent for plan in generations(tmp_path)]
     assert len(folders) == 2
-    kept = extract_folder(partition, workspace, receipt.generation)
+    kept = PartitionContext(workspace, partition).paths.generation(receipt.generation).extract
     (given_up,) = [folder for folder in folders if folder != kept]
     assert "manifest.json" not in files_of(given_up)
     assert "chunk-00002.parquet" not in files_of(given_up)
-    manifest = sealed_extract(partition, workspace, receipt.generation)
+    manifest = sealed_extract(PartitionContext(workspace, partition))
     assert manifest.rows == manifest.control_totals.rows
     assert chunk_reads(source)["chunk-00001"] == 2
     scns = {
@@ -183,7 +185,7 @@ def test_a_snapshot_lost_while_planning_counts_too(
 ) -> None:
     """ORA-01555 of the control totals or of the chunk plan."""
     source.fault("error", 1555, times=1, table=TABLE, sql="COUNT")
-    receipt = oracle_extract(partition, extracting.workspace())
+    receipt = oracle_extract.materialize(PartitionContext(extracting.workspace(), partition))
     assert receipt.rows > 0
 
 
@@ -205,8 +207,8 @@ def test_real_undo_retention_ends_in_a_new_generation(
     source.execute("CREATE TABLE passing_time (id NUMBER)", "DROP TABLE passing_time")
     source.fault("undo_retention", 1)
     workspace = extracting.workspace()
-    receipt = oracle_extract(partition, workspace)
-    assert sealed_extract(partition, workspace, receipt.generation).rows == receipt.rows
+    receipt = oracle_extract.materialize(PartitionContext(workspace, partition))
+    assert sealed_extract(PartitionContext(workspace, partition)).rows == receipt.rows
     assert chunk_reads(source)["chunk-00001"] == 2
 
 
@@ -238,7 +240,7 @@ def test_a_silent_listener_ends_at_its_time_limit(
     source.fault("silent")
     began = time.monotonic()
     with pytest.raises(OracleDown, match="said nothing"):
-        oracle_extract(partition, workspace)
+        oracle_extract.materialize(PartitionContext(workspace, partition))
     assert time.monotonic() - began < 10
 
 
@@ -322,7 +324,7 @@ def test_each_missing_privilege_names_its_grant(
     assert "ORA-01031" in message
     assert wanted in message
     source.admin("POST", "sql", {"sql": f"GRANT FLASHBACK ON {TABLE} TO visitor"})
-    assert oracle_extract(partition, extracting.workspace(**visitor)).rows > 0
+    assert oracle_extract.materialize(PartitionContext(extracting.workspace(**visitor), partition)).rows > 0
 
 
 def test_a_missing_view_of_the_scn_names_its_grant(
@@ -339,7 +341,7 @@ def test_a_privilege_revoked_mid_way_names_its_grant(
     """Chunks read before are kept for the day when the privilege is back."""
     source.fault("error", 1031, skip=2, times=1, **CHUNKS)
     assert f"GRANT SELECT, FLASHBACK ON KPC.{TABLE} TO KPC" in extracting.fails(ConfigError, partition)
-    oracle_extract(partition, extracting.workspace())
+    oracle_extract.materialize(PartitionContext(extracting.workspace(), partition))
     assert chunk_reads(source)["chunk-00001"] == 1
 
 

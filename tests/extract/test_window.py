@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from oracle_source import OracleServer
 from typer.testing import CliRunner
 
+from assets.oracle_extract import oracle_extract
 from kpc.cli import app
 from kpc.errors import ConfigError, OutsideWindow
-from kpc.extract.partition_extract import extract_folder, oracle_extract
 from kpc.extract.window import DailyWindow, refuse_outside
 from kpc.partition import find_partition
 from kpc.settings import SalesforceSettings, load_settings
+from kpc.stages.context import PartitionContext
 from kpc.stages.workspace import Workspace
 
 NIGHT = "22:00-06:00"
@@ -88,19 +89,19 @@ def test_a_window_that_closes_stops_between_two_chunks(
     looks = iter([bangkok(5, 58)] * 4)
     workspace.clock = lambda: next(looks, bangkok(6, 1))
     with pytest.raises(OutsideWindow) as caught:
-        oracle_extract(partition, workspace)
+        oracle_extract.materialize(PartitionContext(workspace, partition))
     assert caught.value.opens_utc == bangkok(22)
     assert "2026-03-01 22:00" in str(caught.value)
-    unfinished = workspace.ledger.open_generation(workspace.environment, partition)
+    unfinished = workspace.ledger.generations.unfinished(workspace.environment, partition)
     assert unfinished is not None
-    folder = extract_folder(partition, workspace, unfinished.id)
+    folder = PartitionContext(workspace, partition).paths.generation(unfinished.id).extract
     finished = {path.name: path.stat().st_mtime_ns for path in folder.glob("chunk-*.parquet")}
     assert finished
-    run = workspace.ledger.last_stage(workspace.environment, partition, "oracle_extract")
+    run = workspace.ledger.stages.last(workspace.environment, partition, "oracle_extract")
     assert run is not None
     assert run.state == "waiting"
     workspace.clock = lambda: bangkok(22, 5)
-    receipt = oracle_extract(partition, workspace)
+    receipt = oracle_extract.materialize(PartitionContext(workspace, partition))
     assert receipt.generation == unfinished.id
     assert {name: (folder / name).stat().st_mtime_ns for name in finished} == finished
 

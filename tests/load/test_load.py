@@ -13,8 +13,9 @@ from emulated_org import Emulator
 from faulty_transport import Fault, FaultyTransport, answers, is_lost, is_refused
 from killing import kill
 from load_child import COMMIT, RENAME
-from staged_samples import close, fresh_keys, make_workspace, stage
+from staged_samples import SampleWorkspace, close, fresh_keys, make_workspace, stage
 
+from assets.sf_loaded import sf_loaded
 from kpc.bench.sample_load import load_sample, stage_sample
 from kpc.errors import (
     ConfigError,
@@ -27,14 +28,17 @@ from kpc.errors import (
     Superseded,
     Transient,
 )
-from kpc.load.chunk_load import ENCODING_TRAIT
-from kpc.load.partition_load import finish_chunk, missing_parents, plan_load, poll_chunk, sf_loaded, start_chunk
+from kpc.load.chunk_load import ENCODING_TRAIT, ChunkSpec
+from kpc.load.mapped_chunks import begin_chunk, finish_chunk, plan_load, poll_chunk
+from kpc.load.plan import missing_parents
 from kpc.partition import find_partition
-from kpc.salesforce import JobInfo, connect
+from kpc.salesforce import JobInfo
 from kpc.settings import SalesforceSettings
-from kpc.stages.result import Receipt
+from kpc.stages.context import PartitionContext
+from kpc.stages.result import StageResult
 from kpc.stages.workspace import Workspace
-from kpc.storage.manifests import LoadManifest, loaded_folder, staged_folder
+from kpc.storage.layout import loaded_folder, staged_folder
+from kpc.storage.manifests import LoadManifest
 from kpc.storage.store import read_manifest
 
 SUPPLIERS = find_partition("KPS_R_POS_SUPPLIER", "ALL")
@@ -63,17 +67,14 @@ def _sent_rows(workspace: Workspace, before: set[str]) -> int:
     return sum(info.processed for info in fresh if info is not None)
 
 
-def _folder(workspace: Workspace, receipt: Receipt) -> Path:
+def _folder(workspace: Workspace, receipt: StageResult) -> Path:
     partition = find_partition(receipt.table, receipt.key)
-    generation = workspace.store.generation_dir(workspace.environment, partition, receipt.generation)
+    generation = PartitionContext(workspace, partition).paths.generation(receipt.generation).folder
     return generation / loaded_folder(partition.table.mapping_version)
 
 
-def _faulty(workspace: Workspace, *faults: Fault) -> FaultyTransport:
-    transport = FaultyTransport(list(faults))
-    workspace.salesforce.close()
-    workspace.__dict__["salesforce"] = connect(workspace.settings.salesforce, transport)
-    return transport
+def _faulty(workspace: SampleWorkspace, *faults: Fault) -> FaultyTransport:
+    return workspace.plant(*faults)
 
 
 def test_every_row_is_loaded_once_and_accounted_for(workspace: Workspace) -> None:
@@ -81,7 +82,7 @@ def test_every_row_is_loaded_once_and_accounted_for(workspace: Workspace) -> Non
     keys = fresh_keys(23)
     before = {info.id for info in _jobs(workspace)}
     stage(workspace, SUPPLIERS, keys, chunk_rows=5)
-    receipt = sf_loaded(SUPPLIERS, workspace)
+    receipt = sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     assert _in_org(workspace, keys) == keys
     assert _sent_rows(workspace, before) == 23
     assert receipt.detail == {
@@ -93,34 +94,34 @@ def test_every_row_is_loaded_once_and_accounted_for(workspace: Workspace) -> Non
     assert (
         gzip.decompress((folder / "failed.csv.gz").read_bytes()).decode().startswith("sf__Id,sf__Error,External_ID__c")
     )
-    index = pl.read_parquet(workspace.store.partition_dir(workspace.environment, SUPPLIERS) / "loaded_index.parquet")
+    index = pl.read_parquet(PartitionContext(workspace, SUPPLIERS).paths.folder / "loaded_index.parquet")
     assert index["key_hash"].is_sorted()
     assert dict(zip(index["external_id"], index["salesforce_id"], strict=True)) == dict(
         zip(success[KEY], success["sf__Id"], strict=True)
     )
-    assert workspace.ledger.is_loaded(workspace.environment, SUPPLIERS)
-    assert workspace.ledger.jobs_in_flight(workspace.environment.target_id) == 0
-    assert workspace.ledger.quota_used(workspace.environment.target_id) == (23, 5)
+    assert workspace.ledger.stages.is_loaded(workspace.environment, SUPPLIERS)
+    assert workspace.ledger.jobs.in_flight(workspace.environment.target_id) == 0
+    assert workspace.ledger.quota.used(workspace.environment.target_id) == (23, 5)
 
 
 def test_repeating_a_finished_load_sends_nothing(workspace: Workspace) -> None:
     """The second run of the same generation makes no job and gives the same receipt."""
     stage(workspace, SUPPLIERS, fresh_keys(4), chunk_rows=2)
-    first = sf_loaded(SUPPLIERS, workspace)
+    first = sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     before = {info.id for info in _jobs(workspace)}
-    again = sf_loaded(SUPPLIERS, workspace)
+    again = sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     assert again.detail == first.detail
     assert {info.id for info in _jobs(workspace)} == before
-    assert plan_load(SUPPLIERS, workspace) == []
+    assert plan_load(PartitionContext(workspace, SUPPLIERS)) == ()
 
 
 def test_empty_partition_is_loaded_with_no_rows(workspace: Workspace) -> None:
     """Nothing staged is a complete load: files with headers only, no job."""
     stage(workspace, SUPPLIERS, [])
-    assert plan_load(SUPPLIERS, workspace) == []
-    receipt = sf_loaded(SUPPLIERS, workspace)
+    assert plan_load(PartitionContext(workspace, SUPPLIERS)) == ()
+    receipt = sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     assert receipt.rows == 0
-    assert workspace.ledger.is_loaded(workspace.environment, SUPPLIERS)
+    assert workspace.ledger.stages.is_loaded(workspace.environment, SUPPLIERS)
     assert pl.read_csv(_folder(workspace, receipt) / "failed.csv.gz").height == 0
 
 
@@ -129,20 +130,21 @@ def test_steps_of_separate_tasks_do_the_same(workspace: Workspace, salesforce: S
     keys = fresh_keys(6)
     before = {info.id for info in _jobs(workspace)}
     stage(workspace, SUPPLIERS, keys, chunk_rows=3)
-    specs = json.loads(json.dumps(plan_load(SUPPLIERS, workspace)))
-    assert [spec["chunk"] for spec in specs] == ["chunk-00001.csv.gz", "chunk-00002.csv.gz"]
-    assert plan_load(SUPPLIERS, workspace) == specs
+    planned = plan_load(PartitionContext(workspace, SUPPLIERS))
+    specs = [ChunkSpec.model_validate(json.loads(json.dumps(spec.as_json()))) for spec in planned]
+    assert [spec.chunk for spec in specs] == ["chunk-00001.csv.gz", "chunk-00002.csv.gz"]
+    assert plan_load(PartitionContext(workspace, SUPPLIERS)) == tuple(specs)
     for spec in specs:
-        job_id = start_chunk(spec, workspace)
-        assert start_chunk(spec, workspace) == job_id
-        while not poll_chunk(spec, workspace, job_id).is_final:
+        job_id = begin_chunk(workspace, spec)
+        assert begin_chunk(workspace, spec) == job_id
+        while not poll_chunk(workspace, spec, job_id).is_final:
             pass
-        result = finish_chunk(spec, workspace, job_id)
-        assert finish_chunk(spec, workspace, job_id) == result
-        assert start_chunk(spec, workspace) == job_id
-        assert poll_chunk(spec, workspace, job_id).is_final
-        assert (result["loaded"], result["jobs"]) == (3, [job_id])
-    sf_loaded(SUPPLIERS, workspace)
+        result = finish_chunk(workspace, spec, job_id)
+        assert finish_chunk(workspace, spec, job_id) == result
+        assert begin_chunk(workspace, spec) == job_id
+        assert poll_chunk(workspace, spec, job_id).is_final
+        assert (result.loaded, result.jobs) == (3, (job_id,))
+    sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     assert _in_org(workspace, keys) == keys
     assert _sent_rows(workspace, before) == 6
 
@@ -150,17 +152,17 @@ def test_steps_of_separate_tasks_do_the_same(workspace: Workspace, salesforce: S
 def test_another_run_waits_while_tasks_hold_the_lease(workspace: Workspace, tmp_path: Path) -> None:
     """Between two tasks of one run no other run gets in; after publish it finds nothing to do."""
     stage(workspace, SUPPLIERS, fresh_keys(2))
-    (spec,) = plan_load(SUPPLIERS, workspace)
+    (spec,) = plan_load(PartitionContext(workspace, SUPPLIERS))
     other = make_workspace(tmp_path, workspace.settings.salesforce, "run-2")
     other.settings.lease_wait_s = 0.1
     with pytest.raises(Transient, match="run-1"):
-        plan_load(SUPPLIERS, other)
-    job_id = start_chunk(spec, workspace)
-    while not poll_chunk(spec, workspace, job_id).is_final:
+        plan_load(PartitionContext(other, SUPPLIERS))
+    job_id = begin_chunk(workspace, spec)
+    while not poll_chunk(workspace, spec, job_id).is_final:
         pass
-    finish_chunk(spec, workspace, job_id)
-    first = sf_loaded(SUPPLIERS, workspace)
-    assert sf_loaded(SUPPLIERS, other).detail == first.detail
+    finish_chunk(workspace, spec, job_id)
+    first = sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
+    assert sf_loaded.materialize(PartitionContext(other, SUPPLIERS)).detail == first.detail
     close(other)
 
 
@@ -168,13 +170,13 @@ def test_failed_rows_are_kept_with_reason_and_never_counted_as_loaded(workspace:
     """A row that Salesforce refuses is in failed.csv.gz and in the ledger, without its personal values."""
     keys = fresh_keys(3)
     stage(workspace, SUPPLIERS, keys[:1])
-    sf_loaded(SUPPLIERS, workspace)
+    sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     parents = {key: {PARENT: keys[0]} for key in keys}
     wrong = {keys[1]: {PARENT: "no such supplier"}, keys[2]: {PARENT: keys[0], "Email__c": "x@" * 60}}
     stage(workspace, EMAILS, keys, values=parents | wrong)
-    receipt = sf_loaded(EMAILS, workspace)
+    receipt = sf_loaded.materialize(PartitionContext(workspace, EMAILS))
     assert (receipt.detail["loaded"], receipt.detail["failed"]) == (1, 2)
-    records = workspace.ledger.failed_records(workspace.environment, EMAILS)
+    records = workspace.ledger.failures.of_partition(workspace.environment, EMAILS)
     assert [(record.external_id, record.error_class) for record in records] == [
         (keys[1], "dependency"),
         (keys[2], "data"),
@@ -182,23 +184,23 @@ def test_failed_rows_are_kept_with_reason_and_never_counted_as_loaded(workspace:
     assert "x@x@" not in records[1].message
     failed = pl.read_csv(_folder(workspace, receipt) / "failed.csv.gz", infer_schema=False)
     assert sorted(failed[KEY]) == keys[1:]
-    index = workspace.store.partition_dir(workspace.environment, EMAILS) / "loaded_index.parquet"
+    index = PartitionContext(workspace, EMAILS).paths.folder / "loaded_index.parquet"
     assert pl.read_parquet(index)["external_id"].to_list() == keys[:1]
     stage(workspace, EMAILS, keys, values=parents)
-    assert sf_loaded(EMAILS, workspace).detail["failed"] == 0
-    assert workspace.ledger.failed_records(workspace.environment, EMAILS) == []
+    assert sf_loaded.materialize(PartitionContext(workspace, EMAILS)).detail["failed"] == 0
+    assert workspace.ledger.failures.of_partition(workspace.environment, EMAILS) == []
     assert sorted(pl.read_parquet(index)["external_id"]) == keys
 
 
 def test_new_load_replaces_what_the_index_said_of_its_keys(workspace: Workspace) -> None:
     """The index keeps rows that were not sent again and takes the checksum of those that were."""
     keys = fresh_keys(4)
-    path = workspace.store.partition_dir(workspace.environment, SUPPLIERS) / "loaded_index.parquet"
+    path = PartitionContext(workspace, SUPPLIERS).paths.folder / "loaded_index.parquet"
     stage(workspace, SUPPLIERS, keys)
-    sf_loaded(SUPPLIERS, workspace)
+    sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     first = pl.read_parquet(path)
     stage(workspace, SUPPLIERS, keys[:1], values={keys[0]: {"Name_E__c": "changed"}})
-    receipt = sf_loaded(SUPPLIERS, workspace)
+    receipt = sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     second = pl.read_parquet(path)
     assert receipt.detail["created"] == 0
     assert second["salesforce_id"].equals(first["salesforce_id"])
@@ -208,12 +210,12 @@ def test_new_load_replaces_what_the_index_said_of_its_keys(workspace: Workspace)
 
 def test_parents_gate_by_their_current_generation(workspace: Workspace) -> None:
     """A child waits until its parent's newest extract is loaded."""
-    assert missing_parents(EMAILS, workspace) == (SUPPLIERS,)
+    assert missing_parents(PartitionContext(workspace, EMAILS)) == (SUPPLIERS,)
     stage(workspace, SUPPLIERS, fresh_keys(1))
-    sf_loaded(SUPPLIERS, workspace)
-    assert missing_parents(EMAILS, workspace) == ()
+    sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
+    assert missing_parents(PartitionContext(workspace, EMAILS)) == ()
     stage(workspace, SUPPLIERS, fresh_keys(1))
-    assert missing_parents(EMAILS, workspace) == (SUPPLIERS,)
+    assert missing_parents(PartitionContext(workspace, EMAILS)) == (SUPPLIERS,)
 
 
 @pytest.mark.parametrize(("collection_rows", "jobs"), [(0, 2), (2000, 1)], ids=["as a job", "as a collection"])
@@ -226,13 +228,13 @@ def test_passing_failures_are_sent_again(
     workspace.settings.salesforce.collection_rows = collection_rows
     keys = fresh_keys(10)
     stage(workspace, SUPPLIERS, keys)
-    receipt = sf_loaded(SUPPLIERS, workspace)
+    receipt = sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     assert receipt.detail["loaded"] == receipt.detail["created"] == 10
     assert int(receipt.detail["jobs"]) >= jobs
-    assert workspace.ledger.quota_used(workspace.environment.target_id)[1] == receipt.detail["jobs"]
+    assert workspace.ledger.quota.used(workspace.environment.target_id)[1] == receipt.detail["jobs"]
     assert _in_org(workspace, keys) == keys
-    assert workspace.ledger.failed_records(workspace.environment, SUPPLIERS) == []
-    assert workspace.ledger.jobs_in_flight(workspace.environment.target_id) == 0
+    assert workspace.ledger.failures.of_partition(workspace.environment, SUPPLIERS) == []
+    assert workspace.ledger.jobs.in_flight(workspace.environment.target_id) == 0
     close(workspace)
 
 
@@ -245,15 +247,15 @@ def test_rows_sent_again_wait_for_no_slot_that_nobody_gives_back(
     settings.jobs_in_flight, settings.collection_rows, settings.job_timeout_s = 1, 0, 5.0
     keys = fresh_keys(8)
     stage(workspace, SUPPLIERS, keys, chunk_rows=4)
-    first, second = plan_load(SUPPLIERS, workspace)
-    job_id = start_chunk(first, workspace)
-    while not poll_chunk(first, workspace, job_id).is_final:
+    first, second = plan_load(PartitionContext(workspace, SUPPLIERS))
+    job_id = begin_chunk(workspace, first)
+    while not poll_chunk(workspace, first, job_id).is_final:
         pass
     _faulty(workspace, Fault("GET .*Results", answers(503, "DOWN"), last=3))
     with pytest.raises(SalesforceDown):
-        finish_chunk(first, workspace, job_id)
-    start_chunk(second, workspace)
-    assert sf_loaded(SUPPLIERS, workspace).detail["loaded"] == 8
+        finish_chunk(workspace, first, job_id)
+    begin_chunk(workspace, second)
+    assert sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS)).detail["loaded"] == 8
     assert _in_org(workspace, keys) == keys
     close(workspace)
 
@@ -264,9 +266,9 @@ def test_org_that_takes_no_gzip_gets_plain_csv(emulated: Callable[..., Emulator]
     workspace = make_workspace(tmp_path, emulated(switch).settings, "run-1")
     keys = fresh_keys(6)
     stage(workspace, SUPPLIERS, keys, chunk_rows=2)
-    assert sf_loaded(SUPPLIERS, workspace).detail["loaded"] == 6
+    assert sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS)).detail["loaded"] == 6
     assert _in_org(workspace, keys) == keys
-    assert workspace.ledger.trait_of(workspace.salesforce.org_id, ENCODING_TRAIT) == "identity"
+    assert workspace.ledger.org_facts.find(workspace.salesforce.org_id, ENCODING_TRAIT) == "identity"
     failed = [info for info in _jobs(workspace) if info.state == "Failed"]
     assert len(failed) == (switch == "gzip_upload=misread")
     close(workspace)
@@ -276,11 +278,11 @@ def test_large_chunk_is_no_trial_of_gzip(emulated: Callable[..., Emulator], tmp_
     """What an org thinks of gzip is learned from a chunk of one batch at most; before that, large ones travel plain."""
     workspace = make_workspace(tmp_path, emulated("gzip_upload=misread").settings, "run-1")
     stage(workspace, SUPPLIERS, fresh_keys(10_001))
-    assert sf_loaded(SUPPLIERS, workspace).detail["jobs"] == 1
-    assert workspace.ledger.trait_of(workspace.salesforce.org_id, ENCODING_TRAIT) is None
+    assert sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS)).detail["jobs"] == 1
+    assert workspace.ledger.org_facts.find(workspace.salesforce.org_id, ENCODING_TRAIT) is None
     stage(workspace, SUPPLIERS, fresh_keys(3))
-    assert sf_loaded(SUPPLIERS, workspace).detail["jobs"] == 1
-    assert workspace.ledger.trait_of(workspace.salesforce.org_id, ENCODING_TRAIT) == "identity"
+    assert sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS)).detail["jobs"] == 1
+    assert workspace.ledger.org_facts.find(workspace.salesforce.org_id, ENCODING_TRAIT) == "identity"
     close(workspace)
 
 
@@ -291,12 +293,12 @@ def test_partition_over_the_daily_allowance_waits_for_the_next(workspace: Worksp
     workspace.settings.salesforce.daily_batches = 2
     workspace.settings.salesforce.jobs_in_flight = 1
     with pytest.raises(QuotaExhausted) as caught:
-        sf_loaded(SUPPLIERS, workspace)
+        sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     assert (caught.value.next_free_utc - workspace.clock()).total_seconds() > 86_000
     assert _in_org(workspace, keys) == keys[:4]
     before = {info.id for info in _jobs(workspace)}
     workspace.settings.salesforce.daily_batches = 3
-    assert sf_loaded(SUPPLIERS, workspace).detail["loaded"] == 6
+    assert sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS)).detail["loaded"] == 6
     assert _sent_rows(workspace, before) == 2
 
 
@@ -305,10 +307,10 @@ def test_org_out_of_batches_ends_the_load_with_a_time(emulated: Callable[..., Em
     workspace = make_workspace(tmp_path, emulated("daily_batches=1").settings, "run-1")
     stage(workspace, SUPPLIERS, fresh_keys(4), chunk_rows=2)
     with pytest.raises(QuotaExhausted):
-        sf_loaded(SUPPLIERS, workspace)
-    assert workspace.ledger.failed_records(workspace.environment, SUPPLIERS) == []
-    assert not workspace.ledger.is_loaded(workspace.environment, SUPPLIERS)
-    assert workspace.ledger.jobs_in_flight(workspace.environment.target_id) == 0
+        sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
+    assert workspace.ledger.failures.of_partition(workspace.environment, SUPPLIERS) == []
+    assert not workspace.ledger.stages.is_loaded(workspace.environment, SUPPLIERS)
+    assert workspace.ledger.jobs.in_flight(workspace.environment.target_id) == 0
     close(workspace)
 
 
@@ -320,8 +322,8 @@ def test_job_that_failed_in_the_org_is_named_and_sent_again_on_request(
     keys = fresh_keys(3)
     stage(workspace, SUPPLIERS, keys)
     with pytest.raises(JobFailed, match="Timeout"):
-        sf_loaded(SUPPLIERS, workspace)
-    assert sf_loaded(SUPPLIERS, workspace).detail["loaded"] == 3
+        sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
+    assert sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS)).detail["loaded"] == 3
     assert _in_org(workspace, keys) == keys
     close(workspace)
 
@@ -334,12 +336,12 @@ def test_rest_of_a_job_cut_by_the_quota_is_sent_when_there_is_room(
     workspace = make_workspace(tmp_path, emulator.settings, "run-1")
     stage(workspace, SUPPLIERS, fresh_keys(15_000))
     with pytest.raises(QuotaExhausted):
-        sf_loaded(SUPPLIERS, workspace)
+        sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     with pytest.raises(QuotaExhausted):
-        sf_loaded(SUPPLIERS, workspace)
+        sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     emulator.switch(daily_records=100_000)
-    workspace.ledger.unblock_jobs(workspace.environment.target_id)
-    receipt = sf_loaded(SUPPLIERS, workspace)
+    workspace.ledger.quota.unblock(workspace.environment.target_id)
+    receipt = sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     assert (receipt.detail["loaded"], receipt.detail["created"], receipt.detail["jobs"]) == (15_000, 15_000, 2)
     assert _sent_rows(workspace, set()) == 15_000
     assert workspace.salesforce.count(OBJECT) == 15_000
@@ -355,10 +357,10 @@ def test_rows_whose_results_vanished_are_found_and_sent_again(
     stage(workspace, SUPPLIERS, fresh_keys(10_001))
     workspace.settings.salesforce.collection_rows = 0
     with pytest.raises(QuotaExhausted):
-        sf_loaded(SUPPLIERS, workspace)
+        sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     emulator.switch(daily_records=100_000)
-    workspace.ledger.unblock_jobs(workspace.environment.target_id)
-    assert sf_loaded(SUPPLIERS, workspace).detail["loaded"] == 10_001
+    workspace.ledger.quota.unblock(workspace.environment.target_id)
+    assert sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS)).detail["loaded"] == 10_001
     assert _sent_rows(workspace, set()) == 10_001
     assert workspace.salesforce.count(OBJECT) == 10_001
     close(workspace)
@@ -372,14 +374,14 @@ def test_job_aborted_by_hand_stops_the_load_and_the_next_run_sends_it(
     workspace = make_workspace(tmp_path, emulator.settings, "run-1")
     keys = fresh_keys(2)
     stage(workspace, SUPPLIERS, keys)
-    (spec,) = plan_load(SUPPLIERS, workspace)
-    job_id = start_chunk(spec, workspace)
+    (spec,) = plan_load(PartitionContext(workspace, SUPPLIERS))
+    job_id = begin_chunk(workspace, spec)
     workspace.salesforce.abort_job(job_id)
-    assert poll_chunk(spec, workspace, job_id).is_final
+    assert poll_chunk(workspace, spec, job_id).is_final
     with pytest.raises(JobFailed, match="Aborted"):
-        finish_chunk(spec, workspace, job_id)
+        finish_chunk(workspace, spec, job_id)
     emulator.switch(processing="run")
-    assert sf_loaded(SUPPLIERS, workspace).detail["created"] == 2
+    assert sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS)).detail["created"] == 2
     close(workspace)
 
 
@@ -389,12 +391,12 @@ def test_run_that_lost_its_lease_closes_no_job(workspace: Workspace) -> None:
     stage(workspace, SUPPLIERS, keys)
 
     def take_over(_: object) -> None:
-        with workspace.ledger.writing() as connection:
+        with workspace.ledger.database.writing() as connection:
             connection.exec_driver_sql("UPDATE lease SET owner = 'run-2', token = token + 1 WHERE stage = 'sf_loaded'")
 
     transport = _faulty(workspace, Fault("PUT", take_over, after=True))
     with pytest.raises(LeaseLost, match="run-2"):
-        sf_loaded(SUPPLIERS, workspace)
+        sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     assert not any(request.startswith("PATCH") for request in transport.requests)
     assert _in_org(workspace, keys) == []
 
@@ -404,7 +406,7 @@ def test_outage_while_a_job_runs_is_waited_out(workspace: Workspace) -> None:
     keys = fresh_keys(2)
     stage(workspace, SUPPLIERS, keys)
     _faulty(workspace, Fault("GET .*/jobs/ingest/", is_refused, first=2, last=11))
-    assert sf_loaded(SUPPLIERS, workspace).detail["loaded"] == 2
+    assert sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS)).detail["loaded"] == 2
 
 
 def test_load_works_the_same_on_postgresql(
@@ -414,9 +416,9 @@ def test_load_works_the_same_on_postgresql(
     workspace = make_workspace(tmp_path, salesforce, "run-1", lease_s=0.3, ledger_url=postgres_database)
     keys = fresh_keys(16)
     stage(workspace, SUPPLIERS, keys, chunk_rows=2)
-    assert sf_loaded(SUPPLIERS, workspace).detail["loaded"] == 16
+    assert sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS)).detail["loaded"] == 16
     assert _in_org(workspace, keys) == keys
-    assert workspace.ledger.verify_audit() == []
+    assert workspace.ledger.audit.verify() == []
     close(workspace)
 
 
@@ -424,16 +426,16 @@ def test_changed_chunk_is_refused_before_anything_is_sent(workspace: Workspace) 
     """The bytes are checked against the manifest right before they are uploaded."""
     keys = fresh_keys(2)
     staged = stage(workspace, SUPPLIERS, keys)
-    generation = workspace.store.generation_dir(workspace.environment, SUPPLIERS, staged.generation)
+    generation = PartitionContext(workspace, SUPPLIERS).paths.generation(staged.generation).folder
     chunk = generation / staged_folder(staged.mapping_version) / staged.chunks[0].name
     content = bytearray(chunk.read_bytes())
     content[-9] ^= 1
     chunk.write_bytes(content)
     before = {info.id for info in _jobs(workspace)}
     with pytest.raises(DamagedFile, match="kpc rerun"):
-        sf_loaded(SUPPLIERS, workspace)
+        sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     assert {info.id for info in _jobs(workspace)} == before
-    assert workspace.ledger.jobs_in_flight(workspace.environment.target_id) == 0
+    assert workspace.ledger.jobs.in_flight(workspace.environment.target_id) == 0
 
 
 def test_drifted_object_stops_before_quota_is_spent(workspace: Workspace) -> None:
@@ -441,25 +443,25 @@ def test_drifted_object_stops_before_quota_is_spent(workspace: Workspace) -> Non
     stage(workspace, SUPPLIERS, fresh_keys(1))
     _faulty(workspace, Fault("GET .*/describe", answers(404, "NOT_FOUND"), last=9))
     with pytest.raises(SchemaDrift):
-        sf_loaded(SUPPLIERS, workspace)
-    assert workspace.ledger.quota_used(workspace.environment.target_id) == (0, 0)
+        sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
+    assert workspace.ledger.quota.used(workspace.environment.target_id) == (0, 0)
 
 
 def test_older_generation_is_refused(workspace: Workspace) -> None:
     """Once a newer extract has begun to load, an older one cannot overwrite it."""
     keys = fresh_keys(1)
     stage(workspace, SUPPLIERS, keys)
-    (old,) = plan_load(SUPPLIERS, workspace)
+    (old,) = plan_load(PartitionContext(workspace, SUPPLIERS))
     stage(workspace, SUPPLIERS, keys)
-    sf_loaded(SUPPLIERS, workspace)
+    sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     with pytest.raises(Superseded):
-        start_chunk(old, workspace)
+        begin_chunk(workspace, old)
 
 
 def test_unstaged_partition_says_what_to_run(workspace: Workspace) -> None:
     """A load without its staging is an order of stages, not a crash."""
     with pytest.raises(ConfigError, match="kpc rerun"):
-        sf_loaded(SUPPLIERS, workspace)
+        sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
 
 
 @pytest.mark.parametrize(
@@ -484,7 +486,7 @@ def test_lost_reply_does_not_duplicate_rows(workspace: Workspace, fault: Fault) 
     stage(workspace, SUPPLIERS, keys, chunk_rows=2)
     fault.seen = 0
     _faulty(workspace, fault)
-    assert sf_loaded(SUPPLIERS, workspace).detail["created"] == 4
+    assert sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS)).detail["created"] == 4
     assert _in_org(workspace, keys) == keys
     assert _sent_rows(workspace, before) == 4
 
@@ -495,7 +497,7 @@ def test_foreign_open_job_is_left_alone(workspace: Workspace) -> None:
     keys = fresh_keys(2)
     stage(workspace, SUPPLIERS, keys)
     _faulty(workspace, Fault("POST .*/jobs/ingest", is_lost, after=True))
-    assert sf_loaded(SUPPLIERS, workspace).detail["created"] == 2
+    assert sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS)).detail["created"] == 2
     found = workspace.salesforce.job(foreign.id)
     assert found is not None
     assert found.state == "Open"
@@ -508,11 +510,11 @@ def test_open_job_of_a_shared_user_is_never_taken_for_ours(workspace: Workspace)
     before = {info.id for info in _jobs(workspace)}
     stage(workspace, SUPPLIERS, fresh_keys(2))
     _faulty(workspace, Fault("POST .*/jobs/ingest", is_lost, after=True))
-    assert sf_loaded(SUPPLIERS, workspace).detail["created"] == 2
+    assert sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS)).detail["created"] == 2
     states = {info.id: info.state for info in _jobs(workspace) if info.id not in before}
     assert sorted(states.values()) == ["JobComplete", "Open"]
     (left,) = (job for job, state in states.items() if state == "Open")
-    assert not workspace.ledger.is_known_job(workspace.salesforce.org_id, left)
+    assert not workspace.ledger.jobs.is_known(workspace.salesforce.org_id, left)
     workspace.salesforce.abort_job(left)
 
 
@@ -562,14 +564,14 @@ def _survives(salesforce: SalesforceSettings, root: Path, pattern: str, after: s
     before = {info.id for info in _jobs(workspace)}
     stage(workspace, SUPPLIERS, keys, chunk_rows=2)
     was_killed = kill(root, settings, pattern, after, number)
-    receipt = sf_loaded(SUPPLIERS, workspace)
+    receipt = sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     where = (pattern, after, number)
     assert _in_org(workspace, keys) == keys, where
     assert _sent_rows(workspace, before) == 6, where
     assert (receipt.detail["loaded"], receipt.detail["created"]) == (6, 6), where
     assert read_manifest(_folder(workspace, receipt), LoadManifest) is not None, where
-    assert workspace.ledger.jobs_in_flight(workspace.environment.target_id) == 0, where
-    assert workspace.ledger.verify_audit() == [], where
+    assert workspace.ledger.jobs.in_flight(workspace.environment.target_id) == 0, where
+    assert workspace.ledger.audit.verify() == [], where
     close(workspace)
     return was_killed
 

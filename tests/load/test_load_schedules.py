@@ -22,11 +22,12 @@ import stamina
 from emulated_org import Emulator, start_emulator
 from staged_samples import join_workspace, stage
 
+from assets.sf_loaded import sf_loaded
 from kpc.errors import OutcomeUnknown, QuotaExhausted, Terminal, Transient
 from kpc.ledger import Ledger, open_ledger
-from kpc.load.partition_load import sf_loaded
 from kpc.partition import find_partition
-from kpc.salesforce import State, connect
+from kpc.salesforce import BulkJobState, connect
+from kpc.stages.context import PartitionContext
 from kpc.stages.workspace import Workspace
 
 SUPPLIERS = find_partition("KPS_R_POS_SUPPLIER", "ALL")
@@ -72,7 +73,7 @@ class Org:
         """No fault, and no Open job that a lost reply left behind: the next schedule might take it for its own."""
         self.arrange([], {"lock_rows_every": 0})
         for job in self.client.list_jobs():
-            if job.state is State.OPEN:
+            if job.state is BulkJobState.OPEN:
                 self.client.abort_job(job.id)
 
     def news(self) -> list[dict[str, Any]]:
@@ -156,10 +157,10 @@ def _load_until_done(workspace: Workspace) -> int:
     """Run the load as a scheduler would: again after whatever may pass, later after whatever needs time."""
     for runs in range(1, MOST_RUNS + 1):
         try:
-            sf_loaded(SUPPLIERS, workspace)
+            sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
         except (Transient, OutcomeUnknown, Terminal) as error:
             if isinstance(error, QuotaExhausted):
-                workspace.ledger.unblock_jobs(workspace.environment.target_id)  # the hour is over
+                workspace.ledger.quota.unblock(workspace.environment.target_id)  # the hour is over
         else:
             return runs
     pytest.fail("the load does not come to its end")
@@ -193,15 +194,15 @@ def _check(workspace: Workspace, org: Org, keys: list[str], batches: int, faults
     assert sorted(in_org) == keys, where
     if not any(fault["path"] in ("/composite/", "/services/data") for fault in faults):
         assert len(writes) == len(keys), where  # and none is sent twice, unless a collection's reply was lost
-    index = workspace.store.partition_dir(environment, SUPPLIERS) / "loaded_index.parquet"
+    index = PartitionContext(workspace, SUPPLIERS).paths.folder / "loaded_index.parquet"
     assert sorted(pl.read_parquet(index)["external_id"]) == keys, where
-    assert ledger.failed_records(environment, SUPPLIERS) == [], where
-    assert ledger.jobs_in_flight(environment.target_id) == 0, where
-    assert ledger.jobs_at_work(environment, SUPPLIERS) == [], where
+    assert ledger.failures.of_partition(environment, SUPPLIERS) == [], where
+    assert ledger.jobs.in_flight(environment.target_id) == 0, where
+    assert ledger.jobs.at_work(environment, SUPPLIERS) == [], where
     mine = {entry["source"] for entry in writes if entry["source"] != "REST"}
-    assert all(ledger.is_known_job(environment.target_id, job_id) for job_id in mine), where
-    assert batches <= ledger.quota_used(environment.target_id)[1], where  # nothing was used that was not debited
-    assert ledger.verify_audit() == [], where
+    assert all(ledger.jobs.is_known(environment.target_id, job_id) for job_id in mine), where
+    assert batches <= ledger.quota.used(environment.target_id)[1], where  # nothing was used that was not debited
+    assert ledger.audit.verify() == [], where
 
 
 def _strands(first: int, end: int) -> list[Any]:

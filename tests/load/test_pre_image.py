@@ -8,20 +8,22 @@ from pathlib import Path
 
 import pytest
 from emulated_org import Emulator
-from faulty_transport import Fault, FaultyTransport, is_lost
+from faulty_transport import Fault, is_lost
 from killing import kill
 from load_child import COMMIT, RENAME
 from staged_samples import close, fresh_keys, make_workspace, put_foreign, stage
 
+from assets.sf_loaded import sf_loaded
 from kpc.errors import JobFailed, Paused, QuotaExhausted, Terminal
 from kpc.ledger import OrgUsage
+from kpc.load.mapped_chunks import begin_chunk, plan_load
 from kpc.load.org_records import image_header
-from kpc.load.partition_load import plan_load, sf_loaded, start_chunk
 from kpc.partition import Partition, find_partition
-from kpc.repair.refused_rows import export_refused, read_edits, send_refused
-from kpc.rollback.partition_rollback import plan_undo, roll_back
-from kpc.salesforce import connect
+from kpc.repair.refused_rows import export_refused, read_edits
+from kpc.repair.send_refused import send_refused
+from kpc.rollback.partition_rollback import plan_rollback, roll_back
 from kpc.salesforce.soql import text_at
+from kpc.stages.context import PartitionContext
 from kpc.stages.workspace import Workspace
 
 SUPPLIERS = find_partition("KPS_R_POS_SUPPLIER", "ALL")
@@ -55,7 +57,7 @@ def _org(workspace: Workspace, partition: Partition = SUPPLIERS) -> State:
 
 def _load(workspace: Workspace, keys: list[str], **cells: str) -> dict[str, int | str]:
     stage(workspace, SUPPLIERS, keys, values={key: {NAME: f"ours {key}", **cells} for key in keys}, chunk_rows=4)
-    return sf_loaded(SUPPLIERS, workspace).detail
+    return sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS)).detail
 
 
 @pytest.mark.parametrize("collection_rows", [0, 2000], ids=["by jobs", "by REST"])
@@ -69,9 +71,9 @@ def test_what_existed_is_as_before_and_what_was_created_is_gone(workspace: Works
     detail = _load(workspace, [*there, *ours])
     assert (detail["created"], detail["pre_image"]) == (6, 3)
     assert _org(workspace)[there[0]][NAME] == f"ours {there[0]}"
-    plan = plan_undo(SUPPLIERS, workspace)
+    plan = plan_rollback(PartitionContext(workspace, SUPPLIERS))
     assert (plan.created, plan.updated, plan.imaged) == (6, 3, 3)
-    done = roll_back(SUPPLIERS, workspace)
+    done = roll_back(PartitionContext(workspace, SUPPLIERS))
     assert (done.created, done.restored, done.left, done.changed, done.differing) == (6, 3, 0, 0, 0)
     assert _org(workspace) == before
     jobs = {(info.operation, info.state) for info in workspace.salesforce.list_jobs()}
@@ -89,7 +91,7 @@ def test_an_image_is_private_and_sealed(workspace: Workspace) -> None:
     assert {path.name for path in image.parent.iterdir()} == {image.name, "chunk-00001.json"}
     image.write_bytes(image.read_bytes()[:-1])
     with pytest.raises(Exception, match="has changed since it was written"):
-        roll_back(SUPPLIERS, workspace)
+        roll_back(PartitionContext(workspace, SUPPLIERS))
 
 
 def test_parents_and_nulls_are_set_back(workspace: Workspace) -> None:
@@ -106,9 +108,9 @@ def test_parents_and_nulls_are_set_back(workspace: Workspace) -> None:
     assert before[named]["Pos_Supplier__c"] != before[unnamed]["Pos_Supplier__c"] == parent
     cells = {PARENT: ours, "Names__c": "New", "Email__c": "#N/A"}
     stage(workspace, EMAILS, there, values={named: cells, unnamed: cells})
-    assert sf_loaded(EMAILS, workspace).detail["pre_image"] == 2
+    assert sf_loaded.materialize(PartitionContext(workspace, EMAILS)).detail["pre_image"] == 2
     assert {record["Pos_Supplier__c"] for record in _org(workspace, EMAILS).values()} == {_org(workspace)[ours]["Id"]}
-    assert roll_back(EMAILS, workspace).restored == 2
+    assert roll_back(PartitionContext(workspace, EMAILS)).restored == 2
     assert _org(workspace, EMAILS) == before
 
 
@@ -119,7 +121,7 @@ def test_ids_that_differ_in_case_are_one_record(workspace: Workspace) -> None:
     _put(workspace, [key.upper()], **{NAME: "old"})
     before = _org(workspace)
     assert _load(workspace, [key, *fresh_keys(1)])["pre_image"] == 1
-    done = roll_back(SUPPLIERS, workspace)
+    done = roll_back(PartitionContext(workspace, SUPPLIERS))
     assert (done.created, done.restored, done.changed) == (1, 1, 0)
     assert _org(workspace) == before
 
@@ -131,7 +133,7 @@ def test_the_oldest_image_counts_over_generations(workspace: Workspace) -> None:
     before = _org(workspace)
     assert _load(workspace, first)["pre_image"] == 2
     assert _load(workspace, [*first, *later], **{CITY: "second"})["pre_image"] == 2
-    done = roll_back(SUPPLIERS, workspace)
+    done = roll_back(PartitionContext(workspace, SUPPLIERS))
     assert (done.restored, done.left, done.changed) == (4, 0, 0)
     assert _org(workspace) == before
 
@@ -141,11 +143,11 @@ def test_a_partition_that_was_rolled_back_is_kept_anew(workspace: Workspace) -> 
     there = fresh_keys(2)
     _put(workspace, there, **{NAME: "old"})
     _load(workspace, there)
-    roll_back(SUPPLIERS, workspace)
+    roll_back(PartitionContext(workspace, SUPPLIERS))
     _put(workspace, there, **{NAME: "newer"})
     before = _org(workspace)
     assert _load(workspace, there)["pre_image"] == 2
-    assert roll_back(SUPPLIERS, workspace).restored == 2
+    assert roll_back(PartitionContext(workspace, SUPPLIERS)).restored == 2
     assert _org(workspace) == before
 
 
@@ -157,7 +159,7 @@ def test_text_that_means_null_in_a_file_is_left_alone(workspace: Workspace) -> N
     workspace.salesforce.tell("PATCH", target, {NAME: "#N/A"})
     assert _org(workspace)[key][NAME] == "#N/A"
     assert "pre_image" not in _load(workspace, there)
-    done = roll_back(SUPPLIERS, workspace)
+    done = roll_back(PartitionContext(workspace, SUPPLIERS))
     assert (done.restored, done.left) == (0, 1)
     assert _org(workspace)[key][NAME] == f"ours {key}"
 
@@ -174,10 +176,10 @@ def test_what_others_changed_since_is_left(workspace: Workspace, collection_rows
     target = f"/sobjects/{SUPPLIERS.table.target}"
     workspace.salesforce.tell("PATCH", f"{target}/{loaded[changed]['Id']}", {CITY: "Elsewhere"})
     workspace.salesforce.tell("DELETE", f"{target}/{loaded[gone]['Id']}", {})
-    done = roll_back(SUPPLIERS, workspace)
+    done = roll_back(PartitionContext(workspace, SUPPLIERS))
     assert (done.restored, done.changed, done.left, done.differing) == (1, 1, 2, 0)
     assert _org(workspace) == {kept: before[kept], changed: {**loaded[changed], CITY: "Elsewhere"}}
-    entry = next(one for one in reversed(workspace.ledger.audit_entries()) if one.action == "sf_loaded rolled_back")
+    entry = next(one for one in reversed(workspace.ledger.audit.entries()) if one.action == "sf_loaded rolled_back")
     assert (entry.detail["restored"], entry.detail["changed"]) == (1, 1)
 
 
@@ -187,9 +189,9 @@ def test_rows_that_were_refused_are_not_set_back(workspace: Workspace) -> None:
     _put(workspace, there, **{NAME: "old"})
     before = _org(workspace)
     stage(workspace, SUPPLIERS, there, values={good: {NAME: "ours"}, bad: {NAME: "x" * 200}})
-    assert sf_loaded(SUPPLIERS, workspace).detail["failed"] == 1
+    assert sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS)).detail["failed"] == 1
     workspace.salesforce.tell("PATCH", f"/sobjects/{SUPPLIERS.table.target}/{before[bad]['Id']}", {CITY: "Elsewhere"})
-    done = roll_back(SUPPLIERS, workspace)
+    done = roll_back(PartitionContext(workspace, SUPPLIERS))
     assert (done.restored, done.changed, done.left) == (1, 0, 0)
     assert _org(workspace) == {good: before[good], bad: {**before[bad], CITY: "Elsewhere"}}
 
@@ -200,13 +202,13 @@ def test_corrected_rows_are_set_back_too(workspace: Workspace, tmp_path: Path) -
     _put(workspace, there, **{NAME: "old"})
     before = _org(workspace)
     stage(workspace, SUPPLIERS, there, values={key: {NAME: "x" * 200}})
-    sf_loaded(SUPPLIERS, workspace)
+    sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     file = tmp_path / "failed.csv"
-    export_refused([SUPPLIERS], workspace, file)
+    export_refused([PartitionContext(workspace, SUPPLIERS)], file)
     file.write_text(file.read_text().replace("x" * 200, "typed"))
-    assert send_refused(SUPPLIERS, workspace, read_edits(file, SUPPLIERS.table)["ALL"]).loaded == 1
+    assert send_refused(PartitionContext(workspace, SUPPLIERS), read_edits(file, SUPPLIERS.table)["ALL"]).loaded == 1
     assert _org(workspace)[key][NAME] == "typed"
-    assert roll_back(SUPPLIERS, workspace).restored == 1
+    assert roll_back(PartitionContext(workspace, SUPPLIERS)).restored == 1
     assert _org(workspace) == before
 
 
@@ -217,24 +219,24 @@ def test_half_a_job_that_was_never_read_is_set_back(emulated: Callable[..., Emul
     there = fresh_keys(12_000)
     stage(workspace, SUPPLIERS, there, values={key: {NAME: "old"} for key in there})
     emulator.switch(rows_per_s=0)
-    sf_loaded(SUPPLIERS, workspace)
+    sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     close(workspace)
     # Another ledger: to it these records are somebody else's.
     second = make_workspace(tmp_path / "second", emulator.settings, "run-2")
     before = _org(second)
     emulator.switch(rows_per_s=5000)
     stage(second, SUPPLIERS, there, values={key: {NAME: "ours"} for key in there})
-    (spec,) = plan_load(SUPPLIERS, second)
-    job_id = start_chunk(spec, second)
+    (spec,) = plan_load(PartitionContext(second, SUPPLIERS))
+    job_id = begin_chunk(second, spec)
     while (info := second.salesforce.job(job_id)) is None or info.processed < 10_000:
         pass
     second.salesforce.abort_job(job_id)
     emulator.switch(rows_per_s=0)
     with pytest.raises(JobFailed):
-        sf_loaded(SUPPLIERS, second)
+        sf_loaded.materialize(PartitionContext(second, SUPPLIERS))
     touched = sum(record[NAME] == "ours" for record in _org(second).values())
     assert 0 < touched < len(there)
-    assert roll_back(SUPPLIERS, second).restored == touched
+    assert roll_back(PartitionContext(second, SUPPLIERS)).restored == touched
     assert _org(second) == before
     close(second)
 
@@ -242,14 +244,12 @@ def test_half_a_job_that_was_never_read_is_set_back(emulated: Callable[..., Emul
 def test_an_empty_object_costs_one_question(workspace: Workspace) -> None:
     """In mode auto an object that was empty at the start is not read any more, and its loads keep nothing."""
     keys = fresh_keys(3)
-    transport = FaultyTransport()
-    workspace.salesforce.close()
-    workspace.__dict__["salesforce"] = connect(workspace.settings.salesforce, transport)
+    transport = workspace.plant()
     assert "pre_image" not in _load(workspace, keys)
     assert "pre_image" not in _load(workspace, keys, **{CITY: "again"})
     assert sum(request.endswith("/query") for request in transport.requests) == 1
     assert not list(workspace.store.root.rglob("pre-image-*"))
-    assert roll_back(SUPPLIERS, workspace).created == 3
+    assert roll_back(PartitionContext(workspace, SUPPLIERS)).created == 3
 
 
 @pytest.mark.parametrize(("mode", "images"), [("off", 0), ("on", 1), ("auto", 1)])
@@ -259,7 +259,7 @@ def test_the_setting_decides(workspace: Workspace, mode: str, images: int) -> No
     there = fresh_keys(1)
     _put(workspace, there, **{NAME: "old"})
     assert _load(workspace, there).get("pre_image", 0) == images
-    done = roll_back(SUPPLIERS, workspace)
+    done = roll_back(PartitionContext(workspace, SUPPLIERS))
     assert (done.restored, done.left) == (images, 1 - images)
     assert _org(workspace)[there[0]][NAME] == ("old" if images else f"ours {there[0]}")
 
@@ -270,16 +270,16 @@ def test_an_image_is_taken_before_anything_is_spent(workspace: Workspace) -> Non
     _put(workspace, there)
     stage(workspace, SUPPLIERS, there)
     ledger, environment = workspace.ledger, workspace.environment
-    ledger.pause(environment, "all", "all", actor="test")
+    ledger.pauses.start(environment, "all", "all", actor="test")
     with pytest.raises(Paused):
-        sf_loaded(SUPPLIERS, workspace)
-    ledger.resume(environment, "all", "all", actor="test")
-    ledger.book_limits(environment.target_id, OrgUsage(15_000, 0, 1000, 1000))
+        sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
+    ledger.pauses.lift(environment, "all", "all", actor="test")
+    ledger.quota.record_limits(environment.target_id, OrgUsage(15_000, 0, 1000, 1000))
     with pytest.raises(QuotaExhausted, match="API calls"):
-        sf_loaded(SUPPLIERS, workspace)
+        sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     assert not list(workspace.store.root.rglob("*.pre-image.csv.gz"))
     assert list(workspace.salesforce.list_jobs()) == []
-    assert ledger.quota_used(environment.target_id) == (0, 0)
+    assert ledger.quota.used(environment.target_id) == (0, 0)
 
 
 def test_quota_that_ends_half_way_is_waited_for(workspace: Workspace) -> None:
@@ -291,18 +291,18 @@ def test_quota_that_ends_half_way_is_waited_for(workspace: Workspace) -> None:
     _put(workspace, there, **{NAME: "old"})
     before = _org(workspace)
     stage(workspace, SUPPLIERS, [*there, *ours], values={key: {NAME: "ours"} for key in there}, chunk_rows=2)
-    sf_loaded(SUPPLIERS, workspace)
+    sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     with pytest.raises(QuotaExhausted):
-        roll_back(SUPPLIERS, workspace)
+        roll_back(PartitionContext(workspace, SUPPLIERS))
     half = _org(workspace)
     assert sorted(half) == sorted(there)
     assert {record[NAME] for record in half.values()} == {"ours"}
     workspace.salesforce.tell("PATCH", f"/sobjects/{SUPPLIERS.table.target}/{half[changed]['Id']}", {CITY: "Elsewhere"})
     workspace.settings.salesforce.daily_batches = 10
-    done = roll_back(SUPPLIERS, workspace)
+    done = roll_back(PartitionContext(workspace, SUPPLIERS))
     assert (done.created, done.restored, done.changed) == (2, 1, 1)
     assert _org(workspace) == {kept: before[kept], changed: {**half[changed], CITY: "Elsewhere"}}
-    assert workspace.ledger.quota_used(workspace.environment.target_id)[1] == 4
+    assert workspace.ledger.quota.used(workspace.environment.target_id)[1] == 4
 
 
 def test_a_rollback_that_was_interrupted_by_more_work_plans_anew(workspace: Workspace, tmp_path: Path) -> None:
@@ -314,15 +314,15 @@ def test_a_rollback_that_was_interrupted_by_more_work_plans_anew(workspace: Work
     before = _org(workspace)
     values = {key: {NAME: "x" * 200} for key in (bad_old, bad_new)}
     stage(workspace, SUPPLIERS, [*there, bad_old, bad_new, *ours], values=values)
-    assert sf_loaded(SUPPLIERS, workspace).detail["failed"] == 2
+    assert sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS)).detail["failed"] == 2
     with pytest.raises(QuotaExhausted):
-        roll_back(SUPPLIERS, workspace)
+        roll_back(PartitionContext(workspace, SUPPLIERS))
     file = tmp_path / "failed.csv"
-    export_refused([SUPPLIERS], workspace, file)
+    export_refused([PartitionContext(workspace, SUPPLIERS)], file)
     file.write_text(file.read_text().replace("x" * 200, "typed"))
-    assert send_refused(SUPPLIERS, workspace, read_edits(file, SUPPLIERS.table)["ALL"]).loaded == 2
+    assert send_refused(PartitionContext(workspace, SUPPLIERS), read_edits(file, SUPPLIERS.table)["ALL"]).loaded == 2
     workspace.settings.salesforce.daily_batches = 10
-    done = roll_back(SUPPLIERS, workspace)
+    done = roll_back(PartitionContext(workspace, SUPPLIERS))
     assert (done.created, done.restored, done.left) == (2, 3, 0)
     assert _org(workspace) == before
 
@@ -341,10 +341,10 @@ def test_records_that_salesforce_does_not_take_back_are_named(
     _load(workspace, there)
     emulator.switch(refuse_rows="INSUFFICIENT_ACCESS_OR_READONLY")
     with pytest.raises(Terminal, match=r"did not take back 2 of 2 .* INSUFFICIENT_ACCESS_OR_READONLY 2"):
-        roll_back(SUPPLIERS, workspace)
-    assert workspace.ledger.is_loaded(workspace.environment, SUPPLIERS)
+        roll_back(PartitionContext(workspace, SUPPLIERS))
+    assert workspace.ledger.stages.is_loaded(workspace.environment, SUPPLIERS)
     emulator.switch(refuse_rows="")
-    assert roll_back(SUPPLIERS, workspace).restored == 2
+    assert roll_back(PartitionContext(workspace, SUPPLIERS)).restored == 2
     assert _org(workspace) == before
     close(workspace)
 
@@ -360,15 +360,13 @@ def test_lost_replies_do_no_harm(workspace: Workspace, pattern: str, collection_
     _lose(workspace, pattern)
     _load(workspace, [*there, *fresh_keys(1)])
     _lose(workspace, pattern)
-    done = roll_back(SUPPLIERS, workspace)
+    done = roll_back(PartitionContext(workspace, SUPPLIERS))
     assert (done.created, done.restored, done.differing) == (1, 2, 0)
     assert _org(workspace) == before
 
 
 def _lose(workspace: Workspace, pattern: str) -> None:
-    workspace.salesforce.close()
-    transport = FaultyTransport([Fault(pattern, is_lost, after=True)])
-    workspace.__dict__["salesforce"] = connect(workspace.settings.salesforce, transport)
+    workspace.plant(Fault(pattern, is_lost, after=True))
 
 
 LOADS = [
@@ -391,9 +389,9 @@ def test_killed_load_keeps_the_first_image(
     before = _org(workspace)
     stage(workspace, SUPPLIERS, [*there, *ours], values={key: {NAME: "ours"} for key in there})
     assert kill(tmp_path, workspace.settings.salesforce, pattern, after, number)
-    sf_loaded(SUPPLIERS, workspace)
+    sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     assert {record[NAME] for record in _org(workspace).values()} >= {"ours"}
-    done = roll_back(SUPPLIERS, workspace)
+    done = roll_back(PartitionContext(workspace, SUPPLIERS))
     assert (done.created, done.restored, done.left) == (2, 2, 0)
     assert _org(workspace) == before
 
@@ -439,11 +437,11 @@ def _survives(workspace: Workspace, root: Path, pattern: str, after: str, number
     before = _org(workspace)
     _load(workspace, [*there, *ours])
     was_killed = kill(root, workspace.settings.salesforce, pattern, after, number, act="undo")
-    if workspace.ledger.current_generation(workspace.environment, SUPPLIERS) is not None:
-        done = roll_back(SUPPLIERS, workspace)
+    if workspace.ledger.generations.current(workspace.environment, SUPPLIERS) is not None:
+        done = roll_back(PartitionContext(workspace, SUPPLIERS))
         where = (pattern, after, number)
         assert (done.created, done.restored, done.left, done.differing) == (2, 2, 0, 0), where
     assert _org(workspace) == before, (pattern, after, number)
-    assert workspace.ledger.jobs_in_flight(workspace.environment.target_id) == 0, (pattern, after, number)
-    assert workspace.ledger.verify_audit() == [], (pattern, after, number)
+    assert workspace.ledger.jobs.in_flight(workspace.environment.target_id) == 0, (pattern, after, number)
+    assert workspace.ledger.audit.verify() == [], (pattern, after, number)
     return was_killed

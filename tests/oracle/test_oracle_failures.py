@@ -14,11 +14,11 @@ from pydantic import SecretStr
 
 from kpc.errors import ConfigError, KpcError, OracleDown, SchemaDrift, SnapshotLost, Terminal
 from kpc.oracle import failures
-from kpc.oracle.failures import Doing, classify
+from kpc.oracle.failures import OperationContext, classify
 from kpc.oracle.session import Oracle
 from kpc.settings import OracleSettings
 
-DOING = Doing("db.example:1521/KPCDB", "kpc", "KPC.KPS_T_SALES_MD")
+OPERATION = OperationContext("db.example:1521/KPCDB", "kpc", "KPC.KPS_T_SALES_MD")
 
 CASES = {
     "ORA-01017: invalid username/password; logon denied": (ConfigError, "KPC__ORACLE__PASSWORD"),
@@ -42,7 +42,7 @@ CASES = {
     "DPY-4011: the database or network closed the connection ORA-00028: your session has been killed":
         (OracleDown, "repeated"),
     "ORA-12801: error signaled in parallel query server P001 ORA-01555: snapshot too old": (SnapshotLost, "UNDO"),
-    "ORA-12345: something nobody has seen": (Terminal, "stays undone"),
+    "ORA-12345: something nobody has seen": (Terminal, "was not extracted"),
 }  # fmt: skip
 
 
@@ -50,14 +50,14 @@ CASES = {
 def test_each_failure_has_its_verdict(text: str, verdict: tuple[type[KpcError], str]) -> None:
     """The class decides between repeat, new SCN and stop; the message names the remedy."""
     kind, remedy = verdict
-    error = classify(oracledb.DatabaseError(text), DOING)
+    error = classify(oracledb.DatabaseError(text), OPERATION)
     assert type(error) is kind
     assert remedy in str(error)
 
 
 def test_a_missing_column_is_named() -> None:
     """ORA-00904 quotes the column; so do we, as data too."""
-    error = classify(oracledb.DatabaseError('ORA-00904: "VAT_AMT": invalid identifier'), DOING)
+    error = classify(oracledb.DatabaseError('ORA-00904: "VAT_AMT": invalid identifier'), OPERATION)
     assert isinstance(error, SchemaDrift)
     assert error.differences == ("VAT_AMT: declared in the catalog, missing in Oracle",)
 
@@ -95,7 +95,7 @@ def test_a_silent_listener_is_given_up_in_time(silent_port: int) -> None:
     began = time.monotonic()
     with pytest.raises(OracleDown, match=r"silent|said nothing|did not answer"), oracle_at(silent_port).session("test"):
         pytest.fail("a silent listener gave a session")
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 30
 
 
 def test_an_unreachable_port_is_given_up_in_time() -> None:

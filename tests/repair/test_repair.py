@@ -10,18 +10,22 @@ from pathlib import Path
 import polars as pl
 import pytest
 from emulated_org import Emulator
+from lineage import results_by_stage
 from oracle_source import OracleServer
 from staged_samples import close, make_workspace, stage
 
-from assets.lineage import materialize
+from assets.graph import materialize_lineage
+from assets.sf_loaded import sf_loaded
 from kpc.convert.field_check import wrong_value
 from kpc.errors import ConfigError, Paused, QuotaExhausted, RowsRejected
 from kpc.ledger import OrgUsage
-from kpc.load.partition_load import sf_loaded
 from kpc.partition import find_partition
-from kpc.repair.refused_rows import export_refused, read_edits, refused_rows, send_refused
+from kpc.repair.refused_rows import export_refused, read_edits, refused_rows
+from kpc.repair.send_refused import send_refused
+from kpc.stages.context import PartitionContext
 from kpc.stages.workspace import Workspace
-from kpc.storage.manifests import LoadManifest, loaded_folder
+from kpc.storage.layout import loaded_folder
+from kpc.storage.manifests import LoadManifest
 from kpc.storage.store import MANIFEST, read_manifest
 
 SUPPLIERS = find_partition("KPS_R_POS_SUPPLIER", "ALL")
@@ -37,11 +41,11 @@ def refused(workspace: Workspace) -> list[str]:
     prefix = uuid.uuid4().hex[:8]
     keys = [f"{prefix}-{number}" for number in range(5)]
     stage(workspace, SUPPLIERS, keys[:1])
-    sf_loaded(SUPPLIERS, workspace)
+    sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     values = {key: {PARENT: keys[0]} for key in keys}
     values |= {keys[1]: {PARENT: f"{prefix}-later"}, keys[2]: {PARENT: keys[0], "Email__c": "x@" * 60}}
     stage(workspace, EMAILS, keys, chunk_rows=3, values=values)
-    assert sf_loaded(EMAILS, workspace).detail["failed"] == 2
+    assert sf_loaded.materialize(PartitionContext(workspace, EMAILS)).detail["failed"] == 2
     return keys
 
 
@@ -57,16 +61,16 @@ def _edit(file: Path, changes: dict[str, dict[str, str]]) -> None:
 
 
 def _manifest(workspace: Workspace) -> LoadManifest:
-    generation = workspace.ledger.current_generation(workspace.environment, EMAILS)
+    generation = workspace.ledger.generations.current(workspace.environment, EMAILS)
     assert generation is not None
-    folder = workspace.store.generation_dir(workspace.environment, EMAILS, generation.id)
+    folder = PartitionContext(workspace, EMAILS).paths.generation(generation.id).folder
     manifest = read_manifest(folder / loaded_folder(EMAILS.table.mapping_version), LoadManifest)
     assert manifest is not None
     return manifest
 
 
 def _index(workspace: Workspace) -> list[str]:
-    folder = workspace.store.partition_dir(workspace.environment, EMAILS)
+    folder = PartitionContext(workspace, EMAILS).paths.folder
     return sorted(pl.read_parquet(folder / "loaded_index.parquet")["external_id"])
 
 
@@ -75,7 +79,7 @@ def test_export_holds_the_refused_rows_and_only_its_owner_reads_it(
 ) -> None:
     """Every refused row is there with its values, its class and its code; the file is private."""
     file = tmp_path / "failed.csv"
-    assert export_refused([EMAILS], workspace, file) == 2
+    assert export_refused([PartitionContext(workspace, EMAILS)], file) == 2
     rows = pl.read_csv(file, infer_schema=False)
     assert rows[KEY].to_list() == refused[1:3]
     assert rows["_class"].to_list() == ["dependency", "data"]
@@ -87,34 +91,36 @@ def test_corrected_row_is_sent_without_a_batch_and_everything_adds_up(
     workspace: Workspace, refused: list[str], tmp_path: Path
 ) -> None:
     """An imported correction is loaded; ledger, files, counts and index are as if it had never failed."""
-    batches = workspace.ledger.quota_used(workspace.environment.target_id)
+    batches = workspace.ledger.quota.used(workspace.environment.target_id)
     file = tmp_path / "failed.csv"
-    export_refused([EMAILS], workspace, file)
+    export_refused([PartitionContext(workspace, EMAILS)], file)
     _edit(file, {refused[2]: {"Email__c": "right@example.org"}})
     edits = read_edits(file, EMAILS.table)
-    repair = send_refused(EMAILS, workspace, edits["ALL"])
+    repair = send_refused(PartitionContext(workspace, EMAILS), edits["ALL"])
     assert (repair.sent, repair.loaded, repair.parked, repair.quarantined) == (1, 1, 1, 0)
-    assert workspace.ledger.quota_used(workspace.environment.target_id) == batches
+    assert workspace.ledger.quota.used(workspace.environment.target_id) == batches
     manifest = _manifest(workspace)
     assert (manifest.staged, manifest.loaded, manifest.created, manifest.failed) == (5, 4, 4, 1)
-    assert [r.external_id for r in workspace.ledger.failed_records(workspace.environment, EMAILS)] == [refused[1]]
+    assert [r.external_id for r in workspace.ledger.failures.of_partition(workspace.environment, EMAILS)] == [
+        refused[1]
+    ]
     assert _index(workspace) == [refused[0], *refused[2:]]
-    assert workspace.ledger.is_loaded(workspace.environment, EMAILS)
+    assert workspace.ledger.stages.is_loaded(workspace.environment, EMAILS)
     found = list(workspace.salesforce.query(f"SELECT Email__c FROM {EMAILS.table.target} WHERE {KEY} = '{refused[2]}'"))
     assert [record["Email__c"] for record in found] == ["right@example.org"]
-    assert workspace.ledger.verify_audit() == []
+    assert workspace.ledger.audit.verify() == []
 
 
 def test_dependency_is_parked_until_its_parent_is_there(workspace: Workspace, refused: list[str]) -> None:
     """A retry leaves it alone while the parent's partition is not loaded; after that it goes through."""
     parents = [refused[0], refused[1].rsplit("-", 1)[0] + "-later"]
     stage(workspace, SUPPLIERS, parents)
-    repair = send_refused(EMAILS, workspace)
+    repair = send_refused(PartitionContext(workspace, EMAILS))
     assert (repair.sent, repair.parked, repair.quarantined) == (0, 1, 1)
-    sf_loaded(SUPPLIERS, workspace)
-    repair = send_refused(EMAILS, workspace)
+    sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
+    repair = send_refused(PartitionContext(workspace, EMAILS))
     assert (repair.sent, repair.loaded, repair.parked, repair.quarantined) == (1, 1, 0, 1)
-    again = send_refused(EMAILS, workspace)
+    again = send_refused(PartitionContext(workspace, EMAILS))
     assert (again.sent, again.quarantined) == (0, 1)
     assert _manifest(workspace).failed == 1
 
@@ -122,37 +128,39 @@ def test_dependency_is_parked_until_its_parent_is_there(workspace: Workspace, re
 def test_row_that_fails_again_counts_its_attempts(workspace: Workspace, refused: list[str], tmp_path: Path) -> None:
     """A correction that Salesforce refuses is refused once more, with one attempt more."""
     file = tmp_path / "failed.csv"
-    export_refused([EMAILS], workspace, file)
+    export_refused([PartitionContext(workspace, EMAILS)], file)
     _edit(file, {refused[1]: {PARENT: "still-not-there"}})
-    repair = send_refused(EMAILS, workspace, read_edits(file, EMAILS.table)["ALL"])
+    repair = send_refused(PartitionContext(workspace, EMAILS), read_edits(file, EMAILS.table)["ALL"])
     assert (repair.sent, repair.loaded) == (1, 0)
-    records = {r.external_id: r for r in workspace.ledger.failed_records(workspace.environment, EMAILS)}
+    records = {r.external_id: r for r in workspace.ledger.failures.of_partition(workspace.environment, EMAILS)}
     assert (records[refused[1]].attempts, records[refused[2]].attempts) == (2, 1)
-    assert refused_rows(EMAILS, workspace).filter(pl.col(KEY) == refused[1])[PARENT].to_list() == ["still-not-there"]
+    assert refused_rows(PartitionContext(workspace, EMAILS)).filter(pl.col(KEY) == refused[1])[PARENT].to_list() == [
+        "still-not-there"
+    ]
 
 
 def test_killed_repair_is_mended_by_the_next_load(workspace: Workspace, refused: list[str], tmp_path: Path) -> None:
     """Between the booking of a chunk and the publishing there is no manifest; whoever comes next publishes."""
     file = tmp_path / "failed.csv"
-    export_refused([EMAILS], workspace, file)
+    export_refused([PartitionContext(workspace, EMAILS)], file)
     _edit(file, {refused[2]: {"Email__c": "right@example.org"}})
     edits = read_edits(file, EMAILS.table)["ALL"]
-    index = workspace.store.partition_dir(workspace.environment, EMAILS) / "loaded_index.parquet"
+    index = PartitionContext(workspace, EMAILS).paths.folder / "loaded_index.parquet"
     index.rename(index.with_suffix(".away"))
     index.mkdir()  # the publishing ends here, as by a kill
     with pytest.raises(OSError, match="directory"):
-        send_refused(EMAILS, workspace, edits)
+        send_refused(PartitionContext(workspace, EMAILS), edits)
     index.rmdir()
     index.with_suffix(".away").rename(index)
     assert not list(tmp_path.rglob(f"loaded-*/{MANIFEST}")) or _is_unpublished(workspace)
-    assert sf_loaded(EMAILS, workspace).detail["loaded"] == 4
+    assert sf_loaded.materialize(PartitionContext(workspace, EMAILS)).detail["loaded"] == 4
     assert _index(workspace) == [refused[0], *refused[2:]]
 
 
 def _is_unpublished(workspace: Workspace) -> bool:
-    generation = workspace.ledger.current_generation(workspace.environment, EMAILS)
+    generation = workspace.ledger.generations.current(workspace.environment, EMAILS)
     assert generation is not None
-    folder = workspace.store.generation_dir(workspace.environment, EMAILS, generation.id)
+    folder = PartitionContext(workspace, EMAILS).paths.generation(generation.id).folder
     return read_manifest(folder / loaded_folder(EMAILS.table.mapping_version), LoadManifest) is None
 
 
@@ -160,14 +168,14 @@ def test_paused_or_without_api_calls_nothing_is_sent(workspace: Workspace, refus
     """A retry heeds the kill switch and the budget of API calls."""
     ledger, environment = workspace.ledger, workspace.environment
     stage(workspace, SUPPLIERS, [refused[0], refused[1].rsplit("-", 1)[0] + "-later"])
-    sf_loaded(SUPPLIERS, workspace)
-    ledger.pause(environment, "phase", "reference", actor="test")
+    sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
+    ledger.pauses.start(environment, "phase", "reference", actor="test")
     with pytest.raises(Paused):
-        send_refused(EMAILS, workspace)
-    ledger.resume(environment, "all", "all", actor="test")
-    ledger.book_limits(environment.target_id, OrgUsage(15_000, 0, 1000, 1000))
+        send_refused(PartitionContext(workspace, EMAILS))
+    ledger.pauses.lift(environment, "all", "all", actor="test")
+    ledger.quota.record_limits(environment.target_id, OrgUsage(15_000, 0, 1000, 1000))
     with pytest.raises(QuotaExhausted, match="API calls"):
-        send_refused(EMAILS, workspace)
+        send_refused(PartitionContext(workspace, EMAILS))
     assert _manifest(workspace).failed == 2
 
 
@@ -178,9 +186,9 @@ def test_object_stops_when_the_org_itself_refuses(emulated: Callable[..., Emulat
     workspace.settings.salesforce.jobs_in_flight = 1
     stage(workspace, SUPPLIERS, [f"key-{number}" for number in range(12)], chunk_rows=4)
     with pytest.raises(Paused, match="refused by the org itself"):
-        sf_loaded(SUPPLIERS, workspace)
+        sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     assert len(list(workspace.salesforce.list_jobs())) == 1
-    assert {r.error_class for r in workspace.ledger.failed_records(workspace.environment, SUPPLIERS)} == {"org"}
+    assert {r.error_class for r in workspace.ledger.failures.of_partition(workspace.environment, SUPPLIERS)} == {"org"}
     close(workspace)
 
 
@@ -202,7 +210,7 @@ def test_wrong_file_is_refused_before_anything_is_sent(
     file = tmp_path / "wrong.csv"
     file.write_text(line)
     with pytest.raises(ConfigError, match=message):
-        send_refused(EMAILS, workspace, read_edits(file, EMAILS.table)["ALL"])
+        send_refused(PartitionContext(workspace, EMAILS), read_edits(file, EMAILS.table)["ALL"])
     assert _manifest(workspace).failed == 2
 
 
@@ -211,7 +219,7 @@ def test_wrong_values_are_listed_by_line_and_field_without_the_value(
 ) -> None:
     """Corrections are checked against the target's types before anything is sent."""
     file = tmp_path / "failed.csv"
-    export_refused([EMAILS], workspace, file)
+    export_refused([PartitionContext(workspace, EMAILS)], file)
     _edit(file, {refused[1]: {"Seq__c": "secret-text"}, refused[2]: {"Email__c": "y" * 81}})
     with pytest.raises(RowsRejected, match=r"line 2, Seq__c is no number") as caught:
         read_edits(file, EMAILS.table)
@@ -245,23 +253,24 @@ def test_repaired_row_is_an_exception_that_reconciles(
     source = oracles("--rows", "1500", "--months", "2024-01")
     workspace = workspaces(source, emulated().settings)
     source.execute("INSERT INTO KPS_R_EMAIL_SUPPLIER (POS_SUPPLIER_CODE, SEQ, NAMES) VALUES ('ZZZ', 77, 'Nobody')")
-    list(materialize(SUPPLIERS, workspace))
+    list(materialize_lineage(PartitionContext(workspace, SUPPLIERS)))
     (parent,) = workspace.salesforce.query(f"SELECT {KEY} FROM {SUPPLIERS.table.target} LIMIT 1")
-    made = {receipt.stage: receipt for receipt in materialize(EMAILS, workspace)}
+    made = results_by_stage(PartitionContext(workspace, EMAILS))
     assert made["reconciled"].state == "reconciled_with_exceptions"
     file = tmp_path / "failed.csv"
-    assert export_refused([EMAILS], workspace, file) == 1
+    assert export_refused([PartitionContext(workspace, EMAILS)], file) == 1
     _edit(file, {"ZZZ|77": {PARENT: parent[KEY], "Seq__c": "78"}})
-    assert send_refused(EMAILS, workspace, read_edits(file, EMAILS.table)["ALL"]).loaded == 1
-    (proof,) = materialize(EMAILS, workspace, stages=("reconciled",))
+    assert send_refused(PartitionContext(workspace, EMAILS), read_edits(file, EMAILS.table)["ALL"]).loaded == 1
+    (proof,) = materialize_lineage(PartitionContext(workspace, EMAILS), stages=("reconciled",))
     assert proof.state == "reconciled_with_exceptions"
     assert (proof.detail["exceptions"], proof.detail["repaired"]) == (0, 1)
     assert [proof.detail[f"level{level}"] for level in (1, 2, 3)] == ["pass"] * 3
-    again = {receipt.stage: receipt for receipt in materialize(EMAILS, workspace)}
+    again = results_by_stage(PartitionContext(workspace, EMAILS))
     assert again["staged_csv"].rows == 0
     assert again["reconciled"].detail["repaired"] == 1
     source.execute("UPDATE KPS_R_EMAIL_SUPPLIER SET POS_SUPPLIER_CODE = 'ZZZ', NAMES = 'Somebody' WHERE SEQ = 77")
     third = {
-        receipt.stage: receipt for receipt in materialize(EMAILS, workspace, stages=("oracle_extract", "staged_csv"))
+        receipt.stage: receipt
+        for receipt in materialize_lineage(PartitionContext(workspace, EMAILS), stages=("oracle_extract", "staged_csv"))
     }
     assert third["staged_csv"].rows == 1

@@ -11,13 +11,16 @@ from emulated_org import Emulator
 from object_store_double import ObjectStoreDouble
 from staged_samples import close, fresh_keys, make_workspace, put_foreign, stage
 
-from kpc.convert.field_check import NULL
+from assets.sf_loaded import sf_loaded
 from kpc.errors import JobFailed, QuotaExhausted, Transient
-from kpc.load.corrected_rows import read_repairs
-from kpc.load.partition_load import plan_load, sf_loaded, start_chunk
+from kpc.load.corrected_rows import read_corrections
+from kpc.load.mapped_chunks import begin_chunk, plan_load
 from kpc.partition import find_partition
-from kpc.repair.refused_rows import export_refused, read_edits, send_refused
-from kpc.rollback.partition_rollback import plan_undo, roll_back
+from kpc.repair.refused_rows import export_refused, read_edits
+from kpc.repair.send_refused import send_refused
+from kpc.rollback.partition_rollback import plan_rollback, roll_back
+from kpc.salesforce.constants import NULL_TOKEN
+from kpc.stages.context import PartitionContext
 from kpc.stages.workspace import Workspace
 
 SUPPLIERS = find_partition("KPS_R_POS_SUPPLIER", "ALL")
@@ -75,12 +78,12 @@ def test_another_worker_rolls_back(company: Company, objects: type[ObjectStoreDo
         _put(loading, there)
         before = _org(loading)
         stage(loading, SUPPLIERS, [*there, *ours], chunk_rows=2)
-        assert sf_loaded(SUPPLIERS, loading).detail["pre_image"] == 2
+        assert sf_loaded.materialize(PartitionContext(loading, SUPPLIERS)).detail["pre_image"] == 2
     with company.worker(collection_rows) as planning:
-        plan = plan_undo(SUPPLIERS, planning)
+        plan = plan_rollback(PartitionContext(planning, SUPPLIERS))
         assert (plan.created, plan.updated, plan.imaged) == (3, 2, 2)
     with company.worker(collection_rows) as undoing:
-        done = roll_back(SUPPLIERS, undoing)
+        done = roll_back(PartitionContext(undoing, SUPPLIERS))
         assert (done.created, done.restored, done.left) == (3, 2, 0)
         assert _org(undoing) == before
     assert not [key for key in objects.held if key.endswith("loaded_index.parquet")]
@@ -93,15 +96,15 @@ def test_a_rollback_without_quota_is_carried_on_by_another_worker(company: Compa
         _put(loading, there)
         before = _org(loading)
         stage(loading, SUPPLIERS, [*there, *ours])
-        sf_loaded(SUPPLIERS, loading)
+        sf_loaded.materialize(PartitionContext(loading, SUPPLIERS))
     with company.worker(0, daily_batches=2) as undoing, pytest.raises(QuotaExhausted):
-        roll_back(SUPPLIERS, undoing)
+        roll_back(PartitionContext(undoing, SUPPLIERS))
     with company.worker(0) as second:
         assert sorted(_org(second)) == there
-        done = roll_back(SUPPLIERS, second)
+        done = roll_back(PartitionContext(second, SUPPLIERS))
         assert (done.created, done.restored) == (2, 2)
         assert _org(second) == before
-        assert second.ledger.quota_used(second.environment.target_id)[1] == 3
+        assert second.ledger.quota.used(second.environment.target_id)[1] == 3
 
 
 def test_what_was_created_is_known_to_every_worker(company: Company) -> None:
@@ -110,18 +113,18 @@ def test_what_was_created_is_known_to_every_worker(company: Company) -> None:
     company.emulator.switch(rows_per_s=5000)
     with company.worker() as loading:
         stage(loading, SUPPLIERS, keys)
-        (spec,) = plan_load(SUPPLIERS, loading)
-        job_id = start_chunk(spec, loading)
+        (spec,) = plan_load(PartitionContext(loading, SUPPLIERS))
+        job_id = begin_chunk(loading, spec)
         while (info := loading.salesforce.job(job_id)) is None or info.processed < 10_000:
             pass
         loading.salesforce.abort_job(job_id)
         with pytest.raises(JobFailed):
-            sf_loaded(SUPPLIERS, loading)
+            sf_loaded.materialize(PartitionContext(loading, SUPPLIERS))
     company.emulator.switch(rows_per_s=0)
     with company.worker() as second:
-        assert sf_loaded(SUPPLIERS, second).detail["created"] == 12_000
+        assert sf_loaded.materialize(PartitionContext(second, SUPPLIERS)).detail["created"] == 12_000
     with company.worker(0) as undoing:
-        assert roll_back(SUPPLIERS, undoing).created == 12_000
+        assert roll_back(PartitionContext(undoing, SUPPLIERS)).created == 12_000
         assert _org(undoing) == {}
 
 
@@ -130,10 +133,10 @@ def test_chunks_of_an_unpublished_load_are_undone_by_another_worker(company: Com
     with company.worker(daily_batches=2, jobs_in_flight=1) as loading:
         stage(loading, SUPPLIERS, fresh_keys(6), chunk_rows=2)
         with pytest.raises(QuotaExhausted):
-            sf_loaded(SUPPLIERS, loading)
+            sf_loaded.materialize(PartitionContext(loading, SUPPLIERS))
     with company.worker() as undoing:
         assert len(_org(undoing)) == 4
-        assert roll_back(SUPPLIERS, undoing).created == 4
+        assert roll_back(PartitionContext(undoing, SUPPLIERS)).created == 4
         assert _org(undoing) == {}
 
 
@@ -145,25 +148,25 @@ def test_refused_rows_are_corrected_from_worker_to_worker(
     file = tmp_path / "failed.csv"
     with company.worker() as loading:
         stage(loading, SUPPLIERS, keys, values={bad: {NAME: "x" * 200}})
-        assert sf_loaded(SUPPLIERS, loading).detail["failed"] == 1
+        assert sf_loaded.materialize(PartitionContext(loading, SUPPLIERS)).detail["failed"] == 1
     with company.worker() as exporting:
-        assert export_refused([SUPPLIERS], exporting, file) == 1
+        assert export_refused([PartitionContext(exporting, SUPPLIERS)], file) == 1
     file.write_text(file.read_text().replace("x" * 200, "typed"))
     edits = read_edits(file, SUPPLIERS.table)["ALL"]
     with company.worker() as failing:
         objects.fail_after = 10
         with pytest.raises(Transient, match="went away"):
-            send_refused(SUPPLIERS, failing, edits)
+            send_refused(PartitionContext(failing, SUPPLIERS), edits)
         objects.fail_after = None
     with company.worker() as sending:
-        assert send_refused(SUPPLIERS, sending, edits).loaded == 1
+        assert send_refused(PartitionContext(sending, SUPPLIERS), edits).loaded == 1
         assert _org(sending)[bad] == "typed"
         assert _org(sending)[good] != "typed"
     with company.worker() as reading:
-        assert read_repairs(SUPPLIERS, reading)[NAME].to_list() == ["typed"]
-        assert sf_loaded(SUPPLIERS, reading).detail["failed"] == 0
-        assert roll_back(SUPPLIERS, reading).created == 2
-        assert read_repairs(SUPPLIERS, reading).is_empty()
+        assert read_corrections(PartitionContext(reading, SUPPLIERS))[NAME].to_list() == ["typed"]
+        assert sf_loaded.materialize(PartitionContext(reading, SUPPLIERS)).detail["failed"] == 0
+        assert roll_back(PartitionContext(reading, SUPPLIERS)).created == 2
+        assert read_corrections(PartitionContext(reading, SUPPLIERS)).is_empty()
 
 
 @pytest.mark.parametrize("broken", range(1, 9))
@@ -171,20 +174,20 @@ def test_a_repair_that_breaks_off_is_repeated(company: Company, objects: type[Ob
     """Whichever object of a retry is the last that reaches the store, the next worker ends it; nothing is damaged."""
     parent = find_partition("KPS_R_EMAIL_SUPPLIER", "ALL")
     (supplier,), keys = fresh_keys(1), fresh_keys(2)
-    cells = {"Pos_Supplier__r.External_ID__c": supplier, "Names__c": NULL}
+    cells = {"Pos_Supplier__r.External_ID__c": supplier, "Names__c": NULL_TOKEN}
     with company.worker() as loading:
         stage(loading, SUPPLIERS, [])
-        sf_loaded(SUPPLIERS, loading)
+        sf_loaded.materialize(PartitionContext(loading, SUPPLIERS))
         stage(loading, parent, keys, values=dict.fromkeys(keys, cells))
-        assert sf_loaded(parent, loading).detail["failed"] == 2
+        assert sf_loaded.materialize(PartitionContext(loading, parent)).detail["failed"] == 2
         stage(loading, SUPPLIERS, [supplier])
-        sf_loaded(SUPPLIERS, loading)
+        sf_loaded.materialize(PartitionContext(loading, SUPPLIERS))
     objects.break_at = len(objects.uploads) + broken
     with company.worker() as failing, suppress(Transient):
-        send_refused(parent, failing)
+        send_refused(PartitionContext(failing, parent))
     objects.break_at = None
     with company.worker() as second:
-        send_refused(parent, second)
-        assert sf_loaded(parent, second).detail["failed"] == 0
+        send_refused(PartitionContext(second, parent))
+        assert sf_loaded.materialize(PartitionContext(second, parent)).detail["failed"] == 0
         assert second.salesforce.count(parent.table.target) == 2
-        assert second.ledger.failed_records(second.environment, parent) == []
+        assert second.ledger.failures.of_partition(second.environment, parent) == []

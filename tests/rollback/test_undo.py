@@ -7,17 +7,18 @@ from pathlib import Path
 
 import pytest
 from emulated_org import Emulator
-from faulty_transport import Fault, FaultyTransport, is_lost
+from faulty_transport import Fault, is_lost
 from killing import kill
 from load_child import COMMIT
 from staged_samples import close, fresh_keys, make_workspace, put_foreign, stage
 
+from assets.sf_loaded import sf_loaded
 from kpc.errors import ConfigError, JobFailed, QuotaExhausted, Terminal
-from kpc.load.partition_load import plan_load, sf_loaded, start_chunk
+from kpc.load.mapped_chunks import begin_chunk, plan_load
 from kpc.partition import find_partition
-from kpc.rollback.partition_rollback import plan_undo, roll_back
-from kpc.salesforce import connect
+from kpc.rollback.partition_rollback import plan_rollback, roll_back
 from kpc.settings import SalesforceSettings
+from kpc.stages.context import PartitionContext
 from kpc.stages.workspace import Workspace
 
 SUPPLIERS = find_partition("KPS_R_POS_SUPPLIER", "ALL")
@@ -46,34 +47,34 @@ def test_what_was_created_is_deleted_and_the_rest_stays(workspace: Workspace, co
     before, ours, foreign = fresh_keys(2), fresh_keys(5), fresh_keys(1)
     put_foreign(workspace, SUPPLIERS, [*before, *foreign])
     stage(workspace, SUPPLIERS, [*before, *ours])
-    sf_loaded(SUPPLIERS, workspace)
-    plan = plan_undo(SUPPLIERS, workspace)
+    sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
+    plan = plan_rollback(PartitionContext(workspace, SUPPLIERS))
     assert (plan.created, plan.updated, plan.children, plan.jobs_at_work) == (5, 2, (), ())
     assert _in_org(workspace) == sorted([*before, *ours, *foreign])
-    done = roll_back(SUPPLIERS, workspace)
+    done = roll_back(PartitionContext(workspace, SUPPLIERS))
     assert (done.created, done.updated, done.restored) == (5, 2, 2)
     assert _in_org(workspace) == sorted([*before, *foreign])
-    assert not workspace.ledger.is_loaded(workspace.environment, SUPPLIERS)
+    assert not workspace.ledger.stages.is_loaded(workspace.environment, SUPPLIERS)
     assert not list(workspace.store.root.rglob("loaded_index.parquet"))
-    batches = workspace.ledger.quota_used(workspace.environment.target_id)[1]
+    batches = workspace.ledger.quota.used(workspace.environment.target_id)[1]
     assert batches == (3 if collection_rows == 0 else 1)  # load, delete, set back
-    actions = [entry.action for entry in workspace.ledger.audit_entries()]
+    actions = [entry.action for entry in workspace.ledger.audit.entries()]
     assert actions[-1] == "sf_loaded rolled_back"
-    assert workspace.ledger.verify_audit() == []
+    assert workspace.ledger.audit.verify() == []
 
 
 def test_partition_can_be_loaded_again_after_its_rollback(workspace: Workspace) -> None:
     """A new extract sends every row, also those that a later load had only found unchanged."""
     keys = fresh_keys(4)
     stage(workspace, SUPPLIERS, keys)
-    sf_loaded(SUPPLIERS, workspace)
-    roll_back(SUPPLIERS, workspace)
+    sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
+    roll_back(PartitionContext(workspace, SUPPLIERS))
     with pytest.raises(ConfigError, match="not loaded"):
-        roll_back(SUPPLIERS, workspace)
+        roll_back(PartitionContext(workspace, SUPPLIERS))
     with pytest.raises(ConfigError, match="has not been extracted"):
-        sf_loaded(SUPPLIERS, workspace)
+        sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     stage(workspace, SUPPLIERS, keys)
-    assert sf_loaded(SUPPLIERS, workspace).detail["created"] == 4
+    assert sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS)).detail["created"] == 4
     assert _in_org(workspace) == keys
 
 
@@ -81,10 +82,10 @@ def test_created_stays_true_over_another_upload(workspace: Workspace) -> None:
     """A record that we made and later sent again is still ours to remove."""
     keys = fresh_keys(3)
     stage(workspace, SUPPLIERS, keys)
-    sf_loaded(SUPPLIERS, workspace)
+    sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     stage(workspace, SUPPLIERS, keys[:2], values={keys[0]: {"Name_E__c": "changed"}})
-    assert sf_loaded(SUPPLIERS, workspace).detail["created"] == 0
-    assert roll_back(SUPPLIERS, workspace).created == 3
+    assert sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS)).detail["created"] == 0
+    assert roll_back(PartitionContext(workspace, SUPPLIERS)).created == 3
     assert _in_org(workspace) == []
 
 
@@ -93,17 +94,17 @@ def test_created_stays_true_when_results_did_not_add_up(emulated: Callable[..., 
     emulator = emulated("rows_per_s=5000")
     workspace = make_workspace(tmp_path, emulator.settings, "run-1")
     stage(workspace, SUPPLIERS, fresh_keys(12_000))
-    (spec,) = plan_load(SUPPLIERS, workspace)
-    job_id = start_chunk(spec, workspace)
+    (spec,) = plan_load(PartitionContext(workspace, SUPPLIERS))
+    job_id = begin_chunk(workspace, spec)
     while (info := workspace.salesforce.job(job_id)) is None or info.processed < 10_000:
         pass
     workspace.salesforce.abort_job(job_id)
     with pytest.raises(JobFailed):
-        sf_loaded(SUPPLIERS, workspace)
+        sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     emulator.switch(rows_per_s=0)
-    assert sf_loaded(SUPPLIERS, workspace).detail["created"] == 12_000
+    assert sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS)).detail["created"] == 12_000
     workspace.settings.salesforce.collection_rows = 0
-    assert roll_back(SUPPLIERS, workspace).created == 12_000
+    assert roll_back(PartitionContext(workspace, SUPPLIERS)).created == 12_000
     assert workspace.salesforce.count(OBJECT) == 0
     close(workspace)
 
@@ -112,15 +113,15 @@ def test_parent_stays_while_children_refer_to_it(workspace: Workspace) -> None:
     """The children are named; once they are out, the parent goes."""
     keys = fresh_keys(2)
     stage(workspace, SUPPLIERS, keys)
-    sf_loaded(SUPPLIERS, workspace)
+    sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     stage(workspace, EMAILS, keys, values={key: {PARENT: key} for key in keys})
-    sf_loaded(EMAILS, workspace)
-    assert plan_undo(SUPPLIERS, workspace).children == (EMAILS,)
+    sf_loaded.materialize(PartitionContext(workspace, EMAILS))
+    assert plan_rollback(PartitionContext(workspace, SUPPLIERS)).children == (EMAILS,)
     with pytest.raises(ConfigError, match="KPS_R_EMAIL_SUPPLIER"):
-        roll_back(SUPPLIERS, workspace)
+        roll_back(PartitionContext(workspace, SUPPLIERS))
     assert _in_org(workspace) == keys
-    roll_back(EMAILS, workspace)
-    roll_back(SUPPLIERS, workspace)
+    roll_back(PartitionContext(workspace, EMAILS))
+    roll_back(PartitionContext(workspace, SUPPLIERS))
     assert _in_org(workspace) == []
 
 
@@ -128,11 +129,11 @@ def test_load_under_way_is_not_undone(emulated: Callable[..., Emulator], tmp_pat
     """While an ingest job of the partition is at work, nothing is deleted."""
     workspace = make_workspace(tmp_path, emulated("processing=hold").settings, "run-1")
     stage(workspace, SUPPLIERS, fresh_keys(2))
-    (spec,) = plan_load(SUPPLIERS, workspace)
-    job_id = start_chunk(spec, workspace)
-    assert plan_undo(SUPPLIERS, workspace).jobs_at_work == (job_id,)
+    (spec,) = plan_load(PartitionContext(workspace, SUPPLIERS))
+    job_id = begin_chunk(workspace, spec)
+    assert plan_rollback(PartitionContext(workspace, SUPPLIERS)).jobs_at_work == (job_id,)
     with pytest.raises(ConfigError, match="under way"):
-        roll_back(SUPPLIERS, workspace)
+        roll_back(PartitionContext(workspace, SUPPLIERS))
     close(workspace)
 
 
@@ -143,9 +144,9 @@ def test_chunks_of_an_unpublished_load_are_undone_too(emulated: Callable[..., Em
     workspace.settings.salesforce.daily_batches = 2
     stage(workspace, SUPPLIERS, fresh_keys(6), chunk_rows=2)
     with pytest.raises(QuotaExhausted):
-        sf_loaded(SUPPLIERS, workspace)
+        sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     assert len(_in_org(workspace)) == 4
-    assert roll_back(SUPPLIERS, workspace).created == 4
+    assert roll_back(PartitionContext(workspace, SUPPLIERS)).created == 4
     assert _in_org(workspace) == []
     close(workspace)
 
@@ -153,13 +154,13 @@ def test_chunks_of_an_unpublished_load_are_undone_too(emulated: Callable[..., Em
 def test_undo_keeps_within_the_quota(workspace: Workspace) -> None:
     """A delete job is counted like any other and waits when the day is used up."""
     stage(workspace, SUPPLIERS, fresh_keys(2))
-    sf_loaded(SUPPLIERS, workspace)
+    sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     workspace.settings.salesforce.collection_rows = 0
     workspace.settings.salesforce.daily_batches = 1
     with pytest.raises(QuotaExhausted):
-        roll_back(SUPPLIERS, workspace)
+        roll_back(PartitionContext(workspace, SUPPLIERS))
     workspace.settings.salesforce.daily_batches = 2
-    assert roll_back(SUPPLIERS, workspace).created == 2
+    assert roll_back(PartitionContext(workspace, SUPPLIERS)).created == 2
     assert _in_org(workspace) == []
 
 
@@ -169,13 +170,13 @@ def test_records_that_salesforce_keeps_are_named(emulated: Callable[..., Emulato
     workspace = make_workspace(tmp_path, emulator.settings, "run-1")
     workspace.settings.salesforce.collection_rows = 0
     stage(workspace, SUPPLIERS, fresh_keys(3))
-    sf_loaded(SUPPLIERS, workspace)
+    sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     emulator.switch(refuse_rows="INSUFFICIENT_ACCESS_OR_READONLY")
     with pytest.raises(Terminal, match="INSUFFICIENT_ACCESS_OR_READONLY 3"):
-        roll_back(SUPPLIERS, workspace)
-    assert workspace.ledger.is_loaded(workspace.environment, SUPPLIERS)
+        roll_back(PartitionContext(workspace, SUPPLIERS))
+    assert workspace.ledger.stages.is_loaded(workspace.environment, SUPPLIERS)
     emulator.switch(refuse_rows="")
-    assert roll_back(SUPPLIERS, workspace).created == 3
+    assert roll_back(PartitionContext(workspace, SUPPLIERS)).created == 3
     assert _in_org(workspace) == []
     close(workspace)
 
@@ -188,11 +189,9 @@ def test_lost_reply_of_a_delete_does_no_harm(workspace: Workspace, pattern: str,
     foreign, keys = fresh_keys(1), fresh_keys(3)
     put_foreign(workspace, SUPPLIERS, foreign)
     stage(workspace, SUPPLIERS, keys)
-    sf_loaded(SUPPLIERS, workspace)
-    workspace.salesforce.close()
-    transport = FaultyTransport([Fault(pattern, is_lost, after=True)])
-    workspace.__dict__["salesforce"] = connect(workspace.settings.salesforce, transport)
-    assert roll_back(SUPPLIERS, workspace).created == 3
+    sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
+    workspace.plant(Fault(pattern, is_lost, after=True))
+    assert roll_back(PartitionContext(workspace, SUPPLIERS)).created == 3
     assert _in_org(workspace) == foreign
 
 
@@ -227,13 +226,13 @@ def _survives(workspace: Workspace, root: Path, pattern: str, after: str, number
     standing = _in_org(workspace)
     put_foreign(workspace, SUPPLIERS, foreign)
     stage(workspace, SUPPLIERS, keys)
-    sf_loaded(SUPPLIERS, workspace)
+    sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     was_killed = kill(root, settings, pattern, after, number, act="undo")
-    if workspace.ledger.current_generation(workspace.environment, SUPPLIERS) is not None:
-        roll_back(SUPPLIERS, workspace)
+    if workspace.ledger.generations.current(workspace.environment, SUPPLIERS) is not None:
+        roll_back(PartitionContext(workspace, SUPPLIERS))
     where = (pattern, after, number)
     assert _in_org(workspace) == sorted([*standing, *foreign]), where
-    assert not workspace.ledger.is_loaded(workspace.environment, SUPPLIERS), where
-    assert workspace.ledger.jobs_in_flight(workspace.environment.target_id) == 0, where
-    assert workspace.ledger.verify_audit() == [], where
+    assert not workspace.ledger.stages.is_loaded(workspace.environment, SUPPLIERS), where
+    assert workspace.ledger.jobs.in_flight(workspace.environment.target_id) == 0, where
+    assert workspace.ledger.audit.verify() == [], where
     return was_killed

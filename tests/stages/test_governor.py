@@ -12,14 +12,15 @@ import pytest
 from emulated_org import Emulator
 from staged_samples import close, make_workspace, stage
 
+from assets.sf_loaded import sf_loaded
 from kpc.errors import ConfigError, Paused, QuotaExhausted, SalesforceDown
 from kpc.ledger import JobIntent, JobRow, Lease, Ledger, open_ledger
 from kpc.ledger.quota_entries import SAFETY, WINDOW
-from kpc.load.chunk_load import governor_of
-from kpc.load.partition_load import check_room, plan_load, sf_loaded
+from kpc.load.mapped_chunks import check_room, plan_load
 from kpc.partition import find_partition
 from kpc.salesforce import Limit
 from kpc.settings import SalesforceSettings
+from kpc.stages.context import PartitionContext
 from kpc.stages.quota_governor import Governor
 from kpc.storage.store import Environment
 
@@ -31,18 +32,36 @@ MINUTE = timedelta(minutes=1)
 
 
 @dataclass
+class MovedClock:
+    """A clock that a test moves."""
+
+    now: datetime = datetime(2024, 5, 1, 12, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@dataclass
 class World:
     """A governor, its clock, and an org that says what it is told to say."""
 
     ledger: Ledger
     lease: Lease
+    clock: MovedClock
     settings: SalesforceSettings = field(default_factory=SalesforceSettings)
-    now: datetime = datetime(2024, 5, 1, 12, tzinfo=UTC)
     batches_used: int = 0
     calls_used: int = 0
     batches_max: int = 15_000
     is_down: bool = False
     reads: int = 0
+
+    @property
+    def now(self) -> datetime:
+        return self.clock.now
+
+    @now.setter
+    def now(self, moment: datetime) -> None:
+        self.clock.now = moment
 
     def limits(self) -> Mapping[str, Limit]:
         self.reads += 1
@@ -64,9 +83,9 @@ class World:
         )
         job = self.governor.intend(intent, self.lease)
         assert job is not None
-        self.ledger.job_closing(job.id, lease=self.lease)
-        self.ledger.job_closed(job.id, lease=self.lease)
-        self.ledger.end_job(job.id, state="complete", lease=self.lease)
+        self.ledger.jobs.mark_closing(job.id, lease=self.lease)
+        self.ledger.jobs.mark_closed(job.id, lease=self.lease)
+        self.ledger.jobs.end(job.id, state="complete", lease=self.lease)
         self.batches_used += batches
         return job
 
@@ -81,10 +100,10 @@ class World:
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.db", is_durable=False)
-    lease = ledger.acquire_lease(HERE, MONTH, "sf_loaded", owner="me", ttl_s=1e9, wait_s=0)
-    made = World(ledger, lease)
-    ledger.clock = lambda: made.now
+    clock = MovedClock()
+    ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.db", clock=clock, is_durable=False)
+    lease = ledger.leases.acquire(HERE, MONTH, "sf_loaded", owner="me", ttl_s=1e9, wait_s=0)
+    made = World(ledger, lease, clock)
     yield made
     ledger.close()
 
@@ -132,7 +151,7 @@ def test_others_beyond_their_share_are_seen_and_given_way(world: World) -> None:
     world.batches_used += 4_990
     seen = world.now
     refusal = world.refusal(20)
-    state = world.ledger.quota_state(HERE.target_id)
+    state = world.ledger.quota.state(HERE.target_id)
     assert (state.batches, state.others_batches, state.others_rows) == (10_000, 4_990, 49_900_000)
     assert refusal.next_free_utc == seen - timedelta(minutes=11) + DAY  # ours expire first
     world.begin(10)
@@ -143,16 +162,16 @@ def test_batches_under_way_are_not_taken_for_others(world: World) -> None:
     intent = JobIntent("g", "m", "c", 1, "O", "E", 500_000, 50)
     job = world.governor.intend(intent, world.lease)
     assert job is not None
-    world.ledger.job_closing(job.id, lease=world.lease)
+    world.ledger.jobs.mark_closing(job.id, lease=world.lease)
     world.batches_used = 100 + 20  # a hundred of others, twenty of ours counted so far
     world.pass_time(timedelta(minutes=11))
     world.governor.check(intent)
-    assert world.ledger.quota_state(HERE.target_id).others_batches in range(70, 101)
+    assert world.ledger.quota.state(HERE.target_id).others_batches in range(70, 101)
     world.batches_used = 150
-    world.ledger.end_job(job.id, state="complete", lease=world.lease)
+    world.ledger.jobs.end(job.id, state="complete", lease=world.lease)
     world.pass_time(timedelta(minutes=11))
     world.governor.check(intent)
-    assert world.ledger.quota_state(HERE.target_id).others_batches == 100
+    assert world.ledger.quota.state(HERE.target_id).others_batches == 100
 
 
 def test_org_that_says_less_is_believed(world: World) -> None:
@@ -162,7 +181,7 @@ def test_org_that_says_less_is_believed(world: World) -> None:
     world.batches_used = 0
     world.pass_time(timedelta(minutes=11))
     world.begin(7_000)
-    assert world.ledger.quota_state(HERE.target_id).others_batches == 0
+    assert world.ledger.quota.state(HERE.target_id).others_batches == 0
 
 
 def test_smaller_org_has_a_smaller_quota(world: World) -> None:
@@ -215,7 +234,7 @@ def test_refusal_of_the_org_stops_everybody_until_it_can_be_asked_again(world: W
     assert error.next_free_utc == world.now + timedelta(hours=1)
     assert world.refusal(1).next_free_utc == error.next_free_utc
     assert world.refusal(1, "retry").next_free_utc == error.next_free_utc
-    state = world.ledger.quota_state(HERE.target_id)
+    state = world.ledger.quota.state(HERE.target_id)
     assert (state.blocked_until_utc, state.blocked_reason) == (error.next_free_utc, "EXCEEDEDQUOTA")
     world.now = error.next_free_utc
     world.begin(1)
@@ -236,7 +255,7 @@ def test_quota_and_pause_come_before_a_slot(world: World) -> None:
     world.governor.stop("EXCEEDEDQUOTA")
     with pytest.raises(QuotaExhausted):
         world.governor.intend(intent, world.lease)
-    world.ledger.pause(HERE, "phase", "sales", actor="me")
+    world.ledger.pauses.start(HERE, "phase", "sales", actor="me")
     with pytest.raises(Paused, match="kpc resume phase sales"):
         world.governor.intend(intent, world.lease)
 
@@ -252,11 +271,11 @@ def test_load_gives_way_to_other_software_in_the_org(emulated: Callable[..., Emu
     workspace.settings.salesforce.retry_reserve = 0
     stage(workspace, SUPPLIERS, [f"k-{number}" for number in range(4)], chunk_rows=2)
     with pytest.raises(QuotaExhausted, match="other software included"):
-        sf_loaded(SUPPLIERS, workspace)
+        sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     assert workspace.salesforce.count(SUPPLIERS.table.target) == 2
-    specs = plan_load(SUPPLIERS, workspace)
+    specs = plan_load(PartitionContext(workspace, SUPPLIERS))
     with pytest.raises(QuotaExhausted) as caught:
-        check_room(specs, workspace)
+        check_room(PartitionContext(workspace, SUPPLIERS), specs)
     assert timedelta(hours=23) < caught.value.next_free_utc - workspace.clock() < timedelta(hours=25)
     assert len(list(workspace.salesforce.list_jobs())) == 1
     close(workspace)
@@ -269,10 +288,10 @@ def test_lost_ledger_does_not_lead_over_the_quota(emulated: Callable[..., Emulat
         workspace = make_workspace(tmp_path / str(number), emulator.settings, "run-1")
         stage(workspace, SUPPLIERS, [f"k{number}"])
         if number < 2:
-            sf_loaded(SUPPLIERS, workspace)
+            sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
         else:
             with pytest.raises(QuotaExhausted):
-                sf_loaded(SUPPLIERS, workspace)
+                sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
         close(workspace)
 
 
@@ -284,7 +303,6 @@ def test_refused_api_calls_stop_new_jobs_and_never_rows(
     emulator = emulated()
     workspace = make_workspace(tmp_path, emulator.settings, "run-1")
     stage(workspace, SUPPLIERS, ["a", "b"])
-    governor_of(workspace)
     rule = {
         "action": "status",
         "status": 403,
@@ -294,9 +312,9 @@ def test_refused_api_calls_stop_new_jobs_and_never_rows(
     }
     httpx.post(f"{emulator.facts['base_url']}/_emulator/faults", json=rule, trust_env=False).raise_for_status()
     with pytest.raises(QuotaExhausted):
-        sf_loaded(SUPPLIERS, workspace)
-    assert workspace.ledger.quota_state(workspace.environment.target_id).blocked_until_utc is not None
-    assert workspace.ledger.failed_records(workspace.environment, SUPPLIERS) == []
-    workspace.ledger.unblock_jobs(workspace.environment.target_id)
-    assert sf_loaded(SUPPLIERS, workspace).detail["created"] == 2
+        sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
+    assert workspace.ledger.quota.state(workspace.environment.target_id).blocked_until_utc is not None
+    assert workspace.ledger.failures.of_partition(workspace.environment, SUPPLIERS) == []
+    workspace.ledger.quota.unblock(workspace.environment.target_id)
+    assert sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS)).detail["created"] == 2
     close(workspace)

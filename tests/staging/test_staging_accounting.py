@@ -109,8 +109,7 @@ def partition_key(table: Table) -> str:
 
 def stage_in_a_new_folder(table: Table, frame: pl.DataFrame) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        staging = bench(Path(folder))
-        object.__setattr__(staging.settings.staging, "rejected_share", 1.0)
+        staging = bench(Path(folder), rejected_share=1.0)
         check_accounts(staging, table, frame)
 
 
@@ -140,8 +139,7 @@ def test_a_large_partition_is_accounted_for_across_runs_on_disk(tmp_path: Path) 
     twins = good.gather([5, 19_000]).with_columns(SALE_NO=pl.col("SALE_NO").str.to_lowercase())
     bad = rows_of(table, 3, first=30_000, PAY_AMT=[Decimal("1E17")] * 3)
     frame = pl.concat([twins, good, bad]).sample(fraction=1, shuffle=True, seed=3)
-    staging = bench(tmp_path)
-    object.__setattr__(staging.settings.staging, "memory_bytes", 3_000_000)
+    staging = bench(tmp_path, memory_bytes=3_000_000)
     manifest = staging.stage(table, staging.seal(table, list(frame.iter_slices(7_000))))
     assert (manifest.extracted, manifest.staged, manifest.rejected) == (20_005, 19_998, 7)
     assert staging.sent(table, manifest)[EXTERNAL_ID].n_unique() == 19_998

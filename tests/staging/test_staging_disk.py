@@ -7,21 +7,28 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from extracted_rows import Bench, bench, rows_of
 
 from kpc.catalog import find_table
+from kpc.catalog.types import EXTERNAL_ID
 from kpc.convert.gzip_csv import GzipTable
 from kpc.errors import OutOfSpace
+from kpc.load.org_records import WantedKeys, records_of
+from kpc.partition import Partition
+from kpc.reconcile.records import compare_all
+from kpc.stages.workspace import Workspace
 from kpc.staging.sorted_runs import ORDER, SortedRuns
-from kpc.storage.parquet_file import ParquetTable
+from kpc.storage.parquet_file import ExtractParquet, ParquetTable
+from kpc.storage.row_buckets import HashRanges, RowBuckets
 from kpc.storage.store import Store, atomic_path
 
-LINE = find_table("KPS_T_SALES_MD")
+LINE, SUPPLIER = find_table("KPS_T_SALES_MD"), find_table("KPS_R_POS_SUPPLIER")
 DISK_BYTES = 16_000_000
 
 
@@ -66,13 +73,52 @@ def write_text(folder: Path) -> None:
         temporary.write_bytes(os.urandom(2 * DISK_BYTES))
 
 
-@pytest.mark.parametrize("write", [write_chunk, write_index, write_run, write_text])
+def write_extract(folder: Path) -> None:
+    schema = pa.schema([pa.field("N", pa.binary())])
+    with ExtractParquet(folder / "chunk-00001.parquet", schema) as extract:
+        for _ in range(30):
+            extract.write(pa.record_batch([pa.array([os.urandom(1_000_000)])], schema=schema))
+        extract.close()
+
+
+def write_buckets(folder: Path) -> None:
+    hashes = pl.int_range(200_000, eager=True).hash().to_frame("key_hash")
+    ranges = HashRanges("key_hash", 64)
+    buckets = RowBuckets(folder, {"key_hash": pl.UInt64()}, ranges.bucket, ranges.count, held_rows=100_000)
+    for _ in range(30):
+        buckets.add(hashes)
+
+
+@pytest.mark.parametrize("write", [write_chunk, write_index, write_run, write_text, write_extract, write_buckets])
 def test_a_full_disk_leaves_no_part_of_a_file(small_disk: Path, write: object) -> None:
     """Whatever is being written when the last block is taken: one clear error, and the disk is empty again."""
     assert callable(write)
     with pytest.raises(OutOfSpace, match=r"filled up|bytes free"):
         write(small_disk)
     assert [path for path in small_disk.rglob("*") if path.is_file()] == []
+
+
+def read_partition(workspace: Workspace, folder: Path) -> None:
+    nothing = pl.LazyFrame(schema=dict.fromkeys(SUPPLIER.data_header, pl.String))
+    compare_all(nothing, Partition(SUPPLIER, "ALL"), workspace.salesforce, folder)
+
+
+def read_many_records(workspace: Workspace, folder: Path) -> None:
+    wanted = WantedKeys.of([pl.DataFrame({EXTERNAL_ID: ["a", "b"]})], most_held=1)
+    list(records_of(SUPPLIER, wanted, workspace.governor, workspace.salesforce, folder))
+
+
+@pytest.mark.parametrize("read", [read_partition, read_many_records])
+def test_a_full_disk_stops_a_bulk_query(
+    small_disk: Path, workspace: Workspace, read: Callable[[Workspace, Path], None]
+) -> None:
+    """The client knows no staging disk; who asked it says that the disk is full, and nobody else can read the pages."""
+    folder = small_disk / "pages"
+    read(workspace, folder)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    (small_disk / "other").write_bytes(bytes(cramped_free(small_disk)))
+    with pytest.raises(OutOfSpace, match="filled up"):
+        read(workspace, small_disk / "more-pages")
 
 
 def test_a_stage_on_a_full_disk_can_be_repeated(small_disk: Path, tmp_path: Path) -> None:

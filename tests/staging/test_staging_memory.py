@@ -10,25 +10,20 @@ import pytest
 
 from kpc.convert.canonical import CHECKSUM, KEY_HASH
 from kpc.partition import find_partition
-from kpc.staging import sorted_runs as sort
 from kpc.staging.duplicate_keys import DuplicateKeys
 from kpc.staging.sorted_runs import ORDER, SortedRuns
 from kpc.staging.unchanged_rows import LoadedIndex
-from kpc.storage import hash_buckets as hash_shares
 from kpc.storage.store import Store
 
 
 @pytest.mark.parametrize("most_runs", [2, 5, 1000])
-def test_rows_come_out_in_order_however_many_runs_there_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_runs: int
-) -> None:
+def test_rows_come_out_in_order_however_many_runs_there_are(tmp_path: Path, most_runs: int) -> None:
     """A hundred runs, merged in one pass or in several; all rows are there, in the order of their UTF-8 bytes."""
-    monkeypatch.setattr(sort, "_LEAST_FAN_IN", most_runs)
     draw = random.Random(most_runs)  # noqa: S311  a test
     letters = "aAzZé\U0001f600\uffdcก|~"
     keys = ["".join(draw.choices(letters, k=draw.randint(1, 12))) + f"|{number}" for number in range(20_000)]
     frame = pl.DataFrame({ORDER: keys, "line": [f"{key},{'x' * draw.randint(0, 300)}" for key in keys]})
-    with SortedRuns(tmp_path / "runs", Store(tmp_path), memory_bytes=80_000) as runs:
+    with SortedRuns(tmp_path / "runs", Store(tmp_path), memory_bytes=80_000, least_fan_in=most_runs) as runs:
         for part in frame.iter_slices(150):
             runs.add(part)
         assert runs.rows == frame.height
@@ -40,18 +35,15 @@ def test_rows_come_out_in_order_however_many_runs_there_are(
 
 
 @pytest.mark.parametrize("held_rows", [10, 500, 1_000_000])
-def test_duplicates_are_found_in_memory_and_on_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held_rows: int
-) -> None:
-    """The same answer whether the hashes are held or spilled; also first and last hash of a share."""
-    monkeypatch.setattr(hash_shares, "HELD_ROWS", held_rows)
+def test_duplicates_are_found_in_memory_and_on_disk(tmp_path: Path, held_rows: int) -> None:
+    """The same answer whether the hashes are held or spilled; also first and last hash of a range."""
     draw = random.Random(held_rows)  # noqa: S311  a test
     edges = [0, (1 << 58) - 1, 1 << 58, (1 << 64) - 1]
     kept = [draw.getrandbits(64) for _ in range(3_000)] + edges
     kept += draw.sample(kept, 40) + edges[:2] + [kept[0]] * 3
     rejected = [draw.getrandbits(64) for _ in range(50)] + draw.sample(kept, 30)
     draw.shuffle(kept)
-    keys = DuplicateKeys(tmp_path)
+    keys = DuplicateKeys(tmp_path, held_rows)
     for start in range(0, len(kept), 97):
         keys.add(pl.DataFrame({KEY_HASH: kept[start : start + 97]}, schema={KEY_HASH: pl.UInt64}))
     keys.add_rejected(pl.DataFrame({KEY_HASH: [*rejected, None]}, schema={KEY_HASH: pl.UInt64}))
@@ -71,11 +63,8 @@ def test_a_partition_without_rows_has_no_duplicates(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("held_rows", [10, 500, 1_000_000])
-def test_the_loaded_index_is_compared_in_memory_and_on_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held_rows: int
-) -> None:
+def test_the_loaded_index_is_compared_in_memory_and_on_disk(tmp_path: Path, held_rows: int) -> None:
     """Unchanged, changed, new, refused and vanished keys, whatever fits in memory."""
-    monkeypatch.setattr(hash_shares, "HELD_ROWS", held_rows)
     draw = random.Random(held_rows)  # noqa: S311  a test
     hashes = [0, (1 << 58) - 1, 1 << 58, (1 << 64) - 1, *(draw.getrandbits(64) for _ in range(3_000))]
     index = pl.DataFrame(
@@ -91,10 +80,11 @@ def test_the_loaded_index_is_compared_in_memory_and_on_disk(
     )
     new = pl.DataFrame({KEY_HASH: [5, 1 << 63], CHECKSUM: [1, 2]}, schema=source.schema)
     source = pl.concat([source, new]).sample(fraction=1, shuffle=True, seed=held_rows)
-    loaded = LoadedIndex(tmp_path / "loaded_index.parquet", find_partition("KPS_T_SALES_MD", "2024-01"), tmp_path)
+    partition = find_partition("KPS_T_SALES_MD", "2024-01")
+    loaded = LoadedIndex(tmp_path / "loaded_index.parquet", partition, tmp_path, held_rows)
     for part in source.iter_slices(61):
         loaded.add(part)
-    loaded.see(pl.DataFrame({KEY_HASH: [*refused, None]}, schema={KEY_HASH: pl.UInt64}))
+    loaded.add_rejected(pl.DataFrame({KEY_HASH: [*refused, None]}, schema={KEY_HASH: pl.UInt64}))
     loaded.compare()
     sent = source.filter(~loaded.unchanged(source))
     assert set(sent[KEY_HASH]) == {*changed, *new[KEY_HASH]}

@@ -150,8 +150,7 @@ def test_the_same_extract_gives_the_same_bytes(tmp_path: Path) -> None:
     frame = rows_of(PAYMENT, 5_000).sample(fraction=1, shuffle=True, seed=1)
     one = bench(tmp_path / "one")
     whole = one.stage(PAYMENT, one.seal(PAYMENT, [frame]))
-    two = bench(tmp_path / "two", memory_bytes=64_000_000)
-    object.__setattr__(two.settings.staging, "memory_bytes", 2_000_000)
+    two = bench(tmp_path / "two", memory_bytes=2_000_000)
     parts = two.stage(PAYMENT, two.seal(PAYMENT, list(frame.iter_slices(1_700))))
     assert [chunk.sha256 for chunk in whole.chunks] == [chunk.sha256 for chunk in parts.chunks]
     assert whole.fingerprint_file.sha256 == parts.fingerprint_file.sha256
@@ -160,8 +159,7 @@ def test_the_same_extract_gives_the_same_bytes(tmp_path: Path) -> None:
 
 def test_children_of_one_parent_stand_together_in_key_order(tmp_path: Path) -> None:
     """Rows are ordered by (parent, own id) by their bytes, across runs that were sorted on disk."""
-    staging = bench(tmp_path)
-    object.__setattr__(staging.settings.staging, "memory_bytes", 2_000_000)
+    staging = bench(tmp_path, memory_bytes=2_000_000)
     frame = rows_of(PAYMENT, 6_000, SALE_NO=[f"S{row * 7919 % 2_000}" for row in range(6_000)]).sample(
         fraction=1, shuffle=True, seed=7
     )

@@ -11,19 +11,23 @@ from pathlib import Path
 import fsspec
 import pytest
 from emulated_org import Emulator
+from lineage import results_by_stage
 from object_store_double import ObjectStoreDouble
 from oracle_source import OracleServer, road_settings
 
-from assets.lineage import materialize
+from assets.graph import materialize_lineage
+from assets.oracle_extract import oracle_extract
 from assets.reconciled import reconciled
+from assets.sf_loaded import sf_loaded
+from assets.staged_csv import staged_csv
 from kpc.errors import ConfigError, DamagedFile, Transient
-from kpc.extract.partition_extract import oracle_extract
-from kpc.load.partition_load import finish_chunk, plan_load, poll_chunk, sf_loaded, start_chunk
+from kpc.load.mapped_chunks import begin_chunk, finish_chunk, plan_load, poll_chunk
 from kpc.partition import find_partition
 from kpc.settings import SalesforceSettings, Settings, StagingSettings
+from kpc.stages.context import PartitionContext
 from kpc.stages.workspace import Workspace, open_workspace
-from kpc.staging.staged_partition import staged_csv
-from kpc.storage.manifests import StagedManifest, staged_folder
+from kpc.storage.layout import staged_folder
+from kpc.storage.manifests import StagedManifest
 from kpc.storage.store import MANIFEST, Store, open_store
 
 TENANT = find_partition("KPS_R_EMAIL_TENANT", "ALL")
@@ -58,20 +62,20 @@ def workers(tmp_path: Path, oracle: OracleServer, emulated: Callable[..., Emulat
 @pytest.mark.parametrize("url", ["objects://bucket/kpc", "memory://bucket/kpc"])
 def test_each_station_may_run_on_another_worker(objects: type[ObjectStoreDouble], workers: Workers, url: str) -> None:
     """Four workers that share nothing but an object store take a partition all the way, and a repeat sends nothing."""
-    extracted = oracle_extract(TENANT, workers(url), "full")
-    staged = staged_csv(TENANT, workers(url))
+    extracted = oracle_extract.materialize(PartitionContext(workers(url), TENANT), "full")
+    staged = staged_csv.materialize(PartitionContext(workers(url), TENANT))
     loading = workers(url)
-    (spec,) = plan_load(TENANT, loading)
-    job = start_chunk(spec, workers(url, loading.run_id))
+    (spec,) = plan_load(PartitionContext(loading, TENANT))
+    job = begin_chunk(workers(url, loading.run_id), spec)
     poller = workers(url, loading.run_id)
-    while not poll_chunk(spec, poller, job).is_final:
+    while not poll_chunk(poller, spec, job).is_final:
         pass
-    finish_chunk(spec, workers(url, loading.run_id), job)
-    loaded = sf_loaded(TENANT, loading)
-    proof = reconciled(TENANT, workers(url), level3="full")
+    finish_chunk(workers(url, loading.run_id), spec, job)
+    loaded = sf_loaded.materialize(PartitionContext(loading, TENANT))
+    proof = reconciled.materialize(PartitionContext(workers(url), TENANT), level3="full")
     assert extracted.rows == staged.rows == loaded.rows == proof.rows > 0
     assert proof.state == "reconciled"
-    again = {receipt.stage: receipt for receipt in materialize(TENANT, workers(url, "again"))}
+    again = results_by_stage(PartitionContext(workers(url, "again"), TENANT))
     assert again["staged_csv"].detail["unchanged"] == extracted.rows
     assert again["sf_loaded"].detail["jobs"] == 0
     assert again["reconciled"].state == "reconciled"
@@ -81,14 +85,14 @@ def test_each_station_may_run_on_another_worker(objects: type[ObjectStoreDouble]
 def test_a_file_url_is_a_directory(workers: Workers, tmp_path: Path) -> None:
     """`file:///...` works in place, without a scratch directory."""
     worker = workers(f"file://{tmp_path / 'shared'}")
-    assert [receipt.stage for receipt in materialize(TENANT, worker)][-1] == "reconciled"
+    assert [receipt.stage for receipt in materialize_lineage(PartitionContext(worker, TENANT))][-1] == "reconciled"
     assert list((tmp_path / "shared").rglob("chunk-00001.csv.gz"))
     assert not (tmp_path / "disk-0").exists()
 
 
 def test_a_manifest_is_the_last_thing_that_becomes_visible(objects: type[ObjectStoreDouble], workers: Workers) -> None:
     """Every file that a manifest lists was whole in the store before the manifest was, with the listed sha256."""
-    list(materialize(TENANT, workers("objects://bucket/kpc")))
+    list(materialize_lineage(PartitionContext(workers("objects://bucket/kpc"), TENANT)))
     manifests = [key for key in objects.uploads if key.endswith(f"/{MANIFEST}")]
     assert len(manifests) == 3
     for key in manifests:
@@ -114,29 +118,29 @@ def _entries(value: object) -> Iterator[dict[str, object]]:
 def test_an_upload_that_breaks_off_is_repeated_as_a_whole(objects: type[ObjectStoreDouble], workers: Workers) -> None:
     """Nothing of it is visible, the stage fails in passing, and the next worker does it from the sealed extract."""
     url = "objects://bucket/kpc"
-    oracle_extract(TENANT, workers(url), "full")
+    oracle_extract.materialize(PartitionContext(workers(url), TENANT), "full")
     before = set(objects.held)
     objects.fail_after = 1_000
     with pytest.raises(Transient, match="went away"):
-        staged_csv(TENANT, workers(url))
+        staged_csv.materialize(PartitionContext(workers(url), TENANT))
     assert not [key for key in set(objects.held) - before if key.endswith((MANIFEST, ".csv.gz"))]
     objects.fail_after = None
-    assert staged_csv(TENANT, workers(url)).rows > 0
+    assert staged_csv.materialize(PartitionContext(workers(url), TENANT)).rows > 0
 
 
 def test_an_object_that_was_changed_is_noticed(objects: type[ObjectStoreDouble], workers: Workers) -> None:
     """What is fetched is compared with its manifest; staging makes it again, loading refuses it."""
     url = "objects://bucket/kpc"
-    oracle_extract(TENANT, workers(url), "full")
-    staged_csv(TENANT, workers(url))
+    oracle_extract.materialize(PartitionContext(workers(url), TENANT), "full")
+    staged_csv.materialize(PartitionContext(workers(url), TENANT))
     (chunk,) = (key for key in objects.held if key.endswith("chunk-00001.csv.gz"))
     whole = objects.held[chunk]
     objects.held[chunk] = whole[:-1]
     with pytest.raises(DamagedFile, match="has changed since it was written"):
-        sf_loaded(TENANT, workers(url))
-    staged_csv(TENANT, workers(url))
+        sf_loaded.materialize(PartitionContext(workers(url), TENANT))
+    staged_csv.materialize(PartitionContext(workers(url), TENANT))
     assert objects.held[chunk] == whole
-    assert sf_loaded(TENANT, workers(url)).rows > 0
+    assert sf_loaded.materialize(PartitionContext(workers(url), TENANT)).rows > 0
 
 
 def test_a_worker_leaves_its_disk_empty(objects: type[ObjectStoreDouble], tmp_path: Path) -> None:
@@ -172,13 +176,13 @@ def test_an_unknown_protocol_is_refused(tmp_path: Path) -> None:
 
 def test_a_worker_with_another_root_is_refused(workers: Workers, tmp_path: Path) -> None:
     """The first worker marks the root; one that does not find the mark stops before it does anything."""
-    oracle_extract(TENANT, workers(tmp_path / "shared"), "full")
+    oracle_extract.materialize(PartitionContext(workers(tmp_path / "shared"), TENANT), "full")
     stranger = workers(tmp_path / "elsewhere")
     with pytest.raises(ConfigError, match=r"root-[0-9a-f]{16}\.json is not there"):
-        staged_csv(TENANT, stranger)
+        staged_csv.materialize(PartitionContext(stranger, TENANT))
     with pytest.raises(ConfigError, match="same directory or object store on every worker"):
-        plan_load(TENANT, stranger)
-    assert staged_csv(TENANT, workers(tmp_path / "shared")).rows > 0
+        plan_load(PartitionContext(stranger, TENANT))
+    assert staged_csv.materialize(PartitionContext(workers(tmp_path / "shared"), TENANT)).rows > 0
 
 
 def test_a_root_that_moved_with_its_files_is_the_same_root(workers: Workers, tmp_path: Path) -> None:
@@ -200,8 +204,8 @@ def test_workers_that_start_together_agree_on_one_mark(workers: Workers, tmp_pat
     """Both find no mark and make one; the ledger keeps one, and on one root both may go on."""
     one, two = workers(tmp_path / "shared"), workers(tmp_path / "shared")
     environment = one.environment
-    own = one.ledger.claim_root(environment, "aaaa")
-    assert two.ledger.claim_root(environment, "bbbb") == own == "aaaa"
+    own = one.ledger.endpoints.claim_root(environment, "aaaa")
+    assert two.ledger.endpoints.claim_root(environment, "bbbb") == own == "aaaa"
     with pytest.raises(ConfigError, match="root-aaaa"):
         two.check_root(environment)
 

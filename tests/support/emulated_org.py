@@ -8,10 +8,12 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 from pydantic import SecretStr
 
+from kpc.emulators.salesforce.options import switch_of
 from kpc.settings import SalesforceSettings
 
 
@@ -20,7 +22,7 @@ class Emulator:
     """A Salesforce emulator in a process of its own, and how to reach it."""
 
     process: subprocess.Popen[bytes]
-    facts: dict[str, str]
+    facts: dict[str, Any]
 
     @property
     def settings(self) -> SalesforceSettings:
@@ -39,6 +41,12 @@ class Emulator:
         answer = httpx.patch(f"{self.facts['base_url']}/_emulator/switches", json=changes, headers=token)
         assert answer.status_code == 200, answer.text
 
+    def reset(self) -> None:
+        """Replace the org by a new, empty one with credentials of its own."""
+        answer = httpx.post(f"{self.facts['base_url']}/_emulator/reset", timeout=60, trust_env=False)
+        assert answer.status_code == 200, answer.text
+        self.facts |= answer.json()
+
     def stop(self) -> None:
         self.process.terminate()
         try:
@@ -46,6 +54,36 @@ class Emulator:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait(10)
+
+
+class EmulatorPool:
+    """Emulators that tests use in turn, each test with a new org: a reset takes a tenth of the time of a start."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._idle: list[Emulator] = []
+        self._started = 0
+
+    def take(self, *switches: str) -> Emulator:
+        """An emulator with an empty org that behaves as `switches` say, NAME=VALUE."""
+        if self._idle:
+            emulator = self._idle.pop()
+        else:
+            self._started += 1
+            emulator = start_emulator(self._folder / f"emulator-{self._started}")
+        if switches:
+            emulator.switch(**dict(map(switch_of, switches)))
+        return emulator
+
+    def give_back(self, emulator: Emulator) -> None:
+        """What the test left is gone at once; jobs at work would take time from the next test."""
+        if emulator.process.poll() is None:
+            emulator.reset()
+            self._idle.append(emulator)
+
+    def stop(self) -> None:
+        for emulator in self._idle:
+            emulator.stop()
 
 
 def start_emulator(folder: Path, *switches: str, tls: bool = False) -> Emulator:

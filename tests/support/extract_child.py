@@ -8,9 +8,10 @@ from pathlib import Path
 
 from oracle_source import road_settings
 
-from kpc.extract.partition_extract import oracle_extract
+from assets.oracle_extract import oracle_extract
 from kpc.partition import find_partition
 from kpc.settings import OracleSettings, SalesforceSettings
+from kpc.stages.context import PartitionContext
 from kpc.stages.workspace import open_workspace
 
 
@@ -21,7 +22,7 @@ def main() -> None:
     )
     settings.staging.chunk_rows = given["chunk_rows"]
     with open_workspace(settings, run_id=sys.argv[4], actor="test") as workspace:
-        oracle_extract(find_partition(sys.argv[2], sys.argv[3]), workspace)
+        oracle_extract.materialize(PartitionContext(workspace, find_partition(sys.argv[2], sys.argv[3])))
 
 
 if __name__ == "__main__":

@@ -17,10 +17,11 @@ from kpc.catalog.types import Column, FieldKind, NullRule, OracleKind, Phase, te
 from kpc.convert.frame import convert_frame
 from kpc.partition import Partition
 from kpc.settings import Settings
+from kpc.stages.context import PartitionContext
 from kpc.stages.workspace import Workspace
 from kpc.staging.partition_staging import stage_partition
 from kpc.staging.rejects import read_rejected
-from kpc.storage.manifests import ControlTotals, ExtractManifest, StagedManifest, staged_folder
+from kpc.storage.manifests import ControlTotals, ExtractManifest, StagedManifest
 from kpc.storage.store import Environment, Store, describe_file, write_manifest
 
 MONTH = "2024-05"
@@ -95,7 +96,7 @@ class Bench:
     ) -> ExtractManifest:
         """Write the frames as the chunks of a sealed extract."""
         partition = Partition(table, key_of(table))
-        folder = self.store.generation_dir(self.environment, partition, generation) / "extract"
+        folder = self.context(table).paths.generation(generation).extract
         folder.mkdir(parents=True, exist_ok=True)
         chunks = []
         for number, frame in enumerate(frames, 1):
@@ -122,15 +123,17 @@ class Bench:
         return manifest
 
     def stage(self, table: Table, extract: ExtractManifest) -> StagedManifest:
-        return stage_partition(Partition(table, key_of(table)), cast(Workspace, self), extract)
+        return stage_partition(self.context(table), extract)
+
+    def context(self, table: Table) -> PartitionContext:
+        """The table's partition; of a workspace, staging needs no more than there is here."""
+        return PartitionContext(cast(Workspace, self), Partition(table, key_of(table)))
 
     def folder(self, table: Table, generation: str = GENERATION) -> Path:
-        partition = Partition(table, key_of(table))
-        root = self.store.generation_dir(self.environment, partition, generation)
-        return root / staged_folder(table.mapping_version)
+        return self.context(table).paths.generation(generation).staged(table.mapping_version)
 
     def partition_folder(self, table: Table) -> Path:
-        return self.store.partition_dir(self.environment, Partition(table, key_of(table)))
+        return self.context(table).paths.folder
 
     def sent(self, table: Table, manifest: StagedManifest) -> pl.DataFrame:
         """The rows of all chunks, in order, as text; a null is the text #N/A, an empty cell is null."""
@@ -148,8 +151,12 @@ def read_chunk(path: Path) -> pl.DataFrame:
     return pl.read_csv(gzip.decompress(path.read_bytes()), infer_schema=False)
 
 
-def bench(root: Path, *, free_bytes: int = 0, **staging: object) -> Bench:
+def bench(root: Path, *, free_bytes: int = 0, memory_bytes: int | None = None, **staging: object) -> Bench:
+    """Staging in a folder; `memory_bytes` may be less than the settings allow, so that few rows need many runs."""
     settings = Settings(staging=cast(Any, {"root": root, **staging}), hash_key=cast(Any, HASH_KEY))
+    if memory_bytes is not None:
+        cramped = settings.staging.model_copy(update={"memory_bytes": memory_bytes})
+        settings = settings.model_copy(update={"staging": cramped})
     return Bench(settings, Store(root, free_bytes), Environment("source", "target"))
 
 

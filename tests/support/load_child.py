@@ -9,16 +9,16 @@ import signal
 import sys
 from pathlib import Path
 
-from faulty_transport import Fault, FaultyTransport, is_killed
+from faulty_transport import Fault, is_killed
 from sqlalchemy import event
 from staged_samples import make_workspace
 
+from assets.sf_loaded import sf_loaded
 from kpc.ledger import Ledger
-from kpc.load.partition_load import sf_loaded
 from kpc.partition import find_partition
 from kpc.rollback.partition_rollback import roll_back
-from kpc.salesforce import connect
 from kpc.settings import SalesforceSettings
+from kpc.stages.context import PartitionContext
 
 COMMIT, RENAME = "COMMIT", "RENAME"  # in place of a request's pattern
 
@@ -31,7 +31,7 @@ def die_at_commit(ledger: Ledger, number: int) -> None:
         if next(count) == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    event.listen(ledger.engine, "commit", die)
+    event.listen(ledger.database.engine, "commit", die)
 
 
 def die_at_rename(number: int) -> None:
@@ -54,9 +54,10 @@ def main(given: dict[str, str]) -> None:
         die_at_rename(int(given["number"]))
     else:
         fault = Fault(given["pattern"], is_killed, after=bool(given["after"]), first=int(given["number"]), last=999)
-        workspace.__dict__["salesforce"] = connect(settings, FaultyTransport([fault]))
-    act = {"load": sf_loaded, "undo": roll_back}[given.get("act", "load")]
-    act(find_partition("KPS_R_POS_SUPPLIER", "ALL"), workspace)
+        workspace.plant(fault)
+    context = PartitionContext(workspace, find_partition("KPS_R_POS_SUPPLIER", "ALL"))
+    act = {"load": sf_loaded.materialize, "undo": roll_back}[given.get("act", "load")]
+    act(context)
 
 
 if __name__ == "__main__":

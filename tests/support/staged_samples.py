@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
+from faulty_transport import Fault, FaultyTransport
 from pydantic import SecretStr
 
 from kpc.catalog.table import Table
@@ -15,17 +16,32 @@ from kpc.catalog.types import EXTERNAL_ID, GENERATION_FIELD, PARTITION_FIELD, Co
 from kpc.convert.canonical import canonical_from_salesforce, key_hash, row_checksum
 from kpc.convert.gzip_csv import GzipTable, csv_bytes
 from kpc.ledger import Ledger, open_ledger
+from kpc.load.record_bodies import upsert_rows
 from kpc.partition import Partition
 from kpc.salesforce import Salesforce, connect
 from kpc.settings import SalesforceSettings, Settings, StagingSettings
+from kpc.stages.context import PartitionContext
 from kpc.stages.workspace import Workspace
-from kpc.storage.manifests import StagedManifest, staged_folder
+from kpc.storage.layout import staged_folder
+from kpc.storage.manifests import StagedManifest
 from kpc.storage.store import Environment, describe_file, make_private
 
 SOURCE = "ora-1-1"
 FOREIGN = "01HW0000000000000000000000"  # a generation of somebody else's
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 _SAMPLES = {FieldKind.DATE: "2024-01-15", FieldKind.DATETIME: "2024-01-15T05:00:00.000Z", FieldKind.BOOLEAN: "true"}
+
+
+class SampleWorkspace(Workspace):
+    """A workspace that knows its Oracle by name only; everything else is real."""
+
+    transport = FaultyTransport()
+
+    def plant(self, *faults: Fault) -> FaultyTransport:
+        """Let these faults, and no others, happen to the requests from now on, and count them anew."""
+        self.transport.faults[:] = faults
+        self.transport.requests.clear()
+        return self.transport
 
 
 def make_workspace(
@@ -36,14 +52,17 @@ def make_workspace(
     lease_s: float = 30.0,
     ledger_url: str = "",
     staging_root: str = "",
-) -> Workspace:
-    """A workspace that knows its Oracle by name only; everything else is real.
+) -> SampleWorkspace:
+    """A workspace with a ledger and a log-in of its own, whose requests can be made to fail.
 
     One with an object store as `staging_root` has a disk of its own.
     """
     ledger = open_ledger(ledger_url or f"sqlite:///{root}/ledger.db")
-    client = connect(salesforce)
-    return join_workspace(root, salesforce, ledger, client, run_id, lease_s=lease_s, staging_root=staging_root)
+    transport = FaultyTransport()
+    client = connect(salesforce, transport)
+    made = join_workspace(root, salesforce, ledger, client, run_id, lease_s=lease_s, staging_root=staging_root)
+    made.transport = transport
+    return made
 
 
 def join_workspace(
@@ -55,21 +74,19 @@ def join_workspace(
     *,
     lease_s: float = 30.0,
     staging_root: str = "",
-) -> Workspace:
+) -> SampleWorkspace:
     """The same from a ledger and a log-in that are there already."""
     settings = Settings(
         salesforce=salesforce.model_copy(),
         staging=StagingSettings(
             root=staging_root or str(root / "staging"), scratch=root / f"disk-{run_id}", free_bytes=0
         ),
-        ledger_url=SecretStr(ledger.engine.url.render_as_string(hide_password=False)),
+        ledger_url=SecretStr(ledger.database.engine.url.render_as_string(hide_password=False)),
         lease_s=lease_s,
         lease_wait_s=20.0,
     )
-    workspace = Workspace(settings, ledger, run_id, "tester")
-    workspace.__dict__["salesforce"] = client
-    workspace.__dict__["environment"] = Environment(SOURCE, client.org_id)
-    return workspace
+    environment = Environment(SOURCE, client.org_id)
+    return SampleWorkspace(settings, ledger, run_id, "tester", salesforce=client, environment=environment)
 
 
 def fresh_keys(count: int, prefix: str = "") -> list[str]:
@@ -81,13 +98,11 @@ def fresh_keys(count: int, prefix: str = "") -> list[str]:
 def put_foreign(workspace: Workspace, partition: Partition, keys: Sequence[str], **cells: str) -> None:
     """Records that somebody else made, with the mark of no generation of ours."""
     rows = [sample_row(partition.table, "old", FOREIGN, key) | cells for key in keys]
-    assert [saved.error for saved in workspace.salesforce.upsert_rows(partition.table, rows)] == [""] * len(keys)
+    assert [saved.error for saved in upsert_rows(workspace.salesforce, partition.table, rows)] == [""] * len(keys)
 
 
 def close(workspace: Workspace) -> None:
-    workspace.store.close()
-    workspace.salesforce.close()
-    workspace.ledger.close()
+    workspace.close()
 
 
 def stage(
@@ -100,12 +115,12 @@ def stage(
 ) -> StagedManifest:
     """Seal a new generation and stage one row per key; `values` overrides cells by key and CSV column."""
     ledger, table = workspace.ledger, partition.table
-    with ledger.lease(workspace.environment, partition, "oracle_extract", owner="s", ttl_s=30, wait_s=5) as lease:
-        generation = ledger.start_generation(
+    with ledger.leases.hold(workspace.environment, partition, "oracle_extract", owner="s", ttl_s=30, wait_s=5) as lease:
+        generation = ledger.generations.start(
             workspace.environment, partition, scn=1, mode="full", spec_hash="s", run_id="s", lease=lease
         )
-        ledger.seal_generation(generation, rows=len(keys), raw_bytes=1, lease=lease)
-    folder = workspace.store.generation_dir(workspace.environment, partition, generation)
+        ledger.generations.seal(generation, rows=len(keys), raw_bytes=1, lease=lease)
+    folder = PartitionContext(workspace, partition).paths.generation(generation).folder
     folder = make_private(folder / staged_folder(table.mapping_version))
     rows = pl.DataFrame(
         [sample_row(table, partition.key, generation, key) | (values or {}).get(key, {}) for key in keys],

@@ -6,9 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from kpc.emulators.oracle.command import SERVICE, run
-from kpc.emulators.oracle.login import ListenerOptions
-from kpc.errors import ConfigError
+from kpc.emulators.errors import OptionError
+from kpc.emulators.oracle.command import SERVICE, OracleOptions, run
+from kpc.emulators.oracle.wire.login.logon import ListenerOptions
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,21 +35,23 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         return run(
-            port=given.port,
-            rows=given.rows,
-            seed=given.seed,
-            with_bad_rows=given.with_bad_rows,
-            months=tuple(month for month in given.months.split(",") if month),
-            ready_file=given.ready_file,
-            listener=ListenerOptions(given.field_version, given.end_of_response, given.sdu),
-            faults=given.fault,
-            readers=given.reader,
-            services=given.service or (SERVICE,),
-            tls=given.tls,
-            admin=given.admin,
-            verbose=given.verbose,
+            OracleOptions(
+                port=given.port,
+                rows=given.rows,
+                seed=given.seed,
+                with_bad_rows=given.with_bad_rows,
+                months=tuple(month for month in given.months.split(",") if month),
+                ready_file=given.ready_file,
+                listener=ListenerOptions(given.field_version, given.end_of_response, given.sdu),
+                faults=given.fault,
+                readers=given.reader,
+                services=given.service or (SERVICE,),
+                tls=given.tls,
+                admin=given.admin,
+                verbose=given.verbose,
+            )
         )
-    except ConfigError as error:
+    except OptionError as error:
         parser.error(str(error))
 
 

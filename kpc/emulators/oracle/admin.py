@@ -1,6 +1,7 @@
-"""The emulator's own door: its faults, counters and statements as JSON over HTTP, and SQL with every right.
+"""The admin channel: faults, counters and statements as JSON over HTTP, and SQL with every privilege.
 
-Oracle has none of this. The address holds a secret, so that nothing else on the machine finds the door by its port.
+Oracle has none of this. The address holds a secret, so that no other program on the machine can
+use the channel by guessing its port.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from kpc.emulators.errors import OptionError
 from kpc.emulators.oracle.control import Control
 from kpc.emulators.oracle.interface import OraError
-from kpc.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ Reply = tuple[HTTPStatus, object]
 
 
 class AdminDatabase(Protocol):
-    """What the door needs of a database beside `interface.Database`."""
+    """What the admin channel needs of a database besides `interface.ServedDatabase`."""
 
     def rows_scanned(self) -> dict[str, int]: ...
 
@@ -37,19 +38,19 @@ class AdminDatabase(Protocol):
     def expire_undo(self) -> None: ...
 
 
-class AdminDoor:
-    """Answers on a port of its own on 127.0.0.1 from `__enter__` to `__exit__`."""
+class AdminChannel:
+    """Listens on its own port on 127.0.0.1 while the context is open."""
 
     def __init__(self, control: Control, database: AdminDatabase, host: str = "127.0.0.1") -> None:
         self._control = control
         self._database = database
         self._secret = secrets.token_urlsafe(18)
-        door = self
+        channel = self
 
-        class Handler(_Handler):
-            answer = staticmethod(door.answer)
+        class BoundHandler(_Handler):
+            answer = staticmethod(channel.answer)
 
-        self._server = ThreadingHTTPServer((host, 0), Handler)
+        self._server = ThreadingHTTPServer((host, 0), BoundHandler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, name="oracle admin", daemon=True)
 
@@ -69,7 +70,7 @@ class AdminDoor:
         self._server.server_close()
 
     def answer(self, method: str, path: str, body: Any) -> Reply:
-        """One request. Errors are answers too."""
+        """Handle one request; errors are returned as replies."""
         secret, _, rest = path.strip("/").partition("/")
         if not secrets.compare_digest(secret.encode(), self._secret.encode()):
             return HTTPStatus.NOT_FOUND, {"error": "not found"}
@@ -91,7 +92,7 @@ class AdminDoor:
             return HTTPStatus.OK, route()
         except OraError as error:
             return HTTPStatus.BAD_REQUEST, {"error": str(error), "code": error.code}
-        except (ConfigError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OptionError, ValueError, KeyError, TypeError, AttributeError) as error:
             return HTTPStatus.BAD_REQUEST, {"error": str(error)}
 
     def _counters(self) -> dict[str, object]:
@@ -110,7 +111,7 @@ class AdminDoor:
 def _listed(body: Any) -> list[dict[str, Any]]:
     rules = body if isinstance(body, list) else [body]
     if not all(isinstance(rule, dict) for rule in rules):
-        raise ConfigError("A fault is a JSON object.", "See docs/oracle-emulator.md.")
+        raise OptionError("A fault is a JSON object.", "See docs/oracle-emulator.md.")
     return rules
 
 

@@ -1,4 +1,4 @@
-"""Runs the emulator as a process of its own: build the database, listen, tell how to connect, end on a signal."""
+"""Runs the emulator as a process: builds the database, listens, reports how to connect, stops on a signal."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from kpc.emulators.oracle.admin import AdminDoor
+from kpc.emulators.oracle.admin import AdminChannel
 from kpc.emulators.oracle.control import Control
 from kpc.emulators.oracle.faults import parse_fault
-from kpc.emulators.oracle.login import ListenerOptions
-from kpc.emulators.oracle.server import serve
-from kpc.emulators.oracle.tls import HOST_NAME, TlsDoor
+from kpc.emulators.oracle.wire.login.logon import ListenerOptions
+from kpc.emulators.oracle.wire.server import serve
+from kpc.emulators.oracle.wire.transport.tls import HOST_NAME, TlsProxy
 
 if TYPE_CHECKING:
     from kpc.emulators.oracle.engine import EmulatedDatabase
@@ -32,80 +33,116 @@ HOST = "127.0.0.1"
 _PASSWORD_BYTES = 18
 
 
-def run(  # noqa: PLR0913 - one per switch of the command line
-    *,
-    port: int = 0,
-    rows: int = 1000,
-    seed: int = 42,
-    with_bad_rows: int = 0,
-    months: tuple[str, ...] = (),
-    ready_file: Path | None = None,
-    listener: ListenerOptions | None = None,
-    faults: Sequence[str] = (),
-    readers: Sequence[str] = (),
-    services: Sequence[str] = (SERVICE,),
-    tls: bool = False,
-    admin: bool = False,
-    verbose: bool = False,
-) -> int:
-    """Serve until SIGTERM or SIGINT; 0 after a clean end, 1 when the port cannot be had.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OracleOptions:
+    """What the command line says.
 
-    `rows` sizes the seeded tables (0: none are made). The password is new each time; `ready_file`, or standard output
-    without one, tells it as JSON (`dsn`, `user`, `password`: what a driver's connect takes) once connections are
-    accepted, and the file is removed at the end. `faults` are in force from the first connection on.
-    What else is asked for adds to the ready file: `admin` opens the admin channel (`admin_url`), which takes faults at
-    run time; `readers` are users with SELECT and FLASHBACK on every table; several `services` are listed; `tls` adds
-    `tcps_dsn`, `ca_file` and `wallet_location`. Raises `ConfigError` for a wrong fault.
+    `rows` sizes the seeded tables (0: none are made). `ready_file` is where to tell, as JSON, how to connect; standard
+    output without one. `faults` are in force from the first connection on. What else is asked for adds to the ready
+    file: `admin` opens the admin channel (`admin_url`), which takes faults at run time; `readers` are users with SELECT
+    and FLASHBACK on every table; several `services` are listed; `tls` adds `tcps_dsn`, `ca_file` and
+    `wallet_location`.
     """
-    logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, stream=sys.stderr)
-    from kpc.emulators.oracle.engine import open_database  # noqa: PLC0415 - `--help` must not wait for DuckDB
 
-    password = secrets.token_urlsafe(_PASSWORD_BYTES)
-    control = _control(faults)
+    port: int = 0
+    rows: int = 1000
+    seed: int = 42
+    with_bad_rows: int = 0
+    months: tuple[str, ...] = ()
+    ready_file: Path | None = None
+    listener: ListenerOptions = field(default_factory=ListenerOptions)
+    faults: Sequence[str] = ()
+    readers: Sequence[str] = ()
+    services: Sequence[str] = (SERVICE,)
+    tls: bool = False
+    admin: bool = False
+    verbose: bool = False
+
+
+def run(options: OracleOptions) -> int:
+    """Serve until SIGTERM or SIGINT; 0 after a clean end, 1 if the port cannot be bound.
+
+    The password is new each time; it is told with the rest (`dsn`, `user`, `password`: what a driver's connect takes)
+    once connections are accepted, and the ready file is removed at the end. Raises `OptionError` for a wrong fault.
+    """
+    logging.basicConfig(level=logging.DEBUG if options.verbose else logging.WARNING, stream=sys.stderr)
+    control = _control(options.faults)
     with _stop_on_signals() as stop:
-        database = open_database(
-            user=USER,
-            password=password,
-            service_names=tuple(services),
-            seed_rows=rows or None,
-            seed=seed,
-            bad_rows=with_bad_rows,
-            months=months,
-        )
-        _keep_limits(database, control)
-        facts: dict[str, object] = {"user": USER, "password": password}
-        if len(services) > 1:
-            facts["services"] = list(services)
-        if readers:
-            facts["readers"] = {name.upper(): _make_reader(database, name.upper()) for name in readers}
-
-        def tell(bound_port: int) -> None:
-            facts["dsn"] = f"{HOST}:{bound_port}/{services[0]}"
-            if tls:
-                guard = scope.enter_context(TlsDoor(bound_port, host=HOST))
-                facts["tcps_dsn"] = f"tcps://{HOST_NAME}:{guard.port}/{services[0]}"
-                facts["ca_file"], facts["wallet_location"] = str(guard.wallet.ca_file), str(guard.folder)
-            _tell(ready_file, facts)
-            print(f"The Oracle emulator listens on {facts['dsn']}.", file=sys.stderr)  # noqa: T201 - for people
-
+        password = secrets.token_urlsafe(_PASSWORD_BYTES)
+        database = _open(options, password)
         try:
-            with contextlib.ExitStack() as scope:
-                if admin:
-                    facts["admin_url"] = scope.enter_context(AdminDoor(control, database, HOST)).url
-                serve(database, host=HOST, port=port, options=listener, control=control, stop=stop, on_ready=tell)
+            _serve(options, database, control, _facts(options, database, password), stop)
         except OSError as error:
             remedy = "Choose another with --port, or 0 for a free one."
-            print(f"Port {port} cannot be used: {error}. {remedy}", file=sys.stderr)  # noqa: T201 - for people
+            print(f"Port {options.port} cannot be used: {error}. {remedy}", file=sys.stderr)  # noqa: T201 - for people
             return 1
         finally:
             database.close()
-            if ready_file is not None:
-                ready_file.unlink(missing_ok=True)
+            if options.ready_file is not None:
+                options.ready_file.unlink(missing_ok=True)
     return 0
 
 
+def _open(options: OracleOptions, password: str) -> EmulatedDatabase:
+    from kpc.emulators.oracle.engine import open_database  # noqa: PLC0415 - `--help` must not wait for DuckDB
+
+    return open_database(
+        user=USER,
+        password=password,
+        service_names=tuple(options.services),
+        seed_rows=options.rows or None,
+        seed=options.seed,
+        bad_rows=options.with_bad_rows,
+        months=options.months,
+    )
+
+
+def _facts(options: OracleOptions, database: EmulatedDatabase, password: str) -> dict[str, object]:
+    """The connection settings, without the addresses."""
+    facts: dict[str, object] = {"user": USER, "password": password}
+    if len(options.services) > 1:
+        facts["services"] = list(options.services)
+    if options.readers:
+        facts["readers"] = {name.upper(): _make_reader(database, name.upper()) for name in options.readers}
+    return facts
+
+
+def _serve(
+    options: OracleOptions,
+    database: EmulatedDatabase,
+    control: Control,
+    facts: dict[str, object],
+    stop: threading.Event,
+) -> None:
+    """Listen, and report how to connect once connections are accepted. Raises OSError if the port cannot be bound."""
+    _keep_limits(database, control)
+    service = options.services[0]
+    with contextlib.ExitStack() as scope:
+
+        def tell(bound_port: int) -> None:
+            facts["dsn"] = f"{HOST}:{bound_port}/{service}"
+            if options.tls:
+                guard = scope.enter_context(TlsProxy(bound_port, host=HOST))
+                facts["tcps_dsn"] = f"tcps://{HOST_NAME}:{guard.port}/{service}"
+                facts["ca_file"], facts["wallet_location"] = str(guard.wallet.ca_file), str(guard.folder)
+            _tell(options.ready_file, facts)
+            print(f"The Oracle emulator listens on {facts['dsn']}.", file=sys.stderr)  # noqa: T201 - for people
+
+        if options.admin:
+            facts["admin_url"] = scope.enter_context(AdminChannel(control, database, HOST)).url
+        serve(
+            database,
+            host=HOST,
+            port=options.port,
+            options=options.listener,
+            control=control,
+            stop=stop,
+            on_ready=tell,
+        )
+
+
 def _control(faults: Sequence[str]) -> Control:
-    """The fault rules in force from the start. Raises `ConfigError` for one that cannot be read."""
+    """The fault rules in force from the start. Raises `OptionError` for one that cannot be read."""
     control = Control()
     for text in faults:
         control.faults.add(parse_fault(text))
@@ -113,7 +150,7 @@ def _control(faults: Sequence[str]) -> Control:
 
 
 def _keep_limits(database: EmulatedDatabase, control: Control) -> None:
-    """The database's own limits follow the rules, now and whenever they change."""
+    """Apply the fault rules that limit the database, now and whenever the rules change."""
 
     def limit() -> None:
         rules = control.faults
@@ -124,7 +161,7 @@ def _keep_limits(database: EmulatedDatabase, control: Control) -> None:
 
 
 def _make_reader(database: EmulatedDatabase, name: str) -> str:
-    """A user who may read every table, at any SCN, and the password."""
+    """Create a user who may read every table at any SCN; returns the password."""
     password = secrets.token_urlsafe(_PASSWORD_BYTES)
     database.create_user(name, password, ("CREATE SESSION",))
     database.run_as_dba(f'GRANT SELECT ON V_$DATABASE TO "{name}"')
@@ -135,7 +172,7 @@ def _make_reader(database: EmulatedDatabase, name: str) -> str:
 
 @contextlib.contextmanager
 def _stop_on_signals() -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGINT set; the handlers before are put back."""
+    """An event that SIGTERM and SIGINT set; the previous handlers are restored."""
     stop = threading.Event()
 
     def set_stop(_number: int, _frame: FrameType | None) -> None:
@@ -150,7 +187,7 @@ def _stop_on_signals() -> Iterator[threading.Event]:
 
 
 def _tell(ready_file: Path | None, connection: dict[str, object]) -> None:
-    """Whole and readable by its owner only from the first moment: written aside, then renamed."""
+    """Written atomically, and readable by the owner only."""
     text = json.dumps(connection)
     if ready_file is None:
         print(text, flush=True)  # noqa: T201 - the only way to learn the password

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from kpc.emulators.oracle.counters import Counters
-from kpc.emulators.oracle.faults import Faults
+from kpc.emulators.oracle.faults import OracleFaults
 
 
 @dataclass(slots=True)
 class Control:
-    faults: Faults = field(default_factory=Faults)
+    faults: OracleFaults = field(default_factory=OracleFaults)
     counters: Counters = field(default_factory=Counters)

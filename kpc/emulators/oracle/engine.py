@@ -1,4 +1,4 @@
-"""The database behind the listener: DuckDB, users, sessions, the change clock. See `interface.Database`."""
+"""The database behind the listener: DuckDB, users, sessions, system change numbers (`interface.ServedDatabase`)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from kpc.emulators.oracle.interface import StatementKind
-from kpc.emulators.oracle.sql.context import Settings
-from kpc.emulators.oracle.sql.grants import DBA, OWNERS, User
-from kpc.emulators.oracle.sql.locks import LockTable
+from kpc.emulators.oracle.sql.context import SessionSettings
 from kpc.emulators.oracle.sql.messages import ora
-from kpc.emulators.oracle.sql.scans import Scans
-from kpc.emulators.oracle.sql.session import OracleSession
-from kpc.emulators.oracle.sql.store import Store
+from kpc.emulators.oracle.sql.session import EmulatedSession
+from kpc.emulators.oracle.sql.storage.grants import DBA, OWNERS, User
+from kpc.emulators.oracle.sql.storage.scans import Scans
+from kpc.emulators.oracle.sql.storage.store import TableStore
+from kpc.emulators.oracle.sql.transactions.locks import LockTable
 
 MAX_SESSIONS = 500
 ROWS_IN_MEMORY = 1_000_000
@@ -28,7 +28,7 @@ def _utc_now() -> dt.datetime:
 
 
 class EmulatedDatabase:
-    """`path` '' keeps everything in memory; otherwise DuckDB's file, compressed, in a folder that `close` removes."""
+    """`folder` None keeps everything in memory; otherwise DuckDB's file lies in it, and `close` removes it."""
 
     def __init__(
         self, service_names: tuple[str, ...], *, folder: Path | None = None, clock: Callable[[], dt.datetime] = _utc_now
@@ -38,9 +38,9 @@ class EmulatedDatabase:
         self.clock = clock
         self.started_utc = clock()
         self._folder = folder
-        self.store: Store = Store(str(folder / "oracle.duckdb") if folder else ":memory:", clock)
+        self.store: TableStore = TableStore(str(folder / "oracle.duckdb") if folder else ":memory:", clock)
         self.locks = LockTable()
-        self.sessions: dict[int, OracleSession] = {}
+        self.sessions: dict[int, EmulatedSession] = {}
         self.scans = Scans(self.store)
         self.session_limit: int | None = None
         self._next_session = 0
@@ -58,17 +58,11 @@ class EmulatedDatabase:
     def create_user(self, user: str, password: str, privileges: Iterable[str] = OWNERS) -> None:
         self.store.grants.users[user] = User(user, password, set(privileges))
 
-    def has_user(self, user: str) -> bool:
-        return user in self.store.grants.users
-
-    def users(self) -> tuple[str, ...]:
-        return tuple(self.store.grants.users)
-
     def password_of(self, user: str) -> str | None:
         found = self.store.grants.users.get(user)
         return found.password if found else None
 
-    def login(self, user: str, *, service: str, program: str = "", machine: str = "") -> OracleSession:
+    def login(self, user: str, *, service: str, program: str = "", machine: str = "") -> EmulatedSession:
         found = self.store.grants.users.get(user)
         if found is None:
             raise ora(1017)
@@ -81,15 +75,18 @@ class EmulatedDatabase:
                 raise ora(18)
             self._next_session += 1
             number = self._next_session
-        settings = Settings(user, user, number, 1 + number % 60_000, service, self.name, program, machine)
-        session = OracleSession(self, settings)
+        settings = SessionSettings(user, user, number, 1 + number % 60_000, service, self.name, program, machine)
+        session = EmulatedSession(self, settings)
         with self._guard:
             self.sessions[number] = session
         return session
 
-    def forget(self, session: OracleSession) -> None:
+    def logins(self) -> list[tuple[SessionSettings, dt.datetime]]:
+        return [(session.settings, session.logged_on_utc) for session in list(self.sessions.values())]
+
+    def forget(self, session_id: int) -> None:
         with self._guard:
-            self.sessions.pop(session.settings.session_id, None)
+            self.sessions.pop(session_id, None)
 
     def rows_scanned(self) -> dict[str, int]:
         return self.scans.rows_by_table()
@@ -98,14 +95,16 @@ class EmulatedDatabase:
         self.scans.forget()
 
     def limit(self, *, undo_retention: int | None, session_limit: int | None) -> None:
-        """Keep undo for so many SCNs, let so many sessions in; None: no limit of its own."""
+        """Limit how many SCNs of undo are kept and how many sessions may log in; None means no limit."""
         self.store.undo_retention = undo_retention
         self.session_limit = session_limit
 
     def run_as_dba(self, sql: str, schema: str | None = None) -> int:
         """Run one statement with every right, names meaning those of `schema` (the first user's), and commit it."""
-        owner = schema or self.users()[0]
-        session = OracleSession(self, Settings(DBA, owner, 0, 1, self.service_names[0], self.name, "admin", ""))
+        owner = schema or next(iter(self.store.grants.users))
+        session = EmulatedSession(
+            self, SessionSettings(DBA, owner, 0, 1, self.service_names[0], self.name, "admin", "")
+        )
         try:
             statement = session.prepare(sql)
             outcome = session.execute(statement, [])
@@ -150,6 +149,6 @@ def open_database(
         from kpc.emulators.oracle import seed as seeding  # noqa: PLC0415  the catalog and numpy are needed only here
 
         seeding.fill(
-            database, user.upper(), rows=seed_rows, seed=seed, bad_rows=bad_rows, months=months or DEFAULT_MONTHS
+            database.store, user.upper(), rows=seed_rows, seed=seed, bad_rows=bad_rows, months=months or DEFAULT_MONTHS
         )
     return database

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
+from kpc.emulators.errors import OptionError
 from kpc.emulators.oracle.interface import OraError
-from kpc.emulators.oracle.packets import PeerClosed
-from kpc.errors import ConfigError
+from kpc.emulators.oracle.wire.transport.packets import PeerClosed
 
 Action = Literal[
     "silent", "hang_up", "refuse", "error", "cut", "slow_rows", "delay", "undo_retention", "session_limit"
@@ -24,7 +24,7 @@ _ON_STATEMENT = ("error", "cut", "slow_rows", "delay")
 _LISTENER_CODES = range(12150, 12700)  # sent as REFUSE, the others as the answer to a login
 _NUMBERS = ("refuse", "error", "slow_rows", "delay", "undo_retention", "session_limit")
 _ENDS = ("fin", "rst")
-_STEPS_PER_S = 20  # how evenly slow rows drip
+_STEPS_PER_S = 20  # portions of slow rows
 _SEE = "See docs/oracle-emulator.md."
 _TEXTS = {
     18: "maximum number of sessions exceeded",
@@ -57,7 +57,7 @@ class ConnectionCut(PeerClosed):
 
 
 @dataclass(slots=True)
-class Fault:
+class OracleFault:
     """One rule. It lets `skip` matches pass, then strikes `times` (-1: always).
 
     silent: accept a connection and say nothing. hang_up (fin, rst): end it at once. refuse (ORA code): refuse it.
@@ -91,7 +91,7 @@ class Fault:
         return self.action != "refuse" or self.code in _LISTENER_CODES
 
     def concerns(self, sql: str, user: str) -> bool:
-        """Whether a statement is one that the rule is about."""
+        """Whether the rule applies to a statement."""
         if self.user and self.user.upper() != user.upper():
             return False
         if self.sql and not re.search(self.sql, sql, re.IGNORECASE):
@@ -107,7 +107,7 @@ def parse_fault(text: str) -> dict[str, object]:
     """`error=1555,after_rows=100,times=1` as the JSON object it stands for."""
     pairs = [part.partition("=") for part in text.split(",")]
     if not all(name.strip() and sign for name, sign, _ in pairs):
-        raise ConfigError(f"{text!r} is no fault.", f"Write it as ACTION=VALUE[,option=value...]. {_SEE}")
+        raise OptionError(f"{text!r} is no fault.", f"Write it as ACTION=VALUE[,option=value...]. {_SEE}")
     (action, _, value), *options = pairs
     facts: dict[str, object] = {name.strip(): given for name, _, given in options}
     return facts | {"action": action.strip(), "value": value.strip()}
@@ -125,16 +125,16 @@ def _value(action: str, given: object) -> float | str:
     return str(given)
 
 
-def _rule(facts: dict[str, Any]) -> Fault:
-    """Raises `ConfigError` with what is wrong."""
-    known = {each.name for each in fields(Fault)} - {"struck", "id"}
+def _rule(facts: dict[str, Any]) -> OracleFault:
+    """Raises `OptionError` with what is wrong."""
+    known = {each.name for each in fields(OracleFault)} - {"struck", "id"}
     if wrong := set(facts) - known:
-        raise ConfigError(f"A fault has no {', '.join(sorted(wrong))}.", f"It has {', '.join(sorted(known))}.")
+        raise OptionError(f"A fault has no {', '.join(sorted(wrong))}.", f"It has {', '.join(sorted(known))}.")
     action: Any = facts.get("action")
     if action not in get_args(Action):
-        raise ConfigError(f"There is no fault {action!r}.", f"Choose of {', '.join(get_args(Action))}.")
+        raise OptionError(f"There is no fault {action!r}.", f"Choose of {', '.join(get_args(Action))}.")
     try:
-        return Fault(
+        return OracleFault(
             action,
             _value(action, facts.get("value", "")),
             sql=re.compile(str(facts.get("sql", ""))).pattern,
@@ -145,20 +145,20 @@ def _rule(facts: dict[str, Any]) -> Fault:
             times=int(facts.get("times", -1)),
         )
     except (TypeError, ValueError, re.error) as error:
-        raise ConfigError(f"The fault {action} is wrong: {error}.", _SEE) from error
+        raise OptionError(f"The fault {action} is wrong: {error}.", _SEE) from error
 
 
-class Faults:
+class OracleFaults:
     """The rules in force, shared by all connections. `on_change` is called after each change of the list."""
 
     def __init__(self, on_change: Callable[[], None] = lambda: None) -> None:
         self.on_change = on_change
         self._lock = threading.Lock()
-        self._rules: list[Fault] = []
+        self._rules: list[OracleFault] = []
         self._ids = itertools.count(1)
 
     def add(self, facts: dict[str, Any]) -> int:
-        """Add a rule from JSON and give its id. Raises `ConfigError` for a wrong one."""
+        """Add a rule from JSON and give its id. Raises `OptionError` for a wrong one."""
         rule = _rule(facts)
         with self._lock:
             rule.id = next(self._ids)
@@ -184,34 +184,34 @@ class Faults:
         with self._lock:
             return min((rule.code for rule in self._rules if rule.action == action), default=None)
 
-    def on_connect(self) -> Fault | None:
-        """What befalls a new connection."""
+    def on_connect(self) -> OracleFault | None:
+        """The fault that strikes a new connection, if any."""
         with self._lock:
             rules = [rule for rule in self._rules if rule.action in _ON_CONNECT and rule.is_of_listener]
             return next((rule for rule in rules if _passes(rule) and _strikes(rule)), None)
 
-    def on_login(self, user: str) -> Fault | None:
-        """What befalls a user with the right password."""
+    def on_login(self, user: str) -> OracleFault | None:
+        """The fault that strikes a login with the right password, if any."""
         with self._lock:
             rules = [rule for rule in self._rules if rule.action == "refuse" and not rule.is_of_listener]
             return next((r for r in rules if r.concerns("", user) and _passes(r) and _strikes(r)), None)
 
     def on_statement(self, sql: str, user: str) -> StatementFaults:
-        """What may befall one execution of a statement."""
+        """The faults that apply to one execution of a statement."""
         if not self._rules:
             return NO_FAULTS
         with self._lock:
             rules = [r for r in self._rules if r.action in _ON_STATEMENT and r.concerns(sql, user) and _passes(r)]
         return StatementFaults(self, rules) if rules else NO_FAULTS
 
-    def strike(self, rule: Fault) -> bool:
-        """Use up one of the rule's times; False if another statement was faster."""
+    def strike(self, rule: OracleFault) -> bool:
+        """Use up one of the rule's times; False if another statement took the last one."""
         with self._lock:
             return rule in self._rules and _strikes(rule)
 
 
-def _passes(rule: Fault) -> bool:
-    """Whether this match is one to strike, after those to let pass."""
+def _passes(rule: OracleFault) -> bool:
+    """Whether this match comes after the ones to skip."""
     if not rule.times:
         return False
     if rule.skip > 0:
@@ -220,7 +220,7 @@ def _passes(rule: Fault) -> bool:
     return True
 
 
-def _strikes(rule: Fault) -> bool:
+def _strikes(rule: OracleFault) -> bool:
     if not rule.times:
         return False
     rule.times -= rule.times > 0
@@ -230,10 +230,10 @@ def _strikes(rule: Fault) -> bool:
 
 @dataclass(slots=True)
 class StatementFaults:
-    """The rules that one execution has to reckon with."""
+    """The rules that apply to one execution."""
 
-    faults: Faults
-    rules: list[Fault] = field(default_factory=list)
+    faults: OracleFaults
+    rules: list[OracleFault] = field(default_factory=list)
     rows_per_s: float = 0.0
 
     def before(self) -> float:
@@ -262,4 +262,4 @@ class StatementFaults:
         return min(wanted, max(1, int(self.rows_per_s / _STEPS_PER_S))) if self.rows_per_s else wanted
 
 
-NO_FAULTS = StatementFaults(Faults())
+NO_FAULTS = StatementFaults(OracleFaults())

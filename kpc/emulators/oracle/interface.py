@@ -1,7 +1,7 @@
-"""What the wire side and the SQL side of the Oracle emulator know of each other.
+"""The interface between the wire side and the SQL side of the Oracle emulator.
 
-The wire side (`server`, `connection`, ...) turns bytes into calls on `Database` and `Session`; the SQL side (`engine`,
-`session`, ...) answers with described columns and Arrow batches. Neither imports the other; both import this file.
+The wire side (`wire`) turns bytes into calls on `ServedDatabase` and `DatabaseSession`; the SQL side (`engine`, `sql`)
+answers with described columns and Arrow batches. Neither imports the other; both import this file.
 """
 
 from __future__ import annotations
@@ -120,8 +120,8 @@ class Rows(Protocol):
 
 
 @dataclass(slots=True)
-class Outcome:
-    """What an execute did. `rows` for a query; `out` for PL/SQL OUT and RETURNING binds, by bind position;
+class ExecutionOutcome:
+    """The result of an execution: `rows` for a query; `out` for PL/SQL OUT and RETURNING binds, by bind position;
     `row_counts` and `batch_errors` (offset, error) for array DML."""
 
     kind: StatementKind
@@ -133,7 +133,7 @@ class Outcome:
     batch_errors: list[tuple[int, OraError]] = field(default_factory=list)
 
 
-class Statement(Protocol):
+class PreparedStatement(Protocol):
     """A parsed statement. `bind_names` has one entry per occurrence in SQL order (per unique name for PL/SQL)."""
 
     @property
@@ -146,7 +146,7 @@ class Statement(Protocol):
     def sql(self) -> str: ...
 
 
-class Session(Protocol):
+class DatabaseSession(Protocol):
     """One logged-in session; used by one connection thread, except `interrupt`."""
 
     @property
@@ -155,22 +155,22 @@ class Session(Protocol):
     @property
     def in_transaction(self) -> bool: ...
 
-    def prepare(self, sql: str) -> Statement:
+    def prepare(self, sql: str) -> PreparedStatement:
         """Parse and classify; OraError for what is not understood (ORA-00900 family) or not faithful (ORA-03001)."""
         ...
 
-    def describe(self, statement: Statement) -> tuple[OraColumn, ...]:
+    def describe(self, statement: PreparedStatement) -> tuple[OraColumn, ...]:
         """The columns of a query, without running it; binds may be unset."""
         ...
 
     def execute(
         self,
-        statement: Statement,
+        statement: PreparedStatement,
         rows: Sequence[Sequence[Bind]],
         *,
         batch_errors: bool = False,
         row_counts: bool = False,
-    ) -> Outcome:
+    ) -> ExecutionOutcome:
         """Run with zero or more bind rows (more than one only for DML). DDL commits before and after, as in Oracle."""
         ...
 
@@ -191,7 +191,7 @@ class Session(Protocol):
         ...
 
 
-class Database(Protocol):
+class ServedDatabase(Protocol):
     """The database behind the listener."""
 
     @property
@@ -206,7 +206,7 @@ class Database(Protocol):
         """The user's password, or None if there is no such user (upper-cased by the caller unless quoted)."""
         ...
 
-    def login(self, user: str, *, service: str, program: str = "", machine: str = "") -> Session:
+    def login(self, user: str, *, service: str, program: str = "", machine: str = "") -> DatabaseSession:
         """Raises OraError (e.g. 28000 account locked, 18 too many sessions)."""
         ...
 

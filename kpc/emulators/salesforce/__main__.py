@@ -6,9 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from kpc.emulators.errors import OptionError
 from kpc.emulators.salesforce.command import run
 from kpc.emulators.salesforce.options import fault_of, switch_of
-from kpc.errors import ConfigError
 
 
 def main() -> int:
@@ -18,7 +18,7 @@ def main() -> int:
     parser.add_argument("--ready-file", type=Path, help="file that says how to connect, written once it is ready")
     parser.add_argument("--data-file", type=Path, help="database file; without it everything is lost at the end")
     parser.add_argument("--seed", type=int, default=42, help="seed of everything that looks random, except secrets")
-    parser.add_argument("--workers", type=int, default=4, help="jobs worked off at the same time")
+    parser.add_argument("--workers", type=int, default=4, help="jobs processed at the same time")
     parser.add_argument("--verbose", action="store_true", help="print a line per request")
     parser.add_argument("--tls", action="store_true", help="answer HTTPS as well, with a certificate of its own")
     parser.add_argument("--speed", type=float, default=1.0, help="org seconds per second; 0 stops the org's time")
@@ -29,7 +29,7 @@ def main() -> int:
         faults = [fault_of(each) for each in options.pop("fault")]
         switches = dict(switch_of(each) for each in options.pop("switch"))
         return run(**options, switches=switches, faults=faults)
-    except ConfigError as error:
+    except OptionError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 1
 

@@ -1,4 +1,4 @@
-"""The emulator's own door: its state as JSON, its switches, faults, clock and history. Salesforce has none of this."""
+"""The admin endpoints, which Salesforce does not have: state as JSON, switches, faults, clock and history."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from kpc.emulators.salesforce.api_error import ApiError, bad_json
-from kpc.emulators.salesforce.app import Emulator
-from kpc.emulators.salesforce.clock import iso_offset
-from kpc.emulators.salesforce.jobs import IN_PROGRESS, OPEN
-from kpc.emulators.salesforce.storage import table_of
-from kpc.emulators.salesforce.wire import Json, emulator_of, read_json, read_object
-from kpc.errors import ConfigError
+from kpc.emulators.errors import OptionError
+from kpc.emulators.salesforce.app import access_tokens_of, faults_of, org_of, reset_of
+from kpc.emulators.salesforce.errors import ApiError, bad_json
+from kpc.emulators.salesforce.http.faults import HttpFaults
+from kpc.emulators.salesforce.http.wire import Json, read_json, read_object
+from kpc.emulators.salesforce.org.clock import iso_offset
+from kpc.emulators.salesforce.org.jobs import IN_PROGRESS, OPEN
+from kpc.emulators.salesforce.org.org import Org
+from kpc.emulators.salesforce.org.storage import Storage, table_of
 
 _MOST_HISTORY = 100_000
 
 
 async def state(request: Request) -> Response:
-    """GET /_emulator/: all that can be seen from outside."""
-    return Json(await run_in_threadpool(_state, emulator_of(request)))
+    """GET /_emulator/: the whole state."""
+    return Json(await run_in_threadpool(_state, org_of(request), faults_of(request)))
 
 
-def _state(emulator: Emulator) -> dict[str, Any]:
-    org = emulator.org
+def _state(org: Org, faults: HttpFaults) -> dict[str, Any]:
     with org.storage.reading() as session:
         counts = {
             each.name: session.run(f"SELECT count(*) FROM {table_of(each)} WHERE NOT IsDeleted")[0][0]
@@ -49,42 +50,42 @@ def _state(emulator: Emulator) -> dict[str, Any]:
             "open_or_running": [job.full_info() for job in jobs if job.state in (OPEN, IN_PROGRESS)],
         },
         "switches": org.switches.as_dict(),
-        "faults": emulator.faults.as_list(),
+        "faults": faults.as_list(),
     }
 
 
 async def change_switches(request: Request) -> Response:
     """PATCH /_emulator/switches {NAME: VALUE}."""
-    switches = emulator_of(request).org.switches
+    switches = org_of(request).switches
     try:
         switches.change({name: _plain(value) for name, value in (await read_object(request)).items()})
-    except ConfigError as error:
+    except OptionError as error:
         raise ApiError(400, "BAD_SWITCH", str(error)) from error
     return Json(switches.as_dict())
 
 
 async def add_faults(request: Request) -> Response:
     """POST /_emulator/faults: one rule or a list of rules."""
-    faults, body = emulator_of(request).faults, await read_json(request)
+    faults, body = faults_of(request), await read_json(request)
     for rule in body if isinstance(body, list) else [body]:
         if not isinstance(rule, dict):
             raise bad_json("A fault is a JSON object")
         try:
             faults.add({name: _plain(value) for name, value in rule.items()})
-        except ConfigError as error:
+        except OptionError as error:
             raise ApiError(400, "BAD_FAULT", str(error)) from error
     return Json(faults.as_list())
 
 
 async def clear_faults(request: Request) -> Response:
     """DELETE /_emulator/faults."""
-    emulator_of(request).faults.clear()
+    faults_of(request).clear()
     return Json([])
 
 
 async def set_clock(request: Request) -> Response:
     """POST /_emulator/clock {"advance_s": 3600, "speed": 60}: move time, or let it run faster or not at all."""
-    clock, body = emulator_of(request).org.clock, await read_object(request)
+    clock, body = org_of(request).clock, await read_object(request)
     if set(body) - {"advance_s", "speed"}:
         raise bad_json("The clock takes advance_s and speed")
     advance_s, speed = _number(body, "advance_s"), _number(body, "speed")
@@ -97,12 +98,12 @@ async def set_clock(request: Request) -> Response:
 
 async def expire_tokens(request: Request) -> Response:
     """POST /_emulator/tokens/expire: every session ends."""
-    return Json({"expired": emulator_of(request).tokens.expire_all()})
+    return Json({"expired": access_tokens_of(request).expire_all()})
 
 
 async def use(request: Request) -> Response:
-    """POST /_emulator/usage {"batches": 100}: as if somebody else had used them."""
-    org, body = emulator_of(request).org, await read_object(request)
+    """POST /_emulator/usage {"batches": 100}: as if another client had used them."""
+    org, body = org_of(request), await read_object(request)
     counters = {
         "api_requests": org.api_requests,
         "batches": org.batches,
@@ -117,16 +118,24 @@ async def use(request: Request) -> Response:
     return Json({name: counter.used for name, counter in counters.items()})
 
 
+async def reset(request: Request) -> Response:
+    """POST /_emulator/reset: a new, empty org under the same address, as at the start; answers how to log in to it."""
+    renew = reset_of(request)
+    if renew is None:
+        raise ApiError(400, "BAD_RESET", "An emulator with --data-file or --tls keeps its org; start another one")
+    return Json(await run_in_threadpool(renew))
+
+
 async def history(request: Request) -> Response:
     """GET /_emulator/history?after=N: every accepted write after number N, oldest first, 100,000 at most."""
     after = request.query_params.get("after", "0")
     if not after.isdigit():
         raise ApiError(400, "BAD_NUMBER", "after is a number")
-    return Json(await run_in_threadpool(_history, emulator_of(request), int(after)))
+    return Json(await run_in_threadpool(_history, org_of(request).storage, int(after)))
 
 
-def _history(emulator: Emulator, after: int) -> list[dict[str, Any]]:
-    with emulator.org.storage.reading() as session:
+def _history(storage: Storage, after: int) -> list[dict[str, Any]]:
+    with storage.reading() as session:
         rows = session.run(
             "SELECT number, written, source, operation, object, record_id, key FROM emulator.history"
             " WHERE number > ? ORDER BY number LIMIT ?",

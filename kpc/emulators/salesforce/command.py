@@ -10,25 +10,26 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
 
-from kpc.emulators.salesforce.app import Emulator
-from kpc.emulators.salesforce.classic_jobs import ClassicJobs
-from kpc.emulators.salesforce.clock import Clock
-from kpc.emulators.salesforce.connection import Connection, tunnelling_to
-from kpc.emulators.salesforce.faults import Faults
-from kpc.emulators.salesforce.oauth import Tokens
-from kpc.emulators.salesforce.org import Org
-from kpc.emulators.salesforce.processing import Processor
-from kpc.emulators.salesforce.query import Queries
-from kpc.emulators.salesforce.query_jobs import QueryWorker
+from kpc.emulators.errors import OptionError
+from kpc.emulators.salesforce.app import SalesforceEmulator
+from kpc.emulators.salesforce.bulk.processing import Processor
+from kpc.emulators.salesforce.bulk.query_worker import QueryWorker
+from kpc.emulators.salesforce.bulk_v1.jobs import BulkV1Jobs
+from kpc.emulators.salesforce.http.connection import HttpConnection, tunnelling_to
+from kpc.emulators.salesforce.http.faults import HttpFaults
+from kpc.emulators.salesforce.http.tls import Certificates, make_certificates
+from kpc.emulators.salesforce.oauth.tokens import Tokens
+from kpc.emulators.salesforce.org.clock import Clock
+from kpc.emulators.salesforce.org.org import Org
 from kpc.emulators.salesforce.server import build_app
 from kpc.emulators.salesforce.settings import StartOptions, Switches
-from kpc.emulators.salesforce.tls import Certificates, make_certificates
-from kpc.errors import ConfigError
+from kpc.emulators.salesforce.soql.queries import Queries
 
 _KEEP_ALIVE_S = 75
 _SHUTDOWN_S = 5
@@ -48,31 +49,56 @@ def run(  # noqa: PLR0913  the options of one command
     switches: dict[str, object] | None = None,
     faults: Sequence[dict[str, object]] = (),
 ) -> int:
-    """Serve until SIGTERM or Ctrl-C, then answer 0. Raises `ConfigError` for a port or file that cannot be used."""
+    """Serve until SIGTERM or Ctrl-C, then answer 0. Raises `OptionError` for a port or file that cannot be used."""
     options = StartOptions(host, port, ready_file, data_file, verbose, seed, workers, tls)
     chosen = Switches()
     chosen.change(switches or {})
-    rules = Faults(seed)
-    for rule in faults:
-        rules.add(rule)
+    rules = _rules(seed, faults)
     if ready_file:
         _remove_ready(ready_file)  # left by a process that was killed; it would be taken for ours
     listener = _listen(host, port)
-    org = Org(data_file, clock=Clock(speed=speed), switches=chosen, seed=seed)
-    queries = Queries(org)
-    processor, worker, classic = Processor(org, workers), QueryWorker(org, queries), ClassicJobs(org, queries)
-    emulator = Emulator(org, Tokens(org), processor, queries, worker, rules, classic, verbose)
+    org = Org(data_file, clock=Clock(speed=speed), switches=replace(chosen), seed=seed)
+    emulator = _assembled(org, rules, options)
+    if not data_file and not tls:
+
+        def reset() -> dict[str, object]:
+            org = Org(None, clock=Clock(speed=speed), switches=replace(chosen), seed=seed)
+            return _exchange(emulator, _assembled(org, _rules(seed, faults), options), ready_file)
+
+        emulator.reset = reset
     try:
         emulator.processor.resume()
         emulator.query_worker.resume()
         asyncio.run(_serve(emulator, listener, options))
     finally:
-        emulator.processor.stop()
-        emulator.query_worker.stop()
-        org.close()
+        emulator.close()
         if ready_file:
             _remove_ready(ready_file)
     return 0
+
+
+def _assembled(org: Org, rules: HttpFaults, options: StartOptions) -> SalesforceEmulator:
+    queries = Queries(org)
+    processor, worker = Processor(org, options.workers), QueryWorker(org, queries)
+    bulk_v1_jobs = BulkV1Jobs(org, queries)
+    return SalesforceEmulator(org, Tokens(org), processor, queries, worker, rules, bulk_v1_jobs, options.verbose)
+
+
+def _rules(seed: int, faults: Sequence[dict[str, object]]) -> HttpFaults:
+    rules = HttpFaults(seed)
+    for rule in faults:
+        rules.add(rule)
+    return rules
+
+
+def _exchange(emulator: SalesforceEmulator, fresh: SalesforceEmulator, ready_file: Path | None) -> dict[str, object]:
+    """Serve a fresh org under the same address; answers how to log in to it."""
+    old = replace(emulator)
+    emulator.serve(fresh)
+    if ready_file:
+        _write_secret(_key_file(ready_file), emulator.tokens.jwt_private_key_pem)
+    old.close()
+    return _credentials(emulator)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -84,7 +110,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise ConfigError(
+        raise OptionError(
             f"The Salesforce emulator cannot listen on {host}:{port}: {error.strerror}.",
             "Choose another --port, or 0 for any free one.",
         ) from error
@@ -107,7 +133,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _serve(emulator: Emulator, listener: socket.socket, options: StartOptions) -> None:
+async def _serve(emulator: SalesforceEmulator, listener: socket.socket, options: StartOptions) -> None:
     """Serve HTTP on the listener, and HTTPS on a port of its own, until a signal comes."""
     app = build_app(emulator)
     secure: tuple[_Server, socket.socket] | None = None
@@ -139,7 +165,7 @@ async def _serve(emulator: Emulator, listener: socket.socket, options: StartOpti
     await asyncio.gather(*serving)
 
 
-def _server(app: Starlette, protocol: type[Connection], certificates: Certificates | None = None) -> _Server:
+def _server(app: Starlette, protocol: type[HttpConnection], certificates: Certificates | None = None) -> _Server:
     return _Server(
         uvicorn.Config(
             app,
@@ -157,26 +183,23 @@ def _server(app: Starlette, protocol: type[Connection], certificates: Certificat
     )
 
 
-def _write_ready(path: Path, emulator: Emulator, addresses: dict[str, str]) -> None:
-    """How to connect, for nobody else's eyes; the file appears whole."""
-    identity = emulator.org.identity
+def _write_ready(path: Path, emulator: SalesforceEmulator, addresses: dict[str, str]) -> None:
+    """How to connect, written atomically and readable by the owner only."""
     key_file = _key_file(path)
     _write_secret(key_file, emulator.tokens.jwt_private_key_pem)
     facts = {
         "emulator": "salesforce",
         **addresses,
-        "access_token": emulator.tokens.issue(),
-        "client_id": identity.client_id,
-        "client_secret": identity.client_secret,
-        "username": identity.username,
-        "password": identity.password,
-        "security_token": identity.security_token,
+        **_credentials(emulator),
         "jwt_private_key_file": str(key_file),
-        "org_id": identity.org_id,
-        "user_id": identity.user_id,
         "pid": os.getpid(),
     }
     _write_secret(path, json.dumps(facts, indent=2).encode())
+
+
+def _credentials(emulator: SalesforceEmulator) -> dict[str, object]:
+    """How to log in to the org as it is now, and who it is."""
+    return {"access_token": emulator.tokens.issue(), **asdict(emulator.org.identity)}
 
 
 def _key_file(ready_file: Path) -> Path:

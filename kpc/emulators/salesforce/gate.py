@@ -12,23 +12,23 @@ from collections.abc import Callable
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from kpc.emulators.salesforce.api_error import ApiError, not_found
-from kpc.emulators.salesforce.app import Emulator
-from kpc.emulators.salesforce.classic_forms import PREFIX as CLASSIC
-from kpc.emulators.salesforce.classic_forms import refusal
-from kpc.emulators.salesforce.wire import error_answer
+from kpc.emulators.salesforce.app import SalesforceEmulator
+from kpc.emulators.salesforce.bulk_v1.forms import PREFIX as BULK_V1
+from kpc.emulators.salesforce.bulk_v1.forms import refusal
+from kpc.emulators.salesforce.errors import ApiError, not_found
+from kpc.emulators.salesforce.http.wire import error_answer
 
 _MOST_HEADER_BYTES = 64 * 1024
 _VERSION = re.compile(r"/services/(?:data/v|async/)(\d\d\.0)(?:/|\Z)")
 _WITH_SESSION = ("/services/oauth2/userinfo", "/id/")
 OLDEST_VERSION, NEWEST_VERSION = 41, 66
-OLDEST_CLASSIC_VERSION = 31  # clients of Bulk API 1.0 have their old version built in
+OLDEST_BULK_V1_VERSION = 31  # clients of Bulk API 1.0 have their old version built in
 
 
 class Gate:
     """ASGI middleware around all endpoints."""
 
-    def __init__(self, app: ASGIApp, emulator: Emulator) -> None:
+    def __init__(self, app: ASGIApp, emulator: SalesforceEmulator) -> None:
         self._app = app
         self._emulator = emulator
 
@@ -55,8 +55,8 @@ class Gate:
         except ClientDisconnect:
             await asyncio.sleep(0)  # lets the server see that the connection is gone
         except ApiError as error:
-            is_classic = scope["path"].startswith(CLASSIC)
-            answer = refusal(Request(scope), error) if is_classic else error_answer(error)
+            is_bulk_v1 = scope["path"].startswith(BULK_V1)
+            answer = refusal(Request(scope), error) if is_bulk_v1 else error_answer(error)
             await answer(scope, receive, noting)
         except Exception as error:  # noqa: BLE001  a client gets Salesforce's form whatever happens; the cause is printed
             traceback.print_exc()
@@ -108,12 +108,12 @@ class Gate:
                 431, "REQUEST_HEADER_FIELDS_TOO_LARGE", f"Headers may have {_MOST_HEADER_BYTES} bytes at most"
             )
         request = Request(scope, receive)
-        is_classic = scope["path"].startswith(CLASSIC)
-        if is_api or is_classic or scope["path"].startswith(_WITH_SESSION):
+        is_bulk_v1 = scope["path"].startswith(BULK_V1)
+        if is_api or is_bulk_v1 or scope["path"].startswith(_WITH_SESSION):
             self._admit(request, scope)
-        if is_api or is_classic:
+        if is_api or is_bulk_v1:
             version = _VERSION.match(scope["path"])
-            oldest = OLDEST_CLASSIC_VERSION if is_classic else OLDEST_VERSION
+            oldest = OLDEST_BULK_V1_VERSION if is_bulk_v1 else OLDEST_VERSION
             if version is None or not oldest <= float(version[1]) <= NEWEST_VERSION:
                 raise not_found()
         await self._app(scope, receive, send)
@@ -121,7 +121,7 @@ class Gate:
     def _admit(self, request: Request, scope: Scope) -> None:
         """The session that came with the request, in either header and spelling."""
         org = self._emulator.org
-        if (session := request.headers.get("x-sfdc-session")) and scope["path"].startswith(CLASSIC):
+        if (session := request.headers.get("x-sfdc-session")) and scope["path"].startswith(BULK_V1):
             scheme, value = "bearer", session
         else:
             scheme, _, value = request.headers.get("authorization", "").partition(" ")
@@ -138,7 +138,7 @@ class Gate:
 
 
 async def _unheard(message: Message) -> None:
-    """Takes an answer that nobody gets."""
+    """Discards the response."""
 
 
 def _cutting(receive: Receive, after_bytes: int) -> Receive:

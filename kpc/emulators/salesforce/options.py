@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from kpc.errors import ConfigError
+from kpc.emulators.errors import OptionError
 
 
 def fault_of(text: str) -> dict[str, object]:
@@ -12,9 +12,9 @@ def fault_of(text: str) -> dict[str, object]:
     try:
         rule = json.loads(text)
     except ValueError as error:
-        raise ConfigError(f"--fault {text} is not JSON: {error}.", 'Write it like {"action": "cut_after"}.') from error
+        raise OptionError(f"--fault {text} is not JSON: {error}.", 'Write it like {"action": "cut_after"}.') from error
     if not isinstance(rule, dict):
-        raise ConfigError(f"--fault {text} is not a JSON object.", 'Write it like {"action": "cut_after"}.')
+        raise OptionError(f"--fault {text} is not a JSON object.", 'Write it like {"action": "cut_after"}.')
     return rule
 
 

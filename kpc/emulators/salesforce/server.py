@@ -9,32 +9,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from kpc.emulators.salesforce import (
-    admin,
-    classic,
-    composite,
-    ingest,
-    ingest_results,
-    oauth,
-    oauth_authorize,
-    oauth_identity,
-    query_jobs,
-    rest,
-    rest_rows,
-    soap,
-    subrequests,
-)
-from kpc.emulators.salesforce.api_error import ApiError
-from kpc.emulators.salesforce.app import Emulator
-from kpc.emulators.salesforce.classic_forms import PREFIX, refusal
+from kpc.emulators.salesforce import admin
+from kpc.emulators.salesforce.app import SalesforceEmulator
+from kpc.emulators.salesforce.bulk import ingest, ingest_results, query_jobs
+from kpc.emulators.salesforce.bulk_v1 import job_endpoints
+from kpc.emulators.salesforce.bulk_v1.forms import PREFIX, refusal
+from kpc.emulators.salesforce.errors import ApiError
 from kpc.emulators.salesforce.gate import Gate
-from kpc.emulators.salesforce.wire import Json, error_answer
+from kpc.emulators.salesforce.http.wire import Json, error_answer
+from kpc.emulators.salesforce.oauth import authorize, identity, soap, token_endpoint
+from kpc.emulators.salesforce.rest import composite, resources, single_rows, subrequests
 
 _DATA = "/services/data/v{version}"
 _FIRST_GZIP_BYTES = 1024
 
 
-def build_app(emulator: Emulator) -> Starlette:
+def build_app(emulator: SalesforceEmulator) -> Starlette:
     app = Starlette(
         routes=[
             *_admin_routes(),
@@ -44,7 +34,7 @@ def build_app(emulator: Emulator) -> Starlette:
             *_composite_routes(),
             *_ingest_routes(),
             *_query_routes(),
-            *_classic_routes(),
+            *_bulk_v1_routes(),
         ],
         middleware=[
             Middleware(GZipMiddleware, minimum_size=_FIRST_GZIP_BYTES, compresslevel=1),
@@ -64,12 +54,12 @@ def _both(path: str, endpoint: object, *methods: str) -> list[BaseRoute]:
 
 def _login_routes() -> list[BaseRoute]:
     return [
-        *_both("/services/oauth2/token", oauth.token, "GET", "POST"),
-        *_both("/services/oauth2/authorize", oauth_authorize.authorize, "GET", "POST"),
-        *_both("/services/oauth2/introspect", oauth.introspect, "POST"),
-        *_both("/services/oauth2/revoke", oauth.revoke, "GET", "POST"),
-        *_both("/services/oauth2/userinfo", oauth_identity.user_info, "GET", "POST"),
-        *_both("/id/{org}/{user}", oauth_identity.identity, "GET", "POST"),
+        *_both("/services/oauth2/token", token_endpoint.token, "GET", "POST"),
+        *_both("/services/oauth2/authorize", authorize.authorize, "GET", "POST"),
+        *_both("/services/oauth2/introspect", token_endpoint.introspect, "POST"),
+        *_both("/services/oauth2/revoke", token_endpoint.revoke, "GET", "POST"),
+        *_both("/services/oauth2/userinfo", identity.user_info, "GET", "POST"),
+        *_both("/id/{org}/{user}", identity.identity, "GET", "POST"),
         *_both("/services/Soap/u/{version}", soap.login, "POST"),
         *_both("/services/Soap/u/{version}/{org}", soap.login, "POST"),
         *_both("/services/Soap/c/{version}", soap.login, "POST"),
@@ -87,38 +77,39 @@ def _admin_routes() -> list[BaseRoute]:
         *_both("/_emulator/tokens/expire", admin.expire_tokens, "POST"),
         *_both("/_emulator/usage", admin.use, "POST"),
         *_both("/_emulator/history", admin.history, "GET"),
+        *_both("/_emulator/reset", admin.reset, "POST"),
     ]
 
 
 def _rest_routes() -> list[BaseRoute]:
     return [
-        *_both("/services/data", rest.versions, "GET"),
-        *_both(_DATA, rest.resources, "GET"),
-        *_both(f"{_DATA}/query", rest.query, "GET"),
-        *_both(f"{_DATA}/query/{{locator}}", rest.query, "GET"),
-        *_both(f"{_DATA}/queryAll", rest.query_all, "GET"),
-        *_both(f"{_DATA}/queryAll/{{locator}}", rest.query_all, "GET"),
-        *_both(f"{_DATA}/recent", rest.recent, "GET"),
-        *_both(f"{_DATA}/limits", rest.limits, "GET"),
-        *_both(f"{_DATA}/limits/recordCount", rest.record_count, "GET"),
+        *_both("/services/data", resources.versions, "GET"),
+        *_both(_DATA, resources.resources, "GET"),
+        *_both(f"{_DATA}/query", resources.query, "GET"),
+        *_both(f"{_DATA}/query/{{locator}}", resources.query, "GET"),
+        *_both(f"{_DATA}/queryAll", resources.query_all, "GET"),
+        *_both(f"{_DATA}/queryAll/{{locator}}", resources.query_all, "GET"),
+        *_both(f"{_DATA}/recent", resources.recent, "GET"),
+        *_both(f"{_DATA}/limits", resources.limits, "GET"),
+        *_both(f"{_DATA}/limits/recordCount", resources.record_count, "GET"),
     ]
 
 
 def _row_routes() -> list[BaseRoute]:
     one = f"{_DATA}/sobjects/{{object}}"
     return [
-        *_both(f"{_DATA}/sobjects", rest.all_objects, "GET"),
-        *_both(one, rest.one_object, "GET"),
-        *_both(one, rest_rows.create_row, "POST"),
-        *_both(f"{one}/describe", rest.describe_object, "GET"),
-        *_both(f"{one}/updated", rest_rows.updated, "GET"),
-        *_both(f"{one}/deleted", rest_rows.deleted, "GET"),
-        *_both(f"{one}/{{value}}", rest_rows.read_row, "GET"),
-        *_both(f"{one}/{{value}}", rest_rows.change_row, "PATCH"),
-        *_both(f"{one}/{{value}}", rest_rows.delete_row, "DELETE"),
-        Route(f"{one}/{{field}}/{{value:path}}", rest_rows.read_row, methods=["GET"]),
-        Route(f"{one}/{{field}}/{{value:path}}", rest_rows.change_row, methods=["PATCH"]),
-        Route(f"{one}/{{field}}/{{value:path}}", rest_rows.delete_row, methods=["DELETE"]),
+        *_both(f"{_DATA}/sobjects", resources.all_objects, "GET"),
+        *_both(one, resources.one_object, "GET"),
+        *_both(one, single_rows.create_row, "POST"),
+        *_both(f"{one}/describe", resources.describe_object, "GET"),
+        *_both(f"{one}/updated", single_rows.updated, "GET"),
+        *_both(f"{one}/deleted", single_rows.deleted, "GET"),
+        *_both(f"{one}/{{value}}", single_rows.read_row, "GET"),
+        *_both(f"{one}/{{value}}", single_rows.change_row, "PATCH"),
+        *_both(f"{one}/{{value}}", single_rows.delete_row, "DELETE"),
+        Route(f"{one}/{{field}}/{{value:path}}", single_rows.read_row, methods=["GET"]),
+        Route(f"{one}/{{field}}/{{value:path}}", single_rows.change_row, methods=["PATCH"]),
+        Route(f"{one}/{{field}}/{{value:path}}", single_rows.delete_row, methods=["DELETE"]),
     ]
 
 
@@ -163,19 +154,19 @@ def _ingest_routes() -> list[BaseRoute]:
     ]
 
 
-def _classic_routes() -> list[BaseRoute]:
+def _bulk_v1_routes() -> list[BaseRoute]:
     """Bulk API 1.0."""
     job = f"{PREFIX}{{version}}/job/{{job}}"
     return [
-        *_both(f"{PREFIX}{{version}}/job", classic.create, "POST"),
-        *_both(job, classic.job_facts, "GET"),
-        *_both(job, classic.change_state, "POST"),
-        *_both(f"{job}/batch", classic.batches, "GET"),
-        *_both(f"{job}/batch", classic.add_batch, "POST"),
-        *_both(f"{job}/batch/{{batch}}", classic.batch_facts, "GET"),
-        *_both(f"{job}/batch/{{batch}}/request", classic.batch_request, "GET"),
-        *_both(f"{job}/batch/{{batch}}/result", classic.batch_results, "GET"),
-        *_both(f"{job}/batch/{{batch}}/result/{{result}}", classic.query_result, "GET"),
+        *_both(f"{PREFIX}{{version}}/job", job_endpoints.create, "POST"),
+        *_both(job, job_endpoints.job_facts, "GET"),
+        *_both(job, job_endpoints.change_state, "POST"),
+        *_both(f"{job}/batch", job_endpoints.batches, "GET"),
+        *_both(f"{job}/batch", job_endpoints.add_batch, "POST"),
+        *_both(f"{job}/batch/{{batch}}", job_endpoints.batch_facts, "GET"),
+        *_both(f"{job}/batch/{{batch}}/request", job_endpoints.batch_request, "GET"),
+        *_both(f"{job}/batch/{{batch}}/result", job_endpoints.batch_results, "GET"),
+        *_both(f"{job}/batch/{{batch}}/result/{{result}}", job_endpoints.query_result, "GET"),
     ]
 
 

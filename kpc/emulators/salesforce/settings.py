@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Literal, get_args, get_type_hints
 
-from kpc.errors import ConfigError
+from kpc.emulators.errors import OptionError
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ class Switches:
 def _checked(name: str, value: object, kind: object) -> object:
     names = [each.name for each in fields(Switches)]
     if kind is None:
-        raise ConfigError(f"There is no switch {name!r}.", f"The switches are {', '.join(names)}.")
+        raise OptionError(f"There is no switch {name!r}.", f"The switches are {', '.join(names)}.")
     if kind is bool and isinstance(value, bool):
         return value
     if kind in (int, float) and isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
@@ -63,8 +63,8 @@ def _checked(name: str, value: object, kind: object) -> object:
     if choices := get_args(kind):
         if value in choices:
             return value
-        raise ConfigError(f"Switch {name} cannot be {value!r}.", f"Choose one of {', '.join(choices)}.")
-    raise ConfigError(f"Switch {name} cannot be {value!r}.", f"It is of type {getattr(kind, '__name__', kind)}.")
+        raise OptionError(f"Switch {name} cannot be {value!r}.", f"Choose one of {', '.join(choices)}.")
+    raise OptionError(f"Switch {name} cannot be {value!r}.", f"It is of type {getattr(kind, '__name__', kind)}.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Rows that a staging rule must reject, planted one by one and known by name.
+"""Rows that a staging rule must reject, planted one by one, each of a named kind.
 
 Only tables without children get them, so that no other row fails with a planted one; never the partition column.
 """
@@ -10,10 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from kpc.catalog import TABLES, children
-from kpc.catalog.table import Table
-from kpc.catalog.types import Column, FieldKind, OracleKind, Pii, TooLong
+from kpc.emulators.catalog_schema import TABLES, children
 from kpc.emulators.oracle.seed.plan import rows_by_table
+from kpc.emulators.schema import ColumnSchema, SourceKind, TableSchema, TargetKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,62 +26,57 @@ class BadRow:
     value: str | Decimal
 
 
-def _sent(table: Table) -> list[Column]:
+def _sent(table: TableSchema) -> list[ColumnSchema]:
     return [column for column in table.sent_columns if column.name != table.month_column]
 
 
-def _unparseable_date(table: Table) -> list[tuple[str, str | Decimal]]:
+def _unparseable_date(table: TableSchema) -> list[tuple[str, str | Decimal]]:
     return [
-        (c.name, "99/99/9999 99:99:99"[: c.date_format.length])
+        (c.name, "99/99/9999 99:99:99"[: c.date_text.length])
         for c in _sent(table)
-        if c.date_format and c.name not in table.key
+        if c.date_text and c.name not in table.key
     ]
 
 
-def _missing_required(table: Table) -> list[tuple[str, str | Decimal]]:
+def _missing_required(table: TableSchema) -> list[tuple[str, str | Decimal]]:
     return [
         (c.name, " ")
         for c in _sent(table)
-        if c.is_required and c.source.is_text and c.date_format is None and c.name in table.key
+        if c.is_required and c.source.is_text and c.date_text is None and c.name in table.key
     ]
 
 
-def _too_long(table: Table) -> list[tuple[str, str | Decimal]]:
+def _too_long(table: TableSchema) -> list[tuple[str, str | Decimal]]:
     found: list[tuple[str, str | Decimal]] = []
     for c in _sent(table):
-        if (
-            c.type is None
-            or not c.type.is_text
-            or c.too_long is not TooLong.REJECT
-            or c.pii in (Pii.HASH, Pii.LEAVE_OUT)
-        ):
+        if c.type is None or not c.type.is_text or c.is_truncated or c.is_hashed:
             continue
         size = c.source.size or 0
         if c.type.length < size and c.name not in table.key:
-            text = "x" * (size - 12) + "@example.com" if c.type.kind is FieldKind.EMAIL else "ย" * size
+            text = "x" * (size - 12) + "@example.com" if c.type.kind is TargetKind.EMAIL else "ย" * size
             found.append((c.name, text))
     return found
 
 
-def _literal_null(table: Table) -> list[tuple[str, str | Decimal]]:
+def _literal_null(table: TableSchema) -> list[tuple[str, str | Decimal]]:
     return [
         (c.name, "#N/A")
         for c in _sent(table)
         if c.type is not None
-        and c.type.kind is FieldKind.STRING
+        and c.type.kind is TargetKind.STRING
         and (c.source.size or 0) >= 4
         and c.name not in table.key
-        and c.pii is None
+        and not c.is_personal
     ]
 
 
-def _separator_in_key(table: Table) -> list[tuple[str, str | Decimal]]:
+def _separator_in_key(table: TableSchema) -> list[tuple[str, str | Decimal]]:
     return [
-        (c.name, "A|B") for c in table.key_columns if c.source.kind is OracleKind.VARCHAR2 and (c.source.size or 0) >= 3
+        (c.name, "A|B") for c in table.key_columns if c.source.kind is SourceKind.VARCHAR2 and (c.source.size or 0) >= 3
     ]
 
 
-def _number_too_big(table: Table) -> list[tuple[str, str | Decimal]]:
+def _number_too_big(table: TableSchema) -> list[tuple[str, str | Decimal]]:
     return [
         (c.name, Decimal(10) ** (c.type.precision - c.type.scale))
         for c in _sent(table)
@@ -90,7 +84,7 @@ def _number_too_big(table: Table) -> list[tuple[str, str | Decimal]]:
     ]
 
 
-KINDS: dict[str, Callable[[Table], list[tuple[str, str | Decimal]]]] = {
+KINDS: dict[str, Callable[[TableSchema], list[tuple[str, str | Decimal]]]] = {
     "unparseable_date": _unparseable_date,
     "missing_required": _missing_required,
     "too_long": _too_long,
@@ -101,7 +95,8 @@ KINDS: dict[str, Callable[[Table], list[tuple[str, str | Decimal]]]] = {
 
 
 def planted_bad_rows(*, rows: int, bad_rows: int, months: tuple[str, ...], seed: int = 42) -> tuple[BadRow, ...]:
-    """The `bad_rows` rows that a database seeded with these numbers has: round the kinds, round the tables, no row
+    """The `bad_rows` rows that a database seeded with these numbers has: taking
+    kinds and tables in turn, no row
     twice.
 
     Raises ValueError if the tables have too few rows for so many.
@@ -134,11 +129,11 @@ def planted_bad_rows(*, rows: int, bad_rows: int, months: tuple[str, ...], seed:
     return tuple(planted)
 
 
-def _distinct(table: Table, column: str, value: str | Decimal, number: int) -> str | Decimal:
+def _distinct(table: TableSchema, column: str, value: str | Decimal, number: int) -> str | Decimal:
     """A planted key part stays unique, so that the primary key holds."""
     source = table.by_name[column].source
     if isinstance(value, str) and "|" in value and (source.size or 0) >= 10:
         return f"{value}{number}"
-    if value == " " and source.kind is OracleKind.VARCHAR2:
+    if value == " " and source.kind is SourceKind.VARCHAR2:
         return " " * (1 + number % (source.size or 1))
     return value

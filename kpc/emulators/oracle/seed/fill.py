@@ -3,44 +3,40 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
-from kpc.catalog import TABLES
-from kpc.catalog.table import Table as CatalogTable
-from kpc.catalog.types import Column as CatalogColumn
-from kpc.catalog.types import OracleKind
+from kpc.emulators.catalog_schema import TABLES
 from kpc.emulators.oracle.seed import plan, values
 from kpc.emulators.oracle.seed.faults import BadRow, planted_bad_rows
-from kpc.emulators.oracle.sql import datatypes, positions
-from kpc.emulators.oracle.sql.store import Column, Constraint, Index, Store, Table
-
-if TYPE_CHECKING:
-    from kpc.emulators.oracle.engine import EmulatedDatabase
+from kpc.emulators.oracle.sql.storage.store import Constraint, Index, StoredTable, TableColumn, TableStore
+from kpc.emulators.oracle.sql.types import datatypes, positions
+from kpc.emulators.schema import SourceKind, TableSchema
 
 
 def fill(
-    database: EmulatedDatabase, owner: str, *, rows: int, seed: int, bad_rows: int, months: tuple[str, ...]
+    store: TableStore, owner: str, *, rows: int, seed: int, bad_rows: int, months: tuple[str, ...]
 ) -> tuple[BadRow, ...]:
     """Make and fill every table of the catalog; the bad rows that were planted."""
     counts = plan.rows_by_table(rows, months)
     planted = planted_bad_rows(rows=rows, bad_rows=bad_rows, months=months, seed=seed)
     for declared in TABLES.values():
-        table = create(database.store, owner, declared)
-        _fill_table(database.store, table, declared, counts, months, seed)
-        _plant(database.store, table, [bad for bad in planted if bad.table == declared.name])
-    database.store.horizon = database.store.advance()
-    for held in database.store.tables():
-        held.ddl_scn = held.changed_scn = database.store.horizon
+        table = create(store, owner, declared)
+        _fill_table(store, table, declared, counts, months, seed)
+        _plant(store, table, [bad for bad in planted if bad.table == declared.name])
+    store.horizon = store.advance()
+    for held in store.tables():
+        held.ddl_scn = held.changed_scn = store.horizon
     return planted
 
 
-def create(store: Store, owner: str, declared: CatalogTable) -> Table:
+def create(store: TableStore, owner: str, declared: TableSchema) -> StoredTable:
     """The table as the catalog declares it, with its natural key as primary key."""
     columns = [
-        Column(c.name, f"c{i}", datatypes.parse_type(c.source.ddl), nullable=c.nullable and c.name not in declared.key)
+        TableColumn(
+            c.name, f"c{i}", datatypes.parse_type(c.source.ddl), nullable=c.nullable and c.name not in declared.key
+        )
         for i, c in enumerate(declared.columns, 1)
     ]
-    table = Table(owner, declared.name, store.next_object_id(), columns, store.clock())
+    table = StoredTable(owner, declared.name, store.next_object_id(), columns, store.clock())
     key = f"PK_{declared.name.removeprefix('KPS_')}"
     table.constraints.append(Constraint(key, "P", declared.key))
     table.indexes.append(Index(key, declared.key, unique=True))
@@ -57,7 +53,12 @@ def create(store: Store, owner: str, declared: CatalogTable) -> Table:
 
 
 def _fill_table(
-    store: Store, table: Table, declared: CatalogTable, counts: dict[str, int], months: tuple[str, ...], seed: int
+    store: TableStore,
+    table: StoredTable,
+    declared: TableSchema,
+    counts: dict[str, int],
+    months: tuple[str, ...],
+    seed: int,
 ) -> None:
     total = counts[declared.name]
     if not declared.is_monthly:
@@ -71,7 +72,7 @@ def _fill_table(
         _insert(store, table, declared, row, in_month[declared.name])
 
 
-def _insert(store: Store, table: Table, declared: CatalogTable, row: values.Row, count: int) -> None:
+def _insert(store: TableStore, table: StoredTable, declared: TableSchema, row: values.Row, count: int) -> None:
     columns = ", ".join(
         f"CAST({values.column_sql(declared, c, row)} AS {mine.type.duckdb}) AS {mine.stored}"
         for c, mine in zip(declared.columns, table.columns, strict=True)
@@ -83,13 +84,13 @@ def _insert(store: Store, table: Table, declared: CatalogTable, row: values.Row,
     table.rows_ever += count
 
 
-def _plant(store: Store, table: Table, planted: list[BadRow]) -> None:
+def _plant(store: TableStore, table: StoredTable, planted: list[BadRow]) -> None:
     for bad in planted:
         column = table.column(bad.column)
         assert column is not None
-        declared: CatalogColumn = TABLES[bad.table].by_name[bad.column]
+        declared = TABLES[bad.table].by_name[bad.column]
         value: str | Decimal = bad.value
-        if isinstance(value, str) and declared.source.kind is OracleKind.CHAR:
+        if isinstance(value, str) and declared.source.kind is SourceKind.CHAR:
             value = value.ljust(declared.source.size or 0)
         store.connection.execute(
             f"UPDATE {table.data} SET {column.stored} = ? WHERE rid = ?",

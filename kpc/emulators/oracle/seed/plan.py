@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from kpc.catalog import TABLES
-from kpc.catalog.table import Table
-from kpc.catalog.types import Phase
+from kpc.emulators.catalog_schema import TABLES
 
 SMALL_SHARE = 0.2  # of all rows, at most, for the tables that are not split by month
 REFERENCE_SHARE = 0.05
@@ -16,12 +14,12 @@ def rows_by_table(rows: int, months: tuple[str, ...]) -> dict[str, int]:
     Between the monthly tables the proportion is that of their rows per year (header : line : payment is 1 : 2.4 : 1).
     """
     planned = {
-        t.name: max(1, min(t.rows_per_year, int(rows * REFERENCE_SHARE))) for t in TABLES.values() if _is_reference(t)
+        t.name: max(1, min(t.rows_per_year, int(rows * REFERENCE_SHARE))) for t in TABLES.values() if t.is_reference
     }
     small = {
         t.name: max(1.0, t.rows_per_year * len(months) / 12)
         for t in TABLES.values()
-        if not t.is_monthly and not _is_reference(t)
+        if not t.is_monthly and not t.is_reference
     }
     scale = min(1.0, rows * SMALL_SHARE / sum(small.values()))
     planned |= {name: max(1, int(natural * scale)) for name, natural in small.items()}
@@ -36,7 +34,3 @@ def rows_in_month(rows: int, months: tuple[str, ...], index: int) -> int:
     """The share of month number `index`; the earlier months take what does not divide."""
     whole, over = divmod(rows, len(months))
     return whole + (index < over)
-
-
-def _is_reference(table: Table) -> bool:
-    return table.phase is Phase.REFERENCE

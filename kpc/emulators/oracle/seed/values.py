@@ -10,9 +10,8 @@ import hashlib
 from calendar import monthrange
 from dataclasses import dataclass
 
-from kpc.catalog import TABLES
-from kpc.catalog.table import Table
-from kpc.catalog.types import Calendar, Column, DateFormat, FieldKind, NullRule, OracleKind, TooLong
+from kpc.emulators.catalog_schema import TABLES
+from kpc.emulators.schema import ColumnSchema, DateText, SourceKind, TableSchema, TargetKind
 
 # Thai, accents, quotes, commas, line breaks, emoji: what CSV and encodings stumble over.
 _NAMES = (
@@ -52,22 +51,22 @@ def _salt(seed: int, table: str, column: str) -> int:
     return int.from_bytes(digest[:7], "big")
 
 
-def _random(row: Row, table: Table, column: str, below: int, extra: str = "") -> str:
+def _random(row: Row, table: TableSchema, column: str, below: int, extra: str = "") -> str:
     """A whole number 0 <= n < below."""
     return f"(hash(({row.index}) + {_salt(row.seed, table.name, column + extra)}) % {below})::BIGINT"
 
 
-def _pick(row: Row, table: Table, column: str, choices: tuple[str, ...]) -> str:
+def _pick(row: Row, table: TableSchema, column: str, choices: tuple[str, ...]) -> str:
     listed = ", ".join("'" + choice.replace("'", "''") + "'" for choice in choices)
     return f"([{listed}])[1 + {_random(row, table, column, len(choices))}]"
 
 
-def column_sql(table: Table, column: Column, row: Row) -> str:
+def column_sql(table: TableSchema, column: ColumnSchema, row: Row) -> str:
     """The value of a column; key columns come from the parent where there is one."""
     if column.name in table.key:
         return key_sql(table, column.name, row)
     value = _value(table, column, row)
-    if not column.nullable or column.null is NullRule.REJECT:
+    if not column.nullable or column.is_required:
         return value
     percent = 2 if column.type is not None and column.type.is_number else 15
     return f"CASE WHEN {_random(row, table, column.name, 100, '/null')} < {percent} THEN NULL ELSE {value} END"
@@ -76,7 +75,7 @@ def column_sql(table: Table, column: Column, row: Row) -> str:
 # Keys
 
 
-def key_sql(table: Table, name: str, row: Row) -> str:
+def key_sql(table: TableSchema, name: str, row: Row) -> str:
     """One part of the natural key."""
     lookup = next((lookup for lookup in table.lookups if name in lookup.columns), None)
     if lookup is not None:
@@ -85,7 +84,7 @@ def key_sql(table: Table, name: str, row: Row) -> str:
     column = table.by_name[name]
     if name == "SEQ":
         return f"CAST({_sequence(table, row)} AS DECIMAL(38,10))"
-    if column.date_format is not None:
+    if column.date_text is not None:
         return _date_text(column, _day_sql(table, row))
     if name == "SALE_MONTH":
         ordinal = f"(({row.index}) // {row.counts[table.lookups[0].parent]})"
@@ -97,13 +96,13 @@ def key_sql(table: Table, name: str, row: Row) -> str:
     return _padded(column, f"'{name[0]}' || lpad(({_random(row, table, name, 400)} + 1)::VARCHAR, 4, '0')")
 
 
-def _identity(table: Table) -> str:
+def _identity(table: TableSchema) -> str:
     """The key column that alone tells the rows of a root table apart."""
-    plain = [n for n in table.key if n != "SEQ" and table.by_name[n].date_format is None and n != "SALE_MONTH"]
+    plain = [n for n in table.key if n != "SEQ" and table.by_name[n].date_text is None and n != "SALE_MONTH"]
     return plain[-1]
 
 
-def _identity_sql(table: Table, column: Column, row: Row) -> str:
+def _identity_sql(table: TableSchema, column: ColumnSchema, row: Row) -> str:
     size = column.source.size or 20
     prefix = "".join(word[0] for word in column.name.split("_"))
     if size < 10:
@@ -112,8 +111,8 @@ def _identity_sql(table: Table, column: Column, row: Row) -> str:
     return _padded(column, f"'{prefix}{month}' || lpad((({row.index}) + 1)::VARCHAR, 8, '0')")
 
 
-def _parent_row(table: Table, parent: Table, row: Row) -> Row:
-    """The parent's row number: neighbours share a parent in the monthly tables, elsewhere children go round."""
+def _parent_row(table: TableSchema, parent: TableSchema, row: Row) -> Row:
+    """The parent's row number: in monthly tables neighbours share a parent, elsewhere parents are taken in turn."""
     if table.is_monthly:
         mine, theirs = row.month_counts[table.name], row.month_counts[parent.name]
         index = f"((({row.index}) * {theirs}) // {mine})"
@@ -122,7 +121,7 @@ def _parent_row(table: Table, parent: Table, row: Row) -> Row:
     return Row(index, row.month, row.months, row.seed, row.counts, row.month_counts)
 
 
-def _sequence(table: Table, row: Row) -> str:
+def _sequence(table: TableSchema, row: Row) -> str:
     if not table.lookups:
         return "1"
     parent = table.lookups[0].parent
@@ -136,7 +135,7 @@ def _sequence(table: Table, row: Row) -> str:
 # Dates
 
 
-def _day_sql(table: Table, row: Row, column: str = "SALE_DATE") -> str:
+def _day_sql(table: TableSchema, row: Row, column: str = "SALE_DATE") -> str:
     """A DATE within the row's month (or one of the months)."""
     if row.month is not None:
         year, month = (int(part) for part in row.month.split("-"))
@@ -147,26 +146,26 @@ def _day_sql(table: Table, row: Row, column: str = "SALE_DATE") -> str:
 
 
 _PATTERNS = {
-    DateFormat.ISO: "{y}-%m-%d",
-    DateFormat.ISO_TIME: "{y}-%m-%d %H:%M:%S",
-    DateFormat.DMY: "%d/%m/{y}",
-    DateFormat.DMY_TIME: "%d/%m/{y} %H:%M:%S",
+    DateText.ISO: "{y}-%m-%d",
+    DateText.ISO_TIME: "{y}-%m-%d %H:%M:%S",
+    DateText.DMY: "%d/%m/{y}",
+    DateText.DMY_TIME: "%d/%m/{y} %H:%M:%S",
 }
 
 
-def _date_text(column: Column, day: str) -> str:
+def _date_text(column: ColumnSchema, day: str) -> str:
     """A date as the column spells it; a Buddhist year is 543 more."""
-    assert column.date_format is not None
-    pattern = _PATTERNS[column.date_format]
-    if column.calendar is Calendar.GREGORIAN:
+    assert column.date_text is not None
+    pattern = _PATTERNS[column.date_text]
+    if not column.year_offset:
         return f"strftime({day}, '{pattern.format(y='%Y')}')"
     before, after = pattern.split("{y}")
     parts = [f"strftime({day}, '{part}')" for part in (before, after) if part]
-    parts.insert(1 if before else 0, f"(year({day}) + {column.calendar.year_offset})::VARCHAR")
+    parts.insert(1 if before else 0, f"(year({day}) + {column.year_offset})::VARCHAR")
     return f"({' || '.join(parts)})"
 
 
-def _moment_sql(table: Table, column: Column, row: Row) -> str:
+def _moment_sql(table: TableSchema, column: ColumnSchema, row: Row) -> str:
     seconds = _random(row, table, column.name, 86_400, "/time")
     return f"({_day_sql(table, row, column.name)}::TIMESTAMP + to_seconds({seconds}))"
 
@@ -174,27 +173,27 @@ def _moment_sql(table: Table, column: Column, row: Row) -> str:
 # Values
 
 
-def _value(table: Table, column: Column, row: Row) -> str:
-    kind = column.type.kind if column.type is not None else FieldKind.STRING
-    if column.source.kind is OracleKind.DATE or column.source.kind is OracleKind.TIMESTAMP:
+def _value(table: TableSchema, column: ColumnSchema, row: Row) -> str:
+    kind = column.type.kind if column.type is not None else TargetKind.STRING
+    if column.source.kind is SourceKind.DATE or column.source.kind is SourceKind.TIMESTAMP:
         return _moment_sql(table, column, row)
-    if column.date_format is not None:
+    if column.date_text is not None:
         if column.name == "BIRTH_DATE":
             return _date_text(column, f"(DATE '1950-01-01' + {_random(row, table, column.name, 20_000)}::INTEGER)")
         return _date_text(
             column,
-            _moment_sql(table, column, row) if column.date_format.has_time else _day_sql(table, row, column.name),
+            _moment_sql(table, column, row) if column.date_text.has_time else _day_sql(table, row, column.name),
         )
-    if kind is FieldKind.BOOLEAN:
+    if kind is TargetKind.BOOLEAN:
         if column.source.is_text:
             return _padded(column, _pick(row, table, column.name, ("Y", "N", "1", "0")))
         return f"CAST({_random(row, table, column.name, 2)} AS DECIMAL(38,10))"
-    if column.source.kind is OracleKind.NUMBER:
+    if column.source.kind is SourceKind.NUMBER:
         return _number(table, column, row)
     return _padded(column, _text(table, column, row, kind))
 
 
-def _number(table: Table, column: Column, row: Row) -> str:
+def _number(table: TableSchema, column: ColumnSchema, row: Row) -> str:
     """An exact decimal that the target field can hold; money sometimes has a third and fourth digit to round."""
     assert column.type is not None
     scale = column.type.scale
@@ -203,7 +202,7 @@ def _number(table: Table, column: Column, row: Row) -> str:
     whole_digits = min(column.type.precision - scale, 5)
     cents = _random(row, table, column.name, 10 ** (whole_digits + 2))
     value = f"(CAST({cents} AS DECIMAL(20,0)) * 0.01::DECIMAL(3,2))"
-    if column.type.kind is FieldKind.CURRENCY:
+    if column.type.kind is TargetKind.CURRENCY:
         more = f"(CAST({_random(row, table, column.name, 100, '/fine')} AS DECIMAL(20,0)) * 0.0001::DECIMAL(5,4))"
         chance = _random(row, table, column.name, 20, "/chance")
         sign = f"CASE WHEN {_random(row, table, column.name, 50, '/sign')} = 0 THEN -1 ELSE 1 END"
@@ -211,14 +210,14 @@ def _number(table: Table, column: Column, row: Row) -> str:
     return f"CAST({value} AS DECIMAL(38,10))"
 
 
-def _text(table: Table, column: Column, row: Row, kind: FieldKind) -> str:
+def _text(table: TableSchema, column: ColumnSchema, row: Row, kind: TargetKind) -> str:
     name, size = column.name, column.source.size or 255
     number = _random(row, table, name, 10_000_000)
-    if kind is FieldKind.PICKLIST:
-        return _pick(row, table, name, tuple(code for code, _ in column.picklist_map))
-    if kind is FieldKind.EMAIL or "EMAIL" in name:
+    if kind is TargetKind.PICKLIST:
+        return _pick(row, table, name, column.picklist_codes)
+    if kind is TargetKind.EMAIL or "EMAIL" in name:
         return f"'user' || {number} || '@example' || ({number} % 7) || '.co.th'"
-    if kind is FieldKind.PHONE:
+    if kind is TargetKind.PHONE:
         return f"'02-' || lpad(({number} % 1000)::VARCHAR, 3, '0') || '-' || lpad(({number} % 10000)::VARCHAR, 4, '0')"
     if name in _WORDS:
         return _pick(row, table, name, _WORDS[name])
@@ -227,7 +226,7 @@ def _text(table: Table, column: Column, row: Row, kind: FieldKind) -> str:
     if "NAME" in name or name.endswith("_BY"):
         return _pick(row, table, name, tuple(n for n in _NAMES if len(n) <= size))
     if size >= 100 or "REASON" in name or "ADDRESS" in name:
-        long = _limit(column) < size and column.too_long is TooLong.TRUNCATE
+        long = _limit(column) < size and column.is_truncated
         text = _pick(row, table, name, _REMARKS)
         if not long:
             return text
@@ -237,10 +236,10 @@ def _text(table: Table, column: Column, row: Row, kind: FieldKind) -> str:
     return f"'{name[0]}' || lpad({number}::VARCHAR, {min(size - 1, 8)}, '0')"
 
 
-def _limit(column: Column) -> int:
+def _limit(column: ColumnSchema) -> int:
     return column.type.length if column.type is not None else 0
 
 
-def _padded(column: Column, sql: str) -> str:
+def _padded(column: ColumnSchema, sql: str) -> str:
     """CHAR is stored with its blanks."""
-    return f"rpad({sql}, {column.source.size}, ' ')" if column.source.kind is OracleKind.CHAR else sql
+    return f"rpad({sql}, {column.source.size}, ' ')" if column.source.kind is SourceKind.CHAR else sql

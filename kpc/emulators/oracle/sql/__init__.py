@@ -1,6 +1,12 @@
 """The SQL side of the Oracle emulator: Oracle's statements, run by DuckDB.
 
-A statement goes `lexer` -> `grammar` -> `query` or `dml` (with `expressions`, `functions`, `conversion` ...) ->
-DuckDB -> `results`. `store` keeps tables and their versions, `transaction` what a session has not committed yet. What
-is not known to mean the same in Oracle is refused with ORA-03001.
+    session                prepare, describe, execute
+      parsing              text -> tokens -> tree
+      query, dml, ddl, plsql, transactions
+                           one package per kind of statement; each compiles against a `context`
+        types, functions   expressions: Oracle's data types and functions as DuckDB's SQL
+      dictionary           names as a session sees them, and the views of the data dictionary
+      storage              tables and their versions, in DuckDB
+
+What is not known to mean the same in Oracle is refused with ORA-03001.
 """

@@ -1,4 +1,4 @@
-"""What a statement is compiled against: the session's settings, the schema, the binds and the moment."""
+"""What a statement is compiled against: the session's settings, the schema, the binds and the time."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from kpc.emulators.oracle.sql.datatypes import SqlType
-from kpc.emulators.oracle.sql.late_rows import LateQuery
-from kpc.emulators.oracle.sql.scans import Scan
-from kpc.emulators.oracle.sql.store import Table
-from kpc.emulators.oracle.sql.values import Expr
+from kpc.emulators.oracle.sql.query.late_rows import LateQuery
+from kpc.emulators.oracle.sql.storage.scans import Scan
+from kpc.emulators.oracle.sql.storage.store import StoredTable
+from kpc.emulators.oracle.sql.types.datatypes import SqlType
+from kpc.emulators.oracle.sql.types.values import Expr
 
 
 @dataclass(slots=True)
-class Settings:
+class SessionSettings:
     """What ALTER SESSION and the client's attributes change."""
 
     user: str
@@ -55,12 +55,12 @@ class RelationView:
     sql: str
     columns: tuple[ColumnView, ...]
     rowid: str | None = None
-    table: Table | None = None  # the base table, to account for its rows
+    table: StoredTable | None = None  # the base table, to account for its rows
     late: LateQuery | None = None
     rowid_error: int = 1446  # why it has no ROWID
 
 
-class Schema(Protocol):
+class NameLookup(Protocol):
     """Where names are looked up."""
 
     def relation(self, owner: str | None, name: str, context: Context, *, scn: int | None) -> RelationView:
@@ -82,8 +82,8 @@ class Schema(Protocol):
 class Context:
     """One compilation. `arrow` collects tables that the executing connection must register first."""
 
-    settings: Settings
-    schema: Schema
+    settings: SessionSettings
+    schema: NameLookup
     binds: Mapping[str, Expr]
     now: dt.datetime  # UTC, the same for the whole statement
     scn: int

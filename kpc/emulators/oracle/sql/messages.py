@@ -250,7 +250,7 @@ def ora(code: int, *words: object, position: int = 0) -> OraError:
 
 
 def unsupported(what: str) -> OraError:
-    """ORA-03001 with what exactly the emulator does not do: running it as something else would be worse."""
+    """ORA-03001, naming what the emulator does not support: running it as something else would be worse."""
     return OraError(3001, f"unimplemented feature (emulator: {what})")
 
 
@@ -261,7 +261,7 @@ def error_sql(code: int, *words: object) -> str:
 
 
 def from_duckdb(error: BaseException) -> OraError:
-    """What a client of Oracle would have seen of this DuckDB error."""
+    """The error that a client of Oracle would have seen for this DuckDB error."""
     if isinstance(error, OraError):
         return error
     text = str(error)

@@ -1,129 +1,112 @@
-"""One logged-in session: prepare, describe, execute, and Oracle's transaction rules. See `interface.Session`."""
+"""One logged-in session: prepare, describe, execute, and Oracle's transaction rules (`interface.DatabaseSession`)."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
 
-from kpc.emulators.oracle.interface import Bind, OraColumn, OraError, Outcome, StatementKind
-from kpc.emulators.oracle.interface import Statement as StatementContract
-from kpc.emulators.oracle.sql import array_dml, bind_rows, commands, ddl, lexer, plsql
-from kpc.emulators.oracle.sql.context import Context, Settings
-from kpc.emulators.oracle.sql.dml import Executor
-from kpc.emulators.oracle.sql.grammar import ParsedStatement, parse_statement
-from kpc.emulators.oracle.sql.grants import READING
-from kpc.emulators.oracle.sql.late_rows import Replay
-from kpc.emulators.oracle.sql.messages import from_duckdb, ora, unsupported
-from kpc.emulators.oracle.sql.plsql_packages import OutputBuffer
-from kpc.emulators.oracle.sql.query import Query, QueryCompiler
-from kpc.emulators.oracle.sql.results import OpenQuery
-from kpc.emulators.oracle.sql.schema import SessionSchema
-from kpc.emulators.oracle.sql.transaction import Transaction
-from kpc.emulators.oracle.sql.values import Expr
-
-if TYPE_CHECKING:
-    from kpc.emulators.oracle.engine import EmulatedDatabase
+from kpc.emulators.oracle.interface import Bind, ExecutionOutcome, OraColumn, PreparedStatement, StatementKind
+from kpc.emulators.oracle.sql import queries
+from kpc.emulators.oracle.sql.context import Context, SessionSettings
+from kpc.emulators.oracle.sql.ddl import dispatch
+from kpc.emulators.oracle.sql.dml import array_dml
+from kpc.emulators.oracle.sql.instance import Instance
+from kpc.emulators.oracle.sql.messages import ora
+from kpc.emulators.oracle.sql.parsing.grammar import ParsedStatement, parse_statement
+from kpc.emulators.oracle.sql.plsql import interpreter
+from kpc.emulators.oracle.sql.plsql.packages import OutputBuffer
+from kpc.emulators.oracle.sql.query import bind_rows
+from kpc.emulators.oracle.sql.query.compiled import CompiledQuery
+from kpc.emulators.oracle.sql.query.late_rows import Replay
+from kpc.emulators.oracle.sql.query.results import OpenQuery
+from kpc.emulators.oracle.sql.transactions import commands
+from kpc.emulators.oracle.sql.workspace import StatementWorkspace
 
 _MOST_IDLE_CURSORS = 4
 
 
-class OracleSession:
+class EmulatedSession:
     """Used by one thread at a time, except `interrupt`."""
 
-    def __init__(self, database: EmulatedDatabase, settings: Settings) -> None:
-        self.database = database
+    def __init__(self, instance: Instance, settings: SessionSettings) -> None:
+        self._instance = instance
         self.settings = settings
         self.user = settings.user
-        self._interrupted = False
-        self._busy: duckdb.DuckDBPyConnection | None = None
+        self._workspace = StatementWorkspace(instance, settings)
         self._open: set[OpenQuery] = set()
         self._idle: list[duckdb.DuckDBPyConnection] = []
         self._guard = threading.Lock()
-        self.transaction = Transaction(settings.session_id, database.store, database.locks, self._check_interrupt)
-        self.schema = SessionSchema(database, self.transaction, settings.schema, settings.user)
-        self._worker = database.store.cursor()
-        self.output = OutputBuffer()
+        self._output = OutputBuffer()
         self.is_closed = False
-        self.logged_on_utc = database.clock()
+        self.logged_on_utc = instance.clock()
 
-    # Contract
+    # The interface of a session
 
     @property
     def in_transaction(self) -> bool:
-        return self.transaction.is_open
+        return self._workspace.transaction.is_open
 
     def prepare(self, sql: str) -> ParsedStatement:
         self._check_open()
         return parse_statement(sql)
 
-    def describe(self, statement: StatementContract) -> tuple[OraColumn, ...]:
+    def describe(self, statement: PreparedStatement) -> tuple[OraColumn, ...]:
         self._check_open()
         assert isinstance(statement, ParsedStatement)
-        if statement.kind is not StatementKind.QUERY:
-            return ()
-        context = self.context(bind_rows.unset(len(statement.bind_names)), is_describe=True)
-        query = self._compile(statement, context)
-        self._validate(query, context, statement)
-        return tuple(output.described for output in query.columns)
+        return queries.describe(self._workspace, statement) if statement.kind is StatementKind.QUERY else ()
 
     def execute(
         self,
-        statement: StatementContract,
+        statement: PreparedStatement,
         rows: Sequence[Sequence[Bind]],
         *,
         batch_errors: bool = False,
         row_counts: bool = False,
-    ) -> Outcome:
+    ) -> ExecutionOutcome:
         self._check_open()
         assert isinstance(statement, ParsedStatement)
-        self._interrupted = False
-        self._check_binds(statement, rows)
+        self._workspace.interruption.begin()
+        _check_binds(statement, rows)
         try:
             match statement.kind:
                 case StatementKind.QUERY:
                     return self._query(statement, rows[0] if rows else ())
                 case StatementKind.DML:
-                    return array_dml.execute(self, statement, rows, batch_errors=batch_errors, row_counts=row_counts)
+                    return array_dml.execute(
+                        self._workspace, statement, rows, batch_errors=batch_errors, row_counts=row_counts
+                    )
                 case StatementKind.DDL:
-                    return ddl.execute(self, statement)
+                    return dispatch.execute(self._workspace, statement)
                 case StatementKind.PLSQL:
-                    return plsql.execute(self, statement, rows)
+                    return interpreter.execute(self._workspace, self._output, statement, rows)
                 case _:
-                    return commands.execute(self, statement)
+                    return commands.execute(self._workspace, statement)
         except (duckdb.Error, pa.ArrowException) as error:
-            raise self._explained(error, statement) from None
+            raise queries.explained(error, statement) from None
         finally:
-            self._busy = None
+            self._workspace.interruption.end()
 
     def commit(self) -> None:
         self._check_open()
-        self.transaction.commit()
+        self._workspace.transaction.commit()
 
     def rollback(self) -> None:
         self._check_open()
-        self.transaction.rollback()
+        self._workspace.transaction.rollback()
 
     def interrupt(self) -> None:
-        self._interrupted = True
-        busy = self._busy
-        if busy is not None:
-            busy.interrupt()
+        self._workspace.interruption.interrupt()
         with self._guard:
             running = list(self._open)
         for query in running:
             query.interrupt()
 
     def set_attributes(self, **attributes: str | None) -> None:
-        """Unknown attributes are kept too: V$SESSION shows those it has a column for."""
-        schema = attributes.pop("current_schema", None)
-        if schema:
-            self.change_schema(schema)
-        self.settings.attributes.update(attributes)
+        self._workspace.set_attributes(**attributes)
 
     def close(self) -> None:
         if self.is_closed:
@@ -133,124 +116,56 @@ class OracleSession:
             running = list(self._open)
         for query in running:
             query.close()
-        self.transaction.close()
-        for cursor in (*self._idle, self._worker):
+        self._workspace.close()
+        for cursor in self._idle:
             cursor.close()
-        self.database.forget(self)
+        self._instance.forget(self.settings.session_id)
 
-    # For the modules that run statements
-
-    def change_schema(self, name: str) -> None:
-        if not self.database.has_user(name):
-            raise ora(1435)
-        self.settings.schema = self.schema.name = name
-
-    def context(self, binds: dict[str, Expr], *, is_describe: bool = False) -> Context:
-        store = self.database.store
-        return Context(self.settings, self.schema, binds, self.database.clock(), store.scn, is_describe=is_describe)
-
-    def executor(self, context: Context) -> Executor:
-        self._busy = self._worker
-        return Executor(context, self.schema, self.transaction, self._worker)
-
-    def check_interrupt(self) -> None:
-        self._check_interrupt()
-
-    # Own
+    # Internals
 
     def _check_open(self) -> None:
         if self.is_closed:
             raise ora(1012)
 
-    def _check_interrupt(self) -> None:
-        if self._interrupted:
-            raise ora(1013)
-
-    def _check_binds(self, statement: ParsedStatement, rows: Sequence[Sequence[Bind]]) -> None:
-        wanted = len(statement.bind_names)
-        if wanted and not rows:
-            raise ora(1008)
-        for row in rows:
-            if len(row) != wanted:
-                raise ora(1008 if len(row) < wanted else 1006)
-
-    def _compile(self, statement: ParsedStatement, context: Context) -> Query:
-        assert statement.tree is not None
-        names = lexer.select_items(statement.sql, statement.tokens)
-        return QueryCompiler(context).compile(statement.tree, names=names)
-
-    def _query(self, statement: ParsedStatement, row: Sequence[Bind]) -> Outcome:
-        store = self.database.store
-        context = self.context(bind_rows.constants(row))
+    def _query(self, statement: ParsedStatement, row: Sequence[Bind]) -> ExecutionOutcome:
+        workspace, store = self._workspace, self._workspace.store
+        context = workspace.context(bind_rows.constants(row))
         if statement.tree is not None and statement.tree.args.get("locks"):
             with store.lock:
-                query = self._compile(statement, context)
-            self._lock_rows(query)
+                query = queries.compile_query(statement, context)
+            queries.lock_rows(workspace, query)
         cursor = self._cursor()
         try:
             with store.snapshot(cursor):
                 context.scn = store.scn
-                query = self._compile(statement, context)
+                query = queries.compile_query(statement, context)
             for name, table in context.arrow.items():
                 cursor.register(name, table)
-            self._busy = cursor
-            self._check_interrupt()
-            self.database.scans.note(context.scans)
+            workspace.interruption.watch(cursor)
+            workspace.interruption.check()
+            self._instance.scans.note(context.scans)
             opened = OpenQuery(query, cursor, self._release, self._replay(query, context))
         except BaseException:
             self._release(cursor)
             raise
         with self._guard:
             self._open.add(opened)
-        return Outcome(StatementKind.QUERY, rows=opened)
+        return ExecutionOutcome(StatementKind.QUERY, rows=opened)
 
-    def _replay(self, query: Query, context: Context) -> Replay | None:
+    def _replay(self, query: CompiledQuery, context: Context) -> Replay | None:
         if query.late is None or context.arrow:
             return None
-        changes, tables = self.transaction.changes, [scan.table for scan in context.scans]
+        transaction = self._workspace.transaction
+        changes, tables = transaction.changes, [scan.table for scan in context.scans]
 
         def is_unchanged() -> bool:
-            return self.transaction.changes == changes and all(table.changed_scn <= context.scn for table in tables)
+            return transaction.changes == changes and all(table.changed_scn <= context.scn for table in tables)
 
-        return Replay(self.database.store, query.late, is_unchanged)
-
-    def _lock_rows(self, query: Query) -> None:
-        """FOR UPDATE: lock until nothing more had to be waited for."""
-        if query.locks is None:
-            return
-        for name, sql in query.locks.tables:
-            owner, _, table_name = name.partition(".")
-            table = self.schema.table(owner or None, table_name, READING)
-            waited = True
-            while waited:
-                self._busy = self._worker
-                rids = self._worker.sql(sql).to_arrow_table()["p"].to_pylist()
-                wanted: list[object] = [(table.object_id, rid) for rid in rids if rid is not None]
-                if query.locks.skip_locked:
-                    raise ora(3001)
-                waited = self.transaction.lock(wanted, query.locks.wait_s)
-
-    def _validate(self, query: Query, context: Context, statement: ParsedStatement) -> None:
-        """Let DuckDB bind the query, so that describe refuses what execute would."""
-        with self.database.store.lock:
-            for name, table in context.arrow.items():
-                self._worker.register(name, table)
-            try:
-                self._worker.execute(f"EXPLAIN {query.sql}").fetchall()
-            except duckdb.Error as error:
-                raise self._explained(error, statement) from None
-
-    def _explained(self, error: BaseException, statement: ParsedStatement) -> OraError:
-        made = from_duckdb(error)
-        if made.code == 979 and "GROUP" not in statement.text.upper():
-            return ora(937)
-        if made.code == 978 and "GROUP" in statement.text.upper():
-            return unsupported("nested group functions")
-        return made
+        return Replay(self._workspace.store, query.late, is_unchanged)
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:
         with self._guard:
-            return self._idle.pop() if self._idle else self.database.store.cursor()
+            return self._idle.pop() if self._idle else self._workspace.store.cursor()
 
     def _release(self, cursor: duckdb.DuckDBPyConnection) -> None:
         with contextlib.suppress(duckdb.Error):  # when no transaction is open
@@ -261,3 +176,12 @@ class OracleSession:
                 self._idle.append(cursor)
                 return
         cursor.close()
+
+
+def _check_binds(statement: ParsedStatement, rows: Sequence[Sequence[Bind]]) -> None:
+    wanted = len(statement.bind_names)
+    if wanted and not rows:
+        raise ora(1008)
+    for row in rows:
+        if len(row) != wanted:
+            raise ora(1008 if len(row) < wanted else 1006)

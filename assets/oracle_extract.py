@@ -1,0 +1,30 @@
+"""Stage 1: a partition as of one SCN, as Parquet, checked against Oracle's own totals and then sealed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kpc.stages.asset import asset
+from kpc.stages.current_manifests import sealed_extract
+
+if TYPE_CHECKING:
+    from kpc.stages.context import StageContext
+    from kpc.storage.manifests import ExtractManifest
+
+
+@asset(read=sealed_extract)
+def oracle_extract(context: StageContext) -> ExtractManifest:
+    """Reads the partition out of Oracle as of one SCN into Parquet, with Oracle's own counts and sums.
+
+    Every run seals a new generation, unless another run began one after this run was asked for, or a pass over the
+    whole table has read the month already. Raises `OutsideWindow` outside the hours in which Oracle may be read.
+    """
+    from kpc.extract.one_pass import month_of_one_pass  # noqa: PLC0415  heavy; see kpc.stages.asset
+    from kpc.extract.partition_extract import (  # noqa: PLC0415
+        extract_partition,
+        recent_extract,
+        refuse_outside_window,
+    )
+
+    refuse_outside_window(context)
+    return recent_extract(context) or month_of_one_pass(context) or extract_partition(context)

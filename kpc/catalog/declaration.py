@@ -1,0 +1,108 @@
+"""The words in which a table is declared: what it is called, what its columns become, and what proves it arrived.
+
+One declaration is the only place that knows a table. From it follow the SELECT, the chunk plan, the CSV header, the
+expectation suite, the upsert target, the load order, the four assets, the DAGs and the emulators' schemas.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+
+from kpc.catalog.types import (
+    EXTERNAL_ID,
+    GENERATION_FIELD,
+    PARTITION_FIELD,
+    Column,
+    Lookup,
+    Measure,
+    Phase,
+)
+
+_WITHOUT_EFFECT_ON_ROWS = frozenset({"rows_per_year", "sessions", "parallel_degree", "chunk_degree"})
+
+
+@dataclass(frozen=True, eq=False)
+class TableDeclaration:
+    """One Oracle table, the Salesforce object it becomes, and how it travels."""
+
+    name: str
+    target: str
+    phase: Phase
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    rows_per_year: int
+    measures: tuple[Measure, ...]
+    lookups: tuple[Lookup, ...] = ()
+    month_column: str | None = None  # partitioned by the local calendar month of this column; None: one partition, ALL
+    day_field: str | None = None  # the target Date field of month_column
+    update_column: str | None = None  # set by the source whenever a row changes; incremental reads go by it
+    created_column: str | None = None  # counts where update_column is NULL: a row that never changed
+    chunk_rows: int = 500_000
+    sessions: int = 1  # that read one partition at the same time; each takes a slot of the extract pool
+    parallel_degree: int = 1  # of the statements that pass over the whole table: control totals, plan, keys
+    chunk_degree: int = 1  # of the scans of single chunks, which run side by side already
+    has_rowid: bool = True  # False for a view or an index-organized table: chunks are ranges of the key instead
+
+    @property
+    def slug(self) -> str:
+        """The table's name in assets, DAG ids and paths."""
+        return self.name.lower()
+
+    @property
+    def is_monthly(self) -> bool:
+        return self.month_column is not None
+
+    @cached_property
+    def by_name(self) -> dict[str, Column]:
+        return {column.name: column for column in self.columns}
+
+    @cached_property
+    def sent_columns(self) -> tuple[Column, ...]:
+        return tuple(column for column in self.columns if column.is_sent)
+
+    @cached_property
+    def key_columns(self) -> tuple[Column, ...]:
+        return tuple(self.by_name[name] for name in self.key)
+
+    @cached_property
+    def change_columns(self) -> tuple[Column, ...]:
+        """The columns that tell when a row last changed; the first that is not NULL counts. Empty: nothing tells."""
+        return tuple(self.by_name[name] for name in (self.update_column, self.created_column) if name)
+
+    @cached_property
+    def measured_columns(self) -> tuple[Column, ...]:
+        return tuple(self.by_name[measure.column] for measure in self.measures)
+
+    @cached_property
+    def data_header(self) -> tuple[str, ...]:
+        """The CSV columns that carry data, in order: external id, lookups, fields. Checksums cover exactly these."""
+        lookups = (lookup.header for lookup in self.lookups)
+        return (EXTERNAL_ID, *lookups, *(column.field or "" for column in self.sent_columns))
+
+    @cached_property
+    def header(self) -> tuple[str, ...]:
+        """The whole CSV header: the data and the two markers."""
+        return (*self.data_header, PARTITION_FIELD, GENERATION_FIELD)
+
+    @cached_property
+    def declaration(self) -> dict[str, object]:
+        """The table as plain JSON data, complete enough to know later how a row was mapped.
+
+        How hard Oracle is worked is left out: it changes no row.
+        """
+        return {name: value for name, value in asdict(self).items() if name not in _WITHOUT_EFFECT_ON_ROWS}
+
+    @cached_property
+    def mapping_version(self) -> str:
+        """sha256 of the declaration, hexadecimal: what was staged under one version is staged alike."""
+        canonical = json.dumps(self.declaration, sort_keys=True, separators=(",", ":"), default=str)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    @cached_property
+    def external_id_version(self) -> str:
+        """Hash of how the external id is composed; it may not change while the target holds rows of the old one."""
+        parts = [(c.name, c.source.ddl, c.date_format, c.calendar) for c in self.key_columns]
+        return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:16]

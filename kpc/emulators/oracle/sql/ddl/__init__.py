@@ -1,0 +1,1 @@
+"""CREATE, ALTER, DROP and the other statements that change the schema or the users."""

@@ -1,0 +1,1 @@
+"""INSERT, UPDATE, DELETE and MERGE: the effect is computed, checked against the constraints, and applied."""

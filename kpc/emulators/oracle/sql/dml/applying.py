@@ -1,0 +1,35 @@
+"""A computed change becomes part of the open transaction, and RETURNING reads it."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+from sqlglot import exp
+
+from kpc.emulators.oracle.sql.dml import constraints
+from kpc.emulators.oracle.sql.dml.change import Change
+from kpc.emulators.oracle.sql.dml.executor import Executor
+from kpc.emulators.oracle.sql.query.scope import FromSource, Scope, column_expr
+from kpc.emulators.oracle.sql.types.values import Expr
+
+NEW = "effect_rows"
+
+
+def apply(executor: Executor, change: Change) -> None:
+    """Check constraints against what the table would be, then change it."""
+    constraints.check(executor, change)
+    new = None if change.old_rows else change.rows
+    executor.transaction.apply(change.table, new, change.gone)
+
+
+def returning(executor: Executor, change: Change, items: list[exp.Expr]) -> list[tuple[Expr, pa.Array]]:
+    """RETURNING: the expressions over the changed rows (deleted ones as they were)."""
+    source = FromSource(change.table.name, {}, f"{NEW}.rid", change.table.name)
+    for column in change.table.columns:
+        source.columns[column.name] = column_expr(NEW, column.stored, column.type, nullable=column.nullable)
+    compiler = executor.compiler(Scope([source]))
+    made = compiler.all(items)
+    assert change.rows is not None
+    executor.cursor.register(NEW, change.rows)
+    listed = ", ".join(f"{e.sql} AS c{i}" for i, e in enumerate(made))
+    result = executor.run(f"SELECT {listed} FROM {NEW}")
+    return [(e, result.column(i).combine_chunks()) for i, e in enumerate(made)]

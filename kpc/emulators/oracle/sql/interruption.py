@@ -1,0 +1,37 @@
+"""A break from another thread: it stops what DuckDB is doing, and is noticed between two steps."""
+
+from __future__ import annotations
+
+import duckdb
+
+from kpc.emulators.oracle.sql.messages import ora
+
+
+class Interruption:
+    """Used by the session's thread, except `interrupt`."""
+
+    def __init__(self) -> None:
+        self._is_interrupted = False
+        self._running: duckdb.DuckDBPyConnection | None = None
+
+    def begin(self) -> None:
+        """A new call: an older break is forgotten."""
+        self._is_interrupted = False
+
+    def watch(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """From here on a break stops what runs on `connection`."""
+        self._running = connection
+
+    def end(self) -> None:
+        self._running = None
+
+    def interrupt(self) -> None:
+        self._is_interrupted = True
+        running = self._running
+        if running is not None:
+            running.interrupt()
+
+    def check(self) -> None:
+        """Raises ORA-01013 after a break."""
+        if self._is_interrupted:
+            raise ora(1013)

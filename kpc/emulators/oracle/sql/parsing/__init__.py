@@ -1,0 +1,1 @@
+"""From SQL text to tokens and a classified statement with its tree."""

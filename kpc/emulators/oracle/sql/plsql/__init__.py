@@ -1,0 +1,1 @@
+"""Anonymous PL/SQL blocks: read into a tree and run step by step."""

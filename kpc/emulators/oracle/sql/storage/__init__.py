@@ -1,0 +1,1 @@
+"""What the database holds: tables with their versions, users and grants, and how many rows were read."""

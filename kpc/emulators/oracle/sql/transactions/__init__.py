@@ -1,0 +1,1 @@
+"""Open transactions, their locks, and the statements that control them."""

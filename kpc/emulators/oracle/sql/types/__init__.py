@@ -1,0 +1,1 @@
+"""Oracle's data types: literals, conversion, comparison, arithmetic, format models, ROWIDs."""

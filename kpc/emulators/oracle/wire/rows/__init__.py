@@ -1,0 +1,1 @@
+"""Arrow batches as wire bytes: an encoder per type, whole columns at a time."""

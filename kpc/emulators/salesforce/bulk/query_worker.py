@@ -1,0 +1,75 @@
+"""Threads that run query jobs and keep their results."""
+
+from __future__ import annotations
+
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+
+import duckdb
+import pyarrow as pa
+
+from kpc.emulators.salesforce.errors import ApiError
+from kpc.emulators.salesforce.org.jobs import FAILED, IN_PROGRESS, JOB_COMPLETE, Job
+from kpc.emulators.salesforce.org.org import Org
+from kpc.emulators.salesforce.soql.compiled import Compiled
+from kpc.emulators.salesforce.soql.queries import Queries, text_rows
+
+RESULT = "result.arrow"
+_ROWS_AT_ONCE = 20_000
+
+
+class QueryWorker:
+    """Threads that run query jobs and keep their results as Arrow files of text."""
+
+    def __init__(self, org: Org, queries: Queries) -> None:
+        self._org = org
+        self._queries = queries
+        self._pool = ThreadPoolExecutor(2, thread_name_prefix="bulk-query")
+
+    def submit(self, job: Job) -> None:
+        self._pool.submit(self._process, job)
+
+    def resume(self) -> None:
+        for job in self._org.jobs:
+            if job.kind == "query" and not job.is_over:
+                self.submit(job)
+
+    def stop(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _process(self, job: Job) -> None:
+        with self._org.jobs.changing(job):
+            if job.is_over:
+                return
+            job.state = IN_PROGRESS
+        started = self._org.clock.now()
+        state, error = JOB_COMPLETE, ""
+        try:
+            compiled = self._queries.compiled(job.query or "", deleted=job.operation == "queryAll")
+            self._keep(job, compiled)
+        except ApiError as refused:
+            state, error = FAILED, f"{refused.code} : {refused.message}"
+        except Exception as failure:  # noqa: BLE001  a job must end whatever happens, and say why
+            traceback.print_exc()
+            state, error = FAILED, f"InternalServerError : the emulator failed: {failure}"
+        now = self._org.clock.now()
+        with self._org.jobs.changing(job):
+            if job.is_over:
+                return
+            job.state, job.error_message = state, error
+            job.modified = job.ended = now.timestamp()
+            job.total_ms = int((now - started).total_seconds() * 1000)
+        self._org.jobs.save(job)
+
+    def _keep(self, job: Job, compiled: Compiled) -> None:
+        path = self._org.jobs.folder(job.id) / RESULT
+        partial = path.with_suffix(".partial")
+        schema = pa.schema([(f"c{n}", pa.string()) for n in range(len(compiled.outputs))])
+        try:
+            with self._org.storage.reading() as session, pa.ipc.new_file(str(partial), schema) as writer:
+                for batch in text_rows(session, compiled, _ROWS_AT_ONCE):
+                    writer.write_batch(batch.cast(schema))
+                    job.processed += batch.num_rows
+        except duckdb.Error as error:
+            raise ApiError(400, "InvalidBatch", f"Failed to process query: {error}") from error
+        partial.rename(path)

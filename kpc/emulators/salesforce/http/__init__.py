@@ -1,0 +1,1 @@
+"""The HTTP side: sockets, TLS, faults of the network, and the forms of requests and answers."""

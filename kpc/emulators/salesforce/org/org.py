@@ -1,0 +1,112 @@
+"""One org: who it is, what time it has, what it holds, what it allows."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from kpc.emulators.salesforce.org.clock import Clock
+from kpc.emulators.salesforce.org.ids import make_id
+from kpc.emulators.salesforce.org.jobs import JobRegistry
+from kpc.emulators.salesforce.org.limits import Rolling
+from kpc.emulators.salesforce.org.org_schema import org_schema
+from kpc.emulators.salesforce.org.schema import OrgSchema
+from kpc.emulators.salesforce.org.storage import Storage, StorageSession, get_setting, put_setting
+from kpc.emulators.salesforce.settings import Switches
+
+USERNAME = "integration@kpc.emulator"
+TIME_ZONE = "Asia/Bangkok"
+PROFILE_ID = "00e5g000000IntgAAC"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The org's ids and the credentials that it accepts; the same for the life of a data file."""
+
+    org_id: str
+    user_id: str
+    client_id: str
+    client_secret: str
+    username: str
+    password: str
+    security_token: str
+
+
+class Org:
+    """Everything the request handlers and workers share."""
+
+    def __init__(self, data_file: Path | None, *, clock: Clock, switches: Switches, seed: int) -> None:
+        self.clock = clock
+        self.switches = switches
+        self.seed = seed
+        self.schema: OrgSchema = org_schema()
+        self._temporary = None if data_file else Path(tempfile.mkdtemp(prefix="salesforce-emulator-"))
+        self.folder = self._temporary or Path(f"{data_file}.files")
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.storage = Storage(data_file, self.schema, self.folder)
+        with self.storage.writing() as session:
+            self.identity = _identity(session, clock.now())
+        self.jobs = JobRegistry(self.storage, self.folder)
+        self.api_requests = Rolling(clock.now)
+        self.batches = Rolling(clock.now)
+        self.records = Rolling(clock.now)
+        self.query_jobs = Rolling(clock.now)
+        self._recall_usage()
+
+    def _recall_usage(self) -> None:
+        with self.storage.reading() as session:
+            for rows, started in session.run("SELECT rows, started FROM emulator.batch ORDER BY started"):
+                self.batches.add(1, started.replace(tzinfo=UTC))
+                self.records.add(rows, started.replace(tzinfo=UTC))
+
+    def close(self) -> None:
+        self.storage.close()
+        if self._temporary:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+
+
+def _identity(session: StorageSession, now: datetime) -> Identity:
+    """What the data file remembers, or a new org with its user."""
+    fresh = {
+        "org_id": make_id("00D", secrets.randbelow(62**8)),
+        "user_id": make_id("005", secrets.randbelow(62**8)),
+        "client_id": "3MVG9" + secrets.token_urlsafe(48),
+        "client_secret": secrets.token_hex(32).upper(),
+        "username": USERNAME,
+        "password": secrets.token_urlsafe(12),
+        "security_token": secrets.token_urlsafe(18),
+    }
+    for name, value in fresh.items():
+        known = get_setting(session, name)
+        if known is None:
+            put_setting(session, name, value)
+        else:
+            fresh[name] = known
+    identity = Identity(**fresh)
+    if not session.run('SELECT 1 FROM org."User" WHERE Id = ?', [identity.user_id]):
+        _create_people(session, identity, now.replace(tzinfo=None))
+    return identity
+
+
+def _create_people(session: StorageSession, identity: Identity, now: datetime) -> None:
+    system = ["false", "$now", "$user", "$now", "$user", "$now"]
+    names = "Id, IsDeleted, CreatedDate, CreatedById, LastModifiedDate, LastModifiedById, SystemModstamp"
+    values = f"$id, {', '.join(system)}"
+    common = {"now": now, "user": identity.user_id, "zone": TIME_ZONE}
+    session.run_named(
+        f'INSERT INTO org."User" ({names}, Name, Username, "Username$key", FirstName, LastName, Email, IsActive,'
+        " TimeZoneSidKey, LocaleSidKey, LanguageLocaleKey, UserType, ProfileId)"
+        f" VALUES ({values}, 'Integration Emulator', $name, lower($name), 'Integration', 'Emulator', $name, true,"
+        " $zone, 'en_US', 'en_US', 'Standard', $profile)",
+        common | {"id": identity.user_id, "name": identity.username, "profile": PROFILE_ID},
+    )
+    session.run_named(
+        f'INSERT INTO org."Organization" ({names}, Name, OrganizationType, IsSandbox, InstanceName, LanguageLocaleKey,'
+        f" TimeZoneSidKey)"
+        f" VALUES ({values}, 'Salesforce emulator', 'Developer Edition', false, 'EMU1', 'en_US', $zone)",
+        common | {"id": identity.org_id},
+    )

@@ -1,0 +1,1 @@
+"""The REST API: describe, single rows, collections, composite requests, queries, limits."""

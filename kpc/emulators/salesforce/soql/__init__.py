@@ -1,0 +1,1 @@
+"""SOQL: text becomes tokens, a tree, SQL over the storage, and answers."""

@@ -1,0 +1,59 @@
+"""Row locks, as faults: rows get UNABLE_TO_LOCK_ROW, as under lock contention at Salesforce."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+
+import polars as pl
+
+from kpc.emulators.salesforce.errors import RowRefusal
+from kpc.emulators.salesforce.settings import Switches
+from kpc.emulators.salesforce.writing.columns import UploadColumn
+
+_LOCKED = "unable to obtain exclusive access to this record or 1 records"
+
+
+class RowLocks:
+    """Which job in progress holds which parent, and which rows have been refused once already."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._holder: dict[str, str] = {}
+        self._refused: set[tuple[str, ...]] = set()
+        self._seen = 0
+
+    def refuse(
+        self, job_id: str, switches: Switches, columns: Sequence[UploadColumn], cells: pl.DataFrame
+    ) -> dict[int, RowRefusal]:
+        """The rows of a batch that find something locked, by their position."""
+        refused: dict[int, RowRefusal] = {}
+        if switches.lock_parents:
+            for column in columns:
+                if column.parent is not None:
+                    parents = cells.to_series(column.position)
+                    busy = self._take(job_id, parents.drop_nulls().unique())
+                    for row in parents.is_in(list(busy)).fill_null(value=False).arg_true():
+                        refused[row] = RowRefusal("UNABLE_TO_LOCK_ROW", f"{_LOCKED}: {parents[row]}")
+        if switches.lock_rows_every:
+            self._refuse_each(switches.lock_rows_every, cells, refused)
+        return refused
+
+    def _refuse_each(self, every: int, cells: pl.DataFrame, refused: dict[int, RowRefusal]) -> None:
+        with self._lock:
+            first = -self._seen % every
+            self._seen += cells.height
+            for row in range(first, cells.height, every):
+                known = tuple(str(each) for each in cells.row(row))
+                if known not in self._refused:
+                    self._refused.add(known)
+                    refused[row] = RowRefusal("UNABLE_TO_LOCK_ROW", _LOCKED)
+
+    def _take(self, job_id: str, parents: Iterable[str]) -> set[str]:
+        """Hold all of `parents` that no other job holds; answers those that one does."""
+        with self._lock:
+            return {parent for parent in parents if self._holder.setdefault(parent, job_id) != job_id}
+
+    def release(self, job_id: str) -> None:
+        with self._lock:
+            self._holder = {parent: holder for parent, holder in self._holder.items() if holder != job_id}

@@ -1,0 +1,68 @@
+"""Which records a chunk's jobs created, also those of jobs whose rows were sent again.
+
+The second answer about a row no longer says that its record is new, so the first one is kept beside the results.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+
+from kpc.catalog.types import EXTERNAL_ID
+from kpc.ledger.states import JobState
+from kpc.load.chunk_load import ChunkLoad
+from kpc.load.chunk_result import (
+    CREATED,
+    SALESFORCE_ID,
+    SUCCESS_HEADER,
+    ChunkOutcome,
+    part_file,
+    read_columns,
+    write_loaded,
+)
+from kpc.stages.context import PartitionContext
+from kpc.storage.layout import chunk_stem
+
+RETRY_ROUNDS = 2  # times that a chunk's rows are sent again
+_CREATED_BEFORE = ".created.csv.gz"
+
+
+def keep_created(load: ChunkLoad, job_id: str, success_file: Path) -> None:
+    """Remember what a job created whose rows will be sent again; the second answer will no longer say so."""
+    path = load.results / f"{chunk_stem(load.spec.chunk)}.{job_id}{_CREATED_BEFORE}"
+    frames = read_columns(success_file, SUCCESS_HEADER)
+    write_loaded((frame.filter(pl.col(CREATED).str.to_lowercase() == "true") for frame in frames), path)
+    load.store.send(path)
+
+
+def created_before(context: PartitionContext, generation: str, version: str, chunk: str) -> list[Path]:
+    """The files of `keep_created` of a chunk and of its retries, whichever worker wrote them."""
+    folder, stem = context.paths.generation(generation).loaded(version), chunk_stem(chunk)
+    retries = [f"{stem}.retry-{number}.csv.gz" for number in range(1, RETRY_ROUNDS + 1)]
+    dead = [
+        folder / f"{chunk_stem(name)}.{job.job_id}{_CREATED_BEFORE}"
+        for name in (chunk, *retries)
+        for job in context.ledger.jobs.of_chunk(generation, version, name)
+        if job.job_id and job.state in (JobState.FAILED, JobState.ABORTED)
+    ]
+    for path in dead:
+        context.store.fetch(path)
+    return sorted(folder.glob(f"{stem}.*{_CREATED_BEFORE}"))
+
+
+def with_created_before(load: ChunkLoad, outcome: ChunkOutcome) -> ChunkOutcome:
+    """The outcome, with `created` true also where an earlier job of this chunk made the same record."""
+    spec = load.spec
+    files = created_before(load.context, spec.generation, spec.mapping_version, spec.chunk)
+    if not files:
+        return outcome
+    before = pl.concat([frame for file in files for frame in read_columns(file, SUCCESS_HEADER)])
+    before = before.select(EXTERNAL_ID, SALESFORCE_ID, pl.lit("true").alias("before")).unique()
+    created = pl.coalesce("before", CREATED).alias(CREATED)
+    joined = (
+        frame.join(before, on=[EXTERNAL_ID, SALESFORCE_ID], how="left").with_columns(created)
+        for frame in outcome.loaded.frames()
+    )
+    return replace(outcome, loaded=write_loaded(joined, part_file(load.results, spec.chunk, "sticky")))

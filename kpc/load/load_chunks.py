@@ -1,0 +1,75 @@
+"""Loading one chunk, and several side by side.
+
+    plan(context, staged) -> [ChunkSpec]
+    load_chunk(ChunkLoad) -> ChunkResult
+    publish(context, staged, [ChunkResult]) -> LoadManifest
+
+`load_chunk` waits for the chunk's ingest job in this process. Airflow maps it over the plan, cut where a task may wait
+without holding a worker: see `kpc.load.mapped_chunks`. Every step may be repeated.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+from kpc.errors import Paused, QuotaExhausted
+from kpc.load.chunk_load import ENCODING_TRAIT, ChunkLoad, ChunkSpec, may_teach
+from kpc.load.chunk_result import ChunkResult
+from kpc.load.finalize_chunk import finalize_chunk
+from kpc.load.ingest_job import start_job
+from kpc.load.job_polling import follow_job
+from kpc.load.pre_image import keep_pre_image
+from kpc.stages.context import LeasedContext
+
+
+def load_chunk(load: ChunkLoad) -> ChunkResult:
+    """Send a chunk, or go on with its job where a crash left it, and book what became of its rows."""
+    with load.governor.translate_quota_errors():
+        keep_pre_image(load)
+        job_id = start_job(load)
+        follow_job(load, job_id)
+        return finalize_chunk(load, job_id)
+
+
+def load_chunks(context: LeasedContext, specs: Sequence[ChunkSpec]) -> list[ChunkResult]:
+    """Load every planned chunk, several at once. Raises the first error; the other chunks are then stopped.
+
+    What the org thinks of gzip uploads is learned from one small chunk before the others begin.
+    """
+    waiting, results = list(specs), []
+    teacher = next((spec for spec in waiting if may_teach(spec)), None)
+    if teacher is not None and _encoding_is_unknown(context):
+        waiting.remove(teacher)
+        results.append(load_chunk(ChunkLoad(teacher, context)))
+    return [*results, *_load_side_by_side(context, waiting)]
+
+
+def _load_side_by_side(context: LeasedContext, specs: Sequence[ChunkSpec]) -> list[ChunkResult]:
+    """Follow jobs under way to their end while quota or a person holds new ones back; any other error stops them."""
+    if not specs:
+        return []
+    stop = threading.Event()
+    workers = min(len(specs), context.settings.salesforce.jobs_in_flight)
+    results: list[ChunkResult] = []
+    held: list[QuotaExhausted | Paused] = []
+    with ThreadPoolExecutor(workers, thread_name_prefix="load") as pool:
+        loads = [pool.submit(load_chunk, ChunkLoad(spec, context, stop)) for spec in specs]
+        try:
+            for load in as_completed(loads):
+                try:
+                    results.append(load.result())
+                except (QuotaExhausted, Paused) as error:
+                    held.append(error)
+        finally:
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+    if held:
+        raise next((error for error in held if isinstance(error, Paused)), held[0])
+    return results
+
+
+def _encoding_is_unknown(context: LeasedContext) -> bool:
+    is_auto = context.settings.salesforce.upload_encoding == "auto"
+    return is_auto and context.ledger.org_facts.find(context.salesforce.org_id, ENCODING_TRAIT) is None

@@ -1,0 +1,96 @@
+"""`load_chunk` cut where it may wait, so that a task of Airflow need not hold a worker while Salesforce works.
+
+    plan_load -> begin_chunk, poll_chunk, finish_chunk for each chunk -> the asset sf_loaded publishes
+
+The tasks of one run share the stage's lease: each renews it and leaves it to the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from kpc.ledger import Lease
+from kpc.ledger.states import ChunkState
+from kpc.load.chunk_load import ChunkLoad, ChunkSpec, chunk_intent
+from kpc.load.chunk_result import ChunkResult
+from kpc.load.finalize_chunk import finalize_chunk
+from kpc.load.ingest_job import start_job
+from kpc.load.job_polling import JobProgress, poll_job
+from kpc.load.plan import check_org, plan, result_of
+from kpc.load.pre_image import keep_pre_image
+from kpc.salesforce import BulkJobState
+from kpc.stages.context import LeasedContext, PartitionContext
+from kpc.stages.current_manifests import staged_manifest
+from kpc.stages.names import SF_LOADED
+from kpc.stages.stage_run import leased
+from kpc.stages.workspace import Workspace
+
+
+def plan_load(context: PartitionContext) -> tuple[ChunkSpec, ...]:
+    """`plan` for the mapped tasks of a run."""
+    with leased(context, SF_LOADED) as held:
+        return plan(held, staged_manifest(held))
+
+
+def check_room(context: PartitionContext, specs: Sequence[ChunkSpec]) -> None:
+    """Ask whether the first planned chunk could begin now, so that its task need not hold a slot to find out.
+
+    Raises `QuotaExhausted` with the moment at which it can, `Paused` when a person stopped new jobs.
+    """
+    if not specs:
+        return
+    # Nothing is written, so the ledger never sees this lease.
+    lease = Lease(context.environment, context.partition, SF_LOADED, context.run_id, 0, context.clock())
+    held = LeasedContext(context.workspace, context.partition, context.pinned, lease=lease)
+    if ChunkLoad(specs[0], held).live_job() is not None:
+        return  # its job has begun already
+    context.ledger.pauses.check(context.environment, context.table)
+    context.governor.check(chunk_intent(specs[0], context.table))
+
+
+def begin_chunk(workspace: Workspace, spec: ChunkSpec) -> str:
+    """The id of the ingest job that carries a chunk: begun, or found where a crash left it."""
+    with _chunk(workspace, spec) as load:
+        done = _finished(load)
+        if done:
+            return done.jobs[0]
+        keep_pre_image(load)
+        return start_job(load)
+
+
+def poll_chunk(workspace: Workspace, spec: ChunkSpec, job_id: str) -> JobProgress:
+    """Ask once how far a job is; `wait_s` says when to ask again. Renews the run's lease."""
+    with _chunk(workspace, spec, wait_s=0) as load:
+        if _finished(load):
+            return JobProgress(BulkJobState.JOB_COMPLETE.value, spec.rows, spec.rows, 0.0, is_final=True)
+        return poll_job(load, job_id)[1]
+
+
+def hold_chunk(workspace: Workspace, spec: ChunkSpec) -> None:
+    """Renew the run's lease while a job is left alone for longer than the lease lasts."""
+    with _chunk(workspace, spec, wait_s=0):
+        pass
+
+
+def finish_chunk(workspace: Workspace, spec: ChunkSpec, job_id: str) -> ChunkResult:
+    """Read an ended job's results and book them."""
+    with _chunk(workspace, spec) as load:
+        return _finished(load) or finalize_chunk(load, job_id)
+
+
+def _finished(load: ChunkLoad) -> ChunkResult | None:
+    """The result of a chunk that was booked as done."""
+    spec = load.spec
+    chunks = load.ledger.chunks.of_generation(spec.generation, spec.mapping_version)
+    if not any(chunk.name == spec.chunk and chunk.state == ChunkState.DONE for chunk in chunks):
+        return None
+    return result_of(load.results, spec.chunk, load.store)
+
+
+@contextmanager
+def _chunk(workspace: Workspace, spec: ChunkSpec, *, wait_s: float | None = None) -> Iterator[ChunkLoad]:
+    with leased(spec.context(workspace), SF_LOADED, wait_s=wait_s) as held:
+        check_org(held)
+        with held.governor.translate_quota_errors():
+            yield ChunkLoad(spec, held)

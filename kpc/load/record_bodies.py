@@ -1,0 +1,59 @@
+"""CSV rows of a table as records of composite collections, with typed values instead of text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+
+from kpc.catalog.table import Table
+from kpc.catalog.types import EXTERNAL_ID, FieldKind
+from kpc.salesforce import Salesforce, SavedRecord
+from kpc.salesforce.collections import FieldValue, RecordBody
+from kpc.salesforce.constants import NULL_TOKEN
+
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+
+
+def upsert_rows(salesforce: Salesforce, table: Table, rows: Sequence[Mapping[str, str]]) -> list[SavedRecord]:
+    """Upsert CSV rows (header cell to text) by external id; one answer per row, in order."""
+    return salesforce.upsert_records(table.target, EXTERNAL_ID, record_bodies(table, rows))
+
+
+def update_rows(salesforce: Salesforce, table: Table, rows: Sequence[Mapping[str, str]]) -> list[SavedRecord]:
+    """Update existing records by their `Id`, otherwise as `upsert_rows`; none is ever created."""
+    return salesforce.update_records(table.target, record_bodies(table, rows))
+
+
+def record_bodies(table: Table, rows: Sequence[Mapping[str, str]]) -> list[RecordBody]:
+    """The rows as a bulk job would read them: an empty cell leaves its field as it is, `#N/A` sets it to null.
+
+    A number keeps its digits. Text that is no value of its field stays text, so that the org names it in its refusal.
+    """
+    numbers = frozenset(column.field for column in table.sent_columns if column.type and column.type.is_number)
+    flags = frozenset(
+        column.field for column in table.sent_columns if column.type and column.type.kind is FieldKind.BOOLEAN
+    )
+    references = {lookup.header: lookup for lookup in table.lookups}
+    bodies: list[RecordBody] = []
+    for row in rows:
+        body: dict[str, FieldValue] = {}
+        for name, text in row.items():
+            if text == "":
+                continue
+            if (lookup := references.get(name)) is not None:
+                body |= {lookup.field: None} if text == NULL_TOKEN else {lookup.relationship: {EXTERNAL_ID: text}}
+            else:
+                body[name] = _value(text, is_number=name in numbers, is_flag=name in flags)
+        bodies.append(body)
+    return bodies
+
+
+def _value(text: str, *, is_number: bool, is_flag: bool) -> FieldValue:
+    if text == NULL_TOKEN:
+        return None
+    if is_number and _NUMBER.fullmatch(text):
+        return Decimal(text)
+    if is_flag and text in ("true", "false"):
+        return text == "true"
+    return text

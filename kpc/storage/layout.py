@@ -1,0 +1,112 @@
+"""Where everything lies below the staging root. Every path of the migration is built here.
+
+    <root>/<source_id>/<target_id>/<table>/<key>/           a partition
+        loaded_index.parquet                                 what Salesforce has confirmed of it
+        repairs.parquet                                      rows that people corrected
+        <generation>/                                        one extract and everything made of it
+            extract/                                         Parquet chunks, plan.json, manifest.json
+            staged-<version>/                                gzip CSV chunks, index, rejects, manifest.json
+            pre-image-<version>/                             records as they were before the load changed them
+            loaded-<version>/                                results of the ingest jobs, manifest.json
+            reconciled/                                      report.json
+            undo/                                            what a rollback deletes and sets back
+
+`<version>` is the beginning of the mapping version, so that what was made under another declaration is kept apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+VERSION_PREFIX = 12  # of the 64 hexadecimal characters of a mapping version; enough to tell versions apart by eye
+
+LOADED_INDEX = "loaded_index.parquet"
+CORRECTED_ROWS = "repairs.parquet"
+EXTRACT, RECONCILED, ROLLBACK = "extract", "reconciled", "undo"
+EXTRACT_PLAN = "plan.json"
+INCREMENTAL_READ = "changes"  # inside an extract's folder: what was read to bring an older extract up to date
+CLEANED = "cleaned.json"  # beside the manifest of chunks that are gone
+REPORT = "report.json"
+
+
+def staged_folder(mapping_version: str) -> str:
+    """The folder, inside a generation's, of what was staged under one mapping version."""
+    return f"staged-{mapping_version[:VERSION_PREFIX]}"
+
+
+def loaded_folder(mapping_version: str) -> str:
+    """The folder, inside a generation's, of what the load of one mapping version brought back."""
+    return f"loaded-{mapping_version[:VERSION_PREFIX]}"
+
+
+def pre_image_folder(mapping_version: str) -> str:
+    """The folder, inside a generation's, of the records that a load was about to change."""
+    return f"pre-image-{mapping_version[:VERSION_PREFIX]}"
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationPaths:
+    """The folders of one generation."""
+
+    folder: Path
+
+    @property
+    def extract(self) -> Path:
+        return self.folder / EXTRACT
+
+    @property
+    def reconciled(self) -> Path:
+        return self.folder / RECONCILED
+
+    @property
+    def rollback(self) -> Path:
+        return self.folder / ROLLBACK
+
+    def staged(self, mapping_version: str) -> Path:
+        return self.folder / staged_folder(mapping_version)
+
+    def loaded(self, mapping_version: str) -> Path:
+        return self.folder / loaded_folder(mapping_version)
+
+    def pre_image(self, mapping_version: str) -> Path:
+        return self.folder / pre_image_folder(mapping_version)
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionPaths:
+    """The folder of one partition between two live systems, and what lies in it."""
+
+    folder: Path
+
+    @classmethod
+    def below(cls, root: Path, source_id: str, target_id: str, table: str, key: str) -> PartitionPaths:
+        """`table` is the table's name in lower case."""
+        return cls(root / source_id / target_id / table / key)
+
+    @property
+    def loaded_index(self) -> Path:
+        return self.folder / LOADED_INDEX
+
+    @property
+    def corrected_rows(self) -> Path:
+        return self.folder / CORRECTED_ROWS
+
+    def generation(self, generation: str) -> GenerationPaths:
+        """The folders of one generation, named by its ULID."""
+        return GenerationPaths(self.folder / generation)
+
+
+def chunk_stem(chunk: str) -> str:
+    """`chunk-00001.csv.gz` -> `chunk-00001`."""
+    return chunk.removesuffix(".csv.gz")
+
+
+def chunk_of_job(name: str) -> str:
+    """The chunk that a job's rows come from: `chunk-00001.retry-1.csv.gz` -> `chunk-00001.csv.gz`."""
+    return f"{name.split('.', maxsplit=1)[0]}.csv.gz"
+
+
+def result_name(chunk: str) -> str:
+    """`chunk-00001.csv.gz` -> `chunk-00001.json`."""
+    return f"{chunk_stem(chunk)}.json"
