@@ -24,7 +24,7 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ScanComparison:
     """`control_totals` are the scans of that query, which paging does not ask, and which `ranges` leaves out."""
 
     ranges: Way
@@ -64,11 +64,11 @@ def measure_scans(emulator: Emulator, rows: int, folder: str, say: Callable[[str
     ]
 
 
-def _slower(comparison: Comparison) -> float:
+def _slower(comparison: ScanComparison) -> float:
     return rounded(comparison.pages.wall_s / comparison.ranges.wall_s)
 
 
-def _compare(emulator: Emulator, table: Table, rows: int, folder: str, say: Callable[[str], None]) -> Comparison:
+def _compare(emulator: Emulator, table: Table, rows: int, folder: str, say: Callable[[str], None]) -> ScanComparison:
     login, name = emulator.login, table.name
     chunk_rows = -(-rows // CHUNKS)
     say(f"Scans of {name}: {CHUNKS} chunks by ROWID range, then {CHUNKS} pages ...")
@@ -84,7 +84,7 @@ def _compare(emulator: Emulator, table: Table, rows: int, folder: str, say: Call
     pages = run_function(extraction.page_partition, {"login": login, "table": name, "pages": CHUNKS})
     _check_same_rows(chunks, pages)
     extracted = int(chunks.answer)
-    return Comparison(
+    return ScanComparison(
         ranges=Way(scanned / extracted, plan.wall_s + chunks.wall_s),
         control_totals=one_query / extracted,
         pages=Way(emulator.rows_scanned() / extracted, pages.wall_s),
