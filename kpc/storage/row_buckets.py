@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import tempfile
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -68,8 +69,8 @@ class _Piece:
 class RowBuckets:
     """Rows with the columns of `schema`, added in any order and read bucket by bucket; a bucket keeps their order.
 
-    At most `held_rows` rows are in memory, and as many again while they are spilled to a nameless file in `folder`,
-    which is gone as soon as nobody uses it. `bucket` gives each row's number, 0 to `count` - 1.
+    As soon as more than `held_rows` rows are in memory, they are written to a nameless file in `folder`, which
+    disappears with this object or its process. `bucket` gives each row's number, 0 to `count` - 1.
     """
 
     def __init__(
@@ -162,7 +163,8 @@ class RowBuckets:
 
     def _open_file(self) -> BinaryIO:
         if self._file is None:
-            self._file = tempfile.TemporaryFile(dir=make_private(self._folder))  # noqa: SIM115  nameless
+            self._file = tempfile.TemporaryFile(dir=make_private(self._folder))  # noqa: SIM115  open as long as `self`
+            weakref.finalize(self, self._file.close)
         return self._file
 
     def _write(self, rows: pl.DataFrame) -> _Piece:
