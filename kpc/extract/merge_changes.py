@@ -60,15 +60,18 @@ def merge_changes(
     count = max(-(-rows // bucket_rows), 1)
     schema = arrow_schema(table)
     key_schema = pa.schema([schema.field(name) for name in table.key])
-    bucketed = zip(
-        _bucketed(folder, base, table, schema, count).buckets(),
-        _bucketed(folder, changed, table, schema, count).buckets(),
-        _bucketed(folder, [keys], table, key_schema, count).buckets(),
-        strict=True,
-    )
+    old = _bucketed(folder, base, table, schema, count)
+    new = _bucketed(folder, changed, table, schema, count)
+    alive = _bucketed(folder, [keys], table, key_schema, count)
     merged = [
-        _merge_bucket(table, folder / f"chunk-{number:05d}.parquet", *rows_of_bucket)
-        for number, rows_of_bucket in enumerate(bucketed, start=1)
+        _merge_bucket(
+            table,
+            folder / f"chunk-{number + 1:05d}.parquet",
+            base=old.bucket(number),  # passed on at once, so that nothing holds one bucket while the next one is read
+            changed=new.bucket(number),
+            keys=alive.bucket(number),
+        )
+        for number in range(count)
     ]
     return MergedExtract(
         chunks=tuple(chunk for each in merged for chunk in each.chunks),
@@ -82,7 +85,7 @@ def _bucketed(folder: Path, files: Iterable[Path], table: Table, schema: pa.Sche
     """The rows of these files by a hash of their key."""
     types = dict(pl.DataFrame(schema.empty_table()).schema)
     bucket = key_bucket(table.key, count)
-    buckets = RowBuckets(folder, types, bucket, count, held_rows=_SLICE_ROWS, is_compressed=True)
+    buckets = RowBuckets(folder, types, bucket, count, held_rows=_SLICE_ROWS // 2, is_compressed=True)
     for frame in _slices(files, list(types)):
         buckets.add(frame)
     return buckets
@@ -94,7 +97,7 @@ def _slices(files: Iterable[Path], columns: list[str]) -> Iterator[pl.DataFrame]
 
 
 def _merge_bucket(
-    table: Table, path: Path, base: pl.DataFrame, changed: pl.DataFrame, keys: pl.DataFrame
+    table: Table, path: Path, *, base: pl.DataFrame, changed: pl.DataFrame, keys: pl.DataFrame
 ) -> MergedExtract:
     key = list(table.key)
     alive = base.join(keys.unique(), on=key, how="semi", nulls_equal=True)

@@ -56,9 +56,9 @@ def update_loaded_index(
     staged = _bucketed(partition_dir, sent, _STAGED_SCHEMA, ranges)
     confirmed = _bucketed(partition_dir, _confirmed(success_file), _CONFIRMED_SCHEMA, ranges)
     with ParquetTable(path, SCHEMA) as index:
-        for bounds, *rows_of_range in zip(ranges.bounds(), staged.buckets(), confirmed.buckets(), strict=True):
-            known = _known(path, ranges, *bounds)
-            index.write(_merged(known, _fresh(*rows_of_range)))
+        for number, bounds in enumerate(ranges.bounds()):
+            fresh = _fresh(staged.bucket(number), confirmed.bucket(number))
+            index.write(_merged(_known(path, ranges, *bounds), fresh))
         return index.close().rows
 
 

@@ -6,7 +6,9 @@ any other number, such as the position of a row's month.
 
 from __future__ import annotations
 
+import io
 import tempfile
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -67,8 +69,8 @@ class _Piece:
 class RowBuckets:
     """Rows with the columns of `schema`, added in any order and read bucket by bucket; a bucket keeps their order.
 
-    At most `held_rows` rows are in memory, and as many again while they are spilled to a nameless file in `folder`,
-    which is gone as soon as nobody uses it. `bucket` gives each row's number, 0 to `count` - 1.
+    As soon as more than `held_rows` rows are in memory, they are written to a nameless file in `folder`, which
+    disappears with this object or its process. `bucket` gives each row's number, 0 to `count` - 1.
     """
 
     def __init__(
@@ -161,7 +163,8 @@ class RowBuckets:
 
     def _open_file(self) -> BinaryIO:
         if self._file is None:
-            self._file = tempfile.TemporaryFile(dir=make_private(self._folder))  # noqa: SIM115  nameless
+            self._file = tempfile.TemporaryFile(dir=make_private(self._folder))  # noqa: SIM115  open as long as `self`
+            weakref.finalize(self, self._file.close)
         return self._file
 
     def _write(self, rows: pl.DataFrame) -> _Piece:
@@ -177,7 +180,4 @@ class RowBuckets:
         for piece in self._pieces[number]:
             file = self._open_file()
             file.seek(piece.start)
-            content = pa.py_buffer(file.read(piece.bytes))
-            frame = pl.from_arrow(pa.ipc.open_stream(content).read_all())
-            assert isinstance(frame, pl.DataFrame)  # noqa: S101  tells the type checker; a table is never a Series
-            yield frame
+            yield pl.read_ipc_stream(io.BytesIO(file.read(piece.bytes)))
