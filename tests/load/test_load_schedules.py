@@ -60,7 +60,7 @@ class Org:
         self.settings = emulator.settings
         self.settings.poll_first_s, self.settings.poll_longest_s = 0.005, 0.05
         self.client = connect(self.settings)
-        self.http = httpx.Client(base_url=f"{emulator.facts['base_url']}/_emulator", trust_env=False)
+        self.http = httpx.Client(base_url=f"{emulator.facts['base_url']}/_emulator", trust_env=False, timeout=60)
         self.seen = 0  # number of the last entry of the history that was looked at
 
     def arrange(self, faults: list[dict[str, Any]], switches: dict[str, Any]) -> None:

@@ -310,7 +310,7 @@ def test_refresh_token_logs_in(emulated: Callable[..., Emulator]) -> None:
         "username": facts["username"],
         "password": facts["password"] + facts["security_token"],
     }
-    answer = httpx.post(f"{facts['base_url']}/services/oauth2/token", data=form, trust_env=False).json()
+    answer = httpx.post(f"{facts['base_url']}/services/oauth2/token", data=form, trust_env=False, timeout=60).json()
     settings = _changed(emulator.settings, refresh_token=SecretStr(answer["refresh_token"]))
     client = connect(settings)
     assert client.org_id == facts["org_id"]

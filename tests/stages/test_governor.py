@@ -264,7 +264,7 @@ def test_load_gives_way_to_other_software_in_the_org(emulated: Callable[..., Emu
     """Batches that others used are learned from the org itself; nothing is created, and nothing is sent in vain."""
     emulator = emulated("daily_batches=20")
     httpx.post(
-        f"{emulator.facts['base_url']}/_emulator/usage", json={"batches": 19}, trust_env=False
+        f"{emulator.facts['base_url']}/_emulator/usage", json={"batches": 19}, trust_env=False, timeout=60
     ).raise_for_status()
     workspace = make_workspace(tmp_path, emulator.settings, "run-1")
     workspace.settings.salesforce.jobs_in_flight = 1
@@ -310,7 +310,9 @@ def test_refused_api_calls_stop_new_jobs_and_never_rows(
         "method": method,
         "path": "/jobs/ingest",
     }
-    httpx.post(f"{emulator.facts['base_url']}/_emulator/faults", json=rule, trust_env=False).raise_for_status()
+    httpx.post(
+        f"{emulator.facts['base_url']}/_emulator/faults", json=rule, trust_env=False, timeout=60
+    ).raise_for_status()
     with pytest.raises(QuotaExhausted):
         sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     assert workspace.ledger.quota.state(workspace.environment.target_id).blocked_until_utc is not None

@@ -38,7 +38,7 @@ class Emulator:
     def switch(self, **changes: object) -> None:
         """Change the emulator's behaviour while it runs."""
         token = {"Authorization": f"Bearer {self.facts['access_token']}"}
-        answer = httpx.patch(f"{self.facts['base_url']}/_emulator/switches", json=changes, headers=token)
+        answer = httpx.patch(f"{self.facts['base_url']}/_emulator/switches", json=changes, headers=token, timeout=60)
         assert answer.status_code == 200, answer.text
 
     def reset(self) -> None:

@@ -45,7 +45,7 @@ class EmulatorProcess:
             assert time.monotonic() < deadline, "the emulator did not start"
             time.sleep(0.02)
         self.ready = json.loads(self.ready_file.read_text())
-        self.client = httpx.Client(base_url=self.ready["base_url"], timeout=30)
+        self.client = httpx.Client(base_url=self.ready["base_url"], timeout=120)
         self.client.headers["Authorization"] = f"Bearer {self.ready['access_token']}"
         return self
 

@@ -30,7 +30,7 @@ def emulator_options() -> tuple[str, ...]:
 def loader(emulator: EmulatorProcess) -> Iterator[httpx.Client]:
     """A client with this API's own header of the session."""
     headers = {"X-SFDC-Session": emulator.ready["access_token"], "Content-Type": "application/xml; charset=UTF-8"}
-    with httpx.Client(base_url=emulator.ready["base_url"] + ASYNC, headers=headers) as client:
+    with httpx.Client(base_url=emulator.ready["base_url"] + ASYNC, headers=headers, timeout=60) as client:
         yield client
 
 
@@ -151,16 +151,16 @@ def test_a_stranger_is_refused_in_this_apis_form(emulator: EmulatorProcess) -> N
     """Whatever the header."""
     url = f"{emulator.ready['base_url']}{ASYNC}/job/750000000000000"
     for headers in ({}, {"X-SFDC-Session": "no"}, {"Authorization": "Bearer no"}):
-        answer = httpx.get(url, headers=headers)
+        answer = httpx.get(url, headers=headers, timeout=60)
         assert (answer.status_code, told(answer)["exceptionCode"]) == (400, "InvalidSessionId")
-        answer = httpx.get(url, headers={**headers, "Accept": "application/json"})
+        answer = httpx.get(url, headers={**headers, "Accept": "application/json"}, timeout=60)
         assert answer.json()["exceptionCode"] == "InvalidSessionId"
 
 
 def test_a_client_of_json_jobs_reads_xml_about_batches_of_csv(emulator: EmulatorProcess) -> None:
     """Singer's tap does: the form of the batch's content counts, not that of its own headers."""
     url, headers = emulator.ready["base_url"] + ASYNC, {"X-SFDC-Session": emulator.ready["access_token"]}
-    with httpx.Client(base_url=url, headers=headers) as client:
+    with httpx.Client(base_url=url, headers=headers, timeout=60) as client:
         facts = {"operation": "queryAll", "object": "Account", "contentType": "CSV", "concurrencyMode": 1}
         job = client.post("/job", json=facts).json()
         assert (job["concurrencyMode"], job["apiVersion"]) == ("Serial", "40.0")

@@ -20,13 +20,13 @@ CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest())
 
 def post(emulator: EmulatorProcess, what: str, **form: str) -> httpx.Response:
     form = {"client_id": emulator.ready["client_id"], "client_secret": emulator.ready["client_secret"], **form}
-    return httpx.post(f"{emulator.ready['base_url']}/services/oauth2/{what}", data=form)
+    return httpx.post(f"{emulator.ready['base_url']}/services/oauth2/{what}", data=form, timeout=60)
 
 
 def authorize(emulator: EmulatorProcess, **parameters: str) -> httpx.Response:
     """What a browser gets, before it follows."""
     parameters = {"client_id": emulator.ready["client_id"], "redirect_uri": BACK, **parameters}
-    return httpx.get(f"{emulator.ready['base_url']}/services/oauth2/authorize", params=parameters)
+    return httpx.get(f"{emulator.ready['base_url']}/services/oauth2/authorize", params=parameters, timeout=60)
 
 
 def sent_back(answer: httpx.Response) -> dict[str, str]:
@@ -42,7 +42,7 @@ def code_of(emulator: EmulatorProcess, **parameters: str) -> str:
 
 
 def works(emulator: EmulatorProcess, session: dict[str, Any]) -> bool:
-    answer = httpx.get(session["id"], headers={"Authorization": f"Bearer {session['access_token']}"})
+    answer = httpx.get(session["id"], headers={"Authorization": f"Bearer {session['access_token']}"}, timeout=60)
     return answer.status_code == 200 and bool(answer.json()["user_id"] == emulator.ready["user_id"])
 
 
@@ -135,5 +135,5 @@ def test_introspection_tells_a_good_token_from_a_revoked_one(emulator: EmulatorP
 
 def test_the_token_address_wants_a_post(emulator: EmulatorProcess) -> None:
     """In OAuth's form, which is not that of the REST API."""
-    answer = httpx.get(f"{emulator.ready['base_url']}/services/oauth2/token")
+    answer = httpx.get(f"{emulator.ready['base_url']}/services/oauth2/token", timeout=60)
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")

@@ -100,9 +100,14 @@ def test_a_wrong_secret_is_refused_as_such(emulator: EmulatorProcess, session: r
 def test_https_needs_no_proxy_and_connect_leads_nowhere_else(emulator: EmulatorProcess) -> None:
     """The certificate fits 127.0.0.1; a tunnel to a stranger is refused."""
     context = ssl.create_default_context(cafile=emulator.ready["ca_file"])
-    assert httpx.get(f"{emulator.ready['https_url']}/services/data", verify=context, trust_env=False).status_code == 200
+    assert (
+        httpx.get(
+            f"{emulator.ready['https_url']}/services/data", verify=context, trust_env=False, timeout=60
+        ).status_code
+        == 200
+    )
     with pytest.raises(httpx.ProxyError, match="403"):
-        httpx.get("https://example.com", proxy=emulator.ready["base_url"], verify=context)
+        httpx.get("https://example.com", proxy=emulator.ready["base_url"], verify=context, timeout=60)
 
 
 def test_bulk_upsert_and_all_three_results(salesforce: Any) -> None:
