@@ -143,4 +143,4 @@ def supplier_lines(prefix: str, count: int) -> str:
 
 def token(emulator: EmulatorProcess, **form: str) -> httpx.Response:
     """The answer of the token endpoint."""
-    return httpx.post(f"{emulator.ready['base_url']}/services/oauth2/token", data=form)
+    return httpx.post(f"{emulator.ready['base_url']}/services/oauth2/token", data=form, timeout=60)

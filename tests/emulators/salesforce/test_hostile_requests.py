@@ -104,7 +104,7 @@ def test_two_uploads_at_once_are_not_mixed(emulator: EmulatorProcess) -> None:
         yield b"slowly,A\n"
 
     def upload() -> None:
-        with httpx.Client(base_url=emulator.ready["base_url"], headers=emulator.client.headers) as client:
+        with httpx.Client(base_url=emulator.ready["base_url"], headers=emulator.client.headers, timeout=60) as client:
             client.put("/" + job["contentUrl"], content=slowly(), headers={"content-type": "text/csv"})
 
     first = threading.Thread(target=upload)

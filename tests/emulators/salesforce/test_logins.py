@@ -17,7 +17,9 @@ pytestmark = pytest.mark.emulator_only
 
 def works(emulator: EmulatorProcess, access_token: str) -> bool:
     headers = {"Authorization": f"Bearer {access_token}"}
-    return httpx.get(emulator.ready["base_url"] + emulator.url("limits"), headers=headers).status_code == 200
+    return (
+        httpx.get(emulator.ready["base_url"] + emulator.url("limits"), headers=headers, timeout=60).status_code == 200
+    )
 
 
 def test_secrets_may_come_in_the_body_or_as_basic(emulator: EmulatorProcess) -> None:
@@ -32,6 +34,7 @@ def test_secrets_may_come_in_the_body_or_as_basic(emulator: EmulatorProcess) -> 
         f"{ready['base_url']}/services/oauth2/token",
         data={"grant_type": "client_credentials"},
         auth=(ready["client_id"], ready["client_secret"]),
+        timeout=60,
     )
     assert works(emulator, basic.json()["access_token"])
 
@@ -104,19 +107,19 @@ def test_soap_login(emulator: EmulatorProcess) -> None:
         "<n1:password>{}</n1:password></n1:login></env:Body></env:Envelope>"
     )
     url, headers = f"{ready['base_url']}/services/Soap/u/62.0", {"content-type": "text/xml", "SOAPAction": "login"}
-    good = httpx.post(url, content=envelope.format(ready["username"], ready["password"]), headers=headers)
+    good = httpx.post(url, content=envelope.format(ready["username"], ready["password"]), headers=headers, timeout=60)
     session = good.text.partition("<sessionId>")[2].partition("</sessionId>")[0]
     assert works(emulator, session)
     assert f"<serverUrl>{ready['base_url']}/services/Soap/u/62.0/" in good.text
-    bad = httpx.post(url, content=envelope.format(ready["username"], "wrong"), headers=headers)
+    bad = httpx.post(url, content=envelope.format(ready["username"], "wrong"), headers=headers, timeout=60)
     assert (bad.status_code, "<sf:exceptionCode>INVALID_LOGIN<" in bad.text) == (500, True)
-    assert "<soapenv:Fault>" in httpx.post(url, content="<open", headers=headers).text
+    assert "<soapenv:Fault>" in httpx.post(url, content="<open", headers=headers, timeout=60).text
     bomb = '<!DOCTYPE x [<!ENTITY a "aaaa">]><x>&a;</x>'
-    assert "<soapenv:Fault>" in httpx.post(url, content=bomb, headers=headers).text
+    assert "<soapenv:Fault>" in httpx.post(url, content=bomb, headers=headers, timeout=60).text
     asked = "<e><h><sessionId>{}</sessionId></h><b><getUserInfo/></b></e>"
-    told = httpx.post(url, content=asked.format(session), headers=headers).text
+    told = httpx.post(url, content=asked.format(session), headers=headers, timeout=60).text
     assert f"<userId>{ready['user_id']}</userId>" in told
-    assert "INVALID_SESSION_ID" in httpx.post(url, content=asked.format("x"), headers=headers).text
+    assert "INVALID_SESSION_ID" in httpx.post(url, content=asked.format("x"), headers=headers, timeout=60).text
 
 
 @pytest.mark.parametrize(("kind", "api"), [("u", "partner"), ("c", "enterprise")])
@@ -125,7 +128,8 @@ def test_typed_soap_clients_find_every_element_of_the_user(emulator: EmulatorPro
     ready = emulator.ready
     url = f"{ready['base_url']}/services/Soap/{kind}/62.0"
     content = f"<e><login><username>{ready['username']}</username><password>{ready['password']}</password></login></e>"
-    root = ElementTree.fromstring(httpx.post(url, content=content, headers={"content-type": "text/xml"}).text)  # noqa: S314
+    answered = httpx.post(url, content=content, headers={"content-type": "text/xml"}, timeout=60).text
+    root = ElementTree.fromstring(answered)  # noqa: S314  written by our own emulator
     namespace = f"{{urn:{api}.soap.sforce.com}}"
     [user] = root.iter(f"{namespace}userInfo")
     names = [each.tag.removeprefix(namespace) for each in user]
@@ -135,17 +139,20 @@ def test_typed_soap_clients_find_every_element_of_the_user(emulator: EmulatorPro
     assert list(role.attrib.values()) == ["true"]
     server = next(root.iter(f"{namespace}serverUrl")).text
     assert server == f"{url}/{ready['org_id'][:15]}"
-    assert "INVALID_SESSION_ID" in httpx.post(server, content="<e><getUserInfo/></e>").text
+    assert "INVALID_SESSION_ID" in httpx.post(server, content="<e><getUserInfo/></e>", timeout=60).text
 
 
 def test_without_a_session_nothing_is_told(emulator: EmulatorProcess) -> None:
     """401 INVALID_SESSION_ID; only the list of versions is public."""
     base = emulator.ready["base_url"]
     for headers in ({}, {"Authorization": "Bearer wrong"}):
-        answer = httpx.get(base + emulator.url("limits"), headers=headers)
+        answer = httpx.get(base + emulator.url("limits"), headers=headers, timeout=60)
         assert (answer.status_code, answer.json()[0]["errorCode"]) == (401, "INVALID_SESSION_ID")
-    assert httpx.get(f"{base}/services/data").json()[-1]["version"]
-    assert httpx.get(f"{base}/services/oauth2/userinfo", headers={"Authorization": "Bearer no"}).status_code == 401
+    assert httpx.get(f"{base}/services/data", timeout=60).json()[-1]["version"]
+    assert (
+        httpx.get(f"{base}/services/oauth2/userinfo", headers={"Authorization": "Bearer no"}, timeout=60).status_code
+        == 401
+    )
 
 
 # Faults
