@@ -18,8 +18,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from dags.connections import open_named_workspace, settings_of_connections
 from kpc.catalog import find_table
 from kpc.errors import KpcError, QuotaExhausted, Transient
-from kpc.partition import find_partition
-from kpc.storage.store import Environment
+from kpc.partition import Environment, find_partition
 
 if TYPE_CHECKING:
     from kpc.ledger import Ledger

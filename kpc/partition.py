@@ -1,4 +1,4 @@
-"""A partition: one table and one key, the unit that travels, is repeated and is reconciled."""
+"""What is migrated, one table and one key at a time, and between which two systems."""
 
 from __future__ import annotations
 
@@ -12,6 +12,14 @@ from kpc.catalog.types import ALL
 from kpc.errors import ConfigError
 
 _MONTH = re.compile(r"(19|20)\d\d-(0[1-9]|1[0-2])")
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The two live systems: the database and its incarnation, and the org. Read from them, never configured."""
+
+    source_id: str
+    target_id: str
 
 
 @dataclass(frozen=True)

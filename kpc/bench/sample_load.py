@@ -20,14 +20,14 @@ from kpc.gzip_files import open_gzip_to_read
 from kpc.ledger import open_ledger
 from kpc.load.chunk_load import ENCODING_TRAIT
 from kpc.load.mapped_chunks import begin_chunk, finish_chunk, plan_load, poll_chunk
-from kpc.partition import Partition, find_partition
+from kpc.partition import Environment, Partition, find_partition
 from kpc.salesforce import connect
 from kpc.settings import SalesforceSettings, Settings, StagingSettings
 from kpc.stages.context import PartitionContext
 from kpc.stages.workspace import Workspace
 from kpc.storage.manifests import StagedManifest
 from kpc.storage.parquet_file import ParquetTable
-from kpc.storage.store import Environment, FileEntry, make_private, write_manifest
+from kpc.storage.store import FileEntry, make_private, write_manifest
 
 _SOURCE = "made-up"
 _SLICE_ROWS = 20_000

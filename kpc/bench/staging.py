@@ -15,7 +15,7 @@ from isal import isal_zlib
 from kpc.bench.stage_frames import LINE, MONTH
 from kpc.convert.gzip_csv import GzipTable, csv_bytes
 from kpc.ledger import open_ledger
-from kpc.partition import Partition
+from kpc.partition import Environment, Partition
 from kpc.settings import Settings, StagingSettings
 from kpc.stages.context import PartitionContext
 from kpc.stages.workspace import Workspace
@@ -25,7 +25,7 @@ from kpc.staging.rejects import RejectFile
 from kpc.staging.sorted_runs import SortedRuns
 from kpc.storage.layout import GenerationPaths, PartitionPaths
 from kpc.storage.manifests import ExtractManifest, StagedManifest
-from kpc.storage.store import Environment, Store, read_manifest
+from kpc.storage.store import Store, read_manifest
 
 GENERATION = "01JBENCH000000000000000000"
 _ENVIRONMENT = Environment("bench", "bench")

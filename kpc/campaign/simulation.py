@@ -21,11 +21,10 @@ from kpc.errors import QuotaExhausted
 from kpc.ledger import JobIntent, JobRow, Lease, Ledger, open_ledger
 from kpc.ledger.states import JobState
 from kpc.load.job_polling import next_poll_s
-from kpc.partition import find_partition
+from kpc.partition import Environment, find_partition
 from kpc.salesforce.constants import BATCH_ROWS
 from kpc.settings import SalesforceSettings
 from kpc.stages.quota_governor import Governor
-from kpc.storage.store import Environment
 
 _ENVIRONMENT = Environment("simulated", "simulated")
 _PARTITION = find_partition("KPS_T_SALES_MD", "2024-01")

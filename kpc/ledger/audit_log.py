@@ -20,8 +20,7 @@ from kpc.ledger import schema
 from kpc.ledger.database import Database
 from kpc.ledger.fencing import Lease
 from kpc.ledger.schema import canonical_json
-from kpc.partition import Partition
-from kpc.storage.store import Environment
+from kpc.partition import Environment, Partition
 
 GENESIS = "0" * 64
 _LOG = schema.audit_log

@@ -14,8 +14,8 @@ from kpc.ledger.database import Database
 from kpc.ledger.fencing import Lease
 from kpc.ledger.partition_filters import in_partition, partition_values
 from kpc.ledger.states import ChunkState, GenerationState
-from kpc.partition import Partition
-from kpc.storage.store import Environment, FileEntry
+from kpc.partition import Environment, Partition
+from kpc.storage.store import FileEntry
 
 _CHUNK = schema.chunk
 

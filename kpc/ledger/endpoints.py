@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from kpc.ledger import schema
 from kpc.ledger.database import Database
-from kpc.storage.store import Environment
+from kpc.partition import Environment
 
 _ENDPOINT = schema.endpoint
 _ROOT = "staging_root"  # the kind of a row whose address is an environment, and whose identity is a root's token

@@ -10,8 +10,7 @@ from sqlalchemy import ColumnElement, Connection, and_, select
 
 from kpc.errors import LeaseLost
 from kpc.ledger import schema
-from kpc.partition import Partition
-from kpc.storage.store import Environment
+from kpc.partition import Environment, Partition
 
 LEASE = schema.lease.c
 

@@ -15,8 +15,7 @@ from kpc.ledger.database import Database
 from kpc.ledger.fencing import Lease
 from kpc.ledger.partition_filters import in_partition, partition_values
 from kpc.ledger.states import FailureState, GenerationState
-from kpc.partition import Partition
-from kpc.storage.store import Environment
+from kpc.partition import Environment, Partition
 
 _GENERATION = schema.generation
 _FAILED_RECORD = schema.failed_records

@@ -16,8 +16,7 @@ from kpc.ledger.partition_filters import in_partition, partition_values
 from kpc.ledger.pauses import refuse_paused
 from kpc.ledger.quota import Allowance, QuotaRequest, debit, refuse_without_room, release, reserve
 from kpc.ledger.states import IN_FLIGHT, JobPurpose, JobState
-from kpc.partition import Partition
-from kpc.storage.store import Environment
+from kpc.partition import Environment, Partition
 
 _FOLLOWED_FOR = timedelta(minutes=15)  # a job whose worker was not heard of for so long takes no slot
 

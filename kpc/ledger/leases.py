@@ -16,8 +16,7 @@ from kpc.errors import LeaseLost, Transient
 from kpc.ledger import schema
 from kpc.ledger.database import Database
 from kpc.ledger.fencing import Lease, check_lease, lease_row
-from kpc.partition import Partition
-from kpc.storage.store import Environment
+from kpc.partition import Environment, Partition
 
 _ASK_AGAIN_S = 0.5
 

@@ -10,7 +10,7 @@ from kpc.errors import ConfigError
 from kpc.ledger import schema
 from kpc.ledger.database import Database
 from kpc.ledger.partition_filters import in_environment
-from kpc.storage.store import Environment
+from kpc.partition import Environment
 
 _MAPPING = schema.mapping_version
 _CHUNK = schema.chunk

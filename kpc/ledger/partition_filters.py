@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import ColumnElement, Table, and_
 
-from kpc.partition import Partition
-from kpc.storage.store import Environment
+from kpc.partition import Environment, Partition
 
 
 def environment_values(environment: Environment) -> dict[str, str]:

@@ -13,7 +13,7 @@ from kpc.ledger import schema
 from kpc.ledger.database import Database
 from kpc.ledger.partition_filters import environment_values, in_environment
 from kpc.ledger.states import PauseScope
-from kpc.storage.store import Environment
+from kpc.partition import Environment
 
 _PAUSE = schema.pause
 _COLUMNS = (_PAUSE.c.kind, _PAUSE.c.name, _PAUSE.c.actor, _PAUSE.c.reason, _PAUSE.c.paused_utc)

@@ -12,8 +12,7 @@ from kpc.ledger import schema
 from kpc.ledger.database import Database
 from kpc.ledger.fencing import Lease
 from kpc.ledger.partition_filters import in_partition, partition_values
-from kpc.partition import Partition
-from kpc.storage.store import Environment
+from kpc.partition import Environment, Partition
 
 _RECONCILIATION = schema.reconciliation
 

@@ -11,7 +11,7 @@ from kpc.ledger import schema
 from kpc.ledger.database import Database, inserted_id
 from kpc.ledger.partition_filters import environment_values, in_environment
 from kpc.ledger.states import SignOffDecision
-from kpc.storage.store import Environment
+from kpc.partition import Environment
 
 _SIGN_OFF = schema.sign_off
 

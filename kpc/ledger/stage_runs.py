@@ -14,8 +14,7 @@ from kpc.ledger.fencing import Lease
 from kpc.ledger.generations import GenerationRow, Generations
 from kpc.ledger.partition_filters import in_environment, in_partition, partition_values
 from kpc.ledger.states import StageState
-from kpc.partition import Partition
-from kpc.storage.store import Environment
+from kpc.partition import Environment, Partition
 
 STAGING_STAGE = "staged_csv"
 LOAD_STAGE = "sf_loaded"

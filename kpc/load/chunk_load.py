@@ -16,7 +16,7 @@ from kpc.catalog.types import EXTERNAL_ID
 from kpc.errors import Transient
 from kpc.ledger import JobIntent, JobRow, Lease, Ledger
 from kpc.ledger.states import DEAD, JobPurpose, JobState
-from kpc.partition import Partition, find_partition
+from kpc.partition import Environment, Partition, find_partition
 from kpc.salesforce import Encoding, Salesforce
 from kpc.salesforce.constants import BATCH_ROWS
 from kpc.settings import SalesforceSettings
@@ -24,7 +24,7 @@ from kpc.stages.context import LeasedContext, PartitionContext
 from kpc.stages.quota_governor import Governor
 from kpc.stages.workspace import Workspace
 from kpc.storage.layout import GenerationPaths, loaded_folder
-from kpc.storage.store import Environment, FileEntry, Store
+from kpc.storage.store import FileEntry, Store
 
 ENCODING_TRAIT = "upload_encoding"
 

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from kpc.catalog.table import Table
     from kpc.ledger import Lease, Ledger
     from kpc.oracle.session import Oracle
-    from kpc.partition import Partition
+    from kpc.partition import Environment, Partition
     from kpc.salesforce import Salesforce
     from kpc.settings import Settings
     from kpc.stages.workspace import Workspace
-    from kpc.storage.store import Environment, Store
+    from kpc.storage.store import Store
 
 Mode = Literal["full", "incremental"]
 

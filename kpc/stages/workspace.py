@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from kpc.errors import ConfigError, Transient
 from kpc.ledger import Ledger, open_ledger
+from kpc.partition import Environment
 from kpc.salesforce import Salesforce, connect
 from kpc.settings import Settings
 from kpc.stages.quota_governor import Governor
 from kpc.storage.manifests import RootMarker
-from kpc.storage.store import Environment, Store, open_store
+from kpc.storage.store import Store, open_store
 
 if TYPE_CHECKING:
     from kpc.oracle.session import Oracle

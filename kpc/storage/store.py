@@ -35,14 +35,6 @@ _WORKER = "worker-"
 ManifestT = TypeVar("ManifestT", bound=BaseModel)
 
 
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """The two live systems: the database and its incarnation, and the org. Read from them, never configured."""
-
-    source_id: str
-    target_id: str
-
-
 class FileEntry(BaseModel):
     """A finished file as a manifest lists it. `bytes` on disk; `raw_bytes` before compression, where that differs.
 

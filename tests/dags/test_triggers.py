@@ -12,8 +12,8 @@ from typing import Any
 from checkout import SUPPORT
 
 from kpc.ledger import open_ledger
+from kpc.partition import Environment
 from kpc.processes import python_env
-from kpc.storage.store import Environment
 
 ENVIRONMENT = Environment("ora-1-1", "00D000000000001AAA")
 PROGRAM = SUPPORT / "fire_trigger.py"

@@ -17,12 +17,11 @@ from kpc.errors import ConfigError, Paused, QuotaExhausted, SalesforceDown
 from kpc.ledger import JobIntent, JobRow, Lease, Ledger, open_ledger
 from kpc.ledger.quota_entries import SAFETY, WINDOW
 from kpc.load.mapped_chunks import check_room, plan_load
-from kpc.partition import find_partition
+from kpc.partition import Environment, find_partition
 from kpc.salesforce import Limit
 from kpc.settings import SalesforceSettings
 from kpc.stages.context import PartitionContext
 from kpc.stages.quota_governor import Governor
-from kpc.storage.store import Environment
 
 HERE = Environment("DB", "00Dhere")
 MONTH = find_partition("KPS_T_SALES_M", "2024-01")

@@ -15,14 +15,14 @@ import polars as pl
 from kpc.catalog.table import Table
 from kpc.catalog.types import Column, FieldKind, NullRule, OracleKind, Phase, text, varchar2
 from kpc.convert.frame import convert_frame
-from kpc.partition import Partition
+from kpc.partition import Environment, Partition
 from kpc.settings import Settings
 from kpc.stages.context import PartitionContext
 from kpc.stages.workspace import Workspace
 from kpc.staging.partition_staging import stage_partition
 from kpc.staging.rejects import read_rejected
 from kpc.storage.manifests import ControlTotals, ExtractManifest, StagedManifest
-from kpc.storage.store import Environment, Store, describe_file, write_manifest
+from kpc.storage.store import Store, describe_file, write_manifest
 
 MONTH = "2024-05"
 HASH_KEY = "campaign-key"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from kpc.ledger import Allowance, JobIntent, JobRow, Lease, Ledger
-from kpc.partition import Partition, find_partition
-from kpc.storage.store import Environment
+from kpc.partition import Environment, Partition, find_partition
 
 SANDBOX = Environment("DB1.1", "00Dsandbox")
 PRODUCTION = Environment("DB1.1", "00Dproduction")
