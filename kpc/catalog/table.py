@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from kpc.catalog.checks import check_table
 from kpc.catalog.declaration import TableDeclaration
 
 
+@dataclass(frozen=True, eq=False)  # also here: a dataclass calls only the __post_init__ that it saw when it was made
 class Table(TableDeclaration):
     """One Oracle table, the Salesforce object it becomes, and how it travels.
 
