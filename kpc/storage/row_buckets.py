@@ -10,6 +10,7 @@ import io
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -164,7 +165,7 @@ class RowBuckets:
     def _open_file(self) -> BinaryIO:
         if self._file is None:
             self._file = tempfile.TemporaryFile(dir=make_private(self._folder))  # noqa: SIM115  open as long as `self`
-            weakref.finalize(self, self._file.close)
+            weakref.finalize(self, _discard, self._file)
         return self._file
 
     def _write(self, rows: pl.DataFrame) -> _Piece:
@@ -181,3 +182,9 @@ class RowBuckets:
             file = self._open_file()
             file.seek(piece.start)
             yield pl.read_ipc_stream(io.BytesIO(file.read(piece.bytes)))
+
+
+def _discard(file: BinaryIO) -> None:
+    """Close a file whose rows nobody wants any more; on a full disk its last, unwritten bytes are lost."""
+    with suppress(OSError):
+        file.close()
