@@ -47,7 +47,7 @@ class SalesforceSettings(BaseModel):
     username: str = ""  # with private_key_file: JWT bearer
     private_key_file: Path | None = None
     audience: str = ""  # JWT `aud`; base_url when empty
-    shared_user: bool = False  # other software creates jobs with this user: an Open job is then never taken for ours
+    shared_user: bool = False  # other software creates jobs as this user: never adopt an Open job
     token_age_s: float = Field(3600.0, gt=0)  # renewed before it is older; an upload that meets a 401 was in vain
     ca_file: Path | None = None
     api_version: str = "62.0"
@@ -78,7 +78,7 @@ class StagingSettings(BaseModel):
         ".kpc/staging"  # a directory, or an object store's URL: s3://bucket/kpc
     )
     scratch: Path = Path(".kpc/scratch")  # local; used when root is a URL
-    after_reconciliation: CleanupPolicy = "keep"  # what becomes of a partition's chunks once they are proven
+    after_reconciliation: CleanupPolicy = "keep"  # what to do with a partition's chunks once it is reconciled
     archive_root: Annotated[str, BeforeValidator(str)] = ".kpc/archive"  # a directory or a URL, for archived chunks
     chunk_rows: int = Field(500_000, ge=1)  # rows per chunk at most; a table may ask for fewer
     chunk_raw_bytes: int = Field(100_000_000, ge=1_000_000)  # Salesforce: an upload over 100 MB raw may be refused

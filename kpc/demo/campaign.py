@@ -1,4 +1,4 @@
-"""The demo's campaign: start every partition at its first station, in phase order, and watch until nothing moves.
+"""The demo's campaign: start every partition at its first stage, in phase order, and watch until nothing moves.
 
 Only stage 1 is started from here. The other stages, the hubs and the waiting for parents are the scheduler's.
 """

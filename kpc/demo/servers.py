@@ -155,7 +155,7 @@ def _values(folder: Path, ledger_url: str, facts: Mapping[str, Mapping[str, str]
             **{name: salesforce[name] for name in ("base_url", "client_id", "client_secret")},
             "poll_first_s": 0.2,
         },
-        # Small chunks, so that the larger partitions travel in several ingest jobs, as they would in earnest.
+        # Small chunks, so that the larger partitions take several ingest jobs each, as in a production migration.
         "staging": {"root": str(folder / "staging"), "chunk_rows": 20_000},
         "reconcile": {"docs_root": str(folder / "data_docs")},
     }

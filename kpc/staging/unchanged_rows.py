@@ -21,7 +21,7 @@ _RANGES = HashRanges(KEY_HASH, 64)
 class LoadedIndex:
     """The partition's loaded_index.parquet: key_hash, checksum, salesforce_id, external_id, ascending by key_hash.
 
-    It is told of every row of the source (`add`, `add_rejected`), then it compares them with the index, a range of key
+    It receives every row of the source (`add`, `add_rejected`), then compares them with the index, a range of key
     hashes at a time. What stays in memory is eight bytes for each row that changed or vanished.
     """
 

@@ -214,7 +214,7 @@ TABLES_BY_KIND = {
 def test_any_value_arrives_as_the_rules_say(
     road: tuple[OracleServer, Workspace], tmp_path_factory: pytest.TempPathFactory, name: str
 ) -> None:
-    """Hypothesis chooses every cell; ten rows at a time travel all four stations."""
+    """Hypothesis chooses every cell; ten rows at a time go through all four stages."""
     table = find_table(name)
 
     @settings(

@@ -1,4 +1,4 @@
-"""The campaign on a virtual clock: as quick as the quota lets it, never over it, with few questions."""
+"""The campaign on a virtual clock: as fast as the quota allows, never above it, polling with adaptive backoff."""
 
 from __future__ import annotations
 

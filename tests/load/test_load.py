@@ -504,7 +504,7 @@ def test_foreign_open_job_is_left_alone(workspace: Workspace) -> None:
     workspace.salesforce.abort_job(foreign.id)
 
 
-def test_open_job_of_a_shared_user_is_never_taken_for_ours(workspace: Workspace) -> None:
+def test_open_job_of_a_shared_user_is_never_adopted(workspace: Workspace) -> None:
     """Where other software logs in as the same user, the job of a lost create is left Open and another one is made."""
     workspace.settings.salesforce.shared_user = True
     before = {info.id for info in _jobs(workspace)}

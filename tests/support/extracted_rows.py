@@ -1,4 +1,4 @@
-"""Extracted rows as station 1 seals them, and a workspace without live systems to stage them in."""
+"""Extracted rows as the extract stage seals them, and a workspace without live systems to stage them in."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def converted(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def probed(column: Column, values: Sequence[object], dtype: pl.DataType | None = None) -> pl.DataFrame:
-    """What becomes of these values of a single column: its field, `__rule` and the rest of `convert_frame`."""
+    """How these values of a single column are converted: its field, `__rule` and the rest of `convert_frame`."""
     rows = [f"R{number:05d}" for number in range(len(values))]
     given = pl.Series(column.name, list(values), dtype=dtype or parquet_type(column), strict=True)
     return converted(probe(column), pl.DataFrame([pl.Series("ID", rows, dtype=pl.String), given]))

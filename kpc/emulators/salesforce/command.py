@@ -55,7 +55,7 @@ def run(  # noqa: PLR0913  the options of one command
     chosen.change(switches or {})
     rules = _rules(seed, faults)
     if ready_file:
-        _remove_ready(ready_file)  # left by a process that was killed; it would be taken for ours
+        _remove_ready(ready_file)  # left by a process that was killed; a reader would take it for this process's file
     listener = _listen(host, port)
     org = Org(data_file, clock=Clock(speed=speed), switches=replace(chosen), seed=seed)
     emulator = _assembled(org, rules, options)
