@@ -116,7 +116,7 @@ def _entries(value: object) -> Iterator[dict[str, object]]:
 
 
 def test_an_upload_that_breaks_off_is_repeated_as_a_whole(objects: type[ObjectStoreDouble], workers: Workers) -> None:
-    """Nothing of it is visible, the stage fails with a transient error, and the next worker makes it from the sealed extract."""
+    """No part of it is visible, the error is transient, and the next worker makes it from the sealed extract."""
     url = "objects://bucket/kpc"
     oracle_extract.materialize(PartitionContext(workers(url), TENANT), "full")
     before = set(objects.held)
