@@ -34,7 +34,7 @@ class Completeness:
 
     @property
     def summary(self) -> str:
-        """What is missing, and the command that mends it."""
+        """What is missing, and the command that completes it."""
         parts = []
         if self.missing:
             names = ", ".join(str(partition) for partition in self.missing[:5])
@@ -83,7 +83,7 @@ def unassigned_subject(table: str) -> str:
 
 
 def evidence_of(facts: object) -> str:
-    """sha256 of what was decided upon: a decision about other numbers is another decision."""
+    """sha256 of the numbers decided upon: other numbers need another decision."""
     return hashlib.sha256(canonical_json(facts).encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""One partition as a person wants to see it: what was made of it, where its files are, what was compared."""
+"""One partition for a person: what each stage made, where its files are, what was compared."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def _stage(run: StageRun) -> dict[str, Any]:
 
 
 def _renewal(extract: ExtractManifest) -> dict[str, Any]:
-    """What an incremental read brought; nothing for one of the whole partition."""
+    """The counts of an incremental read; empty for a read of the whole partition."""
     if extract.base is None:
         return {}
     return {"read_rows": extract.read_rows, "changed_since": str(extract.since), "base": extract.base}

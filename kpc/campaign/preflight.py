@@ -1,4 +1,4 @@
-"""Both systems before anything is read or sent: log-ins, and the live schemas against the catalog."""
+"""Checks of both systems before anything is read or sent: log-ins, and live schemas against the catalog."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kpc.stages.workspace import Workspace
 
 @dataclass(frozen=True, slots=True)
 class SystemCheck:
-    """One thing that was looked at. `message` is the live identity, or the error with its remedy."""
+    """One check. `message` is the live identity, or the error with its remedy."""
 
     system: str
     subject: str

@@ -25,7 +25,7 @@ class Decision:
 
 
 def sign_off(subject: str, key: str | None, workspace: Workspace, *, accepts: bool, note: str) -> Decision:
-    """File the decision, with a hash of the numbers it rests on. Accepting needs everything below to be complete.
+    """Record the decision with a hash of its numbers. Accepting requires that everything it covers is complete.
 
     Raises `ConfigError` if there is nothing to decide, or if something is missing.
     """

@@ -1,4 +1,4 @@
-"""What a simulated campaign meets: a clock that jumps from event to event, and an org that only counts."""
+"""The surroundings of a simulated campaign: a clock that jumps from event to event, and an org that only counts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class VirtualClock:
 
 @dataclass
 class CountingOrg:
-    """Counts what is uploaded and works jobs off; nothing is stored."""
+    """Counts uploads and processes jobs; stores nothing."""
 
     settings: SalesforceSettings
     clock: VirtualClock

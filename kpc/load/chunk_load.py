@@ -1,4 +1,4 @@
-"""A chunk on its way into Salesforce: what travels between tasks, and one worker's hold of it."""
+"""One chunk being loaded: its specification, which is passed between tasks, and one worker's load of it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ENCODING_TRAIT = "upload_encoding"
 
 
 class ChunkSpec(BaseModel):
-    """A chunk to load, as it travels between tasks. `folder` is relative to the generation's folder.
+    """A chunk to load; passed between tasks. `folder` is relative to the generation's folder.
 
     `key_sum` stands for its external ids, where staging noted it.
     """
@@ -53,7 +53,7 @@ class ChunkSpec(BaseModel):
     key_sum: str | None = None
     purpose: str = "chunk"
     operation: Literal["upsert", "delete", "update"] = "upsert"
-    pre_image: bool = False  # what its rows will change is kept before its first upload
+    pre_image: bool = False  # the records that it will change are saved before its first upload
 
     @classmethod
     def of(
@@ -106,7 +106,7 @@ class ChunkSpec(BaseModel):
 
     @property
     def environment(self) -> Environment:
-        """The two systems of the plan; a task that follows a job need not ask Oracle who it is."""
+        """The two systems of the plan; a task that polls a job need not ask Oracle for its identity."""
         return Environment(self.source_id, self.target_id)
 
     @property
@@ -170,7 +170,7 @@ class ChunkLoad:
 
     @property
     def results(self) -> Path:
-        """The folder of what the load brings back."""
+        """The folder of the load's results."""
         return self.paths.loaded(self.spec.mapping_version)
 
     def chunk_file(self) -> Path:
@@ -186,12 +186,12 @@ class ChunkLoad:
         return next(job for job in self.jobs() if job.job_id == job_id)
 
     def live_job(self) -> JobRow | None:
-        """The job that carries this chunk, at work or done; None if it must be sent (again)."""
+        """The job that carries this chunk, running or finished; None if the chunk must be sent or sent again."""
         living = [job for job in self.jobs() if job.state not in DEAD]
         return living[-1] if living else None
 
     def end_job(self, job: JobRow, state: JobState, error: str | None = None) -> None:
-        """Note that a job takes no slot any more."""
+        """Record that a job no longer occupies a slot."""
         self.ledger.jobs.end(job.id, state=state, error=error, lease=self.lease)
 
     def pause(self, wait_s: float) -> None:
@@ -199,7 +199,7 @@ class ChunkLoad:
         if self.stop.wait(wait_s) or self.lease.lost.is_set():
             raise Transient(
                 f"Following {self.spec.chunk} of {self.context} was stopped.",
-                "Its job goes on in the org; run the load again, it continues there.",
+                "Its job continues in the org; run the load again to go on with it.",
             )
 
     def __str__(self) -> str:
@@ -207,7 +207,7 @@ class ChunkLoad:
 
 
 def chunk_intent(spec: ChunkSpec, table: Table) -> JobIntent:
-    """What the ledger must know of a chunk's job before it exists."""
+    """What the ledger records of a chunk's job before the job exists."""
     return JobIntent(
         generation=spec.generation,
         mapping_version=spec.mapping_version,
@@ -234,7 +234,7 @@ def encodings(load: ChunkLoad) -> Sequence[Encoding]:
 
 
 def may_teach(spec: ChunkSpec) -> bool:
-    """Whether a chunk may find out what the org thinks of gzip: a misread one costs a batch at most."""
+    """Whether a chunk may test if the org accepts gzip: a misread chunk costs at most one batch."""
     return spec.purpose == JobPurpose.CHUNK and spec.rows <= BATCH_ROWS
 
 

@@ -1,4 +1,4 @@
-"""Finishing a chunk: read what its job did, send again what failed for a passing reason, book the chunk as done."""
+"""Finalizing a chunk: read its job's results, send transient failures again, record the chunk as done."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _SLICE_ROWS = 50_000
 
 
 def finalize_chunk(load: ChunkLoad, job_id: str) -> ChunkResult:
-    """Read what the ended job did, send again what failed in passing, and book the chunk as done.
+    """Read the ended job's results, send transient failures again, and record the chunk as done.
 
     Raises `JobFailed` when the job ended without its rows, `Terminal` when the results do not add up to what was sent,
     `QuotaExhausted` when rows are left that the day's allowance did not reach.
@@ -57,7 +57,7 @@ def finalize_chunk(load: ChunkLoad, job_id: str) -> ChunkResult:
 
 
 def _retryable(outcome: ChunkOutcome, load: ChunkLoad) -> pl.DataFrame:
-    """Rows that failed in passing and rows that were never looked at, in an order that keeps a parent's together."""
+    """Transient failures and unprocessed rows, ordered so that rows of one parent stay together."""
     codes = outcome.failed[ERROR].unique()
     passing = [text for text in codes if parse_row_error(text).error_class == "transient"]
     failed = outcome.failed.filter(pl.col(ERROR).is_in(passing)).select(load.table.header)
@@ -79,7 +79,7 @@ def _send_collected(load: ChunkLoad, rows: pl.DataFrame, number: int) -> ChunkOu
 
 
 def _send_again(load: ChunkLoad, rows: pl.DataFrame, number: int) -> ChunkOutcome:
-    """The rows as a small job of their own; resumed like any other."""
+    """Send the rows as a small job of their own, which is resumed like any other."""
     name = f"{chunk_stem(load.spec.chunk)}.retry-{number}.csv.gz"
     with GzipTable(load.results / name, load.table.header, GZIP_LEVEL) as table:
         for part in rows.iter_slices(_SLICE_ROWS):
@@ -96,7 +96,7 @@ def _send_again(load: ChunkLoad, rows: pl.DataFrame, number: int) -> ChunkOutcom
 def stop_on_org_errors(context: LeasedContext) -> None:
     """Pause an object when triggers, permissions or storage refuse more of its rows than the settings allow.
 
-    What they refuse now they will refuse in every further job, and each job costs quota.
+    They would refuse the same rows in every further job, and each job costs quota.
     """
     ledger, environment, table = context.ledger, context.environment, context.table
     refused = ledger.failures.count_of_class(environment, table, FailureClass.ORG)
@@ -108,7 +108,7 @@ def stop_on_org_errors(context: LeasedContext) -> None:
 
 
 def _book(load: ChunkLoad, job_id: str, outcome: ChunkOutcome) -> ChunkResult:
-    """Files first, then the ledger: a crash between them repeats the reading and nothing else."""
+    """Write the files first, then the ledger: after a crash in between, only the reading is repeated."""
     spec, ledger = load.spec, load.ledger
     ledger.leases.require(load.lease)
     folder = load.results

@@ -53,13 +53,13 @@ def read_outcome(load: ChunkLoad, job_id: str) -> ChunkOutcome:
         return read_outcome(load, _job_instead(load, info))
     if (job := load.job(job_id)).encoding == "gzip" and is_learning_encoding(load):
         load.ledger.org_facts.remember(job.target_id, ENCODING_TRAIT, "gzip")
-    # Its slot is free before rows are sent again: with all slots taken by waiting jobs nothing would move.
+    # Its slot is freed before rows are sent again: otherwise waiting jobs could hold all slots for ever.
     load.end_job(job, JobState.ENDED)
     return _read(load, info)
 
 
 def _stop_for_quota(load: ChunkLoad, info: JobInfo) -> None:
-    """The org stopped the job for want of allowance: nobody begins another; a job that did nothing is over."""
+    """The org stopped the job for lack of quota: no further job begins; a job that processed nothing is ended."""
     job = load.job(info.id)
     if job.state not in IN_FLIGHT:
         return  # it was stopped for it when this was news
@@ -91,7 +91,7 @@ def _job_instead(load: ChunkLoad, info: JobInfo) -> str:
 
 
 def _read(load: ChunkLoad, info: JobInfo) -> ChunkOutcome:
-    """The three result files. What was taken passes by in pieces; what was refused is held in memory."""
+    """Read the three result files. Accepted rows are streamed; refused rows are held in memory."""
     rows, answered = load.spec.rows, KeySum()
     unprocessed = pl.DataFrame(schema=dict.fromkeys(load.table.header, pl.String))
     failed = unprocessed.select(pl.lit("").alias(SALESFORCE_ID), pl.lit("").alias(ERROR), pl.all())
@@ -161,8 +161,8 @@ def _complete(load: ChunkLoad, info: JobInfo, outcome: ChunkOutcome, answered: K
     raise Terminal(
         f"The results of ingest job {info.id} do not add up: {sent.rows:,} rows were sent, {answered.rows:,} answered; "
         f"{reason}.",
-        "Check `kpc status`, then run the load again: the chunk is sent again, and an upsert changes nothing twice. If "
-        "it happens again, give the job id to Salesforce.",
+        "Check `kpc status`, then run the load again: the chunk is sent again, and an upsert may be repeated. If it "
+        "happens again, give the job id to Salesforce.",
     )
 
 

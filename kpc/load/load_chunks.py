@@ -4,8 +4,8 @@
     load_chunk(ChunkLoad) -> ChunkResult
     publish(context, staged, [ChunkResult]) -> LoadManifest
 
-`load_chunk` waits for the chunk's ingest job in this process. Airflow maps it over the plan, cut where a task may wait
-without holding a worker: see `kpc.load.mapped_chunks`. Every step may be repeated.
+`load_chunk` waits for the chunk's ingest job in this process. Airflow maps it over the plan, in parts between which a
+task can wait without a worker: see `kpc.load.mapped_chunks`. Every step may be repeated.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from kpc.stages.context import LeasedContext
 
 
 def load_chunk(load: ChunkLoad) -> ChunkResult:
-    """Send a chunk, or go on with its job where a crash left it, and book what became of its rows."""
+    """Send a chunk, or resume its job where a crash left it, and record the result of its rows."""
     with load.governor.translate_quota_errors():
         keep_pre_image(load)
         job_id = start_job(load)
@@ -36,7 +36,7 @@ def load_chunk(load: ChunkLoad) -> ChunkResult:
 def load_chunks(context: LeasedContext, specs: Sequence[ChunkSpec]) -> list[ChunkResult]:
     """Load every planned chunk, several at once. Raises the first error; the other chunks are then stopped.
 
-    What the org thinks of gzip uploads is learned from one small chunk before the others begin.
+    Whether the org accepts gzip uploads is learned from one small chunk before the others begin.
     """
     waiting, results = list(specs), []
     teacher = next((spec for spec in waiting if may_teach(spec)), None)
@@ -47,7 +47,7 @@ def load_chunks(context: LeasedContext, specs: Sequence[ChunkSpec]) -> list[Chun
 
 
 def _load_side_by_side(context: LeasedContext, specs: Sequence[ChunkSpec]) -> list[ChunkResult]:
-    """Follow jobs under way to their end while quota or a person holds new ones back; any other error stops them."""
+    """Poll running jobs to their end while quota or a pause holds new ones back; any other error stops them."""
     if not specs:
         return []
     stop = threading.Event()

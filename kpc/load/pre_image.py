@@ -1,6 +1,6 @@
 """What the org held before a load changed it: kept before a chunk's first upload, so that a rollback can restore it.
 
-<generation>/pre-image-<version>/chunk-00001.pre-image.csv.gz, and chunk-00001.json once it is whole. One record per
+<generation>/pre-image-<version>/chunk-00001.pre-image.csv.gz, and chunk-00001.json once it is complete. One record per
 line with `image_header`, `#N/A` for a null. A record belongs to the generation that first touched it: one that bears
 the mark of any generation of ours is not as it was before us, and is left out. So neither a second upload nor a later
 generation ever replaces an image by a younger one.
@@ -40,7 +40,7 @@ _REMEDY = (
 
 
 class PreImage(BaseModel):
-    """The receipt of one chunk's image; `chunk_sha256` says of which chunk."""
+    """The manifest of one chunk's image; `chunk_sha256` says of which chunk."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -53,7 +53,7 @@ class PreImage(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class KeptImage:
-    """A chunk's image and the folder where it lies."""
+    """A chunk's image and its folder."""
 
     folder: Path
     generation: str
@@ -76,7 +76,7 @@ class KeptImage:
 
 
 def needs_pre_image(context: PartitionContext) -> bool:
-    """Whether loads of the table keep what they change. In mode `auto` the org is asked, until it was found empty."""
+    """Whether loads of a table save records that they change; in mode `auto`, unless its object was once empty."""
     mode = context.settings.load.pre_image
     if mode != "auto":
         return mode == "on"
@@ -113,7 +113,7 @@ def keep_pre_image(load: ChunkLoad) -> None:
     load.ledger.leases.require(load.lease)
     load.store.publish(folder, image, (entry,), result_name(spec.chunk))
     if entry.rows:
-        log.info("%s: %s records were there before and are kept as they are now", load, f"{entry.rows:,}")
+        log.info("%s: saved the present values of %s existing records", load, f"{entry.rows:,}")
 
 
 def _write(load: ChunkLoad, folder: Path, scratch: Path) -> FileEntry:
@@ -140,7 +140,7 @@ def _of_others(frames: Iterator[pl.DataFrame], ledger: Ledger) -> Iterator[pl.Da
 
 
 def kept_images(context: PartitionContext) -> list[KeptImage]:
-    """What was kept of a partition and not rolled back, oldest generation first."""
+    """The images of a partition that were not rolled back, oldest generation first."""
     kept = []
     for chunk in context.ledger.chunks.planned(context.environment, context.partition):
         folder = context.paths.generation(chunk.generation).pre_image(chunk.mapping_version)
@@ -151,7 +151,7 @@ def kept_images(context: PartitionContext) -> list[KeptImage]:
 
 
 def kept_rows(context: PartitionContext, staged: StagedManifest) -> int:
-    """How many records the load of a staged generation has kept as they were before."""
+    """How many records' former values the load of a staged generation has saved."""
     folder = context.paths.generation(staged.generation).pre_image(staged.mapping_version)
     images = (context.store.manifest(folder, PreImage, result_name(chunk.name)) for chunk in staged.chunks)
     return sum(image.file.rows for image in images if image is not None)

@@ -50,7 +50,7 @@ def _all_results(
     if len(finished) < len(booked):
         raise Transient(
             f"{len(booked) - len(finished)} of {len(booked)} chunks of {context} are not finished.",
-            "Run the load again; it goes on with them.",
+            "Run the load again; it continues with them.",
         )
     rows = sum(result.rows for result in finished)
     if rows != staged.staged or not {result.chunk for result in loaded} <= {result.chunk for result in finished}:
@@ -101,7 +101,7 @@ def _manifest(
 
 
 def _closed(context: LeasedContext, manifest: LoadManifest) -> LoadManifest:
-    """Book the end of the attempt; repeated after a crash between the manifest and here."""
+    """Record the end of the attempt; repeated after a crash between the manifest and this step."""
     ledger, generation, version = context.ledger, manifest.generation, manifest.mapping_version
     ledger.attempts.end(generation, version, manifest.attempt, state=AttemptState.LOADED, lease=context.lease)
     ledger.failures.resolve(generation, version, lease=context.lease)

@@ -1,4 +1,4 @@
-"""Rows that Salesforce refused, with their values, as people see them: read, exported, and read back when corrected."""
+"""Refused rows with their values, for people: read, exported, and read back after correction."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def refused_rows(context: PartitionContext) -> pl.DataFrame:
 
 
 def open_failures(context: PartitionContext) -> dict[str, FailedRecord]:
-    """The refused rows, by external id in lower case. One that staging rejected has no CSV form to correct."""
+    """The refused rows, by external id in lower case. A row that staging rejected has no CSV line to correct."""
     records = context.ledger.failures.of_partition(context.environment, context.partition)
     return {record.external_id.lower(): record for record in records if record.error_class != REJECTED_CLASS}
 
 
 def chunk_results(context: PartitionContext, staged: StagedManifest) -> list[ChunkResult]:
-    """What is booked of the chunks that are finished, in their order."""
+    """The results of the finished chunks, in order."""
     folder = context.paths.generation(staged.generation).loaded(staged.mapping_version)
     results = [result_of(folder, entry.name, context.store) for entry in staged.chunks]
     return [result for result in results if result is not None]
@@ -116,7 +116,7 @@ def _read_lines(file: Path, table: Table) -> Iterator[tuple[int, dict[str, str]]
             unknown = [name for name in names if name not in (*NOTES, *table.header)]
             if unknown or EXTERNAL_ID not in names or PARTITION not in names:
                 raise ConfigError(
-                    f"{file} is no export of {table.name}"
+                    f"{file} is not an export of {table.name}"
                     f"{': it has the columns ' + ', '.join(unknown) if unknown else ''}.",
                     f"Write one with `kpc failed {table.name} --export FILE` and correct its cells; keep its header.",
                 )

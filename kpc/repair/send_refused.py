@@ -52,7 +52,7 @@ _PARKED = FailureClass.DEPENDENCY
 
 @dataclass(frozen=True, slots=True)
 class RepairResult:
-    """What became of a partition's refused rows: `sent` of them again, of which `loaded` were taken.
+    """The result of a repair: `sent` rows were sent again, of which `loaded` were accepted.
 
     `load` is the load as it is published now; None where nothing was sent.
     """
@@ -76,11 +76,10 @@ class RepairResult:
 
 
 def send_refused(context: PartitionContext, edits: Edits | None = None) -> RepairResult:
-    """Send a partition's refused rows again through composite collections and book what became of them.
+    """Send a partition's refused rows again through composite collections and record the results.
 
     With `edits`, those rows as they were corrected; otherwise those whose class allows it. Files, counts, the ledger
-    and the loaded index are then as if the load had ended so. A kill in between is mended by repeating it, or by the
-    next load.
+    and the loaded index are then as if the load had ended so. After a kill, repeat it or run the next load.
     Raises `ConfigError` for edits of rows that are not refused.
     """
     finished = run_stage(context, SF_LOADED, lambda running: _repair(running, edits))
@@ -148,14 +147,14 @@ class _Repair:
         context.ledger.quota.check(context.environment.target_id, request, context.governor.allowance)
 
     def send(self, chunk: str, again: pl.DataFrame) -> int:
-        """Send rows of one chunk and book it anew; returns how many were taken.
+        """Send rows of one chunk and record its new result; returns how many were accepted.
 
-        The accounts are files of another name, so that those before them are whole until the new ones count.
+        The result files get new names, so that the previous ones stay complete until the new ones count.
         """
         context, folder = self.context, self._folder
         (before,) = (result for result in chunk_results(context, self.staged) if result.chunk == chunk)
         context.ledger.leases.require(context.lease)
-        context.store.remove(folder / MANIFEST)  # until it is published again, the next load would do that
+        context.store.remove(folder / MANIFEST)  # until it is published again; the next load would do that
         ordered = in_parent_order(context.table, again)
         with context.governor.translate_quota_errors():
             saved = upsert_rows(context.salesforce, context.table, ordered.to_dicts())
@@ -195,7 +194,7 @@ class _Repair:
 def _outcome_of(
     folder: Path, result: ChunkResult, records: Mapping[str, FailedRecord], sent: Collection[str]
 ) -> ChunkOutcome:
-    """The chunk's outcome as its files tell it, with one attempt more for what is `sent`."""
+    """The chunk's outcome as its files say, with one more attempt for the rows `sent`."""
     loaded = LoadedRows(folder, (result.success_file,), result.created)
     failed, unprocessed = (
         pl.read_csv(folder / entry.name, infer_schema=False).fill_null("")
@@ -219,6 +218,6 @@ def _changed(
 def _check_known(context: PartitionContext, records: Mapping[str, FailedRecord], edits: Edits) -> None:
     if unknown := [key for key in edits if key not in records]:
         raise ConfigError(
-            f"{len(unknown):,} rows of the file are no refused rows of {context} (any more).",
+            f"{len(unknown):,} rows of the file are not refused rows of {context} (any more).",
             f"Export again: `kpc failed {context.table.name} {context.key} --export FILE`; nothing was sent.",
         )

@@ -1,9 +1,9 @@
-"""Taking a partition out of Salesforce again: what it created is deleted, what it changed is set back.
+"""Rolling a partition back: records that it created are deleted, records that it changed are set back.
 
-Deleted are the records that this migration made, by their recorded ids; what the index does not know is never touched.
-Set back are records of which a pre-image was kept, unless somebody has changed them since; the others stay as they are.
-A run that was killed is carried on by the next one: what is to be done is written down before the first request, and
-deleting what is gone, or setting back what is as it was, is success.
+Created records are deleted by their recorded ids; a record that is not in the loaded index is never touched. A changed
+record is set back to its pre-image, unless it has none or somebody has changed it since. A killed rollback is continued
+by the next one: the plan is saved before the first request, and deleting a deleted record, or setting back a record
+that has its former values already, counts as success.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class DeletionManifest(BaseModel):
 class RollbackResult:
     """What a rollback did: `created` records deleted, `restored` to their pre-image, `left` as the migration made them.
 
-    `changed`: bear the migration's mark, were changed since by somebody else, and are not touched. `differing`: were
-    set back, and are still not like their image.
+    `changed`: carry the migration's marker, were changed since by somebody else, and are not touched.
+    `differing`: were set back, and still do not equal their image.
     """
 
     generation: str
@@ -82,7 +82,7 @@ class RollbackResult:
 class RollbackPlan:
     """What a rollback would do: `created` records deleted, `updated` ones set back, as far as `imaged`.
 
-    `children` and `jobs_at_work` stand in its way.
+    A rollback is refused while there are `children` or `jobs_at_work`.
     """
 
     partition: Partition
@@ -105,7 +105,7 @@ class RollbackPlan:
 
 
 def plan_rollback(context: PartitionContext) -> RollbackPlan:
-    """Count what a rollback would do and what stands in its way; changes nothing, asks nothing of the org."""
+    """Count what a rollback would do and what prevents it; changes nothing and sends nothing to the org."""
     created = updated = 0
     for frame in _index(context):
         created += int(frame["created"].sum() or 0)
@@ -153,7 +153,7 @@ def loaded_children(context: PartitionContext) -> tuple[Partition, ...]:
 def roll_back(context: PartitionContext) -> RollbackResult:
     """Delete what the partition created, set back what it changed, forget that it is loaded, book it.
 
-    Repeating it carries on. Raises `ConfigError` while child partitions are loaded or its own load is under way,
+    Repeating it continues it. Raises `ConfigError` while child partitions are loaded or its own load is under way,
     `QuotaExhausted`, `Paused`, `Terminal` naming the codes when Salesforce does not let records go.
     """
     finished = run_stage(context, SF_LOADED, _roll_back)
@@ -187,12 +187,12 @@ def _roll_back(context: StageContext) -> RollbackResult:
 
 def _refuse_if_in_use(context: PartitionContext) -> None:
     if context.ledger.generations.current(context.environment, context.partition) is None:
-        raise ConfigError(f"{context} is not loaded; there is nothing to take out.", "`kpc status` shows what is.")
+        raise ConfigError(f"{context} is not loaded; there is nothing to roll back.", "`kpc status` shows what is.")
     if children := loaded_children(context):
         names = ", ".join(map(str, children))
         first = children[0]
         raise ConfigError(
-            f"{context} cannot be taken out while records of {names} refer to it.",
+            f"{context} cannot be rolled back while records of {names} refer to it.",
             f"Roll those back first: `kpc rollback {first.table.name} {first.key}`.",
         )
     if at_work := _jobs_at_work(context):
@@ -203,12 +203,12 @@ def _refuse_if_in_use(context: PartitionContext) -> None:
 
 
 def _written_down(context: PartitionContext, folder: Path, tag: str) -> DeletionManifest:
-    """The ids to delete, in files, before the first one is sent; anew when the index has changed since."""
+    """The files of ids to delete, written before the first is sent; written again if the index has changed since."""
     store, partition_dir = context.store, context.paths.folder
     manifest = store.manifest(folder, DeletionManifest)
     has_index = store.fetch(context.paths.loaded_index)
     if manifest is not None and not has_index:
-        return manifest  # all was done, and only the booking is left
+        return manifest  # everything was deleted, only the ledger remains to be written
     _absorb_unpublished(context)
     digest = _index_digest(partition_dir)
     if manifest is None or manifest.index_digest != digest:
@@ -218,7 +218,7 @@ def _written_down(context: PartitionContext, folder: Path, tag: str) -> Deletion
 
 
 def _index_digest(partition_dir: Path) -> str:
-    """What the index says, whatever its file's bytes: rows and the sum of their hashes."""
+    """A digest of the index's rows, independent of its file's bytes: their count and the sum of their hashes."""
     rows = total = 0
     for frame in read_loaded_index(partition_dir):
         rows += frame.height
@@ -227,7 +227,7 @@ def _index_digest(partition_dir: Path) -> str:
 
 
 def _absorb_unpublished(context: PartitionContext) -> None:
-    """Chunks that were loaded by runs that never published: their records are ours as well."""
+    """Add chunks to the index that were loaded by runs which never published: their records are the migration's too."""
     store, is_changed = context.store, False
     planned = context.ledger.chunks.planned(context.environment, context.partition)
     for generation, version in dict.fromkeys((chunk.generation, chunk.mapping_version) for chunk in planned):
@@ -245,11 +245,11 @@ def _absorb_unpublished(context: PartitionContext) -> None:
 
 
 def _success_files(context: PartitionContext, generation: str, version: str, chunk: str) -> list[Path]:
-    """The files that say which rows of a chunk were taken."""
+    """The files that list the accepted rows of a chunk."""
     folder = context.paths.generation(generation).loaded(version)
     files = created_before(context, generation, version, chunk)
     if result := context.store.manifest(folder, ChunkResult, result_name(chunk)):
-        files.append(context.store.file(folder, result.success_file, remedy="Run the load again; it is read anew."))
+        files.append(context.store.file(folder, result.success_file, remedy="Run the load again; it is read again."))
     return files
 
 
@@ -276,7 +276,7 @@ def _write_chunk(folder: Path, name: str, ids: pl.DataFrame) -> FileEntry:
 
 
 def _restore(restoring: Restoring, generation: str) -> list[RestoreManifest]:
-    """Set back image by image, each looked at right before: a rollback that waited for quota asks the org again."""
+    """Set back image by image, comparing each right before: a rollback may have waited for quota in between."""
     context = restoring.context
     files = RollbackFiles(context, generation, "update")
     images = _usable(context)

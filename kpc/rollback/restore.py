@@ -1,8 +1,8 @@
-"""Which records a rollback may set back to their pre-image, and whether they are like it afterwards.
+"""Which records a rollback may set back to their pre-image, and whether they equal it afterwards.
 
-A record is set back when it bears the mark of one of our generations and all fields are as we sent them. Without the
-mark none of us touched it, or it is set back already; with other values somebody has changed it since, and what people
-wrote is not overwritten.
+A record is set back if it carries the marker of one of the migration's generations and all its fields are as sent.
+Without the marker the migration never touched it, or it is set back already; with other values somebody has changed it
+since, and such changes are not overwritten.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from kpc.storage.store import FileEntry, make_private
 
 _DIGEST = "digest"  # of all of a record's fields that we write
 _AS_SENT, _SPELLED = "is_as_sent", "spelled"
-_REMEDY = "Roll the partition back again; the file is made anew."
+_REMEDY = "Roll the partition back again; the file is written again."
 
 
 class RestoreManifest(BaseModel):
@@ -78,7 +78,7 @@ class Restoring:
     def plan(self, kept: KeptImage, newer: Sequence[KeptImage], earlier: RestoreManifest | None) -> RestoreManifest:
         """Choose what to set back of an image and write it down. A record that a `newer` image has is set back to that.
 
-        What an `earlier` plan, begun and not ended, has set back already is chosen again: it is ours to account for.
+        Records that an `earlier`, unfinished plan has set back already are chosen again, so that they are counted.
         """
         images = self._digests(kept, newer)
         sent = self._sent(kept.frames(self.context.store, EXTERNAL_ID))
@@ -104,7 +104,7 @@ class Restoring:
         return manifest
 
     def finish(self, kept: KeptImage, manifest: RestoreManifest) -> RestoreManifest:
-        """Read what was set back once more and note how many records are not like their image."""
+        """Read the restored records back and record how many do not equal their image."""
         differing = 0
         for entry in manifest.files:
             file = self.context.store.file(self.folder, entry, remedy=_REMEDY)

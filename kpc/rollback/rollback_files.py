@@ -28,7 +28,7 @@ from kpc.storage.store import FileEntry
 
 ROLLBACK = layout.ROLLBACK  # the purpose of these jobs in the ledger, too
 
-# What is said of a record that is gone already: for a deletion that is success, and there is nothing left to set back.
+# The error codes of a record that does not exist any more: success for a deletion, nothing to set back otherwise.
 _GONE = {"delete": ("ENTITY_IS_DELETED", "INVALID_CROSS_REFERENCE_KEY"), "update": ("ENTITY_IS_DELETED",)}
 
 
@@ -41,7 +41,7 @@ class RollbackFiles:
     operation: Literal["delete", "update"]
 
     def send(self, files: Sequence[FileEntry]) -> None:
-        """Carry them out one after the other. Raises `Terminal` with what Salesforce refused, after the last one."""
+        """Send them one after the other. Raises `Terminal` with what Salesforce refused, after the last one."""
         refused: Counter[str] = Counter()
         for entry in files:
             refused.update(_send_file(self._load(entry)))
@@ -71,14 +71,14 @@ class RollbackFiles:
 
 
 def _send_file(load: ChunkLoad) -> Counter[str]:
-    """Carry out one file; returns the records that Salesforce left as they are, by error code."""
+    """Send one file; returns the records that Salesforce refused, by error code."""
     with load.governor.translate_quota_errors():
         if load.spec.rows <= load.settings.collection_rows:
             return _counted((saved.error for saved in _collected(load) if saved.error), load)
         job_id = start_job(load)
         follow_job(load, job_id)
         kept = _kept_by(load, job_id)
-    state = JobState.FAILED if kept else JobState.COMPLETE  # a failed one is sent anew by the next run
+    state = JobState.FAILED if kept else JobState.COMPLETE  # a failed one is sent again by the next run
     load.end_job(load.job(job_id), state)
     return kept
 

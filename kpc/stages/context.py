@@ -1,4 +1,4 @@
-"""One partition as the engines work on it: its paths, the ledger, the two clients and the clock."""
+"""What an engine needs to work on one partition: its paths, the ledger, the two clients and the clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each stage made of a partition's current generation, read back from its manifest."""
+"""The manifests that the stages wrote for a partition's current generation, read back."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def sealed_extract(context: PartitionContext) -> ExtractManifest:
 
 
 def staged_manifest(context: PartitionContext) -> StagedManifest:
-    """What was staged of the current generation under the present mapping. Raises `ConfigError`."""
+    """The staged chunks of the current generation under the present mapping. Raises `ConfigError`."""
     generation, version = current_generation(context).id, context.table.mapping_version
     manifest = context.store.manifest(context.paths.generation(generation).staged(version), StagedManifest)
     if manifest is None:

@@ -1,7 +1,7 @@
 """The quota governor: whether another ingest job may begin now, and if not, the exact time at which it may.
 
-It keeps the ledger's window (all workers, all restarts) honest by what the org says of itself: `/limits` is read every
-ten minutes, every minute while the window is nearly full, and at once when the org refuses a job.
+It corrects the ledger's window (all workers, all restarts) by the org's own numbers: `/limits` is read every ten
+minutes, every minute while the window is nearly full, and at once when the org refuses a job.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from kpc.settings import SalesforceSettings
 
 log = logging.getLogger(__name__)
 
-CALLS_PER_JOB = 15  # create, upload, close, some nine looks, results
+CALLS_PER_JOB = 15  # create, upload, close, some nine polls, results
 _NEARLY_FULL = 0.8
 _FULL = 0.97
 _FRESH = timedelta(seconds=5)
@@ -65,7 +65,7 @@ class Governor:
         )
 
     def confirm(self) -> None:
-        """Look once more right before a job is closed: others may have taken its room since it was intended.
+        """Check again right before a job is closed: other jobs may have used the quota since it was intended.
 
         Raises `QuotaExhausted`; the job then stays Open, which costs nothing, and is closed when there is room.
         """
@@ -85,28 +85,28 @@ class Governor:
 
     @contextmanager
     def translate_quota_errors(self) -> Iterator[None]:
-        """Around everything asked of the org: when it refuses for want of allowance, nobody begins a job any more."""
+        """Wraps every request to the org: when the org refuses one for lack of quota, no further job begins."""
         try:
             yield
         except AllowanceRefused as refused:
             raise self._stopped(refused) from None
 
     def stop(self, reason: str) -> QuotaExhausted:
-        """The org refused for want of allowance: read `/limits` again and let nobody begin a job before there is some.
+        """The org refused a request for lack of quota: read `/limits` again and block new jobs until there is quota.
 
         Returns the error to raise, with that time.
         """
         now = self.ledger.clock()
         try:
             self._read()
-        except KpcError as unread:  # also this answer may be refused; then we wait without it
+        except KpcError as unread:  # this request may be refused too; then wait without its answer
             log.warning("%s", unread)
         until = now + LOOK_AGAIN
         if (oldest := self.ledger.quota.next_expiry(self.target_id)) is not None:
             until = max(now + _TIGHT, min(until, oldest))
         self.ledger.quota.block(self.target_id, until, reason)
         return QuotaExhausted(
-            f"Salesforce refused a request for want of allowance: {reason}",
+            f"Salesforce refused a request for lack of quota: {reason}",
             f"No new job begins before {until:%Y-%m-%d %H:%M:%S} UTC (`kpc status` shows what is used and by whom); "
             "then run the load again, it continues where it stopped.",
             next_free_utc=until,
@@ -116,7 +116,7 @@ class Governor:
         return self.stop(refused.reason)
 
     def _keep_honest(self) -> None:
-        """Read `/limits` if what we know is old, the sooner the less is left."""
+        """Read `/limits` if the known values are old; sooner when little quota is left."""
         state = self.ledger.quota.state(self.target_id)
         most = min(self.settings.daily_batches * self.settings.quota_share, self.settings.daily_batches)
         is_tight = state.batches + state.others_batches > _NEARLY_FULL * most

@@ -1,4 +1,4 @@
-"""What a stage run hands over in place of rows: what it made, how much, and how long it took."""
+"""The result of a stage run: what it made, how much, and how long it took."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """One run of a stage: one worker at a time, a booked start and end, an audit entry, a result.
 
-Assets, rollback and repair all run on this; what they do themselves is the function that they give to `run_stage`.
+Assets, rollback and repair all use it; their own work is the function that they pass to `run_stage`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _WITHOUT_RESULT = (StageState.RUNNING, StageState.FAILED, StageState.WAITING, St
 
 
 class HasOutput(Protocol):
-    """Whatever a stage makes can say what is booked of it: a manifest, a report, the counts of a rollback."""
+    """What a stage makes (a manifest, a report, the counts of a rollback) says what the ledger records of it."""
 
     def output(self) -> StageOutput: ...
 
@@ -35,7 +35,7 @@ MadeT = TypeVar("MadeT", bound=HasOutput)
 
 @dataclass(frozen=True, slots=True)
 class FinishedStage(Generic[MadeT]):
-    """A booked stage run and what it made; `made` is None where another run had done the work meanwhile."""
+    """A recorded stage run and what it made; `made` is None if another run did the work meanwhile."""
 
     result: StageResult
     made: MadeT | None
@@ -46,7 +46,7 @@ def run_stage(
 ) -> FinishedStage[MadeT]:
     """Run `make` under the lease of (partition, stage) and book what it made.
 
-    A run that had to wait for another one's lease takes over the other's result instead of doing the work again.
+    A run that had to wait for another run's lease adopts that run's result instead of doing the work again.
     Raises what `make` raises, after the failure was booked, and `Transient` if the lease stays taken.
     """
     with leased(context, stage, gives_back=True) as held:
@@ -150,7 +150,7 @@ def _book(context: StageContext, output: StageOutput, result: StageResult) -> No
 
 def _book_failure(context: StageContext, error: BaseException) -> None:
     state = StageState.WAITING if isinstance(error, OutsideWindow) else StageState.FAILED
-    # Only our own messages are safe to keep; another one may quote a value.
+    # Only this program's messages are safe to store; others may quote a value.
     reason = str(error) if isinstance(error, KpcError) else type(error).__name__
     context.ledger.stages.fail(context.stage_run, reason, state=state)
     _audit(context, f"{context.lease.stage} {state}", detail={"error": type(error).__name__})

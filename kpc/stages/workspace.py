@@ -102,8 +102,8 @@ class Workspace:
     def environment(self) -> Environment:
         """Which database and which org.
 
-        Each is asked itself. One that does not answer is remembered by its address from when it last did, so that a
-        partition can be restaged while Oracle is away; a stage that works on the system finds out by itself.
+        Each system is asked. If one does not answer, the identity that it last gave at this address is used, so that a
+        partition can be staged again while Oracle is down; a stage that needs the system fails by itself.
         """
         with self._opening:
             if self._environment is None:
