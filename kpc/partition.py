@@ -61,7 +61,8 @@ def find_partition(table_name: str, key: str | None) -> Partition:
         )
     if table.is_monthly and not _MONTH.fullmatch(key):
         raise ConfigError(
-            f"{key!r} is not a partition key of {table.name}.", "This table travels by month: give one such as 2024-01."
+            f"{key!r} is not a partition key of {table.name}.",
+            "This table is split by month: give one such as 2024-01.",
         )
     if not table.is_monthly and key != ALL:
         raise ConfigError(f"{key!r} is not a partition key of {table.name}.", "This table is one partition: give ALL.")

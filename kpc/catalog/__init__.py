@@ -16,7 +16,7 @@ def check_catalog(tables: tuple[Table, ...]) -> dict[str, Table]:
     """Check what only the tables together can show, and index them by name.
 
     Raises `CatalogError` for a parent that does not exist, stands later in the list (which also rules out a cycle) or
-    belongs to a later phase, and for a lookup that cannot spell its parent's key.
+    belongs to a later phase, and for a lookup that cannot build its parent's key.
     """
     seen: dict[str, Table] = {}
     for table in tables:
@@ -43,8 +43,8 @@ def _check_lookup(table: Table, columns: tuple[str, ...], parent: Table) -> None
         )
     if parent.is_monthly and not table.is_monthly:
         raise CatalogError(
-            f"Table {table.name}: its parent {parent.name} travels by month, but it is one partition itself.",
-            f"Split {table.name} by month too; otherwise no single partition of the parent opens its gate.",
+            f"Table {table.name}: its parent {parent.name} is partitioned by month, but this table is one partition.",
+            f"Split {table.name} by month too; otherwise it would have to wait for many parent partitions.",
         )
     spelled = [table.by_name[name] for name in columns]
     for mine, theirs in zip(spelled, parent.key_columns, strict=False):

@@ -1,4 +1,4 @@
-"""The words in which a table is declared: what it is called, what its columns become, and what proves it arrived.
+"""The declaration of a table: its name, the fields that its columns become, and the measures that prove its arrival.
 
 One declaration is the only place that knows a table. From it follow the SELECT, the chunk plan, the CSV header, the
 expectation suite, the upsert target, the load order, the four assets, the DAGs and the emulators' schemas.
@@ -26,7 +26,7 @@ _WITHOUT_EFFECT_ON_ROWS = frozenset({"rows_per_year", "sessions", "parallel_degr
 
 @dataclass(frozen=True, eq=False)
 class TableDeclaration:
-    """One Oracle table, the Salesforce object it becomes, and how it travels."""
+    """One Oracle table, the Salesforce object it becomes, and how it is moved."""
 
     name: str
     target: str
@@ -91,7 +91,7 @@ class TableDeclaration:
     def declaration(self) -> dict[str, object]:
         """The table as plain JSON data, complete enough to know later how a row was mapped.
 
-        How hard Oracle is worked is left out: it changes no row.
+        Settings of parallelism are left out: they change no row.
         """
         return {name: value for name, value in asdict(self).items() if name not in _WITHOUT_EFFECT_ON_ROWS}
 

@@ -10,7 +10,7 @@ from kpc.catalog.declaration import TableDeclaration
 
 @dataclass(frozen=True, eq=False)  # also here: a dataclass calls only the __post_init__ that it saw when it was made
 class Table(TableDeclaration):
-    """One Oracle table, the Salesforce object it becomes, and how it travels.
+    """One Oracle table, the Salesforce object it becomes, and how it is moved.
 
     Raises `CatalogError` naming table, column and remedy for a declaration that contradicts itself.
     """

@@ -1,4 +1,4 @@
-"""The words in which a column is declared: Oracle's types, Salesforce's field types, and the rules between them."""
+"""What a column's declaration is made of: Oracle's types, Salesforce's field types, and the rules between them."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def nvarchar2(size: int) -> OracleType:
 
 
 def raw(size: int) -> OracleType:
-    """Bytes; they travel as upper-case hexadecimal text."""
+    """Bytes; they are sent as upper-case hexadecimal text."""
     return OracleType(OracleKind.RAW, size)
 
 
@@ -225,7 +225,7 @@ class TooLong(StrEnum):
 
 
 class Pii(StrEnum):
-    """How a personal value travels. Every marked column is masked in logs, reject files and Data Docs."""
+    """How a personal value is sent. Every marked column is masked in logs, reject files and Data Docs."""
 
     AS_IS = "as_is"
     MASK = "mask"  # all but the last four characters become `*`

@@ -79,7 +79,7 @@ def read_keys(oracle: Oracle, partition: Partition, plan: ExtractPlan, folder: P
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """What goes into one Parquet file, and how many rows Oracle has counted for it."""
+    """The contents of one Parquet file, and the number of rows that Oracle counted for it."""
 
     name: str
     statement: Statement
@@ -88,9 +88,9 @@ class _File:
 
 
 def _read_file(oracle: Oracle, partition: Partition, file: _File, folder: Path) -> FileEntry:
-    """The statement's rows as Parquet, and the file's entry beside it as the sign that it is whole.
+    """Write the statement's rows as Parquet; the file's entry beside it marks it as complete.
 
-    Raises `Terminal`, and leaves no file, if they are not as many as Oracle counted before.
+    Raises `Terminal`, and leaves no file, if their number is not what Oracle counted before.
     """
     if (finished := _finished(folder, file)) is not None:
         return finished

@@ -1,7 +1,7 @@
 """Incremental reading: only the rows changed since the last load come from Oracle; the others from the older extract.
 
-It is a shortcut that must prove itself. The result is a whole partition, and if it is not exactly what Oracle says of
-the new SCN (rows changed without touching the update column, keys that appeared with an old date), the whole is read.
+The result is a whole partition and must equal Oracle's control totals at the new SCN. If it does not (rows changed
+without touching the update column, keys that appeared with an old date), the whole partition is read.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def _newest_change(context: PartitionContext, files: list[Path]) -> datetime | N
 
 
 def _read_at(generation: GenerationRow, table: Table) -> datetime:
-    """When the generation's SCN was taken, in the clock of the columns that tell when a row changed."""
+    """When the generation's SCN was taken, in the time zone of the change columns."""
     is_utc = table.change_columns[0].source.kind is OracleKind.TIMESTAMP_TZ
     taken = generation.started_utc
     return taken.astimezone(UTC).replace(tzinfo=None) if is_utc else naive_local(taken)
@@ -75,7 +75,7 @@ def _read_at(generation: GenerationRow, table: Table) -> datetime:
 def merged_chunks(
     context: PartitionContext, plan: ExtractPlan, folder: Path, between: Between
 ) -> tuple[FileEntry, ...] | None:
-    """The whole partition at the plan's SCN, most of it from the base; None if that is not what Oracle says of it."""
+    """The whole partition at the plan's SCN, mostly from the base; None if it differs from Oracle's control totals."""
     if plan.base is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""The live table against the catalog: columns, types and lengths, before a row is read."""
+"""Comparing the live table with the catalog (columns, types, lengths) before a row is read."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def key_schema(table: Table) -> pa.Schema:
 def check_columns(session: ReadSession, oracle: Oracle, table: Table) -> None:
     """Compare the dictionary with the catalog. Raises `SchemaDrift` with one line per difference.
 
-    A column that Oracle has and the catalog does not is no difference: columns outside the mapping are left out.
+    A column that Oracle has and the catalog does not is not a difference: columns outside the mapping are not read.
     """
     live = {column.name: _live_type(column) for column in session.columns(table.name)}
     if not live:

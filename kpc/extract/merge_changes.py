@@ -30,7 +30,7 @@ _SLICE_ROWS = 50_000  # read at a time, and rows of a row group of the result
 
 @dataclass(frozen=True, slots=True)
 class MergedExtract:
-    """The files of a merged extract. `kept` rows are the base's, `changed` were read anew, `vanished` are gone."""
+    """The files of a merged extract. `kept` rows are the base's, `changed` were read again, `vanished` are gone."""
 
     chunks: tuple[FileEntry, ...]
     kept: int

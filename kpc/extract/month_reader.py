@@ -1,7 +1,7 @@
 """A table whose months interleave, read once for all of them: its chunks are ranges of the whole table.
 
-Each chunk's rows are bucketed by month while they stream, then written to one Parquet file per month and chunk. All is
-read at one SCN, and Oracle computes in one pass too what each month must amount to.
+Each chunk's rows are bucketed by month as they arrive, then written to one Parquet file per month and chunk. All rows
+are read at one SCN, and Oracle computes the control totals of all months in one pass too.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class OnePassPlan(BaseModel):
 
 
 class ChunkByMonth(BaseModel):
-    """The sign that a chunk was read to its end: its file of each month, by month."""
+    """The files of a completely read chunk, by month; marks the chunk as complete."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

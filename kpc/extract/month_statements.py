@@ -1,4 +1,4 @@
-"""Statements that look at all months of a table at once."""
+"""Statements that read all months of a table at once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def count_stretches(owner: str, partitions: Sequence[Partition], scn: int, lette
 
 
 def control_totals_of_months(owner: str, partitions: Sequence[Partition], scn: int) -> Statement:
-    """What `control_totals_query` asks, for every month in one pass: the month, then the same numbers."""
+    """The control totals of every month in one pass: the month, then the numbers of `control_totals_query`."""
     table, month = partitions[0].table, _month_of(partitions)
     columns = "".join(f", {quoted(column.name)}" for column in table.measured_columns)
     text = (

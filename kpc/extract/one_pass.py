@@ -1,4 +1,4 @@
-"""All months of a table in one pass, for a table whose months interleave; each month's next extract takes its share."""
+"""All months of a table in one pass, for a table whose months interleave; each month's next extract takes its part."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from kpc.storage.store import FileEntry, make_private, read_manifest, remove_lef
 
 log = logging.getLogger(__name__)
 
-# In place of a month, where the ledger and the staging directory speak of a pass.
+# Used in place of a month, where the ledger and the staging directory name a pass.
 ONE_PASS = "ONE-PASS"  # noqa: S105  no secret
 _SNAPSHOTS = 3  # tried in one run, as for a single month
 
 
 class OnePassManifest(BaseModel):
-    """A pass that was read to its end."""
+    """A completely read pass."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -67,7 +67,7 @@ class OnePass:
 
 
 class MonthOfPass(BaseModel):
-    """One month's share of a finished pass."""
+    """One month's part of a finished pass."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
@@ -78,9 +78,9 @@ class MonthOfPass(BaseModel):
 
 
 def read_in_one_pass(table: Table, months: tuple[str, ...], workspace: Workspace) -> StageResult:
-    """Read the table once, split into `months`. An interrupted pass goes on from its last finished chunk.
+    """Read the table once, split into `months`. An interrupted pass continues after its last finished chunk.
 
-    Raises `ConfigError` for a table that has no months or no ROWIDs, and else what `oracle_extract` raises.
+    Raises `ConfigError` for a table that has no months or no ROWIDs, otherwise what `oracle_extract` raises.
     """
     workspace.store.require_directory("Reading a table in one pass")
     if not table.is_monthly or not table.has_rowid:
@@ -124,7 +124,7 @@ def _plan(context: PartitionContext, partitions: tuple[Partition, ...]) -> tuple
         keys = {partition.key for partition in partitions}
         is_same = plan is not None and plan.spec_hash == wanted and set(plan.control_totals) == keys
         if plan is not None and is_same and not _is_finished(folder):
-            log.info("%s: carrying on with the pass at SCN %d", context.table.name, plan.scn)
+            log.info("%s: continuing the pass at SCN %d", context.table.name, plan.scn)
             remove_leftovers(folder)
             return folder, plan
     _remove_unfinished(context)
@@ -136,7 +136,7 @@ def _plan(context: PartitionContext, partitions: tuple[Partition, ...]) -> tuple
 
 
 def month_of_one_pass(context: StageContext) -> ExtractManifest | None:
-    """The month's share of a pass over the whole table, sealed as its extract; None if there is none to take."""
+    """The month's part of a pass over the whole table, sealed as its extract; None if there is none."""
     month = find_month(context)
     if month is None:
         return None
@@ -156,7 +156,7 @@ def month_of_one_pass(context: StageContext) -> ExtractManifest | None:
 
 
 def find_month(context: PartitionContext) -> MonthOfPass | None:
-    """The partition's share of the newest finished pass, if it is newer than what was last extracted.
+    """The partition's part of the newest finished pass, if it is newer than what was last extracted.
 
     Raises `DamagedFile` if a file of it is not what was read.
     """
@@ -179,7 +179,7 @@ def find_month(context: PartitionContext) -> MonthOfPass | None:
 
 
 def move_in(month: MonthOfPass, folder: Path) -> None:
-    """Make the share's files those of an extract. They are linked, so that a crash half-way loses none."""
+    """Link the month's files into an extract's folder, so that a crash half-way loses none."""
     make_private(folder)
     for file in month.files:
         target = folder / file.name
@@ -188,7 +188,7 @@ def move_in(month: MonthOfPass, folder: Path) -> None:
 
 
 def drop_share(month: MonthOfPass) -> None:
-    """The month's extract is sealed; a pass whose months are all taken leaves nothing behind."""
+    """Remove the files of a sealed month, and the folder of a pass whose months are all sealed."""
     shutil.rmtree(month.folder, ignore_errors=True)
     if not any(path.is_dir() for path in month.folder.parent.iterdir()):
         shutil.rmtree(month.folder.parent, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""One generation of a partition from its SCN to its seal; an interrupted one goes on from its last finished chunk."""
+"""One generation of a partition from its SCN to its seal; an interrupted one resumes after its last finished chunk."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def recent_extract(context: StageContext) -> ExtractManifest | None:
         return None
     manifest = context.store.manifest(context.paths.generation(current.id).extract, ExtractManifest)
     if manifest is not None:
-        log.info("%s: generation %s was begun after this run was asked for; it stands", context, current.id)
+        log.info("%s: generation %s was started after this run was requested; it is used", context, current.id)
     return manifest
 
 
 def extract_partition(context: StageContext) -> ExtractManifest:
-    """Seal a new generation of the partition; one whose SCN can no longer be read is given up for another.
+    """Seal a new generation of the partition; one whose SCN can no longer be read is abandoned and another is started.
 
     Raises `SnapshotLost` after `_SNAPSHOTS` generations, `OutsideWindow` also between two chunks.
     """
@@ -55,7 +55,7 @@ def extract_partition(context: StageContext) -> ExtractManifest:
 
 
 def _extract_generation(context: StageContext) -> ExtractManifest:
-    """One generation from its SCN to its seal. Raises `SnapshotLost` after giving the generation up."""
+    """One generation from its SCN to its seal. Raises `SnapshotLost` after abandoning the generation."""
     generation, scn = _open_generation(context)
     try:
         plan = _plan(context, generation, scn)
@@ -79,9 +79,9 @@ def _open_generation(context: StageContext) -> tuple[str, int]:
     unfinished = context.ledger.generations.unfinished(context.environment, context.partition)
     if unfinished is not None:
         if (unfinished.spec_hash, unfinished.mode) == (wanted, context.mode):
-            log.info("%s: carrying on with generation %s at SCN %d", context, unfinished.id, unfinished.scn)
+            log.info("%s: continuing generation %s at SCN %d", context, unfinished.id, unfinished.scn)
             return unfinished.id, unfinished.scn
-        reason = "the next run asked for another mode or declaration"
+        reason = "the next run requested another mode or declaration"
         context.ledger.generations.abandon(unfinished.id, reason, lease=context.lease)
     scn = context.oracle.current_scn()
     return start_generation(context, scn), scn
@@ -111,7 +111,7 @@ def chunk_rows(context: PartitionContext) -> int:
 
 
 def _plan(context: StageContext, generation: str, scn: int) -> ExtractPlan:
-    """The generation's plan as it was written down, or made and written down now."""
+    """The generation's saved plan; it is made and saved now if there is none."""
     plan = read_manifest(context.paths.generation(generation).extract, ExtractPlan, EXTRACT_PLAN)
     if plan is not None:
         return plan

@@ -1,4 +1,4 @@
-"""What an extract will read: the chunks of a partition as of one SCN, and Oracle's own totals they must amount to."""
+"""What an extract will read: the chunks of a partition as of one SCN, and the control totals that they must match."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The SQL that reads a partition, built from the catalog.
 
-Identifiers come from the catalog and are quoted; keys and dates travel as binds. The SCN is a number of our own and is
-written into the text, because AS OF takes no bind in every version. Moments travel as text inside TO_DATE or
-TO_TIMESTAMP: the driver sends a `datetime` as a DATE, and its fraction would be gone.
+Identifiers come from the catalog and are quoted; keys and dates are binds. The SCN is a number of the program's
+own and is written into the text, because not every version accepts a bind after AS OF. Moments are sent as text inside
+TO_DATE or TO_TIMESTAMP: the driver sends a `datetime` as a DATE, without its fraction.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def in_partition(partition: Partition) -> Statement:
     """The WHERE clause of a partition; `1 = 1` for `ALL`.
 
     A text date counts by its first and last day, both inclusive, so that a text such as 2024-01-99 belongs to no month
-    and shows up when the months are added up.
+    and is found when the months are added up.
     """
     if partition.bounds is None or partition.table.month_column is None:
         return Statement("1 = 1")
@@ -182,7 +182,7 @@ def count_all(owner: str, table: Table, scn: int) -> Statement:
 
 
 def count_days(owner: str, table: Table, month_column: Column, scn: int) -> Statement:
-    """Rows per value of the month column, as `in_partition` compares it: a day, or whatever stands there instead."""
+    """Rows per value of the month column, as `in_partition` compares it: a day, or whatever else the column holds."""
     day = (
         iso_text(month_column) if month_column.source.is_text else f"TO_CHAR({quoted(month_column.name)}, 'YYYY-MM-DD')"
     )

@@ -53,7 +53,7 @@ def refuse_outside(setting: str, now: datetime) -> None:
     opens = window.next_opening(now)
     raise OutsideWindow(
         f"Oracle may be read from {setting} only (Asia/Bangkok); it is {now.astimezone(LOCAL):%H:%M}.",
-        f"Airflow goes on by itself at {opens.astimezone(LOCAL):%Y-%m-%d %H:%M}; without it, run the same command "
+        f"Airflow continues by itself at {opens.astimezone(LOCAL):%Y-%m-%d %H:%M}; without it, run the same command "
         "then. Finished chunks are kept.",
         opens_utc=opens,
     )

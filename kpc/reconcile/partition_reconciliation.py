@@ -1,7 +1,7 @@
 """Comparing a loaded partition: Oracle's control totals and the sealed extract against Salesforce, at three levels.
 
-Nothing that staging or loading wrote about its own work is read: what they call loaded is exactly what is in doubt. The
-one thing taken from the ledger is the list of rows that were rejected or refused, which must explain every difference.
+Nothing that staging or loading wrote about its own work is read, because that is what must be proven. The only thing
+taken from the ledger is the list of rows that were rejected or refused, which must explain every difference.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ LEVELS3 = ("auto", "sample", "full", "off")
 
 @dataclass(frozen=True, slots=True)
 class PartitionComparison:
-    """Every number that was compared of one partition, and the report that judges them."""
+    """All compared numbers of one partition, and the report with the verdict."""
 
     report: ReconciliationReport
     comparisons: tuple[Comparison, ...]

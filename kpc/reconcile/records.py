@@ -53,7 +53,7 @@ def compare_all(source: pl.LazyFrame, partition: Partition, salesforce: Salesfor
 def compare_sample(
     source: pl.LazyFrame, partition: Partition, salesforce: Salesforce, sample_rows: int
 ) -> RecordDifferences:
-    """The records with the smallest key hashes: the same ones each time, spread over the whole partition."""
+    """The records with the smallest key hashes: the same records each time, spread over the whole partition."""
     table = partition.table
     keys = source.select(EXTERNAL_ID, key_hash()).bottom_k(sample_rows, by=KEY_HASH).collect()[EXTERNAL_ID]
     sample = source.join(pl.LazyFrame({EXTERNAL_ID: keys}), on=EXTERNAL_ID, how="semi")

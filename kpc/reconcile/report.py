@@ -70,7 +70,7 @@ class ReconciliationReport(BaseModel):
     comparisons: tuple[ComparedNumber, ...]
     records: RecordsReport | None
     compared_utc: datetime
-    mapping_version: str = Field("", exclude=True)  # these two are booked and not stored
+    mapping_version: str = Field("", exclude=True)  # these two are recorded in the ledger and not stored
     checks_cpu_ms: int = Field(0, exclude=True)
 
     @classmethod
@@ -84,7 +84,7 @@ class ReconciliationReport(BaseModel):
         *,
         repaired: int = 0,
     ) -> ReconciliationReport:
-        """Judge the comparisons: one that does not agree is a mismatch, whatever the others say."""
+        """The report of these comparisons: it is a mismatch if one of them does not agree."""
         is_equal = all(comparison.agrees for comparison in comparisons)
         state: State = (
             "mismatch" if not is_equal else "reconciled_with_exceptions" if exceptions or repaired else "reconciled"

@@ -1,7 +1,7 @@
-"""After a partition is proven its chunks have done their work: they are kept, archived or deleted, by policy.
+"""Chunks of a reconciled partition are kept, archived or deleted, by policy.
 
-Only chunks go. The sealed extract, every manifest, the index, the reject list and the receipts of the load stay, and so
-the partition can be staged again at any time.
+Only chunks are removed. The sealed extract, every manifest, the index, the reject list and the job results stay, so
+that the partition can be staged again at any time.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _READERS = ("staged_csv", "sf_loaded")  # the stages that write and read chunks
 def clean_up(context: PartitionContext, policy: CleanupPolicy) -> CleanedManifest | None:
     """Archive or delete the chunks of the partition's current generation; None if there is nothing to do.
 
-    Those of older generations, which can never be loaded any more, go after them. Repeating it finishes what a crash
-    interrupted. Raises `ConfigError` unless that very generation is loaded and reconciled, `Transient` while one of its
-    stages is at work, `DamagedFile` for a chunk that is not what was staged.
+    Chunks of older generations, which can never be loaded again, are removed after them. Repeating it finishes what a
+    crash interrupted. Raises `ConfigError` unless that very generation is loaded and reconciled, `Transient` while a
+    stage of it is running, `DamagedFile` for a chunk that is not what was staged.
     """
     if policy == "keep":
         return None
@@ -50,7 +50,7 @@ def clean_up(context: PartitionContext, policy: CleanupPolicy) -> CleanedManifes
 
 
 def _clean(context: PartitionContext, folder: Path, policy: Literal["archive", "delete"]) -> CleanedManifest | None:
-    """Remove the chunks of one folder, after its receipt is written; None if it has none."""
+    """Remove the chunks of one folder after `cleaned.json` is written; None if it has none."""
     staged = context.store.manifest(folder, StagedManifest)
     if staged is None or not staged.chunks:
         return None
@@ -65,7 +65,7 @@ def _clean(context: PartitionContext, folder: Path, policy: Literal["archive", "
 
 
 def clean_up_quietly(context: PartitionContext) -> None:
-    """`clean_up` by the configured policy. What hinders it is logged: the partition is proven all the same."""
+    """`clean_up` by the configured policy. An error is logged only: the partition is reconciled all the same."""
     try:
         clean_up(context, context.settings.staging.after_reconciliation)
     except KpcError as error:
@@ -93,7 +93,7 @@ def _proof(context: PartitionContext) -> StageRun:
 
 @contextmanager
 def _undisturbed(context: PartitionContext) -> Iterator[None]:
-    """Nobody stages or loads the partition meanwhile. Raises `Transient` if somebody does."""
+    """Keep other runs from staging or loading the partition. Raises `Transient` if one does already."""
     ledger, ttl_s = context.ledger, context.settings.lease_s
     owner = f"{context.run_id} clean-up"
     first, second = (
@@ -107,7 +107,7 @@ def _undisturbed(context: PartitionContext) -> Iterator[None]:
 def _cleaned(
     context: PartitionContext, staged: StagedManifest, folder: Path, policy: Literal["archive", "delete"]
 ) -> CleanedManifest:
-    """Copy what must be archived, checked byte for byte, and say what is about to go."""
+    """Copy what must be archived, compare it byte by byte, and list what is about to be removed."""
     place = None
     if policy == "archive":
         settings = context.settings.staging
@@ -134,7 +134,7 @@ def _archive(staged: StagedManifest, folder: Path, store: Store, archive: Store)
     for chunk in staged.chunks:
         remedy = f"Stage it again: `kpc run {staged.table} {staged.key} --stage staged_csv`."
         archive.take(store.file(folder, chunk, remedy=remedy), target / chunk.name)
-        archive.file(target, chunk, remedy="The copy in the archive is not whole; archive it again.")
+        archive.file(target, chunk, remedy="The copy in the archive is incomplete; archive it again.")
     archive.publish(target, staged)
     return archive.shown(target)
 

@@ -51,7 +51,7 @@ class PartitionRows:
     """Reads, converts and sorts a partition (`read`), then gives it back in order (`ordered`).
 
     Order: by the first lookup's external id, then the row's own, both by their UTF-8 bytes, so that one parent's
-    children follow each other. Memory does not grow with the partition: what is too much for it goes to `scratch`.
+    children follow each other. Memory does not grow with the partition: the surplus is spilled to `scratch`.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class PartitionRows:
 
     @property
     def duplicate_rows(self) -> int:
-        """Rows rejected because their external id is not theirs alone; known once everything was read."""
+        """Rows rejected because other rows have the same external id; known once everything was read."""
         return self._duplicate_rows
 
     def ordered(self, rows: int) -> Iterator[pl.DataFrame]:
@@ -123,7 +123,7 @@ class PartitionRows:
             yield frame.filter(~is_duplicate)
 
     def _convert(self, frame: pl.DataFrame) -> _Converted:
-        """Runs in several threads at once: it only reads what belongs to all."""
+        """Runs in several threads at once: it only reads shared state."""
         plan, line = self._plan_for(frame)
         flags = (plan.is_broken().alias(_BROKEN), plan.cut_values().alias(_CUT), plan.rounded_values().alias(_ROUNDED))
         rows = (

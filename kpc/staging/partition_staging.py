@@ -27,7 +27,7 @@ FINGERPRINT = "fingerprint.parquet"
 VANISHED = "vanished.csv.gz"
 VANISHED_HEADER = ("external_id", "salesforce_id")
 _RUNS = ".runs"
-# A partition with no more rejected rows than this never stops, whatever their share: of twelve suppliers one is 8 %.
+# A partition with no more rejected rows than this never stops, whatever their share: one of twelve suppliers is 8 %.
 ALWAYS_TOLERATED_ROWS = 10
 # Staged bytes per extracted (compressed Parquet) byte, for the space check: 1.7 for the chunks, 0.6 for the index, and
 # 3 for the sorted runs of a partition that does not fit in memory.
@@ -109,7 +109,7 @@ class _Staging:
         return LoadedIndex(path, self._context.partition, self._folder) if self._store.fetch(path) else None
 
     def _check_share(self, rows: PartitionRows, rejects: RejectFile) -> None:
-        """Too many rejected rows mean a wrong declaration rather than wrong data: a person must look first."""
+        """Too many rejected rows mean a wrong declaration rather than wrong data: a person must decide."""
         rejected = rejects.rows + rows.duplicate_rows
         limit = self._staging.rejected_share
         if rejected <= ALWAYS_TOLERATED_ROWS or rejected <= limit * rows.extracted:
@@ -131,7 +131,7 @@ class _Staging:
         )
 
     def _cut(self, rows: PartitionRows, loaded: LoadedIndex | None) -> tuple[tuple[FileEntry, ...], FileEntry]:
-        """Write what must be sent, in order; remember the fingerprint of everything the target must hold."""
+        """Write what must be sent, in order; compute the fingerprint of everything the target must hold."""
         most_rows = min(self._table.chunk_rows, self._staging.chunk_rows)
         limits = ChunkLimits(most_rows, self._staging.chunk_raw_bytes, self._staging.batch_rows)
         header, level = self._table.header, self._staging.gzip_level
@@ -142,7 +142,7 @@ class _Staging:
             return cutter.finish()
 
     def _without_unchanged(self, frame: pl.DataFrame, loaded: LoadedIndex | None) -> pl.DataFrame:
-        """The rows to send: all in full mode, otherwise those that the target does not hold like this."""
+        """The rows to send: all in full mode, otherwise those that the target does not hold unchanged."""
         if loaded is None or self._extract.mode == "full":
             return frame
         unchanged = loaded.unchanged(frame)
@@ -162,8 +162,8 @@ class _Staging:
         accounted = staged + self._unchanged + rejects.rows
         if not accounted == rows.extracted == self._extract.rows:
             raise KpcError(
-                f"Staging {self._context} lost count: {self._extract.rows:,} rows were extracted, {rows.extracted:,} "
-                f"read, {staged:,} staged, {self._unchanged:,} unchanged and {rejects.rows:,} rejected.",
+                f"Staging {self._context} does not add up: {self._extract.rows:,} rows were extracted, "
+                f"{rows.extracted:,} read, {staged:,} staged, {self._unchanged:,} unchanged, {rejects.rows:,} rejected.",
                 "Nothing was sent. Keep the staging folder and report this as a defect.",
             )
         return StagedManifest(
@@ -194,7 +194,7 @@ class _Staging:
             return file.close()
 
     def _write_vanished(self, loaded: LoadedIndex | None) -> FileEntry | None:
-        """List the keys that the target holds and the source no longer has; nothing is deleted for it."""
+        """List the keys that the target holds and the source no longer has; nothing is deleted."""
         if loaded is None or not loaded.vanished_rows:
             return None
         with GzipTable(self._folder / VANISHED, VANISHED_HEADER, self._staging.gzip_level) as file:

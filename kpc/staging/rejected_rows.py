@@ -1,4 +1,4 @@
-"""The rows that staging rejected, booked in the ledger by their source keys; the values stay in the reject file."""
+"""Recording rejected rows in the ledger by their source keys; the values stay in the reject file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REJECTED_AT = "staged_csv"  # stands in the place of a chunk's name for rows tha
 
 
 def book_rejected_rows(context: LeasedContext, manifest: StagedManifest) -> None:
-    """Note the rejected rows of a staged generation, in place of those noted before."""
+    """Record the rejected rows of a staged generation, replacing those recorded before."""
     context.ledger.failures.replace(
         manifest.generation,
         manifest.mapping_version,

@@ -56,7 +56,7 @@ class RejectFile:
             self.rows_by_rule[rule] += rows
 
     def add_duplicates(self, identifiers: pl.Series) -> None:
-        """Rows whose external id is not theirs alone; the id is shown as the value."""
+        """Rows that share their external id with others; the id is shown as the value."""
         identifier = pl.col(EXTERNAL_ID)
         self.add(
             identifiers.to_frame(EXTERNAL_ID).select(

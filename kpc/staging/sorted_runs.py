@@ -155,7 +155,7 @@ def _writer(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatchFileWriter]
 def in_order(frames: list[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
     """All rows in order, in frames of `rows` rows; only the order is computed for all of them at once.
 
-    Empties the list, so that their memory is free as soon as they are one.
+    Empties the list, so that the frames' memory is free once they are joined.
     """
     if not frames:
         return

@@ -1,4 +1,4 @@
-"""What Salesforce already holds of a partition, as the last load confirmed it, and what that leaves to send."""
+"""What Salesforce already holds of a partition, as confirmed by the last load, and so what is left to send."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def staged_folder(mapping_version: str) -> str:
 
 
 def loaded_folder(mapping_version: str) -> str:
-    """The folder, inside a generation's, of what the load of one mapping version brought back."""
+    """The folder, inside a generation's, of the load results of one mapping version."""
     return f"loaded-{mapping_version[:VERSION_PREFIX]}"
 
 
@@ -75,7 +75,7 @@ class GenerationPaths:
 
 @dataclass(frozen=True, slots=True)
 class PartitionPaths:
-    """The folder of one partition between two live systems, and what lies in it."""
+    """The folder of one partition between two live systems, and its contents."""
 
     folder: Path
 

@@ -103,7 +103,7 @@ class ExtractManifest(_Manifest):
 
 
 class StagedManifest(_Manifest):
-    """The gzip CSV chunks of a partition, and what became of every extracted row.
+    """The gzip CSV chunks of a partition, and the number of extracted rows by outcome.
 
     `truncated` and `rounded` count values, not rows. `vanished` counts keys of the loaded index that the source no
     longer has; they are listed in `vanished_file`.
@@ -156,7 +156,7 @@ class StagedManifest(_Manifest):
 
 
 class CleanedManifest(_Manifest):
-    """The receipt of chunks that were archived (`place` says where to) or deleted after they were proven."""
+    """The chunks that were archived (to `place`) or deleted after reconciliation."""
 
     mapping_version: str
     policy: Literal["archive", "delete"]
@@ -169,7 +169,7 @@ class CleanedManifest(_Manifest):
 class LoadManifest(_Manifest):
     """What Salesforce confirmed of a partition's chunks; `jobs` are ingest job ids.
 
-    `pre_image` counts the records that were kept as they were before.
+    `pre_image` counts the records whose former values were saved.
     """
 
     mapping_version: str

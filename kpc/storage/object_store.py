@@ -14,7 +14,7 @@ import fsspec  # type: ignore[import-untyped]
 
 from kpc.errors import ConfigError, OutOfSpace, Transient
 
-# What the packages are called that bring a protocol.
+# The package that provides each protocol.
 _PACKAGES = {
     "s3": "s3fs",
     "s3a": "s3fs",
@@ -32,7 +32,7 @@ def is_url(root: str) -> bool:
 
 
 def directory_of(root: str) -> Path:
-    """The directory that a root names which is no object store."""
+    """The directory that a root names if it is not an object store."""
     return Path(root.removeprefix("file://"))
 
 
@@ -99,5 +99,5 @@ class ObjectStore:
             if OutOfSpace.is_meant_by(error):
                 raise
             raise Transient(
-                f"The object store did not take or give {self.url}/{key}: {error}.", "Run the stage again."
+                f"The object store failed to read or write {self.url}/{key}: {error}.", "Run the stage again."
             ) from error

@@ -1,4 +1,4 @@
-"""Work that goes on in other threads while the caller prepares or uses the next piece; order is always kept.
+"""Work in other threads while the caller prepares or uses the next piece; the order is always kept.
 
 polars, pyarrow, isal and hashlib release the interpreter lock while they work, so threads are enough to keep two cores
 busy. Each of these holds a small, fixed number of pieces at a time.
@@ -17,7 +17,7 @@ _END: Any = object()
 
 
 def map_in_parallel(work: Callable[[S], T], items: Iterable[S], workers: int) -> Iterator[T]:
-    """`work(item)` of each item, in their order; up to `workers` of them are in work and one more waits to be taken.
+    """`work(item)` of each item, in their order; up to `workers` of them are being worked on and one more waits.
 
     What `work` raises for an item is raised in place of its result.
     """

@@ -1,7 +1,7 @@
-"""Rows of a whole partition, dealt out to buckets and given back bucket by bucket: they need not fit in memory.
+"""Rows of a whole partition, assigned to buckets and read back bucket by bucket: they need not fit in memory.
 
-A bucket is what a hash of the key says (`key_bucket`), a range of a hash that the rows have already (`HashRanges`), or
-any other number, such as the position of a row's month.
+A bucket is chosen by a hash of the key (`key_bucket`), by a range of a hash column (`HashRanges`), or by any other
+number, such as the position of a row's month.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class RowBuckets:
         self.rows = 0
 
     def add(self, rows: pl.DataFrame) -> None:
-        """Of their columns those of the schema count. Raises `OutOfSpace`."""
+        """Only the columns of the schema are kept. Raises `OutOfSpace`."""
         if rows.is_empty():
             return
         self._held.append(rows.select(list(self._schema)))

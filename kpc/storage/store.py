@@ -1,4 +1,4 @@
-"""Where files live, and how a file becomes true: written under a temporary name, flushed to disk, then renamed.
+"""Files below the staging root and their atomic publication: a temporary name, flushed to disk, then renamed.
 
     <root>/<source_id>/<target_id>/<table>/<key>/<generation>/<stage folder>/...
 
@@ -6,8 +6,8 @@ A reader that finds a manifest may trust that its files were complete when it wa
 still are. Files are readable by their owner only.
 
 The root is a directory that all workers see, or an object store. With an object store every process works in a scratch
-directory of its own with the same layout: what is finished goes from there to the store, files first and their manifest
-last, and what another worker made is fetched when it is asked for.
+directory of its own with the same layout: finished files are uploaded to the store, the manifest
+last, and files of other workers are downloaded when they are needed.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Store:
     remote: ObjectStore | None = None
 
     def close(self) -> None:
-        """Give up the scratch directory: what was finished in it is in the object store."""
+        """Remove the scratch directory: its finished files are in the object store."""
         if self.remote is not None:
             shutil.rmtree(self.root, ignore_errors=True)
 
@@ -97,9 +97,9 @@ class Store:
                 self.remote.send(path, self._key(path))
 
     def withdraw(self, folder: Path, *more: str) -> None:
-        """Take back a folder's manifest and `more` of its files, and clear it to be made anew.
+        """Remove a folder's manifest and `more` of its files, so that it can be written again.
 
-        Other files of an object store are overwritten by what is made then.
+        Other files of an object store are overwritten then.
         """
         for name in (MANIFEST, *more):
             self.remove(folder / name)
@@ -131,12 +131,12 @@ class Store:
             self.remote.send(path, self._key(path))
 
     def take(self, source: Path, path: Path) -> None:
-        """Copy a file of elsewhere to `path`, visible when it is whole."""
+        """Copy a file from elsewhere to `path`; it is visible when it is complete."""
         with atomic_path(path) as temporary:
             shutil.copyfile(source, temporary)
         if self.remote is not None:
             self.remote.send(path, self._key(path))
-            path.unlink()  # who asks for it gets what the store really holds
+            path.unlink()  # whoever reads it gets what the store really holds
 
     def remove(self, path: Path) -> None:
         """Remove a file; one that is gone already is fine."""
@@ -207,7 +207,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def disk_may_fill(path: Path) -> Iterator[None]:
-    """What is written here may find the disk full: that becomes `OutOfSpace`, which names the file."""
+    """Turns a full disk into `OutOfSpace`, which names the file."""
     try:
         yield
     except OSError as error:
@@ -227,7 +227,7 @@ def make_private_file(path: Path) -> Path:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what a killed process left half-written below a folder that is the caller's alone (by its lease)."""
+    """Remove unfinished files of killed processes below a folder that only the caller may write (by its lease)."""
     for path in folder.rglob(".*.part"):
         path.unlink(missing_ok=True)
 
