@@ -163,7 +163,7 @@ class _Staging:
         if not accounted == rows.extracted == self._extract.rows:
             raise KpcError(
                 f"Staging {self._context} does not add up: {self._extract.rows:,} rows were extracted, "
-                f"{rows.extracted:,} read, {staged:,} staged, {self._unchanged:,} unchanged, {rejects.rows:,} rejected.",
+                f"{rows.extracted:,} read, {staged:,} staged, {self._unchanged:,} same, {rejects.rows:,} rejected.",
                 "Nothing was sent. Keep the staging folder and report this as a defect.",
             )
         return StagedManifest(
