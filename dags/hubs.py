@@ -1,4 +1,4 @@
-"""What joins the 16 chains: a sign-off hub per phase, `migration` over them, and the task that builds Data Docs."""
+"""The DAGs that join the 16 chains: a sign-off hub per phase, `migration` over them, and Data Docs."""
 
 from __future__ import annotations
 

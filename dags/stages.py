@@ -34,7 +34,7 @@ JOB_WAIT = timedelta(hours=24)
 MODE = Param(
     "incremental",
     enum=["incremental", "full"],
-    description="incremental sends new and changed rows only; full sends all.",
+    description="incremental: new and changed rows only; full: all rows.",
 )
 PARTITIONS_AT_ONCE = 64  # runs of one DAG; what is really worked on at once, the pools and the executor decide
 
@@ -75,7 +75,7 @@ def stage_dag(spec: AssetSpec) -> DAG:
 
 
 def _priority(spec: AssetSpec) -> int:
-    """What was begun is finished first, and an earlier phase goes before a later one: its children wait for it."""
+    """Later stages first, so that started partitions are finished; then earlier phases, for which children wait."""
     return 10 * (1 + STAGES.index(spec.stage)) + len(Phase) - spec.table.phase.position
 
 

@@ -49,7 +49,7 @@ class Deferred(BaseTrigger):
 class LedgerPoll(Deferred):
     """Asks the ledger every `poll_s` seconds, and fires when nothing is waited for any more or the deadline has passed.
 
-    What is waited for in an environment is each subclass's own thought.
+    Each subclass says what it waits for.
     """
 
     def __init__(self, *, source_id: str, target_id: str, poll_s: float, deadline_utc: str, **arguments: Any) -> None:
@@ -104,7 +104,7 @@ class Resumed(LedgerPoll):
 class JobEnded(Deferred):
     """Fires when the ingest job of a chunk has ended, however it ended. `spec` is the chunk as `plan_load` planned it.
 
-    A poll that fails for a passing reason is repeated until `deadline_utc`.
+    A poll that fails with a transient error is repeated until `deadline_utc`.
     """
 
     def __init__(self, *, spec: dict[str, Any], job_id: str, run_id: str, actor: str, deadline_utc: str) -> None:

@@ -1,4 +1,4 @@
-"""Opening gzip files with isal, which packs and unpacks several times as fast as Python's own gzip."""
+"""Opening gzip files with isal, which compresses and decompresses several times as fast as Python's own gzip."""
 
 from __future__ import annotations
 

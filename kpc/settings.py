@@ -1,4 +1,4 @@
-"""Where the systems are and how hard they may be worked. Read when asked, never at import.
+"""Settings: addresses, credentials and limits of both systems. Read on request, never at import.
 
 An explicit argument wins over the environment (`KPC__ORACLE__DSN=...`), that over `kpc.toml` in the working directory
 (or the file named by `KPC_CONFIG`), that over the defaults here. Secrets are `SecretStr`: printing settings shows none.
@@ -52,7 +52,7 @@ class SalesforceSettings(BaseModel):
     ca_file: Path | None = None
     api_version: str = "62.0"
     upload_encoding: Literal["auto", "gzip", "identity"] = "auto"
-    daily_rows: int = Field(150_000_000, ge=1)  # what the org grants in any 24 h, to all software together
+    daily_rows: int = Field(150_000_000, ge=1)  # what the org allows in any 24 h, for all software together
     daily_batches: int = Field(15_000, ge=1)
     quota_share: float = Field(1.0, gt=0, le=1)  # of both, for this migration; the rest is left to other software
     retry_reserve: float = Field(0.05, ge=0, lt=1)  # of our share, kept for retries and undo
@@ -64,7 +64,7 @@ class SalesforceSettings(BaseModel):
     connect_timeout_s: float = Field(10.0, gt=0)
     read_timeout_s: float = Field(120.0, gt=0)
     poll_first_s: float = Field(0.5, gt=0)
-    poll_longest_s: float = Field(600.0, gt=0, le=800)  # a job that is not looked at for 900 s counts as forgotten
+    poll_longest_s: float = Field(600.0, gt=0, le=800)  # a job that is not polled for 900 s counts as forgotten
     job_timeout_s: float = Field(6 * 3600.0, gt=0)
 
 
@@ -86,7 +86,7 @@ class StagingSettings(BaseModel):
     rejected_share: float = Field(0.01, ge=0, le=1)  # above it the partition stops for a person
     free_bytes: int = Field(200_000_000, ge=0)  # kept free on the staging disk
     gzip_level: int = Field(1, ge=0, le=3)
-    memory_bytes: int = Field(64_000_000, ge=32_000_000)  # for the rows of a partition that are at work
+    memory_bytes: int = Field(64_000_000, ge=32_000_000)  # for the rows of a partition that are being staged
 
 
 class LoadSettings(BaseModel):

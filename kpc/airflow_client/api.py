@@ -59,7 +59,7 @@ class TaskState:
 
 @dataclass(frozen=True, slots=True)
 class AssetEvent:
-    """One materialisation. `extra` is the stage's receipt."""
+    """One materialisation. `extra` is the stage's result."""
 
     asset: str
     key: str | None
@@ -93,7 +93,7 @@ class AirflowApi:
         self.close()
 
     def is_healthy(self) -> bool:
-        """Whether API, database, scheduler, triggerer and DAG processor are all at work."""
+        """Whether API, database, scheduler, triggerer and DAG processor are all running."""
         try:
             health = self._http.get("/api/v2/monitor/health").json()
         except (httpx.TransportError, ValueError):

@@ -1,4 +1,4 @@
-"""Running one partition again in Airflow, and telling what came of it."""
+"""Running one partition again in Airflow and reporting the result."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LONGEST_WAIT_S = 24 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class RerunOutcome:
-    """What became of a re-run. `receipts` by stage; `error` names the failed stage's reason."""
+    """The outcome of a re-run. `receipts`: results by stage; `error` names the failed stage's reason."""
 
     partition: Partition
     page: str
@@ -52,7 +52,7 @@ class RerunOutcome:
         if self.error:
             return f"{self.partition} failed. {self.error}\n{self.page}"
         if not self.ended:
-            return f"{self.partition} is at work. Watch it: {self.page}"
+            return f"{self.partition} is running. Watch it: {self.page}"
         lines = [f"{self.partition} ran again:"]
         for stage, receipt in self.receipts.items():
             detail = receipt.get("detail")

@@ -1,4 +1,4 @@
-"""Contestants in turn, so that a busy moment of the machine strikes them alike."""
+"""Running the compared programs in turn, so that a busy moment of the machine affects all of them."""
 
 from __future__ import annotations
 

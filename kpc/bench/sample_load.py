@@ -59,7 +59,7 @@ def stage_sample(folder: str, org: Mapping[str, str], table: str, rows: int) -> 
 def load_sample(folder: str, org: Mapping[str, str], table: str, *, with_results: bool = True) -> int:
     """Load what was staged as the ingest tasks of a run do: checks, upload, following, results and accounts.
 
-    Answers the rows that Salesforce worked off. Joining the chunks and updating loaded_index is another task's work;
+    Returns the rows that Salesforce processed. Joining the chunks and updating loaded_index is another task's work;
     without results the job is only followed to its end.
     """
     workspace = _workspace(Path(folder), org)

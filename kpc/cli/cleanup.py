@@ -1,4 +1,4 @@
-"""Commands that clear away what is no longer needed: archive."""
+"""Commands that remove files which are no longer needed: archive."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def register(app: typer.Typer) -> None:
 def archive(
     table: TableName,
     key: Key,
-    policy: Annotated[str, typer.Option(help="archive: move the chunks to the archive root; delete: drop them.")] = (
+    policy: Annotated[str, typer.Option(help="archive: move the chunks to the archive root; delete: remove them.")] = (
         "archive"
     ),
     as_json: AsJson = False,
 ) -> None:
-    """Archive or delete the chunks of a reconciled partition; manifests, receipts and the extract stay."""
+    """Archive or delete the chunks of a reconciled partition; extract, manifests and job results stay."""
     from kpc.stages.context import PartitionContext
     from kpc.staging.cleanup import clean_up
 

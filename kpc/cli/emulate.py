@@ -13,7 +13,7 @@ from kpc.cli.extras import require_extra
 from kpc.cli.output import explaining_errors
 from kpc.errors import ConfigError
 
-app = typer.Typer(no_args_is_help=True, help="Start an emulator of Oracle or of Salesforce on this machine.")
+app = typer.Typer(no_args_is_help=True, help="Start an emulator of Oracle or Salesforce on this machine.")
 
 Port = Annotated[int, typer.Option(help="TCP port on 127.0.0.1; 0 takes a free one.")]
 ReadyFile = Annotated[
@@ -24,7 +24,7 @@ Verbose = Annotated[bool, typer.Option(help="A line per request.")]
 
 @contextmanager
 def _explaining_options() -> Iterator[None]:
-    """The emulators know nothing of `kpc`: what they say of a wrong option becomes an error of this command."""
+    """The emulators do not know `kpc`: their errors about wrong options become errors of this command."""
     from kpc.emulators.errors import OptionError
 
     try:
@@ -51,7 +51,7 @@ def oracle(
     ready_file: ReadyFile = None,
     verbose: Verbose = False,
 ) -> None:
-    """A server that speaks Oracle's wire protocol, with a seeded KPS schema. Ends on SIGTERM or Ctrl-C."""
+    """Start a server that speaks Oracle's wire protocol, with a seeded KPS schema. Ends on SIGTERM or Ctrl-C."""
     require_extra("emulators", "kpc emulate oracle")
     from kpc.emulators.oracle.command import SERVICE, OracleOptions, run
     from kpc.partition import month_keys
@@ -79,17 +79,17 @@ def oracle(
 @explaining_errors
 def salesforce(
     port: Port = 8443,
-    data_file: Annotated[Path | None, typer.Option(help="Keep the org's data here over a restart.")] = None,
-    seed: Annotated[int, typer.Option(help="Decides ids and the order of results.")] = 42,
-    workers: Annotated[int, typer.Option(help="Ingest jobs worked on at the same time.")] = 4,
+    data_file: Annotated[Path | None, typer.Option(help="Keep the org's data in this file across restarts.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of ids and of the order of results.")] = 42,
+    workers: Annotated[int, typer.Option(help="Ingest jobs processed at the same time.")] = 4,
     tls: Annotated[bool, typer.Option("--tls", help="HTTPS too, with a throw-away CA; answers CONNECT.")] = False,
-    speed: Annotated[float, typer.Option(help="How fast the org's clock runs.")] = 1.0,
-    switch: Annotated[list[str] | None, typer.Option(help="NAME=VALUE: how the org behaves; repeatable.")] = None,
+    speed: Annotated[float, typer.Option(help="Speed of the org's clock; 1 is real time.")] = 1.0,
+    switch: Annotated[list[str] | None, typer.Option(help="NAME=VALUE: a behaviour of the org; repeatable.")] = None,
     fault: Annotated[list[str] | None, typer.Option(help="A fault rule as JSON; repeatable.")] = None,
     ready_file: ReadyFile = None,
     verbose: Verbose = False,
 ) -> None:
-    """A server that speaks Salesforce's OAuth, Bulk API 2.0 and SOQL. Ends on SIGTERM or Ctrl-C."""
+    """Start a server that speaks Salesforce's OAuth, Bulk API 2.0 and SOQL. Ends on SIGTERM or Ctrl-C."""
     require_extra("emulators", "kpc emulate salesforce")
     from kpc.emulators.salesforce.command import run
     from kpc.emulators.salesforce.options import fault_of, switch_of

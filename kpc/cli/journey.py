@@ -1,4 +1,4 @@
-"""Commands that move partitions and tell where they are: demo, plan, one-pass, run, rerun."""
+"""Commands that plan and move partitions: demo, plan, one-pass, run, rerun."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def demo(
     months: Annotated[int, typer.Option(help="Months of sales, from 2024-01 on.")] = 3,
     tables: Annotated[str, typer.Option(help="Comma-separated tables; all 16 when empty.")] = "",
     with_bad_rows: Annotated[int, typer.Option(help="Rows that a staging rule must reject.")] = 0,
-    exit_at_end: Annotated[bool, typer.Option("--exit", help="Do not stay up at the end.")] = False,
+    exit_at_end: Annotated[bool, typer.Option("--exit", help="End all servers when the campaign is over.")] = False,
     as_json: AsJson = False,
-    work_dir: Annotated[Path, typer.Option(help="Where the servers keep their files.")] = Path(".kpc/demo"),
+    work_dir: Annotated[Path, typer.Option(help="Folder of the servers' files.")] = Path(".kpc/demo"),
 ) -> None:
-    """Move all 16 tables from an Oracle emulator to a Salesforce emulator inside a real Airflow, and watch."""
+    """Move all 16 tables from an Oracle emulator to a Salesforce emulator in a real Airflow, with progress."""
     require_extra("demo", "kpc demo")
     from kpc.demo import DemoOptions, run_demo
 
@@ -67,14 +67,16 @@ def plan(
     months: Annotated[str, typer.Option(help="FIRST:COUNT, such as 2022-01:36.")] = "",
     tables: Annotated[str, typer.Option(help="Comma-separated tables; all 16 when empty.")] = "",
     mode: Mode = "incremental",
-    simulate: Annotated[bool, typer.Option("--simulate", help="How long the load would take; asks no system.")] = False,
-    records: Annotated[int, typer.Option(help="With --simulate: how many records.", min=1)] = 783_000_000,
+    simulate: Annotated[
+        bool, typer.Option("--simulate", help="Estimate the load's duration; contacts no system.")
+    ] = False,
+    records: Annotated[int, typer.Option(help="With --simulate: number of records.", min=1)] = 783_000_000,
     rate: Annotated[float, typer.Option(help="With --simulate: records/s of the org.", min=1)] = 3_000.0,
-    share: Annotated[float | None, typer.Option(help="With --simulate: our share of the quota.")] = None,
-    reserve: Annotated[float | None, typer.Option(help="With --simulate: of it, kept for retries.")] = None,
+    share: Annotated[float | None, typer.Option(help="With --simulate: the migration's share of the quota.")] = None,
+    reserve: Annotated[float | None, typer.Option(help="With --simulate: part of that share kept for retries.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Count every partition at one SCN, show what belongs to none and where months interleave; book the scope."""
+    """Record the campaign's scope: count every partition at one SCN, show unassigned rows and interleaved months."""
     if simulate:
         from kpc.cli.simulate import run_simulation
 
@@ -147,7 +149,7 @@ def one_pass(
     months: Annotated[str, typer.Option(help="FIRST:COUNT, such as 2022-01:36.")],
     as_json: AsJson = False,
 ) -> None:
-    """Read a table whose months interleave once, split into months; each month's next extract takes its share."""
+    """Read a table with interleaved months once and split it by month, for the next extract of each month."""
     from kpc.extract.one_pass import read_in_one_pass
 
     with user_workspace() as workspace:
@@ -161,7 +163,7 @@ def one_pass(
 def run(
     table: TableName,
     key: Annotated[str | None, typer.Argument(metavar="[KEY]", help="A month such as 2024-01, or ALL.")] = None,
-    months: Annotated[str, typer.Option(help="Several months: 2024-01:3 is three from January on.")] = "",
+    months: Annotated[str, typer.Option(help="Several months: 2024-01:3 is January to March.")] = "",
     mode: Mode = "incremental",
     stage: Annotated[str, typer.Option(help="Only this stage.")] = "",
     as_json: AsJson = False,
@@ -192,15 +194,15 @@ def run(
 
 @contextmanager
 def _naming_the_command(partition: Partition) -> Iterator[None]:
-    """A load that must wait ends with exit code 69, the time, and the command that goes on with it."""
+    """A load that must wait ends with exit code 69, the time, and the command that continues it."""
     try:
         yield
     except QuotaExhausted as full:
         time = f"{full.next_free_utc:%Y-%m-%d %H:%M:%S}"
-        remedy = f"After {time} UTC go on with `{_resuming(partition)}`; nothing is sent twice."
+        remedy = f"After {time} UTC continue with `{_resuming(partition)}`; nothing is sent twice."
         raise QuotaExhausted(full.what, remedy, next_free_utc=full.next_free_utc) from None
     except Paused as paused:
-        raise Paused(paused.what, f"After `kpc resume` go on with `{_resuming(partition)}`.") from None
+        raise Paused(paused.what, f"After `kpc resume` continue with `{_resuming(partition)}`.") from None
 
 
 def _resuming(partition: Partition) -> str:
@@ -219,7 +221,7 @@ def _named_partitions(table: str, key: str | None, months: str) -> tuple[Partiti
 def rerun(
     table: TableName,
     key: Key,
-    stage: Annotated[str, typer.Option(help="Start at this stage; the ones after it follow.")] = "oracle_extract",
+    stage: Annotated[str, typer.Option(help="Start at this stage; later stages follow.")] = "oracle_extract",
     mode: Mode = "incremental",
     wait: Annotated[bool, typer.Option(help="Wait until the partition's stages have ended.")] = True,
     as_json: AsJson = False,

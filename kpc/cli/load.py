@@ -38,7 +38,7 @@ def pause(
     reason: Annotated[str, typer.Option(help="Why; shown by status and in waiting tasks.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Create no new ingest job, of everything, a phase or a table; those that run are followed to their end."""
+    """Create no new ingest jobs for everything, a phase or a table; running jobs are polled to their end."""
     kind, name = _scope(scope)
     with user_workspace() as workspace:
         ledger, environment = workspace.ledger, workspace.environment
@@ -54,14 +54,14 @@ def pause(
         running = ledger.jobs.in_flight(environment.target_id)
         paused = ledger.pauses.active(environment)
     head = "Paused" if is_new else "It was paused already"
-    lines = [f"{head}; {running:,} jobs in flight go on to their end. `kpc resume` lifts it.", *map(_line, paused)]
+    lines = [f"{head}; {running:,} jobs in flight continue to their end. `kpc resume` lifts it.", *map(_line, paused)]
     facts = {"paused": pauses_as_json(paused), "is_new": is_new, "jobs_in_flight": running}
     emit(facts, as_json=as_json, text="\n".join(lines))
 
 
 @explaining_errors
 def resume(scope: Scope = None, as_json: AsJson = False) -> None:
-    """Let new ingest jobs begin again; without a scope, whatever was paused."""
+    """Lift a pause, or all pauses; new ingest jobs may begin again."""
     kind, name = _scope(scope)
     with user_workspace() as workspace:
         ledger, environment = workspace.ledger, workspace.environment
@@ -107,13 +107,13 @@ def _scope(words: list[str] | None) -> tuple[PauseScope, str]:
 def failed(
     table: TableName,
     key: Annotated[str | None, typer.Argument(metavar="[KEY]")] = None,
-    limit: Annotated[int, typer.Option(help="List at most so many records.")] = 50,
-    retry: Annotated[bool, typer.Option("--retry", help="Send again what may pass now; costs no batch.")] = False,
+    limit: Annotated[int, typer.Option(help="List at most this many records.")] = 50,
+    retry: Annotated[bool, typer.Option("--retry", help="Send transient failures again; costs no batch.")] = False,
     export: Annotated[Path | None, typer.Option(help="Write the refused rows to this CSV file.")] = None,
     import_file: Annotated[Path | None, typer.Option("--import", help="Send a corrected export.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Records that a staging rule rejected or Salesforce refused: list, export, correct and send them again."""
+    """List rejected and refused records; export refused ones, import corrections and send them again."""
     from kpc.stages.context import PartitionContext
 
     if sum(map(bool, (retry, export, import_file))) > 1:
@@ -147,7 +147,7 @@ def _export(partitions: list[PartitionContext], file: Path, *, as_json: bool) ->
 
     rows = export_refused(partitions, file)
     text = (
-        f"{rows:,} refused rows are in {file}; it holds their values, personal ones too. Correct cells, keep the "
+        f"{rows:,} refused rows are in {file}; it holds their values, personal data too. Correct cells, keep the "
         "header, remove the lines you leave as they are, and send it with --import."
     )
     emit({"rows": rows, "file": str(file)}, as_json=as_json, text=text)
@@ -184,10 +184,10 @@ def _send(partitions: list[PartitionContext], table: Table, import_file: Path | 
 def rollback(
     table: TableName,
     key: Key,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it; without this it only says what would be done.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without this it only says what would happen.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete what a partition created in Salesforce and set back what it changed; a dry run unless --yes is given."""
+    """Delete the records that a partition created and set back those it changed; a dry run without --yes."""
     from kpc.rollback.partition_rollback import plan_rollback, roll_back
     from kpc.stages.context import PartitionContext
 
@@ -225,13 +225,13 @@ def _plan_lines(plan: RollbackPlan) -> list[str]:
 def _done_lines(partition: Partition, done: RollbackResult) -> list[str]:
     lines = [f"{done.created:,} records that {partition} had created are deleted."]
     if done.restored:
-        lines.append(f"{done.restored:,} records that it had changed are as they were before.")
+        lines.append(f"{done.restored:,} records that it had changed have their former values again.")
     if done.changed:
         lines.append(f"{done.changed:,} records were changed by somebody since and are left as they are now.")
     if done.differing:
-        lines.append(f"Of those set back, {done.differing:,} are still not like their pre-image: look at the org.")
+        lines.append(f"Of those set back, {done.differing:,} still differ from their pre-image: look at the org.")
     lines += [_left(done.left - min(done.left, done.changed))]
-    return [*lines, f"The partition counts as not loaded: `kpc rerun {partition}` brings it again."]
+    return [*lines, f"The partition counts as not loaded: `kpc rerun {partition}` loads it again."]
 
 
 def _left(updated: int) -> str:

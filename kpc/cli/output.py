@@ -1,4 +1,4 @@
-"""How commands speak: people's text on stderr, one JSON object on stdout, and an exit code that scripts can trust."""
+"""The output of commands: text for people, one JSON object for scripts, and documented exit codes."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def emit(result: object, *, as_json: bool, text: str | Grid) -> None:
 
 
 def say(text: str) -> None:
-    """Progress and remarks, which are no answer."""
+    """Print progress and remarks on stderr."""
     console.print(text, markup=False)
 
 
@@ -100,7 +100,7 @@ def _plain(value: object) -> object:
 
 
 def fail(error: KpcError, *, as_json: bool = False) -> NoReturn:
-    """Say what happened and what to do, and leave with the exit code of the error's kind."""
+    """Print what happened and what to do, and exit with the code of the error's kind."""
     console.print(f"Error: {error.what}", style="bold red", markup=False)
     if error.remedy:
         console.print(error.remedy, markup=False)
@@ -120,7 +120,7 @@ def fail(error: KpcError, *, as_json: bool = False) -> NoReturn:
 
 
 def explaining_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a command: our own errors become a message and an exit code, never a traceback."""
+    """Decorate a command: the project's errors become a message and an exit code, never a traceback."""
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -133,7 +133,7 @@ def explaining_errors(command: Callable[P, R]) -> Callable[P, R]:
                 raise
             fail(OutOfSpace("The disk is full.", "Free space and run the command again."))
         except KeyboardInterrupt:
-            print("\nInterrupted; run the same command again to carry on.", file=sys.stderr)
+            print("\nInterrupted; run the same command again to continue.", file=sys.stderr)
             raise typer.Exit(Exit.INTERRUPTED) from None
 
     return run

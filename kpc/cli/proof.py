@@ -45,7 +45,7 @@ def reconcile(
     table: TableName,
     key: Key,
     level3: Annotated[str, typer.Option(help="auto, sample, full or off.")] = "auto",
-    drill: Annotated[bool, typer.Option("--drill", help="Every record, listing keys and fields that differ.")] = False,
+    drill: Annotated[bool, typer.Option("--drill", help="Compare every record; list differing keys.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare a loaded partition with Salesforce again: counts, aggregates and checksums of records."""
@@ -87,7 +87,7 @@ def _differences(report: ReconciliationReport) -> Iterator[str]:
 
 @explaining_errors
 def docs(as_json: AsJson = False) -> None:
-    """Build the Data Docs from the stored results and say where they are."""
+    """Build the Data Docs from the stored results and print their address."""
     from expectations import build_data_docs
     from kpc.settings import load_settings
 
@@ -97,10 +97,10 @@ def docs(as_json: AsJson = False) -> None:
 
 @explaining_errors
 def audit(as_json: AsJson = False) -> None:
-    """SystemCheck the audit log's hash chain from its first entry to its last."""
+    """Check the audit log's hash chain from its first entry to its last."""
     with user_workspace() as workspace:
         problems = workspace.ledger.audit.verify()
-    text = "\n".join(problems) if problems else "The audit log is whole: every entry follows from the one before it."
+    text = "\n".join(problems) if problems else "The audit log is complete: every entry follows from the one before it."
     emit({"ok": not problems, "problems": problems}, as_json=as_json, text=text)
     raise typer.Exit(Exit.FAILED if problems else Exit.DONE)
 
@@ -109,11 +109,11 @@ def audit(as_json: AsJson = False) -> None:
 def sign_off(
     subject: Annotated[str, typer.Argument(help="A phase, migration, or a table with UNASSIGNED after it.")],
     key: Annotated[str | None, typer.Argument(metavar="[UNASSIGNED]")] = None,
-    refuse: Annotated[bool, typer.Option("--refuse", help="Decide against it; a later decision may accept.")] = False,
+    refuse: Annotated[bool, typer.Option("--refuse", help="Refuse it; a later decision may accept it.")] = False,
     note: Annotated[str, typer.Option(help="Why, for the record.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """File your decision: about a complete phase, the migration, or rows that belong to no partition."""
+    """Record your decision about a phase, the migration, or rows that belong to no partition."""
     from kpc.campaign.sign_off import sign_off as file_decision
 
     with user_workspace() as workspace:

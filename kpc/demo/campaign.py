@@ -28,7 +28,7 @@ FIRST_TABLE = "KPS_R_POS_SUPPLIER"
 _DAGS_TIMEOUT_S = 120.0
 _SETTLE_TIMEOUT_S = 120.0
 _LOOK_S = 1.0
-_LOOKS_PER_RUN_QUERY = 3  # the ledger is asked at every look, Airflow at every third
+_LOOKS_PER_RUN_QUERY = 3  # the ledger is read in every round, Airflow in every third
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Failure:
 
 @dataclass
 class Progress:
-    """What is known of every partition: its newest stage runs in the ledger, its newest runs in Airflow."""
+    """The known state of every partition: its newest stage runs in the ledger, its newest runs in Airflow."""
 
     partitions: tuple[Partition, ...]
     stages: dict[tuple[Partition, str], StageRun] = field(default_factory=dict)

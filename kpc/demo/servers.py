@@ -99,7 +99,7 @@ def _only_one(work_dir: Path) -> Iterator[TextIO]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise ConfigError(
-                f"Another demo is at work in {work_dir}.", "End it first, or give this one a --work-dir of its own."
+                f"Another demo is running in {work_dir}.", "End it first, or give this one a --work-dir of its own."
             ) from None
         yield lock
 

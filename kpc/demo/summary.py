@@ -1,4 +1,4 @@
-"""What the campaign came to: a row per table, and where the time went."""
+"""The result of the campaign: a row per table, and the CPU time by component."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The chunks that a staged generation consists of, and what became of their rows."""
+"""The chunks of a staged generation and the results of their rows."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ChunkRow:
 
 @dataclass(frozen=True, slots=True)
 class ChunkCounts:
-    """What became of a chunk's rows; `created` of the `loaded` ones are new in the org."""
+    """The result of a chunk's rows; `created` of the `loaded` ones are new in the org."""
 
     loaded: int
     created: int
@@ -110,7 +110,7 @@ class Chunks:
             return [ChunkRow(**row) for row in connection.execute(query).mappings()]
 
     def finish(self, generation: str, mapping_version: str, name: str, counts: ChunkCounts, *, lease: Lease) -> None:
-        """Record what became of a chunk's rows."""
+        """Record the result of a chunk's rows."""
         with self._database.writing(lease) as connection:
             connection.execute(
                 update(_CHUNK)

@@ -124,7 +124,8 @@ def _explained(engine: Engine, error: DBAPIError) -> KpcError:
         reason = reason.replace(str(engine.url.password), "***")
     if _NOT_OURS.search(reason):
         return ConfigError(
-            f"The ledger {where} refuses us: {reason}.", "Correct KPC__LEDGER_URL, or create the database and its user."
+            f"The ledger {where} refuses the login: {reason}.",
+            "Correct KPC__LEDGER_URL, or create the database and its user.",
         )
     return Transient(
         f"The ledger {where} does not answer: {reason}.",

@@ -25,7 +25,7 @@ class Lease:
     owner: str
     token: int
     expires_utc: datetime
-    has_waited: bool = False  # someone else held it when we asked: look again at what is left to do
+    has_waited: bool = False  # another run held it before: check again what is left to do
     is_reentered: bool = False  # the owner had it already, in this task or another one
     lost: threading.Event = field(default_factory=threading.Event, compare=False, repr=False)
 

@@ -18,7 +18,7 @@ from kpc.ledger.quota import Allowance, QuotaRequest, debit, refuse_without_room
 from kpc.ledger.states import IN_FLIGHT, JobPurpose, JobState
 from kpc.partition import Environment, Partition
 
-_FOLLOWED_FOR = timedelta(minutes=15)  # a job whose worker was not heard of for so long takes no slot
+_FOLLOWED_FOR = timedelta(minutes=15)  # seconds after which a job without a sign of its worker occupies no slot
 
 _JOB = schema.job
 
@@ -117,7 +117,7 @@ class Jobs:
         return True
 
     def mark_uploaded(self, job: int, encoding: str, *, lease: Lease) -> None:
-        """The data was taken; how it was encoded matters if the job later fails on its header."""
+        """The upload was accepted; its encoding matters if the job later fails on its header."""
         self._set(job, lease, encoding=encoding)
 
     def mark_closing(self, job: int, *, lease: Lease) -> None:
@@ -134,11 +134,11 @@ class Jobs:
         self._set(job, lease, state=JobState.CLOSED)
 
     def touch(self, job: int, *, processed: int | None, lease: Lease) -> None:
-        """Record that a worker follows the job, and how far it is."""
+        """Record that a worker polls the job, and its progress."""
         self._set(job, lease, processed=processed)
 
     def end(self, job: int, *, state: JobState, lease: Lease, error: str | None = None) -> None:
-        """Record that a job takes no slot any more (`JobState.ENDED` or later); frees quota that was only reserved."""
+        """Record that a job occupies no slot (`JobState.ENDED` or later); frees quota that was only reserved."""
         now = self._database.clock()
         with self._database.writing(lease) as connection:
             connection.execute(
@@ -161,7 +161,7 @@ class Jobs:
             return [JobRow(**row) for row in connection.execute(query).mappings()]
 
     def at_work(self, environment: Environment, partition: Partition) -> list[JobRow]:
-        """The partition's jobs whose end or results are still to come, oldest first."""
+        """The partition's jobs that have not ended or whose results are not read, oldest first."""
         query = (
             select(_JOB)
             .where(in_partition(_JOB, environment, partition), _JOB.c.state.in_((*IN_FLIGHT, JobState.ENDED)))
@@ -171,7 +171,7 @@ class Jobs:
             return [JobRow(**row) for row in connection.execute(query).mappings()]
 
     def other_intents(self, job: JobRow) -> int:
-        """How many other jobs of the same object are being created just now, their ids not yet known."""
+        """How many other jobs of the same object are being created now, without a known id yet."""
         query = select(func.count()).where(
             _JOB.c.target_id == job.target_id,
             _JOB.c.object_name == job.object_name,

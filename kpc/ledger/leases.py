@@ -22,7 +22,7 @@ _ASK_AGAIN_S = 0.5
 
 
 class Leases:
-    """Taking, keeping and giving back the right to work on a partition's stage."""
+    """Acquiring, renewing and releasing the right to work on a partition's stage."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -41,7 +41,7 @@ class Leases:
     ) -> Iterator[Lease]:
         """Hold the lease for the length of a block, renewed in the background; see `acquire`.
 
-        With `keep` it is not given back at the end: further tasks of the same owner go on under it.
+        With `keep` it is not released at the end: further tasks of the same owner continue under it.
         """
         held = self.acquire(environment, partition, stage, owner=owner, ttl_s=ttl_s, wait_s=wait_s)
         stop = threading.Event()
@@ -73,7 +73,7 @@ class Leases:
                 raise Transient(
                     f"{partition}, stage {stage}, is being worked on by {holder['owner']}; its lease runs until "
                     f"{holder['expires_utc']:%Y-%m-%d %H:%M:%S} UTC unless it is renewed.",
-                    "Wait for that run (`kpc status` shows it); a run that died gives way by itself at that time.",
+                    "Wait for that run (`kpc status` shows it); if it died, the lease expires by itself at that time.",
                 )
             has_waited = True
             time.sleep(max(0.01, min(_ASK_AGAIN_S, remaining_s)))

@@ -1,4 +1,4 @@
-"""The ledger: everything that must survive a crash, a restart and the people who were there."""
+"""The ledger: everything that must survive a crash or a restart."""
 
 from __future__ import annotations
 

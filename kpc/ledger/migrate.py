@@ -1,4 +1,4 @@
-"""Bringing the ledger's schema up to date: once, by one process, whoever comes first."""
+"""Upgrading the ledger's schema: once, by the first process that needs it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The kill switch: while something is paused no new ingest job is created in it; what runs is followed to its end."""
+"""Pauses: while something is paused no new ingest job is created in it; running jobs are polled to their end."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def refuse_paused(connection: Connection, environment: Environment, table: Table
         what = {PauseScope.ALL: "", PauseScope.PHASE: f" phase {oldest.name}", PauseScope.TABLE: f" {oldest.name}"}
         raise Paused(
             f"New ingest jobs of {table.name} are paused: {'; '.join(map(str, found))}.",
-            f"`kpc resume{what[oldest.kind]}` lets them go on; then run the load again, it continues where it stopped.",
+            f"`kpc resume{what[oldest.kind]}` lifts the pause; then run the load again, it continues where it stopped.",
         )
 
 

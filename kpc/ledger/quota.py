@@ -1,4 +1,4 @@
-"""The rolling 24 h of an org, counted by us because Salesforce shows only part of it: bulk records, batches, API calls.
+"""The rolling 24 h of an org, counted here because Salesforce shows only part of it: bulk records, batches, API calls.
 
 Three kinds of entries share one window:
 
@@ -44,7 +44,7 @@ _ORG_LIMITS = schema.org_limits
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What the org grants in any 24 h, and how much of it this migration takes.
+    """What the org allows in any 24 h, and how much of it this migration uses.
 
     `share` is ours, the rest is left to other software; `reserve`, of our share, is kept for retries and undo.
     `call_share` bounds the API calls of everybody together.
@@ -59,7 +59,7 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class QuotaRequest:
-    """What one job takes: records, batches and about how many API calls. `is_repair`: it may use the reserve."""
+    """What one job uses: records, batches and about how many API calls. `is_repair`: it may use the reserve."""
 
     rows: int
     batches: int
@@ -129,7 +129,7 @@ class Quota:
             remember_limits(connection, target_id, usage, now)
 
     def block(self, target_id: str, until_utc: datetime, reason: str) -> None:
-        """The org itself refused: nobody begins a job before `until_utc`."""
+        """The org itself refused a job: none begins before `until_utc`."""
         with self._database.writing() as connection:
             if known_limits(connection, target_id) is None:
                 remember_limits(connection, target_id, OrgUsage(0, 0, 0, 0), self._database.clock())
@@ -148,7 +148,7 @@ class Quota:
             )
 
     def check(self, target_id: str, request: QuotaRequest, allowance: Allowance) -> None:
-        """Raises `QuotaExhausted` if a job like this could not begin now; books nothing."""
+        """Raises `QuotaExhausted` if a job like this could not begin now; reserves nothing."""
         with self._database.reading() as connection:
             refuse_without_room(connection, target_id, request, allowance, self._database.clock())
 
@@ -241,7 +241,7 @@ class _Bound:
 def _bounds(
     request: QuotaRequest, allowance: Allowance, used: dict[QuotaKind, Used], known: RowMapping | None
 ) -> Iterable[_Bound]:
-    """Ours within our share, everybody's within the org's allowance; a first upload leaves the reserve untouched."""
+    """The migration within its share, everybody within the org's allowance; a first upload may not use the reserve."""
     org_batches = known["batches_max"] if known else 0
     granted = {"rows": allowance.rows, "batches": allowance.batches}
     everybodys = {"rows": org_batches * BATCH_ROWS, "batches": org_batches} if org_batches else granted

@@ -16,7 +16,7 @@ from kpc.ledger.states import JobState, QuotaEntryState, QuotaKind
 from kpc.salesforce.constants import BATCH_ROWS
 
 WINDOW = timedelta(hours=24)
-SAFETY = timedelta(seconds=60)  # our clock and the org's may differ
+SAFETY = timedelta(seconds=60)  # the ledger's clock and the org's may differ
 
 _QUOTA_ENTRY = schema.quota_entry
 _ORG_LIMITS = schema.org_limits
@@ -36,7 +36,7 @@ class OrgUsage:
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """What the entries of one kind amount to."""
+    """The sum of the entries of one kind."""
 
     rows: int = 0
     batches: int = 0

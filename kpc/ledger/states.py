@@ -1,4 +1,4 @@
-"""The states and kinds that the ledger's rows have, each written once."""
+"""The states and kinds of the ledger's rows, each written once."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from enum import StrEnum
 
 
 class GenerationState(StrEnum):
-    """How far an extract is. Only a sealed one is loaded; the newest sealed one is the partition's current one."""
+    """The state of an extract. Only a sealed one is loaded; the newest sealed one is the partition's current one."""
 
     OPEN = "open"
     SEALED = "sealed"
     ABANDONED = "abandoned"  # given up before it was complete
-    ROLLED_BACK = "rolled_back"  # its records were taken out of the org
+    ROLLED_BACK = "rolled_back"  # its records were removed from the org
 
 
 class StageState(StrEnum):
@@ -49,7 +49,7 @@ class JobState(StrEnum):
                 \\________\\________\\________\\-> failed | aborted | given_up
 
     `closing` is written, with the quota debit, right before UploadComplete is sent: after a crash the server is asked.
-    `ended` takes no slot any more; its results are still to be read and recorded.
+    `ended` occupies no slot any more; its results are still to be read and recorded.
     """
 
     INTENDED = "intended"

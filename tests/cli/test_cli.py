@@ -143,7 +143,7 @@ def test_records_of_somebody_else_are_kept_and_set_back(kpc: Callable[..., Resul
     assert kpc(*RUN, **first).exit_code == 0
     loaded = json.loads(kpc(*RUN, "--json").stdout)["receipts"][2]["detail"]
     assert (loaded["created"], loaded["pre_image"]) == (0, 4)
-    assert "4 records are kept as they were before" in " ".join(kpc("status").stderr.split())
+    assert "4 records have a pre-image" in " ".join(kpc("status").stderr.split())
     (shown,) = json.loads(kpc("show", "KPS_R_POS_SUPPLIER", "ALL", "--json").stdout)["pre_images"]
     assert (shown["chunk"], shown["rows"]) == ("chunk-00001.csv.gz", 4)
     planned = kpc("rollback", "KPS_R_POS_SUPPLIER", "ALL")
