@@ -170,6 +170,7 @@ def run(
 ) -> None:
     """Take partitions through their four stages in this process, without Airflow."""
     from assets.graph import materialize_lineage
+    from kpc.ledger.states import StageState
     from kpc.stages.context import PartitionContext
     from kpc.stages.names import STAGES, find_stage
 
@@ -184,7 +185,7 @@ def run(
             with _naming_the_command(partition):
                 for receipt in materialize_lineage(context, mode, stages):  # type: ignore[arg-type]
                     receipts.append(receipt.as_json())
-                    if receipt.state == "reconciled_with_exceptions":
+                    if receipt.state == StageState.RECONCILED_WITH_EXCEPTIONS:
                         state = Exit.EXCEPTIONS
     columns = ("table", "key", "stage", "state", "rows", "seconds")
     cells = [[receipt[name] for name in columns] for receipt in receipts]

@@ -50,6 +50,7 @@ def reconcile(
 ) -> None:
     """Compare a loaded partition with Salesforce again: counts, aggregates and checksums of records."""
     from assets.reconciled import reconciled
+    from kpc.ledger.states import StageState
     from kpc.reconcile.report import last_report
     from kpc.stages.context import PartitionContext
 
@@ -66,7 +67,7 @@ def reconcile(
     columns = ("level", "measure", "oracle", "exceptions", "salesforce", "agrees")
     cells = [[n.level, n.measure, n.source, n.excepted, n.target, n.agrees] for n in report.comparisons]
     emit(report.model_dump(mode="json"), as_json=as_json, text=grid(f"{partition}: {report.state}", columns, cells))
-    raise typer.Exit(Exit.EXCEPTIONS if result.state == "reconciled_with_exceptions" else Exit.DONE)
+    raise typer.Exit(Exit.EXCEPTIONS if result.state == StageState.RECONCILED_WITH_EXCEPTIONS else Exit.DONE)
 
 
 def _differences(report: ReconciliationReport) -> Iterator[str]:

@@ -80,8 +80,11 @@ def pauses_as_json(pauses: Iterable[Any]) -> list[dict[str, object]]:
 
 def _rolled_back_utc(stages: Mapping[str, Any]) -> Any:
     """When the partition was rolled back; None if it was loaded again since, or never rolled back."""
-    load = stages.get("sf_loaded")
-    return load.finished_utc if load is not None and load.state == "rolled_back" else None
+    from kpc.ledger.states import StageState
+    from kpc.stages.names import SF_LOADED
+
+    load = stages.get(SF_LOADED)
+    return load.finished_utc if load is not None and load.state == StageState.ROLLED_BACK else None
 
 
 def _stage_cells(stages: Mapping[str, Any], names: Iterable[str]) -> Iterator[str]:

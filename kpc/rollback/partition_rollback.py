@@ -8,50 +8,25 @@ that has its former values already, counts as success.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict
 
-from kpc.convert.gzip_csv import GzipTable, csv_bytes
 from kpc.errors import ConfigError, Transient
-from kpc.load.chunk_result import ChunkResult
-from kpc.load.created_records import created_before
-from kpc.load.loaded_index import read_loaded_index, update_loaded_index
+from kpc.ledger.states import StageState
+from kpc.load.loaded_index import read_loaded_index
 from kpc.load.org_records import ID, image_header
 from kpc.load.pre_image import KeptImage, kept_images
 from kpc.partition import Partition, find_partition
+from kpc.rollback.deletion import plan_deletion
 from kpc.rollback.restore import RestoreManifest, Restoring, restore_name
 from kpc.rollback.rollback_files import ROLLBACK, RollbackFiles
 from kpc.stages.context import PartitionContext, StageContext
 from kpc.stages.current_manifests import current_generation
 from kpc.stages.names import SF_LOADED
 from kpc.stages.stage_run import run_stage
-from kpc.storage.layout import result_name
-from kpc.storage.manifests import LoadManifest, StagedManifest, StageOutput
-from kpc.storage.store import FileEntry, make_private
-
-log = logging.getLogger(__name__)
-
-_HEADER = (ID,)
-_CHUNK_ROWS = 500_000
-
-
-class DeletionManifest(BaseModel):
-    """What one rollback deletes: files of record ids, of the loaded index with that digest.
-
-    `updated` counts the records that the migration only changed.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    created: int
-    updated: int
-    chunks: tuple[FileEntry, ...]
-    index_digest: str = ""
+from kpc.storage.manifests import StageOutput
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +50,7 @@ class RollbackResult:
         """What the stage run books of it."""
         counts = ("restored", "left", "changed", "differing")
         detail: dict[str, int | str] = {"deleted": self.created, **{name: getattr(self, name) for name in counts}}
-        return StageOutput(self.generation, 0, 0, "rolled_back", self.mapping_version, detail)
+        return StageOutput(self.generation, 0, 0, StageState.ROLLED_BACK, self.mapping_version, detail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +141,7 @@ def _roll_back(context: StageContext) -> RollbackResult:
     _refuse_if_in_use(context)
     generation, tag = current_generation(context).id, str(context.stage_run)
     folder = context.paths.generation(generation).rollback
-    manifest = _written_down(context, folder, tag)
+    manifest = plan_deletion(context, folder, tag)
     RollbackFiles(context, generation, "delete").send(manifest.chunks)
     restored = _restore(Restoring(context, folder, tag, manifest.index_digest), generation)
     context.ledger.leases.require(context.lease)
@@ -200,79 +175,6 @@ def _refuse_if_in_use(context: PartitionContext) -> None:
             f"The load of {context} is under way: {', '.join(at_work)}.",
             f"Let it end first: `kpc run {context.table.name} {context.key} --stage sf_loaded`.",
         )
-
-
-def _written_down(context: PartitionContext, folder: Path, tag: str) -> DeletionManifest:
-    """The files of ids to delete, written before the first is sent; written again if the index has changed since."""
-    store, partition_dir = context.store, context.paths.folder
-    manifest = store.manifest(folder, DeletionManifest)
-    has_index = store.fetch(context.paths.loaded_index)
-    if manifest is not None and not has_index:
-        return manifest  # everything was deleted, only the ledger remains to be written
-    _absorb_unpublished(context)
-    digest = _index_digest(partition_dir)
-    if manifest is None or manifest.index_digest != digest:
-        manifest = _write_down(folder, partition_dir, tag, digest)
-        store.publish(folder, manifest, manifest.chunks)
-    return manifest
-
-
-def _index_digest(partition_dir: Path) -> str:
-    """A digest of the index's rows, independent of its file's bytes: their count and the sum of their hashes."""
-    rows = total = 0
-    for frame in read_loaded_index(partition_dir):
-        rows += frame.height
-        total = (total + int(frame.hash_rows(7).sum() or 0)) % (1 << 64)
-    return f"{rows}-{total:016x}"
-
-
-def _absorb_unpublished(context: PartitionContext) -> None:
-    """Add chunks to the index that were loaded by runs which never published: their records are the migration's too."""
-    store, is_changed = context.store, False
-    planned = context.ledger.chunks.planned(context.environment, context.partition)
-    for generation, version in dict.fromkeys((chunk.generation, chunk.mapping_version) for chunk in planned):
-        paths = context.paths.generation(generation)
-        staged = store.manifest(paths.staged(version), StagedManifest)
-        if staged is None or store.manifest(paths.loaded(version), LoadManifest) is not None:
-            continue
-        index = store.file(paths.staged(version), staged.index_file, remedy="Stage the partition again.")
-        for chunk in staged.chunks:
-            for file in _success_files(context, generation, version, chunk.name):
-                update_loaded_index(context.paths.folder, index, file)
-                is_changed = True
-    if is_changed:
-        store.send(context.paths.loaded_index)
-
-
-def _success_files(context: PartitionContext, generation: str, version: str, chunk: str) -> list[Path]:
-    """The files that list the accepted rows of a chunk."""
-    folder = context.paths.generation(generation).loaded(version)
-    files = created_before(context, generation, version, chunk)
-    if result := context.store.manifest(folder, ChunkResult, result_name(chunk)):
-        files.append(context.store.file(folder, result.success_file, remedy="Run the load again; it is read again."))
-    return files
-
-
-def _write_down(folder: Path, partition_dir: Path, tag: str, index_digest: str) -> DeletionManifest:
-    chunks: list[FileEntry] = []
-    rows = 0
-    waiting = pl.DataFrame(schema={"salesforce_id": pl.String})
-    for frame in read_loaded_index(partition_dir):
-        rows += frame.height
-        waiting = pl.concat([waiting, frame.filter("created").select("salesforce_id")])
-        while waiting.height >= _CHUNK_ROWS:
-            chunks.append(_write_chunk(folder, f"{tag}-{len(chunks) + 1:05d}", waiting.head(_CHUNK_ROWS)))
-            waiting = waiting.slice(_CHUNK_ROWS)
-    if waiting.height:
-        chunks.append(_write_chunk(folder, f"{tag}-{len(chunks) + 1:05d}", waiting))
-    created = sum(chunk.rows for chunk in chunks)
-    return DeletionManifest(created=created, updated=rows - created, chunks=tuple(chunks), index_digest=index_digest)
-
-
-def _write_chunk(folder: Path, name: str, ids: pl.DataFrame) -> FileEntry:
-    with GzipTable(make_private(folder) / f"undo-{name}.csv.gz", _HEADER, 1) as table:
-        table.write(csv_bytes(ids, null=""), ids.height)
-        return table.close()
 
 
 def _restore(restoring: Restoring, generation: str) -> list[RestoreManifest]:

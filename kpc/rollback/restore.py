@@ -37,10 +37,10 @@ _REMEDY = "Roll the partition back again; the file is written again."
 
 
 class RestoreManifest(BaseModel):
-    """What is set back of one image: `rows`, of which `known` stand in the loaded index; `changed` since, and left.
+    """What is set back of one image: `rows`, `known` of them in the loaded index; `changed` ones are left.
 
-    `differing` is known when it was done: records that are not like their image afterwards. `index_digest`: see
-    `DeletionManifest`; when the partition was worked on since, the plan counts no more.
+    `differing` is known afterwards: records that do not equal their image. `index_digest` as in
+    `kpc.rollback.deletion`: if the partition was loaded since, the plan is void.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -18,6 +18,7 @@ from kpc.ledger.states import StageState
 from kpc.settings import CleanupPolicy
 from kpc.stages.context import PartitionContext
 from kpc.stages.current_manifests import current_generation
+from kpc.stages.names import RECONCILED
 from kpc.storage.layout import CLEANED
 from kpc.storage.manifests import CleanedManifest, LoadManifest, StagedManifest
 from kpc.storage.store import Store, open_store
@@ -81,7 +82,7 @@ def clean_up_quietly(context: PartitionContext) -> None:
 def _proof(context: PartitionContext) -> StageRun:
     """The reconciliation that allows it. A generation that is newer than the proven one is not touched."""
     generation = current_generation(context)
-    proof = context.ledger.stages.last(context.environment, context.partition, "reconciled", generation=generation.id)
+    proof = context.ledger.stages.last(context.environment, context.partition, RECONCILED, generation=generation.id)
     if proof is None or proof.state not in _PROVEN:
         found = "has not been reconciled" if proof is None else f"is not proven: its reconciliation is {proof.state}"
         raise ConfigError(
@@ -146,7 +147,7 @@ def _audit(context: PartitionContext, cleaned: CleanedManifest) -> None:
         run_id=context.run_id,
         environment=context.environment,
         partition=context.partition,
-        stage="reconciled",
+        stage=RECONCILED,
         generation=cleaned.generation,
         mapping_version=cleaned.mapping_version,
         detail={
