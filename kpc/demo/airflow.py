@@ -75,7 +75,9 @@ def airflow_env(home: Path, database_url: str, port: int, *, parallelism: int) -
 def dags_folder() -> Path:
     spec = find_spec("dags")
     if spec is None or spec.origin is None:
-        raise ConfigError("The package `dags` is not installed.", "Run `make setup`.")
+        raise ConfigError(
+            "The package `dags` is not installed.", "Install the project again: `pip install 'kpc-migration[demo]'`."
+        )
     return Path(spec.origin).parent
 
 

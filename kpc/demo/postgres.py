@@ -22,7 +22,7 @@ from pathlib import Path
 
 import psycopg2  # type: ignore[import-untyped]
 
-from kpc.errors import ConfigError, Terminal
+from kpc.errors import ConfigError, MissingExtra, Terminal
 from kpc.processes import Keeper
 
 SUPERUSER = "postgres"
@@ -135,7 +135,9 @@ def _user() -> int | None:
 def _installed() -> Path:
     spec = find_spec(_PACKAGE)
     if spec is None or spec.origin is None:
-        raise ConfigError(f"The package {_PACKAGE} is not installed.", "Run `make setup`.")
+        raise MissingExtra(
+            f"The package {_PACKAGE} is not installed.", "Install it with `pip install 'kpc-migration[demo]'`."
+        )
     return Path(spec.origin).parent / _RELEASE
 
 

@@ -23,7 +23,7 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError
 
 from kpc.errors import ConfigError, KpcError, Transient
 from kpc.ledger.fencing import Lease, check_lease
@@ -71,7 +71,7 @@ def _parse(url: str) -> URL:
     if parsed.drivername in ("sqlite", "sqlite+pysqlite") and parsed.database and parsed.database != ":memory:":
         return parsed.set(drivername="sqlite+pysqlite")
     raise ConfigError(
-        f"The ledger cannot live in {parsed.drivername}:{'' if parsed.database else ' without a file or database'}",
+        f"The ledger cannot be kept in {parsed.drivername}{'' if parsed.database else ' without a file or database'}.",
         "Set KPC__LEDGER_URL to sqlite:///FILE (one machine) or postgresql+psycopg2://USER@HOST/DATABASE.",
     )
 
@@ -109,8 +109,6 @@ def translated(engine: Engine) -> Iterator[None]:
     """Turn the driver's connection errors into ours, without the URL's password."""
     try:
         yield
-    except NoSuchModuleError as error:
-        raise ConfigError(f"The ledger's database driver is not installed: {error}.", "Run `make setup`.") from None
     except DBAPIError as error:
         if not (isinstance(error, OperationalError) or error.connection_invalidated):
             raise
