@@ -18,13 +18,13 @@ LONGEST_WAIT_S = 24 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class RerunOutcome:
-    """The outcome of a re-run. `receipts`: results by stage; `error` names the failed stage's reason."""
+    """The outcome of a re-run. `stage_results`: results by stage; `error` names the failed stage's reason."""
 
     partition: Partition
     page: str
     ended: bool
     error: str = ""
-    receipts: dict[str, dict[str, object]] = field(default_factory=dict)
+    stage_results: dict[str, dict[str, object]] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
@@ -33,7 +33,7 @@ class RerunOutcome:
             return 1
         if not self.ended:
             return 69
-        states = {str(receipt.get("state")) for receipt in self.receipts.values()}
+        states = {str(stage_result.get("state")) for stage_result in self.stage_results.values()}
         return 3 if "reconciled_with_exceptions" in states else 0
 
     def as_json(self) -> dict[str, object]:
@@ -44,7 +44,7 @@ class RerunOutcome:
             "ended": self.ended,
             "error": self.error,
             "page": self.page,
-            "stages": self.receipts,
+            "stages": self.stage_results,
         }
 
     @property
@@ -54,10 +54,12 @@ class RerunOutcome:
         if not self.ended:
             return f"{self.partition} is running. Watch it: {self.page}"
         lines = [f"{self.partition} ran again:"]
-        for stage, receipt in self.receipts.items():
-            detail = receipt.get("detail")
+        for stage, stage_result in self.stage_results.items():
+            detail = stage_result.get("detail")
             facts = ", ".join(f"{k} {v}" for k, v in detail.items()) if isinstance(detail, dict) else ""
-            lines.append(f"  {stage:<15} {receipt.get('rows'):>12,} rows {receipt.get('seconds'):>8} s  {facts}")
+            lines.append(
+                f"  {stage:<15} {stage_result.get('rows'):>12,} rows {stage_result.get('seconds'):>8} s  {facts}"
+            )
         return "\n".join(lines)
 
 
@@ -109,9 +111,9 @@ def follow(
         finished[name] = run
         if run.state == "failed":
             return RerunOutcome(partition, api.run_page(run), ended=True, error=f"{name}: {api.failure(run)}")
-    return RerunOutcome(partition, api.run_page(first), ended=True, receipts=_receipts(api, finished, since))
+    return RerunOutcome(partition, api.run_page(first), ended=True, stage_results=_results(api, finished, since))
 
 
-def _receipts(api: AirflowApi, runs: dict[str, DagRun], since: datetime) -> dict[str, dict[str, object]]:
+def _results(api: AirflowApi, runs: dict[str, DagRun], since: datetime) -> dict[str, dict[str, object]]:
     by_run = {event.run_id: event.extra for event in api.events(since=since)}
     return {stage: by_run.get(run.run_id, {}) for stage, run in runs.items()}

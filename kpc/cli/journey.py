@@ -153,10 +153,10 @@ def one_pass(
     from kpc.extract.one_pass import read_in_one_pass
 
     with user_workspace() as workspace:
-        receipt = read_in_one_pass(find_table(table), _month_list(months), workspace)
-    facts = ", ".join(f"{name} {value}" for name, value in receipt.detail.items())
-    text = f"{receipt.table}: {receipt.rows:,} rows in {receipt.seconds} s ({facts}). Start its months as usual."
-    emit({"ok": True, "receipt": receipt.as_json()}, as_json=as_json, text=text)
+        result = read_in_one_pass(find_table(table), _month_list(months), workspace)
+    facts = ", ".join(f"{name} {value}" for name, value in result.detail.items())
+    text = f"{result.table}: {result.rows:,} rows in {result.seconds} s ({facts}). Start its months as usual."
+    emit({"ok": True, "receipt": result.as_json()}, as_json=as_json, text=text)
 
 
 @explaining_errors
@@ -177,19 +177,19 @@ def run(
     check_mode(mode)
     partitions = _named_partitions(table, key, months)
     stages = (find_stage(stage),) if stage else STAGES
-    receipts: list[dict[str, object]] = []
+    results: list[dict[str, object]] = []
     state = Exit.DONE
     with user_workspace() as workspace:
         for partition in partitions:
             context = PartitionContext(workspace, partition)
             with _naming_the_command(partition):
-                for receipt in materialize_lineage(context, mode, stages):  # type: ignore[arg-type]
-                    receipts.append(receipt.as_json())
-                    if receipt.state == StageState.RECONCILED_WITH_EXCEPTIONS:
+                for result in materialize_lineage(context, mode, stages):  # type: ignore[arg-type]
+                    results.append(result.as_json())
+                    if result.state == StageState.RECONCILED_WITH_EXCEPTIONS:
                         state = Exit.EXCEPTIONS
     columns = ("table", "key", "stage", "state", "rows", "seconds")
-    cells = [[receipt[name] for name in columns] for receipt in receipts]
-    emit({"ok": state is Exit.DONE, "receipts": receipts}, as_json=as_json, text=grid("", columns, cells))
+    cells = [[result[name] for name in columns] for result in results]
+    emit({"ok": state is Exit.DONE, "receipts": results}, as_json=as_json, text=grid("", columns, cells))
     raise typer.Exit(state)
 
 

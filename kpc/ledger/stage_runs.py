@@ -90,7 +90,7 @@ class StageRuns:
         *,
         state: StageState,
         rows: int,
-        bytes: int,  # noqa: A002  the receipt's word
+        bytes: int,  # noqa: A002  the result's word
         detail: dict[str, Any],
         lease: Lease,
         generation: str | None = None,

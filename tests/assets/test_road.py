@@ -24,7 +24,7 @@ Workspaces = Callable[..., Workspace]
 
 
 def travel(partition: Partition, workspace: Workspace, **options: str) -> dict[str, StageResult]:
-    """All four receipts by stage."""
+    """All four results by stage."""
     return results_by_stage(PartitionContext(workspace, partition), **options)
 
 
@@ -109,7 +109,7 @@ def test_an_empty_month_flows_through(
     workspace = workspaces(oracle, salesforce)
     for table in ("KPS_T_SALES_M", "KPS_T_SALES_MD"):
         made = travel(find_partition(table, "2019-01"), workspace)
-        assert [receipt.rows for receipt in made.values()] == [0, 0, 0, 0]
+        assert [stage_result.rows for stage_result in made.values()] == [0, 0, 0, 0]
         assert made["reconciled"].state == "reconciled"
 
 
@@ -220,8 +220,8 @@ def test_a_truncated_extract_is_not_staged(
 
     workspace = workspaces(oracle, salesforce)
     partition = find_partition("KPS_T_PREINV", "ALL")
-    receipt = next(iter(materialize_lineage(PartitionContext(workspace, partition), stages=("oracle_extract",))))
-    folder = PartitionContext(workspace, partition).paths.generation(receipt.generation).extract
+    stage_result = next(iter(materialize_lineage(PartitionContext(workspace, partition), stages=("oracle_extract",))))
+    folder = PartitionContext(workspace, partition).paths.generation(stage_result.generation).extract
     file = next(folder.glob("*.parquet"))
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(DamagedFile, match="kpc run KPS_T_PREINV ALL"):

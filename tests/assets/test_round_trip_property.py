@@ -190,9 +190,9 @@ def check(road: tuple[OracleServer, Workspace], table: Table, given: Cells, fold
     oracle, workspace = road
     partition = Partition(table, "2024-05" if table.is_monthly else "ALL")
     put(oracle, table, given)
-    receipts = results_by_stage(PartitionContext(workspace, partition), mode="full")
-    assert receipts["staged_csv"].detail["staged"] == ROWS
-    assert receipts["reconciled"].state == "reconciled"
+    results = results_by_stage(PartitionContext(workspace, partition), mode="full")
+    assert results["staged_csv"].detail["staged"] == ROWS
+    assert results["reconciled"].state == "reconciled"
     found = held(workspace, partition, folder)
     columns = table.sent_columns
     wanted = zip(*([expected(column, value) for value in given[column.name]] for column in columns), strict=True)

@@ -57,8 +57,13 @@ def test_one_partition_from_the_command_line(kpc: Callable[..., Result], tmp_pat
     """Run, status, show, failed, reconcile, docs and audit answer for the same partition, in JSON too."""
     ran = kpc("run", "kps_r_pos_supplier", "ALL", "--json")
     assert ran.exit_code == 0, ran.output
-    receipts = json.loads(ran.stdout)["receipts"]
-    assert [receipt["stage"] for receipt in receipts] == ["oracle_extract", "staged_csv", "sf_loaded", "reconciled"]
+    stage_results = json.loads(ran.stdout)["receipts"]
+    assert [stage_result["stage"] for stage_result in stage_results] == [
+        "oracle_extract",
+        "staged_csv",
+        "sf_loaded",
+        "reconciled",
+    ]
     (partition,) = json.loads(kpc("status", "--json").stdout)["partitions"]
     assert partition["stages"]["reconciled"]["state"] == "reconciled"
     shown = json.loads(kpc("show", "KPS_R_POS_SUPPLIER", "ALL", "--json").stdout)

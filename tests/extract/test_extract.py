@@ -114,8 +114,8 @@ def test_a_killed_extract_is_carried_on(extraction: Extraction, killed_after: in
     first = folder / "chunk-00001.parquet"
     written = first.stat().st_mtime_ns
     assert not (folder / "manifest.json").exists()
-    receipt = oracle_extract.materialize(PartitionContext(workspace, partition))
-    assert receipt.generation == unfinished.id
+    stage_result = oracle_extract.materialize(PartitionContext(workspace, partition))
+    assert stage_result.generation == unfinished.id
     assert first.stat().st_mtime_ns == written
     manifest = sealed_extract(PartitionContext(workspace, partition))
     assert rows_of(workspace, partition, manifest).height == manifest.control_totals.rows
@@ -136,17 +136,19 @@ def test_another_run_takes_over_from_a_dead_one(extraction: Extraction) -> None:
 
 def test_two_runs_at_once_make_one_generation(extraction: Extraction) -> None:
     """The second run waits for the first and takes over its result."""
-    receipts = {}
+    stage_results = {}
 
     def run(name: str) -> None:
-        receipts[name] = oracle_extract.materialize(PartitionContext(extraction.workspace(name), extraction.partition))
+        stage_results[name] = oracle_extract.materialize(
+            PartitionContext(extraction.workspace(name), extraction.partition)
+        )
 
     threads = [threading.Thread(target=run, args=(name,)) for name in ("one", "two")]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert receipts["one"].generation == receipts["two"].generation
+    assert stage_results["one"].generation == stage_results["two"].generation
 
 
 def test_a_run_takes_over_what_began_after_it_was_asked_for(extraction: Extraction) -> None:
@@ -193,8 +195,8 @@ def test_a_table_changed_meanwhile_starts_a_new_generation(
     before = workspace.ledger.generations.unfinished(workspace.environment, extraction.partition)
     assert before is not None
     source.execute("ALTER TABLE KPS_T_SALES_M ADD (NEWCOMER NUMBER)")
-    receipt = oracle_extract.materialize(PartitionContext(workspace, extraction.partition))
-    after = workspace.ledger.generations.find(receipt.generation)
+    stage_result = oracle_extract.materialize(PartitionContext(workspace, extraction.partition))
+    after = workspace.ledger.generations.find(stage_result.generation)
     assert after is not None
     assert after.id != before.id
     assert after.scn > before.scn

@@ -81,12 +81,12 @@ class Killing:
     def staged_lines(self) -> list[bytes]:
         """Finish the extract, stage it, and give the rows that would travel, without the generation's mark."""
         workspace = self.workspace()
-        receipt = oracle_extract.materialize(PartitionContext(workspace, self.partition))
-        assert receipt.rows > 0
+        result = oracle_extract.materialize(PartitionContext(workspace, self.partition))
+        assert result.rows > 0
         staged = staged_csv.materialize(PartitionContext(workspace, self.partition))
-        folder = PartitionContext(workspace, self.partition).paths.generation(receipt.generation).folder
+        folder = PartitionContext(workspace, self.partition).paths.generation(result.generation).folder
         chunks = [gzip.decompress(path.read_bytes()) for path in sorted(folder.glob("staged-*/chunk-*.csv.gz"))]
-        lines = [line.replace(receipt.generation.encode(), b"") for chunk in chunks for line in chunk.splitlines()]
+        lines = [line.replace(result.generation.encode(), b"") for chunk in chunks for line in chunk.splitlines()]
         assert staged.rows > 0
         # Of the root's own mark a kill may leave an empty .part; in a table's folders nothing may be left.
         left = self.folder.glob("staging/*/**/*")

@@ -105,9 +105,9 @@ def workspace(server: OracleServer, workspaces: Callable[..., Workspace], salesf
 
 def extracted(table: Table, workspace: Workspace) -> pl.DataFrame:
     partition = Partition(table, "ALL")
-    receipt = oracle_extract.materialize(PartitionContext(workspace, partition))
+    result = oracle_extract.materialize(PartitionContext(workspace, partition))
     manifest = sealed_extract(PartitionContext(workspace, partition))
-    folder = PartitionContext(workspace, partition).paths.generation(receipt.generation).extract
+    folder = PartitionContext(workspace, partition).paths.generation(result.generation).extract
     return scan_chunks(folder, manifest.chunks, table).collect().sort("ID")
 
 

@@ -176,10 +176,10 @@ def test_the_watermark_advances_only_with_a_complete_load(web: Web) -> None:
 
 def test_full_mode_reads_and_sends_everything(web: Web) -> None:
     """Whatever the org holds."""
-    receipts = {receipt.stage: receipt for receipt in web.load("full")}
-    assert receipts["staged_csv"].detail["staged"] == len(web.orders)
-    assert "base" not in receipts["oracle_extract"].detail
-    assert receipts["oracle_extract"].detail["mode"] == "full"
+    stage_results = {stage_result.stage: stage_result for stage_result in web.load("full")}
+    assert stage_results["staged_csv"].detail["staged"] == len(web.orders)
+    assert "base" not in stage_results["oracle_extract"].detail
+    assert stage_results["oracle_extract"].detail["mode"] == "full"
 
 
 def test_many_changes_are_read_as_a_whole(web: Web) -> None:

@@ -97,9 +97,9 @@ class Reading:
 
     def rows(self, table: Table) -> tuple[pl.DataFrame, list[int]]:
         partition = Partition(table, "ALL")
-        receipt = oracle_extract.materialize(PartitionContext(self.workspace, partition))
+        result = oracle_extract.materialize(PartitionContext(self.workspace, partition))
         manifest = sealed_extract(PartitionContext(self.workspace, partition))
-        folder = PartitionContext(self.workspace, partition).paths.generation(receipt.generation).extract
+        folder = PartitionContext(self.workspace, partition).paths.generation(result.generation).extract
         found = scan_chunks(folder, manifest.chunks, table).collect().sort("AMT")
         return found, [chunk.rows for chunk in manifest.chunks]
 

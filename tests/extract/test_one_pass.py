@@ -59,9 +59,9 @@ def workspace(source: OracleServer, workspaces: Callable[..., Workspace], salesf
 
 def extracted(workspace: Workspace, key: str) -> tuple[ExtractManifest, pl.DataFrame]:
     partition = Partition(HEADERS, key)
-    receipt = oracle_extract.materialize(PartitionContext(workspace, partition))
+    result = oracle_extract.materialize(PartitionContext(workspace, partition))
     manifest = sealed_extract(PartitionContext(workspace, partition))
-    folder = PartitionContext(workspace, partition).paths.generation(receipt.generation).extract
+    folder = PartitionContext(workspace, partition).paths.generation(result.generation).extract
     return manifest, scan_chunks(folder, manifest.chunks, HEADERS).collect().sort(HEADERS.key)
 
 
@@ -90,12 +90,12 @@ def test_every_month_takes_exactly_its_share(workspace: Workspace, source: Oracl
     staged = {key: staged_csv.materialize(PartitionContext(workspace, Partition(HEADERS, key))) for key in MONTHS}
     tick(source)
     source.admin("DELETE", "counters")
-    receipt = read_in_one_pass(HEADERS, MONTHS, workspace)
-    assert receipt.rows == sum(manifest.rows for manifest, _ in months.values())
-    assert receipt.detail["chunks"] == -(-receipt.rows // CHUNK_ROWS) > 3
+    result = read_in_one_pass(HEADERS, MONTHS, workspace)
+    assert result.rows == sum(manifest.rows for manifest, _ in months.values())
+    assert result.detail["chunks"] == -(-result.rows // CHUNK_ROWS) > 3
     for key, (before, rows) in months.items():
         manifest, shared = extracted(workspace, key)
-        assert manifest.scn == receipt.detail["scn"]
+        assert manifest.scn == result.detail["scn"]
         assert manifest.control_totals == before.control_totals
         assert shared.equals(rows)
         restaged = staged_csv.materialize(PartitionContext(workspace, Partition(HEADERS, key)))
@@ -104,7 +104,7 @@ def test_every_month_takes_exactly_its_share(workspace: Workspace, source: Oracl
     tick(source)
     later, _ = extracted(workspace, MONTHS[0])
     assert later.scn > months[MONTHS[0]][0].scn
-    assert later.generation != receipt.generation
+    assert later.generation != result.generation
     assert not list(workspace.store.root.rglob("ONE-PASS/*"))
 
 
@@ -119,12 +119,12 @@ def test_an_interrupted_pass_is_carried_on(workspace: Workspace, source: OracleS
     tick(source)
     by_itself, _ = extracted(workspace, MONTHS[1])
     source.admin("DELETE", "counters")
-    receipt = read_in_one_pass(HEADERS, MONTHS, workspace)
+    result = read_in_one_pass(HEADERS, MONTHS, workspace)
     reads = [each for each in source.admin("GET", "statements") if "ROWID BETWEEN" in each["sql"]]
-    assert len(reads) == int(receipt.detail["chunks"]) - finished
-    assert int(receipt.detail["scn"]) < by_itself.scn
+    assert len(reads) == int(result.detail["chunks"]) - finished
+    assert int(result.detail["scn"]) < by_itself.scn
     shared, _ = extracted(workspace, MONTHS[0])
-    assert shared.scn == receipt.detail["scn"]
+    assert shared.scn == result.detail["scn"]
     tick(source)
     newer, _ = extracted(workspace, MONTHS[1])
     assert newer.scn > by_itself.scn  # what is older than the month's own extract is not taken

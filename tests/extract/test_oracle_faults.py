@@ -108,9 +108,9 @@ def test_a_lost_session_costs_its_chunk_only(
     (plan,) = generations(tmp_path)
     assert files_of(plan.parent) == {"plan.json", "chunk-00001.json", "chunk-00001.parquet"}
     workspace = extracting.workspace()
-    receipt = oracle_extract.materialize(PartitionContext(workspace, partition))
+    result = oracle_extract.materialize(PartitionContext(workspace, partition))
     manifest = sealed_extract(PartitionContext(workspace, partition))
-    assert plan.parent == PartitionContext(workspace, partition).paths.generation(receipt.generation).extract
+    assert plan.parent == PartitionContext(workspace, partition).paths.generation(result.generation).extract
     reads = chunk_reads(source)
     assert reads.pop("chunk-00002") == 2
     assert len(reads) == len(manifest.chunks) - 1 > 3
@@ -132,9 +132,9 @@ def test_parallel_sessions_stop_after_a_lost_one(
     finished = {Path(name).stem for name in names}
     source.admin("DELETE", "counters")
     workspace = extracting.workspace(sessions=4)
-    receipt = oracle_extract.materialize(PartitionContext(workspace, partition))
+    result = oracle_extract.materialize(PartitionContext(workspace, partition))
     assert not finished & set(chunk_reads(source))
-    assert sealed_extract(PartitionContext(workspace, partition)).rows == receipt.rows
+    assert sealed_extract(PartitionContext(workspace, partition)).rows == result.rows
 
 
 def test_an_extract_reads_each_row_three_times(
@@ -142,10 +142,10 @@ def test_an_extract_reads_each_row_three_times(
 ) -> None:
     """Once for the control totals, once for the plan, once for the chunks, however many chunks there are."""
     workspace = extracting.workspace()
-    receipt = oracle_extract.materialize(PartitionContext(workspace, partition))
+    result = oracle_extract.materialize(PartitionContext(workspace, partition))
     assert len(sealed_extract(PartitionContext(workspace, partition)).chunks) > 3
     scanned = source.admin("GET", "counters")["rows_scanned"][f"KPC.{TABLE}"]
-    assert scanned == 3 * receipt.rows
+    assert scanned == 3 * result.rows
 
 
 @pytest.mark.parametrize("code", [1555, 1466, 8103, 1410])
@@ -160,12 +160,12 @@ def test_a_lost_snapshot_starts_a_new_generation_by_itself(
     """All chunks are read again at a newer SCN; the run says so and ends well."""
     source.fault("error", code, after_rows=20, skip=1, times=1, **CHUNKS)
     workspace = extracting.workspace()
-    receipt = oracle_extract.materialize(PartitionContext(workspace, partition))
+    result = oracle_extract.materialize(PartitionContext(workspace, partition))
     assert f"ORA-{code:05d}" in caplog.text
     assert "new generation" in caplog.text
     folders = [plan.parent for plan in generations(tmp_path)]
     assert len(folders) == 2
-    kept = PartitionContext(workspace, partition).paths.generation(receipt.generation).extract
+    kept = PartitionContext(workspace, partition).paths.generation(result.generation).extract
     (given_up,) = [folder for folder in folders if folder != kept]
     assert "manifest.json" not in files_of(given_up)
     assert "chunk-00002.parquet" not in files_of(given_up)
@@ -185,8 +185,8 @@ def test_a_snapshot_lost_while_planning_counts_too(
 ) -> None:
     """ORA-01555 of the control totals or of the chunk plan."""
     source.fault("error", 1555, times=1, table=TABLE, sql="COUNT")
-    receipt = oracle_extract.materialize(PartitionContext(extracting.workspace(), partition))
-    assert receipt.rows > 0
+    result = oracle_extract.materialize(PartitionContext(extracting.workspace(), partition))
+    assert result.rows > 0
 
 
 def test_a_snapshot_lost_again_and_again_is_given_up(
@@ -207,8 +207,8 @@ def test_real_undo_retention_ends_in_a_new_generation(
     source.execute("CREATE TABLE passing_time (id NUMBER)", "DROP TABLE passing_time")
     source.fault("undo_retention", 1)
     workspace = extracting.workspace()
-    receipt = oracle_extract.materialize(PartitionContext(workspace, partition))
-    assert sealed_extract(PartitionContext(workspace, partition)).rows == receipt.rows
+    result = oracle_extract.materialize(PartitionContext(workspace, partition))
+    assert sealed_extract(PartitionContext(workspace, partition)).rows == result.rows
     assert chunk_reads(source)["chunk-00001"] == 2
 
 

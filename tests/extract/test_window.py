@@ -101,8 +101,8 @@ def test_a_window_that_closes_stops_between_two_chunks(
     assert run is not None
     assert run.state == "waiting"
     workspace.clock = lambda: bangkok(22, 5)
-    receipt = oracle_extract.materialize(PartitionContext(workspace, partition))
-    assert receipt.generation == unfinished.id
+    result = oracle_extract.materialize(PartitionContext(workspace, partition))
+    assert result.generation == unfinished.id
     assert {name: (folder / name).stat().st_mtime_ns for name in finished} == finished
 
 

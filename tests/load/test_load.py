@@ -67,9 +67,9 @@ def _sent_rows(workspace: Workspace, before: set[str]) -> int:
     return sum(info.processed for info in fresh if info is not None)
 
 
-def _folder(workspace: Workspace, receipt: StageResult) -> Path:
-    partition = find_partition(receipt.table, receipt.key)
-    generation = PartitionContext(workspace, partition).paths.generation(receipt.generation).folder
+def _folder(workspace: Workspace, stage_result: StageResult) -> Path:
+    partition = find_partition(stage_result.table, stage_result.key)
+    generation = PartitionContext(workspace, partition).paths.generation(stage_result.generation).folder
     return generation / loaded_folder(partition.table.mapping_version)
 
 
@@ -82,13 +82,13 @@ def test_every_row_is_loaded_once_and_accounted_for(workspace: Workspace) -> Non
     keys = fresh_keys(23)
     before = {info.id for info in _jobs(workspace)}
     stage(workspace, SUPPLIERS, keys, chunk_rows=5)
-    receipt = sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
+    stage_result = sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     assert _in_org(workspace, keys) == keys
     assert _sent_rows(workspace, before) == 23
-    assert receipt.detail == {
+    assert stage_result.detail == {
         "staged": 23, "loaded": 23, "created": 23, "failed": 0, "unprocessed": 0, "jobs": 5, "attempt": 1,
     }  # fmt: skip
-    folder = _folder(workspace, receipt)
+    folder = _folder(workspace, stage_result)
     success = pl.read_csv(folder / "success.csv.gz", infer_schema=False)
     assert sorted(success[KEY]) == keys
     assert (
@@ -105,7 +105,7 @@ def test_every_row_is_loaded_once_and_accounted_for(workspace: Workspace) -> Non
 
 
 def test_repeating_a_finished_load_sends_nothing(workspace: Workspace) -> None:
-    """The second run of the same generation makes no job and gives the same receipt."""
+    """The second run of the same generation makes no job and gives the same result."""
     stage(workspace, SUPPLIERS, fresh_keys(4), chunk_rows=2)
     first = sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     before = {info.id for info in _jobs(workspace)}
@@ -119,10 +119,10 @@ def test_empty_partition_is_loaded_with_no_rows(workspace: Workspace) -> None:
     """Nothing staged is a complete load: files with headers only, no job."""
     stage(workspace, SUPPLIERS, [])
     assert plan_load(PartitionContext(workspace, SUPPLIERS)) == ()
-    receipt = sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
-    assert receipt.rows == 0
+    stage_result = sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
+    assert stage_result.rows == 0
     assert workspace.ledger.stages.is_loaded(workspace.environment, SUPPLIERS)
-    assert pl.read_csv(_folder(workspace, receipt) / "failed.csv.gz").height == 0
+    assert pl.read_csv(_folder(workspace, stage_result) / "failed.csv.gz").height == 0
 
 
 def test_steps_of_separate_tasks_do_the_same(workspace: Workspace, salesforce: SalesforceSettings) -> None:
@@ -174,15 +174,15 @@ def test_failed_rows_are_kept_with_reason_and_never_counted_as_loaded(workspace:
     parents = {key: {PARENT: keys[0]} for key in keys}
     wrong = {keys[1]: {PARENT: "no such supplier"}, keys[2]: {PARENT: keys[0], "Email__c": "x@" * 60}}
     stage(workspace, EMAILS, keys, values=parents | wrong)
-    receipt = sf_loaded.materialize(PartitionContext(workspace, EMAILS))
-    assert (receipt.detail["loaded"], receipt.detail["failed"]) == (1, 2)
+    stage_result = sf_loaded.materialize(PartitionContext(workspace, EMAILS))
+    assert (stage_result.detail["loaded"], stage_result.detail["failed"]) == (1, 2)
     records = workspace.ledger.failures.of_partition(workspace.environment, EMAILS)
     assert [(record.external_id, record.error_class) for record in records] == [
         (keys[1], "dependency"),
         (keys[2], "data"),
     ]
     assert "x@x@" not in records[1].message
-    failed = pl.read_csv(_folder(workspace, receipt) / "failed.csv.gz", infer_schema=False)
+    failed = pl.read_csv(_folder(workspace, stage_result) / "failed.csv.gz", infer_schema=False)
     assert sorted(failed[KEY]) == keys[1:]
     index = PartitionContext(workspace, EMAILS).paths.folder / "loaded_index.parquet"
     assert pl.read_parquet(index)["external_id"].to_list() == keys[:1]
@@ -200,9 +200,9 @@ def test_new_load_replaces_what_the_index_said_of_its_keys(workspace: Workspace)
     sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     first = pl.read_parquet(path)
     stage(workspace, SUPPLIERS, keys[:1], values={keys[0]: {"Name_E__c": "changed"}})
-    receipt = sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
+    stage_result = sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     second = pl.read_parquet(path)
-    assert receipt.detail["created"] == 0
+    assert stage_result.detail["created"] == 0
     assert second["salesforce_id"].equals(first["salesforce_id"])
     changed = first.filter(second["checksum"] != first["checksum"])
     assert changed["external_id"].to_list() == keys[:1]
@@ -228,10 +228,10 @@ def test_passing_failures_are_sent_again(
     workspace.settings.salesforce.collection_rows = collection_rows
     keys = fresh_keys(10)
     stage(workspace, SUPPLIERS, keys)
-    receipt = sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
-    assert receipt.detail["loaded"] == receipt.detail["created"] == 10
-    assert int(receipt.detail["jobs"]) >= jobs
-    assert workspace.ledger.quota.used(workspace.environment.target_id)[1] == receipt.detail["jobs"]
+    stage_result = sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
+    assert stage_result.detail["loaded"] == stage_result.detail["created"] == 10
+    assert int(stage_result.detail["jobs"]) >= jobs
+    assert workspace.ledger.quota.used(workspace.environment.target_id)[1] == stage_result.detail["jobs"]
     assert _in_org(workspace, keys) == keys
     assert workspace.ledger.failures.of_partition(workspace.environment, SUPPLIERS) == []
     assert workspace.ledger.jobs.in_flight(workspace.environment.target_id) == 0
@@ -341,8 +341,12 @@ def test_rest_of_a_job_cut_by_the_quota_is_sent_when_there_is_room(
         sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     emulator.switch(daily_records=100_000)
     workspace.ledger.quota.unblock(workspace.environment.target_id)
-    receipt = sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
-    assert (receipt.detail["loaded"], receipt.detail["created"], receipt.detail["jobs"]) == (15_000, 15_000, 2)
+    stage_result = sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
+    assert (stage_result.detail["loaded"], stage_result.detail["created"], stage_result.detail["jobs"]) == (
+        15_000,
+        15_000,
+        2,
+    )
     assert _sent_rows(workspace, set()) == 15_000
     assert workspace.salesforce.count(OBJECT) == 15_000
     close(workspace)
@@ -564,12 +568,12 @@ def _survives(salesforce: SalesforceSettings, root: Path, pattern: str, after: s
     before = {info.id for info in _jobs(workspace)}
     stage(workspace, SUPPLIERS, keys, chunk_rows=2)
     was_killed = kill(root, settings, pattern, after, number)
-    receipt = sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
+    stage_result = sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     where = (pattern, after, number)
     assert _in_org(workspace, keys) == keys, where
     assert _sent_rows(workspace, before) == 6, where
-    assert (receipt.detail["loaded"], receipt.detail["created"]) == (6, 6), where
-    assert read_manifest(_folder(workspace, receipt), LoadManifest) is not None, where
+    assert (stage_result.detail["loaded"], stage_result.detail["created"]) == (6, 6), where
+    assert read_manifest(_folder(workspace, stage_result), LoadManifest) is not None, where
     assert workspace.ledger.jobs.in_flight(workspace.environment.target_id) == 0, where
     assert workspace.ledger.audit.verify() == [], where
     close(workspace)

@@ -81,7 +81,7 @@ def test_what_existed_is_as_before_and_what_was_created_is_gone(workspace: Works
 
 
 def test_an_image_is_private_and_sealed(workspace: Workspace) -> None:
-    """Its file holds personal values: only its owner may read it, and its receipt names its sha256."""
+    """Its file holds personal values: only its owner may read it, and its result names its sha256."""
     there = fresh_keys(1)
     _put(workspace, there)
     _load(workspace, there)

@@ -270,7 +270,7 @@ def test_repaired_row_is_an_exception_that_reconciles(
     assert again["reconciled"].detail["repaired"] == 1
     source.execute("UPDATE KPS_R_EMAIL_SUPPLIER SET POS_SUPPLIER_CODE = 'ZZZ', NAMES = 'Somebody' WHERE SEQ = 77")
     third = {
-        receipt.stage: receipt
-        for receipt in materialize_lineage(PartitionContext(workspace, EMAILS), stages=("oracle_extract", "staged_csv"))
+        result.stage: result
+        for result in materialize_lineage(PartitionContext(workspace, EMAILS), stages=("oracle_extract", "staged_csv"))
     }
     assert third["staged_csv"].rows == 1

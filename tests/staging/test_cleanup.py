@@ -66,10 +66,10 @@ CHUNKS = {"chunk-00001.csv.gz"}
 def test_the_policy_is_carried_out_when_the_partition_is_proven(
     workers: Workers, tmp_path: Path, policy: str, gone: set[str]
 ) -> None:
-    """Only chunks go: manifests, index, the sealed extract and the receipts of the load stay."""
+    """Only chunks go: manifests, index, the sealed extract and the results of the load stay."""
     worker = workers(policy)
-    receipts = list(materialize_lineage(PartitionContext(worker, TENANT)))
-    assert receipts[-1].state == "reconciled"
+    results = list(materialize_lineage(PartitionContext(worker, TENANT)))
+    assert results[-1].state == "reconciled"
     folder = folder_of(worker)
     manifest = read_manifest(folder, StagedManifest)
     assert manifest is not None
@@ -207,7 +207,7 @@ def test_a_damaged_chunk_is_not_archived(workers: Workers) -> None:
 
 
 def test_an_interrupted_clean_up_is_finished(workers: Workers) -> None:
-    """The receipt comes before the removal: a crash between them leaves chunks that the next call removes."""
+    """The result comes before the removal: a crash between them leaves chunks that the next call removes."""
     worker = workers()
     list(materialize_lineage(PartitionContext(worker, TENANT)))
     chunk = folder_of(worker) / "chunk-00001.csv.gz"

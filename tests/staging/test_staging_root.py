@@ -85,7 +85,7 @@ def test_each_station_may_run_on_another_worker(objects: type[ObjectStoreDouble]
 def test_a_file_url_is_a_directory(workers: Workers, tmp_path: Path) -> None:
     """`file:///...` works in place, without a scratch directory."""
     worker = workers(f"file://{tmp_path / 'shared'}")
-    assert [receipt.stage for receipt in materialize_lineage(PartitionContext(worker, TENANT))][-1] == "reconciled"
+    assert [result.stage for result in materialize_lineage(PartitionContext(worker, TENANT))][-1] == "reconciled"
     assert list((tmp_path / "shared").rglob("chunk-00001.csv.gz"))
     assert not (tmp_path / "disk-0").exists()
 
