@@ -1,4 +1,4 @@
-"""What many commands take: a table, a key, a mode, `--json`; and the workspace of whoever calls."""
+"""Arguments and options shared by several commands, and the workspace they run in."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; remarks go to stderr.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout; progress goes to stderr.")]
 TableName = Annotated[str, typer.Argument(metavar="TABLE", help="Oracle table name, in any case.")]
 Key = Annotated[str, typer.Argument(metavar="KEY", help="A month such as 2024-01, or ALL.")]
 Mode = Annotated[str, typer.Option(help="incremental sends new and changed rows only; full sends all.")]
 
 
 def user_workspace() -> Any:
-    """A workspace by the user's settings and under the user's name, to be closed by `with`."""
+    """A workspace with the user's settings and name; a context manager."""
     from ulid import ULID
 
     from kpc.settings import load_settings

@@ -1,4 +1,4 @@
-"""`kpc bench`: what the migration costs on this machine, each figure beside its goal."""
+"""`kpc bench`: measure the migration on this machine and compare each figure with its goal."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _machine() -> dict[str, object]:
 
 
 def _tell(title: str, figures: Sequence[Figure], *, as_json: bool) -> None:
-    """Print the figures and leave with 0, or with 1 when one misses its goal."""
+    """Print the figures and exit with 0, or with 1 if one misses its goal."""
     rows = [figure.as_row() for figure in figures]
     table = grid(title, ("figure", "value", "goal", "met"), rows)
     result = {"figures": [figure.as_dict() for figure in figures], "machine": _machine()}
@@ -38,10 +38,10 @@ def _tell(title: str, figures: Sequence[Figure], *, as_json: bool) -> None:
 @app.command()
 @explaining_errors
 def extract(
-    rows: Annotated[int, typer.Option(help="Rows of the tables; the goals are meant for the default.")] = 1_000_000,
+    rows: Annotated[int, typer.Option(help="Rows per table; the goals apply to the default.")] = 1_000_000,
     as_json: AsJson = False,
 ) -> None:
-    """Reading from Oracle: against merely draining the driver, against a plain script, memory, rows scanned."""
+    """Measure extraction from Oracle: CPU and wall time against baselines, memory, rows scanned."""
     require_extra("dev", "kpc bench extract")
     from kpc.bench.extract import measure_extract
 
@@ -51,10 +51,10 @@ def extract(
 @app.command()
 @explaining_errors
 def stage(
-    rows: Annotated[int, typer.Option(help="Rows of the frame; the goals are meant for the default.")] = 500_000,
+    rows: Annotated[int, typer.Option(help="Rows of the frame; the goals apply to the default.")] = 500_000,
     as_json: AsJson = False,
 ) -> None:
-    """Staging: against pandas, DuckDB and encode and deflate alone, the sort, memory."""
+    """Measure staging: time against pandas, DuckDB and bare encoding, the sort, memory."""
     require_extra("dev", "kpc bench stage")
     from kpc.bench.stage import measure_stage
 
@@ -64,10 +64,10 @@ def stage(
 @app.command()
 @explaining_errors
 def load(
-    rows: Annotated[int, typer.Option(help="Rows per client; the goals are meant for the default.")] = 250_000,
+    rows: Annotated[int, typer.Option(help="Rows per client; the goals apply to the default.")] = 250_000,
     as_json: AsJson = False,
 ) -> None:
-    """Loading into Salesforce: CPU against other Python clients, memory, and the emulator's pace with storage."""
+    """Measure loading into Salesforce: CPU against other Python clients, memory, emulator throughput."""
     require_extra("dev", "kpc bench load")
     from kpc.bench.load import measure_load
     from kpc.bench.sample_load import load_sample, stage_sample

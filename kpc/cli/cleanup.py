@@ -1,4 +1,4 @@
-"""Commands that clear away what is no longer needed: archive."""
+"""Commands that clean up staged files: archive."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def register(app: typer.Typer) -> None:
 def archive(
     table: TableName,
     key: Key,
-    policy: Annotated[str, typer.Option(help="archive: move the chunks to the archive root; delete: drop them.")] = (
+    policy: Annotated[str, typer.Option(help="archive: move the chunks to the archive root; delete: remove them.")] = (
         "archive"
     ),
     as_json: AsJson = False,
 ) -> None:
-    """Archive or delete the chunks of a reconciled partition; manifests, receipts and the extract stay."""
+    """Archive or delete the chunks of a reconciled partition; never its manifests, results or extract."""
     from kpc.stages.context import PartitionContext
     from kpc.staging.cleanup import clean_up
 
@@ -39,5 +39,5 @@ def archive(
         emit({"chunks": []}, as_json=as_json, text=f"{partition} has no chunks to {policy}.")
         return
     done = f"moved to {cleaned.place}" if cleaned.place else "deleted"
-    text = f"{len(cleaned.chunks)} chunks of {partition} are {done}."
+    text = f"{len(cleaned.chunks)} chunks of {partition} were {done}."
     emit(cleaned.model_dump(mode="json"), as_json=as_json, text=text)

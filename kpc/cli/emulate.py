@@ -17,14 +17,14 @@ app = typer.Typer(no_args_is_help=True, help="Start an emulator of Oracle or of 
 
 Port = Annotated[int, typer.Option(help="TCP port on 127.0.0.1; 0 takes a free one.")]
 ReadyFile = Annotated[
-    Path | None, typer.Option(help="Write here, as JSON, how to connect, once connections are accepted.")
+    Path | None, typer.Option(help="Write the connection details here as JSON once connections are accepted.")
 ]
-Verbose = Annotated[bool, typer.Option(help="A line per request.")]
+Verbose = Annotated[bool, typer.Option(help="Print one line per request.")]
 
 
 @contextmanager
 def _explaining_options() -> Iterator[None]:
-    """The emulators know nothing of `kpc`: what they say of a wrong option becomes an error of this command."""
+    """Turn an emulator's `OptionError` into a `ConfigError`; the emulators do not import `kpc.errors`."""
     from kpc.emulators.errors import OptionError
 
     try:
@@ -37,21 +37,21 @@ def _explaining_options() -> Iterator[None]:
 @explaining_errors
 def oracle(
     port: Port = 1521,
-    rows: Annotated[int, typer.Option(help="Rows to seed over all 16 tables.")] = 250_000,
+    rows: Annotated[int, typer.Option(help="Rows to seed, spread over all 16 tables.")] = 250_000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same rows.")] = 42,
-    months: Annotated[int, typer.Option(help="Months of sales, from 2024-01 on.")] = 3,
+    months: Annotated[int, typer.Option(help="Months of sales, starting with 2024-01.")] = 3,
     with_bad_rows: Annotated[int, typer.Option(help="Rows that a staging rule must reject.")] = 0,
     fault: Annotated[
         list[str] | None, typer.Option(help="ACTION=VALUE[,option=value...], repeatable; see docs/oracle-emulator.md.")
     ] = None,
-    service: Annotated[list[str] | None, typer.Option(help="A service name; repeatable. KPCDB without one.")] = None,
+    service: Annotated[list[str] | None, typer.Option(help="A service name; repeatable. Default: KPCDB.")] = None,
     reader: Annotated[list[str] | None, typer.Option(help="A user who may only read the tables; repeatable.")] = None,
     tls: Annotated[bool, typer.Option(help="Also listen on a port that speaks TLS.")] = False,
-    admin: Annotated[bool, typer.Option("--admin", help="Open the admin channel: faults and counters.")] = False,
+    admin: Annotated[bool, typer.Option("--admin", help="Open the admin endpoint (faults and counters).")] = False,
     ready_file: ReadyFile = None,
     verbose: Verbose = False,
 ) -> None:
-    """A server that speaks Oracle's wire protocol, with a seeded KPS schema. Ends on SIGTERM or Ctrl-C."""
+    """Serve Oracle's wire protocol with a seeded KPS schema, until SIGTERM or Ctrl-C."""
     require_extra("emulators", "kpc emulate oracle")
     from kpc.emulators.oracle.command import SERVICE, OracleOptions, run
     from kpc.partition import month_keys
@@ -79,17 +79,19 @@ def oracle(
 @explaining_errors
 def salesforce(
     port: Port = 8443,
-    data_file: Annotated[Path | None, typer.Option(help="Keep the org's data here over a restart.")] = None,
-    seed: Annotated[int, typer.Option(help="Decides ids and the order of results.")] = 42,
-    workers: Annotated[int, typer.Option(help="Ingest jobs worked on at the same time.")] = 4,
-    tls: Annotated[bool, typer.Option("--tls", help="HTTPS too, with a throw-away CA; answers CONNECT.")] = False,
-    speed: Annotated[float, typer.Option(help="How fast the org's clock runs.")] = 1.0,
-    switch: Annotated[list[str] | None, typer.Option(help="NAME=VALUE: how the org behaves; repeatable.")] = None,
+    data_file: Annotated[Path | None, typer.Option(help="Keep the org's data in this file across restarts.")] = None,
+    seed: Annotated[int, typer.Option(help="Determines ids and the order of results.")] = 42,
+    workers: Annotated[int, typer.Option(help="Ingest jobs processed at the same time.")] = 4,
+    tls: Annotated[
+        bool, typer.Option("--tls", help="Also serve HTTPS with a temporary CA, and answer CONNECT.")
+    ] = False,
+    speed: Annotated[float, typer.Option(help="Speed of the org's clock; 1 is real time.")] = 1.0,
+    switch: Annotated[list[str] | None, typer.Option(help="NAME=VALUE: a setting of the org; repeatable.")] = None,
     fault: Annotated[list[str] | None, typer.Option(help="A fault rule as JSON; repeatable.")] = None,
     ready_file: ReadyFile = None,
     verbose: Verbose = False,
 ) -> None:
-    """A server that speaks Salesforce's OAuth, Bulk API 2.0 and SOQL. Ends on SIGTERM or Ctrl-C."""
+    """Serve Salesforce's OAuth, Bulk API 2.0 and SOQL, until SIGTERM or Ctrl-C."""
     require_extra("emulators", "kpc emulate salesforce")
     from kpc.emulators.salesforce.command import run
     from kpc.emulators.salesforce.options import fault_of, switch_of

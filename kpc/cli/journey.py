@@ -1,4 +1,4 @@
-"""Commands that move partitions and tell where they are: demo, plan, one-pass, run, rerun."""
+"""Commands that plan and move partitions: demo, plan, one-pass, run, rerun."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ def check_mode(mode: str) -> str:
 
 @explaining_errors
 def demo(
-    rows: Annotated[int, typer.Option(help="Records to seed over all 16 tables.")] = 250_000,
-    months: Annotated[int, typer.Option(help="Months of sales, from 2024-01 on.")] = 3,
+    rows: Annotated[int, typer.Option(help="Records to seed, spread over all 16 tables.")] = 250_000,
+    months: Annotated[int, typer.Option(help="Months of sales, starting with 2024-01.")] = 3,
     tables: Annotated[str, typer.Option(help="Comma-separated tables; all 16 when empty.")] = "",
     with_bad_rows: Annotated[int, typer.Option(help="Rows that a staging rule must reject.")] = 0,
-    exit_at_end: Annotated[bool, typer.Option("--exit", help="Do not stay up at the end.")] = False,
+    exit_at_end: Annotated[bool, typer.Option("--exit", help="Exit at the end, even on a terminal.")] = False,
     as_json: AsJson = False,
-    work_dir: Annotated[Path, typer.Option(help="Where the servers keep their files.")] = Path(".kpc/demo"),
+    work_dir: Annotated[Path, typer.Option(help="Folder for the servers' files.")] = Path(".kpc/demo"),
 ) -> None:
-    """Move all 16 tables from an Oracle emulator to a Salesforce emulator inside a real Airflow, and watch."""
+    """Migrate all 16 tables between two emulators in a local Airflow; contacts no real system."""
     require_extra("demo", "kpc demo")
     from kpc.demo import DemoOptions, run_demo
 
@@ -67,14 +67,14 @@ def plan(
     months: Annotated[str, typer.Option(help="FIRST:COUNT, such as 2022-01:36.")] = "",
     tables: Annotated[str, typer.Option(help="Comma-separated tables; all 16 when empty.")] = "",
     mode: Mode = "incremental",
-    simulate: Annotated[bool, typer.Option("--simulate", help="How long the load would take; asks no system.")] = False,
-    records: Annotated[int, typer.Option(help="With --simulate: how many records.", min=1)] = 783_000_000,
-    rate: Annotated[float, typer.Option(help="With --simulate: records/s of the org.", min=1)] = 3_000.0,
+    simulate: Annotated[bool, typer.Option("--simulate", help="Estimate the load time; contacts no system.")] = False,
+    records: Annotated[int, typer.Option(help="With --simulate: number of records.", min=1)] = 783_000_000,
+    rate: Annotated[float, typer.Option(help="With --simulate: records/s the org processes.", min=1)] = 3_000.0,
     share: Annotated[float | None, typer.Option(help="With --simulate: our share of the quota.")] = None,
-    reserve: Annotated[float | None, typer.Option(help="With --simulate: of it, kept for retries.")] = None,
+    reserve: Annotated[float | None, typer.Option(help="With --simulate: part of it kept for retries.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Count every partition at one SCN, show what belongs to none and where months interleave; book the scope."""
+    """Count the rows of every partition at one SCN and record the scope in the ledger; moves no rows."""
     if simulate:
         from kpc.cli.simulate import run_simulation
 
@@ -92,12 +92,12 @@ def plan(
     emit(_plan_facts(made), as_json=as_json, text=grid(title, columns, _plan_cells(made)))
     for table, ratio in made.interleaved.items():
         say(
-            f"The months of {table} interleave: its chunks would scan {ratio:.1f} rows per extracted row. "
-            f"`kpc one-pass {table} --months {months}` reads it once for all of them; then start its months as usual."
+            f"The months of {table} are interleaved: its chunks would scan {ratio:.1f} rows per extracted row. "
+            f"`kpc one-pass {table} --months {months}` reads all months in one pass; then start its months as usual."
         )
     if made.unassigned_rows:
         worst = next(one.table for one in made.assignments if one.unassigned_rows)
-        say(f"Some rows belong to no partition in scope; `kpc show {worst} UNASSIGNED` lists why.")
+        say(f"Some rows belong to no partition in scope; `kpc show {worst} UNASSIGNED` lists the reasons.")
         raise typer.Exit(Exit.EXCEPTIONS)
 
 
@@ -137,7 +137,7 @@ def _plan_facts(made: CampaignPlan) -> dict[str, object]:
 def _month_list(months: str) -> tuple[str, ...]:
     first, _, count = months.partition(":")
     if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", first) or not re.fullmatch(r"[1-9]\d{0,3}", count or "1"):
-        raise ConfigError(f"{months!r} is not FIRST:COUNT.", "Write for example --months 2024-01:3.")
+        raise ConfigError(f"{months!r} is not FIRST:COUNT.", "For example: --months 2024-01:3.")
     return month_keys(first, int(count or 1))
 
 
@@ -147,26 +147,26 @@ def one_pass(
     months: Annotated[str, typer.Option(help="FIRST:COUNT, such as 2022-01:36.")],
     as_json: AsJson = False,
 ) -> None:
-    """Read a table whose months interleave once, split into months; each month's next extract takes its share."""
+    """Read a table with interleaved months in one pass; each month's next extract uses its part."""
     from kpc.extract.one_pass import read_in_one_pass
 
     with user_workspace() as workspace:
-        receipt = read_in_one_pass(find_table(table), _month_list(months), workspace)
-    facts = ", ".join(f"{name} {value}" for name, value in receipt.detail.items())
-    text = f"{receipt.table}: {receipt.rows:,} rows in {receipt.seconds} s ({facts}). Start its months as usual."
-    emit({"ok": True, "receipt": receipt.as_json()}, as_json=as_json, text=text)
+        result = read_in_one_pass(find_table(table), _month_list(months), workspace)
+    facts = ", ".join(f"{name} {value}" for name, value in result.detail.items())
+    text = f"{result.table}: {result.rows:,} rows in {result.seconds} s ({facts}). Start its months as usual."
+    emit({"ok": True, "receipt": result.as_json()}, as_json=as_json, text=text)
 
 
 @explaining_errors
 def run(
     table: TableName,
     key: Annotated[str | None, typer.Argument(metavar="[KEY]", help="A month such as 2024-01, or ALL.")] = None,
-    months: Annotated[str, typer.Option(help="Several months: 2024-01:3 is three from January on.")] = "",
+    months: Annotated[str, typer.Option(help="FIRST:COUNT instead of KEY: 2024-01:3 is January to March.")] = "",
     mode: Mode = "incremental",
-    stage: Annotated[str, typer.Option(help="Only this stage.")] = "",
+    stage: Annotated[str, typer.Option(help="Run only this stage.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Take partitions through their four stages in this process, without Airflow."""
+    """Run partitions through their four stages in this process, without Airflow."""
     from assets.graph import materialize_lineage
     from kpc.stages.context import PartitionContext
     from kpc.stages.names import STAGES, find_stage
@@ -174,36 +174,36 @@ def run(
     check_mode(mode)
     partitions = _named_partitions(table, key, months)
     stages = (find_stage(stage),) if stage else STAGES
-    receipts: list[dict[str, object]] = []
+    results: list[dict[str, object]] = []
     state = Exit.DONE
     with user_workspace() as workspace:
         for partition in partitions:
             context = PartitionContext(workspace, partition)
-            with _naming_the_command(partition):
-                for receipt in materialize_lineage(context, mode, stages):  # type: ignore[arg-type]
-                    receipts.append(receipt.as_json())
-                    if receipt.state == "reconciled_with_exceptions":
+            with _with_resume_command(partition):
+                for result in materialize_lineage(context, mode, stages):  # type: ignore[arg-type]
+                    results.append(result.as_json())
+                    if result.state == "reconciled_with_exceptions":
                         state = Exit.EXCEPTIONS
     columns = ("table", "key", "stage", "state", "rows", "seconds")
-    cells = [[receipt[name] for name in columns] for receipt in receipts]
-    emit({"ok": state is Exit.DONE, "receipts": receipts}, as_json=as_json, text=grid("", columns, cells))
+    cells = [[result[name] for name in columns] for result in results]
+    emit({"ok": state is Exit.DONE, "receipts": results}, as_json=as_json, text=grid("", columns, cells))
     raise typer.Exit(state)
 
 
 @contextmanager
-def _naming_the_command(partition: Partition) -> Iterator[None]:
-    """A load that must wait ends with exit code 69, the time, and the command that goes on with it."""
+def _with_resume_command(partition: Partition) -> Iterator[None]:
+    """Add to `QuotaExhausted` and `Paused` the command that continues the load."""
     try:
         yield
     except QuotaExhausted as full:
         time = f"{full.next_free_utc:%Y-%m-%d %H:%M:%S}"
-        remedy = f"After {time} UTC go on with `{_resuming(partition)}`; nothing is sent twice."
+        remedy = f"After {time} UTC, continue with `{_resume_command(partition)}`; nothing is sent twice."
         raise QuotaExhausted(full.what, remedy, next_free_utc=full.next_free_utc) from None
     except Paused as paused:
-        raise Paused(paused.what, f"After `kpc resume` go on with `{_resuming(partition)}`.") from None
+        raise Paused(paused.what, f"After `kpc resume`, continue with `{_resume_command(partition)}`.") from None
 
 
-def _resuming(partition: Partition) -> str:
+def _resume_command(partition: Partition) -> str:
     return f"kpc run {partition.table.name} {partition.key} --stage sf_loaded"
 
 
@@ -211,7 +211,7 @@ def _named_partitions(table: str, key: str | None, months: str) -> tuple[Partiti
     if not months:
         return (find_partition(table, key),)
     if key:
-        raise ConfigError("A key and --months were both given.", "Give one of them.")
+        raise ConfigError("A key and --months were both given.", "Give only one of them.")
     return partitions_of(find_table(table), _month_list(months))
 
 
@@ -219,12 +219,12 @@ def _named_partitions(table: str, key: str | None, months: str) -> tuple[Partiti
 def rerun(
     table: TableName,
     key: Key,
-    stage: Annotated[str, typer.Option(help="Start at this stage; the ones after it follow.")] = "oracle_extract",
+    stage: Annotated[str, typer.Option(help="Start at this stage; later stages follow.")] = "oracle_extract",
     mode: Mode = "incremental",
-    wait: Annotated[bool, typer.Option(help="Wait until the partition's stages have ended.")] = True,
+    wait: Annotated[bool, typer.Option(help="Wait until all stages have ended.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Run one partition again in Airflow, over its REST API. What is already in Salesforce is not sent again."""
+    """Run one partition again in Airflow; never resends what is already in Salesforce."""
     from kpc.airflow_client.rerun import rerun_partition
     from kpc.settings import load_settings
     from kpc.stages.names import find_stage

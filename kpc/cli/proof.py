@@ -1,4 +1,4 @@
-"""Commands that prove: preflight, reconcile, docs, audit."""
+"""Commands that verify: preflight, reconcile, docs, audit, sign-off."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 @explaining_errors
 def preflight(as_json: AsJson = False) -> None:
-    """Log in to both systems and compare their schemas with the catalog; nothing is read or sent."""
+    """Log in to both systems and compare their schemas with the catalog; reads and sends no rows."""
     from kpc.campaign.preflight import check_systems
 
     with user_workspace() as workspace:
@@ -44,11 +44,13 @@ def preflight(as_json: AsJson = False) -> None:
 def reconcile(
     table: TableName,
     key: Key,
-    level3: Annotated[str, typer.Option(help="auto, sample, full or off.")] = "auto",
-    drill: Annotated[bool, typer.Option("--drill", help="Every record, listing keys and fields that differ.")] = False,
+    level3: Annotated[str, typer.Option(help="Record checksums: auto, sample, full or off.")] = "auto",
+    drill: Annotated[
+        bool, typer.Option("--drill", help="Compare every record; list differing keys and fields.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare a loaded partition with Salesforce again: counts, aggregates and checksums of records."""
+    """Compare a loaded partition with Salesforce: counts, aggregates, checksums; changes no record."""
     from assets.reconciled import reconciled
     from kpc.reconcile.report import last_report
     from kpc.stages.context import PartitionContext
@@ -87,7 +89,7 @@ def _differences(report: ReconciliationReport) -> Iterator[str]:
 
 @explaining_errors
 def docs(as_json: AsJson = False) -> None:
-    """Build the Data Docs from the stored results and say where they are."""
+    """Build the Data Docs from the stored results and print their path."""
     from expectations import build_data_docs
     from kpc.settings import load_settings
 
@@ -97,28 +99,28 @@ def docs(as_json: AsJson = False) -> None:
 
 @explaining_errors
 def audit(as_json: AsJson = False) -> None:
-    """SystemCheck the audit log's hash chain from its first entry to its last."""
+    """Check the audit log's hash chain from the first entry to the last; changes nothing."""
     with user_workspace() as workspace:
         problems = workspace.ledger.audit.verify()
-    text = "\n".join(problems) if problems else "The audit log is whole: every entry follows from the one before it."
+    text = "\n".join(problems) if problems else "The audit log is intact: its hash chain is unbroken."
     emit({"ok": not problems, "problems": problems}, as_json=as_json, text=text)
     raise typer.Exit(Exit.FAILED if problems else Exit.DONE)
 
 
 @explaining_errors
 def sign_off(
-    subject: Annotated[str, typer.Argument(help="A phase, migration, or a table with UNASSIGNED after it.")],
+    subject: Annotated[str, typer.Argument(help="A phase, `migration`, or a table followed by UNASSIGNED.")],
     key: Annotated[str | None, typer.Argument(metavar="[UNASSIGNED]")] = None,
-    refuse: Annotated[bool, typer.Option("--refuse", help="Decide against it; a later decision may accept.")] = False,
-    note: Annotated[str, typer.Option(help="Why, for the record.")] = "",
+    refuse: Annotated[bool, typer.Option("--refuse", help="Reject it; a later decision may accept it.")] = False,
+    note: Annotated[str, typer.Option(help="Reason, stored with the decision.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """File your decision: about a complete phase, the migration, or rows that belong to no partition."""
+    """Record your decision on a complete phase, the migration, or rows that belong to no partition."""
     from kpc.campaign.sign_off import sign_off as file_decision
 
     with user_workspace() as workspace:
         made = file_decision(subject, key, workspace, accepts=not refuse, note=note)
     facts = {"subject": made.subject, "decision": made.decision, "evidence": made.evidence}
     numbers = ", ".join(f"{name} {value}" for name, value in made.evidence.items())
-    text = f"{made.subject}: {made.decision} on the evidence of {numbers} (sha256 {made.evidence_sha256[:12]}...)."
+    text = f"{made.subject}: {made.decision}, based on {numbers} (sha256 {made.evidence_sha256[:12]}...)."
     emit({**facts, "evidence_sha256": made.evidence_sha256}, as_json=as_json, text=text)

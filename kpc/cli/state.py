@@ -1,4 +1,4 @@
-"""Commands that tell where partitions are: status, show."""
+"""Commands that show the state of partitions: status, show."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 @explaining_errors
 def status(as_json: AsJson = False) -> None:
-    """Every partition and the state of its four stages, as the ledger knows them."""
+    """List every partition with the state of its four stages, from the ledger; contacts no system."""
     from kpc.catalog import TABLES
     from kpc.stages.names import STAGES
 
@@ -57,16 +57,16 @@ def status(as_json: AsJson = False) -> None:
     emit(result, as_json=as_json, text=grid(title, ("table", "key", *STAGES), cells))
     for table, key in names:
         if kept := _pre_image_rows(partitions[table, key].get("sf_loaded")):
-            say(f"{table} {key}: {kept:,} records are kept as they were before; `kpc rollback` can set them back.")
+            say(f"{table} {key}: {kept:,} records have a pre-image; `kpc rollback` can restore them.")
     say(_quota_line(quota, in_flight))
     for pause in pauses:
-        say(f"Paused: {pause}. `kpc resume` lifts it.")
+        say(f"Paused: {pause}. `kpc resume` ends the pause.")
 
 
 def _quota_line(quota: Any, in_flight: int) -> str:
     line = (
-        f"Last 24 h: {quota.rows:,} records and {quota.batches:,} batches of ours, {quota.others_batches:,} batches of "
-        f"others, {quota.calls:,} API calls; {in_flight} jobs in flight."
+        f"Last 24 h: {quota.rows:,} records and {quota.batches:,} batches of this migration, {quota.others_batches:,} "
+        f"batches of other software, {quota.calls:,} API calls; {in_flight} jobs in flight."
     )
     if quota.blocked_until_utc is not None:
         line += f" No new job before {quota.blocked_until_utc:%Y-%m-%d %H:%M:%S} UTC: {quota.blocked_reason}"
@@ -79,13 +79,13 @@ def pauses_as_json(pauses: Iterable[Any]) -> list[dict[str, object]]:
 
 
 def _rolled_back_utc(stages: Mapping[str, Any]) -> Any:
-    """When the partition was taken out of the org; None unless that is the last thing its load did."""
+    """When the partition was rolled back; None if it was loaded again since, or never rolled back."""
     load = stages.get("sf_loaded")
     return load.finished_utc if load is not None and load.state == "rolled_back" else None
 
 
 def _stage_cells(stages: Mapping[str, Any], names: Iterable[str]) -> Iterator[str]:
-    """What a rollback undid counts no more: neither what was extracted nor what was compared before it."""
+    """The state of each stage; "rolled back" for a stage that ended before the partition's last rollback."""
     since = _rolled_back_utc(stages)
     for row in map(stages.get, names):
         is_void = row is not None and since is not None and (row.finished_utc or row.started_utc) <= since
@@ -118,7 +118,7 @@ def _stage_facts(row: Any) -> dict[str, object]:
 
 @explaining_errors
 def show(table: TableName, key: Key, as_json: AsJson = False) -> None:
-    """One partition in full: its generation, stages, chunks, rejected rows, mapping version and last comparison."""
+    """Show one partition in detail: generation, stages, chunks, rejected rows, last comparison."""
     from kpc.campaign.inspection import inspect_partition, inspect_unassigned
     from kpc.stages.context import PartitionContext
 
