@@ -1,4 +1,4 @@
-"""Opening gzip files with isal, which packs and unpacks several times as fast as Python's own gzip."""
+"""Open gzip files with isal, which is several times faster than Python's own gzip."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running one partition again in Airflow, and telling what came of it."""
+"""Run one partition again in Airflow and report the outcome."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ LONGEST_WAIT_S = 24 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class RerunOutcome:
-    """What became of a re-run. `receipts` by stage; `error` names the failed stage's reason."""
+    """The outcome of a re-run. `results` by stage; `error` is the failed stage and its reason."""
 
     partition: Partition
     page: str
     ended: bool
     error: str = ""
-    receipts: dict[str, dict[str, object]] = field(default_factory=dict)
+    results: dict[str, dict[str, object]] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
@@ -33,7 +33,7 @@ class RerunOutcome:
             return 1
         if not self.ended:
             return 69
-        states = {str(receipt.get("state")) for receipt in self.receipts.values()}
+        states = {str(result.get("state")) for result in self.results.values()}
         return 3 if "reconciled_with_exceptions" in states else 0
 
     def as_json(self) -> dict[str, object]:
@@ -44,7 +44,7 @@ class RerunOutcome:
             "ended": self.ended,
             "error": self.error,
             "page": self.page,
-            "stages": self.receipts,
+            "stages": self.results,
         }
 
     @property
@@ -52,12 +52,12 @@ class RerunOutcome:
         if self.error:
             return f"{self.partition} failed. {self.error}\n{self.page}"
         if not self.ended:
-            return f"{self.partition} is at work. Watch it: {self.page}"
-        lines = [f"{self.partition} ran again:"]
-        for stage, receipt in self.receipts.items():
-            detail = receipt.get("detail")
+            return f"{self.partition} is running: {self.page}"
+        lines = [f"{self.partition} was run again:"]
+        for stage, result in self.results.items():
+            detail = result.get("detail")
             facts = ", ".join(f"{k} {v}" for k, v in detail.items()) if isinstance(detail, dict) else ""
-            lines.append(f"  {stage:<15} {receipt.get('rows'):>12,} rows {receipt.get('seconds'):>8} s  {facts}")
+            lines.append(f"  {stage:<15} {result.get('rows'):>12,} rows {result.get('seconds'):>8} s  {facts}")
         return "\n".join(lines)
 
 
@@ -72,7 +72,7 @@ def rerun_partition(
 ) -> RerunOutcome:
     """Start a partition again at a stage, and follow it through the stages after it.
 
-    Raises `ConfigError` when Airflow refuses, `Transient` when it does not answer.
+    Raises `ConfigError` if Airflow refuses, `Transient` if it does not answer.
     """
     chosen: Mode | None = "full" if mode == "full" else None
     with AirflowApi.of(settings) as api:
@@ -92,7 +92,7 @@ def follow(
     say: Callable[[str], None] = lambda _text: None,
     longest_wait_s: float = LONGEST_WAIT_S,
 ) -> RerunOutcome:
-    """Watch a partition's runs from `first` on until the last stage has ended, or one has failed."""
+    """Watch a partition's runs, starting with `first`, until the last stage has ended or one has failed."""
     until = time.monotonic() + longest_wait_s
     since = first.queued
     stages = STAGES[STAGES.index(stage) :]
@@ -109,9 +109,9 @@ def follow(
         finished[name] = run
         if run.state == "failed":
             return RerunOutcome(partition, api.run_page(run), ended=True, error=f"{name}: {api.failure(run)}")
-    return RerunOutcome(partition, api.run_page(first), ended=True, receipts=_receipts(api, finished, since))
+    return RerunOutcome(partition, api.run_page(first), ended=True, results=_results(api, finished, since))
 
 
-def _receipts(api: AirflowApi, runs: dict[str, DagRun], since: datetime) -> dict[str, dict[str, object]]:
+def _results(api: AirflowApi, runs: dict[str, DagRun], since: datetime) -> dict[str, dict[str, object]]:
     by_run = {event.run_id: event.extra for event in api.events(since=since)}
     return {stage: by_run.get(run.run_id, {}) for stage, run in runs.items()}

@@ -82,9 +82,7 @@ def salesforce(
     data_file: Annotated[Path | None, typer.Option(help="Keep the org's data in this file across restarts.")] = None,
     seed: Annotated[int, typer.Option(help="Determines ids and the order of results.")] = 42,
     workers: Annotated[int, typer.Option(help="Ingest jobs processed at the same time.")] = 4,
-    tls: Annotated[
-        bool, typer.Option("--tls", help="Also serve HTTPS with a temporary CA, and answer CONNECT.")
-    ] = False,
+    tls: Annotated[bool, typer.Option("--tls", help="Also serve HTTPS (temporary CA) and answer CONNECT.")] = False,
     speed: Annotated[float, typer.Option(help="Speed of the org's clock; 1 is real time.")] = 1.0,
     switch: Annotated[list[str] | None, typer.Option(help="NAME=VALUE: a setting of the org; repeatable.")] = None,
     fault: Annotated[list[str] | None, typer.Option(help="A fault rule as JSON; repeatable.")] = None,

@@ -45,9 +45,7 @@ def reconcile(
     table: TableName,
     key: Key,
     level3: Annotated[str, typer.Option(help="Record checksums: auto, sample, full or off.")] = "auto",
-    drill: Annotated[
-        bool, typer.Option("--drill", help="Compare every record; list differing keys and fields.")
-    ] = False,
+    drill: Annotated[bool, typer.Option("--drill", help="Compare every record; list the differences.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare a loaded partition with Salesforce: counts, aggregates, checksums; changes no record."""

@@ -131,10 +131,10 @@ def test_one_key_flows_through_four_stages(world: World, reconciled: dict[Partit
         assert [(event.asset, event.key) for event in events] == [
             (asset_name(partition.table, stage), partition.key) for stage in STAGES
         ]
-        rows = {stage: receipt["rows"] for stage, receipt in outcome.receipts.items()}
+        rows = {stage: result["rows"] for stage, result in outcome.results.items()}
         assert rows[ORACLE_EXTRACT] == records(world, partition)
         assert records(world, partition) > 0
-        generations = {receipt["generation"] for receipt in outcome.receipts.values()}
+        generations = {result["generation"] for result in outcome.results.values()}
         assert len(generations) == 1
 
 
@@ -159,7 +159,7 @@ def test_rerunning_one_partition_touches_only_that_partition(
     assert ran == Counter({**stages, ("phase_sales", "ALL"): 1, (MIGRATION, "ALL"): 1})
     assert jobs(world) == before
     assert records(world, HEADERS) == held
-    staged = outcome.receipts[STAGED_CSV]["detail"]
+    staged = outcome.results[STAGED_CSV]["detail"]
     assert isinstance(staged, dict)
     assert (staged["staged"], staged["unchanged"]) == (0, held)
 
@@ -170,7 +170,7 @@ def test_an_empty_month_flows_through_with_no_rows(world: World) -> None:
     before = jobs(world)
     outcome = finish(world, empty, start(world, empty))
     assert outcome.exit_code == 0, outcome.text
-    assert [receipt["rows"] for receipt in outcome.receipts.values()] == [0, 0, 0, 0]
+    assert [result["rows"] for result in outcome.results.values()] == [0, 0, 0, 0]
     assert jobs(world) == before
 
 
