@@ -1,7 +1,7 @@
-"""Make .venv from a bare Python 3.11+: the locked dependencies, and this project in editable form.
+"""Create .venv from a bare Python 3.11+: the locked dependencies, and this project in editable form.
 
-Only the standard library is used. A stamp with the hash of the lock and of pyproject.toml makes a second call return at
-once; an interrupted installation has no stamp and is carried on.
+Uses only the standard library. A stamp file with the hash of the lock and of pyproject.toml makes a second call return
+immediately; an interrupted installation has no stamp and is continued.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def main() -> int:
         _install()
     except subprocess.CalledProcessError as error:
         print(
-            f"The set-up failed in: {' '.join(map(str, error.cmd))}\n"
-            "Check that the package index can be reached, then run the same command again; it carries on.",
+            f"Setup failed in: {' '.join(map(str, error.cmd))}\n"
+            "Check that the package index can be reached, then run the same command again; it continues.",
             file=sys.stderr,
         )
         return 1
@@ -56,7 +56,7 @@ def _make_venv() -> None:
     try:
         _run(sys.executable, "-m", "venv", str(VENV))
     except subprocess.CalledProcessError:
-        # Debian ships the standard library's venv apart from Python.
+        # Debian packages the standard library's venv separately.
         shutil.rmtree(VENV, ignore_errors=True)
         print("This Python has no venv module; installing Debian's python3-venv ...", file=sys.stderr)
         _run("apt-get", "update", "-qq")
@@ -69,7 +69,7 @@ def _is_usable() -> bool:
 
 
 def _install() -> None:
-    """uv first, being many times faster; pip with the same hashes where uv cannot work (a private index)."""
+    """Install with uv, which is many times faster, or with pip and the same hashes if uv fails (a private index)."""
     pip = (str(PYTHON), "-m", "pip", "install", "-q")
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as uv_only:
         uv_only.write(_locked("uv"))

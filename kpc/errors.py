@@ -1,30 +1,30 @@
-"""The errors of the migration. The class says what happens next, the message says what to do.
+"""The errors of the migration. The class decides what happens next; the message says what to do.
 
     KpcError
       ConfigError                     stop; nothing was sent
         CatalogError                  a declaration in kpc/catalog is wrong
         MissingExtra                  a package that only this command needs is not installed
         SchemaDrift                   the live system differs from the catalog
-      Transient                       repeat as it is
+      Transient                       repeat the same step
         OracleDown                    the database did not answer, or the session was lost
         SalesforceDown                the org did not answer
         RateLimited                   the org asks to wait `retry_after_s`
         LeaseLost                     another run works on the same partition and stage
-        OutsideWindow                 Oracle may not be read before `opens_utc`
+        OutsideWindow                 Oracle must not be read before `opens_utc`
       SnapshotLost                    the SCN can no longer be read: new generation
       OutcomeUnknown                  a request's effect is unknown: ask the server, then decide
       Terminal                        stop this partition
         JobFailed                     Salesforce failed the ingest job
-        QuotaExhausted                no batch is free before `next_free_utc`
+        QuotaExhausted                the quota is used up until `next_free_utc`
         Paused                        a person stopped new jobs with `kpc pause`
         Superseded                    a newer load of this partition has started
         DamagedFile                   a file differs from its manifest
         OutOfSpace                    the staging disk is full
-      RowsRejected                    finished, and a person must look at the rejected rows
-      Mismatch                        finished, and source and target differ
+      RowsRejected                    finished, but rejected rows need review
+      Mismatch                        finished, but source and target differ
 
-Every message is one sentence of what happened and one of what to do, with the command to run. Facts that a program
-needs are attributes, so that nobody parses a message.
+A message has one sentence on what happened and one on what to do, with the command to run. Facts that a program needs
+are attributes, so that no caller has to parse a message.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from pathlib import Path
 
 
 class KpcError(Exception):
-    """Anything this project raises on purpose.
+    """Base class of the errors this project raises.
 
-    `what` says what happened, `remedy` what to do about it; `str()` is both.
+    `what` says what happened, `remedy` what to do; `str()` gives both.
     """
 
     def __init__(self, what: str, remedy: str = "") -> None:
@@ -46,7 +46,7 @@ class KpcError(Exception):
         super().__init__(f"{what} {remedy}".strip())
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Keyword facts must survive the trip between a worker and the process that reports the failure.
+        # Keyword attributes must survive pickling from a worker to the process that reports the failure.
         return (_rebuild, (type(self), self.__dict__.copy(), self.args))
 
 
@@ -78,11 +78,11 @@ class SchemaDrift(ConfigError):
 
 
 class Transient(KpcError):
-    """Repeat the same step as it is."""
+    """A temporary failure: repeat the same step."""
 
 
 class OracleDown(Transient):
-    """Oracle did not answer in time, refused the connection for now, or dropped the session."""
+    """Oracle did not answer in time, refused the connection temporarily, or dropped the session."""
 
 
 class SalesforceDown(Transient):
@@ -98,11 +98,11 @@ class RateLimited(Transient):
 
 
 class LeaseLost(Transient):
-    """Another run took over this partition and stage; this one must not write any more."""
+    """Another run took over this partition and stage; this run must stop writing."""
 
 
 class OutsideWindow(Transient):
-    """Oracle may be read at certain hours only; the next one begins at `opens_utc`."""
+    """Oracle may be read only during configured hours; the next window opens at `opens_utc`."""
 
     def __init__(self, what: str, remedy: str = "", *, opens_utc: datetime) -> None:
         super().__init__(what, remedy)
@@ -110,11 +110,11 @@ class OutsideWindow(Transient):
 
 
 class SnapshotLost(KpcError):
-    """Oracle can no longer read as of the SCN of this generation (ORA-01555 and its kin): start a new generation."""
+    """Oracle can no longer read at this generation's SCN (ORA-01555 and related errors): start a new generation."""
 
 
 class OutcomeUnknown(KpcError):
-    """A request was sent and its reply was lost. Ask the server about `job_id` before anything is repeated."""
+    """A request was sent but its reply was lost. Query `job_id` on the server before repeating anything."""
 
     def __init__(self, what: str, remedy: str = "", *, job_id: str | None = None) -> None:
         super().__init__(what, remedy)
@@ -122,7 +122,7 @@ class OutcomeUnknown(KpcError):
 
 
 class Terminal(KpcError):
-    """Stop this partition; a repeat would end the same way."""
+    """Stop this partition; repeating would fail the same way."""
 
 
 class JobFailed(Terminal):
@@ -134,7 +134,7 @@ class JobFailed(Terminal):
 
 
 class QuotaExhausted(Terminal):
-    """The rolling 24 h allowance of the org is used up until `next_free_utc`."""
+    """The org's rolling 24 h quota is used up until `next_free_utc`."""
 
     def __init__(self, what: str, remedy: str = "", *, next_free_utc: datetime) -> None:
         super().__init__(what, remedy)
@@ -142,15 +142,15 @@ class QuotaExhausted(Terminal):
 
 
 class Paused(Terminal):
-    """A person stopped new ingest jobs of this partition; what runs is followed to its end."""
+    """A person paused new ingest jobs of this partition; running jobs are polled until they finish."""
 
 
 class Superseded(Terminal):
-    """A load of a newer generation of this partition has started; an older one may not overwrite it."""
+    """A load of a newer generation of this partition has started; an older one must not overwrite it."""
 
 
 class DamagedFile(Terminal):
-    """The file at `path` is missing, truncated or differs from what its manifest says."""
+    """The file at `path` is missing, truncated or differs from its manifest."""
 
     def __init__(self, what: str, remedy: str = "", *, path: Path | str = "") -> None:
         super().__init__(what, remedy)
@@ -162,7 +162,7 @@ class OutOfSpace(Terminal):
 
     @staticmethod
     def is_meant_by(error: OSError) -> bool:
-        """True for a full disk, a quota that is used up, and a file larger than the process may write."""
+        """True for a full disk, an exhausted disk quota, and a file above the process's size limit."""
         return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 

@@ -1,4 +1,4 @@
-"""The source's clock: Asia/Bangkok, a fixed seven hours ahead of UTC (the zone database differs before 1920)."""
+"""The source's time zone: Asia/Bangkok, always seven hours ahead of UTC (the zone database differs before 1920)."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ LOCAL = timezone(AHEAD_OF_UTC, "Asia/Bangkok")
 
 
 def naive_local(moment: datetime) -> datetime:
-    """An aware moment as Oracle's DATE columns spell it."""
+    """Convert an aware datetime to the naive local time that Oracle's DATE columns hold."""
     return moment.astimezone(LOCAL).replace(tzinfo=None)

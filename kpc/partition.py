@@ -41,15 +41,15 @@ class Partition:
         return date(year, month, 1), date(year + month // 12, month % 12 + 1, 1)
 
     def parents(self) -> tuple[Partition, ...]:
-        """The partitions that must be loaded first: of each lookup's table the same month, or its `ALL`."""
+        """The partitions that must be loaded first: for each lookup, the parent table's same month or its `ALL`."""
         tables = (find_table(lookup.parent) for lookup in self.table.lookups)
         return tuple(Partition(table, self.key if table.is_monthly else ALL) for table in tables)
 
 
 def find_partition(table_name: str, key: str | None) -> Partition:
-    """The partition a person or a run names.
+    """The partition with this table name and key.
 
-    Raises `ConfigError` for an unknown table, a missing or an ill-formed key.
+    Raises `ConfigError` for an unknown table and for a missing or malformed key.
     """
     table = find_table(table_name)
     if not key:
@@ -57,7 +57,7 @@ def find_partition(table_name: str, key: str | None) -> Partition:
         raise ConfigError(
             f"A partition key is missing for {table.name}.",
             f"Give one, for example `kpc rerun {table.name} {example}` "
-            "(in Airflow's trigger form it is the field Partition Key under Advanced Options).",
+            "(in Airflow's trigger form: the field Partition Key under Advanced Options).",
         )
     if table.is_monthly and not _MONTH.fullmatch(key):
         raise ConfigError(
@@ -70,12 +70,12 @@ def find_partition(table_name: str, key: str | None) -> Partition:
 
 
 def month_keys(first: str, months: int) -> tuple[str, ...]:
-    """`months` consecutive keys from `first` on, e.g. 2023-12, 2024-01, 2024-02."""
+    """`months` consecutive keys starting with `first`, e.g. 2023-12, 2024-01, 2024-02."""
     year, month = int(first[:4]), int(first[5:])
     ordinals = range(year * 12 + month - 1, year * 12 + month - 1 + months)
     return tuple(f"{ordinal // 12:04d}-{ordinal % 12 + 1:02d}" for ordinal in ordinals)
 
 
 def partitions_of(table: Table, months: tuple[str, ...]) -> tuple[Partition, ...]:
-    """All partitions of a table in a scope of months."""
+    """All partitions of a table for the given months; `ALL` alone for a table without months."""
     return tuple(Partition(table, key) for key in (months if table.is_monthly else (ALL,)))

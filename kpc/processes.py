@@ -1,10 +1,10 @@
-"""Server processes that end with the program that started them, however it ends.
+"""Server processes that always end with the program that started them.
 
     program --socket--> keeper --parent of--> server, server, ...
 
-The keeper is a small process in a session of its own (Ctrl-C does not reach it). It starts the servers, and adopts
-what they leave behind. When its socket closes, because the program asked for it, crashed or was killed, the keeper
-ends every descendant by process id and then itself. If the keeper is killed, the kernel ends the servers (Linux).
+The keeper is a small process in its own session (Ctrl-C does not reach it). It starts the servers and adopts their
+orphaned children. When its socket closes, because the program closed it, crashed or was killed, the keeper ends every
+descendant by process id and then exits. If the keeper is killed, the kernel ends the servers (Linux).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from kpc.errors import ConfigError, Terminal
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-_IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # by the keeper: only its closed socket ends it
+_IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the keeper ends only when its socket closes
 _GRACE_S = 6.0
 _ORPHANS_GRACE_S = 2.0
 _LOOP_S = 0.25
@@ -41,9 +41,9 @@ _TAIL_LINES = 12
 
 
 def python_env() -> dict[str, str]:
-    """This process's environment, in which a Python finds the packages that this one was loaded from.
+    """This process's environment, with a PYTHONPATH that includes this project.
 
-    It may keep the bytecode it compiles: without it, each of hundreds of task processes compiles its libraries anew.
+    Bytecode caching is enabled; without it, each of hundreds of task processes would recompile its libraries.
     """
     root = str(Path(__file__).resolve().parents[1])
     others = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
@@ -54,21 +54,21 @@ def python_env() -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A started process. `log` holds what it prints."""
+    """A started process. `log` receives its output."""
 
     name: str
     pid: int
     log: Path
 
     def tail(self) -> str:
-        """The last lines that it printed."""
+        """The last lines of its output."""
         with suppress(OSError):
             return "\n".join(self.log.read_text(errors="replace").splitlines()[-_TAIL_LINES:])
         return ""
 
 
 class Keeper:
-    """Starts servers, and ends them all when it is closed or when this process is gone."""
+    """Starts servers, and ends them all when it is closed or this process ends."""
 
     def __init__(self) -> None:
         mine, theirs = socket.socketpair()
@@ -116,37 +116,37 @@ class Keeper:
         return server
 
     def exit_code(self, server: Server) -> int | None:
-        """None while it runs; negative for the signal that ended it."""
+        """None while the server runs; the negated signal number if a signal ended it."""
         code = self._ask({"exit_code": server.pid})["code"]
         return None if code is None else int(code)
 
     def check(self) -> None:
-        """Raises `Terminal` with the last lines of a server that has ended."""
+        """Raise `Terminal` with the last lines of output if a server has ended."""
         for server in self.servers.values():
             if (code := self.exit_code(server)) is not None:
                 raise Terminal(
                     f"{server.name} ended with code {code}. Its last lines:\n{server.tail()}",
-                    f"The whole log is in {server.log}.",
+                    f"The full log is in {server.log}.",
                 )
 
     def wait_for(self, server: Server, is_ready: Callable[[], bool], *, timeout_s: float) -> None:
-        """Wait until `is_ready()`. Raises `Terminal` when the server ends before, or after `timeout_s`."""
+        """Wait until `is_ready()`. Raises `Terminal` if the server ends first, or after `timeout_s`."""
         until = time.monotonic() + timeout_s
         while not is_ready():
             self.check()
             if time.monotonic() > until:
                 raise Terminal(
                     f"{server.name} was not ready after {timeout_s:.0f} s. Its last lines:\n{server.tail()}",
-                    f"The whole log is in {server.log}.",
+                    f"The full log is in {server.log}.",
                 )
             time.sleep(0.05)
 
     def cpu_s(self) -> dict[str, float]:
-        """CPU seconds of each server with all its descendants, those already ended included."""
+        """CPU seconds of each server and all its descendants, including those that have ended."""
         return {name: _tree_cpu_s(server.pid) for name, server in self.servers.items()}
 
     def close(self) -> None:
-        """End every server. Safe to call twice."""
+        """End every server. May be called twice."""
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
@@ -167,7 +167,7 @@ class Keeper:
         except OSError:
             line = ""
         if not line:
-            raise Terminal("The process that keeps the servers is gone.", "Start again; nothing else is lost.")
+            raise Terminal("The process that keeps the servers has ended.", "Start again; nothing else is lost.")
         reply: dict[str, Any] = json.loads(line)
         return reply
 
@@ -183,16 +183,16 @@ def _tree_cpu_s(pid: int) -> float:
 
 
 class _KeptServers:
-    """The keeper's side."""
+    """The servers as the keeper process holds them."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
-        self.stop_signals: dict[int, int] = {}  # of the servers, in the order of their start
+        self.stop_signals: dict[int, int] = {}  # by server pid, in start order
         self.temporary: list[str] = []
         self.exit_codes: dict[int, int] = {}
 
     def serve(self) -> None:
-        """Answer requests until the other end is gone."""
+        """Answer requests until the other end closes."""
         pending = b""
         while True:
             ready, _, _ = select.select([self.connection], [], [], _LOOP_S)
@@ -245,11 +245,11 @@ class _KeptServers:
         except OSError as error:
             return {"error": str(error)}
         self.stop_signals[process.pid] = stop_signal
-        process.returncode = 0  # reaped by `reap`; otherwise Popen would warn
+        process.returncode = 0  # `reap` collects the process; otherwise Popen would warn
         return {"pid": process.pid}
 
     def reap(self) -> None:
-        """Collect every ended child, adopted ones too."""
+        """Collect every ended child, including adopted ones."""
         with suppress(ChildProcessError):
             while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -258,7 +258,7 @@ class _KeptServers:
                 self.exit_codes[pid] = os.waitstatus_to_exitcode(status)
 
     def end_all(self) -> None:
-        """Ask the servers to end, the newest first, then what they left behind; kill whatever is left."""
+        """Stop the servers, newest first, then their orphaned children; kill any that remain."""
         for pid, stop_signal in reversed(self.stop_signals.items()):
             if pid not in self.exit_codes:
                 _send(pid, stop_signal)
@@ -266,7 +266,7 @@ class _KeptServers:
         for process in _descendants():
             _send(process.pid, signal.SIGTERM)
         self._wait(_ORPHANS_GRACE_S, lambda: not _descendants())
-        for _ in range(5):  # killing a parent may show children that were started meanwhile
+        for _ in range(5):  # a killed process may have started new children in the meantime
             for process in _descendants():
                 _send(process.pid, signal.SIGKILL)
             self._wait(1.0, lambda: not _descendants())
@@ -297,7 +297,7 @@ def _prctl(option: int, value: int) -> None:
 
 
 def _die_with_parent() -> None:
-    for number in _IGNORED:  # or the server would inherit that they are ignored
+    for number in _IGNORED:  # otherwise the server would inherit the ignored signals
         signal.signal(number, signal.SIG_DFL)
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 

@@ -1,7 +1,7 @@
 """Airflow over its REST API: start a partition, watch its runs, find out why one failed.
 
-The only way in which anything but Airflow itself starts work there. A partition is started at one stage; the stages
-after it follow by asset events.
+All runs that Airflow does not start itself are started through this module. A partition is started at one stage; asset
+events start the stages after it.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from kpc.stages.names import ORACLE_EXTRACT, POOLS, asset_name
 FINAL_STATES = frozenset({"success", "failed"})
 _PAGE = 100  # Airflow's `[api] maximum_page_limit`
 _TIMEOUT_S = 30.0
-_READ_TIMEOUT_S = 30.0  # reads are repeated for so long
+_READ_TIMEOUT_S = 30.0  # failed reads are repeated for this long
 
 Mode = Literal["incremental", "full"]
 
 
 @dataclass(frozen=True, slots=True)
 class DagRun:
-    """One DAG run. `key` is the partition key; None for a run that nobody gave one."""
+    """One DAG run. `key` is the partition key, or None for a run without one."""
 
     dag_id: str
     run_id: str
@@ -69,7 +69,7 @@ class AssetEvent:
 
 
 class AirflowApi:
-    """A session with one Airflow. Raises `ConfigError` for what the caller must change, `Transient` for the rest."""
+    """A session with one Airflow. Raises `ConfigError` when a setting or request is wrong, otherwise `Transient`."""
 
     def __init__(self, url: str, user: str = "", password: str = "") -> None:
         self.url = url.rstrip("/")
@@ -104,7 +104,7 @@ class AirflowApi:
     # Starting
 
     def trigger(self, dag_id: str, key: str | None = None, *, mode: Mode | None = None) -> str:
-        """Start a run and return its id. A DAG without partitions is started without a key."""
+        """Start a run and return its id. `key` is None for a DAG without partitions."""
         body: dict[str, Any] = {"logical_date": None, "conf": {"mode": mode} if mode else {}}
         if key is not None:
             body["partition_key"] = key
@@ -113,7 +113,7 @@ class AirflowApi:
     def rerun(self, partition: Partition, stage: str = ORACLE_EXTRACT, *, mode: Mode | None = None) -> str:
         """Start one partition again at a stage; the stages after it follow. Returns the run's id.
 
-        What is already in Salesforce is not sent again. `mode` counts only at the first stage.
+        What is already in Salesforce is not sent again. `mode` is allowed only at the first stage.
         """
         if mode is not None and stage != ORACLE_EXTRACT:
             raise ConfigError(
@@ -122,7 +122,7 @@ class AirflowApi:
         return self.trigger(asset_name(partition.table, stage), partition.key, mode=mode)
 
     def ensure_pools(self) -> None:
-        """Make the pools, or bring them to their sizes. A task whose pool does not exist is never started."""
+        """Create the pools or update their sizes. Airflow never starts a task whose pool does not exist."""
         existing = self.pools()
         for pool in POOLS:
             body = {
@@ -139,14 +139,14 @@ class AirflowApi:
     # Watching
 
     def pools(self) -> dict[str, tuple[int, bool]]:
-        """By name: the slots, and whether deferred tasks count."""
+        """For each pool name: its slots, and whether deferred tasks occupy them."""
         return {pool["name"]: (pool["slots"], pool["include_deferred"]) for pool in self._pages("pools", "pools")}
 
     def dag_ids(self) -> frozenset[str]:
         return frozenset(str(dag["dag_id"]) for dag in self._pages("dags", "dags"))
 
     def import_errors(self) -> tuple[str, ...]:
-        """Why DAG files could not be read, one text per file."""
+        """Why DAG files could not be imported, one text per file."""
         errors = self._pages("importErrors", "import_errors")
         return tuple(f"{error['filename']}: {error['stack_trace']}" for error in errors)
 
@@ -154,7 +154,7 @@ class AirflowApi:
         return _run(self._call("GET", f"dags/{dag_id}/dagRuns/{run_id}"))
 
     def runs(self, *, dag_id: str = "~", key: str | None = None, since: datetime | None = None) -> list[DagRun]:
-        """Runs of one DAG or of all, the oldest first; of one key; started by somebody at or after `since`."""
+        """Runs of one DAG or of all, oldest first; optionally of one key, and queued at or after `since`."""
         params: dict[str, Any] = {"order_by": "id"}
         if key is not None:
             params["partition_key_pattern"] = key
@@ -171,7 +171,7 @@ class AirflowApi:
         ]
 
     def events(self, *, since: datetime | None = None) -> list[AssetEvent]:
-        """Materialisations, the oldest first."""
+        """Materializations, oldest first."""
         params: dict[str, Any] = {"order_by": "timestamp"}
         if since is not None:
             params["timestamp_gte"] = since.isoformat()
@@ -187,19 +187,19 @@ class AirflowApi:
         ]
 
     def failure(self, run: DagRun) -> str:
-        """Why a run failed: the error of its first failed task, in one text."""
+        """Why a run failed: the error of its first failed task."""
         failed = [task for task in self.tasks(run) if task.state == "failed"]
         if not failed:
             return f"{run.dag_id} failed without a failed task."
         return f"{failed[0].task_id}: {self._error_of(run, failed[0])}"
 
     def result(self, run: DagRun, task_id: str, key: str = "return_value") -> Any:
-        """What a task returned, or what it left under another key."""
+        """The return value of a task, or the value of another XCom key."""
         path = f"dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/{task_id}/xcomEntries/{key}"
         return self._call("GET", path)["value"]
 
     def asset_page(self, asset: str) -> str:
-        """The address of an asset's page, with the graph around it."""
+        """The URL of an asset's page, which shows its graph."""
         for found in self._pages("assets", "assets", {"name_pattern": asset}):
             if found["name"] == asset:
                 return f"{self.url}/assets/{found['id']}"
@@ -219,7 +219,7 @@ class AirflowApi:
             if details := line.get("error_detail"):
                 return f"{details[-1]['exc_value']}"
         errors = [str(line.get("event")) for line in lines if line.get("level") in ("error", "critical")]
-        return errors[-1] if errors else "its process ended without a word; see the scheduler's log"
+        return errors[-1] if errors else "its process ended without an error message; see the scheduler's log"
 
     # HTTP
 
@@ -235,11 +235,11 @@ class AirflowApi:
     def _call(self, method: str, path: str, *, json: Any = None, params: Any = None) -> Any:
         if method != "GET":
             return self._ask(method, path, json=json, params=params)
-        # Airflow 3.3.2 answers a listing of asset events with HTTP 500 while a run that one of them started is queued.
+        # Airflow 3.3.2 returns HTTP 500 for a list of asset events while a run started by one of them is queued.
         for attempt in stamina.retry_context(on=Transient, attempts=None, timeout=_READ_TIMEOUT_S, wait_max=2.0):
             with attempt:
                 return self._ask(method, path, params=params)
-        raise AssertionError("unreachable: the context returns or raises")
+        raise AssertionError("unreachable: the loop returns or raises")
 
     def _ask(self, method: str, path: str, *, json: Any = None, params: Any = None) -> Any:
         if not self._is_logged_in:
@@ -272,7 +272,7 @@ class AirflowApi:
         except httpx.TransportError as error:
             raise Transient(
                 f"Airflow at {self.url} does not answer ({type(error).__name__}).",
-                "Start it (`kpc demo` does), or set KPC__AIRFLOW_URL to where it runs.",
+                "Start it (`kpc demo` does), or set KPC__AIRFLOW_URL to its address.",
             ) from error
 
 
@@ -302,7 +302,7 @@ def _refusal(answer: httpx.Response, path: str) -> ConfigError | Transient:
     if answer.status_code == HTTPStatus.NOT_FOUND and (dag := re.match(r"dags/([^~/]+)", path)):
         return ConfigError(
             f"Airflow does not know {dag[1]}.",
-            "Check that the dags folder is that of this project: `airflow dags list`.",
+            "Check with `airflow dags list` that its dags folder is this project's.",
         )
     if answer.status_code == HTTPStatus.BAD_REQUEST and "artition" in str(detail):
         return ConfigError(f"Airflow refuses the partition key: {detail}", "Give a month such as 2024-01, or ALL.")

@@ -74,7 +74,7 @@ def rerun_partition(
 ) -> RerunOutcome:
     """Start a partition again at a stage, and follow it through the stages after it.
 
-    Raises `ConfigError` when Airflow refuses, `Transient` when it does not answer.
+    Raises `ConfigError` if Airflow refuses, `Transient` if it does not answer.
     """
     chosen: Mode | None = "full" if mode == "full" else None
     with AirflowApi.of(settings) as api:
@@ -94,7 +94,7 @@ def follow(
     say: Callable[[str], None] = lambda _text: None,
     longest_wait_s: float = LONGEST_WAIT_S,
 ) -> RerunOutcome:
-    """Watch a partition's runs from `first` on until the last stage has ended, or one has failed."""
+    """Watch a partition's runs, starting with `first`, until the last stage has ended or one has failed."""
     until = time.monotonic() + longest_wait_s
     since = first.queued
     stages = STAGES[STAGES.index(stage) :]

@@ -14,7 +14,7 @@ Mode = Annotated[str, typer.Option(help="incremental: new and changed rows only;
 
 
 def user_workspace() -> Any:
-    """A workspace by the user's settings and under the user's name, to be closed by `with`."""
+    """A workspace with the user's settings and name; a context manager."""
     from ulid import ULID
 
     from kpc.settings import load_settings

@@ -38,7 +38,7 @@ def _tell(title: str, figures: Sequence[Figure], *, as_json: bool) -> None:
 @app.command()
 @explaining_errors
 def extract(
-    rows: Annotated[int, typer.Option(help="Rows of the tables; the goals are meant for the default.")] = 1_000_000,
+    rows: Annotated[int, typer.Option(help="Rows per table; the goals apply to the default.")] = 1_000_000,
     as_json: AsJson = False,
 ) -> None:
     """Measure reading from Oracle: beside the bare driver and a plain script; memory; rows scanned."""
@@ -51,7 +51,7 @@ def extract(
 @app.command()
 @explaining_errors
 def stage(
-    rows: Annotated[int, typer.Option(help="Rows of the frame; the goals are meant for the default.")] = 500_000,
+    rows: Annotated[int, typer.Option(help="Rows of the frame; the goals apply to the default.")] = 500_000,
     as_json: AsJson = False,
 ) -> None:
     """Measure staging: beside pandas, DuckDB and encoding alone; the sort; memory."""
@@ -64,7 +64,7 @@ def stage(
 @app.command()
 @explaining_errors
 def load(
-    rows: Annotated[int, typer.Option(help="Rows per client; the goals are meant for the default.")] = 250_000,
+    rows: Annotated[int, typer.Option(help="Rows per client; the goals apply to the default.")] = 250_000,
     as_json: AsJson = False,
 ) -> None:
     """Measure loading: CPU beside other Python clients; memory; the emulator's speed with storage."""

@@ -39,5 +39,5 @@ def archive(
         emit({"chunks": []}, as_json=as_json, text=f"{partition} has no chunks to {policy}.")
         return
     done = f"moved to {cleaned.place}" if cleaned.place else "deleted"
-    text = f"{len(cleaned.chunks)} chunks of {partition} are {done}."
+    text = f"{len(cleaned.chunks)} chunks of {partition} were {done}."
     emit(cleaned.model_dump(mode="json"), as_json=as_json, text=text)

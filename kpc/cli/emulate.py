@@ -17,9 +17,9 @@ app = typer.Typer(no_args_is_help=True, help="Start an emulator of Oracle or Sal
 
 Port = Annotated[int, typer.Option(help="TCP port on 127.0.0.1; 0 takes a free one.")]
 ReadyFile = Annotated[
-    Path | None, typer.Option(help="Write here, as JSON, how to connect, once connections are accepted.")
+    Path | None, typer.Option(help="Write the connection details here as JSON once connections are accepted.")
 ]
-Verbose = Annotated[bool, typer.Option(help="A line per request.")]
+Verbose = Annotated[bool, typer.Option(help="Print one line per request.")]
 
 
 @contextmanager
@@ -37,17 +37,17 @@ def _explaining_options() -> Iterator[None]:
 @explaining_errors
 def oracle(
     port: Port = 1521,
-    rows: Annotated[int, typer.Option(help="Rows to seed over all 16 tables.")] = 250_000,
+    rows: Annotated[int, typer.Option(help="Rows to seed, spread over all 16 tables.")] = 250_000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same rows.")] = 42,
-    months: Annotated[int, typer.Option(help="Months of sales, from 2024-01 on.")] = 3,
+    months: Annotated[int, typer.Option(help="Months of sales, starting with 2024-01.")] = 3,
     with_bad_rows: Annotated[int, typer.Option(help="Rows that a staging rule must reject.")] = 0,
     fault: Annotated[
         list[str] | None, typer.Option(help="ACTION=VALUE[,option=value...], repeatable; see docs/oracle-emulator.md.")
     ] = None,
-    service: Annotated[list[str] | None, typer.Option(help="A service name; repeatable. KPCDB without one.")] = None,
+    service: Annotated[list[str] | None, typer.Option(help="A service name; repeatable. Default: KPCDB.")] = None,
     reader: Annotated[list[str] | None, typer.Option(help="A user who may only read the tables; repeatable.")] = None,
     tls: Annotated[bool, typer.Option(help="Also listen on a port that speaks TLS.")] = False,
-    admin: Annotated[bool, typer.Option("--admin", help="Open the admin channel: faults and counters.")] = False,
+    admin: Annotated[bool, typer.Option("--admin", help="Open the admin endpoint (faults and counters).")] = False,
     ready_file: ReadyFile = None,
     verbose: Verbose = False,
 ) -> None:

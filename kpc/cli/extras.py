@@ -15,7 +15,7 @@ MODULES = {"emulators": _EMULATORS, "demo": _DEMO, "dev": _BENCH}
 
 
 def require_extra(extra: str, command: str) -> None:
-    """Raise `MissingExtra` unless everything that `command` imports of that extra is installed."""
+    """Raise `MissingExtra` unless every module that `command` needs from that extra is installed."""
     missing = [module for module in MODULES[extra] if find_spec(module) is None]
     if missing:
         raise MissingExtra(

@@ -38,8 +38,8 @@ def check_mode(mode: str) -> str:
 
 @explaining_errors
 def demo(
-    rows: Annotated[int, typer.Option(help="Records to seed over all 16 tables.")] = 250_000,
-    months: Annotated[int, typer.Option(help="Months of sales, from 2024-01 on.")] = 3,
+    rows: Annotated[int, typer.Option(help="Records to seed, spread over all 16 tables.")] = 250_000,
+    months: Annotated[int, typer.Option(help="Months of sales, starting with 2024-01.")] = 3,
     tables: Annotated[str, typer.Option(help="Comma-separated tables; all 16 when empty.")] = "",
     with_bad_rows: Annotated[int, typer.Option(help="Rows that a staging rule must reject.")] = 0,
     exit_at_end: Annotated[bool, typer.Option("--exit", help="End all servers when the campaign is over.")] = False,
@@ -94,12 +94,12 @@ def plan(
     emit(_plan_facts(made), as_json=as_json, text=grid(title, columns, _plan_cells(made)))
     for table, ratio in made.interleaved.items():
         say(
-            f"The months of {table} interleave: its chunks would scan {ratio:.1f} rows per extracted row. "
-            f"`kpc one-pass {table} --months {months}` reads it once for all of them; then start its months as usual."
+            f"The months of {table} are interleaved: its chunks would scan {ratio:.1f} rows per extracted row. "
+            f"`kpc one-pass {table} --months {months}` reads all months in one pass; then start its months as usual."
         )
     if made.unassigned_rows:
         worst = next(one.table for one in made.assignments if one.unassigned_rows)
-        say(f"Some rows belong to no partition in scope; `kpc show {worst} UNASSIGNED` lists why.")
+        say(f"Some rows belong to no partition in scope; `kpc show {worst} UNASSIGNED` lists the reasons.")
         raise typer.Exit(Exit.EXCEPTIONS)
 
 
@@ -139,7 +139,7 @@ def _plan_facts(made: CampaignPlan) -> dict[str, object]:
 def _month_list(months: str) -> tuple[str, ...]:
     first, _, count = months.partition(":")
     if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", first) or not re.fullmatch(r"[1-9]\d{0,3}", count or "1"):
-        raise ConfigError(f"{months!r} is not FIRST:COUNT.", "Write for example --months 2024-01:3.")
+        raise ConfigError(f"{months!r} is not FIRST:COUNT.", "For example: --months 2024-01:3.")
     return month_keys(first, int(count or 1))
 
 
@@ -165,10 +165,10 @@ def run(
     key: Annotated[str | None, typer.Argument(metavar="[KEY]", help="A month such as 2024-01, or ALL.")] = None,
     months: Annotated[str, typer.Option(help="Several months: 2024-01:3 is January to March.")] = "",
     mode: Mode = "incremental",
-    stage: Annotated[str, typer.Option(help="Only this stage.")] = "",
+    stage: Annotated[str, typer.Option(help="Run only this stage.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Take partitions through their four stages in this process, without Airflow."""
+    """Run partitions through their four stages in this process, without Airflow."""
     from assets.graph import materialize_lineage
     from kpc.ledger.states import StageState
     from kpc.stages.context import PartitionContext
@@ -206,7 +206,7 @@ def _naming_the_command(partition: Partition) -> Iterator[None]:
         raise Paused(paused.what, f"After `kpc resume` continue with `{_resuming(partition)}`.") from None
 
 
-def _resuming(partition: Partition) -> str:
+def _resume_command(partition: Partition) -> str:
     return f"kpc run {partition.table.name} {partition.key} --stage sf_loaded"
 
 
@@ -214,7 +214,7 @@ def _named_partitions(table: str, key: str | None, months: str) -> tuple[Partiti
     if not months:
         return (find_partition(table, key),)
     if key:
-        raise ConfigError("A key and --months were both given.", "Give one of them.")
+        raise ConfigError("A key and --months were both given.", "Give only one of them.")
     return partitions_of(find_table(table), _month_list(months))
 
 
@@ -224,10 +224,10 @@ def rerun(
     key: Key,
     stage: Annotated[str, typer.Option(help="Start at this stage; later stages follow.")] = "oracle_extract",
     mode: Mode = "incremental",
-    wait: Annotated[bool, typer.Option(help="Wait until the partition's stages have ended.")] = True,
+    wait: Annotated[bool, typer.Option(help="Wait until all stages have ended.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Run one partition again in Airflow, over its REST API. What is already in Salesforce is not sent again."""
+    """Run one partition again in Airflow; never resends what is already in Salesforce."""
     from kpc.airflow_client.rerun import rerun_partition
     from kpc.settings import load_settings
     from kpc.stages.names import find_stage

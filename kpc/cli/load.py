@@ -1,4 +1,4 @@
-"""Commands about loading: pause, resume, failed, rollback."""
+"""Commands that control loads: pause, resume, failed, rollback."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kpc.rollback.partition_rollback import RollbackPlan, RollbackResult
     from kpc.stages.context import PartitionContext
 
-Scope = Annotated[list[str] | None, typer.Argument(metavar="[all | phase NAME | TABLE]", help="What; all when empty.")]
+Scope = Annotated[list[str] | None, typer.Argument(metavar="[all | phase NAME | TABLE]", help="Default: all.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
 @explaining_errors
 def pause(
     scope: Scope = None,
-    reason: Annotated[str, typer.Option(help="Why; shown by status and in waiting tasks.")] = "",
+    reason: Annotated[str, typer.Option(help="Reason, shown by `kpc status` and in waiting tasks.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Create no new ingest jobs for everything, a phase or a table; running jobs are polled to their end."""
@@ -75,7 +75,7 @@ def resume(scope: Scope = None, as_json: AsJson = False) -> None:
                 detail={"kind": kind, "name": name, "lifted": lifted},
             )
         paused = ledger.pauses.active(environment)
-    head = f"{lifted} pause{'s' if lifted > 1 else ''} lifted." if lifted else "Nothing like that was paused."
+    head = f"{lifted} pause{'s' if lifted > 1 else ''} ended." if lifted else "No such pause was active."
     rest = ["Still paused:", *map(_line, paused)] if paused else []
     emit({"lifted": lifted, "paused": pauses_as_json(paused)}, as_json=as_json, text="\n".join([head, *rest]))
 
@@ -98,8 +98,8 @@ def _scope(words: list[str] | None) -> tuple[PauseScope, str]:
             return PauseScope.TABLE, find_table(table).name
         case _:
             raise ConfigError(
-                f"{' '.join(words or [])!r} names nothing that can be paused.",
-                "Write `all`, `phase NAME` or the name of a table.",
+                f"{' '.join(words or [])!r} cannot be paused.",
+                "Give `all`, `phase NAME` or the name of a table.",
             )
 
 
@@ -110,14 +110,14 @@ def failed(
     limit: Annotated[int, typer.Option(help="List at most this many records.")] = 50,
     retry: Annotated[bool, typer.Option("--retry", help="Send transient failures again; costs no batch.")] = False,
     export: Annotated[Path | None, typer.Option(help="Write the refused rows to this CSV file.")] = None,
-    import_file: Annotated[Path | None, typer.Option("--import", help="Send a corrected export.")] = None,
+    import_file: Annotated[Path | None, typer.Option("--import", help="Send the rows of a corrected export.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """List rejected and refused records; export refused ones, import corrections and send them again."""
     from kpc.stages.context import PartitionContext
 
     if sum(map(bool, (retry, export, import_file))) > 1:
-        raise ConfigError("--retry, --export and --import were given together.", "Give one of them.")
+        raise ConfigError("--retry, --export and --import were given together.", "Give only one of them.")
     name = find_partition(table, key).table.name if key else find_table(table).name
     with user_workspace() as workspace:
         counts = workspace.ledger.failures.counts(workspace.environment)
@@ -166,7 +166,7 @@ def _send(partitions: list[PartitionContext], table: Table, import_file: Path | 
         if outside := [each for each in named if each.key not in by_key]:
             raise ConfigError(
                 f"{import_file} has rows of {outside[0]}, which has no refused rows or was not named.",
-                "Export again, or name the partition of the file; nothing was sent.",
+                "Nothing was sent. Export again, or name the partition that the file belongs to.",
             )
         repairs = [send_refused(by_key[each.key], edits[each.key]) for each in named]
     columns = ("key", "sent", "loaded", "parked", "quarantined")
@@ -176,7 +176,7 @@ def _send(partitions: list[PartitionContext], table: Table, import_file: Path | 
     emit({"table": table.name, "repairs": facts}, as_json=as_json, text=grid(table.name, columns, cells))
     for repair in repairs:
         if repair.loaded:
-            say(f"Prove it: `kpc reconcile {repair.partition.table.name} {repair.partition.key}`.")
+            say(f"Verify with `kpc reconcile {repair.partition.table.name} {repair.partition.key}`.")
     raise typer.Exit(Exit.EXCEPTIONS if left else Exit.DONE)
 
 
@@ -209,25 +209,27 @@ def _plan_lines(plan: RollbackPlan) -> list[str]:
     lines = [f"{plan.created:,} records that {plan.partition} created would be deleted."]
     if plan.imaged:
         lines.append(
-            f"{plan.imaged:,} records that existed before would be set back to their pre-image, except those that "
+            f"{plan.imaged:,} records that existed before would be restored to their pre-image, except those that "
             "somebody has changed since."
         )
     lines.append(_left(plan.updated - plan.imaged))
     if plan.children:
-        lines.append(f"Refused while these refer to it: {', '.join(map(str, plan.children))}. Roll them back first.")
+        lines.append(
+            f"Not possible while these refer to it: {', '.join(map(str, plan.children))}. Roll them back first."
+        )
     elif plan.jobs_at_work:
-        lines.append(f"Refused while its load is under way: {', '.join(plan.jobs_at_work)}.")
+        lines.append(f"Not possible while its load is running: {', '.join(plan.jobs_at_work)}.")
     else:
-        lines.append(f"Nothing was done. To do it: `kpc rollback {plan.partition} --yes`.")
+        lines.append(f"Nothing was done. To perform it: `kpc rollback {plan.partition} --yes`.")
     return lines
 
 
 def _done_lines(partition: Partition, done: RollbackResult) -> list[str]:
-    lines = [f"{done.created:,} records that {partition} had created are deleted."]
+    lines = [f"{done.created:,} records that {partition} had created were deleted."]
     if done.restored:
         lines.append(f"{done.restored:,} records that it had changed have their former values again.")
     if done.changed:
-        lines.append(f"{done.changed:,} records were changed by somebody since and are left as they are now.")
+        lines.append(f"{done.changed:,} records have been changed by somebody since and were left as they are.")
     if done.differing:
         lines.append(f"Of those set back, {done.differing:,} still differ from their pre-image: look at the org.")
     lines += [_left(done.left - min(done.left, done.changed))]
@@ -237,5 +239,5 @@ def _done_lines(partition: Partition, done: RollbackResult) -> list[str]:
 def _left(updated: int) -> str:
     return (
         f"{updated:,} records that existed before and were only updated are left as they are: no image of them was "
-        "taken before. Records that the migration's index does not know are never touched."
+        "taken before the load. Records that are not in the migration's index are never touched."
     )

@@ -30,7 +30,7 @@ from kpc.errors import (
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_FILE_WIDTH = 200  # columns of a table that goes to a file or a pipe, where nothing needs to fit a window
+_FILE_WIDTH = 200  # characters per line in a file or a pipe, which has no window width
 
 
 def _console(*, stderr: bool) -> Console:
@@ -62,7 +62,7 @@ _CODES = {
 
 
 def emit(result: object, *, as_json: bool, text: str | Grid) -> None:
-    """One JSON object on stdout with `--json`; otherwise the text, on stdout too, since it is the answer."""
+    """Print the result on stdout: one JSON object with `--json`, otherwise the text."""
     if as_json:
         print(json.dumps(result, default=_plain, ensure_ascii=False))
     else:
@@ -75,7 +75,7 @@ def say(text: str) -> None:
 
 
 def grid(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Grid:
-    """A table for people: numbers right, text left."""
+    """A table for people, with numbers aligned right and text left."""
     made = Grid(title=title, title_justify="left", header_style="bold")
     for position, name in enumerate(columns):
         is_number = bool(rows) and all(_is_number(row[position]) for row in rows)
@@ -129,7 +129,7 @@ def explaining_errors(command: Callable[P, R]) -> Callable[P, R]:
         except KpcError as error:
             fail(error, as_json=bool(kwargs.get("as_json")))
         except OSError as error:
-            if error.errno != errno.ENOSPC:  # anything else is a defect and deserves its traceback
+            if error.errno != errno.ENOSPC:  # anything else is a defect: show its traceback
                 raise
             fail(OutOfSpace("The disk is full.", "Free space and run the command again."))
         except KeyboardInterrupt:

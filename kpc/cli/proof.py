@@ -1,4 +1,4 @@
-"""Commands that prove: preflight, reconcile, docs, audit."""
+"""Commands that verify: preflight, reconcile, docs, audit, sign-off."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 @explaining_errors
 def preflight(as_json: AsJson = False) -> None:
-    """Log in to both systems and compare their schemas with the catalog; nothing is read or sent."""
+    """Log in to both systems and compare their schemas with the catalog; reads and sends no rows."""
     from kpc.campaign.preflight import check_systems
 
     with user_workspace() as workspace:
@@ -48,7 +48,7 @@ def reconcile(
     drill: Annotated[bool, typer.Option("--drill", help="Compare every record; list differing keys.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare a loaded partition with Salesforce again: counts, aggregates and checksums of records."""
+    """Compare a loaded partition with Salesforce: counts, aggregates, checksums; changes no record."""
     from assets.reconciled import reconciled
     from kpc.ledger.states import StageState
     from kpc.reconcile.report import last_report
@@ -108,7 +108,7 @@ def audit(as_json: AsJson = False) -> None:
 
 @explaining_errors
 def sign_off(
-    subject: Annotated[str, typer.Argument(help="A phase, migration, or a table with UNASSIGNED after it.")],
+    subject: Annotated[str, typer.Argument(help="A phase, `migration`, or a table followed by UNASSIGNED.")],
     key: Annotated[str | None, typer.Argument(metavar="[UNASSIGNED]")] = None,
     refuse: Annotated[bool, typer.Option("--refuse", help="Refuse it; a later decision may accept it.")] = False,
     note: Annotated[str, typer.Option(help="Why, for the record.")] = "",
@@ -121,5 +121,5 @@ def sign_off(
         made = file_decision(subject, key, workspace, accepts=not refuse, note=note)
     facts = {"subject": made.subject, "decision": made.decision, "evidence": made.evidence}
     numbers = ", ".join(f"{name} {value}" for name, value in made.evidence.items())
-    text = f"{made.subject}: {made.decision} on the evidence of {numbers} (sha256 {made.evidence_sha256[:12]}...)."
+    text = f"{made.subject}: {made.decision}, based on {numbers} (sha256 {made.evidence_sha256[:12]}...)."
     emit({**facts, "evidence_sha256": made.evidence_sha256}, as_json=as_json, text=text)

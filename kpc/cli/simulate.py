@@ -1,4 +1,4 @@
-"""`kpc plan --simulate`: how long the campaign takes within the quota, on a virtual clock."""
+"""`kpc plan --simulate`: estimate how long the migration takes within the quota, on a virtual clock."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from kpc.errors import ConfigError
 
 
 def run_simulation(rows: int, rows_per_s: float, *, share: float | None, reserve: float | None, as_json: bool) -> None:
-    """Run the three scenarios and end with 1 if one of them misses its goal. `share` and `reserve` None: as set."""
+    """Run the three scenarios and exit with 1 if one misses its goal.
+
+    `share` and `reserve` default to the settings when None. Raises `ConfigError` for values out of range.
+    """
     from kpc.campaign.simulation import scenarios, simulate
     from kpc.settings import SalesforceSettings, load_settings
 
@@ -18,7 +21,10 @@ def run_simulation(rows: int, rows_per_s: float, *, share: float | None, reserve
     try:
         settings = SalesforceSettings.model_validate(configured)
     except ValueError:
-        raise ConfigError("The share must be above 0 and at most 1, the reserve below 1.", "Correct them.") from None
+        raise ConfigError(
+            "The share must be above 0 and at most 1, the reserve at least 0 and below 1.",
+            "Correct --share and --reserve.",
+        ) from None
     results = []
     for scenario in scenarios(rows, settings, rows_per_s):
         say(f"Simulating {scenario.name} ...")

@@ -60,13 +60,13 @@ def status(as_json: AsJson = False) -> None:
             say(f"{table} {key}: {kept:,} records have a pre-image; `kpc rollback` can set them back.")
     say(_quota_line(quota, in_flight))
     for pause in pauses:
-        say(f"Paused: {pause}. `kpc resume` lifts it.")
+        say(f"Paused: {pause}. `kpc resume` ends the pause.")
 
 
 def _quota_line(quota: Any, in_flight: int) -> str:
     line = (
-        f"Last 24 h: {quota.rows:,} records and {quota.batches:,} batches of ours, {quota.others_batches:,} batches of "
-        f"others, {quota.calls:,} API calls; {in_flight} jobs in flight."
+        f"Last 24 h: {quota.rows:,} records and {quota.batches:,} batches of this migration, {quota.others_batches:,} "
+        f"batches of other software, {quota.calls:,} API calls; {in_flight} jobs in flight."
     )
     if quota.blocked_until_utc is not None:
         line += f" No new job before {quota.blocked_until_utc:%Y-%m-%d %H:%M:%S} UTC: {quota.blocked_reason}"

@@ -152,7 +152,7 @@ def test_records_of_somebody_else_are_kept_and_set_back(kpc: Callable[..., Resul
     (shown,) = json.loads(kpc("show", "KPS_R_POS_SUPPLIER", "ALL", "--json").stdout)["pre_images"]
     assert (shown["chunk"], shown["rows"]) == ("chunk-00001.csv.gz", 4)
     planned = kpc("rollback", "KPS_R_POS_SUPPLIER", "ALL")
-    assert "4 records that existed before would be set back" in " ".join(planned.stdout.split())
+    assert "4 records that existed before would be restored" in " ".join(planned.stdout.split())
     done = json.loads(kpc("rollback", "KPS_R_POS_SUPPLIER", "ALL", "--yes", "--json").stdout)
     counts = {name: done[name] for name in ("deleted", "with_pre_image", "restored", "left", "changed", "differing")}
     assert counts == {"deleted": 0, "with_pre_image": 4, "restored": 4, "left": 0, "changed": 0, "differing": 0}

@@ -84,7 +84,7 @@ def test_killing_the_program_ends_servers_and_their_daemons(tmp_path: Path, numb
 
 def test_killing_the_keeper_ends_the_servers(tmp_path: Path) -> None:
     """The kernel ends the servers when the keeper itself is killed, and the program says so."""
-    with pytest.raises(Terminal, match="keeps the servers is gone"), Keeper() as keeper:
+    with pytest.raises(Terminal, match="keeps the servers has ended"), Keeper() as keeper:
         server = keeper.start("server", SLEEP, log=tmp_path / "log")
         os.kill(psutil.Process(server.pid).ppid(), signal.SIGKILL)
         assert wait_for(lambda: is_gone(server.pid))
