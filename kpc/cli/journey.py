@@ -200,10 +200,10 @@ def _naming_the_command(partition: Partition) -> Iterator[None]:
         yield
     except QuotaExhausted as full:
         time = f"{full.next_free_utc:%Y-%m-%d %H:%M:%S}"
-        remedy = f"After {time} UTC continue with `{_resuming(partition)}`; nothing is sent twice."
+        remedy = f"After {time} UTC continue with `{_resume_command(partition)}`; nothing is sent twice."
         raise QuotaExhausted(full.what, remedy, next_free_utc=full.next_free_utc) from None
     except Paused as paused:
-        raise Paused(paused.what, f"After `kpc resume` continue with `{_resuming(partition)}`.") from None
+        raise Paused(paused.what, f"After `kpc resume` continue with `{_resume_command(partition)}`.") from None
 
 
 def _resume_command(partition: Partition) -> str:
