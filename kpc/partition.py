@@ -54,10 +54,12 @@ def find_partition(table_name: str, key: str | None) -> Partition:
     if table.is_monthly and not _MONTH.fullmatch(key):
         raise ConfigError(
             f"{key!r} is not a partition key of {table.name}.",
-            "This table has one partition per month: give 2024-01.",
+            "Give a month such as 2024-01.",
         )
     if not table.is_monthly and key != ALL:
-        raise ConfigError(f"{key!r} is not a partition key of {table.name}.", "This table is one partition: give ALL.")
+        raise ConfigError(
+            f"{key!r} is not a partition key of {table.name}.", "This table has a single partition: give ALL."
+        )
     return Partition(table, key)
 
 
