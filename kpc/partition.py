@@ -52,10 +52,7 @@ def find_partition(table_name: str, key: str | None) -> Partition:
             "(in Airflow's trigger form: the field Partition Key under Advanced Options).",
         )
     if table.is_monthly and not _MONTH.fullmatch(key):
-        raise ConfigError(
-            f"{key!r} is not a partition key of {table.name}.",
-            "Give a month such as 2024-01.",
-        )
+        raise ConfigError(f"{key!r} is not a partition key of {table.name}.", "Give a month such as 2024-01.")
     if not table.is_monthly and key != ALL:
         raise ConfigError(
             f"{key!r} is not a partition key of {table.name}.", "This table has a single partition: give ALL."

@@ -29,7 +29,7 @@ _MEMORY_MB = "<= 500"
 
 
 def measure_stage(*, rows: int, say: Callable[[str], None]) -> list[Figure]:
-    """All figures of staging, for frames and a partition of `rows` rows, and for a partition `_LARGE` times as large."""
+    """All figures of staging, for frames and a partition of `rows` rows, and for one `_LARGE` times as large."""
     with TemporaryDirectory(prefix="kpc-bench-") as place:
         folder = Path(place)
         say(f"Plain copying of {rows:,} rows x 24 columns, {_ROUNDS} rounds ...")

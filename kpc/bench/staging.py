@@ -1,4 +1,4 @@
-"""The functions that `kpc bench stage` measures; each runs alone in a separate process."""
+"""The functions that `kpc bench stage` measures; each runs alone in a process and returns seconds."""
 
 from __future__ import annotations
 
