@@ -19,9 +19,9 @@ from kpc.catalog import Phase
 from kpc.catalog.types import ALL
 from kpc.stages.names import EXTRACT_POOL, LOAD_POOL, ORACLE_EXTRACT, RECONCILED, SF_LOADED, STAGED_CSV, STAGES
 
-# The months that a backfill may use. Stage 1 must never start on a schedule, only on request. Its timetable is needed to
-# parse months from partition keys, but its cron expression makes Airflow start a run for each new month until the DAG's
-# end date. LAST_MONTH must therefore be in the past; any past month works.
+# The months that a backfill may use. Stage 1 must never start on a schedule, only on request. Its timetable is needed
+# to parse months from partition keys, but its cron expression makes Airflow start a run for each new month until the
+# DAG's end date. LAST_MONTH must therefore be in the past; any past month works.
 FIRST_MONTH = datetime(2016, 1, 1, tzinfo=UTC)
 LAST_MONTH = datetime(2025, 12, 31, tzinfo=UTC)
 
@@ -124,7 +124,7 @@ def _load(spec: AssetSpec) -> None:
         inlets=[
             *_upstream(spec),
             *(stage_asset(find_asset(name)) for name in spec.parents),
-        ],  # shown as edges of the graph
+        ],  # shown as graph edges
     )
     def publish(chunks: Iterable[dict[str, Any]] | None, **context: Any) -> dict[str, object]:
         from kpc.load.chunk_result import ChunkResult  # noqa: PLC0415  slow to import
