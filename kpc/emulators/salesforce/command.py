@@ -55,7 +55,7 @@ def run(  # noqa: PLR0913  the options of one command
     chosen.change(switches or {})
     rules = _rules(seed, faults)
     if ready_file:
-        _remove_ready(ready_file)  # left by a process that was killed; it would be taken for ours
+        _remove_ready(ready_file)  # left by a killed process; it would look like this process's file
     listener = _listen(host, port)
     org = Org(data_file, clock=Clock(speed=speed), switches=replace(chosen), seed=seed)
     emulator = _assembled(org, rules, options)
@@ -92,7 +92,7 @@ def _rules(seed: int, faults: Sequence[dict[str, object]]) -> HttpFaults:
 
 
 def _exchange(emulator: SalesforceEmulator, fresh: SalesforceEmulator, ready_file: Path | None) -> dict[str, object]:
-    """Serve a fresh org under the same address; answers how to log in to it."""
+    """Serve a new org under the same address; returns how to log in to it."""
     old = replace(emulator)
     emulator.serve(fresh)
     if ready_file:
