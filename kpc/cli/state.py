@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 @explaining_errors
 def status(as_json: AsJson = False) -> None:
-    """List every partition with the state of its four stages, from the ledger; contacts no system."""
+    """List every partition with the state of its four stages, from the ledger; changes nothing."""
     from kpc.catalog import TABLES
     from kpc.stages.names import STAGES
 
@@ -118,7 +118,7 @@ def _stage_facts(row: Any) -> dict[str, object]:
 
 @explaining_errors
 def show(table: TableName, key: Key, as_json: AsJson = False) -> None:
-    """Show one partition in detail: generation, stages, chunks, rejected rows, last comparison."""
+    """Show one partition in detail: generation, stages, chunks, rejected rows, last comparison; changes nothing."""
     from kpc.campaign.inspection import inspect_partition, inspect_unassigned
     from kpc.stages.context import PartitionContext
 

@@ -38,7 +38,7 @@ class AirflowServers:
 
 
 def airflow_env(home: Path, database_url: str, port: int, *, parallelism: int) -> dict[str, str]:
-    """The environment of all four components: this process's, without its Airflow and kpc settings, plus our own."""
+    """The environment of all four components: this process's, without Airflow and KPC_ variables, plus our own."""
     address = f"http://127.0.0.1:{port}"
     own = {
         "AIRFLOW_HOME": home,
