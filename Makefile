@@ -1,4 +1,4 @@
-# Every verb sets itself up: the first call installs the locked dependencies into .venv, later ones start at once.
+# Every target runs `setup` first: the first call installs the locked dependencies into .venv, later calls skip that.
 KPC := .venv/bin/kpc
 PY := .venv/bin/python
 COMPILE := .venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml
@@ -8,18 +8,18 @@ WORKERS ?= 2
 SHAPE ?=
 DOCS_ROOT ?= .kpc/demo/run/data_docs
 
-# Without compiled modules every task process would compile polars and Airflow anew.
+# Without cached bytecode every task process would recompile polars and Airflow.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo test slow lint shape docs lock
 help:
 	@echo "make demo    move all 16 tables from the Oracle emulator to the Salesforce emulator inside Airflow"
-	@echo "make test    lint, types and tests; starts every server it needs (WORKERS=1: one test after the other)"
-	@echo "make slow    the long proofs"
-	@echo "make lint    ruff and mypy only"
-	@echo "make shape   figures of the code's shape, each beside its goal (SHAPE=--json)"
+	@echo "make test    lint, type-check and test; starts every server it needs (WORKERS=1: one test at a time)"
+	@echo "make slow    run the slow tests"
+	@echo "make lint    run ruff and mypy only"
+	@echo "make shape   print code metrics, each with its goal (SHAPE=--json)"
 	@echo "make docs    build the Data Docs of the last demo (DOCS_ROOT=... for another run)"
-	@echo "make lock    compile requirements.lock and requirements-worker.lock again"
+	@echo "make lock    recompile requirements.lock and requirements-worker.lock"
 
 setup:
 	@python3 deploy/bootstrap.py
@@ -27,7 +27,7 @@ setup:
 demo: setup
 	@$(KPC) demo $(DEMO)
 
-# Each process begins with a stretch of the tests of its own; who has none left takes from the other.
+# Each worker starts with its own share of the tests; an idle worker takes tests from the others.
 test: lint
 	@$(PY) -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
 
@@ -45,7 +45,7 @@ shape: setup
 docs: setup
 	@KPC__RECONCILE__DOCS_ROOT=$(DOCS_ROOT) $(KPC) docs
 
-# One lock for development, and of its versions those that a production worker installs.
+# One lock for development, and its subset for a production worker.
 lock: setup
 	@$(COMPILE) --extra dev -o requirements.lock
 	@$(COMPILE) --constraint requirements.lock --no-annotate -o requirements-worker.lock

@@ -1,1 +1,1 @@
-"""The asset graph as Airflow DAGs. The only place that imports `airflow`."""
+"""The asset graph as Airflow DAGs. The only package that imports `airflow`."""

@@ -1,10 +1,10 @@
-"""Airflow's connections as our settings, and the partition and workspace of a running task.
+"""Convert Airflow's connections to our settings, and open the partition and workspace of a running task.
 
     kpc_oracle       host, port, schema (the service), login, password; extra: any other field of OracleSettings
     kpc_salesforce   host (My Domain URL), login (client id), password (client secret); extra: of SalesforceSettings
 
-A connection that does not exist leaves the environment (`KPC__ORACLE__DSN=...`) and `kpc.toml` in charge. The ledger's
-address is always the setting `KPC__LEDGER_URL`.
+If a connection does not exist, the environment (`KPC__ORACLE__DSN=...`) and `kpc.toml` apply. The ledger's address is
+always the setting `KPC__LEDGER_URL`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ORACLE_PORT = 1521
 
 
 def settings_of_connections() -> Settings:
-    """The settings of this worker. Raises `ConfigError` naming what is wrong."""
+    """The settings of this worker. Raises `ConfigError` naming each wrong entry."""
     given = {"oracle": _oracle(_find(ORACLE)), "salesforce": _salesforce(_find(SALESFORCE))}
     return load_settings(**{name: values for name, values in given.items() if values})
 
@@ -63,12 +63,12 @@ def _without_none(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def partition_of(table_name: str, context: Mapping[str, Any]) -> Partition:
-    """The partition a run is about. Raises `ConfigError` for a run without a key, or with one that cannot be."""
+    """The partition of a run. Raises `ConfigError` if the run has no key or an invalid one."""
     return find_partition(table_name, context["dag_run"].partition_key)
 
 
 def actor_of(context: Mapping[str, Any]) -> str:
-    """The person or the event behind a run, for the audit log."""
+    """The person or event that started a run, for the audit log."""
     run = context["dag_run"]
     return f"airflow:{run.triggering_user_name or run.run_type.value}"
 
@@ -83,8 +83,8 @@ def workspace_of(context: Mapping[str, Any]) -> Iterator[Workspace]:
 
 @contextmanager
 def partition_context_of(table_name: str, context: Mapping[str, Any]) -> Iterator[PartitionContext]:
-    """The partition that a running task is about, in its workspace. Raises `ConfigError` for a wrong key."""
-    from kpc.stages.context import PartitionContext  # noqa: PLC0415  heavy, and a DAG file must parse in a moment
+    """The partition of a running task, in its workspace. Raises `ConfigError` for an invalid key."""
+    from kpc.stages.context import PartitionContext  # noqa: PLC0415  slow to import; a DAG file must parse quickly
 
     partition = partition_of(table_name, context)
     with workspace_of(context) as workspace:
@@ -93,7 +93,7 @@ def partition_context_of(table_name: str, context: Mapping[str, Any]) -> Iterato
 
 @contextmanager
 def open_named_workspace(run_id: str, actor: str, asked_utc: datetime | None = None) -> Iterator[Workspace]:
-    from kpc.stages.workspace import open_workspace  # noqa: PLC0415  heavy, and a DAG file must parse in a moment
+    from kpc.stages.workspace import open_workspace  # noqa: PLC0415  slow to import; a DAG file must parse quickly
 
     with open_workspace(settings_of_connections(), run_id=run_id, actor=actor, asked_utc=asked_utc) as workspace:
         yield workspace

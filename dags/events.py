@@ -1,4 +1,4 @@
-"""What an asset event says: the stage's result, and the CPU time that the work took."""
+"""The content of an asset event: the stage's result, and the CPU time of the work."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from airflow.sdk import Asset
 if TYPE_CHECKING:
     from kpc.stages.result import StageResult
 
-CPU_S = "cpu_s"  # of a result: the CPU seconds it took, this process only
+CPU_S = "cpu_s"  # key of the CPU seconds that produced a result, in this process only
 
 
 def publish(asset: Asset, context: Mapping[str, Any], result: StageResult, cpu_s: float) -> dict[str, object]:
-    """Put the stage's result on the asset's event, where people see it, and return it as the task's result."""
+    """Attach the stage's result to the asset's event, and return it as the task's result."""
     facts = {**result.as_json(), CPU_S: round(cpu_s, 2)}
     context["outlet_events"][asset].extra = facts
     return facts

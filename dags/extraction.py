@@ -1,4 +1,4 @@
-"""The task that reads a partition out of Oracle; outside the hours its DBA allows, it waits without holding a slot."""
+"""The task that extracts a partition from Oracle; outside the allowed hours it waits without holding a slot."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class ExtractPartition(BaseOperator):
-    """Seals one extract of the run's partition and puts its result on the event of `asset`.
+    """Seals one extract of the run's partition and attaches its result to the event of `asset`.
 
-    The SCN is taken after the window has opened. A window that closes between two chunks ends this try; the finished
-    chunks are kept, and the rest is read when it opens again.
+    The SCN is taken after the window opens. A window that closes between two chunks ends this try; the finished chunks
+    are kept, and the rest is read when the window opens again.
     """
 
     def __init__(self, *, table: str, asset: Asset, **kwargs: Any) -> None:

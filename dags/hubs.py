@@ -22,7 +22,7 @@ _TASK_DEFAULTS = {
     "owner": "kpc",
     "retries": RETRIES,
     "retry_policy": RetryWhatMayPass(),
-    "priority_weight": 100,  # they take a second, and the sooner one looks, the fewer find everything complete
+    "priority_weight": 100,  # they take a second; run early, fewer of them find the phase complete and emit an event
     "weight_rule": "absolute",
 }
 DOCS_EVERY = "*/5 * * * *"
@@ -33,10 +33,10 @@ def hub_asset(spec: HubSpec) -> Asset:
 
 
 def hub_dag(spec: HubSpec) -> DAG:
-    """Runs after every event below it, under the one key `ALL`, and makes its asset only when nothing is missing.
+    """Runs after every event of its upstream assets, with the key `ALL`; emits its own event only if all is complete.
 
-    A condition with `&` would wait for all its assets again after one partition was repeated; with `|` the ledger
-    decides, which knows what belongs to the campaign.
+    With `&`, repeating one partition would make the hub wait for all its assets again. With `|` the hub runs each time,
+    and the ledger, which holds the campaign's scope, decides.
     """
     below = [hub_asset(hub) if (hub := find_hub(name)) else stage_asset(find_asset(name)) for name in spec.upstream]
     with DAG(
@@ -53,14 +53,14 @@ def hub_dag(spec: HubSpec) -> DAG:
 
         @task(task_id="sign_off", outlets=[hub_asset(spec)], inlets=below)
         def sign_off(**context: Any) -> dict[str, object]:
-            from kpc.campaign.completeness import completeness  # noqa: PLC0415  heavy, and a DAG file must parse in a moment
+            from kpc.campaign.completeness import completeness  # noqa: PLC0415  slow to import; DAG files must parse quickly
 
             with workspace_of(context) as workspace:
                 found = completeness(spec.phase, workspace)
             if found is None:
-                raise AirflowSkipException("No campaign has said what it covers.")
+                raise AirflowSkipException("No scope is recorded; `kpc plan` records one.")
             if not found.is_complete:
-                raise AirflowSkipException(f"Not yet: {found.summary}")
+                raise AirflowSkipException(f"Not complete yet: {found.summary}")
             context["outlet_events"][hub_asset(spec)].extra = found.as_json()
             return found.as_json()
 
@@ -69,10 +69,10 @@ def hub_dag(spec: HubSpec) -> DAG:
 
 
 def data_docs_dag() -> DAG:
-    """Builds Data Docs from the stored results; only what is new is rendered.
+    """Builds the Data Docs from the stored results; renders only new results.
 
-    By the clock and not by event: a mismatch has no event and must be seen too, and one build serves all results since
-    the last one. The end of a campaign and of a re-run start it at once.
+    It runs on a schedule, not on events: a mismatch emits no event but must be shown too, and one build covers all
+    results since the last build. It can also be triggered, as the demo does at the end of its campaign.
     """
     with DAG(
         DATA_DOCS,
@@ -88,7 +88,7 @@ def data_docs_dag() -> DAG:
 
         @task(task_id=DATA_DOCS, pool=DOCS_POOL.name)
         def build() -> str:
-            from expectations import build_data_docs  # noqa: PLC0415  heavy
+            from expectations import build_data_docs  # noqa: PLC0415  slow to import
 
             return str(build_data_docs(settings_of_connections().reconcile.docs_root))
 
@@ -100,6 +100,6 @@ def _instructions(spec: HubSpec) -> str:
     return f"""\
 **{spec.description}**
 
-Runs by itself after every event of {len(spec.upstream)} assets; a skipped run means that something is still missing,
-and its log says what. `kpc status` shows the same from the command line.
+Runs automatically after every event of {len(spec.upstream)} assets. A skipped run means that something is still
+missing; its log says what. `kpc status` shows the same on the command line.
 """

@@ -1,4 +1,4 @@
-"""The tasks that wait without holding a worker: the gate before a load, its plan, and one ingest job."""
+"""The load tasks, which wait without holding a worker: the parent gate, the load plan, and one ingest job."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from kpc.stages.context import PartitionContext
     from kpc.stages.workspace import Workspace
 
-WAITS_UNTIL = "waits_until"  # the XCom that shows on a waiting task's page until when, or for whom, it waits
-CHUNK = "{{ chunk_name }}"  # map_index_template: the name must stand in the context before the task ends, or it fails
+WAITS_UNTIL = "waits_until"  # XCom key: until when, or for what, a task waits
+CHUNK = "{{ chunk_name }}"  # map_index_template; the task fails unless the context has the name before it ends
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedChunk:
-    """What a chunk's task hands to the publishing task: the chunk's result as JSON, and the CPU seconds it took."""
+    """What a chunk's task returns to the publishing task: the chunk's result as JSON, and its CPU seconds."""
 
     result: dict[str, Any]
     cpu_s: float
@@ -46,7 +46,7 @@ class LoadedChunk:
 
 
 class ParentGate(BaseOperator):
-    """Ends when the parents of the run's partition are loaded; holds neither pool nor worker while it waits.
+    """Ends when the parents of the run's partition are loaded; holds no pool slot or worker while it waits.
 
     Raises `Terminal` after `longest_wait`, naming the parents that are still missing.
     """
@@ -58,7 +58,7 @@ class ParentGate(BaseOperator):
         self.longest_wait = longest_wait
 
     def execute(self, context: Context) -> None:
-        from kpc.load.plan import missing_parents  # noqa: PLC0415  heavy, and a DAG file must parse in a moment
+        from kpc.load.plan import missing_parents  # noqa: PLC0415  slow to import; a DAG file must parse quickly
 
         with partition_context_of(self.table, context) as partition:
             missing = missing_parents(partition)
@@ -88,10 +88,10 @@ class ParentGate(BaseOperator):
 
 
 class PlanLoad(BaseOperator):
-    """Returns the chunks that are still to load, when the first of them may begin.
+    """Returns the chunks that are still to be loaded, once the first of them may start.
 
-    While the org's quota is used up it defers to the exact time when enough of it is free, while the load is paused
-    until it is resumed. It is in no pool: a load that cannot begin takes no slot.
+    If the org's quota is used up, it defers to the exact time when enough is free; if the load is paused, until it is
+    resumed. It is in no pool, so a load that cannot start takes no slot.
     """
 
     def __init__(self, *, table: str, poll: timedelta, longest_wait: timedelta, **kwargs: Any) -> None:
@@ -101,7 +101,7 @@ class PlanLoad(BaseOperator):
         self.longest_wait = longest_wait
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
-        # Heavy, and a DAG file must parse in a moment.
+        # Slow to import; a DAG file must parse quickly.
         from kpc.load.mapped_chunks import check_room, plan_load  # noqa: PLC0415
 
         with partition_context_of(self.table, context) as partition:
@@ -118,14 +118,14 @@ class PlanLoad(BaseOperator):
         return [chunk.as_json() for chunk in chunks]
 
     def plan_with_quota(self, context: Context, event: datetime) -> list[dict[str, Any]]:
-        self.log.info("There should be quota since %s.", event)
+        self.log.info("Quota was expected to be free from %s.", event)
         return self.execute(context)
 
     def plan_resumed(self, context: Context, event: dict[str, list[str]]) -> list[dict[str, Any]]:
         if still := event[STILL]:
             raise Terminal(
                 f"{partition_of(self.table, context)} was paused for {self.longest_wait}: {'; '.join(still)}.",
-                "`kpc resume` lets it go on; then clear this task.",
+                "Run `kpc resume`, then clear this task.",
             )
         return self.execute(context)
 
@@ -147,17 +147,17 @@ def _show(context: Context, why: str) -> None:
     context["ti"].xcom_push(key=WAITS_UNTIL, value=why)
 
 
-def _come_again(at_utc: datetime) -> AirflowRescheduleException:
+def _reschedule(at_utc: datetime) -> AirflowRescheduleException:
     return AirflowRescheduleException(at_utc)  # type: ignore[no-untyped-call]  # Airflow's own
 
 
 class IngestChunk(BaseOperator):
-    """One chunk as one ingest job.
+    """Loads one chunk as one ingest job.
 
-    A job that ends within `patience` is finished in this very process, which saves a second start; a longer one is
-    left to the triggerer, and its slot in the pool with it. A retry finds the job it started (the ledger knows it).
-    A chunk that may not begin gives its slot back and comes again at the exact time when there is quota, or, while
-    the load is paused, `pause_look` later.
+    A job that ends within `patience` is finished in this process, which avoids a second task start. A longer job is
+    handed to the triggerer; the task keeps its pool slot. A retry finds the job it started in the ledger. A chunk that
+    may not start yet releases its slot and is rescheduled to the exact time when quota is free or, while the load is
+    paused, after `pause_look`.
     """
 
     pause_look = timedelta(seconds=15)
@@ -171,15 +171,15 @@ class IngestChunk(BaseOperator):
         self.longest_wait = longest_wait
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from kpc.load.mapped_chunks import begin_chunk  # noqa: PLC0415  heavy
+        from kpc.load.mapped_chunks import begin_chunk  # noqa: PLC0415  slow to import
 
         began_s = process_time()
         self._name(context)
-        with self._yielding(context), workspace_of(context) as workspace:
+        with self._releasing_slot(context), workspace_of(context) as workspace:
             job_id = begin_chunk(workspace, self._chunk)
             if self._ends_soon(job_id, workspace):
                 return self._finish(job_id, workspace, began_s)
-        self.log.info("Ingest job %s is still at work; the triggerer watches it.", job_id)
+        self.log.info("Ingest job %s is still running; the triggerer polls it.", job_id)
         trigger = JobEnded(
             spec=self.spec,
             job_id=job_id,
@@ -192,43 +192,43 @@ class IngestChunk(BaseOperator):
     def resume(self, context: Context, event: dict[str, str], job_id: str) -> dict[str, Any]:
         self._name(context)
         if reason := event[ERROR]:
-            raise Terminal(reason, "The job may still end by itself; a re-run of this task asks for it first.")
+            raise Terminal(reason, "The job may still finish; run this task again, which first checks the job's state.")
         began_s = process_time()
-        with self._yielding(context), workspace_of(context) as workspace:
+        with self._releasing_slot(context), workspace_of(context) as workspace:
             return self._finish(job_id, workspace, began_s)
 
     @property
     def _chunk(self) -> ChunkSpec:
-        from kpc.load.chunk_load import ChunkSpec  # noqa: PLC0415  heavy
+        from kpc.load.chunk_load import ChunkSpec  # noqa: PLC0415  slow to import
 
         return ChunkSpec.model_validate(self.spec)
 
     def _finish(self, job_id: str, workspace: Workspace, began_s: float) -> dict[str, Any]:
-        from kpc.load.mapped_chunks import finish_chunk  # noqa: PLC0415  heavy
+        from kpc.load.mapped_chunks import finish_chunk  # noqa: PLC0415  slow to import
 
         result = finish_chunk(workspace, self._chunk, job_id).model_dump(mode="json")
         return LoadedChunk(result, round(process_time() - began_s, 2)).as_json()
 
     @contextmanager
-    def _yielding(self, context: Context) -> Iterator[None]:
-        """A task that deferred would keep its slot; one that is rescheduled does not."""
+    def _releasing_slot(self, context: Context) -> Iterator[None]:
+        """Reschedule the task while it must wait: unlike a deferred task, it releases its pool slot."""
         try:
             yield
         except QuotaExhausted as full:
             self.log.info("Waits for quota until %s. %s", full.next_free_utc.isoformat(), full.what)
             _show(context, f"quota, until {full.next_free_utc.isoformat(timespec='seconds')}")
-            raise _come_again(full.next_free_utc) from None
+            raise _reschedule(full.next_free_utc) from None
         except Paused as paused:
             self.log.info("%s", paused)
             _show(context, paused.what)
-            raise _come_again(datetime.now(UTC) + self.pause_look) from None
+            raise _reschedule(datetime.now(UTC) + self.pause_look) from None
 
     def _name(self, context: Context) -> None:
-        # The template is rendered from the very context the task runner handed in.
+        # Airflow renders the template from this same context object.
         context["chunk_name"] = f"{self.spec['table']} {self.spec['key']} {self.spec['chunk']}"  # type: ignore[typeddict-unknown-key]
 
     def _ends_soon(self, job_id: str, workspace: Workspace) -> bool:
-        from kpc.load.mapped_chunks import poll_chunk  # noqa: PLC0415  heavy
+        from kpc.load.mapped_chunks import poll_chunk  # noqa: PLC0415  slow to import
 
         until = time.monotonic() + self.patience.total_seconds()
         while not (state := poll_chunk(workspace, self._chunk, job_id)).is_final:

@@ -1,7 +1,6 @@
-"""The DAGs of the migration: one per table and stage, the hubs that join them, and Data Docs.
+"""The DAGs of the migration: one per table and stage, the hubs above them, and Data Docs.
 
-Airflow reads this file. It is a loop over `assets.graph`; what the runs do stands in `dags/stages.py` and
-`dags/hubs.py`.
+Airflow reads this file. It is a loop over `assets.graph`; the DAGs are defined in `dags/stages.py` and `dags/hubs.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from kpc.stages.names import DATA_DOCS
 
 
 def dag_makers() -> dict[str, Callable[[], DAG]]:
-    """How to make each DAG, by id."""
+    """A function that builds each DAG, by DAG id."""
     return {
         **{spec.name: partial(stage_dag, spec) for spec in asset_specs()},
         **{spec.name: partial(hub_dag, spec) for spec in hub_specs()},
@@ -26,6 +25,6 @@ def dag_makers() -> dict[str, Callable[[], DAG]]:
     }
 
 
-# A task's process reads this file too, and needs one DAG of the 69.
+# A task's process also reads this file, but needs only its own DAG.
 _wanted = get_parsing_context().dag_id
 globals().update({name: make() for name, make in dag_makers().items() if _wanted in (None, name)})

@@ -1,4 +1,4 @@
-"""Which failures Airflow repeats: the exception's class decides (see kpc/errors.py)."""
+"""Which failures Airflow retries: the exception's class decides (see kpc/errors.py)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RETRIES = 3
 
 
 class RetryWhatMayPass(RetryPolicy):
-    """Repeats what another try can change, and fails at once on everything else: a wrong key stays wrong."""
+    """Retries failures that another try may resolve, and fails immediately on all others, such as a wrong key."""
 
     def evaluate(
         self, exception: BaseException, try_number: int, max_tries: int, context: Mapping[str, Any] | None = None

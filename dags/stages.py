@@ -1,4 +1,4 @@
-"""One table at one stage as a DAG: when it runs, and the tasks that make its asset."""
+"""One table at one stage as a DAG: its schedule, and the tasks that materialize its asset."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from kpc.catalog import Phase
 from kpc.catalog.types import ALL
 from kpc.stages.names import EXTRACT_POOL, LOAD_POOL, ORACLE_EXTRACT, RECONCILED, SF_LOADED, STAGED_CSV, STAGES
 
-# The months a backfill may name, and why the last one is long past: nothing may start stage 1 by itself, people ask for
-# its runs. Its timetable is there to read months out of partition keys, but it has a cron expression, by which Airflow
-# would start each new month until the DAG's end date. Any past month will do as LAST_MONTH; a future one will not.
+# The months that a backfill may use. Stage 1 must never start on a schedule, only on request. Its timetable is needed
+# to parse months from partition keys, but its cron expression makes Airflow start a run for each new month until the
+# DAG's end date. LAST_MONTH must therefore be in the past; any past month works.
 FIRST_MONTH = datetime(2016, 1, 1, tzinfo=UTC)
 LAST_MONTH = datetime(2025, 12, 31, tzinfo=UTC)
 
 LONGEST_STAGE = timedelta(hours=24)
 GATE_POLL = timedelta(seconds=2)
 PAUSE_POLL = timedelta(seconds=5)
-GATE_WAIT = timedelta(days=7)  # a campaign loads its parents days before its last child
+GATE_WAIT = timedelta(days=7)  # a campaign may load parents days before their last child
 JOB_PATIENCE = timedelta(seconds=5)
 JOB_WAIT = timedelta(hours=24)
 MODE = Param(
@@ -36,7 +36,7 @@ MODE = Param(
     enum=["incremental", "full"],
     description="incremental: new and changed rows only; full: all rows.",
 )
-PARTITIONS_AT_ONCE = 64  # runs of one DAG; what is really worked on at once, the pools and the executor decide
+PARTITIONS_AT_ONCE = 64  # active runs of one DAG; pools and executor limit how many tasks run at once
 
 TASK_DEFAULTS: dict[str, Any] = {
     "owner": "kpc",
@@ -54,7 +54,7 @@ def stage_asset(spec: AssetSpec) -> Asset:
 
 
 def stage_dag(spec: AssetSpec) -> DAG:
-    """The DAG that makes one asset; one run makes one partition."""
+    """The DAG that materializes one asset; one run materializes one partition."""
     first = spec.upstream is None
     with DAG(
         spec.name,
@@ -62,7 +62,7 @@ def stage_dag(spec: AssetSpec) -> DAG:
         start_date=FIRST_MONTH,
         end_date=LAST_MONTH if first else None,
         catchup=False,
-        is_paused_upon_creation=False,  # a paused DAG misses its events for good
+        is_paused_upon_creation=False,  # a paused DAG loses its events permanently
         max_active_runs=PARTITIONS_AT_ONCE,
         tags=list(spec.tags),
         description=spec.description,
@@ -80,12 +80,12 @@ def _priority(spec: AssetSpec) -> int:
 
 
 def _schedule(spec: AssetSpec) -> CronPartitionTimetable | PartitionedAssetTimetable:
-    """Stage 1 is started by people, by key; the others by the event of the stage before, under the same key."""
+    """People start stage 1 by key; the event of the previous stage starts each other stage, with the same key."""
     if spec.upstream is not None:
         return PartitionedAssetTimetable(assets=stage_asset(find_asset(spec.upstream)))
     if spec.table.is_monthly:
         return CronPartitionTimetable("0 0 1 * *", timezone="UTC", key_format="%Y-%m")
-    # A format without a directive is the key itself: Airflow then accepts no other.
+    # A format without a directive is the key itself, so Airflow accepts no other key.
     return CronPartitionTimetable("0 0 1 1 *", timezone="UTC", key_format=ALL)
 
 
@@ -100,7 +100,7 @@ def _extract(spec: AssetSpec) -> None:
 
 
 def _materialize(spec: AssetSpec) -> None:
-    """The one task of a stage that needs no more than that: make the asset, put its result on the event."""
+    """A stage with a single task: materialize the asset and attach its result to the event."""
 
     @task(task_id=spec.stage, outlets=[stage_asset(spec)], inlets=_upstream(spec))
     def materialize(**context: Any) -> dict[str, object]:
@@ -115,16 +115,19 @@ def _materialize(spec: AssetSpec) -> None:
 def _load(spec: AssetSpec) -> None:
     """gate -> plan -> one task per chunk -> publish."""
 
-    # A task with an outlet emits one event per mapped index, so the outlet is here; and an empty plan skips the chunks,
-    # which must not skip the event.
+    # A mapped task with an outlet would emit one event per index, so this task has the outlet. With an empty plan the
+    # chunk tasks are skipped, but the event must still be emitted.
     @task(
         task_id="publish",
         trigger_rule="none_failed",
         outlets=[stage_asset(spec)],
-        inlets=[*_upstream(spec), *(stage_asset(find_asset(name)) for name in spec.parents)],  # drawn as edges
+        inlets=[
+            *_upstream(spec),
+            *(stage_asset(find_asset(name)) for name in spec.parents),
+        ],  # shown as graph edges
     )
     def publish(chunks: Iterable[dict[str, Any]] | None, **context: Any) -> dict[str, object]:
-        from kpc.load.chunk_result import ChunkResult  # noqa: PLC0415  heavy
+        from kpc.load.chunk_result import ChunkResult  # noqa: PLC0415  slow to import
 
         began_s = process_time()
         loaded = [LoadedChunk.of(chunk) for chunk in chunks or ()]
@@ -142,7 +145,7 @@ def _load(spec: AssetSpec) -> None:
         pool=LOAD_POOL.name,
         map_index_template=CHUNK,
     ).expand(spec=plan.output)
-    publish(chunks.output)  # type: ignore[arg-type]  # Airflow hands the chunks' results in when it runs
+    publish(chunks.output)  # type: ignore[arg-type]  # Airflow passes the chunks' results at run time
     if spec.parents:
         gate = ParentGate(task_id="gate", table=spec.table.name, poll=GATE_POLL, longest_wait=GATE_WAIT)
         gate >> plan
@@ -172,6 +175,6 @@ Run one partition again; what is already in Salesforce is not sent a second time
     kpc rerun {spec.table.name} {key}                          # all four stages
     kpc rerun {spec.table.name} {key} --stage {spec.stage}
 
-Here in the browser: **Trigger**, then *Advanced Options*, then *Partition Key*: `{key}`. A run without a key fails.
-The stages after this one follow by themselves.
+In the browser: **Trigger**, then *Advanced Options*, then *Partition Key*: `{key}`. A run without a key fails.
+The stages after this one start automatically.
 """

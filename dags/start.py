@@ -1,8 +1,8 @@
-"""`python -m dags.start scheduler` is `airflow scheduler` with what the tasks need already imported.
+"""`python -m dags.start scheduler` is `airflow scheduler` with the tasks' modules already imported.
 
-The scheduler's LocalExecutor forks its workers, and they fork a process per task. What the parent has imported, the
-tasks need not: great_expectations alone costs each of them five seconds otherwise. Only modules that start no thread
-may stand here, because a thread does not survive a fork; polars starts one and is left to the tasks.
+The scheduler's LocalExecutor forks its workers, and they fork a process per task. Tasks inherit the modules that the
+parent has imported; importing great_expectations alone would cost each task five seconds. Only modules that start no
+thread may be listed here, because threads do not survive a fork; polars starts one and is imported by the tasks.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def main() -> None:
         import_great_expectations()
         for name in _FOR_TASKS:
             importlib.import_module(name)
-        gc.freeze()  # or the first collection in each child would copy all of it
-    from airflow.__main__ import main as airflow  # noqa: PLC0415  after the imports above, which it must not disturb
+        gc.freeze()  # otherwise the first collection in each child would copy all this memory
+    from airflow.__main__ import main as airflow  # noqa: PLC0415  must come after the imports above
 
     airflow()  # type: ignore[no-untyped-call]  # Airflow's own
 

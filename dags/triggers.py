@@ -1,7 +1,7 @@
-"""What the triggerer waits for while a task is deferred. Importable from an installed package, or it cannot be loaded.
+"""Triggers of deferred tasks. The triggerer can load them only from an installed package.
 
-The ledger and the clients are synchronous; each poll runs in a thread so that the triggerer's loop stays free. What is
-heavy is imported there too: the triggerer imports this module when it starts.
+The ledger and the clients are synchronous; each poll runs in a thread, so that the triggerer's event loop stays free.
+Slow modules are imported inside functions, because the triggerer imports this module at start.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from kpc.stages.workspace import Workspace
 
 FAILED_POLL_WAIT_S = 10.0
-STILL = "still"  # in an event: what is waited for in vain, as texts
-ERROR = "error"  # in an event: why polling ended without an answer
+STILL = "still"  # event key: what the task was still waiting for at the deadline, as texts
+ERROR = "error"  # event key: why polling ended without a result
 
 
 class Deferred(BaseTrigger):
-    """Waits until `deadline_utc` at most. Its arguments are JSON: any triggerer can make it again and go on."""
+    """Waits no longer than `deadline_utc`. Its arguments are JSON, so any triggerer can recreate it and continue."""
 
     def __init__(self, *, deadline_utc: str, **arguments: Any) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's own
@@ -61,7 +61,7 @@ class LedgerPoll(Deferred):
 
     @abstractmethod
     def waits_for(self, ledger: Ledger) -> list[str]:
-        """What keeps the task waiting; nothing when it may go on."""
+        """What the task is waiting for; empty when it may continue."""
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         from kpc.ledger import open_ledger  # noqa: PLC0415  see the module's docstring
@@ -91,7 +91,7 @@ class ParentsLoaded(LedgerPoll):
 
 
 class Resumed(LedgerPoll):
-    """Waits until nothing that `kpc pause` stopped concerns the table any more."""
+    """Waits until no active pause covers the table."""
 
     def __init__(self, *, table: str, **arguments: Any) -> None:
         super().__init__(table=table, **arguments)
@@ -102,7 +102,7 @@ class Resumed(LedgerPoll):
 
 
 class JobEnded(Deferred):
-    """Fires when the ingest job of a chunk has ended, however it ended. `spec` is the chunk as `plan_load` planned it.
+    """Fires when the ingest job of a chunk has ended, in any state. `spec` is the chunk as `plan_load` planned it.
 
     A poll that fails with a transient error is repeated until `deadline_utc`.
     """
@@ -126,7 +126,7 @@ class JobEnded(Deferred):
                         yield fired({ERROR: ""})
                         return
                     wait_s = state.wait_s
-                except QuotaExhausted as error:  # the org's API calls are used up: the job goes on without being asked
+                except QuotaExhausted as error:  # the API call quota is used up; the job continues without polling
                     reason = str(error)
                     wait_s = max(wait_s, (error.next_free_utc - datetime.now(UTC)).total_seconds())
                 except Transient as error:
@@ -138,11 +138,11 @@ class JobEnded(Deferred):
         yield fired({ERROR: f"Ingest job {self.job_id} did not end before {self.deadline_utc}. {reason}".strip()})
 
     async def _wait(self, wait_s: float, workspace: Workspace) -> None:
-        """Sleep, and meanwhile renew the lease as often as a working task would."""
+        """Sleep, renewing the lease as often as a running task would."""
         until = datetime.now(UTC) + timedelta(seconds=wait_s)
         while (left_s := (until - datetime.now(UTC)).total_seconds()) > 0:
             await asyncio.sleep(min(left_s, workspace.settings.lease_s / 2))
-            with suppress(Transient):  # the next look finds out
+            with suppress(Transient):  # the next poll reports it
                 await asyncio.to_thread(self._hold, workspace)
 
     @property

@@ -1,10 +1,10 @@
-"""What must be true of a migrated partition, as Great Expectations suites, and the Data Docs that show whether it is.
+"""The checks of a migrated partition as Great Expectations suites, and the Data Docs that show their results.
 
     suite_for(table)                                    the expectations that follow from the catalog
     validate(table, key, comparisons, run_name=, root=) one checkpoint run; its result is stored under root/gx
     build_data_docs(root)                               the pages, from the stored results
 
-Importing this package costs nothing: Great Expectations is imported by the first call of `suite_for` or `validate`.
+Importing this package is fast: the first call of `suite_for` or `validate` imports Great Expectations.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _utc_now() -> datetime:
 
 
 def suite_for(table: Table) -> gx.ExpectationSuite:
-    """The table's suite: one expectation per number that `validate` must be given."""
+    """The table's suite: one expectation for each number that must be passed to `validate`."""
     from expectations import loading  # noqa: PLC0415  Great Expectations takes seconds to import
 
     loading.import_great_expectations()
@@ -49,9 +49,9 @@ def validate(
 ) -> bool:
     """Check the comparisons of one partition and store the result under `root`; True if all of them agree.
 
-    An expectation of level 1 or 2 without its comparison fails; level 3 without one is stored as skipped, not passed.
-    `facts` (SCN, generation, ...) are shown on the partition's page under the names given here: no personal values, and
-    no values of single rows. Several processes may call this at a time over one `root`.
+    A level 1 or 2 expectation without a comparison fails; level 3 without one is stored as skipped, not passed. `facts`
+    (SCN, generation, ...) are shown on the partition's page under these names; they must not contain personal values or
+    values of single rows. Several processes may call this concurrently with the same `root`.
     """
     from expectations import loading  # noqa: PLC0415  Great Expectations takes seconds to import
 
@@ -62,9 +62,9 @@ def validate(
 
 
 def build_data_docs(root: Path) -> Path:
-    """Render what is new under `root` and return the overview page, `index.html`.
+    """Render the new results under `root` and return the overview page, `index.html`.
 
-    Repeating it is cheap: only the partitions with a new result are rendered again. Great Expectations is not imported.
+    Repeating it is cheap: only partitions with a new result are rendered. Great Expectations is not imported.
     """
     from expectations import data_docs  # noqa: PLC0415  jinja2 is needed only when pages are built
 

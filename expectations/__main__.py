@@ -1,4 +1,4 @@
-"""`python -m expectations build ROOT`: build the Data Docs of a Great Expectations project and say where they are."""
+"""`python -m expectations build ROOT`: build the Data Docs of a Great Expectations project and print their path."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from expectations import build_data_docs
 
 
 def main(arguments: list[str]) -> int:
-    """0 when built; 2 for wrong usage or a folder without a project."""
+    """Return 0 when built, 2 for wrong usage or a folder without a project."""
     if len(arguments) != 2 or arguments[0] != "build":
         print("Usage: python -m expectations build ROOT", file=sys.stderr)  # noqa: T201  a command's own output
         return 2

@@ -1,4 +1,4 @@
-"""One checkpoint run: the comparisons of a partition against the expectations of its table."""
+"""One checkpoint run: validate the comparisons of a partition against its table's expectations."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from kpc.errors import CatalogError
 from kpc.reconcile.comparison import Comparison
 
 _RUN_FOLDER_LENGTH = 100
-_ONE_AT_A_TIME = threading.Lock()  # Great Expectations keeps the context in use in a module's global
+_CHECKPOINT_LOCK = threading.Lock()  # Great Expectations keeps the current context in a module global
 
 
 def validate(
@@ -51,13 +51,13 @@ def validate(
     suite = _suite_of_run(table, comparisons, about)
     frame = pd.DataFrame([frame_row(c) for c in comparisons], columns=list(COLUMNS))
     run_id = gx.RunIdentifier(run_name=run_folder(run_name), run_time=clock())
-    with _ONE_AT_A_TIME:
+    with _CHECKPOINT_LOCK:
         checkpoint = _checkpoint(open_context(project), suite, key)
         return bool(checkpoint.run(batch_parameters={"dataframe": frame}, run_id=run_id).success)
 
 
 def _checkpoint(context: Any, suite: gx.ExpectationSuite, key: str) -> gx.Checkpoint:
-    """The checkpoint over a frame in memory; the batch is named after the partition, and so is the result's file."""
+    """The checkpoint on an in-memory frame; the batch and the result's file are named after the partition."""
     asset = context.data_sources.add_pandas("reconciliation").add_dataframe_asset(f"{suite.name}-{key}")
     batch = asset.add_batch_definition_whole_dataframe("comparisons")
     suite = context.suites.add(suite)
@@ -69,10 +69,10 @@ def _checkpoint(context: Any, suite: gx.ExpectationSuite, key: str) -> gx.Checkp
 
 
 def _suite_of_run(table: Table, comparisons: Sequence[Comparison], about: dict[str, Any]) -> gx.ExpectationSuite:
-    """The table's suite as this run can answer it.
+    """The table's suite, limited to what this run compared.
 
-    Level 3 without a comparison is left out, so that nothing counts it as passed. A comparison that the catalog does
-    not ask for is checked all the same, with no tolerance. The first expectation carries what the run is about.
+    Level 3 without a comparison is left out, so that it cannot count as passed. A comparison that the catalog does not
+    require is still checked, with zero tolerance. The first expectation's meta holds the run's description.
     """
     given = {(c.level, c.measure) for c in comparisons}
     asked = {(level, measure): tolerance for level, measure, tolerance in demands(table)}
@@ -90,12 +90,12 @@ def _check_once(table: Table, comparisons: Sequence[Comparison]) -> None:
     if twice:
         raise CatalogError(
             f"Table {table.name}: {', '.join(twice)} was compared more than once in one run.",
-            "Give one comparison for each number.",
+            "Pass one comparison for each number.",
         )
 
 
 def run_folder(run_name: str) -> str:
-    """The run's name as a folder: Airflow's run ids hold colons and plus signs and may be 250 characters long."""
+    """The run's name as a folder name: Airflow's run ids contain colons and plus signs and up to 250 characters."""
     safe = re.sub(r"[^A-Za-z0-9._-]+", "-", run_name)[:_RUN_FOLDER_LENGTH].strip(".-")
     if safe == run_name:
         return safe

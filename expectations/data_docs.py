@@ -1,8 +1,8 @@
-"""Building the Data Docs from stored results: only what is new, page by page, readers undisturbed.
+"""Build the Data Docs incrementally from stored results, replacing each page atomically.
 
-Great Expectations' own builder reads every result again for each new one and shows nothing without a network: its pages
-load their styles from a CDN. This one keeps a line per result (`Project.site_state`), renders the new results and their
-predecessors, and writes the overview last, so that every link on it leads somewhere.
+Great Expectations' own builder rereads every result for each new one, and its pages need a network because they load
+their styles from a CDN. This builder keeps one summary per result (`Project.site_state`), renders the new results and
+their predecessors, and writes the overview last, so that every link on it works.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _RESULT_SUFFIX = ".json"
 
 @dataclass
 class _State:
-    """What was built before: by result path its stamp (size and time of change) and summary, by suite its digest."""
+    """The previous build: by result path its stamp (size and modification time) and summary, by suite its digest."""
 
     stamps: dict[str, str] = field(default_factory=dict)
     summaries: dict[str, OverviewSummary] = field(default_factory=dict)
@@ -37,7 +37,7 @@ def build(root: Path) -> Path:
     """See `expectations.build_data_docs`."""
     project = Project(root)
     with exclusive(project.site_state.with_suffix(".lock")):
-        # Pages without their overview were removed, or never finished: build all of them.
+        # Without an overview, the previous site was removed or never completed: build all pages.
         state = _load(project) if (project.site / "index.html").exists() else _State()
         _build_assets(project)
         unreadable = _build_runs(project, state)
@@ -49,7 +49,7 @@ def build(root: Path) -> Path:
 
 
 def _build_runs(project: Project, state: _State) -> list[str]:
-    """Render new and changed results, forget removed ones; returns the results that could not be read."""
+    """Render new and changed results, drop removed ones; returns the results that could not be read."""
     found = dict(_results(project.validations))
     stale = _forget(state, found)
     fresh: dict[str, ValidationRun] = {}
@@ -58,7 +58,7 @@ def _build_runs(project: Project, state: _State) -> list[str]:
         try:
             fresh[path] = read_run(_result_file(project, path), path)
         except (ValueError, ArithmeticError, KeyError, TypeError, StopIteration, AttributeError, OSError):
-            unreadable.append(path + _RESULT_SUFFIX)  # shown on the overview, and tried again next time
+            unreadable.append(path + _RESULT_SUFFIX)  # shown on the overview, and retried by the next build
             continue
         state.summaries[path], state.stamps[path] = summarize(fresh[path]), found[path]
     _render_runs(project, state, fresh, {summary.partition for summary in stale})
@@ -69,7 +69,7 @@ def _build_runs(project: Project, state: _State) -> list[str]:
 
 
 def _forget(state: _State, found: dict[str, str]) -> list[OverviewSummary]:
-    """Drop and return the summaries whose result was removed or changed since."""
+    """Drop and return the summaries whose result has been removed or changed."""
     changed = [path for path in state.summaries if state.stamps.get(path) != found.get(path)]
     for path in changed:
         state.stamps.pop(path, None)
@@ -79,9 +79,9 @@ def _forget(state: _State, found: dict[str, str]) -> list[OverviewSummary]:
 def _render_runs(
     project: Project, state: _State, fresh: dict[str, ValidationRun], shrunk: set[tuple[str, str]]
 ) -> None:
-    """The pages of fresh runs and of the run that the oldest of them supersedes: its page now says so.
+    """Render the pages of fresh runs, and of the run that the oldest of them supersedes, which must now say so.
 
-    Of a partition that lost a run all pages are rendered again, because they link to each other.
+    If a run of a partition was removed, all its pages are rendered again, because they link to each other.
     """
     touched = {state.summaries[path].partition for path in fresh} | shrunk
     for partition, runs in by_partition(state.summaries.values()).items():
@@ -116,7 +116,7 @@ def _build_assets(project: Project) -> None:
 
 
 def _results(folder: Path, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """(path without suffix, stamp) of each stored result."""
+    """Yield (path without suffix, stamp) of each stored result."""
     try:
         entries = list(os.scandir(folder))
     except FileNotFoundError:
@@ -132,7 +132,7 @@ def _results(folder: Path, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _load(project: Project) -> _State:
-    """What was built before; empty if that was by another version, or nothing can be made of it."""
+    """The previous build's state; empty if another version wrote it or it cannot be read."""
     try:
         stored: dict[str, Any] = json.loads(project.site_state.read_bytes())
         if stored["version"] == pages.version():

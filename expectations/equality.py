@@ -1,4 +1,4 @@
-"""The expectation that a number of Oracle, less the listed exceptions, is the same number in Salesforce."""
+"""The expectation that a number in Oracle, less the listed exceptions, equals the number in Salesforce."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ EXPECTATION_TYPE = "expect_oracle_to_equal_salesforce"
 class ExpectOracleToEqualSalesforce(BatchExpectation):
     """Expect one compared number to agree, exactly or within an absolute tolerance.
 
-    The batch has one row per comparison and the text columns of `COLUMNS`; decimals travel as text, because a binary
-    float would lose the satang. The row's own tolerance counts only up to the one declared here. A missing row, or two
-    of them, is a failure.
+    The batch has one row per comparison and the text columns of `COLUMNS`; decimals are passed as text, because binary
+    floats would lose satang. The row's own tolerance applies only up to the one declared here. A missing or duplicate
+    row is a failure.
     """
 
     level: int
@@ -84,7 +84,7 @@ class ExpectOracleToEqualSalesforce(BatchExpectation):
 
 
 def sentence_for(level: int, measure: str, tolerance: str) -> str:
-    """What an expectation demands, for people."""
+    """The expectation as a sentence for people."""
     within = "" if Decimal(tolerance) == 0 else f" within {tolerance}"
     if level == 3:
         return f"Every compared record has the same checksum in Oracle and Salesforce{within}"
@@ -128,7 +128,7 @@ def _comparison(row: dict[str, Any], allowed: Decimal) -> Comparison:
 
 
 def _details(comparison: Comparison) -> dict[str, str | None]:
-    """What the pages are made of; text, so that JSON keeps every digit."""
+    """The figures for the pages, as text so that JSON keeps every digit."""
     values = {
         "source": comparison.source,
         "excepted": comparison.excepted,

@@ -5,7 +5,7 @@
     <root>/gx/uncommitted/validations/<suite>/<run>/<time>/<batch>.json         one result per partition and run
     <root>/gx/uncommitted/data_docs/migration/...                               the pages
 
-These are Great Expectations' own places: whoever knows the library finds what they expect.
+This is Great Expectations' standard layout.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ class Project:
 
     @property
     def site_state(self) -> Path:
-        """What the site's builder remembers; deleting it means a full build."""
+        """The site builder's saved state; deleting it causes a full build."""
         return self.folder / "uncommitted" / "data_docs" / f"{SITE_NAME}.json"
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Readers see the old file or the new one. Pages are not flushed to disk: they can be built again."""
+    """Replace the file atomically: readers see the old or the new content. Not flushed: pages can be rebuilt."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The temporary name starts with a dot and does not end like a result or a page, so no listing picks it up.
+    # The leading dot and the suffix keep the temporary file out of the listings of results and pages.
     temporary = path.parent / f".{os.getpid()}-{threading.get_ident()}.part"
     try:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -77,7 +77,7 @@ def write_if_different(path: Path, content: str) -> None:
 
 @contextmanager
 def exclusive(lock: Path) -> Iterator[None]:
-    """One process at a time; the lock ends with the process, however it ends."""
+    """Hold an exclusive lock between processes; the kernel releases it when the process ends."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

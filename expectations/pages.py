@@ -1,4 +1,4 @@
-"""The pages of the Data Docs: what they show, handed to the templates in `docs/`."""
+"""The pages of the Data Docs: the data passed to the templates in `docs/`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MONTHS_IN_A_LINE = 4
 
 @cache
 def version() -> str:
-    """Changes whenever pages would be rendered differently."""
+    """A digest of code and templates, which changes whenever pages could be rendered differently."""
     digest = hashlib.sha256()
     sources = [*_DOCS.iterdir(), *Path(__file__).parent.glob("*.py")]
     for file in sorted(path for path in sources if path.is_file()):
@@ -35,12 +35,12 @@ def version() -> str:
 
 
 def assets() -> dict[str, bytes]:
-    """The files that pages share, by their path in the site."""
+    """The files shared by all pages, by their path in the site."""
     return {f"static/{name}": (_DOCS / name).read_bytes() for name in ASSETS}
 
 
 def run_page(run: ValidationRun, runs: Sequence[OverviewSummary]) -> str:
-    """A partition's run. `runs` are all runs of the partition, newest first."""
+    """The page of a partition's run. `runs` are all runs of the partition, newest first."""
     return _render(
         "run.html.j2",
         run_path(run.path),
@@ -53,7 +53,7 @@ def run_page(run: ValidationRun, runs: Sequence[OverviewSummary]) -> str:
 
 
 def index_page(partitions: Iterable[Sequence[OverviewSummary]], unreadable: Sequence[str]) -> str:
-    """The overview. `partitions` are the runs of each partition, newest first."""
+    """The overview page. `partitions` are the runs of each partition, newest first."""
     lines = [Line(runs[0], len(runs)) for runs in partitions]
     phases = _phases(lines)
     return _render(
@@ -67,7 +67,7 @@ def index_page(partitions: Iterable[Sequence[OverviewSummary]], unreadable: Sequ
 
 
 def suite_page(suite: Mapping[str, Any]) -> str:
-    """What is expected of a table, from its stored suite."""
+    """The page of a table's expectations, from its stored suite."""
     name = suite["name"]
     expected = [e["kwargs"] | {"text": e.get("description", "")} for e in suite["expectations"]]
     return _render(
@@ -90,7 +90,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class TableGroup:
-    """A table of the overview; without partitions while nothing of it was reconciled."""
+    """A table of the overview; without partitions until one has been reconciled."""
 
     name: str
     target: str
@@ -98,7 +98,7 @@ class TableGroup:
 
     @property
     def years(self) -> list[tuple[str, list[Line]]]:
-        """The months by year, where there are too many to stand beside the table's name."""
+        """The months by year, if there are too many for the line of the table's name; otherwise empty."""
         if len(self.lines) <= _MONTHS_IN_A_LINE:
             return []
         return [(year, list(lines)) for year, lines in groupby(self.lines, key=lambda line: line.newest.key[:4])]
@@ -140,12 +140,12 @@ class Totals:
 
 
 def _phases(lines: Sequence[Line]) -> list[PhaseGroup]:
-    """The catalog's tables in load order, each with its partitions; results of tables unknown to it come last."""
+    """The catalog's tables in load order, each with its partitions; tables no longer in the catalog come last."""
     known = [TableGroup(t.name, t.target, _of_table(t.name, lines)) for t in TABLES.values()]
     phases = [PhaseGroup(phase.value, tuple(g for g in known if TABLES[g.name].phase is phase)) for phase in Phase]
-    strangers = sorted({line.newest.table for line in lines} - TABLES.keys())
-    if strangers:
-        found = [(name, _of_table(name, lines)) for name in strangers]
+    unknown = sorted({line.newest.table for line in lines} - TABLES.keys())
+    if unknown:
+        found = [(name, _of_table(name, lines)) for name in unknown]
         groups = tuple(TableGroup(name, mine[0].newest.target, mine) for name, mine in found)
         phases.append(PhaseGroup("no longer in the catalog", groups))
     return phases
@@ -163,7 +163,7 @@ def _measures(checks: Sequence[ExpectationResult]) -> list[tuple[str, list[Expec
 
 
 def run_path(path: str) -> str:
-    """Where a stored result's page is in the site: the place that Great Expectations gives it."""
+    """The path of a stored result's page in the site, as Great Expectations defines it."""
     return f"validations/{path}.html"
 
 

@@ -1,4 +1,4 @@
-"""The Great Expectations project on disk, and the context in which a checkpoint runs."""
+"""The Great Expectations project on disk, and the context for a checkpoint run."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _STORES = {
 
 
 def write_project(project: Project, suite: gx.ExpectationSuite) -> None:
-    """Make the project readable by Great Expectations itself, with the suite as it is now.
+    """Write the project's configuration and the current suite, so that Great Expectations itself can open it.
 
-    Every process writes the same bytes, each file at once, so it does not matter who comes first.
+    Every process writes identical files atomically, so their order does not matter.
     """
     # JSON is YAML, and json.dumps is deterministic.
     write_if_different(project.config, json.dumps(_on_disk(), indent=2) + "\n")
@@ -32,9 +32,9 @@ def write_project(project: Project, suite: gx.ExpectationSuite) -> None:
 
 
 def open_context(project: Project) -> EphemeralDataContext:
-    """A context of this process alone, except for its results, which go to the project's files.
+    """An in-memory context whose validation results are stored in the project's files.
 
-    A file context would rewrite great_expectations.yml for each data source: several tasks at a time would lose each
+    A file context would rewrite great_expectations.yml for each data source, and concurrent tasks would overwrite each
     other's changes.
     """
     config = _on_disk()

@@ -1,4 +1,4 @@
-"""Stored validation results, read as what they say about a partition. Plain JSON: no Great Expectations needed."""
+"""Read stored validation results of a partition. They are plain JSON, so Great Expectations is not imported."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LEVELS = (1, 2, 3)
 
 
 class State(StrEnum):
-    """What a run says about its partition, in the words of the ledger."""
+    """The state of a partition after a run; the values are those of the ledger."""
 
     MISMATCH = "mismatch"
     EXCEPTIONS = "reconciled_with_exceptions"
@@ -28,7 +28,7 @@ class State(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What a check, or all checks of a level, came to."""
+    """The result of one check, or of all checks of a level."""
 
     PASS = "pass"  # noqa: S105  a verdict, not a password
     FAIL = "fail"
@@ -37,7 +37,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ExpectationResult:
-    """One expectation's result. `note` says why there are no figures, where there are none."""
+    """One expectation's result. If there are no figures, `note` says why."""
 
     level: int
     measure: str
@@ -55,7 +55,7 @@ class ExpectationResult:
 
     @property
     def expected(self) -> Decimal | None:
-        """What Salesforce must hold."""
+        """The value that Salesforce must hold."""
         return None if self.source is None else EXACT.subtract(self.source, self.excepted or Decimal(0))
 
     @property
@@ -102,7 +102,7 @@ class ValidationRun:
 
     @property
     def failures(self) -> tuple[ExpectationResult, ...]:
-        """What differs, the telling first: averages and counts follow from rows and sums."""
+        """The failed checks, most informative first: averages and counts follow from rows and sums."""
         failed = [check for check in self.checks if not check.passed]
         return tuple(
             sorted(failed, key=lambda check: (check.level == 2, check.aspect in ("average", "non-null count")))
@@ -115,12 +115,12 @@ class ValidationRun:
 
     @property
     def checksums(self) -> ExpectationResult | None:
-        """The level 3 check: `expected` records were compared, `target` of them are equal."""
+        """The level 3 check: `expected` is the number of records compared, `target` the number of equal ones."""
         return next(iter(self.of_level(3)), None)
 
     @property
     def compares_every_record(self) -> bool:
-        """Whether level 3 compared all records that Salesforce holds, not a sample of them."""
+        """Whether level 3 compared all records in Salesforce, not a sample."""
         rows, checksums = self.rows, self.checksums
         held = rows.target if rows else None
         compared = checksums.expected if checksums else None
@@ -128,7 +128,7 @@ class ValidationRun:
 
 
 def read_run(file: Path, path: str) -> ValidationRun:
-    """The run stored in `file`. Raises `ValueError`, `KeyError` or `TypeError` if it is not such a result."""
+    """The run stored in `file`. Raises `ValueError`, `KeyError` or `TypeError` if it is not a valid result."""
     stored: dict[str, Any] = json.loads(file.read_bytes())
     results = stored["results"]
     about = next(found for found in (r["expectation_config"].get("meta", {}).get("run") for r in results) if found)

@@ -1,4 +1,4 @@
-"""The site as Great Expectations knows it: `context.build_data_docs()` builds what `build_data_docs(root)` builds."""
+"""Great Expectations' interface to the site: `context.build_data_docs()` does the same as `build_data_docs(root)`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from expectations import data_docs
 
 
 class MigrationSiteBuilder(SiteBuilder):
-    """Named in great_expectations.yml. Pages lie where Great Expectations looks for them, so its links lead to them."""
+    """Named in great_expectations.yml. Pages are at Great Expectations' standard paths, so its links work."""
 
     def build(
         self,
         resource_identifiers: list[Any] | None = None,
         build_index: bool = True,
     ) -> tuple[str | None, dict[str, Any]]:
-        """Build what is new. Which results those are, the builder knows itself; the arguments change nothing."""
+        """Build the new pages. The builder finds new results itself and ignores the arguments."""
         del resource_identifiers, build_index
         data_docs.build(Path(str(self.data_context.root_directory)).parent)
         return self.get_resource_url(only_if_exists=False), {}

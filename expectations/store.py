@@ -1,8 +1,8 @@
-"""A Great Expectations store backend whose files appear whole or not at all.
+"""A Great Expectations store backend that writes files atomically.
 
 Several Airflow tasks store results while another reads them to build the pages; the library's own backend writes in
-place. Great Expectations finds this class by its name in great_expectations.yml, which also makes the expectation of
-`expectations.equality` known to whoever opens the project.
+place. Great Expectations finds this class by its name in great_expectations.yml; importing this module also registers
+the expectation of `expectations.equality`.
 """
 
 from __future__ import annotations

@@ -16,10 +16,10 @@ ROWS = "rows"
 CHECKSUMS = "records with equal checksum"
 AGGREGATES = ("sum", "average", "minimum", "maximum", "non-null count")
 
-# An average is a quotient: with exceptions taken out, its last digits depend on where each division was rounded.
+# An average is a quotient: with exceptions subtracted, its last digits depend on how each division was rounded.
 AVERAGE_ROUNDING = Decimal("0.000001")
 
-# Identities are derived from names, so that every process writes the same suite.
+# Ids are derived from names, so that every process writes the same suite.
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "kpc-migration/expectations")
 
 
@@ -55,7 +55,7 @@ def expectation(table: Table, level: int, measure: str, tolerance: str) -> Expec
 
 
 def _tolerance(declared: Decimal, aggregate: str) -> str:
-    """The catalog's tolerance is about amounts; a count of values is exact."""
+    """The catalog's tolerance applies to amounts; a count of values must be exact."""
     if aggregate == "non-null count":
         return "0"
     return format(max(declared, AVERAGE_ROUNDING) if aggregate == "average" else declared, "f")

@@ -1,4 +1,4 @@
-"""What the overview remembers of each run, so that building the pages again does not read every result again."""
+"""The overview's stored summary of each run, so that a rebuild need not reread every result."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from expectations.results import LEVELS, State, ValidationRun, Verdict
 
 @dataclass(frozen=True, slots=True)
 class OverviewSummary:
-    """One run in one line. Counts of rows are whole numbers; None where the run could not say.
+    """The summary of one run. Row counts are integers; None if the run did not provide one.
 
     `proven` of `sampled` records had equal checksums (level 3); `numbers` were compared, `failed` of them differ.
     """
@@ -53,7 +53,7 @@ class OverviewSummary:
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> OverviewSummary:
-        """Raises `TypeError`, `KeyError` or `ValueError` for what another version wrote."""
+        """Raises `TypeError`, `KeyError` or `ValueError` for a summary written by another version."""
         if stored.keys() != {field.name for field in fields(cls)}:
             raise KeyError("another version's summary")
         return cls(

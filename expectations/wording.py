@@ -1,4 +1,4 @@
-"""How numbers and times are written on the pages: exact where it matters, short where it does not."""
+"""Format numbers and times for the pages."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def figure(value: Decimal | int | None) -> str:
 
 
 def short_figure(value: Decimal | None) -> Markup:
-    """At most six decimals; where more are known, an ellipsis and all of them on hover."""
+    """At most six decimals; if there are more, an ellipsis, and all of them on hover."""
     return cut_figure(value, None)
 
 
 def cut_figure(value: Decimal | None, difference: Decimal | None, *, signed: bool = False) -> Markup:
-    """As many decimals, and at least six, as the first two digits of the difference need; all of them on hover."""
+    """Enough decimals to show the first two digits of the difference, at least six; all of them on hover."""
     write = signed_figure if signed else figure
     shown = _cut(value, _decimals_for(difference))
     if value is None or shown == value:
@@ -35,7 +35,7 @@ def cut_figure(value: Decimal | None, difference: Decimal | None, *, signed: boo
 
 
 def differing_figure(value: Decimal | None, expected: Decimal | None, difference: Decimal | None) -> Markup:
-    """A value cut alike, its digits marked that differ from the expected value's."""
+    """The value cut to the same decimals, with the digits marked that differ from the expected value."""
     decimals = _decimals_for(difference)
     mine, theirs = figure(_cut(value, decimals)), figure(_cut(expected, decimals))
     first = next((i for i, (a, b) in enumerate(zip_longest(mine, theirs)) if a != b), len(mine))
@@ -46,7 +46,7 @@ def differing_figure(value: Decimal | None, expected: Decimal | None, difference
 
 
 def _decimals_for(difference: Decimal | None) -> int:
-    """A difference of 0.00000012 is seen at its ninth decimal."""
+    """The decimals needed to show two digits of the difference: eight for 0.00000012."""
     if difference is None or difference == 0:
         return _SHOWN_DECIMALS
     return max(_SHOWN_DECIMALS, 1 - difference.adjusted())
@@ -59,7 +59,7 @@ def _cut(value: Decimal | None, decimals: int) -> Decimal | None:
 
 
 def signed_figure(value: Decimal | int | None) -> str:
-    """With its sign, unless it is zero."""
+    """The value with its sign, unless it is zero."""
     if value is None:
         return "\u2014"
     return "0" if value == 0 else ("+" if value > 0 else "") + figure(value)

@@ -65,7 +65,9 @@ def find_partition(table_name: str, key: str | None) -> Partition:
             "This table is split by month: give one such as 2024-01.",
         )
     if not table.is_monthly and key != ALL:
-        raise ConfigError(f"{key!r} is not a partition key of {table.name}.", "This table is one partition: give ALL.")
+        raise ConfigError(
+            f"{key!r} is not a partition key of {table.name}.", "This table has a single partition: give ALL."
+        )
     return Partition(table, key)
 
 

@@ -1,4 +1,4 @@
-// Filters, search and sorting of the overview. Without it the page shows every partition in load order.
+// Filters, search and sorting of the overview. Without JavaScript the page shows every partition in load order.
 "use strict";
 (() => {
   const form = document.getElementById("filters");
@@ -38,7 +38,7 @@
     remember();
   }
 
-  // The filter is part of the address, so that it can be sent to a colleague and survives a reload.
+  // The filter is part of the URL, so that it can be shared and survives a reload.
   function remember() {
     const query = new URLSearchParams();
     for (const field of [search, tableName, state]) {
@@ -48,7 +48,7 @@
     try {
       history.replaceState(null, "", (text ? "?" + text : location.pathname) + location.hash);
     } catch {
-      // A page opened from a folder may not change its address.
+      // A page opened from a folder may not change its URL.
     }
   }
 
@@ -100,7 +100,7 @@
     }
   });
   for (const time of document.querySelectorAll("time")) {
-    time.title = new Date(time.dateTime).toLocaleString() + " here";
+    time.title = new Date(time.dateTime).toLocaleString() + " local time";
   }
   form.hidden = false;
   recall();

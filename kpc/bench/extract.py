@@ -1,4 +1,4 @@
-"""`kpc bench extract`: what reading from Oracle costs, beside the driver alone and beside what people write first."""
+"""`kpc bench extract`: cost of reading from Oracle, compared with the driver alone and with a plain script."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from kpc.bench.scans import measure_scans
 Say = Callable[[str], None]
 
 _ROUNDS = 7
-_MEMORY_ROUNDS = 2  # the smaller peak of each counts: what the allocators keep besides varies from run to run
-_SCRIPT_ROUNDS = 1  # it takes ten times as long as everything else, and CPU seconds vary little
+_MEMORY_ROUNDS = 2  # the smaller peak of each counts, because what the allocators retain varies from run to run
+_SCRIPT_ROUNDS = 1  # takes ten times as long as everything else, and CPU seconds vary little
 _CHUNKS = 4
 _MB = 1_000_000
 
 
 def measure_extract(*, rows: int, say: Say) -> list[Figure]:
-    """All figures of the extraction: speed and scans with `rows` rows, memory with half and with five times as many."""
+    """All figures of extraction: speed and scans with `rows` rows, memory with half and with five times as many."""
     with TemporaryDirectory(prefix="kpc-bench-") as folder, started_emulator(rows + rows // 10, MONTH) as emulator:
         say(f"Making tables of {rows:,} and {5 * rows:,} rows in the emulator ...")
         create_frame(emulator, rows)
@@ -47,7 +47,7 @@ def measure_extract(*, rows: int, say: Say) -> list[Figure]:
 
 
 def _measure_speed(emulator: Emulator, rows: int, folder: str, say: Say) -> list[Figure]:
-    """The pipeline against the bare driver in turns, then the script, and what the server spent on a drain."""
+    """The pipeline against the bare driver, alternating; then the script, and the server's CPU time for a drain."""
     place = {"login": emulator.login, "table": FRAME.name}
     plan = run_function(extraction.plan_of, {**place, "chunk_rows": -(-rows // _CHUNKS)}).answer
     files = str(Path(folder, "speed"))
@@ -80,7 +80,7 @@ def _measure_speed(emulator: Emulator, rows: int, folder: str, say: Say) -> list
 
 
 def _measure_memory(emulator: Emulator, rows: int, folder: str, say: Say) -> list[Figure]:
-    """A worker's peak for a small and a large partition: four sessions in both, chunks of different sizes."""
+    """A worker's peak memory for a small and a large partition: four sessions each, different chunk sizes."""
     small_rows, large_rows = rows // 2, rows * 5
     say(f"Memory, partitions of {small_rows:,} and {large_rows:,} rows of {len(LINES_LARGE.columns)} columns ...")
 

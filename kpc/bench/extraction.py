@@ -1,6 +1,6 @@
-"""What runs in the measured processes: the pipeline's own extraction, and its contestants on the same chunks.
+"""Functions run in the measured processes: the pipeline's own extraction, and baselines on the same chunks.
 
-Arguments and answers are plain JSON values, because they travel between processes.
+Arguments and return values are plain JSON values, because they are passed between processes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Login = dict[str, Any]
 
 
 def plan_of(login: Login, table: str, chunk_rows: int) -> str:
-    """The pipeline's plan of the bench's month of a table, as JSON."""
+    """The pipeline's chunk plan for the benchmark's month of a table, as JSON."""
     oracle, partition = _source(login, table)
     plan = make_plan(
         oracle, partition, scn=oracle.current_scn(), mode="full", chunk_rows=chunk_rows, started_utc=utc_now()
@@ -40,7 +40,7 @@ def plan_of(login: Login, table: str, chunk_rows: int) -> str:
 
 
 def extract_chunks(login: Login, table: str, plan: str, folder: str) -> int:
-    """Every chunk of the plan to Parquet, by the pipeline. Returns the rows."""
+    """Extract every chunk of the plan to Parquet with the pipeline. Returns the number of rows."""
     oracle, partition = _source(login, table)
     shutil.rmtree(folder, ignore_errors=True)
     entries = read_chunks(oracle, partition, ExtractPlan.model_validate_json(plan), Path(folder))
@@ -48,7 +48,7 @@ def extract_chunks(login: Login, table: str, plan: str, folder: str) -> int:
 
 
 def drain_chunks(login: Login, table: str, plan: str) -> int:
-    """The same statements, sessions, packet and batch sizes, but the batches are dropped. Returns the rows."""
+    """The same with all batches discarded: same statements, sessions and sizes. Returns the number of rows."""
     oracle, partition = _source(login, table)
     wanted = ExtractPlan.model_validate_json(plan)
     rows = wanted.selection(partition)
@@ -64,7 +64,7 @@ def drain_chunks(login: Login, table: str, plan: str) -> int:
 
 
 def export_partition(login: Login, table: str, plan: str, folder: str) -> int:
-    """The same rows by the script that people write first. Returns the rows."""
+    """Export the same rows with the plain script. Returns the number of rows."""
     oracle, partition = _source(login, table)
     Path(folder).mkdir(exist_ok=True)
     rows = ExtractPlan.model_validate_json(plan).selection(partition)
@@ -74,7 +74,7 @@ def export_partition(login: Login, table: str, plan: str, folder: str) -> int:
 
 
 def extract_partition(login: Login, table: str, chunk_rows: int, folder: str) -> int:
-    """A worker's whole extraction: plan, chunks, and the comparison with Oracle's control totals. Returns the rows."""
+    """A worker's whole extraction: plan, chunks, comparison with control totals. Returns the number of rows."""
     oracle, partition = _source(login, table)
     plan = ExtractPlan.model_validate_json(plan_of(login, table, chunk_rows))
     shutil.rmtree(folder, ignore_errors=True)
@@ -85,7 +85,7 @@ def extract_partition(login: Login, table: str, chunk_rows: int, folder: str) ->
 
 
 def page_partition(login: Login, table: str, pages: int) -> int:
-    """The same month in pages by ROW_NUMBER, as of one SCN. Returns the rows."""
+    """Read the same month in pages by ROW_NUMBER, as of one SCN. Returns the number of rows."""
     oracle, partition = _source(login, table)
     where = in_partition(partition)
     source = f"{quoted(oracle.owner)}.{quoted(table)} AS OF SCN {oracle.current_scn():d}"
@@ -99,7 +99,7 @@ def page_partition(login: Login, table: str, pages: int) -> int:
 
 
 def read_months_at_once(login: Login, table: str, chunk_rows: int, folder: str, months: int) -> int:
-    """Months of an interleaved table in one pass: control totals, plan and chunks. Returns the rows."""
+    """Read interleaved months in one pass: control totals, plan and chunks. Returns the number of rows."""
     oracle, _ = _source(login, table)
     partitions = [Partition(TABLES[table], key) for key in month_keys(MONTH, months)]
     shutil.rmtree(folder, ignore_errors=True)

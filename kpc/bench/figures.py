@@ -1,4 +1,4 @@
-"""A measured number beside its goal."""
+"""A measured number and its goal."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Figure:
 
     def __post_init__(self) -> None:
         if _GOAL.fullmatch(self.goal) is None:
-            raise ValueError(f"{self.goal!r} is no goal; write one such as '<= 1.8'.")
+            raise ValueError(f"{self.goal!r} is not a goal; write one such as '<= 1.8'.")
 
     @cached_property
     def ok(self) -> bool:
-        """Whether the value meets the goal; a value that is no number meets none."""
+        """Whether the value meets the goal; False for NaN."""
         sign, limit = self.goal.split()
         return _TESTS[sign](self.value, float(limit.replace(",", "")))
 
@@ -39,17 +39,17 @@ class Figure:
         return {"name": self.name, "value": self.value, "goal": self.goal, "ok": self.ok}
 
     def as_row(self) -> tuple[str, str, str, str]:
-        """For a table that people read."""
+        """The cells of a table for people."""
         return self.name, _readable(self.value), self.goal, "yes" if self.ok else "NO"
 
 
 def are_all_met(figures: Sequence[Figure]) -> bool:
-    """Whether there are figures and each meets its goal."""
+    """Whether there is at least one figure and each meets its goal."""
     return bool(figures) and all(figure.ok for figure in figures)
 
 
 def rounded(value: float) -> float:
-    """Three digits, and all of those before the point: more would be noise."""
+    """Round to three significant digits, or to an integer from 1000; further digits are noise."""
     return float(round(value)) if abs(value) >= 1000 else float(f"{value:.3g}")
 
 

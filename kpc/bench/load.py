@@ -1,7 +1,7 @@
-"""`kpc bench load`: what loading into Salesforce costs a client, ours and others', and the emulator's pace.
+"""`kpc bench load`: client cost of loading into Salesforce, ours and others', and the emulator's throughput.
 
-All clients send the same rows to the same emulator in sink mode, which parses and counts them and stores nothing. Ours
-is measured as an ingest task does it: checks, intents, upload, following, and with results also their accounts.
+All clients send the same rows to the same emulator in sink mode, which parses and counts rows but stores none. Ours
+does what an ingest task does: checks, intents, upload, polling, and with results also their bookkeeping.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _TIMEOUT_S = 400.0
 
 
 def measure_load(stage: Stage, load: Load, *, rows: int, say: Say) -> list[Figure]:
-    """All figures of the load. `stage` and `load` make and load a partition of made-up rows (assets.sample_load)."""
+    """All figures of the load. `stage` and `load` stage and load a partition of generated rows (see `sample_load`)."""
     with TemporaryDirectory(prefix="kpc-bench-") as folder:
         return [*_measure_clients(stage, load, rows, folder, say), *_measure_storage(stage, load, rows, folder, say)]
 
@@ -53,7 +53,9 @@ def _measure_clients(stage: Stage, load: Load, rows: int, folder: str, say: Say)
         csv_file = str(run_function(stage, _sample(first, org, rows)).answer)
 
         def ours(*, with_results: bool) -> Cost:
-            place = str(Path(folder, f"ours-{next(numbers)}"))  # a ledger of its own, or nothing would be sent again
+            place = str(
+                Path(folder, f"ours-{next(numbers)}")
+            )  # a new ledger, because an existing one would prevent sending again
             run_function(stage, _sample(place, org, rows))
             wanted = {"folder": place, "org": org, "table": SENT, "with_results": with_results}
             return _checked(run_function(load, wanted, timeout_s=_TIMEOUT_S), rows)
@@ -126,7 +128,7 @@ def _cpu_s(process: psutil.Process) -> float:
 
 @contextmanager
 def emulator(folder: Path, **switches: str) -> Iterator[dict[str, str]]:
-    """A Salesforce emulator of the bench's own; yields what its ready file says."""
+    """Start a Salesforce emulator; yields the content of its ready file."""
     folder.mkdir(parents=True)
     ready = folder / "ready.json"
     command = [sys.executable, "-m", "kpc.emulators.salesforce", "--port", "0", "--ready-file", str(ready)]

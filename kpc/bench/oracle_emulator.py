@@ -1,4 +1,4 @@
-"""The Oracle emulator as a process of its own, with the tables that a bench reads."""
+"""The Oracle emulator as a separate process, with the tables that a benchmark reads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _REPLY_S = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Emulator:
-    """`login` is what a driver's connect takes: dsn, user, password."""
+    """`login` holds the driver's connect arguments: dsn, user, password."""
 
     login: dict[str, str]
     _admin_url: str
@@ -34,7 +34,7 @@ class Emulator:
         return self._keeper.cpu_s()[_NAME]
 
     def execute(self, *statements: str) -> None:
-        """Run SQL as the owner of the tables, on the server's own door."""
+        """Run SQL as the owner of the tables, through the server's admin endpoint."""
         for statement in statements:
             self._ask("POST", "sql", {"sql": statement, "schema": self.login["user"]})
 
@@ -42,7 +42,7 @@ class Emulator:
         self._ask("DELETE", "counters")
 
     def rows_scanned(self) -> int:
-        """Rows of all tables that statements had to read since `forget_scans`."""
+        """Rows that statements had to read, over all tables, since `forget_scans`."""
         counted: dict[str, int] = self._ask("GET", "counters")["rows_scanned"]
         return sum(counted.values())
 
@@ -58,7 +58,7 @@ class Emulator:
 
 @contextmanager
 def started_emulator(rows: int, month: str) -> Iterator[Emulator]:
-    """Start the server with `rows` seeded rows over the catalog's tables, and end it whatever happens."""
+    """Start the server with `rows` seeded rows over the catalog's tables, and always stop it."""
     with TemporaryDirectory(prefix="kpc-bench-") as place, Keeper() as keeper:
         ready = Path(place, "ready.json")
         command = [sys.executable, "-m", "kpc.emulators.oracle", "--port", "0", "--admin", "--ready-file", str(ready)]

@@ -1,8 +1,8 @@
-"""The tables that the extract bench reads, made inside the emulator from its seeded sales.
+"""The tables that the extract benchmark reads, created in the emulator from its seeded sales.
 
-`FRAME` is the reference frame of all speed figures: 20 columns, of them 9 NUMBER, 8 VARCHAR2 and 3 DATE, with NULLs,
-clustered by date. `MIXED` holds the same rows, but neighbours belong to different months. `LINES` are sales lines with
-all their 38 columns, the widest partition there is in memory.
+`FRAME` is the reference frame of all speed figures: 20 columns (9 NUMBER, 8 VARCHAR2, 3 DATE) with NULLs, clustered by
+date. `MIXED` holds the same rows, but adjacent rows belong to different months. `LINES` are sales lines with all their
+38 columns, the widest rows to hold in memory.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from kpc.catalog.types import DAY, Measure, Phase, Pii, TooLong, varchar2
 
 MONTH = "2024-01"
 MONTHS_MIXED = 6
-_FRAME_PARTS = 5  # seeding makes a header for every five rows; the frame holds each of them five times
+_FRAME_PARTS = 5  # seeding creates one header per five rows; the frame holds each header five times
 _LARGE_PARTS = 10
 
 _AMOUNTS = (
@@ -63,7 +63,7 @@ LINES_LARGE = replace(SALES_MD, name="BENCH_LINES_LARGE")
 
 TABLES = {table.name: table for table in (FRAME, MIXED, LINES_SMALL, LINES_LARGE)}
 
-# Of the seeded header's texts, what the frame holds as DATE.
+# Text columns of the seeded headers that the frame holds as DATE.
 _MOMENTS = {
     "SALE_DATE": "TO_DATE(SALE_DATE, 'YYYY-MM-DD')",
     "DOC_DATE": "TO_DATE(DOC_DATE, 'YYYY-MM-DD HH24:MI:SS')",
@@ -72,7 +72,7 @@ _MOMENTS = {
 
 
 def create_frame(emulator: Emulator, rows: int) -> None:
-    """`FRAME` with `rows` rows of one month, in the order of that month's headers."""
+    """Create `FRAME` with `rows` rows of one month, in the order of that month's headers."""
     columns = ", ".join(f"{_MOMENTS[c.name]} AS {c.name}" if c.name in _MOMENTS else c.name for c in FRAME.columns)
     part = f"SELECT {columns} FROM {SALES_M.name} WHERE ROWNUM <= {rows // _FRAME_PARTS}"  # noqa: S608  our own names
     emulator.execute(f"CREATE TABLE {FRAME.name} AS {part}")
@@ -80,14 +80,14 @@ def create_frame(emulator: Emulator, rows: int) -> None:
 
 
 def create_mixed(emulator: Emulator) -> None:
-    """`MIXED` from `FRAME`: each row belongs to another month than the one before it."""
+    """Create `MIXED` from `FRAME`: each row belongs to a different month than the row before it."""
     moved = f"ADD_MONTHS(SALE_DATE, MOD(ROWNUM, {MONTHS_MIXED})) AS SALE_DATE"
     columns = ", ".join(moved if c.name == "SALE_DATE" else c.name for c in FRAME.columns)
     emulator.execute(f"CREATE TABLE {MIXED.name} AS SELECT {columns} FROM {FRAME.name}")  # noqa: S608  our own names
 
 
 def create_lines(emulator: Emulator, rows: int) -> None:
-    """`LINES_SMALL` with `rows` rows of one month and `LINES_LARGE` with ten times as many."""
+    """Create `LINES_SMALL` with `rows` rows of one month and `LINES_LARGE` with ten times as many."""
     part = f"SELECT * FROM {LINES_SMALL.name}"  # noqa: S608  our own names
     first = f"SELECT * FROM {SALES_MD.name} WHERE ROWNUM <= {rows}"  # noqa: S608  our own names
     emulator.execute(f"CREATE TABLE {LINES_SMALL.name} AS {first}", f"CREATE TABLE {LINES_LARGE.name} AS {part}")

@@ -1,9 +1,9 @@
-"""What a function or a command costs, when it runs alone in a fresh process.
+"""Measure the cost of a function or command, run alone in a new process.
 
     bench --spec.json--> python -m kpc.bench.processes spec.json --outcome.json--> bench
 
-The measured process reports about itself: its wall and CPU seconds are those of the call, without the start of Python
-and the imports; its peak memory is that of its whole life. A command is charged whole.
+The measured process reports on itself: wall and CPU seconds cover the call, without Python's start and the imports;
+peak memory covers the whole process. For a command, everything is counted.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TIMEOUT_S = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """`cpu_s` is user and system time, that of ended children included. `answer` is what the function returned."""
+    """`cpu_s` is user and system time, including ended children. `answer` is the function's return value."""
 
     wall_s: float
     cpu_s: float
@@ -43,16 +43,16 @@ class Cost:
 def run_function(
     function: Callable[..., object], arguments: Mapping[str, object], *, timeout_s: float = TIMEOUT_S
 ) -> Cost:
-    """Call a module's function by name, with keyword arguments that JSON can carry; it answers with such a value.
+    """Call a module's function by name; its keyword arguments and return value must be JSON-serializable.
 
-    Raises `Terminal` with the last lines of its output when it fails or takes longer than `timeout_s`.
+    Raises `Terminal` with the last lines of its output if it fails or takes longer than `timeout_s`.
     """
     name = f"{function.__module__}:{function.__qualname__}"
     return _measure(name, {"function": name, "arguments": dict(arguments)}, timeout_s)
 
 
 def run_command(command: Sequence[str | Path], *, timeout_s: float = TIMEOUT_S) -> Cost:
-    """Run a program that ends by itself with code 0. Raises as `run_function` does."""
+    """Run a program until it exits with code 0. Raises as `run_function` does."""
     words = [str(part) for part in command]
     return _measure(Path(words[0]).name, {"command": words}, timeout_s)
 
@@ -61,16 +61,21 @@ def _measure(name: str, wanted: Mapping[str, object], timeout_s: float) -> Cost:
     with TemporaryDirectory(prefix="kpc-bench-") as place, Keeper() as keeper:
         spec, outcome = Path(place, "spec.json"), Path(place, "outcome.json")
         spec.write_text(json.dumps({**wanted, "outcome": str(outcome)}), encoding="utf-8")
-        env = {**python_env(), "PYTHONPATH": os.pathsep.join(sys.path)}  # it finds every module that this one can
+        env = {
+            **python_env(),
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        }  # so that it finds the same modules as this process
         command = [sys.executable, "-m", "kpc.bench.processes", str(spec)]
         process = keeper.start(name, command, log=Path(place, "log"), env=env)
         until = time.monotonic() + timeout_s
         while (code := keeper.exit_code(process)) is None:
             if time.monotonic() > until:
-                raise Terminal(f"{name} was not done after {timeout_s:.0f} s.", "Measure again on a quieter machine.")
+                raise Terminal(f"{name} was not done after {timeout_s:.0f} s.", "Repeat on a less busy machine.")
             time.sleep(_POLL_S)
         if code != 0:
-            raise Terminal(f"{name} ended with code {code}. Its last lines:\n{process.tail()}", "Mend what it says.")
+            raise Terminal(
+                f"{name} ended with code {code}. Its last lines:\n{process.tail()}", "Fix the reported error."
+            )
         return Cost(**json.loads(outcome.read_text(encoding="utf-8")))
 
 
@@ -80,9 +85,9 @@ def _cpu_s() -> float:
 
 
 def _own_peak_bytes() -> int:
-    """The most memory this program has held.
+    """Peak memory of this program.
 
-    Linux keeps it per program (VmHWM); `ru_maxrss` also remembers the process that started this one.
+    Linux reports it per program (VmHWM); `ru_maxrss` also includes the process that started this one.
     """
     status = Path("/proc/self/status")
     if status.exists():
@@ -110,11 +115,11 @@ def _run(spec: Mapping[str, Any]) -> Cost:
 
 
 def main(spec_file: str) -> int:
-    """The measured process. 1 if the function or command failed."""
+    """Entry point of the measured process. Returns 1 if the function or command failed."""
     spec = json.loads(Path(spec_file).read_text(encoding="utf-8"))
     try:
         cost = _call(spec) if "function" in spec else _run(spec)
-    except Exception:  # noqa: BLE001  whatever it was, the bench reads it in the log
+    except Exception:  # noqa: BLE001  the parent process reads any error in the log
         traceback.print_exc()
         return 1
     facts = {"wall_s": cost.wall_s, "cpu_s": cost.cpu_s, "peak_bytes": cost.peak_bytes, "answer": cost.answer}

@@ -20,7 +20,7 @@ def wall_s(cost: Cost) -> float:
 
 
 def take_turns(contestants: Mapping[str, Callable[[], Cost]], rounds: int, say: Callable[[str], None]) -> Costs:
-    """Run every contestant once per round, in turned order every other round. A line of progress each."""
+    """Run every contestant once per round, in reverse order every other round. Prints a progress line for each."""
     costs: Costs = {name: [] for name in contestants}
     for number in range(rounds):
         for name, measure in list(contestants.items())[:: 1 if number % 2 == 0 else -1]:
@@ -31,5 +31,5 @@ def take_turns(contestants: Mapping[str, Callable[[], Cost]], rounds: int, say: 
 
 
 def ratio(costs: Sequence[Cost], to: Sequence[Cost], measure: Measure) -> float:
-    """The median over the rounds of one contestant's cost in another's."""
+    """The median, over the rounds, of one contestant's cost divided by another's."""
     return median(measure(one) / measure(other) for one, other in zip(costs, to, strict=True))

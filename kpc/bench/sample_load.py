@@ -1,4 +1,4 @@
-"""A partition of made-up rows, staged and loaded by the pipeline's own functions, so that its cost can be measured."""
+"""A partition of generated rows, staged and loaded by the pipeline's own functions, to measure the cost of a load."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _BLOCK_BYTES = 1 << 20
 
 
 def stage_sample(folder: str, org: Mapping[str, str], table: str, rows: int) -> str:
-    """Stage `rows` rows of a partition under `folder` as one chunk; answers the path of the same rows as plain CSV."""
+    """Stage `rows` rows of a partition under `folder` as one chunk. Returns the path of the same rows as plain CSV."""
     workspace = _workspace(Path(folder), org)
     partition = _partition(table)
     with workspace.ledger.leases.hold(
@@ -50,14 +50,14 @@ def stage_sample(folder: str, org: Mapping[str, str], table: str, rows: int) -> 
     directory = make_private(paths.staged(partition.table.mapping_version))
     chunk, index = _write(directory, partition, generation, rows)
     write_manifest(directory, _manifest(partition, generation, rows, chunk, index))
-    # As in a campaign, whose small reference tables have tried it before the first large chunk comes.
+    # As in a campaign, where the small reference tables have tested gzip before the first large chunk.
     workspace.ledger.org_facts.remember(workspace.salesforce.org_id, ENCODING_TRAIT, "gzip")
     workspace.close()
     return str(_unpacked(directory / chunk.name, Path(folder) / "rows.csv"))
 
 
 def load_sample(folder: str, org: Mapping[str, str], table: str, *, with_results: bool = True) -> int:
-    """Load what was staged as the ingest tasks of a run do: checks, upload, following, results and accounts.
+    """Load the staged rows as the ingest tasks of a run do: checks, upload, polling, results and bookkeeping.
 
     Returns the rows that Salesforce processed. Joining the chunks and updating loaded_index is another task's work;
     without results the job is only followed to its end.
@@ -117,7 +117,7 @@ def _checksum(table: Table) -> pl.Expr:
 
 
 def _rows(table: Table, key: str, generation: str, start: int, rows: int) -> pl.DataFrame:
-    """Rows with plausible cells: numbers that vary, texts of a dozen characters, some Thai."""
+    """Rows with plausible values: varying numbers, texts of about twelve characters, some Thai."""
     number = pl.int_range(start, start + rows)
     cells = {
         EXTERNAL_ID: pl.concat_str(pl.lit("01|SHOP|BR01|POS7|S"), number, pl.lit("|2024-01-15|1")),

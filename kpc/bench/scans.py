@@ -1,4 +1,4 @@
-"""Rows that the server has to read per row that is extracted: ROWID ranges against pages."""
+"""Rows that the server reads per extracted row: ROWID ranges compared with pages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHUNKS = 20
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way of reading a partition: rows scanned per row, and wall seconds."""
+    """One way of reading a partition: rows scanned per extracted row, and wall seconds."""
 
     scanned: float
     wall_s: float
@@ -25,7 +25,7 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class ScanComparison:
-    """`control_totals` are the scans of that query, which paging does not ask, and which `ranges` leaves out."""
+    """`control_totals` are the scans of the control totals query, which paging does not run and `ranges` excludes."""
 
     ranges: Way
     control_totals: float
@@ -33,7 +33,7 @@ class ScanComparison:
 
 
 def measure_scans(emulator: Emulator, rows: int, folder: str, say: Callable[[str], None]) -> list[Figure]:
-    """Both ways over a table clustered by date and over one whose months interleave."""
+    """Measure both ways on a table clustered by date and on one with interleaved months."""
     clustered = _compare(emulator, FRAME, rows, folder, say)
     mixed = _compare(emulator, MIXED, rows // MONTHS_MIXED, folder, say)
     at_once = _at_once(emulator, rows, folder, say)
@@ -59,7 +59,7 @@ def measure_scans(emulator: Emulator, rows: int, folder: str, say: Callable[[str
         Figure(
             f"wall time of {MONTHS_MIXED} interleaved months one by one / in one pass",
             rounded(MONTHS_MIXED * mixed.ranges.wall_s / at_once.wall_s),
-            "> 0.7",  # the emulator scans columns in memory; what a disk would save does not show here
+            "> 0.7",  # the emulator scans columns in memory, so the saving in disk reads is not visible
         ),
     ]
 
@@ -74,7 +74,7 @@ def _compare(emulator: Emulator, table: Table, rows: int, folder: str, say: Call
     say(f"Scans of {name}: {CHUNKS} chunks by ROWID range, then {CHUNKS} pages ...")
     emulator.forget_scans()
     plan = run_function(extraction.plan_of, {"login": login, "table": name, "chunk_rows": chunk_rows})
-    # The plan asks two questions that each read the table: where the chunks are, and what they must amount to.
+    # The plan runs two queries that each read the table: the chunk boundaries and the control totals.
     one_query = emulator.rows_scanned() / 2
     chunks = run_function(
         extraction.extract_chunks, {"login": login, "table": name, "plan": plan.answer, "folder": folder}
@@ -92,7 +92,7 @@ def _compare(emulator: Emulator, table: Table, rows: int, folder: str, say: Call
 
 
 def _at_once(emulator: Emulator, rows: int, folder: str, say: Callable[[str], None]) -> Way:
-    """All months of the interleaved table in one pass, with its control totals and its plan."""
+    """Read all months of the interleaved table in one pass, including its control totals and plan."""
     say(f"Scans of {MIXED.name}: one pass for {MONTHS_MIXED} months ...")
     emulator.forget_scans()
     given = {"login": emulator.login, "table": MIXED.name, "chunk_rows": -(-rows // CHUNKS), "folder": folder}
@@ -102,4 +102,4 @@ def _at_once(emulator: Emulator, rows: int, folder: str, say: Callable[[str], No
 
 def _check_same_rows(one: Cost, other: Cost) -> None:
     if one.answer != other.answer:
-        raise ValueError(f"{one.answer} rows one way, {other.answer} the other: nothing to compare.")
+        raise ValueError(f"The two ways read {one.answer} and {other.answer} rows: they cannot be compared.")

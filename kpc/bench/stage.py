@@ -1,4 +1,4 @@
-"""`kpc bench stage`: what staging costs, beside pandas, DuckDB and the part that nobody can leave out."""
+"""`kpc bench stage`: cost of staging, compared with pandas, DuckDB and the minimum work (encode and deflate)."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from kpc.bench.staging import (
 )
 
 _ROUNDS = 3
-_LARGE = 16  # times the rows of the small partition: more than the largest month holds
+_LARGE = 16  # times the rows of the small partition: more than the largest month
 _MEMORY_MB = "<= 500"
 
 
 def measure_stage(*, rows: int, say: Callable[[str], None]) -> list[Figure]:
-    """All figures of staging, for frames and a partition of `rows` rows, and for one of many more."""
+    """All figures of staging, for frames and a partition of `rows` rows, and for one `_LARGE` times as large."""
     with TemporaryDirectory(prefix="kpc-bench-") as place:
         folder = Path(place)
         say(f"Plain copying of {rows:,} rows x 24 columns, {_ROUNDS} rounds ...")
@@ -72,7 +72,7 @@ def _staged_once(root: Path, rows: int) -> Cost:
 
 
 def _timed(function: Callable[..., float], given: Mapping[str, object]) -> Callable[[], Cost]:
-    """A contestant that says itself how long the part took that is compared; loading its input is not part of it."""
+    """A contestant that returns its own measured seconds, which exclude loading the input."""
 
     def run() -> Cost:
         cost = run_function(function, given)
@@ -92,7 +92,7 @@ def _copying(costs: Costs) -> list[Figure]:
 
 
 def _staging(costs: Costs) -> list[Figure]:
-    """The sort is measured alone, and what is left of the whole is staging without it; both in floors."""
+    """The sort, measured alone, and staging minus the sort; both as multiples of encode and deflate alone."""
     rounds = list(zip(costs["stage"], costs["sort"], costs["encode and deflate alone"], strict=True))
     without = median((whole.wall_s - sort.wall_s) / floor.wall_s for whole, sort, floor in rounds)
     sort = ratio(costs["sort"], costs["encode and deflate alone"], wall_s)
@@ -114,10 +114,10 @@ def _memory(peaks: Mapping[int, list[Cost]]) -> list[Figure]:
 
 
 def write_reference_file(path: str, rows: int) -> None:
-    """Runs in a process of its own, whose memory ends with it."""
+    """Called in a separate process, so that its memory is released."""
     write_reference(Path(path), rows)
 
 
 def write_extract_files(root: str, rows: int) -> None:
-    """The same."""
+    """Called in a separate process, so that its memory is released."""
     write_extract(extract_folder(Path(root)), rows, GENERATION)

@@ -1,4 +1,4 @@
-"""The frames that staging is measured with: made from row numbers alone, the same on every machine."""
+"""Input frames of the staging benchmark: derived from row numbers alone, identical on every machine."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from kpc.storage.store import FileEntry, describe_file, make_private, write_mani
 LINE = find_table("KPS_T_SALES_MD")
 MONTH = "2024-05"
 _ROW = pl.col("row")
-_GROUP_ROWS = 50_000  # as many as Oracle sends in a batch
+_GROUP_ROWS = 50_000  # the number of rows in an Oracle batch
 _CHUNK_ROWS = 500_000
 _NAMES = ("สมชาย ใจดี", "สุดารัตน์ แก้วมณี", "Sean O'Brien", "กิตติพงษ์ ณ อยุธยา", "Anna Müller")
 _NOTES = ("ลูกค้าขอเปลี่ยนสินค้า", 'said "ok", then left', "ส่วนลด 10%, สมาชิก", "duty-free, gate C4", "ไม่มีหมายเหตุ")
 
 
 def write_reference(path: Path, rows: int) -> None:
-    """24 columns as Parquet: 14 texts, three of them Thai, 3 dates as text, 2 integers, 5 decimals; up to 40 % null."""
+    """Write 24 columns as Parquet: 14 texts (3 in Thai), 3 dates as text, 2 integers, 5 decimals; up to 40 % null."""
     texts = [_coded(f"CODE_{number}", number).alias(f"CODE_{number}") for number in range(10)]
     frame = _rows(0, rows).select(
         *texts,
@@ -44,7 +44,7 @@ def write_reference(path: Path, rows: int) -> None:
 
 
 def write_extract(folder: Path, rows: int, generation: str) -> None:
-    """A sealed extract of KPS_T_SALES_MD, in the order of its sales' numbers, which is not the order of their keys."""
+    """Write a sealed extract of KPS_T_SALES_MD ordered by sale number, which is not the order of the keys."""
     chunks = tuple(_write_chunk(make_private(folder), number, first, rows) for number, first in _chunks(rows))
     manifest = ExtractManifest(
         table=LINE.name,
@@ -82,7 +82,7 @@ def _write_chunk(folder: Path, number: int, first: int, rows: int) -> FileEntry:
 
 
 def _line_value(column: Column, position: int) -> pl.Expr:
-    """Three lines per sale; amounts below 100,000, a fifth of their columns partly NULL."""
+    """Three lines per sale; amounts below 100,000; a fifth of the amount columns partly NULL."""
     sale = _ROW // 3
     key = {
         "CON_CODE": pl.lit("01"),
@@ -109,12 +109,12 @@ def _rows(first: int, end: int) -> pl.DataFrame:
 
 
 def _mixed(salt: int) -> pl.Expr:
-    """A number below a million that looks unlike its neighbours'."""
+    """A pseudo-random number of the row, below about a million."""
     return (_ROW * 2_654_435_761 + salt * 40_503) % 1_000_003
 
 
 def _sparse(value: pl.Expr, salt: int, tenths: int) -> pl.Expr:
-    """The value in so many tenths of the rows."""
+    """The value in `tenths` tenths of the rows, NULL in the others."""
     return pl.when(_mixed(salt + 50) % 10 < tenths).then(value)
 
 
@@ -123,7 +123,7 @@ def _coded(prefix: str, salt: int) -> pl.Expr:
 
 
 def _one_of(words: tuple[str, ...], salt: int) -> pl.Expr:
-    """One of the words and a number, so that no two rows are quite alike."""
+    """One of the words followed by a number, so that rows rarely repeat."""
     word = (_mixed(salt) % len(words)).replace_strict(list(range(len(words))), list(words), return_dtype=pl.String)
     return pl.format("{} {}", word, _mixed(salt + 20))
 

@@ -1,4 +1,4 @@
-"""What is timed for `kpc bench stage`; each function runs alone in a process of its own and answers in seconds."""
+"""The functions that `kpc bench stage` measures; each runs alone in a process and returns seconds."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def extract_folder(root: Path) -> Path:
 
 
 def copy_reference(source: str, folder: str) -> float:
-    """A frame into one chunk: CSV, gzip, sha256, fsync."""
+    """Write a frame as one chunk: CSV, gzip, sha256, fsync."""
     _keep_to_two_cores()
     frame = pl.read_parquet(source)
 
@@ -54,20 +54,20 @@ def copy_reference(source: str, folder: str) -> float:
 
 
 def floor_of_reference(source: str) -> float:
-    """The same frame: encoding it as CSV, and deflating those bytes, each alone."""
+    """Encode the same frame as CSV and deflate those bytes, each step timed alone."""
     _keep_to_two_cores()
     return _floor(pl.read_parquet(source))
 
 
 def floor_of_chunks(root: str) -> float:
-    """The same for the rows that `stage` has staged."""
+    """The same for the rows that `stage` staged."""
     _keep_to_two_cores()
     folder = _generation(Path(root)).staged(LINE.mapping_version)
     return _floor(pl.concat(pl.read_csv(path, infer_schema=False) for path in sorted(folder.glob("chunk-*.csv.gz"))))
 
 
 def stage(root: str) -> float:
-    """The sealed extract under `root` through staging, from its first byte to the published manifest."""
+    """Stage the sealed extract under `root`, from its first byte to the published manifest."""
     _keep_to_two_cores()
     context = PartitionContext(_workspace(Path(root)), _PARTITION)
     paths = _generation(Path(root))
@@ -82,7 +82,7 @@ def stage(root: str) -> float:
 
 
 def sort_alone(root: str) -> float:
-    """Ordering the converted rows of that extract and nothing else: into sorted runs on disk, and out again."""
+    """Only sort the converted rows of that extract: write sorted runs to disk and read them back."""
     _keep_to_two_cores()
     memory_bytes = StagingSettings().memory_bytes
     with TemporaryDirectory(dir=root) as place:
@@ -99,14 +99,14 @@ def sort_alone(root: str) -> float:
 
 
 class _CollectedRows(list[pl.DataFrame]):
-    """Takes converted rows in the place of the sort."""
+    """Collects converted rows in place of the sort."""
 
     def add(self, rows: pl.DataFrame) -> None:
         self.append(rows)
 
 
 def _converted(root: Path, folder: Path) -> list[pl.DataFrame]:
-    """The extract's rows as the sort gets them, slice by slice."""
+    """The extract's rows as the sort receives them, slice by slice."""
     kept = _CollectedRows()
     extract = read_manifest(extract_folder(root), ExtractManifest)
     assert extract is not None  # noqa: S101  the bench has written it
@@ -126,7 +126,7 @@ def _converted(root: Path, folder: Path) -> list[pl.DataFrame]:
 
 
 def _floor(frame: pl.DataFrame) -> float:
-    """Seconds of the two things that cannot be left out, one after the other: CSV on all cores, deflate on one."""
+    """Seconds of the two unavoidable steps, one after the other: CSV on all cores, deflate on one core."""
     blocks: list[bytes] = []
     seconds = 0.0
     compressor = isal_zlib.compressobj(level=_GZIP_LEVEL, wbits=31)
@@ -143,7 +143,7 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def _workspace(root: Path) -> Workspace:
-    """Staging needs settings, files and the time; the two live systems are named, not asked."""
+    """A workspace that only names the two live systems; staging does not contact them."""
     settings = Settings(staging=StagingSettings(root=root, free_bytes=0))
     ledger = open_ledger(f"sqlite:///{root}/ledger.db")
     return Workspace(settings, ledger, "bench", "bench", environment=_ENVIRONMENT)
@@ -155,6 +155,6 @@ def _generation(root: Path) -> GenerationPaths:
 
 
 def _keep_to_two_cores() -> None:
-    """The goals are meant for two cores; where the system cannot be told so, all are used."""
+    """Use two cores, for which the goals are set; without CPU affinity support, all cores are used."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])

@@ -15,7 +15,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Moves KPC TMS's sales history from Oracle to Salesforce, partition by partition, and compares what arrived.",
+    help="Migrate KPC TMS's sales history from Oracle to Salesforce, partition by partition, and reconcile the result.",
 )
 app.add_typer(emulate.app, name="emulate")
 app.add_typer(bench.app, name="bench")

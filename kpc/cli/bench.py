@@ -45,7 +45,7 @@ def extract(
     require_extra("dev", "kpc bench extract")
     from kpc.bench.extract import measure_extract
 
-    _tell("kpc bench extract", measure_extract(rows=rows, say=say), as_json=as_json)
+    _report("kpc bench extract", measure_extract(rows=rows, say=say), as_json=as_json)
 
 
 @app.command()
@@ -58,7 +58,7 @@ def stage(
     require_extra("dev", "kpc bench stage")
     from kpc.bench.stage import measure_stage
 
-    _tell("kpc bench stage", measure_stage(rows=rows, say=say), as_json=as_json)
+    _report("kpc bench stage", measure_stage(rows=rows, say=say), as_json=as_json)
 
 
 @app.command()
@@ -72,4 +72,4 @@ def load(
     from kpc.bench.load import measure_load
     from kpc.bench.sample_load import load_sample, stage_sample
 
-    _tell("kpc bench load", measure_load(stage_sample, load_sample, rows=rows, say=say), as_json=as_json)
+    _report("kpc bench load", measure_load(stage_sample, load_sample, rows=rows, say=say), as_json=as_json)

@@ -227,7 +227,7 @@ def rerun(
     wait: Annotated[bool, typer.Option(help="Wait until all stages have ended.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Run one partition again in Airflow; never resends what is already in Salesforce."""
+    """Run one partition again in Airflow; sends only new and changed rows, unless --mode is full."""
     from kpc.airflow_client.rerun import rerun_partition
     from kpc.settings import load_settings
     from kpc.stages.names import find_stage

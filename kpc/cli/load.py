@@ -214,9 +214,8 @@ def _plan_lines(plan: RollbackPlan) -> list[str]:
         )
     lines.append(_left(plan.updated - plan.imaged))
     if plan.children:
-        lines.append(
-            f"Not possible while these refer to it: {', '.join(map(str, plan.children))}. Roll them back first."
-        )
+        children = ", ".join(map(str, plan.children))
+        lines.append(f"Not possible while these refer to it: {children}. Roll them back first.")
     elif plan.jobs_at_work:
         lines.append(f"Not possible while its load is running: {', '.join(plan.jobs_at_work)}.")
     else:

@@ -1,6 +1,6 @@
-"""`make demo`: everything the migration needs on one machine, and a campaign to watch.
+"""`make demo`: a complete migration on one machine, between two emulators.
 
-`run_demo(DemoOptions(...))` returns an exit code; what it starts, it ends.
+`run_demo(DemoOptions(...))` returns an exit code and ends every server it started.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A whole Airflow on this machine: scheduler, triggerer, DAG processor and API server, each its own process.
+"""A complete Airflow on this machine: scheduler, triggerer, DAG processor and API server, one process each.
 
-Reachable from this machine only, and there without a login: everybody on it is an administrator of this Airflow.
+It is reachable from this machine only and needs no login: every local user is its administrator.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ _TEMPLATE = f"airflow_{version('apache-airflow-core')}"  # the migrated, empty d
 
 @dataclass(frozen=True, slots=True)
 class AirflowServers:
-    """A running Airflow. `home` holds its configuration and the logs of its tasks."""
+    """A running Airflow. `home` holds its configuration and task logs."""
 
     url: str
     home: Path
-    env: Mapping[str, str] = field(repr=False)  # with the secrets of both systems
+    env: Mapping[str, str] = field(repr=False)  # includes the secrets of both systems
 
 
 def airflow_env(home: Path, database_url: str, port: int, *, parallelism: int) -> dict[str, str]:
-    """The environment of all four components, over that of this process without its settings."""
+    """The environment of all four components: this process's, without Airflow and KPC_ variables, plus our own."""
     address = f"http://127.0.0.1:{port}"
     own = {
         "AIRFLOW_HOME": home,
@@ -84,9 +84,9 @@ def dags_folder() -> Path:
 def start_airflow(
     keeper: Keeper, postgres: Postgres, home: Path, logs: Path, *, parallelism: int, env: Mapping[str, str]
 ) -> AirflowServers:
-    """Start all components on a fresh database; returns when the API answers and the DAGs can be seen.
+    """Start all components on a fresh database and wait until all of them are healthy.
 
-    `env` is what the tasks need besides: connections and settings.
+    `env` holds what the tasks also need: connections and settings.
     """
     home.mkdir(parents=True, exist_ok=True)
     port = free_port()

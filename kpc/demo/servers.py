@@ -1,8 +1,8 @@
-"""Everything the demo runs on: two emulators, PostgreSQL and Airflow, started together and ended together.
+"""The demo's servers: two emulators, PostgreSQL and Airflow, started and stopped together.
 
 <work dir>/postgres        kept between demos: the cluster with a migrated, empty Airflow database
-<work dir>/kpc.toml        how `kpc` in a second terminal reaches this demo (KPC_CONFIG names it)
-<work dir>/run             of this demo only: logs, Airflow's home, staged files, Data Docs
+<work dir>/kpc.toml        settings for `kpc` in a second terminal (set KPC_CONFIG to this path)
+<work dir>/run             files of this demo only: logs, Airflow's home, staged files, Data Docs
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ class World:
 
 @contextmanager
 def started(work_dir: Path, data: Data, *, switches: Mapping[str, str] | None = None) -> Iterator[World]:
-    """Start everything and end it again. `switches` are the Salesforce emulator's.
+    """Start all servers, and stop them at the end. `switches` are the Salesforce emulator's.
 
-    Raises `ConfigError` when another demo uses the same folder, `Terminal` when a server does not come up.
+    Raises `ConfigError` if another demo uses the same folder, `Terminal` if a server does not start.
     """
     work_dir = work_dir.resolve()
     work_dir.mkdir(parents=True, exist_ok=True)
@@ -139,7 +139,7 @@ def _emulator(name: str, options: Mapping[str, object]) -> list[str]:
 
 
 def _ready(keeper: Keeper, server: Server, file: Path) -> dict[str, str]:
-    """How to connect, as the emulator says once it accepts connections."""
+    """The connection details that the emulator writes once it accepts connections."""
     keeper.wait_for(server, file.exists, timeout_s=_EMULATOR_TIMEOUT_S)
     facts: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
     return facts
@@ -162,7 +162,7 @@ def _values(folder: Path, ledger_url: str, facts: Mapping[str, Mapping[str, str]
 
 
 def _connections(facts: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """Airflow's two connections, in the form in which it reads them from the environment."""
+    """Airflow's two connections, as environment variables."""
     oracle, salesforce = facts["oracle"], facts["salesforce"]
     address, _, service = oracle["dsn"].partition("/")
     host, _, port = address.rpartition(":")
@@ -186,7 +186,7 @@ def _connections(facts: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
 
 
 def _write_config(path: Path, values: Mapping[str, Any]) -> None:
-    """Settings as TOML, readable by their owner only: they hold the emulators' secrets."""
+    """Write the settings as TOML, readable only by the owner because they hold the emulators' secrets."""
     flat = [f"{name} = {json.dumps(value)}" for name, value in values.items() if not isinstance(value, dict)]
     for section, entries in values.items():
         if isinstance(entries, dict):

@@ -19,7 +19,10 @@ _WORST_FIRST = ("failed", "mismatch", "waiting", "reconciled_with_exceptions", "
 
 @dataclass(frozen=True, slots=True)
 class TableSummary:
-    """One table over all its partitions, in the words of `--json`. `seconds` of wall time, first start to last end."""
+    """One table over all its partitions; the fields are those of `--json`.
+
+    `seconds` is wall time from the first start to the last end.
+    """
 
     table: str
     partitions: int
@@ -39,7 +42,7 @@ class TableSummary:
 
 @dataclass(frozen=True, slots=True)
 class DemoSummary:
-    """The whole campaign. `is_repeat_free`: the partition that ran again succeeded and sent nothing."""
+    """The whole campaign. `is_repeat_free`: the re-run of one partition succeeded and sent nothing."""
 
     seconds: float
     tables: tuple[TableSummary, ...]
@@ -63,7 +66,7 @@ class DemoSummary:
 
 
 def summarize(progress: Progress, seconds: float) -> DemoSummary:
-    """The summary of what was last known; before the re-run, or it would describe that."""
+    """Summarize the last known progress. Call it before the re-run, whose stage runs would replace the first ones."""
     return DemoSummary(round(seconds, 1), tuple(_table(progress, table) for table in progress.tables))
 
 
@@ -95,7 +98,7 @@ def _total(rows: Iterable[StageRun | None], name: str) -> int:
 
 
 def _verdict(rows: Iterable[StageRun | None], level: str) -> str:
-    """The verdict of all partitions: one failure fails, and only what every partition passed is passed."""
+    """The combined verdict: `fail` if one partition failed, `pass` only if every partition passed."""
     found = [str((row.detail or {}).get(level, "skipped")) if row is not None else "skipped" for row in rows]
     return next((verdict for verdict in ("fail", "skipped") if verdict in found), "pass")
 
@@ -122,7 +125,7 @@ def _span_s(rows: Iterable[StageRun]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class TimeSplit:
-    """CPU seconds by who used them."""
+    """CPU seconds by component."""
 
     airflow: float
     own_work: float
@@ -140,7 +143,7 @@ class TimeSplit:
 
 
 def split_time(servers: Mapping[str, float], events: Iterable[AssetEvent], *, demo_s: float) -> TimeSplit:
-    """Split the servers' CPU seconds; what the stages used themselves stands on their events."""
+    """Split the servers' CPU seconds by component; the stages' own share comes from their asset events."""
     used = [event.extra for event in events]
     own = sum(float(extra.get("cpu_s", 0)) for extra in used)
     checks = sum(float(extra.get("detail", {}).get("checks_cpu_ms", 0)) for extra in used) / 1000

@@ -1,4 +1,4 @@
-"""The catalog as the emulators' own schema: the only module of theirs that imports anything of `kpc`."""
+"""Convert the catalog to the emulators' own schema; the only emulator module that imports the rest of `kpc`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What both emulators raise for a wrong option."""
+"""The error that both emulators raise for a wrong option."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from __future__ import annotations
 class OptionError(Exception):
     """An option, a switch, a fault rule or a file that an emulator cannot use.
 
-    `what` says what is wrong, `remedy` what to do about it; `str()` is both.
+    `what` says what is wrong, `remedy` what to do; `str()` gives both.
     """
 
     def __init__(self, what: str, remedy: str = "") -> None:

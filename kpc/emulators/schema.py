@@ -1,4 +1,4 @@
-"""The tables and objects that the emulators hold: plain types of their own, filled in by `catalog_schema`."""
+"""The tables and objects that the emulators hold, as plain types that `catalog_schema` fills in."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TargetKind(StrEnum):
 
 
 class DateText(StrEnum):
-    """How a CHAR column spells a date, as an Oracle format model."""
+    """The date format of a CHAR column, as an Oracle format model."""
 
     ISO = "YYYY-MM-DD"
     ISO_TIME = "YYYY-MM-DD HH24:MI:SS"

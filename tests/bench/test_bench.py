@@ -53,7 +53,7 @@ def test_a_figure_is_judged_by_its_goal(value: float, goal: str, *, is_met: bool
 
 def test_a_goal_that_cannot_be_compared_is_refused() -> None:
     """A figure without a goal would always be fine; so would a bench without figures."""
-    with pytest.raises(ValueError, match="is no goal"):
+    with pytest.raises(ValueError, match="is not a goal"):
         Figure("x", 1, "small")
     assert not are_all_met([])
 

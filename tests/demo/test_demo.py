@@ -107,7 +107,7 @@ def test_two_demos_do_not_share_a_folder(tmp_path: Path) -> None:
 
     with (tmp_path / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(ConfigError, match="Another demo is at work"):
+        with pytest.raises(ConfigError, match="Another demo is running"):
             run_demo(DemoOptions(work_dir=tmp_path))
 
 
@@ -144,12 +144,12 @@ HEADERS = find_partition("KPS_T_SALES_M", "2024-01")
 LINES = find_partition("KPS_T_SALES_MD", "2024-01")
 
 
-def test_the_end_is_seen_although_a_child_waits_in_vain() -> None:
+def test_the_campaign_ends_when_a_child_is_blocked() -> None:
     """When headers fail, their lines wait for ever; the campaign is over nevertheless and says which is which."""
     progress = Progress((HEADERS, LINES))
     assert not progress.is_over
     progress.failures[HEADERS, STAGED_CSV] = Failure("the disk is full", "page")
-    assert progress.waits_in_vain(LINES)
+    assert progress.is_blocked(LINES)
     assert progress.is_over
     summary = summarize(progress, 10)
     assert [table.state for table in summary.tables] == ["failed", "waiting"]
@@ -161,7 +161,7 @@ def test_a_loaded_parent_that_fails_later_does_not_stop_its_child() -> None:
     progress = Progress((HEADERS, LINES))
     progress.runs[HEADERS, SF_LOADED] = run_of(HEADERS, SF_LOADED, "success")
     progress.failures[HEADERS, RECONCILED] = Failure("differs", "page")
-    assert not progress.waits_in_vain(LINES)
+    assert not progress.is_blocked(LINES)
     assert not progress.is_over
 
 

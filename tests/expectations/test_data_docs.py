@@ -125,7 +125,7 @@ def test_overview_adds_up(campaign: Path) -> None:
     assert "Partitions 5 " in text
     assert "Reconciled 3 every number agrees" in text
     assert "With exceptions 1 2 rows listed" in text
-    assert "Mismatch 1 a person must look" in text
+    assert "Mismatch 1 needs review" in text
     proven = 12_345 + 499_998 + 1000 + 1000
     assert f"Records proven {proven:,}" in text
 

@@ -1,4 +1,4 @@
-"""What others would write: programs that do a part of the migration without any of its code, to be measured beside it.
+"""Baselines: programs that do a part of the migration without using its code, for comparison.
 
-They use the vendors' packages directly, which nothing else outside the vendors' doors may do (`tests/test_layers.py`).
+They import the vendors' packages directly, which is otherwise allowed only in our clients (`tests/test_layers.py`).
 """

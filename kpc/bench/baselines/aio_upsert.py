@@ -1,4 +1,4 @@
-"""The best other Python client that could be had: aiosalesforce's Bulk API 2.0 upsert."""
+"""The fastest other Python client we found: aiosalesforce's Bulk API 2.0 upsert."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from httpx import URL, AsyncClient, AsyncHTTPTransport, Request, Response, Timeo
 
 
 class _ToEmulator(AsyncHTTPTransport):
-    """aiosalesforce accepts Salesforce's own host names only; the emulator of the bench has none."""
+    """Redirects requests to the emulator, because aiosalesforce accepts only Salesforce's own host names."""
 
     def __init__(self, base_url: str) -> None:
         super().__init__()
@@ -23,7 +23,7 @@ class _ToEmulator(AsyncHTTPTransport):
 
 
 def upsert_file(base_url: str, login: dict[str, str], object_name: str, key: str, csv_file: str) -> int:
-    """Upsert the rows of a plain CSV file and read the results; answers the rows taken."""
+    """Upsert the rows of a plain CSV file and read the results. Returns the number of accepted rows."""
     return asyncio.run(_upsert(base_url, login, object_name, key, csv_file))
 
 

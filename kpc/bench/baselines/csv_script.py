@@ -10,7 +10,7 @@ import oracledb
 
 
 def export_csv(*, connect: dict[str, Any], statement: str, binds: dict[str, Any], path: str) -> int:
-    """All rows of the query as gzipped CSV with a header line. Returns the rows."""
+    """Write all rows of the query as gzipped CSV with a header line. Returns the number of rows."""
     rows = 0
     with (
         oracledb.connect(**connect) as connection,

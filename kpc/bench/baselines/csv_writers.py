@@ -1,4 +1,4 @@
-"""A frame as gzip CSV, as pandas and DuckDB write it by themselves. Both answer how long the writing took."""
+"""A frame written as gzip CSV by pandas and by DuckDB. Both functions return the seconds that writing took."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def write_with_pandas(source: str, folder: str) -> float:
-    """`DataFrame.to_csv(compression="gzip")` of a frame that is in memory already."""
+    """`DataFrame.to_csv(compression="gzip")` of a frame already in memory."""
     import pandas as pd  # type: ignore[import-untyped]  # noqa: PLC0415  each writer's process loads its own package only
 
     frame = pd.read_parquet(source)
@@ -17,7 +17,7 @@ def write_with_pandas(source: str, folder: str) -> float:
 
 
 def write_with_duckdb(source: str, folder: str) -> float:
-    """`COPY ... (COMPRESSION gzip)` of a table that is in memory already."""
+    """`COPY ... (COMPRESSION gzip)` of a table already in memory."""
     import duckdb  # noqa: PLC0415  the same
 
     with duckdb.connect() as connection:

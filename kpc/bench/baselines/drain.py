@@ -1,4 +1,4 @@
-"""Only the driver's work: fetch Arrow batches and drop them."""
+"""The driver's work alone: fetch Arrow batches and discard them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Query = tuple[str, dict[str, Any]]  # a statement and its binds
 def drain(
     *, connect: dict[str, Any], queries: Sequence[Query], schema: pa.Schema, fetch_rows: int, sessions: int
 ) -> int:
-    """The rows of all queries, read in parallel sessions with exact types, as an extract reads them."""
+    """Read all queries in parallel sessions with exact types, as an extract does. Returns the number of rows."""
 
     def rows_of(query: Query) -> int:
         with oracledb.connect(**connect) as connection:

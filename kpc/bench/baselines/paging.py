@@ -1,4 +1,4 @@
-"""Chunks by page, as they are usually written: number the rows, then take those from m to n."""
+"""Chunking by page, the usual way: number the rows, then read rows m to n."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import oracledb
 
 
 def read_pages(*, connect: dict[str, Any], rows_of: str, columns: str, binds: dict[str, Any], pages: int) -> int:
-    """Read `rows_of` (FROM and WHERE of a query) in `pages` pages of one size, ordered by ROWID. Returns the rows."""
+    """Read `rows_of` (FROM and WHERE of a query) in `pages` equal pages by ROWID. Returns the number of rows."""
     with oracledb.connect(**connect) as connection, connection.cursor() as cursor:
         (total,) = cursor.execute(f"SELECT COUNT(*) {rows_of}", binds).fetchone()
         size = -(-total // pages)

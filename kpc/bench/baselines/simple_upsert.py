@@ -1,4 +1,4 @@
-"""What most people write: simple-salesforce's Bulk API 2.0 upsert of a CSV file."""
+"""The most common client: simple-salesforce's Bulk API 2.0 upsert of a CSV file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from simple_salesforce.api import Salesforce
 
 
 class _Plain(HTTPAdapter):
-    """simple-salesforce writes https:// before every address; the emulator of the bench speaks plain HTTP."""
+    """Switches to plain HTTP, because simple-salesforce always uses https:// and the emulator serves HTTP."""
 
     def send(self, request: PreparedRequest, *args: Any, **kwargs: Any) -> Response:
         request.url = (request.url or "").replace("https://", "http://", 1)
@@ -21,9 +21,9 @@ class _Plain(HTTPAdapter):
 def upsert_file(
     base_url: str, token: str, object_name: str, key: str, csv_file: str, *, with_results: bool = False
 ) -> int:
-    """Upload a plain CSV file, in jobs of the size it chooses, and wait for their end; answers the rows worked off.
+    """Upload a plain CSV file in jobs of the library's chosen size, and wait until they end.
 
-    `with_results`: also fetch what became of each row, as one must to know.
+    Returns the number of processed rows. `with_results`: also fetch the result of each row.
     """
     session = Session()
     session.trust_env = False

@@ -116,7 +116,7 @@ def _listed(body: Any) -> list[dict[str, Any]]:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """HTTP in, JSON out."""
+    """Handles HTTP requests and replies with JSON."""
 
     answer: Callable[[str, str, Any], Reply]
     protocol_version = "HTTP/1.1"

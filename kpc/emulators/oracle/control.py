@@ -1,4 +1,4 @@
-"""What the admin channel and the connections share: the faults and the counters."""
+"""State shared by the admin channel and the connections: the faults and the counters."""
 
 from __future__ import annotations
 

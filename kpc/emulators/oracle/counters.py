@@ -1,4 +1,4 @@
-"""What the listener has done so far, for tests and benchmarks that ask how much work a client caused."""
+"""Counters of the listener's work, for tests and benchmarks that measure how much work a client caused."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class ConnectionCut(PeerClosed):
 class OracleFault:
     """One rule. It lets `skip` matches pass, then strikes `times` (-1: always).
 
-    silent: accept a connection and say nothing. hang_up (fin, rst): end it at once. refuse (ORA code): refuse it.
+    silent: accept a connection and send nothing. hang_up (fin, rst): end it at once. refuse (ORA code): refuse it.
     error (ORA code), cut (fin, rst): fail a statement when row `after_rows` + 1 would be sent; 0 means before it runs.
     slow_rows (rows/s), delay (s before the statement runs).
     undo_retention (SCNs), session_limit (sessions) hold for the database, for as long as the rule is there.
@@ -255,7 +255,7 @@ class StatementFaults:
                 raise rule.raised()
 
     def step(self, wanted: int, delivered: int) -> int:
-        """How many rows may be sent before the next thing happens."""
+        """How many rows may be sent before the next fault or delay."""
         for rule in self.rules:
             if rule.action in {"error", "cut"} and rule.after_rows > delivered:
                 wanted = min(wanted, rule.after_rows - delivered)

@@ -1,4 +1,4 @@
-"""What one running emulator consists of, and how a request reaches the part that it needs."""
+"""The parts of a running emulator, and access to them from a request."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class SalesforceEmulator:
     reset: Callable[[], dict[str, object]] | None = None  # a new org in place of this one; answers how to log in to it
 
     def serve(self, other: SalesforceEmulator) -> None:
-        """Serve the other's org from now on. What is still asked of the one before may fail."""
+        """Serve the other's org from now on. Requests to the previous org may fail."""
         self.org, self.tokens, self.faults = other.org, other.tokens, other.faults
         self.queries, self.bulk_v1_jobs = other.queries, other.bulk_v1_jobs
         self.processor, self.query_worker = other.processor, other.query_worker
 
     def close(self) -> None:
-        """End after the batches at hand."""
+        """Stop after the current batches."""
         self.processor.stop()
         self.query_worker.stop()
         self.org.close()

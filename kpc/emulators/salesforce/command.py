@@ -92,7 +92,7 @@ def _rules(seed: int, faults: Sequence[dict[str, object]]) -> HttpFaults:
 
 
 def _exchange(emulator: SalesforceEmulator, fresh: SalesforceEmulator, ready_file: Path | None) -> dict[str, object]:
-    """Serve a fresh org under the same address; answers how to log in to it."""
+    """Serve a new org under the same address; returns how to log in to it."""
     old = replace(emulator)
     emulator.serve(fresh)
     if ready_file:

@@ -1,4 +1,4 @@
-"""What the emulator answers when it refuses: Salesforce's list of errors, never a traceback."""
+"""The emulator's error responses, in Salesforce's form and never a traceback."""
 
 from __future__ import annotations
 

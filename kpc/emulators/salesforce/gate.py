@@ -1,4 +1,4 @@
-"""What every request passes: tidy path, size of headers, session, API version, counting, one log line, no traceback."""
+"""Middleware for every request: path, header size, session, API version, counters, one log line, error handling."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Gate:
             print(f"{scope['method']} {path} -> {status} in {milliseconds:.0f} ms", file=sys.stderr, flush=True)  # noqa: T201
 
     async def _with_faults(self, scope: Scope, receive: Receive, send: Send, *, is_api: bool) -> None:
-        """Do to the request what a fault rule says, or nothing."""
+        """Apply the fault rule that matches the request, if any."""
         is_admin = scope["path"].startswith("/_emulator")
         fault = None if is_admin else self._emulator.faults.strike(scope["method"], scope["path"])
         if fault is None:
@@ -142,7 +142,7 @@ async def _unheard(message: Message) -> None:
 
 
 def _cutting(receive: Receive, after_bytes: int) -> Receive:
-    """A body that breaks off once `after_bytes` have come."""
+    """A request body that ends with an error after `after_bytes` bytes."""
     seen = 0
 
     async def wrapped() -> Message:

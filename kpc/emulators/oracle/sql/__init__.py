@@ -8,5 +8,5 @@
       dictionary           names as a session sees them, and the views of the data dictionary
       storage              tables and their versions, in DuckDB
 
-What is not known to mean the same in Oracle is refused with ORA-03001.
+A construct whose meaning may differ from Oracle's is refused with ORA-03001.
 """

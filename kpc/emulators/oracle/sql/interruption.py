@@ -15,7 +15,7 @@ class Interruption:
         self._running: duckdb.DuckDBPyConnection | None = None
 
     def begin(self) -> None:
-        """A new call: an older break is forgotten."""
+        """Start a new call and clear any older break."""
         self._is_interrupted = False
 
     def watch(self, connection: duckdb.DuckDBPyConnection) -> None:

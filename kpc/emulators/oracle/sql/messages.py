@@ -250,7 +250,7 @@ def ora(code: int, *words: object, position: int = 0) -> OraError:
 
 
 def unsupported(what: str) -> OraError:
-    """ORA-03001, naming what the emulator does not support: running it as something else would be worse."""
+    """ORA-03001, naming what the emulator does not support, instead of running something different."""
     return OraError(3001, f"unimplemented feature (emulator: {what})")
 
 

@@ -1,4 +1,4 @@
-"""Where one session's statements are compiled and run: its settings, names, open transaction and DuckDB connection."""
+"""The state in which a session's statements run: its settings, names, open transaction and DuckDB connection."""
 
 from __future__ import annotations
 

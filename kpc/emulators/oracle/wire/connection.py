@@ -52,7 +52,7 @@ class ClientConnection:
         self._login_timeout_s = options.login_timeout_s
 
     def serve(self) -> None:
-        """Never raises: whatever a client does ends with one line in the log and a closed socket."""
+        """Never raises: every client error ends with one log line and a closed socket."""
         try:
             self._sock.settimeout(self._login_timeout_s)
             session = self._login.run()

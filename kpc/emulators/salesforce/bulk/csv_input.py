@@ -50,7 +50,7 @@ def read_header(path: Path, job: Job) -> list[str]:
 def parse_content(path: Path, job: Job, columns: int) -> Path:
     """Parse the whole file once, into an Arrow file of text beside it. Raises `DataError` for what is not CSV in UTF-8.
 
-    That all of it can be read is known before the first row is written; the batches then cost no parsing.
+    This confirms that the whole file can be read before the first row is written; batches then need no parsing.
     """
     parsed = path.with_name(PARSED)
     if parsed.exists():

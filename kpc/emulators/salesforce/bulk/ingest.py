@@ -150,7 +150,7 @@ async def upload(request: Request) -> Response:
 
 
 async def _earlier_upload_over(job: Job) -> None:
-    """An upload whose connection broke takes a moment to be noticed; whoever tries again at once is let in."""
+    """Wait for an earlier upload whose broken connection has not been noticed yet, so that an immediate retry works."""
     deadline = time.monotonic() + _NOTICE_S
     while job.is_uploading and time.monotonic() < deadline:  # noqa: ASYNC110  nothing tells when it ends
         await asyncio.sleep(0.01)
@@ -194,7 +194,7 @@ async def change_state(request: Request) -> Response:
 
 
 def _close(org: Org, processor: Processor, job: Job, describe: Callable[[], dict[str, object]]) -> dict[str, object]:
-    """Hand the job to the workers; answers its facts as they are before one takes it."""
+    """Hand the job to the workers; returns its state before a worker takes it."""
     with org.jobs.changing(job):
         if job.state != OPEN:
             raise wrong_state(f"InvalidJobState : the job is {job.state} and cannot be closed")

@@ -106,7 +106,7 @@ class Processor:
         self._end(job, JOB_COMPLETE)
 
     def _admit(self, rows: int) -> None:
-        """Debit the day's allowance; without one, what is left of the job is not processed."""
+        """Debit the daily allowance; once it is used up, the rest of the job is not processed."""
         switches, org = self._org.switches, self._org
         with org.jobs.lock:
             if org.batches.used >= switches.daily_batches or org.records.used + rows > switches.daily_records:
@@ -190,7 +190,7 @@ class Processor:
         path.write_bytes(text_of_lines(lines))
 
     def _show_progress(self, job: Job, rows: int) -> None:
-        """Let the rows of a batch appear at the pace that was asked for, in chunks of 200."""
+        """Make the rows of a batch visible at the configured pace, in chunks of 200."""
         before = job.processed - rows
         speed = self._org.switches.rows_per_s
         started = self._org.clock.now()

@@ -58,7 +58,7 @@ def _doubled(cells: pa.Array) -> pa.Array:
 
 
 def _quoted(cells: pa.Array, separator: str, *, only: bool) -> pa.Array:
-    """Cells of which those stand in quotes that could not be read back without."""
+    """The cells, quoted where they could not be read back without quotes."""
     quote = as_text(['"'])[0]
     needs = pc.match_substring_regex(cells, f'["\r\n\\x{ord(separator):02x}]' + (_EMPTY_RECORD if only else ""))
     return pc.if_else(needs, _join(quote, _doubled(cells), quote), cells)

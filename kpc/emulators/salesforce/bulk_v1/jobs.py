@@ -1,6 +1,6 @@
 """Jobs of Bulk API 1.0: the client cuts the batches itself, and each has a result row per row, in its order.
 
-They live in memory and are gone with the process; what they wrote stays.
+Jobs are kept in memory and end with the process; the records they wrote remain.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ def _spelled(data: bytes) -> bytes:
 
 
 class _Pipe(asyncio.Protocol):
-    """Passes on what arrives, no faster than it is taken."""
+    """Forwards what arrives, no faster than the receiver reads it."""
 
     def __init__(self, other: asyncio.Transport) -> None:
         self._other = other

@@ -82,7 +82,7 @@ class HttpFaults:
             self._rules.clear()
 
     def strike(self, method: str, path: str) -> HttpFault | None:
-        """The rule that this request falls under now, if any."""
+        """The rule that applies to this request now, if any."""
         with self._lock:
             for rule in self._rules:
                 if not rule.times or not rule.matches(method, path):

@@ -1,4 +1,4 @@
-"""Requests and answers in the forms that all endpoints share."""
+"""Request and response formats shared by all endpoints."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Codes:
         return text
 
     def take(self, text: str) -> Code | None:
-        """The code, which nobody can use again; None for one that is unknown, used or too old."""
+        """Return the code and make it unusable; None if it is unknown, used or expired."""
         with self._lock:
             code = self._codes.pop(text, None)
         return code if code and code.expires > self._now() else None

@@ -107,7 +107,7 @@ def _device_answer(request: Request, org: Org, tokens: Tokens, form: dict[str, s
 
 
 def _check_code(request: Request, org: Org, tokens: Tokens, form: dict[str, str]) -> None:
-    """A code of /authorize or of a device, used by whom it was given to."""
+    """Check a code from /authorize or a device code, and that the same client uses it."""
     is_device = form["grant_type"] == "device"
     check_client(request, org.identity, form, secret_needed=not is_device and "code_verifier" not in form)
     code = tokens.codes.take(form.get("code", ""))
@@ -120,7 +120,7 @@ def _check_code(request: Request, org: Org, tokens: Tokens, form: dict[str, str]
 
 
 def token_answer(request: Request, org: Org, access: str) -> dict[str, object]:
-    """What a client is told with its access token."""
+    """The response to a client with its access token."""
     base = base_url(request)
     identity_url = f"{base}/id/{org.identity.org_id}/{org.identity.user_id}"
     issued_at = str(int(org.clock.now().timestamp() * 1000))

@@ -87,7 +87,7 @@ class Tokens:
         return found
 
     def expire_all(self) -> int:
-        """Every access token ends at once; answers how many."""
+        """Expire every access token immediately; returns their number."""
         with self._lock:
             count = len(self._access)
             self._access.clear()

@@ -146,7 +146,7 @@ class JobRegistry:
 
     @contextmanager
     def changing(self, job: Job) -> Iterator[None]:
-        """Nobody else changes the job's state meanwhile."""
+        """Hold the lock on the job's state."""
         with self.lock:
             lock = self._locks[job.id]
         with lock:

@@ -1,4 +1,4 @@
-"""One org: who it is, what time it has, what it holds, what it allows."""
+"""One org: its identity, clock, storage and limits."""
 
 from __future__ import annotations
 

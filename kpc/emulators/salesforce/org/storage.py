@@ -1,7 +1,7 @@
 """Where records, jobs and settings live: one DuckDB file, or memory.
 
-Writers take turns (`writing`), readers see committed state and wait for nobody. Every call fetches its whole result:
-an open one would keep the connection busy.
+Writers take turns (`writing`); readers see committed state and never wait. Every call fetches its whole result,
+because an open result would keep the connection busy.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What compiling a query yields: its SQL, and what the columns of the result mean."""
+"""A compiled query: its SQL, and the meaning of the result's columns."""
 
 from __future__ import annotations
 

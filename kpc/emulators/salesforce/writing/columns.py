@@ -1,4 +1,4 @@
-"""What each column of an upload means: a field, or a parent's external id."""
+"""The meaning of each column of an upload: a field, or a parent's external id."""
 
 from __future__ import annotations
 

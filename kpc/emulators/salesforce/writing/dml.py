@@ -254,7 +254,7 @@ def _delete(session: StorageSession, write: Write, converted: dict[str, Converte
 
 
 def _remember(session: StorageSession, write: Write, rows: pl.DataFrame, what: str) -> None:
-    """Log every accepted write, so that a test can check what happened."""
+    """Record every accepted write, so that a test can check what happened."""
     if rows.height == 0:
         return
     with session.given("accepted", rows.select("target", "match").to_arrow()):

@@ -1,8 +1,8 @@
-"""Columns that hold nothing out of the ordinary, converted and checked all at once.
+"""Fast path: columns with only ordinary values, converted and checked together.
 
-In most uploads most columns hold only right values, written as most clients write them. Two queries convert all of a
-batch's columns and tell which of them are so. A column in which any value is wrong, explicitly null or written in
-another way is left to values.py, which finds out what it is.
+In most uploads most columns hold only valid values in the usual format. Two queries convert all columns of a batch and
+report which of them are plain. A column with a value that is invalid, explicitly null or in another format is left to
+values.py.
 """
 
 from __future__ import annotations

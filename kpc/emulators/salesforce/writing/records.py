@@ -36,7 +36,7 @@ class WrittenRecord:
 
 
 class RolledBack(Exception):
-    """Ends a transaction of which nothing is kept."""
+    """Rolls back a transaction."""
 
 
 _NOT_SAVED = RowRefusal(

@@ -1,4 +1,4 @@
-"""Why a row cannot be written, found out for all rows of a batch at once."""
+"""Checks for rows that cannot be written, run on all rows of a batch at once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def refuse_unwritable(write: Write, converted: dict[str, Converted], outcome: Wr
 
 
 def refuse_unknown(session: StorageSession, sobject: SObject, rows: pl.DataFrame, outcome: WriteOutcome) -> None:
-    """Rows that name a record that is not there, or no longer."""
+    """Rows that name a record that does not exist or was deleted."""
     if rows.height == 0:
         return
     with session.given("wanted", rows.select("match").to_arrow()):

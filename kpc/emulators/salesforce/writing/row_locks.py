@@ -50,7 +50,7 @@ class RowLocks:
                     refused[row] = RowRefusal("UNABLE_TO_LOCK_ROW", _LOCKED)
 
     def _take(self, job_id: str, parents: Iterable[str]) -> set[str]:
-        """Hold all of `parents` that no other job holds; answers those that one does."""
+        """Hold all of `parents` that no other job holds; returns those that another job holds."""
         with self._lock:
             return {parent for parent in parents if self._holder.setdefault(parent, job_id) != job_id}
 

@@ -15,7 +15,7 @@ CHUNK_ROWS = 200  # rows that are one transaction, within which a key may stand 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """What is done, by whom and when. `key` is the field an upsert matches by; `source` names the job or request."""
+    """What is written, by whom and when. `key` is the field an upsert matches by; `source` names the job or request."""
 
     operation: str
     schema: OrgSchema

@@ -1,4 +1,4 @@
-"""What CREATE and DROP check first: rights, free names, and the query after AS."""
+"""Checks before CREATE and DROP: privileges, free names, and the query after AS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A computed change becomes part of the open transaction, and RETURNING reads it."""
+"""Apply a computed change to the open transaction, and read it for RETURNING."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NEW = "effect_rows"
 
 
 def apply(executor: Executor, change: Change) -> None:
-    """Check constraints against what the table would be, then change it."""
+    """Check the constraints against the changed table, then apply the change."""
     constraints.check(executor, change)
     new = None if change.old_rows else change.rows
     executor.transaction.apply(change.table, new, change.gone)

@@ -1,4 +1,4 @@
-"""What a statement does to one table, computed but not yet applied."""
+"""A statement's change to one table, computed but not yet applied."""
 
 from __future__ import annotations
 

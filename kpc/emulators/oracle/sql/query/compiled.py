@@ -1,4 +1,4 @@
-"""What compiling a query yields."""
+"""A compiled query."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Users, and who may do what with whose objects."""
+"""Users, and their privileges on objects."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Grants:
         return user in (owner, DBA) or bool(self.on_object(user, owner, name))
 
     def check(self, user: str, owner: str, name: str, wanted: Iterable[str]) -> None:
-        """Raises ORA-00942 for what the user may not even see, ORA-01031 for what it may only do other things with."""
+        """Raises ORA-00942 if the object is invisible to the user, ORA-01031 if only this privilege is missing."""
         if user in (owner, DBA):
             return
         held = self.on_object(user, owner, name)

@@ -45,7 +45,7 @@ def _set_transaction(transaction: Transaction, words: list[str]) -> None:
     raise unsupported(f"SET TRANSACTION {' '.join(words)}")
 
 
-# Accepted without effect: they tune, or name what is already so here.
+# Accepted without effect: tuning, or settings that already apply here.
 _NEUTRAL = frozenset(
     {
         "OPTIMIZER_MODE", "PARALLEL_DEGREE_POLICY", "CURSOR_SHARING", "STATISTICS_LEVEL", "DDL_LOCK_TIMEOUT",

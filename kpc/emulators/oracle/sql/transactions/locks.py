@@ -1,4 +1,4 @@
-"""Row and key locks of open transactions: who waits for whom, and who must not."""
+"""Row and key locks of open transactions, with waiting and deadlock detection."""
 
 from __future__ import annotations
 

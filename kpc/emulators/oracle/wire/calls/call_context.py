@@ -1,4 +1,4 @@
-"""What every call of a session needs: the session and its thread, the request stream, and how a call ends."""
+"""The context of every call of a session: the session, its thread, the request stream, and the end-of-call message."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class CallContext:
             raise BreakRequested(Marker.INTERRUPT)
 
     def pause(self, wait_s: float) -> None:
-        """Do nothing for a while, but notice a break."""
+        """Wait, but react to a break."""
         until = time.monotonic() + wait_s
         while (left := until - time.monotonic()) > 0:
             time.sleep(min(left, _LOOK_S))

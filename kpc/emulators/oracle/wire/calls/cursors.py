@@ -1,4 +1,4 @@
-"""Server-side cursors: a prepared statement, what its client knows of it, and the rows of its open query."""
+"""Server-side cursors: a prepared statement, the description its client has, and the rows of its open query."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which function of the protocol does what: a session's calls, and the piggybacks in front of them."""
+"""Dispatch the protocol's functions: a session's calls, and the piggybacks that precede them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The thread that makes all calls on a session, so that the connection's own thread can watch the socket meanwhile."""
+"""The thread that runs all calls of a session, while the connection's own thread watches the socket."""
 
 from __future__ import annotations
 

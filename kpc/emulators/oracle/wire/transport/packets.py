@@ -1,4 +1,4 @@
-"""TNS packets: framing on the socket. What a peer declares is bounded before memory is given to it."""
+"""TNS packets: framing on the socket. Sizes that a peer declares are checked before memory is allocated."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class PacketChannel:
         return False
 
     def outlast(self) -> None:
-        """Say nothing until the peer has gone. Raises `PeerClosed`."""
+        """Send nothing until the peer disconnects. Raises `PeerClosed`."""
         self._sock.settimeout(None)
         while self._sock.recv(65536):
             pass
