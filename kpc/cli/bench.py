@@ -1,4 +1,4 @@
-"""`kpc bench`: the cost of the migration on this machine, each figure beside its goal."""
+"""`kpc bench`: measure the migration on this machine and compare each figure with its goal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kpc.cli.arguments import AsJson
 from kpc.cli.extras import require_extra
 from kpc.cli.output import Exit, emit, explaining_errors, grid, say
 
-app = typer.Typer(no_args_is_help=True, help="Measure speed and memory; exit code 1 if a goal is missed.")
+app = typer.Typer(no_args_is_help=True, help="Measure against the emulators; exit code 1 when a goal is not met.")
 
 
 def _machine() -> dict[str, object]:
@@ -26,8 +26,8 @@ def _machine() -> dict[str, object]:
     }
 
 
-def _tell(title: str, figures: Sequence[Figure], *, as_json: bool) -> None:
-    """Print the figures; exit with 0, or with 1 if one misses its goal."""
+def _report(title: str, figures: Sequence[Figure], *, as_json: bool) -> None:
+    """Print the figures and exit with 0, or with 1 if one misses its goal."""
     rows = [figure.as_row() for figure in figures]
     table = grid(title, ("figure", "value", "goal", "met"), rows)
     result = {"figures": [figure.as_dict() for figure in figures], "machine": _machine()}
@@ -41,7 +41,7 @@ def extract(
     rows: Annotated[int, typer.Option(help="Rows per table; the goals apply to the default.")] = 1_000_000,
     as_json: AsJson = False,
 ) -> None:
-    """Measure reading from Oracle: beside the bare driver and a plain script; memory; rows scanned."""
+    """Measure extraction from Oracle: CPU and wall time against baselines, memory, rows scanned."""
     require_extra("dev", "kpc bench extract")
     from kpc.bench.extract import measure_extract
 
@@ -54,7 +54,7 @@ def stage(
     rows: Annotated[int, typer.Option(help="Rows of the frame; the goals apply to the default.")] = 500_000,
     as_json: AsJson = False,
 ) -> None:
-    """Measure staging: beside pandas, DuckDB and encoding alone; the sort; memory."""
+    """Measure staging: time against pandas, DuckDB and bare encoding, the sort, memory."""
     require_extra("dev", "kpc bench stage")
     from kpc.bench.stage import measure_stage
 
@@ -67,7 +67,7 @@ def load(
     rows: Annotated[int, typer.Option(help="Rows per client; the goals apply to the default.")] = 250_000,
     as_json: AsJson = False,
 ) -> None:
-    """Measure loading: CPU beside other Python clients; memory; the emulator's speed with storage."""
+    """Measure loading into Salesforce: CPU against other Python clients, memory, emulator throughput."""
     require_extra("dev", "kpc bench load")
     from kpc.bench.load import measure_load
     from kpc.bench.sample_load import load_sample, stage_sample

@@ -1,4 +1,4 @@
-"""The demo's campaign: start every partition at its first stage, in phase order, and watch until nothing moves.
+"""The demo's campaign: start every partition at its first stage, in phase order, and watch until all have ended.
 
 Only stage 1 is started here. Airflow's scheduler starts the other stages and the hubs, and waits for parents.
 """
@@ -26,9 +26,9 @@ from kpc.stages.workspace import Workspace, open_workspace
 
 FIRST_TABLE = "KPS_R_POS_SUPPLIER"
 _DAGS_TIMEOUT_S = 120.0
-_SETTLE_TIMEOUT_S = 120.0
-_LOOK_S = 1.0
-_LOOKS_PER_RUN_QUERY = 3  # the ledger is read in every round, Airflow in every third
+_FINALIZE_TIMEOUT_S = 120.0
+_POLL_S = 1.0
+_POLLS_PER_RUN_QUERY = 3  # every poll queries the ledger, every third also Airflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Failure:
 
 @dataclass
 class Progress:
-    """The known state of every partition: its newest stage runs in the ledger, its newest runs in Airflow."""
+    """The last known state of every partition: its newest stage runs in the ledger and its newest runs in Airflow."""
 
     partitions: tuple[Partition, ...]
     stages: dict[tuple[Partition, str], StageRun] = field(default_factory=dict)
