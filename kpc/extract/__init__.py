@@ -1,1 +1,1 @@
-"""The engine behind `oracle_extract`: a partition as of one SCN, as Parquet that equals Oracle's own totals."""
+"""Implementation of `oracle_extract`: a partition as of one SCN, in Parquet that matches Oracle's control totals."""

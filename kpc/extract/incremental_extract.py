@@ -1,7 +1,7 @@
-"""Incremental reading: only the rows changed since the last load come from Oracle; the others from the older extract.
+"""Incremental extract: only the rows changed since the last load come from Oracle, the others from an older extract.
 
-It is a shortcut that must prove itself. The result is a whole partition, and if it is not exactly what Oracle says of
-the new SCN (rows changed without touching the update column, keys that appeared with an old date), the whole is read.
+The result is a whole partition, compared with Oracle's control totals at the new SCN. If it differs (rows changed
+without touching the update column, keys that appeared with an old date), the whole partition is read.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ log = logging.getLogger(__name__)
 
 
 def find_base(context: PartitionContext, wanted_spec: str) -> Base | None:
-    """The last completely loaded generation, and since when rows must be read again; None: read the whole partition.
+    """The last completely loaded generation and its watermark; None: read the whole partition.
 
     The watermark is the newest change that generation holds, so it advances only with a complete load. A change dated
-    in the future cannot push it past the moment that generation was read.
+    in the future cannot move it past the time at which that generation was read.
     """
     if not context.table.change_columns or context.settings.oracle.reads == "whole":
         return None
@@ -43,7 +43,7 @@ def find_base(context: PartitionContext, wanted_spec: str) -> Base | None:
     try:
         newest = _newest_change(context, _base_files(context, loaded.id))
     except DamagedFile as error:
-        log.warning("%s is read whole: %s", context, error.what)
+        log.warning("%s: reading the whole partition: %s", context, error.what)
         return None
     if newest is None:
         return None
@@ -52,7 +52,7 @@ def find_base(context: PartitionContext, wanted_spec: str) -> Base | None:
 
 
 def _base_files(context: PartitionContext, generation: str) -> list[Path]:
-    """The files of an older extract, verified; none if it is gone. Raises `DamagedFile`."""
+    """The verified files of an older extract; empty if it no longer exists. Raises `DamagedFile`."""
     folder = context.paths.generation(generation).extract
     manifest = context.store.manifest(folder, ExtractManifest)
     chunks = manifest.chunks if manifest else ()
@@ -66,7 +66,7 @@ def _newest_change(context: PartitionContext, files: list[Path]) -> datetime | N
 
 
 def _read_at(generation: GenerationRow, table: Table) -> datetime:
-    """When the generation's SCN was taken, in the clock of the columns that tell when a row changed."""
+    """When the generation's SCN was taken, in the time zone of the change columns."""
     is_utc = table.change_columns[0].source.kind is OracleKind.TIMESTAMP_TZ
     taken = generation.started_utc
     return taken.astimezone(UTC).replace(tzinfo=None) if is_utc else naive_local(taken)
@@ -75,13 +75,16 @@ def _read_at(generation: GenerationRow, table: Table) -> datetime:
 def merged_chunks(
     context: PartitionContext, plan: ExtractPlan, folder: Path, between: Between
 ) -> tuple[FileEntry, ...] | None:
-    """The whole partition at the plan's SCN, most of it from the base; None if that is not what Oracle says of it."""
+    """The whole partition at the plan's SCN, most of it from the base.
+
+    None if there is no usable base, or if the result differs from Oracle's control totals.
+    """
     if plan.base is None:
         return None
     try:
         base = _base_files(context, plan.base.generation)
     except DamagedFile as error:
-        log.warning("%s is read whole: %s", context, error.what)
+        log.warning("%s: reading the whole partition: %s", context, error.what)
         return None
     if not base:
         return None
@@ -99,14 +102,14 @@ def merged_chunks(
     found = measure_rows(scan_chunks(folder, merged.chunks, context.table), context.table)
     if differences := control_total_differences(oracle=plan.control_totals, extract=found):
         log.warning(
-            "%s is read whole: rows have changed without touching %s (%s)",
+            "%s: reading the whole partition, because rows changed without touching %s (%s)",
             context,
             context.table.update_column,
             "; ".join(differences),
         )
         return None
     log.info(
-        "%s: %s of %s rows changed since %s, %s keys vanished; the others come from generation %s",
+        "%s: %s of %s rows changed since %s, %s keys vanished; other rows come from generation %s",
         context,
         f"{merged.changed:,}",
         f"{merged.rows:,}",

@@ -1,4 +1,4 @@
-"""The live table against the catalog: columns, types and lengths, before a row is read."""
+"""Compare the live table with the catalog (columns, types, lengths) before a row is read."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from kpc.catalog.types import Column, OracleKind
 from kpc.errors import SchemaDrift
 from kpc.oracle.session import DictionaryColumn, Oracle, ReadSession
 
-# An unconstrained NUMBER is read as decimal(38, 10). A value with more digits on either side of the point is an error
-# of the driver (DPY-4042), never a rounding; such a column must be declared with its precision and scale.
+# An unconstrained NUMBER is read as decimal(38, 10). A value with more digits on either side of the decimal point is a
+# driver error (DPY-4042) and is never rounded; such a column must be declared with its precision and scale.
 FREE_NUMBER_SCALE = 10
 
 _ARROW = {
@@ -22,7 +22,7 @@ _ARROW = {
     OracleKind.CLOB: pa.large_string(),
     OracleKind.RAW: pa.binary(),
     OracleKind.DATE: pa.timestamp("s"),
-    # Microseconds, whatever the declared digits: 64 bits of nanoseconds end in 2262; Salesforce holds whole seconds.
+    # Microseconds, whatever the declared digits: 64-bit nanoseconds end in 2262, and Salesforce holds whole seconds.
     OracleKind.TIMESTAMP: pa.timestamp("us"),
     OracleKind.TIMESTAMP_TZ: pa.timestamp("us"),  # in UTC, see `kpc.extract.statements.read_column`
 }
@@ -49,7 +49,7 @@ def key_schema(table: Table) -> pa.Schema:
 def check_columns(session: ReadSession, oracle: Oracle, table: Table) -> None:
     """Compare the dictionary with the catalog. Raises `SchemaDrift` with one line per difference.
 
-    A column that Oracle has and the catalog does not is no difference: columns outside the mapping are left out.
+    A column that only Oracle has is not a difference: columns outside the mapping are not read.
     """
     live = {column.name: _live_type(column) for column in session.columns(table.name)}
     if not live:
@@ -82,7 +82,7 @@ def _declared_type(column: Column) -> str:
 
 
 def _live_type(column: DictionaryColumn) -> str:
-    """The type as the catalog would write it. ALL_TAB_COLUMNS spells the TIMESTAMPs with their digits already."""
+    """The type as the catalog would write it. ALL_TAB_COLUMNS already includes the digits of TIMESTAMP types."""
     if column.data_type == "RAW":
         return f"RAW({int(column.data_length)})"
     if column.data_type in ("CHAR", "VARCHAR2", "NVARCHAR2", "NCHAR"):

@@ -1,4 +1,4 @@
-"""All months of a table in one pass, for a table whose months interleave; each month's next extract takes its share."""
+"""Read all months of a table in one pass, if they interleave; each month's next extract takes its files from it."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from kpc.storage.store import FileEntry, make_private, read_manifest, remove_lef
 
 log = logging.getLogger(__name__)
 
-# In place of a month, where the ledger and the staging directory speak of a pass.
+# The partition key of a pass, in the ledger and in the staging directory.
 ONE_PASS = "ONE-PASS"  # noqa: S105  no secret
-_SNAPSHOTS = 3  # tried in one run, as for a single month
+_SNAPSHOTS = 3  # SCNs tried in one run, as for a single month
 
 
 class OnePassManifest(BaseModel):
-    """A pass that was read to its end."""
+    """Marks a pass as completely read."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -61,13 +61,13 @@ class OnePass:
     months: int
 
     def output(self) -> StageOutput:
-        """What the stage run books of it."""
+        """What the stage run records."""
         detail: dict[str, int | str] = {"scn": self.scn, "chunks": self.chunks, "months": self.months}
         return StageOutput(self.name, self.rows, self.bytes, detail=detail)
 
 
 class MonthOfPass(BaseModel):
-    """One month's share of a finished pass."""
+    """One month's files in a finished pass."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
@@ -78,14 +78,14 @@ class MonthOfPass(BaseModel):
 
 
 def read_in_one_pass(table: Table, months: tuple[str, ...], workspace: Workspace) -> StageResult:
-    """Read the table once, split into `months`. An interrupted pass goes on from its last finished chunk.
+    """Read the table once, split into `months`. An interrupted pass resumes after its last finished chunk.
 
-    Raises `ConfigError` for a table that has no months or no ROWIDs, and else what `oracle_extract` raises.
+    Raises `ConfigError` for a table without months or ROWIDs, otherwise what `oracle_extract` raises.
     """
     workspace.store.require_directory("Reading a table in one pass")
     if not table.is_monthly or not table.has_rowid:
         raise ConfigError(
-            f"{table.name} is not read by months and ranges of ROWIDs; there is nothing to split.",
+            f"{table.name} cannot be read in one pass: it is not partitioned by month, or has no ROWIDs.",
             f"Run `kpc run {table.name} ALL --stage oracle_extract`.",
         )
 
@@ -117,14 +117,14 @@ def _read(context: StageContext, months: tuple[str, ...]) -> OnePass:
 
 
 def _plan(context: PartitionContext, partitions: tuple[Partition, ...]) -> tuple[Path, OnePassPlan]:
-    """The folder and plan of the pass that was interrupted, if it is the same one; otherwise new ones."""
+    """The folder and plan of an interrupted pass over the same months; otherwise new ones."""
     wanted = extract_spec(context)
     for folder in _passes(context):
         plan = read_manifest(folder, OnePassPlan, EXTRACT_PLAN)
         keys = {partition.key for partition in partitions}
         is_same = plan is not None and plan.spec_hash == wanted and set(plan.control_totals) == keys
         if plan is not None and is_same and not _is_finished(folder):
-            log.info("%s: carrying on with the pass at SCN %d", context.table.name, plan.scn)
+            log.info("%s: resuming the pass at SCN %d", context.table.name, plan.scn)
             remove_leftovers(folder)
             return folder, plan
     _remove_unfinished(context)
@@ -136,12 +136,12 @@ def _plan(context: PartitionContext, partitions: tuple[Partition, ...]) -> tuple
 
 
 def month_of_one_pass(context: StageContext) -> ExtractManifest | None:
-    """The month's share of a pass over the whole table, sealed as its extract; None if there is none to take."""
+    """Seal the month's files of a pass over the whole table as its extract; None if there are none to take."""
     month = find_month(context)
     if month is None:
         return None
     generation = start_generation(context, month.scn)
-    move_in(month, context.paths.generation(generation).extract)
+    link_files(month, context.paths.generation(generation).extract)
     plan = ExtractPlan(
         scn=month.scn,
         mode=context.mode,
@@ -151,14 +151,14 @@ def month_of_one_pass(context: StageContext) -> ExtractManifest | None:
         started_utc=context.clock(),
     )
     manifest = seal(context, publish_extract(context, generation, plan, month.files))
-    drop_share(month)
+    remove_month(month)
     return manifest
 
 
 def find_month(context: PartitionContext) -> MonthOfPass | None:
-    """The partition's share of the newest finished pass, if it is newer than what was last extracted.
+    """The partition's files in the newest finished pass, unless the current extract has a newer SCN.
 
-    Raises `DamagedFile` if a file of it is not what was read.
+    Raises `DamagedFile` if a file differs from what was read.
     """
     current = context.ledger.generations.current(context.environment, context.partition)
     whole = context.of(Partition(context.table, ONE_PASS))
@@ -168,18 +168,20 @@ def find_month(context: PartitionContext) -> MonthOfPass | None:
             continue
         if plan.spec_hash != extract_spec(whole) or (current is not None and current.scn > plan.scn):
             return None
-        share = folder / context.key
+        month_folder = folder / context.key
         files = month_files(plan, folder, context.key)
-        if files and not share.is_dir():
-            return None  # taken already
+        if files and not month_folder.is_dir():
+            return None  # already taken by an extract
         for file in files:
-            verify(share, file, remedy=f"Remove {folder} and extract the month by itself.")
-        return MonthOfPass(scn=plan.scn, control_totals=plan.control_totals[context.key], folder=share, files=files)
+            verify(month_folder, file, remedy=f"Remove {folder} and extract the month by itself.")
+        return MonthOfPass(
+            scn=plan.scn, control_totals=plan.control_totals[context.key], folder=month_folder, files=files
+        )
     return None
 
 
-def move_in(month: MonthOfPass, folder: Path) -> None:
-    """Make the share's files those of an extract. They are linked, so that a crash half-way loses none."""
+def link_files(month: MonthOfPass, folder: Path) -> None:
+    """Put the month's files into the folder of an extract. They are linked, so that a crash half-way loses none."""
     make_private(folder)
     for file in month.files:
         target = folder / file.name
@@ -187,8 +189,8 @@ def move_in(month: MonthOfPass, folder: Path) -> None:
         os.link(month.folder / file.name, target)
 
 
-def drop_share(month: MonthOfPass) -> None:
-    """The month's extract is sealed; a pass whose months are all taken leaves nothing behind."""
+def remove_month(month: MonthOfPass) -> None:
+    """Remove a month whose extract is sealed, and the whole pass after its last month."""
     shutil.rmtree(month.folder, ignore_errors=True)
     if not any(path.is_dir() for path in month.folder.parent.iterdir()):
         shutil.rmtree(month.folder.parent, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""One generation of a partition from its SCN to its seal; an interrupted one goes on from its last finished chunk."""
+"""One generation of a partition, from its SCN to its seal; an interrupted one resumes after its last finished chunk."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from kpc.storage.store import FileEntry, read_manifest, remove_leftovers, write_
 
 log = logging.getLogger(__name__)
 
-_SNAPSHOTS = 3  # generations tried in one run before a person must look at the undo retention
-_BYTES_PER_CELL = 16  # compressed, generous; for the free-space check only
+_SNAPSHOTS = 3  # generations tried in one run; after that someone must check the undo retention
+_BYTES_PER_CELL = 16  # compressed, a generous estimate for the free-space check only
 
 
 def refuse_outside_window(context: PartitionContext) -> None:
@@ -28,7 +28,7 @@ def refuse_outside_window(context: PartitionContext) -> None:
 
 
 def recent_extract(context: StageContext) -> ExtractManifest | None:
-    """The sealed extract of another run that began after this run was asked for: it is recent enough for this one."""
+    """The sealed extract of another run that began after this run was requested: it is recent enough for this run."""
     current = context.ledger.generations.current(context.environment, context.partition)
     if current is None or context.asked_utc is None or current.run_id == context.run_id:
         return None
@@ -37,12 +37,12 @@ def recent_extract(context: StageContext) -> ExtractManifest | None:
         return None
     manifest = context.store.manifest(context.paths.generation(current.id).extract, ExtractManifest)
     if manifest is not None:
-        log.info("%s: generation %s was begun after this run was asked for; it stands", context, current.id)
+        log.info("%s: using generation %s, which began after this run was requested", context, current.id)
     return manifest
 
 
 def extract_partition(context: StageContext) -> ExtractManifest:
-    """Seal a new generation of the partition; one whose SCN can no longer be read is given up for another.
+    """Seal a new generation of the partition; one whose SCN can no longer be read is abandoned for another.
 
     Raises `SnapshotLost` after `_SNAPSHOTS` generations, `OutsideWindow` also between two chunks.
     """
@@ -55,7 +55,7 @@ def extract_partition(context: StageContext) -> ExtractManifest:
 
 
 def _extract_generation(context: StageContext) -> ExtractManifest:
-    """One generation from its SCN to its seal. Raises `SnapshotLost` after giving the generation up."""
+    """Extract one generation, from its SCN to its seal. Raises `SnapshotLost` after abandoning the generation."""
     generation, scn = _open_generation(context)
     try:
         plan = _plan(context, generation, scn)
@@ -67,7 +67,7 @@ def _extract_generation(context: StageContext) -> ExtractManifest:
 
 
 def seal(context: StageContext, manifest: ExtractManifest) -> ExtractManifest:
-    """Declare a published extract to be the partition's current generation."""
+    """Make a published extract the partition's current generation."""
     output = manifest.output()
     context.ledger.generations.seal(manifest.generation, rows=output.rows, raw_bytes=output.bytes, lease=context.lease)
     return manifest
@@ -79,9 +79,9 @@ def _open_generation(context: StageContext) -> tuple[str, int]:
     unfinished = context.ledger.generations.unfinished(context.environment, context.partition)
     if unfinished is not None:
         if (unfinished.spec_hash, unfinished.mode) == (wanted, context.mode):
-            log.info("%s: carrying on with generation %s at SCN %d", context, unfinished.id, unfinished.scn)
+            log.info("%s: resuming generation %s at SCN %d", context, unfinished.id, unfinished.scn)
             return unfinished.id, unfinished.scn
-        reason = "the next run asked for another mode or declaration"
+        reason = "the next run has another mode or table declaration"
         context.ledger.generations.abandon(unfinished.id, reason, lease=context.lease)
     scn = context.oracle.current_scn()
     return start_generation(context, scn), scn
@@ -101,17 +101,17 @@ def start_generation(context: StageContext, scn: int) -> str:
 
 
 def extract_spec(context: PartitionContext) -> str:
-    """Hash of everything that decides which bytes an extract at a given SCN holds."""
+    """Hash of everything that determines the bytes of an extract at a given SCN."""
     return spec_hash(context.oracle.owner, context.partition, chunk_rows(context))
 
 
 def chunk_rows(context: PartitionContext) -> int:
-    """Rows per chunk: what the table asks for, at most what the settings allow."""
+    """Rows per chunk: the table's declared number, capped by the settings."""
     return min(context.table.chunk_rows, context.settings.staging.chunk_rows)
 
 
 def _plan(context: StageContext, generation: str, scn: int) -> ExtractPlan:
-    """The generation's plan as it was written down, or made and written down now."""
+    """The generation's saved plan, or a new one, saved now."""
     plan = read_manifest(context.paths.generation(generation).extract, ExtractPlan, EXTRACT_PLAN)
     if plan is not None:
         return plan
