@@ -113,7 +113,7 @@ def month_files(plan: OnePassPlan, folder: Path, key: str) -> tuple[FileEntry, .
 def _read_chunk(
     oracle: Oracle, partitions: Sequence[Partition], plan: OnePassPlan, chunk: ChunkRange, folder: Path
 ) -> None:
-    """Read a chunk and write its months, its manifest last. Raises `Terminal` if its row count differs from Oracle's."""
+    """Read a chunk and write its months, its manifest last. Raises `Terminal` if its row count is not Oracle's."""
     table = partitions[0].table
     schema = arrow_schema(table).append(pa.field(MONTH, pa.string()))
     keys = [partition.key for partition in partitions]

@@ -168,15 +168,13 @@ def find_month(context: PartitionContext) -> MonthOfPass | None:
             continue
         if plan.spec_hash != extract_spec(whole) or (current is not None and current.scn > plan.scn):
             return None
-        month_folder = folder / context.key
+        source = folder / context.key
         files = month_files(plan, folder, context.key)
-        if files and not month_folder.is_dir():
+        if files and not source.is_dir():
             return None  # already taken by an extract
         for file in files:
-            verify(month_folder, file, remedy=f"Remove {folder} and extract the month by itself.")
-        return MonthOfPass(
-            scn=plan.scn, control_totals=plan.control_totals[context.key], folder=month_folder, files=files
-        )
+            verify(source, file, remedy=f"Remove {folder} and extract the month by itself.")
+        return MonthOfPass(scn=plan.scn, control_totals=plan.control_totals[context.key], folder=source, files=files)
     return None
 
 

@@ -121,7 +121,8 @@ def make_plan(
     """Compare the live columns with the catalog, then ask Oracle for control totals and chunk boundaries at `scn`.
 
     With `base` only the rows changed since then are planned, unless reading the whole partition is as cheap.
-    Raises `SchemaDrift`, `SnapshotLost`, `OracleDown` or `ConfigError`, and `Terminal` if the control totals and the chunk plan differ.
+    Raises `SchemaDrift`, `SnapshotLost`, `OracleDown` or `ConfigError`, and `Terminal` if the control totals and the
+    chunk plan differ.
     """
     table = partition.table
     with oracle.session(f"plan {partition}", table.name) as session:
