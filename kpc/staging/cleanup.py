@@ -1,7 +1,7 @@
-"""After a partition is proven its chunks have done their work: they are kept, archived or deleted, by policy.
+"""Clean up the chunks of a proven partition: by policy they are kept, archived or deleted.
 
-Only chunks go. The sealed extract, every manifest, the index, the reject list and the receipts of the load stay, and so
-the partition can be staged again at any time.
+Only chunks are removed. The sealed extract, every manifest, the index, the reject list and the result files of the load
+stay, so the partition can be staged again at any time.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ _READERS = ("staged_csv", "sf_loaded")  # the stages that write and read chunks
 def clean_up(context: PartitionContext, policy: CleanupPolicy) -> CleanedManifest | None:
     """Archive or delete the chunks of the partition's current generation; None if there is nothing to do.
 
-    Those of older generations, which can never be loaded any more, go after them. Repeating it finishes what a crash
-    interrupted. Raises `ConfigError` unless that very generation is loaded and reconciled, `Transient` while one of its
-    stages is at work, `DamagedFile` for a chunk that is not what was staged.
+    Chunks of older generations, which can no longer be loaded, follow. Repeating it finishes what a crash interrupted.
+    Raises `ConfigError` unless that generation is loaded and reconciled, `Transient` while the partition is being
+    staged or loaded, `DamagedFile` for a chunk that differs from what was staged.
     """
     if policy == "keep":
         return None
     proof = _proof(context)
     proven, version = proof.generation or "", proof.mapping_version or ""
     paths = context.paths.generation(proven)
-    with _undisturbed(context):
+    with _hold_leases(context):
         cleaned = None
         if context.store.manifest(paths.loaded(version), LoadManifest) is not None:
             cleaned = _clean(context, paths.staged(version), policy)
@@ -50,7 +50,7 @@ def clean_up(context: PartitionContext, policy: CleanupPolicy) -> CleanedManifes
 
 
 def _clean(context: PartitionContext, folder: Path, policy: Literal["archive", "delete"]) -> CleanedManifest | None:
-    """Remove the chunks of one folder, after its receipt is written; None if it has none."""
+    """Remove the chunks of one folder after publishing its `CleanedManifest`; None if it has no chunks."""
     staged = context.store.manifest(folder, StagedManifest)
     if staged is None or not staged.chunks:
         return None
@@ -65,12 +65,12 @@ def _clean(context: PartitionContext, folder: Path, policy: Literal["archive", "
 
 
 def clean_up_quietly(context: PartitionContext) -> None:
-    """`clean_up` by the configured policy. What hinders it is logged: the partition is proven all the same."""
+    """`clean_up` by the configured policy. An error is only logged: the partition is proven all the same."""
     try:
         clean_up(context, context.settings.staging.after_reconciliation)
     except KpcError as error:
         log.warning(
-            "%s: its chunks stay for now: %s `kpc archive %s %s` does it later.",
+            "%s: its chunks were not cleaned up: %s Run `kpc archive %s %s` later.",
             context,
             error.what,
             context.table.name,
@@ -79,21 +79,21 @@ def clean_up_quietly(context: PartitionContext) -> None:
 
 
 def _proof(context: PartitionContext) -> StageRun:
-    """The reconciliation that allows it. A generation that is newer than the proven one is not touched."""
+    """The reconciliation that allows the clean-up. A generation newer than the proven one is not touched."""
     generation = current_generation(context)
     proof = context.ledger.stages.last(context.environment, context.partition, "reconciled", generation=generation.id)
     if proof is None or proof.state not in _PROVEN:
         found = "has not been reconciled" if proof is None else f"is not proven: its reconciliation is {proof.state}"
         raise ConfigError(
-            f"Generation {generation.id} of {context} {found}; its chunks stay.",
+            f"Generation {generation.id} of {context} {found}; its chunks are kept.",
             f"Run `kpc reconcile {context.table.name} {context.key}` first.",
         )
     return proof
 
 
 @contextmanager
-def _undisturbed(context: PartitionContext) -> Iterator[None]:
-    """Nobody stages or loads the partition meanwhile. Raises `Transient` if somebody does."""
+def _hold_leases(context: PartitionContext) -> Iterator[None]:
+    """Hold the leases for staging and loading the partition. Raises `Transient` if another run holds one."""
     ledger, ttl_s = context.ledger, context.settings.lease_s
     owner = f"{context.run_id} clean-up"
     first, second = (
@@ -107,7 +107,7 @@ def _undisturbed(context: PartitionContext) -> Iterator[None]:
 def _cleaned(
     context: PartitionContext, staged: StagedManifest, folder: Path, policy: Literal["archive", "delete"]
 ) -> CleanedManifest:
-    """Copy what must be archived, checked byte for byte, and say what is about to go."""
+    """Archive the chunks if the policy says so, verified byte for byte; returns the manifest of what will be removed."""
     place = None
     if policy == "archive":
         settings = context.settings.staging
@@ -128,13 +128,13 @@ def _cleaned(
 
 
 def _archive(staged: StagedManifest, folder: Path, store: Store, archive: Store) -> str:
-    """Every chunk under the same path in the archive, and their manifest last; returns where that is."""
+    """Copy every chunk to the same path in the archive, their manifest last; returns that path."""
     target = archive.root / folder.relative_to(store.root)
     archive.check_space(sum(chunk.bytes for chunk in staged.chunks))
     for chunk in staged.chunks:
         remedy = f"Stage it again: `kpc run {staged.table} {staged.key} --stage staged_csv`."
         archive.take(store.file(folder, chunk, remedy=remedy), target / chunk.name)
-        archive.file(target, chunk, remedy="The copy in the archive is not whole; archive it again.")
+        archive.file(target, chunk, remedy="The copy in the archive is damaged; archive it again.")
     archive.publish(target, staged)
     return archive.shown(target)
 

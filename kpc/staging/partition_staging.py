@@ -1,4 +1,4 @@
-"""One generation of a partition becomes chunks, an index, a list of rejects and a fingerprint; manifest last."""
+"""Stage one generation of a partition: chunks, index, reject list and fingerprint; the manifest is written last."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FINGERPRINT = "fingerprint.parquet"
 VANISHED = "vanished.csv.gz"
 VANISHED_HEADER = ("external_id", "salesforce_id")
 _RUNS = ".runs"
-# A partition with no more rejected rows than this never stops, whatever their share: of twelve suppliers one is 8 %.
+# A partition with at most this many rejected rows is never stopped: one of twelve suppliers is already 8 %.
 ALWAYS_TOLERATED_ROWS = 10
 # Staged bytes per extracted (compressed Parquet) byte, for the space check: 1.7 for the chunks, 0.6 for the index, and
 # 3 for the sorted runs of a partition that does not fit in memory.
@@ -37,9 +37,9 @@ _STAGED_BYTES_PER_EXTRACTED = 6
 def stage_partition(context: PartitionContext, extract: ExtractManifest) -> StagedManifest:
     """Stage one generation of a partition; the manifest is written last. The same input gives the same bytes.
 
-    What was staged before under the same mapping is returned as it is, after its files were verified; what a killed or
-    damaged run left is done again.
-    Raises `RowsRejected` when too many rows are rejected, `DamagedFile` for an extract that is not what was sealed,
+    If it is already staged under the same mapping, its files are verified and its manifest is returned; incomplete or
+    damaged files are staged again.
+    Raises `RowsRejected` if too many rows are rejected, `DamagedFile` for an extract that differs from its seal,
     `OutOfSpace`, `ConfigError` for a missing hash key.
     """
     paths = context.paths.generation(extract.generation)
@@ -57,7 +57,7 @@ def stage_partition(context: PartitionContext, extract: ExtractManifest) -> Stag
 
 
 def _finished(folder: Path, store: Store) -> StagedManifest | None:
-    """The folder's manifest if every file it lists is whole; None if there is work to do."""
+    """The folder's manifest if every file it lists is intact; None if there is work to do."""
     try:
         manifest = store.manifest(folder, StagedManifest)
         if manifest is not None:
@@ -69,7 +69,7 @@ def _finished(folder: Path, store: Store) -> StagedManifest | None:
 
 
 class _Staging:
-    """One run over one partition: what is open while it lasts."""
+    """The state of one staging run over one partition."""
 
     def __init__(self, context: PartitionContext, extract: ExtractManifest, folder: Path) -> None:
         self._context = context
@@ -99,17 +99,17 @@ class _Staging:
                 scratch=self._folder,
             )
             rows.read(extract_folder, self._slice_rows)
-            self._check_share(rows, rejects)
+            self._check_rejected_share(rows, rejects)
             chunks, index = self._cut(rows, loaded)
             return self._manifest(rows, rejects, loaded, chunks, index, started)
 
     def _loaded_index(self) -> LoadedIndex | None:
-        """What Salesforce holds already; a partition that was never loaded has no index."""
+        """What Salesforce already holds; None for a partition that was never loaded."""
         path = self._context.paths.loaded_index
         return LoadedIndex(path, self._context.partition, self._folder) if self._store.fetch(path) else None
 
-    def _check_share(self, rows: PartitionRows, rejects: RejectFile) -> None:
-        """Too many rejected rows mean a wrong declaration rather than wrong data: a person must look first."""
+    def _check_rejected_share(self, rows: PartitionRows, rejects: RejectFile) -> None:
+        """Too many rejected rows suggest a wrong declaration rather than wrong data: someone must check first."""
         rejected = rejects.rows + rows.duplicate_rows
         limit = self._staging.rejected_share
         if rejected <= ALWAYS_TOLERATED_ROWS or rejected <= limit * rows.extracted:
@@ -124,14 +124,14 @@ class _Staging:
         raise RowsRejected(
             f"{rejected:,} of {rows.extracted:,} rows of {self._context} ({share:.1%}) break a rule ({worst}); "
             f"at most {limit:.1%} may. They are listed in {self._store.shown(rejects.path)}.",
-            "Correct the source or the catalog; or, if they may stay behind, set "
+            "Correct the source or the catalog; or, if these rows may be left out, set "
             f"KPC__STAGING__REJECTED_SHARE={allowed} and run `kpc run {self._table.name} {self._context.key}`.",
             rows=rejected,
             path=self._store.shown(rejects.path),
         )
 
     def _cut(self, rows: PartitionRows, loaded: LoadedIndex | None) -> tuple[tuple[FileEntry, ...], FileEntry]:
-        """Write what must be sent, in order; remember the fingerprint of everything the target must hold."""
+        """Write the rows to send, in order, and compute the fingerprint of everything the target must hold."""
         most_rows = min(self._table.chunk_rows, self._staging.chunk_rows)
         limits = ChunkLimits(most_rows, self._staging.chunk_raw_bytes, self._staging.batch_rows)
         header, level = self._table.header, self._staging.gzip_level
@@ -142,7 +142,7 @@ class _Staging:
             return cutter.finish()
 
     def _without_unchanged(self, frame: pl.DataFrame, loaded: LoadedIndex | None) -> pl.DataFrame:
-        """The rows to send: all in full mode, otherwise those that the target does not hold like this."""
+        """The rows to send: all in full mode, otherwise those that differ from the target."""
         if loaded is None or self._extract.mode == "full":
             return frame
         unchanged = loaded.unchanged(frame)
@@ -162,7 +162,7 @@ class _Staging:
         accounted = staged + self._unchanged + rejects.rows
         if not accounted == rows.extracted == self._extract.rows:
             raise KpcError(
-                f"Staging {self._context} lost count: {self._extract.rows:,} rows were extracted, {rows.extracted:,} "
+                f"The row counts of staging {self._context} do not add up: {self._extract.rows:,} rows were extracted, {rows.extracted:,} "
                 f"read, {staged:,} staged, {self._unchanged:,} unchanged and {rejects.rows:,} rejected.",
                 "Nothing was sent. Keep the staging folder and report this as a defect.",
             )
@@ -194,7 +194,7 @@ class _Staging:
             return file.close()
 
     def _write_vanished(self, loaded: LoadedIndex | None) -> FileEntry | None:
-        """List the keys that the target holds and the source no longer has; nothing is deleted for it."""
+        """List the keys that the target holds and the source no longer has; nothing is deleted in the target."""
         if loaded is None or not loaded.vanished_rows:
             return None
         with GzipTable(self._folder / VANISHED, VANISHED_HEADER, self._staging.gzip_level) as file:

@@ -1,4 +1,4 @@
-"""The rows that staging rejected, booked in the ledger by their source keys; the values stay in the reject file."""
+"""Record the rows that staging rejected in the ledger, by their source keys; values stay in the reject file."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from kpc.stages.context import LeasedContext, PartitionContext
 from kpc.staging.rejects import read_rejected
 from kpc.storage.manifests import StagedManifest
 
-REJECTED_CLASS = FailureClass.REJECTED  # error class of a row that staging refused: it is known by its source key
-REJECTED_AT = "staged_csv"  # stands in the place of a chunk's name for rows that never reached one
+REJECTED_CLASS = FailureClass.REJECTED  # error class of a row rejected by staging; it is identified by its source key
+REJECTED_AT = "staged_csv"  # instead of a chunk's name, for rows that never reached a chunk
 
 
 def book_rejected_rows(context: LeasedContext, manifest: StagedManifest) -> None:
-    """Note the rejected rows of a staged generation, in place of those noted before."""
+    """Record the rejected rows of a staged generation; replaces those recorded before."""
     context.ledger.failures.replace(
         manifest.generation,
         manifest.mapping_version,
