@@ -107,7 +107,7 @@ def _hold_leases(context: PartitionContext) -> Iterator[None]:
 def _cleaned(
     context: PartitionContext, staged: StagedManifest, folder: Path, policy: Literal["archive", "delete"]
 ) -> CleanedManifest:
-    """Archive the chunks if the policy says so, verified byte for byte; returns the manifest of what will be removed."""
+    """Archive the chunks if the policy says so, verified byte for byte; returns the manifest of what is removed."""
     place = None
     if policy == "archive":
         settings = context.settings.staging

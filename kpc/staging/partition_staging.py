@@ -162,8 +162,9 @@ class _Staging:
         accounted = staged + self._unchanged + rejects.rows
         if not accounted == rows.extracted == self._extract.rows:
             raise KpcError(
-                f"The row counts of staging {self._context} do not add up: {self._extract.rows:,} rows were extracted, {rows.extracted:,} "
-                f"read, {staged:,} staged, {self._unchanged:,} unchanged and {rejects.rows:,} rejected.",
+                f"The row counts of staging {self._context} do not add up: {self._extract.rows:,} rows were extracted, "
+                f"{rows.extracted:,} read, {staged:,} staged, {self._unchanged:,} unchanged and {rejects.rows:,} "
+                "rejected.",
                 "Nothing was sent. Keep the staging folder and report this as a defect.",
             )
         return StagedManifest(
