@@ -1,8 +1,8 @@
 """Sales: the header, its lines and payments by month, and four smaller tables.
 
-Headers, lines and payments share the key columns of the sale; a line or payment adds SEQ and travels after its month's
-headers. Column names of KPS_T_SALES_M and KPS_T_SALES_MD come from the source documents, and so does NUMBER without
-precision; lengths and formats marked `assumed` are ours.
+Headers, lines and payments share the key columns of the sale; lines and payments add SEQ and are loaded after their
+month's headers. Column names of KPS_T_SALES_M and KPS_T_SALES_MD come from the source documents, as does NUMBER without
+precision; lengths and formats marked `assumed` are our assumptions.
 """
 
 from __future__ import annotations

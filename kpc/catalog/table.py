@@ -1,4 +1,4 @@
-"""A table of the catalog: its declaration, checked when it is made."""
+"""A table of the catalog: a declaration that is checked on construction."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from kpc.catalog.declaration import TableDeclaration
 
 
 class Table(TableDeclaration):
-    """One Oracle table, the Salesforce object it becomes, and how it travels.
+    """One Oracle table, its Salesforce object, and how it is migrated.
 
     Raises `CatalogError` naming table, column and remedy for a declaration that contradicts itself.
     """
