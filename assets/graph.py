@@ -2,7 +2,7 @@
 
     oracle_extract -> staged_csv -> sf_loaded -> reconciled -> phase hub -> migration
 
-`dags` turns it into Airflow DAGs, and `materialize_lineage` walks it in one process; nothing here knows Airflow.
+`dags` turns it into Airflow DAGs; `materialize_lineage` runs it in one process. Nothing here depends on Airflow.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LINEAGE = (oracle_extract, staged_csv, sf_loaded, reconciled)
 
 @dataclass(frozen=True, slots=True)
 class AssetSpec:
-    """A declared asset of one table. `upstream` starts it; `parents` are the loads that its own load waits for."""
+    """A declared asset of one table. `upstream` triggers it; `parents` are the loads that its own load waits for."""
 
     table: Table
     asset: StageAsset
@@ -68,7 +68,7 @@ class AssetSpec:
 
 @dataclass(frozen=True, slots=True)
 class HubSpec:
-    """An asset that is made when everything below it is reconciled. `phase` is None for the whole migration."""
+    """An asset materialized once all its upstream assets are. `phase` is None for the whole migration."""
 
     name: str
     upstream: tuple[str, ...]
@@ -92,7 +92,7 @@ def asset_specs(tables: Iterable[Table] = TABLES.values()) -> tuple[AssetSpec, .
 def materialize_lineage(
     context: PartitionContext, mode: Mode = "incremental", stages: Iterable[str] = ()
 ) -> Iterator[StageResult]:
-    """Make a partition's assets in this process, all or those of the named stages; yields a result after each.
+    """Materialize a partition's assets in this process, all or only those of the named stages; yields each result.
 
     In Airflow the scheduler does this. Raises `ConfigError` before loading if a parent is not loaded.
     """
@@ -115,7 +115,7 @@ def find_asset(name: str) -> AssetSpec:
     for spec in asset_specs():
         if spec.name == name:
             return spec
-    raise ConfigError(f"There is no asset {name!r}.", "Assets are called like kps_t_sales_md__sf_loaded.")
+    raise ConfigError(f"There is no asset {name!r}.", "Asset names look like kps_t_sales_md__sf_loaded.")
 
 
 def phase_hub(phase: Phase) -> str:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def oracle_extract(context: StageContext) -> ExtractManifest:
     """Reads the partition out of Oracle as of one SCN into Parquet, with Oracle's own counts and sums.
 
-    Every run seals a new generation, unless another run began one after this run was asked for, or a pass over the
-    whole table has read the month already. Raises `OutsideWindow` outside the hours in which Oracle may be read.
+    Every run seals a new generation, unless another run began one after this run was requested, or a pass over the
+    whole table has already read the month. Raises `OutsideWindow` outside the hours in which Oracle may be read.
     """
     from kpc.extract.one_pass import month_of_one_pass  # noqa: PLC0415  heavy; see kpc.stages.asset
     from kpc.extract.partition_extract import (  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""Stage 4: a loaded partition compared with its source, and the verdict stored where people look for it."""
+"""Stage 4: a loaded partition compared with its source, with a published report."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 def read_report(context: PartitionContext) -> ReconciliationReport:
-    """What the newest reconciliation of the current generation found. Raises `ConfigError` if there was none."""
+    """The newest reconciliation report of the current generation. Raises `ConfigError` if there is none."""
     from kpc.reconcile.report import last_report  # noqa: PLC0415  heavy; see kpc.stages.asset
 
     return last_report(context)
 
 
 def act_on_verdict(context: PartitionContext, result: StageResult) -> None:
-    """Raises `Mismatch` for a partition that differs; chunks of one that is proven are cleaned up by policy."""
+    """Raises `Mismatch` for a partition that differs; cleans up the chunks of a proven one, by policy."""
     from kpc.reconcile.partition_reconciliation import raise_mismatch  # noqa: PLC0415  heavy; see kpc.stages.asset
     from kpc.staging.cleanup import clean_up_quietly  # noqa: PLC0415
 
@@ -36,7 +36,7 @@ def act_on_verdict(context: PartitionContext, result: StageResult) -> None:
 def reconciled(context: StageContext, loaded: LoadManifest, level3: str = "") -> ReconciliationReport:
     """Compares Oracle with Salesforce: counts, sums and averages, checksums of records.
 
-    Of the load it takes only the mapping version; its numbers are what is in doubt.
+    It uses only the mapping version of the load, because the load's own counts are what it verifies.
     """
     from kpc.reconcile.partition_reconciliation import (  # noqa: PLC0415  heavy; see kpc.stages.asset
         compare_partition,
@@ -51,7 +51,7 @@ def reconciled(context: StageContext, loaded: LoadManifest, level3: str = "") ->
 
 
 def _check_expectations(context: StageContext, compared: PartitionComparison) -> int:
-    """Put the comparison into Great Expectations' store; returns the CPU milliseconds that it took."""
+    """Store the comparison in Great Expectations; returns the CPU milliseconds it took."""
     from expectations import validate  # noqa: PLC0415  heavy; see kpc.stages.asset
 
     began_s, report = process_time(), compared.report

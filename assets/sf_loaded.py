@@ -22,8 +22,8 @@ def sf_loaded(
 ) -> LoadManifest:
     """Upserts the chunks with Bulk API 2.0 ingest jobs, at most 15 in flight, parents before children.
 
-    `chunks` are those that mapped tasks have loaded already; then only what is finished is published. Without them,
-    every chunk that is left is loaded here.
+    `chunks` are the results of mapped tasks, which are then only published. Without them, every remaining chunk is
+    loaded here.
     """
     from kpc.load.load_chunks import load_chunks  # noqa: PLC0415  heavy; see kpc.stages.asset
     from kpc.load.plan import plan  # noqa: PLC0415

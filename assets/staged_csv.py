@@ -1,4 +1,4 @@
-"""Stage 2: a sealed extract becomes gzip CSV chunks that Salesforce can take as they are."""
+"""Stage 2: a sealed extract becomes gzip CSV chunks, ready for upload to Salesforce."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is moved: the 16 tables, in the order in which they may be loaded."""
+"""The tables of the migration, in load order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["TABLES", "Phase", "Table", "check_catalog", "children", "find_table"
 
 
 def check_catalog(tables: tuple[Table, ...]) -> dict[str, Table]:
-    """Check what only the tables together can show, and index them by name.
+    """Check the rules between tables, and index the tables by name.
 
     Raises `CatalogError` for a parent that does not exist, stands later in the list (which also rules out a cycle) or
     belongs to a later phase, and for a lookup that cannot build its parent's key.
@@ -46,18 +46,18 @@ def _check_lookup(table: Table, columns: tuple[str, ...], parent: Table) -> None
             f"Table {table.name}: its parent {parent.name} is partitioned by month, but this table is one partition.",
             f"Split {table.name} by month too; otherwise it would have to wait for many parent partitions.",
         )
-    spelled = [table.by_name[name] for name in columns]
-    for mine, theirs in zip(spelled, parent.key_columns, strict=False):
+    lookup_columns = [table.by_name[name] for name in columns]
+    for mine, theirs in zip(lookup_columns, parent.key_columns, strict=False):
         if key_part_length(mine) > key_part_length(theirs) and mine.source.is_text:
             raise CatalogError(
                 f"Table {table.name}, column {mine.name}: {mine.source.ddl} is longer than the parent's "
                 f"{parent.name}.{theirs.name} ({theirs.source.ddl}).",
-                "A lookup spells the parent's key; declare both with the same type.",
+                "A lookup holds the parent's key; declare both with the same type.",
             )
-    if len(spelled) != len(parent.key):
+    if len(lookup_columns) != len(parent.key):
         raise CatalogError(
-            f"Table {table.name}, column {columns[-1]}: a lookup of {len(spelled)} columns cannot spell the key of "
-            f"{parent.name}, which has {len(parent.key)}.",
+            f"Table {table.name}, column {columns[-1]}: a lookup of {len(lookup_columns)} columns cannot hold the "
+            f"key of {parent.name}, which has {len(parent.key)}.",
             f"Name the columns that hold {', '.join(parent.key)}.",
         )
 
@@ -66,7 +66,7 @@ TABLES: dict[str, Table] = check_catalog((*REFERENCE, *PRE_INVOICE, *SALES))
 
 
 def find_table(name: str) -> Table:
-    """The table called `name`, in any case. Raises `ConfigError` with the nearest names otherwise."""
+    """The table called `name`, ignoring case. Otherwise raises `ConfigError` with the closest names."""
     table = TABLES.get(name.upper())
     if table is None:
         import difflib  # noqa: PLC0415  needed only to help with a typing mistake

@@ -1,4 +1,4 @@
-"""What must hold inside one table's declaration; `kpc.catalog` checks what only the tables together can show."""
+"""Checks within one table's declaration; `kpc.catalog` checks the rules between tables."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _check_column(table: TableDeclaration, column: Column) -> None:
     if target.is_number and not (0 < target.precision <= 18 and 0 <= target.scale <= target.precision):
         raise wrong(
             f"a {target.kind} field with precision {target.precision} and scale {target.scale} is not legal",
-            "Salesforce numbers have at most 18 digits, the scale among them",
+            "Salesforce numbers have at most 18 digits, including the scale",
         )
     _check_conversion(column, target, wrong)
     _check_null(column, target, wrong)
@@ -79,14 +79,14 @@ def _check_column(table: TableDeclaration, column: Column) -> None:
 
 def _check_conversion(column: Column, target: FieldType, wrong: _Wrong) -> None:
     if target.is_number and column.source.kind is not OracleKind.NUMBER:
-        raise wrong(f"{column.source.ddl} does not become a {target.kind}", "Declare a text field, or NUMBER as source")
+        raise wrong(f"{column.source.ddl} cannot become a {target.kind}", "Declare a text field, or NUMBER as source")
     becomes_date = target.kind in (FieldKind.DATE, FieldKind.DATETIME)
     if becomes_date and column.source.is_text and column.date_format is None:
         raise wrong("a text date needs its format", "Set date_format to one of " + ", ".join(DateFormat))
     if becomes_date and column.source.kind is OracleKind.NUMBER:
-        raise wrong("a NUMBER does not become a date", "Declare a number field")
+        raise wrong("a NUMBER cannot become a date", "Declare a number field")
     if column.source.kind is OracleKind.RAW and not target.is_text:
-        raise wrong(f"{column.source.ddl} does not become a {target.kind}", "Declare a text field of twice its size")
+        raise wrong(f"{column.source.ddl} cannot become a {target.kind}", "Declare a text field of twice its size")
     if column.date_format and target.kind is FieldKind.DATETIME and not column.date_format.has_time:
         raise wrong(f"{column.date_format} has no time for a DateTime field", "Use a Date field, or a format with time")
     if column.pii in (Pii.MASK, Pii.HASH) and not target.is_text:
@@ -97,11 +97,11 @@ def _check_conversion(column: Column, target: FieldType, wrong: _Wrong) -> None:
 
 def _check_null(column: Column, target: FieldType, wrong: _Wrong) -> None:
     if (column.null is NullRule.DEFAULT) != (column.default is not None):
-        raise wrong("null rule and default do not match", "A default goes with NullRule.DEFAULT, and only with it")
+        raise wrong("null rule and default do not match", "Give a default with NullRule.DEFAULT, and only then")
     if target.kind is FieldKind.BOOLEAN and column.null in (NullRule.KEEP, NullRule.ZERO):
-        raise wrong("a checkbox has no null", "Use NullRule.FALSE or NullRule.REJECT")
+        raise wrong("a checkbox cannot be null", "Use NullRule.FALSE or NullRule.REJECT")
     if column.null is NullRule.ZERO and not target.is_number:
-        raise wrong(f"a {target.kind} field has no zero", "Use NullRule.KEEP, DEFAULT or REJECT")
+        raise wrong(f"a {target.kind} field cannot be zero", "Use NullRule.KEEP, DEFAULT or REJECT")
 
 
 def _check_key(table: TableDeclaration) -> None:
@@ -133,7 +133,7 @@ def _check_references(table: TableDeclaration) -> None:
         for name in names:
             if name not in table.by_name:
                 raise CatalogError(
-                    f"Table {table.name}, column {name}: {role} names it, but it is not declared.",
+                    f"Table {table.name}, column {name}: {role} refers to it, but it is not declared.",
                     f"Declare {name}, or correct the {role}.",
                 )
     for column in table.measured_columns:
@@ -153,11 +153,11 @@ def _check_references(table: TableDeclaration) -> None:
 
 
 def _check_source_types(table: TableDeclaration) -> None:
-    """What a column must be in Oracle to serve as month, watermark or range of keys."""
+    """The Oracle types allowed for the month column, the watermark and key ranges."""
     month, update = table.month_column, table.update_column
     if month and table.by_name[month].source.kind is OracleKind.TIMESTAMP_TZ:
         raise CatalogError(
-            f"Table {table.name}, column {month}: a moment with a time zone names no local month by itself.",
+            f"Table {table.name}, column {month}: a time with its own time zone has no fixed local month.",
             "Partition by a DATE, a TIMESTAMP or a text date.",
         )
     kinds = {column.source.kind for column in table.change_columns}
@@ -165,11 +165,11 @@ def _check_source_types(table: TableDeclaration) -> None:
         raise CatalogError(
             f"Table {table.name}, column {update}: update_column and created_column must be DATE, or TIMESTAMP of one "
             "kind.",
-            "Drop them; the table is then read whole each time.",
+            "Drop them; the whole table is then read each time.",
         )
     if table.created_column and not update:
         raise CatalogError(
-            f"Table {table.name}, column {table.created_column}: created_column counts only beside an update_column.",
+            f"Table {table.name}, column {table.created_column}: created_column has no effect without update_column.",
             "Name the update_column, or drop created_column.",
         )
     unordered = [c for c in table.key_columns if c.source.kind in (OracleKind.CLOB, OracleKind.TIMESTAMP_TZ)]

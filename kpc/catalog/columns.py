@@ -1,4 +1,4 @@
-"""Short forms for the columns that recur in every table; each returns a plain `Column`."""
+"""Shorthand for columns that recur in many tables; each function returns a plain `Column`."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def quantity(name: str, *, precision: int = 18, scale: int = 4, assumed: bool = 
 
 
 def flag(name: str, source: OracleType | None = None, *, assumed: bool = False) -> Column:
-    """1/Y/YES/TRUE is true, anything else known is false, and so is NULL: a checkbox has no null."""
+    """1/Y/YES/TRUE is true; any other known word is false, and so is NULL, because a checkbox cannot be null."""
     return Column(name, source or number(), api_name(name), CHECKBOX, NullRule.FALSE, assumed=assumed)
 
 
@@ -117,12 +117,12 @@ def clock_text(
     calendar: Calendar = Calendar.GREGORIAN,
     assumed: bool = False,
 ) -> Column:
-    """A local moment in CHAR(19); Salesforce holds it in UTC."""
+    """A local date and time in CHAR(19); Salesforce holds it in UTC."""
     return Column(name, char(19), api_name(name), MOMENT, date_format=date_format, calendar=calendar, assumed=assumed)
 
 
 def moment(name: str, *, assumed: bool = True) -> Column:
-    """A local moment in an Oracle DATE; Salesforce holds it in UTC."""
+    """A local date and time in an Oracle DATE; Salesforce holds it in UTC."""
     return Column(name, DATE, api_name(name), MOMENT, assumed=assumed)
 
 

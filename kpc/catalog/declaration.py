@@ -1,6 +1,6 @@
 """The declaration of a table: its name, the fields that its columns become, and the measures that prove its arrival.
 
-One declaration is the only place that knows a table. From it follow the SELECT, the chunk plan, the CSV header, the
+Nothing else is specific to a table. From the declaration follow the SELECT, the chunk plan, the CSV header, the
 expectation suite, the upsert target, the load order, the four assets, the DAGs and the emulators' schemas.
 """
 
@@ -38,12 +38,12 @@ class TableDeclaration:
     lookups: tuple[Lookup, ...] = ()
     month_column: str | None = None  # partitioned by the local calendar month of this column; None: one partition, ALL
     day_field: str | None = None  # the target Date field of month_column
-    update_column: str | None = None  # set by the source whenever a row changes; incremental reads go by it
-    created_column: str | None = None  # counts where update_column is NULL: a row that never changed
+    update_column: str | None = None  # set by the source whenever a row changes; the watermark column
+    created_column: str | None = None  # used where update_column is NULL: a row that never changed
     chunk_rows: int = 500_000
-    sessions: int = 1  # that read one partition at the same time; each takes a slot of the extract pool
-    parallel_degree: int = 1  # of the statements that pass over the whole table: control totals, plan, keys
-    chunk_degree: int = 1  # of the scans of single chunks, which run side by side already
+    sessions: int = 1  # reading one partition at the same time; each takes a slot of the extract pool
+    parallel_degree: int = 1  # of the statements that scan the whole table: control totals, plan, keys
+    chunk_degree: int = 1  # of the scans of single chunks, which already run in parallel
     has_rowid: bool = True  # False for a view or an index-organized table: chunks are ranges of the key instead
 
     @property
@@ -69,7 +69,7 @@ class TableDeclaration:
 
     @cached_property
     def change_columns(self) -> tuple[Column, ...]:
-        """The columns that tell when a row last changed; the first that is not NULL counts. Empty: nothing tells."""
+        """The columns that say when a row last changed; the first that is not NULL counts. Empty: not known."""
         return tuple(self.by_name[name] for name in (self.update_column, self.created_column) if name)
 
     @cached_property
@@ -97,12 +97,12 @@ class TableDeclaration:
 
     @cached_property
     def mapping_version(self) -> str:
-        """sha256 of the declaration, hexadecimal: what was staged under one version is staged alike."""
+        """sha256 of the declaration, hexadecimal: rows staged under one version are mapped the same way."""
         canonical = json.dumps(self.declaration, sort_keys=True, separators=(",", ":"), default=str)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     @cached_property
     def external_id_version(self) -> str:
-        """Hash of how the external id is composed; it may not change while the target holds rows of the old one."""
+        """Hash of how the external id is composed; it may not change while the target holds rows with old ids."""
         parts = [(c.name, c.source.ddl, c.date_format, c.calendar) for c in self.key_columns]
         return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:16]

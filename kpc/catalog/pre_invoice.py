@@ -1,6 +1,6 @@
 """Pre-invoices: one head with its minimum guarantee, revenue guarantee, details and revenue by month and day.
 
-The source documents give names and row counts only; every column here is an assumption that preflight compares with the
+The source documents give only names and row counts; every column here is an assumption that preflight compares with the
 live dictionary.
 """
 

@@ -1,4 +1,4 @@
-"""A table of the catalog: its declaration, checked when it is made."""
+"""A table of the catalog: a declaration that is checked on construction."""
 
 from __future__ import annotations
 

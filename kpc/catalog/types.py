@@ -14,7 +14,7 @@ ALL = "ALL"
 
 
 class Phase(StrEnum):
-    """The order of the campaign; a table's parents are never in a later phase."""
+    """The phases of the migration, in order; a table's parents are never in a later phase."""
 
     REFERENCE = "reference"
     PRE_INVOICE = "pre-invoice"
@@ -97,7 +97,7 @@ def timestamp(digits: int = 6) -> OracleType:
 
 
 def timestamp_tz(digits: int = 6) -> OracleType:
-    """A moment with its own offset; it is read as the UTC moment that it names."""
+    """A time with its own offset; it is read in UTC."""
     return OracleType(OracleKind.TIMESTAMP_TZ, digits)
 
 
@@ -106,7 +106,7 @@ CLOB = OracleType(OracleKind.CLOB)
 
 
 class FieldKind(StrEnum):
-    """Salesforce field types, by the name that `describe` gives them."""
+    """Salesforce field types, by their names in `describe`."""
 
     STRING = "string"
     TEXTAREA = "textarea"
@@ -176,7 +176,7 @@ CHECKBOX = FieldType(FieldKind.BOOLEAN)
 
 
 class DateFormat(StrEnum):
-    """How a CHAR column spells a date, in Oracle's own format words (TO_DATE of the SQL Language Reference)."""
+    """The format of a date in a CHAR column, as an Oracle format model (TO_DATE in the SQL Language Reference)."""
 
     ISO = "YYYY-MM-DD"
     ISO_TIME = "YYYY-MM-DD HH24:MI:SS"
@@ -197,7 +197,7 @@ class DateFormat(StrEnum):
 
 
 class Calendar(StrEnum):
-    """Whose years a CHAR date counts; a Buddhist year is the Gregorian one plus 543."""
+    """The calendar of a CHAR date's year; a Buddhist year is the Gregorian year plus 543."""
 
     GREGORIAN = "gregorian"
     BUDDHIST = "buddhist"
@@ -213,7 +213,7 @@ class NullRule(StrEnum):
     KEEP = "keep"  # `#N/A` in the CSV: an empty cell would leave an older value in place on upsert
     ZERO = "zero"
     DEFAULT = "default"  # Column.default
-    FALSE = "false"  # a checkbox has no null
+    FALSE = "false"  # a checkbox cannot be null
     REJECT = "reject"
 
 
@@ -238,7 +238,7 @@ class Column:
     """One Oracle column and the Salesforce field it becomes.
 
     `field` is None for a column that is read only as part of a key or lookup. `date_format` and `calendar` are needed
-    where a text column becomes a date. `assumed` marks what the source documents do not say and preflight confirms.
+    where a text column becomes a date. `assumed` marks what the source documents do not state and preflight confirms.
     """
 
     name: str
@@ -268,7 +268,7 @@ class Column:
 class Lookup:
     """A child's reference to its parent, sent as `relationship.External_ID__c`.
 
-    `columns` are the child's columns that spell the parent's external id, in the order of the parent's key.
+    `columns` are the child's columns that form the parent's external id, in the order of the parent's key.
     """
 
     parent: str  # Oracle table name
@@ -301,7 +301,7 @@ def key_part_length(column: Column) -> int:
     if column.date_format is not None:
         return column.date_format.length
     if column.source.kind is OracleKind.NUMBER:
-        # NUMBER holds 38 digits (40 in the odd exponent); with sign, point and a leading zero.
+        # NUMBER holds 38 digits (40 with an odd exponent), plus sign, decimal point and a leading zero.
         return (column.source.size or 40) + 3
     if column.source.is_moment:
         return 19

@@ -1,4 +1,4 @@
-"""One text per row that is the same for Oracle's and Salesforce's side, its checksum, and a partition's fingerprint.
+"""The canonical text of a row, the same for Oracle and Salesforce, its checksum, and a partition's fingerprint.
 
 docs/checksums.md specifies all three so that anyone can recompute them.
 """
@@ -33,7 +33,7 @@ def row_checksum(table: Table) -> pl.Expr:
 
 
 def row_evidence(table: Table) -> pl.Expr:
-    """SHA-256 of the same text, hexadecimal: for audits that want a cryptographic proof."""
+    """SHA-256 of the canonical text, hexadecimal: for audits that require a cryptographic proof."""
     return plh.CryptographicHashingNameSpace(canonical_text(table)).sha2_256()
 
 
@@ -71,7 +71,7 @@ FINGERPRINT_SCHEMA: dict[str, pl.DataType] = {
 
 
 def merged(fingerprints: list[pl.DataFrame]) -> pl.DataFrame:
-    """The fingerprint of several disjoint sets of rows together."""
+    """The combined fingerprint of several disjoint sets of rows."""
     return (
         pl.concat(fingerprints)
         .group_by("bucket")
@@ -81,11 +81,10 @@ def merged(fingerprints: list[pl.DataFrame]) -> pl.DataFrame:
 
 
 def canonical_from_salesforce(frame: pl.DataFrame | pl.LazyFrame, table: Table) -> pl.LazyFrame:
-    """Bulk-query text (all String, columns named as in `table.data_header`) in the canonical spelling.
+    """Bulk-query text (all String, columns named as in `table.data_header`) in canonical form.
 
-    A value that is not of its field's type, or has more digits than the field's scale, keeps its own text: it then
-    differs from anything the source could give, which is what a comparison must see. Raises `SchemaDrift` for a missing
-    column.
+    A value that is not of its field's type, or has more digits than the field's scale, keeps its text, so that it
+    differs from every source value and the comparison reports it. Raises `SchemaDrift` for a missing column.
     """
     rows = frame.lazy()
     given = rows.collect_schema().names()
@@ -93,31 +92,31 @@ def canonical_from_salesforce(frame: pl.DataFrame | pl.LazyFrame, table: Table) 
     if missing:
         raise SchemaDrift(
             f"The query of {table.target} did not return {len(missing)} column(s):",
-            "Ask for every column of the table's data header.",
+            "Select every column of the table's data header.",
             differences=missing,
         )
     identifiers = [EXTERNAL_ID, *(lookup.header for lookup in table.lookups)]
     return rows.select(
         *(text.trimmed(pl.col(name).cast(pl.String)).alias(name) for name in identifiers),
-        *(_respelled(column).alias(column.field or "") for column in table.sent_columns),
+        *(_normalized(column).alias(column.field or "") for column in table.sent_columns),
     )
 
 
-def _respelled(column: Column) -> pl.Expr:
+def _normalized(column: Column) -> pl.Expr:
     given = text.trimmed(pl.col(column.field or "").cast(pl.String))
     match column.type.kind if column.type else None:
         case FieldKind.DOUBLE | FieldKind.CURRENCY:
-            return _respelled_number(given, column.type.scale if column.type else 0)
+            return _normalized_number(given, column.type.scale if column.type else 0)
         case FieldKind.DATETIME:
-            return _respelled_moment(given)
+            return _normalized_datetime(given)
         case FieldKind.BOOLEAN:
             return given.str.to_lowercase()
         case _:
             return given
 
 
-def _respelled_number(given: pl.Expr, scale: int) -> pl.Expr:
-    """`1.5`, `1.50` and `15E-1` all become `1.50` at scale 2; text that the scale cannot hold stays."""
+def _normalized_number(given: pl.Expr, scale: int) -> pl.Expr:
+    """`1.5`, `1.50` and `15E-1` all become `1.50` at scale 2; text that does not fit the scale is kept."""
     value = given.cast(pl.Decimal(numbers.WIDEST, numbers.READ_SCALE), strict=False)
     fitted = value.round(scale, mode="half_away_from_zero")
     return (
@@ -125,8 +124,8 @@ def _respelled_number(given: pl.Expr, scale: int) -> pl.Expr:
     )
 
 
-def _respelled_moment(given: pl.Expr) -> pl.Expr:
-    """UTC, however its zone and its milliseconds are spelled, becomes `2024-05-01T17:00:00.000Z`."""
+def _normalized_datetime(given: pl.Expr) -> pl.Expr:
+    """A UTC time, however its zone and zero milliseconds are written, becomes `2024-05-01T17:00:00.000Z`."""
     local = given.str.replace(r"(?:Z|[+-]00:?00)$", "")
     seconds = local.str.replace(r"\.0+$", "")
     is_utc = given.str.contains(r"(?:Z|[+-]00:?00)$")

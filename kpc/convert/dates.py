@@ -1,7 +1,7 @@
-"""Dates and times: text in its declared format and calendar, local clock to UTC, and the years Salesforce accepts.
+"""Dates and times: text in its declared format and calendar, local time to UTC, and the years Salesforce accepts.
 
-Nothing is guessed: a text that is not exactly in the declared format (`2024-1-5`, `31/02/2567`) is refused. Bangkok
-is a fixed seven hours ahead of UTC; the zone database has other offsets before 1920.
+Nothing is guessed: text that is not exactly in the declared format (`2024-1-5`, `31/02/2567`) is rejected. Bangkok
+is a fixed seven hours ahead of UTC; the time zone database has other offsets before 1920.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _DAY_FORMAT = {False: "%Y-%m-%d", True: "%d/%m/%Y"}
 
 
 def parsed(text: pl.Expr, date_format: DateFormat, calendar: Calendar) -> pl.Expr:
-    """The Date or local Datetime that a trimmed text spells; null where it spells none."""
+    """A trimmed text as a Date or local Datetime; null if it is not in the declared format."""
     shape = f"^{_DAY_SHAPE[date_format.is_day_first]}{_TIME_SHAPE if date_format.has_time else ''}$"
-    # The shape is checked first: the parser would take single digits, signs and a sixtieth second.
+    # The shape is checked first: the parser would accept single digits, signs and a sixtieth second.
     spelled: pl.Expr = pl.when(text.str.contains(shape)).then(text)
     if calendar.year_offset:
         spelled = _with_gregorian_year(spelled, date_format, calendar.year_offset)
@@ -38,7 +38,7 @@ def parsed(text: pl.Expr, date_format: DateFormat, calendar: Calendar) -> pl.Exp
 
 
 def _with_gregorian_year(text: pl.Expr, date_format: DateFormat, offset: int) -> pl.Expr:
-    """The same text with its year moved: 29 February exists in 2567 because it exists in 2024."""
+    """The same text with a Gregorian year, before parsing: 29 February 2567 is valid because 2024 is a leap year."""
     start = 6 if date_format.is_day_first else 0
     year = text.str.slice(start, 4).cast(pl.Int32, strict=False) - offset
     spelled_year = year.cast(pl.String).str.zfill(4)
@@ -46,7 +46,7 @@ def _with_gregorian_year(text: pl.Expr, date_format: DateFormat, offset: int) ->
 
 
 def to_utc(local: pl.Expr) -> pl.Expr:
-    """A local moment as UTC; a fraction of a second is dropped, as the target's DateTime has none."""
+    """A local time as UTC; a fraction of a second is dropped, because the target's DateTime has none."""
     return local.cast(pl.Datetime("us")) - LOCAL_AHEAD
 
 
@@ -67,7 +67,7 @@ def spelled_day(day: pl.Expr) -> pl.Expr:
 
 
 def is_outside_month(day: pl.Expr, month: str) -> pl.Expr:
-    """True for a day or local moment of another month than `2024-05`."""
+    """True for a day or local time outside the given month, e.g. `2024-05`."""
     return (day.dt.year() != int(month[:4])) | (day.dt.month() != int(month[5:]))
 
 
@@ -77,5 +77,5 @@ def spelled_utc(utc: pl.Expr) -> pl.Expr:
 
 
 def spelled_local(local: pl.Expr) -> pl.Expr:
-    """A local moment as part of a key or in a text field: `2024-05-02 00:00:00`."""
+    """A local time as part of a key or in a text field: `2024-05-02 00:00:00`."""
     return local.dt.strftime("%Y-%m-%d %H:%M:%S")

@@ -1,4 +1,4 @@
-"""The external id: the key parts joined by `|`, built alike for a row itself and for its reference to a parent."""
+"""The external id: the key parts joined by `|`, built the same way for a row and for a reference to its parent."""
 
 from __future__ import annotations
 
@@ -15,51 +15,51 @@ from kpc.salesforce.constants import NULL_TOKEN
 
 
 def external_id(sources: Sequence[Source]) -> pl.Expr:
-    """The external id that these columns spell; null if any part is NULL.
+    """The external id composed of these columns; null if any part is NULL.
 
-    White space before the first part goes too: Salesforce trims a text as a whole.
+    White space before the first part is removed too, because Salesforce trims the whole text.
     """
     parts = [source.as_key_part() for source in sources]
     return pl.concat_str(parts, separator=KEY_SEPARATOR, ignore_nulls=False).str.strip_chars_start()
 
 
 def shown_key(sources: Sequence[Source]) -> pl.Expr:
-    """The key for the reject file: the external id, or, where there is none, its parts as they came.
+    """The key for the reject file: the external id or, if there is none, its parts as extracted.
 
-    A NULL part is shown as nothing, a personal one masked. Expects the external id's column to be made already.
+    A NULL part is left empty, a personal one is masked. Expects the external id column to exist.
     """
     parts = [source.shown().str.strip_chars_end().fill_null("") for source in sources]
-    as_it_came = pl.concat_str(parts, separator=KEY_SEPARATOR)
+    as_extracted = pl.concat_str(parts, separator=KEY_SEPARATOR)
     if any(source.column.pii is not None for source in sources):
-        return as_it_came
-    return pl.coalesce(EXTERNAL_ID, as_it_came)
+        return as_extracted
+    return pl.coalesce(EXTERNAL_ID, as_extracted)
 
 
 def folded(identifier: pl.Expr) -> pl.Expr:
-    """The form in which Salesforce compares two external ids: without case."""
+    """The external id in lower case: Salesforce compares external ids without case."""
     return identifier.str.to_lowercase()
 
 
 def key_checks(table: Table, sources: Mapping[str, Source]) -> list[RuleCheck]:
-    """What may be wrong with a row's own external id. Expects its column to be made already."""
-    made = pl.col(EXTERNAL_ID)
+    """The checks of a row's own external id. Expects its column to exist."""
+    own_id = pl.col(EXTERNAL_ID)
     unusual = [name for name in table.key if sources[name].is_text and not sources[name].is_plain]
     checks = [
-        RuleCheck(Rule.NULL_IN_KEY, EXTERNAL_ID, None, made.is_null()),
+        RuleCheck(Rule.NULL_IN_KEY, EXTERNAL_ID, None, own_id.is_null()),
         *(
             RuleCheck(Rule.SEPARATOR_IN_KEY, EXTERNAL_ID, name, sources[name].may_contain_separator())
             for name in unusual
         ),
-        RuleCheck(Rule.EXTERNAL_ID_TOO_LONG, EXTERNAL_ID, None, text.is_longer_than(made, EXTERNAL_ID_LENGTH)),
-        RuleCheck(Rule.LITERAL_NULL_TOKEN, EXTERNAL_ID, None, made == NULL_TOKEN),
+        RuleCheck(Rule.EXTERNAL_ID_TOO_LONG, EXTERNAL_ID, None, text.is_longer_than(own_id, EXTERNAL_ID_LENGTH)),
+        RuleCheck(Rule.LITERAL_NULL_TOKEN, EXTERNAL_ID, None, own_id == NULL_TOKEN),
     ]
     if unusual:
-        checks.insert(-1, RuleCheck(Rule.CONTROL_CHARACTER, EXTERNAL_ID, None, text.has_refused_character(made)))
+        checks.insert(-1, RuleCheck(Rule.CONTROL_CHARACTER, EXTERNAL_ID, None, text.has_refused_character(own_id)))
     return checks
 
 
 def lookup_checks(lookup: Lookup, sources: Mapping[str, Source]) -> list[RuleCheck]:
-    """What may be wrong with a reference to a parent. An optional one may be incomplete: it is then left empty."""
+    """The checks of a reference to a parent. An optional one may be incomplete; it is then left empty."""
     checks = [
         RuleCheck(Rule.SEPARATOR_IN_LOOKUP, lookup.field, name, sources[name].may_contain_separator())
         for name in lookup.columns

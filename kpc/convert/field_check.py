@@ -1,4 +1,4 @@
-"""Whether a text is a value that a target field takes, by the catalog's declaration; for values that people typed."""
+"""Whether a target field accepts a text, by the catalog's declaration; for values that people typed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
 def wrong_cells(table: Table, row: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Field and reason of every cell that its field does not take; the values themselves are not repeated."""
+    """Field and reason of every cell that its field does not accept; the values themselves are not repeated."""
     for lookup in table.lookups:
         if (text := row.get(lookup.header)) is not None and len(text) > EXTERNAL_ID_LENGTH:
             yield lookup.header, f"is longer than {EXTERNAL_ID_LENGTH} characters"
@@ -30,7 +30,7 @@ def wrong_cells(table: Table, row: Mapping[str, str]) -> Iterator[tuple[str, str
 
 
 def wrong_value(column: Column, text: str) -> str:  # noqa: PLR0911  one line per kind of field
-    """Why the field does not take the text; empty if it does. `#N/A` and nothing stand for a null."""
+    """Why the field does not accept the text; empty if it does. `#N/A` and empty text mean null."""
     kind = column.type
     if kind is None:
         return "is not sent"
@@ -44,31 +44,31 @@ def wrong_value(column: Column, text: str) -> str:  # noqa: PLR0911  one line pe
         case FieldKind.BOOLEAN:
             return "" if text in ("true", "false") else "is neither true nor false"
         case FieldKind.DATE:
-            return "" if _is_date(text) else "is no date like 2024-01-31"
+            return "" if _is_date(text) else "is not a date like 2024-01-31"
         case _:
-            return "" if _is_moment(text) else "is no UTC time like 2024-01-31T05:00:00.000Z"
+            return "" if _is_moment(text) else "is not a UTC time like 2024-01-31T05:00:00.000Z"
 
 
 def _wrong_text(column: Column, text: str) -> str:
     kind = column.type
-    assert kind is not None  # noqa: S101  the caller looked
+    assert kind is not None  # noqa: S101  checked by the caller
     if len(text) > kind.length:
         return f"has {len(text)} characters, the field holds {kind.length}"
     if _CONTROL.search(text):
         return "has a control character"
     if kind.kind is FieldKind.PICKLIST and kind.values and text not in kind.values:
-        return f"is none of {', '.join(kind.values)}"
+        return f"is not one of {', '.join(kind.values)}"
     if kind.kind is FieldKind.EMAIL and not _EMAIL.fullmatch(text):
-        return "is no e-mail address"
+        return "is not an e-mail address"
     return ""
 
 
 def _wrong_number(text: str, precision: int, scale: int) -> str:
     if not _NUMBER.fullmatch(text):
-        return "is no number like -12.50"
+        return "is not a number like -12.50"
     whole, _, decimals = text.lstrip("-").partition(".")
     if len(whole.lstrip("0")) > precision - scale:
-        return f"has more than {precision - scale} digits before the point"
+        return f"has more than {precision - scale} digits before the decimal point"
     return f"has more than {scale} decimal places" if len(decimals.rstrip("0")) > scale else ""
 
 

@@ -1,4 +1,4 @@
-"""Converting an extracted frame to the target's rows as text, and marking each row that breaks a rule."""
+"""Convert an extracted frame to the target's rows as text, and mark each row that breaks a rule."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def convert_frame(frame: pl.DataFrame | pl.LazyFrame, table: Table, *, key: str,
 
     Columns: `table.data_header`, all String (null: NULL); `__rule`, `__field`, `__value`, the first rule the row breaks
     (null: none; `__value` masked where personal); `__key`, the source key for the reject file. Values of a row with a
-    rule are not meaningful. Duplicates are not seen here: they need the whole partition (`kpc.staging.duplicate_keys`).
+    rule are not meaningful. Duplicates are not detected here: that takes the partition (`kpc.staging.duplicate_keys`).
 
     Raises `SchemaDrift` if a declared column was not extracted, `ConfigError` if a hash key is needed and empty.
     """
@@ -55,7 +55,7 @@ def _named(names: Sequence[str]) -> pl.Expr:
 
 @dataclass(frozen=True)
 class FramePlan:
-    """The passes over one table's frames, and the checks in the order in which they are reported."""
+    """The passes over one table's frames, and the checks in reporting order."""
 
     table: Table
     sources: dict[str, Source]
@@ -72,9 +72,9 @@ class FramePlan:
         hash_key: str,
         plain: frozenset[str] = frozenset(),
     ) -> FramePlan:
-        """The plan for frames of this schema whose columns `plain` are `plain_columns`. Raises as `convert_frame`.
+        """The plan for frames of this schema; `plain` is the result of `plain_columns`. Raises as `convert_frame`.
 
-        What cannot happen in a plain column is not checked: such a plan finds all broken rows, but only a plan without
+        Checks that a plain column always passes are omitted: such a plan finds all broken rows, but only a plan without
         plain columns finds the first rule that each of them breaks.
         """
         sources = _sources(table, schema, plain)
@@ -87,8 +87,8 @@ class FramePlan:
         return cls(table, sources, conversions, tuple(checks))
 
     def typed(self, rows: pl.LazyFrame) -> pl.LazyFrame:
-        """The rows with the external id, the references to parents and every `NAME:value` made; what the checks and
-        `spelled` are expressions of."""
+        """Add the external id, the references to parents and every `NAME:value`: the input of the checks and of
+        `spelled`."""
         used = self.sources.values()
         identifiers = [external_id(self._of(self.table.key)).alias(EXTERNAL_ID)]
         identifiers += [external_id(self._of(lookup.columns)).alias(lookup.header) for lookup in self.table.lookups]
@@ -104,7 +104,7 @@ class FramePlan:
         return pl.any_horizontal([check.violated for check in self.checks]).fill_null(value=False)
 
     def first_broken(self) -> pl.Expr:
-        """The position of the first check that a row fails; null if it passes them all."""
+        """The position of the first check that a row fails; null if it passes all of them."""
         return first_violated(self.checks)
 
     def spelled(self) -> list[pl.Expr]:
@@ -112,8 +112,8 @@ class FramePlan:
         return [made.spelled for made in self.conversions]
 
     def order(self) -> pl.Expr:
-        """By what rows are ordered: the first parent's external id, then their own (of which only the rest is needed
-        where it begins with the parent's)."""
+        """The sort key of the rows: the first parent's external id, then their own (only the rest of it if it begins
+        with the parent's)."""
         if not self.table.lookups:
             return pl.col(EXTERNAL_ID)
         lookup, key = self.table.lookups[0], self.table.key
@@ -165,14 +165,14 @@ def _sources(table: Table, schema: dict[str, pl.DataType], plain: frozenset[str]
     if missing:
         raise SchemaDrift(
             f"The extract of {table.name} lacks {len(missing)} declared column(s):",
-            f"Extract it again under the present catalog: `kpc run {table.name} --mode full`.",
+            f"Extract it again with the current catalog: `kpc run {table.name} --mode full`.",
             differences=missing,
         )
     return {column.name: Source(column, schema[column.name], column.name in plain) for column in used}
 
 
 def _partition_check(table: Table, sources: dict[str, Source], key: str) -> list[RuleCheck]:
-    """A row of another month does not belong here: it would be loaded twice, or counted in the wrong place."""
+    """A row of another month does not belong to this partition: it would be loaded twice or counted in the wrong month."""
     if table.month_column is None or key == ALL:
         return []
     source = sources[table.month_column]

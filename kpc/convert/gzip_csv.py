@@ -1,7 +1,7 @@
 """The CSV that Salesforce receives: one gzip member, the same bytes for the same rows.
 
-A single member on purpose: several HTTP readers silently stop after the first one. The modification time in the header
-is zero, so that a file's sha256 depends on its rows alone.
+A single member, because several HTTP readers silently stop after the first one. The modification time in the header is
+zero, so that a file's sha256 depends only on its rows.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NEEDS_QUOTES = '[,"\r\n]'
 def csv_line(columns: Sequence[str], *, quoted: Collection[str], empty_nulls: Collection[str], suffix: str) -> pl.Expr:
     """Each row as one CSV line.
 
-    `quoted` names the columns whose text may need quotes. A null is `#N/A`, in the columns `empty_nulls` nothing.
+    `quoted` names the columns whose text may need quotes. A null is `#N/A`, or empty in the columns `empty_nulls`.
     `suffix` ends every line; it needs no quotes.
     """
     cells = []
@@ -40,7 +40,7 @@ def csv_line(columns: Sequence[str], *, quoted: Collection[str], empty_nulls: Co
 
 
 def _quoted(values: pl.Series) -> pl.Series:
-    """In quotes, with inner ones doubled, where RFC 4180 asks for it; most columns need none and pass as they are."""
+    """Quote values where RFC 4180 requires it, doubling inner quotes; most columns need none and are unchanged."""
     special = values.str.contains(_NEEDS_QUOTES)
     if not special.any():
         return values
@@ -63,7 +63,7 @@ def header_line(columns: Sequence[str]) -> bytes:
 
 
 def csv_bytes(rows: pl.DataFrame, *, null: str) -> bytes:
-    """Rows of any columns as CSV lines without a header: LF, quotes where needed, `null` for a null."""
+    """Rows of any columns as CSV lines without a header: LF, quotes only if needed, `null` for a null."""
     buffer = io.BytesIO()
     rows.write_csv(buffer, include_header=False, null_value=null, line_terminator="\n", quote_style="necessary")
     return buffer.getvalue()
@@ -72,8 +72,7 @@ def csv_bytes(rows: pl.DataFrame, *, null: str) -> bytes:
 class GzipSink:
     """A file of one gzip member; counts what goes in and hashes what comes out.
 
-    A thread of its own compresses one block while the caller makes the next; what fails there is raised by the
-    following call.
+    A background thread compresses one block while the caller makes the next; its error is raised by the next call.
     """
 
     def __init__(self, path: Path, level: int) -> None:
@@ -90,7 +89,7 @@ class GzipSink:
         return len(block)
 
     def close(self) -> None:
-        """Finish the member. `bytes` and `sha256` are final then."""
+        """Finish the member; after this `bytes` and `sha256` are final."""
         try:
             self._worker.wait()
             self._put(self._compressor.flush())
@@ -115,7 +114,7 @@ class GzipSink:
 
 
 class GzipTable(AtomicFile):
-    """One gzip CSV file with a header line, growing batch by batch."""
+    """One gzip CSV file with a header line, written batch by batch."""
 
     def __init__(self, path: Path, header: Sequence[str], level: int) -> None:
         super().__init__(path)

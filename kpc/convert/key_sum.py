@@ -9,9 +9,9 @@ import polars as pl
 
 @dataclass
 class KeySum:
-    """Sum and exclusive or of the key hashes (`canonical.key_hash`) of `rows` external ids, whatever their order.
+    """Sum and XOR of the key hashes (`canonical.key_hash`) of `rows` external ids, independent of their order.
 
-    Two sets with the same sum are the same set, as surely as hashes of 64 bits can say.
+    Two sets with the same sums are the same set, except for collisions of the 64-bit hashes.
     """
 
     rows: int = 0
@@ -24,5 +24,5 @@ class KeySum:
         self.mixed ^= int(hashes.to_frame("hash").select(pl.col("hash").bitwise_xor()).item() or 0)
 
     def __str__(self) -> str:
-        """Sum and exclusive or, 16 hexadecimal digits each, as a manifest stores them."""
+        """Sum and XOR, 16 hexadecimal digits each, as a manifest stores them."""
         return f"{self.total:016x}{self.mixed:016x}"

@@ -1,7 +1,7 @@
 """Numbers: exact decimals from Oracle to the field's scale, never through a binary float.
 
-Rounding is half away from zero, as Oracle's ROUND does it for NUMBER; `kpc.extract.target_value_sql` spells the same
-rule in SQL. Polars' own casts round half to even and are therefore only used where no digit can be lost.
+Rounding is half away from zero, like Oracle's ROUND of a NUMBER; `kpc.extract.target_value_sql` is the same rule in
+SQL. Polars' own casts round half to even and are therefore only used where no digit can be lost.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ READ_SCALE = 18
 
 
 def exact(value: pl.Expr, dtype: pl.DataType, column: str) -> pl.Expr:
-    """The column as a Decimal, whichever exact type it came in. Text that is no number becomes null.
+    """The column as a Decimal, from any exact type. Text that is not a number becomes null.
 
     Raises `ConfigError` for a binary float: its digits are already wrong.
     """
@@ -44,15 +44,15 @@ def scale_of(dtype: pl.DataType) -> int:
 
 
 def limit(precision: int, scale: int) -> Decimal:
-    """The first absolute value that no longer fits: 10^16 for a number of 18 digits, 2 of them fraction."""
+    """The smallest absolute value that does not fit: 10^16 for a number of 18 digits, 2 of them fraction digits."""
     return Decimal(10) ** (precision - scale)
 
 
 def rounded(value: pl.Expr, source_scale: int, precision: int, scale: int) -> pl.Expr:
     """The value at the field's scale, half away from zero; null where it cannot fit the field's precision.
 
-    What cannot fit goes first, so that nothing overflows on the way: rounding reaches the limit from half a unit of the
-    last place below it.
+    Values that cannot fit become null before rounding, so that nothing overflows: a value within half a unit of the
+    last place below the limit would round up to it.
     """
     bound = limit(precision, scale)
     if source_scale > scale:
@@ -66,7 +66,7 @@ def rounded(value: pl.Expr, source_scale: int, precision: int, scale: int) -> pl
 
 
 def loses_digits(value: pl.Expr, source_scale: int, scale: int) -> pl.Expr:
-    """True where rounding to the field's scale changes the value (which has more digits than the scale)."""
+    """True where rounding to the field's scale changes the value; `source_scale` must be larger than `scale`."""
     lost: pl.Expr = value.to_physical() % 10 ** (source_scale - scale)
     return lost != 0
 
@@ -77,7 +77,7 @@ def spelled(value: pl.Expr) -> pl.Expr:
 
 
 def plain(value: pl.Expr, source_scale: int) -> pl.Expr:
-    """A number as the shortest exact text, for keys and text fields: `1`, `0.5`, `-3`; no exponent, no idle zeros."""
+    """A number as the shortest exact text, for keys and text fields: `1`, `0.5`, `-3`; no exponent or trailing zeros."""
     digits = value.cast(pl.String)
     if source_scale == 0:
         return digits

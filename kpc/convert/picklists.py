@@ -1,4 +1,4 @@
-"""Checkboxes and picklists: from a known set of codes to a known set of values."""
+"""Checkboxes and picklists: convert a known set of codes to a known set of values."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def checkbox(text: pl.Expr) -> pl.Expr:
 def label(text: pl.Expr, column: Column) -> pl.Expr:
     """The picklist value of a code; null for a code that is not declared.
 
-    With a declared map only its codes are known; without one, the picklist's own values are; a picklist that declares
-    neither takes any text.
+    Declared are the codes of the picklist map or, without a map, the picklist's own values; a picklist with neither
+    accepts any text.
     """
     known = dict(column.picklist_map) or {value: value for value in (column.type.values if column.type else ())}
     if not known:

@@ -1,4 +1,4 @@
-"""The rules by which a row is rejected, and finding the first one that a row breaks."""
+"""The rules by which a row is rejected, and how to find the first one that a row breaks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Rule(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RuleCheck:
-    """`violated` is true for the rows that break `rule`; null counts as kept.
+    """`violated` is true for the rows that break `rule`; null counts as passed.
 
     `field` names the target field in the reject file, `column` the Oracle column whose value is shown there (None: the
     source key).
@@ -46,7 +46,7 @@ class RuleCheck:
 
 
 def first_violated(checks: Sequence[RuleCheck]) -> pl.Expr:
-    """The position in `checks` of the first rule that a row breaks, as UInt16; null for a row that keeps them all."""
+    """The position in `checks` of the first rule that a row breaks, as UInt16; null for a row that breaks none."""
     numbered = (
         pl.when(check.violated).then(pl.lit(position, dtype=pl.UInt16)) for position, check in enumerate(checks)
     )

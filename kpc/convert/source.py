@@ -1,11 +1,11 @@
-"""An extracted column, cleaned: fields, keys and lookups all use the same reading of an Oracle value.
+"""An extracted column, cleaned: fields, keys and lookups all use the same cleaned value.
 
-The conversion of a frame goes through named passes; each pass sees the columns of the one before:
+A frame is converted in named passes; each pass uses the columns of the one before:
 
     NAME          as extracted
-    NAME:part     text without white space at its end, as keys are compared
-    NAME:clean    trimmed text, exact decimal, or the local moment of a DATE or TIMESTAMP
-    NAME:local    the day or local moment that a text date spells
+    NAME:part     text without trailing white space, as keys are compared
+    NAME:clean    trimmed text, exact decimal, or the local time of a DATE or TIMESTAMP
+    NAME:local    a text date, parsed to a day or local time
     NAME:value    the target's typed value, before null rules
 """
 
@@ -23,7 +23,7 @@ from kpc.convert import dates, numbers, text
 class Source:
     """One Oracle column as the extract delivers it: its declaration and its Parquet type.
 
-    `is_plain`: no text of the frame at hand has a character that needs a second look (`text.has_unusual_character`).
+    `is_plain`: no text of this frame has an unusual character (`text.has_unusual_character`).
     """
 
     column: Column
@@ -52,9 +52,9 @@ class Source:
 
     @property
     def raw(self) -> pl.Expr:
-        """The value as it came; bytes as the hexadecimal text that Oracle's RAWTOHEX gives."""
-        came = pl.col(self.name)
-        return came.cast(pl.Binary).bin.encode("hex").str.to_uppercase() if self.is_raw else came
+        """The value as extracted; bytes as hexadecimal text, like Oracle's RAWTOHEX."""
+        extracted = pl.col(self.name)
+        return extracted.cast(pl.Binary).bin.encode("hex").str.to_uppercase() if self.is_raw else extracted
 
     @property
     def part(self) -> pl.Expr:
@@ -66,7 +66,7 @@ class Source:
 
     @property
     def local(self) -> pl.Expr:
-        """The calendar day or local moment of a date column, whatever it is stored as."""
+        """The calendar day or local time of a date column, whatever type it is stored as."""
         return pl.col(f"{self.name}:local") if self.is_text else self.clean
 
     @property
@@ -102,7 +102,7 @@ class Source:
         return [local.alias(f"{self.name}:local")]
 
     def as_text(self) -> pl.Expr:
-        """The value as text for a text field: a number without idle zeros, a DATE as a local moment."""
+        """The value as text for a text field: a number without trailing zeros, a DATE as a local time."""
         if self.is_text:
             return self.clean
         if self.is_number:
@@ -110,10 +110,10 @@ class Source:
         return dates.spelled_local(self.clean)
 
     def as_key_part(self) -> pl.Expr:
-        """The value's share of an external id; null where it has none.
+        """The value as part of an external id; null for NULL.
 
-        Parent and child may store a key part differently (DATE and CHAR, NUMBER of another scale): the part is the
-        same text as long as the value is.
+        Parent and child may store a key part differently (DATE and CHAR, NUMBER of another scale): equal values give
+        the same text.
         """
         date_format = self.column.date_format
         if self.is_text and date_format is None:
@@ -125,19 +125,19 @@ class Source:
         return dates.spelled_local(self.local)
 
     def spelled_day(self, day: pl.Expr) -> pl.Expr:
-        """A day of this column as text; where the column spells it like that already, its own text is the fastest."""
+        """A day of this column as text; if the column already has this format, reusing its text is fastest."""
         column = self.column
         if column.date_format is DateFormat.ISO and column.calendar is Calendar.GREGORIAN:
             return pl.when(day.is_not_null()).then(self.clean)
         return dates.spelled_day(day)
 
     def shown(self) -> pl.Expr:
-        """The value as a person may see it in the reject file: as it came, but masked where it is personal."""
+        """The value as shown in the reject file: as extracted, but masked if it is personal."""
         seen = self.raw.cast(pl.String) if self.is_text else self.as_text()
         return text.masked(seen) if self.column.pii is not None else seen
 
     def may_contain_separator(self) -> pl.Expr:
-        """True for the rows whose key part contains the separator, so that the parts could not be told apart."""
+        """True for the rows whose key part contains the separator, which would make the external id ambiguous."""
         if not self.is_text or self.is_plain or self.column.date_format is not None:
             return pl.lit(False)
         return self.clean.str.contains(KEY_SEPARATOR, literal=True)

@@ -1,4 +1,4 @@
-"""Text: what is trimmed, what is refused, what is cut, and how a personal value is masked.
+"""Text: what is trimmed, rejected and cut, and how a personal value is masked.
 
 Text is never normalised (NFC would reorder Thai vowel and tone marks that were typed in another order, and Thai must
 arrive byte for byte). Only its ends and its line breaks change, because Salesforce would change them anyway.
@@ -11,42 +11,42 @@ import polars_hash as plh
 
 VISIBLE_CHARACTERS = 4  # of a masked value
 
-# What XML 1.0 cannot carry, and with it much of Salesforce: C0 controls except TAB, LF and CR, and two non-characters.
-# 0x1E and 0x1F also build the canonical text of checksums.
+# Not allowed in XML 1.0, and so in much of Salesforce: C0 controls except TAB, LF and CR, and two non-characters.
+# The canonical text of checksums also uses 0x1E and 0x1F.
 _REFUSED = r"[\x00-\x08\x0B\x0C\x0E-\x1F\x{FFFE}\x{FFFF}]"
 
-# Any but the printable ASCII characters that mean nothing to a CSV file or an external id; a blank is not among them.
+# Anything but printable ASCII without special meaning in a CSV file or an external id; a blank counts as unusual.
 _UNUSUAL = r"[^\x21\x23-\x2B\x2D-\x7B\x7D\x7E]"
 
 
 def has_unusual_character(value: pl.Expr) -> pl.Expr:
     """True unless a text is made of ASCII letters, digits and signs only: no blank, control, quote, comma or bar.
 
-    What is not unusual needs no trimming, no quotes and no check of its characters. Codes seldom are unusual.
+    Other text, such as most codes, needs no trimming, no quotes and no check of its characters.
     """
     return value.str.contains(_UNUSUAL)
 
 
 def with_plain_line_breaks(value: pl.Expr) -> pl.Expr:
-    """CRLF and a lone CR become LF: the one form that both systems give back alike."""
+    """CRLF and a lone CR become LF: the one form that both systems return unchanged."""
     return value.str.replace_all("\r\n?", "\n")
 
 
 def trimmed(value: pl.Expr) -> pl.Expr:
-    """Without white space (Unicode's) at either end; nothing left is null, as in Oracle and Salesforce.
+    """Without Unicode white space at either end; empty text is null, as in Oracle and Salesforce.
 
-    All of Unicode's white space goes, so that whatever part of it the target trims, nothing is left for it to trim.
+    All of Unicode's white space is removed, so that the target finds nothing left to trim.
     """
     return left_trimmed(right_trimmed(value))
 
 
 def right_trimmed(value: pl.Expr) -> pl.Expr:
-    """Without white space at the end, for parts of a key: CHAR pads there; nothing left is null."""
+    """Without trailing white space, for parts of a key (CHAR is padded); empty text is null."""
     return null_if_empty(with_plain_line_breaks(value).str.strip_chars_end())
 
 
 def left_trimmed(value: pl.Expr) -> pl.Expr:
-    """What `right_trimmed` left, without white space at the start."""
+    """The result of `right_trimmed`, without leading white space."""
     return value.str.strip_chars_start()
 
 
@@ -64,7 +64,7 @@ def is_longer_than(value: pl.Expr, characters: int) -> pl.Expr:
 
 
 def cut(value: pl.Expr, characters: int) -> pl.Expr:
-    """The first characters, without white space that the cut brought to the end."""
+    """The first characters, without white space that is trailing after the cut."""
     return value.str.slice(0, characters).str.strip_chars_end()
 
 

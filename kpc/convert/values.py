@@ -17,9 +17,9 @@ from kpc.salesforce.constants import NULL_TOKEN
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """How a sent column becomes its field.
+    """How a sent column is converted to its field.
 
-    `value` makes `NAME:value`, the target's typed value; `spelled` its text, after the null rule; `cut` and `rounded`
+    `value` is `NAME:value`, the target's typed value; `spelled` is its text, after the null rule; `cut` and `rounded`
     are true where a value lost characters or digits by a declared rule.
     """
 
@@ -51,7 +51,7 @@ def conversion(source: Source, hash_key: str) -> Conversion:
 
 def _target(column: Column) -> FieldType:
     if column.type is None:
-        raise ConfigError(f"Column {column.name} is not sent.", "Ask for the conversion of sent columns only.")
+        raise ConfigError(f"Column {column.name} is not sent.", "Convert sent columns only.")
     return column.type
 
 
@@ -60,7 +60,7 @@ def _check(source: Source, rule: Rule, violated: pl.Expr) -> RuleCheck:
 
 
 def _null_text(column: Column, target: FieldType) -> str | None:
-    """What a NULL is spelled as; None where it stays null (or its row is rejected)."""
+    """The text for a NULL; None if it stays null (or its row is rejected)."""
     match column.null:
         case NullRule.ZERO:
             return numbers.spelled_default("0", target.scale)
@@ -86,7 +86,7 @@ def _text(source: Source, target: FieldType, hash_key: str) -> Conversion:
     if source.column.pii is Pii.HASH:
         if not hash_key:
             raise ConfigError(
-                f"Column {source.name} travels as a keyed hash, but there is no hash key.",
+                f"Column {source.name} is sent as a keyed hash, but there is no hash key.",
                 "Set KPC__HASH_KEY to the campaign's key (the same for every run) and start again.",
             )
         return Conversion(text.keyed_hash(whole, hash_key), source.value, checks)
@@ -137,7 +137,7 @@ def _day(source: Source, _target: FieldType, _hash_key: str) -> Conversion:
     )
 
 
-def _moment(source: Source, _target: FieldType, _hash_key: str) -> Conversion:
+def _datetime(source: Source, _target: FieldType, _hash_key: str) -> Conversion:
     return Conversion(
         dates.to_utc(source.local),
         dates.spelled_utc(source.value),
@@ -155,5 +155,5 @@ _CONVERSIONS: dict[FieldKind, Callable[[Source, FieldType, str], Conversion]] = 
     FieldKind.DOUBLE: _number,
     FieldKind.CURRENCY: _number,
     FieldKind.DATE: _day,
-    FieldKind.DATETIME: _moment,
+    FieldKind.DATETIME: _datetime,
 }

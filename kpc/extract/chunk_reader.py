@@ -1,4 +1,4 @@
-"""Reading the planned chunks of a partition from Oracle into Parquet, in parallel sessions, all as of one SCN."""
+"""Read the planned chunks of a partition from Oracle into Parquet, in parallel sessions, all as of one SCN."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ log = logging.getLogger(__name__)
 Between = Callable[[], None]  # called between two files; may raise to stop there
 
 _KEYS = "keys"
-# About 3 MB of decimals, of which a session holds some seven times as much in all. Twice the size costs 80 MB more in
-# four sessions and saves 4 % of the CPU.
+# About 3 MB of decimals; a session holds about seven times that in total. Doubling it costs 80 MB more in four sessions
+# and saves 4 % of the CPU.
 _BATCH_CELLS = 200_000
-_FEWEST_ROWS = 1_000
+_MIN_ROWS = 1_000
 
 
 def continue_reading() -> None:
@@ -39,8 +39,8 @@ def continue_reading() -> None:
 
 
 def rows_per_batch(schema: pa.Schema, fetch_rows: int) -> int:
-    """How many rows to fetch at a time: `fetch_rows`, less for wide tables."""
-    return min(fetch_rows, max(_FEWEST_ROWS, _BATCH_CELLS // max(len(schema), 1)))
+    """Rows to fetch at a time: `fetch_rows`, fewer for wide tables."""
+    return min(fetch_rows, max(_MIN_ROWS, _BATCH_CELLS // max(len(schema), 1)))
 
 
 def read_chunks(
@@ -71,7 +71,7 @@ def read_chunks(
 
 
 def read_keys(oracle: Oracle, partition: Partition, plan: ExtractPlan, folder: Path) -> FileEntry:
-    """Read the keys of all rows of the partition, changed or not, unless `folder` holds them already."""
+    """Read the keys of all rows of the partition, changed or not, unless `folder` already holds them."""
     statement = keys_of(oracle.owner, plan.selection(partition))
     file = _File(_KEYS, statement, key_schema(partition.table), plan.control_totals.rows)
     return _read_file(oracle, partition, file, folder)
@@ -101,7 +101,7 @@ def _read_file(oracle: Oracle, partition: Partition, file: _File, folder: Path) 
         oracle.session(f"{partition} {file.name}", partition.table.name) as session,
         ExtractParquet(path, file.schema) as parquet,
     ):
-        # Straight from the driver to the file: memory holds one batch, whatever the size of the chunk.
+        # Stream from the driver to the file: memory holds one batch, whatever the size of the chunk.
         for batch in session.arrow_batches(file.statement, file.schema, size):
             parquet.write(batch)
             del batch

@@ -1,4 +1,4 @@
-"""The control totals of an extract, computed from its Parquet files, to be compared with Oracle's own answer."""
+"""The control totals of an extract, computed from its Parquet files and compared with Oracle's own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kpc.storage.store import FileEntry
 
 
 def scan_chunks(folder: Path, chunks: Sequence[FileEntry], table: Table) -> pl.LazyFrame:
-    """The rows of an extract, lazily: the table's columns in catalog order, as Oracle gave them."""
+    """The rows of an extract, lazily: the table's columns in catalog order, with the values Oracle returned."""
     if not chunks:
         empty = pl.DataFrame(arrow_schema(table).empty_table())
         return empty.lazy()
@@ -26,10 +26,10 @@ def scan_chunks(folder: Path, chunks: Sequence[FileEntry], table: Table) -> pl.L
 
 
 def measure_rows(rows: pl.LazyFrame, table: Table) -> ControlTotals:
-    """Rows, and per measure the aggregates of the values as the target will hold them; exact decimals."""
+    """Row count, and per measure the exact decimal aggregates of the values as the target will hold them."""
     wanted = [pl.len().alias("rows")]
     for column in table.measured_columns:
-        value = _held(column)
+        value = _target_value(column)
         wanted += [
             value.sum().alias(f"{column.name} sum"),
             value.min().alias(f"{column.name} min"),
@@ -41,10 +41,10 @@ def measure_rows(rows: pl.LazyFrame, table: Table) -> ControlTotals:
     return ControlTotals(rows=found["rows"], measures=measures)
 
 
-def _held(column: Column) -> pl.Expr:
-    """The value as the target will hold it: what `target_value_sql` says in SQL, as a polars expression.
+def _target_value(column: Column) -> pl.Expr:
+    """The value as the target will hold it: `target_value_sql` as a polars expression.
 
-    A value that is too large for its field still counts: its row is rejected later and then listed as an exception.
+    A value too large for its field still counts: its row is rejected later and listed as an exception.
     """
     value = pl.col(column.name)
     if column.null is NullRule.ZERO:
@@ -63,7 +63,7 @@ def _aggregate(name: str, found: dict[str, Decimal | int | None]) -> Aggregate:
 
 
 def control_total_differences(*, oracle: ControlTotals, extract: ControlTotals) -> list[str]:
-    """Every number in which the Parquet files differ from Oracle's answer, a line each."""
+    """One line per number in which the Parquet files differ from Oracle's control totals."""
     differences = [f"rows: Oracle {oracle.rows:,}, extract {extract.rows:,}"] if oracle.rows != extract.rows else []
     for theirs, ours in zip(oracle.measures, extract.measures, strict=True):
         differences += [
@@ -75,11 +75,12 @@ def control_total_differences(*, oracle: ControlTotals, extract: ControlTotals) 
 
 
 def check_control_totals(partition: Partition, *, oracle: ControlTotals, extract: ControlTotals) -> None:
-    """Raises `Terminal` listing every number in which the Parquet files differ from Oracle's answer."""
+    """Raises `Terminal` listing every number in which the Parquet files differ from Oracle's control totals."""
     differences = control_total_differences(oracle=oracle, extract=extract)
     if differences:
         raise Terminal(
-            f"The extract of {partition} differs from what Oracle says of the same SCN:\n  " + "\n  ".join(differences),
+            f"The extract of {partition} differs from Oracle's control totals at the same SCN:\n  "
+            + "\n  ".join(differences),
             f"Nothing was sealed. Extract it again with `kpc rerun {partition.table.name} {partition.key}`; "
             "if it recurs, report it with this message.",
         )

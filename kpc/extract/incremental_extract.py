@@ -1,4 +1,4 @@
-"""Incremental reading: only the rows changed since the last load come from Oracle; the others from the older extract.
+"""Incremental extract: only the rows changed since the last load come from Oracle, the others from an older extract.
 
 The result is a whole partition and must equal Oracle's control totals at the new SCN. If it does not (rows changed
 without touching the update column, keys that appeared with an old date), the whole partition is read.
@@ -30,10 +30,10 @@ log = logging.getLogger(__name__)
 
 
 def find_base(context: PartitionContext, wanted_spec: str) -> Base | None:
-    """The last completely loaded generation, and since when rows must be read again; None: read the whole partition.
+    """The last completely loaded generation and its watermark; None: read the whole partition.
 
     The watermark is the newest change that generation holds, so it advances only with a complete load. A change dated
-    in the future cannot push it past the moment that generation was read.
+    in the future cannot move it past the time at which that generation was read.
     """
     if not context.table.change_columns or context.settings.oracle.reads == "whole":
         return None
@@ -43,7 +43,7 @@ def find_base(context: PartitionContext, wanted_spec: str) -> Base | None:
     try:
         newest = _newest_change(context, _base_files(context, loaded.id))
     except DamagedFile as error:
-        log.warning("%s is read whole: %s", context, error.what)
+        log.warning("%s: reading the whole partition: %s", context, error.what)
         return None
     if newest is None:
         return None
@@ -52,7 +52,7 @@ def find_base(context: PartitionContext, wanted_spec: str) -> Base | None:
 
 
 def _base_files(context: PartitionContext, generation: str) -> list[Path]:
-    """The files of an older extract, verified; none if it is gone. Raises `DamagedFile`."""
+    """The verified files of an older extract; empty if it no longer exists. Raises `DamagedFile`."""
     folder = context.paths.generation(generation).extract
     manifest = context.store.manifest(folder, ExtractManifest)
     chunks = manifest.chunks if manifest else ()
@@ -81,7 +81,7 @@ def merged_chunks(
     try:
         base = _base_files(context, plan.base.generation)
     except DamagedFile as error:
-        log.warning("%s is read whole: %s", context, error.what)
+        log.warning("%s: reading the whole partition: %s", context, error.what)
         return None
     if not base:
         return None
@@ -99,14 +99,14 @@ def merged_chunks(
     found = measure_rows(scan_chunks(folder, merged.chunks, context.table), context.table)
     if differences := control_total_differences(oracle=plan.control_totals, extract=found):
         log.warning(
-            "%s is read whole: rows have changed without touching %s (%s)",
+            "%s: reading the whole partition, because rows changed without touching %s (%s)",
             context,
             context.table.update_column,
             "; ".join(differences),
         )
         return None
     log.info(
-        "%s: %s of %s rows changed since %s, %s keys vanished; the others come from generation %s",
+        "%s: %s of %s rows changed since %s, %s keys vanished; other rows come from generation %s",
         context,
         f"{merged.changed:,}",
         f"{merged.rows:,}",

@@ -1,9 +1,9 @@
-"""Chunks of a table without ROWIDs, a view or an index-organized table: ranges of its key, in Oracle's binary order.
+"""Chunks of a table without ROWIDs (a view or an index-organized table): ranges of its key, in Oracle's binary order.
 
-A bound is one text per key column. Oracle compares no row values (`(a, b) > (1, 2)` is ORA-01796), so a bound is
-spelled out column by column: `a > 1 OR (a = 1 AND b > 2)`. Sessions compare text by its bytes
-(NLS_SORT and NLS_COMP are BINARY), so that ORDER BY and `>` mean the same order. Rows with a NULL in their key are in
-no such range and form a chunk of their own; staging rejects and lists them.
+A bound is one text per key column. Oracle cannot order row values (`(a, b) > (1, 2)` is ORA-01796), so a bound is
+written column by column: `a > 1 OR (a = 1 AND b > 2)`. Sessions compare text by its bytes (NLS_SORT and NLS_COMP are
+BINARY), so that ORDER BY and `>` use the same order. Rows with a NULL in their key belong to no range and form a chunk
+of their own; staging rejects and lists them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Bound = tuple[str, ...]
 def key_plan(owner: str, rows: Selection, chunk_rows: int) -> Statement:
     """The first key of each chunk of about `chunk_rows` rows and its number of rows, in one pass over the partition.
 
-    Rows with the same key share a rank and so a chunk: a range of keys cannot divide them.
+    Rows with the same key have the same rank and therefore the same chunk: a range of keys cannot split them.
     """
     table, where = rows.table, rows.where
     order = ", ".join(quoted(name) for name in table.key)
@@ -39,7 +39,7 @@ def key_plan(owner: str, rows: Selection, chunk_rows: int) -> Statement:
 
 
 def within_keys(table: Table, first: Bound, end: Bound | None) -> Statement:
-    """The keys from `first` on, up to but not including `end`; None: to the last one."""
+    """The keys from `first` up to but not including `end`; None: to the last key."""
     lower = _from(table, first, "f")
     if end is None:
         return lower
@@ -63,7 +63,7 @@ def _has_key(table: Table) -> str:
 
 
 def _from(table: Table, bound: Bound, prefix: str) -> Statement:
-    """The keys from `bound` on: one alternative per column, each with the columns before it equal."""
+    """The keys at or after `bound`: one alternative per column, each with all columns before it equal."""
     binds: BindValues = {}
     spelled = []
     for position, (column, value) in enumerate(zip(table.key_columns, bound, strict=True)):
@@ -80,7 +80,7 @@ def _from(table: Table, bound: Bound, prefix: str) -> Statement:
 
 
 def _as_text(column: Column) -> str:
-    """A key column as text that loses nothing."""
+    """A key column as text, without loss."""
     name = quoted(column.name)
     match column.source.kind:
         case OracleKind.DATE:
@@ -94,7 +94,7 @@ def _as_text(column: Column) -> str:
 
 
 def _from_text(column: Column, bind: str) -> str:
-    """The bound value of a key column, of the column's own type: an index on it can still be used."""
+    """The bind, converted to the key column's own type so that an index on it can be used."""
     match column.source.kind:
         case OracleKind.DATE:
             return f"TO_DATE(:{bind}, '{DATE_TEXT}')"

@@ -11,8 +11,8 @@ from kpc.catalog.types import Column, OracleKind
 from kpc.errors import SchemaDrift
 from kpc.oracle.session import DictionaryColumn, Oracle, ReadSession
 
-# An unconstrained NUMBER is read as decimal(38, 10). A value with more digits on either side of the point is an error
-# of the driver (DPY-4042), never a rounding; such a column must be declared with its precision and scale.
+# An unconstrained NUMBER is read as decimal(38, 10). A value with more digits on either side of the decimal point is a
+# driver error (DPY-4042) and is never rounded; such a column must be declared with its precision and scale.
 FREE_NUMBER_SCALE = 10
 
 _ARROW = {
@@ -22,7 +22,7 @@ _ARROW = {
     OracleKind.CLOB: pa.large_string(),
     OracleKind.RAW: pa.binary(),
     OracleKind.DATE: pa.timestamp("s"),
-    # Microseconds, whatever the declared digits: 64 bits of nanoseconds end in 2262; Salesforce holds whole seconds.
+    # Microseconds, whatever the declared digits: 64-bit nanoseconds end in 2262, and Salesforce holds whole seconds.
     OracleKind.TIMESTAMP: pa.timestamp("us"),
     OracleKind.TIMESTAMP_TZ: pa.timestamp("us"),  # in UTC, see `kpc.extract.statements.read_column`
 }
@@ -82,7 +82,7 @@ def _declared_type(column: Column) -> str:
 
 
 def _live_type(column: DictionaryColumn) -> str:
-    """The type as the catalog would write it. ALL_TAB_COLUMNS spells the TIMESTAMPs with their digits already."""
+    """The type as the catalog would write it. ALL_TAB_COLUMNS already includes the digits of TIMESTAMP types."""
     if column.data_type == "RAW":
         return f"RAW({int(column.data_length)})"
     if column.data_type in ("CHAR", "VARCHAR2", "NVARCHAR2", "NCHAR"):

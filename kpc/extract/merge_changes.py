@@ -1,12 +1,12 @@
-"""An older extract merged with what changed since: changed rows replace older ones, vanished keys drop out.
+"""Merge an older extract with the rows changed since: changed rows replace older ones, vanished keys are dropped.
 
     base      all rows of the partition at an older SCN            (Parquet, every column)
-    changed   the rows whose update column says so, at the new SCN  (Parquet, every column)
+    changed   the rows changed by their update column, at the new SCN (Parquet, every column)
     keys      the keys of all rows at the new SCN                   (Parquet, key columns)
     merged  = changed + those of base whose key is in keys and not in changed
 
-The result is a whole partition again, to be compared with Oracle's own totals like any other. Rows are bucketed by a
-hash of their key first, so that memory holds one bucket and never the partition; keys are compared in full.
+The result is a whole partition, compared with Oracle's control totals like any other. Rows are first bucketed by a
+hash of their key, so that memory holds one bucket and never the partition; keys are compared in full.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from kpc.storage.parquet_file import ExtractParquet, read_slices
 from kpc.storage.row_buckets import RowBuckets, key_bucket
 from kpc.storage.store import FileEntry
 
-BUCKET_ROWS = 200_000  # rows of one bucket, and of one file of the result
-_SLICE_ROWS = 50_000  # read at a time, and rows of a row group of the result
+BUCKET_ROWS = 200_000  # per bucket, and per file of the result
+_SLICE_ROWS = 50_000  # read at a time, and per row group of the result
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,24 +52,24 @@ def merge_changes(
     rows: int,
     bucket_rows: int = BUCKET_ROWS,
 ) -> MergedExtract:
-    """Write the merged partition's files into `folder`; `rows` is how many rows it should have.
+    """Write the merged partition's files into `folder`; `rows` is the number of rows it should have.
 
-    The caller compares: fewer rows mean keys that are neither in the base nor among the changed rows. Raises
-    `DamagedFile`, `OutOfSpace`.
+    The caller compares the totals: fewer rows mean keys that are neither in the base nor among the changed rows.
+    Raises `DamagedFile`, `OutOfSpace`.
     """
     count = max(-(-rows // bucket_rows), 1)
     schema = arrow_schema(table)
     key_schema = pa.schema([schema.field(name) for name in table.key])
     old = _bucketed(folder, base, table, schema, count)
     new = _bucketed(folder, changed, table, schema, count)
-    alive = _bucketed(folder, [keys], table, key_schema, count)
+    current_keys = _bucketed(folder, [keys], table, key_schema, count)
     merged = [
         _merge_bucket(
             table,
             folder / f"chunk-{number + 1:05d}.parquet",
-            base=old.bucket(number),  # passed on at once, so that nothing holds one bucket while the next one is read
+            base=old.bucket(number),  # not kept in a variable, so that it is freed before the next bucket is read
             changed=new.bucket(number),
-            keys=alive.bucket(number),
+            keys=current_keys.bucket(number),
         )
         for number in range(count)
     ]
@@ -82,7 +82,7 @@ def merge_changes(
 
 
 def _bucketed(folder: Path, files: Iterable[Path], table: Table, schema: pa.Schema, count: int) -> RowBuckets:
-    """The rows of these files by a hash of their key."""
+    """The rows of these files, bucketed by a hash of their key."""
     types = dict(pl.DataFrame(schema.empty_table()).schema)
     bucket = key_bucket(table.key, count)
     buckets = RowBuckets(folder, types, bucket, count, held_rows=_SLICE_ROWS // 2, is_compressed=True)
@@ -100,11 +100,11 @@ def _merge_bucket(
     table: Table, path: Path, *, base: pl.DataFrame, changed: pl.DataFrame, keys: pl.DataFrame
 ) -> MergedExtract:
     key = list(table.key)
-    alive = base.join(keys.unique(), on=key, how="semi", nulls_equal=True)
-    kept = alive.join(changed, on=key, how="anti", nulls_equal=True)
+    remaining = base.join(keys.unique(), on=key, how="semi", nulls_equal=True)
+    kept = remaining.join(changed, on=key, how="anti", nulls_equal=True)
     merged = pl.concat([kept, changed])
     chunks = (_write(merged, path, arrow_schema(table)),) if merged.height else ()
-    return MergedExtract(chunks, kept.height, changed.height, base.height - alive.height)
+    return MergedExtract(chunks, kept.height, changed.height, base.height - remaining.height)
 
 
 def _write(rows: pl.DataFrame, path: Path, schema: pa.Schema) -> FileEntry:

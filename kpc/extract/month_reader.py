@@ -1,4 +1,4 @@
-"""A table whose months interleave, read once for all of them: its chunks are ranges of the whole table.
+"""Read all months of a table in one pass, for a table whose months interleave; chunks are ranges of the whole table.
 
 Each chunk's rows are bucketed by month as they arrive, then written to one Parquet file per month and chunk. All rows
 are read at one SCN, and Oracle computes the control totals of all months in one pass too.
@@ -29,7 +29,7 @@ from kpc.storage.parquet_file import ExtractParquet
 from kpc.storage.row_buckets import RowBuckets
 from kpc.storage.store import FileEntry, read_manifest, write_manifest
 
-_HELD_ROWS = 50_000  # of one chunk, in memory until they are spilled; also the rows of a row group, if they suffice
+_HELD_ROWS = 50_000  # of one chunk, in memory before they are spilled; also the most rows of a row group
 
 
 class OnePassPlan(BaseModel):
@@ -87,7 +87,7 @@ def read_months(
     folder: Path,
     between: Between = continue_reading,
 ) -> None:
-    """Read every chunk that `folder` does not hold yet, in parallel sessions; a month's files are in `folder`/month."""
+    """Read every chunk that `folder` does not hold yet, in parallel sessions; a month's files go to `folder`/month."""
     table = partitions[0].table
 
     def read(chunk: ChunkRange) -> None:
@@ -113,7 +113,7 @@ def month_files(plan: OnePassPlan, folder: Path, key: str) -> tuple[FileEntry, .
 def _read_chunk(
     oracle: Oracle, partitions: Sequence[Partition], plan: OnePassPlan, chunk: ChunkRange, folder: Path
 ) -> None:
-    """Read a chunk and write its months; its manifest comes last. Raises `Terminal` for another number of rows."""
+    """Read a chunk and write its months, its manifest last. Raises `Terminal` if its row count is not Oracle's."""
     table = partitions[0].table
     schema = arrow_schema(table).append(pa.field(MONTH, pa.string()))
     keys = [partition.key for partition in partitions]
@@ -145,7 +145,7 @@ def _month_buckets(folder: Path, schema: pa.Schema, keys: Sequence[str]) -> RowB
 
 
 def _write_month(months: RowBuckets, number: int, path: Path, schema: pa.Schema) -> FileEntry | None:
-    """One month's rows of a chunk, in the order in which they came; None if there are none."""
+    """Write one month's rows of a chunk, in the order they were read; None if there are none."""
     if not months.has_rows(number):
         return None
     with ExtractParquet(path, schema) as file:

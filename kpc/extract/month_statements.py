@@ -12,7 +12,7 @@ MONTH = "KPC_MONTH"  # the column that says which month a row belongs to
 
 
 def count_stretches(owner: str, partitions: Sequence[Partition], scn: int, letters: int) -> Statement:
-    """Rows per month and stretch of blocks, in the order of the blocks; `letters` of a ROWID's text name a stretch."""
+    """Rows per month and stretch of blocks, in block order; the first `letters` of a ROWID's text name its stretch."""
     table, month = partitions[0].table, _month_of(partitions)
     text = (
         f"SELECT {MONTH}, stretch, COUNT(*) FROM (SELECT {hint(table.parallel_degree)}{month.text} AS {MONTH}, "
@@ -49,16 +49,16 @@ def rows_of_months(owner: str, partitions: Sequence[Partition], scn: int, within
     """The rows of a range that belong to any of these months, in catalog column order, and the month of each."""
     table, month = partitions[0].table, _month_of(partitions)
     columns = ", ".join(read_column(column) for column in table.columns)
-    again = _month_of(partitions, suffix="w")
+    condition = _month_of(partitions, suffix="w")
     text = (
         f"SELECT {hint(table.chunk_degree)}{columns}, {month.text} AS {MONTH} FROM {rows_of(owner, table, scn)} "
-        f"WHERE {again.text} IS NOT NULL AND {within.text}"
+        f"WHERE {condition.text} IS NOT NULL AND {within.text}"
     )
-    return Statement(text, {**month.binds, **again.binds, **within.binds})
+    return Statement(text, {**month.binds, **condition.binds, **within.binds})
 
 
 def _month_of(partitions: Sequence[Partition], suffix: str = "") -> Statement:
-    """The key of the month that a row belongs to, NULL if to none of these: the same bounds as `in_partition`."""
+    """The key of the month that a row belongs to, NULL if it is none of these; same bounds as `in_partition`."""
     binds: BindValues = {}
     cases = []
     for position, partition in enumerate(partitions):

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 # Used in place of a month, where the ledger and the staging directory name a pass.
 ONE_PASS = "ONE-PASS"  # noqa: S105  no secret
-_SNAPSHOTS = 3  # tried in one run, as for a single month
+_SNAPSHOTS = 3  # SCNs tried in one run, as for a single month
 
 
 class OnePassManifest(BaseModel):
@@ -61,7 +61,7 @@ class OnePass:
     months: int
 
     def output(self) -> StageOutput:
-        """What the stage run books of it."""
+        """What the stage run records."""
         detail: dict[str, int | str] = {"scn": self.scn, "chunks": self.chunks, "months": self.months}
         return StageOutput(self.name, self.rows, self.bytes, detail=detail)
 
@@ -85,7 +85,7 @@ def read_in_one_pass(table: Table, months: tuple[str, ...], workspace: Workspace
     workspace.store.require_directory("Reading a table in one pass")
     if not table.is_monthly or not table.has_rowid:
         raise ConfigError(
-            f"{table.name} is not read by months and ranges of ROWIDs; there is nothing to split.",
+            f"{table.name} cannot be read in one pass: it is not partitioned by month, or has no ROWIDs.",
             f"Run `kpc run {table.name} ALL --stage oracle_extract`.",
         )
 
@@ -117,7 +117,7 @@ def _read(context: StageContext, months: tuple[str, ...]) -> OnePass:
 
 
 def _plan(context: PartitionContext, partitions: tuple[Partition, ...]) -> tuple[Path, OnePassPlan]:
-    """The folder and plan of the pass that was interrupted, if it is the same one; otherwise new ones."""
+    """The folder and plan of an interrupted pass over the same months; otherwise new ones."""
     wanted = extract_spec(context)
     for folder in _passes(context):
         plan = read_manifest(folder, OnePassPlan, EXTRACT_PLAN)
@@ -141,7 +141,7 @@ def month_of_one_pass(context: StageContext) -> ExtractManifest | None:
     if month is None:
         return None
     generation = start_generation(context, month.scn)
-    move_in(month, context.paths.generation(generation).extract)
+    link_files(month, context.paths.generation(generation).extract)
     plan = ExtractPlan(
         scn=month.scn,
         mode=context.mode,
@@ -151,14 +151,14 @@ def month_of_one_pass(context: StageContext) -> ExtractManifest | None:
         started_utc=context.clock(),
     )
     manifest = seal(context, publish_extract(context, generation, plan, month.files))
-    drop_share(month)
+    remove_month(month)
     return manifest
 
 
 def find_month(context: PartitionContext) -> MonthOfPass | None:
     """The partition's part of the newest finished pass, if it is newer than what was last extracted.
 
-    Raises `DamagedFile` if a file of it is not what was read.
+    Raises `DamagedFile` if a file differs from what was read.
     """
     current = context.ledger.generations.current(context.environment, context.partition)
     whole = context.of(Partition(context.table, ONE_PASS))
@@ -168,13 +168,13 @@ def find_month(context: PartitionContext) -> MonthOfPass | None:
             continue
         if plan.spec_hash != extract_spec(whole) or (current is not None and current.scn > plan.scn):
             return None
-        share = folder / context.key
+        source = folder / context.key
         files = month_files(plan, folder, context.key)
-        if files and not share.is_dir():
-            return None  # taken already
+        if files and not source.is_dir():
+            return None  # already taken by an extract
         for file in files:
-            verify(share, file, remedy=f"Remove {folder} and extract the month by itself.")
-        return MonthOfPass(scn=plan.scn, control_totals=plan.control_totals[context.key], folder=share, files=files)
+            verify(source, file, remedy=f"Remove {folder} and extract the month by itself.")
+        return MonthOfPass(scn=plan.scn, control_totals=plan.control_totals[context.key], folder=source, files=files)
     return None
 
 

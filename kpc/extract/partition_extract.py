@@ -18,8 +18,8 @@ from kpc.storage.store import FileEntry, read_manifest, remove_leftovers, write_
 
 log = logging.getLogger(__name__)
 
-_SNAPSHOTS = 3  # generations tried in one run before a person must look at the undo retention
-_BYTES_PER_CELL = 16  # compressed, generous; for the free-space check only
+_SNAPSHOTS = 3  # generations tried in one run; after that someone must check the undo retention
+_BYTES_PER_CELL = 16  # compressed, a generous estimate for the free-space check only
 
 
 def refuse_outside_window(context: PartitionContext) -> None:
@@ -28,7 +28,7 @@ def refuse_outside_window(context: PartitionContext) -> None:
 
 
 def recent_extract(context: StageContext) -> ExtractManifest | None:
-    """The sealed extract of another run that began after this run was asked for: it is recent enough for this one."""
+    """The sealed extract of another run that began after this run was requested: it is recent enough for this run."""
     current = context.ledger.generations.current(context.environment, context.partition)
     if current is None or context.asked_utc is None or current.run_id == context.run_id:
         return None
@@ -67,7 +67,7 @@ def _extract_generation(context: StageContext) -> ExtractManifest:
 
 
 def seal(context: StageContext, manifest: ExtractManifest) -> ExtractManifest:
-    """Declare a published extract to be the partition's current generation."""
+    """Make a published extract the partition's current generation."""
     output = manifest.output()
     context.ledger.generations.seal(manifest.generation, rows=output.rows, raw_bytes=output.bytes, lease=context.lease)
     return manifest
@@ -101,12 +101,12 @@ def start_generation(context: StageContext, scn: int) -> str:
 
 
 def extract_spec(context: PartitionContext) -> str:
-    """Hash of everything that decides which bytes an extract at a given SCN holds."""
+    """Hash of everything that determines the bytes of an extract at a given SCN."""
     return spec_hash(context.oracle.owner, context.partition, chunk_rows(context))
 
 
 def chunk_rows(context: PartitionContext) -> int:
-    """Rows per chunk: what the table asks for, at most what the settings allow."""
+    """Rows per chunk: the table's declared number, capped by the settings."""
     return min(context.table.chunk_rows, context.settings.staging.chunk_rows)
 
 

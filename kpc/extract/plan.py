@@ -24,12 +24,15 @@ from kpc.storage.manifests import Aggregate, ControlTotals
 Mode = Literal["full", "incremental"]
 
 _AGGREGATES_PER_MEASURE = 4
-# Changed rows cost their bytes and the merge with the base; above this share the whole partition is as cheap.
-_WORTH_READING_CHANGES_ONLY = 0.5
+# Changed rows must be read and merged with the base; above this fraction, reading the whole partition is as cheap.
+_MAX_CHANGED_FRACTION = 0.5
 
 
 class KeyRange(BaseModel):
-    """The keys from `first` on and before `end`; both None: the rows with a NULL in their key."""
+    """The keys from `first` up to but not including `end` (None: to the last key).
+
+    Both None: the rows with a NULL in their key.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,7 +41,7 @@ class KeyRange(BaseModel):
 
 
 class ChunkRange(BaseModel):
-    """A range of ROWIDs, or of keys, and how many of the partition's rows to be read are in it."""
+    """A range of ROWIDs or of keys, and how many of the rows to be read are in it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -61,7 +64,7 @@ class ChunkRange(BaseModel):
 
 
 class Base(BaseModel):
-    """An older generation that Salesforce holds, and the moment since which rows are read again.
+    """An older generation that Salesforce holds, and the time since which changed rows are read.
 
     `since` is in the time zone of the change columns: local, or UTC for TIMESTAMP WITH TIME ZONE.
     """
@@ -75,7 +78,7 @@ class Base(BaseModel):
 class ExtractPlan(BaseModel):
     """Saved before the first row is read. `control_totals` are the whole partition's.
 
-    With a base the chunks hold only the rows that changed since; the others are the base's.
+    With a base the chunks hold only the rows that changed since; the others come from the base.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -99,7 +102,7 @@ class ExtractPlan(BaseModel):
 
 
 def spec_hash(owner: str, partition: Partition, chunk_rows: int) -> str:
-    """Hash of everything that decides which bytes an extract at a given SCN holds."""
+    """Hash of everything that determines the bytes of an extract at a given SCN."""
     table = partition.table
     spec = [owner, table.name, partition.key, chunk_rows, table.has_rowid, str(arrow_schema(table))]
     return hashlib.sha256(json.dumps(spec).encode()).hexdigest()
@@ -118,7 +121,8 @@ def make_plan(
     """Compare the live columns with the catalog, then ask Oracle for control totals and chunk boundaries at `scn`.
 
     With `base` only the rows changed since then are planned, unless reading the whole partition is as cheap.
-    Raises `SchemaDrift`, `SnapshotLost`, `OracleDown` or `ConfigError`, and `Terminal` if Oracle's two answers differ.
+    Raises `SchemaDrift`, `SnapshotLost`, `OracleDown` or `ConfigError`, and `Terminal` if the control totals and the
+    chunk plan differ.
     """
     table = partition.table
     with oracle.session(f"plan {partition}", table.name) as session:
@@ -127,7 +131,7 @@ def make_plan(
         chunks: tuple[ChunkRange, ...] = ()
         if base is not None:
             chunks = _read_chunks(session, oracle.owner, Selection(partition, scn, base.since), chunk_rows)
-            if _rows_in(chunks) > totals.rows * _WORTH_READING_CHANGES_ONLY:
+            if _rows_in(chunks) > totals.rows * _MAX_CHANGED_FRACTION:
                 base = None
         if base is None and totals.rows:
             chunks = _read_chunks(session, oracle.owner, Selection(partition, scn), chunk_rows)
@@ -169,7 +173,7 @@ def _read_chunks(session: ReadSession, owner: str, rows: Selection, chunk_rows: 
 
 
 def rowid_chunks(session: ReadSession, statement: Statement) -> tuple[ChunkRange, ...]:
-    """The chunks that a statement cuts: number, first and last ROWID, rows."""
+    """The chunks that a statement returns: number, first and last ROWID, rows."""
     return tuple(
         ChunkRange(number=number, rowids=(first, last), rows=int(rows_in_chunk))
         for number, (_, first, last, rows_in_chunk) in enumerate(session.rows(statement), start=1)
@@ -184,7 +188,7 @@ def _read_key_ranges(session: ReadSession, owner: str, rows: Selection, chunk_ro
         ChunkRange(number=number, keys=KeyRange(first=key, end=end), rows=rows_in_chunk)
         for number, ((key, rows_in_chunk), end) in enumerate(zip(found, ends, strict=True), start=1)
     ]
-    (without,) = session.row(count_without_key(owner, rows))
-    if without:
-        chunks.append(ChunkRange(number=len(chunks) + 1, keys=KeyRange(first=None, end=None), rows=int(without)))
+    (keyless,) = session.row(count_without_key(owner, rows))
+    if keyless:
+        chunks.append(ChunkRange(number=len(chunks) + 1, keys=KeyRange(first=None, end=None), rows=int(keyless)))
     return tuple(chunks)

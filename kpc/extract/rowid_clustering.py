@@ -1,7 +1,7 @@
-"""How each month's rows are spread over a table's blocks: whether ranges of ROWIDs are a cheap way to read a month.
+"""How each month's rows are clustered in a table's blocks: whether ROWID ranges are a cheap way to read a month.
 
-In a table that grew day by day, a month's rows are next to each other, and its ROWID ranges hold little else. Where
-months interleave, each range holds rows of all of them, and reading each month would scan most of the table again.
+In a table that grew day by day, a month's rows are adjacent, and its ROWID ranges hold little else. Where months
+interleave, each range holds rows of all of them, and reading each month would scan most of the table again.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from kpc.extract.month_statements import count_stretches
 from kpc.oracle.session import Oracle
 from kpc.partition import Partition
 
-WORTH_ONE_PASS = 5.0  # rows scanned per extracted row from which one pass over the whole table is cheaper
-# Letters of a ROWID's text that name a stretch of blocks: 15 one block, 14 of 64, 13 of 4,096 (32 MB at 8 KB each).
-# Fewer for larger tables, so that stretches stay some ten thousands.
+WORTH_ONE_PASS = 5.0  # rows scanned per extracted row; above this, one pass over the whole table is cheaper
+# How many letters of a ROWID's text name a stretch of blocks: 15 for one block, 14 for 64, 13 for 4,096 (32 MB at 8 KB
+# each). Larger tables use fewer letters, so that there are only tens of thousands of stretches.
 _LETTERS = ((2_000_000, 15), (100_000_000, 14))
 _LETTERS_OF_THE_LARGEST = 13
 
@@ -32,9 +32,9 @@ class Stretch:
 def scan_ratios(
     oracle: Oracle, table: Table, keys: Sequence[str], scn: int, rows: int, chunk_rows: int
 ) -> dict[str, float]:
-    """Rows that the ROWID ranges of each month hold per row of that month, in one pass over the table.
+    """For each month: rows in its ROWID ranges per row of that month. Takes one pass over the table.
 
-    Empty for a table that is one partition or has no ROWIDs.
+    Empty for a table that is one partition, has no ROWIDs or has no rows.
     """
     if not table.is_monthly or not table.has_rowid or not rows:
         return {}
@@ -50,7 +50,7 @@ def _letters(rows: int) -> int:
 
 
 def _stretches(groups: Iterable[tuple[str | None, str, int]]) -> list[Stretch]:
-    """Groups of (month, stretch) in ROWID order, as stretches in that order."""
+    """Row counts by month and stretch, in ROWID order, as stretches in that order."""
     found: dict[str, dict[str, int]] = {}
     for key, name, rows in groups:
         months = found.setdefault(name, {})
@@ -59,9 +59,9 @@ def _stretches(groups: Iterable[tuple[str | None, str, int]]) -> list[Stretch]:
 
 
 def scan_ratio(stretches: Sequence[Stretch], key: str, chunk_rows: int) -> float:
-    """Rows in the month's chunk ranges per row of the month; a range reaches from its first stretch to its last.
+    """Rows in the month's chunk ranges per row of the month; a range extends from its first stretch to its last.
 
-    1.0 for a month that shares its blocks with no other, and for one without rows.
+    1.0 for a month that shares no blocks with another month, and for a month without rows.
     """
     wanted = scanned = in_chunk = span = 0
     for stretch in stretches:

@@ -35,12 +35,12 @@ def rows_of(owner: str, table: Table, scn: int) -> str:
 
 
 def hint(degree: int) -> str:
-    """How many parallel servers Oracle may put to work on the table `t`."""
+    """The hint that sets how many parallel servers Oracle may use on the table `t`."""
     return f"/*+ PARALLEL(t, {degree:d}) */ " if degree > 1 else ""
 
 
 def read_column(column: Column) -> str:
-    """A column as it is selected. The driver forgets the offset of a TIMESTAMP WITH TIME ZONE, so Oracle applies it."""
+    """A column as it is selected. The driver drops the offset of a TIMESTAMP WITH TIME ZONE, so Oracle applies it."""
     name = quoted(column.name)
     return f"SYS_EXTRACT_UTC({name}) AS {name}" if column.source.kind is OracleKind.TIMESTAMP_TZ else name
 
@@ -82,7 +82,7 @@ def in_partition(partition: Partition) -> Statement:
 
 
 def control_totals_query(owner: str, partition: Partition, scn: int) -> Statement:
-    """Rows, and per measure the sum, minimum, maximum and non-null count of the values as the target will hold them."""
+    """Row count, and per measure the sum, min, max and non-null count of the values as the target will hold them."""
     table = partition.table
     where = in_partition(partition)
     text = (
@@ -92,7 +92,7 @@ def control_totals_query(owner: str, partition: Partition, scn: int) -> Statemen
 
 
 def aggregates(table: Table) -> str:
-    """What `control_totals_query` selects."""
+    """The select list of `control_totals_query`."""
     selected = ["COUNT(*)"]
     for column in table.measured_columns:
         value = target_value_sql(column)
@@ -125,8 +125,8 @@ class Selection:
         if self.since is None:
             return rows
         columns = self.table.change_columns
-        moments = ", ".join(_moment(column) for column in columns)
-        changed = f"COALESCE({moments})" if len(columns) > 1 else moments
+        times = ", ".join(_change_time(column) for column in columns)
+        changed = f"COALESCE({times})" if len(columns) > 1 else times
         spelled = f"{self.since:%Y-%m-%d %H:%M:%S}"
         if columns[0].source.kind is OracleKind.DATE:
             bound, since = f"TO_DATE(:since, '{DATE_TEXT}')", spelled
@@ -135,7 +135,7 @@ class Selection:
         return Statement(f"{rows.text} AND ({changed} >= {bound} OR {changed} IS NULL)", {**rows.binds, "since": since})
 
 
-def _moment(column: Column) -> str:
+def _change_time(column: Column) -> str:
     name = quoted(column.name)
     return f"SYS_EXTRACT_UTC({name})" if column.source.kind is OracleKind.TIMESTAMP_TZ else name
 
@@ -152,7 +152,7 @@ def chunk_plan(owner: str, rows: Selection, chunk_rows: int) -> Statement:
 
 
 def rows_of_chunk(owner: str, rows: Selection, within: Statement | None) -> Statement:
-    """The rows of one chunk in catalog column order; `within` bounds it, None is all of them."""
+    """The rows of one chunk in catalog column order; `within` is the chunk's range, None means all rows."""
     columns = ", ".join(read_column(column) for column in rows.table.columns)
     text = f"SELECT {hint(rows.table.chunk_degree)}{columns} FROM {rows.source(owner)} WHERE {rows.where.text}"
     if within is None:
@@ -177,7 +177,7 @@ def keys_of(owner: str, rows: Selection) -> Statement:
 
 
 def count_all(owner: str, table: Table, scn: int) -> Statement:
-    """All rows of a table, whatever partition they belong to."""
+    """The number of rows of a table, whatever partition they belong to."""
     return Statement(f"SELECT {hint(table.parallel_degree)}COUNT(*) FROM {rows_of(owner, table, scn)}")
 
 

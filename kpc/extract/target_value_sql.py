@@ -10,13 +10,13 @@ from kpc.errors import CatalogError
 
 
 def target_value_sql(column: Column) -> str:
-    """For example `ROUND(NVL("AMT_EXC_VAT",0),2)`: Oracle's ROUND of a NUMBER is half away from zero, as ours is.
+    """For example `ROUND(NVL("AMT_EXC_VAT",0),2)`: Oracle rounds a NUMBER half away from zero, as `kpc.convert` does.
 
-    Raises `CatalogError` for a column that does not become a number.
+    Raises `CatalogError` for a column that is not converted to a number.
     """
     if column.type is None or not column.type.is_number:
         raise CatalogError(
-            f"Column {column.name} does not become a number, so it cannot be measured.", "Measure a number column."
+            f"Column {column.name} is not converted to a number, so it cannot be a measure.", "Measure a number column."
         )
     value = f'"{column.name}"'
     if column.null is NullRule.ZERO:

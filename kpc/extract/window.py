@@ -1,4 +1,4 @@
-"""The hours of the day in which Oracle may be read, as its DBA allows: `22:00-06:00`, local time."""
+"""The hours of the day in which the DBA allows reading from Oracle: `22:00-06:00`, local time."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ _FORM = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 
 @dataclass(frozen=True, slots=True)
 class DailyWindow:
-    """From `opens` up to, but not including, `closes`; over midnight where `closes` is the earlier one."""
+    """From `opens` up to but not including `closes`; it spans midnight if `closes` is earlier."""
 
     opens: time
     closes: time
 
     @classmethod
     def of(cls, text: str) -> DailyWindow | None:
-        """The window that a setting spells; None for an empty one, which is always open. Raises `ConfigError`."""
+        """Parse a setting; None for an empty one, which means always open. Raises `ConfigError`."""
         if not text:
             return None
         found = _FORM.fullmatch(text)
         if found is None or found.group(1, 2) == found.group(3, 4):
             raise ConfigError(
-                f"{text!r} is not a daily window.", "Write KPC__ORACLE__WINDOW as 22:00-06:00, local time, or leave it."
+                f"{text!r} is not a daily window.",
+                "Set KPC__ORACLE__WINDOW like 22:00-06:00, local time, or leave it empty.",
             )
         first, second, third, fourth = map(int, found.groups())
         return cls(time(first, second), time(third, fourth))
@@ -39,14 +40,14 @@ class DailyWindow:
         return local >= self.opens or local < self.closes
 
     def next_opening(self, now: datetime) -> datetime:
-        """The next moment at which it opens, in the zone of `now`."""
+        """When it opens next, in the time zone of `now`."""
         local = now.astimezone(LOCAL)
         opening = datetime.combine(local.date(), self.opens, LOCAL)
         return (opening if opening > local else opening + timedelta(days=1)).astimezone(now.tzinfo)
 
 
 def refuse_outside(setting: str, now: datetime) -> None:
-    """Raises `OutsideWindow` when Oracle may not be read now."""
+    """Raises `OutsideWindow` if Oracle may not be read now."""
     window = DailyWindow.of(setting)
     if window is None or window.is_open(now):
         return

@@ -1,4 +1,4 @@
-"""The Oracle client: sessions, exact reading, and what driver errors mean. The only place that imports the driver.
+"""The Oracle client: sessions, exact numbers, and what driver errors mean. The only package that imports the driver.
 
-It knows neither the catalog nor partitions nor files: callers bring statements and take rows or Arrow batches.
+It does not depend on the catalog, partitions or files: callers pass statements and get rows or Arrow batches.
 """

@@ -1,4 +1,4 @@
-"""Connecting to Oracle within a time limit, and what a failed attempt means."""
+"""Connect to Oracle within a time limit, and classify a failed attempt."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def connect(settings: OracleSettings) -> oracledb.Connection:
 
     The driver's own time limits end with the TCP handshake: a listener that accepts the connection and then sends
     nothing would block it forever, and with it every other first connection of the process (seen with python-oracledb
-    26.1). So a thread connects, and this function waits for it.
+    26.1). Therefore a thread connects, and this function waits for it.
     """
     if not settings.dsn or not settings.user:
         raise ConfigError(
@@ -42,7 +42,7 @@ def connect(settings: OracleSettings) -> oracledb.Connection:
                 retry_count=0,
                 ssl_context=_trusted(settings),
             )
-        except BaseException as error:  # noqa: BLE001  handed over to the waiting thread, which raises it
+        except BaseException as error:  # noqa: BLE001  passed to the waiting thread, which raises it
             answer.put(error)
             return
         if has_given_up.is_set():
@@ -51,14 +51,14 @@ def connect(settings: OracleSettings) -> oracledb.Connection:
 
     threading.Thread(target=connect_to_listener, name="oracle-connect", daemon=True).start()
     try:
-        # One second more than the driver's own limit, whose error message is better where it works.
+        # One second more than the driver's own limit, because the driver's error message is better when it comes.
         outcome = answer.get(timeout=settings.connect_timeout_s + 1.0)
     except queue.Empty:
         has_given_up.set()
         raise OracleDown(
-            f"Oracle at {settings.dsn} accepted the connection but said nothing for "
+            f"Oracle at {settings.dsn} accepted the connection but sent nothing for "
             f"{settings.connect_timeout_s:.0f} s.",
-            "Check that the address is an Oracle listener and that no firewall swallows its answers.",
+            "Check that the address is an Oracle listener and that no firewall drops its responses.",
         ) from None
     if isinstance(outcome, BaseException):
         raise _refusal(outcome, settings)
@@ -66,7 +66,7 @@ def connect(settings: OracleSettings) -> oracledb.Connection:
 
 
 def _trusted(settings: OracleSettings) -> ssl.SSLContext | None:
-    """The authorities that may have signed a tcps:// listener's certificate; None: the driver takes the system's."""
+    """The authorities trusted to sign a tcps:// listener's certificate; None: the driver uses the system's."""
     if settings.ca_file is None:
         return None
     try:
@@ -79,10 +79,10 @@ def _trusted(settings: OracleSettings) -> ssl.SSLContext | None:
 
 
 def _refusal(outcome: BaseException, settings: OracleSettings) -> BaseException:
-    """The error that a failed connection attempt is reported as."""
+    """The error to raise for a failed connection attempt."""
     if isinstance(outcome, oracledb.Error):
         return classify(outcome, OperationContext(settings.dsn, settings.user))
-    if isinstance(outcome, OSError):  # a host name that does not resolve is no driver error
+    if isinstance(outcome, OSError):  # a host name that does not resolve is not a driver error
         return OracleDown(
             f"Oracle at {settings.dsn} cannot be reached: {outcome}.",
             "Check the host name and port in KPC__ORACLE__DSN, and the network. Check it with `kpc preflight`.",

@@ -1,4 +1,4 @@
-"""What a driver error means for the migration: repeat, take a new SCN, or stop. Only this module decides it.
+"""What a driver error means for the migration: repeat, take a new SCN, or stop. Only this module decides that.
 
 Codes are Oracle's error numbers (Database Error Messages) and python-oracledb's DPY numbers.
 """
@@ -22,7 +22,7 @@ _CHECK = "Check it with `kpc preflight`."
 
 @dataclass(frozen=True, slots=True)
 class OperationContext:
-    """What was being done, for the error message: `table` is OWNER.TABLE, or empty while connecting."""
+    """The operation that failed, for the error message: `table` is OWNER.TABLE, or empty while connecting."""
 
     dsn: str
     user: str
@@ -98,7 +98,7 @@ def _no_column(operation: OperationContext, text: str) -> KpcError:
     column = named.group(1) if named else "a column"
     return SchemaDrift(
         f"{operation.table} has no column {column}, but the catalog declares it: {text}.",
-        "Correct the table's declaration in kpc/catalog, or ask the DBA what became of the column.",
+        "Correct the table's declaration in kpc/catalog, or ask the DBA what happened to the column.",
         differences=(f"{column}: declared in the catalog, missing in Oracle",),
     )
 
@@ -112,7 +112,7 @@ def _privilege(operation: OperationContext, text: str) -> KpcError:
     )
 
 
-def _unexact(operation: OperationContext, text: str) -> KpcError:
+def _inexact(operation: OperationContext, text: str) -> KpcError:
     return Terminal(
         f"A value of {operation.table} does not fit the exact decimal it is read as: {text}.",
         "Declare the column's precision and scale in kpc/catalog; values are never rounded on the way out of Oracle.",
@@ -129,13 +129,13 @@ def _stop(operation: OperationContext, text: str) -> KpcError:
 def _internal(operation: OperationContext, text: str) -> KpcError:
     where = f" while {operation.table} was read" if operation.table else ""
     return Terminal(
-        f"Oracle met an internal error of its own{where}: {text}.",
+        f"Oracle reported an internal error{where}: {text}.",
         "Send it to the DBA, who finds it in the alert log; finished chunks are kept; the partition was not extracted.",
     )
 
 
 def inconsistent(what: str) -> Terminal:
-    """The error of two reads at one SCN that differ, which Oracle rules out; `what` names both numbers."""
+    """The error for two reads at one SCN that differ, which should be impossible; `what` gives both numbers."""
     return Terminal(what, "Report it to the DBA: two reads of one SCN may not differ.")
 
 
@@ -152,13 +152,13 @@ _BY_CODE: dict[str, _Verdict] = {
     "ORA-00942": _no_table,
     "ORA-00904": _no_column,
     **dict.fromkeys(("ORA-01031", "ORA-01749"), _privilege),
-    # the snapshot: undo gone, definition changed, object truncated or moved, SCN out of range
+    # the snapshot: undo expired, definition changed, object truncated or moved, SCN out of range
     **dict.fromkeys(("ORA-01555", "ORA-01466", "ORA-08103", "ORA-01410", "ORA-08181", "ORA-22924"), _lost),
-    # bugs of the database: the driver drops the session and says DPY-4011 too, but a repeat would meet them again
+    # database bugs: the driver drops the session and also reports DPY-4011, but a repeat would fail again
     **dict.fromkeys(("ORA-00600", "ORA-07445"), _internal),
     # a value that would lose digits
-    "DPY-4042": _unexact,
-    # the session or the instance is gone, or has no room for one more: repeat
+    "DPY-4042": _inexact,
+    # the session or the instance is gone, or no more sessions are allowed: repeat
     **dict.fromkeys(
         (
             *("DPY-1001", "DPY-4005", "DPY-4011", "DPY-4024", "DPY-6000", "DPY-6002", "DPY-6005"),
@@ -173,7 +173,7 @@ _BY_CODE: dict[str, _Verdict] = {
 
 @contextmanager
 def explained(operation: OperationContext) -> Iterator[None]:
-    """Turn driver errors inside the block into the migration's own."""
+    """Convert driver errors raised inside the block into the migration's own."""
     try:
         yield
     except oracledb.Error as error:
@@ -181,11 +181,11 @@ def explained(operation: OperationContext) -> Iterator[None]:
 
 
 def classify(error: oracledb.Error, operation: OperationContext) -> KpcError:
-    """The migration's error for a driver error. An unknown number stops the partition: nothing is repeated blindly."""
+    """The migration's error for a driver error. An unknown code stops the partition: nothing is repeated blindly."""
     text = " ".join(str(error).split("Help:")[0].split()).rstrip(".")
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return _untrusted(operation, text)
-    # A refusal by the listener arrives as DPY-6005 with its cause in the text only.
+    # A refusal by the listener arrives as DPY-6005, with its cause only in the text.
     codes = [f"ORA-{number}" for number in _SIMILAR.findall(text)]
     codes += [f"{kind}-{number.zfill(5) if kind == 'ORA' else number}" for kind, number in _NUMBER.findall(text)]
     specific = [code for code in codes if code in _BY_CODE and code != "DPY-6005"]

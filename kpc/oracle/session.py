@@ -1,4 +1,4 @@
-"""Sessions: labelled for the DBA, reading rows and Arrow batches with exact decimals, closed whatever happens."""
+"""Sessions that read rows and Arrow batches with exact decimals; labelled for the DBA and always closed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kpc.oracle.statement import Statement
 from kpc.settings import OracleSettings
 
 MODULE = "kpc-migration"
-# Text is compared and ordered by its bytes, whatever the database's default: ranges of keys depend on it.
+# Text is compared and sorted by its bytes, whatever the database's default: key ranges depend on it.
 _BINARY_ORDER = "ALTER SESSION SET NLS_SORT = BINARY NLS_COMP = BINARY"
 _IDENTITY = Statement('SELECT DBID, "RESETLOGS_CHANGE#" FROM V$DATABASE')
 _CURRENT_SCN = Statement("SELECT CURRENT_SCN FROM V$DATABASE")
@@ -39,7 +39,7 @@ class DictionaryColumn(NamedTuple):
 
 
 class ReadSession:
-    """One session. Driver errors become the migration's own (`kpc.oracle.failures`) and name the table it reads."""
+    """One session. Driver errors are converted to the migration's own (`kpc.oracle.failures`) and name its table."""
 
     def __init__(self, connection: oracledb.Connection, oracle: Oracle, table: str) -> None:
         self._connection = connection
@@ -52,7 +52,7 @@ class ReadSession:
         return row
 
     def rows(self, statement: Statement) -> Iterator[tuple[Any, ...]]:
-        """The rows of the answer, fetched as they are taken. Numbers are `Decimal`."""
+        """The rows of the answer, fetched as they are consumed. Numbers are `Decimal`."""
         yield from self._fetched(statement, self._table)
 
     def arrow_batches(self, statement: Statement, schema: pa.Schema, rows: int) -> Iterator[pa.RecordBatch]:
@@ -65,14 +65,14 @@ class ReadSession:
             for frame in self._connection.fetch_df_batches(
                 statement.text, statement.binds, size=rows, fetch_decimals=True, requested_schema=schema
             ):
-                # Not pa.table(frame): that imports pandas to see whether the frame is one of its own.
+                # Not pa.table(frame): that imports pandas to check whether the frame is a pandas one.
                 batches = [batch for batch in pa.RecordBatchReader.from_stream(frame) if batch.num_rows]
-                del frame  # or it would be held while the driver fills the next one
+                del frame  # otherwise it would be held while the driver fills the next one
                 while batches:
                     yield _with_schema(batches.pop(0), schema)
 
     def columns(self, table: str) -> list[DictionaryColumn]:
-        """The table's columns as the dictionary knows them, in their order; none if the user may not see it."""
+        """The table's columns in the dictionary, in order; empty if the user may not see the table."""
         statement = Statement(_COLUMNS, {"owner": self._oracle.owner, "table_name": table})
         return [DictionaryColumn(*row) for row in self._fetched(statement, "ALL_TAB_COLUMNS")]
 
@@ -84,7 +84,7 @@ class ReadSession:
 
 @dataclass(frozen=True, slots=True)
 class Oracle:
-    """The source database as the settings name it."""
+    """The source database named in the settings."""
 
     settings: OracleSettings
 
@@ -95,7 +95,7 @@ class Oracle:
 
     @contextmanager
     def session(self, action: str, table: str = "") -> Iterator[ReadSession]:
-        """A session whose module and action tell a DBA in V$SESSION what it does; `table` is what it reads.
+        """A session whose module and action show a DBA in V$SESSION what it does; `table` is the table it reads.
 
         Raises `ConfigError` for wrong credentials or addresses and `OracleDown` for a silent or unreachable listener,
         the latter after `connect_timeout_s` at most.
@@ -113,17 +113,17 @@ class Oracle:
                 connection.close()
 
     def operation(self, table: str = "") -> OperationContext:
-        """What error messages say about a statement that reads `table`."""
+        """The context for errors of a statement that reads `table`."""
         is_dictionary = table.startswith(("V$", "ALL_"))
         name = table if is_dictionary or not table else f"{self.owner}.{table}"
         return OperationContext(self.settings.dsn, self.settings.user, name)
 
     def identity(self) -> str:
-        """Database id and incarnation: what tells this database from its clones and from itself before a RESETLOGS."""
+        """Database id and incarnation: they distinguish it from its clones and from its state before a RESETLOGS."""
         with self.session("identity", "V$DATABASE") as session:
             found = list(session.rows(_IDENTITY))
         if not found:
-            raise ConfigError("V$DATABASE has no row.", "Ask the DBA; this is not a database that can be read.")
+            raise ConfigError("V$DATABASE has no row.", "Ask the DBA; this database cannot be read.")
         database_id, incarnation = found[0]
         return f"ora-{int(database_id)}-{int(incarnation)}"
 

@@ -1,4 +1,4 @@
-"""A statement as it is sent to Oracle: its text and the values of its binds."""
+"""A statement for Oracle: its text and its bind values."""
 
 from __future__ import annotations
 

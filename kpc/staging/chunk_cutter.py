@@ -1,4 +1,4 @@
-"""Cutting ordered rows into the files that become ingest jobs, and the index of which row is in which file."""
+"""Cut ordered rows into the files that become ingest jobs, and write the index of which row is in which file."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class ChunkLimits:
 class ChunkCutter:
     """Takes rows in their final order and writes chunk-00001.csv.gz, chunk-00002.csv.gz ... and index.parquet.
 
-    Rows have External_ID__c, key_hash, checksum and `line`, the finished CSV line with its line feed. Used as a
-    context: an error leaves neither the open chunk nor the index behind; finished chunks stay until their folder is
+    Rows have External_ID__c, key_hash, checksum and `line`, the finished CSV line with its line feed. A context
+    manager: an error leaves neither the open chunk nor the index behind; finished chunks stay until their folder is
     cleared.
     """
 
@@ -90,7 +90,7 @@ class ChunkCutter:
         self._pending_rows = together.height - whole
 
     def finish(self) -> tuple[tuple[FileEntry, ...], FileEntry]:
-        """Write what is left; the chunks and the index, described."""
+        """Write the remaining rows; returns the entries of the chunks and of the index."""
         if self._pending_rows:
             self._write(pl.concat(self._pending))
         self._close_chunk()

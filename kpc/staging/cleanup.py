@@ -41,7 +41,7 @@ def clean_up(context: PartitionContext, policy: CleanupPolicy) -> CleanedManifes
     proof = _proof(context)
     proven, version = proof.generation or "", proof.mapping_version or ""
     paths = context.paths.generation(proven)
-    with _undisturbed(context):
+    with _hold_leases(context):
         cleaned = None
         if context.store.manifest(paths.loaded(version), LoadManifest) is not None:
             cleaned = _clean(context, paths.staged(version), policy)
@@ -71,7 +71,7 @@ def clean_up_quietly(context: PartitionContext) -> None:
         clean_up(context, context.settings.staging.after_reconciliation)
     except KpcError as error:
         log.warning(
-            "%s: its chunks stay for now: %s `kpc archive %s %s` does it later.",
+            "%s: its chunks were not cleaned up: %s Run `kpc archive %s %s` later.",
             context,
             error.what,
             context.table.name,
@@ -80,13 +80,13 @@ def clean_up_quietly(context: PartitionContext) -> None:
 
 
 def _proof(context: PartitionContext) -> StageRun:
-    """The reconciliation that allows it. A generation that is newer than the proven one is not touched."""
+    """The reconciliation that allows the clean-up. A generation newer than the proven one is not touched."""
     generation = current_generation(context)
     proof = context.ledger.stages.last(context.environment, context.partition, RECONCILED, generation=generation.id)
     if proof is None or proof.state not in _PROVEN:
         found = "has not been reconciled" if proof is None else f"is not proven: its reconciliation is {proof.state}"
         raise ConfigError(
-            f"Generation {generation.id} of {context} {found}; its chunks stay.",
+            f"Generation {generation.id} of {context} {found}; its chunks are kept.",
             f"Run `kpc reconcile {context.table.name} {context.key}` first.",
         )
     return proof
@@ -129,7 +129,7 @@ def _cleaned(
 
 
 def _archive(staged: StagedManifest, folder: Path, store: Store, archive: Store) -> str:
-    """Every chunk under the same path in the archive, and their manifest last; returns where that is."""
+    """Copy every chunk to the same path in the archive, their manifest last; returns that path."""
     target = archive.root / folder.relative_to(store.root)
     archive.check_space(sum(chunk.bytes for chunk in staged.chunks))
     for chunk in staged.chunks:

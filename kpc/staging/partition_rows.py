@@ -1,4 +1,4 @@
-"""A sealed extract, converted and in the order in which it is sent; every row ends up kept or rejected, never lost."""
+"""Convert a sealed extract and put it in sending order; every row ends up kept or rejected, never lost."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from kpc.storage.parquet_file import read_slices
 from kpc.storage.prefetch import map_in_parallel, prefetched
 from kpc.storage.store import Store
 
-# Measured for the widest table, KPS_T_SALES_MD: what one row takes per column while it is converted, with all copies.
+# Memory per row and column during conversion, all copies included; measured for the widest table, KPS_T_SALES_MD.
 _BYTES_PER_CELL = 64
 _BROKEN, _CUT, _ROUNDED = "__broken", "__cut", "__rounded"
-_AT_ONCE = 2  # slices converted at the same time
-_HELD = _AT_ONCE + 1  # and one that is being read or waits to be taken
+_PARALLEL_SLICES = 2  # slices converted at the same time
+_SLICES_IN_MEMORY = _PARALLEL_SLICES + 1  # plus one that is being read or is waiting for the consumer
 
 
 def slice_rows(table: Table, memory_bytes: int) -> int:
-    """How many rows of a table may be worked on at a time."""
-    return max(memory_bytes // (_HELD * _BYTES_PER_CELL * len(table.columns)), 1_000)
+    """Rows per slice, so that all slices in memory fit into `memory_bytes`."""
+    return max(memory_bytes // (_SLICES_IN_MEMORY * _BYTES_PER_CELL * len(table.columns)), 1_000)
 
 
 @dataclass(frozen=True, slots=True)
 class _Converted:
-    """A slice after conversion: the rows to keep, with what is needed of them, and the rejected ones as extracted."""
+    """A slice after conversion: the kept rows with the columns still needed, and the rejected rows as extracted."""
 
     kept: pl.DataFrame
     rejected: pl.DataFrame
@@ -48,7 +48,7 @@ class _Converted:
 
 
 class PartitionRows:
-    """Reads, converts and sorts a partition (`read`), then gives it back in order (`ordered`).
+    """Reads, converts and sorts a partition (`read`), then returns it in order (`ordered`).
 
     Order: by the first lookup's external id, then the row's own, both by their UTF-8 bytes, so that one parent's
     children follow each other. Memory does not grow with the partition: the surplus is spilled to `scratch`.
@@ -84,8 +84,8 @@ class PartitionRows:
         self._duplicate_rows = 0
 
     def read(self, folder: Path, rows: int) -> None:
-        """Convert every extracted row, `rows` at a time. Raises `DamagedFile` if the extract is not what was sealed."""
-        for converted in map_in_parallel(self._convert, self._slices(folder, rows), _AT_ONCE):
+        """Convert every extracted row, `rows` at a time. Raises `DamagedFile` if the extract differs from its seal."""
+        for converted in map_in_parallel(self._convert, self._slices(folder, rows), _PARALLEL_SLICES):
             self._take(converted)
         self._duplicates, self._duplicate_rows = self._keys.found()
         if self._loaded is not None:
@@ -111,7 +111,7 @@ class PartitionRows:
     def ordered(self, rows: int) -> Iterator[pl.DataFrame]:
         """The kept rows in order, about `rows` at a time: External_ID__c, key_hash, checksum, line.
 
-        Duplicates go to the reject file on the way. May be asked for once.
+        Duplicates go to the reject file. May be called only once.
         """
         for frame in prefetched(self._runs.merged(rows)):
             if self._duplicates.is_empty():
@@ -154,7 +154,7 @@ class PartitionRows:
         self._runs.add(converted.kept)
 
     def _plan_for(self, frame: pl.DataFrame) -> tuple[FramePlan, pl.Expr]:
-        """The plan and the CSV line for a frame: one for all frames of one schema and the same plain columns."""
+        """The plan and the CSV line for a frame, cached by its schema and its plain columns."""
         plain = plain_columns(frame, self._table)
         kind = (tuple(frame.schema.items()), plain)
         if kind not in self._plans:
@@ -173,15 +173,15 @@ class PartitionRows:
 
 
 def csv_line_of(table: Table, key: str, generation: str, plain: frozenset[str] = frozenset()) -> pl.Expr:
-    """The row as the finished line of its chunk: the data header and the two markers.
+    """The row as the finished line of its chunk: the columns of the data header and the two markers.
 
-    Columns named in `plain` need no quotes, nor do ids that are made of such columns only.
-    A reference to a parent that is null is left empty: what `#N/A` does to a relationship column is not known, and an
-    empty cell leaves the reference as it is.
+    Columns named in `plain` need no quotes, nor do ids composed only of such columns.
+    A null reference to a parent is an empty cell, which leaves the reference unchanged: the effect of `#N/A` on a
+    relationship column is not known.
     """
     unusual = {column.name for column in table.columns if column.source.is_text} - plain
-    made_of = {EXTERNAL_ID: table.key, **{lookup.header: lookup.columns for lookup in table.lookups}}
-    quoted = {name for name, columns in made_of.items() if not unusual.isdisjoint(columns)}
+    id_columns = {EXTERNAL_ID: table.key, **{lookup.header: lookup.columns for lookup in table.lookups}}
+    quoted = {name for name, columns in id_columns.items() if not unusual.isdisjoint(columns)}
     quoted |= {column.field or "" for column in table.sent_columns if _may_need_quotes(column, unusual)}
     line = csv_line(
         table.data_header,
@@ -193,6 +193,6 @@ def csv_line_of(table: Table, key: str, generation: str, plain: frozenset[str] =
 
 
 def _may_need_quotes(column: Column, unusual: Collection[str]) -> bool:
-    """A text field of unusual values; a plain code may stand for a label that is not plain, a NULL for a default."""
+    """True for text with unusual characters, also if a picklist label or a default may bring them in."""
     is_declared = bool(column.picklist_map) or column.default is not None
     return column.type is not None and column.type.is_text and (is_declared or column.name in unusual)

@@ -1,4 +1,4 @@
-"""One generation of a partition becomes chunks, an index, a list of rejects and a fingerprint; manifest last."""
+"""Stage one generation of a partition: chunks, index, reject list and fingerprint; the manifest is written last."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ _STAGED_BYTES_PER_EXTRACTED = 6
 def stage_partition(context: PartitionContext, extract: ExtractManifest) -> StagedManifest:
     """Stage one generation of a partition; the manifest is written last. The same input gives the same bytes.
 
-    What was staged before under the same mapping is returned as it is, after its files were verified; what a killed or
-    damaged run left is done again.
-    Raises `RowsRejected` when too many rows are rejected, `DamagedFile` for an extract that is not what was sealed,
+    If it is already staged under the same mapping, its files are verified and its manifest is returned; incomplete or
+    damaged files are staged again.
+    Raises `RowsRejected` if too many rows are rejected, `DamagedFile` for an extract that differs from its seal,
     `OutOfSpace`, `ConfigError` for a missing hash key.
     """
     paths = context.paths.generation(extract.generation)
@@ -57,7 +57,7 @@ def stage_partition(context: PartitionContext, extract: ExtractManifest) -> Stag
 
 
 def _finished(folder: Path, store: Store) -> StagedManifest | None:
-    """The folder's manifest if every file it lists is whole; None if there is work to do."""
+    """The folder's manifest if every file it lists is intact; None if there is work to do."""
     try:
         manifest = store.manifest(folder, StagedManifest)
         if manifest is not None:
@@ -69,7 +69,7 @@ def _finished(folder: Path, store: Store) -> StagedManifest | None:
 
 
 class _Staging:
-    """One run over one partition: what is open while it lasts."""
+    """The state of one staging run over one partition."""
 
     def __init__(self, context: PartitionContext, extract: ExtractManifest, folder: Path) -> None:
         self._context = context
@@ -99,12 +99,12 @@ class _Staging:
                 scratch=self._folder,
             )
             rows.read(extract_folder, self._slice_rows)
-            self._check_share(rows, rejects)
+            self._check_rejected_share(rows, rejects)
             chunks, index = self._cut(rows, loaded)
             return self._manifest(rows, rejects, loaded, chunks, index, started)
 
     def _loaded_index(self) -> LoadedIndex | None:
-        """What Salesforce holds already; a partition that was never loaded has no index."""
+        """What Salesforce already holds; None for a partition that was never loaded."""
         path = self._context.paths.loaded_index
         return LoadedIndex(path, self._context.partition, self._folder) if self._store.fetch(path) else None
 
@@ -124,7 +124,7 @@ class _Staging:
         raise RowsRejected(
             f"{rejected:,} of {rows.extracted:,} rows of {self._context} ({share:.1%}) break a rule ({worst}); "
             f"at most {limit:.1%} may. They are listed in {self._store.shown(rejects.path)}.",
-            "Correct the source or the catalog; or, if they may stay behind, set "
+            "Correct the source or the catalog; or, if these rows may be left out, set "
             f"KPC__STAGING__REJECTED_SHARE={allowed} and run `kpc run {self._table.name} {self._context.key}`.",
             rows=rejected,
             path=self._store.shown(rejects.path),

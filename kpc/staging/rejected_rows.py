@@ -10,8 +10,8 @@ from kpc.stages.context import LeasedContext, PartitionContext
 from kpc.staging.rejects import read_rejected
 from kpc.storage.manifests import StagedManifest
 
-REJECTED_CLASS = FailureClass.REJECTED  # error class of a row that staging refused: it is known by its source key
-REJECTED_AT = "staged_csv"  # stands in the place of a chunk's name for rows that never reached one
+REJECTED_CLASS = FailureClass.REJECTED  # error class of a row rejected by staging; it is identified by its source key
+REJECTED_AT = "staged_csv"  # instead of a chunk's name, for rows that never reached a chunk
 
 
 def book_rejected_rows(context: LeasedContext, manifest: StagedManifest) -> None:

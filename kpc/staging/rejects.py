@@ -20,9 +20,10 @@ REJECT_HEADER = ("source_key", "field", "rule", "value", "external_id")
 
 
 class RejectFile:
-    """rejected.csv.gz, made when the first row is rejected. Used as a context; personal values come in masked.
+    """rejected.csv.gz, a context manager; the file is created when the first row is rejected.
 
-    A null is written as nothing. `rows_by_rule` says how often each rule was the first one broken.
+    Callers mask personal values. A null is an empty cell. `rows_by_rule` counts how often each rule was the first one
+    broken.
     """
 
     def __init__(self, folder: Path, level: int) -> None:
@@ -45,7 +46,7 @@ class RejectFile:
         return self.rows_by_rule.total()
 
     def add(self, rejected: pl.DataFrame) -> None:
-        """Rows of `convert_frame` that broke a rule."""
+        """Add rows of `convert_frame` that broke a rule."""
         if rejected.is_empty():
             return
         if self._file is None:
@@ -74,5 +75,5 @@ class RejectFile:
 
 
 def read_rejected(path: Path) -> pl.DataFrame:
-    """The rejected rows as they were listed: the columns of `REJECT_HEADER`, all String."""
+    """Read a reject file: the columns of `REJECT_HEADER`, all String."""
     return pl.read_csv(path, schema=dict.fromkeys(REJECT_HEADER, pl.String))

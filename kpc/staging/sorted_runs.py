@@ -1,9 +1,9 @@
-"""Ordering a whole partition with bounded memory: sorted runs on disk, then a pass that merges them.
+"""Sort a whole partition with bounded memory (external merge sort): sorted runs on disk, then a merge.
 
-A run is written in blocks of `BLOCK_ROWS`, and the first key of each block is kept in memory. Merging takes blocks in
+A run is written in blocks of `BLOCK_ROWS`, and the first key of each block is kept in memory. The merge reads blocks in
 the order of their first keys: everything that sorts before the first key of the next unread block is final, because no
-unread block can hold a smaller one. So each block is read once, and at most one unfinished block per run is held. Where
-there are more runs than blocks fit in memory, some are merged into longer ones first.
+unread block can hold a smaller one. So each block is read once, and at most one unfinished block per run is held. If
+there are more runs than blocks that fit in memory, some runs are merged into longer ones first.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LEAST_FAN_IN = 4  # runs merged at once, however wide their rows are
 
 @dataclass(frozen=True, slots=True)
 class _SortedRun:
-    """A file of ordered rows, with the first key of each of its blocks. `bytes` on disk are about those in memory."""
+    """A file of ordered rows, with the first key of each block. `bytes` on disk are about the same in memory."""
 
     path: Path
     schema: pa.Schema
@@ -37,11 +37,11 @@ class _SortedRun:
 
 
 class SortedRuns:
-    """Frames go in, in any order; rows come out by their column `__order` (String, by its UTF-8 bytes).
+    """Takes frames in any order; returns rows sorted by their column `__order` (String, by its UTF-8 bytes).
 
-    Runs are not compressed: that would cost more time than the disk does. Used as a context; its folder is removed when
-    the context ends. Up to `memory_bytes` are held in memory: half of it is a run that a thread writes while the other
-    half fills. What fits into one half never touches the disk.
+    A context manager; its folder is removed at the end. Up to `memory_bytes` are held in memory: one half is a run that
+    a thread writes while the other half fills. What fits into one half is never written to disk. Runs are not
+    compressed: that would take longer than the disk does.
     """
 
     def __init__(self, folder: Path, store: Store, memory_bytes: int, *, least_fan_in: int = LEAST_FAN_IN) -> None:
@@ -67,7 +67,7 @@ class SortedRuns:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def add(self, frame: pl.DataFrame) -> None:
-        """Rows to be ordered. All frames have the same columns."""
+        """Add rows to sort. All frames have the same columns."""
         if frame.is_empty():
             return
         self.rows += frame.height
@@ -77,7 +77,7 @@ class SortedRuns:
             self._start_run()
 
     def merged(self, rows: int) -> Iterator[pl.DataFrame]:
-        """All rows in order, in frames of about `rows` rows. May be asked for once."""
+        """All rows in order, in frames of about `rows` rows. May be called only once."""
         if not self._has_runs:
             yield from in_order(self._take_held(), rows)
             return
@@ -93,7 +93,7 @@ class SortedRuns:
         return held
 
     def _start_run(self) -> None:
-        """Begin to write what is held as the next run; the frames to come are held meanwhile."""
+        """Start writing the held frames as the next run; new frames are held meanwhile."""
         self._store.check_space(self._held_bytes)
         held = self._take_held()
         schema = held[0].clear().to_arrow().schema
@@ -101,7 +101,7 @@ class SortedRuns:
         self._has_runs = True
 
     def _write(self, schema: pa.Schema, blocks: Iterable[pl.DataFrame]) -> None:
-        """Write one more run out of ordered blocks of at most BLOCK_ROWS."""
+        """Write one more run from ordered blocks of at most BLOCK_ROWS rows."""
         path = make_private(self._folder) / f"run-{self._written:05d}.arrow"
         self._written += 1
         firsts = []
@@ -112,7 +112,7 @@ class SortedRuns:
         self._runs.append(_SortedRun(path, schema, tuple(firsts), path.stat().st_size))
 
     def _merge_surplus_runs(self, blocks_at_once: int) -> None:
-        """Merge runs into longer ones until the unfinished blocks of all that are left fit into half of the memory."""
+        """Merge runs into longer ones until one unfinished block of each remaining run fits into half of the memory."""
         while len(self._runs) > (most := self._fan_in()):
             count = min(most, len(self._runs) - most + 1)
             group, self._runs = self._runs[:count], self._runs[count:]
@@ -153,7 +153,7 @@ def _writer(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatchFileWriter]
 
 
 def in_order(frames: list[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
-    """All rows in order, in frames of `rows` rows; only the order is computed for all of them at once.
+    """All rows in order, in frames of `rows` rows; only the sort order is computed for all rows at once.
 
     Empties the list, so that the frames' memory is free once they are joined.
     """
@@ -168,5 +168,5 @@ def in_order(frames: list[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
 
 def _frame(batch: pa.RecordBatch) -> pl.DataFrame:
     frame = pl.from_arrow(batch)
-    assert isinstance(frame, pl.DataFrame)  # noqa: S101  tells the type checker; a batch is never a Series
+    assert isinstance(frame, pl.DataFrame)  # noqa: S101  for the type checker; a batch is never a Series
     return frame

@@ -39,18 +39,18 @@ class LoadedIndex:
         self._changed = self._vanished = pl.Series(KEY_HASH, dtype=pl.UInt64)
 
     def add(self, rows: pl.DataFrame) -> None:
-        """Rows of the source that may be sent: key_hash, checksum. Raises `OutOfSpace`."""
+        """Add rows of the source that may be sent: key_hash, checksum. Raises `OutOfSpace`."""
         self._source.add(rows)
 
     def add_rejected(self, rows: pl.DataFrame) -> None:
-        """Rows that exist in the source and are not sent: key_hash. Raises `OutOfSpace`."""
+        """Add rows that exist in the source and are not sent: key_hash. Raises `OutOfSpace`."""
         self._not_sent.add(rows.filter(pl.col(KEY_HASH).is_not_null()))
 
     def compare(self) -> None:
         """Find the rows that changed and those that vanished. Raises `DamagedFile` if the index cannot be read.
 
-        A row is unchanged if the index has its key hash with its checksum. The checksum covers the external id, so that
-        a chance collision of key hashes alone cannot hide a change.
+        A row is unchanged if the index has its key hash with the same checksum. The checksum covers the external id, so
+        a collision of key hashes alone cannot hide a change.
         """
         changed, vanished = [self._changed], [self._vanished]
         for source, not_sent, index in self._ranges():
@@ -74,7 +74,7 @@ class LoadedIndex:
             yield frame.filter(_is_in(frame[KEY_HASH], self._vanished)).select(columns)
 
     def _ranges(self) -> Iterator[tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]]:
-        """Rows of the source that may be sent, those that are not, and rows of the index, with hashes in one range."""
+        """Per range of hashes: rows of the source that may be sent, those that are not sent, and rows of the index."""
         if self.rows + self._source.rows + self._not_sent.rows <= self._held_rows:
             yield self._source.whole(), self._not_sent.whole(), self._read(0, (1 << 64) - 1)
             return
@@ -89,7 +89,7 @@ class LoadedIndex:
             raise self._damaged(error) from error
 
     def _read(self, least: int, greatest: int) -> pl.DataFrame:
-        """The rows whose hashes are within a range; row groups of other ranges are not decoded."""
+        """The index rows whose hashes are in a range; row groups of other ranges are not decoded."""
         hashes = _RANGES.holds(least, greatest)
         try:
             return pl.scan_parquet(self._path).filter(hashes).select(KEY_HASH, CHECKSUM).collect()
@@ -103,5 +103,5 @@ class LoadedIndex:
 def _is_in(hashes: pl.Series, ascending: pl.Series) -> pl.Series:
     if not len(ascending):
         return pl.Series([False]).new_from_index(0, len(hashes))
-    places = ascending.search_sorted(hashes).clip(upper_bound=len(ascending) - 1)
-    return ascending.gather(places) == hashes
+    positions = ascending.search_sorted(hashes).clip(upper_bound=len(ascending) - 1)
+    return ascending.gather(positions) == hashes

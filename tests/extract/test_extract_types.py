@@ -211,7 +211,7 @@ def test_what_cannot_be_a_watermark_or_a_month_is_refused() -> None:
         Table("TYPES", "Types__c", Phase.REFERENCE, COLUMNS, ("ID",), 1, (), update_column="V")
     with pytest.raises(CatalogError, match="of one kind"):
         Table("T", "T__c", Phase.REFERENCE, COLUMNS, ("ID",), 1, (), update_column="D", created_column="T6")
-    with pytest.raises(CatalogError, match="names no local month"):
+    with pytest.raises(CatalogError, match="has no fixed local month"):
         Table("T", "T__c", Phase.REFERENCE, COLUMNS, ("ID",), 1, (), month_column="ZDAY", day_field="Zday__c")
-    with pytest.raises(CatalogError, match=r"RAW\(8\) does not become a double"):
+    with pytest.raises(CatalogError, match=r"RAW\(8\) cannot become a double"):
         Table("T", "T__c", Phase.REFERENCE, (Column("R", raw(8), "R__c", decimal(8, 0)),), ("R",), 1, ())

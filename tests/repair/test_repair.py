@@ -221,7 +221,7 @@ def test_wrong_values_are_listed_by_line_and_field_without_the_value(
     file = tmp_path / "failed.csv"
     export_refused([PartitionContext(workspace, EMAILS)], file)
     _edit(file, {refused[1]: {"Seq__c": "secret-text"}, refused[2]: {"Email__c": "y" * 81}})
-    with pytest.raises(RowsRejected, match=r"line 2, Seq__c is no number") as caught:
+    with pytest.raises(RowsRejected, match=r"line 2, Seq__c is not a number") as caught:
         read_edits(file, EMAILS.table)
     assert caught.value.rows == 2
     assert "secret-text" not in str(caught.value)
