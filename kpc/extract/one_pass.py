@@ -178,7 +178,7 @@ def find_month(context: PartitionContext) -> MonthOfPass | None:
     return None
 
 
-def move_in(month: MonthOfPass, folder: Path) -> None:
+def link_files(month: MonthOfPass, folder: Path) -> None:
     """Link the month's files into an extract's folder, so that a crash half-way loses none."""
     make_private(folder)
     for file in month.files:
@@ -187,7 +187,7 @@ def move_in(month: MonthOfPass, folder: Path) -> None:
         os.link(month.folder / file.name, target)
 
 
-def drop_share(month: MonthOfPass) -> None:
+def remove_month(month: MonthOfPass) -> None:
     """Remove the files of a sealed month, and the folder of a pass whose months are all sealed."""
     shutil.rmtree(month.folder, ignore_errors=True)
     if not any(path.is_dir() for path in month.folder.parent.iterdir()):

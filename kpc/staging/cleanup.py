@@ -93,7 +93,7 @@ def _proof(context: PartitionContext) -> StageRun:
 
 
 @contextmanager
-def _undisturbed(context: PartitionContext) -> Iterator[None]:
+def _hold_leases(context: PartitionContext) -> Iterator[None]:
     """Keep other runs from staging or loading the partition. Raises `Transient` if one does already."""
     ledger, ttl_s = context.ledger, context.settings.lease_s
     owner = f"{context.run_id} clean-up"

@@ -108,7 +108,7 @@ class _Staging:
         path = self._context.paths.loaded_index
         return LoadedIndex(path, self._context.partition, self._folder) if self._store.fetch(path) else None
 
-    def _check_share(self, rows: PartitionRows, rejects: RejectFile) -> None:
+    def _check_rejected_share(self, rows: PartitionRows, rejects: RejectFile) -> None:
         """Too many rejected rows mean a wrong declaration rather than wrong data: a person must decide."""
         rejected = rejects.rows + rows.duplicate_rows
         limit = self._staging.rejected_share

@@ -109,7 +109,8 @@ def killing(tmp_path: Path, oracle: OracleServer, salesforce: SalesforceSettings
 
 
 @pytest.mark.parametrize(
-    "point", ["ledger.db", "plan.json", ".chunk-00001.*.part", "chunk-00002.parquet", "chunk-00003.json", "manifest.json"]
+    "point",
+    ["ledger.db", "plan.json", ".chunk-00001.*.part", "chunk-00002.parquet", "chunk-00003.json", "manifest.json"],
 )
 def test_a_kill_at_each_phase_changes_no_staged_row(killing: Callable[[str], Killing], point: str) -> None:
     """Before the plan, after it, inside a chunk, between a chunk and its mark, before the seal and after it."""
