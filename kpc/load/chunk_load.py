@@ -1,4 +1,4 @@
-"""A chunk on its way into Salesforce: what travels between tasks, and one worker's hold of it."""
+"""One chunk to load: the spec that is passed between tasks, and the context in which a worker loads it."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ ENCODING_TRAIT = "upload_encoding"
 
 
 class ChunkSpec(BaseModel):
-    """A chunk to load, as it travels between tasks. `folder` is relative to the generation's folder.
+    """A chunk to load, as passed between tasks. `folder` is relative to the generation's folder.
 
-    `key_sum` stands for its external ids, where staging noted it.
+    `key_sum` is the checksum of its external ids; None if staging did not record one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,7 +53,7 @@ class ChunkSpec(BaseModel):
     key_sum: str | None = None
     purpose: str = "chunk"
     operation: Literal["upsert", "delete", "update"] = "upsert"
-    pre_image: bool = False  # what its rows will change is kept before its first upload
+    pre_image: bool = False  # save the records it will change before the first upload
 
     @classmethod
     def of(
@@ -68,7 +68,7 @@ class ChunkSpec(BaseModel):
         operation: Literal["upsert", "delete", "update"] = "upsert",
         pre_image: bool = False,
     ) -> ChunkSpec:
-        """A file of a generation of the partition, under the table's present mapping."""
+        """The spec of one file of a generation, under the table's current mapping."""
         return cls(
             source_id=context.environment.source_id,
             target_id=context.environment.target_id,
@@ -90,7 +90,7 @@ class ChunkSpec(BaseModel):
         )
 
     def sent_again(self, entry: FileEntry) -> ChunkSpec:
-        """Some of the chunk's rows as a file of their own, beside the load's results."""
+        """The spec of a retry: `entry` holds some of the chunk's rows and lies beside the load's results."""
         return self.model_copy(
             update={
                 "chunk": entry.name,
@@ -106,7 +106,7 @@ class ChunkSpec(BaseModel):
 
     @property
     def environment(self) -> Environment:
-        """The two systems of the plan; a task that follows a job need not ask Oracle who it is."""
+        """The two systems of the plan, so that a polling task need not connect to Oracle to identify it."""
         return Environment(self.source_id, self.target_id)
 
     @property
@@ -129,7 +129,7 @@ class ChunkSpec(BaseModel):
 
 @dataclass(frozen=True)
 class ChunkLoad:
-    """One worker's load of one chunk. `stop` ends its waits early; the job itself goes on in the org."""
+    """One worker's load of one chunk. Setting `stop` ends its waits early; the job continues in the org."""
 
     spec: ChunkSpec
     context: LeasedContext
@@ -170,11 +170,11 @@ class ChunkLoad:
 
     @property
     def results(self) -> Path:
-        """The folder of what the load brings back."""
+        """The folder of the load's result files."""
         return self.paths.loaded(self.spec.mapping_version)
 
     def chunk_file(self) -> Path:
-        """The chunk, verified."""
+        """The chunk's file, with its checksum verified. Raises `DamagedFile`."""
         remedy = f"Stage it again: `kpc rerun {self.spec.table} {self.spec.key}`."
         return self.store.file(self.paths.folder / self.spec.folder, self.spec.entry, remedy=remedy)
 
@@ -186,20 +186,20 @@ class ChunkLoad:
         return next(job for job in self.jobs() if job.job_id == job_id)
 
     def live_job(self) -> JobRow | None:
-        """The job that carries this chunk, at work or done; None if it must be sent (again)."""
+        """The chunk's running or finished job; None if the chunk must be sent (again)."""
         living = [job for job in self.jobs() if job.state not in DEAD]
         return living[-1] if living else None
 
     def end_job(self, job: JobRow, state: JobState, error: str | None = None) -> None:
-        """Note that a job takes no slot any more."""
+        """Record that a job no longer takes a slot."""
         self.ledger.jobs.end(job.id, state=state, error=error, lease=self.lease)
 
     def pause(self, wait_s: float) -> None:
-        """Wait, unless the load is being stopped or another run has taken over."""
+        """Wait. Raises `Transient` if the load is being stopped or another run has taken over the lease."""
         if self.stop.wait(wait_s) or self.lease.lost.is_set():
             raise Transient(
-                f"Following {self.spec.chunk} of {self.context} was stopped.",
-                "Its job goes on in the org; run the load again, it continues there.",
+                f"Polling the job of {self.spec.chunk} of {self.context} was stopped.",
+                "The job continues in the org; run the load again to resume with it.",
             )
 
     def __str__(self) -> str:
@@ -207,7 +207,7 @@ class ChunkLoad:
 
 
 def chunk_intent(spec: ChunkSpec, table: Table) -> JobIntent:
-    """What the ledger must know of a chunk's job before it exists."""
+    """What the ledger records about a chunk's job before the job is created."""
     return JobIntent(
         generation=spec.generation,
         mapping_version=spec.mapping_version,
@@ -223,21 +223,21 @@ def chunk_intent(spec: ChunkSpec, table: Table) -> JobIntent:
 
 
 def encodings(load: ChunkLoad) -> Sequence[Encoding]:
-    """How to upload, in order of preference."""
+    """The upload encodings to try, in order of preference."""
     wanted = load.settings.upload_encoding
     if wanted != "auto":
         return (wanted,)
     learned = load.ledger.org_facts.find(load.salesforce.org_id, ENCODING_TRAIT)
-    if learned == "identity" or (learned is None and not may_teach(load.spec)):
+    if learned == "identity" or (learned is None and not may_probe_gzip(load.spec)):
         return ("identity",)
     return ("gzip",) if learned == "gzip" else ("gzip", "identity")
 
 
-def may_teach(spec: ChunkSpec) -> bool:
-    """Whether a chunk may find out what the org thinks of gzip: a misread one costs a batch at most."""
+def may_probe_gzip(spec: ChunkSpec) -> bool:
+    """Whether a chunk may be used to test the org's gzip support: if the org misreads it, at most one batch is lost."""
     return spec.purpose == JobPurpose.CHUNK and spec.rows <= BATCH_ROWS
 
 
 def is_learning_encoding(load: ChunkLoad) -> bool:
-    """Whether gzip is still a trial in this org."""
+    """Whether it is still unknown if this org accepts gzip."""
     return len(encodings(load)) > 1

@@ -1,4 +1,4 @@
-"""The accounts of one chunk: which rows were loaded, failed or never looked at, and the files that say so."""
+"""The result of one chunk: its loaded, failed and unprocessed rows, as counts and files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _PART = ".part.csv.gz"
 
 
 class ChunkResult(BaseModel):
-    """The accounts of one chunk; the files lie beside it. `rows` = `loaded` + `failed` + `unprocessed`."""
+    """The result of one chunk; its files are in the same folder. `rows` = `loaded` + `failed` + `unprocessed`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -55,7 +55,7 @@ class ChunkResult(BaseModel):
 
 @dataclass(frozen=True)
 class LoadedRows:
-    """Rows that Salesforce took, in gzip CSV files of `folder` with SUCCESS_HEADER: they need not fit in memory."""
+    """Rows that Salesforce accepted, in gzip CSV files of `folder` with SUCCESS_HEADER: they need not fit in memory."""
 
     folder: Path
     files: tuple[FileEntry, ...]
@@ -79,20 +79,20 @@ class LoadedRows:
 
 @dataclass(frozen=True)
 class ChunkOutcome:
-    """What became of the rows of a chunk. `failed` has sf__Id, sf__Error and the row, `unprocessed` the row; text."""
+    """The outcome of a chunk's rows. `failed` has sf__Id, sf__Error and the row, `unprocessed` the row; all text."""
 
     loaded: LoadedRows
     failed: pl.DataFrame
     unprocessed: pl.DataFrame
     jobs: tuple[str, ...]
-    attempts: Mapping[str, int] = field(default_factory=dict)  # by external id, where it is not the number of jobs
+    attempts: Mapping[str, int] = field(default_factory=dict)  # by external id; default: the number of jobs
 
     @property
     def counts(self) -> ChunkCounts:
         return ChunkCounts(self.loaded.rows, self.loaded.created, self.failed.height, self.unprocessed.height)
 
     def after(self, again: pl.DataFrame, outcome: ChunkOutcome) -> ChunkOutcome:
-        """The outcome once the rows `again` were sent another time."""
+        """This outcome combined with the `outcome` of sending the rows `again` once more."""
         return ChunkOutcome(
             loaded=self.loaded + outcome.loaded,
             failed=pl.concat([self.failed.join(again, on=EXTERNAL_ID, how="anti"), outcome.failed]),
@@ -103,7 +103,7 @@ class ChunkOutcome:
 
 
 def part_file(folder: Path, chunk: str, name: str) -> Path:
-    """Where rows of a chunk wait until its outcome is written; gone after that."""
+    """A temporary file for rows of a chunk; removed once its result is recorded."""
     return folder / f"{chunk_stem(chunk)}.{name}{_PART}"
 
 
@@ -121,7 +121,7 @@ def read_columns(file: Path, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
     try:
         with open_gzip_to_read(file) as content:
             parse = pa_csv.ParseOptions(newlines_in_values=True)
-            # Arrow's own pool keeps what it had; the system's gives back what is no longer needed.
+            # Arrow's default pool keeps freed memory; the system pool returns it.
             reader = pa_csv.open_csv(content, read, parse, convert, memory_pool=pa.system_memory_pool())
             for batch in reader:
                 frame = pl.from_arrow(batch)
@@ -129,12 +129,12 @@ def read_columns(file: Path, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
                 yield frame
     except (pa.ArrowInvalid, pa.ArrowKeyError, OSError, EOFError) as error:
         raise DamagedFile(
-            f"{file} cannot be read: {error}.", "Run the load again; it is read anew.", path=file
+            f"{file} cannot be read: {error}.", "Run the load again; it is downloaded again.", path=file
         ) from None
 
 
 def write_loaded(frames: Iterator[pl.DataFrame], file: Path) -> LoadedRows:
-    """Keep the three columns that matter of rows that were taken; a new file in place of an older one."""
+    """Write SUCCESS_HEADER of accepted rows to `file`, replacing an older one."""
     created = 0
     with GzipTable(file, SUCCESS_HEADER, GZIP_LEVEL) as table:
         for frame in frames:
@@ -153,7 +153,7 @@ def write_rows(file: Path, rows: pl.DataFrame) -> FileEntry:
 
 
 def write_outcome(folder: Path, chunk: str, rows: int, outcome: ChunkOutcome) -> ChunkResult:
-    """The three files of a chunk and their accounts; the manifest is the caller's to write."""
+    """Write the three result files of a chunk; the caller writes the manifest."""
     stem, counts = chunk_stem(chunk), outcome.counts
     return ChunkResult(
         chunk=chunk,
@@ -170,7 +170,7 @@ def write_outcome(folder: Path, chunk: str, rows: int, outcome: ChunkOutcome) ->
 
 
 def _as_one_file(loaded: LoadedRows, path: Path) -> FileEntry:
-    """All that was taken under one name. The usual single file is not packed again, it moves there."""
+    """All accepted rows in one file. A single file, the usual case, is renamed instead of written again."""
     if len(loaded.files) == 1:
         loaded.paths[0].replace(path)
         return loaded.files[0].model_copy(update={"name": path.name})
@@ -181,7 +181,7 @@ def _as_one_file(loaded: LoadedRows, path: Path) -> FileEntry:
 
 
 def collected(rows: pl.DataFrame, saved: Sequence[SavedRecord], file: Path) -> ChunkOutcome:
-    """The answers of a collection, as the result files of a job would say it; what was taken goes to `file`."""
+    """Composite collection results in the form of a job's results; accepted rows are written to `file`."""
     answered = rows.with_columns(
         pl.Series(SALESFORCE_ID, [one.salesforce_id for one in saved], dtype=pl.String),
         pl.Series(CREATED, [str(one.created).lower() for one in saved], dtype=pl.String),
@@ -196,7 +196,7 @@ def collected(rows: pl.DataFrame, saved: Sequence[SavedRecord], file: Path) -> C
 
 
 def failures_of(table: Table, outcome: ChunkOutcome) -> Iterator[RowFailure]:
-    """For migration_failed_records: why, in words without personal values."""
+    """Rows for migration_failed_records; personal values are removed from the messages."""
     personal = [column.field for column in table.sent_columns if column.pii is not None]
     tries, job = max(1, len(outcome.jobs)), outcome.jobs[-1] if outcome.jobs else None
     for row in outcome.failed.select(EXTERNAL_ID, ERROR, *personal).iter_rows():
@@ -206,6 +206,6 @@ def failures_of(table: Table, outcome: ChunkOutcome) -> Iterator[RowFailure]:
             row[0], error.code, FailureClass(error.error_class), error.message, error.fields, attempts, job
         )
     for key in outcome.unprocessed[EXTERNAL_ID]:
-        message = "Salesforce ended the job before it came to this row"
+        message = "Salesforce ended the job before it processed this row"
         attempts = outcome.attempts.get(key, tries)
         yield RowFailure(key, "UNPROCESSED", FailureClass.UNPROCESSED, message, (), attempts, job)

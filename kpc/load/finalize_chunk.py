@@ -1,4 +1,4 @@
-"""Finishing a chunk: read what its job did, send again what failed for a passing reason, book the chunk as done."""
+"""Finalizing a chunk: read its job's results, send transient failures again, record the chunk as done."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ _SLICE_ROWS = 50_000
 
 
 def finalize_chunk(load: ChunkLoad, job_id: str) -> ChunkResult:
-    """Read what the ended job did, send again what failed in passing, and book the chunk as done.
+    """Read the ended job's results, send transient failures again, and record the chunk as done.
 
-    Raises `JobFailed` when the job ended without its rows, `Terminal` when the results do not add up to what was sent,
-    `QuotaExhausted` when rows are left that the day's allowance did not reach.
+    Raises `JobFailed` when the job failed as a whole, `Terminal` when the results do not match the rows sent,
+    `QuotaExhausted` when the daily allowance does not suffice for the remaining rows.
     """
     outcome = read_outcome(load, job_id)
     for number in range(1, RETRY_ROUNDS + 1):
@@ -51,26 +51,26 @@ def finalize_chunk(load: ChunkLoad, job_id: str) -> ChunkResult:
         log.info("%s: sending %s rows again", load, f"{again.height:,}")
         is_small = again.height <= load.settings.collection_rows
         outcome = outcome.after(again, (_send_collected if is_small else _send_again)(load, again, number))
-    result = _book(load, job_id, with_created_before(load, outcome))
+    result = _record_result(load, job_id, with_created_before(load, outcome))
     stop_on_org_errors(load.context)
     return result
 
 
 def _retryable(outcome: ChunkOutcome, load: ChunkLoad) -> pl.DataFrame:
-    """Rows that failed in passing and rows that were never looked at, in an order that keeps a parent's together."""
+    """Transient failures and unprocessed rows, grouped by parent."""
     codes = outcome.failed[ERROR].unique()
-    passing = [text for text in codes if parse_row_error(text).error_class == "transient"]
-    failed = outcome.failed.filter(pl.col(ERROR).is_in(passing)).select(load.table.header)
+    transient = [text for text in codes if parse_row_error(text).error_class == "transient"]
+    failed = outcome.failed.filter(pl.col(ERROR).is_in(transient)).select(load.table.header)
     return in_parent_order(load.table, pl.concat([failed, outcome.unprocessed]))
 
 
 def in_parent_order(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows of one parent one after the other, so that they do not wait for each other's lock."""
+    """Sort rows by parent: parallel batches with rows of one parent would contend for its lock."""
     return rows.sort(*(lookup.header for lookup in table.lookups), EXTERNAL_ID)
 
 
 def _send_collected(load: ChunkLoad, rows: pl.DataFrame, number: int) -> ChunkOutcome:
-    """The rows through composite collections: at once, without a batch of quota."""
+    """Send the rows through composite collections: synchronous, and no batch of quota is used."""
     load.ledger.leases.require(load.lease)
     load.ledger.pauses.check(load.lease.environment, load.table)
     with load.governor.translate_quota_errors():
@@ -79,7 +79,7 @@ def _send_collected(load: ChunkLoad, rows: pl.DataFrame, number: int) -> ChunkOu
 
 
 def _send_again(load: ChunkLoad, rows: pl.DataFrame, number: int) -> ChunkOutcome:
-    """The rows as a small job of their own; resumed like any other."""
+    """Send the rows as a separate small job, which can be resumed like any other."""
     name = f"{chunk_stem(load.spec.chunk)}.retry-{number}.csv.gz"
     with GzipTable(load.results / name, load.table.header, GZIP_LEVEL) as table:
         for part in rows.iter_slices(_SLICE_ROWS):
@@ -96,19 +96,19 @@ def _send_again(load: ChunkLoad, rows: pl.DataFrame, number: int) -> ChunkOutcom
 def stop_on_org_errors(context: LeasedContext) -> None:
     """Pause an object when triggers, permissions or storage refuse more of its rows than the settings allow.
 
-    What they refuse now they will refuse in every further job, and each job costs quota.
+    The same rows would be refused in every further job, and each job costs quota.
     """
     ledger, environment, table = context.ledger, context.environment, context.table
     refused = ledger.failures.count_of_class(environment, table, FailureClass.ORG)
     most = context.settings.salesforce.org_error_rows
     if refused > most:
-        reason = f"{refused:,} rows were refused by the org itself, more than {most:,}"
+        reason = f"{refused:,} rows were refused by the org's triggers, permissions or storage, more than {most:,}"
         if ledger.pauses.start(environment, PauseScope.TABLE, table.name, actor="kpc", reason=reason):
             log.error("%s is paused: %s; see `kpc failed %s`", table.name, reason, table.name)
 
 
-def _book(load: ChunkLoad, job_id: str, outcome: ChunkOutcome) -> ChunkResult:
-    """Files first, then the ledger: a crash between them repeats the reading and nothing else."""
+def _record_result(load: ChunkLoad, job_id: str, outcome: ChunkOutcome) -> ChunkResult:
+    """Write the files, then the ledger: after a crash in between, only reading the results is repeated."""
     spec, ledger = load.spec, load.ledger
     ledger.leases.require(load.lease)
     folder = load.results

@@ -1,11 +1,11 @@
-"""Loading one chunk, and several side by side.
+"""Loading one chunk, and several in parallel.
 
     plan(context, staged) -> [ChunkSpec]
     load_chunk(ChunkLoad) -> ChunkResult
     publish(context, staged, [ChunkResult]) -> LoadManifest
 
-`load_chunk` waits for the chunk's ingest job in this process. Airflow maps it over the plan, cut where a task may wait
-without holding a worker: see `kpc.load.mapped_chunks`. Every step may be repeated.
+`load_chunk` waits for the chunk's ingest job in this process. Airflow runs the same steps as mapped tasks that can
+defer while they wait: see `kpc.load.mapped_chunks`. Every step may be repeated.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from kpc.errors import Paused, QuotaExhausted
-from kpc.load.chunk_load import ENCODING_TRAIT, ChunkLoad, ChunkSpec, may_teach
+from kpc.load.chunk_load import ENCODING_TRAIT, ChunkLoad, ChunkSpec, may_probe_gzip
 from kpc.load.chunk_result import ChunkResult
 from kpc.load.finalize_chunk import finalize_chunk
 from kpc.load.ingest_job import start_job
@@ -25,7 +25,7 @@ from kpc.stages.context import LeasedContext
 
 
 def load_chunk(load: ChunkLoad) -> ChunkResult:
-    """Send a chunk, or go on with its job where a crash left it, and book what became of its rows."""
+    """Send a chunk, or resume its job after a crash, and record its results."""
     with load.governor.translate_quota_errors():
         keep_pre_image(load)
         job_id = start_job(load)
@@ -36,18 +36,18 @@ def load_chunk(load: ChunkLoad) -> ChunkResult:
 def load_chunks(context: LeasedContext, specs: Sequence[ChunkSpec]) -> list[ChunkResult]:
     """Load every planned chunk, several at once. Raises the first error; the other chunks are then stopped.
 
-    What the org thinks of gzip uploads is learned from one small chunk before the others begin.
+    If it is unknown whether the org accepts gzip uploads, one small chunk is loaded first to find out.
     """
     waiting, results = list(specs), []
-    teacher = next((spec for spec in waiting if may_teach(spec)), None)
-    if teacher is not None and _encoding_is_unknown(context):
-        waiting.remove(teacher)
-        results.append(load_chunk(ChunkLoad(teacher, context)))
-    return [*results, *_load_side_by_side(context, waiting)]
+    probe = next((spec for spec in waiting if may_probe_gzip(spec)), None)
+    if probe is not None and _encoding_is_unknown(context):
+        waiting.remove(probe)
+        results.append(load_chunk(ChunkLoad(probe, context)))
+    return [*results, *_load_in_parallel(context, waiting)]
 
 
-def _load_side_by_side(context: LeasedContext, specs: Sequence[ChunkSpec]) -> list[ChunkResult]:
-    """Follow jobs under way to their end while quota or a person holds new ones back; any other error stops them."""
+def _load_in_parallel(context: LeasedContext, specs: Sequence[ChunkSpec]) -> list[ChunkResult]:
+    """Load chunks in parallel. Running jobs are followed to their end if quota or a pause stops new ones."""
     if not specs:
         return []
     stop = threading.Event()

@@ -1,9 +1,9 @@
-"""What the org held before a load changed it: kept before a chunk's first upload, so that a rollback can restore it.
+"""Pre-images: the org's records as they were before a load changed them, so that a rollback can restore them.
 
-<generation>/pre-image-<version>/chunk-00001.pre-image.csv.gz, and chunk-00001.json once it is whole. One record per
-line with `image_header`, `#N/A` for a null. A record belongs to the generation that first touched it: one that bears
-the mark of any generation of ours is not as it was before us, and is left out. So neither a second upload nor a later
-generation ever replaces an image by a younger one.
+<generation>/pre-image-<version>/chunk-00001.pre-image.csv.gz, and chunk-00001.json once it is complete. One record per
+line with `image_header`, `#N/A` for a null. Written before a chunk's first upload. A record that already bears the mark
+of one of our generations is left out, because this migration has changed it already; so neither a second upload nor a
+later generation replaces a pre-image by a newer one.
 """
 
 from __future__ import annotations
@@ -35,12 +35,13 @@ log = logging.getLogger(__name__)
 
 _AT_ONCE = threading.BoundedSemaphore(2)  # chunks whose keys are in memory at the same time
 _REMEDY = (
-    "Without it those records cannot be restored: move the .json file beside it away, they are then left as they are."
+    "Without it those records cannot be restored. To roll back without them, move the .json file beside it away; they "
+    "then stay as they are."
 )
 
 
 class PreImage(BaseModel):
-    """The receipt of one chunk's image; `chunk_sha256` says of which chunk."""
+    """The manifest of one chunk's pre-image; `chunk_sha256` identifies the chunk's content."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -53,7 +54,7 @@ class PreImage(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class KeptImage:
-    """A chunk's image and the folder where it lies."""
+    """A chunk's pre-image and its folder."""
 
     folder: Path
     generation: str
@@ -62,7 +63,7 @@ class KeptImage:
 
     @property
     def name(self) -> str:
-        """Short and unique within the partition, for what is made of it."""
+        """Short and unique within the partition; used in the names of files made from it."""
         return f"{self.generation[-8:]}-{self.mapping_version[:6]}-{chunk_stem(self.image.chunk)}"
 
     @property
@@ -76,7 +77,7 @@ class KeptImage:
 
 
 def needs_pre_image(context: PartitionContext) -> bool:
-    """Whether loads of the table keep what they change. In mode `auto` the org is asked, until it was found empty."""
+    """Whether loads of the table keep pre-images. Mode `auto`: yes, unless its object was once found empty."""
     mode = context.settings.load.pre_image
     if mode != "auto":
         return mode == "on"
@@ -90,9 +91,9 @@ def needs_pre_image(context: PartitionContext) -> bool:
 
 
 def keep_pre_image(load: ChunkLoad) -> None:
-    """Read and keep the records that a chunk's rows will change, unless that was done or its job has begun.
+    """Save the records that a chunk's rows will change, unless that was done or its job exists already.
 
-    Costs API calls and no quota of records or batches. Raises `Paused`, `QuotaExhausted`.
+    Costs API calls, but no quota of records or batches. Raises `Paused`, `QuotaExhausted`.
     """
     spec, folder = load.spec, load.paths.pre_image(load.spec.mapping_version)
     if not spec.pre_image or load.live_job() is not None:
@@ -113,7 +114,7 @@ def keep_pre_image(load: ChunkLoad) -> None:
     load.ledger.leases.require(load.lease)
     load.store.publish(folder, image, (entry,), result_name(spec.chunk))
     if entry.rows:
-        log.info("%s: %s records were there before and are kept as they are now", load, f"{entry.rows:,}")
+        log.info("%s: saved the pre-image of %s existing records", load, f"{entry.rows:,}")
 
 
 def _write(load: ChunkLoad, folder: Path, scratch: Path) -> FileEntry:
@@ -128,19 +129,19 @@ def _write(load: ChunkLoad, folder: Path, scratch: Path) -> FileEntry:
 
 
 def _of_others(frames: Iterator[pl.DataFrame], ledger: Ledger) -> Iterator[pl.DataFrame]:
-    """The records that no generation of this ledger has written; none with the text `#N/A`, which a CSV cannot say."""
+    """Records not written by any generation of this ledger, except those with the text `#N/A`: in CSV it means null."""
     asked: set[str] = set()
     ours: set[str] = set()
     for frame in frames:
         fresh = set(frame[GENERATION_FIELD].drop_nulls()) - asked
         asked |= fresh
         ours |= ledger.generations.known(fresh) if fresh else set()
-        is_unsayable = pl.any_horizontal(pl.col(pl.String).eq_missing(NULL_TOKEN))
-        yield frame.filter(~pl.col(GENERATION_FIELD).is_in(ours).fill_null(value=False), ~is_unsayable)
+        has_null_token = pl.any_horizontal(pl.col(pl.String).eq_missing(NULL_TOKEN))
+        yield frame.filter(~pl.col(GENERATION_FIELD).is_in(ours).fill_null(value=False), ~has_null_token)
 
 
 def kept_images(context: PartitionContext) -> list[KeptImage]:
-    """What was kept of a partition and not rolled back, oldest generation first."""
+    """The pre-images of a partition that were not rolled back, oldest generation first."""
     kept = []
     for chunk in context.ledger.chunks.planned(context.environment, context.partition):
         folder = context.paths.generation(chunk.generation).pre_image(chunk.mapping_version)
@@ -151,7 +152,7 @@ def kept_images(context: PartitionContext) -> list[KeptImage]:
 
 
 def kept_rows(context: PartitionContext, staged: StagedManifest) -> int:
-    """How many records the load of a staged generation has kept as they were before."""
+    """How many records the pre-images of a staged generation hold."""
     folder = context.paths.generation(staged.generation).pre_image(staged.mapping_version)
     images = (context.store.manifest(folder, PreImage, result_name(chunk.name)) for chunk in staged.chunks)
     return sum(image.file.rows for image in images if image is not None)

@@ -1,4 +1,4 @@
-"""An object of the org against the catalog, before quota is spent on rows that it cannot take."""
+"""Checks an object of the org against the catalog, before quota is spent on rows that it would refuse."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _length_difference(name: str, field: _Field, length: int) -> Iterator[str]:
 
 
 def _number_difference(name: str, field: _Field, precision: int, scale: int) -> Iterator[str]:
-    # A smaller scale rounds silently and a larger one is reconciled at the wrong digit: it must be the same.
+    # The scale must be equal: a smaller one rounds silently, with a larger one reconciliation compares the wrong digit.
     if field.get("scale", 0) != scale:
         yield f"{name}: has {field.get('scale', 0)} decimal places, the catalog says {scale}"
     if field.get("precision", 0) - field.get("scale", 0) < precision - scale:
@@ -123,7 +123,7 @@ def _writable(name: str, field: _Field) -> Iterator[str]:
 
 
 def _unsent(table: Table, fields: dict[str, _Field]) -> Iterator[str]:
-    """Fields that the org demands and we do not send."""
+    """Fields that the org requires and we do not send."""
     sent = {name.lower() for name in table.header} | {lookup.field.lower() for lookup in table.lookups}
     for name, field in fields.items():
         is_demanded = field.get("createable") and not field.get("nillable", True) and not field.get("defaultedOnCreate")

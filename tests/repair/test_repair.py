@@ -185,7 +185,7 @@ def test_object_stops_when_the_org_itself_refuses(emulated: Callable[..., Emulat
     workspace.settings.salesforce.org_error_rows = 3
     workspace.settings.salesforce.jobs_in_flight = 1
     stage(workspace, SUPPLIERS, [f"key-{number}" for number in range(12)], chunk_rows=4)
-    with pytest.raises(Paused, match="refused by the org itself"):
+    with pytest.raises(Paused, match="refused by the org's triggers, permissions or storage"):
         sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     assert len(list(workspace.salesforce.list_jobs())) == 1
     assert {r.error_class for r in workspace.ledger.failures.of_partition(workspace.environment, SUPPLIERS)} == {"org"}
