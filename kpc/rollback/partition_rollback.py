@@ -1,9 +1,9 @@
-"""Taking a partition out of Salesforce again: what it created is deleted, what it changed is set back.
+"""Rolling back a partition in Salesforce: records it created are deleted, records it updated are restored.
 
-Deleted are the records that this migration made, by their recorded ids; what the index does not know is never touched.
-Set back are records of which a pre-image was kept, unless somebody has changed them since; the others stay as they are.
-A run that was killed is carried on by the next one: what is to be done is written down before the first request, and
-deleting what is gone, or setting back what is as it was, is success.
+Deletion covers the records that this migration created, by their recorded ids; records not in the loaded index are
+never touched. Records with a pre-image are restored unless somebody has changed them since; others stay as they are.
+A killed run is resumed by the next one: the plan is written before the first request, and deleting a deleted record or
+restoring a restored one succeeds.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ _CHUNK_ROWS = 500_000
 
 
 class DeletionManifest(BaseModel):
-    """What one rollback deletes: files of record ids, of the loaded index with that digest.
+    """What one rollback deletes: files of record ids, made from the loaded index with digest `index_digest`.
 
-    `updated` counts the records that the migration only changed.
+    `updated` counts the records that the migration updated but did not create.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,10 +56,10 @@ class DeletionManifest(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class RollbackResult:
-    """What a rollback did: `created` records deleted, `restored` to their pre-image, `left` as the migration made them.
+    """What a rollback did: `created` records deleted, `restored` to their pre-image, `left` as we wrote them.
 
-    `changed`: bear the migration's mark, were changed since by somebody else, and are not touched. `differing`: were
-    set back, and are still not like their image.
+    `changed`: records with the migration's mark that somebody else has changed since; not touched. `differing`:
+    records that were restored and still differ from their pre-image.
     """
 
     generation: str
@@ -72,7 +72,7 @@ class RollbackResult:
     differing: int
 
     def output(self) -> StageOutput:
-        """What the stage run books of it."""
+        """What the stage run records of it."""
         counts = ("restored", "left", "changed", "differing")
         detail: dict[str, int | str] = {"deleted": self.created, **{name: getattr(self, name) for name in counts}}
         return StageOutput(self.generation, 0, 0, "rolled_back", self.mapping_version, detail)
@@ -80,9 +80,9 @@ class RollbackResult:
 
 @dataclass(frozen=True, slots=True)
 class RollbackPlan:
-    """What a rollback would do: `created` records deleted, `updated` ones set back, as far as `imaged`.
+    """What a rollback would do: delete `created` records, and restore the `imaged` of the `updated` ones.
 
-    `children` and `jobs_at_work` stand in its way.
+    `children` (loaded child partitions) and `jobs_at_work` prevent it.
     """
 
     partition: Partition
@@ -105,7 +105,7 @@ class RollbackPlan:
 
 
 def plan_rollback(context: PartitionContext) -> RollbackPlan:
-    """Count what a rollback would do and what stands in its way; changes nothing, asks nothing of the org."""
+    """Count what a rollback would do and list what prevents it. Changes nothing and sends no request to the org."""
     created = updated = 0
     for frame in _index(context):
         created += int(frame["created"].sum() or 0)
@@ -126,20 +126,20 @@ def _index(context: PartitionContext) -> Iterator[pl.DataFrame]:
 
 
 def _updated_of(context: PartitionContext, kept: KeptImage) -> int:
-    """How many records of an image the index has as updated."""
+    """How many records of a pre-image are in the index as updated."""
     ids = pl.concat(list(kept.frames(context.store, ID))).rename({ID: "salesforce_id"})
     updated = (frame.filter(~pl.col("created")) for frame in _index(context))
     return sum(frame.join(ids, on="salesforce_id", how="semi").height for frame in updated)
 
 
 def _usable(context: PartitionContext) -> list[KeptImage]:
-    """The images that can be set back, newest first. One of another mapping's fields cannot: its records are left."""
+    """The pre-images that can be restored, newest first. Those with the fields of another mapping cannot."""
     header = image_header(context.table)
     return [kept for kept in reversed(kept_images(context)) if kept.image.header == header]
 
 
 def loaded_children(context: PartitionContext) -> tuple[Partition, ...]:
-    """The partitions with records in the org that refer to this one's."""
+    """The loaded partitions whose records refer to this partition's."""
     runs = context.ledger.stages.newest(context.environment)
     known = {(run.table_name, run.partition_key) for run in runs if run.stage == SF_LOADED}
     candidates = [find_partition(*each) for each in sorted(known)]
@@ -151,14 +151,14 @@ def loaded_children(context: PartitionContext) -> tuple[Partition, ...]:
 
 
 def roll_back(context: PartitionContext) -> RollbackResult:
-    """Delete what the partition created, set back what it changed, forget that it is loaded, book it.
+    """Delete what the partition created, restore what it updated, and record that it is no longer loaded.
 
-    Repeating it carries on. Raises `ConfigError` while child partitions are loaded or its own load is under way,
-    `QuotaExhausted`, `Paused`, `Terminal` naming the codes when Salesforce does not let records go.
+    Repeating it resumes. Raises `ConfigError` while child partitions are loaded or its own load is in progress,
+    `QuotaExhausted`, `Paused`, and `Terminal` with the error codes when Salesforce refuses records.
     """
     finished = run_stage(context, SF_LOADED, _roll_back)
     if finished.made is None:
-        raise Transient(f"{context} was just loaded by another run.", "Look at it first, then roll it back.")
+        raise Transient(f"{context} was just loaded by another run.", "Check its result, then roll it back.")
     return finished.made
 
 
@@ -166,7 +166,7 @@ def _roll_back(context: StageContext) -> RollbackResult:
     _refuse_if_in_use(context)
     generation, tag = current_generation(context).id, str(context.stage_run)
     folder = context.paths.generation(generation).rollback
-    manifest = _written_down(context, folder, tag)
+    manifest = _planned_deletion(context, folder, tag)
     RollbackFiles(context, generation, "delete").send(manifest.chunks)
     restored = _restore(Restoring(context, folder, tag, manifest.index_digest), generation)
     context.ledger.leases.require(context.lease)
@@ -187,38 +187,40 @@ def _roll_back(context: StageContext) -> RollbackResult:
 
 def _refuse_if_in_use(context: PartitionContext) -> None:
     if context.ledger.generations.current(context.environment, context.partition) is None:
-        raise ConfigError(f"{context} is not loaded; there is nothing to take out.", "`kpc status` shows what is.")
+        raise ConfigError(
+            f"{context} is not loaded; there is nothing to roll back.", "`kpc status` shows what is loaded."
+        )
     if children := loaded_children(context):
         names = ", ".join(map(str, children))
         first = children[0]
         raise ConfigError(
-            f"{context} cannot be taken out while records of {names} refer to it.",
+            f"{context} cannot be rolled back while records of {names} refer to it.",
             f"Roll those back first: `kpc rollback {first.table.name} {first.key}`.",
         )
     if at_work := _jobs_at_work(context):
         raise ConfigError(
-            f"The load of {context} is under way: {', '.join(at_work)}.",
-            f"Let it end first: `kpc run {context.table.name} {context.key} --stage sf_loaded`.",
+            f"The load of {context} is in progress: {', '.join(at_work)}.",
+            f"Let it finish first: `kpc run {context.table.name} {context.key} --stage sf_loaded`.",
         )
 
 
-def _written_down(context: PartitionContext, folder: Path, tag: str) -> DeletionManifest:
-    """The ids to delete, in files, before the first one is sent; anew when the index has changed since."""
+def _planned_deletion(context: PartitionContext, folder: Path, tag: str) -> DeletionManifest:
+    """Write the ids to delete to files before the first is sent. Planned again if the index has changed since."""
     store, partition_dir = context.store, context.paths.folder
     manifest = store.manifest(folder, DeletionManifest)
     has_index = store.fetch(context.paths.loaded_index)
     if manifest is not None and not has_index:
-        return manifest  # all was done, and only the booking is left
+        return manifest  # everything is deleted; only the ledger entry is missing
     _absorb_unpublished(context)
     digest = _index_digest(partition_dir)
     if manifest is None or manifest.index_digest != digest:
-        manifest = _write_down(folder, partition_dir, tag, digest)
+        manifest = _write_deletion(folder, partition_dir, tag, digest)
         store.publish(folder, manifest, manifest.chunks)
     return manifest
 
 
 def _index_digest(partition_dir: Path) -> str:
-    """What the index says, whatever its file's bytes: rows and the sum of their hashes."""
+    """A digest of the index's content, independent of its file's bytes: row count and sum of the row hashes."""
     rows = total = 0
     for frame in read_loaded_index(partition_dir):
         rows += frame.height
@@ -227,7 +229,7 @@ def _index_digest(partition_dir: Path) -> str:
 
 
 def _absorb_unpublished(context: PartitionContext) -> None:
-    """Chunks that were loaded by runs that never published: their records are ours as well."""
+    """Add chunks of unpublished loads to the index: their records were created by this migration too."""
     store, is_changed = context.store, False
     planned = context.ledger.chunks.planned(context.environment, context.partition)
     for generation, version in dict.fromkeys((chunk.generation, chunk.mapping_version) for chunk in planned):
@@ -245,15 +247,17 @@ def _absorb_unpublished(context: PartitionContext) -> None:
 
 
 def _success_files(context: PartitionContext, generation: str, version: str, chunk: str) -> list[Path]:
-    """The files that say which rows of a chunk were taken."""
+    """The files that list a chunk's accepted rows."""
     folder = context.paths.generation(generation).loaded(version)
     files = created_before(context, generation, version, chunk)
     if result := context.store.manifest(folder, ChunkResult, result_name(chunk)):
-        files.append(context.store.file(folder, result.success_file, remedy="Run the load again; it is read anew."))
+        files.append(
+            context.store.file(folder, result.success_file, remedy="Run the load again; it is downloaded again.")
+        )
     return files
 
 
-def _write_down(folder: Path, partition_dir: Path, tag: str, index_digest: str) -> DeletionManifest:
+def _write_deletion(folder: Path, partition_dir: Path, tag: str, index_digest: str) -> DeletionManifest:
     chunks: list[FileEntry] = []
     rows = 0
     waiting = pl.DataFrame(schema={"salesforce_id": pl.String})
@@ -276,16 +280,16 @@ def _write_chunk(folder: Path, name: str, ids: pl.DataFrame) -> FileEntry:
 
 
 def _restore(restoring: Restoring, generation: str) -> list[RestoreManifest]:
-    """Set back image by image, each looked at right before: a rollback that waited for quota asks the org again."""
+    """Restore one pre-image after another. Each is planned just before, as earlier ones may wait for quota."""
     context = restoring.context
     files = RollbackFiles(context, generation, "update")
     images = _usable(context)
     done = []
-    for place, kept in enumerate(images):
+    for index, kept in enumerate(images):
         manifest = context.store.manifest(restoring.folder, RestoreManifest, restore_name(kept))
         is_stale = manifest is None or manifest.index_digest != restoring.index_digest
         if manifest is None or is_stale or not (manifest.is_done or files.are_begun(manifest.files)):
-            newer = [other for other in images[:place] if other.folder != kept.folder]
+            newer = [other for other in images[:index] if other.folder != kept.folder]
             manifest = restoring.plan(kept, newer, manifest)
         if not manifest.is_done:
             files.send(manifest.files)

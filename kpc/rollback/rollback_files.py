@@ -1,4 +1,4 @@
-"""The files of a rollback sent to Salesforce: ids to delete, or records to set back. Repeating it does no harm."""
+"""Sending a rollback's files to Salesforce: ids to delete, or records to restore. Safe to repeat."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from kpc.storage.store import FileEntry
 
 ROLLBACK = layout.ROLLBACK  # the purpose of these jobs in the ledger, too
 
-# What is said of a record that is gone already: for a deletion that is success, and there is nothing left to set back.
+# Error codes of a record that is already deleted: a deletion has succeeded, and there is nothing to restore.
 _GONE = {"delete": ("ENTITY_IS_DELETED", "INVALID_CROSS_REFERENCE_KEY"), "update": ("ENTITY_IS_DELETED",)}
 
 
@@ -41,13 +41,13 @@ class RollbackFiles:
     operation: Literal["delete", "update"]
 
     def send(self, files: Sequence[FileEntry]) -> None:
-        """Carry them out one after the other. Raises `Terminal` with what Salesforce refused, after the last one."""
+        """Send the files one after the other. After the last one, raises `Terminal` with what Salesforce refused."""
         refused: Counter[str] = Counter()
         for entry in files:
             refused.update(_send_file(self._load(entry)))
         if refused:
             listed = ", ".join(f"{code} {rows:,}" for code, rows in sorted(refused.items()))
-            did = "kept" if self.operation == "delete" else "did not take back"
+            did = "did not delete" if self.operation == "delete" else "did not restore"
             raise Terminal(
                 f"Salesforce {did} {refused.total():,} of {sum(file.rows for file in files):,} records of "
                 f"{self.context}: {listed}.",
@@ -55,7 +55,7 @@ class RollbackFiles:
             )
 
     def are_begun(self, files: Sequence[FileEntry]) -> bool:
-        """Whether an ingest job of them is at work or done."""
+        """Whether any of the files has a running or finished ingest job."""
         return any(self._load(entry).live_job() is not None for entry in files)
 
     def _load(self, entry: FileEntry) -> ChunkLoad:
@@ -71,20 +71,20 @@ class RollbackFiles:
 
 
 def _send_file(load: ChunkLoad) -> Counter[str]:
-    """Carry out one file; returns the records that Salesforce left as they are, by error code."""
+    """Send one file; returns the number of records that Salesforce left unchanged, by error code."""
     with load.governor.translate_quota_errors():
         if load.spec.rows <= load.settings.collection_rows:
             return _counted((saved.error for saved in _collected(load) if saved.error), load)
         job_id = start_job(load)
         follow_job(load, job_id)
-        kept = _kept_by(load, job_id)
-    state = JobState.FAILED if kept else JobState.COMPLETE  # a failed one is sent anew by the next run
+        refused = _refused_by_job(load, job_id)
+    state = JobState.FAILED if refused else JobState.COMPLETE  # the next run sends a failed file again
     load.end_job(load.job(job_id), state)
-    return kept
+    return refused
 
 
 def _collected(load: ChunkLoad) -> list[SavedRecord]:
-    """Small files go through composite collections: at once, without a batch of quota."""
+    """Send a small file through composite collections: synchronous, and no batch of quota is used."""
     ledger, governor = load.ledger, load.governor
     calls = -(-load.spec.rows // COLLECTION_RECORDS)
     ledger.pauses.check(load.lease.environment, load.table)
@@ -97,7 +97,7 @@ def _collected(load: ChunkLoad) -> list[SavedRecord]:
     return update_rows(load.salesforce, load.table, rows.to_dicts())
 
 
-def _kept_by(load: ChunkLoad, job_id: str) -> Counter[str]:
+def _refused_by_job(load: ChunkLoad, job_id: str) -> Counter[str]:
     info = ask(load, job_id)
     if info.ran_out_of_quota or info.state is not BulkJobState.JOB_COMPLETE:
         load.end_job(load.job(job_id), JobState.FAILED, info.error_message)
@@ -115,10 +115,10 @@ def _kept_by(load: ChunkLoad, job_id: str) -> Counter[str]:
 
 
 def _counted(errors: Iterable[str], load: ChunkLoad) -> Counter[str]:
-    kept: Counter[str] = Counter()
+    refused: Counter[str] = Counter()
     for text in errors:
         error = parse_row_error(text)
         is_of_record = load.spec.operation == "delete" or not error.fields
         if error.code not in _GONE[load.spec.operation] or not is_of_record:
-            kept[error.code] += 1
-    return kept
+            refused[error.code] += 1
+    return refused
