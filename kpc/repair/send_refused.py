@@ -1,9 +1,9 @@
-"""Refused rows sent again, as they were or as people corrected them, without a batch of quota.
+"""Sending refused rows again, unchanged or corrected, without using a batch of quota.
 
-transient, unprocessed   sent again, parent by parent
+transient, unprocessed   sent again, grouped by parent
 dependency               parked until the parent's partition is loaded and the parent itself is not refused
 data                     quarantined until a person has corrected the row
-org                      sent again on request: somebody changed a trigger, a permission, the storage
+org                      sent again on request, after somebody has changed a trigger, a permission or the storage
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ _PARKED = FailureClass.DEPENDENCY
 
 @dataclass(frozen=True, slots=True)
 class RepairResult:
-    """What became of a partition's refused rows: `sent` of them again, of which `loaded` were taken.
+    """The outcome of a repair: of the partition's refused rows `sent` were sent again, and `loaded` of these accepted.
 
-    `load` is the load as it is published now; None where nothing was sent.
+    `load` is the newly published load; None if nothing was sent.
     """
 
     partition: Partition
@@ -65,7 +65,7 @@ class RepairResult:
     load: LoadManifest | None = None
 
     def output(self) -> StageOutput:
-        """What the stage run books of it: the load as it is now, and what was repaired."""
+        """What the stage run records of it: the load as it is now, and the repair's counts."""
         assert self.load is not None  # noqa: S101  every repair that ran has published its load
         output = self.load.output()
         return replace(output, detail={**output.detail, "sent_again": self.sent, "repaired": self.loaded})
@@ -76,15 +76,14 @@ class RepairResult:
 
 
 def send_refused(context: PartitionContext, edits: Edits | None = None) -> RepairResult:
-    """Send a partition's refused rows again through composite collections and book what became of them.
+    """Send a partition's refused rows again through composite collections and record the results.
 
-    With `edits`, those rows as they were corrected; otherwise those whose class allows it. Files, counts, the ledger
-    and the loaded index are then as if the load had ended so. A kill in between is mended by repeating it, or by the
-    next load.
-    Raises `ConfigError` for edits of rows that are not refused.
+    With `edits`, sends the corrected rows; otherwise those whose class allows another attempt. Files, counts, ledger
+    and loaded index are then as if the load itself had ended this way. After a kill, repeating this or the next load
+    completes it. Raises `ConfigError` for edits of rows that are not refused.
     """
     finished = run_stage(context, SF_LOADED, lambda running: _repair(running, edits))
-    # Without a result of its own, another run did the work while this one waited for the lease.
+    # No result: another run did the work while this one waited for the lease.
     return finished.made or RepairResult(context.partition, 0, 0, 0, 0)
 
 
@@ -122,25 +121,25 @@ class _Repair:
     records: Mapping[str, FailedRecord]
 
     def choose(self, rows: pl.DataFrame, edits: Edits | None) -> pl.DataFrame:
-        """The rows to send now: the corrected ones, or those whose class allows another try."""
+        """The rows to send now: the corrected ones, or those whose class allows another attempt."""
         if edits is not None:
             corrected = [{**row, **edits.get(row[EXTERNAL_ID].lower(), {})} for row in rows.to_dicts()]
             corrected = [row for row in corrected if row[EXTERNAL_ID].lower() in edits]
             return pl.DataFrame(corrected, schema=rows.schema)
         key = folded(pl.col(EXTERNAL_ID))
         classes = {external_id: record.error_class for external_id, record in self.records.items()}
-        going = [each for each, name in classes.items() if name not in (_QUARANTINED, _PARKED)]
-        waiting = [each for each, name in classes.items() if name == _PARKED]
-        free = rows.filter(key.is_in(waiting))
+        retryable = [each for each, name in classes.items() if name not in (_QUARANTINED, _PARKED)]
+        parked = [each for each, name in classes.items() if name == _PARKED]
+        unblocked = rows.filter(key.is_in(parked))
         if missing_parents(self.context):
-            free = free.clear()
+            unblocked = unblocked.clear()
         for lookup, parent in zip(self.context.table.lookups, self.context.partition.parents(), strict=True):
             refused = list(open_failures(self.context.of(parent)))
-            free = free.filter(~folded(pl.col(lookup.header)).is_in(refused))
-        return pl.concat([rows.filter(key.is_in(going)), free])
+            unblocked = unblocked.filter(~folded(pl.col(lookup.header)).is_in(refused))
+        return pl.concat([rows.filter(key.is_in(retryable)), unblocked])
 
     def check_allowed(self, frames: Iterable[pl.DataFrame]) -> None:
-        """Raises `Paused`, or `QuotaExhausted` when the org's API calls do not suffice."""
+        """Raises `Paused`, or `QuotaExhausted` when too few API calls remain."""
         calls = sum(-(-frame.height // COLLECTION_RECORDS) for frame in frames)
         context = self.context
         context.ledger.pauses.check(context.environment, context.table)
@@ -148,14 +147,14 @@ class _Repair:
         context.ledger.quota.check(context.environment.target_id, request, context.governor.allowance)
 
     def send(self, chunk: str, again: pl.DataFrame) -> int:
-        """Send rows of one chunk and book it anew; returns how many were taken.
+        """Send rows of one chunk and record its new result; returns how many were accepted.
 
-        The accounts are files of another name, so that those before them are whole until the new ones count.
+        The new result files have other names, so that the previous ones stay intact until the new result is published.
         """
         context, folder = self.context, self._folder
         (before,) = (result for result in chunk_results(context, self.staged) if result.chunk == chunk)
         context.ledger.leases.require(context.lease)
-        context.store.remove(folder / MANIFEST)  # until it is published again, the next load would do that
+        context.store.remove(folder / MANIFEST)  # so that the next load publishes again if this run is killed
         ordered = in_parent_order(context.table, again)
         with context.governor.translate_quota_errors():
             saved = upsert_rows(context.salesforce, context.table, ordered.to_dicts())
@@ -164,27 +163,27 @@ class _Repair:
         sent = {external_id.lower() for external_id in again[EXTERNAL_ID]}
         for entry in before.files:
             context.store.file(folder, entry, remedy=RESULT_REMEDY)
-        whole = _outcome_of(folder, before, self.records, sent).after(again, answered)
-        self._book(chunk, before, whole)
+        outcome = _outcome_of(folder, before, self.records, sent).after(again, answered)
+        self._record_result(chunk, before, outcome)
         part.unlink(missing_ok=True)
         for entry in before.files:
             context.store.remove(folder / entry.name)
         return answered.loaded.rows
 
-    def _book(self, chunk: str, before: ChunkResult, whole: ChunkOutcome) -> None:
+    def _record_result(self, chunk: str, before: ChunkResult, outcome: ChunkOutcome) -> None:
         context, staged, folder = self.context, self.staged, self._folder
         name = f"{chunk_stem(chunk)}.repair-{context.stage_run}.csv.gz"
-        result = write_outcome(folder, name, before.rows, whole).model_copy(update={"chunk": chunk})
+        result = write_outcome(folder, name, before.rows, outcome).model_copy(update={"chunk": chunk})
         context.store.publish(folder, result, result.files, result_name(chunk))
         context.ledger.failures.replace(
             staged.generation,
             staged.mapping_version,
             chunk,
-            failures_of(context.table, whole),
+            failures_of(context.table, outcome),
             lease=context.lease,
         )
         context.ledger.chunks.finish(
-            staged.generation, staged.mapping_version, chunk, whole.counts, lease=context.lease
+            staged.generation, staged.mapping_version, chunk, outcome.counts, lease=context.lease
         )
 
     @property
@@ -195,7 +194,7 @@ class _Repair:
 def _outcome_of(
     folder: Path, result: ChunkResult, records: Mapping[str, FailedRecord], sent: Collection[str]
 ) -> ChunkOutcome:
-    """The chunk's outcome as its files tell it, with one attempt more for what is `sent`."""
+    """The chunk's outcome from its files, with one more attempt for the rows `sent`."""
     loaded = LoadedRows(folder, (result.success_file,), result.created)
     failed, unprocessed = (
         pl.read_csv(folder / entry.name, infer_schema=False).fill_null("")
@@ -208,7 +207,7 @@ def _outcome_of(
 def _changed(
     sent: Mapping[str, pl.DataFrame], before: Mapping[str, pl.DataFrame], table: Table
 ) -> Sequence[dict[str, str]]:
-    """The rows that were sent with other values than Oracle's."""
+    """The rows sent with values that differ from Oracle's."""
     changed = []
     for chunk, frame in sent.items():
         known = {row[EXTERNAL_ID]: row for row in before[chunk].select(table.data_header).to_dicts()}
@@ -219,6 +218,6 @@ def _changed(
 def _check_known(context: PartitionContext, records: Mapping[str, FailedRecord], edits: Edits) -> None:
     if unknown := [key for key in edits if key not in records]:
         raise ConfigError(
-            f"{len(unknown):,} rows of the file are no refused rows of {context} (any more).",
+            f"{len(unknown):,} rows of the file are not, or no longer, refused rows of {context}.",
             f"Export again: `kpc failed {context.table.name} {context.key} --export FILE`; nothing was sent.",
         )
