@@ -1,4 +1,4 @@
-"""One partition as a person wants to see it: what was made of it, where its files are, what was compared."""
+"""The details of one partition for `kpc show`: its stages, files and comparisons."""
 
 from __future__ import annotations
 
@@ -50,7 +50,11 @@ def inspect_partition(context: PartitionContext) -> dict[str, Any]:
     }
     version = context.table.mapping_version
     if extract := context.store.manifest(paths.extract, ExtractManifest):
-        facts["extract"] = {"rows": extract.rows, **_renewal(extract), "chunks": [_file(one) for one in extract.chunks]}
+        facts["extract"] = {
+            "rows": extract.rows,
+            **_delta(extract),
+            "chunks": [_file(one) for one in extract.chunks],
+        }
     if staged := context.store.manifest(paths.staged(version), StagedManifest):
         facts["staged"] = _staged(staged, paths.staged(version), context.store)
     if loaded := context.store.manifest(paths.loaded(version), LoadManifest):
@@ -117,8 +121,8 @@ def _stage(run: StageRun) -> dict[str, Any]:
     return {**facts, **({"error": run.error} if run.error else {})}
 
 
-def _renewal(extract: ExtractManifest) -> dict[str, Any]:
-    """What an incremental read brought; nothing for one of the whole partition."""
+def _delta(extract: ExtractManifest) -> dict[str, Any]:
+    """What an incremental extract read; empty for a full one."""
     if extract.base is None:
         return {}
     return {"read_rows": extract.read_rows, "changed_since": str(extract.since), "base": extract.base}
