@@ -1,4 +1,4 @@
-"""What each stage made of a partition's current generation, read back from its manifest."""
+"""Reading back the manifests of a partition's current generation, by stage."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ def sealed_extract(context: PartitionContext) -> ExtractManifest:
 
 
 def staged_manifest(context: PartitionContext) -> StagedManifest:
-    """What was staged of the current generation under the present mapping. Raises `ConfigError`."""
+    """The current generation's staged manifest under the current mapping. Raises `ConfigError` if there is none."""
     generation, version = current_generation(context).id, context.table.mapping_version
     manifest = context.store.manifest(context.paths.generation(generation).staged(version), StagedManifest)
     if manifest is None:
         raise ConfigError(
-            f"Generation {generation} of {context} is not staged under the present mapping.",
+            f"Generation {generation} of {context} is not staged under the current mapping.",
             f"Stage it first: `kpc rerun {context.table.name} {context.key}`.",
         )
     return manifest
 
 
 def published_load(context: PartitionContext) -> LoadManifest:
-    """The load of the current generation, under whatever mapping it was loaded. Raises `ConfigError`."""
+    """The load of the current generation, under any mapping. Raises `ConfigError` if it is not loaded."""
     generation = current_generation(context).id
     version = context.ledger.stages.loaded_version(context.environment, context.partition)
     manifest = version and context.store.manifest(context.paths.generation(generation).loaded(version), LoadManifest)

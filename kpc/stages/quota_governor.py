@@ -1,7 +1,7 @@
-"""The quota governor: whether another ingest job may begin now, and if not, the exact time at which it may.
+"""The quota governor: whether another ingest job may start now, and if not, exactly when it may.
 
-It keeps the ledger's window (all workers, all restarts) honest by what the org says of itself: `/limits` is read every
-ten minutes, every minute while the window is nearly full, and at once when the org refuses a job.
+The ledger's window counts across workers and restarts. It is corrected by the org's own figures: `/limits` is read
+every ten minutes, every minute while the window is nearly full, and at once when the org refuses a job.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from kpc.settings import SalesforceSettings
 
 log = logging.getLogger(__name__)
 
-CALLS_PER_JOB = 15  # create, upload, close, some nine looks, results
+CALLS_PER_JOB = 15  # create, upload, close, about nine polls, results
 _NEARLY_FULL = 0.8
 _FULL = 0.97
 _FRESH = timedelta(seconds=5)
@@ -31,7 +31,7 @@ _NO_LIMIT = Limit(0, 0)
 
 @dataclass(frozen=True)
 class Governor:
-    """One org's allowance as one worker asks for it. `read_limits` is `/limits` of the org."""
+    """One worker's access to an org's quota. `read_limits` reads the org's `/limits`."""
 
     ledger: Ledger
     settings: SalesforceSettings
@@ -52,10 +52,10 @@ class Governor:
     def intend(self, intent: JobIntent, lease: Lease) -> JobRow | None:
         """Claim quota and a slot for a job; None while all slots are taken.
 
-        Raises `QuotaExhausted` (before a slot is taken) with the moment at which there is room, `Paused` when a person
-        stopped new jobs.
+        Raises `QuotaExhausted` (before a slot is taken) with the time at which there is room, `Paused` when new jobs
+        are paused.
         """
-        self._keep_honest()
+        self._refresh_limits()
         return self.ledger.jobs.intend(
             intent,
             slots=self.settings.jobs_in_flight,
@@ -65,7 +65,7 @@ class Governor:
         )
 
     def confirm(self) -> None:
-        """Look once more right before a job is closed: others may have taken its room since it was intended.
+        """Check again right before a job is closed: others may have used its quota since it was intended.
 
         Raises `QuotaExhausted`; the job then stays Open, which costs nothing, and is closed when there is room.
         """
@@ -79,35 +79,35 @@ class Governor:
         self.ledger.quota.check(self.target_id, QuotaRequest(0, 0, is_repair=True), self.allowance)
 
     def check(self, intent: JobIntent) -> None:
-        """Raises `QuotaExhausted` if such a job could not begin now; claims nothing."""
-        self._keep_honest()
+        """Raises `QuotaExhausted` if such a job could not start now; claims nothing."""
+        self._refresh_limits()
         self.ledger.quota.check(self.target_id, intent.request(CALLS_PER_JOB), self.allowance)
 
     @contextmanager
     def translate_quota_errors(self) -> Iterator[None]:
-        """Around everything asked of the org: when it refuses for want of allowance, nobody begins a job any more."""
+        """Wrap requests to the org: if it refuses one because its quota is used up, block new jobs for all workers."""
         try:
             yield
         except AllowanceRefused as refused:
             raise self._stopped(refused) from None
 
     def stop(self, reason: str) -> QuotaExhausted:
-        """The org refused for want of allowance: read `/limits` again and let nobody begin a job before there is some.
+        """Block new jobs for all workers after the org refused a request for lack of quota; reads `/limits` again.
 
-        Returns the error to raise, with that time.
+        Returns the error to raise, with the time at which the block ends.
         """
         now = self.ledger.clock()
         try:
             self._read()
-        except KpcError as unread:  # also this answer may be refused; then we wait without it
+        except KpcError as unread:  # /limits may be refused too; then block without it
             log.warning("%s", unread)
         until = now + LOOK_AGAIN
         if (oldest := self.ledger.quota.next_expiry(self.target_id)) is not None:
             until = max(now + _TIGHT, min(until, oldest))
         self.ledger.quota.block(self.target_id, until, reason)
         return QuotaExhausted(
-            f"Salesforce refused a request for want of allowance: {reason}",
-            f"No new job begins before {until:%Y-%m-%d %H:%M:%S} UTC (`kpc status` shows what is used and by whom); "
+            f"Salesforce refused a request because its quota is used up: {reason}",
+            f"No new job starts before {until:%Y-%m-%d %H:%M:%S} UTC (`kpc status` shows what is used and by whom); "
             "then run the load again, it continues where it stopped.",
             next_free_utc=until,
         )
@@ -115,8 +115,8 @@ class Governor:
     def _stopped(self, refused: AllowanceRefused) -> QuotaExhausted:
         return self.stop(refused.reason)
 
-    def _keep_honest(self) -> None:
-        """Read `/limits` if what we know is old, the sooner the less is left."""
+    def _refresh_limits(self) -> None:
+        """Read `/limits` if the last reading is too old; the less quota is left, the sooner."""
         state = self.ledger.quota.state(self.target_id)
         most = min(self.settings.daily_batches * self.settings.quota_share, self.settings.daily_batches)
         is_tight = state.batches + state.others_batches > _NEARLY_FULL * most

@@ -1,4 +1,4 @@
-"""What a stage run hands over in place of rows: what it made, how much, and how long it took."""
+"""The result of a stage run, which is passed on instead of rows: what it made, how much, and how long it took."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class StageResult:
-    """A booked stage run of one partition; `seconds` of wall time.
+    """A recorded stage run of one partition; `seconds` of wall time.
 
-    `state` is `done`, `rolled_back` or, from reconciled, how the comparison ended.
+    `state` is `done`, `rolled_back` or, for stage `reconciled`, the comparison's result.
     """
 
     table: str
