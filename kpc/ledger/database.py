@@ -1,4 +1,4 @@
-"""The ledger's database: engines, transactions, and what their failures mean."""
+"""The ledger's database: engine, transactions, and translation of its errors."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _parse(url: str) -> URL:
     if parsed.drivername in ("sqlite", "sqlite+pysqlite") and parsed.database and parsed.database != ":memory:":
         return parsed.set(drivername="sqlite+pysqlite")
     raise ConfigError(
-        f"The ledger cannot live in {parsed.drivername}:{'' if parsed.database else ' without a file or database'}",
+        f"The ledger cannot be kept in {parsed.drivername}:{'' if parsed.database else ' without a file or database'}",
         "Set KPC__LEDGER_URL to sqlite:///FILE (one machine) or postgresql+psycopg2://USER@HOST/DATABASE.",
     )
 
@@ -99,14 +99,14 @@ def _configure_scratch(connection: Any, _record: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # A transaction that reads first and then writes would fail with "database is locked" instead of waiting.
+    # Otherwise a transaction that reads before it writes would fail with "database is locked" instead of waiting.
     writes = connection.get_execution_options().get(_WRITES)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 @contextmanager
 def translated(engine: Engine) -> Iterator[None]:
-    """Turn the driver's connection errors into ours, without the URL's password."""
+    """Translate the driver's connection errors into ours, without the URL's password."""
     try:
         yield
     except NoSuchModuleError as error:
@@ -124,16 +124,17 @@ def _explained(engine: Engine, error: DBAPIError) -> KpcError:
         reason = reason.replace(str(engine.url.password), "***")
     if _NOT_OURS.search(reason):
         return ConfigError(
-            f"The ledger {where} refuses us: {reason}.", "Correct KPC__LEDGER_URL, or create the database and its user."
+            f"The ledger {where} denies access: {reason}.",
+            "Correct KPC__LEDGER_URL, or create the database and its user.",
         )
     return Transient(
         f"The ledger {where} does not answer: {reason}.",
-        "Check that the database runs and is reachable, then repeat; nothing is lost.",
+        "Check that the database is running and reachable, then repeat the command; nothing is lost.",
     )
 
 
 class Database:
-    """Transactions on the ledger, and its clock. The objects of the ledger's tables share one."""
+    """Transactions on the ledger, and its clock; shared by all parts of the ledger."""
 
     def __init__(self, engine: Engine, clock: Clock = utc_now) -> None:
         self.engine = engine
@@ -146,7 +147,7 @@ class Database:
 
     @contextmanager
     def writing(self, lease: Lease | None = None) -> Iterator[Connection]:
-        """A transaction that is committed on leaving; with a lease, only if its holder has not changed."""
+        """A transaction, committed on exit. With a lease, raises `LeaseLost` if its holder has changed."""
         with translated(self.engine), self.engine.connect() as plain:
             connection = plain.execution_options(**{_WRITES: True})
             with connection.begin():
@@ -155,15 +156,15 @@ class Database:
                 yield connection
 
     def one_at_a_time(self, connection: Connection, what: str) -> None:
-        """Wait until no other transaction is in the section called `what`; keep others out until this one ends.
+        """Hold the lock called `what` until the transaction ends, waiting for other holders.
 
-        SQLite has one writer anyway.
+        SQLite has only one writer anyway.
         """
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:what, 7406))"), {"what": what})
 
     def upsert(self, table: Table, where: dict[str, str], values: dict[str, Any]) -> None:
-        """Set `values` in the row whose key is `where`, or insert it; other workers may do the same meanwhile."""
+        """Update the row with key `where`, or insert it. Safe when several workers do so at the same time."""
         condition = and_(*(table.c[name] == value for name, value in where.items()))
         try:
             with self.writing() as connection:
@@ -178,5 +179,5 @@ class Database:
 
 
 def inserted_id(inserted: CursorResult[Any]) -> int:
-    """The number that the database gave to a row that was just inserted."""
+    """The id of the row that was just inserted."""
     return int(inserted.inserted_primary_key[0]) if inserted.inserted_primary_key else 0

@@ -1,4 +1,4 @@
-"""Ingest jobs: the intent before the request, the id after it, and how many may be in flight."""
+"""Ingest jobs: intents recorded before the request, job ids recorded after it, and the limit of jobs in flight."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from kpc.ledger.states import IN_FLIGHT, JobPurpose, JobState
 from kpc.partition import Partition
 from kpc.storage.store import Environment
 
-_FOLLOWED_FOR = timedelta(minutes=15)  # a job whose worker was not heard of for so long takes no slot
+_FOLLOWED_FOR = timedelta(minutes=15)  # a job that no worker has polled for this long takes no slot
 
 _JOB = schema.job
 
 
 @dataclass(frozen=True, slots=True)
 class JobRow:
-    """One ingest job as the ledger knows it; `job_id` is None while its creation is not confirmed."""
+    """One recorded ingest job; `job_id` is None until its creation is confirmed."""
 
     id: int
     source_id: str
@@ -56,7 +56,7 @@ class JobRow:
 
 @dataclass(frozen=True, slots=True)
 class JobIntent:
-    """What an ingest job is to be, before it exists."""
+    """The properties of an ingest job before it is created."""
 
     generation: str
     mapping_version: str
@@ -70,7 +70,7 @@ class JobIntent:
     purpose: JobPurpose = JobPurpose.CHUNK
 
     def request(self, calls: int = 0) -> QuotaRequest:
-        """What it asks of the quota; whatever repairs or undoes may use the reserve."""
+        """The quota it needs. Retries and rollbacks may use the reserve."""
         return QuotaRequest(self.rows, self.batches, calls, is_repair=self.purpose != JobPurpose.CHUNK)
 
 
@@ -85,8 +85,8 @@ class Jobs:
     ) -> JobRow | None:
         """Claim a slot and reserve quota for a job about to be created; None while all `slots` are taken.
 
-        `calls` is how many API calls it may make. Raises `Paused` when a person stopped new jobs, `QuotaExhausted`
-        when the rolling 24 h have no room for it; both before a slot is asked for.
+        `calls` is how many API calls it may make. Raises `Paused` when new jobs are paused, `QuotaExhausted` when the
+        rolling 24 h have no room for it; both are checked before a slot is claimed.
         """
         target, now = lease.environment.target_id, self._database.clock()
         request = intent.request(calls)
@@ -110,7 +110,7 @@ class Jobs:
             return _job(connection, key)
 
     def mark_open(self, job: int, job_id: str, *, lease: Lease) -> bool:
-        """The server confirmed the job: `intended` becomes `open`. False if another worker has recorded this id."""
+        """Record the confirmed job id: `intended` becomes `open`. False if another worker has recorded this id."""
         try:
             self._set(job, lease, state=JobState.OPEN, job_id=job_id)
         except IntegrityError:
@@ -118,7 +118,7 @@ class Jobs:
         return True
 
     def mark_uploaded(self, job: int, encoding: str, *, lease: Lease) -> None:
-        """The data was taken; how it was encoded matters if the job later fails on its header."""
+        """Record that the data was uploaded. The encoding matters if the job later fails on its content."""
         self._set(job, lease, encoding=encoding)
 
     def mark_closing(self, job: int, *, lease: Lease) -> None:
@@ -131,15 +131,15 @@ class Jobs:
             debit(connection, job, now)
 
     def mark_closed(self, job: int, *, lease: Lease) -> None:
-        """The server confirmed that the job's data is complete."""
+        """Record that the server confirmed UploadComplete."""
         self._set(job, lease, state=JobState.CLOSED)
 
     def touch(self, job: int, *, processed: int | None, lease: Lease) -> None:
-        """Record that a worker follows the job, and how far it is."""
+        """Record that a worker is following the job, and the job's progress."""
         self._set(job, lease, processed=processed)
 
     def end(self, job: int, *, state: JobState, lease: Lease, error: str | None = None) -> None:
-        """Record that a job takes no slot any more (`JobState.ENDED` or later); frees quota that was only reserved."""
+        """Record that a job no longer takes a slot (`JobState.ENDED` or later); frees quota that was only reserved."""
         now = self._database.clock()
         with self._database.writing(lease) as connection:
             connection.execute(
@@ -148,7 +148,7 @@ class Jobs:
             release(connection, job)
 
     def of_chunk(self, generation: str, mapping_version: str, chunk: str) -> list[JobRow]:
-        """Every job that was meant for a chunk, oldest first."""
+        """All jobs of a chunk, oldest first."""
         query = (
             select(_JOB)
             .where(
@@ -162,7 +162,7 @@ class Jobs:
             return [JobRow(**row) for row in connection.execute(query).mappings()]
 
     def at_work(self, environment: Environment, partition: Partition) -> list[JobRow]:
-        """The partition's jobs whose end or results are still to come, oldest first."""
+        """The partition's jobs that have not ended, or whose results are not recorded yet; oldest first."""
         query = (
             select(_JOB)
             .where(in_partition(_JOB, environment, partition), _JOB.c.state.in_((*IN_FLIGHT, JobState.ENDED)))
@@ -172,7 +172,7 @@ class Jobs:
             return [JobRow(**row) for row in connection.execute(query).mappings()]
 
     def other_intents(self, job: JobRow) -> int:
-        """How many other jobs of the same object are being created just now, their ids not yet known."""
+        """How many other jobs of the same object are intended but have no known id yet."""
         query = select(func.count()).where(
             _JOB.c.target_id == job.target_id,
             _JOB.c.object_name == job.object_name,
@@ -205,7 +205,7 @@ def _columns(intent: JobIntent) -> dict[str, Any]:
 
 
 def _has_free_slot(connection: Connection, target_id: str, intent: JobIntent, slots: int, now: datetime) -> bool:
-    """Retries get a fifth of the slots: rows that met lock contention are sent again with fewer jobs beside them."""
+    """Retries get a fifth of the slots: rows that failed on lock contention are retried with less concurrency."""
     if _in_flight(connection, target_id, now) >= slots:
         return False
     return intent.purpose != JobPurpose.RETRY or (

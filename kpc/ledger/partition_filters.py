@@ -1,4 +1,4 @@
-"""How a row names its environment and partition: the values to insert, and the conditions that find them again."""
+"""The columns that identify a row's environment and partition: values to insert, and conditions to select by."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The states and kinds that the ledger's rows have, each written once."""
+"""The states and kinds used in the ledger's tables."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from enum import StrEnum
 
 
 class GenerationState(StrEnum):
-    """How far an extract is. Only a sealed one is loaded; the newest sealed one is the partition's current one."""
+    """The state of an extract. Only a sealed one is loaded; the newest sealed one is the partition's current one."""
 
     OPEN = "open"
     SEALED = "sealed"
     ABANDONED = "abandoned"  # given up before it was complete
-    ROLLED_BACK = "rolled_back"  # its records were taken out of the org
+    ROLLED_BACK = "rolled_back"  # its load was rolled back in the org
 
 
 class StageState(StrEnum):
-    """How a stage run stands or ended. `reconciled` and what follows are results of the reconciled stage."""
+    """The state of a stage run. `reconciled` and the states after it are results of stage `reconciled`."""
 
     RUNNING = "running"
     DONE = "done"
@@ -28,7 +28,7 @@ class StageState(StrEnum):
 
 
 class AttemptState(StrEnum):
-    """How an attempt to load a generation stands or ended."""
+    """The state of an attempt to load a generation."""
 
     RUNNING = "running"
     LOADED = "loaded"
@@ -43,13 +43,13 @@ class ChunkState(StrEnum):
 
 
 class JobState(StrEnum):
-    """Where an ingest job is.
+    """The state of an ingest job.
 
         intended -> open -> closing -> closed -> ended -> complete
                 \\________\\________\\________\\-> failed | aborted | given_up
 
-    `closing` is written, with the quota debit, right before UploadComplete is sent: after a crash the server is asked.
-    `ended` takes no slot any more; its results are still to be read and recorded.
+    `closing` is written, with the quota debit, right before UploadComplete is sent; after a crash the server is asked
+    whether it arrived. `ended` no longer takes a slot; the job's results are still to be read and recorded.
     """
 
     INTENDED = "intended"
@@ -68,7 +68,7 @@ DEAD = (JobState.FAILED, JobState.ABORTED, JobState.GIVEN_UP)  # the rows of suc
 
 
 class JobPurpose(StrEnum):
-    """Why an ingest job exists. All but the first may use the reserve of the quota."""
+    """Why an ingest job exists. All but `chunk` may use the quota's reserve."""
 
     CHUNK = "chunk"
     RETRY = "retry"
