@@ -31,7 +31,7 @@ from kpc.ledger.fencing import Lease, check_lease
 BUSY_TIMEOUT_S = 60.0  # how long SQLite waits for another writer
 CONNECT_TIMEOUT_S = 10
 _WRITES = "kpc_writes"  # execution option: this transaction will write
-_NOT_OURS = re.compile(
+_MISCONFIGURED = re.compile(
     r"password authentication failed|no password supplied|does not exist|no pg_hba.conf entry|"
     r"unable to open database file|attempt to write a readonly|permission denied|not a database",
     re.IGNORECASE,
@@ -122,7 +122,7 @@ def _explained(engine: Engine, error: DBAPIError) -> KpcError:
     reason = " ".join(str(error.orig).split())
     if engine.url.password:
         reason = reason.replace(str(engine.url.password), "***")
-    if _NOT_OURS.search(reason):
+    if _MISCONFIGURED.search(reason):
         return ConfigError(
             f"The ledger {where} denies access: {reason}.",
             "Correct KPC__LEDGER_URL, or create the database and its user.",

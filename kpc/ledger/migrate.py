@@ -39,8 +39,8 @@ def _revision(connection: Connection) -> str | None:
     found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
     if found is not None and found > REVISION:
         raise ConfigError(
-            f"The ledger has schema {found}, but this version of kpc supports up to {REVISION}.",
-            "Update kpc on this machine; an older version must not write to a newer ledger.",
+            f"The ledger has schema {found}, but this program supports only {REVISION} and older.",
+            "Update this program on this machine; an older version must not write to a newer ledger.",
         )
     return found
 

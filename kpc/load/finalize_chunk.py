@@ -41,7 +41,7 @@ def finalize_chunk(load: ChunkLoad, job_id: str) -> ChunkResult:
     """Read the ended job's results, send transient failures again, and record the chunk as done.
 
     Raises `JobFailed` when the job failed as a whole, `Terminal` when the results do not match the rows sent,
-    `QuotaExhausted` when the daily allowance does not suffice for the remaining rows.
+    `QuotaExhausted` when the daily quota does not suffice for the remaining rows.
     """
     outcome = read_outcome(load, job_id)
     for number in range(1, RETRY_ROUNDS + 1):

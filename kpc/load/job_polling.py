@@ -39,19 +39,19 @@ def follow_job(load: ChunkLoad, job_id: str) -> JobInfo:
     """
     settings = load.settings
     deadline = time.monotonic() + settings.job_timeout_s
-    heard = time.monotonic()
+    answered_s = time.monotonic()
     while time.monotonic() < deadline:
         wait_s = settings.poll_longest_s
         try:
             info, state = poll_job(load, job_id)
         except SalesforceDown as outage:
-            if time.monotonic() - heard > _OUTAGE_S:
+            if time.monotonic() - answered_s > _OUTAGE_S:
                 raise
             log.warning("%s: %s Polling job %s again.", load, outage.what, job_id)
         else:
             if info.state.is_final:
                 return info
-            heard, wait_s = time.monotonic(), state.wait_s
+            answered_s, wait_s = time.monotonic(), state.wait_s
         load.pause(wait_s)
     raise Transient(
         f"Ingest job {job_id} of {load} has not ended after {settings.job_timeout_s:,.0f} s.",

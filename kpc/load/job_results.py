@@ -138,7 +138,7 @@ def _hashes(frame: pl.DataFrame) -> pl.Series:
 def _complete(load: ChunkLoad, info: JobInfo, outcome: ChunkOutcome, answered: KeySum) -> ChunkOutcome:
     """Check that every row sent has exactly one result, and that there are no other results.
 
-    Salesforce returns no results for rows beyond the daily allowance; these are added as unprocessed.
+    Salesforce returns no results for rows beyond the daily quota; these are added as unprocessed.
     Raises `Terminal` for any other difference.
     """
     if answered.rows == load.spec.rows and str(answered) == load.spec.key_sum:

@@ -288,7 +288,7 @@ def _restore(restoring: Restoring, generation: str) -> list[RestoreManifest]:
     for index, kept in enumerate(images):
         manifest = context.store.manifest(restoring.folder, RestoreManifest, restore_name(kept))
         is_stale = manifest is None or manifest.index_digest != restoring.index_digest
-        if manifest is None or is_stale or not (manifest.is_done or files.are_begun(manifest.files)):
+        if manifest is None or is_stale or not (manifest.is_done or files.have_jobs(manifest.files)):
             newer = [other for other in images[:index] if other.folder != kept.folder]
             manifest = restoring.plan(kept, newer, manifest)
         if not manifest.is_done:

@@ -54,7 +54,7 @@ class RollbackFiles:
                 "Remove the cause in the org and roll back again; the partition still counts as loaded.",
             )
 
-    def are_begun(self, files: Sequence[FileEntry]) -> bool:
+    def have_jobs(self, files: Sequence[FileEntry]) -> bool:
         """Whether any of the files has a running or finished ingest job."""
         return any(self._load(entry).live_job() is not None for entry in files)
 

@@ -72,7 +72,7 @@ def test_newer_schema_is_refused(ledger_url: str) -> None:
     with ledger.database.writing() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     ledger.close()
-    with pytest.raises(ConfigError, match=r"9999.*Update kpc"):
+    with pytest.raises(ConfigError, match=r"9999.*Update this program"):
         open_ledger(ledger_url)
 
 
