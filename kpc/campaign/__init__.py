@@ -1,1 +1,1 @@
-"""The campaign as a whole: preflight, plan, simulation, completeness, inspection and sign-off."""
+"""The migration campaign as a whole: preflight, plan, simulation, completeness, inspection and sign-off."""

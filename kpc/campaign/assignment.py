@@ -1,7 +1,6 @@
-"""Which partition every row of a table belongs to, and which rows belong to none.
+"""Which partition each row of a table belongs to, and which rows belong to none.
 
-Nothing may fall between two months unseen: the partitions in scope and the set `UNASSIGNED` add up to the table's
-`COUNT(*)` at one SCN.
+No row may be missed: the partitions in scope and the set `UNASSIGNED` add up to the table's `COUNT(*)` at one SCN.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from kpc.oracle.session import Oracle
 from kpc.partition import Partition
 
 UNASSIGNED = "UNASSIGNED"
-LISTED = 20  # different values listed per cause; all rows are counted
+LISTED = 20  # at most this many distinct values are listed per cause; all rows are counted
 
 
 class Cause(StrEnum):
@@ -28,12 +27,12 @@ class Cause(StrEnum):
 
     NULL = "null"
     UNPARSEABLE = "unparseable"
-    OUT_OF_SCOPE = "out_of_scope"  # a real day, in a month that is not moved
+    OUT_OF_SCOPE = "out_of_scope"  # a valid day, in a month that is not migrated
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """Rows of one table by partition key, and by cause those that have none, as of `scn`."""
+    """Row counts of one table at `scn`: by partition key, and by cause for rows without a partition."""
 
     table: str
     scn: int
@@ -64,7 +63,7 @@ def assign(oracle: Oracle, table: Table, months: tuple[str, ...], scn: int) -> A
 def sort_days(
     table: Table, column: Column, months: tuple[str, ...], days: Iterable[tuple[str | None, int]], scn: int
 ) -> Assignment:
-    """Assign each day's rows to the month whose bounds it lies in, compared as text exactly as Oracle compares it."""
+    """Assign each day's rows to the month that contains it, comparing as text exactly as Oracle does."""
     bounds = {key: _bounds(Partition(table, key), column) for key in months}
     by_key = dict.fromkeys(months, 0)
     others: dict[Cause, Counter[str]] = {}

@@ -1,4 +1,4 @@
-"""Is everything in scope reconciled and decided? What the hubs and a sign-off ask, answered from the ledger alone."""
+"""Whether everything in scope is reconciled and decided, from the ledger alone; used by the hubs and by sign-off."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ACCEPTED, REFUSED = SignOffDecision.ACCEPTED, SignOffDecision.REFUSED
 class Completeness:
     """The partitions in scope, and which of them are not reconciled at their current generation.
 
-    `undecided` are tables with rows that belong to no partition and about which nobody has decided.
+    `undecided` are tables with rows that belong to no partition and have not been accepted by anyone.
     """
 
     partitions: int
@@ -42,7 +42,7 @@ class Completeness:
             parts.append(f"{len(self.missing)} of {self.partitions} partitions are not reconciled: {names}{more}.")
         if self.undecided:
             parts.append(
-                f"{', '.join(self.undecided)} have rows that belong to no partition. Look with `kpc show "
+                f"{', '.join(self.undecided)} have rows that belong to no partition. List them with `kpc show "
                 f"{self.undecided[0]} {UNASSIGNED}`, then decide with `kpc sign-off {self.undecided[0]} {UNASSIGNED}`."
             )
         return " ".join(parts)
@@ -57,7 +57,7 @@ class Completeness:
 
 
 def completeness(phase: Phase | None, workspace: Workspace) -> Completeness | None:
-    """How much of a phase, or of the whole migration, is complete; None if no campaign has said what it covers."""
+    """How much of a phase, or of the whole migration, is complete; None if no campaign has been planned."""
     ledger, environment = workspace.ledger, workspace.environment
     scope = ledger.scope.current(environment)
     if scope is None:
@@ -78,7 +78,7 @@ def completeness(phase: Phase | None, workspace: Workspace) -> Completeness | No
 
 
 def unassigned_subject(table: str) -> str:
-    """What a decision about a table's unassigned rows is filed under."""
+    """The sign-off subject for a table's unassigned rows."""
     return f"{table} {UNASSIGNED}"
 
 

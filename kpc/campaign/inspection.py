@@ -50,7 +50,11 @@ def inspect_partition(context: PartitionContext) -> dict[str, Any]:
     }
     version = context.table.mapping_version
     if extract := context.store.manifest(paths.extract, ExtractManifest):
-        facts["extract"] = {"rows": extract.rows, **_renewal(extract), "chunks": [_file(one) for one in extract.chunks]}
+        facts["extract"] = {
+            "rows": extract.rows,
+            **_delta(extract),
+            "chunks": [_file(one) for one in extract.chunks],
+        }
     if staged := context.store.manifest(paths.staged(version), StagedManifest):
         facts["staged"] = _staged(staged, paths.staged(version), context.store)
     if loaded := context.store.manifest(paths.loaded(version), LoadManifest):

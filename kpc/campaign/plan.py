@@ -1,4 +1,4 @@
-"""What a campaign covers, checked against Oracle before it starts and booked in the ledger."""
+"""Planning a campaign: its scope, checked against Oracle and recorded in the ledger."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from kpc.stages.workspace import Workspace
 
 @dataclass(frozen=True, slots=True)
 class CampaignPlan:
-    """Every table in scope with its partitions' rows, all counted as of one SCN.
+    """Every table in scope with its partitions' row counts, all at one SCN.
 
-    `scan_ratios`: rows that a month's ROWID ranges hold per row of that month, by table and month.
+    `scan_ratios`: rows in a month's ROWID ranges per row of that month, by table and month.
     """
 
     scn: int
@@ -28,7 +28,7 @@ class CampaignPlan:
 
     @property
     def interleaved(self) -> dict[str, float]:
-        """The tables that one pass would read cheaper than their months one by one, and their worst ratio."""
+        """The tables for which one full pass is cheaper than reading month by month, and their worst ratio."""
         worst = {table: max(ratios.values(), default=1.0) for table, ratios in self.scan_ratios.items()}
         return {table: ratio for table, ratio in worst.items() if ratio > WORTH_ONE_PASS}
 
@@ -46,9 +46,9 @@ class CampaignPlan:
 
 
 def plan_campaign(workspace: Workspace, tables: tuple[Table, ...], months: tuple[str, ...], mode: str) -> CampaignPlan:
-    """Count all partitions at one SCN and book the scope; hubs and sign-off go by it from now on.
+    """Count all partitions at one SCN and record the scope, which hubs and sign-off use from now on.
 
-    Raises `ConfigError` if a table is in scope without its parents: its rows could not refer to theirs.
+    Raises `ConfigError` if a table is in scope without its parents: its lookups would fail.
     """
     names = {table.name for table in tables}
     for table in tables:
@@ -104,7 +104,7 @@ def _was_loaded(parent: str, workspace: Workspace) -> bool:
 
 
 def unassigned(workspace: Workspace, table: Table) -> Assignment:
-    """The rows of a table that belong to no month of the booked scope, by cause, as of now."""
+    """The rows of a table that belong to no month of the planned scope, by cause, at the current SCN."""
     scope = workspace.ledger.scope.current(workspace.environment)
     if scope is None:
         raise ConfigError("No campaign has been planned yet.", "Run `kpc plan --months FIRST:COUNT` first.")

@@ -23,40 +23,40 @@ class SystemCheck:
 
 
 def check_systems(workspace: Workspace) -> list[SystemCheck]:
-    """Every check, failed ones included; a system that cannot be logged in to is not asked about its tables."""
+    """The results of all checks. If a login fails, that system's tables are not checked."""
     return [*_oracle(workspace), *_salesforce(workspace), _staging(workspace)]
 
 
 def _oracle(workspace: Workspace) -> Iterator[SystemCheck]:
     oracle = workspace.oracle
-    login = _look("Oracle", oracle.settings.dsn, oracle.identity)
+    login = _check("Oracle", oracle.settings.dsn, oracle.identity)
     yield login
     if not login.is_ok:
         return
     with oracle.session("preflight") as connection:
         for table in TABLES.values():
-            yield _look("Oracle", table.name, lambda table=table: check_columns(connection, oracle, table))  # type: ignore[misc]
+            yield _check("Oracle", table.name, lambda table=table: check_columns(connection, oracle, table))  # type: ignore[misc]
 
 
 def _salesforce(workspace: Workspace) -> Iterator[SystemCheck]:
-    login = _look("Salesforce", workspace.settings.salesforce.base_url, lambda: workspace.salesforce.org_id)
+    login = _check("Salesforce", workspace.settings.salesforce.base_url, lambda: workspace.salesforce.org_id)
     yield login
     if not login.is_ok:
         return
     for table in TABLES.values():
-        yield _look("Salesforce", table.target, lambda table=table: check_object(workspace.salesforce, table))  # type: ignore[misc]
+        yield _check("Salesforce", table.target, lambda table=table: check_object(workspace.salesforce, table))  # type: ignore[misc]
 
 
 def _staging(workspace: Workspace) -> SystemCheck:
-    def see() -> str:
+    def check_root() -> str:
         workspace.check_root(workspace.environment)
-        return "the root that all workers see"
+        return "the same root on all workers"
 
-    return _look("Staging", workspace.settings.staging.root, see)
+    return _check("Staging", workspace.settings.staging.root, check_root)
 
 
-def _look(system: str, subject: str, ask: Callable[[], str | None]) -> SystemCheck:
+def _check(system: str, subject: str, check: Callable[[], str | None]) -> SystemCheck:
     try:
-        return SystemCheck(system, subject, is_ok=True, message=ask() or "as declared")
+        return SystemCheck(system, subject, is_ok=True, message=check() or "as declared")
     except KpcError as error:
         return SystemCheck(system, subject, is_ok=False, message=str(error))

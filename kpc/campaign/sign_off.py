@@ -1,4 +1,4 @@
-"""A person's decision about rows that belong to no partition, about a phase or about the migration, on the record."""
+"""Recording a person's decision about rows without a partition, about a phase or about the migration."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kpc.stages.workspace import Workspace
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What was decided upon: its subject, and the numbers as they stood."""
+    """A decision, with its subject and the numbers it is based on."""
 
     subject: str
     decision: SignOffDecision
@@ -59,7 +59,7 @@ def _unassigned(subject: str, key: str, scope: ScopeRow) -> tuple[str, dict[str,
     table = find_table(subject).name
     if key.upper() != UNASSIGNED:
         raise ConfigError(
-            f"A partition such as {table} {key} is not signed off by itself.",
+            f"A single partition such as {table} {key} cannot be signed off.",
             f"Sign off a phase, `migration`, or `{table} {UNASSIGNED}`.",
         )
     if table not in scope.unassigned:
@@ -73,7 +73,7 @@ def _unassigned(subject: str, key: str, scope: ScopeRow) -> tuple[str, dict[str,
 def _phase(subject: str, workspace: Workspace, *, accepts: bool) -> tuple[str, dict[str, object]]:
     names = [*Phase, MIGRATION]
     if subject not in names:
-        raise ConfigError(f"There is no {subject!r} to sign off.", f"Name one of {', '.join(names)}, or a table.")
+        raise ConfigError(f"There is no {subject!r} to sign off.", f"Use one of {', '.join(names)}, or a table.")
     found = completeness(None if subject == MIGRATION else Phase(subject), workspace)
     if found is None or (accepts and not found.is_complete):
         raise ConfigError(

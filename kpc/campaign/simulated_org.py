@@ -29,7 +29,7 @@ class CountingOrg:
 
     settings: SalesforceSettings
     clock: VirtualClock
-    row_s: float  # per row and job
+    row_s: float  # seconds per row of a job
     closed: dict[str, tuple[float, int]] = field(default_factory=dict)  # job id: when it was closed, its rows
     window: deque[tuple[float, int]] = field(default_factory=deque)
     used: int = 0
@@ -37,7 +37,7 @@ class CountingOrg:
     over_quota_rows: int = 0
 
     def count(self, batches: int, *, is_ours: bool) -> bool:
-        """Batches that are uploaded now; the other user's are refused when there is no room."""
+        """Count batches uploaded now. False if another user's batches exceed the limit; ours always count."""
         self._forget()
         excess = self.used + batches - self.settings.daily_batches
         if excess > 0 and not is_ours:

@@ -1,4 +1,4 @@
-"""A campaign on a virtual clock: the real governor, ledger and polling rule against an org that only counts.
+"""Simulation of a campaign on a virtual clock: the real governor, ledger and polling against an org that only counts.
 
 The org processes each job at its share of `rows_per_s`, counts a job's batches when it is closed (uploads count, not
 successes), and answers `/limits`. It measures when the last job ends, whether the org ever counted more
@@ -37,7 +37,7 @@ _MOST_DAYS = 60
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What is simulated. `others_batches` of another user's load appear over one day, beginning at `others_from_s`."""
+    """What is simulated. Another user uploads `others_batches` over one day, starting at `others_from_s`."""
 
     name: str
     rows: int
@@ -50,7 +50,7 @@ class Scenario:
 
 @dataclass(frozen=True, slots=True)
 class Simulated:
-    """How a scenario went. `floor_days` is what the quota allows at best, `over_quota_rows` must be 0."""
+    """The result of a scenario. `floor_days` is the minimum that the quota allows; `over_quota_rows` must be 0."""
 
     name: str
     jobs: int
@@ -83,7 +83,7 @@ class Simulated:
 
 
 def scenarios(rows: int, settings: SalesforceSettings, rows_per_s: float) -> list[Scenario]:
-    """The plain campaign, one with a restart every hour, and one that meets another user's load half-way."""
+    """An undisturbed campaign, one with a restart every hour, and one with another user's load from half-way on."""
     half_way_s = floor_s(Scenario("", rows, rows_per_s=rows_per_s), settings) / 2
     others = max(1, settings.daily_batches // 50)
     return [
@@ -97,26 +97,26 @@ def scenarios(rows: int, settings: SalesforceSettings, rows_per_s: float) -> lis
 
 
 def simulate(scenario: Scenario, settings: SalesforceSettings) -> Simulated:
-    """Run a scenario to its end; some seconds of real time."""
+    """Run a scenario to its end; takes some seconds of real time."""
     with tempfile.TemporaryDirectory(prefix="kpc-simulation-") as folder:
         return _Run(scenario, settings, Path(folder)).result()
 
 
 def floor_s(scenario: Scenario, settings: SalesforceSettings) -> float:
-    """The earliest possible end: rows flow without pause as fast as the org works and the rolling 24 h let them.
+    """The earliest possible end: rows are sent continuously, as fast as the org and the rolling 24 h allow.
 
-    Others first take what our share leaves to them; only what they use beyond it is missing to us.
+    Other users first use what our share leaves them; only what they use beyond that reduces ours.
     """
     step_s = 60.0
     ours = settings.daily_rows * settings.quota_share * (1 - settings.retry_reserve)
-    everybodys = settings.daily_rows - settings.daily_rows * settings.quota_share * settings.retry_reserve
+    total_allowed = settings.daily_rows - settings.daily_rows * settings.quota_share * settings.retry_reserve
     sent: deque[float] = deque(maxlen=int(DAY_S / step_s))
     in_window = total = 0.0
     for step in itertools.count():
         now_s = step * step_s
         if len(sent) == sent.maxlen:
             in_window -= sent[0]
-        room = min(ours, everybodys - _others_in_window(scenario, now_s)) - in_window
+        room = min(ours, total_allowed - _others_in_window(scenario, now_s)) - in_window
         rows = max(0.0, min(scenario.rows_per_s * step_s, room, scenario.rows - total))
         sent.append(rows)
         in_window, total = in_window + rows, total + rows
@@ -128,7 +128,7 @@ def floor_s(scenario: Scenario, settings: SalesforceSettings) -> float:
 
 
 def _others_in_window(scenario: Scenario, now_s: float) -> float:
-    """Records of the other user in the 24 h before `now_s`: an even flow over one day."""
+    """Records that the other user uploaded in the 24 h before `now_s`, at a constant rate over one day."""
     since_s = now_s - scenario.others_from_s
     if not scenario.others_batches or not 0 <= since_s <= 2 * DAY_S:
         return 0.0
@@ -144,7 +144,7 @@ class _Run:
         self.org = CountingOrg(settings, self.clock, settings.jobs_in_flight / scenario.rows_per_s)
         self.url = f"sqlite:///{folder}/ledger.db"
         self.order = itertools.count()
-        self.queue: list[tuple[float, int, bool, Callable[[], None]]] = []  # the third: it dies with the workers
+        self.queue: list[tuple[float, int, bool, Callable[[], None]]] = []  # third: is dropped at a restart
         self.sizes = deque(_chunk_sizes(scenario))
         self.jobs, self.begun, self.ended, self.restarts = len(self.sizes), 0, 0, 0
         self.finished_s = 0.0
@@ -184,7 +184,7 @@ class _Run:
         self.governor = Governor(self.ledger, self.settings, _ENVIRONMENT.target_id, self.org.limits)
         at_work = self.ledger.jobs.at_work(_ENVIRONMENT, _PARTITION)
         for job in at_work:
-            self._soon(lambda job=job: self._carry_on(job))  # type: ignore[misc]
+            self._soon(lambda job=job: self._resume(job))  # type: ignore[misc]
         for _ in range(self.settings.jobs_in_flight - len(at_work)):
             self._soon(self._begin)
         if self.scenario.restarts:
@@ -249,16 +249,16 @@ class _Run:
         self.org.count(-(-rows // BATCH_ROWS), is_ours=True)
         self.org.closed[job_id] = (self.clock.now_s, rows)
         self.ledger.jobs.mark_closed(job, lease=self.lease)
-        self._look(job, job_id, rows, self.clock.now_s)
+        self._poll(job, job_id, rows, self.clock.now_s)
 
-    def _look(self, job: int, job_id: str, rows: int, closed_s: float) -> None:
+    def _poll(self, job: int, job_id: str, rows: int, closed_s: float) -> None:
         processed = self.org.processed(job_id)
         self.ledger.jobs.touch(job, processed=processed, lease=self.lease)
         if processed == rows:
             self._end(job)
             return
         wait_s = next_poll_s(self.settings, rows, processed, self.clock.now_s - closed_s)
-        self._soon(lambda: self._look(job, job_id, rows, closed_s), wait_s)
+        self._soon(lambda: self._poll(job, job_id, rows, closed_s), wait_s)
 
     def _end(self, job: int) -> None:
         self.org.calls += 1  # its successfulResults
@@ -272,13 +272,13 @@ class _Run:
         """Resume after a restart: a job whose upload was not confirmed, or one that is running."""
         assert job.job_id is not None  # noqa: S101  a job is created within one moment here
         if job.state == JobState.OPEN:
-            self.org.calls += 1  # asked for its state
+            self.org.calls += 1  # its state
             self._upload(job.id, job.job_id, job.rows)
             return
-        self._look(job.id, job.job_id, job.rows, (job.closed_utc or self.clock()).timestamp() - START.timestamp())
+        self._poll(job.id, job.job_id, job.rows, (job.closed_utc or self.clock()).timestamp() - START.timestamp())
 
     def _others(self, done: int) -> None:
-        """The other user uploads evenly over one day, and tries again what was refused."""
+        """Upload the other user's batches evenly over one day, and retry refused ones."""
         elapsed_s = self.clock.now_s - self.scenario.others_from_s
         wanted = int(self.scenario.others_batches * min(1.0, elapsed_s / DAY_S))
         while done < wanted and self.org.count(1, is_ours=False):

@@ -21,9 +21,9 @@ class Attempts:
         self._database = database
 
     def begin(self, generation: str, mapping_version: str, *, run_id: str, lease: Lease) -> int:
-        """The number of the attempt to work under: the one that was left running, or a new one.
+        """Return the number of the running attempt, or start a new one.
 
-        Raises `Superseded` when a newer generation of the partition has begun to load.
+        Raises `Superseded` when loading a newer generation of the partition has begun.
         """
         with self._database.writing(lease) as connection:
             _refuse_older(connection, generation, lease)
@@ -48,7 +48,7 @@ class Attempts:
             return int(number)
 
     def refuse_superseded(self, generation: str, lease: Lease) -> None:
-        """Raises `Superseded` when a newer generation of the partition has begun to load, `LeaseLost` without it."""
+        """Raises `Superseded` when loading a newer generation has begun, `LeaseLost` when the lease is lost."""
         with self._database.writing(lease) as connection:
             _refuse_older(connection, generation, lease)
 

@@ -1,8 +1,8 @@
-"""The audit log: who ran what, when, on what, as a chain of hashes that shows every later change.
+"""The audit log: who ran what, when, and on what, as a hash chain that reveals later changes.
 
-Each entry's hash covers the entry's canonical JSON with the hash of the entry before it. The database refuses UPDATE
-and DELETE; whoever gets around that leaves a chain that `AuditLog.verify` finds broken. The head row keeps the newest
-hash, so that a removed tail shows as well.
+Each entry's hash covers its canonical JSON and the hash of the entry before it. The database refuses UPDATE and DELETE;
+if somebody circumvents that, `AuditLog.verify` finds the chain broken. The head row holds the newest hash, so that
+entries removed from the end are detected too.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _HEAD = schema.audit_head
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One line of the log; `detail` holds counts, sizes and checksums, never a personal value."""
+    """One entry of the log; `detail` holds counts, sizes and checksums, never a personal value."""
 
     seq: int
     at_utc: datetime
@@ -49,7 +49,7 @@ class AuditEntry:
 
 
 class AuditLog:
-    """The log of everything that was done, to be added to and checked, never changed."""
+    """The append-only log of all actions, which can be verified."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -81,7 +81,7 @@ class AuditLog:
             "stage": stage,
             "generation": generation,
             "mapping_version": mapping_version,
-            "detail": json.loads(canonical_json(detail or {})),  # as it will be read back, and so hashed again
+            "detail": json.loads(canonical_json(detail or {})),  # in the form in which it is read back and hashed
         }
         with self._database.writing(lease) as connection:
             return _append(connection, entry)
@@ -93,7 +93,7 @@ class AuditLog:
         return [AuditEntry(**row) for row in reversed(rows)]
 
     def verify(self) -> list[str]:
-        """One sentence per break of the chain; empty when nothing was changed, removed, inserted or reordered."""
+        """One sentence per break in the chain; empty if nothing was changed, removed, inserted or reordered."""
         with self._database.reading() as connection:
             head = connection.execute(select(_HEAD)).mappings().one_or_none()
             rows = connection.execution_options(yield_per=5000).execute(select(_LOG).order_by(_LOG.c.seq)).mappings()
@@ -108,7 +108,7 @@ def entry_hash(entry: RowMapping | dict[str, Any]) -> str:
 
 
 def _append(connection: Connection, entry: dict[str, Any]) -> int:
-    # The head is read under a lock that lasts until the commit: concurrent appenders form one chain.
+    # The head stays locked until the commit, so that concurrent appends form one chain.
     head = connection.execute(select(_HEAD).with_for_update()).mappings().one()
     row = {"seq": head["seq"] + 1, **entry, "prev_hash": head["entry_hash"]}
     row["entry_hash"] = entry_hash(row)
@@ -121,13 +121,13 @@ def _breaks(rows: Iterator[RowMapping], head: RowMapping | None) -> Iterator[str
     expected_seq, previous = 1, GENESIS
     for row in rows:
         if row["seq"] != expected_seq:
-            yield f"Entry {row['seq']} follows entry {expected_seq - 1}: entries between them are gone."
+            yield f"Entry {row['seq']} follows entry {expected_seq - 1}: the entries between them are missing."
         if row["prev_hash"] != previous:
             yield f"Entry {row['seq']} does not continue the entry before it."
         if row["entry_hash"] != entry_hash(row):
             yield f"Entry {row['seq']} was changed after it was written."
         expected_seq, previous = row["seq"] + 1, row["entry_hash"]
     if head is None:
-        yield "The head of the log is gone."
+        yield "The head of the log is missing."
     elif (head["seq"], head["entry_hash"]) != (expected_seq - 1, previous):
-        yield f"The log ends with entry {expected_seq - 1}, its head says {head['seq']}: the end is changed or gone."
+        yield f"The log ends with entry {expected_seq - 1}, its head says {head['seq']}: the end was changed or cut."

@@ -66,10 +66,9 @@ class Chunks:
     def plan(
         self, generation: str, mapping_version: str, files: Sequence[FileEntry], *, lease: Lease
     ) -> list[ChunkRow]:
-        """Record the chunks of a staged generation, once; returns all of them with what is known, by name.
+        """Record the chunks of a staged generation, once; returns all of them, by name.
 
-        Raises `Terminal` when a chunk that was planned before has other bytes now: staging is deterministic, so
-        somebody changed it.
+        Raises `Terminal` when the content of a planned chunk differs: staging is deterministic, so somebody changed it.
         """
         known = {chunk.name: chunk for chunk in self.of_generation(generation, mapping_version)}
         with self._database.writing(lease) as connection:
@@ -85,7 +84,7 @@ class Chunks:
         return self.of_generation(generation, mapping_version)
 
     def of_generation(self, generation: str, mapping_version: str) -> list[ChunkRow]:
-        """What is known of the chunks of a staged generation, by name."""
+        """The chunks of a staged generation, by name."""
         query = (
             select(_CHUNK)
             .where(_CHUNK.c.generation == generation, _CHUNK.c.mapping_version == mapping_version)
@@ -97,7 +96,7 @@ class Chunks:
     def planned(self, environment: Environment, partition: Partition) -> list[ChunkRow]:
         """Every chunk of every load that was planned for the partition, oldest generation first, by name.
 
-        Those of rolled back generations are left out.
+        Those of rolled-back generations are left out.
         """
         generations = schema.generation
         query = (

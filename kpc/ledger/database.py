@@ -1,4 +1,4 @@
-"""The ledger's database: engines, transactions, and what their failures mean."""
+"""The ledger's database: engine, transactions, and translation of its errors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from kpc.ledger.fencing import Lease, check_lease
 BUSY_TIMEOUT_S = 60.0  # how long SQLite waits for another writer
 CONNECT_TIMEOUT_S = 10
 _WRITES = "kpc_writes"  # execution option: this transaction will write
-_NOT_OURS = re.compile(
+_MISCONFIGURED = re.compile(
     r"password authentication failed|no password supplied|does not exist|no pg_hba.conf entry|"
     r"unable to open database file|attempt to write a readonly|permission denied|not a database",
     re.IGNORECASE,
@@ -99,14 +99,14 @@ def _configure_scratch(connection: Any, _record: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # A transaction that reads first and then writes would fail with "database is locked" instead of waiting.
+    # Otherwise a transaction that reads before it writes would fail with "database is locked" instead of waiting.
     writes = connection.get_execution_options().get(_WRITES)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 @contextmanager
 def translated(engine: Engine) -> Iterator[None]:
-    """Turn the driver's connection errors into ours, without the URL's password."""
+    """Translate the driver's connection errors into ours, without the URL's password."""
     try:
         yield
     except DBAPIError as error:
@@ -120,19 +120,19 @@ def _explained(engine: Engine, error: DBAPIError) -> KpcError:
     reason = " ".join(str(error.orig).split())
     if engine.url.password:
         reason = reason.replace(str(engine.url.password), "***")
-    if _NOT_OURS.search(reason):
+    if _MISCONFIGURED.search(reason):
         return ConfigError(
             f"The ledger {where} refuses the login: {reason}.",
             "Correct KPC__LEDGER_URL, or create the database and its user.",
         )
     return Transient(
         f"The ledger {where} does not answer: {reason}.",
-        "Check that the database runs and is reachable, then repeat; nothing is lost.",
+        "Check that the database is running and reachable, then repeat the command; nothing is lost.",
     )
 
 
 class Database:
-    """Transactions on the ledger, and its clock. The objects of the ledger's tables share one."""
+    """Transactions on the ledger, and its clock; shared by all parts of the ledger."""
 
     def __init__(self, engine: Engine, clock: Clock = utc_now) -> None:
         self.engine = engine
@@ -145,7 +145,7 @@ class Database:
 
     @contextmanager
     def writing(self, lease: Lease | None = None) -> Iterator[Connection]:
-        """A transaction that is committed on leaving; with a lease, only if its holder has not changed."""
+        """A transaction, committed on exit. With a lease, raises `LeaseLost` if its holder has changed."""
         with translated(self.engine), self.engine.connect() as plain:
             connection = plain.execution_options(**{_WRITES: True})
             with connection.begin():
@@ -154,15 +154,15 @@ class Database:
                 yield connection
 
     def one_at_a_time(self, connection: Connection, what: str) -> None:
-        """Wait until no other transaction is in the section called `what`; keep others out until this one ends.
+        """Hold the lock called `what` until the transaction ends, waiting for other holders.
 
-        SQLite has one writer anyway.
+        SQLite has only one writer anyway.
         """
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:what, 7406))"), {"what": what})
 
     def upsert(self, table: Table, where: dict[str, str], values: dict[str, Any]) -> None:
-        """Set `values` in the row whose key is `where`, or insert it; other workers may do the same meanwhile."""
+        """Update the row with key `where`, or insert it. Safe when several workers do so at the same time."""
         condition = and_(*(table.c[name] == value for name, value in where.items()))
         try:
             with self.writing() as connection:
@@ -177,5 +177,5 @@ class Database:
 
 
 def inserted_id(inserted: CursorResult[Any]) -> int:
-    """The number that the database gave to a row that was just inserted."""
+    """The id of the row that was just inserted."""
     return int(inserted.inserted_primary_key[0]) if inserted.inserted_primary_key else 0

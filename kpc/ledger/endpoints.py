@@ -1,4 +1,4 @@
-"""The live systems by address: which identity each address last showed, and which staging root an environment uses."""
+"""The last known identity of the live system at each address, and the staging root of each environment."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from kpc.ledger.database import Database
 from kpc.partition import Environment
 
 _ENDPOINT = schema.endpoint
-_ROOT = "staging_root"  # the kind of a row whose address is an environment, and whose identity is a root's token
+_ROOT = "staging_root"  # a kind of row: its address is an environment, its identity a root's token
 
 
 class Endpoints:
-    """What the live systems last called themselves."""
+    """The last known identities of the live systems."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def remember(self, kind: str, address: str, identity: str) -> None:
-        """Record that the `kind` (oracle, salesforce) at `address` last called itself `identity`."""
+        """Record the identity of the `kind` (oracle, salesforce) of system at `address`."""
         where = {"kind": kind, "address": address}
         self._database.upsert(_ENDPOINT, where, {"identity": identity, "seen_utc": self._database.clock()})
 
     def identity_of(self, kind: str, address: str) -> str | None:
-        """The identity last seen at an address, for callers that cannot ask the system itself."""
+        """The identity last seen at an address, for use while the system does not answer."""
         query = select(_ENDPOINT.c.identity).where(_ENDPOINT.c.kind == kind, _ENDPOINT.c.address == address)
         with self._database.reading() as connection:
             found: str | None = connection.execute(query).scalar_one_or_none()
         return found
 
     def claim_root(self, environment: Environment, token: str) -> str:
-        """Bind an environment to a staging root, unless it is bound already; returns the token of the root it uses."""
+        """Bind an environment to a staging root, unless it is bound already; returns the token of its root."""
         row = {"kind": _ROOT, "address": _address(environment), "identity": token, "seen_utc": self._database.clock()}
-        with suppress(IntegrityError), self._database.writing() as connection:  # another worker may be first
+        with suppress(IntegrityError), self._database.writing() as connection:  # another worker was first
             connection.execute(insert(_ENDPOINT).values(row))
         return self.root_of(environment) or token
 

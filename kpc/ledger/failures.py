@@ -1,4 +1,4 @@
-"""Rows that were not loaded: why, and whether they were repaired since (table migration_failed_records)."""
+"""Rows that were not loaded: why, and whether they have been repaired (table migration_failed_records)."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Failures:
     def replace(
         self, generation: str, mapping_version: str, chunk: str, failures: Iterable[RowFailure], *, lease: Lease
     ) -> int:
-        """Record the failures of a chunk instead of those recorded before; returns how many."""
+        """Replace the recorded failures of a chunk; returns how many there are now."""
         now, count, source = self._database.clock(), 0, iter(failures)
         fixed = {
             **partition_values(lease.environment, lease.partition),
@@ -92,9 +92,9 @@ class Failures:
         return count
 
     def resolve(self, generation: str, mapping_version: str, *, lease: Lease) -> int:
-        """Close the partition's open failures of other generations and mappings: this one has loaded since.
+        """Close the partition's open failures of other generations and mappings, after this one has loaded.
 
-        What failed again is open under this one; returns how many were closed.
+        Rows that failed again are open under this one. Returns how many were closed.
         """
         with self._database.writing(lease) as connection:
             closed = connection.execute(

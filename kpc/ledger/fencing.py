@@ -1,4 +1,4 @@
-"""A worker's right to write: the lease it holds, and the check of its token inside each write's transaction."""
+"""Fencing: the lease that allows a worker to write, and the check of its token inside each write's transaction."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def lease_row(environment: Environment, partition: Partition, stage: str) -> Col
 def check_lease(connection: Connection, lease: Lease, *, will_change: bool = False) -> None:
     """Raises `LeaseLost` unless `lease` is still the newest; the row stays locked until the transaction ends.
 
-    An expired lease that nobody took over still counts: nobody else has written meanwhile, and nobody can now.
-    Tasks of one run check side by side; `will_change` locks them out, for the lease itself to be changed.
+    An expired lease that nobody took over is still valid: nobody else has written since, and the lock prevents it now.
+    The lock is shared, so that tasks of one run can check at the same time; with `will_change` it is exclusive.
     """
     row = connection.execute(
         select(LEASE.owner, LEASE.token)
@@ -61,8 +61,8 @@ def check_lease(connection: Connection, lease: Lease, *, will_change: bool = Fal
 
 
 def lease_lost(lease: Lease, holder: str | None) -> LeaseLost:
-    by = f"{holder} has taken it over" if holder else "it was released"
+    reason = f"{holder} has taken it over" if holder else "it was released"
     return LeaseLost(
-        f"This run ({lease.owner}) no longer holds the lease of {lease}: {by}.",
-        "Nothing was written after that. Let the other run finish; `kpc status` shows it.",
+        f"This run ({lease.owner}) no longer holds the lease of {lease}: {reason}.",
+        "Nothing was written since. Wait for the other run to finish; `kpc status` shows it.",
     )

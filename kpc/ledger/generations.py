@@ -23,7 +23,7 @@ _FAILED_RECORD = schema.failed_records
 
 @dataclass(frozen=True, slots=True)
 class GenerationRow:
-    """One extract of a partition. `ordinal` counts within the partition."""
+    """One extract of a partition. `ordinal` is 1, 2, ... within the partition."""
 
     id: str
     source_id: str
@@ -60,7 +60,7 @@ class Generations:
         run_id: str,
         lease: Lease,
     ) -> str:
-        """Begin a new extract and return its ULID; an unfinished older one is abandoned."""
+        """Start a new extract and return its ULID; an unfinished older one is abandoned."""
         now = self._database.clock()
         generation = str(ULID.from_datetime(now))
         mine = in_partition(_GENERATION, environment, partition)
@@ -85,7 +85,7 @@ class Generations:
         return generation
 
     def seal(self, generation: str, *, rows: int, raw_bytes: int, lease: Lease) -> None:
-        """Declare an extract complete; it is the partition's current generation from now on."""
+        """Mark an extract as complete, which makes it the partition's current generation."""
         with self._database.writing(lease) as connection:
             sealed = connection.execute(
                 update(_GENERATION)
@@ -109,7 +109,7 @@ class Generations:
             )
 
     def roll_back(self, lease: Lease) -> int:
-        """The partition's records were taken out of the org: none of its extracts counts as current any more."""
+        """Mark all extracts as rolled back, after the org's records were; returns how many."""
         with self._database.writing(lease) as connection:
             changed = connection.execute(
                 update(_GENERATION)
@@ -130,7 +130,7 @@ class Generations:
         return changed.rowcount
 
     def unfinished(self, environment: Environment, partition: Partition) -> GenerationRow | None:
-        """The extract that was begun and neither sealed nor abandoned, to be resumed."""
+        """The extract to resume: started, but neither sealed nor abandoned."""
         return self._newest(environment, partition, GenerationState.OPEN)
 
     def current(self, environment: Environment, partition: Partition) -> GenerationRow | None:
@@ -138,13 +138,13 @@ class Generations:
         return self._newest(environment, partition, GenerationState.SEALED)
 
     def find(self, generation: str) -> GenerationRow | None:
-        """The extract with this id, of whatever partition; None if it is not in this ledger."""
+        """The extract with this id, of any partition; None if it is not in this ledger."""
         with self._database.reading() as connection:
             row = connection.execute(select(_GENERATION).where(_GENERATION.c.id == generation)).mappings().one_or_none()
         return GenerationRow(**row) if row else None
 
     def known(self, generations: Collection[str]) -> set[str]:
-        """Those of the ids that are generations of this ledger, of whatever partition and state."""
+        """The ids that are generations of this ledger, of any partition and in any state."""
         query = select(_GENERATION.c.id).where(_GENERATION.c.id.in_(generations))
         with self._database.reading() as connection:
             return set(connection.execute(query).scalars())

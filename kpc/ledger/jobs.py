@@ -1,4 +1,4 @@
-"""Ingest jobs: the intent before the request, the id after it, and how many may be in flight."""
+"""Ingest jobs: intents recorded before the request, job ids recorded after it, and the limit of jobs in flight."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _JOB = schema.job
 
 @dataclass(frozen=True, slots=True)
 class JobRow:
-    """One ingest job as the ledger knows it; `job_id` is None while its creation is not confirmed."""
+    """One recorded ingest job; `job_id` is None until its creation is confirmed."""
 
     id: int
     source_id: str
@@ -55,7 +55,7 @@ class JobRow:
 
 @dataclass(frozen=True, slots=True)
 class JobIntent:
-    """What an ingest job is to be, before it exists."""
+    """The properties of an ingest job before it is created."""
 
     generation: str
     mapping_version: str
@@ -69,7 +69,7 @@ class JobIntent:
     purpose: JobPurpose = JobPurpose.CHUNK
 
     def request(self, calls: int = 0) -> QuotaRequest:
-        """What it asks of the quota; whatever repairs or undoes may use the reserve."""
+        """The quota it needs. Retries and rollbacks may use the reserve."""
         return QuotaRequest(self.rows, self.batches, calls, is_repair=self.purpose != JobPurpose.CHUNK)
 
 
@@ -84,8 +84,8 @@ class Jobs:
     ) -> JobRow | None:
         """Claim a slot and reserve quota for a job about to be created; None while all `slots` are taken.
 
-        `calls` is how many API calls it may make. Raises `Paused` when a person stopped new jobs, `QuotaExhausted`
-        when the rolling 24 h have no room for it; both before a slot is asked for.
+        `calls` is how many API calls it may make. Raises `Paused` when new jobs are paused, `QuotaExhausted` when the
+        rolling 24 h have no room for it; both are checked before a slot is claimed.
         """
         target, now = lease.environment.target_id, self._database.clock()
         request = intent.request(calls)
@@ -109,7 +109,7 @@ class Jobs:
             return _job(connection, key)
 
     def mark_open(self, job: int, job_id: str, *, lease: Lease) -> bool:
-        """The server confirmed the job: `intended` becomes `open`. False if another worker has recorded this id."""
+        """Record the confirmed job id: `intended` becomes `open`. False if another worker has recorded this id."""
         try:
             self._set(job, lease, state=JobState.OPEN, job_id=job_id)
         except IntegrityError:
@@ -130,7 +130,7 @@ class Jobs:
             debit(connection, job, now)
 
     def mark_closed(self, job: int, *, lease: Lease) -> None:
-        """The server confirmed that the job's data is complete."""
+        """Record that the server confirmed UploadComplete."""
         self._set(job, lease, state=JobState.CLOSED)
 
     def touch(self, job: int, *, processed: int | None, lease: Lease) -> None:
@@ -147,7 +147,7 @@ class Jobs:
             release(connection, job)
 
     def of_chunk(self, generation: str, mapping_version: str, chunk: str) -> list[JobRow]:
-        """Every job that was meant for a chunk, oldest first."""
+        """All jobs of a chunk, oldest first."""
         query = (
             select(_JOB)
             .where(
@@ -204,7 +204,7 @@ def _columns(intent: JobIntent) -> dict[str, Any]:
 
 
 def _has_free_slot(connection: Connection, target_id: str, intent: JobIntent, slots: int, now: datetime) -> bool:
-    """Retries get a fifth of the slots: rows that met lock contention are sent again with fewer jobs beside them."""
+    """Retries get a fifth of the slots: rows that failed on lock contention are retried with less concurrency."""
     if _in_flight(connection, target_id, now) >= slots:
         return False
     return intent.purpose != JobPurpose.RETRY or (

@@ -18,7 +18,7 @@ from kpc.ledger.database import Database
 from kpc.ledger.fencing import Lease, check_lease, lease_row
 from kpc.partition import Environment, Partition
 
-_ASK_AGAIN_S = 0.5
+_RETRY_S = 0.5
 
 
 class Leases:
@@ -39,20 +39,20 @@ class Leases:
         wait_s: float,
         keep: bool = False,
     ) -> Iterator[Lease]:
-        """Hold the lease for the length of a block, renewed in the background; see `acquire`.
+        """Hold the lease for a `with` block, renewed in the background; see `acquire`.
 
         With `keep` it is not released at the end: further tasks of the same owner continue under it.
         """
         held = self.acquire(environment, partition, stage, owner=owner, ttl_s=ttl_s, wait_s=wait_s)
         stop = threading.Event()
-        keeper = threading.Thread(target=self._keep, args=(held, ttl_s, stop), name=f"lease {held}", daemon=True)
+        keeper = threading.Thread(target=self._renew_until, args=(held, ttl_s, stop), name=f"lease {held}", daemon=True)
         keeper.start()
         try:
             yield held
         finally:
             stop.set()
             keeper.join()
-            if not (keep or held.is_reentered):  # otherwise the outer holder goes on working
+            if not (keep or held.is_reentered):  # a re-entered lease belongs to the outer holder
                 self.release(held)
 
     def acquire(
@@ -76,7 +76,7 @@ class Leases:
                     "Wait for that run (`kpc status` shows it); if it died, the lease expires by itself at that time.",
                 )
             has_waited = True
-            time.sleep(max(0.01, min(_ASK_AGAIN_S, remaining_s)))
+            time.sleep(max(0.01, min(_RETRY_S, remaining_s)))
 
     def _try_acquire(
         self, environment: Environment, partition: Partition, stage: str, owner: str, ttl_s: float
@@ -106,11 +106,11 @@ class Leases:
                     )
                 )
                 return replace(lease, token=token, is_reentered=is_same), None
-        except IntegrityError:  # two workers made the first row of this lease at once: the loser looks again
+        except IntegrityError:  # two workers inserted the first row of this lease at once: the loser tries again
             return self._try_acquire(environment, partition, stage, owner, ttl_s)
 
     def renew(self, lease: Lease, *, ttl_s: float) -> None:
-        """Push the expiry to `ttl_s` from now. Raises `LeaseLost` if somebody else holds it now."""
+        """Extend the lease to `ttl_s` from now. Raises `LeaseLost` if another run holds it now."""
         expires = self._database.clock() + timedelta(seconds=ttl_s)
         with self._database.writing() as connection:
             check_lease(connection, lease, will_change=True)
@@ -121,7 +121,7 @@ class Leases:
             )
 
     def release(self, lease: Lease) -> None:
-        """Free the lease; nothing happens if another run has it meanwhile."""
+        """Release the lease; does nothing if another run holds it now."""
         with contextlib.suppress(LeaseLost), self._database.writing() as connection:
             check_lease(connection, lease, will_change=True)
             connection.execute(
@@ -131,18 +131,18 @@ class Leases:
             )
 
     def require(self, lease: Lease) -> None:
-        """Raises `LeaseLost` if the lease has a new holder; to be asked right before an effect outside the ledger."""
+        """Raises `LeaseLost` if the lease has a new holder; call it right before an effect outside the ledger."""
         with self._database.reading() as connection:
             check_lease(connection, lease)
 
-    def _keep(self, lease: Lease, ttl_s: float, stop: threading.Event) -> None:
+    def _renew_until(self, lease: Lease, ttl_s: float, stop: threading.Event) -> None:
         while not stop.wait(ttl_s / 3):
             try:
                 self.renew(lease, ttl_s=ttl_s)
             except LeaseLost:
                 return  # lease.lost is set; the next write of the holder fails
             except Transient:
-                continue  # the database is away: the lease may survive until its expiry
+                continue  # the database is down: the lease stays valid until it expires
 
 
 def _insert(connection: Connection, lease: Lease) -> None:

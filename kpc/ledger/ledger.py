@@ -25,10 +25,10 @@ from kpc.ledger.stage_runs import StageRuns
 
 
 class Ledger:
-    """Everything durable, each attribute being one subject with a table or two of its own.
+    """All durable state; each attribute covers one subject, with one or two tables.
 
-    Safe to share between threads; every process opens its own. Each write is one transaction, and a write that belongs
-    to a stage checks the stage's lease in it.
+    Safe to share between threads; every process opens its own. Each write is one transaction; a write of a stage checks
+    the stage's lease in that transaction.
     """
 
     def __init__(self, database: Database) -> None:
@@ -51,7 +51,7 @@ class Ledger:
         self.audit = AuditLog(database)
 
     def clock(self) -> datetime:
-        """The time as the ledger's entries have it."""
+        """The current time, as used in the ledger's entries."""
         return self.database.clock()
 
     def close(self) -> None:
@@ -61,7 +61,7 @@ class Ledger:
 def open_ledger(url: str, *, clock: Clock = utc_now, is_durable: bool = True) -> Ledger:
     """The ledger at `url` (`sqlite:///FILE` or `postgresql+psycopg2://...`), its schema brought up to date.
 
-    One that is not durable (SQLite only) does not wait for the disk: for simulations, whose ledger nobody needs later.
+    With `is_durable` false (SQLite only) it does not wait for the disk: for simulations, whose ledger is discarded.
     Raises `ConfigError` for a wrong address, wrong credentials or a newer schema, `Transient` when the database does
     not answer.
     """

@@ -1,4 +1,4 @@
-"""The mapping versions under which rows were loaded, each with its whole declaration."""
+"""The mapping versions under which rows were loaded, each with its full declaration."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _CHUNK = schema.chunk
 
 
 class Mappings:
-    """Every mapping version that was ever used; none is changed or removed."""
+    """All mapping versions ever used; none is changed or removed."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def remember(self, table: Table) -> str:
-        """Record the table's whole declaration under its mapping version, and return the version."""
+        """Record the table's full declaration under its mapping version, and return the version."""
         version = table.mapping_version
         with self._database.reading() as connection:
             if connection.execute(select(_MAPPING.c.version).where(_MAPPING.c.version == version)).one_or_none():
@@ -44,7 +44,7 @@ class Mappings:
         return version
 
     def check_external_id(self, environment: Environment, table: Table) -> None:
-        """Raises `ConfigError` when the org holds rows of this table under an external id composed differently."""
+        """Raises `ConfigError` when the org holds rows of this table with an external id composed differently."""
         query = (
             select(_MAPPING.c.external_id_version)
             .join(_CHUNK, _CHUNK.c.mapping_version == _MAPPING.c.version)
@@ -60,7 +60,7 @@ class Mappings:
             other = connection.execute(query).scalar_one_or_none()
         if other is not None:
             raise ConfigError(
-                f"{table.name}: the org holds rows whose external id was composed in another way ({other}); loading "
-                f"with this one ({table.external_id_version}) would store them twice.",
+                f"{table.name}: the org holds rows whose external id was composed differently ({other}); loading "
+                f"with this one ({table.external_id_version}) would duplicate them.",
                 "Restore the key's declaration in kpc/catalog, or remove the loaded rows first (`kpc rollback`).",
             )

@@ -18,7 +18,7 @@ _ADVISORY_KEY = 7406_0001
 
 
 def migrate(engine: Engine) -> None:
-    """Create or upgrade the schema; a few milliseconds when there is nothing to do. Safe from several processes.
+    """Create or upgrade the schema; takes a few milliseconds if it is up to date. Safe from several processes.
 
     Raises `ConfigError` when the schema is newer than this program.
     """
@@ -29,7 +29,7 @@ def migrate(engine: Engine) -> None:
     with _only_process(engine), database.writing() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_KEY})
-        if _revision(connection) != REVISION:  # another process may have been faster
+        if _revision(connection) != REVISION:  # another process may have upgraded it meanwhile
             _upgrade(connection)
 
 
@@ -39,15 +39,15 @@ def _revision(connection: Connection) -> str | None:
     found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
     if found is not None and found > REVISION:
         raise ConfigError(
-            f"The ledger has schema {found}, this program knows {REVISION}.",
-            "Update this program on this machine; an older version must not write a newer ledger.",
+            f"The ledger has schema {found}, but this program supports only {REVISION} and older.",
+            "Update this program on this machine; an older version must not write to a newer ledger.",
         )
     return found
 
 
 @contextmanager
 def _only_process(engine: Engine) -> Iterator[None]:
-    """On SQLite, a file lock around the switch to WAL, which does not wait for other connections by itself."""
+    """On SQLite, hold a file lock: unlike other statements, switching to WAL does not wait for other connections."""
     if engine.dialect.name != "sqlite":
         yield
         return
@@ -63,7 +63,7 @@ def _only_process(engine: Engine) -> Iterator[None]:
 
 
 def _upgrade(connection: Connection) -> None:
-    # Alembic costs 0.2 s to import; nearly every start finds the schema up to date and does without.
+    # Alembic takes 0.2 s to import, and nearly every start finds the schema up to date.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
 

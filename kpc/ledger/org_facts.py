@@ -1,4 +1,4 @@
-"""Facts that were learned about an org while working with it, e.g. whether it accepts gzip uploads."""
+"""Facts learned about an org at run time, e.g. whether it accepts gzip uploads."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ _ORG_TRAIT = schema.org_trait
 
 
 class OrgFacts:
-    """One value for each org and name of a fact; the newest counts."""
+    """The latest value of each fact, by org and name."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def remember(self, target_id: str, name: str, value: str) -> None:
-        """Record what was learned about an org, e.g. `upload_encoding` = `identity`."""
+        """Record a fact about an org, e.g. `upload_encoding` = `identity`."""
         where = {"target_id": target_id, "name": name}
         self._database.upsert(_ORG_TRAIT, where, {"value": value, "learned_utc": self._database.clock()})
 
     def find(self, target_id: str, name: str) -> str | None:
-        """The value of a fact; None while it is unknown."""
+        """The value of a fact; None if it is unknown."""
         query = select(_ORG_TRAIT.c.value).where(_ORG_TRAIT.c.target_id == target_id, _ORG_TRAIT.c.name == name)
         with self._database.reading() as connection:
             found: str | None = connection.execute(query).scalar_one_or_none()

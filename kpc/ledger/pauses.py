@@ -21,7 +21,7 @@ _COLUMNS = (_PAUSE.c.kind, _PAUSE.c.name, _PAUSE.c.actor, _PAUSE.c.reason, _PAUS
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """What is paused, `name` being that of the phase or table; who paused it, why and when."""
+    """What is paused, by whom, why and since when; `name` is that of the phase or table."""
 
     kind: PauseScope
     name: str
@@ -44,7 +44,7 @@ class Pauses:
     def start(
         self, environment: Environment, kind: PauseScope, name: str, *, actor: str, reason: str | None = None
     ) -> bool:
-        """Stop new jobs; False if exactly this was paused already."""
+        """Pause new jobs; False if exactly this is paused already."""
         with self._database.writing() as connection:
             self._database.one_at_a_time(connection, f"jobs of {environment.target_id}")
             if connection.execute(select(_PAUSE.c.id).where(_in_force(environment), _is(kind, name))).first():
@@ -71,18 +71,18 @@ class Pauses:
         return lifted.rowcount
 
     def active(self, environment: Environment, table: Table | None = None) -> list[Pause]:
-        """What is paused now, oldest first; with a table, only what stops it."""
+        """The active pauses, oldest first; with a table, only those that apply to it."""
         with self._database.reading() as connection:
             return _active(connection, environment, table)
 
     def check(self, environment: Environment, table: Table) -> None:
-        """Raises `Paused` if new jobs of the table are stopped."""
+        """Raises `Paused` if new jobs of the table are paused."""
         with self._database.reading() as connection:
             refuse_paused(connection, environment, table)
 
 
 def refuse_paused(connection: Connection, environment: Environment, table: Table) -> None:
-    """Raises `Paused` naming who stopped the jobs of this table."""
+    """Raises `Paused`, listing the pauses, if new jobs of the table are paused."""
     if found := _active(connection, environment, table):
         oldest = found[0]
         what = {PauseScope.ALL: "", PauseScope.PHASE: f" phase {oldest.name}", PauseScope.TABLE: f" {oldest.name}"}

@@ -3,12 +3,12 @@
 Three kinds of entries share one window:
 
     job      ours: reserved when a job is intended, debited when it is about to be closed (uploads count, not successes:
-             Salesforce Bulk API 2.0 guide, limits), released when the job never got that far
-    others   what other software used, as far as `/limits` shows more batches than ours; one counts as 10,000 records
-    calls    API calls of everybody, from the same answer
+             Salesforce Bulk API 2.0 guide, limits), released if the job ends before that
+    others   use by other software: batches in `/limits` beyond ours, each counted as 10,000 records
+    calls    API calls by all software, from `/limits`
 
-The org counts our batches some time between the close and the end of a job. What it says can therefore only bound the
-use of others: `record_limits` moves their entries no further than that bound demands, and then the org's answer wins.
+The org counts our batches at some time between the close and the end of a job. `/limits` therefore only gives bounds
+for the use by others: `record_limits` changes their entries only as far as needed to stay within these bounds.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ _ORG_LIMITS = schema.org_limits
 class Allowance:
     """What the org allows in any 24 h, and how much of it this migration uses.
 
-    `share` is ours, the rest is left to other software; `reserve`, of our share, is kept for retries and undo.
-    `call_share` bounds the API calls of everybody together.
+    `share` is our fraction, the rest is left to other software. `reserve` is the fraction of our share kept for retries
+    and rollbacks. `call_share` limits the API calls of all software together.
     """
 
     rows: int = 150_000_000
@@ -69,7 +69,7 @@ class QuotaRequest:
 
 @dataclass(frozen=True, slots=True)
 class QuotaState:
-    """The window as `kpc status` shows it: our use (reserved included), that of others, calls, and any block."""
+    """The window as `kpc status` shows it: our use (including reserved), use by others, calls, and any block."""
 
     rows: int
     batches: int
@@ -83,19 +83,19 @@ class QuotaState:
 
 
 class Quota:
-    """The use of the daily allowance, by org."""
+    """The use of the daily quota, by org."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def used(self, target_id: str) -> tuple[int, int]:
-        """Records and batches of ours in the last 24 h, those reserved included."""
+        """Our records and batches in the last 24 h, including reserved ones."""
         with self._database.reading() as connection:
             used = used_in_window(connection, target_id, self._database.clock())[QuotaKind.JOB]
         return used.rows, used.batches
 
     def state(self, target_id: str) -> QuotaState:
-        """The window of an org as it is now."""
+        """The current window of an org."""
         with self._database.reading() as connection:
             now = self._database.clock()
             used, known = used_in_window(connection, target_id, now), known_limits(connection, target_id)
@@ -114,7 +114,7 @@ class Quota:
         )
 
     def record_limits(self, target_id: str, usage: OrgUsage) -> None:
-        """Reconcile the window with what the org just said; see the module's docstring."""
+        """Adjust the window to the org's `/limits`; see the module's docstring."""
         now = self._database.clock()
         with self._database.writing() as connection:
             self._database.one_at_a_time(connection, f"jobs of {target_id}")
@@ -160,7 +160,7 @@ class Quota:
 
 
 def reserve(connection: Connection, target_id: str, *, job: int, request: QuotaRequest, now: datetime) -> None:
-    """Count a job that is about to be created, after `refuse_without_room` in the same transaction."""
+    """Reserve quota for a job about to be created; call `refuse_without_room` before, in the same transaction."""
     connection.execute(
         insert(_QUOTA_ENTRY).values(
             target_id=target_id,
@@ -176,7 +176,7 @@ def reserve(connection: Connection, target_id: str, *, job: int, request: QuotaR
 
 
 def debit(connection: Connection, job: int, now: datetime) -> None:
-    """A job is about to be closed: its reservation counts from now."""
+    """Debit a job's reservation right before the job is closed; its 24 h begin now."""
     connection.execute(
         update(_QUOTA_ENTRY)
         .where(_QUOTA_ENTRY.c.job == job, _QUOTA_ENTRY.c.state != QuotaEntryState.RELEASED)
@@ -185,7 +185,7 @@ def debit(connection: Connection, job: int, now: datetime) -> None:
 
 
 def release(connection: Connection, job: int) -> None:
-    """A job ended: what was reserved and never debited is free again."""
+    """Free what an ended job reserved and never used."""
     connection.execute(
         update(_QUOTA_ENTRY)
         .where(_QUOTA_ENTRY.c.job == job, _QUOTA_ENTRY.c.state == QuotaEntryState.RESERVED)
@@ -196,7 +196,10 @@ def release(connection: Connection, job: int) -> None:
 def refuse_without_room(
     connection: Connection, target_id: str, request: QuotaRequest, allowance: Allowance, now: datetime
 ) -> None:
-    """Raises `QuotaExhausted` with the exact moment at which the window has room for the request."""
+    """Raises `QuotaExhausted`, with the exact time from which the window has room, if the request does not fit now.
+
+    Raises `ConfigError` if it can never fit.
+    """
     known = known_limits(connection, target_id)
     blocked = known["blocked_until_utc"] if known else None
     if known and blocked is not None and blocked > now:
@@ -205,9 +208,9 @@ def refuse_without_room(
     over = [one for one in _bounds(request, allowance, used, known) if one.excess > 0]
     if not over:
         return
-    if hopeless := [one for one in over if one.needed > one.allowed]:
+    if impossible := [one for one in over if one.needed > one.allowed]:
         raise ConfigError(
-            f"A job of {request.rows:,} rows can never begin: {hopeless[0]}.",
+            f"A job of {request.rows:,} rows can never start: {impossible[0]}.",
             "Stage smaller chunks (KPC__STAGING__CHUNK_ROWS), or raise KPC__SALESFORCE__QUOTA_SHARE.",
         )
     oldest_first = list(entries(connection, target_id, now))
@@ -217,7 +220,7 @@ def refuse_without_room(
 
 @dataclass(frozen=True, slots=True)
 class _Bound:
-    """One measure of the kinds `kinds` against what it may be."""
+    """The limit of one measure, summed over `kinds`."""
 
     measure: str
     kinds: tuple[QuotaKind, ...]
@@ -244,14 +247,14 @@ def _bounds(
     """The migration within its share, everybody within the org's allowance; a first upload may not use the reserve."""
     org_batches = known["batches_max"] if known else 0
     granted = {"rows": allowance.rows, "batches": allowance.batches}
-    everybodys = {"rows": org_batches * BATCH_ROWS, "batches": org_batches} if org_batches else granted
-    ours = {measure: min(most, everybodys[measure]) for measure, most in granted.items()}
+    total_allowed = {"rows": org_batches * BATCH_ROWS, "batches": org_batches} if org_batches else granted
+    ours = {measure: min(most, total_allowed[measure]) for measure, most in granted.items()}
     for measure, most in ours.items():
         share = int(most * allowance.share)
         kept = 0 if request.is_repair else int(share * allowance.reserve)
         own, others, needed = (getattr(one, measure) for one in (used[QuotaKind.JOB], used[QuotaKind.OTHERS], request))
         yield _Bound(measure, (QuotaKind.JOB,), own, needed, share - kept)
-        yield _Bound(measure, (QuotaKind.JOB, QuotaKind.OTHERS), own + others, needed, everybodys[measure] - kept)
+        yield _Bound(measure, (QuotaKind.JOB, QuotaKind.OTHERS), own + others, needed, total_allowed[measure] - kept)
     if known and known["calls_max"]:
         most_calls = int(known["calls_max"] * allowance.call_share)
         yield _Bound("calls", (QuotaKind.CALLS,), used[QuotaKind.CALLS].calls, request.calls, most_calls)

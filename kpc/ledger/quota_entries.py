@@ -1,6 +1,6 @@
-"""The rolling 24 h as the ledger keeps it: its entries, and the org's last answer beside them.
+"""Queries on the quota entries of the rolling 24 h, and on the org's last `/limits`.
 
-kpc.ledger.quota says what an entry means and who may add one. All functions work in the caller's transaction.
+kpc.ledger.quota defines the kinds of entries. All functions work in the caller's transaction.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ SAFETY = timedelta(seconds=60)  # the ledger's clock and the org's may differ
 _QUOTA_ENTRY = schema.quota_entry
 _ORG_LIMITS = schema.org_limits
 _JOB = schema.job
-_GRAIN = timedelta(minutes=1)  # entries of others and of calls are merged to this, or there would be one per answer
+_GRAIN = timedelta(minutes=1)  # entries of others and calls within it are merged, to avoid one per reading
 
 
 @dataclass(frozen=True, slots=True)
 class OrgUsage:
-    """What `/limits` said: allowed and used in the last 24 h, by everybody. 0 allowed: the org did not say."""
+    """From `/limits`: allowed and used in the last 24 h, by everybody. A maximum of 0 means unknown."""
 
     batches_max: int
     batches_used: int
@@ -44,7 +44,7 @@ class Used:
 
 
 def used_in_window(connection: Connection, target_id: str, now: datetime) -> dict[QuotaKind, Used]:
-    """What is used of every kind."""
+    """The sums of each kind in the window."""
     sums = [func.coalesce(func.sum(_QUOTA_ENTRY.c[name]), 0) for name in ("rows", "batches", "calls")]
     query = select(_QUOTA_ENTRY.c.kind, *sums).where(*_in_window(target_id, now)).group_by(_QUOTA_ENTRY.c.kind)
     found = {row[0]: Used(int(row[1]), int(row[2]), int(row[3])) for row in connection.execute(query)}
@@ -52,7 +52,7 @@ def used_in_window(connection: Connection, target_id: str, now: datetime) -> dic
 
 
 def entries(connection: Connection, target_id: str, now: datetime) -> Iterable[RowMapping]:
-    """Every entry that still counts, the oldest first."""
+    """Every entry in the window, oldest first."""
     query = (
         select(_QUOTA_ENTRY).where(*_in_window(target_id, now)).order_by(_QUOTA_ENTRY.c.counted_utc, _QUOTA_ENTRY.c.id)
     )
@@ -68,7 +68,7 @@ def _in_window(target_id: str, now: datetime) -> tuple[ColumnElement[bool], ...]
 
 
 def debited_batches(connection: Connection, target_id: str, now: datetime) -> int:
-    """Our batches that the org may have counted by now."""
+    """Our debited batches, which the org may have counted by now."""
     query = select(func.coalesce(func.sum(_QUOTA_ENTRY.c.batches), 0)).where(
         *_in_window(target_id, now),
         _QUOTA_ENTRY.c.kind == QuotaKind.JOB,
@@ -78,7 +78,7 @@ def debited_batches(connection: Connection, target_id: str, now: datetime) -> in
 
 
 def uncounted_batches(connection: Connection, target_id: str) -> int:
-    """Batches of jobs under way that the org may not have counted yet."""
+    """Batches of running jobs that the org may not have counted yet."""
     query = select(_JOB.c.batches, _JOB.c.processed).where(
         _JOB.c.target_id == target_id, _JOB.c.state.in_((JobState.CLOSING, JobState.CLOSED))
     )
@@ -86,7 +86,7 @@ def uncounted_batches(connection: Connection, target_id: str) -> int:
 
 
 def adjust(connection: Connection, target_id: str, kind: QuotaKind, change: int, now: datetime) -> None:
-    """More of a kind counts from now; less means that its oldest use has left the window already."""
+    """Change a kind's sum: an increase counts from now, a decrease removes the oldest entries first."""
     measure = "calls" if kind is QuotaKind.CALLS else "batches"
     mine = (_QUOTA_ENTRY.c.target_id == target_id, _QUOTA_ENTRY.c.kind == kind)
     if change > 0:

@@ -30,7 +30,7 @@ class Compared:
 
 
 class Reconciliations:
-    """The comparisons of every reconciliation, also of those that were repeated since."""
+    """The comparisons of all reconciliations, including ones that were repeated later."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -18,7 +18,7 @@ _SCOPE = schema.scope
 
 @dataclass(frozen=True, slots=True)
 class ScopeRow:
-    """What the campaign covers; the newest row counts. `unassigned`: rows of no partition, by table and cause."""
+    """What the campaign covers; the newest row applies. `unassigned`: rows without a partition, by table and cause."""
 
     id: int
     source_id: str
@@ -34,7 +34,7 @@ class ScopeRow:
 
 
 class CampaignScope:
-    """Every scope that an environment's campaign had; the newest counts."""
+    """All scopes of an environment's campaign; the newest applies."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -69,7 +69,7 @@ class CampaignScope:
         return inserted_id(added)
 
     def current(self, environment: Environment) -> ScopeRow | None:
-        """What the campaign covers now; None before the first one."""
+        """What the campaign covers now; None if none was planned."""
         query = select(_SCOPE).where(in_environment(_SCOPE, environment)).order_by(_SCOPE.c.id.desc()).limit(1)
         with self._database.reading() as connection:
             row = connection.execute(query).mappings().one_or_none()

@@ -1,4 +1,4 @@
-"""What people decided about a phase, a table or the migration."""
+"""Sign-offs: people's decisions about a phase, a table or the migration."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class SignOff:
 
 
 class SignOffs:
-    """The decisions of every environment, in the order in which they were made."""
+    """The decisions of all environments, in the order in which they were made."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

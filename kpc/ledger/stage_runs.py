@@ -1,4 +1,4 @@
-"""Stage runs: who ran which stage of which partition, on what, and how it ended."""
+"""Stage runs: who ran which stage of which partition, on which generation, and how it ended."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _STAGE_RUN = schema.stage_run
 
 @dataclass(frozen=True, slots=True)
 class StageRun:
-    """One run of a stage. What it made is None until it has ended."""
+    """One run of a stage. Its results are None until it has ended."""
 
     id: int
     source_id: str
@@ -48,7 +48,7 @@ class StageRun:
 
 
 class StageRuns:
-    """Every run of every stage; the newest run of a stage says how its partition stands."""
+    """All runs of all stages; the newest run of a stage gives its partition's state."""
 
     def __init__(self, database: Database, generations: Generations) -> None:
         self._database = database
@@ -67,7 +67,7 @@ class StageRuns:
         mode: str,
         lease: Lease | None = None,
     ) -> int:
-        """Record that a stage begins; returns the id for `finish` or `fail`."""
+        """Record the start of a stage run; returns the id for `finish` or `fail`."""
         with self._database.writing(lease) as connection:
             added = connection.execute(
                 insert(_STAGE_RUN).values(
@@ -96,7 +96,7 @@ class StageRuns:
         generation: str | None = None,
         mapping_version: str | None = None,
     ) -> None:
-        """Record how a stage ended; `generation` and `mapping_version` where they were not known at its start."""
+        """Record how a stage ended; `generation` and `mapping_version` if they were not known at its start."""
         known = {"generation": generation, "mapping_version": mapping_version}
         with self._database.writing(lease) as connection:
             connection.execute(
@@ -113,7 +113,7 @@ class StageRuns:
             )
 
     def fail(self, stage_run: int, error: str, *, state: StageState = StageState.FAILED) -> None:
-        """Record why a run ended without a result. Needs no lease: losing it is one of the reasons."""
+        """Record why a run ended without a result. Needs no lease, because losing the lease is one of the reasons."""
         with self._database.writing() as connection:
             connection.execute(
                 update(_STAGE_RUN)
@@ -133,7 +133,7 @@ class StageRuns:
         return StageRun(**row) if row else None
 
     def staged_before(self, environment: Environment, partition: Partition, generation: str) -> list[tuple[str, str]]:
-        """Generation and mapping version of everything that was staged of older extracts of the partition."""
+        """Generation and mapping version of everything staged from older extracts of the partition."""
         rows = schema.generation
         ordinal = select(rows.c.ordinal).where(rows.c.id == generation).scalar_subquery()
         query = (
@@ -152,7 +152,7 @@ class StageRuns:
             return [(row.generation, row.mapping_version) for row in connection.execute(query)]
 
     def loaded_generation(self, environment: Environment, partition: Partition) -> GenerationRow | None:
-        """The newest generation whose load is complete, whatever was extracted since."""
+        """The newest generation whose load is complete, even if a newer one has been extracted."""
         query = (
             select(_STAGE_RUN.c.generation)
             .where(

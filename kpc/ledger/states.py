@@ -15,7 +15,7 @@ class GenerationState(StrEnum):
 
 
 class StageState(StrEnum):
-    """How a stage run stands or ended. `reconciled` and what follows are results of the reconciled stage."""
+    """The state of a stage run. `reconciled` and the states after it are results of stage `reconciled`."""
 
     RUNNING = "running"
     DONE = "done"
@@ -28,7 +28,7 @@ class StageState(StrEnum):
 
 
 class AttemptState(StrEnum):
-    """How an attempt to load a generation stands or ended."""
+    """The state of an attempt to load a generation."""
 
     RUNNING = "running"
     LOADED = "loaded"
@@ -43,7 +43,7 @@ class ChunkState(StrEnum):
 
 
 class JobState(StrEnum):
-    """Where an ingest job is.
+    """The state of an ingest job.
 
         intended -> open -> closing -> closed -> ended -> complete
                 \\________\\________\\________\\-> failed | aborted | given_up
@@ -68,7 +68,7 @@ DEAD = (JobState.FAILED, JobState.ABORTED, JobState.GIVEN_UP)  # the rows of suc
 
 
 class JobPurpose(StrEnum):
-    """Why an ingest job exists. All but the first may use the reserve of the quota."""
+    """Why an ingest job exists. All but `chunk` may use the quota's reserve."""
 
     CHUNK = "chunk"
     RETRY = "retry"

@@ -1,1 +1,1 @@
-"""The engine behind `sf_loaded`: staged chunks become ingest jobs, and every row is loaded, failed or unprocessed."""
+"""Stage `sf_loaded`: loads staged chunks by ingest jobs; each row ends as loaded, failed or unprocessed."""

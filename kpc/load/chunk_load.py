@@ -32,7 +32,7 @@ ENCODING_TRAIT = "upload_encoding"
 class ChunkSpec(BaseModel):
     """A chunk to load; passed between tasks. `folder` is relative to the generation's folder.
 
-    `key_sum` stands for its external ids, where staging noted it.
+    `key_sum` is the checksum of its external ids; None if staging did not record one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -68,7 +68,7 @@ class ChunkSpec(BaseModel):
         operation: Literal["upsert", "delete", "update"] = "upsert",
         pre_image: bool = False,
     ) -> ChunkSpec:
-        """A file of a generation of the partition, under the table's present mapping."""
+        """The spec of one file of a generation, under the table's current mapping."""
         return cls(
             source_id=context.environment.source_id,
             target_id=context.environment.target_id,
@@ -90,7 +90,7 @@ class ChunkSpec(BaseModel):
         )
 
     def sent_again(self, entry: FileEntry) -> ChunkSpec:
-        """Some of the chunk's rows as a file of their own, beside the load's results."""
+        """The spec of a retry: `entry` holds some of the chunk's rows and lies beside the load's results."""
         return self.model_copy(
             update={
                 "chunk": entry.name,
@@ -129,7 +129,7 @@ class ChunkSpec(BaseModel):
 
 @dataclass(frozen=True)
 class ChunkLoad:
-    """One worker's load of one chunk. `stop` ends its waits early; the job itself goes on in the org."""
+    """One worker's load of one chunk. Setting `stop` ends its waits early; the job continues in the org."""
 
     spec: ChunkSpec
     context: LeasedContext
@@ -174,7 +174,7 @@ class ChunkLoad:
         return self.paths.loaded(self.spec.mapping_version)
 
     def chunk_file(self) -> Path:
-        """The chunk, verified."""
+        """The chunk's file, with its checksum verified. Raises `DamagedFile`."""
         remedy = f"Stage it again: `kpc rerun {self.spec.table} {self.spec.key}`."
         return self.store.file(self.paths.folder / self.spec.folder, self.spec.entry, remedy=remedy)
 
@@ -195,7 +195,7 @@ class ChunkLoad:
         self.ledger.jobs.end(job.id, state=state, error=error, lease=self.lease)
 
     def pause(self, wait_s: float) -> None:
-        """Wait, unless the load is being stopped or another run has taken over."""
+        """Wait. Raises `Transient` if the load is being stopped or another run has taken over the lease."""
         if self.stop.wait(wait_s) or self.lease.lost.is_set():
             raise Transient(
                 f"Following {self.spec.chunk} of {self.context} was stopped.",
@@ -223,12 +223,12 @@ def chunk_intent(spec: ChunkSpec, table: Table) -> JobIntent:
 
 
 def encodings(load: ChunkLoad) -> Sequence[Encoding]:
-    """How to upload, in order of preference."""
+    """The upload encodings to try, in order of preference."""
     wanted = load.settings.upload_encoding
     if wanted != "auto":
         return (wanted,)
     learned = load.ledger.org_facts.find(load.salesforce.org_id, ENCODING_TRAIT)
-    if learned == "identity" or (learned is None and not may_teach(load.spec)):
+    if learned == "identity" or (learned is None and not may_probe_gzip(load.spec)):
         return ("identity",)
     return ("gzip",) if learned == "gzip" else ("gzip", "identity")
 
@@ -239,5 +239,5 @@ def may_teach(spec: ChunkSpec) -> bool:
 
 
 def is_learning_encoding(load: ChunkLoad) -> bool:
-    """Whether gzip is still a trial in this org."""
+    """Whether it is still unknown if this org accepts gzip."""
     return len(encodings(load)) > 1

@@ -55,7 +55,7 @@ class ChunkResult(BaseModel):
 
 @dataclass(frozen=True)
 class LoadedRows:
-    """Rows that Salesforce took, in gzip CSV files of `folder` with SUCCESS_HEADER: they need not fit in memory."""
+    """Rows that Salesforce accepted, in gzip CSV files of `folder` with SUCCESS_HEADER: they need not fit in memory."""
 
     folder: Path
     files: tuple[FileEntry, ...]
@@ -85,7 +85,7 @@ class ChunkOutcome:
     failed: pl.DataFrame
     unprocessed: pl.DataFrame
     jobs: tuple[str, ...]
-    attempts: Mapping[str, int] = field(default_factory=dict)  # by external id, where it is not the number of jobs
+    attempts: Mapping[str, int] = field(default_factory=dict)  # by external id; default: the number of jobs
 
     @property
     def counts(self) -> ChunkCounts:
@@ -121,7 +121,7 @@ def read_columns(file: Path, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
     try:
         with open_gzip_to_read(file) as content:
             parse = pa_csv.ParseOptions(newlines_in_values=True)
-            # Arrow's own pool keeps what it had; the system's gives back what is no longer needed.
+            # Arrow's default pool keeps freed memory; the system pool returns it.
             reader = pa_csv.open_csv(content, read, parse, convert, memory_pool=pa.system_memory_pool())
             for batch in reader:
                 frame = pl.from_arrow(batch)
@@ -181,7 +181,7 @@ def _as_one_file(loaded: LoadedRows, path: Path) -> FileEntry:
 
 
 def collected(rows: pl.DataFrame, saved: Sequence[SavedRecord], file: Path) -> ChunkOutcome:
-    """The answers of a collection, as the result files of a job would say it; what was taken goes to `file`."""
+    """Composite collection results in the form of a job's results; accepted rows are written to `file`."""
     answered = rows.with_columns(
         pl.Series(SALESFORCE_ID, [one.salesforce_id for one in saved], dtype=pl.String),
         pl.Series(CREATED, [str(one.created).lower() for one in saved], dtype=pl.String),
@@ -196,7 +196,7 @@ def collected(rows: pl.DataFrame, saved: Sequence[SavedRecord], file: Path) -> C
 
 
 def failures_of(table: Table, outcome: ChunkOutcome) -> Iterator[RowFailure]:
-    """For migration_failed_records: why, in words without personal values."""
+    """Rows for migration_failed_records; personal values are removed from the messages."""
     personal = [column.field for column in table.sent_columns if column.pii is not None]
     tries, job = max(1, len(outcome.jobs)), outcome.jobs[-1] if outcome.jobs else None
     for row in outcome.failed.select(EXTERNAL_ID, ERROR, *personal).iter_rows():
@@ -206,6 +206,6 @@ def failures_of(table: Table, outcome: ChunkOutcome) -> Iterator[RowFailure]:
             row[0], error.code, FailureClass(error.error_class), error.message, error.fields, attempts, job
         )
     for key in outcome.unprocessed[EXTERNAL_ID]:
-        message = "Salesforce ended the job before it came to this row"
+        message = "Salesforce ended the job before it processed this row"
         attempts = outcome.attempts.get(key, tries)
         yield RowFailure(key, "UNPROCESSED", FailureClass.UNPROCESSED, message, (), attempts, job)

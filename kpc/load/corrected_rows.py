@@ -1,8 +1,8 @@
-"""Rows that people corrected on their way to Salesforce: there they rightly differ from what Oracle says.
+"""Rows that people corrected before they were sent: the org correctly differs from Oracle in these.
 
 repairs.parquet of a partition: key (external id in lower case), source_checksum, generation, and the row as it was
-sent, spelled as checksums spell it. A repair holds for as long as Oracle's own row is the same and no later load has
-sent it; when the source was corrected, the source counts again.
+sent, in the canonical form used for checksums. A correction applies until Oracle's own row changes or a later load
+sends the row.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PREFIX = "repaired:"
 
 
 def note_corrections(context: PartitionContext, staged: StagedManifest, rows: Sequence[dict[str, str]]) -> None:
-    """Remember corrected rows beside the checksum of the row that Oracle has."""
+    """Save corrected rows with the checksum of Oracle's row."""
     if not rows:
         return
     table = context.table
@@ -48,7 +48,7 @@ def note_corrections(context: PartitionContext, staged: StagedManifest, rows: Se
 
 
 def forget_corrections(context: PartitionContext, generation: str, loaded: Iterable[pl.DataFrame]) -> None:
-    """Rows of a later generation were taken as Oracle has them: what people corrected before no longer counts."""
+    """Remove corrections of other generations for rows that `generation` has loaded with Oracle's values."""
     known = read_corrections(context)
     old = known.filter(pl.col(GENERATION) != generation)
     if old.is_empty():
@@ -66,7 +66,7 @@ def _write(context: PartitionContext, corrections: pl.DataFrame) -> None:
 
 
 def read_corrections(context: PartitionContext) -> pl.DataFrame:
-    """The corrected rows of a partition; none of another mapping of the same table."""
+    """The corrected rows of a partition; none if they were written under a mapping with other columns."""
     path = context.paths.corrected_rows
     header = context.table.data_header
     schema = {
@@ -83,9 +83,9 @@ def read_corrections(context: PartitionContext) -> pl.DataFrame:
 
 
 def with_corrections(rows: pl.LazyFrame, table: Table, corrections: pl.DataFrame) -> tuple[pl.LazyFrame, int]:
-    """`rows` (Oracle's columns beside the canonical ones) as corrected, and how many of them were.
+    """`rows` (Oracle's columns and the canonical ones) with corrections applied, and how many rows were corrected.
 
-    A measured Oracle column takes the corrected value too, so that sums are those of what the target must hold.
+    A measured Oracle column is corrected too, so that sums match what the target must hold.
     """
     if corrections.is_empty():
         return rows, 0

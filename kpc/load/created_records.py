@@ -1,6 +1,6 @@
-"""Which records a chunk's jobs created, also those of jobs whose rows were sent again.
+"""Which records a chunk's jobs created, including jobs whose rows were sent again.
 
-The second answer about a row no longer says that its record is new, so the first one is kept beside the results.
+When a row is sent again, its second result says `created` = false, so the first result is kept beside the others.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from kpc.load.chunk_result import (
 from kpc.stages.context import PartitionContext
 from kpc.storage.layout import chunk_stem
 
-RETRY_ROUNDS = 2  # times that a chunk's rows are sent again
+RETRY_ROUNDS = 2  # how often a chunk's failed rows are sent again
 _CREATED_BEFORE = ".created.csv.gz"
 
 
@@ -38,7 +38,7 @@ def keep_created(load: ChunkLoad, job_id: str, success_file: Path) -> None:
 
 
 def created_before(context: PartitionContext, generation: str, version: str, chunk: str) -> list[Path]:
-    """The files of `keep_created` of a chunk and of its retries, whichever worker wrote them."""
+    """The files that `keep_created` wrote for a chunk and its retries, on any worker."""
     folder, stem = context.paths.generation(generation).loaded(version), chunk_stem(chunk)
     retries = [f"{stem}.retry-{number}.csv.gz" for number in range(1, RETRY_ROUNDS + 1)]
     dead = [
@@ -53,7 +53,7 @@ def created_before(context: PartitionContext, generation: str, version: str, chu
 
 
 def with_created_before(load: ChunkLoad, outcome: ChunkOutcome) -> ChunkOutcome:
-    """The outcome, with `created` true also where an earlier job of this chunk made the same record."""
+    """The outcome, with `created` also true for records that an earlier job of this chunk created."""
     spec = load.spec
     files = created_before(load.context, spec.generation, spec.mapping_version, spec.chunk)
     if not files:

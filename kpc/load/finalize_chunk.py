@@ -40,8 +40,8 @@ _SLICE_ROWS = 50_000
 def finalize_chunk(load: ChunkLoad, job_id: str) -> ChunkResult:
     """Read the ended job's results, send transient failures again, and record the chunk as done.
 
-    Raises `JobFailed` when the job ended without its rows, `Terminal` when the results do not add up to what was sent,
-    `QuotaExhausted` when rows are left that the day's allowance did not reach.
+    Raises `JobFailed` when the job failed as a whole, `Terminal` when the results do not match the rows sent,
+    `QuotaExhausted` when the daily quota does not suffice for the remaining rows.
     """
     outcome = read_outcome(load, job_id)
     for number in range(1, RETRY_ROUNDS + 1):
@@ -51,7 +51,7 @@ def finalize_chunk(load: ChunkLoad, job_id: str) -> ChunkResult:
         log.info("%s: sending %s rows again", load, f"{again.height:,}")
         is_small = again.height <= load.settings.collection_rows
         outcome = outcome.after(again, (_send_collected if is_small else _send_again)(load, again, number))
-    result = _book(load, job_id, with_created_before(load, outcome))
+    result = _record_result(load, job_id, with_created_before(load, outcome))
     stop_on_org_errors(load.context)
     return result
 
@@ -59,18 +59,18 @@ def finalize_chunk(load: ChunkLoad, job_id: str) -> ChunkResult:
 def _retryable(outcome: ChunkOutcome, load: ChunkLoad) -> pl.DataFrame:
     """Transient failures and unprocessed rows, ordered so that rows of one parent stay together."""
     codes = outcome.failed[ERROR].unique()
-    passing = [text for text in codes if parse_row_error(text).error_class == "transient"]
-    failed = outcome.failed.filter(pl.col(ERROR).is_in(passing)).select(load.table.header)
+    transient = [text for text in codes if parse_row_error(text).error_class == "transient"]
+    failed = outcome.failed.filter(pl.col(ERROR).is_in(transient)).select(load.table.header)
     return in_parent_order(load.table, pl.concat([failed, outcome.unprocessed]))
 
 
 def in_parent_order(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows of one parent one after the other, so that they do not wait for each other's lock."""
+    """Sort rows by parent: parallel batches with rows of one parent would contend for its lock."""
     return rows.sort(*(lookup.header for lookup in table.lookups), EXTERNAL_ID)
 
 
 def _send_collected(load: ChunkLoad, rows: pl.DataFrame, number: int) -> ChunkOutcome:
-    """The rows through composite collections: at once, without a batch of quota."""
+    """Send the rows through composite collections: synchronous, and no batch of quota is used."""
     load.ledger.leases.require(load.lease)
     load.ledger.pauses.check(load.lease.environment, load.table)
     with load.governor.translate_quota_errors():
@@ -102,7 +102,7 @@ def stop_on_org_errors(context: LeasedContext) -> None:
     refused = ledger.failures.count_of_class(environment, table, FailureClass.ORG)
     most = context.settings.salesforce.org_error_rows
     if refused > most:
-        reason = f"{refused:,} rows were refused by the org itself, more than {most:,}"
+        reason = f"{refused:,} rows were refused by the org's triggers, permissions or storage, more than {most:,}"
         if ledger.pauses.start(environment, PauseScope.TABLE, table.name, actor="kpc", reason=reason):
             log.error("%s is paused: %s; see `kpc failed %s`", table.name, reason, table.name)
 

@@ -30,9 +30,9 @@ _SLOT_PAUSE_S = 1.0
 
 
 def start_job(load: ChunkLoad) -> str:
-    """The id of the closed job that carries the chunk; it is created, uploaded and closed as far as still needed.
+    """The id of the chunk's job, which is created, uploaded and closed as far as still needed.
 
-    Raises `QuotaExhausted`, `Superseded`, `LeaseLost`, `DamagedFile` before anything is spent.
+    Raises `QuotaExhausted`, `Superseded`, `LeaseLost`, `DamagedFile` before any quota is used.
     """
     for _ in range(_FRESH_JOBS):
         job = load.live_job()
@@ -43,7 +43,7 @@ def start_job(load: ChunkLoad) -> str:
             job_id = _recover(job, load)
         else:
             job_id = job.job_id
-        if job_id is not None and _carry_on(job_id, load):
+        if job_id is not None and _resume(job_id, load):
             return job_id
     raise Terminal(
         f"{load}: {_FRESH_JOBS} ingest jobs in a row could not be started.",
@@ -52,7 +52,7 @@ def start_job(load: ChunkLoad) -> str:
 
 
 def _intend(load: ChunkLoad) -> JobRow:
-    """Claim quota and a slot among the jobs in flight, waiting for a slot as long as a job may last."""
+    """Claim quota and a job slot. Raises `Transient` if no slot becomes free within `job_timeout_s`."""
     settings = load.settings
     governor, intent = load.governor, chunk_intent(load.spec, load.table)
     deadline = time.monotonic() + settings.job_timeout_s
@@ -69,7 +69,7 @@ def _intend(load: ChunkLoad) -> JobRow:
 
 
 def _create(job: JobRow, load: ChunkLoad) -> str | None:
-    """Create the intended job. None if it must be intended anew."""
+    """Create the intended job. None if a new intent is needed."""
     try:
         with load.governor.translate_quota_errors():
             info = load.salesforce.create_job(job.object_name, job.external_id_field, operation=job.operation)
@@ -77,7 +77,7 @@ def _create(job: JobRow, load: ChunkLoad) -> str | None:
         log.warning("%s: %s", load, lost)
         return _recover(job, load)
     except Exception:
-        # It was refused or never sent: the slot and the reserved quota are free again at once.
+        # Refused or never sent: free the slot and the reserved quota at once.
         load.end_job(job, JobState.GIVEN_UP, "not created")
         raise
     if load.ledger.jobs.mark_open(job.id, info.id, lease=load.lease):
@@ -90,7 +90,7 @@ def _recover(job: JobRow, load: ChunkLoad) -> str | None:
     """The id of a job whose creation was never confirmed, if the org has exactly one that only we can have made."""
     ledger = load.ledger
     candidates = [info for info in load.salesforce.list_jobs() if _may_be(info, job, load)]
-    # Asked after the list: whoever creates a job of this object just now has either noted its id or shows here.
+    # After listing: a concurrent creator of a job for this object has recorded either its job id or its intent.
     ours = [info for info in candidates if not ledger.jobs.is_known(job.target_id, info.id)]
     is_certain = len(ours) == 1 and not load.settings.shared_user
     if (
@@ -102,7 +102,7 @@ def _recover(job: JobRow, load: ChunkLoad) -> str | None:
         return ours[0].id
     if ours:
         names = ", ".join(info.id for info in ours)
-        log.warning("%s: one of these Open jobs may be ours and is left to expire: %s", load, names)
+        log.warning("%s: not adopting these Open jobs, although one may be ours; they will expire: %s", load, names)
     load.end_job(job, JobState.GIVEN_UP, "creation not confirmed")
     return None
 
@@ -141,7 +141,7 @@ def _carry_on(job_id: str, load: ChunkLoad) -> bool:
 
 
 def _upload(job: JobRow, load: ChunkLoad) -> bool:
-    """Upload the verified chunk. False, and the job aborted, if an earlier upload's outcome cannot be known."""
+    """Upload the verified chunk. If an upload's outcome stays unknown, abort the job and return False."""
     job_id = job.job_id or ""
     file = load.chunk_file()
     for encoding in encodings(load):
@@ -149,7 +149,7 @@ def _upload(job: JobRow, load: ChunkLoad) -> bool:
             is_confirmed = _put(job_id, file, encoding, load)
         except Refused as refused:
             if encoding == "gzip" and refused.status in (400, 415) and is_learning_encoding(load):
-                log.info("The org takes no gzip uploads (%s %s); sending plain CSV", refused.status, refused.code)
+                log.info("The org refuses gzip uploads (%s %s); sending plain CSV", refused.status, refused.code)
                 load.ledger.org_facts.remember(load.salesforce.org_id, ENCODING_TRAIT, "identity")
                 continue
             raise

@@ -23,7 +23,7 @@ _FASTEST_ROWS_PER_S = 100_000  # no org works off a job faster
 
 @dataclass(frozen=True, slots=True)
 class JobProgress:
-    """Where an ingest job is: Salesforce's `state`, rows worked off so far, and when to look again."""
+    """An ingest job's progress: Salesforce's `state`, rows processed so far, and the wait until the next poll."""
 
     state: str
     processed: int
@@ -33,25 +33,25 @@ class JobProgress:
 
 
 def follow_job(load: ChunkLoad, job_id: str) -> JobInfo:
-    """Wait for the job's end, through outages of some minutes.
+    """Poll the job until it ends, tolerating outages of some minutes.
 
-    Raises `Transient` after `job_timeout_s`; the job then still goes on.
+    Raises `Transient` after `job_timeout_s`; the job itself continues.
     """
     settings = load.settings
     deadline = time.monotonic() + settings.job_timeout_s
-    heard = time.monotonic()
+    answered_s = time.monotonic()
     while time.monotonic() < deadline:
         wait_s = settings.poll_longest_s
         try:
             info, state = poll_job(load, job_id)
         except SalesforceDown as outage:
-            if time.monotonic() - heard > _OUTAGE_S:
+            if time.monotonic() - answered_s > _OUTAGE_S:
                 raise
             log.warning("%s: %s Job %s is polled again.", load, outage.what, job_id)
         else:
             if info.state.is_final:
                 return info
-            heard, wait_s = time.monotonic(), state.wait_s
+            answered_s, wait_s = time.monotonic(), state.wait_s
         load.pause(wait_s)
     raise Transient(
         f"Ingest job {job_id} of {load} has not ended after {settings.job_timeout_s:,.0f} s.",
@@ -72,7 +72,7 @@ def ask(load: ChunkLoad, job_id: str) -> JobInfo:
     """What the org answers about a job. Raises `Terminal` if it has forgotten it (after 7 days, or deleted by hand)."""
     info = load.salesforce.job(job_id)
     if info is None:
-        load.end_job(load.job(job_id), JobState.GIVEN_UP, "gone")
+        load.end_job(load.job(job_id), JobState.GIVEN_UP, "no longer in the org")
         raise Terminal(
             f"The org no longer knows ingest job {job_id} of {load}.",
             f"Results are kept for {RESULT_DAYS} days. Run the load again; the chunk is sent again, and an "
@@ -89,7 +89,7 @@ def job_progress(load: ChunkLoad, info: JobInfo, elapsed_s: float) -> JobProgres
 def next_poll_s(settings: SalesforceSettings, rows: int, processed: int, elapsed_s: float) -> float:
     """Seconds until the next poll: half of the remaining time, estimated from the rows processed so far.
 
-    A large or an old job is not asked every moment: some nine looks are enough for one of 500,000 rows.
+    Large and old jobs are polled less often: a job of 500,000 rows needs about nine polls.
     """
     remaining_s = elapsed_s
     if processed:

@@ -1,4 +1,4 @@
-"""The results of a chunk's ended job: Salesforce's three result files, joined by external id and added up."""
+"""The results of a chunk's ended job: Salesforce's three result files, checked against the rows sent."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ from kpc.storage.store import make_private
 
 log = logging.getLogger(__name__)
 
-# What a job says that could not read its CSV: InvalidBatch, ClientInputError, or a field name that does not exist.
+# Error messages of a job that could not read its CSV: InvalidBatch, ClientInputError, or an unknown field name.
 _CONTENT_ERROR = re.compile(r"InvalidBatch|ClientInputError|Field name|LineEnding", re.IGNORECASE)
 _AT_ONCE = threading.BoundedSemaphore(2)  # chunks whose refused rows are in memory at the same time
 
 
 def read_outcome(load: ChunkLoad, job_id: str) -> ChunkOutcome:
-    """The results of a job; when its content was not understood as gzip, of a second job with plain CSV."""
+    """The results of a job; if the org could not read its gzip content, those of a second job with plain CSV."""
     info = ask(load, job_id)
     if not info.state.is_final:
         raise Transient(f"Ingest job {job_id} of {load} is still {info.state}.", "Run the load again later.")
@@ -62,7 +62,7 @@ def _stop_for_quota(load: ChunkLoad, info: JobInfo) -> None:
     """The org stopped the job for lack of quota: no further job begins; a job that processed nothing is ended."""
     job = load.job(info.id)
     if job.state not in IN_FLIGHT:
-        return  # it was stopped for it when this was news
+        return  # new jobs were stopped when this was first seen
     exhausted = load.governor.stop(info.error_message)
     if info.processed:
         log.warning("%s: job %s: %s", load, info.id, exhausted)
@@ -72,7 +72,7 @@ def _stop_for_quota(load: ChunkLoad, info: JobInfo) -> None:
 
 
 def _job_instead(load: ChunkLoad, info: JobInfo) -> str:
-    """Another job for the same chunk, if gzip may be why the first one failed; else raises `JobFailed`."""
+    """Send the chunk in another job, if gzip may be why the first one failed; else raises `JobFailed`."""
     job = load.job(info.id)
     is_about_content = info.refuses_content and _CONTENT_ERROR.search(info.error_message) is not None
     may_be_gzip = is_about_content and job.encoding == "gzip" and is_learning_encoding(load)
@@ -136,9 +136,9 @@ def _hashes(frame: pl.DataFrame) -> pl.Series:
 
 
 def _complete(load: ChunkLoad, info: JobInfo, outcome: ChunkOutcome, answered: KeySum) -> ChunkOutcome:
-    """Every row that was sent is in exactly one result, and nothing else is.
+    """Check that every row sent has exactly one result, and that there are no other results.
 
-    Salesforce keeps no results of rows beyond the daily allowance: in a job that ran out of it they are unprocessed.
+    Salesforce returns no results for rows beyond the daily quota; these are added as unprocessed.
     Raises `Terminal` for any other difference.
     """
     if answered.rows == load.spec.rows and str(answered) == load.spec.key_sum:
@@ -150,16 +150,16 @@ def _complete(load: ChunkLoad, info: JobInfo, outcome: ChunkOutcome, answered: K
         return outcome
     missing, foreign = _differences(sent_file, outcome)
     if info.ran_out_of_quota and not foreign.height and answered.rows + missing.height == sent.rows:
-        log.warning("%s: job %s ran out of quota and left %s rows without result", load, info.id, f"{missing.height:,}")
+        log.warning("%s: job %s ran out of quota; %s rows have no result", load, info.id, f"{missing.height:,}")
         rows = pl.read_csv(sent_file, infer_schema=False).fill_null("").with_columns(key=folded(pl.col(EXTERNAL_ID)))
         unknown = rows.join(missing, on="key", how="semi").select(outcome.unprocessed.columns)
         return replace(outcome, unprocessed=pl.concat([outcome.unprocessed, unknown]))
     for file in outcome.loaded.paths:
         keep_created(load, info.id, file)
-    reason = f"{missing.height:,} rows without result, {foreign.height:,} results of rows that were not sent"
+    reason = f"{missing.height:,} rows without a result, {foreign.height:,} results for rows that were not sent"
     load.end_job(load.job(info.id), JobState.FAILED, reason)
     raise Terminal(
-        f"The results of ingest job {info.id} do not add up: {sent.rows:,} rows were sent, {answered.rows:,} answered; "
+        f"The results of ingest job {info.id} do not add up: {sent.rows:,} rows sent, {answered.rows:,} results; "
         f"{reason}.",
         "Check `kpc status`, then run the load again: the chunk is sent again, and an upsert may be repeated. If it "
         "happens again, give the job id to Salesforce.",
@@ -167,7 +167,7 @@ def _complete(load: ChunkLoad, info: JobInfo, outcome: ChunkOutcome, answered: K
 
 
 def _differences(sent_file: Path, outcome: ChunkOutcome) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The keys that were sent and not answered, and those answered and not sent; looked for only when sums differ."""
+    """Keys sent but without a result, and keys with a result but not sent; computed only when the key sums differ."""
     sent = pl.concat([_keys(frame) for frame in read_columns(sent_file, (EXTERNAL_ID,))])
     loaded = [_keys(frame) for frame in outcome.loaded.frames()]
     answered = pl.concat([*loaded, _keys(outcome.failed), _keys(outcome.unprocessed)])

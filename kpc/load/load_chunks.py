@@ -1,4 +1,4 @@
-"""Loading one chunk, and several side by side.
+"""Loading one chunk, and several in parallel.
 
     plan(context, staged) -> [ChunkSpec]
     load_chunk(ChunkLoad) -> ChunkResult
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from kpc.errors import Paused, QuotaExhausted
-from kpc.load.chunk_load import ENCODING_TRAIT, ChunkLoad, ChunkSpec, may_teach
+from kpc.load.chunk_load import ENCODING_TRAIT, ChunkLoad, ChunkSpec, may_probe_gzip
 from kpc.load.chunk_result import ChunkResult
 from kpc.load.finalize_chunk import finalize_chunk
 from kpc.load.ingest_job import start_job
@@ -39,11 +39,11 @@ def load_chunks(context: LeasedContext, specs: Sequence[ChunkSpec]) -> list[Chun
     Whether the org accepts gzip uploads is learned from one small chunk before the others begin.
     """
     waiting, results = list(specs), []
-    teacher = next((spec for spec in waiting if may_teach(spec)), None)
-    if teacher is not None and _encoding_is_unknown(context):
-        waiting.remove(teacher)
-        results.append(load_chunk(ChunkLoad(teacher, context)))
-    return [*results, *_load_side_by_side(context, waiting)]
+    probe = next((spec for spec in waiting if may_probe_gzip(spec)), None)
+    if probe is not None and _encoding_is_unknown(context):
+        waiting.remove(probe)
+        results.append(load_chunk(ChunkLoad(probe, context)))
+    return [*results, *_load_in_parallel(context, waiting)]
 
 
 def _load_side_by_side(context: LeasedContext, specs: Sequence[ChunkSpec]) -> list[ChunkResult]:

@@ -1,8 +1,8 @@
-"""loaded_index.parquet: what Salesforce has confirmed of a partition, by which the next staging sends only the rest.
+"""loaded_index.parquet: the rows of a partition that Salesforce has confirmed; the next staging skips unchanged ones.
 
-One row per key, ascending by key_hash: key_hash, checksum, salesforce_id, external_id, created. `created` says that
-this migration created the record; once true it stays true for that record, however often it is sent again: a rollback
-relies on it.
+One row per key, ascending by key_hash: key_hash, checksum, salesforce_id, external_id, created. `created` means that
+this migration created the record. Once true it stays true for that record when it is sent again, because a rollback
+deletes by it.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ _REMEDY = "Run the load again; if the file stays damaged, move it away and load 
 def update_loaded_index(
     partition_dir: Path, staged_index: Path, success_file: Path, *, rows_at_once: int = ROWS_AT_ONCE
 ) -> int:
-    """Put the confirmed rows of a load in place of what the index said of their keys; returns the rows of the index.
+    """Replace the index entries of a load's confirmed rows; returns the number of rows in the index.
 
     `staged_index` holds external_id, key_hash and checksum of every row that was sent, `success_file` (gzip CSV) sf__Id
-    and sf__Created by external id. Rows not in this load keep what an earlier one confirmed. Doing it twice changes
-    nothing. Memory does not grow with the partition: one range of key hashes is merged at a time.
+    and sf__Created by external id. Rows not in this load keep their entries. Idempotent. Memory does not grow with the
+    partition: one range of key hashes is merged at a time.
     """
     path = partition_dir / LOADED_INDEX
     rows = pq.read_metadata(staged_index).num_rows + (pq.read_metadata(path).num_rows if path.is_file() else 0)
@@ -65,7 +65,7 @@ def update_loaded_index(
 def _bucketed(
     folder: Path, frames: Iterable[pl.DataFrame], schema: dict[str, pl.DataType], ranges: HashRanges
 ) -> RowBuckets:
-    """The rows of these frames by range of their key hash."""
+    """Distribute the rows of these frames over the ranges of key hashes."""
     buckets = RowBuckets(folder, schema, ranges.bucket, ranges.count, held_rows=_SLICE_ROWS, is_compressed=True)
     for frame in frames:
         buckets.add(frame)
@@ -73,14 +73,14 @@ def _bucketed(
 
 
 def read_loaded_index(partition_dir: Path) -> Iterator[pl.DataFrame]:
-    """The index in frames of bounded size; nothing when the partition was never loaded."""
+    """The index in frames of bounded size; none if the partition was never loaded."""
     path = partition_dir / LOADED_INDEX
     if path.is_file():
         yield from read_slices(path, list(SCHEMA), _SLICE_ROWS, remedy=_REMEDY)
 
 
 def _confirmed(success_file: Path) -> Iterator[pl.DataFrame]:
-    """confirmed_id, salesforce_id, created and key_hash of the rows that Salesforce took, piece by piece."""
+    """confirmed_id, salesforce_id, created and key_hash of the rows that Salesforce accepted, piece by piece."""
     for frame in read_columns(success_file, SUCCESS_HEADER):
         yield frame.select(
             pl.col(EXTERNAL_ID).alias("confirmed_id"),
@@ -91,14 +91,14 @@ def _confirmed(success_file: Path) -> Iterator[pl.DataFrame]:
 
 
 def _fresh(staged: pl.DataFrame, confirmed: pl.DataFrame) -> pl.DataFrame:
-    """The rows that were sent and taken; a key hash alone is not trusted."""
+    """The rows that were sent and accepted. External ids are compared too, because key hashes can collide."""
     both = staged.join(confirmed.unique(KEY_HASH), on=KEY_HASH, how="inner")
     is_same = folded(pl.col("external_id")) == folded(pl.col("confirmed_id"))
     return both.filter(is_same).select(*SCHEMA).unique(KEY_HASH)
 
 
 def _known(path: Path, ranges: HashRanges, least: int, greatest: int) -> pl.DataFrame:
-    """What the index says so far of the keys in a range. An older one does not say who created a record."""
+    """The index entries of the keys in a range. An index of an older version has no `created`; it is then false."""
     if not path.is_file():
         return pl.DataFrame(schema=SCHEMA)
     index = pl.scan_parquet(path)
@@ -108,7 +108,7 @@ def _known(path: Path, ranges: HashRanges, least: int, greatest: int) -> pl.Data
 
 
 def _merged(known: pl.DataFrame, fresh: pl.DataFrame) -> pl.DataFrame:
-    """The known rows with the fresh ones in place of those of the same key, ascending by key hash."""
+    """The known rows, replaced by fresh ones of the same key, ascending by key hash."""
     before = known.select(KEY_HASH, pl.col("salesforce_id").alias("id_before"), pl.col("created").alias("was_created"))
     is_ours = pl.col("created") | (pl.col("was_created") & (pl.col("id_before") == pl.col("salesforce_id"))).fill_null(
         value=False

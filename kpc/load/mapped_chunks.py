@@ -2,7 +2,7 @@
 
     plan_load -> begin_chunk, poll_chunk, finish_chunk for each chunk -> the asset sf_loaded publishes
 
-The tasks of one run share the stage's lease: each renews it and leaves it to the next one.
+The tasks of one run share the stage's lease: each renews it and does not release it.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ def plan_load(context: PartitionContext) -> tuple[ChunkSpec, ...]:
 
 
 def check_room(context: PartitionContext, specs: Sequence[ChunkSpec]) -> None:
-    """Ask whether the first planned chunk could begin now, so that its task need not hold a slot to find out.
+    """Check whether the first planned chunk could start now, so that no task takes a slot only to find out.
 
-    Raises `QuotaExhausted` with the moment at which it can, `Paused` when a person stopped new jobs.
+    Raises `QuotaExhausted` with the time at which it can, `Paused` when new jobs are paused.
     """
     if not specs:
         return
-    # Nothing is written, so the ledger never sees this lease.
+    # Nothing is written, so a lease that the ledger does not know is enough.
     lease = Lease(context.environment, context.partition, SF_LOADED, context.run_id, 0, context.clock())
     held = LeasedContext(context.workspace, context.partition, context.pinned, lease=lease)
     if ChunkLoad(specs[0], held).live_job() is not None:
@@ -50,7 +50,7 @@ def check_room(context: PartitionContext, specs: Sequence[ChunkSpec]) -> None:
 
 
 def begin_chunk(workspace: Workspace, spec: ChunkSpec) -> str:
-    """The id of the ingest job that carries a chunk: begun, or found where a crash left it."""
+    """The id of a chunk's ingest job, started or resumed after a crash."""
     with _chunk(workspace, spec) as load:
         done = _finished(load)
         if done:
@@ -60,7 +60,7 @@ def begin_chunk(workspace: Workspace, spec: ChunkSpec) -> str:
 
 
 def poll_chunk(workspace: Workspace, spec: ChunkSpec, job_id: str) -> JobProgress:
-    """Ask once how far a job is; `wait_s` says when to ask again. Renews the run's lease."""
+    """Poll a job once; `wait_s` is the time until the next poll. Renews the run's lease."""
     with _chunk(workspace, spec, wait_s=0) as load:
         if _finished(load):
             return JobProgress(BulkJobState.JOB_COMPLETE.value, spec.rows, spec.rows, 0.0, is_final=True)
@@ -74,13 +74,13 @@ def hold_chunk(workspace: Workspace, spec: ChunkSpec) -> None:
 
 
 def finish_chunk(workspace: Workspace, spec: ChunkSpec, job_id: str) -> ChunkResult:
-    """Read an ended job's results and book them."""
+    """Read and record an ended job's results."""
     with _chunk(workspace, spec) as load:
         return _finished(load) or finalize_chunk(load, job_id)
 
 
 def _finished(load: ChunkLoad) -> ChunkResult | None:
-    """The result of a chunk that was booked as done."""
+    """The result of a chunk that is recorded as done; None if it is not."""
     spec = load.spec
     chunks = load.ledger.chunks.of_generation(spec.generation, spec.mapping_version)
     if not any(chunk.name == spec.chunk and chunk.state == ChunkState.DONE for chunk in chunks):

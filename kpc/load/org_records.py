@@ -1,4 +1,4 @@
-"""Records as the org holds them now, found by their external ids: few by REST queries, many by one bulk query."""
+"""The org's current records by external id: few by REST queries, many by one bulk query."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ROWS_AT_ONCE = 2_000
 
 
 def image_header(table: Table) -> tuple[str, ...]:
-    """A record in full, as far as this migration writes it: a parent by its id, because it need not be one of ours."""
+    """All fields that this migration writes. A parent is given by its id, because it may not be one of ours."""
     lookups = (lookup.field for lookup in table.lookups)
     fields = (column.field or "" for column in table.sent_columns)
     return (ID, EXTERNAL_ID, *lookups, *fields, PARTITION_FIELD, GENERATION_FIELD)
@@ -32,7 +32,7 @@ def image_header(table: Table) -> tuple[str, ...]:
 
 @dataclass
 class WantedKeys:
-    """External ids to look for: their hashes, the first and the last one, and all of them only while they are few."""
+    """External ids to look for: hashes, first and last. The ids themselves are kept up to `most_held`."""
 
     most_held: int
     hashes: list[pl.Series] = field(default_factory=list)
@@ -70,9 +70,9 @@ def records_of(
 ) -> Iterator[pl.DataFrame]:
     """The records with these external ids, piece by piece: key_hash, `image_header`, and `data_header` of the table.
 
-    All but the hash are canonical text. Memory grows by eight bytes per key. Of many keys a range is asked
-    for: what the org sorts outside of it is not found. Raises `QuotaExhausted` before the first call when the org's API
-    calls do not suffice.
+    All but the hash are canonical text. Memory grows by eight bytes per key. Many keys are queried as a range from
+    first to last: records that the org's collation sorts outside it are not found. Raises `QuotaExhausted` before the
+    first call when too few API calls remain.
     """
     if not wanted.rows:
         return
@@ -84,8 +84,8 @@ def records_of(
         frames = _few(table, conditions, salesforce) if wanted.are_few else _many(table, wanted, salesforce, scratch)
         for frame in frames:
             rows = _canonical(frame, table).with_columns(key_hash())
-            places = hashes.search_sorted(rows[KEY_HASH]).clip(upper_bound=len(hashes) - 1)
-            yield rows.filter(hashes.gather(places) == rows[KEY_HASH])
+            indices = hashes.search_sorted(rows[KEY_HASH]).clip(upper_bound=len(hashes) - 1)
+            yield rows.filter(hashes.gather(indices) == rows[KEY_HASH])
 
 
 def _names(table: Table) -> tuple[str, ...]:
@@ -118,7 +118,7 @@ def _many(table: Table, wanted: WantedKeys, salesforce: Salesforce, scratch: Pat
 
 
 def _gathered(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """Fewer and larger frames: what is looked up for each of them costs the same, however small it is."""
+    """Combine frames into fewer, larger ones: each frame has a fixed processing cost."""
     waiting: list[pl.DataFrame] = []
     for frame in frames:
         waiting.append(frame)
@@ -130,7 +130,7 @@ def _gathered(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
 
 
 def _canonical(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
-    """Numbers and times spelled alike, wherever they were read; an empty text is null."""
+    """Numbers and times in canonical form, for REST and bulk results alike; an empty text becomes null."""
     given = frame.with_columns(pl.all().replace("", None))
     spelled = canonical_from_salesforce(given, table).collect()
     others = [name for name in given.columns if name not in spelled.columns]

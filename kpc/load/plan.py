@@ -1,4 +1,4 @@
-"""What is left to load of a partition: its staged chunks, less those that are booked as done."""
+"""What is left to load of a partition: its staged chunks except those recorded as done."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kpc.storage.store import Store
 
 
 def missing_parents(context: PartitionContext) -> tuple[Partition, ...]:
-    """The parents whose current generation is not loaded yet; rows could not refer to theirs."""
+    """The parent partitions whose current generation is not loaded yet; lookups to them would fail."""
     ledger, environment = context.ledger, context.environment
     return tuple(parent for parent in context.partition.parents() if not ledger.stages.is_loaded(environment, parent))
 
@@ -60,11 +60,11 @@ def plan(context: LeasedContext, staged: StagedManifest) -> tuple[ChunkSpec, ...
 
 
 def _check_fit(context: LeasedContext, staged: StagedManifest) -> None:
-    """Raises `ConfigError` or `SchemaDrift` if the chunks are not what the catalog and the org expect."""
+    """Raises `ConfigError` or `SchemaDrift` if the chunks do not match the catalog or the org."""
     context.ledger.mappings.check_external_id(context.environment, context.table)
     if staged.header != context.table.header:
         raise ConfigError(
-            f"The chunks of {context} have another header than the catalog's {context.table.name}.",
+            f"The chunks of {context} have a different header than {context.table.name} in the catalog.",
             f"Stage it first: `kpc rerun {context.table.name} {context.key}`.",
         )
     check_org(context)
@@ -74,7 +74,7 @@ def _check_fit(context: LeasedContext, staged: StagedManifest) -> None:
 def _in_order(specs: list[ChunkSpec], context: LeasedContext) -> tuple[ChunkSpec, ...]:
     """First the chunks whose jobs hold slots, then those whose jobs have ended, then the others.
 
-    Rows of an ended job may have to be sent again. If new jobs had taken all slots by then, nothing would move.
+    Rows of an ended job may have to be sent again, which needs a slot: new jobs must not have taken all of them.
     """
     at_work = context.ledger.jobs.at_work(context.environment, context.partition)
     holding = {chunk_of_job(job.chunk) for job in at_work if job.state in IN_FLIGHT}
@@ -86,15 +86,15 @@ def _in_order(specs: list[ChunkSpec], context: LeasedContext) -> tuple[ChunkSpec
 
 
 def check_org(context: PartitionContext) -> None:
-    """Raises `ConfigError` if this worker is logged in to another org than the plan is for."""
+    """Raises `ConfigError` if this worker is logged in to a different org than the plan's."""
     org_id, wanted = context.salesforce.org_id, context.environment.target_id
     if org_id != wanted:
         raise ConfigError(
-            f"The log-in leads to org {org_id}; this load is for {wanted}.",
+            f"The login is for org {org_id}, but this load is for org {wanted}.",
             "Check KPC__SALESFORCE__BASE_URL; nothing was sent.",
         )
 
 
 def result_of(folder: Path, chunk: str, store: Store) -> ChunkResult | None:
-    """The booked result of a chunk; None if its files were never finished."""
+    """The recorded result of a chunk; None if it was never finalized."""
     return store.manifest(folder, ChunkResult, result_name(chunk))

@@ -1,4 +1,4 @@
-"""What the org held before a load changed it: kept before a chunk's first upload, so that a rollback can restore it.
+"""Pre-images: the org's records as they were before a load changed them, so that a rollback can restore them.
 
 <generation>/pre-image-<version>/chunk-00001.pre-image.csv.gz, and chunk-00001.json once it is complete. One record per
 line with `image_header`, `#N/A` for a null. A record belongs to the generation that first touched it: one that bears
@@ -35,7 +35,8 @@ log = logging.getLogger(__name__)
 
 _AT_ONCE = threading.BoundedSemaphore(2)  # chunks whose keys are in memory at the same time
 _REMEDY = (
-    "Without it those records cannot be restored: move the .json file beside it away, they are then left as they are."
+    "Without it those records cannot be restored. To roll back without them, move the .json file beside it away; they "
+    "then stay as they are."
 )
 
 
@@ -62,7 +63,7 @@ class KeptImage:
 
     @property
     def name(self) -> str:
-        """Short and unique within the partition, for what is made of it."""
+        """Short and unique within the partition; used in the names of files made from it."""
         return f"{self.generation[-8:]}-{self.mapping_version[:6]}-{chunk_stem(self.image.chunk)}"
 
     @property
@@ -90,9 +91,9 @@ def needs_pre_image(context: PartitionContext) -> bool:
 
 
 def keep_pre_image(load: ChunkLoad) -> None:
-    """Read and keep the records that a chunk's rows will change, unless that was done or its job has begun.
+    """Save the records that a chunk's rows will change, unless that was done or its job exists already.
 
-    Costs API calls and no quota of records or batches. Raises `Paused`, `QuotaExhausted`.
+    Costs API calls, but no quota of records or batches. Raises `Paused`, `QuotaExhausted`.
     """
     spec, folder = load.spec, load.paths.pre_image(load.spec.mapping_version)
     if not spec.pre_image or load.live_job() is not None:
@@ -128,15 +129,15 @@ def _write(load: ChunkLoad, folder: Path, scratch: Path) -> FileEntry:
 
 
 def _of_others(frames: Iterator[pl.DataFrame], ledger: Ledger) -> Iterator[pl.DataFrame]:
-    """The records that no generation of this ledger has written; none with the text `#N/A`, which a CSV cannot say."""
+    """Records not written by any generation of this ledger, except those with the text `#N/A`: in CSV it means null."""
     asked: set[str] = set()
     ours: set[str] = set()
     for frame in frames:
         fresh = set(frame[GENERATION_FIELD].drop_nulls()) - asked
         asked |= fresh
         ours |= ledger.generations.known(fresh) if fresh else set()
-        is_unsayable = pl.any_horizontal(pl.col(pl.String).eq_missing(NULL_TOKEN))
-        yield frame.filter(~pl.col(GENERATION_FIELD).is_in(ours).fill_null(value=False), ~is_unsayable)
+        has_null_token = pl.any_horizontal(pl.col(pl.String).eq_missing(NULL_TOKEN))
+        yield frame.filter(~pl.col(GENERATION_FIELD).is_in(ours).fill_null(value=False), ~has_null_token)
 
 
 def kept_images(context: PartitionContext) -> list[KeptImage]:

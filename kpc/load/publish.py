@@ -1,4 +1,4 @@
-"""Publishing a load: the chunks' results joined, the loaded index brought up to date, the manifest written last."""
+"""Publishing a load: merge the chunks' results, update the loaded index, write the manifest last."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from kpc.storage.store import FileEntry
 
 
 def publish(context: LeasedContext, staged: StagedManifest, loaded: Sequence[ChunkResult] = ()) -> LoadManifest:
-    """Join the results of all chunks and write the manifest; the present one is returned if there is one.
+    """Merge the results of all chunks and write the manifest; returns the existing one if already published.
 
     Nothing is uploaded. `loaded` are the results of the chunks that this run has loaded; those of earlier runs are
-    booked beside them. Raises `Transient` when a chunk is not finished, `Terminal` when the results do not add up.
+    read from their folder. Raises `Transient` when a chunk is not finished, `Terminal` when the results do not add up.
     """
     folder = context.paths.generation(staged.generation).loaded(staged.mapping_version)
     published = context.store.manifest(folder, LoadManifest)
@@ -44,10 +44,10 @@ def publish(context: LeasedContext, staged: StagedManifest, loaded: Sequence[Chu
 def _all_results(
     context: LeasedContext, staged: StagedManifest, folder: Path, loaded: Sequence[ChunkResult]
 ) -> list[ChunkResult]:
-    """The booked result of every staged chunk, in the order of the chunks."""
-    booked = [result_of(folder, chunk.name, context.store) for chunk in staged.chunks]
-    finished = [result for result in booked if result is not None]
-    if len(finished) < len(booked):
+    """The recorded result of every staged chunk, in the order of the chunks."""
+    recorded = [result_of(folder, chunk.name, context.store) for chunk in staged.chunks]
+    finished = [result for result in recorded if result is not None]
+    if len(finished) < len(recorded):
         raise Transient(
             f"{len(booked) - len(finished)} of {len(booked)} chunks of {context} are not finished.",
             "Run the load again; it continues with them.",
@@ -62,7 +62,7 @@ def _all_results(
 
 
 def _update_index(context: LeasedContext, staged: StagedManifest, success_file: Path) -> None:
-    """Put the confirmed rows into the loaded index; what people corrected before no longer counts for them."""
+    """Add the confirmed rows to the loaded index and remove their earlier corrections."""
     store, paths = context.store, context.paths
     store.fetch(paths.loaded_index)
     staged_dir = paths.generation(staged.generation).staged(staged.mapping_version)

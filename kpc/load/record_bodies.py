@@ -1,4 +1,4 @@
-"""CSV rows of a table as records of composite collections, with typed values instead of text."""
+"""CSV rows of a table as record bodies for composite collections, with typed values instead of text."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def upsert_rows(salesforce: Salesforce, table: Table, rows: Sequence[Mapping[str
 
 
 def update_rows(salesforce: Salesforce, table: Table, rows: Sequence[Mapping[str, str]]) -> list[SavedRecord]:
-    """Update existing records by their `Id`, otherwise as `upsert_rows`; none is ever created."""
+    """Update existing records by their `Id`, otherwise like `upsert_rows`. Never creates records."""
     return salesforce.update_records(table.target, record_bodies(table, rows))
 
 
 def record_bodies(table: Table, rows: Sequence[Mapping[str, str]]) -> list[RecordBody]:
-    """The rows as a bulk job would read them: an empty cell leaves its field as it is, `#N/A` sets it to null.
+    """Rows with the meaning they have in a bulk job: an empty cell leaves its field unchanged, `#N/A` sets it to null.
 
-    A number keeps its digits. Text that is no value of its field stays text, so that the org names it in its refusal.
+    A number keeps its digits. Text that is not valid for its field stays text, so that the org's error names it.
     """
     numbers = frozenset(column.field for column in table.sent_columns if column.type and column.type.is_number)
     flags = frozenset(

@@ -1,4 +1,4 @@
-"""One success, one failed and one unprocessed file per partition, out of those of its chunks."""
+"""Merging the chunks' result files into one success, one failed and one unprocessed file per partition."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _REMEDY = "Remove the chunk's .json file beside it and run the load again; its r
 def merge_results(
     folder: Path, table: Table, results: list[ChunkResult], store: Store
 ) -> tuple[FileEntry, FileEntry, FileEntry]:
-    """Write success.csv.gz, failed.csv.gz and unprocessed.csv.gz; each has its header line also when it is empty."""
+    """Write success.csv.gz, failed.csv.gz and unprocessed.csv.gz; an empty one still has its header line."""
     make_private(folder)
     headers = (SUCCESS_HEADER, (SALESFORCE_ID, ERROR, *table.header), table.header)
     parts = [[result.files[kind] for result in results] for kind in range(3)]
@@ -34,7 +34,7 @@ def _join(folder: Path, name: str, header: tuple[str, ...], entries: Iterable[Fi
     with GzipTable(folder / name, header, _GZIP_LEVEL) as table:
         for entry in entries:
             with open_gzip_to_read(store.file(folder, entry, remedy=_REMEDY)) as part:
-                part.readline()  # its header, which is the same and has no line break inside
+                part.readline()  # its header: the same in every file, and without embedded line breaks
                 while block := part.read(_BLOCK_BYTES):
                     table.write(block, 0)
             table.write(b"", entry.rows)

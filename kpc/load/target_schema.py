@@ -109,7 +109,7 @@ def _length_difference(name: str, field: _Field, length: int) -> Iterator[str]:
 
 
 def _number_difference(name: str, field: _Field, precision: int, scale: int) -> Iterator[str]:
-    # A smaller scale rounds silently and a larger one is reconciled at the wrong digit: it must be the same.
+    # The scale must be equal: a smaller one rounds silently, with a larger one reconciliation compares the wrong digit.
     if field.get("scale", 0) != scale:
         yield f"{name}: has {field.get('scale', 0)} decimal places, the catalog says {scale}"
     if field.get("precision", 0) - field.get("scale", 0) < precision - scale:

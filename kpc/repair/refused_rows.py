@@ -26,11 +26,11 @@ PARTITION, CLASS, CODE, MESSAGE = "_partition", "_class", "_code", "_message"
 NOTES = (PARTITION, CLASS, CODE, MESSAGE)
 RESULT_REMEDY = "Remove the chunk's .json file beside it and run the load again; its results are read again."
 
-Edits = Mapping[str, Mapping[str, str]]  # by external id in lower case: cells in place of the refused ones
+Edits = Mapping[str, Mapping[str, str]]  # by external id in lower case: the corrected cells by field
 
 
 def refused_rows(context: PartitionContext) -> pl.DataFrame:
-    """NOTES and the whole row, as text, of every open failure that has one; personal values included."""
+    """NOTES and the whole row, as text, of every open failure with a row; includes personal values."""
     table = context.table
     records = open_failures(context)
     empty = pl.DataFrame(schema=dict.fromkeys((*NOTES, *table.header), pl.String))
@@ -72,7 +72,7 @@ def rows_not_loaded(context: PartitionContext, staged: StagedManifest, result: C
 def export_refused(partitions: Iterable[PartitionContext], file: Path) -> int:
     """Write the refused rows of partitions of one table to a CSV file that only its owner can read; returns how many.
 
-    Lines of one file can be corrected in a spreadsheet and imported again.
+    The file can be corrected in a spreadsheet and imported again.
     """
     frames = [refused_rows(context) for context in partitions]
     rows = pl.concat(frames) if frames else pl.DataFrame()
@@ -84,8 +84,8 @@ def export_refused(partitions: Iterable[PartitionContext], file: Path) -> int:
 def read_edits(file: Path, table: Table) -> dict[str, Edits]:
     """The corrected rows of an exported file, by partition key. Nothing is sent yet.
 
-    Raises `ConfigError` for a file that is not of this table, `RowsRejected` listing every cell that its field does not
-    take (by line and field; the values are not repeated).
+    Raises `ConfigError` for a file that is not an export of this table, `RowsRejected` listing every invalid cell by
+    line and field, without its value.
     """
     edits: dict[str, dict[str, dict[str, str]]] = {}
     wrong: list[str] = []
@@ -96,7 +96,7 @@ def read_edits(file: Path, table: Table) -> dict[str, Edits]:
         cells = {name: NULL_TOKEN if value == "" and name in nulls else value for name, value in cells.items()}
         mine = edits.setdefault(row.get(PARTITION, ""), {})
         if mine.setdefault(row[EXTERNAL_ID].lower(), cells) is not cells:
-            wrong.append(f"line {line} has the same {EXTERNAL_ID} as a line before it")
+            wrong.append(f"line {line} has the same {EXTERNAL_ID} as an earlier line")
     if wrong:
         shown = "\n  ".join(wrong[:20])
         raise RowsRejected(
@@ -118,7 +118,7 @@ def _read_lines(file: Path, table: Table) -> Iterator[tuple[int, dict[str, str]]
                 raise ConfigError(
                     f"{file} is not an export of {table.name}"
                     f"{': it has the columns ' + ', '.join(unknown) if unknown else ''}.",
-                    f"Write one with `kpc failed {table.name} --export FILE` and correct its cells; keep its header.",
+                    f"Export one with `kpc failed {table.name} --export FILE` and correct its cells; keep its header.",
                 )
             for row in reader:
                 yield reader.line_num, {name: value if isinstance(value, str) else "" for name, value in row.items()}

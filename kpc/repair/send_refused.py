@@ -1,9 +1,9 @@
-"""Refused rows sent again, as they were or as people corrected them, without a batch of quota.
+"""Sending refused rows again, unchanged or corrected, without using a batch of quota.
 
-transient, unprocessed   sent again, parent by parent
+transient, unprocessed   sent again, grouped by parent
 dependency               parked until the parent's partition is loaded and the parent itself is not refused
 data                     quarantined until a person has corrected the row
-org                      sent again on request: somebody changed a trigger, a permission, the storage
+org                      sent again on request, after somebody has changed a trigger, a permission or the storage
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _PARKED = FailureClass.DEPENDENCY
 class RepairResult:
     """The result of a repair: `sent` rows were sent again, of which `loaded` were accepted.
 
-    `load` is the load as it is published now; None where nothing was sent.
+    `load` is the newly published load; None if nothing was sent.
     """
 
     partition: Partition
@@ -65,7 +65,7 @@ class RepairResult:
     load: LoadManifest | None = None
 
     def output(self) -> StageOutput:
-        """What the stage run books of it: the load as it is now, and what was repaired."""
+        """What the stage run records of it: the load as it is now, and the repair's counts."""
         assert self.load is not None  # noqa: S101  every repair that ran has published its load
         output = self.load.output()
         return replace(output, detail={**output.detail, "sent_again": self.sent, "repaired": self.loaded})
@@ -83,7 +83,7 @@ def send_refused(context: PartitionContext, edits: Edits | None = None) -> Repai
     Raises `ConfigError` for edits of rows that are not refused.
     """
     finished = run_stage(context, SF_LOADED, lambda running: _repair(running, edits))
-    # Without a result of its own, another run did the work while this one waited for the lease.
+    # No result: another run did the work while this one waited for the lease.
     return finished.made or RepairResult(context.partition, 0, 0, 0, 0)
 
 
@@ -121,25 +121,25 @@ class _Repair:
     records: Mapping[str, FailedRecord]
 
     def choose(self, rows: pl.DataFrame, edits: Edits | None) -> pl.DataFrame:
-        """The rows to send now: the corrected ones, or those whose class allows another try."""
+        """The rows to send now: the corrected ones, or those whose class allows another attempt."""
         if edits is not None:
             corrected = [{**row, **edits.get(row[EXTERNAL_ID].lower(), {})} for row in rows.to_dicts()]
             corrected = [row for row in corrected if row[EXTERNAL_ID].lower() in edits]
             return pl.DataFrame(corrected, schema=rows.schema)
         key = folded(pl.col(EXTERNAL_ID))
         classes = {external_id: record.error_class for external_id, record in self.records.items()}
-        going = [each for each, name in classes.items() if name not in (_QUARANTINED, _PARKED)]
-        waiting = [each for each, name in classes.items() if name == _PARKED]
-        free = rows.filter(key.is_in(waiting))
+        retryable = [each for each, name in classes.items() if name not in (_QUARANTINED, _PARKED)]
+        parked = [each for each, name in classes.items() if name == _PARKED]
+        unblocked = rows.filter(key.is_in(parked))
         if missing_parents(self.context):
-            free = free.clear()
+            unblocked = unblocked.clear()
         for lookup, parent in zip(self.context.table.lookups, self.context.partition.parents(), strict=True):
             refused = list(open_failures(self.context.of(parent)))
-            free = free.filter(~folded(pl.col(lookup.header)).is_in(refused))
-        return pl.concat([rows.filter(key.is_in(going)), free])
+            unblocked = unblocked.filter(~folded(pl.col(lookup.header)).is_in(refused))
+        return pl.concat([rows.filter(key.is_in(retryable)), unblocked])
 
     def check_allowed(self, frames: Iterable[pl.DataFrame]) -> None:
-        """Raises `Paused`, or `QuotaExhausted` when the org's API calls do not suffice."""
+        """Raises `Paused`, or `QuotaExhausted` when too few API calls remain."""
         calls = sum(-(-frame.height // COLLECTION_RECORDS) for frame in frames)
         context = self.context
         context.ledger.pauses.check(context.environment, context.table)
@@ -163,27 +163,27 @@ class _Repair:
         sent = {external_id.lower() for external_id in again[EXTERNAL_ID]}
         for entry in before.files:
             context.store.file(folder, entry, remedy=RESULT_REMEDY)
-        whole = _outcome_of(folder, before, self.records, sent).after(again, answered)
-        self._book(chunk, before, whole)
+        outcome = _outcome_of(folder, before, self.records, sent).after(again, answered)
+        self._record_result(chunk, before, outcome)
         part.unlink(missing_ok=True)
         for entry in before.files:
             context.store.remove(folder / entry.name)
         return answered.loaded.rows
 
-    def _book(self, chunk: str, before: ChunkResult, whole: ChunkOutcome) -> None:
+    def _record_result(self, chunk: str, before: ChunkResult, outcome: ChunkOutcome) -> None:
         context, staged, folder = self.context, self.staged, self._folder
         name = f"{chunk_stem(chunk)}.repair-{context.stage_run}.csv.gz"
-        result = write_outcome(folder, name, before.rows, whole).model_copy(update={"chunk": chunk})
+        result = write_outcome(folder, name, before.rows, outcome).model_copy(update={"chunk": chunk})
         context.store.publish(folder, result, result.files, result_name(chunk))
         context.ledger.failures.replace(
             staged.generation,
             staged.mapping_version,
             chunk,
-            failures_of(context.table, whole),
+            failures_of(context.table, outcome),
             lease=context.lease,
         )
         context.ledger.chunks.finish(
-            staged.generation, staged.mapping_version, chunk, whole.counts, lease=context.lease
+            staged.generation, staged.mapping_version, chunk, outcome.counts, lease=context.lease
         )
 
     @property
@@ -207,7 +207,7 @@ def _outcome_of(
 def _changed(
     sent: Mapping[str, pl.DataFrame], before: Mapping[str, pl.DataFrame], table: Table
 ) -> Sequence[dict[str, str]]:
-    """The rows that were sent with other values than Oracle's."""
+    """The rows sent with values that differ from Oracle's."""
     changed = []
     for chunk, frame in sent.items():
         known = {row[EXTERNAL_ID]: row for row in before[chunk].select(table.data_header).to_dicts()}

@@ -1,1 +1,1 @@
-"""Undoing a partition: created records are deleted, changed ones set back to the image kept before the load."""
+"""Rolling back a partition: created records are deleted, updated ones restored to their pre-image."""

@@ -31,7 +31,7 @@ from kpc.storage.manifests import StageOutput
 
 @dataclass(frozen=True, slots=True)
 class RollbackResult:
-    """What a rollback did: `created` records deleted, `restored` to their pre-image, `left` as the migration made them.
+    """What a rollback did: `created` records deleted, `restored` to their pre-image, `left` as we wrote them.
 
     `changed`: carry the migration's marker, were changed since by somebody else, and are not touched.
     `differing`: were set back, and still do not equal their image.
@@ -47,7 +47,7 @@ class RollbackResult:
     differing: int
 
     def output(self) -> StageOutput:
-        """What the stage run books of it."""
+        """What the stage run records of it."""
         counts = ("restored", "left", "changed", "differing")
         detail: dict[str, int | str] = {"deleted": self.created, **{name: getattr(self, name) for name in counts}}
         return StageOutput(self.generation, 0, 0, StageState.ROLLED_BACK, self.mapping_version, detail)
@@ -55,7 +55,7 @@ class RollbackResult:
 
 @dataclass(frozen=True, slots=True)
 class RollbackPlan:
-    """What a rollback would do: `created` records deleted, `updated` ones set back, as far as `imaged`.
+    """What a rollback would do: delete `created` records, and restore the `imaged` of the `updated` ones.
 
     A rollback is refused while there are `children` or `jobs_at_work`.
     """
@@ -101,20 +101,20 @@ def _index(context: PartitionContext) -> Iterator[pl.DataFrame]:
 
 
 def _updated_of(context: PartitionContext, kept: KeptImage) -> int:
-    """How many records of an image the index has as updated."""
+    """How many records of a pre-image are in the index as updated."""
     ids = pl.concat(list(kept.frames(context.store, ID))).rename({ID: "salesforce_id"})
     updated = (frame.filter(~pl.col("created")) for frame in _index(context))
     return sum(frame.join(ids, on="salesforce_id", how="semi").height for frame in updated)
 
 
 def _usable(context: PartitionContext) -> list[KeptImage]:
-    """The images that can be set back, newest first. One of another mapping's fields cannot: its records are left."""
+    """The pre-images that can be restored, newest first. Those with the fields of another mapping cannot."""
     header = image_header(context.table)
     return [kept for kept in reversed(kept_images(context)) if kept.image.header == header]
 
 
 def loaded_children(context: PartitionContext) -> tuple[Partition, ...]:
-    """The partitions with records in the org that refer to this one's."""
+    """The loaded partitions whose records refer to this partition's."""
     runs = context.ledger.stages.newest(context.environment)
     known = {(run.table_name, run.partition_key) for run in runs if run.stage == SF_LOADED}
     candidates = [find_partition(*each) for each in sorted(known)]
@@ -126,14 +126,14 @@ def loaded_children(context: PartitionContext) -> tuple[Partition, ...]:
 
 
 def roll_back(context: PartitionContext) -> RollbackResult:
-    """Delete what the partition created, set back what it changed, forget that it is loaded, book it.
+    """Delete what the partition created, restore what it updated, and record that it is no longer loaded.
 
     Repeating it continues it. Raises `ConfigError` while child partitions are loaded or its own load is under way,
     `QuotaExhausted`, `Paused`, `Terminal` naming the codes when Salesforce does not let records go.
     """
     finished = run_stage(context, SF_LOADED, _roll_back)
     if finished.made is None:
-        raise Transient(f"{context} was just loaded by another run.", "Look at it first, then roll it back.")
+        raise Transient(f"{context} was just loaded by another run.", "Check its result, then roll it back.")
     return finished.made
 
 
@@ -172,8 +172,8 @@ def _refuse_if_in_use(context: PartitionContext) -> None:
         )
     if at_work := _jobs_at_work(context):
         raise ConfigError(
-            f"The load of {context} is under way: {', '.join(at_work)}.",
-            f"Let it end first: `kpc run {context.table.name} {context.key} --stage sf_loaded`.",
+            f"The load of {context} is in progress: {', '.join(at_work)}.",
+            f"Let it finish first: `kpc run {context.table.name} {context.key} --stage sf_loaded`.",
         )
 
 
@@ -183,11 +183,11 @@ def _restore(restoring: Restoring, generation: str) -> list[RestoreManifest]:
     files = RollbackFiles(context, generation, "update")
     images = _usable(context)
     done = []
-    for place, kept in enumerate(images):
+    for index, kept in enumerate(images):
         manifest = context.store.manifest(restoring.folder, RestoreManifest, restore_name(kept))
         is_stale = manifest is None or manifest.index_digest != restoring.index_digest
-        if manifest is None or is_stale or not (manifest.is_done or files.are_begun(manifest.files)):
-            newer = [other for other in images[:place] if other.folder != kept.folder]
+        if manifest is None or is_stale or not (manifest.is_done or files.have_jobs(manifest.files)):
+            newer = [other for other in images[:index] if other.folder != kept.folder]
             manifest = restoring.plan(kept, newer, manifest)
         if not manifest.is_done:
             files.send(manifest.files)

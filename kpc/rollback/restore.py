@@ -31,7 +31,7 @@ from kpc.stages.context import LeasedContext
 from kpc.storage.manifests import StagedManifest
 from kpc.storage.store import FileEntry, make_private
 
-_DIGEST = "digest"  # of all of a record's fields that we write
+_DIGEST = "digest"  # over all fields of a record that we write
 _AS_SENT, _SPELLED = "is_as_sent", "spelled"
 _REMEDY = "Roll the partition back again; the file is written again."
 
@@ -64,7 +64,7 @@ def restore_name(kept: KeptImage) -> str:
 
 @dataclass(frozen=True)
 class Restoring:
-    """One rollback's work on pre-images, in its `folder`; `tag` tells the files of this run from those of another."""
+    """One rollback's work on pre-images, in its `folder`; `tag` distinguishes this run's files from those of others."""
 
     context: LeasedContext
     folder: Path
@@ -76,7 +76,7 @@ class Restoring:
         return image_header(self.context.table)
 
     def plan(self, kept: KeptImage, newer: Sequence[KeptImage], earlier: RestoreManifest | None) -> RestoreManifest:
-        """Choose what to set back of an image and write it down. A record that a `newer` image has is set back to that.
+        """Choose the records of a pre-image to restore, and write them to files. Records of a `newer` one are left out.
 
         Records that an `earlier`, unfinished plan has set back already are chosen again, so that they are counted.
         """
@@ -116,7 +116,7 @@ class Restoring:
         return done
 
     def _digests(self, kept: KeptImage, newer: Sequence[KeptImage]) -> pl.DataFrame:
-        """Id and digest of the records of an image that no newer image has."""
+        """Id and digest of the records of a pre-image that no newer one contains."""
         found = pl.concat([_digested(frame, self._header) for frame in kept.frames(self.context.store)])
         for image in newer:
             for frame in image.frames(self.context.store, ID):
@@ -124,7 +124,7 @@ class Restoring:
         return found
 
     def _state(self, keys: Iterator[pl.DataFrame], records: pl.DataFrame, sent: pl.DataFrame) -> pl.DataFrame:
-        """What the org holds of `records` now, found by their keys: Id, external id, mark, digest, if as `sent`."""
+        """The current state of `records` in the org, found by key: Id, external id, mark, digest, is as `sent`."""
         context, table = self.context, self.context.table
         columns = (ID, EXTERNAL_ID, GENERATION_FIELD, _DIGEST, _AS_SENT)
         schema = dict.fromkeys(columns, pl.String()) | {_DIGEST: pl.UInt64(), _AS_SENT: pl.Boolean()}
@@ -146,7 +146,7 @@ class Restoring:
 
     @cached_property
     def _generations(self) -> list[str]:
-        """The generations that a load of the partition was planned with: the marks of this migration."""
+        """The generations of all planned loads of the partition: the marks of this migration."""
         return list(dict.fromkeys(chunk.generation for chunk in self._planned_chunks))
 
     @cached_property
@@ -155,7 +155,7 @@ class Restoring:
 
     @cached_property
     def _indexes(self) -> list[Path]:
-        """The files that say what was sent, with external_id, key_hash and checksum."""
+        """The index files of what was sent, with external_id, key_hash and checksum."""
         store, paths = self.context.store, self.context.paths
         indexes = [paths.loaded_index] if paths.loaded_index.is_file() else []
         for mark, version in dict.fromkeys((chunk.generation, chunk.mapping_version) for chunk in self._planned_chunks):
@@ -165,7 +165,7 @@ class Restoring:
         return indexes
 
     def _sent(self, keys: Iterator[pl.DataFrame]) -> pl.DataFrame:
-        """Key hash, external id as we spell it, and checksum of these keys, in every form in which they may be sent."""
+        """Key hash, external id as we spell it, and checksum of every version of these rows that may have been sent."""
         columns = [KEY_HASH, _SPELLED, CHECKSUM]
         schema = {KEY_HASH: pl.UInt64(), _SPELLED: pl.String(), CHECKSUM: pl.UInt64()}
         hashes = pl.concat([pl.DataFrame(schema=schema), *(frame.select(key_hash()) for frame in keys)], how="diagonal")
@@ -183,7 +183,7 @@ class Restoring:
         return pl.concat(found).select(columns).unique()
 
     def _known(self, chosen: pl.DataFrame) -> int:
-        """How many of the records the loaded index has as updated."""
+        """How many of the records are in the loaded index as updated."""
         path = self.context.paths.loaded_index
         if not path.is_file():
             return 0
@@ -194,7 +194,7 @@ class Restoring:
         )
 
     def _write(self, stem: str, frames: Iterator[pl.DataFrame], chosen: pl.DataFrame) -> tuple[FileEntry, ...]:
-        """The chosen records of an image in files that Salesforce takes as one upload each."""
+        """Write the chosen records of a pre-image to files that each fit into one upload."""
         most = self.context.settings.staging.chunk_raw_bytes
         files: list[FileEntry] = []
         parts = (part for frame in frames for part in [frame.join(chosen, on=ID, how="semi")] if part.height)
@@ -221,7 +221,7 @@ class Restoring:
 
 
 def _as_sent(rows: pl.DataFrame, sent: pl.DataFrame, table: Table) -> pl.DataFrame:
-    """Id of the records that hold what was sent. The org may have kept its own spelling of the external id."""
+    """Id of the records that still hold the values sent. The org may have kept its own spelling of the external id."""
     spelled = rows.join(sent.rename({CHECKSUM: "sent"}), on=KEY_HASH, how="inner")
     spelled = spelled.with_columns(pl.col(_SPELLED).alias(EXTERNAL_ID)).with_columns(row_checksum(table))
     return spelled.filter(pl.col(CHECKSUM) == pl.col("sent")).select(ID).unique()

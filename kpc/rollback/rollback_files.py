@@ -1,4 +1,4 @@
-"""The files of a rollback sent to Salesforce: ids to delete, or records to set back. Repeating it does no harm."""
+"""Sending a rollback's files to Salesforce: ids to delete, or records to restore. Safe to repeat."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ class RollbackFiles:
             refused.update(_send_file(self._load(entry)))
         if refused:
             listed = ", ".join(f"{code} {rows:,}" for code, rows in sorted(refused.items()))
-            did = "kept" if self.operation == "delete" else "did not take back"
+            did = "did not delete" if self.operation == "delete" else "did not restore"
             raise Terminal(
                 f"Salesforce {did} {refused.total():,} of {sum(file.rows for file in files):,} records of "
                 f"{self.context}: {listed}.",
                 "Remove the cause in the org and roll back again; the partition still counts as loaded.",
             )
 
-    def are_begun(self, files: Sequence[FileEntry]) -> bool:
-        """Whether an ingest job of them is at work or done."""
+    def have_jobs(self, files: Sequence[FileEntry]) -> bool:
+        """Whether any of the files has a running or finished ingest job."""
         return any(self._load(entry).live_job() is not None for entry in files)
 
     def _load(self, entry: FileEntry) -> ChunkLoad:
@@ -80,11 +80,11 @@ def _send_file(load: ChunkLoad) -> Counter[str]:
         kept = _kept_by(load, job_id)
     state = JobState.FAILED if kept else JobState.COMPLETE  # a failed one is sent again by the next run
     load.end_job(load.job(job_id), state)
-    return kept
+    return refused
 
 
 def _collected(load: ChunkLoad) -> list[SavedRecord]:
-    """Small files go through composite collections: at once, without a batch of quota."""
+    """Send a small file through composite collections: synchronous, and no batch of quota is used."""
     ledger, governor = load.ledger, load.governor
     calls = -(-load.spec.rows // COLLECTION_RECORDS)
     ledger.pauses.check(load.lease.environment, load.table)
@@ -97,7 +97,7 @@ def _collected(load: ChunkLoad) -> list[SavedRecord]:
     return update_rows(load.salesforce, load.table, rows.to_dicts())
 
 
-def _kept_by(load: ChunkLoad, job_id: str) -> Counter[str]:
+def _refused_by_job(load: ChunkLoad, job_id: str) -> Counter[str]:
     info = ask(load, job_id)
     if info.ran_out_of_quota or info.state is not BulkJobState.JOB_COMPLETE:
         load.end_job(load.job(job_id), JobState.FAILED, info.error_message)
@@ -115,10 +115,10 @@ def _kept_by(load: ChunkLoad, job_id: str) -> Counter[str]:
 
 
 def _counted(errors: Iterable[str], load: ChunkLoad) -> Counter[str]:
-    kept: Counter[str] = Counter()
+    refused: Counter[str] = Counter()
     for text in errors:
         error = parse_row_error(text)
         is_of_record = load.spec.operation == "delete" or not error.fields
         if error.code not in _GONE[load.spec.operation] or not is_of_record:
-            kept[error.code] += 1
-    return kept
+            refused[error.code] += 1
+    return refused

@@ -1,1 +1,1 @@
-"""What every stage run shares: lease, booking, audit entry, result, and the quota governor."""
+"""What all stages share: lease, ledger entry, audit entry, result, and the quota governor."""

@@ -1,11 +1,11 @@
-"""Declaring an asset: which asset it is made from, how its manifest is read back, and the function that makes it.
+"""Declaring an asset: its upstream asset, the function that materializes it, and how its manifest is read back.
 
     @asset(upstream=oracle_extract, read=staged_manifest)
     def staged_csv(context: StageContext, extract: ExtractManifest) -> StagedManifest: ...
 
-The function's name is the stage's name, the first line of its docstring says what it is for. Everything that all
-stages share (lease, booking, audit entry, result) happens around it, in `kpc.stages.stage_run`. Declarations are read
-by Airflow's DAG processor every few seconds, so this module imports nothing heavy.
+The function's name is the stage's name, and the first line of its docstring is the asset's description. What all
+stages share (lease, ledger entry, audit entry, result) is done around it by `kpc.stages.stage_run`. Airflow's DAG
+processor parses declarations every few seconds, so this module imports nothing that is slow to import.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ AfterBooking = Callable[["PartitionContext", "StageResult"], None]
 class StageAsset:
     """One stage as an asset of every table.
 
-    `read` finds the manifest that the stage made of the partition's current generation, and raises `ConfigError` with
-    the command to run where there is none. `waits_for_parents`: parents of the partition come first at this stage.
+    `read` returns the stage's manifest for the partition's current generation, and raises `ConfigError` with the
+    command to run if there is none. `waits_for_parents`: this stage of the parent partitions must be done first.
     """
 
     stage: str
@@ -40,11 +40,11 @@ class StageAsset:
     after: AfterBooking | None
 
     def materialize(self, context: PartitionContext, mode: Mode = "incremental", **options: Any) -> StageResult:
-        """Make the asset of one partition; `options` go to the asset's own function.
+        """Materialize the asset of one partition; `options` are passed to the asset's own function.
 
-        Raises what that function raises, after the failure was booked.
+        Raises what that function raises, after recording the failure.
         """
-        from kpc.stages.stage_run import run_stage  # noqa: PLC0415  heavy, see above
+        from kpc.stages.stage_run import run_stage  # noqa: PLC0415  slow to import, see above
 
         def make(running: StageContext) -> HasOutput:
             upstream = () if self.upstream is None else (self.upstream.read(running),)
@@ -63,9 +63,9 @@ def asset(
     waits_for_parents: bool = False,
     after: AfterBooking | None = None,
 ) -> Callable[[Callable[..., HasOutput]], StageAsset]:
-    """Declare a function as the asset of the stage that it is called after.
+    """Declare a function as an asset; the function's name is that of the stage.
 
-    `after` is called with the booked result, whether the stage was run or another run's result taken over.
+    `after` is called with the recorded result, whether this run or another one produced it.
     """
 
     def declared(make: Callable[..., HasOutput]) -> StageAsset:

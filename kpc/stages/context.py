@@ -25,9 +25,9 @@ Mode = Literal["full", "incremental"]
 
 @dataclass(frozen=True)
 class PartitionContext:
-    """A partition in a workspace. `pinned` are the two systems where a plan names them already.
+    """A partition in a workspace. `pinned` are the two systems, if a plan has already identified them.
 
-    Without it the live systems are asked who they are, on first use.
+    Without it, the live systems are asked for their identity on first use.
     """
 
     workspace: Workspace
@@ -51,7 +51,7 @@ class PartitionContext:
 
     @cached_property
     def paths(self) -> PartitionPaths:
-        """Where the partition's files lie."""
+        """The paths of the partition's files."""
         environment = self.environment
         return PartitionPaths.below(
             self.store.root, environment.source_id, environment.target_id, self.table.slug, self.key
@@ -104,14 +104,14 @@ class PartitionContext:
 
 @dataclass(frozen=True)
 class LeasedContext(PartitionContext):
-    """A partition while this run holds the lease of one of its stages."""
+    """The context while this run holds the lease of one of the partition's stages."""
 
     lease: Lease = field(kw_only=True)
 
 
 @dataclass(frozen=True)
 class StageContext(LeasedContext):
-    """A partition while one of its stages runs: booked in the ledger as `stage_run`, asked for in `mode`."""
+    """The context of a running stage: `stage_run` is its id in the ledger, `mode` the requested mode."""
 
     stage_run: int = field(kw_only=True)
     mode: Mode = field(kw_only=True)

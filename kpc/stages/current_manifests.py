@@ -42,14 +42,14 @@ def staged_manifest(context: PartitionContext) -> StagedManifest:
     manifest = context.store.manifest(context.paths.generation(generation).staged(version), StagedManifest)
     if manifest is None:
         raise ConfigError(
-            f"Generation {generation} of {context} is not staged under the present mapping.",
+            f"Generation {generation} of {context} is not staged under the current mapping.",
             f"Stage it first: `kpc rerun {context.table.name} {context.key}`.",
         )
     return manifest
 
 
 def published_load(context: PartitionContext) -> LoadManifest:
-    """The load of the current generation, under whatever mapping it was loaded. Raises `ConfigError`."""
+    """The load of the current generation, under any mapping. Raises `ConfigError` if it is not loaded."""
     generation = current_generation(context).id
     version = context.ledger.stages.loaded_version(context.environment, context.partition)
     manifest = version and context.store.manifest(context.paths.generation(generation).loaded(version), LoadManifest)

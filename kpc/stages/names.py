@@ -1,4 +1,4 @@
-"""The names by which stages, hubs and pools are known everywhere: in Airflow, the ledger and the command line."""
+"""The names of stages, hubs and pools, as used in Airflow, the ledger and the command line."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ STAGES = (ORACLE_EXTRACT, STAGED_CSV, SF_LOADED, RECONCILED)
 MIGRATION = "migration"
 DATA_DOCS = "data_docs"
 
-# States of a reconciliation with which a partition counts as reconciled.
+# The reconciliation states in which a partition counts as reconciled.
 RECONCILED_STATES = ("reconciled", "reconciled_with_exceptions")
 
 
 def asset_name(table: Table, stage: str) -> str:
-    """The name of a table's asset and of the DAG that makes it, e.g. `kps_t_sales_md__sf_loaded`."""
+    """The name of a table's asset and of the DAG that materializes it, e.g. `kps_t_sales_md__sf_loaded`."""
     return f"{table.slug}__{stage}"
 
 
 def find_stage(name: str) -> str:
-    """The stage called `name`. Raises `ConfigError` naming the four."""
+    """Check that `name` is a stage, and return it. Raises `ConfigError` listing the four."""
     if name not in STAGES:
         raise ConfigError(f"There is no stage {name!r}.", f"The stages are {', '.join(STAGES)}.")
     return name
@@ -43,7 +43,7 @@ class Pool:
 
 
 EXTRACT_POOL = Pool("oracle_extract", 10, includes_deferred=False, description="Sessions that read Oracle")
-# A deferred task still owns its ingest job; if it gave the slot back there would be more jobs than slots.
+# A deferred task still has its ingest job: if it released its slot, there would be more jobs than slots.
 LOAD_POOL = Pool("salesforce_bulk", 15, includes_deferred=True, description="Ingest jobs in flight, deferred ones too")
 DOCS_POOL = Pool(DATA_DOCS, 1, includes_deferred=False, description="Data Docs are built by one task at a time")
 POOLS = (EXTRACT_POOL, LOAD_POOL, DOCS_POOL)

@@ -1,4 +1,4 @@
-"""The quota governor: whether another ingest job may begin now, and if not, the exact time at which it may.
+"""The quota governor: whether another ingest job may start now, and if not, exactly when it may.
 
 It corrects the ledger's window (all workers, all restarts) by the org's own numbers: `/limits` is read every ten
 minutes, every minute while the window is nearly full, and at once when the org refuses a job.
@@ -31,7 +31,7 @@ _NO_LIMIT = Limit(0, 0)
 
 @dataclass(frozen=True)
 class Governor:
-    """One org's allowance as one worker asks for it. `read_limits` is `/limits` of the org."""
+    """One worker's access to an org's quota. `read_limits` reads the org's `/limits`."""
 
     ledger: Ledger
     settings: SalesforceSettings
@@ -52,10 +52,10 @@ class Governor:
     def intend(self, intent: JobIntent, lease: Lease) -> JobRow | None:
         """Claim quota and a slot for a job; None while all slots are taken.
 
-        Raises `QuotaExhausted` (before a slot is taken) with the moment at which there is room, `Paused` when a person
-        stopped new jobs.
+        Raises `QuotaExhausted` (before a slot is taken) with the time at which there is room, `Paused` when new jobs
+        are paused.
         """
-        self._keep_honest()
+        self._refresh_limits()
         return self.ledger.jobs.intend(
             intent,
             slots=self.settings.jobs_in_flight,
@@ -79,8 +79,8 @@ class Governor:
         self.ledger.quota.check(self.target_id, QuotaRequest(0, 0, is_repair=True), self.allowance)
 
     def check(self, intent: JobIntent) -> None:
-        """Raises `QuotaExhausted` if such a job could not begin now; claims nothing."""
-        self._keep_honest()
+        """Raises `QuotaExhausted` if such a job could not start now; claims nothing."""
+        self._refresh_limits()
         self.ledger.quota.check(self.target_id, intent.request(CALLS_PER_JOB), self.allowance)
 
     @contextmanager
@@ -94,7 +94,7 @@ class Governor:
     def stop(self, reason: str) -> QuotaExhausted:
         """The org refused a request for lack of quota: read `/limits` again and block new jobs until there is quota.
 
-        Returns the error to raise, with that time.
+        Returns the error to raise, with the time at which the block ends.
         """
         now = self.ledger.clock()
         try:

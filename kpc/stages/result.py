@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class StageResult:
-    """A booked stage run of one partition; `seconds` of wall time.
+    """A recorded stage run of one partition; `seconds` of wall time.
 
-    `state` is `done`, `rolled_back` or, from reconciled, how the comparison ended.
+    `state` is `done`, `rolled_back` or, for stage `reconciled`, the comparison's result.
     """
 
     table: str

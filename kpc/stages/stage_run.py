@@ -1,4 +1,4 @@
-"""One run of a stage: one worker at a time, a booked start and end, an audit entry, a result.
+"""One run of a stage: a lease, a recorded start and end, an audit entry, a result.
 
 Assets, rollback and repair all use it; their own work is the function that they pass to `run_stage`.
 """
@@ -44,14 +44,14 @@ class FinishedStage(Generic[MadeT]):
 def run_stage(
     context: PartitionContext, stage: str, make: Callable[[StageContext], MadeT], *, mode: Mode = "incremental"
 ) -> FinishedStage[MadeT]:
-    """Run `make` under the lease of (partition, stage) and book what it made.
+    """Run `make` under the lease of (partition, stage) and record what it made.
 
     A run that had to wait for another run's lease adopts that run's result instead of doing the work again.
     Raises what `make` raises, after the failure was booked, and `Transient` if the lease stays taken.
     """
     with leased(context, stage, gives_back=True) as held:
         if held.lease.has_waited and (other := _result_of_other_run(held)) is not None:
-            log.info("%s %s was done by another run meanwhile; its result stands", context, stage)
+            log.info("%s %s was done by another run meanwhile; using its result", context, stage)
             return FinishedStage(other, None)
         began = time.monotonic()
         running = _start(held, mode)
@@ -59,9 +59,9 @@ def run_stage(
             made = make(running)
             output = made.output()
             result = _timed(running, output, time.monotonic() - began)
-            _book(running, output, result)
+            _record_output(running, output, result)
         except BaseException as error:
-            _book_failure(running, error)
+            _record_failure(running, error)
             raise
     log.info("%s %s %s: %s rows in %.1f s", context, stage, output.state, f"{output.rows:,}", result.seconds)
     return FinishedStage(result, made)
@@ -71,10 +71,10 @@ def run_stage(
 def leased(
     context: PartitionContext, stage: str, *, wait_s: float | None = None, gives_back: bool = False
 ) -> Iterator[LeasedContext]:
-    """Hold the lease of a stage, renewed meanwhile.
+    """Hold the lease of a stage, renewed in the background.
 
     Kept at the end for the next task of the same run; with `gives_back` it is released, even if it was inherited from a
-    killed task of the same run. Raises `ConfigError` on a worker that sees another staging root, `Transient` when
+    killed task of the same run. Raises `ConfigError` on a worker that sees a different staging root, `Transient` when
     another run holds the lease for longer than `wait_s` (default: the setting `lease_wait_s`).
     """
     ledger, settings = context.ledger, context.settings
@@ -128,7 +128,7 @@ def _as_result(lease: Lease, output: StageOutput, seconds: float) -> StageResult
     )
 
 
-def _book(context: StageContext, output: StageOutput, result: StageResult) -> None:
+def _record_output(context: StageContext, output: StageOutput, result: StageResult) -> None:
     context.ledger.stages.finish(
         context.stage_run,
         state=StageState(output.state),
@@ -148,7 +148,7 @@ def _book(context: StageContext, output: StageOutput, result: StageResult) -> No
     )
 
 
-def _book_failure(context: StageContext, error: BaseException) -> None:
+def _record_failure(context: StageContext, error: BaseException) -> None:
     state = StageState.WAITING if isinstance(error, OutsideWindow) else StageState.FAILED
     # Only this program's messages are safe to store; others may quote a value.
     reason = str(error) if isinstance(error, KpcError) else type(error).__name__

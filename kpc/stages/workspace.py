@@ -1,4 +1,4 @@
-"""What every stage needs besides its partition: settings, files, ledger, and the two live systems."""
+"""What all stages need besides their partition: settings, files, ledger, and the two live systems."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def utc_now() -> datetime:
 class Workspace:
     """One process's view of the migration: settings, ledger, files, and the two live systems.
 
-    `run_id` is the Airflow run, or one made up for `kpc run`. `asked_utc` is when that run began, where it is known: an
-    extract that another run began later is recent enough for it. The files and the clients are opened on first use,
+    `run_id` is the Airflow run's, or is generated for `kpc run`. `asked_utc` is when that run was started, if known: an
+    extract that another run started later is recent enough for it. The files and the clients are opened on first use,
     unless they are given.
     """
 
-    def __init__(  # noqa: PLR0913  the last five are for whoever has them already
+    def __init__(  # noqa: PLR0913  the last five are optional
         self,
         settings: Settings,
         ledger: Ledger,
@@ -79,7 +79,7 @@ class Workspace:
     def oracle(self) -> Oracle:
         with self._opening:
             if self._oracle is None:
-                from kpc.oracle.session import Oracle  # noqa: PLC0415  a worker that only loads needs no driver
+                from kpc.oracle.session import Oracle  # noqa: PLC0415  a worker that only loads needs no Oracle driver
 
                 self._oracle = Oracle(self.settings.oracle)
             return self._oracle
@@ -100,7 +100,7 @@ class Workspace:
 
     @property
     def environment(self) -> Environment:
-        """Which database and which org.
+        """The identities of the database and the org.
 
         Each system is asked. If one does not answer, the identity that it last gave at this address is used, so that a
         partition can be staged again while Oracle is down; a stage that needs the system fails by itself.
@@ -126,13 +126,13 @@ class Workspace:
         return identity
 
     def check_root(self, environment: Environment) -> None:
-        """Raises `ConfigError` if this worker sees another staging root than the environment's first worker did."""
+        """Raises `ConfigError` if this worker sees a different staging root than the environment's first worker."""
         if environment in self._checked_roots:
             return
         store, own = self.store, secrets.token_hex(8)
         recorded = self.ledger.endpoints.root_of(environment)
         if recorded is None:
-            # The marker lies there before its token is known: whoever finds the token in the ledger finds the marker.
+            # Write the marker before its token: a worker that reads the token in the ledger must find the marker.
             store.publish(store.root, RootMarker(claimed_utc=self.clock()), name=_marker(own))
             recorded = self.ledger.endpoints.claim_root(environment, own)
             if recorded != own:
@@ -140,16 +140,16 @@ class Workspace:
         if store.manifest(store.root, RootMarker, _marker(recorded)) is None:
             place = self.settings.staging.root
             raise ConfigError(
-                f"The staging root {place} of this worker is not the one that the migration from "
-                f"{environment.source_id} to {environment.target_id} works in: {_marker(recorded)} is not there.",
-                "Let KPC__STAGING__ROOT name the same directory or object store on every worker. If the root was "
-                f"moved, move its files too; if it is lost for good, put a file {_marker(recorded)} with the content "
-                "{} into the new one.",
+                f"The staging root {place} of this worker is not the one used by the migration from "
+                f"{environment.source_id} to {environment.target_id}: it does not contain {_marker(recorded)}.",
+                "Set KPC__STAGING__ROOT to the same directory or object store on every worker. If the root was "
+                f"moved, move its files too; if it is lost, create a file {_marker(recorded)} with the content "
+                "{} in the new one.",
             )
         self._checked_roots.add(environment)
 
     def close(self) -> None:
-        """Close what was opened or given."""
+        """Close the clients, the store and the ledger, including those that were given."""
         if self._salesforce is not None:
             self._salesforce.close()
         if self._store is not None:

@@ -59,10 +59,10 @@ def test_database_refuses_to_change_the_audit_log(ledger: Ledger, statement: str
     [
         (["UPDATE migration_audit_log SET actor = 'x' WHERE seq = 2"], "Entry 2 was changed"),
         (["DELETE FROM migration_audit_log WHERE seq = 2"], "Entry 3 follows entry 1"),
-        (["DELETE FROM migration_audit_log WHERE seq = 4"], "the end is changed or gone"),
+        (["DELETE FROM migration_audit_log WHERE seq = 4"], "the end was changed or cut"),
         (["DELETE FROM migration_audit_log WHERE seq = 1"], "Entry 2 follows entry 0"),
-        (["DELETE FROM migration_audit_log"], "the end is changed or gone"),
-        (["DELETE FROM migration_audit_head"], "head of the log is gone"),
+        (["DELETE FROM migration_audit_log"], "the end was changed or cut"),
+        (["DELETE FROM migration_audit_head"], "head of the log is missing"),
         (
             [
                 "UPDATE migration_audit_log SET seq = 99 WHERE seq = 2",

@@ -22,7 +22,7 @@ def test_external_id_composition_is_frozen_while_the_org_holds_rows(ledger: Ledg
     ledger.mappings.check_external_id(SANDBOX, SUPPLIERS.table)
     with ledger.database.writing() as connection:
         connection.execute(text("UPDATE mapping_version SET external_id_version = 'other'"))
-    with pytest.raises(ConfigError, match="external id was composed in another way"):
+    with pytest.raises(ConfigError, match="external id was composed differently"):
         ledger.mappings.check_external_id(SANDBOX, SUPPLIERS.table)
 
 

@@ -340,7 +340,7 @@ def test_records_that_salesforce_does_not_take_back_are_named(
     before = _org(workspace)
     _load(workspace, there)
     emulator.switch(refuse_rows="INSUFFICIENT_ACCESS_OR_READONLY")
-    with pytest.raises(Terminal, match=r"did not take back 2 of 2 .* INSUFFICIENT_ACCESS_OR_READONLY 2"):
+    with pytest.raises(Terminal, match=r"did not restore 2 of 2 .* INSUFFICIENT_ACCESS_OR_READONLY 2"):
         roll_back(PartitionContext(workspace, SUPPLIERS))
     assert workspace.ledger.stages.is_loaded(workspace.environment, SUPPLIERS)
     emulator.switch(refuse_rows="")

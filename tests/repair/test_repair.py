@@ -185,7 +185,7 @@ def test_object_stops_when_the_org_itself_refuses(emulated: Callable[..., Emulat
     workspace.settings.salesforce.org_error_rows = 3
     workspace.settings.salesforce.jobs_in_flight = 1
     stage(workspace, SUPPLIERS, [f"key-{number}" for number in range(12)], chunk_rows=4)
-    with pytest.raises(Paused, match="refused by the org itself"):
+    with pytest.raises(Paused, match="refused by the org's triggers, permissions or storage"):
         sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     assert len(list(workspace.salesforce.list_jobs())) == 1
     assert {r.error_class for r in workspace.ledger.failures.of_partition(workspace.environment, SUPPLIERS)} == {"org"}
@@ -196,8 +196,8 @@ def test_object_stops_when_the_org_itself_refuses(emulated: Callable[..., Emulat
     ("line", "message"),
     [
         ("External_ID__c,_partition,Nope__c\nk,ALL,1\n", "Nope__c"),
-        ("External_ID__c\nk\n", "no export"),
-        ("External_ID__c,_partition\nno-such-row,ALL\n", "no refused rows"),
+        ("External_ID__c\nk\n", "is not an export"),
+        ("External_ID__c,_partition\nno-such-row,ALL\n", "no longer, refused rows"),
         ('External_ID__c,_partition\n"k', "cannot be read"),
     ],
     ids=["foreign column", "no partition", "unknown row", "broken CSV"],
@@ -205,7 +205,7 @@ def test_object_stops_when_the_org_itself_refuses(emulated: Callable[..., Emulat
 def test_wrong_file_is_refused_before_anything_is_sent(
     workspace: Workspace, refused: list[str], tmp_path: Path, line: str, message: str
 ) -> None:
-    """A file that is no export of this table, or of rows that did not fail, changes nothing."""
+    """A file that is not an export of this table, or of rows that did not fail, changes nothing."""
     assert refused
     file = tmp_path / "wrong.csv"
     file.write_text(line)

@@ -241,7 +241,7 @@ def test_refusal_of_the_org_stops_everybody_until_it_can_be_asked_again(world: W
 
 def test_job_that_can_never_fit_is_a_setting(world: World) -> None:
     """More than a whole day's allowance is no matter of waiting."""
-    with pytest.raises(ConfigError, match="can never begin"):
+    with pytest.raises(ConfigError, match="can never start"):
         world.begin(14_251)
 
 

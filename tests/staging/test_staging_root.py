@@ -178,7 +178,7 @@ def test_a_worker_with_another_root_is_refused(workers: Workers, tmp_path: Path)
     """The first worker marks the root; one that does not find the mark stops before it does anything."""
     oracle_extract.materialize(PartitionContext(workers(tmp_path / "shared"), TENANT), "full")
     stranger = workers(tmp_path / "elsewhere")
-    with pytest.raises(ConfigError, match=r"root-[0-9a-f]{16}\.json is not there"):
+    with pytest.raises(ConfigError, match=r"does not contain root-[0-9a-f]{16}\.json"):
         staged_csv.materialize(PartitionContext(stranger, TENANT))
     with pytest.raises(ConfigError, match="same directory or object store on every worker"):
         plan_load(PartitionContext(stranger, TENANT))

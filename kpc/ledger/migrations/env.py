@@ -1,4 +1,4 @@
-"""What Alembic runs. The connection comes from `kpc.ledger.migrate`, inside its transaction and under its lock."""
+"""Alembic's environment. The connection comes from `kpc.ledger.migrate`, inside its transaction and under its lock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ledger's tables, by subject. Every change of them is a migration in kpc/ledger/migrations."""
+"""The ledger's tables, by subject. Every change needs a migration in kpc/ledger/migrations."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ audit_log = Table(
     word("entry_hash"),
 )
 
-audit_head = Table(  # one row: the newest entry. Shows a removed tail, and is the lock under which entries are appended
+audit_head = Table(  # one row: the newest entry. Reveals a removed end, and is locked while entries are appended
     "migration_audit_head",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),

@@ -1,9 +1,9 @@
 """The columns of the ledger's tables.
 
-Times are UTC; documents are canonical JSON text, so that what was hashed can be hashed again; states are enum members.
+Times are UTC; JSON is stored as canonical text, so that its hash can be verified; states are enum members.
 
-Rows that belong to a partition begin with the two live systems' identities (`source_id`, `target_id`): a ledger filled
-from a sandbox can never tell production that something is already loaded.
+Rows of a partition start with the identities of the two live systems (`source_id`, `target_id`), so that loads to a
+sandbox never count as loaded in production.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware UTC moment, in databases with and without time zones."""
+    """A timezone-aware UTC time, in databases with and without time zones."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -36,7 +36,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         if value.tzinfo is None:
-            message = f"a ledger time must be aware, got {value!r}"
+            message = f"a ledger time must be timezone-aware, got {value!r}"
             raise ValueError(message)
         moment = value.astimezone(UTC)
         return moment if dialect.name == "postgresql" else moment.replace(tzinfo=None)
@@ -48,7 +48,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 def canonical_json(value: object) -> str:
-    """One spelling for one value: keys sorted, no spaces, text as it is; what JSON lacks becomes its `str`."""
+    """Deterministic JSON: keys sorted, no spaces, non-ASCII unescaped; values that JSON lacks as their `str`."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
 
 
@@ -68,7 +68,7 @@ class JsonText(TypeDecorator[Any]):
 
 
 class EnumText(TypeDecorator[StrEnum]):
-    """A member of `members` as its text. Raises `ValueError` for any other text."""
+    """A member of `members`, stored as text. Raises `ValueError` for any other text."""
 
     impl = String
     cache_ok = True

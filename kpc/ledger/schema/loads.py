@@ -17,7 +17,7 @@ from kpc.ledger.schema.columns import (
 )
 from kpc.ledger.states import AttemptState, ChunkState, FailureClass, FailureState, JobPurpose, JobState, PauseScope
 
-attempt = Table(  # one try to load a staged generation
+attempt = Table(  # one attempt to load a staged generation
     "attempt",
     metadata,
     Column("generation", String(26), primary_key=True),
@@ -51,7 +51,7 @@ chunk = Table(
     moment("finished_utc", nullable=True),
 )
 
-job = Table(  # an ingest job: the intent comes before the request, so a crash never leaves an unknown one
+job = Table(  # ingest jobs: the intent is written before the request, so that no job is unknown after a crash
     "job",
     metadata,
     id_column(),
@@ -71,7 +71,7 @@ job = Table(  # an ingest job: the intent comes before the request, so a crash n
     number("batches"),
     number("processed", nullable=True),
     moment("intent_utc"),
-    moment("touched_utc"),  # by its worker; a job nobody follows takes no slot
+    moment("touched_utc"),  # by its worker; a job that no worker follows takes no slot
     moment("closed_utc", nullable=True),
     moment("finished_utc", nullable=True),
     Column("error", Text, nullable=True),

@@ -1,4 +1,4 @@
-"""The use of the org's daily allowance."""
+"""The use of the org's daily quota."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ quota_entry = Table(
     Index("ix_quota_entry_window", "target_id", "counted_utc"),
 )
 
-org_limits = Table(  # what the org said last of its allowances, and whether it refused us since
+org_limits = Table(  # the org's last `/limits`, and any block after it refused a request
     "org_limits",
     metadata,
     Column("target_id", String(64), primary_key=True),

@@ -1,4 +1,4 @@
-"""Extracts, stage runs and the leases they are done under."""
+"""Extracts, stage runs and their leases."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ generation = Table(
     metadata,
     Column("id", String(26), primary_key=True),  # ULID
     *partition_columns(),
-    Column("ordinal", Integer, nullable=False),  # 1, 2, ... within the partition: which one is newer
+    Column("ordinal", Integer, nullable=False),  # 1, 2, ... within the partition: tells which one is newer
     number("scn"),
     word("mode", 16),
     word("spec_hash"),
@@ -55,7 +55,7 @@ lease = Table(
     Column("table_name", String(64), primary_key=True),
     Column("partition_key", String(16), primary_key=True),
     Column("stage", String(32), primary_key=True),
-    word("owner", 255, nullable=True),  # None: free; the row stays, so that tokens keep increasing
+    word("owner", 255, nullable=True),  # None: free. The row is kept, so that tokens keep increasing
     number("token"),
     moment("acquired_utc"),
     moment("expires_utc"),

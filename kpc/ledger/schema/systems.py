@@ -1,4 +1,4 @@
-"""What the live systems said about themselves."""
+"""Identities and facts of the live systems."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ endpoint = Table(
     moment("seen_utc"),
 )
 
-org_trait = Table(  # what an org taught us, e.g. whether it takes gzip uploads
+org_trait = Table(  # facts learned about an org, e.g. whether it accepts gzip uploads
     "org_trait",
     metadata,
     Column("target_id", String(64), primary_key=True),

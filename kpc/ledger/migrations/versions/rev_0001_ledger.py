@@ -1,4 +1,4 @@
-"""The whole ledger, from its first day.
+"""The initial schema of the ledger.
 
 Revision ID: 0001
 Revises:
@@ -30,7 +30,7 @@ def upgrade() -> None:
 
 
 def _identity() -> None:
-    """What the live systems are, and what was asked for."""
+    """Create the tables of live systems, org facts, mappings and scope."""
     op.create_table(
         "endpoint",
         sa.Column("kind", sa.String(16), nullable=False),
@@ -74,7 +74,7 @@ def _identity() -> None:
 
 
 def _stages() -> None:
-    """Generations, stage runs and the leases that keep them apart."""
+    """Create the tables of generations, stage runs and leases."""
     op.create_table(
         "generation",
         sa.Column("id", sa.String(26), nullable=False),
@@ -139,7 +139,7 @@ def _stages() -> None:
 
 
 def _loads() -> None:
-    """Attempts, chunks, ingest jobs and the quota they use."""
+    """Create the tables of attempts, chunks, ingest jobs, quota and pauses."""
     op.create_table(
         "attempt",
         sa.Column("generation", sa.String(26), nullable=False),
@@ -253,7 +253,7 @@ def _loads() -> None:
 
 
 def _proofs() -> None:
-    """What was compared, what failed, and who signed."""
+    """Create the tables of comparisons, failures and sign-offs."""
     op.create_table(
         "reconciliation",
         sa.Column("id", sa.Integer(), nullable=False, autoincrement=True),
@@ -316,7 +316,7 @@ def _proofs() -> None:
 
 
 def _audit() -> None:
-    """The audit log, its head, and the triggers that refuse to change it."""
+    """Create the audit log and its head."""
     op.create_table(
         "migration_audit_log",
         sa.Column("seq", sa.BigInteger(), nullable=False, autoincrement=False),
@@ -375,6 +375,6 @@ def _protect_on_postgresql() -> None:
 
 
 def downgrade() -> None:
-    """There is no way back: the audit log must not be dropped by a command."""
+    """Not supported: no command may drop the audit log."""
     message = "the ledger's first revision cannot be undone"
     raise NotImplementedError(message)
