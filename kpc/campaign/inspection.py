@@ -1,4 +1,4 @@
-"""One partition for a person: what each stage made, where its files are, what was compared."""
+"""The details of one partition for `kpc show`: its stages, files and comparisons."""
 
 from __future__ import annotations
 
@@ -121,8 +121,8 @@ def _stage(run: StageRun) -> dict[str, Any]:
     return {**facts, **({"error": run.error} if run.error else {})}
 
 
-def _renewal(extract: ExtractManifest) -> dict[str, Any]:
-    """The counts of an incremental read; empty for a read of the whole partition."""
+def _delta(extract: ExtractManifest) -> dict[str, Any]:
+    """What an incremental extract read; empty for a full one."""
     if extract.base is None:
         return {}
     return {"read_rows": extract.read_rows, "changed_since": str(extract.since), "base": extract.base}

@@ -1,8 +1,8 @@
 """Simulation of a campaign on a virtual clock: the real governor, ledger and polling against an org that only counts.
 
 The org processes each job at its share of `rows_per_s`, counts a job's batches when it is closed (uploads count, not
-successes), and answers `/limits`. It measures when the last job ends, whether the org ever counted more
-than it allows, and how many API calls a job took.
+successes), and answers `/limits`. Measured are: when the last job ends, whether the org ever counted more than it
+allows, and how many API calls a job took.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def _others_in_window(scenario: Scenario, now_s: float) -> float:
 
 
 class _Run:
-    """One simulated campaign: a queue of events, and workers that lose their state at a restart."""
+    """One simulated campaign: a queue of timed events, and workers that lose their memory at a restart."""
 
     def __init__(self, scenario: Scenario, settings: SalesforceSettings, folder: Path) -> None:
         self.scenario, self.settings = scenario, settings
@@ -176,7 +176,7 @@ class _Run:
             self.ledger.close()
 
     def _open(self) -> None:
-        """Start a process: it has what is in the ledger."""
+        """Start a process, which knows only what is in the ledger."""
         self.ledger: Ledger = open_ledger(self.url, clock=self.clock, is_durable=False)
         self.lease: Lease = self.ledger.leases.acquire(
             _ENVIRONMENT, _PARTITION, "sf_loaded", owner="simulated", ttl_s=_MOST_DAYS * DAY_S, wait_s=0
@@ -204,7 +204,7 @@ class _Run:
         self._at(self.clock.now_s + wait_s, act, is_worker=True)
 
     def _begin(self) -> None:
-        """A worker takes the next chunk if the governor allows it."""
+        """Start the next chunk, or retry later if the governor refuses."""
         if not self.sizes:
             return
         rows = self.sizes[0]
@@ -268,9 +268,9 @@ class _Run:
         self.finished_s = self.clock.now_s
         self._begin()
 
-    def _carry_on(self, job: JobRow) -> None:
-        """Resume after a restart: a job whose upload was not confirmed, or one that is running."""
-        assert job.job_id is not None  # noqa: S101  a job is created within one moment here
+    def _resume(self, job: JobRow) -> None:
+        """Resume a job after a restart: its upload was not confirmed, or it is running."""
+        assert job.job_id is not None  # noqa: S101  creation takes no simulated time
         if job.state == JobState.OPEN:
             self.org.calls += 1  # its state
             self._upload(job.id, job.job_id, job.rows)

@@ -1,4 +1,4 @@
-"""One chunk being loaded: its specification, which is passed between tasks, and one worker's load of it."""
+"""One chunk to load: the spec that is passed between tasks, and the context in which a worker loads it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ENCODING_TRAIT = "upload_encoding"
 
 
 class ChunkSpec(BaseModel):
-    """A chunk to load; passed between tasks. `folder` is relative to the generation's folder.
+    """A chunk to load, as passed between tasks. `folder` is relative to the generation's folder.
 
     `key_sum` is the checksum of its external ids; None if staging did not record one.
     """
@@ -53,7 +53,7 @@ class ChunkSpec(BaseModel):
     key_sum: str | None = None
     purpose: str = "chunk"
     operation: Literal["upsert", "delete", "update"] = "upsert"
-    pre_image: bool = False  # the records that it will change are saved before its first upload
+    pre_image: bool = False  # save the records it will change before the first upload
 
     @classmethod
     def of(
@@ -106,7 +106,7 @@ class ChunkSpec(BaseModel):
 
     @property
     def environment(self) -> Environment:
-        """The two systems of the plan; a task that polls a job need not ask Oracle for its identity."""
+        """The two systems of the plan, so that a polling task need not connect to Oracle to identify it."""
         return Environment(self.source_id, self.target_id)
 
     @property
@@ -170,7 +170,7 @@ class ChunkLoad:
 
     @property
     def results(self) -> Path:
-        """The folder of the load's results."""
+        """The folder of the load's result files."""
         return self.paths.loaded(self.spec.mapping_version)
 
     def chunk_file(self) -> Path:
@@ -186,20 +186,20 @@ class ChunkLoad:
         return next(job for job in self.jobs() if job.job_id == job_id)
 
     def live_job(self) -> JobRow | None:
-        """The job that carries this chunk, running or finished; None if the chunk must be sent or sent again."""
+        """The chunk's running or finished job; None if the chunk must be sent (again)."""
         living = [job for job in self.jobs() if job.state not in DEAD]
         return living[-1] if living else None
 
     def end_job(self, job: JobRow, state: JobState, error: str | None = None) -> None:
-        """Record that a job no longer occupies a slot."""
+        """Record that a job no longer takes a slot."""
         self.ledger.jobs.end(job.id, state=state, error=error, lease=self.lease)
 
     def pause(self, wait_s: float) -> None:
         """Wait. Raises `Transient` if the load is being stopped or another run has taken over the lease."""
         if self.stop.wait(wait_s) or self.lease.lost.is_set():
             raise Transient(
-                f"Following {self.spec.chunk} of {self.context} was stopped.",
-                "Its job continues in the org; run the load again to go on with it.",
+                f"Polling the job of {self.spec.chunk} of {self.context} was stopped.",
+                "The job continues in the org; run the load again to resume with it.",
             )
 
     def __str__(self) -> str:
@@ -207,7 +207,7 @@ class ChunkLoad:
 
 
 def chunk_intent(spec: ChunkSpec, table: Table) -> JobIntent:
-    """What the ledger records of a chunk's job before the job exists."""
+    """What the ledger records about a chunk's job before the job is created."""
     return JobIntent(
         generation=spec.generation,
         mapping_version=spec.mapping_version,
@@ -233,8 +233,8 @@ def encodings(load: ChunkLoad) -> Sequence[Encoding]:
     return ("gzip",) if learned == "gzip" else ("gzip", "identity")
 
 
-def may_teach(spec: ChunkSpec) -> bool:
-    """Whether a chunk may test if the org accepts gzip: a misread chunk costs at most one batch."""
+def may_probe_gzip(spec: ChunkSpec) -> bool:
+    """Whether a chunk may be used to test the org's gzip support: if the org misreads it, at most one batch is lost."""
     return spec.purpose == JobPurpose.CHUNK and spec.rows <= BATCH_ROWS
 
 

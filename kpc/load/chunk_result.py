@@ -1,4 +1,4 @@
-"""The result of one chunk: which rows were loaded, failed or unprocessed, and the files that list them."""
+"""The result of one chunk: its loaded, failed and unprocessed rows, as counts and files."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class LoadedRows:
 
 @dataclass(frozen=True)
 class ChunkOutcome:
-    """The outcome of each row of a chunk. `failed` has sf__Id, sf__Error and the row, `unprocessed` the row; text."""
+    """The outcome of a chunk's rows. `failed` has sf__Id, sf__Error and the row, `unprocessed` the row; all text."""
 
     loaded: LoadedRows
     failed: pl.DataFrame
@@ -92,7 +92,7 @@ class ChunkOutcome:
         return ChunkCounts(self.loaded.rows, self.loaded.created, self.failed.height, self.unprocessed.height)
 
     def after(self, again: pl.DataFrame, outcome: ChunkOutcome) -> ChunkOutcome:
-        """The outcome after the rows `again` were sent a second time."""
+        """This outcome combined with the `outcome` of sending the rows `again` once more."""
         return ChunkOutcome(
             loaded=self.loaded + outcome.loaded,
             failed=pl.concat([self.failed.join(again, on=EXTERNAL_ID, how="anti"), outcome.failed]),
@@ -103,7 +103,7 @@ class ChunkOutcome:
 
 
 def part_file(folder: Path, chunk: str, name: str) -> Path:
-    """The file for rows of a chunk until its outcome is written; removed then."""
+    """A temporary file for rows of a chunk; removed once its result is recorded."""
     return folder / f"{chunk_stem(chunk)}.{name}{_PART}"
 
 
@@ -129,12 +129,12 @@ def read_columns(file: Path, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
                 yield frame
     except (pa.ArrowInvalid, pa.ArrowKeyError, OSError, EOFError) as error:
         raise DamagedFile(
-            f"{file} cannot be read: {error}.", "Run the load again; the result is read again.", path=file
+            f"{file} cannot be read: {error}.", "Run the load again; it is downloaded again.", path=file
         ) from None
 
 
 def write_loaded(frames: Iterator[pl.DataFrame], file: Path) -> LoadedRows:
-    """Keep the three columns that are needed of accepted rows; replaces an older file."""
+    """Write SUCCESS_HEADER of accepted rows to `file`, replacing an older one."""
     created = 0
     with GzipTable(file, SUCCESS_HEADER, GZIP_LEVEL) as table:
         for frame in frames:
@@ -153,7 +153,7 @@ def write_rows(file: Path, rows: pl.DataFrame) -> FileEntry:
 
 
 def write_outcome(folder: Path, chunk: str, rows: int, outcome: ChunkOutcome) -> ChunkResult:
-    """Write the three files of a chunk; the caller writes the manifest."""
+    """Write the three result files of a chunk; the caller writes the manifest."""
     stem, counts = chunk_stem(chunk), outcome.counts
     return ChunkResult(
         chunk=chunk,
@@ -170,7 +170,7 @@ def write_outcome(folder: Path, chunk: str, rows: int, outcome: ChunkOutcome) ->
 
 
 def _as_one_file(loaded: LoadedRows, path: Path) -> FileEntry:
-    """Join the files of accepted rows under one name. A single file is renamed, not compressed again."""
+    """All accepted rows in one file. A single file, the usual case, is renamed instead of written again."""
     if len(loaded.files) == 1:
         loaded.paths[0].replace(path)
         return loaded.files[0].model_copy(update={"name": path.name})

@@ -30,7 +30,7 @@ _CREATED_BEFORE = ".created.csv.gz"
 
 
 def keep_created(load: ChunkLoad, job_id: str, success_file: Path) -> None:
-    """Save which records a job created, if its rows will be sent again: the second answer no longer says so."""
+    """Save which records a job created, before its rows are sent again."""
     path = load.results / f"{chunk_stem(load.spec.chunk)}.{job_id}{_CREATED_BEFORE}"
     frames = read_columns(success_file, SUCCESS_HEADER)
     write_loaded((frame.filter(pl.col(CREATED).str.to_lowercase() == "true") for frame in frames), path)

@@ -57,7 +57,7 @@ def finalize_chunk(load: ChunkLoad, job_id: str) -> ChunkResult:
 
 
 def _retryable(outcome: ChunkOutcome, load: ChunkLoad) -> pl.DataFrame:
-    """Transient failures and unprocessed rows, ordered so that rows of one parent stay together."""
+    """Transient failures and unprocessed rows, grouped by parent."""
     codes = outcome.failed[ERROR].unique()
     transient = [text for text in codes if parse_row_error(text).error_class == "transient"]
     failed = outcome.failed.filter(pl.col(ERROR).is_in(transient)).select(load.table.header)
@@ -79,7 +79,7 @@ def _send_collected(load: ChunkLoad, rows: pl.DataFrame, number: int) -> ChunkOu
 
 
 def _send_again(load: ChunkLoad, rows: pl.DataFrame, number: int) -> ChunkOutcome:
-    """Send the rows as a small job of their own, which is resumed like any other."""
+    """Send the rows as a separate small job, which can be resumed like any other."""
     name = f"{chunk_stem(load.spec.chunk)}.retry-{number}.csv.gz"
     with GzipTable(load.results / name, load.table.header, GZIP_LEVEL) as table:
         for part in rows.iter_slices(_SLICE_ROWS):
@@ -96,7 +96,7 @@ def _send_again(load: ChunkLoad, rows: pl.DataFrame, number: int) -> ChunkOutcom
 def stop_on_org_errors(context: LeasedContext) -> None:
     """Pause an object when triggers, permissions or storage refuse more of its rows than the settings allow.
 
-    They would refuse the same rows in every further job, and each job costs quota.
+    The same rows would be refused in every further job, and each job costs quota.
     """
     ledger, environment, table = context.ledger, context.environment, context.table
     refused = ledger.failures.count_of_class(environment, table, FailureClass.ORG)
@@ -107,8 +107,8 @@ def stop_on_org_errors(context: LeasedContext) -> None:
             log.error("%s is paused: %s; see `kpc failed %s`", table.name, reason, table.name)
 
 
-def _book(load: ChunkLoad, job_id: str, outcome: ChunkOutcome) -> ChunkResult:
-    """Write the files first, then the ledger: after a crash in between, only the reading is repeated."""
+def _record_result(load: ChunkLoad, job_id: str, outcome: ChunkOutcome) -> ChunkResult:
+    """Write the files, then the ledger: after a crash in between, only reading the results is repeated."""
     spec, ledger = load.spec, load.ledger
     ledger.leases.require(load.lease)
     folder = load.results

@@ -1,11 +1,11 @@
-"""One chunk as one ingest job, started or resumed from wherever a crash left it.
+"""One ingest job per chunk, started or resumed where a crash interrupted it.
 
-The ledger is written before each request; after an unknown outcome the server is asked:
+The ledger is written before each request; when an outcome is unknown, the server is asked:
 
-    intended  the create may or may not have arrived     adopt the one job that must be ours, or create one
-    open      the upload is unconfirmed                  upload again; if the job refuses it, abort it, create another
-    closing   UploadComplete may or may not have arrived ask; still Open: close again
-    closed    Salesforce processes it                    read its results when it has ended
+    intended  the create may or may not have arrived      look for a job that can only be ours, else create another
+    open      the upload is unconfirmed                   upload again; if the job refuses it, abort and create another
+    closing   UploadComplete may or may not have arrived  ask for the state; if still Open, close again
+    closed    Salesforce is processing the job            read its results when it has ended
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from kpc.salesforce import BulkJobState, Encoding, JobInfo, Refused
 
 log = logging.getLogger(__name__)
 
-_FRESH_JOBS = 4  # jobs created for one chunk in one call before giving up
+_FRESH_JOBS = 4  # jobs created for one chunk in one call before we give up
 _UPLOAD_TRIES = 3
 _CLOCK_SKEW = timedelta(minutes=2)
 _SLOT_PAUSE_S = 1.0
@@ -46,8 +46,8 @@ def start_job(load: ChunkLoad) -> str:
         if job_id is not None and _resume(job_id, load):
             return job_id
     raise Terminal(
-        f"{load}: {_FRESH_JOBS} ingest jobs in a row could not be started.",
-        "Look at Setup > Bulk Data Load Jobs and at the log; then run the load again.",
+        f"{load}: {_FRESH_JOBS} ingest jobs in a row could not be uploaded and closed.",
+        "Check Setup > Bulk Data Load Jobs and the log; then run the load again.",
     )
 
 
@@ -87,7 +87,7 @@ def _create(job: JobRow, load: ChunkLoad) -> str | None:
 
 
 def _recover(job: JobRow, load: ChunkLoad) -> str | None:
-    """The id of a job whose creation was never confirmed, if the org has exactly one that only we can have made."""
+    """The id of a job whose creation was never confirmed, if the org has exactly one that can only be ours."""
     ledger = load.ledger
     candidates = [info for info in load.salesforce.list_jobs() if _may_be(info, job, load)]
     # After listing: a concurrent creator of a job for this object has recorded either its job id or its intent.
@@ -118,8 +118,8 @@ def _may_be(info: JobInfo, job: JobRow, load: ChunkLoad) -> bool:
     )
 
 
-def _carry_on(job_id: str, load: ChunkLoad) -> bool:
-    """Upload and close the job as far as still needed; False if another job is needed."""
+def _resume(job_id: str, load: ChunkLoad) -> bool:
+    """Upload and close the job as far as still needed; False if another job must be created instead."""
     ledger, job = load.ledger, load.job(job_id)
     if job.state in (JobState.CLOSED, JobState.ENDED, JobState.COMPLETE):
         return True
@@ -162,7 +162,7 @@ def _upload(job: JobRow, load: ChunkLoad) -> bool:
 
 
 def _put(job_id: str, file: Path, encoding: Encoding, load: ChunkLoad) -> bool:
-    """PUT the file. False if the job has an upload whose outcome is unknown."""
+    """PUT the file. False if it remains unknown whether the job received the data."""
     for attempt in range(_UPLOAD_TRIES):
         try:
             load.salesforce.upload(job_id, file, encoding=encoding, raw_bytes=load.spec.raw_bytes)

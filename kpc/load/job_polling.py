@@ -15,10 +15,10 @@ from kpc.settings import SalesforceSettings
 
 log = logging.getLogger(__name__)
 
-_OUTAGE_S = 600.0  # without an answer before giving up polling a job
-_EARLY_SHARE = 0.5  # of the remaining time, as far as the progress tells: look again then
-_PATIENT_SHARE = 0.03  # of a job's age: no look sooner than this after the last one
-_FASTEST_ROWS_PER_S = 100_000  # no org works off a job faster
+_OUTAGE_S = 600.0  # give up polling a job after this long without a response
+_EARLY_SHARE = 0.5  # of the estimated remaining time: poll again then
+_PATIENT_SHARE = 0.03  # of a job's age: the shortest poll interval
+_FASTEST_ROWS_PER_S = 100_000  # upper bound on how fast an org processes a job
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def follow_job(load: ChunkLoad, job_id: str) -> JobInfo:
         except SalesforceDown as outage:
             if time.monotonic() - answered_s > _OUTAGE_S:
                 raise
-            log.warning("%s: %s Job %s is polled again.", load, outage.what, job_id)
+            log.warning("%s: %s Polling job %s again.", load, outage.what, job_id)
         else:
             if info.state.is_final:
                 return info
@@ -55,12 +55,12 @@ def follow_job(load: ChunkLoad, job_id: str) -> JobInfo:
         load.pause(wait_s)
     raise Transient(
         f"Ingest job {job_id} of {load} has not ended after {settings.job_timeout_s:,.0f} s.",
-        "Run the load again; it continues with this job.",
+        "Run the load again; it resumes with this job.",
     )
 
 
 def poll_job(load: ChunkLoad, job_id: str) -> tuple[JobInfo, JobProgress]:
-    """Ask for a job's state once, and record that somebody polls it."""
+    """Poll a job once and record that a worker is following it."""
     info = ask(load, job_id)
     job = load.job(job_id)
     load.ledger.jobs.touch(job.id, processed=info.processed, lease=load.lease)
@@ -69,14 +69,14 @@ def poll_job(load: ChunkLoad, job_id: str) -> tuple[JobInfo, JobProgress]:
 
 
 def ask(load: ChunkLoad, job_id: str) -> JobInfo:
-    """What the org answers about a job. Raises `Terminal` if it has forgotten it (after 7 days, or deleted by hand)."""
+    """The job's state in the org. Raises `Terminal` if the job no longer exists (after 7 days, or deleted by hand)."""
     info = load.salesforce.job(job_id)
     if info is None:
         load.end_job(load.job(job_id), JobState.GIVEN_UP, "no longer in the org")
         raise Terminal(
             f"The org no longer knows ingest job {job_id} of {load}.",
-            f"Results are kept for {RESULT_DAYS} days. Run the load again; the chunk is sent again, and an "
-            "upsert may be repeated.",
+            f"Results are kept for {RESULT_DAYS} days. Run the load again: the chunk is sent again, and the upsert "
+            "creates no duplicates.",
         )
     return info
 
@@ -87,7 +87,7 @@ def job_progress(load: ChunkLoad, info: JobInfo, elapsed_s: float) -> JobProgres
 
 
 def next_poll_s(settings: SalesforceSettings, rows: int, processed: int, elapsed_s: float) -> float:
-    """Seconds until the next poll: half of the remaining time, estimated from the rows processed so far.
+    """Seconds until the next poll: half of the remaining time as estimated from the rows processed so far.
 
     Large and old jobs are polled less often: a job of 500,000 rows needs about nine polls.
     """

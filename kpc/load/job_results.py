@@ -53,13 +53,13 @@ def read_outcome(load: ChunkLoad, job_id: str) -> ChunkOutcome:
         return read_outcome(load, _job_instead(load, info))
     if (job := load.job(job_id)).encoding == "gzip" and is_learning_encoding(load):
         load.ledger.org_facts.remember(job.target_id, ENCODING_TRAIT, "gzip")
-    # Its slot is freed before rows are sent again: otherwise waiting jobs could hold all slots for ever.
+    # Free the slot before rows are sent again: if jobs waiting to retry held all slots, none could proceed.
     load.end_job(job, JobState.ENDED)
     return _read(load, info)
 
 
 def _stop_for_quota(load: ChunkLoad, info: JobInfo) -> None:
-    """The org stopped the job for lack of quota: no further job begins; a job that processed nothing is ended."""
+    """The job ran out of quota: stop new jobs, and raise `QuotaExhausted` if it processed no rows."""
     job = load.job(info.id)
     if job.state not in IN_FLIGHT:
         return  # new jobs were stopped when this was first seen
@@ -91,7 +91,7 @@ def _job_instead(load: ChunkLoad, info: JobInfo) -> str:
 
 
 def _read(load: ChunkLoad, info: JobInfo) -> ChunkOutcome:
-    """Read the three result files. Accepted rows are streamed; refused rows are held in memory."""
+    """Read the three result files. Accepted rows are streamed; refused ones are held in memory."""
     rows, answered = load.spec.rows, KeySum()
     unprocessed = pl.DataFrame(schema=dict.fromkeys(load.table.header, pl.String))
     failed = unprocessed.select(pl.lit("").alias(SALESFORCE_ID), pl.lit("").alias(ERROR), pl.all())
@@ -161,8 +161,8 @@ def _complete(load: ChunkLoad, info: JobInfo, outcome: ChunkOutcome, answered: K
     raise Terminal(
         f"The results of ingest job {info.id} do not add up: {sent.rows:,} rows sent, {answered.rows:,} results; "
         f"{reason}.",
-        "Check `kpc status`, then run the load again: the chunk is sent again, and an upsert may be repeated. If it "
-        "happens again, give the job id to Salesforce.",
+        "Check `kpc status`, then run the load again: the chunk is sent again, and the upsert creates no duplicates. "
+        "If it happens again, report the job id to Salesforce.",
     )
 
 

@@ -4,8 +4,8 @@
     load_chunk(ChunkLoad) -> ChunkResult
     publish(context, staged, [ChunkResult]) -> LoadManifest
 
-`load_chunk` waits for the chunk's ingest job in this process. Airflow maps it over the plan, in parts between which a
-task can wait without a worker: see `kpc.load.mapped_chunks`. Every step may be repeated.
+`load_chunk` waits for the chunk's ingest job in this process. Airflow runs the same steps as mapped tasks that can
+defer while they wait: see `kpc.load.mapped_chunks`. Every step may be repeated.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from kpc.stages.context import LeasedContext
 
 
 def load_chunk(load: ChunkLoad) -> ChunkResult:
-    """Send a chunk, or resume its job where a crash left it, and record the result of its rows."""
+    """Send a chunk, or resume its job after a crash, and record its results."""
     with load.governor.translate_quota_errors():
         keep_pre_image(load)
         job_id = start_job(load)
@@ -36,7 +36,7 @@ def load_chunk(load: ChunkLoad) -> ChunkResult:
 def load_chunks(context: LeasedContext, specs: Sequence[ChunkSpec]) -> list[ChunkResult]:
     """Load every planned chunk, several at once. Raises the first error; the other chunks are then stopped.
 
-    Whether the org accepts gzip uploads is learned from one small chunk before the others begin.
+    If it is unknown whether the org accepts gzip uploads, one small chunk is loaded first to find out.
     """
     waiting, results = list(specs), []
     probe = next((spec for spec in waiting if may_probe_gzip(spec)), None)
@@ -46,8 +46,8 @@ def load_chunks(context: LeasedContext, specs: Sequence[ChunkSpec]) -> list[Chun
     return [*results, *_load_in_parallel(context, waiting)]
 
 
-def _load_side_by_side(context: LeasedContext, specs: Sequence[ChunkSpec]) -> list[ChunkResult]:
-    """Poll running jobs to their end while quota or a pause holds new ones back; any other error stops them."""
+def _load_in_parallel(context: LeasedContext, specs: Sequence[ChunkSpec]) -> list[ChunkResult]:
+    """Load chunks in parallel. Running jobs are followed to their end if quota or a pause stops new ones."""
     if not specs:
         return []
     stop = threading.Event()

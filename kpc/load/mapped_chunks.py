@@ -1,4 +1,4 @@
-"""`load_chunk` in parts, so that an Airflow task need not hold a worker while Salesforce processes the job.
+"""`load_chunk` split into steps, so that an Airflow task does not occupy a worker while Salesforce works.
 
     plan_load -> begin_chunk, poll_chunk, finish_chunk for each chunk -> the asset sf_loaded publishes
 
@@ -44,7 +44,7 @@ def check_room(context: PartitionContext, specs: Sequence[ChunkSpec]) -> None:
     lease = Lease(context.environment, context.partition, SF_LOADED, context.run_id, 0, context.clock())
     held = LeasedContext(context.workspace, context.partition, context.pinned, lease=lease)
     if ChunkLoad(specs[0], held).live_job() is not None:
-        return  # its job exists already
+        return  # its job already exists
     context.ledger.pauses.check(context.environment, context.table)
     context.governor.check(chunk_intent(specs[0], context.table))
 
@@ -68,7 +68,7 @@ def poll_chunk(workspace: Workspace, spec: ChunkSpec, job_id: str) -> JobProgres
 
 
 def hold_chunk(workspace: Workspace, spec: ChunkSpec) -> None:
-    """Renew the run's lease between polls that are further apart than the lease lasts."""
+    """Renew the run's lease, for poll intervals longer than the lease."""
     with _chunk(workspace, spec, wait_s=0):
         pass
 

@@ -1,9 +1,9 @@
 """Pre-images: the org's records as they were before a load changed them, so that a rollback can restore them.
 
 <generation>/pre-image-<version>/chunk-00001.pre-image.csv.gz, and chunk-00001.json once it is complete. One record per
-line with `image_header`, `#N/A` for a null. A record belongs to the generation that first touched it: one that bears
-the mark of any generation of ours is not as it was before us, and is left out. So neither a second upload nor a later
-generation ever replaces an image by a younger one.
+line with `image_header`, `#N/A` for a null. Written before a chunk's first upload. A record that already bears the mark
+of one of our generations is left out, because this migration has changed it already; so neither a second upload nor a
+later generation replaces a pre-image by a newer one.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _REMEDY = (
 
 
 class PreImage(BaseModel):
-    """The manifest of one chunk's image; `chunk_sha256` says of which chunk."""
+    """The manifest of one chunk's pre-image; `chunk_sha256` identifies the chunk's content."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -54,7 +54,7 @@ class PreImage(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class KeptImage:
-    """A chunk's image and its folder."""
+    """A chunk's pre-image and its folder."""
 
     folder: Path
     generation: str
@@ -77,7 +77,7 @@ class KeptImage:
 
 
 def needs_pre_image(context: PartitionContext) -> bool:
-    """Whether loads of a table save records that they change; in mode `auto`, unless its object was once empty."""
+    """Whether loads of the table keep pre-images. Mode `auto`: yes, unless its object was once found empty."""
     mode = context.settings.load.pre_image
     if mode != "auto":
         return mode == "on"
@@ -114,7 +114,7 @@ def keep_pre_image(load: ChunkLoad) -> None:
     load.ledger.leases.require(load.lease)
     load.store.publish(folder, image, (entry,), result_name(spec.chunk))
     if entry.rows:
-        log.info("%s: saved the present values of %s existing records", load, f"{entry.rows:,}")
+        log.info("%s: saved the pre-image of %s existing records", load, f"{entry.rows:,}")
 
 
 def _write(load: ChunkLoad, folder: Path, scratch: Path) -> FileEntry:
@@ -141,7 +141,7 @@ def _of_others(frames: Iterator[pl.DataFrame], ledger: Ledger) -> Iterator[pl.Da
 
 
 def kept_images(context: PartitionContext) -> list[KeptImage]:
-    """The images of a partition that were not rolled back, oldest generation first."""
+    """The pre-images of a partition that were not rolled back, oldest generation first."""
     kept = []
     for chunk in context.ledger.chunks.planned(context.environment, context.partition):
         folder = context.paths.generation(chunk.generation).pre_image(chunk.mapping_version)
@@ -152,7 +152,7 @@ def kept_images(context: PartitionContext) -> list[KeptImage]:
 
 
 def kept_rows(context: PartitionContext, staged: StagedManifest) -> int:
-    """How many records' former values the load of a staged generation has saved."""
+    """How many records the pre-images of a staged generation hold."""
     folder = context.paths.generation(staged.generation).pre_image(staged.mapping_version)
     images = (context.store.manifest(folder, PreImage, result_name(chunk.name)) for chunk in staged.chunks)
     return sum(image.file.rows for image in images if image is not None)

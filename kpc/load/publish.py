@@ -49,7 +49,7 @@ def _all_results(
     finished = [result for result in recorded if result is not None]
     if len(finished) < len(recorded):
         raise Transient(
-            f"{len(booked) - len(finished)} of {len(booked)} chunks of {context} are not finished.",
+            f"{len(recorded) - len(finished)} of {len(recorded)} chunks of {context} are not finished.",
             "Run the load again; it continues with them.",
         )
     rows = sum(result.rows for result in finished)
@@ -101,7 +101,7 @@ def _manifest(
 
 
 def _closed(context: LeasedContext, manifest: LoadManifest) -> LoadManifest:
-    """Record the end of the attempt; repeated after a crash between the manifest and this step."""
+    """Record the end of the attempt. Repeated after a crash between writing the manifest and this."""
     ledger, generation, version = context.ledger, manifest.generation, manifest.mapping_version
     ledger.attempts.end(generation, version, manifest.attempt, state=AttemptState.LOADED, lease=context.lease)
     ledger.failures.resolve(generation, version, lease=context.lease)

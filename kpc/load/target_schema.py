@@ -1,4 +1,4 @@
-"""Compare an object of the org with the catalog before quota is spent on rows that it cannot take."""
+"""Checks an object of the org against the catalog, before quota is spent on rows that it would refuse."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _writable(name: str, field: _Field) -> Iterator[str]:
 
 
 def _unsent(table: Table, fields: dict[str, _Field]) -> Iterator[str]:
-    """Fields that the org requires and the load does not send."""
+    """Fields that the org requires and we do not send."""
     sent = {name.lower() for name in table.header} | {lookup.field.lower() for lookup in table.lookups}
     for name, field in fields.items():
         is_demanded = field.get("createable") and not field.get("nillable", True) and not field.get("defaultedOnCreate")

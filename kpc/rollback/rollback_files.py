@@ -28,7 +28,7 @@ from kpc.storage.store import FileEntry
 
 ROLLBACK = layout.ROLLBACK  # the purpose of these jobs in the ledger, too
 
-# The error codes of a record that does not exist any more: success for a deletion, nothing to set back otherwise.
+# Error codes of a record that is already deleted: a deletion has succeeded, and there is nothing to restore.
 _GONE = {"delete": ("ENTITY_IS_DELETED", "INVALID_CROSS_REFERENCE_KEY"), "update": ("ENTITY_IS_DELETED",)}
 
 
@@ -41,7 +41,7 @@ class RollbackFiles:
     operation: Literal["delete", "update"]
 
     def send(self, files: Sequence[FileEntry]) -> None:
-        """Send them one after the other. Raises `Terminal` with what Salesforce refused, after the last one."""
+        """Send the files one after the other. After the last one, raises `Terminal` with what Salesforce refused."""
         refused: Counter[str] = Counter()
         for entry in files:
             refused.update(_send_file(self._load(entry)))
@@ -71,14 +71,14 @@ class RollbackFiles:
 
 
 def _send_file(load: ChunkLoad) -> Counter[str]:
-    """Send one file; returns the records that Salesforce refused, by error code."""
+    """Send one file; returns the number of records that Salesforce left unchanged, by error code."""
     with load.governor.translate_quota_errors():
         if load.spec.rows <= load.settings.collection_rows:
             return _counted((saved.error for saved in _collected(load) if saved.error), load)
         job_id = start_job(load)
         follow_job(load, job_id)
-        kept = _kept_by(load, job_id)
-    state = JobState.FAILED if kept else JobState.COMPLETE  # a failed one is sent again by the next run
+        refused = _refused_by_job(load, job_id)
+    state = JobState.FAILED if refused else JobState.COMPLETE  # the next run sends a failed file again
     load.end_job(load.job(job_id), state)
     return refused
 

@@ -1,7 +1,7 @@
 """The quota governor: whether another ingest job may start now, and if not, exactly when it may.
 
-It corrects the ledger's window (all workers, all restarts) by the org's own numbers: `/limits` is read every ten
-minutes, every minute while the window is nearly full, and at once when the org refuses a job.
+The ledger's window counts across workers and restarts. It is corrected by the org's own figures: `/limits` is read
+every ten minutes, every minute while the window is nearly full, and at once when the org refuses a job.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from kpc.settings import SalesforceSettings
 
 log = logging.getLogger(__name__)
 
-CALLS_PER_JOB = 15  # create, upload, close, some nine polls, results
+CALLS_PER_JOB = 15  # create, upload, close, about nine polls, results
 _NEARLY_FULL = 0.8
 _FULL = 0.97
 _FRESH = timedelta(seconds=5)
@@ -65,7 +65,7 @@ class Governor:
         )
 
     def confirm(self) -> None:
-        """Check again right before a job is closed: other jobs may have used the quota since it was intended.
+        """Check again right before a job is closed: others may have used its quota since it was intended.
 
         Raises `QuotaExhausted`; the job then stays Open, which costs nothing, and is closed when there is room.
         """
@@ -85,29 +85,29 @@ class Governor:
 
     @contextmanager
     def translate_quota_errors(self) -> Iterator[None]:
-        """Wraps every request to the org: when the org refuses one for lack of quota, no further job begins."""
+        """Wrap requests to the org: if it refuses one because its quota is used up, block new jobs for all workers."""
         try:
             yield
         except AllowanceRefused as refused:
             raise self._stopped(refused) from None
 
     def stop(self, reason: str) -> QuotaExhausted:
-        """The org refused a request for lack of quota: read `/limits` again and block new jobs until there is quota.
+        """Block new jobs for all workers after the org refused a request for lack of quota; reads `/limits` again.
 
         Returns the error to raise, with the time at which the block ends.
         """
         now = self.ledger.clock()
         try:
             self._read()
-        except KpcError as unread:  # this request may be refused too; then wait without its answer
+        except KpcError as unread:  # /limits may be refused too; then block without it
             log.warning("%s", unread)
         until = now + LOOK_AGAIN
         if (oldest := self.ledger.quota.next_expiry(self.target_id)) is not None:
             until = max(now + _TIGHT, min(until, oldest))
         self.ledger.quota.block(self.target_id, until, reason)
         return QuotaExhausted(
-            f"Salesforce refused a request for lack of quota: {reason}",
-            f"No new job begins before {until:%Y-%m-%d %H:%M:%S} UTC (`kpc status` shows what is used and by whom); "
+            f"Salesforce refused a request because its quota is used up: {reason}",
+            f"No new job starts before {until:%Y-%m-%d %H:%M:%S} UTC (`kpc status` shows what is used and by whom); "
             "then run the load again, it continues where it stopped.",
             next_free_utc=until,
         )
@@ -115,8 +115,8 @@ class Governor:
     def _stopped(self, refused: AllowanceRefused) -> QuotaExhausted:
         return self.stop(refused.reason)
 
-    def _keep_honest(self) -> None:
-        """Read `/limits` if the known values are old; sooner when little quota is left."""
+    def _refresh_limits(self) -> None:
+        """Read `/limits` if the last reading is too old; the less quota is left, the sooner."""
         state = self.ledger.quota.state(self.target_id)
         most = min(self.settings.daily_batches * self.settings.quota_share, self.settings.daily_batches)
         is_tight = state.batches + state.others_batches > _NEARLY_FULL * most
