@@ -132,7 +132,7 @@ def test_load_under_way_is_not_undone(emulated: Callable[..., Emulator], tmp_pat
     (spec,) = plan_load(PartitionContext(workspace, SUPPLIERS))
     job_id = begin_chunk(workspace, spec)
     assert plan_rollback(PartitionContext(workspace, SUPPLIERS)).jobs_at_work == (job_id,)
-    with pytest.raises(ConfigError, match="under way"):
+    with pytest.raises(ConfigError, match="in progress"):
         roll_back(PartitionContext(workspace, SUPPLIERS))
     close(workspace)
 
