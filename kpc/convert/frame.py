@@ -172,7 +172,7 @@ def _sources(table: Table, schema: dict[str, pl.DataType], plain: frozenset[str]
 
 
 def _partition_check(table: Table, sources: dict[str, Source], key: str) -> list[RuleCheck]:
-    """A row of another month does not belong to this partition: it would be loaded twice or counted in the wrong month."""
+    """A row of another month must not be in this partition: it would be loaded twice or counted in the wrong month."""
     if table.month_column is None or key == ALL:
         return []
     source = sources[table.month_column]

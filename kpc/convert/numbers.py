@@ -77,7 +77,7 @@ def spelled(value: pl.Expr) -> pl.Expr:
 
 
 def plain(value: pl.Expr, source_scale: int) -> pl.Expr:
-    """A number as the shortest exact text, for keys and text fields: `1`, `0.5`, `-3`; no exponent or trailing zeros."""
+    """A number as the shortest exact text, for keys and text fields: `1`, `0.5`, `-3`; never with an exponent."""
     digits = value.cast(pl.String)
     if source_scale == 0:
         return digits
