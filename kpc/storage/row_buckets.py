@@ -1,7 +1,7 @@
-"""Rows of a whole partition, dealt out to buckets and given back bucket by bucket: they need not fit in memory.
+"""Split the rows of a whole partition into buckets on disk and read them bucket by bucket, with bounded memory.
 
-A bucket is what a hash of the key says (`key_bucket`), a range of a hash that the rows have already (`HashRanges`), or
-any other number, such as the position of a row's month.
+A row's bucket is a hash of its key (`key_bucket`), a range of a hash column that it already has (`HashRanges`), or any
+other number, such as the position of its month.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _HASHES = 1 << 64
 
 
 def key_bucket(columns: Sequence[str], count: int) -> pl.Expr:
-    """The bucket, 0 to `count` - 1, that a hash of these columns names: equal keys are in the same one."""
+    """The bucket, 0 to `count` - 1, from a hash of these columns: equal keys are in the same one."""
     return pl.struct(columns).hash() % count
 
 
@@ -60,7 +60,7 @@ class HashRanges:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """The rows of one bucket out of one spill: an Arrow stream within the file."""
+    """The rows of one bucket from one spill: an Arrow stream within the file."""
 
     start: int
     bytes: int
@@ -69,8 +69,8 @@ class _Piece:
 class RowBuckets:
     """Rows with the columns of `schema`, added in any order and read bucket by bucket; a bucket keeps their order.
 
-    As soon as more than `held_rows` rows are in memory, they are written to a nameless file in `folder`, which
-    disappears with this object or its process. `bucket` gives each row's number, 0 to `count` - 1.
+    When more than `held_rows` rows are in memory, they are written to an unnamed temporary file in `folder`, which
+    disappears with this object or its process. `bucket` is the number of a row's bucket, 0 to `count` - 1.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class RowBuckets:
         self.rows = 0
 
     def add(self, rows: pl.DataFrame) -> None:
-        """Of their columns those of the schema count. Raises `OutOfSpace`."""
+        """Add rows; only the columns of the schema are kept. Raises `OutOfSpace`."""
         if rows.is_empty():
             return
         self._held.append(rows.select(list(self._schema)))
@@ -105,7 +105,7 @@ class RowBuckets:
             self._spill()
 
     def whole(self) -> pl.DataFrame:
-        """All rows, while they are few: at most `held_rows`."""
+        """All rows; only valid while there are at most `held_rows`."""
         return pl.concat([self._empty(), *self._held])
 
     def buckets(self) -> Iterator[pl.DataFrame]:
@@ -137,12 +137,12 @@ class RowBuckets:
         return pl.DataFrame(schema=self._schema)
 
     def _spill_rest(self) -> None:
-        """From the first read on, all rows are in the file."""
+        """Spill the rows in memory before the first read, so that all rows are in the file."""
         if self._held:
             self._spill()
 
     def _spill(self) -> None:
-        """Write what is held, ordered by bucket, so that each bucket's rows are one piece of the file."""
+        """Write the held rows, ordered by bucket, so that each bucket's rows are one piece of the file."""
         numbered = pl.concat(self._held).with_columns(self._bucket.cast(self._number_type).alias(_BUCKET))
         self._held, self._held_rows = [], 0
         ordered = numbered.sort(_BUCKET, maintain_order=True)
@@ -158,7 +158,7 @@ class RowBuckets:
 
     @property
     def _number_type(self) -> pl.DataType:
-        """As narrow as the numbers allow: with two hashes, each byte per row is a seventeenth of what is sorted."""
+        """The narrowest type for bucket numbers: next to two hashes, one byte is a seventeenth of the data to sort."""
         return pl.UInt8() if len(self._pieces) <= 1 << 8 else pl.UInt32()
 
     def _open_file(self) -> BinaryIO:
