@@ -19,7 +19,7 @@ from kpc.oracle.failures import inconsistent
 from kpc.oracle.session import Oracle
 from kpc.oracle.statement import Statement
 from kpc.partition import Partition
-from kpc.storage.arrow_memory import give_back_memory
+from kpc.storage.arrow_memory import release_memory
 from kpc.storage.parquet_file import ExtractParquet
 from kpc.storage.store import FileEntry, describe_file, read_manifest, write_manifest
 
@@ -111,7 +111,7 @@ def _read_file(oracle: Oracle, partition: Partition, file: _File, folder: Path) 
                 "same SCN."
             )
         entry = parquet.close()
-    give_back_memory()
+    release_memory()
     write_manifest(folder, entry, f"{file.name}.json")
     _log_speed(partition, entry, time.monotonic() - began)
     return entry

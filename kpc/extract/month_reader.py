@@ -23,7 +23,7 @@ from kpc.oracle.failures import inconsistent
 from kpc.oracle.session import Oracle, ReadSession
 from kpc.oracle.statement import Statement
 from kpc.partition import Partition
-from kpc.storage.arrow_memory import give_back_memory
+from kpc.storage.arrow_memory import release_memory
 from kpc.storage.manifests import ControlTotals
 from kpc.storage.parquet_file import ExtractParquet
 from kpc.storage.row_buckets import RowBuckets
@@ -133,7 +133,7 @@ def _read_chunk(
         entry = _write_month(months, number, folder / key / f"{chunk.name}.parquet", arrow_schema(table))
         if entry is not None:
             files[key] = entry
-    give_back_memory()
+    release_memory()
     write_manifest(folder, ChunkByMonth(files=files), f"{chunk.name}.json")
 
 

@@ -1,1 +1,1 @@
-"""The engine behind `reconciled`: Oracle's totals and the sealed extract against Salesforce."""
+"""Implementation of `reconciled`: compares Oracle's totals and the sealed extract with Salesforce."""

@@ -1,4 +1,4 @@
-"""One compared number, exact: what the source says, what listed exceptions explain, what the target holds."""
+"""One compared number, exact: the source's value, the part explained by listed exceptions, the target's value."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ EXACT = Context(prec=200, traps=[Inexact, InvalidOperation])
 class Comparison:
     """Level 1 compares rows, level 2 aggregates of a measure, level 3 checksums of records.
 
-    `source` is Oracle's own answer at the generation's SCN, `excepted` the part of it that the listed rejected and
-    failed rows account for, `target` Salesforce's answer. None stands for SQL NULL (an aggregate over no rows).
+    `source` is Oracle's own value at the generation's SCN, `excepted` the part of it that the listed rejected and
+    failed rows account for, `target` Salesforce's value. None is SQL NULL (an aggregate over no rows).
     """
 
     level: int

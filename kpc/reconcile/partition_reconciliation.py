@@ -1,4 +1,4 @@
-"""Comparing a loaded partition: Oracle's control totals and the sealed extract against Salesforce, at three levels.
+"""Compare a loaded partition: Oracle's control totals and the sealed extract against Salesforce, at three levels.
 
 Nothing that staging or loading wrote about its own work is read, because that is what must be proven. The only thing
 taken from the ledger is the list of rows that were rejected or refused, which must explain every difference.
@@ -50,7 +50,7 @@ def compare_partition(context: PartitionContext, level3: str = "") -> PartitionC
         raise ConfigError(f"There is no level 3 mode {level3!r}.", f"Choose one of {', '.join(LEVELS3)}.")
     extract = sealed_extract(context)
     exceptions = context.ledger.failures.of_partition(context.environment, context.partition)
-    rows, corrected = _arriving_rows(context, extract, exceptions)
+    rows, corrected = _expected_rows(context, extract, exceptions)
     expected = measure_rows(rows, context.table) if exceptions or corrected else extract.control_totals
     comparisons = compare_totals(
         context.table,
@@ -71,12 +71,12 @@ def publish_report(context: StageContext, compared: PartitionComparison) -> None
     """Store the result beside the extract and in the ledger."""
     report = compared.report
     context.store.publish(context.paths.generation(report.generation).reconciled, report, name=REPORT)
-    booked = [_booked(comparison) for comparison in compared.comparisons]
-    context.ledger.reconciliations.record(report.generation, context.stage_run, booked, lease=context.lease)
+    recorded = [_recorded(comparison) for comparison in compared.comparisons]
+    context.ledger.reconciliations.record(report.generation, context.stage_run, recorded, lease=context.lease)
 
 
 def raise_mismatch(context: PartitionContext, result: StageResult) -> None:
-    """Raises `Mismatch` if anything is left that the listed exceptions do not explain."""
+    """Raises `Mismatch` if there is a difference that the listed exceptions do not explain."""
     if result.state != StageState.MISMATCH:
         return
     differing = str(result.detail["differing"])
@@ -88,12 +88,12 @@ def raise_mismatch(context: PartitionContext, result: StageResult) -> None:
     )
 
 
-def _arriving_rows(
+def _expected_rows(
     context: PartitionContext, extract: ExtractManifest, exceptions: Sequence[FailedRecord]
 ) -> tuple[pl.LazyFrame, int]:
-    """The extracted rows less the listed exceptions: Oracle's columns beside the canonical ones.
+    """The extracted rows without the listed exceptions: Oracle's columns and the canonical ones side by side.
 
-    Rows that people corrected are as corrected; the second value says how many these are.
+    Rows that people corrected have their corrected values; the second result is the number of these rows.
     """
     table, folder = context.table, context.paths.generation(extract.generation).extract
     for chunk in extract.chunks:
@@ -128,7 +128,7 @@ def _compare_records(
 
 
 def _as_comparison(records: RecordDifferences) -> Comparison:
-    """Surplus records count against equality: the target then holds more than there was to compare."""
+    """Surplus records are subtracted, so that a target with extra records does not agree."""
     return Comparison(
         level=3,
         measure="records with equal checksum",
@@ -137,7 +137,7 @@ def _as_comparison(records: RecordDifferences) -> Comparison:
     )
 
 
-def _booked(comparison: Comparison) -> Compared:
+def _recorded(comparison: Comparison) -> Compared:
     return Compared(
         level=comparison.level,
         measure=comparison.measure,

@@ -1,4 +1,4 @@
-"""Level 3: record by record, by checksums of canonical text, down to the fields that differ."""
+"""Level 3: compare record by record, by checksums of canonical text, and find the fields that differ."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LISTED = 100  # keys listed per kind of difference; all are counted
 
 @dataclass(frozen=True, slots=True)
 class RecordDifferences:
-    """What a comparison of records found. Counts are complete, the lists hold the first `LISTED` keys."""
+    """The result of comparing records. Counts are complete; the lists hold the first `LISTED` keys."""
 
     compared: int
     equal: int
@@ -38,9 +38,9 @@ def records_query(table: Table, where: str) -> str:
 
 
 def compare_all(source: pl.LazyFrame, partition: Partition, salesforce: Salesforce, folder: Path) -> RecordDifferences:
-    """Every record of the partition. `source` holds `table.data_header` in canonical text.
+    """Compare every record of the partition. `source` holds `table.data_header` in canonical text.
 
-    Salesforce's side is a bulk query into files in `folder`, which the caller removes.
+    Salesforce's records are read by a bulk query into files in `folder`, which the caller removes.
     """
     table = partition.table
     query = records_query(table, f"{PARTITION_FIELD} = '{partition.key}'")

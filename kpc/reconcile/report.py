@@ -1,4 +1,4 @@
-"""The result of one reconciliation, kept beside the extract that it compared."""
+"""The result of one reconciliation, stored beside the extract that it compared."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kpc.stages.current_manifests import current_generation
 from kpc.storage.layout import REPORT
 from kpc.storage.manifests import ExtractManifest, StageOutput
 
-if TYPE_CHECKING:  # polars takes a moment to import, and the declared asset imports this module
+if TYPE_CHECKING:  # polars is slow to import, and the declared asset imports this module
     from kpc.reconcile.records import RecordDifferences
     from kpc.stages.context import PartitionContext
 
@@ -52,7 +52,7 @@ class RecordsReport(BaseModel):
 
 
 class ReconciliationReport(BaseModel):
-    """Everything that was compared of one generation, and the verdict."""
+    """Everything that was compared for one generation, and the verdict."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -64,7 +64,7 @@ class ReconciliationReport(BaseModel):
     scn: int
     state: State
     exceptions: int
-    repaired: int = 0  # rows that people corrected: they rightly differ from Oracle's
+    repaired: int = 0  # rows that people corrected: they are expected to differ from Oracle's
     source_rows: int
     target_rows: int
     comparisons: tuple[ComparedNumber, ...]
@@ -107,14 +107,14 @@ class ReconciliationReport(BaseModel):
         )
 
     def verdict(self, level: int) -> Verdict:
-        """Whether a level passed; skipped where nothing of it was compared."""
+        """Whether a level passed; skipped if nothing was compared at this level."""
         agreements = [number.agrees for number in self.comparisons if number.level == level]
         if not agreements:
             return "skipped"
         return "pass" if all(agreements) else "fail"
 
     def output(self) -> StageOutput:
-        """What the stage run books of it."""
+        """What the stage run records."""
         return StageOutput(
             self.generation,
             rows=self.target_rows,
@@ -138,7 +138,7 @@ class ReconciliationReport(BaseModel):
         }
 
     def facts(self) -> dict[str, str]:
-        """What a page of the Data Docs says about where the numbers come from."""
+        """The origin of the numbers, as shown on a Data Docs page."""
         found = {
             "SCN": str(self.scn),
             "generation": self.generation,
@@ -154,7 +154,7 @@ class ReconciliationReport(BaseModel):
 
 
 def last_report(context: PartitionContext) -> ReconciliationReport:
-    """What the newest reconciliation of the current generation found. Raises `ConfigError` if there was none."""
+    """The newest reconciliation report of the current generation. Raises `ConfigError` if there is none."""
     generation = current_generation(context).id
     report = context.store.manifest(context.paths.generation(generation).reconciled, ReconciliationReport, REPORT)
     if report is None:

@@ -1,4 +1,4 @@
-"""Levels 1 and 2: counts and aggregates, Oracle's own answer against Salesforce's own answer, in exact decimals."""
+"""Levels 1 and 2: counts and aggregates, computed by Oracle and by Salesforce, compared as exact decimals."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from kpc.reconcile.comparison import Comparison
 from kpc.salesforce import Salesforce
 from kpc.storage.manifests import Aggregate, ControlTotals
 
-AVERAGE_SCALE = 10  # digits after the point in which averages are shown and compared
-_DIGITS = 100  # Python's default of 28 would round a sum of 38 digits without a word
+AVERAGE_SCALE = 10  # decimal places with which averages are shown and compared
+_DIGITS = 100  # Python's default of 28 would silently round a sum of 38 digits
 
 
 def totals_query(partition: Partition) -> str:
@@ -28,7 +28,7 @@ def totals_query(partition: Partition) -> str:
 
 
 def read_target(salesforce: Salesforce, partition: Partition) -> ControlTotals:
-    """What Salesforce holds of the partition."""
+    """The partition's control totals, computed by Salesforce."""
     row = salesforce.aggregate(totals_query(partition))
     measures = tuple(
         Aggregate(
@@ -50,7 +50,7 @@ def _exact(value: object) -> Decimal | None:
 def compare_totals(
     table: Table, *, oracle: ControlTotals, expected: ControlTotals, salesforce: ControlTotals
 ) -> list[Comparison]:
-    """Level 1 and 2. `expected` are Oracle's control totals less the listed exceptions, if there are any."""
+    """Levels 1 and 2. `expected` are Oracle's control totals without the listed exceptions, if there are any."""
     found = [_compare(1, "rows", Decimal(oracle.rows), Decimal(expected.rows), Decimal(salesforce.rows))]
     tolerances = {measure.column: Decimal(measure.tolerance) for measure in table.measures}
     for column, source, remaining, target in zip(

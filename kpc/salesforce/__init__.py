@@ -1,7 +1,7 @@
 """The Salesforce client: Bulk API 2.0 ingest and query, SOQL, composite collections, describe, limits.
 
-The only place that talks to the org. It knows neither the catalog nor the ledger nor where files are kept: callers
-bring object and field names, typed records, and paths.
+The only package that sends requests to the org. It does not depend on the catalog, the ledger or the file layout:
+callers pass object and field names, typed records, and paths.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Salesforce(IngestApi, QueryApi, CollectionsApi, DescribeApi, LimitsApi):
 
 
 def connect(settings: SalesforceSettings, transport: httpx.BaseTransport | None = None) -> Salesforce:
-    """Log in. Raises `ConfigError` with what to correct, `SalesforceDown` when nobody answers.
+    """Log in. Raises `ConfigError` with what to correct, `SalesforceDown` if there is no response.
 
-    `transport` is the last hop to the org, by which tests lose replies; None for the network.
+    `transport` replaces the network, for example in tests that drop responses.
     """
     return Salesforce(settings, transport)

@@ -10,13 +10,13 @@ import httpx
 
 from kpc.errors import ConfigError, KpcError, OutcomeUnknown, QuotaExhausted, RateLimited, SalesforceDown, Terminal
 
-LOOK_AGAIN = timedelta(hours=1)  # Salesforce does not say when its rolling window frees; we look again after this
+LOOK_AGAIN = timedelta(hours=1)  # until the next check: Salesforce does not say when its rolling window frees quota
 _LONG_REQUESTS_S = 60.0
 _TEXT_SHOWN = 300
 
 
 class Refused(Terminal):
-    """Salesforce understood a request and will not do it: `status` of HTTP, `code` and `reason` of Salesforce."""
+    """Salesforce refused a request: HTTP `status`, and Salesforce's own `code` and `reason`."""
 
     def __init__(self, what: str, remedy: str = "", *, status: int, code: str, reason: str) -> None:
         super().__init__(what, remedy)
@@ -26,7 +26,7 @@ class Refused(Terminal):
 
 
 class AllowanceRefused(QuotaExhausted):
-    """The org itself says that a 24 h allowance is used up; `reason` is its message."""
+    """The org reports that a 24 h allowance is used up; `reason` is its message."""
 
     def __init__(self, what: str, remedy: str = "", *, next_free_utc: datetime, reason: str) -> None:
         super().__init__(what, remedy, next_free_utc=next_free_utc)
@@ -34,7 +34,7 @@ class AllowanceRefused(QuotaExhausted):
 
 
 def codes_of(response: httpx.Response) -> tuple[str, str]:
-    """Error code and message of an answer; Salesforce sends a list of them, OAuth one object, a proxy neither."""
+    """Error code and message of a response: Salesforce sends a list of objects, OAuth one object, a proxy neither."""
     try:
         body = json.loads(response.content)
     except ValueError:
@@ -47,7 +47,7 @@ def codes_of(response: httpx.Response) -> tuple[str, str]:
 
 
 def refusal(response: httpx.Response, *, has_effect: bool) -> KpcError:  # noqa: PLR0911  one line per meaning
-    """The error of an answer that is not a success. `has_effect`: the request may have changed something."""
+    """The error for an unsuccessful response. `has_effect`: the request may have changed something."""
     status, (code, reason) = response.status_code, codes_of(response)
     said = f"Salesforce answered {status}{f' {code}' if code else ''}{f': {reason}' if reason else ''}"
     asked = f"{response.request.method} {response.request.url.path}"
@@ -60,7 +60,7 @@ def refusal(response: httpx.Response, *, has_effect: bool) -> KpcError:  # noqa:
     if code == "REQUEST_LIMIT_EXCEEDED" and "concurrent" in reason.lower():
         return RateLimited(
             f"{said}.",
-            "Too many requests of over 20 s are under way at once: wait, or pause other software.",
+            "Too many requests of over 20 s are running at once: wait, or pause other software.",
             retry_after_s=_retry_after(response),
         )
     if code in ("REQUEST_LIMIT_EXCEEDED", "EXCEEDEDQUOTA"):
@@ -72,7 +72,7 @@ def refusal(response: httpx.Response, *, has_effect: bool) -> KpcError:  # noqa:
         )
     if status == 401:
         return ConfigError(
-            f"{said}, also with a fresh token.",
+            f"{said}, even with a new token.",
             "Check in Setup that the connected app's user is active and allowed to use the API.",
         )
     if status == 403:
@@ -84,12 +84,14 @@ def refusal(response: httpx.Response, *, has_effect: bool) -> KpcError:  # noqa:
 
 
 def refused_login(response: httpx.Response, base_url: str) -> KpcError:
-    """The error of a token request that was not granted."""
+    """The error for a refused token request."""
     status, (code, reason) = response.status_code, codes_of(response)
     if status >= 500:
         return SalesforceDown(f"{base_url} answered {status} to the log-in.", "Repeat later.")
     if status == 429:
-        return RateLimited("Salesforce limits our log-ins.", "Wait, then repeat.", retry_after_s=_retry_after(response))
+        return RateLimited(
+            "Salesforce limits the rate of log-ins.", "Wait, then repeat.", retry_after_s=_retry_after(response)
+        )
     remedies = {
         "invalid_client": "The client secret is wrong: set KPC__SALESFORCE__CLIENT_SECRET.",
         "invalid_client_id": "The client id is wrong: set KPC__SALESFORCE__CLIENT_ID.",
@@ -109,19 +111,19 @@ def refused_login(response: httpx.Response, base_url: str) -> KpcError:
 
 
 def no_response(error: httpx.TransportError, host: str, *, has_effect: bool) -> KpcError:
-    """The error of a request that got no answer. A connection that never came about had no effect."""
+    """The error for a request without a response. If no connection was made, the request had no effect."""
     reason = str(error) or type(error).__name__
     if "CERTIFICATE_VERIFY_FAILED" in reason:
         return ConfigError(
             f"The certificate of {host} is not trusted: {reason}.",
-            "Set KPC__SALESFORCE__CA_FILE to the authority that signed it; it is never left unchecked.",
+            "Set KPC__SALESFORCE__CA_FILE to the authority that signed it; the check cannot be switched off.",
         )
     if isinstance(error, httpx.UnsupportedProtocol):
         return ConfigError(f"{host} is not an address: {reason}.", "Set KPC__SALESFORCE__BASE_URL to https://...")
     was_sent = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
     if has_effect and was_sent:
         return OutcomeUnknown(
-            f"The reply of {host} was lost ({type(error).__name__}); whether the request took effect is unknown.",
+            f"The response of {host} was lost ({type(error).__name__}); whether the request took effect is unknown.",
             "The server will be asked.",
         )
     return SalesforceDown(

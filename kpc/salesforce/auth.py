@@ -1,4 +1,4 @@
-"""Logging in: OAuth client credentials, JWT bearer, refresh token, or a token that was given to us."""
+"""Logging in: OAuth client credentials, JWT bearer, refresh token, or an access token from the settings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """An access token, and the org and user that it is for. `org_id` and `user_id` have 18 characters."""
+    """An access token with its org and user. `org_id` and `user_id` have 18 characters."""
 
     access_token: str = field(repr=False)
     instance_url: str
@@ -39,7 +39,7 @@ def is_loopback(url: str) -> bool:
 
 
 def check_address(url: str) -> str:
-    """The address without a slash at its end. Raises `ConfigError` unless secrets may travel to it."""
+    """The address without a trailing slash. Raises `ConfigError` unless secrets may be sent to it."""
     parts = urlsplit(url)
     if not parts.hostname:
         raise ConfigError(
@@ -54,9 +54,9 @@ def check_address(url: str) -> str:
 
 
 def log_in(http: httpx.Client, settings: SalesforceSettings) -> AccessToken:
-    """A fresh token by whatever the settings hold.
+    """A new token, by the flow for which the settings have credentials.
 
-    Raises `ConfigError` with what to correct, `SalesforceDown` when nobody answers.
+    Raises `ConfigError` with what to correct, `SalesforceDown` if there is no response.
     """
     base_url = check_address(settings.base_url)
     if settings.access_token.get_secret_value():
@@ -79,7 +79,7 @@ def log_in(http: httpx.Client, settings: SalesforceSettings) -> AccessToken:
 
 
 def can_renew(settings: SalesforceSettings) -> bool:
-    """Whether a new token can be had when the present one expires."""
+    """Whether a new token can be requested when the current one expires."""
     return not settings.access_token.get_secret_value()
 
 
@@ -92,7 +92,7 @@ def _given_token(http: httpx.Client, settings: SalesforceSettings, base_url: str
     if answer.status_code in (401, 403):
         raise ConfigError(
             f"{base_url} does not accept the given access token; it is wrong or has expired.",
-            "Set a fresh KPC__SALESFORCE__ACCESS_TOKEN, or client id and secret, which are renewed by themselves.",
+            "Set a new KPC__SALESFORCE__ACCESS_TOKEN, or client id and secret to renew tokens automatically.",
         )
     if answer.status_code != 200:
         raise refused_login(answer, base_url)
@@ -110,7 +110,7 @@ def _grant(settings: SalesforceSettings, base_url: str) -> dict[str, str]:
     if settings.client_id and secret:
         return {"grant_type": "client_credentials", "client_id": settings.client_id, "client_secret": secret}
     raise ConfigError(
-        "There is no way to log in to Salesforce.",
+        "There are no credentials to log in to Salesforce.",
         "Set KPC__SALESFORCE__CLIENT_ID and either KPC__SALESFORCE__CLIENT_SECRET, KPC__SALESFORCE__REFRESH_TOKEN, or "
         "KPC__SALESFORCE__USERNAME and KPC__SALESFORCE__PRIVATE_KEY_FILE.",
     )

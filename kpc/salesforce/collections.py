@@ -1,4 +1,4 @@
-"""Composite collections: up to 200 records in one request, at once and with typed errors; they cost no bulk batch."""
+"""Composite collections: up to 200 records in one synchronous request, with typed errors and without a bulk batch."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from kpc.salesforce.constants import COLLECTION_RECORDS
 from kpc.salesforce.rest import Rest, decode, retried
 
 T = TypeVar("T")
-# A field's value: a number travels with exactly its own digits; a mapping is a parent, named by its external id.
+# A field's value: a number is sent with exactly its digits; a mapping is a parent, given by its external id.
 FieldValue = str | Decimal | bool | None | Mapping[str, str]
 RecordBody = Mapping[str, FieldValue]
 
 
 @dataclass(frozen=True, slots=True)
 class SavedRecord:
-    """What became of one record: its id and whether it is new, or an error spelled as in a bulk job's sf__Error."""
+    """The result for one record: its id and whether it is new, or an error in the format of a bulk job's sf__Error."""
 
     salesforce_id: str
     created: bool
@@ -30,9 +30,10 @@ class CollectionsApi(Rest):
     def upsert_records(
         self, object_name: str, external_id_field: str, records: Sequence[RecordBody]
     ) -> list[SavedRecord]:
-        """Upsert records by external id, 200 at a time, in order; one answer per record.
+        """Upsert records by external id, 200 at a time, in order; one result per record.
 
-        A lost reply is repeated: an upsert changes nothing twice, but the record then no longer counts as new.
+        A request whose response is lost is repeated: an upsert is idempotent, but the record is then not reported as
+        created.
         """
         return self._write(f"/composite/sobjects/{object_name}/{external_id_field}", object_name, records)
 
@@ -41,7 +42,7 @@ class CollectionsApi(Rest):
         return self._write("/composite/sobjects", object_name, records)
 
     def delete_records(self, ids: Sequence[str]) -> list[SavedRecord]:
-        """Delete records by id, 200 at a time; one answer per id."""
+        """Delete records by id, 200 at a time; one result per id."""
         answers: list[SavedRecord] = []
         for block in _blocks(ids):
             params = {"ids": ",".join(block), "allOrNone": "false"}

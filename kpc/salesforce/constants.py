@@ -1,4 +1,4 @@
-"""Salesforce's own numbers and words, as its documentation states them."""
+"""Salesforce's limits, states and tokens, from its documentation."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from enum import StrEnum
 
 BATCH_ROWS = 10_000  # rows of a batch: a bulk job's rows are counted and billed in batches of this size
 COLLECTION_RECORDS = 200  # records of one composite collection request
-RESULT_DAYS = 7  # for so long the org knows a finished bulk job and its results
-NULL_TOKEN = "#N/A"  # noqa: S105  how a CSV cell of a bulk job says null; an empty one leaves the field as it is
+RESULT_DAYS = 7  # the org keeps a finished bulk job and its results this long
+NULL_TOKEN = "#N/A"  # noqa: S105  null in a CSV cell of a bulk job; an empty cell leaves the field unchanged
 
 
 class BulkJobState(StrEnum):

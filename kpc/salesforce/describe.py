@@ -1,4 +1,4 @@
-"""What the org says about an object and its fields."""
+"""The org's description of an object and its fields."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ _QUOTA_WORD = "exceededquota"
 
 @dataclass(frozen=True, slots=True)
 class JobInfo:
-    """A job as the org describes it. `processed` includes the failed rows; both are 0 where the org does not say."""
+    """A job as the org reports it. `processed` includes the failed rows; both are 0 if the org does not report them."""
 
     id: str
     state: BulkJobState
@@ -44,13 +44,13 @@ class JobInfo:
 
     @property
     def refuses_content(self) -> bool:
-        """Whether the job ended before a single row, because its content could not be understood."""
+        """Whether the job failed before the first row, because its content could not be parsed."""
         return self.state is BulkJobState.FAILED and self.processed == 0 and not self.ran_out_of_quota
 
 
 class IngestApi(Rest):
     def create_job(self, object_name: str, external_id_field: str | None, *, operation: str = "upsert") -> JobInfo:
-        """A new job. Raises `OutcomeUnknown` when the reply is lost: it may exist, see `list_jobs`."""
+        """Create a job. Raises `OutcomeUnknown` if the response is lost: the job may exist, see `list_jobs`."""
         body = {
             "object": object_name,
             "operation": operation,
@@ -63,9 +63,9 @@ class IngestApi(Rest):
         return _info(self.tell("POST", _JOBS, body))
 
     def upload(self, job_id: str, file: Path, *, encoding: Encoding, raw_bytes: int | None = None) -> None:
-        """Send the gzip CSV `file`, as it is or unpacked on the way; memory does not grow with it.
+        """Send the gzip CSV `file`, as it is or decompressed while it is sent; memory does not grow with its size.
 
-        Raises `Refused` when the org does not take it, `OutcomeUnknown` when the reply is lost.
+        Raises `Refused` if the org does not accept it, `OutcomeUnknown` if the response is lost.
         """
         headers = {"Content-Type": "text/csv; charset=UTF-8"}
         if encoding == "gzip":
@@ -76,15 +76,15 @@ class IngestApi(Rest):
         self.put(f"{_JOBS}/{job_id}/batches", blocks, headers)
 
     def complete_upload(self, job_id: str) -> None:
-        """Close the job: from now on it costs quota and is processed. After a lost reply its state is asked."""
+        """Close the job: from now on it uses quota and is processed. If the response is lost, its state is queried."""
         self._change_state(job_id, BulkJobState.UPLOAD_COMPLETE)
 
     def abort_job(self, job_id: str) -> None:
-        """Give up a job that is not finished."""
+        """Abort a job that is not finished."""
         self._change_state(job_id, BulkJobState.ABORTED)
 
     def job(self, job_id: str) -> JobInfo | None:
-        """What the org says about a job; None if it does not know it (any more)."""
+        """The org's state of a job; None if the job does not exist (any more)."""
         try:
             return _info(self.ask(f"{_JOBS}/{job_id}"))
         except Refused as refused:
@@ -93,7 +93,7 @@ class IngestApi(Rest):
             raise
 
     def list_jobs(self) -> Iterator[JobInfo]:
-        """Every Bulk 2.0 ingest job the org knows, in no order; counters are 0 here."""
+        """Every Bulk API 2.0 ingest job of the org, in no particular order; counters are 0 here."""
         page = self.ask(_JOBS, {"jobType": "V2Ingest"})
         while True:
             yield from (_info(record) for record in page["records"])
@@ -102,28 +102,28 @@ class IngestApi(Rest):
             page = self.ask(page["nextRecordsUrl"])
 
     def results(self, job_id: str, kind: ResultKind, file: Path) -> None:
-        """Write one result CSV of a finished job to the gzip `file`, from the start at each try."""
+        """Write one result CSV of a finished job to the gzip `file`; each attempt starts from the beginning."""
         retried(lambda: self._download(f"{_JOBS}/{job_id}/{kind.value}", file))
 
     def _download(self, path: str, file: Path) -> None:
-        """What comes packed is kept packed: results echo every column, and packing costs more than anything else."""
+        """A gzip response is stored as it is: results repeat every column, and compression is the main cost."""
         with self.stream(path) as response:
             if response.headers.get("Content-Encoding", "").lower() == "gzip":
                 with file.open("wb") as packed:
                     for block in response.iter_raw(_BLOCK_BYTES):
                         packed.write(block)
                 return
-            with open_gzip_to_write(file) as made:
+            with open_gzip_to_write(file) as packed:
                 for block in response.iter_bytes(_BLOCK_BYTES):
-                    made.write(block)
+                    packed.write(block)
 
     def _change_state(self, job_id: str, wanted: BulkJobState) -> None:
         for _ in range(_CLOSE_TRIES):
             try:
                 self.tell("PATCH", f"{_JOBS}/{job_id}", {"state": wanted.value})
-            except (OutcomeUnknown, Refused) as trouble:
+            except (OutcomeUnknown, Refused) as error:
                 found = self.job(job_id)
-                if found is None or (found.state is BulkJobState.OPEN and isinstance(trouble, Refused)):
+                if found is None or (found.state is BulkJobState.OPEN and isinstance(error, Refused)):
                     raise
                 if found.state is BulkJobState.OPEN:
                     continue  # it did not take effect
@@ -132,12 +132,12 @@ class IngestApi(Rest):
             return
         raise SalesforceDown(
             f"Job {job_id} stays Open although it was set to {wanted} {_CLOSE_TRIES} times.",
-            "Repeat the load; it goes on with this job.",
+            "Repeat the load; it resumes this job.",
         )
 
 
 def failed_job(info: JobInfo, what: str) -> JobFailed:
-    """The error of a job that ended without its rows."""
+    """The error for a job that ended without processing its rows."""
     return JobFailed(
         f"Ingest job {info.id} of {what} ended as {info.state}: {info.error_message or 'no reason given'}.",
         f"Look at the job in Setup > Bulk Data Load Jobs, correct the cause, and run the load of {what} again.",

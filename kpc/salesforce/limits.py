@@ -1,4 +1,4 @@
-"""What is left of the org's allowances, as the org says: batches and API calls are shown, bulk records are not."""
+"""The org's remaining allowances: batches and API calls are reported, bulk records are not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading records back: SOQL over REST with exact decimals, and bulk queries streamed to files."""
+"""Read records: SOQL over REST with exact decimals, and bulk queries streamed to files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BLOCK_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class QueryPages:
-    """The result of a bulk query: gzip CSV files, each with its header line, and their rows in all."""
+    """The result of a bulk query: gzip CSV files, each with its header line, and their total number of rows."""
 
     files: tuple[Path, ...]
     rows: int
@@ -28,7 +28,7 @@ class QueryPages:
 
 class QueryApi(Rest):
     def query(self, soql: str) -> Iterator[dict[str, Any]]:
-        """The records of a SOQL query, page by page; numbers with a point are `Decimal`, `attributes` is left out."""
+        """The records of a SOQL query, page by page, without `attributes`; numbers with a fraction are `Decimal`."""
         page = self.ask("/query", {"q": soql})
         while True:
             for record in page["records"]:
@@ -39,7 +39,7 @@ class QueryApi(Rest):
             page = self.ask(page["nextRecordsUrl"])
 
     def count(self, object_name: str, where: str = "") -> int:
-        """How many records an object has, of those that meet the SOQL condition `where`."""
+        """The number of an object's records, all or those that meet the SOQL condition `where`."""
         # Both parts come from the catalog and our own code.
         soql = f"SELECT COUNT() FROM {object_name}{f' WHERE {where}' if where else ''}"  # noqa: S608
         return int(self.ask("/query", {"q": soql})["totalSize"])
@@ -50,12 +50,12 @@ class QueryApi(Rest):
         return record
 
     def bulk_query(self, soql: str, folder: Path, *, wait_s: float | None = None) -> QueryPages:
-        """Run a bulk query and write its pages to `folder`, which only its owner can enter, in the order of the result.
+        """Run a bulk query and write its pages in order to `folder`, which only its owner can enter.
 
-        Raises `Terminal` when the job fails or its rows are not those it announced, `SalesforceDown` when it takes
-        longer than `wait_s` (settings.job_timeout_s), `OSError` when the disk is full.
+        Raises `Terminal` if the job fails or its row count differs from the announced one, `SalesforceDown` if it takes
+        longer than `wait_s` (default: settings.job_timeout_s), `OSError` if the disk is full.
         """
-        # A lost reply to this request is simply repeated: a query job nobody reads costs one of 10,000 a day.
+        # If the response is lost, the request is repeated: an unread query job only costs one of 10,000 a day.
         job_id = self.tell_safely("POST", _JOBS, {"operation": "query", "query": soql})["id"]
         announced = self._await_query(job_id, wait_s or self.settings.job_timeout_s)
         pages = self._pages(job_id, folder)
@@ -99,7 +99,7 @@ class QueryApi(Rest):
         return QueryPages(tuple(files), rows)
 
     def _page(self, job_id: str, params: dict[str, str] | None, file: Path) -> tuple[int, str]:
-        """Write one page, from its start at each try, and compare its rows with those announced.
+        """Write one page and compare its rows with those announced; each attempt starts from the beginning.
 
         httpx stops after the first member of a gzip body, so a page may end early without an error.
         """
@@ -113,13 +113,13 @@ class QueryApi(Rest):
             if announced is not None and int(announced) != counter.rows:
                 raise SalesforceDown(
                     f"A page of bulk query {job_id} has {counter.rows:,} of its {int(announced):,} rows.",
-                    "The transfer was cut; it is repeated.",
+                    "The transfer was interrupted; it is repeated.",
                 )
             return counter.rows, response.headers.get("Sforce-Locator", _LAST_PAGE)
 
 
 class RecordCounter:
-    """Counts the records of a CSV with a header line as it passes by; a line break inside quotes ends no record."""
+    """Counts the records of a streamed CSV with a header line; a line break inside quotes does not end a record."""
 
     def __init__(self) -> None:
         self._line_ends = 0

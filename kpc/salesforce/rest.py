@@ -1,4 +1,4 @@
-"""HTTP requests to the org: one connection pool, a token that renews itself, retries of what is safe to repeat."""
+"""HTTP requests to the org: one connection pool, automatic token renewal, retries of requests safe to repeat."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class Rest:
-    """Requests below `/services/data/vXX.X`, with every failure as one of our errors. Safe to share between threads."""
+    """Requests below `/services/data/vXX.X`; every failure is raised as a `KpcError`. Safe to share between threads."""
 
     def __init__(self, settings: SalesforceSettings, transport: httpx.BaseTransport | None = None) -> None:
         self.settings = settings
@@ -58,25 +58,25 @@ class Rest:
         self._http.close()
 
     def ask(self, path: str, params: dict[str, str] | None = None) -> Any:
-        """GET and decode JSON with exact decimals; repeated for seconds while the org is away."""
+        """GET and decode JSON with exact decimals; retried for some seconds while the org is down."""
         return retried(lambda: decode(self._send("GET", path, params=params, has_effect=False)))
 
     def tell(self, method: str, path: str, body: dict[str, Any]) -> Any:
-        """A request with an effect, sent once. Raises `OutcomeUnknown` when its reply is lost."""
+        """A request with an effect, sent once. Raises `OutcomeUnknown` if its response is lost."""
         return decode(self._send(method, path, json=body, has_effect=True))
 
     def tell_safely(self, method: str, path: str, body: dict[str, Any]) -> Any:
-        """A request whose repetition does no harm; repeated for seconds while the org is away."""
+        """A request that is safe to repeat; retried for some seconds while the org is down."""
         return retried(lambda: decode(self._send(method, path, json=body, has_effect=False)))
 
     def put(self, path: str, blocks: Callable[[], Iterator[bytes]], headers: dict[str, str]) -> None:
-        """Stream `blocks()` as a request body. Raises `OutcomeUnknown` when the reply is lost."""
+        """Stream `blocks()` as a request body. Raises `OutcomeUnknown` if the response is lost."""
         with self.uploads:
             self._send("PUT", path, blocks=blocks, headers=headers, has_effect=True)
 
     @contextmanager
     def stream(self, path: str, params: dict[str, str] | None = None) -> Iterator[httpx.Response]:
-        """A GET whose body the caller reads piece by piece; errors while reading become ours as well."""
+        """A GET whose body the caller streams; errors while reading are converted as well."""
         with self.downloads, self._explained(has_effect=False):
             response = self._request("GET", path, params=params, is_streamed=True)
             try:
@@ -117,7 +117,7 @@ class Rest:
     ) -> httpx.Response:
         if self._token.age_s > self.settings.token_age_s and can_renew(self.settings):
             self._renew(self._token)
-        for is_last in (False, False, True):  # sessions may be ended for all once more while one is being renewed
+        for is_last in (False, False, True):  # all sessions may be ended again while the token is being renewed
             token = self._token
             request = self._http.build_request(
                 method,
@@ -137,17 +137,17 @@ class Rest:
     def _renew(self, old: AccessToken) -> None:
         with self._renewing:
             if self._token is not old:
-                return  # another thread was faster
+                return  # another thread has already renewed it
             if not can_renew(self.settings):
                 raise ConfigError(
                     "The given Salesforce access token has expired.",
-                    "Set a fresh KPC__SALESFORCE__ACCESS_TOKEN, or client id and secret, which renew themselves.",
+                    "Set a new KPC__SALESFORCE__ACCESS_TOKEN, or client id and secret to renew tokens automatically.",
                 )
             fresh = retried(lambda: log_in(self._http, self.settings))
             if fresh.org_id != old.org_id:
                 raise ConfigError(
-                    f"The log-in now leads to org {fresh.org_id}, before it was {old.org_id}.",
-                    "Check KPC__SALESFORCE__BASE_URL; one run never works on two orgs.",
+                    f"The log-in now leads to org {fresh.org_id}; before, it was {old.org_id}.",
+                    "Check KPC__SALESFORCE__BASE_URL; a run must use a single org.",
                 )
             self._token = fresh
 
@@ -158,7 +158,7 @@ class Rest:
         except httpx.TransportError as error:
             raise no_response(error, self._token.instance_url, has_effect=has_effect) from None
         except httpx.DecodingError as error:
-            raise SalesforceDown(f"An answer of Salesforce was damaged: {error}.", "Repeat.") from None
+            raise SalesforceDown(f"A response of Salesforce was damaged: {error}.", "Repeat.") from None
 
 
 def _log_retry(details: RetryDetails) -> None:
@@ -166,11 +166,11 @@ def _log_retry(details: RetryDetails) -> None:
     log.warning("%s Asking again in %.1f s.", why, details.wait_for)
 
 
-stamina.instrumentation.set_on_retry_hooks([_log_retry])  # instead of a line that shows the library's insides
+stamina.instrumentation.set_on_retry_hooks([_log_retry])  # instead of the library's own log line
 
 
 def retried(act: Callable[[], T]) -> T:
-    """Repeat `act` for some seconds while Salesforce is down; longer waits are the scheduler's."""
+    """Retry `act` for some seconds while Salesforce is down; longer waits are left to the scheduler."""
     for attempt in stamina.retry_context(on=SalesforceDown, **_SECONDS_SCALE):
         with attempt:
             return act()
@@ -186,8 +186,8 @@ def decode(response: httpx.Response) -> Any:
     except ValueError:
         _, text = codes_of(response)
         raise SalesforceDown(
-            f"An answer of Salesforce is not JSON: {text}.",
-            "A proxy may have answered in its place; repeat, or ask who runs it.",
+            f"A response of Salesforce is not JSON: {text}.",
+            "A proxy may have sent it; repeat, or ask the proxy's administrator.",
         ) from None
 
 
@@ -200,7 +200,7 @@ def _client(settings: SalesforceSettings, transport: httpx.BaseTransport | None)
         timeout=timeout,
         limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS),
         headers={"Accept-Encoding": "gzip", "User-Agent": "kpc-migration"},
-        trust_env=not is_loopback(base_url),  # a proxy cannot reach this machine's own address
+        trust_env=not is_loopback(base_url),  # a proxy cannot reach this machine's loopback address
     )
 
 

@@ -1,4 +1,4 @@
-"""Why Salesforce refused a row: its `sf__Error` parsed, classified, and stripped of personal values."""
+"""Parse and classify a rejected row's `sf__Error`, and remove personal values from it."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _ORG = {
     "DUPLICATES_DETECTED",
 }
 _SHAPE = re.compile(r"(?P<code>[A-Z][A-Z0-9_]*):(?P<message>.*?)(?::(?P<fields>[\w.,\s]*))?(?:\s*--)?\s*", re.DOTALL)
-# Places where Salesforce quotes what it was sent: after "data value too large:" and the like, and inside quotes.
+# Where Salesforce quotes the values it was sent: after "data value too large:" and the like, and inside quotes.
 _QUOTED = re.compile(
     r"(?<=too large: ).*?(?= \(max length)|(?<=value for field: ).+|(?<=invalid email address: ).+|"
     r"(?<=from an array: ).+|(?<=bad value for restricted picklist field: ).+|'[^']*'|\"[^\"]*\"",
     re.DOTALL | re.IGNORECASE,
 )
-_SHORTEST = 2  # shorter values would blank out half the message
+_SHORTEST = 2  # masking shorter values would blank out half the message
 
 
 @dataclass(frozen=True, slots=True)

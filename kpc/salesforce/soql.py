@@ -1,4 +1,4 @@
-"""Parts of SOQL queries, and the values of their answers as text."""
+"""Parts of SOQL queries, and result values as text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
 _MOST_VALUES = 100
-_MOST_CHARACTERS = 8_000  # a request's whole address may have 16,384
+_MOST_CHARACTERS = 8_000  # a request's whole URL may have 16,384
 
 
 def text_literal(value: str) -> str:
@@ -14,7 +14,7 @@ def text_literal(value: str) -> str:
 
 
 def in_conditions(field: str, values: Sequence[str]) -> Iterator[str]:
-    """`field IN (...)` for all of the values, as often as a query's address holds them."""
+    """`field IN (...)` for all values, in as many conditions as the length of a URL requires."""
     literals: list[str] = []
     characters = 0
     for value in values:
@@ -30,7 +30,7 @@ def in_conditions(field: str, values: Sequence[str]) -> Iterator[str]:
 
 
 def text_at(record: dict[str, object], path: str) -> str | None:
-    """A value of a query's record as text; `Sale__r.External_ID__c` is nested."""
+    """A value of a query result record as text; `Sale__r.External_ID__c` is nested."""
     value: object = record
     for part in path.split("."):
         value = value.get(part) if isinstance(value, dict) else None

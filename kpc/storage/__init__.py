@@ -1,1 +1,1 @@
-"""Files: the staging root, atomic publication, manifests, and the formats that are read and written piece by piece."""
+"""Files: the staging root, atomic publication, manifests, and file formats that are streamed."""

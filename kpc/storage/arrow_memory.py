@@ -1,4 +1,4 @@
-"""Memory that Arrow and the C library keep although nothing uses it any more."""
+"""Release memory that Arrow and the C library keep after it was freed."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from contextlib import suppress
 import pyarrow as pa
 
 
-def give_back_memory() -> None:
-    """Return to the system what a finished file no longer needs.
+def release_memory() -> None:
+    """Return freed memory to the operating system after a file is finished.
 
-    Otherwise the C library keeps it per thread (80 MB after four sessions), and whatever the worker does next comes on
-    top. Where the library has no such call nothing happens.
+    Otherwise the C library keeps it per thread (80 MB after four sessions), and the worker's next task adds to it. Does
+    nothing where the C library has no such call.
     """
     pa.default_memory_pool().release_unused()
     with suppress(AttributeError, OSError):

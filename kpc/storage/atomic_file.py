@@ -1,4 +1,4 @@
-"""A file that is written piece by piece and gets its name only when it is complete."""
+"""A file that is written piece by piece and published under its name only when it is complete."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kpc.storage.store import atomic_path
 
 
 class AtomicFile:
-    """Used as a context: a file that was not published when the context ends leaves nothing behind.
+    """A context manager: a file that was not published when the context ends leaves nothing behind.
 
     Subclasses write to `_temporary` and call `_publish`. A full disk becomes `OutOfSpace` when the context ends.
     """

@@ -1,17 +1,17 @@
-"""Where everything lies below the staging root. Every path of the migration is built here.
+"""The directory layout below the staging root. Every path of the migration is built here.
 
     <root>/<source_id>/<target_id>/<table>/<key>/           a partition
-        loaded_index.parquet                                 what Salesforce has confirmed of it
+        loaded_index.parquet                                 the rows that Salesforce has confirmed
         repairs.parquet                                      rows that people corrected
-        <generation>/                                        one extract and everything made of it
+        <generation>/                                        one extract and everything made from it
             extract/                                         Parquet chunks, plan.json, manifest.json
             staged-<version>/                                gzip CSV chunks, index, rejects, manifest.json
             pre-image-<version>/                             records as they were before the load changed them
             loaded-<version>/                                results of the ingest jobs, manifest.json
             reconciled/                                      report.json
-            undo/                                            what a rollback deletes and sets back
+            undo/                                            what a rollback deletes and restores
 
-`<version>` is the beginning of the mapping version, so that what was made under another declaration is kept apart.
+`<version>` is the start of the mapping version, which keeps files of different declarations apart.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ LOADED_INDEX = "loaded_index.parquet"
 CORRECTED_ROWS = "repairs.parquet"
 EXTRACT, RECONCILED, ROLLBACK = "extract", "reconciled", "undo"
 EXTRACT_PLAN = "plan.json"
-INCREMENTAL_READ = "changes"  # inside an extract's folder: what was read to bring an older extract up to date
-CLEANED = "cleaned.json"  # beside the manifest of chunks that are gone
+INCREMENTAL_READ = "changes"  # inside an extract's folder: the changed rows and keys to merge into an older extract
+CLEANED = "cleaned.json"  # beside the manifest of chunks that were removed
 REPORT = "report.json"
 
 
 def staged_folder(mapping_version: str) -> str:
-    """The folder, inside a generation's, of what was staged under one mapping version."""
+    """The name of a generation's staged folder for one mapping version."""
     return f"staged-{mapping_version[:VERSION_PREFIX]}"
 
 
@@ -41,7 +41,7 @@ def loaded_folder(mapping_version: str) -> str:
 
 
 def pre_image_folder(mapping_version: str) -> str:
-    """The folder, inside a generation's, of the records that a load was about to change."""
+    """The name of a generation's folder for the records as they were before the load changed them."""
     return f"pre-image-{mapping_version[:VERSION_PREFIX]}"
 
 

@@ -1,4 +1,4 @@
-"""What one stage hands to the next. A manifest is written last, so a folder that has one is complete.
+"""The manifests that one stage passes to the next. A manifest is written last, so a folder with one is complete.
 
 oracle_extract -> ExtractManifest -> staged_csv -> StagedManifest -> sf_loaded -> LoadManifest -> reconciled
 """
@@ -17,9 +17,9 @@ from kpc.storage.store import FileEntry
 
 @dataclass(frozen=True, slots=True)
 class StageOutput:
-    """What a stage made, before it is timed and booked. `rows` and `bytes` as the stage counts them.
+    """The output of a stage, before it is timed and recorded. `rows` and `bytes` as the stage counts them.
 
-    `detail` holds the stage's own counts (such as staged, unchanged, rejected) and never a value of a row.
+    `detail` holds the stage's own counts (such as staged, unchanged, rejected), never a value of a row.
     """
 
     generation: str
@@ -31,7 +31,7 @@ class StageOutput:
 
 
 class RootMarker(BaseModel):
-    """Lies in the staging root as `root-<token>.json`: a worker that finds it sees the root that the others see."""
+    """The file `root-<token>.json` in the staging root: a worker that finds it sees the same root as the others."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -39,7 +39,7 @@ class RootMarker(BaseModel):
 
 
 class _Manifest(BaseModel):
-    """Which partition and generation a manifest speaks of; `generation` is a ULID."""
+    """The partition and generation of a manifest; `generation` is a ULID."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -64,7 +64,7 @@ class Aggregate(BaseModel):
 
 
 class ControlTotals(BaseModel):
-    """Oracle's own answer about the partition at the generation's SCN."""
+    """The partition's row count and aggregates; Oracle's own are as of the generation's SCN."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -75,7 +75,7 @@ class ControlTotals(BaseModel):
 class ExtractManifest(_Manifest):
     """The sealed Parquet copy of a whole partition as of one SCN.
 
-    With a `base`, an older generation, only the `read_rows` rows changed since `since` came from Oracle again.
+    With a `base`, an older generation, only the `read_rows` rows changed since `since` were read from Oracle.
     """
 
     source_id: str
@@ -95,7 +95,7 @@ class ExtractManifest(_Manifest):
     read_rows: int = Field(0, ge=0)
 
     def output(self) -> StageOutput:
-        """What the stage run books of it."""
+        """What the stage run records."""
         detail: dict[str, int | str] = {"scn": self.scn, "chunks": len(self.chunks), "mode": self.mode}
         if self.base is not None:
             detail |= {"read_rows": self.read_rows, "since": str(self.since), "base": self.base}
@@ -128,12 +128,12 @@ class StagedManifest(_Manifest):
 
     @property
     def files(self) -> tuple[FileEntry, ...]:
-        """Every file of the folder but the manifest itself."""
+        """Every file of the folder except the manifest itself."""
         more = (self.index_file, self.fingerprint_file, self.rejected_file, self.vanished_file)
         return (*self.chunks, *(entry for entry in more if entry is not None))
 
     def output(self) -> StageOutput:
-        """What the stage run books of it."""
+        """What the stage run records."""
         counts = ("extracted", "staged", "unchanged", "rejected", "truncated", "rounded", "vanished")
         return StageOutput(
             self.generation,
@@ -167,7 +167,7 @@ class CleanedManifest(_Manifest):
 
 
 class LoadManifest(_Manifest):
-    """What Salesforce confirmed of a partition's chunks; `jobs` are ingest job ids.
+    """The rows of a partition's chunks that Salesforce confirmed; `jobs` are ingest job ids.
 
     `pre_image` counts the records whose former values were saved.
     """
@@ -186,7 +186,7 @@ class LoadManifest(_Manifest):
     pre_image: int = Field(0, ge=0)
 
     def output(self) -> StageOutput:
-        """What the stage run books of it."""
+        """What the stage run records."""
         counts = ("staged", "loaded", "created", "failed", "unprocessed")
         return StageOutput(
             self.generation,

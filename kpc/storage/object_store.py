@@ -1,7 +1,7 @@
-"""A staging root that is an object store: whole objects go in and out; there is no rename and nothing half-written.
+"""A staging root in an object store: whole objects are written and read, without renames or partial writes.
 
-Only what every object store can do is used: write one object, read one object, remove one object. An upload becomes
-visible when it is complete, so that an object is either as it was or as it is meant to be.
+Uses only operations that every object store has: write, read and remove one object. An upload becomes visible when it
+is complete, so an object has either its old or its new content.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class ObjectStore:
         try:
             self._files, self._base = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
         except (ImportError, ValueError) as error:
-            package = _PACKAGES.get(protocol, "that brings it")
+            package = _PACKAGES.get(protocol, "that supports it")
             raise ConfigError(
-                f"No driver for {protocol}:// is installed, which KPC__STAGING__ROOT asks for: {error}.",
+                f"No driver for {protocol}:// is installed, but KPC__STAGING__ROOT needs one: {error}.",
                 f"Install the package {package} on every worker, or use a directory that all workers see.",
             ) from None
 
@@ -71,12 +71,12 @@ class ObjectStore:
             return True
 
     def send(self, path: Path, key: str) -> None:
-        """Put a file's content in place of the object."""
+        """Write a file's content to the object, replacing any existing one."""
         with self._explained(key):
             self._files.put_file(str(path), self._path(key))
 
     def remove(self, key: str) -> None:
-        """Remove an object; one that is gone already is fine."""
+        """Remove an object if it exists."""
         with self._explained(key):
             try:
                 self._files.rm_file(self._path(key))

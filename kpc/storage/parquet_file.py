@@ -1,4 +1,4 @@
-"""Parquet files written and read piece by piece: neither holds more than one frame."""
+"""Parquet files that are written and read as a stream of frames, so that memory holds only a few slices."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from kpc.storage.atomic_file import AtomicFile
 from kpc.storage.prefetch import BackgroundWorker
 from kpc.storage.store import FileEntry, describe_file
 
-_DECODED_SLICES = 4  # how many slices of a row group may be held decoded while the first of them is worked on
+_DECODED_SLICES = 4  # slices of a row group that may be held decoded while the first of them is processed
 
 
 class _ParquetFile(AtomicFile):
-    """A Parquet file of this project: zstd at its quickest level, no dictionaries, a row group per write.
+    """A Parquet file of this project: zstd at its fastest level, no dictionaries, one row group per write.
 
-    Keys, hashes and amounts repeat too seldom for a dictionary; zstd does better on plain values.
+    Keys, hashes and amounts repeat too rarely for a dictionary; zstd does better on plain values.
     """
 
     def __init__(self, path: Path, schema: pa.Schema, *, has_statistics: bool) -> None:
@@ -47,16 +47,16 @@ class _ParquetFile(AtomicFile):
 class ExtractParquet(_ParquetFile):
     """A file of extracted rows: exactly the given schema, and no statistics, because it is always read as a whole.
 
-    Measured per million rows of KPS_T_SALES_MD (38 columns, drained in 4.3 s of CPU): with dictionaries and statistics
-    an extract took 8.1 s, without 5.8 s, and its files are a fifth smaller. (BYTE_STREAM_SPLIT would be smaller still;
-    polars cannot read it for decimals.)
+    Measured per million rows of KPS_T_SALES_MD (38 columns; fetching alone takes 4.3 s of CPU): an extract took 8.1 s
+    with dictionaries and statistics, 5.8 s without, and its files are a fifth smaller. (BYTE_STREAM_SPLIT would be
+    smaller still, but polars cannot read it for decimals.)
     """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         super().__init__(path, schema, has_statistics=False)
 
     def write(self, rows: pa.RecordBatch | pa.Table | pl.DataFrame) -> None:
-        """Append rows with the schema's columns in its order; types that only differ in their spelling are cast."""
+        """Append rows with the schema's columns, in its order; types that differ only in representation are cast."""
         table = rows.to_arrow() if isinstance(rows, pl.DataFrame) else rows
         if not table.schema.equals(self._schema):
             table = table.cast(self._schema)
@@ -65,9 +65,9 @@ class ExtractParquet(_ParquetFile):
 
 
 class ParquetTable(_ParquetFile):
-    """Keys and hashes with polars' types, and statistics, by which a reader finds a range of hashes.
+    """Keys and hashes with polars' types, and with statistics, so that a reader can find a range of hashes.
 
-    Frames are written by a thread of its own; what fails there is raised by the following call.
+    A background thread writes the frames; its error is raised by the next call.
     """
 
     def __init__(self, path: Path, schema: Mapping[str, pl.DataType]) -> None:
@@ -91,7 +91,7 @@ class ParquetTable(_ParquetFile):
 def read_slices(path: Path, columns: list[str], rows: int, *, remedy: str) -> Iterator[pl.DataFrame]:
     """The named columns of a Parquet file, at most `rows` rows at a time.
 
-    Row groups are decoded once each: small ones together, and only one that is many times larger than `rows` in parts.
+    Each row group is decoded once: small ones together, and only a group many times larger than `rows` in parts.
     Raises `DamagedFile` if the file cannot be read.
     """
     try:
@@ -104,9 +104,9 @@ def read_slices(path: Path, columns: list[str], rows: int, *, remedy: str) -> It
 
 
 def _spans(path: Path, rows: int, most_rows: int) -> Iterator[tuple[int, int]]:
-    """First row and number of rows of what is decoded together: whole row groups up to `rows` rows, one at least.
+    """First row and number of rows to decode together: at least one whole row group, up to `rows` rows.
 
-    A group of more than `most_rows` rows comes in parts.
+    A group of more than `most_rows` rows is split into parts.
     """
     metadata = pq.read_metadata(path)
     start = height = 0

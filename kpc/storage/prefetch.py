@@ -1,7 +1,7 @@
 """Work in other threads while the caller prepares or uses the next piece; the order is always kept.
 
 polars, pyarrow, isal and hashlib release the interpreter lock while they work, so threads are enough to keep two cores
-busy. Each of these holds a small, fixed number of pieces at a time.
+busy. Each function and class here holds a small, fixed number of items at a time.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _END: Any = object()
 def map_in_parallel(work: Callable[[S], T], items: Iterable[S], workers: int) -> Iterator[T]:
     """`work(item)` of each item, in their order; up to `workers` of them are being worked on and one more waits.
 
-    What `work` raises for an item is raised in place of its result.
+    An error that `work` raises for an item is raised in place of its result.
     """
     pool = ThreadPoolExecutor(workers, thread_name_prefix="prefetch")
     underway: deque[Future[T]] = deque()
@@ -35,7 +35,7 @@ def map_in_parallel(work: Callable[[S], T], items: Iterable[S], workers: int) ->
 
 
 def prefetched(items: Iterator[T]) -> Iterator[T]:
-    """The same items, each produced while the caller uses the one before it."""
+    """The same items; each is produced while the caller uses the previous one."""
     with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as pool:
         upcoming = pool.submit(next, items, _END)
         while (item := upcoming.result()) is not _END:
@@ -44,9 +44,9 @@ def prefetched(items: Iterator[T]) -> Iterator[T]:
 
 
 class BackgroundWorker:
-    """A thread that does one piece of work at a time, in the order given, while its owner goes on.
+    """A thread that runs one task at a time, in the order given, while its owner continues.
 
-    An error is raised by the next call. `close` and `abandon` wait for the last piece; `abandon` ignores its error.
+    An error is raised by the next call. `close` and `abandon` wait for the last task; `abandon` ignores its error.
     """
 
     def __init__(self, name: str) -> None:
@@ -54,7 +54,7 @@ class BackgroundWorker:
         self._underway: Future[object] | None = None
 
     def start(self, work: Callable[..., object], *given: object) -> None:
-        """Wait for the previous piece, then begin this one."""
+        """Wait for the previous task, then start this one."""
         self.wait()
         self._underway = self._pool.submit(work, *given)
 

@@ -27,7 +27,7 @@ _HASHES = 1 << 64
 
 
 def key_bucket(columns: Sequence[str], count: int) -> pl.Expr:
-    """The bucket, 0 to `count` - 1, that a hash of these columns names: equal keys are in the same one."""
+    """The bucket, 0 to `count` - 1, from a hash of these columns: equal keys are in the same one."""
     return pl.struct(columns).hash() % count
 
 
@@ -61,7 +61,7 @@ class HashRanges:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """The rows of one bucket out of one spill: an Arrow stream within the file."""
+    """The rows of one bucket from one spill: an Arrow stream within the file."""
 
     start: int
     bytes: int
@@ -70,8 +70,8 @@ class _Piece:
 class RowBuckets:
     """Rows with the columns of `schema`, added in any order and read bucket by bucket; a bucket keeps their order.
 
-    As soon as more than `held_rows` rows are in memory, they are written to a nameless file in `folder`, which
-    disappears with this object or its process. `bucket` gives each row's number, 0 to `count` - 1.
+    When more than `held_rows` rows are in memory, they are written to an unnamed temporary file in `folder`, which
+    disappears with this object or its process. `bucket` is the number of a row's bucket, 0 to `count` - 1.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class RowBuckets:
             self._spill()
 
     def whole(self) -> pl.DataFrame:
-        """All rows, while they are few: at most `held_rows`."""
+        """All rows; only valid while there are at most `held_rows`."""
         return pl.concat([self._empty(), *self._held])
 
     def buckets(self) -> Iterator[pl.DataFrame]:
@@ -138,12 +138,12 @@ class RowBuckets:
         return pl.DataFrame(schema=self._schema)
 
     def _spill_rest(self) -> None:
-        """From the first read on, all rows are in the file."""
+        """Spill the rows in memory before the first read, so that all rows are in the file."""
         if self._held:
             self._spill()
 
     def _spill(self) -> None:
-        """Write what is held, ordered by bucket, so that each bucket's rows are one piece of the file."""
+        """Write the held rows, ordered by bucket, so that each bucket's rows are one piece of the file."""
         numbered = pl.concat(self._held).with_columns(self._bucket.cast(self._number_type).alias(_BUCKET))
         self._held, self._held_rows = [], 0
         ordered = numbered.sort(_BUCKET, maintain_order=True)
@@ -159,7 +159,7 @@ class RowBuckets:
 
     @property
     def _number_type(self) -> pl.DataType:
-        """As narrow as the numbers allow: with two hashes, each byte per row is a seventeenth of what is sorted."""
+        """The narrowest type for bucket numbers: next to two hashes, one byte is a seventeenth of the data to sort."""
         return pl.UInt8() if len(self._pieces) <= 1 << 8 else pl.UInt32()
 
     def _open_file(self) -> BinaryIO:

@@ -36,9 +36,9 @@ ManifestT = TypeVar("ManifestT", bound=BaseModel)
 
 
 class FileEntry(BaseModel):
-    """A finished file as a manifest lists it. `bytes` on disk; `raw_bytes` before compression, where that differs.
+    """A finished file as listed in a manifest. `bytes` on disk; `raw_bytes` before compression, if different.
 
-    Chunks have the external ids of their first and last row, and `key_sum`, which stands for all of them (KeySum).
+    Chunks have the external ids of their first and last row, and `key_sum`, a checksum of all their ids (KeySum).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,7 +57,7 @@ class FileEntry(BaseModel):
 class Store:
     """The staging root as one process sees it; `free_bytes` stay free on its disk.
 
-    `root` is the staging directory itself, or the scratch directory before `remote`.
+    `root` is the staging directory itself, or the scratch directory in front of `remote`.
     """
 
     root: Path
@@ -70,11 +70,11 @@ class Store:
             shutil.rmtree(self.root, ignore_errors=True)
 
     def shown(self, path: Path) -> str:
-        """Where a person finds a file or folder of the root."""
+        """The path or URL of a file or folder, as shown to people."""
         return str(path) if self.remote is None else f"{self.remote.url}/{self._key(path)}"
 
     def require_directory(self, what: str) -> None:
-        """Raises `ConfigError` before an object store: `what` works in place on files that all workers must see."""
+        """Raises `ConfigError` for an object store: `what` works in place on files that all workers must see."""
         if self.remote is not None:
             raise ConfigError(
                 f"{what} needs a staging root that is a directory; KPC__STAGING__ROOT is {self.remote.url}.",
@@ -82,7 +82,7 @@ class Store:
             )
 
     def manifest(self, folder: Path, kind: type[ManifestT], name: str = MANIFEST) -> ManifestT | None:
-        """The manifest of a folder as the root has it now; see `read_manifest`."""
+        """The current manifest of a folder in the root; see `read_manifest`."""
         if self.remote is None:
             return read_manifest(folder, kind, name)
         path = folder / name
@@ -106,7 +106,7 @@ class Store:
         shutil.rmtree(folder, ignore_errors=True)
 
     def file(self, folder: Path, entry: FileEntry, *, remedy: str) -> Path:
-        """A listed file, verified; fetched first if this process does not have it as it was listed."""
+        """A listed file, verified; fetched first if this process does not have it as listed."""
         if self.remote is None:
             return verify(folder, entry, remedy=remedy)
         try:
@@ -116,7 +116,7 @@ class Store:
             return verify(folder, entry, remedy=remedy)
 
     def fetch(self, path: Path) -> bool:
-        """Bring the newest state of a file that no manifest lists; False if there is none."""
+        """Fetch the current version of a file that no manifest lists; False if there is none."""
         if self.remote is None:
             return path.is_file()
         with atomic_path(path) as temporary:
@@ -139,7 +139,7 @@ class Store:
             path.unlink()  # whoever reads it gets what the store really holds
 
     def remove(self, path: Path) -> None:
-        """Remove a file; one that is gone already is fine."""
+        """Remove a file if it exists."""
         path.unlink(missing_ok=True)
         if self.remote is not None:
             self.remote.remove(self._key(path))
@@ -160,7 +160,7 @@ class Store:
 
 
 def open_store(root: str, scratch: Path, free_bytes: int) -> Store:
-    """The store at a directory or an object store's URL; `scratch` is where workers of an object store work.
+    """The store at a directory or object store URL; `scratch` is the working directory used with an object store.
 
     Raises `ConfigError` if no driver for the URL is installed.
     """
@@ -172,7 +172,7 @@ def open_store(root: str, scratch: Path, free_bytes: int) -> Store:
 
 
 def _sweep(scratch: Path) -> None:
-    """Remove what killed processes left in the scratch directory; only finished files matter, and those were sent."""
+    """Remove what killed processes left in the scratch directory; their finished files were already sent."""
     for folder in scratch.glob(f"{_WORKER}*"):
         pid = folder.name.removeprefix(_WORKER)
         if pid.isdigit() and not psutil.pid_exists(int(pid)):
@@ -220,7 +220,7 @@ def disk_may_fill(path: Path) -> Iterator[None]:
 
 
 def make_private_file(path: Path) -> Path:
-    """An empty file that only its owner can read, in place of any other."""
+    """Create an empty file that only its owner can read, replacing any existing file."""
     path.unlink(missing_ok=True)
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     return path
@@ -246,12 +246,12 @@ def write_text(path: Path, content: str) -> None:
 
 
 def write_manifest(folder: Path, manifest: BaseModel, name: str = MANIFEST) -> None:
-    """Publish a folder: whoever sees the manifest sees complete files."""
+    """Publish a folder: a reader that sees the manifest sees complete files."""
     write_text(folder / name, manifest.model_dump_json(indent=1) + "\n")
 
 
 def read_manifest(folder: Path, kind: type[ManifestT], name: str = MANIFEST) -> ManifestT | None:
-    """The folder's manifest; None if there is none yet. Raises `DamagedFile` if it cannot be understood."""
+    """The folder's manifest; None if there is none yet. Raises `DamagedFile` if it cannot be parsed."""
     path = folder / name
     try:
         content = path.read_bytes()
@@ -285,7 +285,7 @@ def describe_file(path: Path, *, rows: int, raw_bytes: int | None = None) -> Fil
 
 
 def verify(folder: Path, entry: FileEntry, *, remedy: str) -> Path:
-    """The path of a listed file, after its size and sha256 were compared. Raises `DamagedFile`."""
+    """The path of a listed file, after comparing its size and sha256. Raises `DamagedFile`."""
     path = folder / entry.name
     if not path.is_file():
         raise DamagedFile(f"{path} is gone, but its manifest lists it.", remedy, path=path)
