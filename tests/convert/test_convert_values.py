@@ -143,7 +143,7 @@ def test_oracle_is_asked_for_the_value_that_is_sent(values: list[Decimal], rule:
 
 def test_only_numbers_have_control_totals() -> None:
     """A text has no sum."""
-    with pytest.raises(CatalogError, match="cannot be measured"):
+    with pytest.raises(CatalogError, match="cannot be a measure"):
         target_value_sql(value_column(varchar2(3), text(3)))
 
 

@@ -239,7 +239,7 @@ def test_a_silent_listener_ends_at_its_time_limit(
     workspace.environment  # noqa: B018  read before the listener falls silent
     source.fault("silent")
     began = time.monotonic()
-    with pytest.raises(OracleDown, match="said nothing"):
+    with pytest.raises(OracleDown, match="sent nothing"):
         oracle_extract.materialize(PartitionContext(workspace, partition))
     assert time.monotonic() - began < 10
 
