@@ -163,7 +163,7 @@ def one_pass(
 def run(
     table: TableName,
     key: Annotated[str | None, typer.Argument(metavar="[KEY]", help="A month such as 2024-01, or ALL.")] = None,
-    months: Annotated[str, typer.Option(help="Several months: 2024-01:3 is January to March.")] = "",
+    months: Annotated[str, typer.Option(help="FIRST:COUNT: 2024-01:3 is January to March.")] = "",
     mode: Mode = "incremental",
     stage: Annotated[str, typer.Option(help="Run only this stage.")] = "",
     as_json: AsJson = False,

@@ -1,4 +1,4 @@
-"""Refused rows with their values, for people: read, exported, and read back after correction."""
+"""Reading the rows that Salesforce refused, exporting them to CSV, and reading the corrected file."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def refused_rows(context: PartitionContext) -> pl.DataFrame:
 
 
 def open_failures(context: PartitionContext) -> dict[str, FailedRecord]:
-    """The refused rows, by external id in lower case. A row that staging rejected has no CSV line to correct."""
+    """The refused rows, by external id in lower case. Excludes rows that staging rejected: they have no CSV form."""
     records = context.ledger.failures.of_partition(context.environment, context.partition)
     return {record.external_id.lower(): record for record in records if record.error_class != REJECTED_CLASS}
 
 
 def chunk_results(context: PartitionContext, staged: StagedManifest) -> list[ChunkResult]:
-    """The results of the finished chunks, in order."""
+    """The recorded results of the finished chunks, in the order of the chunks."""
     folder = context.paths.generation(staged.generation).loaded(staged.mapping_version)
     results = [result_of(folder, entry.name, context.store) for entry in staged.chunks]
     return [result for result in results if result is not None]

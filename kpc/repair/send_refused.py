@@ -52,7 +52,7 @@ _PARKED = FailureClass.DEPENDENCY
 
 @dataclass(frozen=True, slots=True)
 class RepairResult:
-    """The result of a repair: `sent` rows were sent again, of which `loaded` were accepted.
+    """The outcome of a repair: of the partition's refused rows `sent` were sent again, and `loaded` of these accepted.
 
     `load` is the newly published load; None if nothing was sent.
     """
@@ -78,9 +78,9 @@ class RepairResult:
 def send_refused(context: PartitionContext, edits: Edits | None = None) -> RepairResult:
     """Send a partition's refused rows again through composite collections and record the results.
 
-    With `edits`, those rows as they were corrected; otherwise those whose class allows it. Files, counts, the ledger
-    and the loaded index are then as if the load had ended so. After a kill, repeat it or run the next load.
-    Raises `ConfigError` for edits of rows that are not refused.
+    With `edits`, sends the corrected rows; otherwise those whose class allows another attempt. Files, counts, ledger
+    and loaded index are then as if the load itself had ended this way. After a kill, repeating this or the next load
+    completes it. Raises `ConfigError` for edits of rows that are not refused.
     """
     finished = run_stage(context, SF_LOADED, lambda running: _repair(running, edits))
     # No result: another run did the work while this one waited for the lease.
@@ -149,12 +149,12 @@ class _Repair:
     def send(self, chunk: str, again: pl.DataFrame) -> int:
         """Send rows of one chunk and record its new result; returns how many were accepted.
 
-        The result files get new names, so that the previous ones stay complete until the new ones count.
+        The new result files have other names, so that the previous ones stay intact until the new result is published.
         """
         context, folder = self.context, self._folder
         (before,) = (result for result in chunk_results(context, self.staged) if result.chunk == chunk)
         context.ledger.leases.require(context.lease)
-        context.store.remove(folder / MANIFEST)  # until it is published again; the next load would do that
+        context.store.remove(folder / MANIFEST)  # so that the next load publishes again if this run is killed
         ordered = in_parent_order(context.table, again)
         with context.governor.translate_quota_errors():
             saved = upsert_rows(context.salesforce, context.table, ordered.to_dicts())
@@ -194,7 +194,7 @@ class _Repair:
 def _outcome_of(
     folder: Path, result: ChunkResult, records: Mapping[str, FailedRecord], sent: Collection[str]
 ) -> ChunkOutcome:
-    """The chunk's outcome as its files say, with one more attempt for the rows `sent`."""
+    """The chunk's outcome from its files, with one more attempt for the rows `sent`."""
     loaded = LoadedRows(folder, (result.success_file,), result.created)
     failed, unprocessed = (
         pl.read_csv(folder / entry.name, infer_schema=False).fill_null("")
@@ -218,6 +218,6 @@ def _changed(
 def _check_known(context: PartitionContext, records: Mapping[str, FailedRecord], edits: Edits) -> None:
     if unknown := [key for key in edits if key not in records]:
         raise ConfigError(
-            f"{len(unknown):,} rows of the file are not refused rows of {context} (any more).",
+            f"{len(unknown):,} rows of the file are not, or no longer, refused rows of {context}.",
             f"Export again: `kpc failed {context.table.name} {context.key} --export FILE`; nothing was sent.",
         )
