@@ -6,8 +6,8 @@ A reader that finds a manifest may trust that its files were complete when it wa
 still are. Files are readable by their owner only.
 
 The root is a directory that all workers see, or an object store. With an object store every process works in a scratch
-directory of its own with the same layout: finished files are uploaded to the store, the manifest
-last, and files of other workers are downloaded when they are needed.
+directory of its own with the same layout: finished files are uploaded to the store, the manifest last, and files of
+other workers are downloaded when they are needed.
 """
 
 from __future__ import annotations
