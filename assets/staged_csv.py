@@ -17,14 +17,17 @@ if TYPE_CHECKING:
 def staged_csv(context: StageContext, extract: ExtractManifest) -> StagedManifest:
     """Maps, converts and checks every row and cuts the gzip CSV chunks that Salesforce will take.
 
-    Raises what `stage_partition` raises, and `ConfigError` for an external id that is composed differently from the
-    records already in the org.
+    First the jobs of a load that was interrupted are finalized, so that no row which they wrote is sent again. Raises
+    what `stage_partition` raises, and `ConfigError` for an external id that is composed differently from the records
+    already in the org.
     """
-    from kpc.staging.partition_staging import stage_partition  # noqa: PLC0415  heavy; see kpc.stages.asset
+    from kpc.load.superseded_loads import finalize_superseded_loads  # noqa: PLC0415  heavy; see kpc.stages.asset
+    from kpc.staging.partition_staging import stage_partition  # noqa: PLC0415
     from kpc.staging.rejected_rows import book_rejected_rows  # noqa: PLC0415
 
     context.ledger.mappings.check_external_id(context.environment, context.table)
     context.ledger.mappings.remember(context.table)
+    finalize_superseded_loads(context, (extract.generation, context.table.mapping_version))
     manifest = stage_partition(context, extract)
     book_rejected_rows(context, manifest)
     return manifest

@@ -8,7 +8,7 @@ import os
 import typer
 
 from kpc.cli import bench, cleanup, emulate, journey, load, proof, state
-from kpc.cli.output import console
+from kpc.cli.output import console, end_on_sigterm
 
 app = typer.Typer(
     name="kpc",
@@ -38,4 +38,5 @@ def main() -> None:
         logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     for package in ("kpc", "assets", "expectations"):
         logging.getLogger(package).setLevel(level)
+    end_on_sigterm()
     app()

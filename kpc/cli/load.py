@@ -216,8 +216,6 @@ def _plan_lines(plan: RollbackPlan) -> list[str]:
     if plan.children:
         children = ", ".join(map(str, plan.children))
         lines.append(f"Not possible while these refer to it: {children}. Roll them back first.")
-    elif plan.jobs_at_work:
-        lines.append(f"Not possible while its load is running: {', '.join(plan.jobs_at_work)}.")
     else:
         lines.append(f"Nothing was done. To perform it: `kpc rollback {plan.partition} --yes`.")
     return lines

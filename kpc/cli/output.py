@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import json
+import shlex
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from enum import IntEnum
 from functools import wraps
+from types import FrameType
 from typing import NoReturn, ParamSpec, TypeVar
 
 import typer
@@ -50,6 +53,26 @@ class Exit(IntEnum):
     EXCEPTIONS = 3  # finished, with rejected rows or other exceptions that a person must look at
     STILL_RUNNING = 69
     INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: the command ends as after Ctrl-C, with its lease released, and another exit code."""
+
+
+def end_on_sigterm() -> None:
+    """Raise `Terminated` in the main thread when the process is told to end, once."""
+
+    def end(number: int, _frame: FrameType | None) -> NoReturn:
+        signal.signal(number, signal.SIG_IGN)  # the first one is being obeyed
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, end)
+
+
+def this_command() -> str:
+    """The command line as it was typed, for messages that say how to continue."""
+    return shlex.join(["kpc", *sys.argv[1:]])
 
 
 _CODES = {
@@ -132,8 +155,8 @@ def explaining_errors(command: Callable[P, R]) -> Callable[P, R]:
             if error.errno != errno.ENOSPC:  # anything else is a defect: show its traceback
                 raise
             fail(OutOfSpace("The disk is full.", "Free space and run the command again."))
-        except KeyboardInterrupt:
-            print("\nInterrupted; run the same command again to continue.", file=sys.stderr)
-            raise typer.Exit(Exit.INTERRUPTED) from None
+        except KeyboardInterrupt as interrupt:
+            print(f"\nInterrupted. Continue with `{this_command()}`; nothing is sent twice.", file=sys.stderr)
+            raise typer.Exit(Exit.TERMINATED if isinstance(interrupt, Terminated) else Exit.INTERRUPTED) from None
 
     return run

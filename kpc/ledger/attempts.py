@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, and_, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, insert, select, update
 
 from kpc.errors import Superseded
 from kpc.ledger import schema
@@ -26,8 +26,8 @@ class Attempts:
         Raises `Superseded` when loading a newer generation of the partition has begun.
         """
         with self._database.writing(lease) as connection:
-            _refuse_older(connection, generation, lease)
-            mine = and_(_ATTEMPT.c.generation == generation, _ATTEMPT.c.mapping_version == mapping_version)
+            _refuse_superseded(connection, generation, mapping_version, lease)
+            mine = _of_load(generation, mapping_version)
             newest = connection.execute(
                 select(_ATTEMPT.c.number, _ATTEMPT.c.state).where(mine).order_by(_ATTEMPT.c.number.desc()).limit(1)
             ).one_or_none()
@@ -47,10 +47,24 @@ class Attempts:
             )
             return int(number)
 
-    def refuse_superseded(self, generation: str, lease: Lease) -> None:
-        """Raises `Superseded` when loading a newer generation has begun, `LeaseLost` when the lease is lost."""
+    def refuse_superseded(self, generation: str, mapping_version: str, lease: Lease) -> None:
+        """Raises `Superseded` when a newer generation has replaced this load, `LeaseLost` when the lease is lost."""
         with self._database.writing(lease) as connection:
-            _refuse_older(connection, generation, lease)
+            _refuse_superseded(connection, generation, mapping_version, lease)
+
+    def supersede(self, generation: str, mapping_version: str, *, lease: Lease) -> None:
+        """Record that a load will never be continued: its jobs are finalized and a newer load replaces it."""
+        with self._database.writing(lease) as connection:
+            connection.execute(
+                update(_ATTEMPT)
+                .where(_of_load(generation, mapping_version))
+                .values(state=AttemptState.SUPERSEDED, finished_utc=self._database.clock())
+            )
+
+    def is_superseded(self, generation: str, mapping_version: str) -> bool:
+        """Whether `supersede` was recorded for the load."""
+        with self._database.reading() as connection:
+            return _is_superseded(connection, generation, mapping_version)
 
     def end(
         self,
@@ -66,16 +80,28 @@ class Attempts:
         with self._database.writing(lease) as connection:
             connection.execute(
                 update(_ATTEMPT)
-                .where(
-                    _ATTEMPT.c.generation == generation,
-                    _ATTEMPT.c.mapping_version == mapping_version,
-                    _ATTEMPT.c.number == number,
-                )
+                .where(_of_load(generation, mapping_version), _ATTEMPT.c.number == number)
                 .values(state=state, error=error, finished_utc=self._database.clock())
             )
 
 
-def _refuse_older(connection: Connection, generation: str, lease: Lease) -> None:
+def _of_load(generation: str, mapping_version: str) -> ColumnElement[bool]:
+    return and_(_ATTEMPT.c.generation == generation, _ATTEMPT.c.mapping_version == mapping_version)
+
+
+def _is_superseded(connection: Connection, generation: str, mapping_version: str) -> bool:
+    query = select(_ATTEMPT.c.number).where(
+        _of_load(generation, mapping_version), _ATTEMPT.c.state == AttemptState.SUPERSEDED
+    )
+    return connection.execute(query.limit(1)).scalar_one_or_none() is not None
+
+
+def _refuse_superseded(connection: Connection, generation: str, mapping_version: str, lease: Lease) -> None:
+    if _is_superseded(connection, generation, mapping_version):
+        raise Superseded(
+            f"The load of generation {generation} of {lease.partition} was given up for a newer one.",
+            "Nothing to do: the newer generation replaces it.",
+        )
     generations = schema.generation
     ordinal = select(generations.c.ordinal).where(generations.c.id == generation).scalar_subquery()
     newer = connection.execute(

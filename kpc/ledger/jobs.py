@@ -160,6 +160,16 @@ class Jobs:
         with self._database.reading() as connection:
             return [JobRow(**row) for row in connection.execute(query).mappings()]
 
+    def of_load(self, generation: str, mapping_version: str) -> list[JobRow]:
+        """All jobs of a load's chunks and their retries, oldest first."""
+        query = (
+            select(_JOB)
+            .where(_JOB.c.generation == generation, _JOB.c.mapping_version == mapping_version)
+            .order_by(_JOB.c.id)
+        )
+        with self._database.reading() as connection:
+            return [JobRow(**row) for row in connection.execute(query).mappings()]
+
     def at_work(self, environment: Environment, partition: Partition) -> list[JobRow]:
         """The partition's jobs that have not ended or whose results are not read, oldest first."""
         query = (

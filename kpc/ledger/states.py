@@ -33,6 +33,7 @@ class AttemptState(StrEnum):
     RUNNING = "running"
     LOADED = "loaded"
     FAILED = "failed"
+    SUPERSEDED = "superseded"  # a newer generation replaced it; its jobs were finalized, their records are known
 
 
 class ChunkState(StrEnum):

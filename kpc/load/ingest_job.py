@@ -40,7 +40,7 @@ def start_job(load: ChunkLoad) -> str:
             load.chunk_file()
             job_id = _create(_intend(load), load)
         elif job.job_id is None:
-            job_id = _recover(job, load)
+            job_id = recover_job(job, load)
         else:
             job_id = job.job_id
         if job_id is not None and _resume(job_id, load):
@@ -75,7 +75,7 @@ def _create(job: JobRow, load: ChunkLoad) -> str | None:
             info = load.salesforce.create_job(job.object_name, job.external_id_field, operation=job.operation)
     except OutcomeUnknown as lost:
         log.warning("%s: %s", load, lost)
-        return _recover(job, load)
+        return recover_job(job, load)
     except Exception:
         # Refused or never sent: free the slot and the reserved quota at once.
         load.end_job(job, JobState.GIVEN_UP, "not created")
@@ -86,7 +86,7 @@ def _create(job: JobRow, load: ChunkLoad) -> str | None:
     return None
 
 
-def _recover(job: JobRow, load: ChunkLoad) -> str | None:
+def recover_job(job: JobRow, load: ChunkLoad) -> str | None:
     """The id of a job whose creation was never confirmed, if the org has exactly one that can only be ours."""
     ledger = load.ledger
     candidates = [info for info in load.salesforce.list_jobs() if _may_be(info, job, load)]
@@ -130,7 +130,7 @@ def _resume(job_id: str, load: ChunkLoad) -> bool:
     if info.state is BulkJobState.OPEN and job.encoding is None and not _upload(job, load):
         load.end_job(job, JobState.ABORTED, "upload not confirmed")
         return False
-    ledger.attempts.refuse_superseded(load.spec.generation, load.lease)
+    ledger.attempts.refuse_superseded(load.spec.generation, load.spec.mapping_version, load.lease)
     if job.state != JobState.CLOSING:
         load.governor.confirm()
         ledger.jobs.mark_closing(job.id, lease=load.lease)

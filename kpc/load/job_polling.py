@@ -15,6 +15,7 @@ from kpc.settings import SalesforceSettings
 
 log = logging.getLogger(__name__)
 
+NO_LONGER_IN_ORG = "no longer in the org"  # why a job was given up whose results nobody can read any more
 _OUTAGE_S = 600.0  # give up polling a job after this long without a response
 _EARLY_SHARE = 0.5  # of the estimated remaining time: poll again then
 _PATIENT_SHARE = 0.03  # of a job's age: the shortest poll interval
@@ -72,7 +73,7 @@ def ask(load: ChunkLoad, job_id: str) -> JobInfo:
     """The job's state in the org. Raises `Terminal` if the job no longer exists (after 7 days, or deleted by hand)."""
     info = load.salesforce.job(job_id)
     if info is None:
-        load.end_job(load.job(job_id), JobState.GIVEN_UP, "no longer in the org")
+        load.end_job(load.job(job_id), JobState.GIVEN_UP, NO_LONGER_IN_ORG)
         raise Terminal(
             f"The org no longer knows ingest job {job_id} of {load}.",
             f"Results are kept for {RESULT_DAYS} days. Run the load again: the chunk is sent again, and the upsert "

@@ -29,7 +29,7 @@ from kpc.load.chunk_result import (
     read_columns,
     write_loaded,
 )
-from kpc.load.created_records import keep_created
+from kpc.load.created_records import keep_accepted
 from kpc.load.ingest_job import start_job
 from kpc.load.job_polling import ask, follow_job
 from kpc.salesforce import BulkJobState, JobInfo, ResultKind, failed_job
@@ -79,7 +79,7 @@ def _job_instead(load: ChunkLoad, info: JobInfo) -> str:
     state = JobState.FAILED if info.state is BulkJobState.FAILED else JobState.ABORTED
     if info.processed:
         with _scratch(load) as scratch:
-            keep_created(load, info.id, _download(load, info, ResultKind.SUCCESSFUL, scratch))
+            keep_accepted(load, info.id, _download(load, info, ResultKind.SUCCESSFUL, scratch))
     load.end_job(job, state, info.error_message)
     if not may_be_gzip:
         raise failed_job(info, str(load))
@@ -155,7 +155,7 @@ def _complete(load: ChunkLoad, info: JobInfo, outcome: ChunkOutcome, answered: K
         unknown = rows.join(missing, on="key", how="semi").select(outcome.unprocessed.columns)
         return replace(outcome, unprocessed=pl.concat([outcome.unprocessed, unknown]))
     for file in outcome.loaded.paths:
-        keep_created(load, info.id, file)
+        keep_accepted(load, info.id, file)
     reason = f"{missing.height:,} rows without a result, {foreign.height:,} results for rows that were not sent"
     load.end_job(load.job(info.id), JobState.FAILED, reason)
     raise Terminal(

@@ -92,7 +92,9 @@ def _confirmed(success_file: Path) -> Iterator[pl.DataFrame]:
 
 def _fresh(staged: pl.DataFrame, confirmed: pl.DataFrame) -> pl.DataFrame:
     """The rows that were sent and accepted. External ids are compared too, because key hashes can collide."""
-    both = staged.join(confirmed.unique(KEY_HASH), on=KEY_HASH, how="inner")
+    # A record that one job created and another one updated was created by this load.
+    last = confirmed.sort("created", descending=True).unique(KEY_HASH, keep="first", maintain_order=True)
+    both = staged.join(last, on=KEY_HASH, how="inner")
     is_same = folded(pl.col("external_id")) == folded(pl.col("confirmed_id"))
     return both.filter(is_same).select(*SCHEMA).unique(KEY_HASH)
 

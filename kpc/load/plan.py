@@ -9,6 +9,7 @@ from kpc.ledger.states import IN_FLIGHT, ChunkState
 from kpc.load.chunk_load import ChunkLoad, ChunkSpec
 from kpc.load.chunk_result import ChunkResult
 from kpc.load.pre_image import needs_pre_image
+from kpc.load.superseded_loads import finalize_superseded_loads
 from kpc.load.target_schema import check_object
 from kpc.partition import Partition
 from kpc.stages.context import LeasedContext, PartitionContext
@@ -26,7 +27,8 @@ def missing_parents(context: PartitionContext) -> tuple[Partition, ...]:
 def plan(context: LeasedContext, staged: StagedManifest) -> tuple[ChunkSpec, ...]:
     """The chunks that are still to load; none when there is nothing to send. Costs no quota.
 
-    Raises `SchemaDrift` when the object cannot take the rows, `Superseded` when a newer generation is being loaded.
+    Jobs of older loads that were never published are finalized first. Raises `SchemaDrift` when the object cannot take
+    the rows, `Superseded` when a newer generation is being loaded.
     """
     folder = context.paths.generation(staged.generation).loaded(staged.mapping_version)
     if context.store.manifest(folder, LoadManifest) is not None:
@@ -34,6 +36,7 @@ def plan(context: LeasedContext, staged: StagedManifest) -> tuple[ChunkSpec, ...
     ledger, table = context.ledger, context.table
     version = ledger.mappings.remember(table)
     attempt = ledger.attempts.begin(staged.generation, version, run_id=context.run_id, lease=context.lease)
+    finalize_superseded_loads(context, (staged.generation, version))
     if not staged.chunks:
         return ()
     _check_fit(context, staged)

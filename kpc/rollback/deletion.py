@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from kpc.convert.gzip_csv import GzipTable, csv_bytes
-from kpc.load.chunk_result import ChunkResult
-from kpc.load.created_records import created_before
-from kpc.load.loaded_index import read_loaded_index, update_loaded_index
+from kpc.load.loaded_index import read_loaded_index
 from kpc.load.org_records import ID
 from kpc.stages.context import PartitionContext
-from kpc.storage.layout import result_name
-from kpc.storage.manifests import LoadManifest, StagedManifest
 from kpc.storage.store import FileEntry, make_private
 
 _HEADER = (ID,)
@@ -35,14 +32,36 @@ class DeletionManifest(BaseModel):
     index_digest: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class DeletionCounts:
+    """How many records of the loaded index the migration created, and how many it only changed."""
+
+    created: int
+    updated: int
+
+
+def count_deletion(context: PartitionContext, folder: Path) -> DeletionCounts:
+    """What `plan_deletion` would find; `folder` is the rollback's. All unpublished loads must be finalized before."""
+    manifest = context.store.manifest(folder, DeletionManifest)
+    if not context.store.fetch(context.paths.loaded_index) and manifest is not None:
+        return DeletionCounts(manifest.created, manifest.updated)  # everything was deleted already
+    rows = created = 0
+    for frame in read_loaded_index(context.paths.folder):
+        rows += frame.height
+        created += int(frame["created"].sum() or 0)
+    return DeletionCounts(created, rows - created)
+
+
 def plan_deletion(context: PartitionContext, folder: Path, tag: str) -> DeletionManifest:
-    """The files of ids to delete, written before the first is sent; written again if the index has changed since."""
+    """The files of ids to delete, written before the first is sent; written again if the index has changed since.
+
+    All unpublished loads must be finalized before: their records are the migration's too.
+    """
     store, partition_dir = context.store, context.paths.folder
     manifest = store.manifest(folder, DeletionManifest)
     has_index = store.fetch(context.paths.loaded_index)
     if manifest is not None and not has_index:
         return manifest  # everything was deleted, only the ledger remains to be written
-    _absorb_unpublished(context)
     digest = _index_digest(partition_dir)
     if manifest is None or manifest.index_digest != digest:
         manifest = _write_ids(folder, partition_dir, tag, digest)
@@ -57,33 +76,6 @@ def _index_digest(partition_dir: Path) -> str:
         rows += frame.height
         total = (total + int(frame.hash_rows(7).sum() or 0)) % (1 << 64)
     return f"{rows}-{total:016x}"
-
-
-def _absorb_unpublished(context: PartitionContext) -> None:
-    """Add chunks to the index that were loaded by runs which never published: their records are the migration's too."""
-    store, is_changed = context.store, False
-    planned = context.ledger.chunks.planned(context.environment, context.partition)
-    for generation, version in dict.fromkeys((chunk.generation, chunk.mapping_version) for chunk in planned):
-        paths = context.paths.generation(generation)
-        staged = store.manifest(paths.staged(version), StagedManifest)
-        if staged is None or store.manifest(paths.loaded(version), LoadManifest) is not None:
-            continue
-        index = store.file(paths.staged(version), staged.index_file, remedy="Stage the partition again.")
-        for chunk in staged.chunks:
-            for file in _success_files(context, generation, version, chunk.name):
-                update_loaded_index(context.paths.folder, index, file)
-                is_changed = True
-    if is_changed:
-        store.send(context.paths.loaded_index)
-
-
-def _success_files(context: PartitionContext, generation: str, version: str, chunk: str) -> list[Path]:
-    """The files that list the accepted rows of a chunk."""
-    folder = context.paths.generation(generation).loaded(version)
-    files = created_before(context, generation, version, chunk)
-    if result := context.store.manifest(folder, ChunkResult, result_name(chunk)):
-        files.append(context.store.file(folder, result.success_file, remedy="Run the load again; it is read again."))
-    return files
 
 
 def _write_ids(folder: Path, partition_dir: Path, tag: str, index_digest: str) -> DeletionManifest:

@@ -18,12 +18,12 @@ from kpc.ledger.states import StageState
 from kpc.load.loaded_index import read_loaded_index
 from kpc.load.org_records import ID, image_header
 from kpc.load.pre_image import KeptImage, kept_images
+from kpc.load.superseded_loads import finalize_superseded_loads
 from kpc.partition import Partition, find_partition
-from kpc.rollback.deletion import plan_deletion
+from kpc.rollback.deletion import count_deletion, plan_deletion
 from kpc.rollback.restore import RestoreManifest, Restoring, restore_name
-from kpc.rollback.rollback_files import ROLLBACK, RollbackFiles
+from kpc.rollback.rollback_files import RollbackFiles
 from kpc.stages.context import PartitionContext, StageContext
-from kpc.stages.current_manifests import current_generation
 from kpc.stages.names import SF_LOADED
 from kpc.stages.stage_run import run_stage
 from kpc.storage.manifests import StageOutput
@@ -57,7 +57,7 @@ class RollbackResult:
 class RollbackPlan:
     """What a rollback would do: delete `created` records, and restore the `imaged` of the `updated` ones.
 
-    A rollback is refused while there are `children` or `jobs_at_work`.
+    A rollback is refused while there are `children`.
     """
 
     partition: Partition
@@ -65,7 +65,6 @@ class RollbackPlan:
     updated: int
     imaged: int
     children: tuple[Partition, ...]
-    jobs_at_work: tuple[str, ...]
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -75,24 +74,30 @@ class RollbackPlan:
             "updated": self.updated,
             "with_pre_image": self.imaged,
             "children": [str(child) for child in self.children],
-            "jobs_at_work": list(self.jobs_at_work),
         }
 
 
 def plan_rollback(context: PartitionContext) -> RollbackPlan:
-    """Count what a rollback would do and what prevents it; changes nothing and sends nothing to the org."""
-    created = updated = 0
-    for frame in _index(context):
-        created += int(frame["created"].sum() or 0)
-        updated += int((~frame["created"]).sum() or 0)
-    imaged = sum(_updated_of(context, kept) for kept in _usable(context)) if updated else 0
-    children, at_work = loaded_children(context), _jobs_at_work(context)
-    return RollbackPlan(context.partition, created, updated, min(imaged, updated), children, at_work)
+    """What `roll_back` would do, and what prevents it; no record is deleted or changed.
+
+    As in the rollback itself, the jobs of an interrupted load are finalized first: otherwise nobody could tell which
+    records there are. Raises `ConfigError` if the partition is not loaded, `Transient` while another run loads it.
+    """
+    folder = context.paths.generation(_loaded_generation(context)).rollback
+    finalize_superseded_loads(context, None)
+    counts = count_deletion(context, folder)
+    imaged = sum(_updated_of(context, kept) for kept in _usable(context)) if counts.updated else 0
+    return RollbackPlan(
+        context.partition, counts.created, counts.updated, min(imaged, counts.updated), loaded_children(context)
+    )
 
 
-def _jobs_at_work(context: PartitionContext) -> tuple[str, ...]:
-    jobs = context.ledger.jobs.at_work(context.environment, context.partition)
-    return tuple(job.job_id or "one being created" for job in jobs if job.purpose != ROLLBACK)
+def _loaded_generation(context: PartitionContext) -> str:
+    """The generation that a rollback names. Raises `ConfigError`."""
+    current = context.ledger.generations.current(context.environment, context.partition)
+    if current is None:
+        raise ConfigError(f"{context} is not loaded; there is nothing to roll back.", "`kpc status` shows what is.")
+    return current.id
 
 
 def _index(context: PartitionContext) -> Iterator[pl.DataFrame]:
@@ -128,8 +133,9 @@ def loaded_children(context: PartitionContext) -> tuple[Partition, ...]:
 def roll_back(context: PartitionContext) -> RollbackResult:
     """Delete what the partition created, restore what it updated, and record that it is no longer loaded.
 
-    Repeating it continues it. Raises `ConfigError` while child partitions are loaded or its own load is under way,
-    `QuotaExhausted`, `Paused`, `Terminal` naming the codes when Salesforce does not let records go.
+    Repeating it continues it. The jobs of an interrupted load are finalized first. Raises `ConfigError` while child
+    partitions are loaded, `QuotaExhausted`, `Paused`, `Terminal` naming the codes when Salesforce does not let records
+    go.
     """
     finished = run_stage(context, SF_LOADED, _roll_back)
     if finished.made is None:
@@ -138,8 +144,9 @@ def roll_back(context: PartitionContext) -> RollbackResult:
 
 
 def _roll_back(context: StageContext) -> RollbackResult:
+    generation, tag = _loaded_generation(context), str(context.stage_run)
     _refuse_if_in_use(context)
-    generation, tag = current_generation(context).id, str(context.stage_run)
+    finalize_superseded_loads(context, None)
     folder = context.paths.generation(generation).rollback
     manifest = plan_deletion(context, folder, tag)
     RollbackFiles(context, generation, "delete").send(manifest.chunks)
@@ -161,19 +168,12 @@ def _roll_back(context: StageContext) -> RollbackResult:
 
 
 def _refuse_if_in_use(context: PartitionContext) -> None:
-    if context.ledger.generations.current(context.environment, context.partition) is None:
-        raise ConfigError(f"{context} is not loaded; there is nothing to roll back.", "`kpc status` shows what is.")
     if children := loaded_children(context):
         names = ", ".join(map(str, children))
         first = children[0]
         raise ConfigError(
             f"{context} cannot be rolled back while records of {names} refer to it.",
             f"Roll those back first: `kpc rollback {first.table.name} {first.key}`.",
-        )
-    if at_work := _jobs_at_work(context):
-        raise ConfigError(
-            f"The load of {context} is in progress: {', '.join(at_work)}.",
-            f"Let it finish first: `kpc run {context.table.name} {context.key} --stage sf_loaded`.",
         )
 
 
