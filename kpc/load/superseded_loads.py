@@ -26,6 +26,7 @@ from kpc.load.created_records import accepted_before, accepted_file, keep_accept
 from kpc.load.ingest_job import recover_job
 from kpc.load.job_polling import NO_LONGER_IN_ORG, follow_job
 from kpc.load.loaded_index import update_loaded_index
+from kpc.load.pre_image import kept_images
 from kpc.salesforce import BulkJobState, JobInfo, Refused, ResultKind
 from kpc.salesforce.soql import text_literal
 from kpc.stages.context import LeasedContext, PartitionContext
@@ -190,7 +191,8 @@ def _accepted(context: LeasedContext, load: SupersededLoad) -> Iterator[pl.DataF
 def _marked(context: LeasedContext, load: SupersededLoad, jobs: Sequence[JobRow]) -> Iterator[pl.DataFrame]:
     """SUCCESS_HEADER of the org's records with the generation's marker.
 
-    A record counts as created by the migration if this user created it after the first of the jobs was planned.
+    A record counts as created by the migration if this user created it after the first of the jobs was planned, and if
+    it is in no pre-image.
     """
     log.warning(
         "%s: the org no longer has all results of generation %s; asking for its records", context, load.generation
@@ -202,11 +204,14 @@ def _marked(context: LeasedContext, load: SupersededLoad, jobs: Sequence[JobRow]
     names = ("Id", EXTERNAL_ID, "CreatedById", "CreatedDate")
     query = f"SELECT {', '.join(names)} FROM {context.table.target} WHERE {condition}"  # noqa: S608  from the catalog
     folder = make_private(context.paths.generation(load.generation).loaded(load.mapping_version))
+    earlier = [frame for kept in kept_images(context) for frame in kept.frames(context.store, "Id")]
+    imaged = pl.concat(earlier)["Id"] if earlier else pl.Series(dtype=pl.String)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".query-") as scratch:
         for file in context.salesforce.bulk_query(query, Path(scratch)).files:
             for frame in read_columns(file, names):
                 created = pl.col("CreatedDate").str.to_datetime(time_zone="UTC") >= since
-                is_ours = created & (pl.col("CreatedById") == context.salesforce.user_id)
+                by_us = pl.col("CreatedById") == context.salesforce.user_id
+                is_ours = created & by_us & ~pl.col("Id").is_in(imaged.implode())
                 yield frame.select(
                     EXTERNAL_ID, pl.col("Id").alias(SALESFORCE_ID), is_ours.cast(pl.String).alias(CREATED)
                 )

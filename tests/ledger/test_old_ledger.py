@@ -22,6 +22,7 @@ from kpc.ledger import Allowance, ChunkCounts, Compared, JobIntent, Lease, Ledge
 from kpc.ledger.schema import metadata
 from kpc.ledger.schema.columns import EnumText, JsonText, UtcDateTime
 from kpc.ledger.states import (
+    AttemptState,
     ChunkState,
     FailureClass,
     GenerationState,
@@ -94,13 +95,17 @@ def test_every_row_is_read_as_it_was_written(file: Path, old: Ledger, name: str)
     assert written
 
 
+ADDED_SINCE = {AttemptState.SUPERSEDED}
+
+
 @pytest.mark.parametrize("name", TABLES)
 def test_sample_has_every_state(old: Ledger, name: str) -> None:
-    """No member of an enum is missing in the sample, so none can have become unreadable."""
+    """No member that an enum had at that time is missing in the sample, so none can have become unreadable."""
     for column in metadata.tables[name].columns:
         if isinstance(column.type, EnumText):
             with old.database.reading() as connection:
-                assert set(connection.execute(select(column)).scalars()) == set(column.type.members), column
+                found = set(connection.execute(select(column)).scalars())
+                assert found == set(column.type.members) - ADDED_SINCE, column
 
 
 def test_extracts_and_stages_stand_where_they_stood(old: Ledger) -> None:

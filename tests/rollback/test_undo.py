@@ -125,18 +125,6 @@ def test_parent_stays_while_children_refer_to_it(workspace: Workspace) -> None:
     assert _in_org(workspace) == []
 
 
-def test_load_under_way_is_not_undone(emulated: Callable[..., Emulator], tmp_path: Path) -> None:
-    """While an ingest job of the partition is at work, nothing is deleted."""
-    workspace = make_workspace(tmp_path, emulated("processing=hold").settings, "run-1")
-    stage(workspace, SUPPLIERS, fresh_keys(2))
-    (spec,) = plan_load(PartitionContext(workspace, SUPPLIERS))
-    job_id = begin_chunk(workspace, spec)
-    assert plan_rollback(PartitionContext(workspace, SUPPLIERS)).jobs_at_work == (job_id,)
-    with pytest.raises(ConfigError, match="in progress"):
-        roll_back(PartitionContext(workspace, SUPPLIERS))
-    close(workspace)
-
-
 def test_chunks_of_an_unpublished_load_are_undone_too(emulated: Callable[..., Emulator], tmp_path: Path) -> None:
     """A load that ended in the middle leaves records; they go as well."""
     workspace = make_workspace(tmp_path, emulated().settings, "run-1")
