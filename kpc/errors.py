@@ -125,6 +125,10 @@ class Terminal(KpcError):
     """Stop this partition; repeating would fail the same way."""
 
 
+class DataUnreadable(Terminal):
+    """The data at this SCN cannot be read as it is: this generation is given up, and the next run takes a new SCN."""
+
+
 class JobFailed(Terminal):
     """Salesforce ended ingest job `job_id` as Failed or Aborted."""
 

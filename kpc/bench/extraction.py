@@ -52,7 +52,8 @@ def drain_chunks(login: Login, table: str, plan: str) -> int:
     oracle, partition = _source(login, table)
     wanted = ExtractPlan.model_validate_json(plan)
     rows = wanted.selection(partition)
-    statements = [rows_of_chunk(oracle.owner, rows, chunk.within(partition.table)) for chunk in wanted.chunks]
+    totals = wanted.control_totals
+    statements = [rows_of_chunk(oracle.owner, rows, chunk.within(partition.table), totals) for chunk in wanted.chunks]
     schema = arrow_schema(partition.table)
     return drain(
         connect={**login, "sdu": PACKET_BYTES},
@@ -67,8 +68,8 @@ def export_partition(login: Login, table: str, plan: str, folder: str) -> int:
     """Export the same rows with the plain script. Returns the number of rows."""
     oracle, partition = _source(login, table)
     Path(folder).mkdir(exist_ok=True)
-    rows = ExtractPlan.model_validate_json(plan).selection(partition)
-    statement = rows_of_chunk(oracle.owner, rows, None)
+    wanted = ExtractPlan.model_validate_json(plan)
+    statement = rows_of_chunk(oracle.owner, wanted.selection(partition), None, wanted.control_totals)
     path = str(Path(folder, "rows.csv.gz"))
     return export_csv(connect=login, statement=statement.text, binds=statement.binds, path=path)
 

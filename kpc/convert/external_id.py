@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import polars as pl
 
 from kpc.catalog.table import Table
 from kpc.catalog.types import EXTERNAL_ID, EXTERNAL_ID_LENGTH, KEY_SEPARATOR, Lookup
-from kpc.convert import text
+from kpc.convert import numbers, text
 from kpc.convert.rules import Rule, RuleCheck
 from kpc.convert.source import Source
 from kpc.salesforce.constants import NULL_TOKEN
@@ -46,6 +46,7 @@ def key_checks(table: Table, sources: Mapping[str, Source]) -> list[RuleCheck]:
     unusual = [name for name in table.key if sources[name].is_text and not sources[name].is_plain]
     checks = [
         RuleCheck(Rule.NULL_IN_KEY, EXTERNAL_ID, None, own_id.is_null()),
+        *_rounded_keys(table, sources),
         *(
             RuleCheck(Rule.SEPARATOR_IN_KEY, EXTERNAL_ID, name, sources[name].may_contain_separator())
             for name in unusual
@@ -56,6 +57,15 @@ def key_checks(table: Table, sources: Mapping[str, Source]) -> list[RuleCheck]:
     if unusual:
         checks.insert(-1, RuleCheck(Rule.CONTROL_CHARACTER, EXTERNAL_ID, None, text.has_refused_character(own_id)))
     return checks
+
+
+def _rounded_keys(table: Table, sources: Mapping[str, Source]) -> Iterator[RuleCheck]:
+    """A key is never rounded: a field that cannot hold all its digits rejects the row."""
+    for column in table.key_columns:
+        source, target = sources[column.name], column.type
+        if column.is_sent and target is not None and target.is_number and source.scale > target.scale:
+            loses = numbers.loses_digits(source.clean, source.scale, target.scale)
+            yield RuleCheck(Rule.KEY_LOSES_DIGITS, column.field or column.name, column.name, loses)
 
 
 def lookup_checks(lookup: Lookup, sources: Mapping[str, Source]) -> list[RuleCheck]:

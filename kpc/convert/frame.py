@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
 from kpc.catalog.table import Table
 from kpc.catalog.types import ALL, EXTERNAL_ID, KEY_SEPARATOR
-from kpc.convert import dates, text
+from kpc.convert import dates, numbers, text
 from kpc.convert.external_id import external_id, key_checks, lookup_checks, shown_key
 from kpc.convert.rules import Rule, RuleCheck, first_violated
 from kpc.convert.source import Source
@@ -46,6 +46,16 @@ def convert_frame(frame: pl.DataFrame | pl.LazyFrame, table: Table, *, key: str,
     )
 
 
+def _unreadable(sources: Mapping[str, Source]) -> Iterator[RuleCheck]:
+    """A number that the extract could not hold rejects its row, also where it is only a key part or becomes a text."""
+    for source in sources.values():
+        target = source.column.type
+        if source.is_number and isinstance(source.dtype, pl.Decimal) and not (target and target.is_number):
+            field = source.column.field or source.name
+            is_unreadable = numbers.is_out_of_reach(source.clean, source.scale)
+            yield RuleCheck(Rule.NUMBER_OUT_OF_RANGE, field, source.name, is_unreadable)
+
+
 def _named(names: Sequence[str]) -> pl.Expr:
     """The name at the row's position among the checks."""
     return pl.col(_POSITION).replace_strict(
@@ -79,7 +89,7 @@ class FramePlan:
         """
         sources = _sources(table, schema, plain)
         conversions = tuple(conversion(sources[column.name], hash_key) for column in table.sent_columns)
-        checks = [check for made in conversions for check in made.checks]
+        checks = [*_unreadable(sources), *(check for made in conversions for check in made.checks)]
         checks += key_checks(table, sources)
         for lookup in table.lookups:
             checks += lookup_checks(lookup, sources)

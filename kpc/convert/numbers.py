@@ -17,6 +17,16 @@ WIDEST = 38  # digits of a polars Decimal, and of Oracle's NUMBER
 READ_SCALE = 18
 
 
+def out_of_reach(scale: int) -> Decimal:
+    """38 nines: what an extract holds in place of a number that no exact decimal can hold."""
+    return Decimal((0, (9,) * WIDEST, -scale))  # not `scaleb`, which rounds to 28 digits
+
+
+def is_out_of_reach(value: pl.Expr, scale: int) -> pl.Expr:
+    """True where the extract holds `out_of_reach`."""
+    return value == pl.lit(out_of_reach(scale), dtype=pl.Decimal(WIDEST, scale))
+
+
 def exact(value: pl.Expr, dtype: pl.DataType, column: str) -> pl.Expr:
     """The column as a Decimal, from any exact type. Text that is not a number becomes null.
 

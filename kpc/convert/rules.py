@@ -23,6 +23,7 @@ class Rule(StrEnum):
     UNKNOWN_BOOLEAN = "unknown_boolean"
     UNKNOWN_CODE = "unknown_code"
     NULL_IN_KEY = "null_in_key"
+    KEY_LOSES_DIGITS = "key_loses_digits"
     SEPARATOR_IN_KEY = "separator_in_key"
     EXTERNAL_ID_TOO_LONG = "external_id_too_long"
     LOOKUP_INCOMPLETE = "lookup_incomplete"

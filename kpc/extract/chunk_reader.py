@@ -56,7 +56,7 @@ def read_chunks(
     def read(chunk: ChunkRange) -> FileEntry | None:
         if has_failed.is_set():
             return None
-        statement = rows_of_chunk(oracle.owner, rows, chunk.within(table))
+        statement = rows_of_chunk(oracle.owner, rows, chunk.within(table), plan.control_totals)
         try:
             between()
             return _read_file(oracle, partition, _File(chunk.name, statement, arrow_schema(table), chunk.rows), folder)
@@ -72,7 +72,7 @@ def read_chunks(
 
 def read_keys(oracle: Oracle, partition: Partition, plan: ExtractPlan, folder: Path) -> FileEntry:
     """Read the keys of all rows of the partition, changed or not, unless `folder` already holds them."""
-    statement = keys_of(oracle.owner, plan.selection(partition))
+    statement = keys_of(oracle.owner, plan.selection(partition), plan.control_totals)
     file = _File(_KEYS, statement, key_schema(partition.table), plan.control_totals.rows)
     return _read_file(oracle, partition, file, folder)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -10,10 +10,12 @@ import polars as pl
 
 from kpc.catalog.table import Table
 from kpc.catalog.types import Column, NullRule
-from kpc.errors import Terminal
+from kpc.convert import numbers
+from kpc.errors import DataUnreadable
 from kpc.extract.live_schema import arrow_schema
+from kpc.extract.number_reading import SUMMED, is_number
 from kpc.partition import Partition
-from kpc.storage.manifests import Aggregate, ControlTotals
+from kpc.storage.manifests import Aggregate, ControlTotals, NumberTotal
 from kpc.storage.store import FileEntry
 
 
@@ -26,33 +28,49 @@ def scan_chunks(folder: Path, chunks: Sequence[FileEntry], table: Table) -> pl.L
 
 
 def measure_rows(rows: pl.LazyFrame, table: Table) -> ControlTotals:
-    """Row count, and per measure the exact decimal aggregates of the values as the target will hold them."""
+    """Row count, per measure the exact decimal aggregates of the values as the target will hold them, per NUMBER column
+    sum and count of its values. How many values Oracle rounded cannot be seen here.
+    """
+    schema = dict(rows.collect_schema())
     wanted = [pl.len().alias("rows")]
     for column in table.measured_columns:
-        value = _target_value(column)
+        value = _target_value(column, schema[column.name])
         wanted += [
             value.sum().alias(f"{column.name} sum"),
             value.min().alias(f"{column.name} min"),
             value.max().alias(f"{column.name} max"),
             value.count().alias(f"{column.name} count"),
         ]
+    others = [column for column in table.columns if is_number(column) and column not in table.measured_columns]
+    for column in others:
+        value = _summed(column, schema[column.name])
+        wanted += [value.sum().alias(f"{column.name} sum"), value.count().alias(f"{column.name} count")]
     (found,) = rows.select(wanted).collect(engine="streaming").to_dicts()
     measures = tuple(_aggregate(column.name, found) for column in table.measured_columns)
-    return ControlTotals(rows=found["rows"], measures=measures)
+    totals = tuple(_number_total(column.name, found) for column in others)
+    return ControlTotals(rows=found["rows"], measures=measures, numbers=totals)
 
 
-def _target_value(column: Column) -> pl.Expr:
-    """The value as the target will hold it: `target_value_sql` as a polars expression.
-
-    A value too large for its field still counts: its row is rejected later and listed as an exception.
-    """
+def _target_value(column: Column, dtype: pl.DataType) -> pl.Expr:
+    """The value as the target will hold it, null if its field cannot: `target_value_sql` as a polars expression."""
     value = pl.col(column.name)
     if column.null is NullRule.ZERO:
         value = value.fill_null(Decimal(0))
     elif column.default is not None:
         value = value.fill_null(Decimal(column.default))
-    scale = column.type.scale if column.type else 0
-    return value.round(scale, mode="half_away_from_zero").cast(pl.Decimal(38, scale))
+    assert column.type is not None  # noqa: S101  the catalog lets only number fields be measured
+    return numbers.rounded(value, numbers.scale_of(dtype), column.type.precision, column.type.scale)
+
+
+def _summed(column: Column, dtype: pl.DataType) -> pl.Expr:
+    """The values of a column without measure that `aggregates_of_numbers` sums."""
+    bound = pl.lit(SUMMED, dtype=pl.Decimal(numbers.WIDEST, numbers.scale_of(dtype)))
+    return pl.when(pl.col(column.name).abs() < bound).then(pl.col(column.name))
+
+
+def _number_total(name: str, found: dict[str, Decimal | int | None]) -> NumberTotal:
+    count = int(found[f"{name} count"] or 0)
+    return NumberTotal(column=name, sum=found[f"{name} sum"] if count else None, count=count)
 
 
 def _aggregate(name: str, found: dict[str, Decimal | int | None]) -> Aggregate:
@@ -71,14 +89,23 @@ def control_total_differences(*, oracle: ControlTotals, extract: ControlTotals) 
             for name in ("sum", "min", "max", "count")
             if getattr(theirs, name) != getattr(ours, name)
         ]
-    return differences
+    return differences + list(_number_differences(oracle, extract))
+
+
+def _number_differences(oracle: ControlTotals, extract: ControlTotals) -> Iterator[str]:
+    for ours in extract.numbers:
+        for theirs in oracle.numbers_of(ours.column):
+            if (theirs.sum, theirs.count) != (ours.sum, ours.count):
+                yield (
+                    f"{ours.column}: Oracle {theirs.sum} in {theirs.count} values, extract {ours.sum} in {ours.count}"
+                )
 
 
 def check_control_totals(partition: Partition, *, oracle: ControlTotals, extract: ControlTotals) -> None:
-    """Raises `Terminal` listing every number in which the Parquet files differ from Oracle's control totals."""
+    """Raises `DataUnreadable` listing every number in which the Parquet files differ from Oracle's control totals."""
     differences = control_total_differences(oracle=oracle, extract=extract)
     if differences:
-        raise Terminal(
+        raise DataUnreadable(
             f"The extract of {partition} differs from Oracle's control totals at the same SCN:\n  "
             + "\n  ".join(differences),
             f"Nothing was sealed. Extract it again with `kpc rerun {partition.table.name} {partition.key}`; "

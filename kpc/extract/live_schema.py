@@ -8,12 +8,10 @@ import pyarrow as pa
 
 from kpc.catalog.table import Table
 from kpc.catalog.types import Column, OracleKind
+from kpc.convert.numbers import WIDEST
 from kpc.errors import SchemaDrift
+from kpc.extract.number_reading import read_scale
 from kpc.oracle.session import DictionaryColumn, Oracle, ReadSession
-
-# An unconstrained NUMBER is read as decimal(38, 10). A value with more digits on either side of the decimal point is a
-# driver error (DPY-4042) and is never rounded; such a column must be declared with its precision and scale.
-FREE_NUMBER_SCALE = 10
 
 _ARROW = {
     OracleKind.CHAR: pa.string(),
@@ -28,22 +26,21 @@ _ARROW = {
 }
 
 
-def arrow_type(column: Column) -> pa.DataType:
-    """The exact Arrow type that a column is fetched as."""
-    source = column.source
-    if source.kind is OracleKind.NUMBER:
-        return pa.decimal128(38, FREE_NUMBER_SCALE if source.size is None else source.scale or 0)
-    return _ARROW[source.kind]
+def arrow_type(table: Table, column: Column) -> pa.DataType:
+    """The exact Arrow type that a column is fetched as; see `kpc.extract.number_reading` for numbers."""
+    if column.source.kind is OracleKind.NUMBER:
+        return pa.decimal128(WIDEST, read_scale(table, column))
+    return _ARROW[column.source.kind]
 
 
 def arrow_schema(table: Table) -> pa.Schema:
     """One field per declared column, in catalog order: the schema of every extracted Parquet file of the table."""
-    return pa.schema([pa.field(column.name, arrow_type(column)) for column in table.columns])
+    return pa.schema([pa.field(column.name, arrow_type(table, column)) for column in table.columns])
 
 
 def key_schema(table: Table) -> pa.Schema:
     """The key columns only, in the order of the key."""
-    return pa.schema([pa.field(column.name, arrow_type(column)) for column in table.key_columns])
+    return pa.schema([pa.field(column.name, arrow_type(table, column)) for column in table.key_columns])
 
 
 def check_columns(session: ReadSession, oracle: Oracle, table: Table) -> None:

@@ -17,7 +17,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 from kpc.extract.chunk_reader import Between, continue_reading, rows_per_batch
 from kpc.extract.live_schema import arrow_schema, check_columns
 from kpc.extract.month_statements import MONTH, chunk_plan_of_months, control_totals_of_months, rows_of_months
-from kpc.extract.plan import ChunkRange, control_totals_of, rowid_chunks
+from kpc.extract.plan import ChunkRange, control_totals_of, numbers_in_totals, rowid_chunks
 from kpc.extract.statements import within_rowids
 from kpc.oracle.failures import inconsistent
 from kpc.oracle.session import Oracle, ReadSession
@@ -76,8 +76,8 @@ def _read_control_totals(
     session: ReadSession, statement: Statement, partitions: Sequence[Partition]
 ) -> dict[str, ControlTotals]:
     found = {key: numbers for key, *numbers in session.rows(statement) if key is not None}
-    empty = [0] + [None, None, None, 0] * len(partitions[0].table.measures)
-    return {each.key: control_totals_of(each.table, found.get(each.key, empty)) for each in partitions}
+    none = [0] * numbers_in_totals(partitions[0].table)  # a sum over no values counts as NULL, whatever it is
+    return {each.key: control_totals_of(each.table, found.get(each.key, none)) for each in partitions}
 
 
 def read_months(
@@ -117,7 +117,9 @@ def _read_chunk(
     table = partitions[0].table
     schema = arrow_schema(table).append(pa.field(MONTH, pa.string()))
     keys = [partition.key for partition in partitions]
-    statement = rows_of_months(oracle.owner, partitions, plan.scn, within_rowids(*(chunk.rowids or ("", ""))))
+    within = within_rowids(*(chunk.rowids or ("", "")))
+    totals = tuple(plan.control_totals.values())
+    statement = rows_of_months(oracle.owner, partitions, plan.scn, within, totals)
     months = _month_buckets(folder, schema, keys)
     size = rows_per_batch(schema, oracle.settings.fetch_rows)
     with oracle.session(f"{table.name} one pass {chunk.name}", table.name) as session:

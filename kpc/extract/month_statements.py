@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kpc.extract.statements import aggregates, hint, in_partition, quoted, read_column, rows_of
+from kpc.extract.number_reading import is_number
+from kpc.extract.statements import aggregates, hint, in_partition, quoted, read_columns, rows_of
 from kpc.oracle.statement import BindValues, Statement
 from kpc.partition import Partition
+from kpc.storage.manifests import ControlTotals
 
 MONTH = "KPC_MONTH"  # the column that says which month a row belongs to
 
@@ -25,7 +27,7 @@ def count_stretches(owner: str, partitions: Sequence[Partition], scn: int, lette
 def control_totals_of_months(owner: str, partitions: Sequence[Partition], scn: int) -> Statement:
     """The control totals of every month in one pass: the month, then the numbers of `control_totals_query`."""
     table, month = partitions[0].table, _month_of(partitions)
-    columns = "".join(f", {quoted(column.name)}" for column in table.measured_columns)
+    columns = "".join(f", {quoted(column.name)}" for column in table.columns if is_number(column))
     text = (
         f"SELECT {MONTH}, {aggregates(table)} FROM (SELECT {hint(table.parallel_degree)}{month.text} AS {MONTH}"
         f"{columns} FROM {rows_of(owner, table, scn)}) WHERE {MONTH} IS NOT NULL GROUP BY {MONTH}"
@@ -45,10 +47,12 @@ def chunk_plan_of_months(owner: str, partitions: Sequence[Partition], scn: int, 
     return Statement(text, {**month.binds, "chunk_rows": chunk_rows})
 
 
-def rows_of_months(owner: str, partitions: Sequence[Partition], scn: int, within: Statement) -> Statement:
+def rows_of_months(
+    owner: str, partitions: Sequence[Partition], scn: int, within: Statement, totals: tuple[ControlTotals, ...]
+) -> Statement:
     """The rows of a range that belong to any of these months, in catalog column order, and the month of each."""
     table, month = partitions[0].table, _month_of(partitions)
-    columns = ", ".join(read_column(column) for column in table.columns)
+    columns = read_columns(table, table.columns, totals)
     condition = _month_of(partitions, suffix="w")
     text = (
         f"SELECT {hint(table.chunk_degree)}{columns}, {month.text} AS {MONTH} FROM {rows_of(owner, table, scn)} "

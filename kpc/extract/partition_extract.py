@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 
-from kpc.errors import SnapshotLost
+from kpc.errors import DataUnreadable, SnapshotLost
 from kpc.extract.chunk_reader import read_chunks
 from kpc.extract.control_totals import check_control_totals, measure_rows, scan_chunks
 from kpc.extract.incremental_extract import find_base, merged_chunks
@@ -55,12 +55,15 @@ def extract_partition(context: StageContext) -> ExtractManifest:
 
 
 def _extract_generation(context: StageContext) -> ExtractManifest:
-    """One generation from its SCN to its seal. Raises `SnapshotLost` after abandoning the generation."""
+    """One generation from its SCN to its seal; it is abandoned where its data cannot be read.
+
+    Raises `SnapshotLost`, `DataUnreadable`.
+    """
     generation, scn = _open_generation(context)
     try:
         plan = _plan(context, generation, scn)
         manifest = _read(context, generation, plan)
-    except SnapshotLost as error:
+    except (SnapshotLost, DataUnreadable) as error:
         context.ledger.generations.abandon(generation, str(error), lease=context.lease)
         raise
     return seal(context, manifest)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Literal
@@ -12,14 +12,16 @@ from typing import Literal
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from kpc.catalog.table import Table
+from kpc.catalog.types import Column
 from kpc.extract.key_ranges import Bound, count_without_key, key_plan, within_keys, without_key
 from kpc.extract.live_schema import arrow_schema, check_columns
-from kpc.extract.statements import Selection, chunk_plan, control_totals_query, within_rowids
+from kpc.extract.number_reading import aggregates_of_numbers, is_free, is_number
+from kpc.extract.statements import Selection, aggregates, chunk_plan, control_totals_query, within_rowids
 from kpc.oracle.failures import inconsistent
 from kpc.oracle.session import Oracle, ReadSession
 from kpc.oracle.statement import Statement
 from kpc.partition import Partition
-from kpc.storage.manifests import Aggregate, ControlTotals
+from kpc.storage.manifests import Aggregate, ControlTotals, NumberTotal
 
 Mode = Literal["full", "incremental"]
 
@@ -104,7 +106,8 @@ class ExtractPlan(BaseModel):
 def spec_hash(owner: str, partition: Partition, chunk_rows: int) -> str:
     """Hash of everything that determines the bytes of an extract at a given SCN."""
     table = partition.table
-    spec = [owner, table.name, partition.key, chunk_rows, table.has_rowid, str(arrow_schema(table))]
+    # The aggregates contain every rounding scale and null rule that the control totals depend on.
+    spec = [owner, table.name, partition.key, chunk_rows, table.has_rowid, str(arrow_schema(table)), aggregates(table)]
     return hashlib.sha256(json.dumps(spec).encode()).hexdigest()
 
 
@@ -156,14 +159,41 @@ def _rows_in(chunks: Iterable[ChunkRange]) -> int:
 
 
 def control_totals_of(table: Table, answer: Sequence[object]) -> ControlTotals:
-    """Oracle's answer to `control_totals_query`: the rows, then four aggregates per measure."""
-    rows, *numbers = answer
-    measures = []
-    for index, column in enumerate(table.measured_columns):
-        total, low, high, count = numbers[index * _AGGREGATES_PER_MEASURE : (index + 1) * _AGGREGATES_PER_MEASURE]
-        exact = [None if value is None else Decimal(str(value)) for value in (total, low, high)]
-        measures.append(Aggregate(column=column.name, sum=exact[0], min=exact[1], max=exact[2], count=int(str(count))))
-    return ControlTotals(rows=int(str(rows)), measures=tuple(measures))
+    """Oracle's answer to `control_totals_query`: rows, four aggregates per measure, the NUMBER columns' own."""
+    numbers = iter(answer)
+    rows = int(str(next(numbers)))
+    measures = tuple(_measure(column.name, numbers) for column in table.measured_columns)
+    measured = {column.name for column in table.measured_columns}
+    columns = [column for column in table.columns if is_number(column)]
+    totals = tuple(_number_total(column, numbers, is_measured=column.name in measured) for column in columns)
+    return ControlTotals(rows=rows, measures=measures, numbers=totals)
+
+
+def numbers_in_totals(table: Table) -> int:
+    """How many numbers the answer to `control_totals_query` has."""
+    return 1 + _AGGREGATES_PER_MEASURE * len(table.measured_columns) + len(list(aggregates_of_numbers(table)))
+
+
+def _measure(name: str, numbers: Iterator[object]) -> Aggregate:
+    total, low, high, count = (next(numbers) for _ in range(_AGGREGATES_PER_MEASURE))
+    exact = [_exact(value) if int(str(count)) else None for value in (total, low, high)]
+    return Aggregate(column=name, sum=exact[0], min=exact[1], max=exact[2], count=int(str(count)))
+
+
+def _number_total(column: Column, numbers: Iterator[object], *, is_measured: bool) -> NumberTotal:
+    total, count = (None, None) if is_measured else (_exact(next(numbers)), int(str(next(numbers))))
+    rounded, unreadable = (int(str(next(numbers))), int(str(next(numbers)))) if is_free(column) else (0, 0)
+    return NumberTotal(
+        column=column.name,
+        sum=total if count else None,
+        count=count,
+        rounded=rounded,
+        unreadable=unreadable,
+    )
+
+
+def _exact(value: object) -> Decimal | None:
+    return None if value is None else Decimal(str(value))
 
 
 def _read_chunks(session: ReadSession, owner: str, rows: Selection, chunk_rows: int) -> tuple[ChunkRange, ...]:

@@ -7,15 +7,18 @@ TO_DATE or TO_TIMESTAMP: the driver sends a `datetime` as a DATE, without its fr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 
 from kpc.catalog.table import Table
 from kpc.catalog.types import Column, OracleKind
 from kpc.errors import ConfigError
+from kpc.extract.number_reading import aggregates_of_numbers, guarded, needs_guard
 from kpc.extract.target_value_sql import target_value_sql
 from kpc.oracle.statement import Statement
 from kpc.partition import Partition
+from kpc.storage.manifests import ControlTotals
 
 DATE_TEXT = "YYYY-MM-DD HH24:MI:SS"
 TIMESTAMP_TEXT = "YYYY-MM-DD HH24:MI:SS.FF9"
@@ -39,9 +42,16 @@ def hint(degree: int) -> str:
     return f"/*+ PARALLEL(t, {degree:d}) */ " if degree > 1 else ""
 
 
-def read_column(column: Column) -> str:
+def read_columns(table: Table, columns: Sequence[Column], totals: tuple[ControlTotals, ...]) -> str:
+    """The select list of these columns; `totals` of the partitions that are read tell which numbers need a guard."""
+    return ", ".join(_read_column(table, column, totals) for column in columns)
+
+
+def _read_column(table: Table, column: Column, totals: tuple[ControlTotals, ...]) -> str:
     """A column as it is selected. The driver drops the offset of a TIMESTAMP WITH TIME ZONE, so Oracle applies it."""
     name = quoted(column.name)
+    if needs_guard(column, totals):
+        return f"{guarded(table, column)} AS {name}"
     return f"SYS_EXTRACT_UTC({name}) AS {name}" if column.source.kind is OracleKind.TIMESTAMP_TZ else name
 
 
@@ -82,7 +92,7 @@ def in_partition(partition: Partition) -> Statement:
 
 
 def control_totals_query(owner: str, partition: Partition, scn: int) -> Statement:
-    """Row count, and per measure the sum, min, max and non-null count of the values as the target will hold them."""
+    """Row count; per measure sum, min, max and count of the values as the target will hold them; then the numbers'."""
     table = partition.table
     where = in_partition(partition)
     text = (
@@ -97,6 +107,7 @@ def aggregates(table: Table) -> str:
     for column in table.measured_columns:
         value = target_value_sql(column)
         selected += [f"SUM({value})", f"MIN({value})", f"MAX({value})", f"COUNT({value})"]
+    selected += aggregates_of_numbers(table)
     return ", ".join(selected)
 
 
@@ -151,9 +162,9 @@ def chunk_plan(owner: str, rows: Selection, chunk_rows: int) -> Statement:
     return Statement(text, {**rows.where.binds, "chunk_rows": chunk_rows})
 
 
-def rows_of_chunk(owner: str, rows: Selection, within: Statement | None) -> Statement:
+def rows_of_chunk(owner: str, rows: Selection, within: Statement | None, totals: ControlTotals) -> Statement:
     """The rows of one chunk in catalog column order; `within` is the chunk's range, None means all rows."""
-    columns = ", ".join(read_column(column) for column in rows.table.columns)
+    columns = read_columns(rows.table, rows.table.columns, (totals,))
     text = f"SELECT {hint(rows.table.chunk_degree)}{columns} FROM {rows.source(owner)} WHERE {rows.where.text}"
     if within is None:
         return Statement(text, rows.where.binds)
@@ -168,10 +179,10 @@ def within_rowids(first: str, last: str) -> Statement:
     )
 
 
-def keys_of(owner: str, rows: Selection) -> Statement:
+def keys_of(owner: str, rows: Selection, totals: ControlTotals) -> Statement:
     """The key columns of every row of a partition, changed or not."""
     where = in_partition(rows.partition)
-    columns = ", ".join(read_column(column) for column in rows.table.key_columns)
+    columns = read_columns(rows.table, rows.table.key_columns, (totals,))
     text = f"SELECT {hint(rows.table.parallel_degree)}{columns} FROM {rows.source(owner)} WHERE {where.text}"
     return Statement(text, where.binds)
 

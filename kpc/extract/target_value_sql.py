@@ -10,9 +10,10 @@ from kpc.errors import CatalogError
 
 
 def target_value_sql(column: Column) -> str:
-    """For example `ROUND(NVL("AMT_EXC_VAT",0),2)`: Oracle rounds a NUMBER half away from zero, as `kpc.convert` does.
+    """For example `ROUND(NVL("AMT_EXC_VAT",0),2)`, and NULL for a value that the field cannot hold.
 
-    Raises `CatalogError` for a column that is not converted to a number.
+    Oracle rounds a NUMBER half away from zero, as `kpc.convert` does. Raises `CatalogError` for a column that is not
+    converted to a number.
     """
     if column.type is None or not column.type.is_number:
         raise CatalogError(
@@ -23,4 +24,5 @@ def target_value_sql(column: Column) -> str:
         value = f"NVL({value},0)"
     elif column.null is NullRule.DEFAULT:
         value = f"NVL({value},{column.default})"
-    return f"ROUND({value},{column.type.scale})"
+    rounded = f"ROUND({value},{column.type.scale})"
+    return f"CASE WHEN ABS({rounded}) < {10 ** (column.type.precision - column.type.scale)} THEN {rounded} END"

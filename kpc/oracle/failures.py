@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import oracledb
 
-from kpc.errors import ConfigError, KpcError, OracleDown, SchemaDrift, SnapshotLost, Terminal
+from kpc.errors import ConfigError, DataUnreadable, KpcError, OracleDown, SchemaDrift, SnapshotLost, Terminal
 
 _NUMBER = re.compile(r"\b(ORA|DPY)-(\d{4,5})")
 _SIMILAR = re.compile(r"[Ss]imilar to ORA-(\d{5})")
@@ -113,9 +113,9 @@ def _privilege(operation: OperationContext, text: str) -> KpcError:
 
 
 def _inexact(operation: OperationContext, text: str) -> KpcError:
-    return Terminal(
+    return DataUnreadable(
         f"A value of {operation.table} does not fit the exact decimal it is read as: {text}.",
-        "Declare the column's precision and scale in kpc/catalog; values are never rounded on the way out of Oracle.",
+        "Nothing was sealed. Correct the value in Oracle and run the same command again; it reads the table anew.",
     )
 
 
@@ -134,9 +134,10 @@ def _internal(operation: OperationContext, text: str) -> KpcError:
     )
 
 
-def inconsistent(what: str) -> Terminal:
+def inconsistent(what: str) -> DataUnreadable:
     """The error for two reads at one SCN that differ, which should be impossible; `what` gives both numbers."""
-    return Terminal(what, "Report it to the DBA: two reads of one SCN may not differ.")
+    remedy = "Report it to the DBA: two reads of one SCN may not differ. The next run takes a new SCN."
+    return DataUnreadable(what, remedy)
 
 
 _Verdict = Callable[[OperationContext, str], KpcError]

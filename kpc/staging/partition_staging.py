@@ -176,7 +176,7 @@ class _Staging:
             unchanged=self._unchanged,
             rejected=rejects.rows,
             truncated=rows.cut,
-            rounded=rows.rounded,
+            rounded=rows.rounded + self._extract.control_totals.rounded,
             header=self._table.header,
             chunks=chunks,
             rejected_file=rejects.close(),

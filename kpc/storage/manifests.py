@@ -63,6 +63,21 @@ class Aggregate(BaseModel):
     count: int = Field(ge=0)
 
 
+class NumberTotal(BaseModel):
+    """What Oracle counted in a NUMBER column: values that are rounded when they are read, and unreadable ones.
+
+    `sum` and `count` are of the readable values below 10^18; both are None for a measure, which has its `Aggregate`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    column: str
+    sum: Decimal | None = None
+    count: int | None = None
+    rounded: int = Field(0, ge=0)
+    unreadable: int = Field(0, ge=0)
+
+
 class ControlTotals(BaseModel):
     """The partition's row count and aggregates; Oracle's own are as of the generation's SCN."""
 
@@ -70,6 +85,16 @@ class ControlTotals(BaseModel):
 
     rows: int = Field(ge=0)
     measures: tuple[Aggregate, ...] = ()
+    numbers: tuple[NumberTotal, ...] = ()
+
+    def numbers_of(self, column: str) -> tuple[NumberTotal, ...]:
+        """The column's entry, if there is one."""
+        return tuple(number for number in self.numbers if number.column == column)
+
+    @property
+    def rounded(self) -> int:
+        """How many values Oracle rounded when they were read."""
+        return sum(number.rounded for number in self.numbers)
 
 
 class ExtractManifest(_Manifest):

@@ -74,7 +74,7 @@ def frames(draw: Callable[[st.SearchStrategy[object]], object], tables: list[Tab
     rows = draw(st.integers(0, 12))
     assert isinstance(rows, int)
     data = {column.name: [draw(cell(column, number)) for number in range(rows)] for column in table.columns}
-    return table, pl.DataFrame(data, schema={column.name: parquet_type(column) for column in table.columns})
+    return table, pl.DataFrame(data, schema={column.name: parquet_type(table, column) for column in table.columns})
 
 
 SMALL = [TABLES[name] for name in ("KPS_R_POS_SUPPLIER", "KPS_R_EMAIL_SUPPLIER", "KPS_T_SALESPAY_MD", "KPS_WEB_SALES")]
@@ -157,7 +157,7 @@ def test_the_checkbox_column_is_never_null_in_a_chunk(tmp_path: Path) -> None:
         staging = bench(tmp_path / table.slug)
         nulls = {c.name: [None] * 3 for c in table.columns if c.field in flags}
         frame = rows_of(table, 3).with_columns(
-            pl.lit(None, dtype=parquet_type(table.by_name[name])).alias(name) for name in nulls
+            pl.lit(None, dtype=parquet_type(table, table.by_name[name])).alias(name) for name in nulls
         )
         sent = staging.sent(table, staging.stage(table, staging.seal(table, [frame])))
         assert set(sent.select(flags).unpivot()["value"]) == {"false"}

@@ -15,6 +15,7 @@ import polars as pl
 from kpc.catalog.table import Table
 from kpc.catalog.types import Column, FieldKind, NullRule, OracleKind, Phase, text, varchar2
 from kpc.convert.frame import convert_frame
+from kpc.extract.number_reading import read_scale
 from kpc.partition import Environment, Partition
 from kpc.settings import Settings
 from kpc.stages.context import PartitionContext
@@ -34,12 +35,12 @@ def key_of(table: Table) -> str:
     return MONTH if table.is_monthly else "ALL"
 
 
-def parquet_type(column: Column) -> pl.DataType:
+def parquet_type(table: Table, column: Column) -> pl.DataType:
     """The type in which an extract holds a column."""
     if column.source.is_text:
         return pl.String()
     if column.source.kind is OracleKind.NUMBER:
-        return pl.Decimal(38, 10 if column.source.scale is None else column.source.scale)
+        return pl.Decimal(38, read_scale(table, column))
     return pl.Datetime("us")
 
 
@@ -73,7 +74,7 @@ def rows_of(table: Table, rows: int, first: int = 1, **given: Sequence[object]) 
         column.name: list(given.get(column.name) or [good_value(column, first + row) for row in range(rows)])
         for column in table.columns
     }
-    return pl.DataFrame(data, schema={column.name: parquet_type(column) for column in table.columns})
+    return pl.DataFrame(data, schema={column.name: parquet_type(table, column) for column in table.columns})
 
 
 def one_row(table: Table, **given: object) -> pl.DataFrame:
@@ -173,5 +174,5 @@ def converted(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
 def probed(column: Column, values: Sequence[object], dtype: pl.DataType | None = None) -> pl.DataFrame:
     """How these values of a single column are converted: its field, `__rule` and the rest of `convert_frame`."""
     rows = [f"R{number:05d}" for number in range(len(values))]
-    given = pl.Series(column.name, list(values), dtype=dtype or parquet_type(column), strict=True)
+    given = pl.Series(column.name, list(values), dtype=dtype or parquet_type(probe(column), column), strict=True)
     return converted(probe(column), pl.DataFrame([pl.Series("ID", rows, dtype=pl.String), given]))
