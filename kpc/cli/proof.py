@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kpc.cli.arguments import AsJson, Key, TableName, user_workspace
-from kpc.cli.output import Exit, emit, explaining_errors, fail, grid
+from kpc.cli.output import Exit, emit, explaining_errors, fail, grid, say
 from kpc.errors import Mismatch
 from kpc.partition import find_partition
 
@@ -67,6 +67,8 @@ def reconcile(
     columns = ("level", "measure", "oracle", "exceptions", "salesforce", "agrees")
     cells = [[n.level, n.measure, n.source, n.excepted, n.target, n.agrees] for n in report.comparisons]
     emit(report.model_dump(mode="json"), as_json=as_json, text=grid(f"{partition}: {report.state}", columns, cells))
+    for line in _kept_lines(report):
+        say(line)
     raise typer.Exit(Exit.EXCEPTIONS if result.state == StageState.RECONCILED_WITH_EXCEPTIONS else Exit.DONE)
 
 
@@ -84,6 +86,12 @@ def _differences(report: ReconciliationReport) -> Iterator[str]:
         yield f"only in Salesforce: {key}"
     for key, fields in report.records.changed_fields:
         yield f"differs: {key} in {', '.join(fields)}"
+
+
+def _kept_lines(report: ReconciliationReport) -> Iterator[str]:
+    yield from map(str, report.kept_records)
+    if more := report.kept - len(report.kept_records):
+        yield f"and {more:,} more records keep their former values"
 
 
 @explaining_errors
