@@ -105,12 +105,27 @@ def docs(as_json: AsJson = False) -> None:
 
 
 @explaining_errors
-def audit(as_json: AsJson = False) -> None:
-    """Check the audit log's hash chain from its first entry to its last."""
+def audit(
+    limit: Annotated[int, typer.Option(help="List at most this many corrected cells, the newest.", min=0)] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Check the audit log's hash chain from its first entry to its last; list the cells that people corrected."""
+    from kpc.repair.correction_log import logged_corrections
+
     with user_workspace() as workspace:
         problems = workspace.ledger.audit.verify()
-    text = "\n".join(problems) if problems else "The audit log is complete: every entry follows from the one before it."
-    emit({"ok": not problems, "problems": problems}, as_json=as_json, text=text)
+        corrections = logged_corrections(workspace.ledger, workspace.environment)
+    newest = corrections[len(corrections) - limit :] if limit < len(corrections) else corrections
+    lines = problems or ["The audit log is complete: every entry follows from the one before it."]
+    if corrections:
+        lines = [*lines, f"{len(corrections):,} cells of refused rows were corrected by people.", *map(str, newest)]
+    facts = {
+        "ok": not problems,
+        "problems": problems,
+        "corrected_cells": len(corrections),
+        "corrections": [one.as_json() for one in newest],
+    }
+    emit(facts, as_json=as_json, text="\n".join(lines))
     raise typer.Exit(Exit.FAILED if problems else Exit.DONE)
 
 
