@@ -119,12 +119,9 @@ def audit(
     lines = problems or ["The audit log is complete: every entry follows from the one before it."]
     if corrections:
         lines = [*lines, f"{len(corrections):,} cells of refused rows were corrected by people.", *map(str, newest)]
-    facts = {
-        "ok": not problems,
-        "problems": problems,
-        "corrected_cells": len(corrections),
-        "corrections": [one.as_json() for one in newest],
-    }
+    facts: dict[str, object] = {"ok": not problems, "problems": problems}
+    if corrections:
+        facts |= {"corrected_cells": len(corrections), "corrections": [one.as_json() for one in newest]}
     emit(facts, as_json=as_json, text="\n".join(lines))
     raise typer.Exit(Exit.FAILED if problems else Exit.DONE)
 

@@ -17,8 +17,9 @@ from kpc.ledger import Compared
 from kpc.ledger.states import StageState
 from kpc.reconcile.comparison import Comparison
 from kpc.reconcile.expected_rows import ExpectedRows, expected_rows
+from kpc.reconcile.mismatch_remedy import mismatch_remedy
 from kpc.reconcile.records import RecordDifferences, compare_all, compare_sample
-from kpc.reconcile.report import ReconciliationReport
+from kpc.reconcile.report import ReconciliationReport, last_report
 from kpc.reconcile.totals import compare_totals, read_target
 from kpc.stages.context import PartitionContext, StageContext
 from kpc.stages.current_manifests import sealed_extract
@@ -77,10 +78,9 @@ def raise_mismatch(context: PartitionContext, result: StageResult) -> None:
     if result.state != StageState.MISMATCH:
         return
     differing = str(result.detail["differing"])
-    report = context.store.shown(context.paths.generation(result.generation).reconciled / REPORT)
     raise Mismatch(
         f"{context} differs between Oracle and Salesforce in: {differing}.",
-        f"`kpc show {context.table.name} {context.key}` lists the numbers; keys and fields are in {report}.",
+        mismatch_remedy(context, last_report(context)),
         measures=tuple(differing.split(", ")),
     )
 
