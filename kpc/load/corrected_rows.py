@@ -47,14 +47,14 @@ def note_corrections(context: PartitionContext, staged: StagedManifest, rows: Se
         .filter(pl.col(KEY).is_in(frame[KEY].to_list()))
         .collect()
     )
-    known = _read(context)
+    known = sent_corrections(context)
     fresh = frame.join(sums, on=KEY, how="inner").select(known.columns)
     _write(context, pl.concat([known.join(fresh, on=[KEY, ACCEPTED], how="anti"), fresh]))
 
 
 def accept_corrections(context: PartitionContext, generation: str, loaded: Iterable[pl.DataFrame]) -> None:
     """Mark the corrections that `generation` has loaded, and remove those that it replaced by Oracle's values."""
-    known = _read(context)
+    known = sent_corrections(context)
     if known.is_empty():
         return
     of_generation = known.filter(pl.col(GENERATION) == generation)
@@ -76,10 +76,11 @@ def _write(context: PartitionContext, corrections: pl.DataFrame) -> None:
 
 def read_corrections(context: PartitionContext) -> pl.DataFrame:
     """The accepted corrections of a partition; none if they were written under a mapping with other columns."""
-    return _read(context).filter(ACCEPTED)
+    return sent_corrections(context).filter(ACCEPTED)
 
 
-def _read(context: PartitionContext) -> pl.DataFrame:
+def sent_corrections(context: PartitionContext) -> pl.DataFrame:
+    """The accepted corrections, and those that may have been sent without being accepted."""
     path = context.paths.corrected_rows
     schema = {
         KEY: pl.String(),

@@ -24,7 +24,8 @@ def _sentences(context: PartitionContext, report: ReconciliationReport) -> Itera
     if _has_too_few(report):
         yield (
             "Records were deleted or changed in Salesforce, or never arrived: "
-            f"`kpc run {name} --mode full` sends every row again; without --mode full only rows that changed in Oracle are sent, which heals nothing here."
+            f"`kpc run {name} --mode full` sends every row again; "
+            "without --mode full only rows that changed in Oracle are sent, which heals nothing here."
         )
     if _has_too_many(report):
         yield (
