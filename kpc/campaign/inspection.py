@@ -8,7 +8,7 @@ from typing import Any
 from kpc.campaign.assignment import UNASSIGNED
 from kpc.campaign.plan import unassigned
 from kpc.catalog.table import Table
-from kpc.ledger import StageRun
+from kpc.ledger import Compared, StageRun
 from kpc.load.pre_image import KeptImage, kept_images
 from kpc.reconcile.report import ReconciliationReport
 from kpc.repair.correction_log import LoggedCorrection, logged_corrections
@@ -16,7 +16,7 @@ from kpc.stages.context import PartitionContext
 from kpc.stages.names import STAGES
 from kpc.stages.workspace import Workspace
 from kpc.staging.rejects import read_rejected
-from kpc.storage.layout import CLEANED, REPORT
+from kpc.storage.layout import CLEANED, REPORT, GenerationPaths
 from kpc.storage.manifests import (
     CleanedManifest,
     ExtractManifest,
@@ -64,22 +64,28 @@ def inspect_partition(context: PartitionContext) -> dict[str, Any]:
         facts["loaded"] = {**{name: getattr(loaded, name) for name in counts}, "jobs": list(loaded.jobs)}
     if corrections := logged_corrections(ledger, environment, context.partition):
         facts["corrections"] = [_correction(one) for one in corrections]
-    if report := context.store.manifest(paths.reconciled, ReconciliationReport, REPORT):
-        facts |= {"refused_updates": [str(one) for one in report.kept_records]} if report.kept else {}
+    if updates := _refused_updates(context, paths):
+        facts["refused_updates"] = updates
     if images := kept_images(context):
         facts["pre_images"] = [_image(kept) for kept in reversed(images)]
-    compared = ledger.reconciliations.newest(environment, context.partition)
-    facts["comparisons"] = [
-        {
-            "level": one.level,
-            "measure": one.measure,
-            "oracle": one.source_value,
-            "salesforce": one.target_value,
-            "passed": one.passed,
-        }
-        for one in compared
-    ]
+    facts["comparisons"] = [_compared(one) for one in ledger.reconciliations.newest(environment, context.partition)]
     return facts
+
+
+def _compared(one: Compared) -> dict[str, Any]:
+    return {
+        "level": one.level,
+        "measure": one.measure,
+        "oracle": one.source_value,
+        "salesforce": one.target_value,
+        "passed": one.passed,
+    }
+
+
+def _refused_updates(context: PartitionContext, paths: GenerationPaths) -> list[str]:
+    """The first records that keep their former values, by the newest comparison."""
+    report = context.store.manifest(paths.reconciled, ReconciliationReport, REPORT)
+    return [str(one) for one in report.kept_records] if report else []
 
 
 def _staged(staged: StagedManifest, folder: Path, store: Store) -> dict[str, Any]:

@@ -20,22 +20,23 @@ def mismatch_remedy(context: PartitionContext, report: ReconciliationReport) -> 
 
 
 def _sentences(context: PartitionContext, report: ReconciliationReport) -> Iterator[str]:
-    name = f"{context.table.name} {context.key}"
+    table, key = context.table.name, context.key
     if _has_too_few(report):
         yield (
-            "Records were deleted or changed in Salesforce, or never arrived: "
-            f"`kpc run {name} --mode full` sends every row again; "
-            "without --mode full only rows that changed in Oracle are sent, which heals nothing here."
+            f"Records were deleted or changed in Salesforce, or never arrived: `kpc run {table} {key} --mode full` (in "
+            f"Airflow `kpc rerun {table} {key} --mode full`) sends every row again; without --mode full only rows that "
+            "changed in Oracle are sent, which heals nothing here."
         )
     if _has_too_many(report):
         yield (
-            "No load deletes records that only Salesforce has: delete them there; or, if this migration created them, "
-            f"`kpc rollback {name} --yes` deletes what it created, and `kpc run {name} --mode full` loads it again."
+            "No load deletes records that only Salesforce has: delete them there; or, if this migration created "
+            f"them, `kpc rollback {table} {key} --yes` deletes what it created, and "
+            f"`kpc run {table} {key} --mode full` loads it again."
         )
     if report.records is None or not (report.records.changed or report.records.missing or report.records.surplus):
-        yield f"`kpc reconcile {name} --drill` compares every record and lists the keys that differ."
+        yield f"`kpc reconcile {table} {key} --drill` compares every record and lists the keys that differ."
     place = context.store.shown(context.paths.generation(report.generation).reconciled / REPORT)
-    yield f"`kpc show {name}` lists the numbers; keys and fields are in {place}."
+    yield f"`kpc show {table} {key}` lists the numbers; keys and fields are in {place}."
 
 
 def _has_too_few(report: ReconciliationReport) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from kpc.catalog.table import Table
-from kpc.catalog.types import EXTERNAL_ID, GENERATION_FIELD, PARTITION_FIELD
+from kpc.catalog.types import EXTERNAL_ID, GENERATION_FIELD, PARTITION_FIELD, FieldKind
 from kpc.convert.rules import Rule
 from kpc.convert.typed_text import TypedRows, convert_typed, key_fields
 from kpc.errors import ConfigError
@@ -28,6 +28,8 @@ from kpc.stages.context import PartitionContext
 
 _LISTED = 20  # problems listed; all are counted
 
+_NO_DAY = "is not a date like 2024-01-31; a spreadsheet may have rewritten it"
+_NO_TIME = "is not a UTC time like 2024-01-31T05:00:00.000Z; a spreadsheet may have rewritten it"
 _REASONS = {
     Rule.REQUIRED_NULL: "is required",
     Rule.LITERAL_NULL_TOKEN: f"is the text {NULL_TOKEN}, which means no value",
@@ -222,8 +224,7 @@ class _PartitionCheck:
         if rule is Rule.UNKNOWN_CODE and kind is not None:
             return f"is not one of {', '.join(kind.values)}"
         if rule is Rule.DATE_UNREADABLE and kind is not None:
-            shape = "UTC time like 2024-01-31T05:00:00.000Z" if kind.kind == "datetime" else "date like 2024-01-31"
-            return f"is not a {shape}; a spreadsheet may have rewritten it"
+            return _NO_TIME if kind.kind is FieldKind.DATETIME else _NO_DAY
         return _REASONS.get(rule, f"breaks the rule {rule}")
 
     def _refused_fields(self, checked: _CheckedLine) -> set[str]:

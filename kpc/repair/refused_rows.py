@@ -80,7 +80,7 @@ def export_refused(partitions: Iterable[PartitionContext], table: Table, file: P
                 for row in refused_rows(context).iter_rows():
                     writer.writerow(map(protected, row))
                     rows += 1
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
+    except OSError as error:
         raise ConfigError(
             f"{file} cannot be written: {error.strerror}.", "Name a file in a folder that exists and may be written."
         ) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -15,6 +16,8 @@ from assets.reconciled import reconciled
 from kpc.errors import Mismatch
 from kpc.partition import Partition, find_partition
 from kpc.reconcile.report import ReconciliationReport, last_report
+from kpc.repair.corrections import corrections_of
+from kpc.repair.refused_rows import export_refused
 from kpc.repair.send_refused import send_refused
 from kpc.rollback.partition_rollback import roll_back
 from kpc.stages.context import PartitionContext
@@ -227,6 +230,44 @@ def test_row_that_staging_rejects_keeps_its_former_record(loaded: Migration) -> 
         loaded.compare()
     loaded.source.execute(update.format(day, number))
     assert loaded.run(mode="full").state == "reconciled"
+
+
+def test_second_row_of_one_key_leaves_the_former_record(loaded: Migration) -> None:
+    """Two rows that Salesforce takes for one are both rejected; the record of the first one is still known."""
+    insert = "insert into KPS_T_SALES_APPRV (CON_CODE, SHOP_CODE, APPRV_NO, TOTAL_AMT) values ('C1', 'S1', '{}', {})"
+    loaded.source.execute(insert.format("TWICE", 100))
+    assert loaded.run().state == "reconciled"
+    loaded.source.execute(insert.format("twice", 200))
+    try:
+        proof = loaded.run()
+        assert (proof.state, proof.detail["exceptions"], proof.detail["kept"]) == (EXCEPTIONS, 2, 1)
+        loaded.change("TWICE", Total_Amt__c=150)
+        with pytest.raises(Mismatch):
+            loaded.compare()
+    finally:
+        loaded.source.execute("delete from KPS_T_SALES_APPRV where APPRV_NO in ('TWICE', 'twice')")
+
+
+def test_correction_is_the_former_value_of_a_later_refusal(loaded: Migration, tmp_path: Path) -> None:
+    """What a person corrected is what was accepted last, also while a newer row is refused and corrected in vain."""
+    loaded.run(ADDRESSES)
+    with loaded.source.connect() as connection:
+        sql = "select SHOP_CODE, SEQ from KPS_R_EMAIL_TENANT where EMAIL is not null fetch first 1 rows only"
+        ((shop, seq),) = connection.cursor().execute(sql).fetchall()
+    update = f"update KPS_R_EMAIL_TENANT set EMAIL = '{{}}' where SHOP_CODE = '{shop}' and SEQ = {seq}"
+    for address, correction, loaded_rows in (("bad", "good@example.org", 1), ("worse", "still bad", 0)):
+        loaded.source.execute(update.format(address))
+        assert loaded.run(ADDRESSES).detail["kept"] == 1
+        file = tmp_path / "failed.csv"
+        context = loaded.context(ADDRESSES)
+        export_refused([context], ADDRESSES.table, file)
+        file.write_text(file.read_text().replace(f",{address},", f",{correction},"))
+        assert send_refused(context, corrections_of(file, ADDRESSES.table, [context])["ALL"]).loaded == loaded_rows
+    proof = loaded.compare(ADDRESSES)
+    assert (proof.state, proof.detail["kept"]) == (EXCEPTIONS, 1)
+    assert loaded.run(ADDRESSES, mode="full").detail["kept"] == 1
+    loaded.source.execute(update.format("a@example.org"))
+    assert loaded.run(ADDRESSES).state == "reconciled"
 
 
 def test_refused_and_then_deleted_in_oracle_is_reported_as_surplus(loaded: Migration) -> None:
