@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from kpc.rollback.partition_rollback import RollbackPlan, RollbackResult
     from kpc.stages.context import PartitionContext
 
+_CHANGES_SHOWN = 50
 Scope = Annotated[list[str] | None, typer.Argument(metavar="[all | phase NAME | TABLE]", help="Default: all.")]
 
 
@@ -176,10 +177,16 @@ def _imported(partitions: list[PartitionContext], table: Table, file: Path, allo
 
     corrections = corrections_of(file, table, partitions, allow_fields)
     contexts = {context.key: context for context in partitions}
-    for key, mine in corrections.items():
-        for correction in mine.values():
-            for field in correction.after:
-                say(f"{table.name} {key}, {correction.external_id}: {field} is changed")
+    changed = [
+        f"{table.name} {key}, {correction.external_id}: {field} is changed"
+        for key, mine in corrections.items()
+        for correction in mine.values()
+        for field in correction.after
+    ]
+    for line in changed[:_CHANGES_SHOWN]:
+        say(line)
+    if more := len(changed[_CHANGES_SHOWN:]):
+        say(f"and {more:,} more cells; `kpc audit --limit {len(changed)}` lists all of them once they are sent")
     return [send_refused(contexts[key], mine) for key, mine in corrections.items()]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,8 +95,9 @@ def _without_separator_line(text: str) -> tuple[str, str]:
 
 def _separator(text: str) -> str:
     """The separator with which the first line holds the external id's column; a comma if none does."""
-    first = text.split("\n", 1)[0].rstrip("\r")
-    return next((each for each in _SEPARATORS if EXTERNAL_ID in next(csv.reader([first], delimiter=each), ())), ",")
+    first = re.split("[\r\n]", text, maxsplit=1)[0]
+    names = {each: [name.strip(' "') for name in first.split(each)] for each in _SEPARATORS}
+    return next((each for each, found in names.items() if EXTERNAL_ID in found), ",")
 
 
 def _rows(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
@@ -130,4 +132,5 @@ def _line(file: Path, number: int, header: Sequence[str], cells: Sequence[str]) 
         raise ConfigError(
             f"{file} cannot be read: line {number} has {len(cells)} cells, the header {len(header)}.", _SAVE_AS_CSV
         )
-    return CorrectionLine(number, {name: restored(cell) for name, cell in zip(header, cells, strict=False)})
+    values = {name: restored(cell) for name, cell in zip(header, cells, strict=False)}
+    return CorrectionLine(number, {**values, **{name: values[name].strip() for name in (PARTITION, EXTERNAL_ID)}})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from itertools import islice
@@ -79,12 +79,15 @@ def logged_corrections(
 ) -> list[LoggedCorrection]:
     """Every recorded correction, oldest first; of all partitions when None."""
     return [
-        LoggedCorrection(
-            entry.at_utc, entry.actor, entry.table_name or "", entry.partition_key or "", CorrectedCell(**cell)
-        )
+        LoggedCorrection(entry.at_utc, entry.actor, entry.table_name or "", entry.partition_key or "", _cell_of(cell))
         for entry in ledger.audit.of_action(ACTION, environment, partition)
-        for cell in entry.detail["cells"]
+        for cell in entry.detail.get("cells", ())
     ]
+
+
+def _cell_of(logged: Mapping[str, str]) -> CorrectedCell:
+    """Readable even if somebody has changed the entry, which the log's hash chain then reveals."""
+    return CorrectedCell(*(str(logged.get(name, "")) for name in ("external_id", "field", "old", "new")))
 
 
 def _cells(context: StageContext, corrections: Corrections) -> Iterator[CorrectedCell]:

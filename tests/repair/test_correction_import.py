@@ -128,6 +128,7 @@ DIALECTS: dict[str, Callable[[str], bytes]] = {
     "semicolons": lambda text: text.replace(",", ";").encode(),
     "tabs": lambda text: text.replace(",", "\t").encode(),
     "a separator line": lambda text: b"sep=;\r\n" + text.replace(",", ";").encode(),
+    "carriage returns": lambda text: text.replace("\r\n", "\r").encode(),
     "line feeds": lambda text: text.replace("\r\n", "\n").encode(),
     "Unicode text": lambda text: text.replace(",", "\t").encode("utf-16"),
     "Unicode text, big endian": lambda text: b"\xfe\xff" + text.replace(",", "\t").encode("utf-16-be"),
