@@ -115,7 +115,7 @@ class ValidationRun:
 
     @property
     def checksums(self) -> ExpectationResult | None:
-        """The level 3 check: `expected` is the number of records compared, `target` the number of equal ones."""
+        """The level 3 check: `source` is the number of records compared, `target` of those that equal Oracle's rows."""
         return next(iter(self.of_level(3)), None)
 
     @property
@@ -123,7 +123,7 @@ class ValidationRun:
         """Whether level 3 compared all records in Salesforce, not a sample."""
         rows, checksums = self.rows, self.checksums
         held = rows.target if rows else None
-        compared = checksums.expected if checksums else None
+        compared = checksums.source if checksums else None
         return held is not None and compared is not None and compared >= held
 
 

@@ -8,13 +8,15 @@ from typing import Any
 from kpc.campaign.assignment import UNASSIGNED
 from kpc.campaign.plan import unassigned
 from kpc.catalog.table import Table
-from kpc.ledger import StageRun
+from kpc.ledger import Compared, StageRun
 from kpc.load.pre_image import KeptImage, kept_images
+from kpc.reconcile.report import ReconciliationReport
+from kpc.repair.correction_log import LoggedCorrection, logged_corrections
 from kpc.stages.context import PartitionContext
 from kpc.stages.names import STAGES
 from kpc.stages.workspace import Workspace
 from kpc.staging.rejects import read_rejected
-from kpc.storage.layout import CLEANED
+from kpc.storage.layout import CLEANED, REPORT, GenerationPaths
 from kpc.storage.manifests import (
     CleanedManifest,
     ExtractManifest,
@@ -60,20 +62,30 @@ def inspect_partition(context: PartitionContext) -> dict[str, Any]:
     if loaded := context.store.manifest(paths.loaded(version), LoadManifest):
         counts = ("attempt", "staged", "loaded", "created", "failed", "unprocessed")
         facts["loaded"] = {**{name: getattr(loaded, name) for name in counts}, "jobs": list(loaded.jobs)}
+    if corrections := logged_corrections(ledger, environment, context.partition):
+        facts["corrections"] = [_correction(one) for one in corrections]
+    if updates := _refused_updates(context, paths):
+        facts["refused_updates"] = updates
     if images := kept_images(context):
         facts["pre_images"] = [_image(kept) for kept in reversed(images)]
-    compared = ledger.reconciliations.newest(environment, context.partition)
-    facts["comparisons"] = [
-        {
-            "level": one.level,
-            "measure": one.measure,
-            "oracle": one.source_value,
-            "salesforce": one.target_value,
-            "passed": one.passed,
-        }
-        for one in compared
-    ]
+    facts["comparisons"] = [_compared(one) for one in ledger.reconciliations.newest(environment, context.partition)]
     return facts
+
+
+def _compared(one: Compared) -> dict[str, Any]:
+    return {
+        "level": one.level,
+        "measure": one.measure,
+        "oracle": one.source_value,
+        "salesforce": one.target_value,
+        "passed": one.passed,
+    }
+
+
+def _refused_updates(context: PartitionContext, paths: GenerationPaths) -> list[str]:
+    """The first records that keep their former values, by the newest comparison."""
+    report = context.store.manifest(paths.reconciled, ReconciliationReport, REPORT)
+    return [str(one) for one in report.kept_records] if report else []
 
 
 def _staged(staged: StagedManifest, folder: Path, store: Store) -> dict[str, Any]:
@@ -114,6 +126,12 @@ def inspect_unassigned(table: Table, workspace: Workspace) -> dict[str, Any]:
 def _image(kept: KeptImage) -> dict[str, Any]:
     taken = f"{kept.image.taken_utc:%F %T}"
     return {"generation": kept.generation, "chunk": kept.image.chunk, "rows": kept.rows, "taken_utc": taken}
+
+
+def _correction(one: LoggedCorrection) -> dict[str, Any]:
+    cell = one.cell
+    hashes = {"old": cell.old[:12], "new": cell.new[:12]}
+    return {"at_utc": f"{one.at_utc:%F %T}", "actor": one.actor, "row": cell.external_id, "field": cell.field} | hashes
 
 
 def _stage(run: StageRun) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from kpc.partition import Partition, find_partition, month_keys, partitions_of
 
 if TYPE_CHECKING:
     from kpc.campaign.plan import CampaignPlan
+    from kpc.catalog import Table
 
 
 def register(app: typer.Typer) -> None:
@@ -88,7 +89,7 @@ def plan(
     named = [find_table(name.strip()) for name in tables.split(",") if name.strip()]
     chosen = tuple(table for table in TABLES.values() if not named or table in named)
     with user_workspace() as workspace:
-        made = plan_campaign(workspace, chosen, _month_list(months), check_mode(mode))
+        made = plan_campaign(workspace, chosen, _planned_months(chosen, months), check_mode(mode))
     title = f"{made.partitions} partitions, {made.rows:,} rows at SCN {made.scn}"
     columns = ("table", "partitions", "rows", "unassigned", "scanned per row")
     emit(_plan_facts(made), as_json=as_json, text=grid(title, columns, _plan_cells(made)))
@@ -101,6 +102,18 @@ def plan(
         worst = next(one.table for one in made.assignments if one.unassigned_rows)
         say(f"Some rows belong to no partition in scope; `kpc show {worst} UNASSIGNED` lists the reasons.")
         raise typer.Exit(Exit.EXCEPTIONS)
+
+
+def _planned_months(tables: tuple[Table, ...], months: str) -> tuple[str, ...]:
+    """None are needed where no table is split by month."""
+    if months:
+        return _month_list(months)
+    if monthly := [table.name for table in tables if table.is_monthly]:
+        raise ConfigError(
+            f"--months is missing: {', '.join(monthly)} {'is' if len(monthly) == 1 else 'are'} split by month.",
+            "Give the first month and how many: `kpc plan --months FIRST:COUNT`, such as --months 2024-01:3.",
+        )
+    return ()
 
 
 def _plan_cells(made: CampaignPlan) -> list[list[object]]:

@@ -18,9 +18,11 @@ from kpc.partition import Partition, find_partition
 if TYPE_CHECKING:
     from kpc.catalog import Table
     from kpc.ledger.states import PauseScope
+    from kpc.repair.send_refused import RepairResult
     from kpc.rollback.partition_rollback import RollbackPlan, RollbackResult
     from kpc.stages.context import PartitionContext
 
+_CHANGES_SHOWN = 50
 Scope = Annotated[list[str] | None, typer.Argument(metavar="[all | phase NAME | TABLE]", help="Default: all.")]
 
 
@@ -111,6 +113,9 @@ def failed(
     retry: Annotated[bool, typer.Option("--retry", help="Send transient failures again; costs no batch.")] = False,
     export: Annotated[Path | None, typer.Option(help="Write the refused rows to this CSV file.")] = None,
     import_file: Annotated[Path | None, typer.Option("--import", help="Send the rows of a corrected export.")] = None,
+    allow_fields: Annotated[
+        str, typer.Option(help="With --import: comma-separated fields that may change although they were not refused.")
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """List rejected and refused records; export refused ones, import corrections and send them again."""
@@ -118,15 +123,20 @@ def failed(
 
     if sum(map(bool, (retry, export, import_file))) > 1:
         raise ConfigError("--retry, --export and --import were given together.", "Give only one of them.")
+    if allow_fields and import_file is None:
+        raise ConfigError("--allow-fields was given without --import.", "Name the corrected file with --import FILE.")
     name = find_partition(table, key).table.name if key else find_table(table).name
     with user_workspace() as workspace:
         counts = workspace.ledger.failures.counts(workspace.environment)
         keys = [key] if key else sorted({found[1] for found in counts if found[0] == name})
         partitions = [PartitionContext(workspace, find_partition(name, each)) for each in keys]
         if export:
-            _export(partitions, export, as_json=as_json)
-        elif retry or import_file:
-            _send(partitions, find_table(name), import_file, as_json=as_json)
+            _export(partitions, find_table(name), export, as_json=as_json)
+        elif retry:
+            _report_sent(find_table(name), _retried(partitions), as_json=as_json)
+        elif import_file:
+            sent = _imported(partitions, find_table(name), import_file, allow_fields)
+            _report_sent(find_table(name), sent, as_json=as_json)
         else:
             _list(partitions, name, limit, as_json=as_json)
 
@@ -142,33 +152,45 @@ def _list(partitions: list[PartitionContext], name: str, limit: int, *, as_json:
         raise typer.Exit(Exit.EXCEPTIONS)
 
 
-def _export(partitions: list[PartitionContext], file: Path, *, as_json: bool) -> None:
+def _export(partitions: list[PartitionContext], table: Table, file: Path, *, as_json: bool) -> None:
     from kpc.repair.refused_rows import export_refused
 
-    rows = export_refused(partitions, file)
+    rows = export_refused(partitions, table, file)
     text = (
-        f"{rows:,} refused rows are in {file}; it holds their values, personal data too. Correct cells, keep the "
-        "header, remove the lines you leave as they are, and send it with --import."
+        f"{rows:,} refused rows are in {file}; it holds their values, personal data too. Correct the refused "
+        "cells, keep all columns, remove the lines you leave as they are, save as CSV UTF-8, and send it with "
+        "--import. An apostrophe before a value keeps a spreadsheet from rewriting it; --import removes it."
     )
     emit({"rows": rows, "file": str(file)}, as_json=as_json, text=text)
 
 
-def _send(partitions: list[PartitionContext], table: Table, import_file: Path | None, *, as_json: bool) -> None:
-    from kpc.repair.refused_rows import read_edits
+def _retried(partitions: list[PartitionContext]) -> list[RepairResult]:
     from kpc.repair.send_refused import send_refused
 
-    if import_file is None:
-        repairs = [send_refused(context) for context in partitions]
-    else:
-        edits = read_edits(import_file, table)
-        by_key = {context.key: context for context in partitions}
-        named = [find_partition(table.name, key) for key in sorted(edits)]
-        if outside := [each for each in named if each.key not in by_key]:
-            raise ConfigError(
-                f"{import_file} has rows of {outside[0]}, which has no refused rows or was not named.",
-                "Nothing was sent. Export again, or name the partition that the file belongs to.",
-            )
-        repairs = [send_refused(by_key[each.key], edits[each.key]) for each in named]
+    return [send_refused(context) for context in partitions]
+
+
+def _imported(partitions: list[PartitionContext], table: Table, file: Path, allow_fields: str) -> list[RepairResult]:
+    """Check the whole file, then send the rows of each partition."""
+    from kpc.repair.corrections import corrections_of
+    from kpc.repair.send_refused import send_refused
+
+    corrections = corrections_of(file, table, partitions, allow_fields)
+    contexts = {context.key: context for context in partitions}
+    changed = [
+        f"{table.name} {key}, {correction.external_id}: {field} is changed"
+        for key, mine in corrections.items()
+        for correction in mine.values()
+        for field in correction.after
+    ]
+    for line in changed[:_CHANGES_SHOWN]:
+        say(line)
+    if more := len(changed[_CHANGES_SHOWN:]):
+        say(f"and {more:,} more cells; `kpc audit --limit {len(changed)}` lists all of them once they are sent")
+    return [send_refused(contexts[key], mine) for key, mine in corrections.items()]
+
+
+def _report_sent(table: Table, repairs: list[RepairResult], *, as_json: bool) -> None:
     columns = ("key", "sent", "loaded", "parked", "quarantined")
     facts = [repair.as_json() for repair in repairs]
     left = sum(repair.parked + repair.quarantined + repair.sent - repair.loaded for repair in repairs)

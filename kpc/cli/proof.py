@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kpc.cli.arguments import AsJson, Key, TableName, user_workspace
-from kpc.cli.output import Exit, emit, explaining_errors, fail, grid
+from kpc.cli.output import Exit, emit, explaining_errors, fail, grid, say
 from kpc.errors import Mismatch
 from kpc.partition import find_partition
 
@@ -67,6 +67,8 @@ def reconcile(
     columns = ("level", "measure", "oracle", "exceptions", "salesforce", "agrees")
     cells = [[n.level, n.measure, n.source, n.excepted, n.target, n.agrees] for n in report.comparisons]
     emit(report.model_dump(mode="json"), as_json=as_json, text=grid(f"{partition}: {report.state}", columns, cells))
+    for line in _kept_lines(report):
+        say(line)
     raise typer.Exit(Exit.EXCEPTIONS if result.state == StageState.RECONCILED_WITH_EXCEPTIONS else Exit.DONE)
 
 
@@ -86,6 +88,12 @@ def _differences(report: ReconciliationReport) -> Iterator[str]:
         yield f"differs: {key} in {', '.join(fields)}"
 
 
+def _kept_lines(report: ReconciliationReport) -> Iterator[str]:
+    yield from map(str, report.kept_records)
+    if more := report.kept - len(report.kept_records):
+        yield f"and {more:,} more records keep their former values"
+
+
 @explaining_errors
 def docs(as_json: AsJson = False) -> None:
     """Build the Data Docs from the stored results and print their address."""
@@ -97,12 +105,24 @@ def docs(as_json: AsJson = False) -> None:
 
 
 @explaining_errors
-def audit(as_json: AsJson = False) -> None:
-    """Check the audit log's hash chain from its first entry to its last."""
+def audit(
+    limit: Annotated[int, typer.Option(help="List at most this many corrected cells, the newest.", min=0)] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Check the audit log's hash chain from its first entry to its last; list the cells that people corrected."""
+    from kpc.repair.correction_log import logged_corrections
+
     with user_workspace() as workspace:
         problems = workspace.ledger.audit.verify()
-    text = "\n".join(problems) if problems else "The audit log is complete: every entry follows from the one before it."
-    emit({"ok": not problems, "problems": problems}, as_json=as_json, text=text)
+        corrections = logged_corrections(workspace.ledger, workspace.environment)
+    newest = corrections[len(corrections) - limit :] if limit < len(corrections) else corrections
+    lines = problems or ["The audit log is complete: every entry follows from the one before it."]
+    if corrections:
+        lines = [*lines, f"{len(corrections):,} cells of refused rows were corrected by people.", *map(str, newest)]
+    facts: dict[str, object] = {"ok": not problems, "problems": problems}
+    if corrections:
+        facts |= {"corrected_cells": len(corrections), "corrections": [one.as_json() for one in newest]}
+    emit(facts, as_json=as_json, text="\n".join(lines))
     raise typer.Exit(Exit.FAILED if problems else Exit.DONE)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 import typer
@@ -33,6 +34,7 @@ def status(as_json: AsJson = False) -> None:
         pauses = workspace.ledger.pauses.active(environment)
         quota = workspace.ledger.quota.state(environment.target_id)
         in_flight = workspace.ledger.jobs.in_flight(environment.target_id)
+        now = workspace.clock()
     partitions: dict[tuple[str, str], dict[str, Any]] = {}
     for row in rows:
         partitions.setdefault((row.table_name, row.partition_key), {})[row.stage] = row
@@ -58,19 +60,30 @@ def status(as_json: AsJson = False) -> None:
     for table, key in names:
         if kept := _pre_image_rows(partitions[table, key].get("sf_loaded")):
             say(f"{table} {key}: {kept:,} records have a pre-image; `kpc rollback` can set them back.")
-    say(_quota_line(quota, in_flight))
+    say(_quota_line(quota, in_flight, now))
     for pause in pauses:
         say(f"Paused: {pause}. `kpc resume` ends the pause.")
 
 
-def _quota_line(quota: Any, in_flight: int) -> str:
+def _quota_line(quota: Any, in_flight: int, now: datetime) -> str:
     line = (
-        f"Last 24 h: {quota.rows:,} records and {quota.batches:,} batches of this migration, {quota.others_batches:,} "
-        f"batches of other software, {quota.calls:,} API calls; {in_flight} jobs in flight."
+        f"Last 24 h: {quota.rows:,} records and {quota.batches:,} batches of this migration; {in_flight} jobs in "
+        f"flight. {_others_line(quota, now)}"
     )
     if quota.blocked_until_utc is not None:
         line += f" No new job before {quota.blocked_until_utc:%Y-%m-%d %H:%M:%S} UTC: {quota.blocked_reason}"
     return line
+
+
+def _others_line(quota: Any, now: datetime) -> str:
+    """The use by everybody, which only the org knows: as of the last time that a load asked it."""
+    if quota.read_utc is None or not quota.calls_max:
+        return "The org has not been asked yet for the batches of other software and the API calls; a load asks."
+    minutes = int((now - quota.read_utc).total_seconds() // 60)
+    return (
+        f"As the org said at {quota.read_utc:%Y-%m-%d %H:%M:%S} UTC ({minutes:,} min ago): {quota.others_batches:,} "
+        f"batches of other software, {quota.calls:,} of {quota.calls_max:,} API calls of all software."
+    )
 
 
 def pauses_as_json(pauses: Iterable[Any]) -> list[dict[str, object]]:

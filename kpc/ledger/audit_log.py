@@ -19,6 +19,7 @@ from sqlalchemy import Connection, RowMapping, insert, select, update
 from kpc.ledger import schema
 from kpc.ledger.database import Database
 from kpc.ledger.fencing import Lease
+from kpc.ledger.partition_filters import in_environment, in_partition
 from kpc.ledger.schema import canonical_json
 from kpc.partition import Environment, Partition
 
@@ -90,6 +91,17 @@ class AuditLog:
         """The newest `limit` entries (all when None), oldest first."""
         with self._database.reading() as connection:
             rows = connection.execute(select(_LOG).order_by(_LOG.c.seq.desc()).limit(limit)).mappings().all()
+        return [AuditEntry(**row) for row in reversed(rows)]
+
+    def of_action(
+        self, action: str, environment: Environment, partition: Partition | None = None, *, limit: int | None = None
+    ) -> list[AuditEntry]:
+        """The newest `limit` entries of one action, oldest first; of all partitions when None."""
+        query = select(_LOG).where(_LOG.c.action == action, in_environment(_LOG, environment))
+        if partition is not None:
+            query = query.where(in_partition(_LOG, environment, partition))
+        with self._database.reading() as connection:
+            rows = connection.execute(query.order_by(_LOG.c.seq.desc()).limit(limit)).mappings().all()
         return [AuditEntry(**row) for row in reversed(rows)]
 
     def verify(self) -> list[str]:

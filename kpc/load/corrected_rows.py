@@ -1,8 +1,9 @@
 """Rows that people corrected before they were sent: the org correctly differs from Oracle in these.
 
-repairs.parquet of a partition: key (external id in lower case), source_checksum, generation, and the row as it was
-sent, in the canonical form used for checksums. A correction applies until Oracle's own row changes or a later load
-sends the row.
+repairs.parquet of a partition: key (external id in lower case), source_checksum, generation, accepted, and the row as
+it was sent, in the canonical form used for checksums. A correction counts once Salesforce has accepted it, until
+Oracle's own row changes or a later load sends the row. A key has at most one accepted correction, and at most one that
+is not accepted yet.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from kpc.stages.context import PartitionContext
 from kpc.storage.manifests import StagedManifest
 from kpc.storage.store import atomic_path
 
-KEY, SOURCE_CHECKSUM, GENERATION = "key", "source_checksum", "generation"
+KEY, SOURCE_CHECKSUM, GENERATION, ACCEPTED = "key", "source_checksum", "generation", "accepted"
 _PREFIX = "repaired:"
 
 
 def note_corrections(context: PartitionContext, staged: StagedManifest, rows: Sequence[dict[str, str]]) -> None:
-    """Save corrected rows with the checksum of Oracle's row."""
+    """Save corrected rows, before they are sent, with the checksum of Oracle's row."""
     if not rows:
         return
     table = context.table
@@ -35,27 +36,35 @@ def note_corrections(context: PartitionContext, staged: StagedManifest, rows: Se
     frame = canonical_from_salesforce(
         frame.with_columns(pl.all().replace({NULL_TOKEN: None, "": None})), table
     ).collect()
-    frame = frame.with_columns(folded(pl.col(EXTERNAL_ID)).alias(KEY), pl.lit(staged.generation).alias(GENERATION))
+    frame = frame.with_columns(
+        folded(pl.col(EXTERNAL_ID)).alias(KEY),
+        pl.lit(staged.generation).alias(GENERATION),
+        pl.lit(value=False).alias(ACCEPTED),
+    )
     sums = (
         pl.scan_parquet(index)
         .select(folded(pl.col("external_id")).alias(KEY), pl.col(CHECKSUM).alias(SOURCE_CHECKSUM))
         .filter(pl.col(KEY).is_in(frame[KEY].to_list()))
         .collect()
     )
-    known = read_corrections(context)
+    known = sent_corrections(context)
     fresh = frame.join(sums, on=KEY, how="inner").select(known.columns)
-    _write(context, pl.concat([known.join(fresh, on=KEY, how="anti"), fresh]))
+    _write(context, pl.concat([known.join(fresh, on=[KEY, ACCEPTED], how="anti"), fresh]))
 
 
-def forget_corrections(context: PartitionContext, generation: str, loaded: Iterable[pl.DataFrame]) -> None:
-    """Remove corrections of other generations for rows that `generation` has loaded with Oracle's values."""
-    known = read_corrections(context)
-    old = known.filter(pl.col(GENERATION) != generation)
-    if old.is_empty():
+def accept_corrections(context: PartitionContext, generation: str, loaded: Iterable[pl.DataFrame]) -> None:
+    """Mark the corrections that `generation` has loaded, and remove those that it replaced by Oracle's values."""
+    known = sent_corrections(context)
+    if known.is_empty():
         return
+    of_generation = known.filter(pl.col(GENERATION) == generation)
+    older = known.filter(pl.col(GENERATION) != generation, pl.col(ACCEPTED))
     for frame in loaded:
-        old = old.join(frame.select(folded(pl.col(EXTERNAL_ID)).alias(KEY)), on=KEY, how="anti")
-    _write(context, pl.concat([known.filter(pl.col(GENERATION) == generation), old]))
+        keys = frame.select(folded(pl.col(EXTERNAL_ID)).alias(KEY))
+        is_loaded = pl.col(KEY).is_in(keys[KEY].implode())
+        of_generation = of_generation.with_columns(pl.col(ACCEPTED) | is_loaded)
+        older = older.filter(~is_loaded)
+    _write(context, pl.concat([older, of_generation]))
 
 
 def _write(context: PartitionContext, corrections: pl.DataFrame) -> None:
@@ -66,24 +75,31 @@ def _write(context: PartitionContext, corrections: pl.DataFrame) -> None:
 
 
 def read_corrections(context: PartitionContext) -> pl.DataFrame:
-    """The corrected rows of a partition; none if they were written under a mapping with other columns."""
+    """The accepted corrections of a partition; none if they were written under a mapping with other columns."""
+    return sent_corrections(context).filter(ACCEPTED)
+
+
+def sent_corrections(context: PartitionContext) -> pl.DataFrame:
+    """The accepted corrections, and those that may have been sent without being accepted."""
     path = context.paths.corrected_rows
-    header = context.table.data_header
     schema = {
         KEY: pl.String(),
         SOURCE_CHECKSUM: pl.UInt64(),
         GENERATION: pl.String(),
-        **dict.fromkeys(header, pl.String()),
+        ACCEPTED: pl.Boolean(),
+        **dict.fromkeys(context.table.data_header, pl.String()),
     }
     if context.store.fetch(path):
         found = pl.read_parquet(path)
+        if ACCEPTED not in found.columns:  # a file of an older version
+            found = found.with_columns(pl.lit(value=True).alias(ACCEPTED))
         if set(found.columns) == set(schema):
             return found.select(*schema)
     return pl.DataFrame(schema=schema)
 
 
 def with_corrections(rows: pl.LazyFrame, table: Table, corrections: pl.DataFrame) -> tuple[pl.LazyFrame, int]:
-    """`rows` (Oracle's columns and the canonical ones) with corrections applied, and how many rows were corrected.
+    """`rows` (Oracle's columns and the canonical ones) with accepted corrections applied, and how many were corrected.
 
     A measured Oracle column is corrected too, so that sums match what the target must hold.
     """

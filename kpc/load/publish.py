@@ -9,7 +9,7 @@ from kpc.catalog.types import EXTERNAL_ID
 from kpc.errors import Terminal, Transient
 from kpc.ledger.states import AttemptState
 from kpc.load.chunk_result import ChunkResult, read_columns
-from kpc.load.corrected_rows import forget_corrections
+from kpc.load.corrected_rows import accept_corrections
 from kpc.load.loaded_index import update_loaded_index
 from kpc.load.plan import result_of
 from kpc.load.pre_image import kept_rows
@@ -62,7 +62,7 @@ def _all_results(
 
 
 def _update_index(context: LeasedContext, staged: StagedManifest, success_file: Path) -> None:
-    """Add the confirmed rows to the loaded index and remove their earlier corrections."""
+    """Add the confirmed rows to the loaded index, with the corrections among them."""
     store, paths = context.store, context.paths
     store.fetch(paths.loaded_index)
     staged_dir = paths.generation(staged.generation).staged(staged.mapping_version)
@@ -70,7 +70,7 @@ def _update_index(context: LeasedContext, staged: StagedManifest, success_file: 
     index = store.file(staged_dir, staged.index_file, remedy=remedy)
     update_loaded_index(paths.folder, index, success_file)
     store.send(paths.loaded_index)
-    forget_corrections(context, staged.generation, read_columns(success_file, (EXTERNAL_ID,)))
+    accept_corrections(context, staged.generation, read_columns(success_file, (EXTERNAL_ID,)))
 
 
 def _manifest(

@@ -1,35 +1,30 @@
 """Compare a loaded partition: Oracle's control totals and the sealed extract against Salesforce, at three levels.
 
 Nothing that staging or loading wrote about its own work is read, because that is what must be proven. The only thing
-taken from the ledger is the list of rows that were rejected or refused, which must explain every difference.
+taken from the ledger is the list of rows that were rejected or refused, which must explain every difference, and for
+these rows the checksums of what Salesforce accepted before (`kpc.reconcile.refused_updates`).
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 
-import polars as pl
-
-from kpc.catalog.types import EXTERNAL_ID
-from kpc.convert.frame import KEY, convert_frame
 from kpc.errors import ConfigError, Mismatch
-from kpc.extract.control_totals import measure_rows, scan_chunks
-from kpc.ledger import Compared, FailedRecord
+from kpc.ledger import Compared
 from kpc.ledger.states import StageState
-from kpc.load.corrected_rows import read_corrections, with_corrections
 from kpc.reconcile.comparison import Comparison
+from kpc.reconcile.expected_rows import ExpectedRows, expected_rows
+from kpc.reconcile.mismatch_remedy import mismatch_remedy
 from kpc.reconcile.records import RecordDifferences, compare_all, compare_sample
-from kpc.reconcile.report import ReconciliationReport
+from kpc.reconcile.report import ReconciliationReport, last_report
 from kpc.reconcile.totals import compare_totals, read_target
 from kpc.stages.context import PartitionContext, StageContext
 from kpc.stages.current_manifests import sealed_extract
 from kpc.stages.result import StageResult
-from kpc.staging.rejected_rows import REJECTED_CLASS
 from kpc.storage.layout import REPORT
-from kpc.storage.manifests import ControlTotals, ExtractManifest
 from kpc.storage.store import make_private
 
 LEVELS3 = ("auto", "sample", "full", "off")
@@ -50,19 +45,22 @@ def compare_partition(context: PartitionContext, level3: str = "") -> PartitionC
         raise ConfigError(f"There is no level 3 mode {level3!r}.", f"Choose one of {', '.join(LEVELS3)}.")
     extract = sealed_extract(context)
     exceptions = context.ledger.failures.of_partition(context.environment, context.partition)
-    rows, corrected = _expected_rows(context, extract, exceptions)
-    expected = measure_rows(rows, context.table) if exceptions or corrected else extract.control_totals
-    comparisons = compare_totals(
-        context.table,
-        oracle=extract.control_totals,
-        expected=expected,
-        salesforce=read_target(context.salesforce, context.partition),
-    )
-    records = _compare_records(context, extract.generation, rows, expected, level3)
+    folder = make_private(context.paths.generation(extract.generation).reconciled / "query")
+    try:
+        expected = expected_rows(context, extract, exceptions, folder)
+        is_exact = not (exceptions or expected.corrected)
+        totals = extract.control_totals if is_exact else expected.totals()
+        salesforce = read_target(context.salesforce, context.partition)
+        records = _compare_records(context, expected, totals.rows, level3, folder)
+        comparisons = compare_totals(
+            context.table, oracle=extract.control_totals, expected=totals, salesforce=salesforce
+        )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
     if records is not None:
-        comparisons.append(_as_comparison(records))
+        comparisons.append(_as_comparison(records, expected.kept))
     report = ReconciliationReport.of(
-        extract, comparisons, records, len(exceptions), context.clock(), repaired=corrected
+        extract, comparisons, records, expected, exceptions=len(exceptions), compared_utc=context.clock()
     )
     return PartitionComparison(report, tuple(comparisons))
 
@@ -80,60 +78,37 @@ def raise_mismatch(context: PartitionContext, result: StageResult) -> None:
     if result.state != StageState.MISMATCH:
         return
     differing = str(result.detail["differing"])
-    report = context.store.shown(context.paths.generation(result.generation).reconciled / REPORT)
     raise Mismatch(
         f"{context} differs between Oracle and Salesforce in: {differing}.",
-        f"`kpc show {context.table.name} {context.key}` lists the numbers; keys and fields are in {report}.",
+        mismatch_remedy(context, last_report(context)),
         measures=tuple(differing.split(", ")),
     )
 
 
-def _expected_rows(
-    context: PartitionContext, extract: ExtractManifest, exceptions: Sequence[FailedRecord]
-) -> tuple[pl.LazyFrame, int]:
-    """The extracted rows without the listed exceptions: Oracle's columns and the canonical ones side by side.
-
-    Rows that people corrected have their corrected values; the second result is the number of these rows.
-    """
-    table, folder = context.table, context.paths.generation(extract.generation).extract
-    for chunk in extract.chunks:
-        context.store.file(folder, chunk, remedy=f"Extract it again: `kpc rerun {table.name} {context.key}`.")
-    raw = scan_chunks(folder, extract.chunks, table)
-    hash_key = context.settings.hash_key.get_secret_value()
-    converted = convert_frame(raw, table, key=context.key, hash_key=hash_key).select(*table.data_header, KEY)
-    rows = pl.concat([raw, converted], how="horizontal")
-    rows, corrected = with_corrections(rows, table, read_corrections(context))
-    if not exceptions:
-        return rows, corrected
-    rejected = [row.external_id for row in exceptions if row.error_class == REJECTED_CLASS]
-    refused = [row.external_id for row in exceptions if row.error_class != REJECTED_CLASS]
-    is_listed = pl.col(KEY).is_in(rejected) | pl.col(EXTERNAL_ID).is_in(refused).fill_null(value=False)
-    return rows.filter(~is_listed), corrected
-
-
 def _compare_records(
-    context: PartitionContext, generation: str, rows: pl.LazyFrame, expected: ControlTotals, level3: str
+    context: PartitionContext, expected: ExpectedRows, rows: int, level3: str, folder: Path
 ) -> RecordDifferences | None:
     settings = context.settings.reconcile
     if level3 == "off":
         return None
-    canonical = rows.select(*context.table.data_header)
-    if level3 == "sample" or (level3 == "auto" and expected.rows > settings.full_rows):
-        return compare_sample(canonical, context.partition, context.salesforce, settings.sample_rows)
-    folder = make_private(context.paths.generation(generation).reconciled / "query")
-    try:
-        return compare_all(canonical, context.partition, context.salesforce, folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    canonical, always = expected.canonical(), expected.always_compared
+    is_sample = level3 == "sample" or (level3 == "auto" and rows > settings.full_rows)
+    if is_sample and always.len() <= settings.sample_rows:
+        return compare_sample(canonical, context.partition, context.salesforce, settings.sample_rows, always)
+    return compare_all(canonical, context.partition, context.salesforce, folder)
 
 
-def _as_comparison(records: RecordDifferences) -> Comparison:
-    """Surplus records are subtracted, so that a target with extra records does not agree."""
+def _as_comparison(records: RecordDifferences, kept: int) -> Comparison:
+    """Surplus records are subtracted, so that a target with extra records does not agree.
+
+    The `kept` records equal what is expected of them, but not Oracle's rows: they are exceptions.
+    """
     return Comparison(
         level=3,
         measure="records with equal checksum",
         source=Decimal(records.compared),
-        target=Decimal(records.equal - records.surplus),
+        target=Decimal(records.equal - records.surplus - kept),
+        excepted=Decimal(kept),
     )
 
 

@@ -43,29 +43,40 @@ def compare_all(source: pl.LazyFrame, partition: Partition, salesforce: Salesfor
     Salesforce's records are read by a bulk query into files in `folder`, which the caller removes.
     """
     table = partition.table
-    query = records_query(table, f"{PARTITION_FIELD} = '{partition.key}'")
-    with disk_may_fill(folder / "a page of records"):
-        pages = salesforce.bulk_query(query, folder)
-    target = canonical_from_salesforce(_scan_text(pages.files, table), table)
+    target = canonical_from_salesforce(read_partition(partition, salesforce, folder), table)
     return _compare(source, target, table)
 
 
+def read_partition(partition: Partition, salesforce: Salesforce, folder: Path) -> pl.LazyFrame:
+    """The partition's records as the org's text, by a bulk query into files in `folder`, which the caller removes."""
+    query = records_query(partition.table, f"{PARTITION_FIELD} = '{partition.key}'")
+    with disk_may_fill(folder / "a page of records"):
+        pages = salesforce.bulk_query(query, folder)
+    return _scan_text(pages.files, partition.table)
+
+
 def compare_sample(
-    source: pl.LazyFrame, partition: Partition, salesforce: Salesforce, sample_rows: int
+    source: pl.LazyFrame, partition: Partition, salesforce: Salesforce, sample_rows: int, always: pl.Series
 ) -> RecordDifferences:
-    """The records with the smallest key hashes: the same records each time, spread over the whole partition."""
+    """The records with the smallest key hashes: the same records each time, spread over the whole partition.
+
+    Those with the key hashes `always` are compared too.
+    """
     table = partition.table
-    keys = source.select(EXTERNAL_ID, key_hash()).bottom_k(sample_rows, by=KEY_HASH).collect()[EXTERNAL_ID]
-    sample = source.join(pl.LazyFrame({EXTERNAL_ID: keys}), on=EXTERNAL_ID, how="semi")
+    hashed = source.with_columns(key_hash())
+    smallest = hashed.select(KEY_HASH).bottom_k(sample_rows, by=KEY_HASH).collect()[KEY_HASH]
+    wanted = pl.concat([smallest, always]).unique().to_frame(KEY_HASH)
+    sample = hashed.join(wanted.lazy(), on=KEY_HASH, how="semi").select(table.data_header).collect().lazy()
+    keys = sample.select(EXTERNAL_ID).collect()[EXTERNAL_ID]
     found = [
-        _canonical_records(salesforce.query(records_query(table, where)), table)
+        canonical_records(salesforce.query(records_query(table, where)), table)
         for where in in_conditions(EXTERNAL_ID, keys.to_list())
     ]
-    target = pl.concat(found) if found else _canonical_records([], table)
+    target = pl.concat(found) if found else canonical_records([], table)
     return _compare(sample, target.lazy(), table)
 
 
-def _canonical_records(records: Iterable[dict[str, object]], table: Table) -> pl.DataFrame:
+def canonical_records(records: Iterable[dict[str, object]], table: Table) -> pl.DataFrame:
     rows = [{name: text_at(record, name) for name in table.data_header} for record in records]
     schema = dict.fromkeys(table.data_header, pl.String)
     return canonical_from_salesforce(pl.DataFrame(rows, schema=schema), table).collect()

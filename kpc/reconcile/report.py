@@ -16,7 +16,9 @@ from kpc.storage.layout import REPORT
 from kpc.storage.manifests import ExtractManifest, StageOutput
 
 if TYPE_CHECKING:  # polars is slow to import, and the declared asset imports this module
+    from kpc.reconcile.expected_rows import ExpectedRows
     from kpc.reconcile.records import RecordDifferences
+    from kpc.reconcile.refused_updates import KeptRecord
     from kpc.stages.context import PartitionContext
 
 State = Literal["reconciled", "reconciled_with_exceptions", "mismatch"]
@@ -51,6 +53,25 @@ class RecordsReport(BaseModel):
     changed_fields: tuple[tuple[str, tuple[str, ...]], ...]
 
 
+class KeptRecordReport(BaseModel):
+    """`KeptRecord` as JSON: a refused update, whose record keeps its former values.
+
+    `measures` holds the fields that are measured, which are never personal, as (field, former value, Oracle's value).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: str
+    former_checksum: str
+    fields: tuple[str, ...]
+    measures: tuple[tuple[str, str | None, str | None], ...] = ()
+
+    def __str__(self) -> str:
+        values = "".join(f"; {field} is {former}, in Oracle {oracle}" for field, former, oracle in self.measures)
+        fields = ", ".join(self.fields) or "all fields, because its new row was rejected"
+        return f"refused update, keeps its former value: {self.key} in {fields}{values}"
+
+
 class ReconciliationReport(BaseModel):
     """Everything that was compared for one generation, and the verdict."""
 
@@ -65,6 +86,8 @@ class ReconciliationReport(BaseModel):
     state: State
     exceptions: int
     repaired: int = 0  # rows that people corrected: they are expected to differ from Oracle's
+    kept: int = 0  # records that keep their former values, because their update was refused
+    kept_records: tuple[KeptRecordReport, ...] = ()  # the first of them
     source_rows: int
     target_rows: int
     comparisons: tuple[ComparedNumber, ...]
@@ -79,13 +102,14 @@ class ReconciliationReport(BaseModel):
         extract: ExtractManifest,
         comparisons: Sequence[Comparison],
         records: RecordDifferences | None,
+        expected: ExpectedRows,
+        *,
         exceptions: int,
         compared_utc: datetime,
-        *,
-        repaired: int = 0,
     ) -> ReconciliationReport:
         """The report of these comparisons: it is a mismatch if one of them does not agree."""
         is_equal = all(comparison.agrees for comparison in comparisons)
+        repaired = expected.corrected
         state: State = (
             "mismatch" if not is_equal else "reconciled_with_exceptions" if exceptions or repaired else "reconciled"
         )
@@ -99,6 +123,8 @@ class ReconciliationReport(BaseModel):
             state=state,
             exceptions=exceptions,
             repaired=repaired,
+            kept=expected.kept,
+            kept_records=tuple(_kept(one) for one in expected.examples),
             source_rows=extract.control_totals.rows,
             target_rows=int(comparisons[0].target or 0),
             comparisons=tuple(_number(comparison) for comparison in comparisons),
@@ -132,6 +158,7 @@ class ReconciliationReport(BaseModel):
             "target_rows": self.target_rows,
             "exceptions": self.exceptions,
             **({"repaired": self.repaired} if self.repaired else {}),
+            **({"kept": self.kept} if self.kept else {}),
             **{f"level{level}": self.verdict(level) for level in (1, 2, 3)},
             **({"records_compared": self.records.compared} if self.records else {}),
             **({"differing": ", ".join(differing)} if differing else {}),
@@ -148,8 +175,11 @@ class ReconciliationReport(BaseModel):
         }
         if self.repaired:
             found["rows corrected by people"] = str(self.repaired)
+        if self.kept:
+            found["refused updates, former value kept"] = str(self.kept)
         if self.records:
-            found["records compared"] = f"{self.records.compared:,} of {self.source_rows - self.exceptions:,}"
+            expected = self.source_rows - int(self.comparisons[0].excepted)
+            found["records compared"] = f"{self.records.compared:,} of {expected:,}"
         return found
 
 
@@ -173,6 +203,13 @@ def _number(comparison: Comparison) -> ComparedNumber:
         excepted=comparison.excepted,
         target=comparison.target,
         agrees=comparison.agrees,
+    )
+
+
+def _kept(record: KeptRecord) -> KeptRecordReport:
+    measures = tuple((one.field, one.former, one.oracle) for one in record.measures)
+    return KeptRecordReport(
+        key=record.key, former_checksum=record.former_checksum, fields=record.fields, measures=measures
     )
 
 

@@ -43,6 +43,25 @@ def read_target(salesforce: Salesforce, partition: Partition) -> ControlTotals:
     return ControlTotals(rows=int(str(row["n"])), measures=measures)
 
 
+def added(one: ControlTotals, other: ControlTotals) -> ControlTotals:
+    """The control totals of two disjoint sets of rows together."""
+    measures = tuple(_added(*pair) for pair in zip(one.measures, other.measures, strict=True))
+    return ControlTotals(rows=one.rows + other.rows, measures=measures)
+
+
+def _added(one: Aggregate, other: Aggregate) -> Aggregate:
+    if not (one.count and other.count):
+        return one if one.count else other
+    with localcontext(prec=_DIGITS):
+        return Aggregate(
+            column=one.column,
+            sum=sum((value for value in (one.sum, other.sum) if value is not None), Decimal(0)),
+            min=min(value for value in (one.min, other.min) if value is not None),
+            max=max(value for value in (one.max, other.max) if value is not None),
+            count=one.count + other.count,
+        )
+
+
 def _exact(value: object) -> Decimal | None:
     return None if value is None else Decimal(str(value))
 

@@ -1,32 +1,28 @@
-"""Reading the rows that Salesforce refused, exporting them to CSV, and reading the corrected file."""
+"""Reading the rows that Salesforce refused, and exporting them to CSV."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import polars as pl
 
 from kpc.catalog.table import Table
 from kpc.catalog.types import EXTERNAL_ID
-from kpc.convert.field_check import wrong_cells
-from kpc.errors import ConfigError, RowsRejected
+from kpc.errors import ConfigError
 from kpc.ledger import FailedRecord
 from kpc.load.chunk_result import ChunkResult
 from kpc.load.plan import result_of
-from kpc.salesforce.constants import NULL_TOKEN
+from kpc.repair.correction_file import CLASS, CODE, MESSAGE, NOTES, PARTITION
+from kpc.repair.spreadsheet_cells import protected
 from kpc.stages.context import PartitionContext
 from kpc.stages.current_manifests import staged_manifest
 from kpc.staging.rejected_rows import REJECTED_CLASS
 from kpc.storage.manifests import StagedManifest
 from kpc.storage.store import atomic_path
 
-PARTITION, CLASS, CODE, MESSAGE = "_partition", "_class", "_code", "_message"
-NOTES = (PARTITION, CLASS, CODE, MESSAGE)
 RESULT_REMEDY = "Remove the chunk's .json file beside it and run the load again; its results are read again."
-
-Edits = Mapping[str, Mapping[str, str]]  # by external id in lower case: the corrected cells by field
 
 
 def refused_rows(context: PartitionContext) -> pl.DataFrame:
@@ -39,7 +35,7 @@ def refused_rows(context: PartitionContext) -> pl.DataFrame:
     staged = staged_manifest(context)
     notes = pl.DataFrame(
         [[r.external_id, context.key, r.error_class, r.error_code, r.message] for r in records.values()],
-        schema=dict.fromkeys((EXTERNAL_ID, *NOTES), pl.String),
+        schema=dict.fromkeys((EXTERNAL_ID, PARTITION, CLASS, CODE, MESSAGE), pl.String),
         orient="row",
     )
     frames = [rows_not_loaded(context, staged, result) for result in chunk_results(context, staged)]
@@ -69,58 +65,23 @@ def rows_not_loaded(context: PartitionContext, staged: StagedManifest, result: C
     return pl.concat([frame.select(context.table.header) for frame in frames])
 
 
-def export_refused(partitions: Iterable[PartitionContext], file: Path) -> int:
+def export_refused(partitions: Iterable[PartitionContext], table: Table, file: Path) -> int:
     """Write the refused rows of partitions of one table to a CSV file that only its owner can read; returns how many.
 
-    The file can be corrected in a spreadsheet and imported again.
+    The file can be corrected in a spreadsheet and imported again: it is marked as UTF-8, and cells that a spreadsheet
+    would run or rewrite are protected. Raises `ConfigError` if the file cannot be written.
     """
-    frames = [refused_rows(context) for context in partitions]
-    rows = pl.concat(frames) if frames else pl.DataFrame()
-    with atomic_path(file.resolve()) as temporary:
-        rows.write_csv(temporary)
-    return rows.height
-
-
-def read_edits(file: Path, table: Table) -> dict[str, Edits]:
-    """The corrected rows of an exported file, by partition key. Nothing is sent yet.
-
-    Raises `ConfigError` for a file that is not an export of this table, `RowsRejected` listing every invalid cell by
-    line and field, without its value.
-    """
-    edits: dict[str, dict[str, dict[str, str]]] = {}
-    wrong: list[str] = []
-    for line, row in _read_lines(file, table):
-        cells = {name: value for name, value in row.items() if name in table.data_header and name != EXTERNAL_ID}
-        wrong += [f"line {line}, {name} {reason}" for name, reason in wrong_cells(table, cells)]
-        nulls = {column.field for column in table.sent_columns}
-        cells = {name: NULL_TOKEN if value == "" and name in nulls else value for name, value in cells.items()}
-        mine = edits.setdefault(row.get(PARTITION, ""), {})
-        if mine.setdefault(row[EXTERNAL_ID].lower(), cells) is not cells:
-            wrong.append(f"line {line} has the same {EXTERNAL_ID} as an earlier line")
-    if wrong:
-        shown = "\n  ".join(wrong[:20])
-        raise RowsRejected(
-            f"{len(wrong):,} cells of {file} cannot be loaded:\n  {shown}",
-            "Correct them and import the file again; nothing was sent.",
-            rows=len(wrong),
-            path=file,
-        )
-    return dict(edits)
-
-
-def _read_lines(file: Path, table: Table) -> Iterator[tuple[int, dict[str, str]]]:
+    rows = 0
     try:
-        with file.open(encoding="utf-8-sig", newline="") as text:
-            reader = csv.DictReader(text, strict=True, restkey=MESSAGE)
-            names = reader.fieldnames or ()
-            unknown = [name for name in names if name not in (*NOTES, *table.header)]
-            if unknown or EXTERNAL_ID not in names or PARTITION not in names:
-                raise ConfigError(
-                    f"{file} is not an export of {table.name}"
-                    f"{': it has the columns ' + ', '.join(unknown) if unknown else ''}.",
-                    f"Export one with `kpc failed {table.name} --export FILE` and correct its cells; keep its header.",
-                )
-            for row in reader:
-                yield reader.line_num, {name: value if isinstance(value, str) else "" for name, value in row.items()}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{file} cannot be read as CSV in UTF-8: {error}.", "Save it as CSV UTF-8.") from None
+        with atomic_path(file.resolve()) as temporary, temporary.open("w", encoding="utf-8-sig", newline="") as text:
+            writer = csv.writer(text)
+            writer.writerow((*NOTES, *table.header))
+            for context in partitions:
+                for row in refused_rows(context).iter_rows():
+                    writer.writerow(map(protected, row))
+                    rows += 1
+    except OSError as error:
+        raise ConfigError(
+            f"{file} cannot be written: {error.strerror}.", "Name a file in a folder that exists and may be written."
+        ) from None
+    return rows

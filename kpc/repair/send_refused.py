@@ -36,7 +36,9 @@ from kpc.load.plan import missing_parents
 from kpc.load.publish import publish
 from kpc.load.record_bodies import upsert_rows
 from kpc.partition import Partition
-from kpc.repair.refused_rows import RESULT_REMEDY, Edits, chunk_results, open_failures, rows_not_loaded
+from kpc.repair.correction_log import log_corrections
+from kpc.repair.corrections import Correction, Corrections
+from kpc.repair.refused_rows import RESULT_REMEDY, chunk_results, open_failures, rows_not_loaded
 from kpc.salesforce.constants import COLLECTION_RECORDS
 from kpc.stages.context import PartitionContext, StageContext
 from kpc.stages.current_manifests import staged_manifest
@@ -75,28 +77,29 @@ class RepairResult:
         return {"table": self.partition.table.name, "key": self.partition.key, **counts}
 
 
-def send_refused(context: PartitionContext, edits: Edits | None = None) -> RepairResult:
+def send_refused(context: PartitionContext, corrections: Corrections | None = None) -> RepairResult:
     """Send a partition's refused rows again through composite collections and record the results.
 
-    With `edits`, sends the corrected rows; otherwise those whose class allows another attempt. Files, counts, ledger
-    and loaded index are then as if the load itself had ended this way. After a kill, repeating this or the next load
-    completes it. Raises `ConfigError` for edits of rows that are not refused.
+    With `corrections`, sends the corrected rows; otherwise those whose class allows another attempt. Files, counts,
+    ledger and loaded index are then as if the load itself had ended this way. After a kill, repeating this or the next
+    load completes it. Raises `ConfigError` for corrections of rows that are not, or no longer, refused as exported.
     """
-    finished = run_stage(context, SF_LOADED, lambda running: _repair(running, edits))
+    finished = run_stage(context, SF_LOADED, lambda running: _repair(running, corrections))
     # No result: another run did the work while this one waited for the lease.
     return finished.made or RepairResult(context.partition, 0, 0, 0, 0)
 
 
-def _repair(context: StageContext, edits: Edits | None) -> RepairResult:
+def _repair(context: StageContext, corrections: Corrections | None) -> RepairResult:
     staged, records = staged_manifest(context), open_failures(context)
-    if edits is not None:
-        _check_known(context, records, edits)
+    if corrections is not None:
+        _check_known(context, records, corrections)
     work = _Repair(context, staged, records)
     rows = {result.chunk: rows_not_loaded(context, staged, result) for result in chunk_results(context, staged)}
-    chosen = {chunk: work.choose(frame, edits) for chunk, frame in rows.items() if frame.height}
+    chosen = {chunk: work.choose(frame, corrections) for chunk, frame in rows.items() if frame.height}
     chosen = {chunk: frame for chunk, frame in chosen.items() if frame.height}
     work.check_allowed(chosen.values())
-    if edits is not None:
+    if corrections is not None:
+        log_corrections(context, staged, corrections)
         note_corrections(context, staged, _changed(chosen, rows, context.table))
     loaded = sum(work.send(chunk, again) for chunk, again in chosen.items())
     manifest = publish(context, staged)
@@ -120,11 +123,11 @@ class _Repair:
     staged: StagedManifest
     records: Mapping[str, FailedRecord]
 
-    def choose(self, rows: pl.DataFrame, edits: Edits | None) -> pl.DataFrame:
+    def choose(self, rows: pl.DataFrame, corrections: Corrections | None) -> pl.DataFrame:
         """The rows to send now: the corrected ones, or those whose class allows another attempt."""
-        if edits is not None:
-            corrected = [{**row, **edits.get(row[EXTERNAL_ID].lower(), {})} for row in rows.to_dicts()]
-            corrected = [row for row in corrected if row[EXTERNAL_ID].lower() in edits]
+        if corrections is not None:
+            mine = [row for row in rows.to_dicts() if row[EXTERNAL_ID].lower() in corrections]
+            corrected = [self._corrected(row, corrections[row[EXTERNAL_ID].lower()]) for row in mine]
             return pl.DataFrame(corrected, schema=rows.schema)
         key = folded(pl.col(EXTERNAL_ID))
         classes = {external_id: record.error_class for external_id, record in self.records.items()}
@@ -137,6 +140,15 @@ class _Repair:
             refused = list(open_failures(self.context.of(parent)))
             unblocked = unblocked.filter(~folded(pl.col(lookup.header)).is_in(refused))
         return pl.concat([rows.filter(key.is_in(retryable)), unblocked])
+
+    def _corrected(self, row: dict[str, str], correction: Correction) -> dict[str, str]:
+        if any(row[field] != value for field, value in correction.before.items()):
+            raise ConfigError(
+                f"A refused row of {self.context} is no longer as it was exported.",
+                f"Export again: `kpc failed {self.context.table.name} {self.context.key} --export FILE`; "
+                "nothing was sent.",
+            )
+        return {**row, **correction.after}
 
     def check_allowed(self, frames: Iterable[pl.DataFrame]) -> None:
         """Raises `Paused`, or `QuotaExhausted` when too few API calls remain."""
@@ -215,8 +227,8 @@ def _changed(
     return changed
 
 
-def _check_known(context: PartitionContext, records: Mapping[str, FailedRecord], edits: Edits) -> None:
-    if unknown := [key for key in edits if key not in records]:
+def _check_known(context: PartitionContext, records: Mapping[str, FailedRecord], corrections: Corrections) -> None:
+    if unknown := [key for key in corrections if key not in records]:
         raise ConfigError(
             f"{len(unknown):,} rows of the file are not, or no longer, refused rows of {context}.",
             f"Export again: `kpc failed {context.table.name} {context.key} --export FILE`; nothing was sent.",

@@ -23,7 +23,7 @@ from kpc.convert.canonical import CHECKSUM, KEY_HASH, key_hash, row_checksum
 from kpc.convert.gzip_csv import GzipTable, csv_bytes
 from kpc.ledger import ChunkRow
 from kpc.load.chunk_result import GZIP_LEVEL, read_columns
-from kpc.load.corrected_rows import read_corrections
+from kpc.load.corrected_rows import sent_corrections
 from kpc.load.org_records import ID, WantedKeys, image_header, records_of
 from kpc.load.pre_image import KeptImage
 from kpc.salesforce.constants import NULL_TOKEN
@@ -170,7 +170,7 @@ class Restoring:
         schema = {KEY_HASH: pl.UInt64(), _SPELLED: pl.String(), CHECKSUM: pl.UInt64()}
         hashes = pl.concat([pl.DataFrame(schema=schema), *(frame.select(key_hash()) for frame in keys)], how="diagonal")
         wanted = hashes.lazy().select(KEY_HASH)
-        corrected = read_corrections(self.context)
+        corrected = sent_corrections(self.context)
         found = [corrected.select(key_hash(), pl.col(EXTERNAL_ID).alias(_SPELLED), row_checksum(self.context.table))]
         if hashes.height:
             found += [

@@ -165,7 +165,7 @@ def test_failed_records_are_exported_and_sent_again_by_command(kpc: Callable[...
     assert kpc(*RUN).exit_code == 0
     exported = kpc("failed", "KPS_R_POS_SUPPLIER", "ALL", "--export", "out.csv", "--json")
     assert json.loads(exported.stdout) == {"rows": 0, "file": "out.csv"}
-    assert (tmp_path / "out.csv").read_text().startswith("_partition,_class,_code,_message,External_ID__c,")
+    assert (tmp_path / "out.csv").read_text("utf-8-sig").startswith("_partition,_class,_code,_message,External_ID__c,")
     retried = kpc("failed", "KPS_R_POS_SUPPLIER", "ALL", "--retry", "--json")
     assert retried.exit_code == 0, retried.output
     assert json.loads(retried.stdout)["repairs"][0]["sent"] == 0

@@ -19,7 +19,8 @@ from kpc.ledger import OrgUsage
 from kpc.load.mapped_chunks import begin_chunk, plan_load
 from kpc.load.org_records import image_header
 from kpc.partition import Partition, find_partition
-from kpc.repair.refused_rows import export_refused, read_edits
+from kpc.repair.corrections import corrections_of
+from kpc.repair.refused_rows import export_refused
 from kpc.repair.send_refused import send_refused
 from kpc.rollback.partition_rollback import plan_rollback, roll_back
 from kpc.salesforce.soql import text_at
@@ -204,9 +205,15 @@ def test_corrected_rows_are_set_back_too(workspace: Workspace, tmp_path: Path) -
     stage(workspace, SUPPLIERS, there, values={key: {NAME: "x" * 200}})
     sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS))
     file = tmp_path / "failed.csv"
-    export_refused([PartitionContext(workspace, SUPPLIERS)], file)
+    export_refused([PartitionContext(workspace, SUPPLIERS)], SUPPLIERS.table, file)
     file.write_text(file.read_text().replace("x" * 200, "typed"))
-    assert send_refused(PartitionContext(workspace, SUPPLIERS), read_edits(file, SUPPLIERS.table)["ALL"]).loaded == 1
+    assert (
+        send_refused(
+            PartitionContext(workspace, SUPPLIERS),
+            corrections_of(file, SUPPLIERS.table, [PartitionContext(workspace, SUPPLIERS)])["ALL"],
+        ).loaded
+        == 1
+    )
     assert _org(workspace)[key][NAME] == "typed"
     assert roll_back(PartitionContext(workspace, SUPPLIERS)).restored == 1
     assert _org(workspace) == before
@@ -318,9 +325,15 @@ def test_a_rollback_that_was_interrupted_by_more_work_plans_anew(workspace: Work
     with pytest.raises(QuotaExhausted):
         roll_back(PartitionContext(workspace, SUPPLIERS))
     file = tmp_path / "failed.csv"
-    export_refused([PartitionContext(workspace, SUPPLIERS)], file)
+    export_refused([PartitionContext(workspace, SUPPLIERS)], SUPPLIERS.table, file)
     file.write_text(file.read_text().replace("x" * 200, "typed"))
-    assert send_refused(PartitionContext(workspace, SUPPLIERS), read_edits(file, SUPPLIERS.table)["ALL"]).loaded == 2
+    assert (
+        send_refused(
+            PartitionContext(workspace, SUPPLIERS),
+            corrections_of(file, SUPPLIERS.table, [PartitionContext(workspace, SUPPLIERS)])["ALL"],
+        ).loaded
+        == 2
+    )
     workspace.settings.salesforce.daily_batches = 10
     done = roll_back(PartitionContext(workspace, SUPPLIERS))
     assert (done.created, done.restored, done.left) == (2, 3, 0)

@@ -16,11 +16,11 @@ from staged_samples import close, make_workspace, stage
 
 from assets.graph import materialize_lineage
 from assets.sf_loaded import sf_loaded
-from kpc.convert.field_check import wrong_value
-from kpc.errors import ConfigError, Paused, QuotaExhausted, RowsRejected
+from kpc.errors import Paused, QuotaExhausted
 from kpc.ledger import OrgUsage
 from kpc.partition import find_partition
-from kpc.repair.refused_rows import export_refused, read_edits, refused_rows
+from kpc.repair.corrections import corrections_of
+from kpc.repair.refused_rows import export_refused, refused_rows
 from kpc.repair.send_refused import send_refused
 from kpc.stages.context import PartitionContext
 from kpc.stages.workspace import Workspace
@@ -79,7 +79,7 @@ def test_export_holds_the_refused_rows_and_only_its_owner_reads_it(
 ) -> None:
     """Every refused row is there with its values, its class and its code; the file is private."""
     file = tmp_path / "failed.csv"
-    assert export_refused([PartitionContext(workspace, EMAILS)], file) == 2
+    assert export_refused([PartitionContext(workspace, EMAILS)], EMAILS.table, file) == 2
     rows = pl.read_csv(file, infer_schema=False)
     assert rows[KEY].to_list() == refused[1:3]
     assert rows["_class"].to_list() == ["dependency", "data"]
@@ -93,9 +93,9 @@ def test_corrected_row_is_sent_without_a_batch_and_everything_adds_up(
     """An imported correction is loaded; ledger, files, counts and index are as if it had never failed."""
     batches = workspace.ledger.quota.used(workspace.environment.target_id)
     file = tmp_path / "failed.csv"
-    export_refused([PartitionContext(workspace, EMAILS)], file)
+    export_refused([PartitionContext(workspace, EMAILS)], EMAILS.table, file)
     _edit(file, {refused[2]: {"Email__c": "right@example.org"}})
-    edits = read_edits(file, EMAILS.table)
+    edits = corrections_of(file, EMAILS.table, [PartitionContext(workspace, EMAILS)])
     repair = send_refused(PartitionContext(workspace, EMAILS), edits["ALL"])
     assert (repair.sent, repair.loaded, repair.parked, repair.quarantined) == (1, 1, 1, 0)
     assert workspace.ledger.quota.used(workspace.environment.target_id) == batches
@@ -128,9 +128,12 @@ def test_dependency_is_parked_until_its_parent_is_there(workspace: Workspace, re
 def test_row_that_fails_again_counts_its_attempts(workspace: Workspace, refused: list[str], tmp_path: Path) -> None:
     """A correction that Salesforce refuses is refused once more, with one attempt more."""
     file = tmp_path / "failed.csv"
-    export_refused([PartitionContext(workspace, EMAILS)], file)
+    export_refused([PartitionContext(workspace, EMAILS)], EMAILS.table, file)
     _edit(file, {refused[1]: {PARENT: "still-not-there"}})
-    repair = send_refused(PartitionContext(workspace, EMAILS), read_edits(file, EMAILS.table)["ALL"])
+    repair = send_refused(
+        PartitionContext(workspace, EMAILS),
+        corrections_of(file, EMAILS.table, [PartitionContext(workspace, EMAILS)])["ALL"],
+    )
     assert (repair.sent, repair.loaded) == (1, 0)
     records = {r.external_id: r for r in workspace.ledger.failures.of_partition(workspace.environment, EMAILS)}
     assert (records[refused[1]].attempts, records[refused[2]].attempts) == (2, 1)
@@ -142,9 +145,9 @@ def test_row_that_fails_again_counts_its_attempts(workspace: Workspace, refused:
 def test_killed_repair_is_mended_by_the_next_load(workspace: Workspace, refused: list[str], tmp_path: Path) -> None:
     """Between the booking of a chunk and the publishing there is no manifest; whoever comes next publishes."""
     file = tmp_path / "failed.csv"
-    export_refused([PartitionContext(workspace, EMAILS)], file)
+    export_refused([PartitionContext(workspace, EMAILS)], EMAILS.table, file)
     _edit(file, {refused[2]: {"Email__c": "right@example.org"}})
-    edits = read_edits(file, EMAILS.table)["ALL"]
+    edits = corrections_of(file, EMAILS.table, [PartitionContext(workspace, EMAILS)])["ALL"]
     index = PartitionContext(workspace, EMAILS).paths.folder / "loaded_index.parquet"
     index.rename(index.with_suffix(".away"))
     index.mkdir()  # the publishing ends here, as by a kill
@@ -192,57 +195,6 @@ def test_object_stops_when_the_org_itself_refuses(emulated: Callable[..., Emulat
     close(workspace)
 
 
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("External_ID__c,_partition,Nope__c\nk,ALL,1\n", "Nope__c"),
-        ("External_ID__c\nk\n", "is not an export"),
-        ("External_ID__c,_partition\nno-such-row,ALL\n", "no longer, refused rows"),
-        ('External_ID__c,_partition\n"k', "cannot be read"),
-    ],
-    ids=["foreign column", "no partition", "unknown row", "broken CSV"],
-)
-def test_wrong_file_is_refused_before_anything_is_sent(
-    workspace: Workspace, refused: list[str], tmp_path: Path, line: str, message: str
-) -> None:
-    """A file that is not an export of this table, or of rows that did not fail, changes nothing."""
-    assert refused
-    file = tmp_path / "wrong.csv"
-    file.write_text(line)
-    with pytest.raises(ConfigError, match=message):
-        send_refused(PartitionContext(workspace, EMAILS), read_edits(file, EMAILS.table)["ALL"])
-    assert _manifest(workspace).failed == 2
-
-
-def test_wrong_values_are_listed_by_line_and_field_without_the_value(
-    workspace: Workspace, refused: list[str], tmp_path: Path
-) -> None:
-    """Corrections are checked against the target's types before anything is sent."""
-    file = tmp_path / "failed.csv"
-    export_refused([PartitionContext(workspace, EMAILS)], file)
-    _edit(file, {refused[1]: {"Seq__c": "secret-text"}, refused[2]: {"Email__c": "y" * 81}})
-    with pytest.raises(RowsRejected, match=r"line 2, Seq__c is not a number") as caught:
-        read_edits(file, EMAILS.table)
-    assert caught.value.rows == 2
-    assert "secret-text" not in str(caught.value)
-
-
-VALUES = {
-    ("KPS_T_SALES_M", "SALE_DATE"): (("2024-01-31", "#N/A" * 0), ("2024-02-30", "31/01/2024")),
-    ("KPS_T_SALES_M", "NET_INC_VAT"): (("0", "-12.50", "12.500"), ("1,5", "1e3", "12.505", "9" * 17, "NaN")),
-    ("KPS_R_EMAIL_SUPPLIER", "EMAIL"): (("a@b.co", ""), ("nobody", "a b@c.de", "x" * 80 + "@b.co")),
-}
-
-
-@pytest.mark.parametrize(("table", "column"), VALUES)
-def test_typed_values_are_checked_as_the_target_would(table: str, column: str) -> None:
-    """What the field takes passes, what it would refuse or change is named."""
-    good, bad = VALUES[table, column]
-    declared = find_partition(table, "2024-01" if table == "KPS_T_SALES_M" else "ALL").table.by_name[column]
-    assert [wrong_value(declared, text) for text in good if text] == [""] * len([text for text in good if text])
-    assert all(wrong_value(declared, text) for text in bad)
-
-
 def test_repaired_row_is_an_exception_that_reconciles(
     oracles: Callable[..., OracleServer],
     emulated: Callable[..., Emulator],
@@ -258,9 +210,11 @@ def test_repaired_row_is_an_exception_that_reconciles(
     made = results_by_stage(PartitionContext(workspace, EMAILS))
     assert made["reconciled"].state == "reconciled_with_exceptions"
     file = tmp_path / "failed.csv"
-    assert export_refused([PartitionContext(workspace, EMAILS)], file) == 1
-    _edit(file, {"ZZZ|77": {PARENT: parent[KEY], "Seq__c": "78"}})
-    assert send_refused(PartitionContext(workspace, EMAILS), read_edits(file, EMAILS.table)["ALL"]).loaded == 1
+    assert export_refused([PartitionContext(workspace, EMAILS)], EMAILS.table, file) == 1
+    _edit(file, {"ZZZ|77": {PARENT: parent[KEY], "Names__c": "Somebody"}})
+    context = PartitionContext(workspace, EMAILS)
+    corrections = corrections_of(file, EMAILS.table, [context], "Names__c")
+    assert send_refused(context, corrections["ALL"]).loaded == 1
     (proof,) = materialize_lineage(PartitionContext(workspace, EMAILS), stages=("reconciled",))
     assert proof.state == "reconciled_with_exceptions"
     assert (proof.detail["exceptions"], proof.detail["repaired"]) == (0, 1)
@@ -268,7 +222,7 @@ def test_repaired_row_is_an_exception_that_reconciles(
     again = results_by_stage(PartitionContext(workspace, EMAILS))
     assert again["staged_csv"].rows == 0
     assert again["reconciled"].detail["repaired"] == 1
-    source.execute("UPDATE KPS_R_EMAIL_SUPPLIER SET POS_SUPPLIER_CODE = 'ZZZ', NAMES = 'Somebody' WHERE SEQ = 77")
+    source.execute("UPDATE KPS_R_EMAIL_SUPPLIER SET POS_SUPPLIER_CODE = 'ZZZ', NAMES = 'Third' WHERE SEQ = 77")
     third = {
         result.stage: result
         for result in materialize_lineage(PartitionContext(workspace, EMAILS), stages=("oracle_extract", "staged_csv"))

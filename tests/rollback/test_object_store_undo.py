@@ -16,7 +16,8 @@ from kpc.errors import JobFailed, QuotaExhausted, Transient
 from kpc.load.corrected_rows import read_corrections
 from kpc.load.mapped_chunks import begin_chunk, plan_load
 from kpc.partition import find_partition
-from kpc.repair.refused_rows import export_refused, read_edits
+from kpc.repair.corrections import corrections_of
+from kpc.repair.refused_rows import export_refused
 from kpc.repair.send_refused import send_refused
 from kpc.rollback.partition_rollback import plan_rollback, roll_back
 from kpc.salesforce.constants import NULL_TOKEN
@@ -150,10 +151,10 @@ def test_refused_rows_are_corrected_from_worker_to_worker(
         stage(loading, SUPPLIERS, keys, values={bad: {NAME: "x" * 200}})
         assert sf_loaded.materialize(PartitionContext(loading, SUPPLIERS)).detail["failed"] == 1
     with company.worker() as exporting:
-        assert export_refused([PartitionContext(exporting, SUPPLIERS)], file) == 1
+        assert export_refused([PartitionContext(exporting, SUPPLIERS)], SUPPLIERS.table, file) == 1
     file.write_text(file.read_text().replace("x" * 200, "typed"))
-    edits = read_edits(file, SUPPLIERS.table)["ALL"]
     with company.worker() as failing:
+        edits = corrections_of(file, SUPPLIERS.table, [PartitionContext(failing, SUPPLIERS)])["ALL"]
         objects.fail_after = 10
         with pytest.raises(Transient, match="went away"):
             send_refused(PartitionContext(failing, SUPPLIERS), edits)

@@ -1,0 +1,56 @@
+"""What to do about a mismatch, by its kind: which command heals it, and which do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+from kpc.reconcile.report import ReconciliationReport
+from kpc.stages.context import PartitionContext
+from kpc.storage.layout import REPORT
+
+
+def mismatch_remedy(context: PartitionContext, report: ReconciliationReport) -> str:
+    """Sentences for the message of a mismatch.
+
+    A load sends the rows that are new or changed in Oracle. Records that somebody deleted or changed in Salesforce are
+    neither, so that only a full load sends them again. No load deletes a record.
+    """
+    return " ".join(_sentences(context, report))
+
+
+def _sentences(context: PartitionContext, report: ReconciliationReport) -> Iterator[str]:
+    table, key = context.table.name, context.key
+    if _has_too_few(report):
+        yield (
+            f"Records were deleted or changed in Salesforce, or never arrived: `kpc run {table} {key} --mode full` (in "
+            f"Airflow `kpc rerun {table} {key} --mode full`) sends every row again; without --mode full only rows that "
+            "changed in Oracle are sent, which heals nothing here."
+        )
+    if _has_too_many(report):
+        yield (
+            "No load deletes records that only Salesforce has: delete them there; or, if this migration created "
+            f"them, `kpc rollback {table} {key} --yes` deletes what it created, and "
+            f"`kpc run {table} {key} --mode full` loads it again."
+        )
+    if report.records is None or not (report.records.changed or report.records.missing or report.records.surplus):
+        yield f"`kpc reconcile {table} {key} --drill` compares every record and lists the keys that differ."
+    place = context.store.shown(context.paths.generation(report.generation).reconciled / REPORT)
+    yield f"`kpc show {table} {key}` lists the numbers; keys and fields are in {place}."
+
+
+def _has_too_few(report: ReconciliationReport) -> bool:
+    """Whether records are missing or changed; also assumed where only the sums differ."""
+    records, surplus = report.records, _surplus_rows(report)
+    if records is not None and (records.missing or records.changed):
+        return True
+    return surplus < 0 or (surplus == 0 and (records is None or not records.surplus))
+
+
+def _has_too_many(report: ReconciliationReport) -> bool:
+    return _surplus_rows(report) > 0 or (report.records is not None and report.records.surplus > 0)
+
+
+def _surplus_rows(report: ReconciliationReport) -> Decimal:
+    rows = report.comparisons[0]
+    return (rows.target or Decimal(0)) - (rows.source or Decimal(0)) + rows.excepted
