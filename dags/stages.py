@@ -7,23 +7,21 @@ from datetime import UTC, datetime, timedelta
 from time import process_time
 from typing import Any
 
-from airflow.sdk import DAG, Asset, CronPartitionTimetable, Param, PartitionedAssetTimetable, task
+from airflow.sdk import DAG, Asset, Param, PartitionedAssetTimetable, task
 
 from assets.graph import AssetSpec, find_asset
 from dags.connections import partition_context_of
 from dags.events import publish as publish_event
 from dags.extraction import ExtractPartition
 from dags.operators import CHUNK, IngestChunk, LoadedChunk, ParentGate, PlanLoad
+from dags.partition_keys import PartitionKeyMapper, RequestedPartitions
 from dags.retrying import RETRIES, RetryWhatMayPass
 from kpc.catalog import Phase
 from kpc.catalog.types import ALL
+from kpc.partition import FIRST_YEAR
 from kpc.stages.names import EXTRACT_POOL, LOAD_POOL, ORACLE_EXTRACT, RECONCILED, SF_LOADED, STAGED_CSV, STAGES
 
-# The months that a backfill may use. Stage 1 must never start on a schedule, only on request. Its timetable is needed
-# to parse months from partition keys, but its cron expression makes Airflow start a run for each new month until the
-# DAG's end date. LAST_MONTH must therefore be in the past; any past month works.
-FIRST_MONTH = datetime(2016, 1, 1, tzinfo=UTC)
-LAST_MONTH = datetime(2025, 12, 31, tzinfo=UTC)
+FIRST_DAY = datetime(FIRST_YEAR, 1, 1, tzinfo=UTC)
 
 LONGEST_STAGE = timedelta(hours=24)
 GATE_POLL = timedelta(seconds=2)
@@ -59,8 +57,7 @@ def stage_dag(spec: AssetSpec) -> DAG:
     with DAG(
         spec.name,
         schedule=_schedule(spec),
-        start_date=FIRST_MONTH,
-        end_date=LAST_MONTH if first else None,
+        start_date=FIRST_DAY,
         catchup=False,
         is_paused_upon_creation=False,  # a paused DAG loses its events permanently
         max_active_runs=PARTITIONS_AT_ONCE,
@@ -79,14 +76,15 @@ def _priority(spec: AssetSpec) -> int:
     return 10 * (1 + STAGES.index(spec.stage)) + len(Phase) - spec.table.phase.position
 
 
-def _schedule(spec: AssetSpec) -> CronPartitionTimetable | PartitionedAssetTimetable:
+def _schedule(spec: AssetSpec) -> RequestedPartitions | PartitionedAssetTimetable:
     """People start stage 1 by key; the event of the previous stage starts each other stage, with the same key."""
-    if spec.upstream is not None:
-        return PartitionedAssetTimetable(assets=stage_asset(find_asset(spec.upstream)))
-    if spec.table.is_monthly:
-        return CronPartitionTimetable("0 0 1 * *", timezone="UTC", key_format="%Y-%m")
-    # A format without a directive is the key itself, so Airflow accepts no other key.
-    return CronPartitionTimetable("0 0 1 1 *", timezone="UTC", key_format=ALL)
+    if spec.upstream is None:
+        return RequestedPartitions(is_monthly=spec.table.is_monthly)
+    mapper = PartitionKeyMapper(is_monthly=spec.table.is_monthly)
+    return PartitionedAssetTimetable(
+        assets=stage_asset(find_asset(spec.upstream)),
+        default_partition_mapper=mapper,  # type: ignore[arg-type]  # a custom mapper extends the server's class
+    )
 
 
 def _extract(spec: AssetSpec) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 from datetime import date
@@ -9,9 +10,16 @@ from datetime import date
 from kpc.catalog import find_table
 from kpc.catalog.table import Table
 from kpc.catalog.types import ALL
-from kpc.errors import ConfigError
+from kpc.errors import ConfigError, KpcError
 
-_MONTH = re.compile(r"(19|20)\d\d-(0[1-9]|1[0-2])")
+log = logging.getLogger(__name__)
+
+FIRST_YEAR, LAST_YEAR = 1990, 2099  # of a month that a point-of-sale system can have; others are typing errors
+BUDDHIST_YEARS = 543  # 2567 is 2024
+_MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
+_COUNT = re.compile(r"[1-9][0-9]{0,3}")
+_MONTHS_EXAMPLE = "for example --months 2024-01:3 for January to March 2024."
+_SHOWN = 40  # characters of a wrong key that a message repeats
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +67,86 @@ def find_partition(table_name: str, key: str | None) -> Partition:
             f"Give one, for example `kpc rerun {table.name} {example}` "
             "(in Airflow's trigger form: the field Partition Key under Advanced Options).",
         )
-    if table.is_monthly and not _MONTH.fullmatch(key):
+    try:
+        return Partition(table, check_key(key, is_monthly=table.is_monthly))
+    except ConfigError as error:
+        raise ConfigError(f"{table.name} has no such partition: {error.what}", error.remedy) from None
+
+
+def stored_partition(table_name: str, key: str) -> Partition | None:
+    """A partition that the ledger names; None if an older version stored a key that is none, or a table is gone.
+
+    Such an entry must not stop work on other partitions.
+    """
+    try:
+        return find_partition(table_name, key)
+    except KpcError as error:
+        log.warning("An entry of the ledger is passed over: %s", error.what)
+        return None
+
+
+def check_key(key: str, *, is_monthly: bool) -> str:
+    """The key of a partition, unchanged: a month such as 2024-01, or `ALL` for a table that is one partition.
+
+    The only parser of partition keys: the command line, Airflow's timetables and the ledger's readers use it.
+    Raises `ConfigError`.
+    """
+    if not is_monthly:
+        if key != ALL:
+            raise ConfigError(f"{shown(key)} is no partition key.", f"The table has a single partition: give {ALL}.")
+        return key
+    if not _MONTH.fullmatch(key):
+        raise ConfigError(f"{shown(key)} is no month.", _month_remedy(key))
+    year = int(key[:4])
+    if not FIRST_YEAR <= year <= LAST_YEAR:
+        raise ConfigError(f"{shown(key)} is no month between {FIRST_YEAR} and {LAST_YEAR}.", _year_remedy(key))
+    return key
+
+
+def parse_months(text: str) -> tuple[str, ...]:
+    """The months that FIRST:COUNT means: `2024-01:3` is January to March 2024, `2024-01` that month alone.
+
+    Raises `ConfigError`.
+    """
+    first, colon, count = text.partition(":")
+    if not text.strip():
+        raise ConfigError("The months are missing.", f"Give them as FIRST:COUNT, {_MONTHS_EXAMPLE}")
+    try:
+        check_key(first, is_monthly=True)
+    except ConfigError as error:
+        raise ConfigError(error.what, f"{error.remedy} Months are FIRST:COUNT, {_MONTHS_EXAMPLE}") from None
+    if colon and not _COUNT.fullmatch(count):
+        raise ConfigError(f"{shown(text)} is not FIRST:COUNT.", f"Give the first month and how many, {_MONTHS_EXAMPLE}")
+    keys = month_keys(first, int(count or 1))
+    if int(keys[-1][:4]) > LAST_YEAR:
+        most = (LAST_YEAR - int(first[:4])) * 12 + 13 - int(first[5:])
         raise ConfigError(
-            f"{key!r} is not a partition key of {table.name}.",
-            "This table is split by month: give one such as 2024-01.",
+            f"{shown(text)} ends after {LAST_YEAR}.", f"Give at most {first}:{most}, or fewer months, {_MONTHS_EXAMPLE}"
         )
-    if not table.is_monthly and key != ALL:
-        raise ConfigError(
-            f"{key!r} is not a partition key of {table.name}.", "This table has a single partition: give ALL."
-        )
-    return Partition(table, key)
+    return keys
+
+
+def shown(text: str) -> str:
+    """Typed text in a message: quoted, escaped where it is not ASCII, and cut where it is long."""
+    cut = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    return ascii(cut)
+
+
+def _month_remedy(key: str) -> str:
+    if any(letter.isdigit() and not letter.isascii() for letter in key):
+        return "Type the digits 0 to 9, for example 2024-01."
+    if _MONTH.fullmatch(key.strip()):
+        return "Remove the blanks or line ends around it."
+    if key.upper() == ALL:
+        return "The table is split by month: give one such as 2024-01."
+    return "Give a month such as 2024-01: four digits, a hyphen, two digits from 01 to 12."
+
+
+def _year_remedy(key: str) -> str:
+    year = int(key[:4]) - BUDDHIST_YEARS
+    if FIRST_YEAR <= year <= LAST_YEAR:
+        return f"If it is a year of the Buddhist calendar, type {year}{key[4:]}."
+    return "Give a month such as 2024-01."
 
 
 def month_keys(first: str, months: int) -> tuple[str, ...]:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from kpc.campaign.assignment import UNASSIGNED
 from kpc.catalog import TABLES, Phase
+from kpc.errors import ConfigError
+from kpc.ledger import ScopeRow
 from kpc.ledger.schema import canonical_json
 from kpc.ledger.states import SignOffDecision, StageState
-from kpc.partition import Partition, partitions_of
+from kpc.partition import Partition, check_key, partitions_of
 from kpc.stages.names import RECONCILED_STATES
 from kpc.stages.workspace import Workspace
 
@@ -63,7 +65,7 @@ def completeness(phase: Phase | None, workspace: Workspace) -> Completeness | No
     if scope is None:
         return None
     tables = [table for table in TABLES.values() if table.name in scope.tables and phase in (None, table.phase)]
-    partitions = [partition for table in tables for partition in partitions_of(table, tuple(scope.months))]
+    partitions = [partition for table in tables for partition in partitions_of(table, readable_months(scope))]
     states = {partition: ledger.stages.reconciliation_state(environment, partition) for partition in partitions}
     return Completeness(
         partitions=len(partitions),
@@ -75,6 +77,16 @@ def completeness(phase: Phase | None, workspace: Workspace) -> Completeness | No
             if table.name in scope.unassigned and not _is_accepted(table.name, scope.unassigned[table.name], workspace)
         ),
     )
+
+
+def readable_months(scope: ScopeRow) -> tuple[str, ...]:
+    """The months of the scope. Raises `ConfigError` if an older version planned one that is none."""
+    try:
+        return tuple(check_key(key, is_monthly=True) for key in scope.months)
+    except ConfigError as error:
+        raise ConfigError(
+            f"The planned scope cannot be used: {error.what}", "Plan it again with `kpc plan --months FIRST:COUNT`."
+        ) from None
 
 
 def unassigned_subject(table: str) -> str:

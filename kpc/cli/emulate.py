@@ -39,7 +39,7 @@ def oracle(
     port: Port = 1521,
     rows: Annotated[int, typer.Option(help="Rows to seed, spread over all 16 tables.")] = 250_000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same rows.")] = 42,
-    months: Annotated[int, typer.Option(help="Months of sales, starting with 2024-01.")] = 3,
+    months: Annotated[int, typer.Option(min=1, max=120, help="Months of sales, starting with 2024-01.")] = 3,
     with_bad_rows: Annotated[int, typer.Option(help="Rows that a staging rule must reject.")] = 0,
     fault: Annotated[
         list[str] | None, typer.Option(help="ACTION=VALUE[,option=value...], repeatable; see docs/oracle-emulator.md.")

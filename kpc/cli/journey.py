@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ from kpc.cli.arguments import AsJson, Key, Mode, TableName, user_workspace
 from kpc.cli.extras import require_extra
 from kpc.cli.output import Exit, emit, explaining_errors, grid, say
 from kpc.errors import ConfigError, Paused, QuotaExhausted
-from kpc.partition import Partition, find_partition, month_keys, partitions_of
+from kpc.partition import Partition, find_partition, parse_months, partitions_of
 
 if TYPE_CHECKING:
     from kpc.campaign.plan import CampaignPlan
@@ -40,7 +39,7 @@ def check_mode(mode: str) -> str:
 @explaining_errors
 def demo(
     rows: Annotated[int, typer.Option(help="Records to seed, spread over all 16 tables.")] = 250_000,
-    months: Annotated[int, typer.Option(help="Months of sales, starting with 2024-01.")] = 3,
+    months: Annotated[int, typer.Option(min=1, max=120, help="Months of sales, starting with 2024-01.")] = 3,
     tables: Annotated[str, typer.Option(help="Comma-separated tables; all 16 when empty.")] = "",
     with_bad_rows: Annotated[int, typer.Option(help="Rows that a staging rule must reject.")] = 0,
     exit_at_end: Annotated[bool, typer.Option("--exit", help="End all servers when the campaign is over.")] = False,
@@ -107,7 +106,7 @@ def plan(
 def _planned_months(tables: tuple[Table, ...], months: str) -> tuple[str, ...]:
     """None are needed where no table is split by month."""
     if months:
-        return _month_list(months)
+        return parse_months(months)
     if monthly := [table.name for table in tables if table.is_monthly]:
         raise ConfigError(
             f"--months is missing: {', '.join(monthly)} {'is' if len(monthly) == 1 else 'are'} split by month.",
@@ -149,13 +148,6 @@ def _plan_facts(made: CampaignPlan) -> dict[str, object]:
     }
 
 
-def _month_list(months: str) -> tuple[str, ...]:
-    first, _, count = months.partition(":")
-    if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", first) or not re.fullmatch(r"[1-9]\d{0,3}", count or "1"):
-        raise ConfigError(f"{months!r} is not FIRST:COUNT.", "For example: --months 2024-01:3.")
-    return month_keys(first, int(count or 1))
-
-
 @explaining_errors
 def one_pass(
     table: TableName,
@@ -166,7 +158,7 @@ def one_pass(
     from kpc.extract.one_pass import read_in_one_pass
 
     with user_workspace() as workspace:
-        result = read_in_one_pass(find_table(table), _month_list(months), workspace)
+        result = read_in_one_pass(find_table(table), parse_months(months), workspace)
     facts = ", ".join(f"{name} {value}" for name, value in result.detail.items())
     text = f"{result.table}: {result.rows:,} rows in {result.seconds} s ({facts}). Start its months as usual."
     emit({"ok": True, "receipt": result.as_json()}, as_json=as_json, text=text)
@@ -228,7 +220,7 @@ def _named_partitions(table: str, key: str | None, months: str) -> tuple[Partiti
         return (find_partition(table, key),)
     if key:
         raise ConfigError("A key and --months were both given.", "Give only one of them.")
-    return partitions_of(find_table(table), _month_list(months))
+    return partitions_of(find_table(table), parse_months(months))
 
 
 @explaining_errors

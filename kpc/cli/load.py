@@ -13,7 +13,7 @@ from kpc.cli.arguments import AsJson, Key, TableName, user_workspace
 from kpc.cli.output import Exit, emit, explaining_errors, grid, say
 from kpc.cli.state import pauses_as_json
 from kpc.errors import ConfigError
-from kpc.partition import Partition, find_partition
+from kpc.partition import Partition, find_partition, stored_partition
 
 if TYPE_CHECKING:
     from kpc.catalog import Table
@@ -128,8 +128,9 @@ def failed(
     name = find_partition(table, key).table.name if key else find_table(table).name
     with user_workspace() as workspace:
         counts = workspace.ledger.failures.counts(workspace.environment)
-        keys = [key] if key else sorted({found[1] for found in counts if found[0] == name})
-        partitions = [PartitionContext(workspace, find_partition(name, each)) for each in keys]
+        keys = sorted({found[1] for found in counts if found[0] == name})
+        named = [find_partition(name, key)] if key else [stored_partition(name, each) for each in keys]
+        partitions = [PartitionContext(workspace, each) for each in named if each is not None]
         if export:
             _export(partitions, find_table(name), export, as_json=as_json)
         elif retry:

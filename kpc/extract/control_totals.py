@@ -29,7 +29,7 @@ def scan_chunks(folder: Path, chunks: Sequence[FileEntry], table: Table) -> pl.L
 
 def measure_rows(rows: pl.LazyFrame, table: Table) -> ControlTotals:
     """Row count, per measure the exact decimal aggregates of the values as the target will hold them, per NUMBER column
-    sum and count of its values. How many values Oracle rounded cannot be seen here.
+    of the frame sum and count of its values. How many values Oracle rounded cannot be seen here.
     """
     schema = dict(rows.collect_schema())
     wanted = [pl.len().alias("rows")]
@@ -41,7 +41,8 @@ def measure_rows(rows: pl.LazyFrame, table: Table) -> ControlTotals:
             value.max().alias(f"{column.name} max"),
             value.count().alias(f"{column.name} count"),
         ]
-    others = [column for column in table.columns if is_number(column) and column not in table.measured_columns]
+    others = [each for each in table.columns if is_number(each) and each not in table.measured_columns]
+    others = [each for each in others if each.name in schema]
     for column in others:
         value = _summed(column, schema[column.name])
         wanted += [value.sum().alias(f"{column.name} sum"), value.count().alias(f"{column.name} count")]

@@ -19,7 +19,7 @@ from kpc.load.loaded_index import read_loaded_index
 from kpc.load.org_records import ID, image_header
 from kpc.load.pre_image import KeptImage, kept_images
 from kpc.load.superseded_loads import finalize_superseded_loads
-from kpc.partition import Partition, find_partition
+from kpc.partition import Partition, stored_partition
 from kpc.rollback.deletion import count_deletion, plan_deletion
 from kpc.rollback.restore import RestoreManifest, Restoring, restore_name
 from kpc.rollback.rollback_files import RollbackFiles
@@ -122,7 +122,7 @@ def loaded_children(context: PartitionContext) -> tuple[Partition, ...]:
     """The loaded partitions whose records refer to this partition's."""
     runs = context.ledger.stages.newest(context.environment)
     known = {(run.table_name, run.partition_key) for run in runs if run.stage == SF_LOADED}
-    candidates = [find_partition(*each) for each in sorted(known)]
+    candidates = [found for each in sorted(known) if (found := stored_partition(*each)) is not None]
     return tuple(
         child
         for child in candidates

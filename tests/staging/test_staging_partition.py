@@ -14,17 +14,17 @@ from pathlib import Path
 import polars as pl
 import pytest
 from checkout import PROJECT, SUPPORT
-from extracted_rows import GENERATION, HASH_KEY, Bench, bench, key_of, one_row, rows_of
+from extracted_rows import GENERATION, HASH_KEY, Bench, bench, key_of, one_row, probe, rows_of
 
 from kpc.catalog import TABLES, find_table
 from kpc.catalog.table import Table
-from kpc.catalog.types import EXTERNAL_ID
+from kpc.catalog.types import EXTERNAL_ID, Column, OracleKind, OracleType, currency
 from kpc.convert.canonical import canonical_from_salesforce, fingerprint, key_hash, row_checksum
 from kpc.convert.key_sum import KeySum
 from kpc.errors import ConfigError, DamagedFile, OutOfSpace, RowsRejected, SchemaDrift
 from kpc.settings import Settings
 from kpc.staging.partition_staging import ALWAYS_TOLERATED_ROWS
-from kpc.storage.manifests import StagedManifest
+from kpc.storage.manifests import ControlTotals, NumberTotal, StagedManifest
 from kpc.storage.store import MANIFEST, read_manifest, sha256_of
 
 SUPPLIER = find_table("KPS_R_POS_SUPPLIER")
@@ -421,12 +421,17 @@ def test_a_bar_in_a_reference_is_rejected(staging: Bench) -> None:
 
 
 def test_truncated_and_rounded_values_are_counted(staging: Bench) -> None:
-    """Loss by a declared rule is not silent: the manifest counts values, of kept rows only."""
+    """Loss by a declared rule is not silent: values of kept rows, and those that Oracle rounded when they were read."""
     frame = rows_of(SUPPLIER, 3, ADDRESS1=["x" * 130, "y", "z" * 121], ADDRESS2=["x" * 121] * 3, ACTIVE=[1, 0, 7])
     assert staging.stage(SUPPLIER, staging.seal(SUPPLIER, [frame])).truncated == 3
-    amounts = [Decimal("1.005"), Decimal("1.10"), None, Decimal("-0.0000000001")]
-    paid = staging.stage(PAYMENT, staging.seal(PAYMENT, [rows_of(PAYMENT, 4, PAY_AMT=amounts)]))
-    assert paid.rounded == 2
+    price = Column("PRICE", OracleType(OracleKind.NUMBER, 18, 4), "Price__c", currency(18, 2))
+    table = replace(probe(price), name="PRICES")
+    amounts = [Decimal("1.0050"), Decimal("1.1000"), None, Decimal("-0.0001")]
+    extract = staging.seal(table, [rows_of(table, 4, PRICE=amounts)])
+    assert staging.stage(table, extract).rounded == 2
+    by_oracle = ControlTotals(rows=4, numbers=(NumberTotal(column="PRICE", rounded=5),))
+    again = staging.seal(table, [rows_of(table, 4, PRICE=amounts)], generation="01JBBBBBBBBBBBBBBBBBBBBBBB")
+    assert staging.stage(table, again.model_copy(update={"control_totals": by_oracle})).rounded == 7
 
 
 def test_nothing_else_than_the_extract_decides_the_bytes(tmp_path: Path) -> None:
