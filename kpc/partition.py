@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 FIRST_YEAR, LAST_YEAR = 1990, 2099  # of a month that a point-of-sale system can have; others are typing errors
 BUDDHIST_YEARS = 543  # 2567 is 2024
 _MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
+_DASHES = re.compile("[\u2010-\u2015\u2212\uff0d]")
 _COUNT = re.compile(r"[1-9][0-9]{0,3}")
 _MONTHS_EXAMPLE = "for example --months 2024-01:3 for January to March 2024."
 _SHOWN = 40  # characters of a wrong key that a message repeats
@@ -81,7 +82,7 @@ def stored_partition(table_name: str, key: str) -> Partition | None:
     try:
         return find_partition(table_name, key)
     except KpcError as error:
-        log.warning("An entry of the ledger is passed over: %s", error.what)
+        log.warning("Passing over an entry of the ledger that an older version wrote: %s", error.what)
         return None
 
 
@@ -137,6 +138,8 @@ def _month_remedy(key: str) -> str:
         return "Type the digits 0 to 9, for example 2024-01."
     if _MONTH.fullmatch(key.strip()):
         return "Remove the blanks or line ends around it."
+    if _MONTH.fullmatch(_DASHES.sub("-", key)):
+        return "Type the hyphen of the keyboard (-) between year and month."
     if key.upper() == ALL:
         return "The table is split by month: give one such as 2024-01."
     return "Give a month such as 2024-01: four digits, a hyphen, two digits from 01 to 12."

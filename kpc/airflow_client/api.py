@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 from types import TracebackType
@@ -17,55 +16,18 @@ from typing import Any, Literal, Self
 import httpx
 import stamina
 
+from kpc.airflow_client.records import AssetEvent, DagRun, DagState, PoolUse, TaskState
 from kpc.errors import ConfigError, Transient
 from kpc.partition import Partition
 from kpc.settings import Settings
 from kpc.stages.names import ORACLE_EXTRACT, POOLS, asset_name
 
-FINAL_STATES = frozenset({"success", "failed"})
+_PARTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 _PAGE = 100  # Airflow's `[api] maximum_page_limit`
 _TIMEOUT_S = 30.0
 _READ_TIMEOUT_S = 30.0  # failed reads are repeated for this long
 
 Mode = Literal["incremental", "full"]
-
-
-@dataclass(frozen=True, slots=True)
-class DagRun:
-    """One DAG run. `key` is the partition key, or None for a run without one."""
-
-    dag_id: str
-    run_id: str
-    key: str | None
-    state: str
-    queued: datetime
-    started: datetime | None
-    ended: datetime | None
-
-    @property
-    def is_final(self) -> bool:
-        return self.state in FINAL_STATES
-
-
-@dataclass(frozen=True, slots=True)
-class TaskState:
-    """One task of a run. `map_index` is -1 for a task that is not mapped."""
-
-    task_id: str
-    map_index: int
-    state: str | None
-    tries: int
-
-
-@dataclass(frozen=True, slots=True)
-class AssetEvent:
-    """One materialisation. `extra` is the stage's result."""
-
-    asset: str
-    key: str | None
-    dag_id: str
-    run_id: str
-    extra: dict[str, Any]
 
 
 class AirflowApi:
@@ -95,11 +57,44 @@ class AirflowApi:
     def is_healthy(self) -> bool:
         """Whether API, database, scheduler, triggerer and DAG processor are all running."""
         try:
-            health = self._http.get("/api/v2/monitor/health").json()
-        except (httpx.TransportError, ValueError):
+            return not self.stopped_parts()
+        except Transient:
             return False
-        parts = ("metadatabase", "scheduler", "triggerer", "dag_processor")
-        return all(health.get(part, {}).get("status") == "healthy" for part in parts)
+
+    def stopped_parts(self) -> dict[str, str]:
+        """The parts of Airflow that do not run, each with its last heartbeat (empty: none was ever seen)."""
+        answer = self._send("GET", "/api/v2/monitor/health")
+        try:
+            health = answer.json()
+        except ValueError:
+            health = {}
+        found = {part: (health.get(part) or {}) for part in _PARTS}
+        return {
+            part: str(state.get(f"latest_{part}_heartbeat") or "")
+            for part, state in found.items()
+            if state.get("status") != "healthy"
+        }
+
+    def dag_state(self, dag_id: str) -> DagState:
+        """Whether a DAG is paused, how many of its runs are active, and how many may be. Raises `ConfigError`."""
+        dag = self._call("GET", f"dags/{dag_id}/details")
+        active = self._call("GET", f"dags/{dag_id}/dagRuns", params={"state": "running", "limit": 1})
+        return DagState(dag_id, bool(dag["is_paused"]), active["total_entries"], int(dag["max_active_runs"] or 0))
+
+    def pause(self, dag_id: str, *, is_paused: bool = True) -> None:
+        """Pause a DAG, or let it start runs again."""
+        self._call("PATCH", f"dags/{dag_id}", json={"is_paused": is_paused})
+
+    def pool_use(self) -> dict[str, PoolUse]:
+        """The pools by name: how many slots each has, and how many are free."""
+        found = self._pages("pools", "pools")
+        return {pool["name"]: PoolUse(pool["name"], int(pool["slots"]), int(pool["open_slots"])) for pool in found}
+
+    def holders(self, pool: str, most: int = 3) -> tuple[str, ...]:
+        """Some of the runs whose tasks hold slots of a pool."""
+        params = {"pool": pool, "state": ["running", "queued", "deferred"], "limit": most}
+        found = self._call("GET", "dags/~/dagRuns/~/taskInstances", params=params)["task_instances"]
+        return tuple(f"{task['dag_id']} {task['dag_run_id']} {task['task_id']}" for task in found)
 
     # Starting
 
@@ -304,6 +299,7 @@ def _refusal(answer: httpx.Response, path: str) -> ConfigError | Transient:
             f"Airflow does not know {dag[1]}.",
             "Check with `airflow dags list` that its dags folder is this project's.",
         )
-    if answer.status_code == HTTPStatus.BAD_REQUEST and "artition" in str(detail):
-        return ConfigError(f"Airflow refuses the partition key: {detail}", "Give a month such as 2024-01, or ALL.")
+    if answer.status_code == HTTPStatus.BAD_REQUEST and path.endswith("/dagRuns"):
+        what, _, remedy = str(detail).rpartition("mappers: ")[2].partition(". ")
+        return ConfigError(f"Airflow refuses the partition key: {what}.", remedy)
     return ConfigError(f"Airflow refuses {path} (HTTP {answer.status_code}): {detail}", "")

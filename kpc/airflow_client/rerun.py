@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from kpc.airflow_client.api import AirflowApi, DagRun, Mode
+from kpc.airflow_client.api import AirflowApi, Mode
+from kpc.airflow_client.obstacles import obstacles, refuse_fatal, unpause, waiting_for
+from kpc.airflow_client.records import DagRun
 from kpc.partition import Partition
 from kpc.settings import Settings
 from kpc.stages.names import ORACLE_EXTRACT, STAGES, asset_name
 
 POLL_S = 1.0
+LOOK_S = 8.0  # how often a waiting re-run looks for what keeps it waiting
 LONGEST_WAIT_S = 24 * 3600.0
 
 
@@ -70,14 +73,21 @@ def rerun_partition(
     stage: str = ORACLE_EXTRACT,
     mode: str = "incremental",
     wait: bool = True,
+    unpauses: bool = False,
     say: Callable[[str], None] = lambda _text: None,
 ) -> RerunOutcome:
     """Start a partition again at a stage, and follow it through the stages after it.
 
-    Raises `ConfigError` if Airflow refuses, `Transient` if it does not answer.
+    Nothing is started while a DAG of these stages is paused (its event would be lost), while a part of Airflow does not
+    run, or without a pool that the stages need; `unpauses` unpauses the DAGs first. Raises `ConfigError` naming these
+    things or if Airflow refuses, `Transient` if it does not answer.
     """
     chosen: Mode | None = "full" if mode == "full" else None
+    stages = STAGES[STAGES.index(stage) :]
     with AirflowApi.of(settings) as api:
+        if unpauses and (opened := unpause(api, partition, stages)):
+            say(f"Unpaused {', '.join(opened)}.")
+        refuse_fatal(api, partition, stages)
         first = api.run(asset_name(partition.table, stage), api.rerun(partition, stage, mode=chosen))
         say(f"Started {partition} at {stage}: {api.run_page(first)}")
         if not wait:
@@ -94,7 +104,11 @@ def follow(
     say: Callable[[str], None] = lambda _text: None,
     longest_wait_s: float = LONGEST_WAIT_S,
 ) -> RerunOutcome:
-    """Watch a partition's runs, starting with `first`, until the last stage has ended or one has failed."""
+    """Watch a partition's runs, starting with `first`, until the last stage has ended or one has failed.
+
+    What keeps it from moving is said within `LOOK_S` seconds, and again whenever it changes.
+    """
+    watch = _Watch(api, partition, say)
     until = time.monotonic() + longest_wait_s
     since = first.queued
     stages = STAGES[STAGES.index(stage) :]
@@ -105,6 +119,7 @@ def follow(
             if time.monotonic() > until:
                 return RerunOutcome(partition, api.run_page(run or first), ended=False)
             time.sleep(POLL_S)
+            watch.look(stages[stages.index(name) :], name, run)
             runs = api.runs(dag_id=asset_name(partition.table, name), key=partition.key, since=since)
             run = runs[-1] if runs else None
         say(f"{name} {run.state}")
@@ -112,6 +127,29 @@ def follow(
         if run.state == "failed":
             return RerunOutcome(partition, api.run_page(run), ended=True, error=f"{name}: {api.failure(run)}")
     return RerunOutcome(partition, api.run_page(first), ended=True, stage_results=_results(api, finished, since))
+
+
+class _Watch:
+    """Says what a partition waits for: at most every `LOOK_S` seconds, and only what it has not said already."""
+
+    def __init__(self, api: AirflowApi, partition: Partition, say: Callable[[str], None]) -> None:
+        self._api = api
+        self._partition = partition
+        self._say = say
+        self._looked_s = time.monotonic()
+        self._said: set[str] = set()
+
+    def look(self, stages: Sequence[str], stage: str, run: DagRun | None) -> None:
+        """`run` is the run of `stage`, None if Airflow has not made it yet."""
+        if time.monotonic() - self._looked_s < LOOK_S:
+            return
+        self._looked_s = time.monotonic()
+        found = [str(each) for each in obstacles(self._api, self._partition, stages)]
+        found.append(f"{stage}: {waiting_for(self._api, run) if run else 'not started by Airflow yet'}")
+        for text in found:
+            if text not in self._said:
+                self._say(text)
+        self._said = set(found)
 
 
 def _results(api: AirflowApi, runs: dict[str, DagRun], since: datetime) -> dict[str, dict[str, object]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import dataclass
 
 from kpc.campaign.assignment import UNASSIGNED
@@ -14,6 +15,8 @@ from kpc.ledger.states import SignOffDecision, StageState
 from kpc.partition import Partition, check_key, partitions_of
 from kpc.stages.names import RECONCILED_STATES
 from kpc.stages.workspace import Workspace
+
+log = logging.getLogger(__name__)
 
 ACCEPTED, REFUSED = SignOffDecision.ACCEPTED, SignOffDecision.REFUSED
 
@@ -80,13 +83,17 @@ def completeness(phase: Phase | None, workspace: Workspace) -> Completeness | No
 
 
 def readable_months(scope: ScopeRow) -> tuple[str, ...]:
-    """The months of the scope. Raises `ConfigError` if an older version planned one that is none."""
-    try:
-        return tuple(check_key(key, is_monthly=True) for key in scope.months)
-    except ConfigError as error:
-        raise ConfigError(
-            f"The planned scope cannot be used: {error.what}", "Plan it again with `kpc plan --months FIRST:COUNT`."
-        ) from None
+    """The months of the scope, without those that an older version planned although they are none."""
+    months = []
+    for key in scope.months:
+        try:
+            months.append(check_key(key, is_monthly=True))
+        except ConfigError as error:
+            log.warning(
+                "Passing over a month of the planned scope: %s Plan again with `kpc plan --months FIRST:COUNT`.",
+                error.what,
+            )
+    return tuple(months)
 
 
 def unassigned_subject(table: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kpc.campaign.assignment import Assignment, assign
+from kpc.campaign.completeness import readable_months
 from kpc.catalog import TABLES
 from kpc.catalog.table import Table
 from kpc.errors import ConfigError
@@ -108,4 +109,4 @@ def unassigned(workspace: Workspace, table: Table) -> Assignment:
     scope = workspace.ledger.scope.current(workspace.environment)
     if scope is None:
         raise ConfigError("No campaign has been planned yet.", "Run `kpc plan --months FIRST:COUNT` first.")
-    return assign(workspace.oracle, TABLES[table.name], tuple(scope.months), workspace.oracle.current_scn())
+    return assign(workspace.oracle, TABLES[table.name], readable_months(scope), workspace.oracle.current_scn())

@@ -230,6 +230,7 @@ def rerun(
     stage: Annotated[str, typer.Option(help="Start at this stage; later stages follow.")] = "oracle_extract",
     mode: Mode = "incremental",
     wait: Annotated[bool, typer.Option(help="Wait until all stages have ended.")] = True,
+    unpause: Annotated[bool, typer.Option("--unpause", help="Unpause the partition's DAGs first.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run one partition again in Airflow; sends only new and changed rows, unless --mode is full."""
@@ -239,7 +240,13 @@ def rerun(
 
     partition = find_partition(table, key)
     outcome = rerun_partition(
-        load_settings(), partition, stage=find_stage(stage), mode=check_mode(mode), wait=wait, say=say
+        load_settings(),
+        partition,
+        stage=find_stage(stage),
+        mode=check_mode(mode),
+        wait=wait,
+        unpauses=unpause,
+        say=say,
     )
     emit(outcome.as_json(), as_json=as_json, text=outcome.text)
     raise typer.Exit(outcome.exit_code)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import typer
@@ -13,6 +14,9 @@ from kpc.catalog import find_table
 from kpc.cli.arguments import AsJson, Key, TableName, user_workspace
 from kpc.cli.output import emit, explaining_errors, grid, say
 from kpc.partition import find_partition
+
+_STARTS_WITHIN = timedelta(minutes=2)  # in Airflow the next stage starts some seconds after the event
+_MOST_LISTED = 10
 
 
 def register(app: typer.Typer) -> None:
@@ -39,6 +43,7 @@ def status(as_json: AsJson = False) -> None:
     for row in rows:
         partitions.setdefault((row.table_name, row.partition_key), {})[row.stage] = row
     names = sorted(partitions, key=lambda name: (order.index(name[0]) if name[0] in order else len(order), name[1]))
+    stopped = [(*name, *found) for name in names if (found := _stopped(partitions[name], STAGES, now))]
     cells = [[*name, *_stage_cells(partitions[name], STAGES)] for name in names]
     result = {
         "source_id": environment.source_id,
@@ -54,6 +59,7 @@ def status(as_json: AsJson = False) -> None:
             }
             for table, key in names
         ],
+        "stopped": [{"table": t, "key": k, "after": done, "next": following} for t, k, done, following in stopped],
     }
     title = f"{environment.source_id} to {environment.target_id}"
     emit(result, as_json=as_json, text=grid(title, ("table", "key", *STAGES), cells))
@@ -63,6 +69,29 @@ def status(as_json: AsJson = False) -> None:
     say(_quota_line(quota, in_flight, now))
     for pause in pauses:
         say(f"Paused: {pause}. `kpc resume` ends the pause.")
+    for table, key, done, following in stopped[:_MOST_LISTED]:
+        command = f"kpc rerun {table} {key} --stage {following}"
+        say(f"{table} {key} stopped after {done}: nothing has started {following}. In Airflow: `{command}`.")
+    if len(stopped) > _MOST_LISTED:
+        say(f"{len(stopped) - _MOST_LISTED:,} more partitions stopped between two stages; `kpc status --json` has all.")
+
+
+def _stopped(stages: Mapping[str, Any], names: Sequence[str], now: datetime) -> tuple[str, str] | None:
+    """The last finished stage of a partition and the one that should have started since; None if all is well.
+
+    An event that reaches a paused DAG is lost: no later stage starts, and nothing else says so.
+    """
+    from kpc.ledger.states import StageState
+
+    if any(row.state in (StageState.RUNNING, StageState.WAITING, StageState.ROLLED_BACK) for row in stages.values()):
+        return None
+    for done, following in pairwise(names):
+        row, later = stages.get(done), stages.get(following)
+        if row is None or row.state != StageState.DONE or now - row.finished_utc < _STARTS_WITHIN:
+            continue
+        if later is None or later.started_utc < row.started_utc:
+            return done, following
+    return None
 
 
 def _quota_line(quota: Any, in_flight: int, now: datetime) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ulid import ULID
 
-from kpc.airflow_client.api import DagRun
+from kpc.airflow_client.records import DagRun
 from kpc.catalog import TABLES, Table
 from kpc.demo.servers import World
 from kpc.errors import Terminal

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from kpc.airflow_client.api import AssetEvent
+from kpc.airflow_client.records import AssetEvent
 from kpc.catalog import Table
 from kpc.demo.campaign import Progress
 from kpc.demo.servers import ORACLE, SALESFORCE

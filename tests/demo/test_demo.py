@@ -15,7 +15,7 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 from rich.console import Console
 
-from kpc.airflow_client.api import DagRun
+from kpc.airflow_client.records import DagRun
 from kpc.demo.campaign import Failure, Progress
 from kpc.demo.run import DemoOptions, run_demo
 from kpc.demo.screen import line, narrow_summary, summary_grid
