@@ -25,6 +25,8 @@ def oracle_extract(context: StageContext) -> ExtractManifest:
         recent_extract,
         refuse_outside_window,
     )
+    from kpc.stages.campaign_constants import require_hash_key  # noqa: PLC0415
 
+    require_hash_key(context)
     refuse_outside_window(context)
     return recent_extract(context) or month_of_one_pass(context) or extract_partition(context)

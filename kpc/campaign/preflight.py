@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from kpc.catalog import TABLES
-from kpc.errors import KpcError
+from kpc.errors import ConfigError, KpcError
 from kpc.extract.live_schema import check_columns
+from kpc.ledger.constants import PinnedConstant
 from kpc.load.target_schema import check_object
+from kpc.stages.campaign_constants import Constant, constants_for, is_hashed
 from kpc.stages.workspace import Workspace
 
 
@@ -24,7 +26,7 @@ class SystemCheck:
 
 def check_systems(workspace: Workspace) -> list[SystemCheck]:
     """The results of all checks. If a login fails, that system's tables are not checked."""
-    return [*_oracle(workspace), *_salesforce(workspace), _staging(workspace)]
+    return [*_oracle(workspace), *_salesforce(workspace), _staging(workspace), *_constants(workspace)]
 
 
 def _oracle(workspace: Workspace) -> Iterator[SystemCheck]:
@@ -53,6 +55,35 @@ def _staging(workspace: Workspace) -> SystemCheck:
         return "the same root on all workers"
 
     return _check("Staging", workspace.settings.staging.root, check_root)
+
+
+def _constants(workspace: Workspace) -> Iterator[SystemCheck]:
+    """The hash key that tables with hashed columns need, and the constants that are pinned."""
+    hashed = [table for table in TABLES.values() if is_hashed(table)]
+    key = workspace.settings.hash_key.get_secret_value()
+
+    def has_key() -> str:
+        if hashed and not key:
+            raise ConfigError(
+                f"KPC__HASH_KEY is empty, but {', '.join(table.name for table in hashed)} have hashed columns.",
+                "Set it to the campaign's key; it must be the same for every run.",
+            )
+        return "set"
+
+    yield _check("Constants", "hash_key", has_key)
+    mine = {constant.name: constant for table in TABLES.values() for constant in constants_for(table, key)}
+    for pinned in workspace.ledger.constants.all(workspace.environment):
+        if pinned.name in mine:
+            yield _check("Constants", pinned.name, lambda pinned=pinned: _same(mine[pinned.name], pinned))  # type: ignore[misc]
+
+
+def _same(constant: Constant, pinned: PinnedConstant) -> str:
+    if not constant.has(pinned.fingerprint):
+        raise ConfigError(
+            f"{constant.where} is not what this campaign began with on {pinned.pinned_utc:%Y-%m-%d %H:%M} UTC.",
+            f"Restore it, or change it deliberately with `kpc constants adopt {constant.name} --reason TEXT`.",
+        )
+    return "as pinned"
 
 
 def _check(system: str, subject: str, check: Callable[[], str | None]) -> SystemCheck:

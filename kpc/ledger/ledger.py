@@ -7,6 +7,7 @@ from datetime import datetime
 from kpc.ledger.attempts import Attempts
 from kpc.ledger.audit_log import AuditLog
 from kpc.ledger.chunks import Chunks
+from kpc.ledger.constants import Constants
 from kpc.ledger.database import Clock, Database, make_engine, utc_now
 from kpc.ledger.endpoints import Endpoints
 from kpc.ledger.failures import Failures
@@ -36,6 +37,7 @@ class Ledger:
         self.endpoints = Endpoints(database)
         self.org_facts = OrgFacts(database)
         self.mappings = Mappings(database)
+        self.constants = Constants(database)
         self.scope = CampaignScope(database)
         self.leases = Leases(database)
         self.generations = Generations(database)

@@ -15,6 +15,7 @@ from typing import Generic, Protocol, TypeVar
 from kpc.errors import KpcError, OutsideWindow
 from kpc.ledger import Lease
 from kpc.ledger.states import StageState
+from kpc.stages.campaign_constants import check_constants
 from kpc.stages.context import LeasedContext, Mode, PartitionContext, StageContext
 from kpc.stages.result import StageResult
 from kpc.storage.manifests import StageOutput
@@ -74,11 +75,13 @@ def leased(
     """Hold the lease of a stage, renewed in the background.
 
     Kept at the end for the next task of the same run; with `gives_back` it is released, even if it was inherited from a
-    killed task of the same run. Raises `ConfigError` on a worker that sees a different staging root, `Transient` when
-    another run holds the lease for longer than `wait_s` (default: the setting `lease_wait_s`).
+    killed task of the same run. Raises `ConfigError` on a worker that sees a different staging root or has another
+    campaign constant, `Transient` when another run holds the lease for longer than `wait_s` (default: the setting
+    `lease_wait_s`).
     """
     ledger, settings = context.ledger, context.settings
     context.workspace.check_root(context.environment)
+    check_constants(context, stage)
     with ledger.leases.hold(
         context.environment,
         context.partition,

@@ -19,6 +19,7 @@ from kpc.storage.manifests import RootMarker
 from kpc.storage.store import Store, open_store
 
 if TYPE_CHECKING:
+    from kpc.catalog.table import Table
     from kpc.oracle.session import Oracle
 
 Clock = Callable[[], datetime]
@@ -64,6 +65,7 @@ class Workspace:
         self._environment = environment
         self._store: Store | None = None
         self._checked_roots: set[Environment] = set()
+        self.checked_constants: set[tuple[Environment, Table, str]] = set()  # compared with the pinned ones already
         self._opening = threading.RLock()
 
     @property

@@ -22,7 +22,7 @@ from kpc.settings import SalesforceSettings
 
 COMMANDS = (
     "demo", "plan", "run", "rerun", "status", "show", "failed", "pause", "resume", "rollback", "preflight", "reconcile",
-    "docs", "audit", "archive", "bench",
+    "docs", "audit", "archive", "bench", "constants",
 )  # fmt: skip
 
 
@@ -249,3 +249,25 @@ def test_the_console_script_starts_quickly() -> None:
     program = f"import sys, kpc.cli; print([name for name in {slow} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603
     assert done.stdout.strip() == "[]"
+
+
+def test_constants_are_shown_and_changed_by_command(kpc: Callable[..., Result]) -> None:
+    """Another hash key is refused; `adopt` changes it with a reason, which stands in the audit log."""
+    assert kpc("run", "KPS_T_SALES_M", "2024-01").exit_code == 0
+    other = {"KPC__HASH_KEY": "another-key-0123456789-0123456789"}
+    refused = kpc("run", "KPS_T_SALES_M", "2024-02", **other)
+    assert refused.exit_code == 1
+    assert "kpc constants adopt hash_key" in " ".join(refused.stderr.split())
+    shown = json.loads(kpc("constants", "show", "--json", **other).stdout)["constants"]
+    assert {one["name"]: one["same"] for one in shown} == {
+        "hash_key": False, "time_zone": True, "external_id:kps_t_sales_m": True,
+    }  # fmt: skip
+    failed = kpc("preflight", **other)
+    assert failed.exit_code == 1
+    assert "hash_key" in failed.output
+    adopted = kpc("constants", "adopt", "hash_key", "--reason", "the old one was known to too many", **other)
+    assert adopted.exit_code == 0
+    assert "--mode full" in adopted.output
+    assert kpc("run", "KPS_T_SALES_M", "2024-01", "--mode", "full", **other).exit_code == 0
+    assert kpc("audit").exit_code == 0
+    assert kpc("constants", "adopt", "no_such", "--reason", "x").exit_code == 1

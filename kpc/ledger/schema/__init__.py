@@ -5,18 +5,20 @@ from __future__ import annotations
 from kpc.ledger.schema.audit import audit_head, audit_log
 from kpc.ledger.schema.campaign import mapping_version, reconciliation, scope, sign_off
 from kpc.ledger.schema.columns import canonical_json, metadata
+from kpc.ledger.schema.constants import campaign_constant
 from kpc.ledger.schema.loads import attempt, chunk, failed_records, job, pause
 from kpc.ledger.schema.quota import org_limits, quota_entry
 from kpc.ledger.schema.stages import generation, lease, stage_run
 from kpc.ledger.schema.systems import endpoint, org_trait
 
-REVISION = "0001"  # the newest migration; a test compares it with kpc/ledger/migrations
+REVISION = "0002"  # the newest migration; a test compares it with kpc/ledger/migrations
 
 __all__ = [
     "REVISION",
     "attempt",
     "audit_head",
     "audit_log",
+    "campaign_constant",
     "canonical_json",
     "chunk",
     "endpoint",
