@@ -1,0 +1,295 @@
+"""One poller for all the jobs that a process follows in an org: threads of `kpc run`, triggers, rollbacks, queries.
+
+A job is polled when it may have ended (`job_pace`). Near an end, and for jobs in the queue, one request for the list of
+all jobs replaces several for single jobs, if that is cheaper: the list is unordered, has 1,000 jobs a page, those of
+other software too, and no counters. When one of our jobs ends, the waiting ones are looked at again at once.
+
+The number of requests is bounded: while nothing changes, the time between polls grows, the faster the fewer polls are
+left of those that the followed jobs may take together.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
+
+from kpc.salesforce.constants import BulkJobState
+from kpc.salesforce.job_pace import FollowedJob, Pace
+
+POLLS_PER_JOB = 9  # on average; with create, upload, close and results these are 15 requests
+_POLLS_RESUMED = 4  # what a job that another process followed before may still take
+_POLLS_AT_WORK = 2  # kept for each job until it has begun
+_AGE_FACTOR = 20.0  # the polls that are left suffice until nothing has changed for this many times as long
+_INFERENCES = 3  # times in a row that a job's place behind a waiting one says enough
+_OVERDRAWN_SHARE = 0.5  # of the working time, between polls, once all polls are used
+_PACES = 5  # of the latest ended jobs of a kind
+_TELL_S = 300.0  # a job without news is reported this often, to show that it is followed
+_OUTAGE_SHARE = 0.5  # of the time since the last answer: wait that long after a request that failed
+_OUTAGE_LONGEST_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class JobAnswer:
+    """What the org says about one job; `processed` is None if it does not say."""
+
+    job_id: str
+    state: BulkJobState
+    processed: int | None = None
+
+
+AskOne = Callable[[str], JobAnswer | None]
+AskAll = Callable[[], Iterator[list[JobAnswer]]]
+
+
+@dataclass(frozen=True, slots=True)
+class JobSighting:
+    """A job as last seen. `wait_s` is the time until its next poll, `is_news` whether to record it."""
+
+    state: BulkJobState
+    processed: int
+    wait_s: float
+    is_gone: bool
+    is_news: bool
+
+    @property
+    def is_final(self) -> bool:
+        return self.state.is_final
+
+
+@dataclass
+class JobPoller:
+    """Follows jobs of one org. Safe to share between threads; `clock_s` is monotonic."""
+
+    first_s: float
+    longest_s: float
+    clock_s: Callable[[], float] = time.monotonic
+    requests: int = 0
+    _granted: int = 0
+    _pages: int = 1  # of the org's list, as far as we had to read it
+    _news_s: float = float("-inf")  # when a job last changed its state
+    _answered_s: float = 0.0
+    _jobs: dict[str, FollowedJob] = field(default_factory=dict)
+    _paces: defaultdict[str, deque[Pace]] = field(default_factory=lambda: defaultdict(lambda: deque(maxlen=_PACES)))
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+    _asking: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self._answered_s = self.clock_s()
+
+    def is_following(self, job_id: str) -> bool:
+        with self._lock:
+            return job_id in self._jobs
+
+    def follow(
+        self,
+        job_id: str,
+        kind: str,
+        rows: int | None,
+        *,
+        age_s: float = 0.0,
+        seen_ago_s: float = 0.0,
+        processed: int = 0,
+        in_list: bool = True,
+    ) -> None:
+        """Begin to follow a job that entered the queue `age_s` ago and was last polled `seen_ago_s` ago.
+
+        A process that resumes says both, and the rows that were `processed` then, so that a restart polls no sooner.
+        """
+        now_s = self.clock_s()
+        seen_s = now_s - min(seen_ago_s, age_s)
+        is_resumed = seen_s > now_s - age_s + self.first_s
+        job = FollowedJob(job_id, kind, rows, now_s - age_s, seen_s, now_s - age_s, now_s - age_s, is_listed=in_list)
+        if processed:
+            job.state, job.working_s, job.counted_s = BulkJobState.IN_PROGRESS, seen_s, seen_s
+            job.processed, job.changed_s = processed, seen_s
+        elif is_resumed:
+            job.queued_s = seen_s
+        with self._lock:
+            self._jobs[job_id] = job
+            self._granted += _POLLS_RESUMED if is_resumed else POLLS_PER_JOB
+            self._plan()
+
+    def forget(self, job_id: str) -> None:
+        """Stop following a job."""
+        with self._lock:
+            self._jobs.pop(job_id, None)
+
+    def learn(self, kind: str, pace: Pace) -> None:
+        """Take over the pace of earlier jobs, unless this process has seen one itself."""
+        with self._lock:
+            if not self._paces[kind]:
+                self._paces[kind].append(pace)
+
+    def latest_pace(self, kind: str) -> Pace | None:
+        """The fastest of the latest paces of a kind of jobs."""
+        with self._lock:
+            return max(self._paces[kind], key=lambda pace: pace.rows_per_s, default=None)
+
+    def due_in_s(self, job_id: str) -> float:
+        """Seconds until the job should be polled, 0 if it has ended; asks nobody."""
+        with self._lock:
+            job = self._jobs.get(job_id)
+            return 0.0 if job is None or job.is_ended else max(0.0, job.due_s - self.clock_s())
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the org last answered, or since the poller began."""
+        return self.clock_s() - self._answered_s
+
+    def poll(self, job_id: str, ask_one: AskOne, ask_all: AskAll | None = None) -> JobSighting:
+        """The job as last seen; asks the org first if a poll is due and no other thread is asking.
+
+        A request that fails raises its error here; the other threads wait longer.
+        """
+        if self.due_in_s(job_id) <= 0 and not self._jobs[job_id].is_ended and self._asking.acquire(blocking=False):
+            try:
+                self._ask(self._jobs[job_id], ask_one, ask_all)
+            except Exception:
+                self._put_off()
+                raise
+            finally:
+                self._asking.release()
+        return self._sighting(self._jobs[job_id])
+
+    def _sighting(self, job: FollowedJob) -> JobSighting:
+        with self._lock:
+            now_s = self.clock_s()
+            is_news = job.seen_s > job.told_s or now_s - job.told_s >= _TELL_S
+            if is_news:
+                job.told_s = now_s
+            if job.is_ended:
+                self._jobs.pop(job.job_id, None)
+            return JobSighting(job.state, job.processed, max(0.0, job.due_s - now_s), job.is_gone, is_news)
+
+    def _ask(self, job: FollowedJob, ask_one: AskOne, ask_all: AskAll | None) -> None:
+        if ask_all is not None and self._is_list_cheaper(job):
+            self._take_list(ask_all())
+            if job.is_listed:
+                return
+        self.requests += 1
+        answer = ask_one(job.job_id)
+        with self._lock:
+            now_s = self._answered_s = self.clock_s()
+            if answer is None:
+                job.is_gone, self._news_s = True, now_s
+            else:
+                self._take(job, answer, now_s)
+            if job.is_queued:
+                self._conclude(job, now_s)
+            self._plan()
+
+    def _is_list_cheaper(self, job: FollowedJob) -> bool:
+        """Whether the list answers for more jobs than it has pages; a counter is only in the single job's answer."""
+        with self._lock:
+            if not job.is_listed or (job.is_working and not job.is_near_end(self._known(job))):
+                return False
+            until_s = self.clock_s() + job.margin_s(self._known(job))
+            wanted = [one for one in self._unfinished() if one.is_listed and (one.is_queued or one.due_s <= until_s)]
+            return len(wanted) >= max(2, self._pages)
+
+    def _take_list(self, pages: Iterable[list[JobAnswer]]) -> None:
+        """Read the list until it has shown all our jobs, or costs more than asking for each."""
+        with self._lock:
+            wanted = {job.job_id: job for job in self._unfinished() if job.is_listed}
+        most, read, is_whole = len(wanted), 0, True
+        for page in pages:
+            read += 1
+            self.requests += 1
+            with self._lock:
+                now_s = self._answered_s = self.clock_s()
+                for answer in page:
+                    if job := wanted.pop(answer.job_id, None):
+                        self._take(job, JobAnswer(answer.job_id, answer.state), now_s)
+            if not wanted:
+                break
+            if read >= most:
+                is_whole = False
+                break
+        with self._lock:
+            self._pages = read if is_whole else read + 1
+            for job in wanted.values():
+                job.is_listed = not is_whole
+                job.is_awaited = is_whole
+            self._plan()
+
+    def _take(self, job: FollowedJob, answer: JobAnswer, now_s: float) -> None:
+        before_s = job.seen_s
+        if not job.observe(answer.state, answer.processed, now_s):
+            return
+        self._news_s = now_s
+        if job.is_ended:
+            if pace := job.pace_at_end(before_s):
+                self._paces[job.kind].append(pace)
+            for other in self._unfinished():
+                other.is_awaited = other.is_awaited or (other.is_queued and other.seen_s < now_s)
+
+    def _conclude(self, ahead: FollowedJob, now_s: float) -> None:
+        """Jobs are taken in the order in which they were closed: if this one waits, the later ones do."""
+        for job in self._unfinished():
+            is_behind = job.is_queued and job.closed_s > ahead.closed_s
+            if is_behind and job.is_listed and ahead.is_listed and job.inferences < _INFERENCES:
+                job.conclude_queued(now_s)
+
+    def _put_off(self) -> None:
+        with self._lock:
+            now_s = self.clock_s()
+            wait_s = max(self.first_s, min(self.longest_s, _OUTAGE_LONGEST_S, _OUTAGE_SHARE * self.silent_s))
+            for job in self._unfinished():
+                job.due_s = max(job.due_s, now_s + wait_s)
+
+    def _unfinished(self) -> list[FollowedJob]:
+        return [job for job in self._jobs.values() if not job.is_ended]
+
+    def _known(self, job: FollowedJob) -> float | None:
+        """The fastest pace of similar jobs; small ones say little about large ones."""
+        rows = job.rows or 0
+        return max((pace.rows_per_s for pace in self._paces[job.kind] if pace.rows * 2 >= rows), default=None)
+
+    def _plan(self) -> None:
+        """Set when each job is due."""
+        unfinished = self._unfinished()
+        growth = self._growth(unfinished)
+        margins = {job.job_id: job.margin_s(self._known(job)) for job in unfinished}
+        shortest_s = min((margins[job.job_id] for job in unfinished if job.is_queued), default=float("inf"))
+        first_closed_s = min((job.closed_s for job in unfinished if job.is_queued), default=float("inf"))
+        for job in unfinished:
+            margin_s = margins[job.job_id]
+            if job.is_working:  # with its end, others begin that may be shorter
+                margin_s = min(margin_s, shortest_s)
+            if job.is_working or job.closed_s <= first_closed_s:
+                margin_s = min(margin_s, max(self.first_s, job.seen_s - job.closed_s))
+            job.due_s = self._due_s(job, margin_s, growth)
+
+    def _due_s(self, job: FollowedJob, margin_s: float, growth: float) -> float:
+        if job.is_awaited:
+            return job.seen_s
+        still_since_s = job.changed_s if job.is_working else max(job.closed_s, self._news_s)
+        due_s = max(job.earliest_end_s(self._known(job)), job.seen_s) + margin_s
+        due_s = max(due_s, job.seen_s + growth * (job.seen_s - still_since_s))
+        if self.requests >= self._granted and job.working_s is not None:
+            due_s = max(due_s, job.seen_s + _OVERDRAWN_SHARE * (job.seen_s - job.working_s))
+        return min(due_s, job.seen_s + self.longest_s)
+
+    def _growth(self, unfinished: list[FollowedJob]) -> float:
+        """By which share of the time without news the next wait is longer."""
+        kept = sum(_POLLS_AT_WORK for job in unfinished if job.is_queued)
+        cost = max(1, min(self._pages, len(unfinished)))
+        left = max(1.0, (self._granted - self.requests - kept) / cost)
+        return float(_AGE_FACTOR ** (1 / left)) - 1
+
+
+_POLLERS: WeakValueDictionary[tuple[str, str], JobPoller] = WeakValueDictionary()
+_OPENING = threading.Lock()
+
+
+def shared_poller(address: str, org_id: str, *, first_s: float, longest_s: float) -> JobPoller:
+    """The process's poller of an org, which lasts as long as any client of the org."""
+    with _OPENING:
+        poller = _POLLERS.get((address, org_id))
+        if poller is None:
+            poller = _POLLERS[address, org_id] = JobPoller(first_s, longest_s)
+        return poller
