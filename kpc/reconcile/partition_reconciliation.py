@@ -122,7 +122,7 @@ def _compare_records(
         return compare_sample(canonical, context.partition, context.salesforce, settings.sample_rows)
     folder = make_private(context.paths.generation(generation).reconciled / "query")
     try:
-        return compare_all(canonical, context.partition, context.salesforce, folder)
+        return compare_all(canonical, context.partition, context.salesforce, folder, expected_rows=expected.rows)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -37,7 +37,9 @@ def records_query(table: Table, where: str) -> str:
     return f"SELECT {', '.join(table.data_header)} FROM {table.target} WHERE {where}"  # noqa: S608  SOQL from the catalog
 
 
-def compare_all(source: pl.LazyFrame, partition: Partition, salesforce: Salesforce, folder: Path) -> RecordDifferences:
+def compare_all(
+    source: pl.LazyFrame, partition: Partition, salesforce: Salesforce, folder: Path, *, expected_rows: int
+) -> RecordDifferences:
     """Compare every record of the partition. `source` holds `table.data_header` in canonical text.
 
     Salesforce's records are read by a bulk query into files in `folder`, which the caller removes.
@@ -45,7 +47,7 @@ def compare_all(source: pl.LazyFrame, partition: Partition, salesforce: Salesfor
     table = partition.table
     query = records_query(table, f"{PARTITION_FIELD} = '{partition.key}'")
     with disk_may_fill(folder / "a page of records"):
-        pages = salesforce.bulk_query(query, folder)
+        pages = salesforce.bulk_query(query, folder, rows=expected_rows)
     target = canonical_from_salesforce(_scan_text(pages.files, table), table)
     return _compare(source, target, table)
 

@@ -13,10 +13,13 @@ from kpc.salesforce.constants import BulkJobState
 
 LATE_S = 5.0  # the end of a job is noticed this soon, or within LATE_SHARE of its working time if that is longer
 LATE_SHARE = 0.05
-_AIM = 0.7  # share of that delay which is planned; the rest is for the request itself and for waking up
+_AIM = 0.6  # share of that delay which is planned; the rest is for the request itself and for waking up
 _FASTER = 2.0  # a job may speed up by this factor after a poll and is still noticed in time
 _FASTEST_ROWS_PER_S = 100_000  # no org is faster; used while no pace is known
 _SURE_SHARE = 0.25  # a start known to within this share of the time since counts as known
+_SETTLES = 3.0  # times the working time so far: a first job's pace is not trusted for longer, nor less than
+_SETTLES_S = 30.0
+_LIKE = 3.0  # a job slower than similar ones by more than this is unlike them
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class FollowedJob:
     processed: int = 0
     rows_per_s: float = 0.0
     is_measured: bool = False  # the pace is that of this job at work, with no queue time in it
+    has_counter: bool = True  # whether the org reports the rows processed
     is_listed: bool = True  # False if the org's list of jobs does not show it, or for a query
     is_gone: bool = False
     is_awaited: bool = False  # poll at once: a job ahead of it has ended
@@ -110,10 +114,26 @@ class FollowedJob:
         self.processed, self.counted_s = processed, now_s
 
     def earliest_end_s(self, known: float | None) -> float:
-        """No earlier end is to be expected. `known` is the pace of similar jobs."""
+        """No earlier end is to be expected. `known` is the pace of similar jobs.
+
+        Without it, a job may still gather pace; without a counter that moves, similar jobs say how long it takes.
+        """
         if self.rows is None:
             return self.seen_s
-        return self._end_s(self._likely_rows_per_s(known) * _FASTER or _FASTEST_ROWS_PER_S)
+        own = self.rows_per_s
+        fast = own if self.is_measured and (known is None or known > _LIKE * own) else max(own, known or 0.0)
+        end_s = self._end_s(fast * _FASTER or _FASTEST_ROWS_PER_S)
+        if self.working_s is None:
+            return end_s
+        if known is None:
+            return min(end_s, self.seen_s + max(_SETTLES_S, _SETTLES * (self.seen_s - self.working_s)))
+        likely_s = (self.queued_s + self.working_s) / 2 + self.rows / known
+        is_silent = (
+            self.counted_s is None or self.changed_s < self.counted_s or self._end_s(own or known) <= self.seen_s
+        )
+        if is_silent:
+            return max(end_s if own else self.seen_s, self.seen_s + (likely_s - self.seen_s) / _FASTER)
+        return min(end_s, likely_s) if likely_s > self.seen_s else end_s
 
     def is_near_end(self, known: float | None) -> bool:
         """Whether the next poll will likely find it ended, so that its counter is of no use any more."""
@@ -139,9 +159,13 @@ class FollowedJob:
         """The pace of the ended job, which was last seen unfinished at `before_s`; None if it is known too vaguely."""
         if not self.rows or self.state is not BulkJobState.JOB_COMPLETE:
             return None
-        if self.is_measured:
-            return Pace(self.rows, self.rows_per_s)
         began_s = (self.queued_s + (self.working_s or self.seen_s)) / 2
         worked_s = (max(before_s, began_s) + self.seen_s) / 2 - began_s
         vague_s = (self.working_s or self.seen_s) - self.queued_s + self.seen_s - before_s
-        return Pace(self.rows, self.rows / worked_s) if vague_s <= worked_s / 2 else None
+        if vague_s <= worked_s / 2:
+            return Pace(self.rows, self.rows / worked_s)
+        return self.pace_at_work()
+
+    def pace_at_work(self) -> Pace | None:
+        """The pace read from its own counter."""
+        return Pace(self.rows, self.rows_per_s) if self.rows and self.is_measured else None

@@ -21,11 +21,17 @@ from kpc.salesforce.constants import BulkJobState
 from kpc.salesforce.job_pace import FollowedJob, Pace
 
 POLLS_PER_JOB = 9  # on average; with create, upload, close and results these are 15 requests
+WAKE_S = 0.25  # whoever waits for a job looks this often whether it is due, or was found ended by another's poll
 _POLLS_RESUMED = 4  # what a job that another process followed before may still take
-_POLLS_AT_WORK = 2  # kept for each job until it has begun
+_POLLS_AT_WORK = 2  # kept for each job until it has begun; up to this and
+_POLLS_AT_WORK_MANY = 2  # these, when several are followed and one request serves all that wait
 _AGE_FACTOR = 20.0  # the polls that are left suffice until nothing has changed for this many times as long
+_MORE_PAGES = 4  # times as many as were read are assumed of a list that was not read to its end
+_MOST_GROWTH = 3.0  # of the time without news, between two polls
+_GROWTH_BEHIND = 0.25  # at least, for jobs that wait while one of ours is at work: its end is followed
 _INFERENCES = 3  # times in a row that a job's place behind a waiting one says enough
-_OVERDRAWN_SHARE = 0.5  # of the working time, between polls, once all polls are used
+_LOAN = 6  # polls of jobs at work, beyond those granted
+_OVERDRAWN_SHARE = 0.5  # of the working time, between polls, once that is used, too
 _PACES = 5  # of the latest ended jobs of a kind
 _TELL_S = 300.0  # a job without news is reported this often, to show that it is followed
 _OUTAGE_SHARE = 0.5  # of the time since the last answer: wait that long after a request that failed
@@ -71,14 +77,12 @@ class JobPoller:
     _granted: int = 0
     _pages: int = 1  # of the org's list, as far as we had to read it
     _news_s: float = float("-inf")  # when a job last changed its state
-    _answered_s: float = 0.0
+    _freed_s: float | None = None  # since the last list: until when the jobs that have ended kept their places
+    _failing_s: float | None = None  # when the org first left a request without an answer, since the last one
     _jobs: dict[str, FollowedJob] = field(default_factory=dict)
     _paces: defaultdict[str, deque[Pace]] = field(default_factory=lambda: defaultdict(lambda: deque(maxlen=_PACES)))
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _asking: threading.Lock = field(default_factory=threading.Lock)
-
-    def __post_init__(self) -> None:
-        self._answered_s = self.clock_s()
 
     def is_following(self, job_id: str) -> bool:
         with self._lock:
@@ -137,8 +141,8 @@ class JobPoller:
 
     @property
     def silent_s(self) -> float:
-        """Seconds since the org last answered, or since the poller began."""
-        return self.clock_s() - self._answered_s
+        """Seconds for which requests to the org have failed; 0 if the last one was answered."""
+        return 0.0 if self._failing_s is None else self.clock_s() - self._failing_s
 
     def poll(self, job_id: str, ask_one: AskOne, ask_all: AskAll | None = None) -> JobSighting:
         """The job as last seen; asks the org first if a poll is due and no other thread is asking.
@@ -170,14 +174,17 @@ class JobPoller:
             self._take_list(ask_all())
             if job.is_listed:
                 return
+        job = self._first_in_queue(job)
         self.requests += 1
         answer = ask_one(job.job_id)
         with self._lock:
-            now_s = self._answered_s = self.clock_s()
+            now_s, self._failing_s = self.clock_s(), None
             if answer is None:
                 job.is_gone, self._news_s = True, now_s
             else:
                 self._take(job, answer, now_s)
+                job.has_counter = answer.processed is not None
+                self._note_start(job)
             if job.is_queued:
                 self._conclude(job, now_s)
             self._plan()
@@ -185,7 +192,7 @@ class JobPoller:
     def _is_list_cheaper(self, job: FollowedJob) -> bool:
         """Whether the list answers for more jobs than it has pages; a counter is only in the single job's answer."""
         with self._lock:
-            if not job.is_listed or (job.is_working and not job.is_near_end(self._known(job))):
+            if not job.is_listed or (job.is_working and job.has_counter and not job.is_near_end(self._known(job))):
                 return False
             until_s = self.clock_s() + job.margin_s(self._known(job))
             wanted = [one for one in self._unfinished() if one.is_listed and (one.is_queued or one.due_s <= until_s)]
@@ -195,12 +202,13 @@ class JobPoller:
         """Read the list until it has shown all our jobs, or costs more than asking for each."""
         with self._lock:
             wanted = {job.job_id: job for job in self._unfinished() if job.is_listed}
+            queued = [job for job in wanted.values() if job.is_queued]
         most, read, is_whole = len(wanted), 0, True
         for page in pages:
             read += 1
             self.requests += 1
             with self._lock:
-                now_s = self._answered_s = self.clock_s()
+                now_s, self._failing_s = self.clock_s(), None
                 for answer in page:
                     if job := wanted.pop(answer.job_id, None):
                         self._take(job, JobAnswer(answer.job_id, answer.state), now_s)
@@ -210,7 +218,10 @@ class JobPoller:
                 is_whole = False
                 break
         with self._lock:
-            self._pages = read if is_whole else read + 1
+            self._pages = read if is_whole else _MORE_PAGES * read
+            for job in queued:
+                self._note_start(job)
+            self._freed_s = None
             for job in wanted.values():
                 job.is_listed = not is_whole
                 job.is_awaited = is_whole
@@ -222,10 +233,24 @@ class JobPoller:
             return
         self._news_s = now_s
         if job.is_ended:
+            self._freed_s = before_s if self._freed_s is None else min(before_s, self._freed_s)
             if pace := job.pace_at_end(before_s):
                 self._paces[job.kind].append(pace)
             for other in self._unfinished():
                 other.is_awaited = other.is_awaited or (other.is_queued and other.seen_s < now_s)
+
+    def _note_start(self, job: FollowedJob) -> None:
+        """A job that was just found at work took the place of one that has ended, so it began no earlier."""
+        if job.working_s is not None and job.working_s == job.seen_s and self._freed_s is not None:
+            job.queued_s = max(job.queued_s, self._freed_s)
+
+    def _first_in_queue(self, job: FollowedJob) -> FollowedJob:
+        """The job to ask for, when this one is due: if it waits, the one that has waited longest says as much."""
+        with self._lock:
+            if not (job.is_queued and job.is_listed) or job.inferences >= _INFERENCES:
+                return job
+            ahead = [one for one in self._unfinished() if one.is_queued and one.is_listed]
+            return min(ahead, key=lambda one: one.closed_s, default=job)
 
     def _conclude(self, ahead: FollowedJob, now_s: float) -> None:
         """Jobs are taken in the order in which they were closed: if this one waits, the later ones do."""
@@ -237,6 +262,7 @@ class JobPoller:
     def _put_off(self) -> None:
         with self._lock:
             now_s = self.clock_s()
+            self._failing_s = now_s if self._failing_s is None else self._failing_s
             wait_s = max(self.first_s, min(self.longest_s, _OUTAGE_LONGEST_S, _OUTAGE_SHARE * self.silent_s))
             for job in self._unfinished():
                 job.due_s = max(job.due_s, now_s + wait_s)
@@ -247,12 +273,17 @@ class JobPoller:
     def _known(self, job: FollowedJob) -> float | None:
         """The fastest pace of similar jobs; small ones say little about large ones."""
         rows = job.rows or 0
-        return max((pace.rows_per_s for pace in self._paces[job.kind] if pace.rows * 2 >= rows), default=None)
+        paces = list(self._paces[job.kind])
+        if job.is_queued:  # as long as none has ended
+            at_work = (one.pace_at_work() for one in self._unfinished() if one.kind == job.kind)
+            paces += [pace for pace in at_work if pace is not None]
+        return max((pace.rows_per_s for pace in paces if pace.rows * 2 >= rows), default=None)
 
     def _plan(self) -> None:
         """Set when each job is due."""
         unfinished = self._unfinished()
         growth = self._growth(unfinished)
+        behind = max(growth, _GROWTH_BEHIND) if any(job.is_working for job in unfinished) else growth
         margins = {job.job_id: job.margin_s(self._known(job)) for job in unfinished}
         shortest_s = min((margins[job.job_id] for job in unfinished if job.is_queued), default=float("inf"))
         first_closed_s = min((job.closed_s for job in unfinished if job.is_queued), default=float("inf"))
@@ -262,7 +293,7 @@ class JobPoller:
                 margin_s = min(margin_s, shortest_s)
             if job.is_working or job.closed_s <= first_closed_s:
                 margin_s = min(margin_s, max(self.first_s, job.seen_s - job.closed_s))
-            job.due_s = self._due_s(job, margin_s, growth)
+            job.due_s = self._due_s(job, margin_s, behind if job.is_queued else growth)
 
     def _due_s(self, job: FollowedJob, margin_s: float, growth: float) -> float:
         if job.is_awaited:
@@ -270,16 +301,16 @@ class JobPoller:
         still_since_s = job.changed_s if job.is_working else max(job.closed_s, self._news_s)
         due_s = max(job.earliest_end_s(self._known(job)), job.seen_s) + margin_s
         due_s = max(due_s, job.seen_s + growth * (job.seen_s - still_since_s))
-        if self.requests >= self._granted and job.working_s is not None:
+        if self.requests >= self._granted + _LOAN and job.working_s is not None:
             due_s = max(due_s, job.seen_s + _OVERDRAWN_SHARE * (job.seen_s - job.working_s))
         return min(due_s, job.seen_s + self.longest_s)
 
     def _growth(self, unfinished: list[FollowedJob]) -> float:
         """By which share of the time without news the next wait is longer."""
-        kept = sum(_POLLS_AT_WORK for job in unfinished if job.is_queued)
-        cost = max(1, min(self._pages, len(unfinished)))
-        left = max(1.0, (self._granted - self.requests - kept) / cost)
-        return float(_AGE_FACTOR ** (1 / left)) - 1
+        many = max(1, len(unfinished))
+        kept = (_POLLS_AT_WORK + _POLLS_AT_WORK_MANY * (1 - 1 / many)) * sum(job.is_queued for job in unfinished)
+        left = max(1.0, (self._granted - self.requests - kept) / max(1, min(self._pages, many)))
+        return min(_MOST_GROWTH, float(_AGE_FACTOR ** (1 / left)) - 1)
 
 
 _POLLERS: WeakValueDictionary[tuple[str, str], JobPoller] = WeakValueDictionary()

@@ -116,9 +116,11 @@ class Followers:
         """Load all jobs, or as far as it is until then."""
         waiting = list(jobs)
         while (waiting or self.running) and self.org.now_s < until_s:
-            while waiting and len(self.running) < self.in_flight:
+            if waiting and len(self.running) < self.in_flight:
                 self._begin(waiting.pop(0))
-            self._step(until_s)
+                self._poll()
+            else:
+                self._step(until_s)
 
     def _begin(self, job: VirtualJob) -> None:
         self.org.now_s += self.upload_s
@@ -133,6 +135,9 @@ class Followers:
     def _step(self, until_s: float) -> None:
         soonest_s = min(self.poller.due_in_s(job.job_id) for job in self.running)
         self.org.now_s = min(max(self.org.now_s + WAKE_S, self.org.now_s + soonest_s + WAKE_S / 2), until_s)
+        self._poll()
+
+    def _poll(self) -> None:
         for job in list(self.running):
             sighting = self.poller.poll(job.job_id, self.org.ask_one, self.org.ask_all)
             if sighting.is_final or sighting.is_gone:
