@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 
 from kpc.errors import SalesforceDown, Terminal, Transient
-from kpc.ledger.states import JobState
+from kpc.ledger.states import IN_FLIGHT, JobState
 from kpc.load.chunk_load import ChunkLoad
 from kpc.salesforce import JobInfo
 from kpc.salesforce.constants import RESULT_DAYS
@@ -99,14 +99,16 @@ def _gone(load: ChunkLoad, job_id: str) -> Terminal:
 def _follow(load: ChunkLoad, job_id: str) -> None:
     """Hand the job to the poller, with what the ledger knows about it and about earlier jobs."""
     job, now, poller, kind = load.job(job_id), load.context.clock(), load.salesforce.poller, _kind(load)
+    age_s = max(0.0, (now - (job.closed_utc or job.intent_utc)).total_seconds())
+    seen_ago_s = max(0.0, (now - job.touched_utc).total_seconds())
     if pace := _remembered_pace(load):
         poller.learn(kind, pace)
     poller.follow(
         job_id,
         kind,
         load.spec.rows,
-        age_s=max(0.0, (now - (job.closed_utc or job.intent_utc)).total_seconds()),
-        seen_ago_s=max(0.0, (now - job.touched_utc).total_seconds()),
+        age_s=age_s,
+        seen_ago_s=seen_ago_s if job.state in IN_FLIGHT else age_s,  # an ended one is polled at once
         processed=job.processed or 0,
     )
 
