@@ -17,6 +17,7 @@ _AIM = 0.6  # share of that delay which is planned; the rest is for the request 
 _FASTER = 2.0  # a job may speed up by this factor after a poll and is still noticed in time
 _FASTEST_ROWS_PER_S = 100_000  # no org is faster; used while no pace is known
 _SURE_SHARE = 0.25  # a start known to within this share of the time since counts as known
+_GATHERS = 1.3  # a latest pace this many times the mean pace is still rising; it is trusted for less long
 _SETTLES = 3.0  # times the working time so far: a first job's pace is not trusted for longer, nor less than
 _SETTLES_S = 30.0
 _LIKE = 3.0  # a job slower than similar ones by more than this is unlike them
@@ -51,6 +52,7 @@ class FollowedJob:
     processed: int = 0
     rows_per_s: float = 0.0
     is_measured: bool = False  # the pace is that of this job at work, with no queue time in it
+    is_gathering_pace: bool = False
     has_counter: bool = True  # whether the org reports the rows processed
     is_listed: bool = True  # False if the org's list of jobs does not show it, or for a query
     is_gone: bool = False
@@ -110,6 +112,7 @@ class FollowedJob:
         if processed:
             is_sure = (self.working_s or now_s) - self.queued_s <= _SURE_SHARE * (now_s - began_s)
             self.is_measured = self.is_measured or is_sure or recent > 0
+            self.is_gathering_pace = recent > _GATHERS * overall
             self.rows_per_s = max(overall if is_sure or not recent else 0.0, recent)
         self.processed, self.counted_s = processed, now_s
 
@@ -126,14 +129,24 @@ class FollowedJob:
         if self.working_s is None:
             return end_s
         if known is None:
-            return min(end_s, self.seen_s + max(_SETTLES_S, _SETTLES * (self.seen_s - self.working_s)))
-        likely_s = (self.queued_s + self.working_s) / 2 + self.rows / known
+            trusted = 1.0 if self.is_gathering_pace else _SETTLES
+            return min(end_s, self.seen_s + max(_SETTLES_S, trusted * (self.seen_s - self.working_s)))
+        likely_s = self.likely_end_s(known)
         is_silent = (
             self.counted_s is None or self.changed_s < self.counted_s or self._end_s(own or known) <= self.seen_s
         )
         if is_silent:
             return max(end_s if own else self.seen_s, self.seen_s + (likely_s - self.seen_s) / _FASTER)
         return min(end_s, likely_s) if likely_s > self.seen_s else end_s
+
+    def likely_end_s(self, known: float) -> float:
+        """When a job at work ends if it takes as long as similar ones."""
+        return (self.queued_s + (self.working_s or self.seen_s)) / 2 + (self.rows or 0) / known
+
+    def silent_s(self, known: float | None) -> float:
+        """For how long a job at work has shown nothing new, although it should have."""
+        expected_s = self.likely_end_s(known) if known else self.changed_s
+        return max(0.0, self.seen_s - max(self.changed_s, expected_s))
 
     def is_near_end(self, known: float | None) -> bool:
         """Whether the next poll will likely find it ended, so that its counter is of no use any more."""

@@ -24,8 +24,9 @@ POLLS_PER_JOB = 9  # on average; with create, upload, close and results these ar
 WAKE_S = 0.25  # whoever waits for a job looks this often whether it is due, or was found ended by another's poll
 _POLLS_RESUMED = 4  # what a job that another process followed before may still take
 _POLLS_AT_WORK = 2  # kept for each job until it has begun; up to this and
-_POLLS_AT_WORK_MANY = 2  # these, when several are followed and one request serves all that wait
-_AGE_FACTOR = 20.0  # the polls that are left suffice until nothing has changed for this many times as long
+_POLLS_AT_WORK_MANY = 1  # these, when several are followed and one request serves all that wait
+_HORIZON_S = 6 * 3600.0  # the polls that are left suffice for a silence of this length, or of so many times as long
+_HORIZON_LEAST, _HORIZON_MOST = 2.0, 50.0
 _MORE_PAGES = 4  # times as many as were read are assumed of a list that was not read to its end
 _MOST_GROWTH = 3.0  # of the time without news, between two polls
 _GROWTH_BEHIND = 0.25  # at least, for jobs that wait while one of ours is at work: its end is followed
@@ -282,8 +283,8 @@ class JobPoller:
     def _plan(self) -> None:
         """Set when each job is due."""
         unfinished = self._unfinished()
-        growth = self._growth(unfinished)
-        behind = max(growth, _GROWTH_BEHIND) if any(job.is_working for job in unfinished) else growth
+        left = self._polls_left(unfinished)
+        is_any_at_work = any(job.is_working for job in unfinished)
         margins = {job.job_id: job.margin_s(self._known(job)) for job in unfinished}
         shortest_s = min((margins[job.job_id] for job in unfinished if job.is_queued), default=float("inf"))
         first_closed_s = min((job.closed_s for job in unfinished if job.is_queued), default=float("inf"))
@@ -293,24 +294,37 @@ class JobPoller:
                 margin_s = min(margin_s, shortest_s)
             if job.is_working or job.closed_s <= first_closed_s:
                 margin_s = min(margin_s, max(self.first_s, job.seen_s - job.closed_s))
-            job.due_s = self._due_s(job, margin_s, behind if job.is_queued else growth)
+            silent_s = self._silent_s(job)
+            growth = _growth(silent_s, left)
+            if job.is_queued and is_any_at_work:
+                growth = max(growth, _GROWTH_BEHIND)
+            job.due_s = self._due_s(job, margin_s, growth * silent_s)
 
-    def _due_s(self, job: FollowedJob, margin_s: float, growth: float) -> float:
+    def _silent_s(self, job: FollowedJob) -> float:
+        if job.is_working:
+            return job.silent_s(self._known(job))
+        return max(0.0, job.seen_s - max(job.closed_s, self._news_s))
+
+    def _due_s(self, job: FollowedJob, margin_s: float, silence_wait_s: float) -> float:
         if job.is_awaited:
             return job.seen_s
-        still_since_s = job.changed_s if job.is_working else max(job.closed_s, self._news_s)
         due_s = max(job.earliest_end_s(self._known(job)), job.seen_s) + margin_s
-        due_s = max(due_s, job.seen_s + growth * (job.seen_s - still_since_s))
+        due_s = max(due_s, job.seen_s + silence_wait_s)
         if self.requests >= self._granted + _LOAN and job.working_s is not None:
             due_s = max(due_s, job.seen_s + _OVERDRAWN_SHARE * (job.seen_s - job.working_s))
         return min(due_s, job.seen_s + self.longest_s)
 
-    def _growth(self, unfinished: list[FollowedJob]) -> float:
-        """By which share of the time without news the next wait is longer."""
+    def _polls_left(self, unfinished: list[FollowedJob]) -> float:
+        """How many more polls, each for all that wait, the followed jobs may take before they begin."""
         many = max(1, len(unfinished))
         kept = (_POLLS_AT_WORK + _POLLS_AT_WORK_MANY * (1 - 1 / many)) * sum(job.is_queued for job in unfinished)
-        left = max(1.0, (self._granted - self.requests - kept) / max(1, min(self._pages, many)))
-        return min(_MOST_GROWTH, float(_AGE_FACTOR ** (1 / left)) - 1)
+        return max(1.0, (self._granted - self.requests - kept) / max(1, min(self._pages, many)))
+
+
+def _growth(silent_s: float, polls_left: float) -> float:
+    """By which share of a silence to wait on, so that the polls last to the horizon."""
+    times = min(_HORIZON_MOST, max(_HORIZON_LEAST, _HORIZON_S / max(silent_s, 1.0)))
+    return min(_MOST_GROWTH, float(times ** (1 / polls_left)) - 1)
 
 
 _POLLERS: WeakValueDictionary[tuple[str, str], JobPoller] = WeakValueDictionary()
