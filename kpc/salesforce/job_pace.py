@@ -57,7 +57,7 @@ class FollowedJob:
     is_listed: bool = True  # False if the org's list of jobs does not show it, or for a query
     is_gone: bool = False
     is_awaited: bool = False  # poll at once: a job ahead of it has ended
-    inferences: int = 0  # polls of other jobs from which its state was concluded, since it was last seen itself
+    asked_s: float = 0.0  # when the org last named its state; since then it may only have been concluded from others
     due_s: float = 0.0
     told_s: float = float("-inf")
 
@@ -88,14 +88,13 @@ class FollowedJob:
             self.is_measured = False
         elif processed is not None:
             self.processed = processed
-        self.state, self.seen_s, self.is_awaited, self.inferences = state, now_s, False, 0
+        self.state, self.seen_s, self.asked_s, self.is_awaited = state, now_s, now_s, False
         return is_news
 
     def conclude_queued(self, now_s: float) -> None:
         """A job that was closed before this one still waits, so this one does, too."""
         self.seen_s = self.queued_s = now_s
         self.is_awaited = False
-        self.inferences += 1
 
     def _count(self, processed: int, now_s: float) -> None:
         before_s = self.counted_s

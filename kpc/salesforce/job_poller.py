@@ -28,11 +28,14 @@ _POLLS_AT_WORK_MANY = 1  # these, when several are followed and one request serv
 _HORIZON_S = 6 * 3600.0  # the polls that are left suffice for a silence of this length, or of so many times as long
 _HORIZON_LEAST, _HORIZON_MOST = 2.0, 50.0
 _MORE_PAGES = 4  # times as many as were read are assumed of a list that was not read to its end
+_NO_LIST = 1_000_000  # pages: always dearer than asking for each job
 _MOST_GROWTH = 3.0  # of the time without news, between two polls
 _GROWTH_BEHIND = 0.25  # at least, for jobs that wait while one of ours is at work: its end is followed
-_INFERENCES = 3  # times in a row that a job's place behind a waiting one says enough
+_CONCLUDED = 2.0  # times its working time, or _CONCLUDED_S: so long a job counts as waiting because one ahead waits
+_CONCLUDED_S = 60.0
 _LOAN = 6  # polls of jobs at work, beyond those granted
-_OVERDRAWN_SHARE = 0.5  # of the working time, between polls, once that is used, too
+_OVERDRAWN_SHARE = 0.02  # of the working time between polls, for each further poll per job
+_OVERDRAWN_MOST = 0.5
 _PACES = 5  # of the latest ended jobs of a kind
 _TELL_S = 300.0  # a job without news is reported this often, to show that it is followed
 _OUTAGE_SHARE = 0.5  # of the time since the last answer: wait that long after a request that failed
@@ -107,7 +110,8 @@ class JobPoller:
         now_s = self.clock_s()
         seen_s = now_s - min(seen_ago_s, age_s)
         is_resumed = seen_s > now_s - age_s + self.first_s
-        job = FollowedJob(job_id, kind, rows, now_s - age_s, seen_s, now_s - age_s, now_s - age_s, is_listed=in_list)
+        began_s = now_s - age_s
+        job = FollowedJob(job_id, kind, rows, began_s, seen_s, began_s, began_s, is_listed=in_list, asked_s=seen_s)
         if processed:
             job.state, job.working_s, job.counted_s = BulkJobState.IN_PROGRESS, seen_s, seen_s
             job.processed, job.changed_s = processed, seen_s
@@ -173,7 +177,7 @@ class JobPoller:
     def _ask(self, job: FollowedJob, ask_one: AskOne, ask_all: AskAll | None) -> None:
         if ask_all is not None and self._is_list_cheaper(job):
             self._take_list(ask_all())
-            if job.is_listed:
+            if job.is_listed and self._pages != _NO_LIST:
                 return
         job = self._first_in_queue(job)
         self.requests += 1
@@ -218,6 +222,9 @@ class JobPoller:
             if read >= most:
                 is_whole = False
                 break
+        if not read:  # this user may not list jobs
+            self._pages = _NO_LIST
+            return
         with self._lock:
             self._pages = read if is_whole else _MORE_PAGES * read
             for job in queued:
@@ -248,7 +255,7 @@ class JobPoller:
     def _first_in_queue(self, job: FollowedJob) -> FollowedJob:
         """The job to ask for, when this one is due: if it waits, the one that has waited longest says as much."""
         with self._lock:
-            if not (job.is_queued and job.is_listed) or job.inferences >= _INFERENCES:
+            if not self._may_conclude(job, self.clock_s()):
                 return job
             ahead = [one for one in self._unfinished() if one.is_queued and one.is_listed]
             return min(ahead, key=lambda one: one.closed_s, default=job)
@@ -256,9 +263,14 @@ class JobPoller:
     def _conclude(self, ahead: FollowedJob, now_s: float) -> None:
         """Jobs are taken in the order in which they were closed: if this one waits, the later ones do."""
         for job in self._unfinished():
-            is_behind = job.is_queued and job.closed_s > ahead.closed_s
-            if is_behind and job.is_listed and ahead.is_listed and job.inferences < _INFERENCES:
+            if job.closed_s > ahead.closed_s and ahead.is_listed and self._may_conclude(job, now_s):
                 job.conclude_queued(now_s)
+
+    def _may_conclude(self, job: FollowedJob, now_s: float) -> bool:
+        """Whether to conclude that a job waits; not for long, because the org may take jobs in another order."""
+        known = self._known(job)
+        works_s = (job.rows or 0) / known if known else 0.0
+        return job.is_queued and job.is_listed and now_s - job.asked_s <= max(_CONCLUDED_S, _CONCLUDED * works_s)
 
     def _put_off(self) -> None:
         with self._lock:
@@ -310,8 +322,10 @@ class JobPoller:
             return job.seen_s
         due_s = max(job.earliest_end_s(self._known(job)), job.seen_s) + margin_s
         due_s = max(due_s, job.seen_s + silence_wait_s)
-        if self.requests >= self._granted + _LOAN and job.working_s is not None:
-            due_s = max(due_s, job.seen_s + _OVERDRAWN_SHARE * (job.seen_s - job.working_s))
+        overdrawn = (self.requests - self._granted - _LOAN) / max(1.0, self._granted / POLLS_PER_JOB)
+        if overdrawn > 0 and job.working_s is not None:
+            share = min(_OVERDRAWN_MOST, _OVERDRAWN_SHARE * overdrawn)
+            due_s = max(due_s, job.seen_s + share * (job.seen_s - job.working_s))
         return min(due_s, job.seen_s + self.longest_s)
 
     def _polls_left(self, unfinished: list[FollowedJob]) -> float:

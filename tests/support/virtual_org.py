@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from kpc.errors import SalesforceDown
 from kpc.salesforce.constants import BulkJobState
 from kpc.salesforce.job_poller import JobAnswer, JobPoller, JobSighting
 
@@ -55,9 +56,10 @@ class VirtualOrg:
     others: int = 0  # jobs of other software in the list
     now_s: float = 1_000.0
     jobs: dict[str, VirtualJob] = field(default_factory=dict)
-    others_work: list[float] = field(default_factory=list)
     lists: int = 0
     singles: int = 0
+    is_down: bool = False
+    hides_list: bool = False  # this user may not list jobs
 
     def clock_s(self) -> float:
         return self.now_s
@@ -77,6 +79,8 @@ class VirtualOrg:
     def ask_one(self, job_id: str) -> JobAnswer | None:
         self.singles += 1
         self.now_s += REQUEST_S
+        if self.is_down:
+            raise SalesforceDown("The org is down.", "Wait.")
         job = self.jobs[job_id]
         if self.now_s >= job.deleted_s:
             return None
@@ -85,6 +89,11 @@ class VirtualOrg:
         return JobAnswer(job_id, self.state(job), processed if job.counts else None)
 
     def ask_all(self) -> Iterator[list[JobAnswer]]:
+        if self.is_down:
+            self.lists += 1
+            raise SalesforceDown("The org is down.", "Wait.")
+        if self.hides_list:
+            return
         foreign = [JobAnswer(f"other-{number}", BulkJobState.UPLOAD_COMPLETE) for number in range(self.others)]
         listed = [*foreign, *(job for job in self.jobs.values() if self.now_s < job.deleted_s)]
         for start in range(0, max(1, len(listed)), PAGE_JOBS):
@@ -104,13 +113,24 @@ class Followers:
     longest_s: float = 7_200.0
     poller: JobPoller = field(init=False)
     running: list[VirtualJob] = field(default_factory=list)
+    touched: dict[str, tuple[float, int]] = field(default_factory=dict)  # as in the ledger: last poll, its counter
 
     def __post_init__(self) -> None:
-        self.restart()
+        self.poller = JobPoller(0.5, self.longest_s, clock_s=self.org.clock_s)
 
     def restart(self) -> None:
         """A new process, which knows what the ledger knows."""
         self.poller = JobPoller(0.5, self.longest_s, clock_s=self.org.clock_s)
+        for job in self.running:
+            seen_s, processed = self.touched.get(job.job_id, (job.closed_s, 0))
+            self.poller.follow(
+                job.job_id,
+                "upsert",
+                job.rows,
+                age_s=self.org.now_s - job.closed_s,
+                seen_ago_s=self.org.now_s - seen_s,
+                processed=processed,
+            )
 
     def run(self, jobs: list[VirtualJob], until_s: float = float("inf")) -> None:
         """Load all jobs, or as far as it is until then."""
@@ -128,10 +148,6 @@ class Followers:
         self.poller.follow(job.job_id, "upsert", job.rows)
         self.running.append(job)
 
-    def resume(self, job: VirtualJob, seen_ago_s: float, processed: int) -> None:
-        age_s = self.org.now_s - job.closed_s
-        self.poller.follow(job.job_id, "upsert", job.rows, age_s=age_s, seen_ago_s=seen_ago_s, processed=processed)
-
     def _step(self, until_s: float) -> None:
         soonest_s = min(self.poller.due_in_s(job.job_id) for job in self.running)
         self.org.now_s = min(max(self.org.now_s + WAKE_S, self.org.now_s + soonest_s + WAKE_S / 2), until_s)
@@ -139,7 +155,12 @@ class Followers:
 
     def _poll(self) -> None:
         for job in list(self.running):
-            sighting = self.poller.poll(job.job_id, self.org.ask_one, self.org.ask_all)
+            try:
+                sighting = self.poller.poll(job.job_id, self.org.ask_one, self.org.ask_all)
+            except SalesforceDown:
+                continue
+            if sighting.is_news:
+                self.touched[job.job_id] = (self.org.now_s, sighting.processed)
             if sighting.is_final or sighting.is_gone:
                 job.noticed_s, job.noticed = self.org.now_s, sighting
                 self.running.remove(job)
