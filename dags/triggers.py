@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 FAILED_POLL_WAIT_S = 10.0
 LOOK_S = 0.25  # how often a trigger looks whether its job is due; asks nobody
+RECORD_S = 300.0  # at least this often the ledger is told that the job is followed
 STILL = "still"  # event key: what the task was still waiting for at the deadline, as texts
 ERROR = "error"  # event key: why polling ended without a result
 
@@ -129,7 +130,7 @@ class JobEnded(Deferred):
                     if state.is_final:
                         yield fired({ERROR: ""})
                         return
-                    await self._wait(state.wait_s, workspace, self._is_due)
+                    await self._wait(min(state.wait_s, RECORD_S), workspace, self._is_due)
                 except QuotaExhausted as error:  # the API call quota is used up; the job continues without polling
                     reason = str(error)
                     free_s = (error.next_free_utc - datetime.now(UTC)).total_seconds()

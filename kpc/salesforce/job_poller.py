@@ -4,39 +4,26 @@ A job is polled when it may have ended (`job_pace`). Near an end, and for jobs i
 all jobs replaces several for single jobs, if that is cheaper: the list is unordered, has 1,000 jobs a page, those of
 other software too, and no counters. When one of our jobs ends, the waiting ones are looked at again at once.
 
-The number of requests is bounded: while nothing changes, the time between polls grows, the faster the fewer polls are
-left of those that the followed jobs may take together.
+The number of requests is bounded: see `poll_schedule`.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
 
 from kpc.salesforce.constants import BulkJobState
 from kpc.salesforce.job_pace import FollowedJob, Pace
+from kpc.salesforce.poll_schedule import POLLS_PER_JOB, POLLS_RESUMED, PollSchedule
 
-POLLS_PER_JOB = 9  # on average; with create, upload, close and results these are 15 requests
 WAKE_S = 0.25  # whoever waits for a job looks this often whether it is due, or was found ended by another's poll
-_POLLS_RESUMED = 4  # what a job that another process followed before may still take
-_POLLS_AT_WORK = 2  # kept for each job until it has begun; up to this and
-_POLLS_AT_WORK_MANY = 1  # these, when several are followed and one request serves all that wait
-_HORIZON_S = 6 * 3600.0  # the polls that are left suffice for a silence of this length, or of so many times as long
-_HORIZON_LEAST, _HORIZON_MOST = 2.0, 50.0
 _MORE_PAGES = 4  # times as many as were read are assumed of a list that was not read to its end
 _NO_LIST = 1_000_000  # pages: always dearer than asking for each job
-_MOST_GROWTH = 3.0  # of the time without news, between two polls
-_GROWTH_BEHIND = 0.25  # at least, for jobs that wait while one of ours is at work: its end is followed
 _CONCLUDED = 2.0  # times its working time, or _CONCLUDED_S: so long a job counts as waiting because one ahead waits
 _CONCLUDED_S = 60.0
-_LOAN = 6  # polls of jobs at work, beyond those granted
-_OVERDRAWN_SHARE = 0.02  # of the working time between polls, for each further poll per job
-_OVERDRAWN_MOST = 0.5
-_PACES = 5  # of the latest ended jobs of a kind
 _TELL_S = 300.0  # a job without news is reported this often, to show that it is followed
 _OUTAGE_SHARE = 0.5  # of the time since the last answer: wait that long after a request that failed
 _OUTAGE_LONGEST_S = 60.0
@@ -77,16 +64,19 @@ class JobPoller:
     first_s: float
     longest_s: float
     clock_s: Callable[[], float] = time.monotonic
-    requests: int = 0
-    _granted: int = 0
-    _pages: int = 1  # of the org's list, as far as we had to read it
-    _news_s: float = float("-inf")  # when a job last changed its state
     _freed_s: float | None = None  # since the last list: until when the jobs that have ended kept their places
     _failing_s: float | None = None  # when the org first left a request without an answer, since the last one
     _jobs: dict[str, FollowedJob] = field(default_factory=dict)
-    _paces: defaultdict[str, deque[Pace]] = field(default_factory=lambda: defaultdict(lambda: deque(maxlen=_PACES)))
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _asking: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self._schedule = PollSchedule(self.first_s, self.longest_s)
+
+    @property
+    def requests(self) -> int:
+        """How many requests were made."""
+        return self._schedule.requests
 
     def is_following(self, job_id: str) -> bool:
         with self._lock:
@@ -119,7 +109,7 @@ class JobPoller:
             job.queued_s = seen_s
         with self._lock:
             self._jobs[job_id] = job
-            self._granted += _POLLS_RESUMED if is_resumed else POLLS_PER_JOB
+            self._schedule.granted += POLLS_RESUMED if is_resumed else POLLS_PER_JOB
             self._plan()
 
     def forget(self, job_id: str) -> None:
@@ -130,13 +120,13 @@ class JobPoller:
     def learn(self, kind: str, pace: Pace) -> None:
         """Take over the pace of earlier jobs, unless this process has seen one itself."""
         with self._lock:
-            if not self._paces[kind]:
-                self._paces[kind].append(pace)
+            if not self._schedule.paces[kind]:
+                self._schedule.paces[kind].append(pace)
 
     def latest_pace(self, kind: str) -> Pace | None:
         """The fastest of the latest paces of a kind of jobs."""
         with self._lock:
-            return max(self._paces[kind], key=lambda pace: pace.rows_per_s, default=None)
+            return max(self._schedule.paces[kind], key=lambda pace: pace.rows_per_s, default=None)
 
     def due_in_s(self, job_id: str) -> float:
         """Seconds until the job should be polled, 0 if it has ended; asks nobody."""
@@ -154,15 +144,18 @@ class JobPoller:
 
         A request that fails raises its error here; the other threads wait longer.
         """
-        if self.due_in_s(job_id) <= 0 and not self._jobs[job_id].is_ended and self._asking.acquire(blocking=False):
+        job = self._jobs.get(job_id)
+        if job is None:  # another follower of the same job was told of its end; whoever still follows it begins anew
+            return JobSighting(BulkJobState.UPLOAD_COMPLETE, 0, WAKE_S, is_gone=False, is_news=False)
+        if self.due_in_s(job_id) <= 0 and not job.is_ended and self._asking.acquire(blocking=False):
             try:
-                self._ask(self._jobs[job_id], ask_one, ask_all)
+                self._ask(job, ask_one, ask_all)
             except Exception:
                 self._put_off()
                 raise
             finally:
                 self._asking.release()
-        return self._sighting(self._jobs[job_id])
+        return self._sighting(job)
 
     def _sighting(self, job: FollowedJob) -> JobSighting:
         with self._lock:
@@ -177,15 +170,15 @@ class JobPoller:
     def _ask(self, job: FollowedJob, ask_one: AskOne, ask_all: AskAll | None) -> None:
         if ask_all is not None and self._is_list_cheaper(job):
             self._take_list(ask_all())
-            if job.is_listed and self._pages != _NO_LIST:
+            if job.is_listed and self._schedule.pages != _NO_LIST:
                 return
         job = self._first_in_queue(job)
-        self.requests += 1
+        self._schedule.requests += 1
         answer = ask_one(job.job_id)
         with self._lock:
             now_s, self._failing_s = self.clock_s(), None
             if answer is None:
-                job.is_gone, self._news_s = True, now_s
+                job.is_gone, self._schedule.news_s = True, now_s
             else:
                 self._take(job, answer, now_s)
                 job.has_counter = answer.processed is not None
@@ -201,7 +194,7 @@ class JobPoller:
                 return False
             until_s = self.clock_s() + job.margin_s(self._known(job))
             wanted = [one for one in self._unfinished() if one.is_listed and (one.is_queued or one.due_s <= until_s)]
-            return len(wanted) >= max(2, self._pages)
+            return len(wanted) >= max(2, self._schedule.pages)
 
     def _take_list(self, pages: Iterable[list[JobAnswer]]) -> None:
         """Read the list until it has shown all our jobs, or costs more than asking for each."""
@@ -211,7 +204,7 @@ class JobPoller:
         most, read, is_whole = len(wanted), 0, True
         for page in pages:
             read += 1
-            self.requests += 1
+            self._schedule.requests += 1
             with self._lock:
                 now_s, self._failing_s = self.clock_s(), None
                 for answer in page:
@@ -223,10 +216,10 @@ class JobPoller:
                 is_whole = False
                 break
         if not read:  # this user may not list jobs
-            self._pages = _NO_LIST
+            self._schedule.pages = _NO_LIST
             return
         with self._lock:
-            self._pages = read if is_whole else _MORE_PAGES * read
+            self._schedule.pages = read if is_whole else _MORE_PAGES * read
             for job in queued:
                 self._note_start(job)
             self._freed_s = None
@@ -239,11 +232,11 @@ class JobPoller:
         before_s = job.seen_s
         if not job.observe(answer.state, answer.processed, now_s):
             return
-        self._news_s = now_s
+        self._schedule.news_s = now_s
         if job.is_ended:
             self._freed_s = before_s if self._freed_s is None else min(before_s, self._freed_s)
             if pace := job.pace_at_end(before_s):
-                self._paces[job.kind].append(pace)
+                self._schedule.paces[job.kind].append(pace)
             for other in self._unfinished():
                 other.is_awaited = other.is_awaited or (other.is_queued and other.seen_s < now_s)
 
@@ -284,61 +277,10 @@ class JobPoller:
         return [job for job in self._jobs.values() if not job.is_ended]
 
     def _known(self, job: FollowedJob) -> float | None:
-        """The fastest pace of similar jobs; small ones say little about large ones."""
-        rows = job.rows or 0
-        paces = list(self._paces[job.kind])
-        if job.is_queued:  # as long as none has ended
-            at_work = (one.pace_at_work() for one in self._unfinished() if one.kind == job.kind)
-            paces += [pace for pace in at_work if pace is not None]
-        return max((pace.rows_per_s for pace in paces if pace.rows * 2 >= rows), default=None)
+        return self._schedule.known(job, self._unfinished())
 
     def _plan(self) -> None:
-        """Set when each job is due."""
-        unfinished = self._unfinished()
-        left = self._polls_left(unfinished)
-        is_any_at_work = any(job.is_working for job in unfinished)
-        margins = {job.job_id: job.margin_s(self._known(job)) for job in unfinished}
-        shortest_s = min((margins[job.job_id] for job in unfinished if job.is_queued), default=float("inf"))
-        first_closed_s = min((job.closed_s for job in unfinished if job.is_queued), default=float("inf"))
-        for job in unfinished:
-            margin_s = margins[job.job_id]
-            if job.is_working:  # with its end, others begin that may be shorter
-                margin_s = min(margin_s, shortest_s)
-            if job.is_working or job.closed_s <= first_closed_s:
-                margin_s = min(margin_s, max(self.first_s, job.seen_s - job.closed_s))
-            silent_s = self._silent_s(job)
-            growth = _growth(silent_s, left)
-            if job.is_queued and is_any_at_work:
-                growth = max(growth, _GROWTH_BEHIND)
-            job.due_s = self._due_s(job, margin_s, growth * silent_s)
-
-    def _silent_s(self, job: FollowedJob) -> float:
-        if job.is_working:
-            return job.silent_s(self._known(job))
-        return max(0.0, job.seen_s - max(job.closed_s, self._news_s))
-
-    def _due_s(self, job: FollowedJob, margin_s: float, silence_wait_s: float) -> float:
-        if job.is_awaited:
-            return job.seen_s
-        due_s = max(job.earliest_end_s(self._known(job)), job.seen_s) + margin_s
-        due_s = max(due_s, job.seen_s + silence_wait_s)
-        overdrawn = (self.requests - self._granted - _LOAN) / max(1.0, self._granted / POLLS_PER_JOB)
-        if overdrawn > 0 and job.working_s is not None:
-            share = min(_OVERDRAWN_MOST, _OVERDRAWN_SHARE * overdrawn)
-            due_s = max(due_s, job.seen_s + share * (job.seen_s - job.working_s))
-        return min(due_s, job.seen_s + self.longest_s)
-
-    def _polls_left(self, unfinished: list[FollowedJob]) -> float:
-        """How many more polls, each for all that wait, the followed jobs may take before they begin."""
-        many = max(1, len(unfinished))
-        kept = (_POLLS_AT_WORK + _POLLS_AT_WORK_MANY * (1 - 1 / many)) * sum(job.is_queued for job in unfinished)
-        return max(1.0, (self._granted - self.requests - kept) / max(1, min(self._pages, many)))
-
-
-def _growth(silent_s: float, polls_left: float) -> float:
-    """By which share of a silence to wait on, so that the polls last to the horizon."""
-    times = min(_HORIZON_MOST, max(_HORIZON_LEAST, _HORIZON_S / max(silent_s, 1.0)))
-    return min(_MOST_GROWTH, float(times ** (1 / polls_left)) - 1)
+        self._schedule.plan(self._unfinished())
 
 
 _POLLERS: WeakValueDictionary[tuple[str, str], JobPoller] = WeakValueDictionary()

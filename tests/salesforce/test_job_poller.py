@@ -10,7 +10,8 @@ from virtual_org import Followers, VirtualJob, VirtualOrg
 
 from kpc.salesforce.constants import BulkJobState
 from kpc.salesforce.job_pace import Pace
-from kpc.salesforce.job_poller import POLLS_PER_JOB, JobAnswer, JobPoller, shared_poller
+from kpc.salesforce.job_poller import JobAnswer, JobPoller, shared_poller
+from kpc.salesforce.poll_schedule import POLLS_PER_JOB
 
 HOUR_S = 3_600.0
 OTHER_CALLS = 5  # create, upload, close, the final state, results
