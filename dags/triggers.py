@@ -7,10 +7,11 @@ Slow modules are imported inside functions, because the triggerer imports this m
 from __future__ import annotations
 
 import asyncio
+import time
 from abc import abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -24,9 +25,12 @@ if TYPE_CHECKING:
     from kpc.ledger import Ledger
     from kpc.load.chunk_load import ChunkSpec
     from kpc.load.job_polling import JobProgress
+    from kpc.salesforce.job_poller import JobPoller
     from kpc.stages.workspace import Workspace
 
 FAILED_POLL_WAIT_S = 10.0
+LOOK_S = 0.25  # how often a trigger looks whether its job is due; asks nobody
+RECORD_S = 300.0  # at least this often the ledger is told that the job is followed
 STILL = "still"  # event key: what the task was still waiting for at the deadline, as texts
 ERROR = "error"  # event key: why polling ended without a result
 
@@ -113,37 +117,51 @@ class JobEnded(Deferred):
         self.job_id = job_id
         self.run_id = run_id
         self.actor = actor
+        self._poller: JobPoller | None = None  # the process's, shared by all its triggers
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         reason = ""
         with ExitStack() as stack:
             workspace = await asyncio.to_thread(stack.enter_context, open_named_workspace(self.run_id, self.actor))
+            stack.callback(self._stop_following)
             while not self.is_too_late():
-                wait_s = FAILED_POLL_WAIT_S
                 try:
                     state = await asyncio.to_thread(self._look, workspace)
                     if state.is_final:
                         yield fired({ERROR: ""})
                         return
-                    wait_s = state.wait_s
+                    await self._wait(min(state.wait_s, RECORD_S), workspace, self._is_due)
                 except QuotaExhausted as error:  # the API call quota is used up; the job continues without polling
                     reason = str(error)
-                    wait_s = max(wait_s, (error.next_free_utc - datetime.now(UTC)).total_seconds())
+                    free_s = (error.next_free_utc - datetime.now(UTC)).total_seconds()
+                    await self._wait(max(FAILED_POLL_WAIT_S, free_s), workspace)
                 except Transient as error:
                     reason = str(error)
+                    await self._wait(FAILED_POLL_WAIT_S, workspace)
                 except KpcError as error:
                     yield fired({ERROR: str(error)})
                     return
-                await self._wait(wait_s, workspace)
         yield fired({ERROR: f"Ingest job {self.job_id} did not end before {self.deadline_utc}. {reason}".strip()})
 
-    async def _wait(self, wait_s: float, workspace: Workspace) -> None:
-        """Sleep, renewing the lease as often as a running task would."""
-        until = datetime.now(UTC) + timedelta(seconds=wait_s)
-        while (left_s := (until - datetime.now(UTC)).total_seconds()) > 0:
-            await asyncio.sleep(min(left_s, workspace.settings.lease_s / 2))
-            with suppress(Transient):  # the next poll reports it
-                await asyncio.to_thread(self._hold, workspace)
+    async def _wait(self, wait_s: float, workspace: Workspace, is_over: Callable[[], bool] = bool) -> None:
+        """Sleep, renewing the lease as often as a running task would; `is_over` may end it early."""
+        now_s = held_s = time.monotonic()
+        until_s = now_s + wait_s
+        while now_s < until_s and not is_over():
+            await asyncio.sleep(min(until_s - now_s, LOOK_S))
+            now_s = time.monotonic()
+            if now_s - held_s >= workspace.settings.lease_s / 2:
+                held_s = now_s
+                with suppress(Transient):  # the next poll reports it
+                    await asyncio.to_thread(self._hold, workspace)
+
+    def _is_due(self) -> bool:
+        """Whether to poll now, or the poll of another trigger in this process has found the job ended."""
+        return self._poller is not None and self._poller.due_in_s(self.job_id) <= 0
+
+    def _stop_following(self) -> None:
+        if self._poller is not None:
+            self._poller.forget(self.job_id)
 
     @property
     def _chunk(self) -> ChunkSpec:
@@ -159,6 +177,7 @@ class JobEnded(Deferred):
     def _look(self, workspace: Workspace) -> JobProgress:
         from kpc.load.mapped_chunks import poll_chunk  # noqa: PLC0415  see the module's docstring
 
+        self._poller = workspace.salesforce.poller
         return poll_chunk(workspace, self._chunk, self.job_id)
 
 

@@ -64,7 +64,7 @@ class SalesforceSettings(BaseModel):
     connect_timeout_s: float = Field(10.0, gt=0)
     read_timeout_s: float = Field(120.0, gt=0)
     poll_first_s: float = Field(0.5, gt=0)
-    poll_longest_s: float = Field(600.0, gt=0, le=800)  # a job that is not polled for 900 s counts as forgotten
+    poll_longest_s: float = Field(7200.0, gt=0)  # between two polls of a job of which there is no news
     job_timeout_s: float = Field(6 * 3600.0, gt=0)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 import polars as pl
 from pydantic import SecretStr
 
@@ -35,10 +36,13 @@ _NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 _BLOCK_BYTES = 1 << 20
 
 
-def stage_sample(folder: str, org: Mapping[str, str], table: str, rows: int) -> str:
-    """Stage `rows` rows of a partition under `folder` as one chunk. Returns the path of the same rows as plain CSV."""
-    workspace = _workspace(Path(folder), org)
-    partition = _partition(table)
+def stage_sample(folder: str, org: Mapping[str, str], table: str, rows: int, chunk_rows: int | None = None) -> str:
+    """Stage `rows` rows of a partition under `folder` as one chunk, or in chunks of `chunk_rows`.
+
+    Returns the path of the rows of the first chunk as plain CSV.
+    """
+    workspace = open_sample(Path(folder), org)
+    partition = sample_partition(table)
     with workspace.ledger.leases.hold(
         workspace.environment, partition, "oracle_extract", owner="sample", ttl_s=60, wait_s=5
     ) as lease:
@@ -48,12 +52,12 @@ def stage_sample(folder: str, org: Mapping[str, str], table: str, rows: int) -> 
         workspace.ledger.generations.seal(generation, rows=rows, raw_bytes=1, lease=lease)
     paths = PartitionContext(workspace, partition).paths.generation(generation)
     directory = make_private(paths.staged(partition.table.mapping_version))
-    chunk, index = _write(directory, partition, generation, rows)
-    write_manifest(directory, _manifest(partition, generation, rows, chunk, index))
+    chunks, index = _write(directory, partition, generation, rows, chunk_rows or rows)
+    write_manifest(directory, _manifest(partition, generation, rows, chunks, index))
     # As in a campaign, where the small reference tables have tested gzip before the first large chunk.
     workspace.ledger.org_facts.remember(workspace.salesforce.org_id, ENCODING_TRAIT, "gzip")
     workspace.close()
-    return str(_unpacked(directory / chunk.name, Path(folder) / "rows.csv"))
+    return str(_unpacked(directory / chunks[0].name, Path(folder) / "rows.csv"))
 
 
 def load_sample(folder: str, org: Mapping[str, str], table: str, *, with_results: bool = True) -> int:
@@ -62,10 +66,10 @@ def load_sample(folder: str, org: Mapping[str, str], table: str, *, with_results
     Returns the rows that Salesforce processed. Joining the chunks and updating loaded_index is another task's work;
     without results the job is only followed to its end.
     """
-    workspace = _workspace(Path(folder), org)
+    workspace = open_sample(Path(folder), org)
     loaded = 0
     try:
-        for spec in plan_load(PartitionContext(workspace, _partition(table))):
+        for spec in plan_load(PartitionContext(workspace, sample_partition(table))):
             job_id = begin_chunk(workspace, spec)
             while not (state := poll_chunk(workspace, spec, job_id)).is_final:
                 time.sleep(state.wait_s)
@@ -75,41 +79,53 @@ def load_sample(folder: str, org: Mapping[str, str], table: str, *, with_results
     return loaded
 
 
-def _partition(table: str) -> Partition:
+def sample_partition(table: str) -> Partition:
     return find_partition(table, "2024-01" if find_table(table).is_monthly else ALL)
 
 
-def _workspace(folder: Path, org: Mapping[str, str]) -> Workspace:
+def open_sample(
+    folder: Path, org: Mapping[str, str], *, transport: httpx.BaseTransport | None = None, jobs_in_flight: int = 15
+) -> Workspace:
+    """The workspace of the staged rows. `transport` sees every request, for a benchmark that counts them."""
     settings = Settings(
         salesforce=SalesforceSettings(
             base_url=org["base_url"],
             client_id=org["client_id"],
             client_secret=SecretStr(org["client_secret"]),
+            jobs_in_flight=jobs_in_flight,
         ),
         staging=StagingSettings(root=folder / "staging", free_bytes=0),
         ledger_url=SecretStr(f"sqlite:///{folder}/ledger.db"),
     )
-    client = connect(settings.salesforce)
+    client = connect(settings.salesforce, transport)
     ledger = open_ledger(settings.ledger_url.get_secret_value())
     environment = Environment(_SOURCE, client.org_id)
     return Workspace(settings, ledger, "sample", "bench", salesforce=client, environment=environment)
 
 
-def _write(folder: Path, partition: Partition, generation: str, rows: int) -> tuple[FileEntry, FileEntry]:
-    table = partition.table
-    keys = KeySum()
+def _write(
+    folder: Path, partition: Partition, generation: str, rows: int, chunk_rows: int
+) -> tuple[tuple[FileEntry, ...], FileEntry]:
     schema = {"external_id": pl.String(), KEY_HASH: pl.UInt64(), CHECKSUM: pl.UInt64()}
-    with (
-        GzipTable(folder / "chunk-00001.csv.gz", table.header, 1) as file,
-        ParquetTable(folder / "index.parquet", schema) as index,
-    ):
-        for start in range(0, rows, _SLICE_ROWS):
-            frame = _rows(table, partition.key, generation, start, min(_SLICE_ROWS, rows - start))
+    with ParquetTable(folder / "index.parquet", schema) as index:
+        chunks = [
+            _write_chunk(folder / f"chunk-{number:05d}.csv.gz", partition, generation, range(start, end), index)
+            for number, start in enumerate(range(0, rows, chunk_rows), 1)
+            for end in [min(rows, start + chunk_rows)]
+        ]
+        return tuple(chunks), index.close()
+
+
+def _write_chunk(path: Path, partition: Partition, generation: str, rows: range, index: ParquetTable) -> FileEntry:
+    table, keys = partition.table, KeySum()
+    with GzipTable(path, table.header, 1) as file:
+        for start in range(rows.start, rows.stop, _SLICE_ROWS):
+            frame = _rows(table, partition.key, generation, start, min(_SLICE_ROWS, rows.stop - start))
             file.write(csv_bytes(frame, null="#N/A"), frame.height)
             rows_index = frame.select(pl.col(EXTERNAL_ID).alias("external_id"), key_hash(), _checksum(table))
             index.write(rows_index)
             keys.add(rows_index[KEY_HASH])
-        return file.close().model_copy(update={"key_sum": str(keys)}), index.close()
+        return file.close().model_copy(update={"key_sum": str(keys)})
 
 
 def _checksum(table: Table) -> pl.Expr:
@@ -149,7 +165,9 @@ def _cell(kind: FieldType, number: pl.Expr, place: int) -> pl.Expr:
     return pl.concat_str(pl.lit("ชื่อ "), number).str.slice(0, min(kind.length, 16))
 
 
-def _manifest(partition: Partition, generation: str, rows: int, chunk: FileEntry, index: FileEntry) -> StagedManifest:
+def _manifest(
+    partition: Partition, generation: str, rows: int, chunks: tuple[FileEntry, ...], index: FileEntry
+) -> StagedManifest:
     return StagedManifest(
         table=partition.table.name,
         key=partition.key,
@@ -161,7 +179,7 @@ def _manifest(partition: Partition, generation: str, rows: int, chunk: FileEntry
         rejected=0,
         truncated=0,
         header=partition.table.header,
-        chunks=(chunk,),
+        chunks=chunks,
         rejected_file=None,
         index_file=index,
         fingerprint_file=index,

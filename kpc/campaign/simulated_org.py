@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from kpc.salesforce import Limit
-from kpc.salesforce.constants import BATCH_ROWS
+from kpc.salesforce.constants import BATCH_ROWS, BulkJobState
+from kpc.salesforce.job_poller import JobAnswer
 from kpc.settings import SalesforceSettings
 
 DAY_S = 86_400.0
 START = datetime(2026, 1, 1, tzinfo=UTC)
 _CALLS_ALLOWED = 5_000_000
+_PAGE_JOBS = 1_000
 
 
 @dataclass
@@ -56,10 +59,23 @@ class CountingOrg:
             "DailyApiRequests": Limit(_CALLS_ALLOWED, _CALLS_ALLOWED - self.calls % _CALLS_ALLOWED),
         }
 
-    def processed(self, job_id: str) -> int:
+    def answer(self, job_id: str) -> JobAnswer:
+        """State and counter of a job."""
         self.calls += 1
+        return self._answer(job_id)
+
+    def answers(self) -> Iterator[list[JobAnswer]]:
+        """The list of jobs, page by page."""
+        names = list(self.closed)
+        for start in range(0, len(names), _PAGE_JOBS):
+            self.calls += 1
+            yield [self._answer(name) for name in names[start : start + _PAGE_JOBS]]
+
+    def _answer(self, job_id: str) -> JobAnswer:
         at_s, rows = self.closed[job_id]
-        return min(rows, int((self.clock.now_s - at_s) / self.row_s))
+        processed = min(rows, int((self.clock.now_s - at_s) / self.row_s))
+        state = BulkJobState.JOB_COMPLETE if processed == rows else BulkJobState.IN_PROGRESS
+        return JobAnswer(job_id, state, processed)
 
     def _forget(self) -> None:
         while self.window and self.window[0][0] <= self.clock.now_s - DAY_S:

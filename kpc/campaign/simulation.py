@@ -16,13 +16,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from kpc.campaign.simulated_org import DAY_S, START, CountingOrg, VirtualClock
+from kpc.campaign.simulated_org import DAY_S, CountingOrg, VirtualClock
 from kpc.errors import QuotaExhausted
 from kpc.ledger import JobIntent, JobRow, Lease, Ledger, open_ledger
 from kpc.ledger.states import JobState
-from kpc.load.job_polling import next_poll_s
 from kpc.partition import Environment, find_partition
 from kpc.salesforce.constants import BATCH_ROWS
+from kpc.salesforce.job_poller import JobPoller
 from kpc.settings import SalesforceSettings
 from kpc.stages.quota_governor import Governor
 
@@ -31,6 +31,8 @@ _PARTITION = find_partition("KPS_T_SALES_MD", "2024-01")
 _UPLOAD_S = 10.0  # 100 MB
 _RESTART_S = 3600.0
 _NO_SLOT_S = 1.0
+_LOOK_S = 60.0  # how often a worker looks at the poller; in seconds of a simulation of days
+_SHORTEST_S = 0.005
 _OTHERS_EVERY_S = 600.0
 _MOST_DAYS = 60
 
@@ -182,6 +184,8 @@ class _Run:
             _ENVIRONMENT, _PARTITION, "sf_loaded", owner="simulated", ttl_s=_MOST_DAYS * DAY_S, wait_s=0
         )
         self.governor = Governor(self.ledger, self.settings, _ENVIRONMENT.target_id, self.org.limits)
+        settings = self.settings
+        self.poller = JobPoller(settings.poll_first_s, settings.poll_longest_s, clock_s=lambda: self.clock.now_s)
         at_work = self.ledger.jobs.at_work(_ENVIRONMENT, _PARTITION)
         for job in at_work:
             self._soon(lambda job=job: self._resume(job))  # type: ignore[misc]
@@ -249,16 +253,18 @@ class _Run:
         self.org.count(-(-rows // BATCH_ROWS), is_ours=True)
         self.org.closed[job_id] = (self.clock.now_s, rows)
         self.ledger.jobs.mark_closed(job, lease=self.lease)
-        self._poll(job, job_id, rows, self.clock.now_s)
+        self.poller.follow(job_id, "upsert", rows)
+        self._poll(job, job_id)
 
-    def _poll(self, job: int, job_id: str, rows: int, closed_s: float) -> None:
-        processed = self.org.processed(job_id)
-        self.ledger.jobs.touch(job, processed=processed, lease=self.lease)
-        if processed == rows:
+    def _poll(self, job: int, job_id: str) -> None:
+        """Poll the job if it is due, or another job's poll has found it ended; look again when it is due."""
+        sighting = self.poller.poll(job_id, self.org.answer, self.org.answers)
+        if sighting.is_news:
+            self.ledger.jobs.touch(job, processed=sighting.processed, lease=self.lease)
+        if sighting.is_final:
             self._end(job)
             return
-        wait_s = next_poll_s(self.settings, rows, processed, self.clock.now_s - closed_s)
-        self._soon(lambda: self._poll(job, job_id, rows, closed_s), wait_s)
+        self._soon(lambda: self._poll(job, job_id), min(max(sighting.wait_s, _SHORTEST_S), _LOOK_S))
 
     def _end(self, job: int) -> None:
         self.org.calls += 1  # its successfulResults
@@ -275,7 +281,16 @@ class _Run:
             self.org.calls += 1  # its state
             self._upload(job.id, job.job_id, job.rows)
             return
-        self._poll(job.id, job.job_id, job.rows, (job.closed_utc or self.clock()).timestamp() - START.timestamp())
+        now = self.clock()
+        self.poller.follow(
+            job.job_id,
+            "upsert",
+            job.rows,
+            age_s=(now - (job.closed_utc or now)).total_seconds(),
+            seen_ago_s=(now - job.touched_utc).total_seconds(),
+            processed=job.processed or 0,
+        )
+        self._poll(job.id, job.job_id)
 
     def _others(self, done: int) -> None:
         """Upload the other user's batches evenly over one day, and retry refused ones."""

@@ -26,11 +26,13 @@ def _machine() -> dict[str, object]:
     }
 
 
-def _report(title: str, figures: Sequence[Figure], *, as_json: bool) -> None:
-    """Print the figures and exit with 0, or with 1 if one misses its goal."""
+def _report(title: str, figures: Sequence[Figure], *, as_json: bool, jobs: Sequence[dict[str, object]] = ()) -> None:
+    """Print the figures, with --json each of the `jobs` too, and exit with 0, or with 1 if one misses its goal."""
     rows = [figure.as_row() for figure in figures]
     table = grid(title, ("figure", "value", "goal", "met"), rows)
-    result = {"figures": [figure.as_dict() for figure in figures], "machine": _machine()}
+    result: dict[str, object] = {"figures": [figure.as_dict() for figure in figures], "machine": _machine()}
+    if jobs:
+        result["jobs"] = list(jobs)
     emit(result, as_json=as_json, text=table)
     raise typer.Exit(Exit.DONE if are_all_met(figures) else Exit.FAILED)
 
@@ -65,11 +67,17 @@ def stage(
 @explaining_errors
 def load(
     rows: Annotated[int, typer.Option(help="Rows per client; the goals apply to the default.")] = 250_000,
+    only_queue: Annotated[bool, typer.Option("--only-queue", help="Only how jobs in a queue are followed.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure loading into Salesforce: CPU against other Python clients, memory, emulator throughput."""
+    """Measure loading into Salesforce: CPU beside other Python clients, memory, how jobs in a queue are followed."""
     require_extra("dev", "kpc bench load")
     from kpc.bench.load import measure_load
+    from kpc.bench.queue import measure_queues
+    from kpc.bench.queued_load import load_queue
     from kpc.bench.sample_load import load_sample, stage_sample
 
-    _report("kpc bench load", measure_load(stage_sample, load_sample, rows=rows, say=say), as_json=as_json)
+    figures = [] if only_queue else measure_load(stage_sample, load_sample, rows=rows, say=say)
+    queues = measure_queues(stage_sample, load_queue, say=say)
+    jobs = [end.as_json() for end in queues.ends]
+    _report("kpc bench load", [*figures, *queues.figures], as_json=as_json, jobs=jobs)

@@ -38,13 +38,17 @@ def start_job(load: ChunkLoad) -> str:
         job = load.live_job()
         if job is None:
             load.chunk_file()
-            job_id = _create(_intend(load), load)
+            info = _create(_intend(load), load)
         elif job.job_id is None:
-            job_id = recover_job(job, load)
+            info = recover_job(job, load)
+        elif job.state in (JobState.CLOSED, JobState.ENDED, JobState.COMPLETE):
+            return job.job_id
         else:
-            job_id = job.job_id
-        if job_id is not None and _resume(job_id, load):
-            return job_id
+            info = load.salesforce.job(job.job_id)
+            if info is None:
+                load.end_job(job, JobState.GIVEN_UP, "not closed")
+        if info is not None and _resume(info, load):
+            return info.id
     raise Terminal(
         f"{load}: {_FRESH_JOBS} ingest jobs in a row could not be uploaded and closed.",
         "Check Setup > Bulk Data Load Jobs and the log; then run the load again.",
@@ -68,7 +72,7 @@ def _intend(load: ChunkLoad) -> JobRow:
         load.pause(_SLOT_PAUSE_S)
 
 
-def _create(job: JobRow, load: ChunkLoad) -> str | None:
+def _create(job: JobRow, load: ChunkLoad) -> JobInfo | None:
     """Create the intended job. None if a new intent is needed."""
     try:
         with load.governor.translate_quota_errors():
@@ -81,13 +85,13 @@ def _create(job: JobRow, load: ChunkLoad) -> str | None:
         load.end_job(job, JobState.GIVEN_UP, "not created")
         raise
     if load.ledger.jobs.mark_open(job.id, info.id, lease=load.lease):
-        return info.id
+        return info
     load.end_job(job, JobState.GIVEN_UP, "adopted by another worker")
     return None
 
 
-def recover_job(job: JobRow, load: ChunkLoad) -> str | None:
-    """The id of a job whose creation was never confirmed, if the org has exactly one that can only be ours."""
+def recover_job(job: JobRow, load: ChunkLoad) -> JobInfo | None:
+    """A job whose creation was never confirmed, if the org has exactly one that can only be ours."""
     ledger = load.ledger
     candidates = [info for info in load.salesforce.list_jobs() if _may_be(info, job, load)]
     # After listing: a concurrent creator of a job for this object has recorded either its job id or its intent.
@@ -99,7 +103,7 @@ def recover_job(job: JobRow, load: ChunkLoad) -> str | None:
         and ledger.jobs.mark_open(job.id, ours[0].id, lease=load.lease)
     ):
         log.info("%s: ingest job %s was created although its reply was lost", load, ours[0].id)
-        return ours[0].id
+        return ours[0]
     if ours:
         names = ", ".join(info.id for info in ours)
         log.warning("%s: not adopting these Open jobs, although one may be ours; they will expire: %s", load, names)
@@ -118,14 +122,11 @@ def _may_be(info: JobInfo, job: JobRow, load: ChunkLoad) -> bool:
     )
 
 
-def _resume(job_id: str, load: ChunkLoad) -> bool:
+def _resume(info: JobInfo, load: ChunkLoad) -> bool:
     """Upload and close the job as far as still needed; False if another job must be created instead."""
-    ledger, job = load.ledger, load.job(job_id)
-    if job.state in (JobState.CLOSED, JobState.ENDED, JobState.COMPLETE):
-        return True
-    info = load.salesforce.job(job_id)
-    if info is None or info.state is BulkJobState.ABORTED:
-        load.end_job(job, JobState.GIVEN_UP if info is None else JobState.ABORTED, "not closed")
+    ledger, job = load.ledger, load.job(info.id)
+    if info.state is BulkJobState.ABORTED:
+        load.end_job(job, JobState.ABORTED, "not closed")
         return False
     if info.state is BulkJobState.OPEN and job.encoding is None and not _upload(job, load):
         load.end_job(job, JobState.ABORTED, "upload not confirmed")
@@ -135,7 +136,7 @@ def _resume(job_id: str, load: ChunkLoad) -> bool:
         load.governor.confirm()
         ledger.jobs.mark_closing(job.id, lease=load.lease)
     if info.state is BulkJobState.OPEN:
-        load.salesforce.complete_upload(job_id)
+        load.salesforce.complete_upload(info.id)
     ledger.jobs.mark_closed(job.id, lease=load.lease)
     return True
 

@@ -1,4 +1,4 @@
-"""Polling an ingest job with adaptive backoff until it has ended."""
+"""Following an ingest job until it has ended, with the process's one poller (`kpc.salesforce.job_poller`)."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ import time
 from dataclasses import dataclass
 
 from kpc.errors import SalesforceDown, Terminal, Transient
-from kpc.ledger.states import JobState
+from kpc.ledger.states import IN_FLIGHT, JobState
 from kpc.load.chunk_load import ChunkLoad
 from kpc.salesforce import JobInfo
 from kpc.salesforce.constants import RESULT_DAYS
-from kpc.settings import SalesforceSettings
+from kpc.salesforce.job_pace import Pace
+from kpc.salesforce.job_poller import WAKE_S
 
 log = logging.getLogger(__name__)
 
 NO_LONGER_IN_ORG = "no longer in the org"  # why a job was given up whose results nobody can read any more
 _OUTAGE_S = 600.0  # give up polling a job after this long without a response
-_EARLY_SHARE = 0.5  # of the estimated remaining time: poll again then
-_PATIENT_SHARE = 0.03  # of a job's age: the shortest poll interval
-_FASTEST_ROWS_PER_S = 100_000  # upper bound on how fast an org processes a job
+_SHORTEST_S = 0.005  # between two looks at the poller: another thread may be asking for this job at this moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,67 +32,103 @@ class JobProgress:
     is_final: bool
 
 
-def follow_job(load: ChunkLoad, job_id: str) -> JobInfo:
+def follow_job(load: ChunkLoad, job_id: str) -> None:
     """Poll the job until it ends, tolerating outages of some minutes.
 
     Raises `Transient` after `job_timeout_s`; the job itself continues.
     """
-    settings = load.settings
+    settings, poller = load.settings, load.salesforce.poller
     deadline = time.monotonic() + settings.job_timeout_s
-    answered_s = time.monotonic()
-    while time.monotonic() < deadline:
-        wait_s = settings.poll_longest_s
-        try:
-            info, state = poll_job(load, job_id)
-        except SalesforceDown as outage:
-            if time.monotonic() - answered_s > _OUTAGE_S:
-                raise
-            log.warning("%s: %s Polling job %s again.", load, outage.what, job_id)
-        else:
-            if info.state.is_final:
-                return info
-            answered_s, wait_s = time.monotonic(), state.wait_s
-        load.pause(wait_s)
+    try:
+        while time.monotonic() < deadline:
+            wait_s = WAKE_S
+            try:
+                progress = poll_job(load, job_id)
+            except SalesforceDown as outage:
+                if poller.silent_s > _OUTAGE_S:
+                    raise
+                log.warning("%s: %s Polling job %s again.", load, outage.what, job_id)
+            else:
+                if progress.is_final:
+                    return
+                wait_s = progress.wait_s
+            load.pause(min(max(wait_s, _SHORTEST_S), WAKE_S))
+    finally:
+        poller.forget(job_id)
     raise Transient(
         f"Ingest job {job_id} of {load} has not ended after {settings.job_timeout_s:,.0f} s.",
         "Run the load again; it resumes with this job.",
     )
 
 
-def poll_job(load: ChunkLoad, job_id: str) -> tuple[JobInfo, JobProgress]:
-    """Poll a job once and record that a worker is following it."""
-    info = ask(load, job_id)
-    job = load.job(job_id)
-    load.ledger.jobs.touch(job.id, processed=info.processed, lease=load.lease)
-    elapsed_s = (load.context.clock() - (job.closed_utc or job.intent_utc)).total_seconds()
-    return info, job_progress(load, info, max(0.0, elapsed_s))
+def poll_job(load: ChunkLoad, job_id: str) -> JobProgress:
+    """The job as last seen, polled if that is due; records that a worker is following it.
+
+    Raises `Terminal` if the job no longer exists.
+    """
+    client = load.salesforce
+    poller = client.poller
+    if not poller.is_following(job_id):
+        _follow(load, job_id)
+    sighting = poller.poll(job_id, client.poll_ingest_job, client.list_ingest_states)
+    if sighting.is_gone:
+        raise _gone(load, job_id)
+    if sighting.is_news:
+        load.ledger.jobs.touch(load.job(job_id).id, processed=sighting.processed, lease=load.lease)
+    if sighting.is_final:
+        _remember_pace(load)
+    return JobProgress(sighting.state.value, sighting.processed, load.spec.rows, sighting.wait_s, sighting.is_final)
 
 
 def ask(load: ChunkLoad, job_id: str) -> JobInfo:
     """The job's state in the org. Raises `Terminal` if the job no longer exists (after 7 days, or deleted by hand)."""
     info = load.salesforce.job(job_id)
     if info is None:
-        load.end_job(load.job(job_id), JobState.GIVEN_UP, NO_LONGER_IN_ORG)
-        raise Terminal(
-            f"The org no longer knows ingest job {job_id} of {load}.",
-            f"Results are kept for {RESULT_DAYS} days. Run the load again: the chunk is sent again, and the upsert "
-            "creates no duplicates.",
-        )
+        raise _gone(load, job_id)
     return info
 
 
-def job_progress(load: ChunkLoad, info: JobInfo, elapsed_s: float) -> JobProgress:
-    wait_s = next_poll_s(load.settings, load.spec.rows, info.processed, elapsed_s)
-    return JobProgress(info.state.value, info.processed, load.spec.rows, wait_s, info.state.is_final)
+def _gone(load: ChunkLoad, job_id: str) -> Terminal:
+    load.end_job(load.job(job_id), JobState.GIVEN_UP, NO_LONGER_IN_ORG)
+    return Terminal(
+        f"The org no longer knows ingest job {job_id} of {load}.",
+        f"Results are kept for {RESULT_DAYS} days. Run the load again: the chunk is sent again, and the upsert "
+        "creates no duplicates.",
+    )
 
 
-def next_poll_s(settings: SalesforceSettings, rows: int, processed: int, elapsed_s: float) -> float:
-    """Seconds until the next poll: half of the remaining time as estimated from the rows processed so far.
+def _follow(load: ChunkLoad, job_id: str) -> None:
+    """Hand the job to the poller, with what the ledger knows about it and about earlier jobs."""
+    job, now, poller, kind = load.job(job_id), load.context.clock(), load.salesforce.poller, _kind(load)
+    age_s = max(0.0, (now - (job.closed_utc or job.intent_utc)).total_seconds())
+    seen_ago_s = max(0.0, (now - job.touched_utc).total_seconds())
+    if pace := _remembered_pace(load):
+        poller.learn(kind, pace)
+    poller.follow(
+        job_id,
+        kind,
+        load.spec.rows,
+        age_s=age_s,
+        seen_ago_s=seen_ago_s if job.state in IN_FLIGHT else age_s,  # an ended one is polled at once
+        processed=job.processed or 0,
+    )
 
-    Large and old jobs are polled less often: a job of 500,000 rows needs about nine polls.
-    """
-    remaining_s = elapsed_s
-    if processed:
-        remaining_s = elapsed_s * max(0, rows - processed) / processed
-    shortest_s = max(settings.poll_first_s, rows / _FASTEST_ROWS_PER_S, _PATIENT_SHARE * elapsed_s)
-    return min(settings.poll_longest_s, max(shortest_s, _EARLY_SHARE * remaining_s))
+
+def _kind(load: ChunkLoad) -> str:
+    return f"{load.spec.operation} {load.table.target}"
+
+
+def _remembered_pace(load: ChunkLoad) -> Pace | None:
+    """The pace of the latest job of this object, in any process, as `rows rows_per_s`."""
+    text = load.ledger.org_facts.find(load.salesforce.org_id, f"pace {_kind(load)}")
+    if text is None:
+        return None
+    rows, rows_per_s = text.split()
+    return Pace(int(rows), float(rows_per_s))
+
+
+def _remember_pace(load: ChunkLoad) -> None:
+    if pace := load.salesforce.poller.latest_pace(_kind(load)):
+        load.ledger.org_facts.remember(
+            load.salesforce.org_id, f"pace {_kind(load)}", f"{pace.rows} {pace.rows_per_s:.3f}"
+        )

@@ -23,6 +23,8 @@ from kpc.load.job_polling import follow_job
 from kpc.load.pre_image import keep_pre_image
 from kpc.stages.context import LeasedContext
 
+_AT_RESULTS = 4  # chunks whose job has ended: their results are read while the next jobs take the slots
+
 
 def load_chunk(load: ChunkLoad) -> ChunkResult:
     """Send a chunk, or resume its job after a crash, and record its results."""
@@ -51,7 +53,7 @@ def _load_in_parallel(context: LeasedContext, specs: Sequence[ChunkSpec]) -> lis
     if not specs:
         return []
     stop = threading.Event()
-    workers = min(len(specs), context.settings.salesforce.jobs_in_flight)
+    workers = min(len(specs), context.settings.salesforce.jobs_in_flight + _AT_RESULTS)
     results: list[ChunkResult] = []
     held: list[QuotaExhausted | Paused] = []
     with ThreadPoolExecutor(workers, thread_name_prefix="load") as pool:

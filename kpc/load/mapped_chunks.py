@@ -64,7 +64,7 @@ def poll_chunk(workspace: Workspace, spec: ChunkSpec, job_id: str) -> JobProgres
     with _chunk(workspace, spec, wait_s=0) as load:
         if _finished(load):
             return JobProgress(BulkJobState.JOB_COMPLETE.value, spec.rows, spec.rows, 0.0, is_final=True)
-        return poll_job(load, job_id)[1]
+        return poll_job(load, job_id)
 
 
 def hold_chunk(workspace: Workspace, spec: ChunkSpec) -> None:

@@ -111,7 +111,7 @@ def _many(table: Table, wanted: WantedKeys, salesforce: Salesforce, scratch: Pat
     first, last = text_literal(wanted.first), text_literal(wanted.last)
     query = _query(table, f"{EXTERNAL_ID} >= {first} AND {EXTERNAL_ID} <= {last}")
     with disk_may_fill(scratch / "a page of records"):
-        pages = salesforce.bulk_query(query, scratch)
+        pages = salesforce.bulk_query(query, scratch, rows=wanted.rows)
     for file in pages.files:
         yield from _gathered(read_columns(file, _names(table)))
         file.unlink()

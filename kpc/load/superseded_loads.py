@@ -144,9 +144,12 @@ def _load_of(context: LeasedContext, load: SupersededLoad, job: JobRow) -> Chunk
 
 def _finalize_job(load: ChunkLoad, job: JobRow) -> bool:
     """Bring one job to its end and keep what it wrote; False if that can only be learnt from the org's records."""
-    job_id = job.job_id or recover_job(job, load)
+    job_id = job.job_id
     if job_id is None:
-        return True  # never created, or never closed: it wrote nothing
+        found = recover_job(job, load)
+        if found is None:
+            return True  # never created, or never closed: it wrote nothing
+        job_id = found.id
     job = load.job(job_id)
     info = load.salesforce.job(job_id)
     if info is not None and info.state is BulkJobState.OPEN:
@@ -154,7 +157,8 @@ def _finalize_job(load: ChunkLoad, job: JobRow) -> bool:
         load.end_job(job, JobState.ABORTED, "a newer generation replaces it")
         return True
     if info is not None and not info.state.is_final:
-        info = follow_job(load, job_id)
+        follow_job(load, job_id)
+        info = load.salesforce.job(job_id)
     if info is None:
         load.end_job(job, JobState.GIVEN_UP, NO_LONGER_IN_ORG)
         return job.state not in _SUBMITTED

@@ -95,7 +95,7 @@ def _compare_records(
     is_sample = level3 == "sample" or (level3 == "auto" and rows > settings.full_rows)
     if is_sample and always.len() <= settings.sample_rows:
         return compare_sample(canonical, context.partition, context.salesforce, settings.sample_rows, always)
-    return compare_all(canonical, context.partition, context.salesforce, folder)
+    return compare_all(canonical, context.partition, context.salesforce, folder, expected_rows=rows)
 
 
 def _as_comparison(records: RecordDifferences, kept: int) -> Comparison:

@@ -37,21 +37,28 @@ def records_query(table: Table, where: str) -> str:
     return f"SELECT {', '.join(table.data_header)} FROM {table.target} WHERE {where}"  # noqa: S608  SOQL from the catalog
 
 
-def compare_all(source: pl.LazyFrame, partition: Partition, salesforce: Salesforce, folder: Path) -> RecordDifferences:
+def compare_all(
+    source: pl.LazyFrame, partition: Partition, salesforce: Salesforce, folder: Path, *, expected_rows: int
+) -> RecordDifferences:
     """Compare every record of the partition. `source` holds `table.data_header` in canonical text.
 
     Salesforce's records are read by a bulk query into files in `folder`, which the caller removes.
     """
     table = partition.table
-    target = canonical_from_salesforce(read_partition(partition, salesforce, folder), table)
+    target = canonical_from_salesforce(read_partition(partition, salesforce, folder, expected_rows), table)
     return _compare(source, target, table)
 
 
-def read_partition(partition: Partition, salesforce: Salesforce, folder: Path) -> pl.LazyFrame:
-    """The partition's records as the org's text, by a bulk query into files in `folder`, which the caller removes."""
+def read_partition(
+    partition: Partition, salesforce: Salesforce, folder: Path, expected_rows: int | None = None
+) -> pl.LazyFrame:
+    """The partition's records as the org's text, by a bulk query into files in `folder`, which the caller removes.
+
+    `expected_rows`, if known, tells when to look for the end of the query.
+    """
     query = records_query(partition.table, f"{PARTITION_FIELD} = '{partition.key}'")
     with disk_may_fill(folder / "a page of records"):
-        pages = salesforce.bulk_query(query, folder)
+        pages = salesforce.bulk_query(query, folder, rows=expected_rows)
     return _scan_text(pages.files, partition.table)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +13,10 @@ from kpc.errors import JobFailed, OutcomeUnknown, SalesforceDown
 from kpc.gzip_files import open_gzip_to_read, open_gzip_to_write
 from kpc.salesforce.answers import Refused
 from kpc.salesforce.constants import BulkJobState, ResultKind
+from kpc.salesforce.job_poller import JobAnswer
 from kpc.salesforce.rest import Rest, retried
+
+log = logging.getLogger(__name__)
 
 Encoding = Literal["gzip", "identity"]
 
@@ -36,6 +40,7 @@ class JobInfo:
     processed: int
     failed: int
     error_message: str
+    counts_rows: bool = True  # whether the org reports `processed`
 
     @property
     def ran_out_of_quota(self) -> bool:
@@ -94,9 +99,28 @@ class IngestApi(Rest):
 
     def list_jobs(self) -> Iterator[JobInfo]:
         """Every Bulk API 2.0 ingest job of the org, in no particular order; counters are 0 here."""
+        for records in self._job_pages():
+            yield from map(_info, records)
+
+    def poll_ingest_job(self, job_id: str) -> JobAnswer | None:
+        """State and counter of a job; None if the job does not exist (any more)."""
+        info = self.job(job_id)
+        if info is None:
+            return None
+        return JobAnswer(info.id, info.state, info.processed if info.counts_rows else None)
+
+    def list_ingest_states(self) -> Iterator[list[JobAnswer]]:
+        """The state of every ingest job of the org, page by page. No page if this user may not list jobs."""
+        try:
+            for records in self._job_pages():
+                yield [JobAnswer(record["id"], BulkJobState(record["state"])) for record in records]
+        except Refused as refused:
+            log.info("The list of jobs is refused (%s %s); each job is polled", refused.status, refused.code)
+
+    def _job_pages(self) -> Iterator[list[dict[str, Any]]]:
         page = self.ask(_JOBS, {"jobType": "V2Ingest"})
         while True:
-            yield from (_info(record) for record in page["records"])
+            yield page["records"]
             if page.get("done", True) or not page.get("nextRecordsUrl"):
                 return
             page = self.ask(page["nextRecordsUrl"])
@@ -157,6 +181,7 @@ def _info(body: dict[str, Any]) -> JobInfo:
         processed=int(body.get("numberRecordsProcessed") or 0),
         failed=int(body.get("numberRecordsFailed") or 0),
         error_message=body.get("errorMessage") or "",
+        counts_rows=body.get("numberRecordsProcessed") is not None,
     )
 
 

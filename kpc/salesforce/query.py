@@ -11,11 +11,13 @@ from typing import Any
 from kpc.errors import SalesforceDown, Terminal
 from kpc.gzip_files import open_gzip_to_write
 from kpc.salesforce.constants import BulkJobState
+from kpc.salesforce.job_poller import WAKE_S, JobAnswer
 from kpc.salesforce.rest import Rest, retried
 
 _JOBS = "/jobs/query"
 _LAST_PAGE = "null"  # the literal text that Salesforce sends in Sforce-Locator
 _BLOCK_BYTES = 1 << 20
+_SHORTEST_S = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +51,20 @@ class QueryApi(Rest):
         (record,) = self.query(soql)
         return record
 
-    def bulk_query(self, soql: str, folder: Path, *, wait_s: float | None = None) -> QueryPages:
+    def bulk_query(
+        self, soql: str, folder: Path, *, rows: int | None = None, wait_s: float | None = None
+    ) -> QueryPages:
         """Run a bulk query and write its pages in order to `folder`, which only its owner can enter.
+
+        `rows` is about how many records it will find, if that is known: its end is then noticed sooner.
 
         Raises `Terminal` if the job fails or its row count differs from the announced one, `SalesforceDown` if it takes
         longer than `wait_s` (default: settings.job_timeout_s), `OSError` if the disk is full.
         """
         # If the response is lost, the request is repeated: an unread query job only costs one of 10,000 a day.
         job_id = self.tell_safely("POST", _JOBS, {"operation": "query", "query": soql})["id"]
-        announced = self._await_query(job_id, wait_s or self.settings.job_timeout_s)
+        object_name = soql.partition(" FROM ")[2].partition(" ")[0]
+        announced = self._await_query(job_id, object_name, rows, wait_s or self.settings.job_timeout_s)
         pages = self._pages(job_id, folder)
         if announced not in (None, pages.rows):
             raise Terminal(
@@ -66,25 +73,34 @@ class QueryApi(Rest):
             )
         return pages
 
-    def _await_query(self, job_id: str, wait_s: float) -> int | None:
-        started = time.monotonic()
-        pause_s = self.settings.poll_first_s
-        while True:
-            job = self.ask(f"{_JOBS}/{job_id}")
-            if job["state"] == BulkJobState.JOB_COMPLETE:
-                processed = job.get("numberRecordsProcessed")
-                return None if processed is None else int(processed)
-            if job["state"] in (BulkJobState.FAILED, BulkJobState.ABORTED):
-                raise Terminal(
-                    f"Bulk query {job_id} ended as {job['state']}: {job.get('errorMessage') or 'no reason given'}.",
-                    "Check that the integration user may read these fields (`kpc preflight`), then run it again.",
-                )
-            if time.monotonic() - started > wait_s:
-                raise SalesforceDown(
-                    f"Bulk query {job_id} is still {job['state']} after {wait_s:,.0f} s.", "Run the stage again later."
-                )
-            time.sleep(pause_s)
-            pause_s = min(pause_s * 1.5, self.settings.poll_longest_s)
+    def _await_query(self, job_id: str, object_name: str, rows: int | None, wait_s: float) -> int | None:
+        """Follow the job to its end. Returns the number of rows that it announces, if it does."""
+        poller, started = self.poller, time.monotonic()
+        poller.follow(job_id, f"query {object_name}", rows, in_list=False)
+        last: dict[str, Any] = {}
+
+        def ask(_: str) -> JobAnswer:
+            last.update(self.ask(f"{_JOBS}/{job_id}"))
+            processed = last.get("numberRecordsProcessed")
+            return JobAnswer(job_id, BulkJobState(last["state"]), None if processed is None else int(processed))
+
+        try:
+            while not (seen := poller.poll(job_id, ask)).is_final:
+                if time.monotonic() - started > wait_s:
+                    raise SalesforceDown(
+                        f"Bulk query {job_id} is still {seen.state} after {wait_s:,.0f} s.",
+                        "Run the stage again later.",
+                    )
+                time.sleep(min(max(seen.wait_s, _SHORTEST_S), WAKE_S))
+        finally:
+            poller.forget(job_id)
+        if seen.state is not BulkJobState.JOB_COMPLETE:
+            raise Terminal(
+                f"Bulk query {job_id} ended as {seen.state}: {last.get('errorMessage') or 'no reason given'}.",
+                "Check that the integration user may read these fields (`kpc preflight`), then run it again.",
+            )
+        processed = last.get("numberRecordsProcessed")
+        return None if processed is None else int(processed)
 
     def _pages(self, job_id: str, folder: Path) -> QueryPages:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
+from functools import cached_property
 from typing import Any, TypeVar
 
 import httpx
@@ -18,6 +19,7 @@ from stamina.instrumentation import RetryDetails
 from kpc.errors import ConfigError, KpcError, SalesforceDown
 from kpc.salesforce.answers import codes_of, no_response, refusal
 from kpc.salesforce.auth import AccessToken, can_renew, check_address, is_loopback, log_in
+from kpc.salesforce.job_poller import JobPoller, shared_poller
 from kpc.settings import SalesforceSettings
 
 log = logging.getLogger(__name__)
@@ -53,6 +55,14 @@ class Rest:
     @property
     def user_id(self) -> str:
         return self._token.user_id
+
+    @cached_property
+    def poller(self) -> JobPoller:
+        """What follows bulk jobs, shared by all clients of this org in this process."""
+        settings = self.settings
+        return shared_poller(
+            settings.base_url, self.org_id, first_s=settings.poll_first_s, longest_s=settings.poll_longest_s
+        )
 
     def close(self) -> None:
         self._http.close()

@@ -381,7 +381,8 @@ def test_job_aborted_by_hand_stops_the_load_and_the_next_run_sends_it(
     (spec,) = plan_load(PartitionContext(workspace, SUPPLIERS))
     job_id = begin_chunk(workspace, spec)
     workspace.salesforce.abort_job(job_id)
-    assert poll_chunk(workspace, spec, job_id).is_final
+    while not (progress := poll_chunk(workspace, spec, job_id)).is_final:
+        assert progress.wait_s <= workspace.settings.salesforce.poll_longest_s
     with pytest.raises(JobFailed, match="Aborted"):
         finish_chunk(workspace, spec, job_id)
     emulator.switch(processing="run")

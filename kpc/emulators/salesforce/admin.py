@@ -54,6 +54,19 @@ def _state(org: Org, faults: HttpFaults) -> dict[str, Any]:
     }
 
 
+async def job_times(request: Request) -> Response:
+    """GET /_emulator/jobs: of every job its state and when it was closed, started and ended, in org time; 0: not yet.
+
+    Salesforce tells none of these times.
+    """
+    jobs = [
+        {"id": job.id, "state": job.state, "closed": job.closed, "started": job.started, "ended": job.ended}
+        for job in org_of(request).jobs
+        if job.kind == "ingest"
+    ]
+    return Json(jobs)
+
+
 async def change_switches(request: Request) -> Response:
     """PATCH /_emulator/switches {NAME: VALUE}."""
     switches = org_of(request).switches

@@ -70,6 +70,7 @@ def _login_routes() -> list[BaseRoute]:
 def _admin_routes() -> list[BaseRoute]:
     return [
         *_both("/_emulator", admin.state, "GET"),
+        *_both("/_emulator/jobs", admin.job_times, "GET"),
         *_both("/_emulator/switches", admin.change_switches, "PATCH", "POST"),
         *_both("/_emulator/faults", admin.add_faults, "POST"),
         *_both("/_emulator/faults", admin.clear_faults, "DELETE"),

@@ -203,7 +203,7 @@ def _close(org: Org, processor: Processor, job: Job, describe: Callable[[], dict
         if not job.is_uploaded:
             (org.jobs.folder(job.id) / CONTENT).touch()
         job.state = UPLOAD_COMPLETE
-        job.modified = org.clock.now().timestamp()
+        job.modified = job.closed = org.clock.now().timestamp()
         info = describe()
     org.jobs.save(job)
     processor.submit(job)

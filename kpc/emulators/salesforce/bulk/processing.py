@@ -83,6 +83,7 @@ class Processor:
             if job.is_over or self._stopping.is_set():
                 return False
             job.state = IN_PROGRESS
+            job.started = self._org.clock.now().timestamp()
         self._save(job)
         return True
 

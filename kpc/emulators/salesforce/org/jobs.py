@@ -43,6 +43,8 @@ class Job:
     assignment_rule_id: str | None = None
     state: str = OPEN
     modified: float = 0.0
+    closed: float = 0.0
+    started: float = 0.0
     ended: float = 0.0
     is_uploaded: bool = False
     processed: int = 0
