@@ -13,6 +13,7 @@ from kpc.cli.arguments import AsJson, Key, TableName, user_workspace
 from kpc.cli.output import Exit, emit, explaining_errors, grid, say
 from kpc.cli.state import pauses_as_json
 from kpc.errors import ConfigError
+from kpc.file_errors import naming
 from kpc.partition import Partition, find_partition
 
 if TYPE_CHECKING:
@@ -145,7 +146,8 @@ def _list(partitions: list[PartitionContext], name: str, limit: int, *, as_json:
 def _export(partitions: list[PartitionContext], file: Path, *, as_json: bool) -> None:
     from kpc.repair.refused_rows import export_refused
 
-    rows = export_refused(partitions, file)
+    with naming("--export", file):
+        rows = export_refused(partitions, file)
     text = (
         f"{rows:,} refused rows are in {file}; it holds their values, personal data too. Correct cells, keep the "
         "header, remove the lines you leave as they are, and send it with --import."
@@ -160,7 +162,8 @@ def _send(partitions: list[PartitionContext], table: Table, import_file: Path | 
     if import_file is None:
         repairs = [send_refused(context) for context in partitions]
     else:
-        edits = read_edits(import_file, table)
+        with naming("--import", import_file):
+            edits = read_edits(import_file, table)
         by_key = {context.key: context for context in partitions}
         named = [find_partition(table.name, key) for key in sorted(edits)]
         if outside := [each for each in named if each.key not in by_key]:

@@ -23,19 +23,22 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError
 
-from kpc.errors import ConfigError, KpcError, Transient
+from kpc.errors import ConfigError, KpcError, OutOfSpace, Transient
 from kpc.ledger.fencing import Lease, check_lease
+from kpc.setting_sources import expanded
 
 BUSY_TIMEOUT_S = 60.0  # how long SQLite waits for another writer
 CONNECT_TIMEOUT_S = 10
 _WRITES = "kpc_writes"  # execution option: this transaction will write
 _MISCONFIGURED = re.compile(
     r"password authentication failed|no password supplied|does not exist|no pg_hba.conf entry|"
-    r"unable to open database file|attempt to write a readonly|permission denied|not a database",
+    r"permission denied|invalid dsn|invalid connection option|could not translate host name",
     re.IGNORECASE,
 )
+_FULL = re.compile(r"disk is full|no space left|disk full", re.IGNORECASE)
+_MAY_PASS = re.compile(r"is locked|I/O error", re.IGNORECASE)
 
 Clock = Callable[[], datetime]
 
@@ -61,7 +64,7 @@ def make_engine(url: str, *, is_durable: bool = True) -> Engine:
 def _parse(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # ValueError: the port is no number
         raise ConfigError(
             "The ledger's address is not a database URL.",
             "Set KPC__LEDGER_URL to sqlite:///FILE or postgresql+psycopg2://USER@HOST/DATABASE.",
@@ -69,7 +72,13 @@ def _parse(url: str) -> URL:
     if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg2"):
         return parsed.set(drivername="postgresql+psycopg2")
     if parsed.drivername in ("sqlite", "sqlite+pysqlite") and parsed.database and parsed.database != ":memory:":
-        return parsed.set(drivername="sqlite+pysqlite")
+        if parsed.query:
+            raise ConfigError(
+                f"The ledger's address has parameters that a SQLite file does not take: {', '.join(parsed.query)}.",
+                "Set KPC__LEDGER_URL to sqlite:///FILE.",
+            )
+        file = expanded(parsed.database, "The ledger's file")
+        return parsed.set(drivername="sqlite+pysqlite", database=str(file))
     raise ConfigError(
         f"The ledger cannot be kept in {parsed.drivername}{'' if parsed.database else ' without a file or database'}.",
         "Set KPC__LEDGER_URL to sqlite:///FILE (one machine) or postgresql+psycopg2://USER@HOST/DATABASE.",
@@ -106,23 +115,35 @@ def _begin_sqlite(connection: Connection) -> None:
 
 @contextmanager
 def translated(engine: Engine) -> Iterator[None]:
-    """Translate the driver's connection errors into ours, without the URL's password."""
+    """Translate the driver's errors into ours, without the URL's password.
+
+    Only `IntegrityError` passes: callers use it to learn that another worker was first.
+    """
     try:
         yield
+    except IntegrityError:
+        raise
     except DBAPIError as error:
-        if not (isinstance(error, OperationalError) or error.connection_invalidated):
-            raise
         raise _explained(engine, error) from None
 
 
 def _explained(engine: Engine, error: DBAPIError) -> KpcError:
     where = engine.url.render_as_string(hide_password=True)
-    reason = " ".join(str(error.orig).split())
+    # The text of a DataError quotes the value.
+    reason = type(error).__name__ if isinstance(error, DataError) else " ".join(str(error.orig).split())
     if engine.url.password:
         reason = reason.replace(str(engine.url.password), "***")
-    if _MISCONFIGURED.search(reason):
+    if _FULL.search(reason):
+        return OutOfSpace(f"The ledger {where} has no room: {reason}.", "Free space on its disk and run it again.")
+    if engine.dialect.name == "sqlite" and not _MAY_PASS.search(reason):
         return ConfigError(
-            f"The ledger {where} refuses the login: {reason}.",
+            f"The ledger {where} cannot be used: {reason}.",
+            "Point KPC__LEDGER_URL at the ledger's own file, in a folder that this user may write; restore a damaged "
+            "one from its backup.",
+        )
+    if _MISCONFIGURED.search(reason) or isinstance(error, DataError | ProgrammingError | NotSupportedError):
+        return ConfigError(
+            f"The ledger {where} refuses the login or a statement: {reason}.",
             "Correct KPC__LEDGER_URL, or create the database and its user.",
         )
     return Transient(

@@ -7,12 +7,16 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from sqlalchemy import Connection, Engine, inspect, text
 
 from kpc.errors import ConfigError
+from kpc.file_errors import explained
 from kpc.ledger.database import Database, translated
 from kpc.ledger.schema import REVISION
+
+log = logging.getLogger(__name__)
 
 _ADVISORY_KEY = 7406_0001
 
@@ -29,7 +33,10 @@ def migrate(engine: Engine) -> None:
     with _only_process(engine), database.writing() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_KEY})
-        if _revision(connection) != REVISION:  # another process may have upgraded it meanwhile
+        revision = _revision(connection)
+        if revision is None:  # after a typing error in the address, this line is all that tells
+            log.info("A new, empty ledger is made: %s", engine.url.render_as_string(hide_password=True))
+        if revision != REVISION:  # another process may have upgraded it meanwhile
             _upgrade(connection)
 
 
@@ -51,8 +58,7 @@ def _only_process(engine: Engine) -> Iterator[None]:
     if engine.dialect.name != "sqlite":
         yield
         return
-    lock = Path(f"{engine.url.database}.lock")
-    with translated(engine), lock.open("w") as handle:
+    with translated(engine), _lock_file(Path(f"{engine.url.database}.lock")) as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         raw = engine.raw_connection()
         try:
@@ -60,6 +66,15 @@ def _only_process(engine: Engine) -> Iterator[None]:
         finally:
             raw.close()
         yield
+
+
+def _lock_file(path: Path) -> TextIO:
+    try:
+        return path.open("w")
+    except OSError as error:
+        raise explained(
+            error, "The ledger's folder", "Point KPC__LEDGER_URL at a folder that can be written."
+        ) from None
 
 
 def _upgrade(connection: Connection) -> None:

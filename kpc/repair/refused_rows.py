@@ -122,5 +122,5 @@ def _read_lines(file: Path, table: Table) -> Iterator[tuple[int, dict[str, str]]
                 )
             for row in reader:
                 yield reader.line_num, {name: value if isinstance(value, str) else "" for name, value in row.items()}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"{file} cannot be read as CSV in UTF-8: {error}.", "Save it as CSV UTF-8.") from None

@@ -191,7 +191,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     Raises `OutOfSpace` when the disk fills up meanwhile.
     """
-    make_private(path.parent)
+    with disk_may_fill(path):
+        make_private(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with disk_may_fill(path):
@@ -207,7 +208,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def disk_may_fill(path: Path) -> Iterator[None]:
-    """Turns a full disk into `OutOfSpace`, which names the file."""
+    """Turns a full disk into `OutOfSpace`, which names the file; other errors of the system get its path."""
     try:
         yield
     except OSError as error:
@@ -216,6 +217,8 @@ def disk_may_fill(path: Path) -> Iterator[None]:
                 f"The disk filled up while {path.name} was written.",
                 f"Free space under {path.parent} and run the stage again; nothing half-written was kept.",
             ) from error
+        if error.filename is None:  # the libraries that write the files do not tell
+            error.filename = str(path)
         raise
 
 

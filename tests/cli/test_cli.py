@@ -85,10 +85,10 @@ def test_one_partition_from_the_command_line(kpc: Callable[..., Result], tmp_pat
 
 
 def test_preflight_looks_at_both_systems(kpc_that_sends_nothing: Callable[..., Result]) -> None:
-    """16 tables and 16 objects are compared, and the staging root is seen; nothing is read or sent."""
+    """16 tables and 16 objects are compared, and two folders and the staging root are seen; nothing is sent."""
     answer = json.loads(kpc_that_sends_nothing("preflight", "--json").stdout)
     assert answer["ok"]
-    assert len(answer["checks"]) == 2 + 16 + 16 + 1
+    assert len(answer["checks"]) == 2 + 16 + 16 + 2 + 1
     assert answer["checks"][-1]["system"] == "Staging"
     strange = json.loads(kpc_that_sends_nothing("preflight", "--json", KPC__STAGING__ROOT="elsewhere").stdout)
     assert "not the one" in strange["checks"][-1]["message"]
