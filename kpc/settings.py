@@ -33,7 +33,7 @@ _SCHEME_ONLY = re.compile(r"[a-z][a-z0-9+.-]+:(?!//)")  # s3:bucket, s3:/bucket
 
 
 def _one_line(value: str) -> str:
-    """A text without blanks around it; `docker --env-file` keeps quotation marks, which are never meant."""
+    """A text without blanks around it; files of variables for containers keep quotation marks."""
     value = value.strip()
     if _CONTROL.search(value):
         raise ValueError("it has a line end or another control character inside")

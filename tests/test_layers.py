@@ -31,6 +31,7 @@ LAYERS = (
         "kpc.processes",
         "kpc.setting_sources",
         "kpc.calling_user",
+        "kpc.file_errors",
         "kpc.http_client",
     ),
     ("kpc",),  # the package's own `__init__`

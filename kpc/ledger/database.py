@@ -23,7 +23,15 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InternalError,
+    NotSupportedError,
+    ProgrammingError,
+)
 
 from kpc.errors import ConfigError, KpcError, OutOfSpace, Transient
 from kpc.ledger.fencing import Lease, check_lease
@@ -117,11 +125,12 @@ def _begin_sqlite(connection: Connection) -> None:
 def translated(engine: Engine) -> Iterator[None]:
     """Translate the driver's errors into ours, without the URL's password.
 
-    Only `IntegrityError` passes: callers use it to learn that another worker was first.
+    Two kinds pass: by `IntegrityError` callers learn that another worker was first, and `InternalError` is a trigger of
+    the ledger that refuses a change.
     """
     try:
         yield
-    except IntegrityError:
+    except (IntegrityError, InternalError):
         raise
     except DBAPIError as error:
         raise _explained(engine, error) from None

@@ -205,7 +205,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], dict[str, str], str]] = {
     "no room on the disk": (RUN, {"KPC__STAGING__FREE_BYTES": str(10**18)}, "Free space"),
     "object store without driver": (RUN, {"KPC__STAGING__ROOT": "s3://bucket/kpc"}, "s3fs"),
     "unknown clean-up": (("archive", "KPS_T_PREINV", "ALL", "--policy", "burn"), {}, "archive and delete"),
-    "unknown setting": (RUN, {"KPC__ORACLE__DNS": "x"}, "oracle.dns"),
+    "unknown setting": (RUN, {"KPC__ORACLE__DNS": "x"}, "nearest is KPC__ORACLE__DSN"),
     "unreachable ledger": (
         RUN, {"KPC__LEDGER_URL": "postgresql://u:s3cret@127.0.0.1:1/x"}, "ledger"),
     "not loaded yet": (("reconcile", "KPS_T_PREINV", "ALL"), {}, "has not been extracted"),
