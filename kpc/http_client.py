@@ -10,6 +10,7 @@ import ipaddress
 import os
 import ssl
 from dataclasses import dataclass
+from http import HTTPStatus
 from importlib.util import find_spec
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -127,23 +128,32 @@ def _choice(variable: str, url: str) -> ProxyChoice:
 
 
 class _ProxiedTransport(httpx.HTTPTransport):
-    """Says of a failed connection that the proxy is at fault: without a tunnel nothing was sent to the server."""
+    """Says of a failure that a proxy is in between, and of a failed connection that the proxy is at fault.
+
+    Without a tunnel nothing was sent to the server, so a refusal by the proxy counts as no connection.
+    """
 
     def __init__(self, proxy: ProxyChoice, limits: httpx.Limits, verify: ssl.SSLContext | bool) -> None:
         parts = urlsplit(proxy.url)
         auth = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
         plain = f"{parts.scheme}://{proxy.address}"
         super().__init__(verify=verify, limits=limits, trust_env=False, proxy=httpx.Proxy(plain, auth=auth))
-        self._choice = proxy
+        self._name = f"the proxy {proxy.address}, named by {proxy.variable}"
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         try:
-            return super().handle_request(request)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
-            if "CERTIFICATE_VERIFY_FAILED" in str(error):
-                raise
-            raise httpx.ConnectError(
-                f"the proxy {self._choice.address}, named by {self._choice.variable}, does not connect: "
-                f"{error or type(error).__name__}",
-                request=request,
-            ) from error
+            response = super().handle_request(request)
+        except httpx.TransportError as error:
+            raise self._explained(error, request) from error
+        if response.status_code == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+            response.close()
+            raise httpx.ConnectError(f"{self._name}, wants a user and a password", request=request)
+        return response
+
+    def _explained(self, error: httpx.TransportError, request: httpx.Request) -> httpx.TransportError:
+        reason = str(error) or type(error).__name__
+        if "CERTIFICATE_VERIFY_FAILED" in reason:
+            return error
+        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
+            return httpx.ConnectError(f"{self._name}, does not connect: {reason}", request=request)
+        return type(error)(f"{reason}, through {self._name}", request=request)

@@ -194,7 +194,8 @@ def _trimmed(value: str) -> str:
 
 def shown(name: str) -> str:
     """A name as it may be printed: control characters and bytes that are not text are escaped."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in name)
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def nearest_key(key: str, sections: Sections) -> str:

@@ -34,15 +34,17 @@ from sqlalchemy.exc import (
 )
 
 from kpc.errors import ConfigError, KpcError, OutOfSpace, Transient
+from kpc.file_errors import explained
 from kpc.ledger.fencing import Lease, check_lease
 from kpc.setting_sources import expanded
 
 BUSY_TIMEOUT_S = 60.0  # how long SQLite waits for another writer
 CONNECT_TIMEOUT_S = 10
+_DEFAULT_FILE = Path(".kpc/ledger.db")  # of the setting `ledger_url`
 _WRITES = "kpc_writes"  # execution option: this transaction will write
 _MISCONFIGURED = re.compile(
     r"password authentication failed|no password supplied|does not exist|no pg_hba.conf entry|"
-    r"permission denied|invalid dsn|invalid connection option|could not translate host name",
+    r"permission denied|invalid dsn|invalid connection option",
     re.IGNORECASE,
 )
 _FULL = re.compile(r"disk is full|no space left|disk full", re.IGNORECASE)
@@ -62,7 +64,7 @@ def make_engine(url: str, *, is_durable: bool = True) -> Engine:
         return create_engine(
             parsed, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "kpc"}
         )
-    _make_folder(Path(parsed.database or ""))
+    _prepare_folder(Path(parsed.database or ""))
     engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_S})
     event.listen(engine, "connect", _configure_sqlite if is_durable else _configure_scratch)
     event.listen(engine, "begin", _begin_sqlite)
@@ -85,7 +87,7 @@ def _parse(url: str) -> URL:
                 f"The ledger's address has parameters that a SQLite file does not take: {', '.join(parsed.query)}.",
                 "Set KPC__LEDGER_URL to sqlite:///FILE.",
             )
-        file = expanded(parsed.database, "The ledger's file")
+        file = expanded(parsed.database, "The file in KPC__LEDGER_URL")
         return parsed.set(drivername="sqlite+pysqlite", database=str(file))
     raise ConfigError(
         f"The ledger cannot be kept in {parsed.drivername}{'' if parsed.database else ' without a file or database'}.",
@@ -93,14 +95,19 @@ def _parse(url: str) -> URL:
     )
 
 
-def _make_folder(file: Path) -> None:
+def _prepare_folder(file: Path) -> None:
+    """Make the default ledger's folder; one that was named must exist, or a typing error would begin a new ledger."""
+    remedy = "Point KPC__LEDGER_URL at the ledger's own folder; make it first if this is to be a new ledger."
     try:
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if file == _DEFAULT_FILE:
+            file.parent.mkdir(exist_ok=True, mode=0o700)
+        is_there, is_other = file.parent.is_dir(), file.exists() and not file.is_file()
     except OSError as error:
-        raise ConfigError(
-            f"The ledger's folder {file.parent} cannot be made: {error.strerror}.",
-            "Point KPC__LEDGER_URL at a folder that this user may write.",
-        ) from None
+        raise explained(error, f"The ledger's folder {file.parent}", remedy) from None
+    if not is_there:
+        raise ConfigError(f"The ledger's folder {file.parent} does not exist.", remedy)
+    if is_other:
+        raise ConfigError(f"The ledger {file} is a folder or a device, not a file.", remedy)
 
 
 def _configure_sqlite(connection: Any, _record: object) -> None:

@@ -16,28 +16,27 @@ from kpc.file_errors import explained
 from kpc.ledger.database import Database, translated
 from kpc.ledger.schema import REVISION
 
-log = logging.getLogger(__name__)
-
 _ADVISORY_KEY = 7406_0001
 
 
-def migrate(engine: Engine) -> None:
+def migrate(engine: Engine) -> bool:
     """Create or upgrade the schema; takes a few milliseconds if it is up to date. Safe from several processes.
+
+    Returns whether the ledger is new.
 
     Raises `ConfigError` when the schema is newer than this program.
     """
     database = Database(engine)
     with database.reading() as connection:
         if _revision(connection) == REVISION:
-            return
+            return False
     with _only_process(engine), database.writing() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_KEY})
         revision = _revision(connection)
-        if revision is None:  # after a typing error in the address, this line is all that tells
-            log.info("A new, empty ledger is made: %s", engine.url.render_as_string(hide_password=True))
         if revision != REVISION:  # another process may have upgraded it meanwhile
             _upgrade(connection)
+        return revision is None
 
 
 def _revision(connection: Connection) -> str | None:

@@ -72,13 +72,24 @@ def rows_not_loaded(context: PartitionContext, staged: StagedManifest, result: C
 def export_refused(partitions: Iterable[PartitionContext], file: Path) -> int:
     """Write the refused rows of partitions of one table to a CSV file that only its owner can read; returns how many.
 
-    The file can be corrected in a spreadsheet and imported again.
+    The file can be corrected in a spreadsheet and imported again. Raises `ConfigError` if its folder does not exist, or
+    if something other than a file has its name.
     """
+    _check_target(file)
     frames = [refused_rows(context) for context in partitions]
     rows = pl.concat(frames) if frames else pl.DataFrame()
     with atomic_path(file.resolve()) as temporary:
         rows.write_csv(temporary)
     return rows.height
+
+
+def _check_target(file: Path) -> None:
+    if not file.resolve().parent.is_dir():
+        raise ConfigError(f"The folder of --export {file} does not exist.", "Make it first, or name another file.")
+    if file.exists() and not file.is_file():
+        raise ConfigError(
+            f"--export {file} is a folder or a device, not a file.", "Name a file; it holds personal values."
+        )
 
 
 def read_edits(file: Path, table: Table) -> dict[str, Edits]:

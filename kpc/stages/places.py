@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from kpc.errors import KpcError
+from kpc.errors import KpcError, OutOfSpace
 from kpc.file_errors import explained
 from kpc.settings import Settings
 from kpc.storage.object_store import directory_of, is_url
 
 STAGING_ROOT = "KPC__STAGING__ROOT"
+_NEARLY_FULL = 1_000_000  # bytes; what was half-written has been removed again
 
 
 def places(settings: Settings) -> Iterator[tuple[str, Path]]:
@@ -39,10 +41,20 @@ def explained_by_setting(error: OSError, settings: Settings | None) -> KpcError:
     """The error with the setting whose folder the file is in; without one, the error names the file."""
     path = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
     found = _place_of(path, list(places(settings))) if settings and path else None
+    if found is None and settings and OutOfSpace.is_meant_by(error):
+        full = [f"{name} ({place})" for name, place in places(settings) if _is_full(place)]
+        return explained(error, path or f"The disk of {' and '.join(full) or 'a temporary file'}", "")
     if found is None:
         return explained(error, path or "A file or connection", "Check that this user may use it.")
     name, place = found
     return explained(error, f"{name} ({place})", f"Point {name} at a folder that this user may write.")
+
+
+def _is_full(place: Path) -> bool:
+    try:
+        return shutil.disk_usage(place).free < _NEARLY_FULL
+    except OSError:
+        return False
 
 
 def _place_of(path: str, named: Sequence[tuple[str, Path]]) -> tuple[str, Path] | None:

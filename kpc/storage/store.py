@@ -152,10 +152,11 @@ class Store:
         make_private(self.root)
         free = shutil.disk_usage(self.root).free
         if free < needed_bytes + self.free_bytes:
+            setting = "KPC__STAGING__ROOT" if self.remote is None else "KPC__STAGING__SCRATCH"
             raise OutOfSpace(
                 f"The staging disk has {free:,} bytes free; {needed_bytes:,} more are needed and {self.free_bytes:,} "
                 "must stay free.",
-                f"Free space under {self.root}, or point KPC__STAGING__ROOT elsewhere, and run the stage again.",
+                f"Free space under {self.root}, or point {setting} elsewhere, and run the stage again.",
             )
 
 
@@ -180,8 +181,12 @@ def _sweep(scratch: Path) -> None:
 
 
 def make_private(folder: Path) -> Path:
-    """Make a folder (and those above it) that only its owner can enter."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    """Make a folder (and those above it) that only its owner can enter. An `OSError` names the folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        error.filename = str(folder)  # rather than one above it
+        raise
     return folder
 
 
