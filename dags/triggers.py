@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 FAILED_POLL_WAIT_S = 10.0
 STILL = "still"  # event key: what the task was still waiting for at the deadline, as texts
-ERROR = "error"  # event key: why polling ended without a result
+ERROR = "error"  # event key: why polling ended without a result, in one sentence
 
 
 class Deferred(BaseTrigger):
@@ -64,18 +64,29 @@ class LedgerPoll(Deferred):
         """What the task is waiting for; empty when it may continue."""
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        from kpc.ledger import open_ledger  # noqa: PLC0415  see the module's docstring
-
-        url = settings_of_connections().ledger_url.get_secret_value()
-        ledger = await asyncio.to_thread(open_ledger, url)
-        try:
-            while still := await asyncio.to_thread(self.waits_for, ledger):
-                if self.is_too_late():
+        ledger: Ledger | None = None
+        with ExitStack() as scope:
+            while True:
+                try:
+                    if ledger is None:
+                        ledger = await asyncio.to_thread(_ledger_of_settings)
+                        scope.callback(ledger.close)
+                    still = await asyncio.to_thread(self.waits_for, ledger)
+                except Transient as error:
+                    still = [str(error)]
+                except KpcError as error:  # waiting would not help
+                    yield fired({STILL: [], ERROR: str(error)})
+                    return
+                if not still or self.is_too_late():
                     break
                 await asyncio.sleep(self.poll_s)
-        finally:
-            ledger.close()
         yield fired({STILL: still})
+
+
+def _ledger_of_settings() -> Ledger:
+    from kpc.ledger import open_ledger  # noqa: PLC0415  see the module's docstring
+
+    return open_ledger(settings_of_connections().ledger_url.get_secret_value())
 
 
 class ParentsLoaded(LedgerPoll):
@@ -116,11 +127,14 @@ class JobEnded(Deferred):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         reason = ""
+        workspace: Workspace | None = None
         with ExitStack() as stack:
-            workspace = await asyncio.to_thread(stack.enter_context, open_named_workspace(self.run_id, self.actor))
             while not self.is_too_late():
                 wait_s = FAILED_POLL_WAIT_S
                 try:
+                    if workspace is None:
+                        opened = open_named_workspace(self.run_id, self.actor)
+                        workspace = await asyncio.to_thread(stack.enter_context, opened)
                     state = await asyncio.to_thread(self._look, workspace)
                     if state.is_final:
                         yield fired({ERROR: ""})
@@ -137,8 +151,11 @@ class JobEnded(Deferred):
                 await self._wait(wait_s, workspace)
         yield fired({ERROR: f"Ingest job {self.job_id} did not end before {self.deadline_utc}. {reason}".strip()})
 
-    async def _wait(self, wait_s: float, workspace: Workspace) -> None:
+    async def _wait(self, wait_s: float, workspace: Workspace | None) -> None:
         """Sleep, renewing the lease as often as a running task would."""
+        if workspace is None:
+            await asyncio.sleep(wait_s)
+            return
         until = datetime.now(UTC) + timedelta(seconds=wait_s)
         while (left_s := (until - datetime.now(UTC)).total_seconds()) > 0:
             await asyncio.sleep(min(left_s, workspace.settings.lease_s / 2))
