@@ -9,14 +9,16 @@ always the setting `KPC__LEDGER_URL`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Connection
-from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException, AirflowRuntimeError
 
+from kpc.errors import ConfigError
 from kpc.partition import Partition, find_partition
 from kpc.settings import Settings, load_settings
 
@@ -40,22 +42,47 @@ def _find(name: str) -> Connection | None:
         found: Connection = Connection.get(name)
     except AirflowNotFoundException:
         return None
+    except (
+        ValueError,
+        TypeError,
+        AirflowException,
+        AirflowRuntimeError,
+    ) as error:  # its JSON or URI cannot be read, or no backend answers
+        raise ConfigError(
+            f"Airflow's connection {name} cannot be read ({type(error).__name__}).",
+            f"Correct it under Admin, Connections, or the variable AIRFLOW_CONN_{name.upper()}.",
+        ) from None
     return found
 
 
 def _oracle(connection: Connection | None) -> dict[str, Any]:
     if connection is None:
         return {}
-    dsn = f"{connection.host}:{connection.port or _ORACLE_PORT}/{connection.schema}"
-    given = {"dsn": dsn, "user": connection.login, "password": connection.password}
-    return _without_none(given) | connection.extra_dejson
+    given = {"user": connection.login, "password": connection.password}
+    if connection.host and connection.schema:
+        given["dsn"] = f"{connection.host}:{connection.port or _ORACLE_PORT}/{connection.schema}"
+    return _without_none(given) | _extra(connection)
 
 
 def _salesforce(connection: Connection | None) -> dict[str, Any]:
     if connection is None:
         return {}
     given = {"base_url": connection.host, "client_id": connection.login, "client_secret": connection.password}
-    return _without_none(given) | connection.extra_dejson
+    return _without_none(given) | _extra(connection)
+
+
+def _extra(connection: Connection) -> dict[str, Any]:
+    """The extra fields. Airflow itself takes an extra that is no JSON for an empty one."""
+    try:
+        extra = json.loads(connection.extra or "{}")
+    except ValueError:
+        extra = None
+    if not isinstance(extra, dict):
+        raise ConfigError(
+            f"The extra of Airflow's connection {connection.conn_id} is no JSON object.",
+            "Correct it under Admin, Connections: its keys are fields of kpc/settings.py.",
+        )
+    return extra | connection.extra_dejson  # Airflow masks its secrets in logs when it decodes them
 
 
 def _without_none(values: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferred
 from dags.connections import actor_of, partition_context_of, partition_of, workspace_of
 from dags.events import CPU_S
 from dags.triggers import ERROR, STILL, JobEnded, ParentsLoaded, Resumed
-from kpc.errors import Paused, QuotaExhausted, Terminal
+from kpc.errors import ConfigError, Paused, QuotaExhausted, Terminal
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -76,7 +76,8 @@ class ParentGate(BaseOperator):
         )
         raise TaskDeferred(trigger=trigger, method_name=self.resume.__name__)
 
-    def resume(self, context: Context, event: dict[str, list[str]]) -> None:
+    def resume(self, context: Context, event: dict[str, Any]) -> None:
+        _refuse_broken(event)
         partition = partition_of(self.table, context)
         if missing := event[STILL]:
             raise Terminal(
@@ -121,7 +122,8 @@ class PlanLoad(BaseOperator):
         self.log.info("Quota was expected to be free from %s.", event)
         return self.execute(context)
 
-    def plan_resumed(self, context: Context, event: dict[str, list[str]]) -> list[dict[str, Any]]:
+    def plan_resumed(self, context: Context, event: dict[str, Any]) -> list[dict[str, Any]]:
+        _refuse_broken(event)
         if still := event[STILL]:
             raise Terminal(
                 f"{partition_of(self.table, context)} was paused for {self.longest_wait}: {'; '.join(still)}.",
@@ -145,6 +147,12 @@ class PlanLoad(BaseOperator):
 
 def _show(context: Context, why: str) -> None:
     context["ti"].xcom_push(key=WAITS_UNTIL, value=why)
+
+
+def _refuse_broken(event: dict[str, Any]) -> None:
+    """Raises `ConfigError` with what the trigger could not do, for example read the ledger."""
+    if reason := event.get(ERROR):
+        raise ConfigError(reason, "Then clear this task.")
 
 
 def _reschedule(at_utc: datetime) -> AirflowRescheduleException:

@@ -32,7 +32,7 @@ FAILED_POLL_WAIT_S = 10.0
 LOOK_S = 0.25  # how often a trigger looks whether its job is due; asks nobody
 RECORD_S = 300.0  # at least this often the ledger is told that the job is followed
 STILL = "still"  # event key: what the task was still waiting for at the deadline, as texts
-ERROR = "error"  # event key: why polling ended without a result
+ERROR = "error"  # event key: why polling ended without a result, in one sentence
 
 
 class Deferred(BaseTrigger):
@@ -68,18 +68,29 @@ class LedgerPoll(Deferred):
         """What the task is waiting for; empty when it may continue."""
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        from kpc.ledger import open_ledger  # noqa: PLC0415  see the module's docstring
-
-        url = settings_of_connections().ledger_url.get_secret_value()
-        ledger = await asyncio.to_thread(open_ledger, url)
-        try:
-            while still := await asyncio.to_thread(self.waits_for, ledger):
-                if self.is_too_late():
+        ledger: Ledger | None = None
+        with ExitStack() as scope:
+            while True:
+                try:
+                    if ledger is None:
+                        ledger = await asyncio.to_thread(_ledger_of_settings)
+                        scope.callback(ledger.close)
+                    still = await asyncio.to_thread(self.waits_for, ledger)
+                except Transient as error:
+                    still = [str(error)]
+                except KpcError as error:  # waiting would not help
+                    yield fired({STILL: [], ERROR: str(error)})
+                    return
+                if not still or self.is_too_late():
                     break
                 await asyncio.sleep(self.poll_s)
-        finally:
-            ledger.close()
         yield fired({STILL: still})
+
+
+def _ledger_of_settings() -> Ledger:
+    from kpc.ledger import open_ledger  # noqa: PLC0415  see the module's docstring
+
+    return open_ledger(settings_of_connections().ledger_url.get_secret_value())
 
 
 class ParentsLoaded(LedgerPoll):
@@ -121,11 +132,14 @@ class JobEnded(Deferred):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         reason = ""
+        workspace: Workspace | None = None
         with ExitStack() as stack:
-            workspace = await asyncio.to_thread(stack.enter_context, open_named_workspace(self.run_id, self.actor))
             stack.callback(self._stop_following)
             while not self.is_too_late():
                 try:
+                    if workspace is None:
+                        opened = open_named_workspace(self.run_id, self.actor)
+                        workspace = await asyncio.to_thread(stack.enter_context, opened)
                     state = await asyncio.to_thread(self._look, workspace)
                     if state.is_final:
                         yield fired({ERROR: ""})
@@ -143,14 +157,14 @@ class JobEnded(Deferred):
                     return
         yield fired({ERROR: f"Ingest job {self.job_id} did not end before {self.deadline_utc}. {reason}".strip()})
 
-    async def _wait(self, wait_s: float, workspace: Workspace, is_over: Callable[[], bool] = bool) -> None:
+    async def _wait(self, wait_s: float, workspace: Workspace | None, is_over: Callable[[], bool] = bool) -> None:
         """Sleep, renewing the lease as often as a running task would; `is_over` may end it early."""
         now_s = held_s = time.monotonic()
         until_s = now_s + wait_s
         while now_s < until_s and not is_over():
             await asyncio.sleep(min(until_s - now_s, LOOK_S))
             now_s = time.monotonic()
-            if now_s - held_s >= workspace.settings.lease_s / 2:
+            if workspace is not None and now_s - held_s >= workspace.settings.lease_s / 2:
                 held_s = now_s
                 with suppress(Transient):  # the next poll reports it
                     await asyncio.to_thread(self._hold, workspace)

@@ -55,12 +55,15 @@ class Project:
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Replace the file atomically: readers see the old or the new content. Not flushed: pages can be rebuilt."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     # The leading dot and the suffix keep the temporary file out of the listings of results and pages.
     temporary = path.parent / f".{os.getpid()}-{threading.get_ident()}.part"
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
         temporary.replace(path)
+    except OSError as error:
+        error.filename = str(path)  # rather than a folder above it, or nothing when the disk is full
+        raise
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -78,7 +81,12 @@ def write_if_different(path: Path, content: str) -> None:
 @contextmanager
 def exclusive(lock: Path) -> Iterator[None]:
     """Hold an exclusive lock between processes; the kernel releases it when the process ends."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file = lock.open("w")
+    except OSError as error:
+        error.filename = str(lock)
+        raise
+    with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

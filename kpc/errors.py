@@ -30,6 +30,7 @@ are attributes, so that no caller has to parse a message.
 from __future__ import annotations
 
 import errno
+import re
 from datetime import datetime
 from pathlib import Path
 
@@ -161,13 +162,22 @@ class DamagedFile(Terminal):
         self.path = str(path)
 
 
+_RUST_FORM = re.compile(r"\(os error (\d+)\)")
+
+
+def errno_of(error: OSError) -> int | None:
+    """The number of the error; polars has it in the text only."""
+    found = _RUST_FORM.search(str(error))
+    return error.errno if error.errno is not None or found is None else int(found[1])
+
+
 class OutOfSpace(Terminal):
     """The staging disk has no room for the next file."""
 
     @staticmethod
     def is_meant_by(error: OSError) -> bool:
         """True for a full disk, an exhausted disk quota, and a file above the process's size limit."""
-        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        return errno_of(error) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class RowsRejected(KpcError):

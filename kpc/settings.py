@@ -1,85 +1,148 @@
 """Settings: addresses, credentials and limits of both systems. Read on request, never at import.
 
 Precedence: explicit arguments, the environment (`KPC__ORACLE__DSN=...`), `kpc.toml` in the working directory (or the
-file named by `KPC_CONFIG`), the defaults here. Secrets are `SecretStr`, so printing settings shows none.
+file named by `KPC_CONFIG`), the defaults here (`kpc/setting_sources.py` reads them). Secrets are `SecretStr`, so
+printing settings shows none.
 """
 
 from __future__ import annotations
 
-import os
-import tomllib
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from kpc.errors import ConfigError
+from kpc.setting_sources import (
+    Sections,
+    cleaned,
+    env_name,
+    environment_values,
+    expanded,
+    file_values,
+    nearest_key,
+    shown,
+)
+
+_LINE_END = re.compile(r"[\r\n\0]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_QUOTED = re.compile(r"(['\"]).*\1", re.DOTALL)
+_SCHEME_ONLY = re.compile(r"[a-z][a-z0-9+.-]+:(?!//)")  # s3:bucket, s3:/bucket
+
+
+def _one_line(value: str) -> str:
+    """A text without blanks around it; files of variables for containers keep quotation marks."""
+    value = value.strip()
+    if _CONTROL.search(value):
+        raise ValueError("it has a line end or another control character inside")
+    if _QUOTED.fullmatch(value):
+        raise ValueError("it stands in quotation marks, which would become part of it")
+    return value
+
+
+def _secret_line(value: SecretStr) -> SecretStr:
+    """A secret may begin and end with blanks, but line ends around it belong to the store that it comes from."""
+    text = value.get_secret_value().strip("\r\n")
+    if _LINE_END.search(text):
+        raise ValueError("it has a line end inside")
+    return SecretStr(text)
+
+
+def _place(value: object) -> str:
+    text = _one_line(str(value))
+    if _SCHEME_ONLY.match(text):
+        raise ValueError("a URL has // behind its scheme, as in s3://bucket/kpc")
+    return text if "://" in text else str(_home_replaced(text))
+
+
+def _path(value: object) -> object:
+    return _home_replaced(_one_line(str(value))) if isinstance(value, str | Path) else value
+
+
+def _home_replaced(path: str) -> Path:
+    try:
+        return expanded(path)
+    except ConfigError as error:
+        raise ValueError(error.what.rstrip(".")) from None
+
+
+def _address(value: SecretStr) -> SecretStr:
+    return SecretStr(_one_line(value.get_secret_value()))
+
+
+Text = Annotated[str, AfterValidator(_one_line)]
+Secret = Annotated[SecretStr, AfterValidator(_secret_line)]
+SecretAddress = Annotated[SecretStr, AfterValidator(_address)]  # may contain a password
+LocalPath = Annotated[Path, BeforeValidator(_path)]
+Place = Annotated[str, BeforeValidator(_place)]  # a directory, or the URL of an object store
+Seconds = Annotated[float, Field(le=10_000_000)]
+
+_MODEL = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class OracleSettings(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = _MODEL
 
-    dsn: str = ""
-    user: str = ""
-    password: SecretStr = SecretStr("")
-    owner: str = ""  # schema of the tables; the user's own if empty
-    connect_timeout_s: float = Field(15.0, gt=0)
-    call_timeout_s: float = Field(600.0, gt=0)
+    dsn: Text = ""
+    user: Text = ""
+    password: Secret = SecretStr("")
+    owner: Text = ""  # schema of the tables; the user's own if empty
+    connect_timeout_s: Seconds = Field(15.0, gt=0)
+    call_timeout_s: Seconds = Field(600.0, gt=0)
     sessions: int = Field(4, ge=1, le=10)  # parallel sessions inside one partition's task; a table may ask for fewer
     fetch_rows: int = Field(50_000, ge=1)  # rows per Arrow batch
-    window: str = Field(
+    window: Text = Field(
         "", pattern=r"^(|\d\d:\d\d-\d\d:\d\d)$"
     )  # local hours in which Oracle may be read, such as 22:00-06:00; empty: always
     reads: Literal["changed", "whole"] = "changed"  # what a repeated extract reads, if the table has an update column
-    overlap_s: float = Field(3600.0, ge=0)  # reread before the watermark; must exceed the longest transaction
-    ca_file: Path | None = None  # certificate authority of a tcps:// listener; the system's own if empty
+    overlap_s: Seconds = Field(3600.0, ge=0)  # reread before the watermark; must exceed the longest transaction
+    ca_file: LocalPath | None = None  # certificate authority of a tcps:// listener; the system's own if empty
 
 
 class SalesforceSettings(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = _MODEL
 
-    base_url: str = ""  # My Domain URL
-    client_id: str = ""
-    client_secret: SecretStr = SecretStr("")
-    access_token: SecretStr = SecretStr("")  # instead of client id and secret; cannot be renewed
-    refresh_token: SecretStr = SecretStr("")  # with client_id (and client_secret, if the app requires it)
-    username: str = ""  # with private_key_file: JWT bearer
-    private_key_file: Path | None = None
-    audience: str = ""  # JWT `aud`; base_url when empty
+    base_url: Text = ""  # My Domain URL
+    client_id: Text = ""
+    client_secret: Secret = SecretStr("")
+    access_token: Secret = SecretStr("")  # instead of client id and secret; cannot be renewed
+    refresh_token: Secret = SecretStr("")  # with client_id (and client_secret, if the app requires it)
+    username: Text = ""  # with private_key_file: JWT bearer
+    private_key_file: LocalPath | None = None
+    audience: Text = ""  # JWT `aud`; base_url when empty
     shared_user: bool = False  # other software creates jobs as this user: never adopt an Open job
-    token_age_s: float = Field(3600.0, gt=0)  # renewed before it is older; an upload that meets a 401 was in vain
-    ca_file: Path | None = None
-    api_version: str = "62.0"
+    token_age_s: Seconds = Field(3600.0, gt=0)  # renewed before it is older; an upload that meets a 401 was in vain
+    ca_file: LocalPath | None = None
+    api_version: Text = "62.0"
     upload_encoding: Literal["auto", "gzip", "identity"] = "auto"
     daily_rows: int = Field(150_000_000, ge=1)  # what the org allows in any 24 h, for all software together
     daily_batches: int = Field(15_000, ge=1)
     quota_share: float = Field(1.0, gt=0, le=1)  # of both quotas, for this migration; the rest is for other software
     retry_reserve: float = Field(0.05, ge=0, lt=1)  # of our share, kept for retries and rollback
     call_share: float = Field(0.9, gt=0, le=1)  # of the org's daily API calls, counting all software
-    limits_every_s: float = Field(600.0, gt=0)  # how often to query the org for the usage of other software
+    limits_every_s: Seconds = Field(600.0, gt=0)  # how often to query the org for the usage of other software
     jobs_in_flight: int = Field(15, ge=1, le=100)
     collection_rows: int = Field(2_000, ge=0)  # retries up to this size use composite collections and no batch
     org_error_rows: int = Field(100, ge=0)  # stop above this many rows refused by triggers, permissions or storage
-    connect_timeout_s: float = Field(10.0, gt=0)
-    read_timeout_s: float = Field(120.0, gt=0)
-    poll_first_s: float = Field(0.5, gt=0)
-    poll_longest_s: float = Field(7200.0, gt=0)  # between two polls of a job of which there is no news
-    job_timeout_s: float = Field(6 * 3600.0, gt=0)
+    connect_timeout_s: Seconds = Field(10.0, gt=0)
+    read_timeout_s: Seconds = Field(120.0, gt=0)
+    poll_first_s: Seconds = Field(0.5, gt=0)
+    poll_longest_s: Seconds = Field(7200.0, gt=0)  # between two polls of a job of which there is no news
+    job_timeout_s: Seconds = Field(6 * 3600.0, gt=0)
 
 
 CleanupPolicy = Literal["keep", "archive", "delete"]
 
 
 class StagingSettings(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = _MODEL
 
-    root: Annotated[str, BeforeValidator(str)] = (
-        ".kpc/staging"  # a directory, or an object store's URL: s3://bucket/kpc
-    )
-    scratch: Path = Path(".kpc/scratch")  # local; used when root is a URL
+    root: Place = ".kpc/staging"  # a directory, or an object store's URL: s3://bucket/kpc
+    scratch: LocalPath = Path(".kpc/scratch")  # local; used when root is a URL
     after_reconciliation: CleanupPolicy = "keep"  # what to do with a partition's chunks once it is reconciled
-    archive_root: Annotated[str, BeforeValidator(str)] = ".kpc/archive"  # a directory or a URL, for archived chunks
+    archive_root: Place = ".kpc/archive"  # a directory or a URL, for archived chunks
     chunk_rows: int = Field(500_000, ge=1)  # rows per chunk at most; a table may ask for fewer
     chunk_raw_bytes: int = Field(100_000_000, ge=1_000_000)  # Salesforce may refuse an upload over 100 MB raw
     batch_rows: int = Field(10_000, ge=1)  # a Salesforce batch; chunk sizes are multiples of it
@@ -90,7 +153,7 @@ class StagingSettings(BaseModel):
 
 
 class LoadSettings(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = _MODEL
 
     # Whether to save records before a load changes them, so that `kpc rollback` can restore them.
     # auto: unless the object was empty when its first load was planned
@@ -98,31 +161,31 @@ class LoadSettings(BaseModel):
 
 
 class ReconcileSettings(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = _MODEL
 
     level3: Literal["auto", "sample", "full", "off"] = "auto"  # auto: every record up to full_rows, a sample above
     full_rows: int = Field(100_000, ge=0)
     sample_rows: int = Field(5_000, ge=1)
-    docs_root: Path = Path(".kpc/data_docs")
+    docs_root: LocalPath = Path(".kpc/data_docs")
 
 
 class Settings(BaseSettings):
     """All settings of one process."""
 
-    model_config = SettingsConfigDict(env_prefix="KPC__", env_nested_delimiter="__", extra="forbid")
+    model_config = SettingsConfigDict(extra="forbid", allow_inf_nan=False, case_sensitive=True)
 
     oracle: OracleSettings = OracleSettings()
     salesforce: SalesforceSettings = SalesforceSettings()
     staging: StagingSettings = StagingSettings()
     load: LoadSettings = LoadSettings()
     reconcile: ReconcileSettings = ReconcileSettings()
-    ledger_url: SecretStr = SecretStr("sqlite:///.kpc/ledger.db")
-    lease_s: float = Field(120.0, gt=0)  # a lease not renewed for this long may be taken over
-    lease_wait_s: float = Field(600.0, ge=0)
-    hash_key: SecretStr = SecretStr("")  # key for hashing personal values; the same for the whole migration
-    airflow_url: str = "http://127.0.0.1:8080"
-    airflow_user: str = ""
-    airflow_password: SecretStr = SecretStr("")
+    ledger_url: SecretAddress = SecretStr("sqlite:///.kpc/ledger.db")
+    lease_s: Seconds = Field(120.0, gt=0)  # a lease not renewed for this long may be taken over
+    lease_wait_s: Seconds = Field(600.0, ge=0)
+    hash_key: Secret = SecretStr("")  # key for hashing personal values; the same for the whole migration
+    airflow_url: Text = "http://127.0.0.1:8080"
+    airflow_user: Text = ""
+    airflow_password: Secret = SecretStr("")
 
     @classmethod
     def settings_customise_sources(
@@ -133,9 +196,19 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        del dotenv_settings, file_secret_settings
-        file = Path(os.environ.get("KPC_CONFIG", "kpc.toml"))
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=file)
+        del env_settings, dotenv_settings, file_secret_settings
+        environment = InitSettingsSource(settings_cls, environment_values(_sections()))
+        return init_settings, environment, InitSettingsSource(settings_cls, cleaned(file_values()))
+
+
+def _sections() -> Sections:
+    groups = {
+        name: kind
+        for name, field in Settings.model_fields.items()
+        if isinstance(kind := field.annotation, type) and issubclass(kind, BaseModel)
+    }
+    inner = {name: frozenset(kind.model_fields) for name, kind in groups.items()}
+    return {"": frozenset(Settings.model_fields) - groups.keys(), **inner}
 
 
 def load_settings(**given: Any) -> Settings:
@@ -144,14 +217,17 @@ def load_settings(**given: Any) -> Settings:
     Raises `ConfigError` naming each wrong entry.
     """
     try:
-        return Settings(**given)
+        return Settings(**cleaned(given))
     except ValidationError as error:
         # Pydantic's message would print the invalid value, which may be a secret.
-        wrong = "; ".join(f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors())
+        wrong = "; ".join(_explained(each["type"], each["msg"], *map(str, each["loc"])) for each in error.errors())
         raise ConfigError(
             f"The settings are not valid: {wrong}.", "Correct the environment (KPC__...) or kpc.toml."
         ) from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(
-            f"kpc.toml cannot be read: {error}.", "Correct the file, or name another with KPC_CONFIG."
-        ) from None
+
+
+def _explained(kind: str, message: str, *path: str) -> str:
+    key = ".".join(path)
+    if kind == "extra_forbidden":
+        return f"{shown(key)} is no setting; the nearest is {nearest_key(key, _sections())}"
+    return f"{key} ({env_name(*path[:2])}): {message.removeprefix('Value error, ')}"

@@ -18,6 +18,7 @@ import stamina
 
 from kpc.airflow_client.records import AssetEvent, DagRun, DagState, PoolUse, TaskState
 from kpc.errors import ConfigError, Transient
+from kpc.http_client import client_for, is_address
 from kpc.partition import Partition
 from kpc.settings import Settings
 from kpc.stages.names import ORACLE_EXTRACT, POOLS, asset_name
@@ -35,8 +36,12 @@ class AirflowApi:
 
     def __init__(self, url: str, user: str = "", password: str = "") -> None:
         self.url = url.rstrip("/")
+        if not is_address(self.url):
+            raise ConfigError(
+                f"KPC__AIRFLOW_URL is not an address: {self.url!r}.", "Set it like http://127.0.0.1:8080."
+            )
         self._login = (user, password)
-        self._http = httpx.Client(base_url=self.url, timeout=_TIMEOUT_S)
+        self._http = client_for(self.url, base_url=self.url, timeout=_TIMEOUT_S)
         self._is_logged_in = False
 
     @classmethod
@@ -244,7 +249,7 @@ class AirflowApi:
             self._log_in()
             answer = self._send(method, f"/api/v2/{path}", json=json, params=params)
         if answer.is_success:
-            return answer.json() if answer.content else None
+            return self._decoded(answer) if answer.content else None
         raise _refusal(answer, path)
 
     def _log_in(self) -> None:
@@ -258,15 +263,25 @@ class AirflowApi:
                 f"Airflow at {self.url} refuses the login (HTTP {answer.status_code}).",
                 "Set KPC__AIRFLOW_USER and KPC__AIRFLOW_PASSWORD.",
             )
-        self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        token = self._decoded(answer)
+        self._http.headers["Authorization"] = f"Bearer {token['access_token']}"
         self._is_logged_in = True
+
+    def _decoded(self, answer: httpx.Response) -> Any:
+        try:
+            return answer.json()
+        except ValueError:
+            raise ConfigError(
+                f"{self.url} does not answer as Airflow does: its answer is not JSON.",
+                "Set KPC__AIRFLOW_URL to the address of Airflow's API server.",
+            ) from None
 
     def _send(self, method: str, path: str, *, json: Any = None, params: Any = None) -> httpx.Response:
         try:
             return self._http.request(method, path, json=json, params=params)
         except httpx.TransportError as error:
             raise Transient(
-                f"Airflow at {self.url} does not answer ({type(error).__name__}).",
+                f"Airflow at {self.url} does not answer ({error or type(error).__name__}).",
                 "Start it (`kpc demo` does), or set KPC__AIRFLOW_URL to its address.",
             ) from error
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from kpc.catalog import TABLES
 from kpc.errors import ConfigError, KpcError
@@ -11,7 +13,10 @@ from kpc.extract.live_schema import check_columns
 from kpc.ledger.constants import PinnedConstant
 from kpc.load.target_schema import check_object
 from kpc.stages.campaign_constants import Constant, constants_for, is_hashed
+from kpc.stages.places import naming_settings, places
 from kpc.stages.workspace import Workspace
+from kpc.storage.object_store import is_url
+from kpc.storage.store import make_private
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +31,8 @@ class SystemCheck:
 
 def check_systems(workspace: Workspace) -> list[SystemCheck]:
     """The results of all checks. If a login fails, that system's tables are not checked."""
-    return [*_oracle(workspace), *_salesforce(workspace), _staging(workspace), *_constants(workspace)]
+    systems = [*_oracle(workspace), *_salesforce(workspace)]
+    return [*systems, *_folders(workspace), _staging(workspace), *_constants(workspace)]
 
 
 def _oracle(workspace: Workspace) -> Iterator[SystemCheck]:
@@ -49,9 +55,26 @@ def _salesforce(workspace: Workspace) -> Iterator[SystemCheck]:
         yield _check("Salesforce", table.target, lambda table=table: check_object(workspace.salesforce, table))  # type: ignore[misc]
 
 
+def _folders(workspace: Workspace) -> Iterator[SystemCheck]:
+    """Whether this worker can write into each folder that it will use; what is missing is made."""
+    staging = workspace.settings.staging
+    unused = set() if is_url(staging.root) else {"KPC__STAGING__SCRATCH"}
+    unused |= set() if staging.after_reconciliation == "archive" else {"KPC__STAGING__ARCHIVE_ROOT"}
+    for name, folder in places(workspace.settings):
+        if name not in unused:
+            yield _check("Folder", name, lambda folder=folder: _write_into(folder, workspace))  # type: ignore[misc]
+
+
+def _write_into(folder: Path, workspace: Workspace) -> str:
+    with naming_settings(workspace.settings), tempfile.TemporaryFile(dir=make_private(folder)) as file:
+        file.write(b"written by kpc preflight")
+    return f"{folder} can be written"
+
+
 def _staging(workspace: Workspace) -> SystemCheck:
     def check_root() -> str:
-        workspace.check_root(workspace.environment)
+        with naming_settings(workspace.settings):
+            workspace.check_root(workspace.environment)
         return "the same root on all workers"
 
     return _check("Staging", workspace.settings.staging.root, check_root)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import logging
-import os
+import sys
 
 import typer
 
 from kpc.cli import bench, cleanup, constants, emulate, journey, load, proof, state
-from kpc.cli.output import console, end_on_sigterm
+from kpc.cli.output import Exit, console, end_on_sigterm, fail
+from kpc.cli.streams import with_lasting_streams
+from kpc.errors import ConfigError, KpcError
+from kpc.setting_sources import named_variable, shown
+
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 app = typer.Typer(
     name="kpc",
@@ -29,9 +34,42 @@ cleanup.register(app)
 
 def main() -> None:
     """Entry point of the console script."""
+    sys.exit(with_lasting_streams(_run))
+
+
+def _run() -> int:
+    try:
+        _check_arguments()
+        _set_up_logging()
+        app()
+    except KpcError as error:
+        try:
+            fail(error)
+        except typer.Exit as ended:
+            return ended.exit_code
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else Exit.DONE
+    return Exit.DONE
+
+
+def _check_arguments() -> None:
+    """Raises `ConfigError` for an argument that cannot be stored or sent as text."""
+    for argument in sys.argv[1:]:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise ConfigError(
+                f"The argument {shown(argument)} is not text in the encoding {sys.getfilesystemencoding()}.",
+                "Give it in that encoding, or set PYTHONUTF8=1 if it is UTF-8.",
+            ) from None
+
+
+def _set_up_logging() -> None:
     from rich.logging import RichHandler
 
-    level = os.environ.get("KPC_LOG", "INFO").upper()
+    level = named_variable("KPC_LOG").strip().upper() or "INFO"
+    if level not in _LEVELS:
+        raise ConfigError(f"KPC_LOG is no level of logging: {shown(level)}.", f"Set it to one of {', '.join(_LEVELS)}.")
     if console.is_terminal:
         handler = RichHandler(console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S")
         logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
@@ -40,4 +78,3 @@ def main() -> None:
     for package in ("kpc", "assets", "expectations"):
         logging.getLogger(package).setLevel(level)
     end_on_sigterm()
-    app()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import Annotated, Any
 
 import typer
@@ -17,7 +16,8 @@ def user_workspace() -> Any:
     """A workspace with the user's settings and name; a context manager."""
     from ulid import ULID
 
+    from kpc.calling_user import calling_user
     from kpc.settings import load_settings
     from kpc.stages.workspace import open_workspace
 
-    return open_workspace(load_settings(), run_id=f"kpc-{ULID()}", actor=getpass.getuser())
+    return open_workspace(load_settings(), run_id=f"kpc-{ULID()}", actor=calling_user())

@@ -15,7 +15,7 @@ from kpc.errors import ConfigError
 
 app = typer.Typer(no_args_is_help=True, help="Start an emulator of Oracle or Salesforce on this machine.")
 
-Port = Annotated[int, typer.Option(help="TCP port on 127.0.0.1; 0 takes a free one.")]
+Port = Annotated[int, typer.Option(min=0, max=65_535, help="TCP port on 127.0.0.1; 0 takes a free one.")]
 ReadyFile = Annotated[
     Path | None, typer.Option(help="Write the connection details here as JSON once connections are accepted.")
 ]

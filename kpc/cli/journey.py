@@ -14,6 +14,7 @@ from kpc.cli.arguments import AsJson, Key, Mode, TableName, user_workspace
 from kpc.cli.extras import require_extra
 from kpc.cli.output import Exit, emit, explaining_errors, grid, say
 from kpc.errors import ConfigError, Paused, QuotaExhausted
+from kpc.file_errors import naming
 from kpc.partition import Partition, find_partition, parse_months, partitions_of
 
 if TYPE_CHECKING:
@@ -59,7 +60,9 @@ def demo(
         json=as_json,
         work_dir=work_dir,
     )
-    raise typer.Exit(run_demo(options))
+    with naming("--work-dir", work_dir):
+        code = run_demo(options)
+    raise typer.Exit(code)
 
 
 @explaining_errors

@@ -13,6 +13,7 @@ from kpc.cli.arguments import AsJson, Key, TableName, user_workspace
 from kpc.cli.output import Exit, emit, explaining_errors, grid, say
 from kpc.cli.state import pauses_as_json
 from kpc.errors import ConfigError
+from kpc.file_errors import naming
 from kpc.partition import Partition, find_partition, stored_partition
 
 if TYPE_CHECKING:
@@ -156,7 +157,8 @@ def _list(partitions: list[PartitionContext], name: str, limit: int, *, as_json:
 def _export(partitions: list[PartitionContext], table: Table, file: Path, *, as_json: bool) -> None:
     from kpc.repair.refused_rows import export_refused
 
-    rows = export_refused(partitions, table, file)
+    with naming("--export", file):
+        rows = export_refused(partitions, table, file)
     text = (
         f"{rows:,} refused rows are in {file}; it holds their values, personal data too. Correct the refused "
         "cells, keep all columns, remove the lines you leave as they are, save as CSV UTF-8, and send it with "
@@ -176,7 +178,8 @@ def _imported(partitions: list[PartitionContext], table: Table, file: Path, allo
     from kpc.repair.corrections import corrections_of
     from kpc.repair.send_refused import send_refused
 
-    corrections = corrections_of(file, table, partitions, allow_fields)
+    with naming("--import", file):
+        corrections = corrections_of(file, table, partitions, allow_fields)
     contexts = {context.key: context for context in partitions}
     changed = [
         f"{table.name} {key}, {correction.external_id}: {field} is changed"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import shlex
 import signal
@@ -18,11 +17,11 @@ import typer
 from rich.console import Console
 from rich.table import Table as Grid
 
+from kpc.cli.unexpected import explained_at_the_top
 from kpc.errors import (
     KpcError,
     Mismatch,
     MissingExtra,
-    OutOfSpace,
     OutsideWindow,
     Paused,
     QuotaExhausted,
@@ -37,8 +36,9 @@ _FILE_WIDTH = 200  # characters per line in a file or a pipe, which has no windo
 
 
 def _console(*, stderr: bool) -> Console:
-    stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else _FILE_WIDTH)
+    stream = sys.stderr if stderr else sys.stdout  # None if the caller closed it
+    is_terminal = stream is not None and stream.isatty()
+    return Console(stderr=stderr, highlight=False, width=None if is_terminal else _FILE_WIDTH)
 
 
 console = _console(stderr=True)
@@ -87,9 +87,15 @@ _CODES = {
 def emit(result: object, *, as_json: bool, text: str | Grid) -> None:
     """Print the result on stdout: one JSON object with `--json`, otherwise the text."""
     if as_json:
-        print(json.dumps(result, default=_plain, ensure_ascii=False))
+        print_json(result)
     else:
         _console(stderr=False).print(text, markup=False, soft_wrap=isinstance(text, str))
+
+
+def print_json(result: object) -> None:
+    """Print JSON on stdout; a stream that is not UTF-8 gets letters beyond ASCII as escapes, which JSON allows."""
+    is_utf8 = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
+    print(json.dumps(result, default=_plain, ensure_ascii=not is_utf8))
 
 
 def say(text: str) -> None:
@@ -138,25 +144,23 @@ def fail(error: KpcError, *, as_json: bool = False) -> NoReturn:
             facts["opens_utc"] = error.opens_utc.isoformat()
         if isinstance(error, Mismatch):
             facts["measures"] = list(error.measures)  # type: ignore[assignment]
-        print(json.dumps({"ok": False, **facts}, ensure_ascii=False))
+        print_json({"ok": False, **facts})
     raise typer.Exit(code)
 
 
 def explaining_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a command: the project's errors become a message and an exit code, never a traceback."""
+    """Decorate a command: every error becomes a message and an exit code, never a traceback."""
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return command(*args, **kwargs)
-        except KpcError as error:
-            fail(error, as_json=bool(kwargs.get("as_json")))
-        except OSError as error:
-            if error.errno != errno.ENOSPC:  # anything else is a defect: show its traceback
-                raise
-            fail(OutOfSpace("The disk is full.", "Free space and run the command again."))
         except KeyboardInterrupt as interrupt:
             print(f"\nInterrupted. Continue with `{this_command()}`; nothing is sent twice.", file=sys.stderr)
             raise typer.Exit(Exit.TERMINATED if isinstance(interrupt, Terminated) else Exit.INTERRUPTED) from None
+        except typer.Exit:
+            raise
+        except Exception as error:  # noqa: BLE001  the last place where a traceback can be avoided
+            fail(explained_at_the_top(error), as_json=bool(kwargs.get("as_json")))
 
     return run

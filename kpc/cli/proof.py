@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kpc.cli.arguments import AsJson, Key, TableName, user_workspace
 from kpc.cli.output import Exit, emit, explaining_errors, fail, grid, say
-from kpc.errors import Mismatch
+from kpc.errors import KpcError, Mismatch
 from kpc.partition import find_partition
 
 if TYPE_CHECKING:
@@ -28,10 +29,15 @@ def register(app: typer.Typer) -> None:
 @explaining_errors
 def preflight(as_json: AsJson = False) -> None:
     """Log in to both systems and compare their schemas with the catalog; reads and sends no rows."""
-    from kpc.campaign.preflight import check_systems
+    from kpc.campaign.preflight import SystemCheck, check_systems
 
-    with user_workspace() as workspace:
-        checks = check_systems(workspace)
+    with ExitStack() as scope:
+        try:
+            workspace = scope.enter_context(user_workspace())
+        except KpcError as error:
+            checks = [SystemCheck("Ledger", "settings and ledger", is_ok=False, message=str(error))]
+        else:
+            checks = check_systems(workspace)
     cells = [[check.system, check.subject, "ok" if check.is_ok else "FAILED", check.message] for check in checks]
     is_ok = all(check.is_ok for check in checks)
     facts = [{"system": c.system, "subject": c.subject, "ok": c.is_ok, "message": c.message} for c in checks]
@@ -99,8 +105,11 @@ def docs(as_json: AsJson = False) -> None:
     """Build the Data Docs from the stored results and print their address."""
     from expectations import build_data_docs
     from kpc.settings import load_settings
+    from kpc.stages.places import naming_settings
 
-    index = build_data_docs(load_settings().reconcile.docs_root)
+    settings = load_settings()
+    with naming_settings(settings):
+        index = build_data_docs(settings.reconcile.docs_root)
     emit({"index": str(index)}, as_json=as_json, text=str(index))
 
 

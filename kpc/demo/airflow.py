@@ -6,6 +6,7 @@ It is reachable from this machine only and needs no login: every local user is i
 from __future__ import annotations
 
 import base64
+import re
 import secrets
 import socket
 import subprocess
@@ -38,7 +39,10 @@ class AirflowServers:
 
 
 def airflow_env(home: Path, database_url: str, port: int, *, parallelism: int) -> dict[str, str]:
-    """The environment of all four components: this process's, without Airflow and KPC_ variables, plus our own."""
+    """The environment of all four components: this process's, without Airflow, KPC_ and proxy variables, plus our own.
+
+    They talk only to each other, on this machine, which no proxy can reach.
+    """
     address = f"http://127.0.0.1:{port}"
     own = {
         "AIRFLOW_HOME": home,
@@ -68,7 +72,8 @@ def airflow_env(home: Path, database_url: str, port: int, *, parallelism: int) -
         "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": False,
         "OPENBLAS_NUM_THREADS": 1,  # one worker per core is enough; more threads only cost memory
     }
-    inherited = {name: value for name, value in python_env().items() if not name.startswith(("AIRFLOW_", "KPC_"))}
+    foreign = re.compile(r"AIRFLOW_|KPC_|\w+_PROXY$", re.IGNORECASE)
+    inherited = {name: value for name, value in python_env().items() if not foreign.match(name)}
     return {**inherited, **{name: str(value) for name, value in own.items()}}
 
 

@@ -5,7 +5,6 @@ Only stage 1 is started here. Airflow's scheduler starts the other stages and th
 
 from __future__ import annotations
 
-import getpass
 import itertools
 import time
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from ulid import ULID
 
 from kpc.airflow_client.records import DagRun
+from kpc.calling_user import calling_user
 from kpc.catalog import TABLES, Table
 from kpc.demo.servers import World
 from kpc.errors import Terminal
@@ -101,7 +101,7 @@ class Campaign:
     def prepare(self) -> None:
         """Record the scope in the ledger, create the pools, and wait until Airflow has read the DAGs."""
         run_id = f"demo-{ULID()}"
-        with open_workspace(self.world.settings, run_id=run_id, actor=getpass.getuser()) as workspace:
+        with open_workspace(self.world.settings, run_id=run_id, actor=calling_user()) as workspace:
             workspace.ledger.scope.set(
                 workspace.environment,
                 months=self.months,
@@ -134,7 +134,7 @@ class Campaign:
         """Yield the progress about once a second, until every partition has ended or is blocked."""
         began = time.monotonic()
         progress = self.progress
-        with open_workspace(self.world.settings, run_id="demo-watch", actor=getpass.getuser()) as workspace:
+        with open_workspace(self.world.settings, run_id="demo-watch", actor=calling_user()) as workspace:
             for poll in itertools.count():
                 time.sleep(_POLL_S)
                 self.world.keeper.check()

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+
 from kpc.airflow_client.api import AirflowApi
 from kpc.demo.airflow import AirflowServers, start_airflow
 from kpc.demo.postgres import start_postgres
@@ -42,6 +44,21 @@ class Data:
     months: Sequence[str]
     with_bad_rows: int = 0
     seed: int = 42
+
+
+class DemoSettings(Settings):
+    """The demo's own settings: neither the user's environment nor their `kpc.toml` changes them."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        *others: PydanticBaseSettingsSource,
+        **named: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        del settings_cls, others, named
+        return (init_settings,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +104,7 @@ def started(work_dir: Path, data: Data, *, switches: Mapping[str, str] | None = 
             values["airflow_url"] = airflow.url
             _write_config(config, values)
             with AirflowApi(airflow.url) as api:
-                yield World(keeper, folder, config, Settings(**values), airflow, api)
+                yield World(keeper, folder, config, DemoSettings(**values), airflow, api)
         finally:
             config.unlink(missing_ok=True)
 
@@ -114,7 +131,7 @@ def _fresh(folder: Path) -> Path:
 def _start_emulators(
     keeper: Keeper, folder: Path, logs: Path, data: Data, switches: Mapping[str, str]
 ) -> tuple[Server, Server]:
-    env = {name: value for name, value in python_env().items() if not name.startswith("KPC__")}
+    env = {name: value for name, value in python_env().items() if not name.upper().startswith("KPC")}
     common = {"port": 0, "seed": data.seed}
     seeded = {"rows": data.rows, "months": ",".join(data.months), "with-bad-rows": data.with_bad_rows}
     oracle = keeper.start(

@@ -23,19 +23,32 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InternalError,
+    NotSupportedError,
+    ProgrammingError,
+)
 
-from kpc.errors import ConfigError, KpcError, Transient
+from kpc.errors import ConfigError, KpcError, OutOfSpace, Transient
+from kpc.file_errors import explained
 from kpc.ledger.fencing import Lease, check_lease
+from kpc.setting_sources import expanded
 
 BUSY_TIMEOUT_S = 60.0  # how long SQLite waits for another writer
 CONNECT_TIMEOUT_S = 10
+_DEFAULT_FILE = Path(".kpc/ledger.db")  # of the setting `ledger_url`
 _WRITES = "kpc_writes"  # execution option: this transaction will write
 _MISCONFIGURED = re.compile(
     r"password authentication failed|no password supplied|does not exist|no pg_hba.conf entry|"
-    r"unable to open database file|attempt to write a readonly|permission denied|not a database",
+    r"permission denied|invalid dsn|invalid connection option",
     re.IGNORECASE,
 )
+_FULL = re.compile(r"disk is full|no space left|disk full", re.IGNORECASE)
+_MAY_PASS = re.compile(r"is locked|I/O error", re.IGNORECASE)
 
 Clock = Callable[[], datetime]
 
@@ -51,7 +64,7 @@ def make_engine(url: str, *, is_durable: bool = True) -> Engine:
         return create_engine(
             parsed, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "kpc"}
         )
-    _make_folder(Path(parsed.database or ""))
+    _prepare_folder(Path(parsed.database or ""))
     engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_S})
     event.listen(engine, "connect", _configure_sqlite if is_durable else _configure_scratch)
     event.listen(engine, "begin", _begin_sqlite)
@@ -61,7 +74,7 @@ def make_engine(url: str, *, is_durable: bool = True) -> Engine:
 def _parse(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # ValueError: the port is no number
         raise ConfigError(
             "The ledger's address is not a database URL.",
             "Set KPC__LEDGER_URL to sqlite:///FILE or postgresql+psycopg2://USER@HOST/DATABASE.",
@@ -69,21 +82,32 @@ def _parse(url: str) -> URL:
     if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg2"):
         return parsed.set(drivername="postgresql+psycopg2")
     if parsed.drivername in ("sqlite", "sqlite+pysqlite") and parsed.database and parsed.database != ":memory:":
-        return parsed.set(drivername="sqlite+pysqlite")
+        if parsed.query:
+            raise ConfigError(
+                f"The ledger's address has parameters that a SQLite file does not take: {', '.join(parsed.query)}.",
+                "Set KPC__LEDGER_URL to sqlite:///FILE.",
+            )
+        file = expanded(parsed.database, "The file in KPC__LEDGER_URL")
+        return parsed.set(drivername="sqlite+pysqlite", database=str(file))
     raise ConfigError(
         f"The ledger cannot be kept in {parsed.drivername}{'' if parsed.database else ' without a file or database'}.",
         "Set KPC__LEDGER_URL to sqlite:///FILE (one machine) or postgresql+psycopg2://USER@HOST/DATABASE.",
     )
 
 
-def _make_folder(file: Path) -> None:
+def _prepare_folder(file: Path) -> None:
+    """Make the default ledger's folder; one that was named must exist, or a typing error would begin a new ledger."""
+    remedy = "Point KPC__LEDGER_URL at the ledger's own folder; make it first if this is to be a new ledger."
     try:
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if file == _DEFAULT_FILE:
+            file.parent.mkdir(exist_ok=True, mode=0o700)
+        is_there, is_other = file.parent.is_dir(), file.exists() and not file.is_file()
     except OSError as error:
-        raise ConfigError(
-            f"The ledger's folder {file.parent} cannot be made: {error.strerror}.",
-            "Point KPC__LEDGER_URL at a folder that this user may write.",
-        ) from None
+        raise explained(error, f"The ledger's folder {file.parent}", remedy) from None
+    if not is_there:
+        raise ConfigError(f"The ledger's folder {file.parent} does not exist.", remedy)
+    if is_other:
+        raise ConfigError(f"The ledger {file} is a folder or a device, not a file.", remedy)
 
 
 def _configure_sqlite(connection: Any, _record: object) -> None:
@@ -106,23 +130,36 @@ def _begin_sqlite(connection: Connection) -> None:
 
 @contextmanager
 def translated(engine: Engine) -> Iterator[None]:
-    """Translate the driver's connection errors into ours, without the URL's password."""
+    """Translate the driver's errors into ours, without the URL's password.
+
+    Two kinds pass: by `IntegrityError` callers learn that another worker was first, and `InternalError` is a trigger of
+    the ledger that refuses a change.
+    """
     try:
         yield
+    except (IntegrityError, InternalError):
+        raise
     except DBAPIError as error:
-        if not (isinstance(error, OperationalError) or error.connection_invalidated):
-            raise
         raise _explained(engine, error) from None
 
 
 def _explained(engine: Engine, error: DBAPIError) -> KpcError:
     where = engine.url.render_as_string(hide_password=True)
-    reason = " ".join(str(error.orig).split())
+    # The text of a DataError quotes the value.
+    reason = type(error).__name__ if isinstance(error, DataError) else " ".join(str(error.orig).split())
     if engine.url.password:
         reason = reason.replace(str(engine.url.password), "***")
-    if _MISCONFIGURED.search(reason):
+    if _FULL.search(reason):
+        return OutOfSpace(f"The ledger {where} has no room: {reason}.", "Free space on its disk and run it again.")
+    if engine.dialect.name == "sqlite" and not _MAY_PASS.search(reason):
         return ConfigError(
-            f"The ledger {where} refuses the login: {reason}.",
+            f"The ledger {where} cannot be used: {reason}.",
+            "Point KPC__LEDGER_URL at the ledger's own file, in a folder that this user may write; restore a damaged "
+            "one from its backup.",
+        )
+    if _MISCONFIGURED.search(reason) or isinstance(error, DataError | ProgrammingError | NotSupportedError):
+        return ConfigError(
+            f"The ledger {where} refuses the login or a statement: {reason}.",
             "Correct KPC__LEDGER_URL, or create the database and its user.",
         )
     return Transient(

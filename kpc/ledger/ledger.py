@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 
 from kpc.ledger.attempts import Attempts
@@ -23,6 +24,8 @@ from kpc.ledger.reconciliations import Reconciliations
 from kpc.ledger.scope import CampaignScope
 from kpc.ledger.sign_offs import SignOffs
 from kpc.ledger.stage_runs import StageRuns
+
+log = logging.getLogger(__name__)
 
 
 class Ledger:
@@ -69,8 +72,10 @@ def open_ledger(url: str, *, clock: Clock = utc_now, is_durable: bool = True) ->
     """
     engine = make_engine(url, is_durable=is_durable)
     try:
-        migrate(engine)
+        is_new = migrate(engine)
     except BaseException:
         engine.dispose()
         raise
+    if is_new and is_durable:  # after a typing error in the address, this line is all that tells
+        log.info("A new, empty ledger was made: %s", engine.url.render_as_string(hide_password=True))
     return Ledger(Database(engine, clock))

@@ -7,30 +7,36 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from sqlalchemy import Connection, Engine, inspect, text
 
 from kpc.errors import ConfigError
+from kpc.file_errors import explained
 from kpc.ledger.database import Database, translated
 from kpc.ledger.schema import REVISION
 
 _ADVISORY_KEY = 7406_0001
 
 
-def migrate(engine: Engine) -> None:
+def migrate(engine: Engine) -> bool:
     """Create or upgrade the schema; takes a few milliseconds if it is up to date. Safe from several processes.
+
+    Returns whether the ledger is new.
 
     Raises `ConfigError` when the schema is newer than this program.
     """
     database = Database(engine)
     with database.reading() as connection:
         if _revision(connection) == REVISION:
-            return
+            return False
     with _only_process(engine), database.writing() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_KEY})
-        if _revision(connection) != REVISION:  # another process may have upgraded it meanwhile
+        revision = _revision(connection)
+        if revision != REVISION:  # another process may have upgraded it meanwhile
             _upgrade(connection)
+        return revision is None
 
 
 def _revision(connection: Connection) -> str | None:
@@ -51,8 +57,7 @@ def _only_process(engine: Engine) -> Iterator[None]:
     if engine.dialect.name != "sqlite":
         yield
         return
-    lock = Path(f"{engine.url.database}.lock")
-    with translated(engine), lock.open("w") as handle:
+    with translated(engine), _lock_file(Path(f"{engine.url.database}.lock")) as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         raw = engine.raw_connection()
         try:
@@ -60,6 +65,15 @@ def _only_process(engine: Engine) -> Iterator[None]:
         finally:
             raw.close()
         yield
+
+
+def _lock_file(path: Path) -> TextIO:
+    try:
+        return path.open("w")
+    except OSError as error:
+        raise explained(
+            error, "The ledger's folder", "Point KPC__LEDGER_URL at a folder that can be written."
+        ) from None
 
 
 def _upgrade(connection: Connection) -> None:

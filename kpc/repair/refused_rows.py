@@ -69,19 +69,25 @@ def export_refused(partitions: Iterable[PartitionContext], table: Table, file: P
     """Write the refused rows of partitions of one table to a CSV file that only its owner can read; returns how many.
 
     The file can be corrected in a spreadsheet and imported again: it is marked as UTF-8, and cells that a spreadsheet
-    would run or rewrite are protected. Raises `ConfigError` if the file cannot be written.
+    would run or rewrite are protected. Raises `ConfigError` if its folder does not exist, or
+    if something other than a file has its name.
     """
+    _check_target(file)
     rows = 0
-    try:
-        with atomic_path(file.resolve()) as temporary, temporary.open("w", encoding="utf-8-sig", newline="") as text:
-            writer = csv.writer(text)
-            writer.writerow((*NOTES, *table.header))
-            for context in partitions:
-                for row in refused_rows(context).iter_rows():
-                    writer.writerow(map(protected, row))
-                    rows += 1
-    except OSError as error:
-        raise ConfigError(
-            f"{file} cannot be written: {error.strerror}.", "Name a file in a folder that exists and may be written."
-        ) from None
+    with atomic_path(file.resolve()) as temporary, temporary.open("w", encoding="utf-8-sig", newline="") as text:
+        writer = csv.writer(text)
+        writer.writerow((*NOTES, *table.header))
+        for context in partitions:
+            for row in refused_rows(context).iter_rows():
+                writer.writerow(map(protected, row))
+                rows += 1
     return rows
+
+
+def _check_target(file: Path) -> None:
+    if not file.resolve().parent.is_dir():
+        raise ConfigError(f"The folder of --export {file} does not exist.", "Make it first, or name another file.")
+    if file.exists() and not file.is_file():
+        raise ConfigError(
+            f"--export {file} is a folder or a device, not a file.", "Name a file; it holds personal values."
+        )

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from kpc.errors import ConfigError
+from kpc.http_client import is_address, is_loopback
 from kpc.salesforce.answers import no_response, refused_login
 from kpc.settings import SalesforceSettings
 
@@ -16,7 +17,6 @@ _TOKEN_PATH = "/services/oauth2/token"  # noqa: S105  a path, not a secret
 _USERINFO_PATH = "/services/oauth2/userinfo"
 _JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _JWT_LIFE_S = 180  # Salesforce accepts assertions of at most a few minutes
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +34,14 @@ class AccessToken:
         return time.monotonic() - self.got_s
 
 
-def is_loopback(url: str) -> bool:
-    return urlsplit(url).hostname in _LOOPBACK
-
-
 def check_address(url: str) -> str:
     """The address without a trailing slash. Raises `ConfigError` unless secrets may be sent to it."""
-    parts = urlsplit(url)
-    if not parts.hostname:
+    if not is_address(url):
         raise ConfigError(
             f"KPC__SALESFORCE__BASE_URL is not an address: {url!r}.",
             "Set it to the My Domain address, https://NAME.my.salesforce.com.",
         )
+    parts = urlsplit(url)
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(url)):
         raise ConfigError(
             f"{url} would send secrets unencrypted.", "Use https://; plain http is for this machine only."
@@ -59,6 +55,7 @@ def log_in(http: httpx.Client, settings: SalesforceSettings) -> AccessToken:
     Raises `ConfigError` with what to correct, `SalesforceDown` if there is no response.
     """
     base_url = check_address(settings.base_url)
+    _read_key(settings)  # a file that was named must be readable, even if another flow is used
     if settings.access_token.get_secret_value():
         return _given_token(http, settings, base_url)
     try:
@@ -121,16 +118,28 @@ def _assertion(settings: SalesforceSettings, base_url: str) -> str:
 
     key_file = settings.private_key_file
     try:
-        key = key_file.read_bytes() if key_file else b""
         claims = {
             "iss": settings.client_id,
             "sub": settings.username,
             "aud": settings.audience or base_url,
             "exp": int(time.time()) + _JWT_LIFE_S,
         }
-        return jwt.encode(claims, key, algorithm="RS256")
-    except (OSError, ValueError, jwt.PyJWTError) as error:
+        return jwt.encode(claims, _read_key(settings), algorithm="RS256")
+    except (ValueError, jwt.PyJWTError) as error:
         raise ConfigError(
             f"The private key {key_file} cannot be used: {type(error).__name__}.",
+            "KPC__SALESFORCE__PRIVATE_KEY_FILE must name a readable RSA key in PEM form.",
+        ) from None
+
+
+def _read_key(settings: SalesforceSettings) -> bytes:
+    file = settings.private_key_file
+    if file is None:
+        return b""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"The private key {file} cannot be read: {error.strerror}.",
             "KPC__SALESFORCE__PRIVATE_KEY_FILE must name a readable RSA key in PEM form.",
         ) from None

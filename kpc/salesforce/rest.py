@@ -17,8 +17,9 @@ import stamina
 from stamina.instrumentation import RetryDetails
 
 from kpc.errors import ConfigError, KpcError, SalesforceDown
+from kpc.http_client import client_for
 from kpc.salesforce.answers import codes_of, no_response, refusal
-from kpc.salesforce.auth import AccessToken, can_renew, check_address, is_loopback, log_in
+from kpc.salesforce.auth import AccessToken, can_renew, check_address, log_in
 from kpc.salesforce.job_poller import JobPoller, shared_poller
 from kpc.settings import SalesforceSettings
 
@@ -204,13 +205,13 @@ def decode(response: httpx.Response) -> Any:
 def _client(settings: SalesforceSettings, transport: httpx.BaseTransport | None) -> httpx.Client:
     base_url = check_address(settings.base_url)
     timeout = httpx.Timeout(settings.read_timeout_s, connect=settings.connect_timeout_s)
-    return httpx.Client(
+    return client_for(
+        base_url,
         verify=_trust(settings),
         transport=transport,
         timeout=timeout,
         limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS),
         headers={"Accept-Encoding": "gzip", "User-Agent": "kpc-migration"},
-        trust_env=not is_loopback(base_url),  # a proxy cannot reach this machine's loopback address
     )
 
 

@@ -17,6 +17,7 @@ from kpc.ledger import Lease
 from kpc.ledger.states import StageState
 from kpc.stages.campaign_constants import check_constants
 from kpc.stages.context import LeasedContext, Mode, PartitionContext, StageContext
+from kpc.stages.places import explained_by_setting
 from kpc.stages.result import StageResult
 from kpc.storage.manifests import StageOutput
 
@@ -61,6 +62,10 @@ def run_stage(
             output = made.output()
             result = _timed(running, output, time.monotonic() - began)
             _record_output(running, output, result)
+        except OSError as error:
+            failure = explained_by_setting(error, context.settings)
+            _record_failure(running, failure)
+            raise failure from error
         except BaseException as error:
             _record_failure(running, error)
             raise

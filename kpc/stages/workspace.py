@@ -14,6 +14,7 @@ from kpc.ledger import Ledger, open_ledger
 from kpc.partition import Environment
 from kpc.salesforce import Salesforce, connect
 from kpc.settings import Settings
+from kpc.stages.places import naming_settings
 from kpc.stages.quota_governor import Governor
 from kpc.storage.manifests import RootMarker
 from kpc.storage.store import Store, open_store
@@ -163,10 +164,14 @@ class Workspace:
 def open_workspace(
     settings: Settings, *, run_id: str, actor: str, asked_utc: datetime | None = None
 ) -> Iterator[Workspace]:
-    """A workspace whose connections are closed at the end."""
+    """A workspace whose connections are closed at the end.
+
+    An error of the operating system becomes one of ours that names the setting whose folder it is about.
+    """
     ledger = open_ledger(settings.ledger_url.get_secret_value())
     workspace = Workspace(settings, ledger, run_id, actor, asked_utc=asked_utc)
     try:
-        yield workspace
+        with naming_settings(settings):
+            yield workspace
     finally:
         workspace.close()

@@ -13,6 +13,7 @@ from pathlib import Path
 import fsspec  # type: ignore[import-untyped]
 
 from kpc.errors import ConfigError, OutOfSpace, Transient
+from kpc.setting_sources import expanded
 
 # The package that provides each protocol.
 _PACKAGES = {
@@ -33,7 +34,7 @@ def is_url(root: str) -> bool:
 
 def directory_of(root: str) -> Path:
     """The directory that a root names if it is not an object store."""
-    return Path(root.removeprefix("file://"))
+    return expanded(root.removeprefix("file://"))
 
 
 class ObjectStore:

@@ -152,10 +152,11 @@ class Store:
         make_private(self.root)
         free = shutil.disk_usage(self.root).free
         if free < needed_bytes + self.free_bytes:
+            setting = "KPC__STAGING__ROOT" if self.remote is None else "KPC__STAGING__SCRATCH"
             raise OutOfSpace(
                 f"The staging disk has {free:,} bytes free; {needed_bytes:,} more are needed and {self.free_bytes:,} "
                 "must stay free.",
-                f"Free space under {self.root}, or point KPC__STAGING__ROOT elsewhere, and run the stage again.",
+                f"Free space under {self.root}, or point {setting} elsewhere, and run the stage again.",
             )
 
 
@@ -180,8 +181,12 @@ def _sweep(scratch: Path) -> None:
 
 
 def make_private(folder: Path) -> Path:
-    """Make a folder (and those above it) that only its owner can enter."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    """Make a folder (and those above it) that only its owner can enter. An `OSError` names the folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        error.filename = str(folder)  # rather than one above it
+        raise
     return folder
 
 
@@ -191,7 +196,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     Raises `OutOfSpace` when the disk fills up meanwhile.
     """
-    make_private(path.parent)
+    with disk_may_fill(path):
+        make_private(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with disk_may_fill(path):
@@ -207,7 +213,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def disk_may_fill(path: Path) -> Iterator[None]:
-    """Turns a full disk into `OutOfSpace`, which names the file."""
+    """Turns a full disk into `OutOfSpace`, which names the file; other errors of the system get its path."""
     try:
         yield
     except OSError as error:
@@ -216,6 +222,8 @@ def disk_may_fill(path: Path) -> Iterator[None]:
                 f"The disk filled up while {path.name} was written.",
                 f"Free space under {path.parent} and run the stage again; nothing half-written was kept.",
             ) from error
+        if error.filename is None:  # the libraries that write the files do not tell
+            error.filename = str(path)
         raise
 
 

@@ -85,10 +85,10 @@ def test_one_partition_from_the_command_line(kpc: Callable[..., Result], tmp_pat
 
 
 def test_preflight_looks_at_both_systems(kpc_that_sends_nothing: Callable[..., Result]) -> None:
-    """16 tables and 16 objects are compared, and the staging root is seen; nothing is read or sent."""
+    """16 tables and 16 objects are compared, and two folders and the staging root are seen; nothing is sent."""
     answer = json.loads(kpc_that_sends_nothing("preflight", "--json").stdout)
     assert answer["ok"]
-    assert len(answer["checks"]) == 2 + 16 + 16 + 1
+    assert len(answer["checks"]) == 2 + 16 + 16 + 2 + 1
     assert answer["checks"][-1]["system"] == "Staging"
     strange = json.loads(kpc_that_sends_nothing("preflight", "--json", KPC__STAGING__ROOT="elsewhere").stdout)
     assert "not the one" in strange["checks"][-1]["message"]
@@ -205,7 +205,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], dict[str, str], str]] = {
     "no room on the disk": (RUN, {"KPC__STAGING__FREE_BYTES": str(10**18)}, "Free space"),
     "object store without driver": (RUN, {"KPC__STAGING__ROOT": "s3://bucket/kpc"}, "s3fs"),
     "unknown clean-up": (("archive", "KPS_T_PREINV", "ALL", "--policy", "burn"), {}, "archive and delete"),
-    "unknown setting": (RUN, {"KPC__ORACLE__DNS": "x"}, "oracle.dns"),
+    "unknown setting": (RUN, {"KPC__ORACLE__DNS": "x"}, "nearest is KPC__ORACLE__DSN"),
     "unreachable ledger": (
         RUN, {"KPC__LEDGER_URL": "postgresql://u:s3cret@127.0.0.1:1/x"}, "ledger"),
     "not loaded yet": (("reconcile", "KPS_T_PREINV", "ALL"), {}, "has not been extracted"),

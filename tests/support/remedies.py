@@ -137,7 +137,7 @@ class Checker:
     def _variables(self) -> set[str]:
         """Environment variables that the program reads by their whole name."""
         sources = [path.read_text(encoding="utf-8") for top in PACKAGES for path in (self._root / top).rglob("*.py")]
-        read = re.compile(r"environ(?:\.get\(|\[)\s*\"(KPC_[A-Z_]+)\"")
+        read = re.compile(r"(?:environ(?:\.get\(|\[)|named_variable\()\s*\"(KPC_[A-Z_]+)\"")
         return {name for source in sources for name in read.findall(source)}
 
     def wrong(self, text: Text) -> list[str]:

@@ -73,8 +73,11 @@ def run(options: OracleOptions) -> int:
         try:
             _serve(options, database, control, _facts(options, database, password), stop)
         except OSError as error:
-            remedy = "Choose another with --port, or 0 for a free one."
-            print(f"Port {options.port} cannot be used: {error}. {remedy}", file=sys.stderr)  # noqa: T201 - for people
+            remedy = (
+                "Choose another --ready-file." if error.filename else "Choose another with --port, or 0 for a free one."
+            )
+            subject = f"The file {error.filename}" if error.filename else f"Port {options.port}"
+            print(f"{subject} cannot be used: {error}. {remedy}", file=sys.stderr)  # noqa: T201 - for people
             return 1
         finally:
             database.close()
