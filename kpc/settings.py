@@ -40,6 +40,7 @@ class SalesforceSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     base_url: str = ""  # My Domain URL
+    token_hosts: str = ""  # more hosts, separated by commas, that may get the access token if a log-in names them
     client_id: str = ""
     client_secret: SecretStr = SecretStr("")
     access_token: SecretStr = SecretStr("")  # instead of client id and secret; cannot be renewed

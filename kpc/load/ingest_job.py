@@ -24,7 +24,6 @@ from kpc.salesforce import BulkJobState, Encoding, JobInfo, Refused
 log = logging.getLogger(__name__)
 
 _FRESH_JOBS = 4  # jobs created for one chunk in one call before we give up
-_UPLOAD_TRIES = 3
 _CLOCK_SKEW = timedelta(minutes=2)
 _SLOT_PAUSE_S = 1.0
 
@@ -163,16 +162,9 @@ def _upload(job: JobRow, load: ChunkLoad) -> bool:
 
 def _put(job_id: str, file: Path, encoding: Encoding, load: ChunkLoad) -> bool:
     """PUT the file. False if it remains unknown whether the job received the data."""
-    for attempt in range(_UPLOAD_TRIES):
-        try:
-            load.salesforce.upload(job_id, file, encoding=encoding, raw_bytes=load.spec.raw_bytes)
-        except OutcomeUnknown as lost:
-            log.warning("%s: %s", load, lost)
-            load.pause(load.settings.poll_first_s * 2**attempt)
-        except Refused as refused:
-            if refused.code == "INVALIDJOBSTATE":
-                return False
-            raise
-        else:
-            return True
-    return False
+    try:
+        load.salesforce.upload(job_id, file, encoding=encoding, raw_bytes=load.spec.raw_bytes)
+    except OutcomeUnknown as lost:
+        log.warning("%s: %s", load, lost)
+        return False
+    return True

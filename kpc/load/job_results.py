@@ -117,7 +117,7 @@ def _scratch(load: ChunkLoad) -> Iterator[Path]:
 
 def _download(load: ChunkLoad, info: JobInfo, kind: ResultKind, scratch: Path) -> Path:
     file = scratch / f"{kind.value}.csv.gz"
-    load.salesforce.results(info.id, kind, file)
+    load.salesforce.results(info.id, kind, file, rows=load.spec.rows, raw_bytes=load.spec.raw_bytes)
     return file
 
 

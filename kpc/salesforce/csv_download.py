@@ -1,0 +1,39 @@
+"""Result files: streamed to disk within a limit, and checked to be complete CSV answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+
+from kpc.bounded_body import BodyRefused, limited, unpacked
+from kpc.gzip_files import open_gzip_to_write
+
+_BLOCK_BYTES = 1 << 20
+_CSV_TYPES = ("text/csv", "application/csv", "application/octet-stream", "text/plain")
+
+
+def save_csv(
+    response: httpx.Response, file: Path, most_bytes: int, *, feed: Callable[[bytes], None] | None = None
+) -> None:
+    """Write a CSV response to the gzip `file` and pass its decompressed pieces to `feed`.
+
+    A gzip response is stored as it is: results repeat every column, and compression is the main cost. It is
+    decompressed on the way, so that a damaged, incomplete or too large one is refused. Raises `BodyRefused`.
+    """
+    kind = response.headers.get("content-type", _CSV_TYPES[0]).partition(";")[0].strip().lower()
+    if kind not in _CSV_TYPES:
+        raise BodyRefused(f"is {kind or 'of no type'} instead of CSV")
+    encoding = response.headers.get("content-encoding", "")
+    is_packed = encoding.strip().lower() == "gzip"
+    with file.open("wb") if is_packed else open_gzip_to_write(file) as target:
+
+        def written() -> Iterator[bytes]:
+            for block in limited(response.iter_raw(_BLOCK_BYTES), most_bytes):
+                target.write(block)
+                yield block
+
+        for piece in limited(unpacked(written(), encoding), most_bytes):
+            if feed is not None:
+                feed(piece)
