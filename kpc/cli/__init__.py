@@ -7,7 +7,7 @@ import os
 
 import typer
 
-from kpc.cli import bench, cleanup, emulate, journey, load, proof, state
+from kpc.cli import bench, cleanup, emulate, journey, load, org, proof, state
 from kpc.cli.output import console
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 app.add_typer(emulate.app, name="emulate")
 app.add_typer(bench.app, name="bench")
+app.add_typer(org.app, name="org")
 journey.register(app)
 state.register(app)
 load.register(app)
