@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from typing import cast
 
 from isal import isal_zlib
 
 _BLOCK_BYTES = 1 << 20
+_DAMAGED = cast("type[Exception]", isal_zlib.error)
 _GZIP = 31  # zlib's window bits for a gzip stream
 _FREE_RATIO_BYTES = 4 << 20  # an answer up to this size may have any ratio
 _MOST_RATIO = 200  # of a JSON answer: repetitive ones reach some 50, a decompression bomb 1,000
@@ -75,7 +77,7 @@ def _gunzipped(blocks: Iterable[bytes]) -> Iterator[bytes]:
                     member, is_open = isal_zlib.decompressobj(_GZIP), bool(waiting)
         if is_open:
             yield member.flush()
-    except isal_zlib.IsalError:
+    except _DAMAGED:
         raise BodyRefused("is damaged: its compressed content cannot be read") from None
     if is_open and not member.eof:
         raise BodyRefused("is incomplete: its compressed content ends early")

@@ -48,6 +48,11 @@ class KpcError(Exception):
         self.remedy = remedy
         super().__init__(f"{what} {remedy}".strip())
 
+    def add_remedy(self, remedy: str) -> None:
+        """Add a sentence on what to do, by a caller that knows more about the command."""
+        self.remedy = f"{self.remedy} {remedy}".strip()
+        self.args = (f"{self.what} {self.remedy}",)
+
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword attributes must survive pickling from a worker to the process that reports the failure.
         return (_rebuild, (type(self), self.__dict__.copy(), self.args))

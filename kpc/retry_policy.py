@@ -58,6 +58,7 @@ class _Patience:
 
     def wait_after(self, error: Exception) -> float | bool:
         """Seconds to wait before the next try; False to give up."""
+        wait_s: float
         now_s = time.monotonic()
         self._first_failure_s = self._first_failure_s or now_s
         self._failures += 1
@@ -68,8 +69,7 @@ class _Patience:
         asked_s = error.retry_after_s if isinstance(error, Transient) else None
         if asked_s is not None and asked_s <= LONGEST_ASKED_S:
             wait_s = max(wait_s, asked_s)
-        spread: float = random.uniform(1.0, 1.25)  # noqa: S311  no secret
-        return wait_s * spread
+        return wait_s * random.uniform(1.0, 1.25)  # noqa: S311  no secret
 
 
 def _log_retry(details: RetryDetails) -> None:

@@ -74,10 +74,6 @@ class _JobPage(Shape):
     nextRecordsUrl: str | None = None  # noqa: N815
 
 
-class _Anything(Shape):
-    """An answer that only confirms."""
-
-
 class IngestApi(Rest):
     def create_job(self, object_name: str, external_id_field: str | None, *, operation: str = "upsert") -> JobInfo:
         """Create a job. Raises `OutcomeUnknown` if the response is lost: the job may exist, see `list_jobs`."""
@@ -90,7 +86,7 @@ class IngestApi(Rest):
         }
         if external_id_field is not None:
             body["externalIdFieldName"] = external_id_field
-        return _info(self.tell(_JobAnswer, "POST", _JOBS, body))
+        return _info(self.tell("POST", _JOBS, body, _JobAnswer))
 
     def upload(self, job_id: str, file: Path, *, encoding: Encoding, raw_bytes: int | None = None) -> None:
         """Send the gzip CSV `file`, as it is or decompressed while it is sent; memory does not grow with its size.
@@ -159,7 +155,7 @@ class IngestApi(Rest):
     def _try_to_change(self, job_id: str, wanted: BulkJobState) -> None:
         """Change a job's state; if the response is lost or a refusal, what matters is the state that the job has."""
         try:
-            self.tell_once(_Anything, "PATCH", f"{_JOBS}/{job_id}", {"state": wanted.value})
+            self.tell_once("PATCH", f"{_JOBS}/{job_id}", {"state": wanted.value})
         except (OutcomeUnknown, Refused) as error:
             found = self.job(job_id)
             if found is None or (found.state is BulkJobState.OPEN and isinstance(error, Refused)):

@@ -99,8 +99,9 @@ class QueryApi(Rest):
         Raises `Terminal` if the job fails or its row count differs from the announced one, `SalesforceDown` if it takes
         longer than `wait_s` (default: settings.job_timeout_s), `OSError` if the disk is full.
         """
+        wanted = {"operation": "query", "query": soql}
         # If the response is lost, the request is repeated: an unread query job only costs one of 10,000 a day.
-        job_id = self.tell_safely(_NewQuery, "POST", _JOBS, {"operation": "query", "query": soql}).id
+        job_id = retried(lambda: self.send_safely(_NewQuery, "POST", _JOBS, json=wanted)).id
         announced = self._await_query(job_id, wait_s or self.settings.job_timeout_s)
         pages = self._pages(job_id, folder)
         if announced not in (None, pages.rows):

@@ -65,20 +65,19 @@ class Rest:
         """GET and decode JSON of this shape with exact decimals; repeated by the retry policy."""
         return retried(lambda: _fitted(shape, self._send("GET", path, params=params, has_effect=False)))
 
-    def tell(self, shape: type[T], method: str, path: str, body: dict[str, Any]) -> T:
-        """A request with an effect; repeated only if it certainly had none.
+    def tell(self, method: str, path: str, body: dict[str, Any], shape: Any = None) -> Any:
+        """A request with an effect; repeated only if it certainly had none. Without `shape` the answer may be empty.
 
         Raises `OutcomeUnknown` if its response is lost or cannot be used.
         """
-        return retried(lambda: self.tell_once(shape, method, path, body))
+        return retried(lambda: self.tell_once(method, path, body, shape))
 
-    def tell_once(self, shape: type[T], method: str, path: str, body: dict[str, Any]) -> T:
+    def tell_once(self, method: str, path: str, body: dict[str, Any], shape: Any = None) -> Any:
         """A request with an effect, sent once, for callers that repeat it together with a question."""
-        return _fitted(shape, self._send(method, path, json=body, has_effect=True), has_effect=True)
-
-    def tell_safely(self, shape: type[T], method: str, path: str, body: dict[str, Any]) -> T:
-        """A request that is safe to repeat; repeated by the retry policy."""
-        return retried(lambda: self.send_safely(shape, method, path, json=body))
+        response = self._send(method, path, json=body, has_effect=True)
+        if shape is None and not response.content:
+            return None
+        return _fitted(shape or object, response, has_effect=True)
 
     def send_safely(self, shape: type[T], method: str, path: str, **content: Any) -> T:
         """A request that is safe to repeat, sent once, for callers that check its answer before it is repeated."""
