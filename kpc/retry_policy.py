@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 def retried(act: Callable[[], T], *, also: tuple[type[KpcError], ...] = ()) -> T:
     """`act()`, repeated while it fails with a transient error of a server, or with one of `also`."""
-    for attempt in stamina.retry_context(on=_Patience((*_ON, *also)).wait_after, attempts=TRIES, timeout=None):
+    for attempt in stamina.retry_context(on=Patience((*_ON, *also)).wait_after, attempts=TRIES, timeout=None):
         with attempt:
             return act()
     raise AssertionError  # the context returns or raises
@@ -48,10 +48,10 @@ def tries_of(error: BaseException | None) -> int:
     return FEW_TRIES if isinstance(error, UnusableAnswer | NotReached) else TRIES
 
 
-class _Patience:
-    """The waits of one request."""
+class Patience:
+    """The waits of one request; `on` are the errors after which it is repeated."""
 
-    def __init__(self, on: tuple[type[KpcError], ...]) -> None:
+    def __init__(self, on: tuple[type[KpcError], ...] = _ON) -> None:
         self._on = on
         self._failures = 0
         self._first_failure_s = 0.0

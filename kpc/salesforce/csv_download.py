@@ -34,6 +34,10 @@ def save_csv(
                 target.write(block)
                 yield block
 
+        is_empty = True
         for piece in limited(unpacked(written(), encoding), most_bytes):
+            is_empty = is_empty and not piece
             if feed is not None:
                 feed(piece)
+    if is_empty:
+        raise BodyRefused("is empty: not even a header line was sent")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 from pydantic import Field
@@ -47,6 +47,14 @@ class _RecordPage(Shape):
     nextRecordsUrl: str | None = None  # noqa: N815
 
 
+class _CountAnswer(Shape):
+    """The answer to COUNT(): the number, and no record."""
+
+    totalSize: Count  # noqa: N815
+    done: Literal[True]
+    records: list[Any] = Field(max_length=0)
+
+
 class _NewQuery(Shape):
     id: RecordId
 
@@ -68,12 +76,12 @@ class QueryApi(Rest):
             for record in page.records:
                 record.pop("attributes", None)
                 yield record
-            if page.done:
+            if page.done and rows == page.totalSize:
                 return
             address = page.nextRecordsUrl or ""
-            if address in seen or rows > page.totalSize or not page.records:
+            if page.done or address in seen or rows > page.totalSize or not page.records:
                 raise UnusableAnswer(
-                    f"The pages of a query do not come to an end: {rows:,} of {page.totalSize:,} records were sent.",
+                    f"The pages of a query do not come to their end: {rows:,} of {page.totalSize:,} records were sent.",
                     "Repeat; if it happens again, report it to Salesforce.",
                 )
             seen.add(address)
@@ -83,7 +91,7 @@ class QueryApi(Rest):
         """The number of an object's records, all or those that meet the SOQL condition `where`."""
         # Both parts come from the catalog and our own code.
         soql = f"SELECT COUNT() FROM {object_name}{f' WHERE {where}' if where else ''}"  # noqa: S608
-        return self.ask(_RecordPage, "/query", {"q": soql}).totalSize
+        return self.ask(_CountAnswer, "/query", {"q": soql}).totalSize
 
     def aggregate(self, soql: str) -> dict[str, Any]:
         """The single record of an aggregate query without GROUP BY; unnamed columns are `expr0`, `expr1` ..."""

@@ -22,7 +22,7 @@ from kpc.strict_json import read_json
 
 _CONNECTIONS = 40
 _LONG_TRANSFERS = 4  # uploads, and downloads, at once: an org allows 25 requests of over 20 s, shared with others
-_OF_THE_BODY = ("content-encoding", "content-length", "transfer-encoding")  # headers that end with reading it
+_OF_THE_BODY = (b"content-encoding", b"content-length", b"transfer-encoding")  # headers that end with reading it
 _MOST_JSON_BYTES = 64_000_000  # of one answer: 2,000 records of a page have 2 to 20 MB
 _LONGEST_JSON_S = 600.0  # of one answer, however slowly it comes
 _READ_BYTES = 1 << 16
@@ -203,7 +203,7 @@ def _read(response: httpx.Response, *, has_effect: bool) -> httpx.Response:
         raise unusable(response, f"it {refused}", has_effect=has_effect) from None
     finally:
         response.close()
-    headers = [(name, text) for name, text in response.headers.multi_items() if name not in _OF_THE_BODY]
+    headers = [(name, text) for name, text in response.headers.raw if name.lower() not in _OF_THE_BODY]
     return httpx.Response(response.status_code, headers=headers, content=content, request=response.request)
 
 

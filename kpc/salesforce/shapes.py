@@ -63,7 +63,13 @@ class Shape(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
 
+_MISFITS = {"missing": "is missing", "model_type": "should be an object", "dict_type": "should be an object"}
 _ADAPTERS: dict[object, TypeAdapter[Any]] = {}
+
+
+def _plain(message: str) -> str:
+    """Pydantic's message as the end of a sentence that begins with the field."""
+    return message.removeprefix("Value error, ").removeprefix("Input ")
 
 
 def fitted(shape: type[T], value: object) -> T:
@@ -73,8 +79,8 @@ def fitted(shape: type[T], value: object) -> T:
         fitting: T = adapter.validate_python(value)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"][:6])
-        raise ValueError(shown(f"{place}: {first['msg']}" if place else first["msg"])) from None
+        place = ".".join(str(part) for part in first["loc"][:6]) or "it"
+        raise ValueError(shown(f"{place} {_MISFITS.get(first['type']) or _plain(first['msg'])}")) from None
     except RecursionError:
         raise ValueError("nested too deeply") from None
     return fitting
