@@ -25,6 +25,7 @@ from kpc.load.chunk_result import (
     SUCCESS_HEADER,
     ChunkOutcome,
     part_file,
+    read_all,
     read_columns,
     write_loaded,
 )
@@ -96,9 +97,9 @@ def _read(load: ChunkLoad, info: JobInfo) -> ChunkOutcome:
         loaded = write_loaded(frames, part_file(load.results, load.spec.chunk, info.id))
         with _AT_ONCE:
             if loaded.rows < rows:
-                failed = _frame(load, info, ResultKind.FAILED, scratch).select(failed.columns)
+                failed = _frame(load, info, ResultKind.FAILED, scratch, failed.columns)
             if loaded.rows + failed.height < rows:
-                unprocessed = _frame(load, info, ResultKind.UNPROCESSED, scratch).select(unprocessed.columns)
+                unprocessed = _frame(load, info, ResultKind.UNPROCESSED, scratch, unprocessed.columns)
             for frame in (failed, unprocessed):
                 answered.add(_hashes(frame))
             return _complete(load, info, ChunkOutcome(loaded, failed, unprocessed, (info.id,)), answered)
@@ -116,8 +117,8 @@ def _download(load: ChunkLoad, info: JobInfo, kind: ResultKind, scratch: Path) -
     return file
 
 
-def _frame(load: ChunkLoad, info: JobInfo, kind: ResultKind, scratch: Path) -> pl.DataFrame:
-    return pl.read_csv(_download(load, info, kind, scratch), infer_schema=False).fill_null("")
+def _frame(load: ChunkLoad, info: JobInfo, kind: ResultKind, scratch: Path, columns: list[str]) -> pl.DataFrame:
+    return read_all(_download(load, info, kind, scratch), columns)
 
 
 def _summed(frames: Iterator[pl.DataFrame], keys: KeySum) -> Iterator[pl.DataFrame]:

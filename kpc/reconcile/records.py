@@ -11,6 +11,7 @@ import polars as pl
 from kpc.catalog.table import Table
 from kpc.catalog.types import EXTERNAL_ID, PARTITION_FIELD
 from kpc.convert.canonical import CHECKSUM, KEY_HASH, canonical_from_salesforce, key_hash, row_checksum
+from kpc.errors import UnusableAnswer
 from kpc.partition import Partition
 from kpc.salesforce import Salesforce
 from kpc.salesforce.soql import in_conditions, text_at
@@ -46,8 +47,13 @@ def compare_all(source: pl.LazyFrame, partition: Partition, salesforce: Salesfor
     query = records_query(table, f"{PARTITION_FIELD} = '{partition.key}'")
     with disk_may_fill(folder / "a page of records"):
         pages = salesforce.bulk_query(query, folder)
-    target = canonical_from_salesforce(_scan_text(pages.files, table), table)
-    return _compare(source, target, table)
+    try:
+        return _compare(source, canonical_from_salesforce(_scan_text(pages.files, table), table), table)
+    except (pl.exceptions.ComputeError, pl.exceptions.ColumnNotFoundError, pl.exceptions.NoDataError) as error:
+        raise UnusableAnswer(
+            f"Salesforce's records of {partition} cannot be read as CSV ({type(error).__name__}).",
+            f"Compare again: `kpc reconcile {table.name} {partition.key}`.",
+        ) from None
 
 
 def compare_sample(

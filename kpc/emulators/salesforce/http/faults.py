@@ -100,6 +100,8 @@ class HttpFaults:
             raise OptionError(
                 f"There is no fault {facts.get('action')!r}.", f"Choose of {', '.join(get_args(Action))}."
             )
+        if facts["action"] == "answer":
+            facts = {"status": 200} | facts
         try:
             rule = HttpFault(**facts)  # type: ignore[arg-type]  # checked below, field by field
             rule = HttpFault(
