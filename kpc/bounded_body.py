@@ -6,9 +6,12 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import cast
 
+import httpx
 from isal import isal_zlib
 
+_OF_THE_BODY = (b"content-encoding", b"content-length", b"transfer-encoding")  # headers that end with reading it
 _BLOCK_BYTES = 1 << 20
+_READ_BYTES = 1 << 16
 _DAMAGED = cast("type[Exception]", isal_zlib.error)
 _GZIP = 31  # zlib's window bits for a gzip stream
 _FREE_RATIO_BYTES = 4 << 20  # an answer up to this size may have any ratio
@@ -43,6 +46,20 @@ def limited(pieces: Iterable[bytes], most_bytes: int, *, longest_s: float | None
         if until is not None and time.monotonic() > until:
             raise BodyRefused(f"was not complete after {longest_s:,.0f} s")
         yield piece
+
+
+def with_body(response: httpx.Response, *, most_bytes: int, longest_s: float) -> httpx.Response:
+    """An unread response with its whole body, decompressed. Raises `BodyRefused`; the response is closed."""
+    if response.is_stream_consumed:
+        return response  # by a transport that made the answer itself
+    try:
+        encoding = response.headers.get("content-encoding", "")
+        blocks = response.iter_raw(_READ_BYTES)
+        content = read_body(blocks, encoding, most_bytes=most_bytes, longest_s=longest_s)
+    finally:
+        response.close()
+    headers = [(name, text) for name, text in response.headers.raw if name.lower() not in _OF_THE_BODY]
+    return httpx.Response(response.status_code, headers=headers, content=content, request=response.request)
 
 
 def read_body(blocks: Iterable[bytes], encoding: str, *, most_bytes: int, longest_s: float) -> bytes:

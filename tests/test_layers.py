@@ -21,7 +21,20 @@ LAYERS = (
     ("kpc.stages",),
     ("kpc.ledger", "kpc.storage", "kpc.convert"),
     ("kpc.oracle", "kpc.salesforce", "kpc.emulators"),
-    ("kpc.settings", "kpc.catalog", "kpc.partition", "kpc.errors", "kpc.local_time", "kpc.gzip_files", "kpc.processes"),
+    (
+        "kpc.settings",
+        "kpc.catalog",
+        "kpc.partition",
+        "kpc.errors",
+        "kpc.local_time",
+        "kpc.gzip_files",
+        "kpc.processes",
+        "kpc.answer_shapes",
+        "kpc.bounded_body",
+        "kpc.retry_policy",
+        "kpc.strict_json",
+        "kpc.untrusted_text",
+    ),
     ("kpc",),  # the package's own `__init__`
 )
 
@@ -31,7 +44,7 @@ DOORS = {
     "great_expectations": ("expectations",),
     "pandas": ("expectations", "kpc.bench.baselines"),
     "oracledb": ("kpc.oracle", "kpc.bench.baselines"),  # a baseline is a program without our code
-    "httpx": ("kpc.salesforce", "kpc.airflow_client", "kpc.bench.baselines"),
+    "httpx": ("kpc.salesforce", "kpc.airflow_client", "kpc.bounded_body", "kpc.bench.baselines"),
     "duckdb": ("kpc.emulators", "kpc.bench.baselines"),
     "fsspec": ("kpc.storage",),
     "sqlglot": ("kpc.emulators.oracle",),

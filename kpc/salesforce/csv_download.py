@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import httpx
@@ -11,13 +11,19 @@ from kpc.bounded_body import BodyRefused, limited, unpacked
 from kpc.gzip_files import open_gzip_to_write
 
 _BLOCK_BYTES = 1 << 20
+_MOST_HEADER_BYTES = 1 << 20
 _CSV_TYPES = ("text/csv", "application/csv", "application/octet-stream", "text/plain")
 
 
 def save_csv(
-    response: httpx.Response, file: Path, most_bytes: int, *, feed: Callable[[bytes], None] | None = None
+    response: httpx.Response,
+    file: Path,
+    most_bytes: int,
+    *,
+    feed: Callable[[bytes], None] | None = None,
+    columns: Sequence[str] = (),
 ) -> None:
-    """Write a CSV response to the gzip `file` and pass its decompressed pieces to `feed`.
+    """Write a CSV response with these columns to the gzip `file` and pass its decompressed pieces to `feed`.
 
     A gzip response is stored as it is: results repeat every column, and compression is the main cost. It is
     decompressed on the way, so that a damaged, incomplete or too large one is refused. Raises `BodyRefused`.
@@ -34,10 +40,19 @@ def save_csv(
                 target.write(block)
                 yield block
 
-        is_empty = True
+        header = bytearray()
         for piece in limited(unpacked(written(), encoding), most_bytes):
-            is_empty = is_empty and not piece
+            if b"\n" not in header and len(header) < _MOST_HEADER_BYTES:
+                header += piece
             if feed is not None:
                 feed(piece)
-    if is_empty:
+    _check_header(bytes(header), columns)
+
+
+def _check_header(text: bytes, columns: Sequence[str]) -> None:
+    line = text.partition(b"\n")[0].decode("utf-8-sig", "replace").strip()
+    if not line:
         raise BodyRefused("is empty: not even a header line was sent")
+    named = [cell.strip().strip('"') for cell in line.split(",")]  # names of fields hold no comma
+    if missing := [column for column in columns if column not in named]:
+        raise BodyRefused(f"has no column {missing[0]}")

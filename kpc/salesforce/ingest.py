@@ -26,6 +26,11 @@ _MOST_PAGES = 2_000  # of the list of jobs: an org keeps 100,000 jobs, 1,000 a p
 _MOST_ROW_BYTES = 8_192  # that a result adds to a row that was sent: its id and its error message
 _MOST_GROWTH = 4  # of a row that was sent: each cell is quoted
 _HEADER_BYTES = 1 << 20
+_RESULT_COLUMNS = {
+    ResultKind.SUCCESSFUL: ("sf__Id", "sf__Created"),
+    ResultKind.FAILED: ("sf__Id", "sf__Error"),
+    ResultKind.UNPROCESSED: (),
+}
 _QUOTA_WORD = "exceededquota"
 
 
@@ -143,11 +148,11 @@ class IngestApi(Rest):
         `rows` and `raw_bytes` are what was sent; from them follows how large a result can be.
         """
         most_bytes = _HEADER_BYTES + _MOST_GROWTH * raw_bytes + _MOST_ROW_BYTES * rows
-        retried(lambda: self._download(f"{_JOBS}/{job_id}/{kind.value}", file, most_bytes))
+        retried(lambda: self._download(job_id, kind, file, most_bytes))
 
-    def _download(self, path: str, file: Path, most_bytes: int) -> None:
-        with self.stream(path) as response:
-            save_csv(response, file, most_bytes)
+    def _download(self, job_id: str, kind: ResultKind, file: Path, most_bytes: int) -> None:
+        with self.stream(f"{_JOBS}/{job_id}/{kind.value}") as response:
+            save_csv(response, file, most_bytes, columns=_RESULT_COLUMNS[kind])
 
     def _change_state(self, job_id: str, wanted: BulkJobState) -> None:
         retried(lambda: self._try_to_change(job_id, wanted), also=(OutcomeUnknown,))

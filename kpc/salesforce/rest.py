@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from kpc.bounded_body import BodyRefused, read_body
+from kpc.bounded_body import BodyRefused, with_body
 from kpc.errors import ConfigError, SalesforceDown
 from kpc.retry_policy import retried
 from kpc.salesforce.answers import no_response, refusal, unusable
@@ -22,10 +22,8 @@ from kpc.strict_json import read_json
 
 _CONNECTIONS = 40
 _LONG_TRANSFERS = 4  # uploads, and downloads, at once: an org allows 25 requests of over 20 s, shared with others
-_OF_THE_BODY = (b"content-encoding", b"content-length", b"transfer-encoding")  # headers that end with reading it
 _MOST_JSON_BYTES = 64_000_000  # of one answer: 2,000 records of a page have 2 to 20 MB
 _LONGEST_JSON_S = 600.0  # of one answer, however slowly it comes
-_READ_BYTES = 1 << 16
 
 T = TypeVar("T")
 
@@ -190,21 +188,10 @@ class Rest:
 
 def _read(response: httpx.Response, *, has_effect: bool) -> httpx.Response:
     """The response with its whole body, decompressed within limits."""
-    if response.is_stream_consumed:
-        return response  # by a transport that made the answer itself
     try:
-        content = read_body(
-            response.iter_raw(_READ_BYTES),
-            response.headers.get("content-encoding", ""),
-            most_bytes=_MOST_JSON_BYTES,
-            longest_s=_LONGEST_JSON_S,
-        )
+        return with_body(response, most_bytes=_MOST_JSON_BYTES, longest_s=_LONGEST_JSON_S)
     except BodyRefused as refused:
         raise unusable(response, f"it {refused}", has_effect=has_effect) from None
-    finally:
-        response.close()
-    headers = [(name, text) for name, text in response.headers.raw if name.lower() not in _OF_THE_BODY]
-    return httpx.Response(response.status_code, headers=headers, content=content, request=response.request)
 
 
 def _fitted(shape: type[T], response: httpx.Response, *, has_effect: bool = False) -> T:

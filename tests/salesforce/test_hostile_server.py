@@ -220,10 +220,34 @@ def test_results_are_bounded_by_what_was_sent(server: MisbehavingServer, tmp_pat
     assert (tmp_path / "right.gz").read_bytes() == right
 
 
-@pytest.mark.parametrize("cut", [1, 9, 500])
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "is empty"),
+        (b"\n1\n", "is empty"),
+        (b"External_ID__c\nK\n", "no column sf__Id"),
+        (b"<html>one moment</html>", "no column sf__Id"),
+        (b"\xff\xfe\x00\x1b[31m", "no column sf__Id"),
+        (b"x" * 3_000_000, "may have"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_a_result_that_is_none_is_asked_for_again(
+    server: MisbehavingServer, tmp_path: Path, content: bytes, why: str
+) -> None:
+    """A file without the columns of a result is not read as one: it is asked for again, and refused at last."""
+    client = connect(server.settings)
+    server.plan("GET .*Results", content, headers={"Content-Type": "text/csv"})
+    with pytest.raises(UnusableAnswer, match=why) as caught:
+        client.results(JOB, ResultKind.FAILED, tmp_path / "r.gz", rows=1, raw_bytes=100)
+    one_sentence(caught.value)
+    assert sum("Results" in request for request in server.asked) == 3
+
+
+@pytest.mark.parametrize("cut", [1, 9, 90])
 def test_a_result_that_ends_early_is_not_taken_for_whole(server: MisbehavingServer, tmp_path: Path, cut: int) -> None:
     """Cut inside its compressed content, with a right length of what came: asked for again."""
-    packed = gzip.compress(b"sf__Id\n" + b"001000000000001AAA\n" * 5000)
+    packed = gzip.compress(b"sf__Id,sf__Created\n" + b"001000000000001AAA,true\n" * 5000)
     headers = {"Content-Type": "text/csv", "Content-Encoding": "gzip"}
     server.plan("GET .*Results", packed, headers=headers)
     server.plan("GET .*Results", packed[:-cut], headers=headers, times=1)
