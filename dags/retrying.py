@@ -8,9 +8,10 @@ from typing import Any
 
 from airflow.sdk import RetryDecision, RetryPolicy
 
-from kpc.errors import KpcError, OutcomeUnknown, RateLimited, SnapshotLost, Transient
+from kpc.errors import KpcError, OutcomeUnknown, SnapshotLost, Transient
 
 RETRIES = 3
+SHORTEST_WAIT_S, LONGEST_WAIT_S = 60.0, 3600.0  # between two tries, where a server asked for a wait
 
 
 class RetryWhatMayPass(RetryPolicy):
@@ -21,8 +22,9 @@ class RetryWhatMayPass(RetryPolicy):
     ) -> RetryDecision:
         del try_number, max_tries, context
         reason = str(exception) if isinstance(exception, KpcError) else type(exception).__name__
-        if isinstance(exception, RateLimited):
-            return RetryDecision.retry(timedelta(seconds=exception.retry_after_s), reason)
+        if isinstance(exception, Transient) and exception.retry_after_s is not None:
+            wait_s = max(SHORTEST_WAIT_S, min(exception.retry_after_s, LONGEST_WAIT_S))
+            return RetryDecision.retry(timedelta(seconds=wait_s), reason)
         if isinstance(exception, Transient | SnapshotLost | OutcomeUnknown):
             return RetryDecision.retry(reason=reason)
         return RetryDecision.fail(reason)

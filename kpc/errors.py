@@ -8,7 +8,10 @@
       Transient                       repeat the same step
         OracleDown                    the database did not answer, or the session was lost
         SalesforceDown                the org did not answer
-        RateLimited                   the org asks to wait `retry_after_s`
+          NotReached                  no connection was made since this process began
+        RateLimited                   the org asks to wait
+        AirflowDown                   Airflow did not answer
+        UnusableAnswer                a server's answer is not of the expected form
         LeaseLost                     another run works on the same partition and stage
         OutsideWindow                 Oracle must not be read before `opens_utc`
       SnapshotLost                    the SCN can no longer be read: new generation
@@ -46,6 +49,11 @@ class KpcError(Exception):
         self.remedy = remedy
         super().__init__(f"{what} {remedy}".strip())
 
+    def add_remedy(self, remedy: str) -> None:
+        """Add a sentence on what to do, by a caller that knows more about the command."""
+        self.remedy = f"{self.remedy} {remedy}".strip()
+        self.args = (f"{self.what} {self.remedy}",)
+
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword attributes must survive pickling from a worker to the process that reports the failure.
         return (_rebuild, (type(self), self.__dict__.copy(), self.args))
@@ -79,7 +87,11 @@ class SchemaDrift(ConfigError):
 
 
 class Transient(KpcError):
-    """A temporary failure: repeat the same step."""
+    """A temporary failure: repeat the same step. `retry_after_s`: how long the server asked to wait, if it did."""
+
+    def __init__(self, what: str, remedy: str = "", *, retry_after_s: float | None = None) -> None:
+        super().__init__(what, remedy)
+        self.retry_after_s = retry_after_s
 
 
 class OracleDown(Transient):
@@ -90,12 +102,20 @@ class SalesforceDown(Transient):
     """Salesforce did not answer in time, or answered with a server error."""
 
 
-class RateLimited(Transient):
-    """Salesforce asks to wait."""
+class NotReached(SalesforceDown):
+    """No connection to the org was made since this process began; the address may be wrong."""
 
-    def __init__(self, what: str, remedy: str = "", *, retry_after_s: float = 60.0) -> None:
-        super().__init__(what, remedy)
-        self.retry_after_s = retry_after_s
+
+class RateLimited(Transient):
+    """A server has received too many requests and asks to wait."""
+
+
+class AirflowDown(Transient):
+    """Airflow did not answer in time, or answered with a server error."""
+
+
+class UnusableAnswer(Transient):
+    """A server's answer is not of the form that was expected, such as a proxy's page: nothing in it is used."""
 
 
 class LeaseLost(Transient):

@@ -105,6 +105,7 @@ class SalesforceSettings(BaseModel):
     model_config = _MODEL
 
     base_url: Text = ""  # My Domain URL
+    token_hosts: Text = ""  # more hosts, separated by commas, that may get the access token if a log-in names them
     client_id: Text = ""
     client_secret: Secret = SecretStr("")
     access_token: Secret = SecretStr("")  # instead of client id and secret; cannot be renewed

@@ -33,6 +33,11 @@ LAYERS = (
         "kpc.calling_user",
         "kpc.file_errors",
         "kpc.http_client",
+        "kpc.answer_shapes",
+        "kpc.bounded_body",
+        "kpc.retry_policy",
+        "kpc.strict_json",
+        "kpc.untrusted_text",
     ),
     ("kpc",),  # the package's own `__init__`
 )
@@ -43,7 +48,7 @@ DOORS = {
     "great_expectations": ("expectations",),
     "pandas": ("expectations", "kpc.bench.baselines"),
     "oracledb": ("kpc.oracle", "kpc.bench.baselines"),  # a baseline is a program without our code
-    "httpx": ("kpc.salesforce", "kpc.airflow_client", "kpc.http_client", "kpc.bench.baselines"),
+    "httpx": ("kpc.salesforce", "kpc.airflow_client", "kpc.bounded_body", "kpc.http_client", "kpc.bench"),
     "duckdb": ("kpc.emulators", "kpc.bench.baselines"),
     "fsspec": ("kpc.storage",),
     "sqlglot": ("kpc.emulators.oracle",),

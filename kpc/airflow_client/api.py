@@ -6,27 +6,50 @@ events start the stages after it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from datetime import datetime
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import httpx
-import stamina
 
+from kpc.airflow_client.answers import (
+    ActiveRunsAnswer,
+    AssetAnswer,
+    DagAnswer,
+    DagDetailsAnswer,
+    EventAnswer,
+    HoldersAnswer,
+    ImportErrorAnswer,
+    LogAnswer,
+    PoolAnswer,
+    RunAnswer,
+    TaskAnswer,
+    TokenAnswer,
+    ValueAnswer,
+    decoded,
+    refusal,
+)
 from kpc.airflow_client.records import AssetEvent, DagRun, DagState, PoolUse, TaskState
-from kpc.errors import ConfigError, Transient
+from kpc.answer_shapes import fitted
+from kpc.bounded_body import BodyRefused, with_body
+from kpc.errors import AirflowDown, ConfigError, UnusableAnswer
 from kpc.http_client import client_for, is_address
 from kpc.partition import Partition
+from kpc.retry_policy import retried
 from kpc.settings import Settings
 from kpc.stages.names import ORACLE_EXTRACT, POOLS, asset_name
+from kpc.untrusted_text import shown
 
 _PARTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 _PAGE = 100  # Airflow's `[api] maximum_page_limit`
 _TIMEOUT_S = 30.0
-_READ_TIMEOUT_S = 30.0  # failed reads are repeated for this long
+_MOST_BYTES = 64_000_000  # of one answer; a task's log is the largest
+_LONGEST_S = 300.0
+_MOST_REASON = 2_000  # characters of a task's error message
+
+T = TypeVar("T")
 
 Mode = Literal["incremental", "full"]
 
@@ -63,43 +86,42 @@ class AirflowApi:
         """Whether API, database, scheduler, triggerer and DAG processor are all running."""
         try:
             return not self.stopped_parts()
-        except Transient:
+        except (AirflowDown, UnusableAnswer):
             return False
 
     def stopped_parts(self) -> dict[str, str]:
         """The parts of Airflow that do not run, each with its last heartbeat (empty: none was ever seen)."""
         answer = self._send("GET", "/api/v2/monitor/health")
-        try:
-            health = answer.json()
-        except ValueError:
-            health = {}
-        found = {part: (health.get(part) or {}) for part in _PARTS}
+        health = decoded(answer, dict[str, Any], "monitor/health")
+        found = {part: health.get(part) for part in _PARTS}
+        states = {part: state if isinstance(state, dict) else {} for part, state in found.items()}
         return {
-            part: str(state.get(f"latest_{part}_heartbeat") or "")
-            for part, state in found.items()
+            part: shown(state.get(f"latest_{part}_heartbeat") or "")
+            for part, state in states.items()
             if state.get("status") != "healthy"
         }
 
     def dag_state(self, dag_id: str) -> DagState:
         """Whether a DAG is paused, how many of its runs are active, and how many may be. Raises `ConfigError`."""
-        dag = self._call("GET", f"dags/{dag_id}/details")
-        active = self._call("GET", f"dags/{dag_id}/dagRuns", params={"state": "running", "limit": 1})
-        return DagState(dag_id, bool(dag["is_paused"]), active["total_entries"], int(dag["max_active_runs"] or 0))
+        dag = self._call(DagDetailsAnswer, "GET", f"dags/{dag_id}/details")
+        params = {"state": "running", "limit": 1}
+        active = self._call(ActiveRunsAnswer, "GET", f"dags/{dag_id}/dagRuns", params=params)
+        return DagState(dag_id, dag.is_paused, active.total_entries, dag.max_active_runs or 0)
 
     def pause(self, dag_id: str, *, is_paused: bool = True) -> None:
         """Pause a DAG, or let it start runs again."""
-        self._call("PATCH", f"dags/{dag_id}", json={"is_paused": is_paused})
+        self._call(object, "PATCH", f"dags/{dag_id}", json={"is_paused": is_paused})
 
     def pool_use(self) -> dict[str, PoolUse]:
         """The pools by name: how many slots each has, and how many are free."""
-        found = self._pages("pools", "pools")
-        return {pool["name"]: PoolUse(pool["name"], int(pool["slots"]), int(pool["open_slots"])) for pool in found}
+        found = self._pages(PoolAnswer, "pools", "pools")
+        return {pool.name: PoolUse(pool.name, pool.slots, pool.open_slots) for pool in found}
 
     def holders(self, pool: str, most: int = 3) -> tuple[str, ...]:
         """Some of the runs whose tasks hold slots of a pool."""
         params = {"pool": pool, "state": ["running", "queued", "deferred"], "limit": most}
-        found = self._call("GET", "dags/~/dagRuns/~/taskInstances", params=params)["task_instances"]
-        return tuple(f"{task['dag_id']} {task['dag_run_id']} {task['task_id']}" for task in found)
+        found = self._call(HoldersAnswer, "GET", "dags/~/dagRuns/~/taskInstances", params=params)
+        return tuple(f"{task.dag_id} {task.dag_run_id} {task.task_id}" for task in found.task_instances)
 
     # Starting
 
@@ -108,7 +130,7 @@ class AirflowApi:
         body: dict[str, Any] = {"logical_date": None, "conf": {"mode": mode} if mode else {}}
         if key is not None:
             body["partition_key"] = key
-        return str(self._call("POST", f"dags/{dag_id}/dagRuns", json=body)["dag_run_id"])
+        return self._call(RunAnswer, "POST", f"dags/{dag_id}/dagRuns", json=body).dag_run_id
 
     def rerun(self, partition: Partition, stage: str = ORACLE_EXTRACT, *, mode: Mode | None = None) -> str:
         """Start one partition again at a stage; the stages after it follow. Returns the run's id.
@@ -132,26 +154,26 @@ class AirflowApi:
                 "description": pool.description,
             }
             if pool.name in existing:
-                self._call("PATCH", f"pools/{pool.name}", json=body)
+                self._call(object, "PATCH", f"pools/{pool.name}", json=body)
             else:
-                self._call("POST", "pools", json=body)
+                self._call(object, "POST", "pools", json=body)
 
     # Watching
 
     def pools(self) -> dict[str, tuple[int, bool]]:
         """For each pool name: its slots, and whether deferred tasks occupy them."""
-        return {pool["name"]: (pool["slots"], pool["include_deferred"]) for pool in self._pages("pools", "pools")}
+        return {pool.name: (pool.slots, pool.include_deferred) for pool in self._pages(PoolAnswer, "pools", "pools")}
 
     def dag_ids(self) -> frozenset[str]:
-        return frozenset(str(dag["dag_id"]) for dag in self._pages("dags", "dags"))
+        return frozenset(dag.dag_id for dag in self._pages(DagAnswer, "dags", "dags"))
 
     def import_errors(self) -> tuple[str, ...]:
         """Why DAG files could not be imported, one text per file."""
-        errors = self._pages("importErrors", "import_errors")
-        return tuple(f"{error['filename']}: {error['stack_trace']}" for error in errors)
+        errors = self._pages(ImportErrorAnswer, "importErrors", "import_errors")
+        return tuple(f"{error.filename}: {error.stack_trace}" for error in errors)
 
     def run(self, dag_id: str, run_id: str) -> DagRun:
-        return _run(self._call("GET", f"dags/{dag_id}/dagRuns/{run_id}"))
+        return _run(self._call(RunAnswer, "GET", f"dags/{dag_id}/dagRuns/{run_id}"))
 
     def runs(self, *, dag_id: str = "~", key: str | None = None, since: datetime | None = None) -> list[DagRun]:
         """Runs of one DAG or of all, oldest first; optionally of one key, and queued at or after `since`."""
@@ -160,14 +182,14 @@ class AirflowApi:
             params["partition_key_pattern"] = key
         if since is not None:
             params["run_after_gte"] = since.isoformat()
-        found = (_run(run) for run in self._pages(f"dags/{dag_id}/dagRuns", "dag_runs", params))
+        found = (_run(run) for run in self._pages(RunAnswer, f"dags/{dag_id}/dagRuns", "dag_runs", params))
         return [run for run in found if key is None or run.key == key]  # the pattern matches substrings
 
     def tasks(self, run: DagRun) -> list[TaskState]:
         path = f"dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances"
         return [
-            TaskState(task["task_id"], task["map_index"], task["state"], task["try_number"])
-            for task in self._pages(path, "task_instances")
+            TaskState(task.task_id, task.map_index, task.state, task.try_number)
+            for task in self._pages(TaskAnswer, path, "task_instances")
         ]
 
     def events(self, *, since: datetime | None = None) -> list[AssetEvent]:
@@ -177,13 +199,13 @@ class AirflowApi:
             params["timestamp_gte"] = since.isoformat()
         return [
             AssetEvent(
-                event["name"] or "",
-                event.get("partition_key"),
-                event["source_dag_id"] or "",
-                event["source_run_id"] or "",
-                event["extra"] or {},
+                event.name or "",
+                event.partition_key,
+                event.source_dag_id or "",
+                event.source_run_id or "",
+                event.extra or {},
             )
-            for event in self._pages("assets/events", "asset_events", params)
+            for event in self._pages(EventAnswer, "assets/events", "asset_events", params)
         ]
 
     def failure(self, run: DagRun) -> str:
@@ -196,13 +218,13 @@ class AirflowApi:
     def result(self, run: DagRun, task_id: str, key: str = "return_value") -> Any:
         """The return value of a task, or the value of another XCom key."""
         path = f"dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/{task_id}/xcomEntries/{key}"
-        return self._call("GET", path)["value"]
+        return self._call(ValueAnswer, "GET", path).value
 
     def asset_page(self, asset: str) -> str:
         """The URL of an asset's page, which shows its graph."""
-        for found in self._pages("assets", "assets", {"name_pattern": asset}):
-            if found["name"] == asset:
-                return f"{self.url}/assets/{found['id']}"
+        for found in self._pages(AssetAnswer, "assets", "assets", {"name_pattern": asset}):
+            if found.name == asset:
+                return f"{self.url}/assets/{found.id}"
         return f"{self.url}/assets"
 
     def run_page(self, run: DagRun) -> str:
@@ -210,38 +232,44 @@ class AirflowApi:
 
     def _error_of(self, run: DagRun, task: TaskState) -> str:
         log = self._call(
+            LogAnswer,
             "GET",
             f"dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/{task.task_id}/logs/{max(task.tries, 1)}",
             params={"map_index": task.map_index, "full_content": True},
         )
-        lines = [line for line in log["content"] if isinstance(line, dict)]
+        lines = [line for line in log.content if isinstance(line, dict)]
         for line in reversed(lines):
-            if details := line.get("error_detail"):
-                return f"{details[-1]['exc_value']}"
+            details = line.get("error_detail")
+            if isinstance(details, list) and details and isinstance(details[-1], dict):
+                return shown(details[-1].get("exc_value"), _MOST_REASON)
         errors = [str(line.get("event")) for line in lines if line.get("level") in ("error", "critical")]
-        return errors[-1] if errors else "its process ended without an error message; see the scheduler's log"
+        without = "its process ended without an error message; see the scheduler's log"
+        return shown(errors[-1], _MOST_REASON) if errors else without
 
     # HTTP
 
-    def _pages(self, path: str, field: str, params: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
+    def _pages(self, shape: type[T], path: str, field: str, params: dict[str, Any] | None = None) -> Iterator[T]:
         offset = 0
         while True:
-            page = self._call("GET", path, params={**(params or {}), "limit": _PAGE, "offset": offset})
-            yield from page[field]
-            offset += len(page[field])
-            if not page[field] or offset >= page["total_entries"]:
+            asked = {**(params or {}), "limit": _PAGE, "offset": offset}
+            page = self._call(dict[str, Any], "GET", path, params=asked)
+            try:
+                rows = [fitted(shape, row) for row in fitted(list[Any], page.get(field))]
+                total = fitted(int, page.get("total_entries"))
+            except ValueError as error:
+                raise UnusableAnswer(f"Airflow's answer to {path} cannot be used: {error}.", "Try again.") from None
+            yield from rows
+            offset += len(rows)
+            if not rows or offset >= total:
                 return
 
-    def _call(self, method: str, path: str, *, json: Any = None, params: Any = None) -> Any:
+    def _call(self, shape: type[T], method: str, path: str, *, json: Any = None, params: Any = None) -> T:
         if method != "GET":
-            return self._ask(method, path, json=json, params=params)
+            return self._ask(shape, method, path, json=json, params=params)
         # Airflow 3.3.2 returns HTTP 500 for a list of asset events while a run started by one of them is queued.
-        for attempt in stamina.retry_context(on=Transient, attempts=None, timeout=_READ_TIMEOUT_S, wait_max=2.0):
-            with attempt:
-                return self._ask(method, path, params=params)
-        raise AssertionError("unreachable: the loop returns or raises")
+        return retried(lambda: self._ask(shape, method, path, params=params))
 
-    def _ask(self, method: str, path: str, *, json: Any = None, params: Any = None) -> Any:
+    def _ask(self, shape: type[T], method: str, path: str, *, json: Any = None, params: Any = None) -> T:
         if not self._is_logged_in:
             self._log_in()
         answer = self._send(method, f"/api/v2/{path}", json=json, params=params)
@@ -249,8 +277,8 @@ class AirflowApi:
             self._log_in()
             answer = self._send(method, f"/api/v2/{path}", json=json, params=params)
         if answer.is_success:
-            return self._decoded(answer) if answer.content else None
-        raise _refusal(answer, path)
+            return decoded(answer, shape, path)
+        raise refusal(answer, path)
 
     def _log_in(self) -> None:
         user, password = self._login
@@ -258,13 +286,14 @@ class AirflowApi:
             answer = self._send("POST", "/auth/token", json={"username": user, "password": password})
         else:
             answer = self._send("GET", "/auth/token")
+        if answer.is_server_error or answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+            raise refusal(answer, "auth/token")
         if not answer.is_success:
             raise ConfigError(
                 f"Airflow at {self.url} refuses the login (HTTP {answer.status_code}).",
                 "Set KPC__AIRFLOW_USER and KPC__AIRFLOW_PASSWORD.",
             )
-        token = self._decoded(answer)
-        self._http.headers["Authorization"] = f"Bearer {token['access_token']}"
+        self._http.headers["Authorization"] = f"Bearer {decoded(answer, TokenAnswer, 'auth/token').access_token}"
         self._is_logged_in = True
 
     def _decoded(self, answer: httpx.Response) -> Any:
@@ -277,44 +306,25 @@ class AirflowApi:
             ) from None
 
     def _send(self, method: str, path: str, *, json: Any = None, params: Any = None) -> httpx.Response:
+        request = self._http.build_request(method, path, json=json, params=params)
         try:
-            return self._http.request(method, path, json=json, params=params)
+            return with_body(self._http.send(request, stream=True), most_bytes=_MOST_BYTES, longest_s=_LONGEST_S)
         except httpx.TransportError as error:
-            raise Transient(
+            raise AirflowDown(
                 f"Airflow at {self.url} does not answer ({error or type(error).__name__}).",
                 "Start it (`kpc demo` does), or set KPC__AIRFLOW_URL to its address.",
             ) from error
+        except BodyRefused as refused:
+            raise UnusableAnswer(f"Airflow's answer to {path} cannot be used: it {refused}.", "Try again.") from None
 
 
-def _run(answer: dict[str, Any]) -> DagRun:
+def _run(answer: RunAnswer) -> DagRun:
     return DagRun(
-        answer["dag_id"],
-        answer["dag_run_id"],
-        answer.get("partition_key"),
-        answer["state"],
-        datetime.fromisoformat(answer["run_after"]),
-        _moment(answer["start_date"]),
-        _moment(answer["end_date"]),
+        answer.dag_id,
+        answer.dag_run_id,
+        answer.partition_key,
+        answer.state,
+        answer.run_after,
+        answer.start_date,
+        answer.end_date,
     )
-
-
-def _moment(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
-
-
-def _refusal(answer: httpx.Response, path: str) -> ConfigError | Transient:
-    try:
-        detail = answer.json()["detail"]
-    except (ValueError, KeyError, TypeError):
-        detail = answer.text[:300]
-    if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return Transient(f"Airflow failed on {path} (HTTP {answer.status_code}): {detail}.", "Try again.")
-    if answer.status_code == HTTPStatus.NOT_FOUND and (dag := re.match(r"dags/([^~/]+)", path)):
-        return ConfigError(
-            f"Airflow does not know {dag[1]}.",
-            "Check with `airflow dags list` that its dags folder is this project's.",
-        )
-    if answer.status_code == HTTPStatus.BAD_REQUEST and path.endswith("/dagRuns"):
-        what, _, remedy = str(detail).rpartition("mappers: ")[2].partition(". ")
-        return ConfigError(f"Airflow refuses the partition key: {what}.", remedy)
-    return ConfigError(f"Airflow refuses {path} (HTTP {answer.status_code}): {detail}", "")

@@ -19,8 +19,8 @@ from kpc.convert.gzip_csv import GzipTable, csv_bytes
 from kpc.convert.key_sum import KeySum
 from kpc.gzip_files import open_gzip_to_read
 from kpc.ledger import open_ledger
-from kpc.load.chunk_load import ENCODING_TRAIT
 from kpc.load.mapped_chunks import begin_chunk, finish_chunk, plan_load, poll_chunk
+from kpc.load.upload_encoding import ENCODING_TRAIT
 from kpc.partition import Environment, Partition, find_partition
 from kpc.salesforce import connect
 from kpc.settings import SalesforceSettings, Settings, StagingSettings

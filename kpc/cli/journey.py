@@ -13,7 +13,15 @@ from kpc.catalog import find_table
 from kpc.cli.arguments import AsJson, Key, Mode, TableName, user_workspace
 from kpc.cli.extras import require_extra
 from kpc.cli.output import Exit, emit, explaining_errors, grid, say
-from kpc.errors import ConfigError, Paused, QuotaExhausted
+from kpc.errors import (
+    ConfigError,
+    OutcomeUnknown,
+    Paused,
+    QuotaExhausted,
+    RateLimited,
+    SalesforceDown,
+    UnusableAnswer,
+)
 from kpc.file_errors import naming
 from kpc.partition import Partition, find_partition, parse_months, partitions_of
 
@@ -212,6 +220,9 @@ def _naming_the_command(partition: Partition) -> Iterator[None]:
         raise QuotaExhausted(full.what, remedy, next_free_utc=full.next_free_utc) from None
     except Paused as paused:
         raise Paused(paused.what, f"After `kpc resume` continue with `{_resume_command(partition)}`.") from None
+    except (SalesforceDown, RateLimited, UnusableAnswer, OutcomeUnknown) as lost:
+        lost.add_remedy(f"Continue with `kpc run {partition.table.name} {partition.key}`; nothing is sent twice.")
+        raise
 
 
 def _resume_command(partition: Partition) -> str:

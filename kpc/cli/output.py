@@ -28,6 +28,7 @@ from kpc.errors import (
     RowsRejected,
     SchemaDrift,
 )
+from kpc.untrusted_text import printable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -89,7 +90,14 @@ def emit(result: object, *, as_json: bool, text: str | Grid) -> None:
     if as_json:
         print_json(result)
     else:
-        _console(stderr=False).print(text, markup=False, soft_wrap=isinstance(text, str))
+        shown = printable(text) if isinstance(text, str) else text
+        _console(stderr=False).print(shown, markup=False, soft_wrap=isinstance(text, str))
+
+
+def as_json_text(result: object) -> str:
+    """One line of JSON in which what a terminal would obey is escaped; text of servers may be part of it."""
+    text = json.dumps(result, default=_plain, ensure_ascii=False)
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
 
 
 def print_json(result: object) -> None:
@@ -100,7 +108,7 @@ def print_json(result: object) -> None:
 
 def say(text: str) -> None:
     """Print progress and remarks on stderr."""
-    console.print(text, markup=False)
+    console.print(printable(text), markup=False)
 
 
 def grid(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Grid:
@@ -121,7 +129,7 @@ def _is_number(cell: object) -> bool:
 def _shown(cell: object) -> str:
     if isinstance(cell, bool):
         return "yes" if cell else "no"
-    return f"{cell:,}" if isinstance(cell, int) else str(cell)
+    return f"{cell:,}" if isinstance(cell, int) else printable(str(cell))
 
 
 def _plain(value: object) -> object:
@@ -130,9 +138,9 @@ def _plain(value: object) -> object:
 
 def fail(error: KpcError, *, as_json: bool = False) -> NoReturn:
     """Print what happened and what to do, and exit with the code of the error's kind."""
-    console.print(f"Error: {error.what}", style="bold red", markup=False)
+    console.print(printable(f"Error: {error.what}"), style="bold red", markup=False)
     if error.remedy:
-        console.print(error.remedy, markup=False)
+        say(error.remedy)
     code = _CODES.get(type(error), Exit.FAILED)
     if as_json:
         facts = {"error": type(error).__name__, "what": error.what, "remedy": error.remedy}

@@ -197,6 +197,14 @@ class Jobs:
         with self._database.reading() as connection:
             return bool(connection.execute(query).scalar_one())
 
+    def has_written(self, target_id: str, object_name: str) -> bool:
+        """Whether a job of this ledger was closed for the object, so that the org may have written its rows."""
+        query = select(func.count()).where(
+            _JOB.c.target_id == target_id, _JOB.c.object_name == object_name, _JOB.c.closed_utc.is_not(None)
+        )
+        with self._database.reading() as connection:
+            return bool(connection.execute(query).scalar_one())
+
     def in_flight(self, target_id: str) -> int:
         """How many jobs take a slot of the org now, over all partitions."""
         with self._database.reading() as connection:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +16,7 @@ from kpc.errors import Transient
 from kpc.ledger import JobIntent, JobRow, Lease, Ledger
 from kpc.ledger.states import DEAD, JobPurpose, JobState
 from kpc.partition import Environment, Partition, find_partition
-from kpc.salesforce import Encoding, Salesforce
+from kpc.salesforce import Salesforce
 from kpc.salesforce.constants import BATCH_ROWS
 from kpc.settings import SalesforceSettings
 from kpc.stages.context import LeasedContext, PartitionContext
@@ -25,8 +24,6 @@ from kpc.stages.quota_governor import Governor
 from kpc.stages.workspace import Workspace
 from kpc.storage.layout import GenerationPaths, loaded_folder
 from kpc.storage.store import FileEntry, Store
-
-ENCODING_TRAIT = "upload_encoding"
 
 
 class ChunkSpec(BaseModel):
@@ -220,24 +217,3 @@ def chunk_intent(spec: ChunkSpec, table: Table) -> JobIntent:
         operation=spec.operation,
         purpose=JobPurpose(spec.purpose),
     )
-
-
-def encodings(load: ChunkLoad) -> Sequence[Encoding]:
-    """The upload encodings to try, in order of preference."""
-    wanted = load.settings.upload_encoding
-    if wanted != "auto":
-        return (wanted,)
-    learned = load.ledger.org_facts.find(load.salesforce.org_id, ENCODING_TRAIT)
-    if learned == "identity" or (learned is None and not may_probe_gzip(load.spec)):
-        return ("identity",)
-    return ("gzip",) if learned == "gzip" else ("gzip", "identity")
-
-
-def may_probe_gzip(spec: ChunkSpec) -> bool:
-    """Whether a chunk may be used to test the org's gzip support: if the org misreads it, at most one batch is lost."""
-    return spec.purpose == JobPurpose.CHUNK and spec.rows <= BATCH_ROWS
-
-
-def is_learning_encoding(load: ChunkLoad) -> bool:
-    """Whether it is still unknown if this org accepts gzip."""
-    return len(encodings(load)) > 1

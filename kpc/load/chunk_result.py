@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from kpc.ledger.states import FailureClass
 from kpc.salesforce import SavedRecord, parse_row_error
 from kpc.storage.layout import chunk_stem
 from kpc.storage.store import FileEntry
+from kpc.untrusted_text import shown
 
 SALESFORCE_ID, CREATED, ERROR = "sf__Id", "sf__Created", "sf__Error"
 SUCCESS_HEADER = (EXTERNAL_ID, SALESFORCE_ID, CREATED)
@@ -30,6 +32,7 @@ GZIP_LEVEL = 1
 _SLICE_ROWS = 20_000
 _BLOCK_BYTES = 1 << 18
 _PART = ".part.csv.gz"
+_READ_AGAIN = "Run the load again; it is downloaded again."
 
 
 class ChunkResult(BaseModel):
@@ -128,9 +131,17 @@ def read_columns(file: Path, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
                 assert isinstance(frame, pl.DataFrame)  # noqa: S101  a batch never becomes a series
                 yield frame
     except (pa.ArrowInvalid, pa.ArrowKeyError, OSError, EOFError) as error:
-        raise DamagedFile(
-            f"{file} cannot be read: {error}.", "Run the load again; it is downloaded again.", path=file
-        ) from None
+        # Arrow's message ends with the content of the line that it could not read.
+        why = shown(re.sub(r"(got \d+):.*", r"\1", str(error), flags=re.DOTALL))
+        raise DamagedFile(f"{file} cannot be read: {why}.", _READ_AGAIN, path=file) from None
+
+
+def read_all(file: Path, columns: Sequence[str]) -> pl.DataFrame:
+    """The named columns of a CSV file as text, in memory; an empty cell is an empty text. Raises `DamagedFile`."""
+    try:
+        return pl.read_csv(file, infer_schema=False).fill_null("").select(columns)
+    except (pl.exceptions.PolarsError, OSError, EOFError) as error:
+        raise DamagedFile(f"{file} cannot be read ({type(error).__name__}).", _READ_AGAIN, path=file) from None
 
 
 def write_loaded(frames: Iterator[pl.DataFrame], file: Path) -> LoadedRows:

@@ -15,16 +15,16 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from kpc.errors import OutcomeUnknown, Terminal, Transient
+from kpc.errors import OutcomeUnknown, Transient
 from kpc.ledger import JobRow
 from kpc.ledger.states import JobState
-from kpc.load.chunk_load import ENCODING_TRAIT, ChunkLoad, chunk_intent, encodings, is_learning_encoding
+from kpc.load.chunk_load import ChunkLoad, chunk_intent
+from kpc.load.upload_encoding import encodings, is_about_gzip, note_refusal
 from kpc.salesforce import BulkJobState, Encoding, JobInfo, Refused
 
 log = logging.getLogger(__name__)
 
 _FRESH_JOBS = 4  # jobs created for one chunk in one call before we give up
-_UPLOAD_TRIES = 3
 _CLOCK_SKEW = timedelta(minutes=2)
 _SLOT_PAUSE_S = 1.0
 
@@ -34,7 +34,9 @@ def start_job(load: ChunkLoad) -> str:
 
     Raises `QuotaExhausted`, `Superseded`, `LeaseLost`, `DamagedFile` before any quota is used.
     """
-    for _ in range(_FRESH_JOBS):
+    for number in range(_FRESH_JOBS):
+        if number:
+            load.pause(load.settings.poll_first_s * 2**number)
         job = load.live_job()
         if job is None:
             load.chunk_file()
@@ -49,8 +51,8 @@ def start_job(load: ChunkLoad) -> str:
                 load.end_job(job, JobState.GIVEN_UP, "not closed")
         if info is not None and _resume(info, load):
             return info.id
-    raise Terminal(
-        f"{load}: {_FRESH_JOBS} ingest jobs in a row could not be uploaded and closed.",
+    raise Transient(
+        f"{load}: {_FRESH_JOBS} ingest jobs in a row could not be created, uploaded and closed.",
         "Check Setup > Bulk Data Load Jobs and the log; then run the load again.",
     )
 
@@ -149,9 +151,9 @@ def _upload(job: JobRow, load: ChunkLoad) -> bool:
         try:
             is_confirmed = _put(job_id, file, encoding, load)
         except Refused as refused:
-            if encoding == "gzip" and refused.status in (400, 415) and is_learning_encoding(load):
-                log.info("The org refuses gzip uploads (%s %s); sending plain CSV", refused.status, refused.code)
-                load.ledger.org_facts.remember(load.salesforce.org_id, ENCODING_TRAIT, "identity")
+            if encoding == "gzip" and is_about_gzip(load, refused):
+                log.info("%s: the gzip upload was refused (%s); sending plain CSV", load, refused.reason)
+                note_refusal(load, job)
                 continue
             raise
         if not is_confirmed:
@@ -164,16 +166,9 @@ def _upload(job: JobRow, load: ChunkLoad) -> bool:
 
 def _put(job_id: str, file: Path, encoding: Encoding, load: ChunkLoad) -> bool:
     """PUT the file. False if it remains unknown whether the job received the data."""
-    for attempt in range(_UPLOAD_TRIES):
-        try:
-            load.salesforce.upload(job_id, file, encoding=encoding, raw_bytes=load.spec.raw_bytes)
-        except OutcomeUnknown as lost:
-            log.warning("%s: %s", load, lost)
-            load.pause(load.settings.poll_first_s * 2**attempt)
-        except Refused as refused:
-            if refused.code == "INVALIDJOBSTATE":
-                return False
-            raise
-        else:
-            return True
-    return False
+    try:
+        load.salesforce.upload(job_id, file, encoding=encoding, raw_bytes=load.spec.raw_bytes)
+    except OutcomeUnknown as lost:
+        log.warning("%s: %s", load, lost)
+        return False
+    return True

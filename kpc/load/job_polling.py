@@ -6,7 +6,7 @@ import logging
 import time
 from dataclasses import dataclass
 
-from kpc.errors import SalesforceDown, Terminal, Transient
+from kpc.errors import RateLimited, SalesforceDown, Terminal, Transient
 from kpc.ledger.states import IN_FLIGHT, JobState
 from kpc.load.chunk_load import ChunkLoad
 from kpc.salesforce import JobInfo
@@ -44,7 +44,7 @@ def follow_job(load: ChunkLoad, job_id: str) -> None:
             wait_s = WAKE_S
             try:
                 progress = poll_job(load, job_id)
-            except SalesforceDown as outage:
+            except (SalesforceDown, RateLimited) as outage:
                 if poller.silent_s > _OUTAGE_S:
                     raise
                 log.warning("%s: %s Polling job %s again.", load, outage.what, job_id)

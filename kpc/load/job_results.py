@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -19,26 +18,26 @@ from kpc.convert.external_id import folded
 from kpc.convert.key_sum import KeySum
 from kpc.errors import Terminal, Transient
 from kpc.ledger.states import IN_FLIGHT, JobState
-from kpc.load.chunk_load import ENCODING_TRAIT, ChunkLoad, is_learning_encoding
+from kpc.load.chunk_load import ChunkLoad
 from kpc.load.chunk_result import (
     ERROR,
     SALESFORCE_ID,
     SUCCESS_HEADER,
     ChunkOutcome,
     part_file,
+    read_all,
     read_columns,
     write_loaded,
 )
 from kpc.load.created_records import keep_accepted
 from kpc.load.ingest_job import start_job
 from kpc.load.job_polling import ask, follow_job
+from kpc.load.upload_encoding import learn_encoding, may_have_misread_gzip
 from kpc.salesforce import BulkJobState, JobInfo, ResultKind, failed_job
 from kpc.storage.store import make_private
 
 log = logging.getLogger(__name__)
 
-# Error messages of a job that could not read its CSV: InvalidBatch, ClientInputError, or an unknown field name.
-_CONTENT_ERROR = re.compile(r"InvalidBatch|ClientInputError|Field name|LineEnding", re.IGNORECASE)
 _AT_ONCE = threading.BoundedSemaphore(2)  # chunks whose refused rows are in memory at the same time
 
 
@@ -51,11 +50,11 @@ def read_outcome(load: ChunkLoad, job_id: str) -> ChunkOutcome:
         _stop_for_quota(load, info)
     if info.state is BulkJobState.ABORTED or info.refuses_content:
         return read_outcome(load, _job_instead(load, info))
-    if (job := load.job(job_id)).encoding == "gzip" and is_learning_encoding(load):
-        load.ledger.org_facts.remember(job.target_id, ENCODING_TRAIT, "gzip")
     # Free the slot before rows are sent again: if jobs waiting to retry held all slots, none could proceed.
-    load.end_job(job, JobState.ENDED)
-    return _read(load, info)
+    load.end_job(load.job(job_id), JobState.ENDED)
+    outcome = _read(load, info)
+    learn_encoding(load, info)
+    return outcome
 
 
 def _stop_for_quota(load: ChunkLoad, info: JobInfo) -> None:
@@ -73,9 +72,7 @@ def _stop_for_quota(load: ChunkLoad, info: JobInfo) -> None:
 
 def _job_instead(load: ChunkLoad, info: JobInfo) -> str:
     """Send the chunk in another job, if gzip may be why the first one failed; else raises `JobFailed`."""
-    job = load.job(info.id)
-    is_about_content = info.refuses_content and _CONTENT_ERROR.search(info.error_message) is not None
-    may_be_gzip = is_about_content and job.encoding == "gzip" and is_learning_encoding(load)
+    job, may_be_gzip = load.job(info.id), may_have_misread_gzip(load, info)
     state = JobState.FAILED if info.state is BulkJobState.FAILED else JobState.ABORTED
     if info.processed:
         with _scratch(load) as scratch:
@@ -84,7 +81,6 @@ def _job_instead(load: ChunkLoad, info: JobInfo) -> str:
     if not may_be_gzip:
         raise failed_job(info, str(load))
     log.warning("%s: job %s failed on its content (%s); trying plain CSV", load, info.id, info.error_message)
-    load.ledger.org_facts.remember(job.target_id, ENCODING_TRAIT, "identity")
     second = start_job(load)
     follow_job(load, second)
     return second
@@ -101,9 +97,9 @@ def _read(load: ChunkLoad, info: JobInfo) -> ChunkOutcome:
         loaded = write_loaded(frames, part_file(load.results, load.spec.chunk, info.id))
         with _AT_ONCE:
             if loaded.rows < rows:
-                failed = _frame(load, info, ResultKind.FAILED, scratch).select(failed.columns)
+                failed = _frame(load, info, ResultKind.FAILED, scratch, failed.columns)
             if loaded.rows + failed.height < rows:
-                unprocessed = _frame(load, info, ResultKind.UNPROCESSED, scratch).select(unprocessed.columns)
+                unprocessed = _frame(load, info, ResultKind.UNPROCESSED, scratch, unprocessed.columns)
             for frame in (failed, unprocessed):
                 answered.add(_hashes(frame))
             return _complete(load, info, ChunkOutcome(loaded, failed, unprocessed, (info.id,)), answered)
@@ -117,12 +113,12 @@ def _scratch(load: ChunkLoad) -> Iterator[Path]:
 
 def _download(load: ChunkLoad, info: JobInfo, kind: ResultKind, scratch: Path) -> Path:
     file = scratch / f"{kind.value}.csv.gz"
-    load.salesforce.results(info.id, kind, file)
+    load.salesforce.results(info.id, kind, file, rows=load.spec.rows, raw_bytes=load.spec.raw_bytes)
     return file
 
 
-def _frame(load: ChunkLoad, info: JobInfo, kind: ResultKind, scratch: Path) -> pl.DataFrame:
-    return pl.read_csv(_download(load, info, kind, scratch), infer_schema=False).fill_null("")
+def _frame(load: ChunkLoad, info: JobInfo, kind: ResultKind, scratch: Path, columns: list[str]) -> pl.DataFrame:
+    return read_all(_download(load, info, kind, scratch), columns)
 
 
 def _summed(frames: Iterator[pl.DataFrame], keys: KeySum) -> Iterator[pl.DataFrame]:

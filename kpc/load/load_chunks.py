@@ -15,12 +15,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from kpc.errors import Paused, QuotaExhausted
-from kpc.load.chunk_load import ENCODING_TRAIT, ChunkLoad, ChunkSpec, may_probe_gzip
+from kpc.load.chunk_load import ChunkLoad, ChunkSpec
 from kpc.load.chunk_result import ChunkResult
 from kpc.load.finalize_chunk import finalize_chunk
 from kpc.load.ingest_job import start_job
 from kpc.load.job_polling import follow_job
 from kpc.load.pre_image import keep_pre_image
+from kpc.load.upload_encoding import encoding_is_unknown, may_probe_gzip
 from kpc.stages.context import LeasedContext
 
 _AT_RESULTS = 4  # chunks whose job has ended: their results are read while the next jobs take the slots
@@ -42,7 +43,7 @@ def load_chunks(context: LeasedContext, specs: Sequence[ChunkSpec]) -> list[Chun
     """
     waiting, results = list(specs), []
     probe = next((spec for spec in waiting if may_probe_gzip(spec)), None)
-    if probe is not None and _encoding_is_unknown(context):
+    if probe is not None and encoding_is_unknown(context):
         waiting.remove(probe)
         results.append(load_chunk(ChunkLoad(probe, context)))
     return [*results, *_load_in_parallel(context, waiting)]
@@ -70,8 +71,3 @@ def _load_in_parallel(context: LeasedContext, specs: Sequence[ChunkSpec]) -> lis
     if held:
         raise next((error for error in held if isinstance(error, Paused)), held[0])
     return results
-
-
-def _encoding_is_unknown(context: LeasedContext) -> bool:
-    is_auto = context.settings.salesforce.upload_encoding == "auto"
-    return is_auto and context.ledger.org_facts.find(context.salesforce.org_id, ENCODING_TRAIT) is None

@@ -77,16 +77,24 @@ class KeptImage:
 
 
 def needs_pre_image(context: PartitionContext) -> bool:
-    """Whether loads of the table keep pre-images. Mode `auto`: yes, unless its object was once found empty."""
+    """Whether loads of the table keep pre-images. Mode `auto`: yes, unless its object was empty before our first job.
+
+    That it was found empty counts only once a job of ours was closed: until then others may fill it, so it is asked
+    again.
+    """
     mode = context.settings.load.pre_image
     if mode != "auto":
         return mode == "on"
     environment, trait = context.environment, f"found_empty:{context.table.slug}"
-    if context.ledger.org_facts.find(environment.target_id, trait) == environment.source_id:
+    facts, target_id = context.ledger.org_facts, environment.target_id
+    was_empty = facts.find(target_id, trait) == environment.source_id
+    if was_empty and context.ledger.jobs.has_written(target_id, context.table.target):
         return False
     first = next(context.salesforce.query(f"SELECT Id FROM {context.table.target} LIMIT 1"), None)  # noqa: S608  a constant
     if first is None:
-        context.ledger.org_facts.remember(environment.target_id, trait, environment.source_id)
+        facts.remember(target_id, trait, environment.source_id)
+    elif was_empty:
+        facts.forget(target_id, trait)
     return first is not None
 
 

@@ -172,7 +172,9 @@ def _keep_results(load: ChunkLoad, info: JobInfo) -> bool:
     with tempfile.TemporaryDirectory(dir=make_private(load.results), prefix=".results-") as scratch:
         file = Path(scratch) / "successful.csv.gz"
         try:
-            load.salesforce.results(info.id, ResultKind.SUCCESSFUL, file)
+            load.salesforce.results(
+                info.id, ResultKind.SUCCESSFUL, file, rows=load.spec.rows, raw_bytes=load.spec.raw_bytes
+            )
         except Refused as refused:
             if refused.status not in (404, 410):
                 raise

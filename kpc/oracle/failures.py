@@ -13,10 +13,12 @@ from dataclasses import dataclass
 import oracledb
 
 from kpc.errors import ConfigError, DataUnreadable, KpcError, OracleDown, SchemaDrift, SnapshotLost, Terminal
+from kpc.untrusted_text import shown
 
 _NUMBER = re.compile(r"\b(ORA|DPY)-(\d{4,5})")
 _SIMILAR = re.compile(r"[Ss]imilar to ORA-(\d{5})")
 _QUOTED = re.compile(r'"([^"]+)"')
+_MOST_CHARACTERS = 600  # of a driver's message; it may quote the server's
 _CHECK = "Check it with `kpc preflight`."
 
 
@@ -183,7 +185,7 @@ def explained(operation: OperationContext) -> Iterator[None]:
 
 def classify(error: oracledb.Error, operation: OperationContext) -> KpcError:
     """The migration's error for a driver error. An unknown code stops the partition: nothing is repeated blindly."""
-    text = " ".join(str(error).split("Help:")[0].split()).rstrip(".")
+    text = shown(" ".join(str(error).split("Help:")[0].split()).rstrip("."), _MOST_CHARACTERS)
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return _untrusted(operation, text)
     # A refusal by the listener arrives as DPY-6005, with its cause only in the text.

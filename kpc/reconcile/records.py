@@ -11,6 +11,7 @@ import polars as pl
 from kpc.catalog.table import Table
 from kpc.catalog.types import EXTERNAL_ID, PARTITION_FIELD
 from kpc.convert.canonical import CHECKSUM, KEY_HASH, canonical_from_salesforce, key_hash, row_checksum
+from kpc.errors import UnusableAnswer
 from kpc.partition import Partition
 from kpc.salesforce import Salesforce
 from kpc.salesforce.soql import in_conditions, text_at
@@ -46,7 +47,13 @@ def compare_all(
     """
     table = partition.table
     target = canonical_from_salesforce(read_partition(partition, salesforce, folder, expected_rows), table)
-    return _compare(source, target, table)
+    try:
+        return _compare(source, target, table)
+    except (pl.exceptions.ComputeError, pl.exceptions.ColumnNotFoundError, pl.exceptions.NoDataError) as error:
+        raise UnusableAnswer(
+            f"Salesforce's records of {partition} cannot be read as CSV ({type(error).__name__}).",
+            f"Compare again: `kpc reconcile {table.name} {partition.key}`.",
+        ) from None
 
 
 def read_partition(

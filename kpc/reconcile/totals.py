@@ -6,10 +6,12 @@ from decimal import ROUND_HALF_UP, Decimal, localcontext
 
 from kpc.catalog.table import Table
 from kpc.catalog.types import PARTITION_FIELD, Column
+from kpc.errors import UnusableAnswer
 from kpc.partition import Partition
 from kpc.reconcile.comparison import Comparison
 from kpc.salesforce import Salesforce
 from kpc.storage.manifests import Aggregate, ControlTotals
+from kpc.untrusted_text import shown
 
 AVERAGE_SCALE = 10  # decimal places with which averages are shown and compared
 _DIGITS = 100  # Python's default of 28 would silently round a sum of 38 digits
@@ -30,6 +32,16 @@ def totals_query(partition: Partition) -> str:
 def read_target(salesforce: Salesforce, partition: Partition) -> ControlTotals:
     """The partition's control totals, computed by Salesforce."""
     row = salesforce.aggregate(totals_query(partition))
+    try:
+        return _totals_of(row, partition)
+    except (KeyError, ValueError, ArithmeticError) as error:
+        raise UnusableAnswer(
+            f"Salesforce's totals of {partition} cannot be used: {type(error).__name__} {shown(error)}.",
+            f"Compare again: `kpc reconcile {partition.table.name} {partition.key}`.",
+        ) from None
+
+
+def _totals_of(row: dict[str, object], partition: Partition) -> ControlTotals:
     measures = tuple(
         Aggregate(
             column=column.name,
@@ -63,7 +75,11 @@ def _added(one: Aggregate, other: Aggregate) -> Aggregate:
 
 
 def _exact(value: object) -> Decimal | None:
-    return None if value is None else Decimal(str(value))
+    if value is None:
+        return None
+    if not isinstance(value, int | Decimal):
+        raise ValueError("a total is not a number")  # noqa: TRY004  as other unusable totals
+    return Decimal(value)
 
 
 def compare_totals(

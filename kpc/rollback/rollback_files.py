@@ -110,7 +110,8 @@ def _refused_by_job(load: ChunkLoad, job_id: str) -> Counter[str]:
     folder = load.paths.rollback
     with tempfile.TemporaryDirectory(dir=folder, prefix=".results-") as scratch:
         file = Path(scratch) / "failed.csv.gz"
-        load.salesforce.results(job_id, ResultKind.FAILED, file)
+        sent = load.spec
+        load.salesforce.results(job_id, ResultKind.FAILED, file, rows=sent.rows, raw_bytes=sent.raw_bytes)
         return _counted((text for frame in read_columns(file, (ERROR,)) for text in frame[ERROR]), load)
 
 

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 
 import httpx
 
-from kpc.errors import ConfigError, KpcError, OutcomeUnknown, QuotaExhausted, RateLimited, SalesforceDown, Terminal
+from kpc.errors import (
+    ConfigError,
+    KpcError,
+    NotReached,
+    OutcomeUnknown,
+    QuotaExhausted,
+    RateLimited,
+    SalesforceDown,
+    Terminal,
+    UnusableAnswer,
+)
+from kpc.retry_policy import LONGEST_ASKED_S, TRANSIENT_STATUSES, retry_after_s
+from kpc.strict_json import read_json
+from kpc.untrusted_text import shown
 
 LOOK_AGAIN = timedelta(hours=1)  # until the next check: Salesforce does not say when its rolling window frees quota
-_LONG_REQUESTS_S = 60.0
-_TEXT_SHOWN = 300
+_MOST_CODE = 80
+_MOST_HOST = 120
+_MOST_PAGE = 2_000  # characters of a page in which its text is looked for
 
 
 class Refused(Terminal):
@@ -36,33 +50,40 @@ class AllowanceRefused(QuotaExhausted):
 def codes_of(response: httpx.Response) -> tuple[str, str]:
     """Error code and message of a response: Salesforce sends a list of objects, OAuth one object, a proxy neither."""
     try:
-        body = json.loads(response.content)
+        body = read_json(response.content)
     except ValueError:
-        return "", " ".join(re.sub(r"<[^>]*>", " ", response.text[:2000]).split())[:_TEXT_SHOWN]
+        page = response.content[:_MOST_PAGE].decode("utf-8", "replace")
+        return "", shown(" ".join(re.sub(r"<[^>]*>", " ", page).split()))
     first = body[0] if isinstance(body, list) and body else body
     if not isinstance(first, dict):
         return "", ""
-    code = str(first.get("errorCode") or first.get("error") or "")
-    return code, str(first.get("message") or first.get("error_description") or "")[:_TEXT_SHOWN]
+    code = shown(first.get("errorCode") or first.get("error") or "", _MOST_CODE)
+    return code, shown(first.get("message") or first.get("error_description") or "")
+
+
+def request_of(response: httpx.Response) -> str:
+    """The request that a response answers, as messages name it: `GET /services/data/v62.0/limits`."""
+    return f"{response.request.method} {shown(response.request.url.path)}"
 
 
 def refusal(response: httpx.Response, *, has_effect: bool) -> KpcError:  # noqa: PLR0911  one line per meaning
     """The error for an unsuccessful response. `has_effect`: the request may have changed something."""
     status, (code, reason) = response.status_code, codes_of(response)
     said = f"Salesforce answered {status}{f' {code}' if code else ''}{f': {reason}' if reason else ''}"
-    asked = f"{response.request.method} {response.request.url.path}"
-    if status >= 500 and has_effect:
+    asked = request_of(response)
+    wait_s, wish = _asked_wait(response)
+    if has_effect and (status >= 500 or not response.is_error):
         return OutcomeUnknown(f"{said} to {asked}; whether it took effect is unknown.", "The server will be asked.")
-    if status >= 500:
-        return SalesforceDown(f"{said} to {asked}.", "Repeat later; status.salesforce.com shows known incidents.")
-    if status == 429:
-        return RateLimited(f"{said}.", "Wait, then repeat.", retry_after_s=_retry_after(response))
-    if code == "REQUEST_LIMIT_EXCEEDED" and "concurrent" in reason.lower():
-        return RateLimited(
-            f"{said}.",
-            "Too many requests of over 20 s are running at once: wait, or pause other software.",
-            retry_after_s=_retry_after(response),
-        )
+    if response.is_redirect:
+        return redirected(response)
+    if not response.is_error:
+        return unusable(response, f"its status is {status}", has_effect=has_effect)
+    if status == 429 or (code == "REQUEST_LIMIT_EXCEEDED" and "concurrent" in reason.lower()):
+        remedy = "Wait, or pause other software that uses the org, then repeat."
+        return RateLimited(f"{said} to {asked}{wish}.", remedy, retry_after_s=wait_s)
+    if status in TRANSIENT_STATUSES or status >= 500:
+        remedy = "Repeat later; status.salesforce.com shows known incidents."
+        return SalesforceDown(f"{said} to {asked}{wish}.", remedy, retry_after_s=wait_s)
     if code in ("REQUEST_LIMIT_EXCEEDED", "EXCEEDEDQUOTA"):
         return AllowanceRefused(
             f"{said}.",
@@ -83,14 +104,52 @@ def refusal(response: httpx.Response, *, has_effect: bool) -> KpcError:  # noqa:
     )  # fmt: skip
 
 
+def redirected(response: httpx.Response) -> ConfigError:
+    """The error for a redirect, which is never followed: it would carry the token or the secret elsewhere."""
+    try:
+        host = urlsplit(response.headers.get("location", "")).hostname or "the same host"
+    except ValueError:
+        host = "no valid address"
+    return ConfigError(
+        f"{request_of(response)} was answered {response.status_code}, a redirect to {shown(host, _MOST_HOST)}; it is "
+        "not followed.",
+        "Set KPC__SALESFORCE__BASE_URL to the My Domain address, https://NAME.my.salesforce.com, or ask the proxy's "
+        "administrator.",
+    )
+
+
+def unusable(response: httpx.Response, why: str, *, has_effect: bool) -> UnusableAnswer | OutcomeUnknown:
+    """The error for an answer that cannot be used; `why` is a clause: "it is empty"."""
+    what = f"Salesforce's answer to {request_of(response)} cannot be used: {shown(why)}"
+    if has_effect:
+        return OutcomeUnknown(f"{what}; whether the request took effect is unknown.", "The server will be asked.")
+    return UnusableAnswer(
+        f"{what}.", "A proxy may have sent it: check KPC__SALESFORCE__BASE_URL and the proxy, then repeat."
+    )
+
+
+def _asked_wait(response: httpx.Response) -> tuple[float | None, str]:
+    """The wait that a response asks for, and a remark for the message if that wait is not obeyed."""
+    header = response.headers.get("retry-after")
+    wait_s = retry_after_s(header, response.headers.get("date"))
+    if header is not None and wait_s is None:
+        return None, f" (its Retry-After {shown(header, 40)!r} is not understood)"
+    if wait_s is not None and wait_s > LONGEST_ASKED_S:
+        return wait_s, f" (it asks to wait {wait_s:,.0f} s; no more than {LONGEST_ASKED_S:,.0f} s are waited here)"
+    return wait_s, ""
+
+
 def refused_login(response: httpx.Response, base_url: str) -> KpcError:
     """The error for a refused token request."""
     status, (code, reason) = response.status_code, codes_of(response)
-    if status >= 500:
-        return SalesforceDown(f"{base_url} answered {status} to the log-in.", "Repeat later.")
+    wait_s, wish = _asked_wait(response)
+    if response.is_redirect:
+        return redirected(response)
     if status == 429:
-        return RateLimited(
-            "Salesforce limits the rate of log-ins.", "Wait, then repeat.", retry_after_s=_retry_after(response)
+        return RateLimited(f"Salesforce answered 429 to the log-in{wish}.", "Wait, then repeat.", retry_after_s=wait_s)
+    if status in TRANSIENT_STATUSES or status >= 500:
+        return SalesforceDown(
+            f"{base_url} answered {status} to the log-in{wish}.", "Repeat later.", retry_after_s=wait_s
         )
     remedies = {
         "invalid_client": "The client secret is wrong: set KPC__SALESFORCE__CLIENT_SECRET.",
@@ -110,9 +169,12 @@ def refused_login(response: httpx.Response, base_url: str) -> KpcError:
     )
 
 
-def no_response(error: httpx.TransportError, host: str, *, has_effect: bool) -> KpcError:
-    """The error for a request without a response. If no connection was made, the request had no effect."""
-    reason = str(error) or type(error).__name__
+def no_response(error: httpx.TransportError, host: str, *, has_effect: bool, is_first: bool = False) -> KpcError:
+    """The error for a request without a response. If no connection was made, the request had no effect.
+
+    `is_first`: the org has not answered this process before.
+    """
+    reason = shown(str(error) or type(error).__name__)
     if "CERTIFICATE_VERIFY_FAILED" in reason:
         return ConfigError(
             f"The certificate of {host} is not trusted: {reason}.",
@@ -120,19 +182,11 @@ def no_response(error: httpx.TransportError, host: str, *, has_effect: bool) -> 
         )
     if isinstance(error, httpx.UnsupportedProtocol):
         return ConfigError(f"{host} is not an address: {reason}.", "Set KPC__SALESFORCE__BASE_URL to https://...")
-    was_sent = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+    was_sent = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.ProxyError)
     if has_effect and was_sent:
         return OutcomeUnknown(
             f"The response of {host} was lost ({type(error).__name__}); whether the request took effect is unknown.",
             "The server will be asked.",
         )
-    return SalesforceDown(
-        f"{host} does not answer: {reason}.", "Check the network and KPC__SALESFORCE__BASE_URL, then repeat."
-    )
-
-
-def _retry_after(response: httpx.Response) -> float:
-    try:
-        return float(response.headers.get("retry-after", _LONG_REQUESTS_S))
-    except ValueError:
-        return _LONG_REQUESTS_S
+    down = NotReached if is_first and not was_sent else SalesforceDown
+    return down(f"{host} does not answer: {reason}.", "Check the network and KPC__SALESFORCE__BASE_URL, then repeat.")

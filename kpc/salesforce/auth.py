@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -10,13 +12,18 @@ import httpx
 
 from kpc.errors import ConfigError
 from kpc.http_client import is_address, is_loopback
-from kpc.salesforce.answers import no_response, refused_login
+from kpc.salesforce.answers import refused_login
+from kpc.salesforce.origins import check_instance
+from kpc.salesforce.shapes import RecordId, Shape, fitted
 from kpc.settings import SalesforceSettings
+from kpc.strict_json import read_json
 
 _TOKEN_PATH = "/services/oauth2/token"  # noqa: S105  a path, not a secret
 _USERINFO_PATH = "/services/oauth2/userinfo"
 _JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _JWT_LIFE_S = 180  # Salesforce accepts assertions of at most a few minutes
+_TOKEN = re.compile(r"[\x21-\x7e]{1,8000}", re.ASCII)
+_ORG, _USER = "00D", "005"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,22 @@ def check_address(url: str) -> str:
     return url.rstrip("/")
 
 
-def log_in(http: httpx.Client, settings: SalesforceSettings) -> AccessToken:
+class _TokenAnswer(Shape):
+    access_token: str
+    instance_url: str
+    id: str  # .../id/ORG/USER
+
+
+class _UserAnswer(Shape):
+    organization_id: RecordId
+    user_id: RecordId
+
+
+# Sends a request and returns its response, whatever its status; raises `KpcError` if there is none.
+Send = Callable[..., httpx.Response]
+
+
+def log_in(send: Send, settings: SalesforceSettings) -> AccessToken:
     """A new token, by the flow for which the settings have credentials.
 
     Raises `ConfigError` with what to correct, `SalesforceDown` if there is no response.
@@ -57,22 +79,32 @@ def log_in(http: httpx.Client, settings: SalesforceSettings) -> AccessToken:
     base_url = check_address(settings.base_url)
     _read_key(settings)  # a file that was named must be readable, even if another flow is used
     if settings.access_token.get_secret_value():
-        return _given_token(http, settings, base_url)
-    try:
-        answer = http.post(base_url + _TOKEN_PATH, data=_grant(settings, base_url))
-    except httpx.TransportError as error:
-        raise no_response(error, base_url, has_effect=False) from None
+        return _given_token(send, settings, base_url)
+    answer = send("POST", base_url + _TOKEN_PATH, data=_grant(settings, base_url))
     if answer.status_code != 200:
         raise refused_login(answer, base_url)
     try:
-        body = answer.json()
-        *_, org_id, user_id = body["id"].rstrip("/").split("/")
-        return AccessToken(body["access_token"], check_address(body["instance_url"]), org_id, user_id)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise ConfigError(
-            f"{base_url} answered the log-in with something that is not a Salesforce token.",
-            "Set KPC__SALESFORCE__BASE_URL to the My Domain address, https://NAME.my.salesforce.com.",
-        ) from None
+        body = fitted(_TokenAnswer, read_json(answer.content))
+        *_, org_id, user_id = body.id.rstrip("/").split("/")
+        user = fitted(_UserAnswer, {"organization_id": org_id, "user_id": user_id})
+    except ValueError:
+        raise _no_token(base_url) from None
+    if not _TOKEN.fullmatch(body.access_token):
+        raise _no_token(base_url)
+    return _token(body.access_token, check_instance(body.instance_url, settings, base_url), user, base_url)
+
+
+def _token(access_token: str, instance_url: str, user: _UserAnswer, base_url: str) -> AccessToken:
+    if not user.organization_id.startswith(_ORG) or not user.user_id.startswith(_USER):
+        raise _no_token(base_url)
+    return AccessToken(access_token, instance_url, user.organization_id, user.user_id)
+
+
+def _no_token(base_url: str) -> ConfigError:
+    return ConfigError(
+        f"{base_url} answered the log-in with something that is not a Salesforce token.",
+        "Set KPC__SALESFORCE__BASE_URL to the My Domain address, https://NAME.my.salesforce.com.",
+    )
 
 
 def can_renew(settings: SalesforceSettings) -> bool:
@@ -80,12 +112,9 @@ def can_renew(settings: SalesforceSettings) -> bool:
     return not settings.access_token.get_secret_value()
 
 
-def _given_token(http: httpx.Client, settings: SalesforceSettings, base_url: str) -> AccessToken:
+def _given_token(send: Send, settings: SalesforceSettings, base_url: str) -> AccessToken:
     access_token = settings.access_token.get_secret_value()
-    try:
-        answer = http.get(base_url + _USERINFO_PATH, headers={"Authorization": f"Bearer {access_token}"})
-    except httpx.TransportError as error:
-        raise no_response(error, base_url, has_effect=False) from None
+    answer = send("GET", base_url + _USERINFO_PATH, headers={"Authorization": f"Bearer {access_token}"})
     if answer.status_code in (401, 403):
         raise ConfigError(
             f"{base_url} does not accept the given access token; it is wrong or has expired.",
@@ -93,8 +122,11 @@ def _given_token(http: httpx.Client, settings: SalesforceSettings, base_url: str
         )
     if answer.status_code != 200:
         raise refused_login(answer, base_url)
-    body = answer.json()
-    return AccessToken(access_token, base_url, body["organization_id"], body["user_id"])
+    try:
+        user = fitted(_UserAnswer, read_json(answer.content))
+    except ValueError:
+        raise _no_token(base_url) from None
+    return _token(access_token, base_url, user, base_url)
 
 
 def _grant(settings: SalesforceSettings, base_url: str) -> dict[str, str]:

@@ -6,10 +6,15 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Annotated, TypeVar
 
+from pydantic import Field
+
+from kpc.errors import UnusableAnswer
+from kpc.retry_policy import retried
 from kpc.salesforce.constants import COLLECTION_RECORDS
-from kpc.salesforce.rest import Rest, decode, retried
+from kpc.salesforce.rest import Rest
+from kpc.salesforce.shapes import RecordId, Shape
 
 T = TypeVar("T")
 # A field's value: a number is sent with exactly its digits; a mapping is a parent, given by its external id.
@@ -24,6 +29,22 @@ class SavedRecord:
     salesforce_id: str
     created: bool
     error: str
+
+
+class _RecordProblem(Shape):
+    statusCode: str = "UNKNOWN_EXCEPTION"  # noqa: N815  Salesforce's name
+    message: str | None = ""
+    fields: list[str] | None = None
+
+
+class _RecordAnswer(Shape):
+    success: bool
+    id: RecordId | None = None
+    created: bool = False
+    errors: list[_RecordProblem] = Field(default=[])
+
+
+_Answers = Annotated[list[_RecordAnswer], Field(max_length=COLLECTION_RECORDS)]
 
 
 class CollectionsApi(Rest):
@@ -46,27 +67,33 @@ class CollectionsApi(Rest):
         answers: list[SavedRecord] = []
         for block in _blocks(ids):
             params = {"ids": ",".join(block), "allOrNone": "false"}
-            answers += [_saved(one) for one in self._collect("DELETE", "/composite/sobjects", params=params)]
+            answers += self._collect(len(block), "DELETE", "/composite/sobjects", params=params)
         return answers
 
     def _write(self, path: str, object_name: str, records: Sequence[RecordBody]) -> list[SavedRecord]:
         answers: list[SavedRecord] = []
         for block in _blocks(records):
             body = request_body(object_name, block)
-            answers += [_saved(one) for one in self._collect("PATCH", path, body=body)]
+            answers += self._collect(len(block), "PATCH", path, body=body)
         return answers
 
     def _collect(
-        self, method: str, path: str, *, body: bytes | None = None, params: dict[str, str] | None = None
-    ) -> list[dict[str, Any]]:
+        self, records: int, method: str, path: str, *, body: bytes | None = None, params: dict[str, str] | None = None
+    ) -> list[SavedRecord]:
+        """The results of one request; they belong to its records by their order."""
         blocks = (lambda: iter([body])) if body is not None else None
         headers = {"Content-Type": "application/json", "Content-Length": str(len(body))} if body is not None else {}
-        answer: list[dict[str, Any]] = retried(
-            lambda: decode(
-                self._send(method, path, params=params, headers=headers, blocks=blocks, has_effect=False),
-            )
-        )
-        return answer
+
+        def send() -> list[SavedRecord]:
+            answers = self.send_safely(_Answers, method, path, params=params, headers=headers, blocks=blocks)
+            if len(answers) != records:
+                raise UnusableAnswer(
+                    f"Salesforce's answer to {method} {path} has {len(answers)} results for {records} records.",
+                    "Repeat.",
+                )
+            return [_saved(one) for one in answers]
+
+        return retried(send)
 
 
 def request_body(object_name: str, records: Sequence[RecordBody]) -> bytes:
@@ -88,10 +115,9 @@ def _blocks(items: Sequence[T]) -> Iterator[Sequence[T]]:
         yield items[start : start + COLLECTION_RECORDS]
 
 
-def _saved(answer: dict[str, Any]) -> SavedRecord:
-    if answer.get("success"):
-        return SavedRecord(str(answer.get("id") or ""), bool(answer.get("created")), "")
-    error = (answer.get("errors") or [{}])[0]
-    fields = ",".join(error.get("fields") or ())
-    text = f"{error.get('statusCode', 'UNKNOWN_EXCEPTION')}:{error.get('message', '')}:{fields} --"
-    return SavedRecord(str(answer.get("id") or ""), created=False, error=text)
+def _saved(answer: _RecordAnswer) -> SavedRecord:
+    if answer.success:
+        return SavedRecord(answer.id or "", answer.created, "")
+    error = answer.errors[0] if answer.errors else _RecordProblem()
+    text = f"{error.statusCode}:{error.message or ''}:{','.join(error.fields or ())} --"
+    return SavedRecord(answer.id or "", created=False, error=text)

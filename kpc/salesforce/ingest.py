@@ -7,14 +7,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from kpc.errors import JobFailed, OutcomeUnknown, SalesforceDown
-from kpc.gzip_files import open_gzip_to_read, open_gzip_to_write
+from kpc.errors import JobFailed, OutcomeUnknown, SalesforceDown, UnusableAnswer
+from kpc.gzip_files import open_gzip_to_read
+from kpc.retry_policy import retried
 from kpc.salesforce.answers import Refused
 from kpc.salesforce.constants import BulkJobState, ResultKind
+from kpc.salesforce.csv_download import save_csv
 from kpc.salesforce.job_poller import JobAnswer
-from kpc.salesforce.rest import Rest, retried
+from kpc.salesforce.origins import path_within
+from kpc.salesforce.rest import Rest
+from kpc.salesforce.shapes import ApiName, Count, Message, Moment, RecordId, Shape, State
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +26,15 @@ Encoding = Literal["gzip", "identity"]
 
 _JOBS = "/jobs/ingest"
 _BLOCK_BYTES = 1 << 20
-_CLOSE_TRIES = 3
+_MOST_PAGES = 2_000  # of the list of jobs: an org keeps 100,000 jobs, 1,000 a page
+_MOST_ROW_BYTES = 8_192  # that a result adds to a row that was sent: its id and its error message
+_MOST_GROWTH = 4  # of a row that was sent: each cell is quoted
+_HEADER_BYTES = 1 << 20
+_RESULT_COLUMNS = {
+    ResultKind.SUCCESSFUL: ("sf__Id", "sf__Created"),
+    ResultKind.FAILED: ("sf__Id", "sf__Error"),
+    ResultKind.UNPROCESSED: (),
+}
 _QUOTA_WORD = "exceededquota"
 
 
@@ -53,6 +65,25 @@ class JobInfo:
         return self.state is BulkJobState.FAILED and self.processed == 0 and not self.ran_out_of_quota
 
 
+class _JobAnswer(Shape):
+    id: RecordId
+    state: State
+    object: ApiName
+    operation: Message
+    externalIdFieldName: Message | None = None  # noqa: N815  Salesforce's names
+    createdById: RecordId | None = None  # noqa: N815
+    createdDate: Moment  # noqa: N815
+    numberRecordsProcessed: Count | None = None  # noqa: N815
+    numberRecordsFailed: Count | None = None  # noqa: N815
+    errorMessage: Message | None = None  # noqa: N815
+
+
+class _JobPage(Shape):
+    done: bool = True
+    records: list[_JobAnswer]
+    nextRecordsUrl: str | None = None  # noqa: N815
+
+
 class IngestApi(Rest):
     def create_job(self, object_name: str, external_id_field: str | None, *, operation: str = "upsert") -> JobInfo:
         """Create a job. Raises `OutcomeUnknown` if the response is lost: the job may exist, see `list_jobs`."""
@@ -65,12 +96,13 @@ class IngestApi(Rest):
         }
         if external_id_field is not None:
             body["externalIdFieldName"] = external_id_field
-        return _info(self.tell("POST", _JOBS, body))
+        return _info(self.tell("POST", _JOBS, body, _JobAnswer))
 
     def upload(self, job_id: str, file: Path, *, encoding: Encoding, raw_bytes: int | None = None) -> None:
         """Send the gzip CSV `file`, as it is or decompressed while it is sent; memory does not grow with its size.
 
-        Raises `Refused` if the org does not accept it, `OutcomeUnknown` if the response is lost.
+        Sent again by the retry policy while its response is lost: an upload that arrived is then refused. Raises
+        `Refused` if the org does not accept it, `OutcomeUnknown` if the job may hold it, whole or in part.
         """
         headers = {"Content-Type": "text/csv; charset=UTF-8"}
         if encoding == "gzip":
@@ -78,7 +110,12 @@ class IngestApi(Rest):
         elif raw_bytes is not None:
             headers["Content-Length"] = str(raw_bytes)
         blocks = _blocks_of(file, is_unpacked=encoding == "identity")
-        self.put(f"{_JOBS}/{job_id}/batches", blocks, headers)
+        try:
+            retried(lambda: self.put(f"{_JOBS}/{job_id}/batches", blocks, headers), also=(OutcomeUnknown,))
+        except Refused as refused:
+            if refused.code != "INVALIDJOBSTATE":
+                raise
+            raise OutcomeUnknown(refused.what, "Another job is created.", job_id=job_id) from None
 
     def complete_upload(self, job_id: str) -> None:
         """Close the job: from now on it uses quota and is processed. If the response is lost, its state is queried."""
@@ -91,11 +128,14 @@ class IngestApi(Rest):
     def job(self, job_id: str) -> JobInfo | None:
         """The org's state of a job; None if the job does not exist (any more)."""
         try:
-            return _info(self.ask(f"{_JOBS}/{job_id}"))
+            info = _info(self.ask(_JobAnswer, f"{_JOBS}/{job_id}"))
         except Refused as refused:
             if refused.status == 404:
                 return None
             raise
+        if info.id[:15] != job_id[:15]:
+            raise UnusableAnswer(f"Asked for ingest job {job_id}, Salesforce described job {info.id}.", "Repeat.")
+        return info
 
     def list_jobs(self) -> Iterator[JobInfo]:
         """Every Bulk API 2.0 ingest job of the org, in no particular order; counters are 0 here."""
@@ -113,51 +153,48 @@ class IngestApi(Rest):
         """The state of every ingest job of the org, page by page. No page if this user may not list jobs."""
         try:
             for records in self._job_pages():
-                yield [JobAnswer(record["id"], BulkJobState(record["state"])) for record in records]
+                yield [JobAnswer(record.id, record.state) for record in records]
         except Refused as refused:
             log.info("The list of jobs is refused (%s %s); each job is polled", refused.status, refused.code)
 
-    def _job_pages(self) -> Iterator[list[dict[str, Any]]]:
-        page = self.ask(_JOBS, {"jobType": "V2Ingest"})
-        while True:
-            yield page["records"]
-            if page.get("done", True) or not page.get("nextRecordsUrl"):
+    def _job_pages(self) -> Iterator[list[_JobAnswer]]:
+        page = self.ask(_JobPage, _JOBS, {"jobType": "V2Ingest"})
+        for _ in range(_MOST_PAGES):
+            yield page.records
+            if page.done or not page.nextRecordsUrl:
                 return
-            page = self.ask(page["nextRecordsUrl"])
+            page = self.ask(_JobPage, path_within(page.nextRecordsUrl, _JOBS))
+        raise UnusableAnswer(f"Salesforce's list of ingest jobs has more than {_MOST_PAGES:,} pages.", "Repeat.")
 
-    def results(self, job_id: str, kind: ResultKind, file: Path) -> None:
-        """Write one result CSV of a finished job to the gzip `file`; each attempt starts from the beginning."""
-        retried(lambda: self._download(f"{_JOBS}/{job_id}/{kind.value}", file))
+    def results(self, job_id: str, kind: ResultKind, file: Path, *, rows: int, raw_bytes: int) -> None:
+        """Write one result CSV of a finished job to the gzip `file`; each attempt starts from the beginning.
 
-    def _download(self, path: str, file: Path) -> None:
-        """A gzip response is stored as it is: results repeat every column, and compression is the main cost."""
-        with self.stream(path) as response:
-            if response.headers.get("Content-Encoding", "").lower() == "gzip":
-                with file.open("wb") as packed:
-                    for block in response.iter_raw(_BLOCK_BYTES):
-                        packed.write(block)
-                return
-            with open_gzip_to_write(file) as packed:
-                for block in response.iter_bytes(_BLOCK_BYTES):
-                    packed.write(block)
+        `rows` and `raw_bytes` are what was sent; from them follows how large a result can be.
+        """
+        most_bytes = _HEADER_BYTES + _MOST_GROWTH * raw_bytes + _MOST_ROW_BYTES * rows
+        retried(lambda: self._download(job_id, kind, file, most_bytes))
+
+    def _download(self, job_id: str, kind: ResultKind, file: Path, most_bytes: int) -> None:
+        with self.stream(f"{_JOBS}/{job_id}/{kind.value}") as response:
+            save_csv(response, file, most_bytes, columns=_RESULT_COLUMNS[kind])
 
     def _change_state(self, job_id: str, wanted: BulkJobState) -> None:
-        for _ in range(_CLOSE_TRIES):
-            try:
-                self.tell("PATCH", f"{_JOBS}/{job_id}", {"state": wanted.value})
-            except (OutcomeUnknown, Refused) as error:
-                found = self.job(job_id)
-                if found is None or (found.state is BulkJobState.OPEN and isinstance(error, Refused)):
-                    raise
-                if found.state is BulkJobState.OPEN:
-                    continue  # it did not take effect
-                if wanted is BulkJobState.ABORTED and found.state is not BulkJobState.ABORTED:
-                    raise
-            return
-        raise SalesforceDown(
-            f"Job {job_id} stays Open although it was set to {wanted} {_CLOSE_TRIES} times.",
-            "Repeat the load; it resumes this job.",
-        )
+        retried(lambda: self._try_to_change(job_id, wanted), also=(OutcomeUnknown,))
+
+    def _try_to_change(self, job_id: str, wanted: BulkJobState) -> None:
+        """Change a job's state; if the response is lost or a refusal, what matters is the state that the job has."""
+        try:
+            self.tell_once("PATCH", f"{_JOBS}/{job_id}", {"state": wanted.value})
+        except (OutcomeUnknown, Refused) as error:
+            found = self.job(job_id)
+            if found is None or (found.state is BulkJobState.OPEN and isinstance(error, Refused)):
+                raise
+            if found.state is BulkJobState.OPEN:
+                raise SalesforceDown(
+                    f"Job {job_id} stays Open although it was set to {wanted}.", "Repeat the load; it resumes this job."
+                ) from None
+            if wanted is BulkJobState.ABORTED and found.state is not BulkJobState.ABORTED:
+                raise
 
 
 def failed_job(info: JobInfo, what: str) -> JobFailed:
@@ -169,19 +206,19 @@ def failed_job(info: JobInfo, what: str) -> JobFailed:
     )
 
 
-def _info(body: dict[str, Any]) -> JobInfo:
+def _info(answer: _JobAnswer) -> JobInfo:
     return JobInfo(
-        id=body["id"],
-        state=BulkJobState(body["state"]),
-        object_name=body["object"],
-        operation=body["operation"],
-        external_id_field=body.get("externalIdFieldName"),
-        created_by=body.get("createdById", ""),
-        created_utc=datetime.fromisoformat(body["createdDate"]),
-        processed=int(body.get("numberRecordsProcessed") or 0),
-        failed=int(body.get("numberRecordsFailed") or 0),
-        error_message=body.get("errorMessage") or "",
-        counts_rows=body.get("numberRecordsProcessed") is not None,
+        id=answer.id,
+        state=answer.state,
+        object_name=answer.object,
+        operation=answer.operation,
+        external_id_field=answer.externalIdFieldName,
+        created_by=answer.createdById or "",
+        created_utc=answer.createdDate,
+        processed=answer.numberRecordsProcessed or 0,
+        failed=answer.numberRecordsFailed or 0,
+        error_message=answer.errorMessage or "",
+        counts_rows=answer.numberRecordsProcessed is not None,
     )
 
 

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from kpc.errors import SalesforceDown, Terminal
-from kpc.gzip_files import open_gzip_to_write
+import httpx
+from pydantic import Field
+
+from kpc.bounded_body import BodyRefused
+from kpc.errors import SalesforceDown, Terminal, UnusableAnswer
+from kpc.retry_policy import retried
 from kpc.salesforce.constants import BulkJobState
+from kpc.salesforce.csv_download import save_csv
 from kpc.salesforce.job_poller import WAKE_S, JobAnswer
-from kpc.salesforce.rest import Rest, retried
+from kpc.salesforce.origins import path_within
+from kpc.salesforce.rest import Rest
+from kpc.salesforce.shapes import Count, Message, RecordId, Shape, State
 
 _JOBS = "/jobs/query"
+_PAGES = "/query"
 _LAST_PAGE = "null"  # the literal text that Salesforce sends in Sforce-Locator
-_BLOCK_BYTES = 1 << 20
+_LOCATOR = re.compile(r"[A-Za-z0-9+/=_.-]{1,200}", re.ASCII)
+_ROWS = re.compile(r"[0-9]{1,12}", re.ASCII)
+_MOST_PAGE_ROWS = 5_000_000  # of an answer that does not say how many it has; Salesforce's own pages are smaller
+_MOST_RECORD_BYTES = 65_536  # on average over a page
+_HEADER_BYTES = 1 << 20
 _SHORTEST_S = 0.005
 
 
@@ -28,28 +42,66 @@ class QueryPages:
     rows: int
 
 
+class _RecordPage(Shape):
+    totalSize: Count  # noqa: N815  Salesforce's names
+    done: bool
+    records: list[dict[str, Any]] = Field(default=[])
+    nextRecordsUrl: str | None = None  # noqa: N815
+
+
+class _CountAnswer(Shape):
+    """The answer to COUNT(): the number, and no record."""
+
+    totalSize: Count  # noqa: N815
+    done: Literal[True]
+    records: list[Any] = Field(max_length=0)
+
+
+class _NewQuery(Shape):
+    id: RecordId
+
+
+class _QueryJob(Shape):
+    id: RecordId
+    state: State
+    numberRecordsProcessed: Count | None = None  # noqa: N815
+    errorMessage: Message | None = None  # noqa: N815
+
+
 class QueryApi(Rest):
     def query(self, soql: str) -> Iterator[dict[str, Any]]:
         """The records of a SOQL query, page by page, without `attributes`; numbers with a fraction are `Decimal`."""
-        page = self.ask("/query", {"q": soql})
+        page = self.ask(_RecordPage, "/query", {"q": soql})
+        seen, rows = {""}, 0
         while True:
-            for record in page["records"]:
+            rows += len(page.records)
+            for record in page.records:
                 record.pop("attributes", None)
                 yield record
-            if page["done"]:
+            if page.done and rows == page.totalSize:
                 return
-            page = self.ask(page["nextRecordsUrl"])
+            address = page.nextRecordsUrl or ""
+            if page.done or address in seen or rows > page.totalSize or not page.records:
+                raise UnusableAnswer(
+                    f"The pages of a query do not come to their end: {rows:,} of {page.totalSize:,} records were sent.",
+                    "Repeat; if it happens again, report it to Salesforce.",
+                )
+            seen.add(address)
+            page = self.ask(_RecordPage, path_within(address, _PAGES))
 
     def count(self, object_name: str, where: str = "") -> int:
         """The number of an object's records, all or those that meet the SOQL condition `where`."""
         # Both parts come from the catalog and our own code.
         soql = f"SELECT COUNT() FROM {object_name}{f' WHERE {where}' if where else ''}"  # noqa: S608
-        return int(self.ask("/query", {"q": soql})["totalSize"])
+        return self.ask(_CountAnswer, "/query", {"q": soql}).totalSize
 
     def aggregate(self, soql: str) -> dict[str, Any]:
         """The single record of an aggregate query without GROUP BY; unnamed columns are `expr0`, `expr1` ..."""
-        (record,) = self.query(soql)
-        return record
+        records = list(islice(self.query(soql), 2))
+        if len(records) != 1:
+            found = "several records" if records else "no record"
+            raise UnusableAnswer(f"Salesforce answered an aggregate query with {found} instead of one.", "Repeat.")
+        return records[0]
 
     def bulk_query(
         self, soql: str, folder: Path, *, rows: int | None = None, wait_s: float | None = None
@@ -61,8 +113,9 @@ class QueryApi(Rest):
         Raises `Terminal` if the job fails or its row count differs from the announced one, `SalesforceDown` if it takes
         longer than `wait_s` (default: settings.job_timeout_s), `OSError` if the disk is full.
         """
+        wanted = {"operation": "query", "query": soql}
         # If the response is lost, the request is repeated: an unread query job only costs one of 10,000 a day.
-        job_id = self.tell_safely("POST", _JOBS, {"operation": "query", "query": soql})["id"]
+        job_id = retried(lambda: self.send_safely(_NewQuery, "POST", _JOBS, json=wanted)).id
         object_name = soql.partition(" FROM ")[2].partition(" ")[0]
         announced = self._await_query(job_id, object_name, rows, wait_s or self.settings.job_timeout_s)
         pages = self._pages(job_id, folder)
@@ -77,12 +130,11 @@ class QueryApi(Rest):
         """Follow the job to its end. Returns the number of rows that it announces, if it does."""
         poller, started = self.poller, time.monotonic()
         poller.follow(job_id, f"query {object_name}", rows, in_list=False)
-        last: dict[str, Any] = {}
+        last: list[_QueryJob] = []
 
         def ask(_: str) -> JobAnswer:
-            last.update(self.ask(f"{_JOBS}/{job_id}"))
-            processed = last.get("numberRecordsProcessed")
-            return JobAnswer(job_id, BulkJobState(last["state"]), None if processed is None else int(processed))
+            last[:] = [self.ask(_QueryJob, f"{_JOBS}/{job_id}")]
+            return JobAnswer(job_id, last[0].state, last[0].numberRecordsProcessed)
 
         try:
             while not (seen := poller.poll(job_id, ask)).is_final:
@@ -94,44 +146,55 @@ class QueryApi(Rest):
                 time.sleep(min(max(seen.wait_s, _SHORTEST_S), WAKE_S))
         finally:
             poller.forget(job_id)
-        if seen.state is not BulkJobState.JOB_COMPLETE:
+        job = last[0]
+        if job.state is not BulkJobState.JOB_COMPLETE:
             raise Terminal(
-                f"Bulk query {job_id} ended as {seen.state}: {last.get('errorMessage') or 'no reason given'}.",
+                f"Bulk query {job_id} ended as {job.state}: {job.errorMessage or 'no reason given'}.",
                 "Check that the integration user may read these fields (`kpc preflight`), then run it again.",
             )
-        processed = last.get("numberRecordsProcessed")
-        return None if processed is None else int(processed)
+        return job.numberRecordsProcessed
 
     def _pages(self, job_id: str, folder: Path) -> QueryPages:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         files: list[Path] = []
-        rows, locator = 0, ""
+        rows, locator, seen = 0, "", {""}
         while locator != _LAST_PAGE:
             file = folder / f"page-{len(files) + 1:05d}.csv.gz"
             params = {"locator": locator} if locator else None
             page_rows, locator = retried(lambda p=params, f=file: self._page(job_id, p, f))  # type: ignore[misc]
             rows += page_rows
             files.append(file)
+            if locator in seen:
+                raise UnusableAnswer(f"The pages of bulk query {job_id} do not come to an end.", "Run the stage again.")
+            seen.add(locator)
         return QueryPages(tuple(files), rows)
 
     def _page(self, job_id: str, params: dict[str, str] | None, file: Path) -> tuple[int, str]:
-        """Write one page and compare its rows with those announced; each attempt starts from the beginning.
-
-        httpx stops after the first member of a gzip body, so a page may end early without an error.
-        """
+        """Write one page and compare its rows with those announced; each attempt starts from the beginning."""
         with self.stream(f"{_JOBS}/{job_id}/results", params) as response:
+            announced = _announced(response)
             counter = RecordCounter()
-            with open_gzip_to_write(file) as packed:
-                for block in response.iter_bytes(_BLOCK_BYTES):
-                    counter.feed(block)
-                    packed.write(block)
-            announced = response.headers.get("Sforce-NumberOfRecords")
-            if announced is not None and int(announced) != counter.rows:
+            most_rows = _MOST_PAGE_ROWS if announced is None else announced
+            save_csv(response, file, _HEADER_BYTES + most_rows * _MOST_RECORD_BYTES, feed=counter.feed)
+            if announced not in (None, counter.rows):
                 raise SalesforceDown(
-                    f"A page of bulk query {job_id} has {counter.rows:,} of its {int(announced):,} rows.",
+                    f"A page of bulk query {job_id} has {counter.rows:,} of its {announced:,} rows.",
                     "The transfer was interrupted; it is repeated.",
                 )
-            return counter.rows, response.headers.get("Sforce-Locator", _LAST_PAGE)
+            locator = response.headers.get("Sforce-Locator", _LAST_PAGE)
+            if not _LOCATOR.fullmatch(locator):
+                raise BodyRefused("names a next page in a way that Salesforce does not")
+            return counter.rows, locator
+
+
+def _announced(response: httpx.Response) -> int | None:
+    """The number of rows that a page's header announces."""
+    text = response.headers.get("Sforce-NumberOfRecords")
+    if text is None:
+        return None
+    if not _ROWS.fullmatch(text.strip()):
+        raise BodyRefused("announces a number of rows that is none")
+    return int(text)
 
 
 class RecordCounter:

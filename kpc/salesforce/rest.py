@@ -1,33 +1,31 @@
-"""HTTP requests to the org: one connection pool, automatic token renewal, retries of requests safe to repeat."""
+"""HTTP requests to the org: one connection pool, automatic token renewal, one retry policy, bounded answers."""
 
 from __future__ import annotations
 
-import json
-import logging
 import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from decimal import Decimal
 from functools import cached_property
 from typing import Any, TypeVar
 
 import httpx
-import stamina
-from stamina.instrumentation import RetryDetails
 
-from kpc.errors import ConfigError, KpcError, SalesforceDown
+from kpc.bounded_body import BodyRefused, with_body
+from kpc.errors import ConfigError, SalesforceDown
 from kpc.http_client import client_for
-from kpc.salesforce.answers import codes_of, no_response, refusal
+from kpc.retry_policy import retried
+from kpc.salesforce.answers import no_response, refusal, unusable
 from kpc.salesforce.auth import AccessToken, can_renew, check_address, log_in
 from kpc.salesforce.job_poller import JobPoller, shared_poller
+from kpc.salesforce.shapes import fitted
 from kpc.settings import SalesforceSettings
+from kpc.strict_json import read_json
 
-log = logging.getLogger(__name__)
-
-_SECONDS_SCALE: dict[str, Any] = {"attempts": 5, "timeout": 45.0, "wait_initial": 0.2, "wait_max": 5.0}
 _CONNECTIONS = 40
 _LONG_TRANSFERS = 4  # uploads, and downloads, at once: an org allows 25 requests of over 20 s, shared with others
+_MOST_JSON_BYTES = 64_000_000  # of one answer: 2,000 records of a page have 2 to 20 MB
+_LONGEST_JSON_S = 600.0  # of one answer, however slowly it comes
 
 T = TypeVar("T")
 
@@ -38,12 +36,15 @@ class Rest:
     def __init__(self, settings: SalesforceSettings, transport: httpx.BaseTransport | None = None) -> None:
         self.settings = settings
         self._http = _client(settings, transport)
+        self._host = settings.base_url
+        self._has_answered = False
         self._renewing = threading.Lock()
         try:
-            self._token = retried(lambda: log_in(self._http, settings))
+            self._token = self._log_in()
         except BaseException:
             self._http.close()
             raise
+        self._host = self._token.instance_url
         self._data_path = f"/services/data/v{settings.api_version}"
         self.uploads = threading.BoundedSemaphore(_LONG_TRANSFERS)
         self.downloads = threading.BoundedSemaphore(_LONG_TRANSFERS)
@@ -68,20 +69,30 @@ class Rest:
     def close(self) -> None:
         self._http.close()
 
-    def ask(self, path: str, params: dict[str, str] | None = None) -> Any:
-        """GET and decode JSON with exact decimals; retried for some seconds while the org is down."""
-        return retried(lambda: decode(self._send("GET", path, params=params, has_effect=False)))
+    def ask(self, shape: type[T], path: str, params: dict[str, str] | None = None) -> T:
+        """GET and decode JSON of this shape with exact decimals; repeated by the retry policy."""
+        return retried(lambda: _fitted(shape, self._send("GET", path, params=params, has_effect=False)))
 
-    def tell(self, method: str, path: str, body: dict[str, Any]) -> Any:
-        """A request with an effect, sent once. Raises `OutcomeUnknown` if its response is lost."""
-        return decode(self._send(method, path, json=body, has_effect=True))
+    def tell(self, method: str, path: str, body: dict[str, Any], shape: Any = None) -> Any:
+        """A request with an effect; repeated only if it certainly had none. Without `shape` the answer may be empty.
 
-    def tell_safely(self, method: str, path: str, body: dict[str, Any]) -> Any:
-        """A request that is safe to repeat; retried for some seconds while the org is down."""
-        return retried(lambda: decode(self._send(method, path, json=body, has_effect=False)))
+        Raises `OutcomeUnknown` if its response is lost or cannot be used.
+        """
+        return retried(lambda: self.tell_once(method, path, body, shape))
+
+    def tell_once(self, method: str, path: str, body: dict[str, Any], shape: Any = None) -> Any:
+        """A request with an effect, sent once, for callers that repeat it together with a question."""
+        response = self._send(method, path, json=body, has_effect=True)
+        if shape is None and not response.content:
+            return None
+        return _fitted(shape or object, response, has_effect=True)
+
+    def send_safely(self, shape: type[T], method: str, path: str, **content: Any) -> T:
+        """A request that is safe to repeat, sent once, for callers that check its answer before it is repeated."""
+        return _fitted(shape, self._send(method, path, **content, has_effect=False))
 
     def put(self, path: str, blocks: Callable[[], Iterator[bytes]], headers: dict[str, str]) -> None:
-        """Stream `blocks()` as a request body. Raises `OutcomeUnknown` if the response is lost."""
+        """Stream `blocks()` as a request body, once. Raises `OutcomeUnknown` if the response is lost."""
         with self.uploads:
             self._send("PUT", path, blocks=blocks, headers=headers, has_effect=True)
 
@@ -89,12 +100,13 @@ class Rest:
     def stream(self, path: str, params: dict[str, str] | None = None) -> Iterator[httpx.Response]:
         """A GET whose body the caller streams; errors while reading are converted as well."""
         with self.downloads, self._explained(has_effect=False):
-            response = self._request("GET", path, params=params, is_streamed=True)
+            response = self._request("GET", path, params=params)
             try:
-                if response.status_code >= 300:
-                    response.read()
-                    raise refusal(response, has_effect=False)
+                if response.status_code != 200:
+                    raise refusal(_read(response, has_effect=False), has_effect=False)
                 yield response
+            except BodyRefused as refused:
+                raise unusable(response, f"it {refused}", has_effect=False) from None
             finally:
                 response.close()
 
@@ -111,7 +123,8 @@ class Rest:
     ) -> httpx.Response:
         with self._explained(has_effect=has_effect):
             response = self._request(method, path, params=params, json=json, headers=headers, blocks=blocks)
-        if response.status_code >= 300:
+            response = _read(response, has_effect=has_effect)
+        if not response.is_success:
             raise refusal(response, has_effect=has_effect)
         return response
 
@@ -124,8 +137,8 @@ class Rest:
         json: dict[str, Any] | None = None,
         headers: dict[str, str] | None = None,
         blocks: Callable[[], Iterator[bytes]] | None = None,
-        is_streamed: bool = False,
     ) -> httpx.Response:
+        """An unread response, whatever its status; after a 401 the token is renewed first."""
         if self._token.age_s > self.settings.token_age_s and can_renew(self.settings):
             self._renew(self._token)
         for is_last in (False, False, True):  # all sessions may be ended again while the token is being renewed
@@ -138,12 +151,22 @@ class Rest:
                 headers={**(headers or {}), "Authorization": f"Bearer {token.access_token}"},
                 content=blocks() if blocks else None,
             )
-            response = self._http.send(request, stream=is_streamed)
+            response = self._http.send(request, stream=True)
             if response.status_code != 401 or is_last:
                 break
             response.close()
             self._renew(token)
         return response
+
+    def _log_in(self) -> AccessToken:
+        return retried(lambda: log_in(self._send_openly, self.settings))
+
+    def _send_openly(self, method: str, url: str, **content: Any) -> httpx.Response:
+        """A request of the log-in, which needs no token; its response, whatever its status."""
+        with self._explained(has_effect=False):
+            response = self._http.send(self._http.build_request(method, url, **content), stream=True)
+            self._has_answered = True
+            return _read(response, has_effect=False)
 
     def _renew(self, old: AccessToken) -> None:
         with self._renewing:
@@ -154,7 +177,7 @@ class Rest:
                     "The given Salesforce access token has expired.",
                     "Set a new KPC__SALESFORCE__ACCESS_TOKEN, or client id and secret to renew tokens automatically.",
                 )
-            fresh = retried(lambda: log_in(self._http, self.settings))
+            fresh = self._log_in()
             if fresh.org_id != old.org_id:
                 raise ConfigError(
                     f"The log-in now leads to org {fresh.org_id}; before, it was {old.org_id}.",
@@ -167,39 +190,33 @@ class Rest:
         try:
             yield
         except httpx.TransportError as error:
-            raise no_response(error, self._token.instance_url, has_effect=has_effect) from None
+            is_first = not self._has_answered
+            raise no_response(error, self._host, has_effect=has_effect, is_first=is_first) from None
         except httpx.DecodingError as error:
             raise SalesforceDown(f"A response of Salesforce was damaged: {error}.", "Repeat.") from None
 
 
-def _log_retry(details: RetryDetails) -> None:
-    why = details.caused_by.what if isinstance(details.caused_by, KpcError) else details.caused_by
-    log.warning("%s Asking again in %.1f s.", why, details.wait_for)
-
-
-stamina.instrumentation.set_on_retry_hooks([_log_retry])  # instead of the library's own log line
-
-
-def retried(act: Callable[[], T]) -> T:
-    """Retry `act` for some seconds while Salesforce is down; longer waits are left to the scheduler."""
-    for attempt in stamina.retry_context(on=SalesforceDown, **_SECONDS_SCALE):
-        with attempt:
-            return act()
-    raise AssertionError  # the context returns or raises
-
-
-def decode(response: httpx.Response) -> Any:
-    """The JSON body with exact decimals; None for an empty one."""
-    if not response.content:
-        return None
+def _read(response: httpx.Response, *, has_effect: bool) -> httpx.Response:
+    """The response with its whole body, decompressed within limits."""
     try:
-        return json.loads(response.content, parse_float=Decimal)
-    except ValueError:
-        _, text = codes_of(response)
-        raise SalesforceDown(
-            f"A response of Salesforce is not JSON: {text}.",
-            "A proxy may have sent it; repeat, or ask the proxy's administrator.",
-        ) from None
+        return with_body(response, most_bytes=_MOST_JSON_BYTES, longest_s=_LONGEST_JSON_S)
+    except BodyRefused as refused:
+        raise unusable(response, f"it {refused}", has_effect=has_effect) from None
+
+
+def _fitted(shape: type[T], response: httpx.Response, *, has_effect: bool = False) -> T:
+    """The response's JSON as `shape`. Raises `UnusableAnswer`, or `OutcomeUnknown` for a request with an effect."""
+    kind = response.headers.get("content-type", "application/json")
+    if "json" not in kind.lower():
+        raise unusable(response, f"it is {kind or 'of no type'} instead of JSON", has_effect=has_effect)
+    try:
+        value = read_json(response.content)
+    except ValueError as error:
+        raise unusable(response, f"its JSON {error}", has_effect=has_effect) from None
+    try:
+        return fitted(shape, value)
+    except ValueError as error:
+        raise unusable(response, f"it is not what was expected ({error})", has_effect=has_effect) from None
 
 
 def _client(settings: SalesforceSettings, transport: httpx.BaseTransport | None) -> httpx.Client:

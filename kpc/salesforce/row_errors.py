@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from kpc.untrusted_text import shown
+
 ErrorClass = Literal["transient", "dependency", "data", "org", "unprocessed"]
 
 _TRANSIENT = {
@@ -34,6 +36,7 @@ _QUOTED = re.compile(
     r"(?<=from an array: ).+|(?<=bad value for restricted picklist field: ).+|'[^']*'|\"[^\"]*\"",
     re.DOTALL | re.IGNORECASE,
 )
+_MOST_CHARACTERS = 2_000  # of an error that is kept; messages of triggers can be long
 _SHORTEST = 2  # masking shorter values would blank out half the message
 
 
@@ -46,13 +49,17 @@ class RowError:
 
 
 def parse_row_error(text: str, personal: Iterable[str] = ()) -> RowError:
-    """`CODE:message:fields --` as a `RowError`; every value in `personal`, and every quoted one, becomes `***`."""
-    match = _SHAPE.fullmatch(text.strip())
+    """`CODE:message:fields --` as a `RowError`; every value in `personal`, and every quoted one, becomes `***`.
+
+    The texts are safe to show: control characters are escaped.
+    """
+    text = text[:_MOST_CHARACTERS].strip()
+    match = _SHAPE.fullmatch(text)
     if match is None:
-        return RowError("UNKNOWN", "data", masked(text, personal), ())
-    fields = tuple(name.strip() for name in (match["fields"] or "").split(",") if name.strip())
+        return RowError("UNKNOWN", "data", shown(masked(text, personal), _MOST_CHARACTERS), ())
+    fields = tuple(shown(name.strip()) for name in (match["fields"] or "").split(",") if name.strip())
     code, message = match["code"], match["message"]
-    return RowError(code, _class_of(code, message), masked(message, personal), fields)
+    return RowError(code, _class_of(code, message), shown(masked(message, personal), _MOST_CHARACTERS), fields)
 
 
 def masked(message: str, personal: Iterable[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -22,6 +23,8 @@ from kpc.storage.store import Store, open_store
 if TYPE_CHECKING:
     from kpc.catalog.table import Table
     from kpc.oracle.session import Oracle
+
+_LOGIN_PAUSE_S = 60.0
 
 Clock = Callable[[], datetime]
 
@@ -64,6 +67,7 @@ class Workspace:
         self._oracle = oracle
         self._salesforce = salesforce
         self._environment = environment
+        self._failed_login: tuple[Transient | None, float] = (None, 0.0)
         self._store: Store | None = None
         self._checked_roots: set[Environment] = set()
         self.checked_constants: set[tuple[Environment, Table, str]] = set()  # compared with the pinned ones already
@@ -92,8 +96,19 @@ class Workspace:
         """Logged in on first use; raises `ConfigError` or `SalesforceDown`."""
         with self._opening:
             if self._salesforce is None:
-                self._salesforce = connect(self.settings.salesforce)
+                self._salesforce = self._connected()
             return self._salesforce
+
+    def _connected(self) -> Salesforce:
+        """A log-in that failed although it was repeated is not tried again for a minute by the same command."""
+        error, failed_s = self._failed_login
+        if error is not None and time.monotonic() - failed_s < _LOGIN_PAUSE_S:
+            raise error
+        try:
+            return connect(self.settings.salesforce)
+        except Transient as failed:
+            self._failed_login = (failed, time.monotonic())
+            raise
 
     @property
     def governor(self) -> Governor:

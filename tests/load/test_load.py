@@ -28,9 +28,10 @@ from kpc.errors import (
     Superseded,
     Transient,
 )
-from kpc.load.chunk_load import ENCODING_TRAIT, ChunkSpec
+from kpc.load.chunk_load import ChunkSpec
 from kpc.load.mapped_chunks import begin_chunk, finish_chunk, plan_load, poll_chunk
 from kpc.load.plan import missing_parents
+from kpc.load.upload_encoding import ENCODING_TRAIT
 from kpc.partition import find_partition
 from kpc.salesforce import JobInfo
 from kpc.settings import SalesforceSettings

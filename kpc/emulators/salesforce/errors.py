@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
 class ApiError(Exception):
     """A refused request: HTTP status and Salesforce's `errorCode` and `message`."""
 
-    def __init__(self, status: int, code: str, message: str, fields: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        fields: tuple[str, ...] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(f"{status} {code}: {message}")
         self.status = status
         self.code = code
         self.message = message
         self.fields = fields
+        self.headers = dict(headers or {})
 
     @property
     def body(self) -> list[dict[str, object]]:

@@ -16,9 +16,11 @@ from kpc.emulators.salesforce.app import SalesforceEmulator
 from kpc.emulators.salesforce.bulk_v1.forms import PREFIX as BULK_V1
 from kpc.emulators.salesforce.bulk_v1.forms import refusal
 from kpc.emulators.salesforce.errors import ApiError, not_found
+from kpc.emulators.salesforce.http.faults import planted_answer
 from kpc.emulators.salesforce.http.wire import error_answer
 
 _MOST_HEADER_BYTES = 64 * 1024
+_FLUSH_S = 0.05  # until the part that is sent before a cut has left
 _VERSION = re.compile(r"/services/(?:data/v|async/)(\d\d\.0)(?:/|\Z)")
 _WITH_SESSION = ("/services/oauth2/userinfo", "/id/")
 OLDEST_VERSION, NEWEST_VERSION = 41, 66
@@ -57,6 +59,7 @@ class Gate:
         except ApiError as error:
             is_bulk_v1 = scope["path"].startswith(BULK_V1)
             answer = refusal(Request(scope), error) if is_bulk_v1 else error_answer(error)
+            answer.headers.update(error.headers)
             await answer(scope, receive, noting)
         except Exception as error:  # noqa: BLE001  a client gets Salesforce's form whatever happens; the cause is printed
             traceback.print_exc()
@@ -79,8 +82,12 @@ class Gate:
             await self._pass(scope, receive, send, is_api=is_api)
             return
         cut: Callable[[], None] = scope.get("state", {}).get("abort", lambda: None)
+        refused = ApiError(fault.status, fault.code, fault.message, headers=fault.headers)
         if fault.action == "status":
-            raise ApiError(fault.status, fault.code, fault.message)
+            raise refused
+        if planted := planted_answer(fault):
+            await planted(scope, receive, send)
+            return
         if fault.action == "cut_before":
             cut()
             raise ClientDisconnect
@@ -91,9 +98,12 @@ class Gate:
         if fault.action in ("status_after", "cut_after"):
             await self._pass(scope, receive, _unheard, is_api=is_api)
             if fault.action == "status_after":
-                raise ApiError(fault.status, fault.code, fault.message)
+                raise refused
             cut()
             raise ClientDisconnect
+        if fault.action == "cut_answer":
+            await self._pass(scope, receive, _cut_short(send, fault.after_bytes, cut), is_api=is_api)
+            return
         if fault.action == "cut_body":
             try:
                 await self._pass(scope, _cutting(receive, fault.after_bytes), _unheard, is_api=is_api)
@@ -139,6 +149,26 @@ class Gate:
 
 async def _unheard(message: Message) -> None:
     """Discards the response."""
+
+
+def _cut_short(send: Send, after_bytes: int, cut: Callable[[], None]) -> Send:
+    """A response whose connection breaks once `after_bytes` bytes of its body were sent."""
+    left = after_bytes
+
+    async def wrapped(message: Message) -> None:
+        nonlocal left
+        if message["type"] != "http.response.body":
+            await send(message)
+            return
+        body = message.get("body", b"")
+        await send({"type": "http.response.body", "body": body[:left], "more_body": True})
+        left -= len(body)
+        if left <= 0:
+            await asyncio.sleep(_FLUSH_S)
+            cut()
+            raise ClientDisconnect
+
+    return wrapped
 
 
 def _cutting(receive: Receive, after_bytes: int) -> Receive:
