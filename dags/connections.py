@@ -10,6 +10,7 @@ always the setting `KPC__LEDGER_URL`.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -38,21 +39,21 @@ def settings_of_connections() -> Settings:
 
 
 def _find(name: str) -> Connection | None:
+    variable = f"AIRFLOW_CONN_{name.upper()}"
     try:
         found: Connection = Connection.get(name)
-    except AirflowNotFoundException:
-        return None
-    except (
-        ValueError,
-        TypeError,
-        AirflowException,
-        AirflowRuntimeError,
-    ) as error:  # its JSON or URI cannot be read, or no backend answers
-        raise ConfigError(
-            f"Airflow's connection {name} cannot be read ({type(error).__name__}).",
-            f"Correct it under Admin, Connections, or the variable AIRFLOW_CONN_{name.upper()}.",
-        ) from None
-    return found
+    except AirflowNotFoundException as error:
+        if not os.environ.get(variable, "").strip():
+            return None
+        reason: Exception = error  # Airflow takes a variable that it cannot parse for none
+    except (ValueError, TypeError, AirflowException, AirflowRuntimeError) as error:
+        reason = error
+    else:
+        return found
+    raise ConfigError(
+        f"Airflow's connection {name} cannot be read ({type(reason).__name__}).",
+        f"Correct it under Admin, Connections, or in the variable {variable}.",
+    )
 
 
 def _oracle(connection: Connection | None) -> dict[str, Any]:

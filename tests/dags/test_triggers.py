@@ -59,3 +59,13 @@ def test_who_waits_in_vain_is_told_for_what(tmp_path: Path) -> None:
     assert len(paused) == 1
     assert "maintenance" in paused[0]["still"][0]
     assert free == [{"still": []}]
+
+
+def test_a_trigger_says_in_one_sentence_why_it_cannot_wait(tmp_path: Path) -> None:
+    """A wrong address of the ledger ends the wait with the reason; one that does not answer is what is waited for."""
+    wrong, other = _fired("sqlite:///gone/ledger.db", tmp_path, *[("Resumed", {"table": "KPS_WEB_SALES"})] * 2)
+    assert wrong == other
+    assert wrong[0]["still"] == []
+    assert "The ledger's folder gone does not exist." in wrong[0]["error"]
+    (silent,) = _fired("postgresql://u:p@127.0.0.1:1/d", tmp_path, ("Resumed", {"table": "KPS_WEB_SALES"}))
+    assert "does not answer" in silent[0]["still"][0]
