@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from kpc.stages.workspace import Workspace
 
 FAILED_POLL_WAIT_S = 10.0
+LONGEST_WAIT_S = 600.0  # that a server may ask for between two polls
 STILL = "still"  # event key: what the task was still waiting for at the deadline, as texts
 ERROR = "error"  # event key: why polling ended without a result
 
@@ -131,6 +132,7 @@ class JobEnded(Deferred):
                     wait_s = max(wait_s, (error.next_free_utc - datetime.now(UTC)).total_seconds())
                 except Transient as error:
                     reason = str(error)
+                    wait_s = max(wait_s, min(error.retry_after_s or 0.0, LONGEST_WAIT_S))
                 except KpcError as error:
                     yield fired({ERROR: str(error)})
                     return
