@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 FAILED_POLL_WAIT_S = 10.0
 LOOK_S = 0.25  # how often a trigger looks whether its job is due; asks nobody
 RECORD_S = 300.0  # at least this often the ledger is told that the job is followed
+LONGEST_WAIT_S = 600.0  # that a server may ask for between two polls
 STILL = "still"  # event key: what the task was still waiting for at the deadline, as texts
 ERROR = "error"  # event key: why polling ended without a result, in one sentence
 
@@ -151,7 +152,8 @@ class JobEnded(Deferred):
                     await self._wait(max(FAILED_POLL_WAIT_S, free_s), workspace)
                 except Transient as error:
                     reason = str(error)
-                    await self._wait(FAILED_POLL_WAIT_S, workspace)
+                    asked_s = min(error.retry_after_s or 0.0, LONGEST_WAIT_S)
+                    await self._wait(max(FAILED_POLL_WAIT_S, asked_s), workspace)
                 except KpcError as error:
                     yield fired({ERROR: str(error)})
                     return

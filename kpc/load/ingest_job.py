@@ -24,7 +24,7 @@ from kpc.salesforce import BulkJobState, Encoding, JobInfo, Refused
 
 log = logging.getLogger(__name__)
 
-_FRESH_JOBS = 4  # jobs created for one chunk in one call before we give up
+_FRESH_JOBS = 6  # jobs created for one chunk in one call before we give up
 _CLOCK_SKEW = timedelta(minutes=2)
 _SLOT_PAUSE_S = 1.0
 

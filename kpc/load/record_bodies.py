@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from kpc.catalog.table import Table
-from kpc.catalog.types import EXTERNAL_ID, FieldKind
+from kpc.catalog.types import EXTERNAL_ID, GENERATION_FIELD, FieldKind
 from kpc.salesforce import Salesforce, SavedRecord
 from kpc.salesforce.collections import FieldValue, RecordBody
 from kpc.salesforce.constants import NULL_TOKEN
@@ -17,7 +17,8 @@ _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 def upsert_rows(salesforce: Salesforce, table: Table, rows: Sequence[Mapping[str, str]]) -> list[SavedRecord]:
     """Upsert CSV rows (header cell to text) by external id; one answer per row, in order."""
-    return salesforce.upsert_records(table.target, EXTERNAL_ID, record_bodies(table, rows))
+    bodies = record_bodies(table, rows)
+    return salesforce.upsert_records(table.target, EXTERNAL_ID, bodies, mark_field=GENERATION_FIELD)
 
 
 def update_rows(salesforce: Salesforce, table: Table, rows: Sequence[Mapping[str, str]]) -> list[SavedRecord]:

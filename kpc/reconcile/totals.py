@@ -9,6 +9,7 @@ from kpc.catalog.types import PARTITION_FIELD, Column
 from kpc.errors import UnusableAnswer
 from kpc.partition import Partition
 from kpc.reconcile.comparison import Comparison
+from kpc.retry_policy import retried
 from kpc.salesforce import Salesforce
 from kpc.storage.manifests import Aggregate, ControlTotals
 from kpc.untrusted_text import shown
@@ -31,12 +32,16 @@ def totals_query(partition: Partition) -> str:
 
 def read_target(salesforce: Salesforce, partition: Partition) -> ControlTotals:
     """The partition's control totals, computed by Salesforce."""
+    return retried(lambda: _read(salesforce, partition))
+
+
+def _read(salesforce: Salesforce, partition: Partition) -> ControlTotals:
     row = salesforce.aggregate(totals_query(partition))
     try:
         return _totals_of(row, partition)
-    except (KeyError, ValueError, ArithmeticError) as error:
+    except (KeyError, ValueError) as error:
         raise UnusableAnswer(
-            f"Salesforce's totals of {partition} cannot be used: {type(error).__name__} {shown(error)}.",
+            f"Salesforce's totals of {partition} cannot be used: {shown(error)} is missing or no number.",
             f"Compare again: `kpc reconcile {partition.table.name} {partition.key}`.",
         ) from None
 
@@ -78,7 +83,7 @@ def _exact(value: object) -> Decimal | None:
     if value is None:
         return None
     if not isinstance(value, int | Decimal):
-        raise ValueError("a total is not a number")  # noqa: TRY004  as other unusable totals
+        raise ValueError("a total")  # noqa: TRY004  as other unusable totals
     return Decimal(value)
 
 

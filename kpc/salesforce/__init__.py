@@ -14,7 +14,7 @@ from kpc.salesforce.constants import BulkJobState, ResultKind
 from kpc.salesforce.describe import DescribeApi
 from kpc.salesforce.ingest import Encoding, IngestApi, JobInfo, failed_job
 from kpc.salesforce.limits import Limit, LimitsApi
-from kpc.salesforce.query import QueryApi, QueryPages
+from kpc.salesforce.query import QueryPages
 from kpc.salesforce.row_errors import RowError, parse_row_error
 from kpc.settings import SalesforceSettings
 
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 
-class Salesforce(IngestApi, QueryApi, CollectionsApi, DescribeApi, LimitsApi):
+class Salesforce(IngestApi, CollectionsApi, DescribeApi, LimitsApi):
     """One org, logged in; each parent class is one of its interfaces. Safe to share between threads."""
 
 

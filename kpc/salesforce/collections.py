@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Annotated, TypeVar
 
 from pydantic import Field
 
-from kpc.errors import UnusableAnswer
+from kpc.errors import SalesforceDown, UnusableAnswer
 from kpc.retry_policy import retried
 from kpc.salesforce.constants import COLLECTION_RECORDS
-from kpc.salesforce.rest import Rest
+from kpc.salesforce.query import QueryApi
 from kpc.salesforce.shapes import RecordId, Shape
+from kpc.salesforce.soql import in_conditions
 
 T = TypeVar("T")
 # A field's value: a number is sent with exactly its digits; a mapping is a parent, given by its external id.
@@ -47,20 +49,41 @@ class _RecordAnswer(Shape):
 _Answers = Annotated[list[_RecordAnswer], Field(max_length=COLLECTION_RECORDS)]
 
 
-class CollectionsApi(Rest):
+class CollectionsApi(QueryApi):
     def upsert_records(
-        self, object_name: str, external_id_field: str, records: Sequence[RecordBody]
+        self, object_name: str, external_id_field: str, records: Sequence[RecordBody], *, mark_field: str = ""
     ) -> list[SavedRecord]:
         """Upsert records by external id, 200 at a time, in order; one result per record.
 
-        A request whose response is lost is repeated: an upsert is idempotent, but the record is then not reported as
-        created.
+        A request whose response is lost is repeated, because an upsert is idempotent; but first the org is asked which
+        records it created: the repeated request reports them as updated. They are those that bear the value of
+        `mark_field` that was sent and were not changed since their creation. Without `mark_field` none is looked for.
         """
-        return self._write(f"/composite/sobjects/{object_name}/{external_id_field}", object_name, records)
+        path = f"/composite/sobjects/{object_name}/{external_id_field}"
+        answers: list[SavedRecord] = []
+        for block in _blocks(records):
+            look = partial(self._created_ids, object_name, external_id_field, mark_field, block) if mark_field else None
+            answers += self._collect(len(block), "PATCH", path, body=request_body(object_name, block), look=look)
+        return answers
+
+    def _created_ids(self, object_name: str, key_field: str, mark_field: str, sent: Sequence[RecordBody]) -> set[str]:
+        """The ids of those records that a lost request has created."""
+        marks = {str(record.get(key_field)): record.get(mark_field) for record in sent}
+        names = f"Id, {key_field}, {mark_field}, CreatedDate, LastModifiedDate"
+        created = set()
+        for condition in in_conditions(key_field, list(marks)):
+            for found in self.query(f"SELECT {names} FROM {object_name} WHERE {condition}"):  # noqa: S608  our own names
+                is_ours = found.get(mark_field) == marks.get(str(found.get(key_field)))
+                if is_ours and found.get("CreatedDate") == found.get("LastModifiedDate"):
+                    created.add(str(found.get("Id")))
+        return created
 
     def update_records(self, object_name: str, records: Sequence[RecordBody]) -> list[SavedRecord]:
         """Update existing records by their `Id`, otherwise as `upsert_records`; none is ever created."""
-        return self._write("/composite/sobjects", object_name, records)
+        answers: list[SavedRecord] = []
+        for block in _blocks(records):
+            answers += self._collect(len(block), "PATCH", "/composite/sobjects", body=request_body(object_name, block))
+        return answers
 
     def delete_records(self, ids: Sequence[str]) -> list[SavedRecord]:
         """Delete records by id, 200 at a time; one result per id."""
@@ -70,30 +93,39 @@ class CollectionsApi(Rest):
             answers += self._collect(len(block), "DELETE", "/composite/sobjects", params=params)
         return answers
 
-    def _write(self, path: str, object_name: str, records: Sequence[RecordBody]) -> list[SavedRecord]:
-        answers: list[SavedRecord] = []
-        for block in _blocks(records):
-            body = request_body(object_name, block)
-            answers += self._collect(len(block), "PATCH", path, body=body)
-        return answers
-
     def _collect(
-        self, records: int, method: str, path: str, *, body: bytes | None = None, params: dict[str, str] | None = None
+        self,
+        records: int,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        params: dict[str, str] | None = None,
+        look: Callable[[], set[str]] | None = None,
     ) -> list[SavedRecord]:
-        """The results of one request; they belong to its records by their order."""
+        """The results of one request; they belong to its records by their order.
+
+        `look` tells after a lost response which records the request had created.
+        """
         blocks = (lambda: iter([body])) if body is not None else None
         headers = {"Content-Type": "application/json", "Content-Length": str(len(body))} if body is not None else {}
+        created: set[str] = set()
 
         def send() -> list[SavedRecord]:
-            answers = self.send_safely(_Answers, method, path, params=params, headers=headers, blocks=blocks)
-            if len(answers) != records:
-                raise UnusableAnswer(
-                    f"Salesforce's answer to {method} {path} has {len(answers)} results for {records} records.",
-                    "Repeat.",
-                )
-            return [_saved(one) for one in answers]
+            try:
+                answers = self.send_safely(_Answers, method, path, params=params, headers=headers, blocks=blocks)
+                _check_count(len(answers), records, f"{method} {path}")
+            except (SalesforceDown, UnusableAnswer):
+                created.update(look() if look else ())
+                raise
+            return [_saved(one, is_created=one.created or one.id in created) for one in answers]
 
         return retried(send)
+
+
+def _check_count(found: int, records: int, request: str) -> None:
+    if found != records:
+        raise UnusableAnswer(f"Salesforce's answer to {request} has {found} results for {records} records.", "Repeat.")
 
 
 def request_body(object_name: str, records: Sequence[RecordBody]) -> bytes:
@@ -115,9 +147,9 @@ def _blocks(items: Sequence[T]) -> Iterator[Sequence[T]]:
         yield items[start : start + COLLECTION_RECORDS]
 
 
-def _saved(answer: _RecordAnswer) -> SavedRecord:
+def _saved(answer: _RecordAnswer, *, is_created: bool) -> SavedRecord:
     if answer.success:
-        return SavedRecord(answer.id or "", answer.created, "")
+        return SavedRecord(answer.id or "", is_created, "")
     error = answer.errors[0] if answer.errors else _RecordProblem()
     text = f"{error.statusCode}:{error.message or ''}:{','.join(error.fields or ())} --"
     return SavedRecord(answer.id or "", created=False, error=text)

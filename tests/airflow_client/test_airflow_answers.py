@@ -42,7 +42,7 @@ def refused(server: MisbehavingServer, kind: type[KpcError]) -> str:
 @pytest.mark.parametrize(
     "body",
     [b"", b"null", b"[]", b"{}", b"<html>log in</html>", b"[" * 100_000, b'{"dag_id": "\xff"}', b'{"dag_id": 1}'],
-    ids=repr,
+    ids=["empty", "null", "list", "object", "page", "deep", "not UTF-8", "wrong type"],
 )
 def test_an_odd_answer_is_one_sentence(server: MisbehavingServer, body: bytes) -> None:
     """It names the request and the setting, for a single object and for a list."""

@@ -271,3 +271,19 @@ def test_constants_are_shown_and_changed_by_command(kpc: Callable[..., Result]) 
     assert kpc("run", "KPS_T_SALES_M", "2024-01", "--mode", "full", **other).exit_code == 0
     assert kpc("audit").exit_code == 0
     assert kpc("constants", "adopt", "no_such", "--reason", "x").exit_code == 1
+
+
+def test_what_was_learned_about_the_org_can_be_shown_and_forgotten(kpc: Callable[..., Result]) -> None:
+    """`kpc org` lists what loads have learned, forgets one fact, names what it does not know, and leaves a trace."""
+    assert "nothing was learned yet" in kpc("org", "show").stdout
+    assert kpc("run", "kps_r_pos_supplier", "ALL", "--json").exit_code == 0
+    facts = {fact["name"]: fact["value"] for fact in json.loads(kpc("org", "show", "--json").stdout)["facts"]}
+    assert facts["upload_encoding"] == "gzip"
+    assert "upload_encoding" in kpc("org", "show").stdout
+    unknown = kpc("org", "forget", "gzip")
+    assert unknown.exit_code == 1
+    assert "upload_encoding" in unknown.output
+    forgotten = json.loads(kpc("org", "forget", "upload_encoding", "--json").stdout)
+    assert forgotten == {"forgotten": "upload_encoding", "value": "gzip"}
+    assert "upload_encoding" not in kpc("org", "show").stdout
+    assert kpc("audit").exit_code == 0

@@ -384,7 +384,7 @@ def test_an_impossible_job_is_refused(server: MisbehavingServer, changes: dict[s
         [{"success": True, "id": RECORD, "created": 1}],
         {"success": True},
     ],
-    ids=str,
+    ids=["none", "two", "text as true", "no id", "errors as text", "number as true", "no list"],
 )
 def test_results_of_a_collection_belong_to_its_records(server: MisbehavingServer, answer: object) -> None:
     """One result for each record, in order: a missing or surplus one would be given to the wrong record."""

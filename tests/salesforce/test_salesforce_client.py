@@ -177,6 +177,21 @@ def test_create_that_never_left_is_only_an_outage(salesforce: SalesforceSettings
 
 
 @pytest.mark.parametrize("after", [False, True])
+def test_records_of_a_lost_upsert_count_as_created(salesforce: SalesforceSettings, tmp_path: Path, after: bool) -> None:
+    """Whether the lost request arrived or not: what it created is told as created, and what it changed is not."""
+    _upsert(connect(salesforce), tmp_path, "OLD,O,x,true,ALL,g1", "SAME,S,x,true,ALL,g2")
+    rows = [
+        {KEY: key, "Pos_Supplier_Code__c": "L", "Name_E__c": "y", "Migration_Generation__c": generation}
+        for key, generation in (("NEW", "g2"), ("OLD", "g2"), ("NEWER", "g2"))
+    ]
+    client = connect(salesforce, FaultyTransport([Fault("PATCH .*composite", is_lost, after=after)]))
+    saved = client.upsert_records(OBJECT, KEY, rows, mark_field="Migration_Generation__c")
+    assert [(one.created, one.error) for one in saved] == [(True, ""), (False, ""), (True, "")]
+    again = client.upsert_records(OBJECT, KEY, rows, mark_field="Migration_Generation__c")
+    assert not any(one.created for one in again)
+
+
+@pytest.mark.parametrize("after", [False, True])
 def test_lost_reply_to_close_is_asked(salesforce: SalesforceSettings, tmp_path: Path, after: bool) -> None:
     """Whether the close arrived or not, the job is closed exactly once in the end."""
     faulty = FaultyTransport([Fault("PATCH", is_lost, after=after)])

@@ -221,3 +221,24 @@ def test_wrong_switches_faults_and_times_are_refused(switched: EmulatorProcess) 
     assert switched.client.post("/_emulator/faults", json={"action": "explode"}).status_code == 400
     assert switched.client.post("/_emulator/faults", json={"action": "status", "path": "("}).status_code == 400
     assert switched.client.post("/_emulator/clock", json={"advance_s": -5}).status_code == 400
+
+
+def test_planted_answers_are_sent_as_they_are(switched: EmulatorProcess) -> None:
+    """Any body, status and header in place of the org's answer; a bomb; an answer cut short after it took effect."""
+    fault(switched, action="status", path="limits$", status=429, code="BUSY", headers={"Retry-After": "7"})
+    assert switched.get("limits").headers["retry-after"] == "7"
+    page = {"Content-Type": "text/html", "X-Proxy": "yes"}
+    fault(switched, action="answer", path="limits$", body="<html>", headers=page)
+    answer = switched.get("limits")
+    assert (answer.status_code, answer.text, answer.headers["content-type"]) == (200, "<html>", "text/html")
+    fault(switched, action="answer", path="limits$", status=302, headers={"Location": "https://elsewhere.example"})
+    assert switched.get("limits").headers["location"] == "https://elsewhere.example"
+    fault(switched, action="bomb", path="limits$", after_bytes=5_000_000)
+    answer = switched.get("limits")
+    assert len(answer.content) == 5_000_000
+    assert answer.num_bytes_downloaded < 20_000
+    fault(switched, action="cut_answer", method="POST", path="/jobs/ingest$", after_bytes=20)
+    before = len(switched.get("jobs/ingest").json()["records"])
+    with pytest.raises(httpx.RemoteProtocolError):
+        switched.create_job(SUPPLIER)
+    assert len(switched.get("jobs/ingest").json()["records"]) == before + 1
