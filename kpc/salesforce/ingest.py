@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from kpc.errors import JobFailed, OutcomeUnknown, SalesforceDown
+from kpc.errors import ConfigError, JobFailed, OutcomeUnknown, SalesforceDown
 from kpc.gzip_files import open_gzip_to_read, open_gzip_to_write
 from kpc.salesforce.answers import Refused
 from kpc.salesforce.constants import BulkJobState, ResultKind
@@ -114,8 +114,8 @@ class IngestApi(Rest):
         try:
             for records in self._job_pages():
                 yield [JobAnswer(record["id"], BulkJobState(record["state"])) for record in records]
-        except Refused as refused:
-            log.info("The list of jobs is refused (%s %s); each job is polled", refused.status, refused.code)
+        except (Refused, ConfigError) as refused:
+            log.info("Each job is polled, because the list of jobs is refused: %s", refused)
 
     def _job_pages(self) -> Iterator[list[dict[str, Any]]]:
         page = self.ask(_JOBS, {"jobType": "V2Ingest"})
