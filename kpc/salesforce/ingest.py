@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from kpc.errors import JobFailed, OutcomeUnknown, SalesforceDown, UnusableAnswer
+from kpc.errors import ConfigError, JobFailed, OutcomeUnknown, SalesforceDown, UnusableAnswer
 from kpc.gzip_files import open_gzip_to_read
 from kpc.retry_policy import retried
 from kpc.salesforce.answers import Refused
@@ -154,8 +154,8 @@ class IngestApi(Rest):
         try:
             for records in self._job_pages():
                 yield [JobAnswer(record.id, record.state) for record in records]
-        except Refused as refused:
-            log.info("The list of jobs is refused (%s %s); each job is polled", refused.status, refused.code)
+        except (Refused, ConfigError) as refused:
+            log.info("Each job is polled, because the list of jobs is refused: %s", refused)
 
     def _job_pages(self) -> Iterator[list[_JobAnswer]]:
         page = self.ask(_JobPage, _JOBS, {"jobType": "V2Ingest"})

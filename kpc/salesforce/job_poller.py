@@ -118,10 +118,9 @@ class JobPoller:
             self._jobs.pop(job_id, None)
 
     def learn(self, kind: str, pace: Pace) -> None:
-        """Take over the pace of earlier jobs, unless this process has seen one itself."""
+        """Take over the pace of jobs in an earlier process, until this one has seen one itself."""
         with self._lock:
-            if not self._schedule.paces[kind]:
-                self._schedule.paces[kind].append(pace)
+            self._schedule.learned[kind] = pace
 
     def latest_pace(self, kind: str) -> Pace | None:
         """The fastest of the latest paces of a kind of jobs."""

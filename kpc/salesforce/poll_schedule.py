@@ -24,6 +24,7 @@ _HORIZON_LEAST, _HORIZON_MOST = 2.0, 50.0
 _MOST_GROWTH = 3.0  # of the silence, between two polls
 _GROWTH_BEHIND = 0.25  # at least, for jobs that wait while one of ours is at work: its end is followed
 _PACES = 5  # of the latest ended jobs of a kind
+_PACE_CHANGE = 2.0  # since an earlier process, the org may have become this many times as fast
 
 
 @dataclass
@@ -37,6 +38,7 @@ class PollSchedule:
     pages: int = 1  # of the org's list of jobs, as far as we had to read it
     news_s: float = float("-inf")  # when a job last changed its state
     paces: defaultdict[str, deque[Pace]] = field(default_factory=lambda: defaultdict(lambda: deque(maxlen=_PACES)))
+    learned: dict[str, Pace] = field(default_factory=dict)  # by kind, from an earlier process
 
     def known(self, job: FollowedJob, unfinished: Sequence[FollowedJob]) -> float | None:
         """The fastest pace of similar jobs; small ones say little about large ones."""
@@ -45,6 +47,8 @@ class PollSchedule:
         if job.is_queued:  # as long as none has ended
             at_work = (one.pace_at_work() for one in unfinished if one.kind == job.kind)
             paces += [pace for pace in at_work if pace is not None]
+        if not paces and (learned := self.learned.get(job.kind)):
+            paces = [Pace(learned.rows, learned.rows_per_s * _PACE_CHANGE)]
         return max((pace.rows_per_s for pace in paces if pace.rows * 2 >= rows), default=None)
 
     def plan(self, unfinished: Sequence[FollowedJob]) -> None:

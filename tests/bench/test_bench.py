@@ -13,7 +13,10 @@ import pytest
 
 from kpc.bench.figures import Figure, are_all_met
 from kpc.bench.processes import Cost, run_command, run_function
+from kpc.bench.queue import Queue, measure_queues
+from kpc.bench.queued_load import load_queue
 from kpc.bench.rounds import cpu_s, ratio, take_turns
+from kpc.bench.sample_load import stage_sample
 from kpc.errors import Terminal
 
 BLOCK_BYTES = 200_000_000
@@ -156,3 +159,17 @@ def test_a_killed_bench_leaves_no_process() -> None:
     bench.wait(10)
     _, alive = psutil.wait_procs(started, timeout=20)
     assert alive == []
+
+
+def test_the_queue_bench_measures_each_job() -> None:
+    """Six jobs of two seconds, two at once: its figures follow from the org's own times, and each job is listed."""
+    lines: list[str] = []
+    few = Queue("6 jobs", 6, 200, 100.0, at_work=2, in_flight=6)
+    report = measure_queues(stage_sample, load_queue, say=lines.append, queues=[few])
+    assert len(report.ends) == len({end.job_id for end in report.ends}) == 6
+    assert all(2 <= end.working_s < 4 and end.delay_s >= 0 for end in report.ends)
+    assert max(end.queued_s for end in report.ends) >= 3
+    assert [figure.goal for figure in report.figures] == ["<= 1", "<= 15", "<= 1.15"]
+    assert [figure.ok for figure in report.figures[:2]] == [True, True]
+    assert sum(end.calls for end in report.ends) <= report.figures[1].value * 6
+    assert len(lines) == 7

@@ -1,39 +1,44 @@
-"""The triggers that ask the ledger: what they fire, and when."""
+"""The triggers, run in one process as a triggerer does: what they fire, when, and at what cost."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from checkout import SUPPORT
+from emulated_org import Emulator
+from staged_samples import fresh_keys, make_workspace, stage
 
 from kpc.ledger import open_ledger
-from kpc.partition import Environment
+from kpc.load.mapped_chunks import begin_chunk, plan_load
+from kpc.partition import Environment, find_partition
 from kpc.processes import python_env
+from kpc.stages.context import PartitionContext
 
 ENVIRONMENT = Environment("ora-1-1", "00D000000000001AAA")
+OF_LEDGER = {"source_id": ENVIRONMENT.source_id, "target_id": ENVIRONMENT.target_id, "poll_s": 0.05}
+SUPPLIERS = find_partition("KPS_R_POS_SUPPLIER", "ALL")
 PROGRAM = SUPPORT / "fire_trigger.py"
 
 
-def _fired(ledger_url: str, folder: Path, *triggers: tuple[str, dict[str, Any]]) -> list[Any]:
-    """The events of each trigger; all of them wait for a second at most."""
-    common = {
-        "source_id": ENVIRONMENT.source_id,
-        "target_id": ENVIRONMENT.target_id,
-        "poll_s": 0.05,
-        "deadline_utc": (datetime.now(UTC) + timedelta(seconds=1)).isoformat(),
-    }
-    arguments = json.dumps([(name, common | subject) for name, subject in triggers])
+def _fired(
+    ledger_url: str, folder: Path, *triggers: tuple[str, dict[str, Any]], longest_s: float = 1.0, **settings: str
+) -> list[Any]:
+    """The events of each trigger; all of them wait for `longest_s` at most."""
+    deadline = (datetime.now(UTC) + timedelta(seconds=longest_s)).isoformat()
+    arguments = json.dumps([(name, subject | {"deadline_utc": deadline}) for name, subject in triggers])
     env = {
         **python_env(),
         "AIRFLOW_HOME": str(folder / "airflow"),
         "AIRFLOW_CONN_KPC_ORACLE": "oracle://nobody:nothing@127.0.0.1:1/none",
         "AIRFLOW_CONN_KPC_SALESFORCE": "http://nobody:nothing@127.0.0.1",
         "KPC__LEDGER_URL": ledger_url,
+        **settings,
     }
     done = subprocess.run(  # noqa: S603  our own program
         [sys.executable, PROGRAM, arguments], env=env, cwd=folder, capture_output=True, text=True, check=False
@@ -51,9 +56,9 @@ def test_who_waits_in_vain_is_told_for_what(tmp_path: Path) -> None:
     parents, paused, free = _fired(
         url,
         tmp_path,
-        ("ParentsLoaded", {"parents": [["KPS_T_SALES_M", "2024-01"], ["KPS_R_POS_SUPPLIER", "ALL"]]}),
-        ("Resumed", {"table": "KPS_T_SALES_M"}),
-        ("Resumed", {"table": "KPS_WEB_SALES"}),
+        ("ParentsLoaded", OF_LEDGER | {"parents": [["KPS_T_SALES_M", "2024-01"], ["KPS_R_POS_SUPPLIER", "ALL"]]}),
+        ("Resumed", OF_LEDGER | {"table": "KPS_T_SALES_M"}),
+        ("Resumed", OF_LEDGER | {"table": "KPS_WEB_SALES"}),
     )
     assert parents == [{"still": ["KPS_T_SALES_M 2024-01", "KPS_R_POS_SUPPLIER ALL"]}]
     assert len(paused) == 1
@@ -69,3 +74,37 @@ def test_a_trigger_says_in_one_sentence_why_it_cannot_wait(tmp_path: Path) -> No
     assert "The ledger's folder gone does not exist." in wrong[0]["error"]
     (silent,) = _fired("postgresql://u:p@127.0.0.1:1/d", tmp_path, ("Resumed", {"table": "KPS_WEB_SALES"}))
     assert "does not answer" in silent[0]["still"][0]
+
+
+def test_the_triggers_of_one_process_follow_their_jobs_together(
+    emulated: Callable[..., Emulator], tmp_path: Path
+) -> None:
+    """Eight jobs of which the org works on four: every end fires at once, and the list of jobs serves all of them."""
+    emulator = emulated("rows_per_s=50")  # rows are shown in steps of 200, so each job works for four seconds
+    workspace = make_workspace(tmp_path, emulator.settings, "run-1")
+    stage(workspace, SUPPLIERS, fresh_keys(16), chunk_rows=2)
+    specs = plan_load(PartitionContext(workspace, SUPPLIERS))
+    jobs = [begin_chunk(workspace, spec) for spec in specs]
+    before, began = emulator.api_requests(), datetime.now(UTC)
+    connection = {
+        "conn_type": "http",
+        "host": emulator.facts["base_url"],
+        "login": emulator.facts["client_id"],
+        "password": emulator.facts["client_secret"],
+    }
+    wanted = {"run_id": "run-1", "actor": "tester"}
+    fired = _fired(
+        f"sqlite:///{tmp_path}/ledger.db",
+        tmp_path,
+        *(
+            ("JobEnded", wanted | {"spec": spec.as_json(), "job_id": job_id})
+            for spec, job_id in zip(specs, jobs, strict=True)
+        ),
+        longest_s=60,
+        AIRFLOW_CONN_KPC_SALESFORCE=json.dumps(connection),
+        KPC__STAGING__ROOT=str(tmp_path / "staging"),
+    )
+    assert fired == [[{"error": ""}]] * len(jobs)
+    assert (datetime.now(UTC) - began).total_seconds() < 30
+    assert emulator.api_requests() - before <= 4 * len(jobs)
+    workspace.close()

@@ -225,6 +225,17 @@ def test_a_pace_of_small_jobs_says_nothing_about_large_ones() -> None:
     assert poller.due_in_s("large") < 60
 
 
+@pytest.mark.parametrize("faster", [0.2, 1.0, 3.9])
+def test_the_pace_of_an_earlier_process_may_be_wrong(faster: float) -> None:
+    """The org is slower or much faster today than the pace in the ledger says."""
+    org, jobs = VirtualOrg(slots=2), jobs_of(6, 600)
+    followers = Followers(org)
+    followers.poller.learn("upsert", Pace(500_000, 500_000 / 600 / faster))
+    followers.run(jobs)
+    assert late(jobs) == []
+    assert requests(org) / len(jobs) <= MOST_POLLS
+
+
 def test_clients_of_one_org_share_a_poller_while_one_of_them_lasts() -> None:
     """Two triggers of one process ask once; another org, or the same id at another address, has its own."""
     first = shared_poller("http://127.0.0.1:1", "00D1", first_s=0.5, longest_s=60.0)

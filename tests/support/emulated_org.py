@@ -41,6 +41,17 @@ class Emulator:
         answer = httpx.patch(f"{self.facts['base_url']}/_emulator/switches", json=changes, headers=token, timeout=60)
         assert answer.status_code == 200, answer.text
 
+    def api_requests(self) -> int:
+        """How many API requests the org has counted."""
+        answer = httpx.post(f"{self.facts['base_url']}/_emulator/usage", json={}, timeout=60, trust_env=False)
+        return int(answer.raise_for_status().json()["api_requests"])
+
+    def job_times(self) -> list[dict[str, Any]]:
+        """Of each ingest job its id, its state and when it was closed, started and ended: seconds since the epoch."""
+        answer = httpx.get(f"{self.facts['base_url']}/_emulator/jobs", timeout=60, trust_env=False)
+        times: list[dict[str, Any]] = answer.raise_for_status().json()
+        return times
+
     def reset(self) -> None:
         """Replace the org by a new, empty one with credentials of its own."""
         answer = httpx.post(f"{self.facts['base_url']}/_emulator/reset", timeout=60, trust_env=False)

@@ -1,4 +1,7 @@
-"""Run as a program: makes a trigger again from what it serialized to, as a triggerer does, and prints what it fires."""
+"""Run as a program: makes triggers again from what they serialized to, as a triggerer does, and runs them at once.
+
+Prints what each fires, in the order in which they were given.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +24,15 @@ async def fire(trigger: BaseTrigger) -> object:
     return [event.payload async for event in trigger.run()]
 
 
+async def fire_all(triggers: list[BaseTrigger]) -> list[object]:
+    return list(await asyncio.gather(*(fire(again(trigger)) for trigger in triggers)))
+
+
 def main() -> None:
-    for name, arguments in json.loads(sys.argv[1]):
-        trigger = getattr(import_module("dags.triggers"), name)(**arguments)
-        print(json.dumps(asyncio.run(fire(again(trigger)))))  # noqa: T201  the answer
+    module = import_module("dags.triggers")
+    triggers = [getattr(module, name)(**arguments) for name, arguments in json.loads(sys.argv[1])]
+    for fired in asyncio.run(fire_all(triggers)):
+        print(json.dumps(fired))  # noqa: T201  the answer
 
 
 if __name__ == "__main__":

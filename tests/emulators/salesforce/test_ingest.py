@@ -393,3 +393,13 @@ def test_two_jobs_with_the_same_keys_at_once_make_no_duplicates(emulator: Emulat
         assert emulator.wait_for(job)["numberRecordsFailed"] == 0
     created = sum(emulator.result(job, "successfulResults").count('"true"') for job in jobs)
     assert created == emulator.count(f"SELECT COUNT() FROM {SUPPLIER} WHERE External_ID__c LIKE 'same%'") == 15_000
+
+
+def test_the_admin_list_tells_when_a_job_was_closed_started_and_ended(emulator: EmulatorProcess) -> None:
+    """Times of the org's clock, in this order; an Open job has none of them."""
+    done, still_open = emulator.load(SUPPLIER, "External_ID__c,Name_E__c\ntimes1,One\n"), emulator.create_job(SUPPLIER)
+    jobs = {job["id"]: job for job in emulator.client.get("/_emulator/jobs").json()}
+    times = jobs[done["id"]]
+    assert 0 < times["closed"] <= times["started"] <= times["ended"]
+    assert times["state"] == "JobComplete"
+    assert [jobs[still_open["id"]][name] for name in ("closed", "started", "ended")] == [0, 0, 0]
