@@ -129,7 +129,7 @@ class FollowedJob:
             return end_s
         if known is None:
             trusted = 1.0 if self.is_gathering_pace else _SETTLES
-            return min(end_s, self.seen_s + max(_SETTLES_S, trusted * (self.seen_s - self.working_s)))
+            return min(end_s, self.told_pace_s + max(_SETTLES_S, trusted * (self.told_pace_s - self.working_s)))
         likely_s = self.likely_end_s(known)
         is_silent = (
             self.counted_s is None or self.changed_s < self.counted_s or self._end_s(own or known) <= self.seen_s
@@ -145,7 +145,12 @@ class FollowedJob:
     def silent_s(self, known: float | None) -> float:
         """For how long a job at work has shown nothing new, although it should have."""
         expected_s = self.likely_end_s(known) if known else self.changed_s
-        return max(0.0, self.seen_s - max(self.changed_s, expected_s))
+        return max(0.0, self.told_pace_s - max(self.changed_s, expected_s))
+
+    @property
+    def told_pace_s(self) -> float:
+        """When the org last said how far the job is. The list of jobs only says that it has not ended."""
+        return self.counted_s if self.is_working and self.has_counter and self.counted_s else self.seen_s
 
     def is_near_end(self, known: float | None) -> bool:
         """Whether the next poll will likely find it ended, so that its counter is of no use any more."""

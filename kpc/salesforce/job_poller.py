@@ -191,9 +191,16 @@ class JobPoller:
         with self._lock:
             if not job.is_listed or (job.is_working and job.has_counter and not job.is_near_end(self._known(job))):
                 return False
-            until_s = self.clock_s() + job.margin_s(self._known(job))
-            wanted = [one for one in self._unfinished() if one.is_listed and (one.is_queued or one.due_s <= until_s)]
-            return len(wanted) >= max(2, self._schedule.pages)
+            now_s = self.clock_s()
+            until_s = now_s + job.margin_s(self._known(job))
+            listed = [one for one in self._unfinished() if one.is_listed]
+            queued = [one for one in listed if one.is_queued]
+            ending = [one for one in listed if one.is_working and one.due_s <= until_s]
+            if self._schedule.pages == 1:
+                return len(queued) + len(ending) > 1
+            # Asked for one by one, the first in the queue answers for those behind it.
+            apart = [one for one in queued if not self._may_conclude(one, now_s)]
+            return bool(queued) + len(apart) + len(ending) >= self._schedule.pages
 
     def _take_list(self, pages: Iterable[list[JobAnswer]]) -> None:
         """Read the list until it has shown all our jobs, or costs more than asking for each."""

@@ -17,11 +17,13 @@ POLLS_RESUMED = 4  # what a job that another process followed before may still t
 _KEPT = 2  # polls kept for each job until it has begun
 _KEPT_OF_MANY = 1  # and up to this more, when several are followed: one request serves all that wait
 _LOAN = 6  # polls of jobs at work, beyond those granted
-_OVERDRAWN_SHARE = 0.02  # of the working time between polls, for each further poll per job
+_OVERDRAWN_SHARE = 0.04  # of the working time between polls, for each further poll per job
 _OVERDRAWN_MOST = 0.5
 _HORIZON_S = 6 * 3600.0  # the polls that are left suffice for a silence of this length, or of so many times as long
 _HORIZON_LEAST, _HORIZON_MOST = 2.0, 50.0
 _MOST_GROWTH = 3.0  # of the silence, between two polls
+_GROWTH_AT_WORK = 0.5  # at most, for a job at work that shows no progress
+_GROWTH_AT_START = 0.2  # at least, until a job at work shows its first rows
 _GROWTH_BEHIND = 0.25  # at least, for jobs that wait while one of ours is at work: its end is followed
 _PACES = 5  # of the latest ended jobs of a kind
 _PACE_CHANGE = 2.0  # since an earlier process, the org may have become this many times as fast
@@ -68,6 +70,8 @@ class PollSchedule:
                 margin_s = min(margin_s, max(self.first_s, job.seen_s - job.closed_s))
             silent_s = self._silent_s(job, known)
             growth = _growth(silent_s, left)
+            if job.is_working:
+                growth = min(growth, _GROWTH_AT_WORK) if job.processed else max(growth, _GROWTH_AT_START)
             if job.is_queued and is_any_at_work:
                 growth = max(growth, _GROWTH_BEHIND)
             job.due_s = self._due_s(job, known, margin_s, growth * silent_s)
@@ -80,7 +84,10 @@ class PollSchedule:
     def _due_s(self, job: FollowedJob, known: float | None, margin_s: float, silence_wait_s: float) -> float:
         if job.is_awaited:
             return job.seen_s
-        due_s = max(max(job.earliest_end_s(known), job.seen_s) + margin_s, job.seen_s + silence_wait_s)
+        if job.is_working and job.counted_s is None and job.has_counter and not self.paces[job.kind]:
+            return job.seen_s + margin_s  # its counter is the first that is known of today's pace
+        since_s = job.seen_s if job.is_near_end(known) else job.told_pace_s
+        due_s = max(max(job.earliest_end_s(known), since_s) + margin_s, since_s + silence_wait_s)
         overdrawn = (self.requests - self.granted - _LOAN) / max(1.0, self.granted / POLLS_PER_JOB)
         if overdrawn > 0 and job.working_s is not None:
             share = min(_OVERDRAWN_MOST, _OVERDRAWN_SHARE * overdrawn)

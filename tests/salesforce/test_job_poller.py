@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import random
 from collections.abc import Sequence
 
 import pytest
@@ -245,3 +246,27 @@ def test_clients_of_one_org_share_a_poller_while_one_of_them_lasts() -> None:
     del first
     gc.collect()
     assert not shared_poller("http://127.0.0.1:1", "00D1", first_s=0.5, longest_s=60.0).is_following("a")
+
+
+def test_orgs_of_every_kind_are_followed_in_time() -> None:
+    """120 seeded ones: 1 to 60 jobs, unequal ones too, 1 to 15 worked on at once, other software's jobs in the list."""
+    jobs_late = jobs_all = polls = 0
+    for seed in range(120):
+        choose = random.Random(seed)  # noqa: S311  repeatable, no secret
+        count, spread, works_s = (
+            choose.choice([1, 2, 5, 15, 30, 60]),
+            choose.choice([0.05, 0.3]),
+            choose.uniform(2, 2_000),
+        )
+        org = VirtualOrg(slots=choose.choice([1, 2, 3, 5, 15]), others=choose.choice([0, 100, 3_000]))
+        rows = choose.choice([100_000, 500_000])
+        jobs = [
+            VirtualJob(f"750-{number}", rows, works_s * choose.uniform(1 - spread, 1 + spread))
+            for number in range(count)
+        ]
+        Followers(org, in_flight=choose.choice([15, 30])).run(jobs)
+        assert requests(org) / count <= MOST_POLLS + 2, seed
+        assert max(job.delay_s / job.allowed_s for job in jobs) <= 4, seed
+        jobs_late, jobs_all, polls = jobs_late + len(late(jobs)), jobs_all + count, polls + requests(org)
+    assert jobs_late / jobs_all <= 0.01
+    assert polls / jobs_all <= POLLS_PER_JOB
