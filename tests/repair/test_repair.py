@@ -151,7 +151,7 @@ def test_killed_repair_is_mended_by_the_next_load(workspace: Workspace, refused:
     index = PartitionContext(workspace, EMAILS).paths.folder / "loaded_index.parquet"
     index.rename(index.with_suffix(".away"))
     index.mkdir()  # the publishing ends here, as by a kill
-    with pytest.raises(OSError, match="directory"):
+    with pytest.raises(ConfigError, match="Is a directory"):
         send_refused(PartitionContext(workspace, EMAILS), edits)
     index.rmdir()
     index.with_suffix(".away").rename(index)
