@@ -16,7 +16,7 @@ from staged_samples import close, make_workspace, stage
 
 from assets.graph import materialize_lineage
 from assets.sf_loaded import sf_loaded
-from kpc.errors import Paused, QuotaExhausted
+from kpc.errors import ConfigError, Paused, QuotaExhausted
 from kpc.ledger import OrgUsage
 from kpc.partition import find_partition
 from kpc.repair.corrections import corrections_of
