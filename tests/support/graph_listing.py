@@ -17,8 +17,7 @@ def schedule_of(dag: DAG) -> str:
         names = [asset.name for asset in getattr(condition, "objects", [condition])]
         mapper = type(timetable.default_partition_mapper).__name__
         return f"{kind} {type(condition).__name__}({', '.join(names)}) {mapper}"
-    key = f" key {timetable.key_format}" if hasattr(timetable, "key_format") else ""
-    return f"{kind} {timetable.expression}{key}"
+    return f"{kind} {getattr(timetable, 'summary', None) or timetable.expression}"
 
 
 def names(assets: list[Asset]) -> str:
