@@ -98,6 +98,7 @@ def open_sample(
         ledger_url=SecretStr(f"sqlite:///{folder}/ledger.db"),
     )
     client = connect(settings.salesforce, transport)
+    folder.mkdir(parents=True, exist_ok=True)
     ledger = open_ledger(settings.ledger_url.get_secret_value())
     environment = Environment(_SOURCE, client.org_id)
     return Workspace(settings, ledger, "sample", "bench", salesforce=client, environment=environment)

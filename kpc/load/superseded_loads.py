@@ -18,6 +18,7 @@ from pathlib import Path
 import polars as pl
 
 from kpc.catalog.types import EXTERNAL_ID, GENERATION_FIELD, PARTITION_FIELD
+from kpc.errors import DamagedFile
 from kpc.ledger import ChunkRow, JobRow
 from kpc.ledger.states import DEAD, JobPurpose, JobState
 from kpc.load.chunk_load import ChunkLoad, ChunkSpec
@@ -67,10 +68,32 @@ def superseded_loads(context: PartitionContext, current: Load | None) -> list[Su
         if (generation, version) == current or context.ledger.attempts.is_superseded(generation, version):
             continue
         paths = context.paths.generation(generation)
-        staged = context.store.manifest(paths.staged(version), StagedManifest)
-        if staged is not None and context.store.manifest(paths.loaded(version), LoadManifest) is None:
+        if _is_published(context, paths.loaded(version)):
+            continue
+        staged = _staged(context, paths.staged(version))
+        if staged is not None:
             found.append(SupersededLoad(generation, version, staged))
     return found
+
+
+def _is_published(context: PartitionContext, folder: Path) -> bool:
+    """False for a damaged manifest too: finalizing a load once more changes nothing."""
+    try:
+        return context.store.manifest(folder, LoadManifest) is not None
+    except DamagedFile:
+        return False
+
+
+def _staged(context: PartitionContext, folder: Path) -> StagedManifest | None:
+    """Raises `DamagedFile`: a newer generation does not replace a manifest that lists what was sent."""
+    try:
+        return context.store.manifest(folder, StagedManifest)
+    except DamagedFile as error:
+        remedy = (
+            "Restore it from a backup of the staging folder: it lists the files of an interrupted load, and without "
+            "them it is unknown which records that load wrote."
+        )
+        raise DamagedFile(error.what, remedy, path=error.path) from None
 
 
 def finalize_superseded_loads(context: PartitionContext, current: Load | None) -> int:

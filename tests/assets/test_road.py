@@ -229,7 +229,9 @@ def test_a_truncated_extract_is_not_staged(
     assert not list(folder.parent.glob("staged-*/manifest.json"))
 
 
-@pytest.mark.parametrize(("damaged", "stage"), [("extract", "staged_csv"), ("staged-*", "sf_loaded")])
+@pytest.mark.parametrize(
+    ("damaged", "stage"), [("extract", "staged_csv"), ("staged-*", "sf_loaded"), ("loaded-*", "reconciled")]
+)
 def test_a_partition_whose_manifest_is_damaged_can_be_made_again(
     oracle: OracleServer, salesforce: SalesforceSettings, workspaces: Workspaces, damaged: str, stage: str
 ) -> None:

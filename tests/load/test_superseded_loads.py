@@ -16,7 +16,7 @@ from load_child import COMMIT
 from staged_samples import SampleWorkspace, close, fresh_keys, make_workspace, put_foreign, stage
 
 from assets.sf_loaded import sf_loaded
-from kpc.errors import JobFailed, Superseded, Transient
+from kpc.errors import DamagedFile, JobFailed, Superseded, Transient
 from kpc.ledger.states import JobState
 from kpc.load.mapped_chunks import begin_chunk, finish_chunk, plan_load
 from kpc.load.superseded_loads import finalize_superseded_loads
@@ -98,6 +98,21 @@ def test_before_a_newer_generation_the_org_and_the_index_agree(
     assert _index(workspace) == dict.fromkeys(_in_org(workspace), True)
     jobs = workspace.ledger.jobs.at_work(workspace.environment, SUPPLIERS)
     assert [job.state for job in jobs] == []
+
+
+def test_a_damaged_manifest_of_an_interrupted_load_is_named(workspace: SampleWorkspace, tmp_path: Path) -> None:
+    """A newer generation would not mend it: the message asks for the file, and with it nothing is lost."""
+    keys = fresh_keys(3)
+    stage(workspace, SUPPLIERS, keys)
+    kill(tmp_path, workspace.settings.salesforce, "PATCH", "yes", 1)
+    (manifest,) = workspace.store.root.rglob("staged-*/manifest.json")
+    content = manifest.read_bytes()
+    manifest.write_bytes(content[:-9])
+    with pytest.raises(DamagedFile, match="Restore it from a backup"):
+        _finalize(workspace)
+    manifest.write_bytes(content)
+    _finalize(workspace)
+    assert _index(workspace) == dict.fromkeys(_in_org(workspace), True)
 
 
 def test_three_generations_in_a_row(workspace: SampleWorkspace, tmp_path: Path) -> None:
