@@ -27,7 +27,7 @@ _OPEN = (
 @pytest.fixture(params=["sqlite", "postgresql"])
 def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/ledger.db"
+        return f"sqlite:///{tmp_path}/deep/er/ledger.db"
     url: str = request.getfixturevalue("postgres_database")
     return url
 
