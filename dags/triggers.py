@@ -89,9 +89,9 @@ class LedgerPoll(Deferred):
 
 
 def _ledger_of_settings() -> Ledger:
-    from kpc.ledger import open_ledger  # noqa: PLC0415  see the module's docstring
+    from kpc.stages.workspace import ledger_of  # noqa: PLC0415  see the module's docstring
 
-    return open_ledger(settings_of_connections().ledger_url.get_secret_value())
+    return ledger_of(settings_of_connections())
 
 
 class ParentsLoaded(LedgerPoll):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from kpc.catalog import TABLES
 from kpc.errors import ConfigError, KpcError
@@ -13,10 +11,9 @@ from kpc.extract.live_schema import check_columns
 from kpc.ledger.constants import PinnedConstant
 from kpc.load.target_schema import check_object
 from kpc.stages.campaign_constants import Constant, constants_for, is_hashed
-from kpc.stages.places import naming_settings, places
+from kpc.stages.places import naming_settings, places, write_into
 from kpc.stages.workspace import Workspace
 from kpc.storage.object_store import is_url
-from kpc.storage.store import make_private
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +59,7 @@ def _folders(workspace: Workspace) -> Iterator[SystemCheck]:
     unused |= set() if staging.after_reconciliation == "archive" else {"KPC__STAGING__ARCHIVE_ROOT"}
     for name, folder in places(workspace.settings):
         if name not in unused:
-            yield _check("Folder", name, lambda folder=folder: _write_into(folder, workspace))  # type: ignore[misc]
-
-
-def _write_into(folder: Path, workspace: Workspace) -> str:
-    with naming_settings(workspace.settings), tempfile.TemporaryFile(dir=make_private(folder)) as file:
-        file.write(b"written by kpc preflight")
-    return f"{folder} can be written"
+            yield _check("Folder", name, lambda folder=folder: write_into(folder, workspace.settings))  # type: ignore[misc]
 
 
 def _staging(workspace: Workspace) -> SystemCheck:

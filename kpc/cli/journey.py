@@ -188,7 +188,8 @@ def run(
     from assets.graph import materialize_lineage
     from kpc.ledger.states import StageState
     from kpc.stages.context import PartitionContext
-    from kpc.stages.names import STAGES, find_stage
+    from kpc.stages.names import RECONCILED, STAGES, find_stage
+    from kpc.stages.places import write_into
 
     check_mode(mode)
     partitions = _named_partitions(table, key, months)
@@ -196,6 +197,8 @@ def run(
     results: list[dict[str, object]] = []
     state = Exit.DONE
     with user_workspace() as workspace:
+        if RECONCILED in stages:  # better known now than after the load
+            write_into(workspace.settings.reconcile.docs_root, workspace.settings)
         for partition in partitions:
             context = PartitionContext(workspace, partition)
             with _naming_the_command(partition):

@@ -40,7 +40,6 @@ from kpc.setting_sources import expanded
 
 BUSY_TIMEOUT_S = 60.0  # how long SQLite waits for another writer
 CONNECT_TIMEOUT_S = 10
-_DEFAULT_FILE = Path(".kpc/ledger.db")  # of the setting `ledger_url`
 _WRITES = "kpc_writes"  # execution option: this transaction will write
 _MISCONFIGURED = re.compile(
     r"password authentication failed|no password supplied|does not exist|no pg_hba.conf entry|"
@@ -57,14 +56,14 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def make_engine(url: str, *, is_durable: bool = True) -> Engine:
+def make_engine(url: str, *, is_durable: bool = True, makes_folder: bool = True) -> Engine:
     """An engine for a SQLite file or a PostgreSQL database. Raises `ConfigError` for any other address."""
     parsed = _parse(url)
     if parsed.drivername == "postgresql+psycopg2":
         return create_engine(
             parsed, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "kpc"}
         )
-    _prepare_folder(Path(parsed.database or ""))
+    _prepare_folder(Path(parsed.database or ""), is_made=makes_folder)
     engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_S})
     event.listen(engine, "connect", _configure_sqlite if is_durable else _configure_scratch)
     event.listen(engine, "begin", _begin_sqlite)
@@ -95,12 +94,12 @@ def _parse(url: str) -> URL:
     )
 
 
-def _prepare_folder(file: Path) -> None:
-    """Make the default ledger's folder; one that was named must exist, or a typing error would begin a new ledger."""
+def _prepare_folder(file: Path, *, is_made: bool) -> None:
+    """Make the ledger's folder, or require it. Raises `ConfigError` if the ledger cannot be a file in it."""
     remedy = "Point KPC__LEDGER_URL at the ledger's own folder; make it first if this is to be a new ledger."
     try:
-        if file == _DEFAULT_FILE:
-            file.parent.mkdir(exist_ok=True, mode=0o700)
+        if is_made:
+            file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         is_there, is_other = file.parent.is_dir(), file.exists() and not file.is_file()
     except OSError as error:
         raise explained(error, f"The ledger's folder {file.parent}", remedy) from None

@@ -63,14 +63,15 @@ class Ledger:
         self.database.close()
 
 
-def open_ledger(url: str, *, clock: Clock = utc_now, is_durable: bool = True) -> Ledger:
+def open_ledger(url: str, *, clock: Clock = utc_now, is_durable: bool = True, makes_folder: bool = True) -> Ledger:
     """The ledger at `url` (`sqlite:///FILE` or `postgresql+psycopg2://...`), its schema brought up to date.
 
+    Without `makes_folder`, a SQLite file's folder must exist: a typing error must not begin a second ledger.
     With `is_durable` false (SQLite only) it does not wait for the disk: for simulations, whose ledger is discarded.
     Raises `ConfigError` for a wrong address, wrong credentials or a newer schema, `Transient` when the database does
     not answer.
     """
-    engine = make_engine(url, is_durable=is_durable)
+    engine = make_engine(url, is_durable=is_durable, makes_folder=makes_folder)
     try:
         is_new = migrate(engine)
     except BaseException:

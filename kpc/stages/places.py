@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from kpc.errors import KpcError, OutOfSpace
 from kpc.file_errors import explained
 from kpc.settings import Settings
 from kpc.storage.object_store import directory_of, is_url
+from kpc.storage.store import make_private
 
 STAGING_ROOT = "KPC__STAGING__ROOT"
 _NEARLY_FULL = 1_000_000  # bytes; what was half-written has been removed again
@@ -26,6 +28,14 @@ def places(settings: Settings) -> Iterator[tuple[str, Path]]:
     if not is_url(staging.archive_root):
         yield "KPC__STAGING__ARCHIVE_ROOT", directory_of(staging.archive_root)
     yield "KPC__RECONCILE__DOCS_ROOT", settings.reconcile.docs_root
+
+
+def write_into(folder: Path, settings: Settings) -> str:
+    """Try that a folder can be written; it is made if it is missing. Raises `ConfigError` or `OutOfSpace`."""
+    with naming_settings(settings), tempfile.TemporaryFile(dir=make_private(folder)) as file:
+        file.write(b"a trial of kpc")
+        file.flush()
+    return f"{folder} can be written"
 
 
 @contextmanager

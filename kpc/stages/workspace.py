@@ -175,6 +175,12 @@ class Workspace:
         self.ledger.close()
 
 
+def ledger_of(settings: Settings) -> Ledger:
+    """The ledger that the settings name. Only the default one's folder is made."""
+    url = settings.ledger_url.get_secret_value()
+    return open_ledger(url, makes_folder=settings.ledger_url == Settings.model_fields["ledger_url"].default)
+
+
 @contextmanager
 def open_workspace(
     settings: Settings, *, run_id: str, actor: str, asked_utc: datetime | None = None
@@ -183,7 +189,7 @@ def open_workspace(
 
     An error of the operating system becomes one of ours that names the setting whose folder it is about.
     """
-    ledger = open_ledger(settings.ledger_url.get_secret_value())
+    ledger = ledger_of(settings)
     workspace = Workspace(settings, ledger, run_id, actor, asked_utc=asked_utc)
     try:
         with naming_settings(settings):
