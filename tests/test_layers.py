@@ -31,7 +31,7 @@ DOORS = {
     "great_expectations": ("expectations",),
     "pandas": ("expectations", "kpc.bench.baselines"),
     "oracledb": ("kpc.oracle", "kpc.bench.baselines"),  # a baseline is a program without our code
-    "httpx": ("kpc.salesforce", "kpc.airflow_client", "kpc.bench.baselines"),
+    "httpx": ("kpc.salesforce", "kpc.airflow_client", "kpc.bench.baselines", "kpc.bench.request_record"),
     "duckdb": ("kpc.emulators", "kpc.bench.baselines"),
     "fsspec": ("kpc.storage",),
     "sqlglot": ("kpc.emulators.oracle",),
