@@ -48,7 +48,14 @@ DOORS = {
     "great_expectations": ("expectations",),
     "pandas": ("expectations", "kpc.bench.baselines"),
     "oracledb": ("kpc.oracle", "kpc.bench.baselines"),  # a baseline is a program without our code
-    "httpx": ("kpc.salesforce", "kpc.airflow_client", "kpc.bounded_body", "kpc.http_client", "kpc.bench"),
+    "httpx": (
+        "kpc.salesforce",
+        "kpc.airflow_client",
+        "kpc.bounded_body",
+        "kpc.http_client",
+        "kpc.bench.baselines",
+        "kpc.bench.request_record",
+    ),  # fmt: skip
     "duckdb": ("kpc.emulators", "kpc.bench.baselines"),
     "fsspec": ("kpc.storage",),
     "sqlglot": ("kpc.emulators.oracle",),

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import httpx
 
@@ -48,6 +48,8 @@ _TIMEOUT_S = 30.0
 _MOST_BYTES = 64_000_000  # of one answer; a task's log is the largest
 _LONGEST_S = 300.0
 _MOST_REASON = 2_000  # characters of a task's error message
+
+T = TypeVar("T")
 
 Mode = Literal["incremental", "full"]
 
@@ -128,7 +130,7 @@ class AirflowApi:
         body: dict[str, Any] = {"logical_date": None, "conf": {"mode": mode} if mode else {}}
         if key is not None:
             body["partition_key"] = key
-        return str(self._call("POST", f"dags/{dag_id}/dagRuns", RunAnswer, json=body).dag_run_id)
+        return self._call(RunAnswer, "POST", f"dags/{dag_id}/dagRuns", json=body).dag_run_id
 
     def rerun(self, partition: Partition, stage: str = ORACLE_EXTRACT, *, mode: Mode | None = None) -> str:
         """Start one partition again at a stage; the stages after it follow. Returns the run's id.
@@ -152,26 +154,26 @@ class AirflowApi:
                 "description": pool.description,
             }
             if pool.name in existing:
-                self._call("PATCH", f"pools/{pool.name}", json=body)
+                self._call(object, "PATCH", f"pools/{pool.name}", json=body)
             else:
-                self._call("POST", "pools", json=body)
+                self._call(object, "POST", "pools", json=body)
 
     # Watching
 
     def pools(self) -> dict[str, tuple[int, bool]]:
         """For each pool name: its slots, and whether deferred tasks occupy them."""
-        return {pool.name: (pool.slots, pool.include_deferred) for pool in self._pages("pools", "pools", PoolAnswer)}
+        return {pool.name: (pool.slots, pool.include_deferred) for pool in self._pages(PoolAnswer, "pools", "pools")}
 
     def dag_ids(self) -> frozenset[str]:
-        return frozenset(dag.dag_id for dag in self._pages("dags", "dags", DagAnswer))
+        return frozenset(dag.dag_id for dag in self._pages(DagAnswer, "dags", "dags"))
 
     def import_errors(self) -> tuple[str, ...]:
         """Why DAG files could not be imported, one text per file."""
-        errors = self._pages("importErrors", "import_errors", ImportErrorAnswer)
+        errors = self._pages(ImportErrorAnswer, "importErrors", "import_errors")
         return tuple(f"{error.filename}: {error.stack_trace}" for error in errors)
 
     def run(self, dag_id: str, run_id: str) -> DagRun:
-        return _run(self._call("GET", f"dags/{dag_id}/dagRuns/{run_id}", RunAnswer))
+        return _run(self._call(RunAnswer, "GET", f"dags/{dag_id}/dagRuns/{run_id}"))
 
     def runs(self, *, dag_id: str = "~", key: str | None = None, since: datetime | None = None) -> list[DagRun]:
         """Runs of one DAG or of all, oldest first; optionally of one key, and queued at or after `since`."""
@@ -180,14 +182,14 @@ class AirflowApi:
             params["partition_key_pattern"] = key
         if since is not None:
             params["run_after_gte"] = since.isoformat()
-        found = (_run(run) for run in self._pages(f"dags/{dag_id}/dagRuns", "dag_runs", RunAnswer, params))
+        found = (_run(run) for run in self._pages(RunAnswer, f"dags/{dag_id}/dagRuns", "dag_runs", params))
         return [run for run in found if key is None or run.key == key]  # the pattern matches substrings
 
     def tasks(self, run: DagRun) -> list[TaskState]:
         path = f"dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances"
         return [
             TaskState(task.task_id, task.map_index, task.state, task.try_number)
-            for task in self._pages(path, "task_instances", TaskAnswer)
+            for task in self._pages(TaskAnswer, path, "task_instances")
         ]
 
     def events(self, *, since: datetime | None = None) -> list[AssetEvent]:
@@ -203,7 +205,7 @@ class AirflowApi:
                 event.source_run_id or "",
                 event.extra or {},
             )
-            for event in self._pages("assets/events", "asset_events", EventAnswer, params)
+            for event in self._pages(EventAnswer, "assets/events", "asset_events", params)
         ]
 
     def failure(self, run: DagRun) -> str:
@@ -216,11 +218,11 @@ class AirflowApi:
     def result(self, run: DagRun, task_id: str, key: str = "return_value") -> Any:
         """The return value of a task, or the value of another XCom key."""
         path = f"dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/{task_id}/xcomEntries/{key}"
-        return self._call("GET", path, ValueAnswer).value
+        return self._call(ValueAnswer, "GET", path).value
 
     def asset_page(self, asset: str) -> str:
         """The URL of an asset's page, which shows its graph."""
-        for found in self._pages("assets", "assets", AssetAnswer, {"name_pattern": asset}):
+        for found in self._pages(AssetAnswer, "assets", "assets", {"name_pattern": asset}):
             if found.name == asset:
                 return f"{self.url}/assets/{found.id}"
         return f"{self.url}/assets"
@@ -230,9 +232,9 @@ class AirflowApi:
 
     def _error_of(self, run: DagRun, task: TaskState) -> str:
         log = self._call(
+            LogAnswer,
             "GET",
             f"dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/{task.task_id}/logs/{max(task.tries, 1)}",
-            LogAnswer,
             params={"map_index": task.map_index, "full_content": True},
         )
         lines = [line for line in log.content if isinstance(line, dict)]
@@ -246,12 +248,11 @@ class AirflowApi:
 
     # HTTP
 
-    def _pages(self, path: str, field: str, shape: Any, params: dict[str, Any] | None = None) -> Iterator[Any]:
-        """The rows of a list, each as `shape`."""
+    def _pages(self, shape: type[T], path: str, field: str, params: dict[str, Any] | None = None) -> Iterator[T]:
         offset = 0
         while True:
             asked = {**(params or {}), "limit": _PAGE, "offset": offset}
-            page = self._call("GET", path, dict[str, Any], params=asked)
+            page = self._call(dict[str, Any], "GET", path, params=asked)
             try:
                 rows = [fitted(shape, row) for row in fitted(list[Any], page.get(field))]
                 total = fitted(int, page.get("total_entries"))
@@ -262,23 +263,22 @@ class AirflowApi:
             if not rows or offset >= total:
                 return
 
-    def _call(self, method: str, path: str, shape: Any = object, *, json: Any = None, params: Any = None) -> Any:
-        """The answer's JSON as `shape`; without one, whatever it is."""
+    def _call(self, shape: type[T], method: str, path: str, *, json: Any = None, params: Any = None) -> T:
         if method != "GET":
-            return self._ask(method, path, shape, json=json, params=params)
+            return self._ask(shape, method, path, json=json, params=params)
         # Airflow 3.3.2 returns HTTP 500 for a list of asset events while a run started by one of them is queued.
-        return retried(lambda: self._ask(method, path, shape, params=params))
+        return retried(lambda: self._ask(shape, method, path, params=params))
 
-    def _ask(self, method: str, path: str, shape: Any, *, json: Any = None, params: Any = None) -> Any:
+    def _ask(self, shape: type[T], method: str, path: str, *, json: Any = None, params: Any = None) -> T:
         if not self._is_logged_in:
             self._log_in()
         answer = self._send(method, f"/api/v2/{path}", json=json, params=params)
         if answer.status_code == HTTPStatus.UNAUTHORIZED:  # the token has expired
             self._log_in()
             answer = self._send(method, f"/api/v2/{path}", json=json, params=params)
-        if not answer.is_success:
-            raise refusal(answer, path)
-        return decoded(answer, shape, path) if answer.content or shape is not object else None
+        if answer.is_success:
+            return decoded(answer, shape, path)
+        raise refusal(answer, path)
 
     def _log_in(self) -> None:
         user, password = self._login

@@ -12,11 +12,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import httpx
-
 from kpc.bench.figures import Figure, rounded
 from kpc.bench.load import SENT, emulator
 from kpc.bench.processes import run_function
+from kpc.bench.request_record import job_times
 from kpc.salesforce.job_pace import LATE_S, LATE_SHARE
 
 Say = Callable[[str], None]
@@ -97,7 +96,7 @@ def _run(
             wanted: dict[str, object] = {"folder": str(folder), "org": dict(org), "table": SENT}
             run_function(stage, {**wanted, "rows": queue.jobs * queue.rows, "chunk_rows": queue.rows})
             answer = run_function(load, {**wanted, "jobs_in_flight": queue.in_flight}, timeout_s=_TIMEOUT_S).answer
-            times = httpx.get(f"{org['base_url']}/_emulator/jobs", trust_env=False, timeout=30).json()
+            times = job_times(org["base_url"])
     if answer["rows"] != queue.jobs * queue.rows:
         raise AssertionError(f"{answer['rows']} of {queue.jobs * queue.rows} rows arrived")
     return answer, [

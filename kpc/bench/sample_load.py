@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-import httpx
 import polars as pl
 from pydantic import SecretStr
 
+from kpc.bench.request_record import RequestRecord
 from kpc.catalog import find_table
 from kpc.catalog.table import Table
 from kpc.catalog.types import ALL, EXTERNAL_ID, GENERATION_FIELD, PARTITION_FIELD, FieldKind, FieldType
@@ -84,7 +84,7 @@ def sample_partition(table: str) -> Partition:
 
 
 def open_sample(
-    folder: Path, org: Mapping[str, str], *, transport: httpx.BaseTransport | None = None, jobs_in_flight: int = 15
+    folder: Path, org: Mapping[str, str], *, transport: RequestRecord | None = None, jobs_in_flight: int = 15
 ) -> Workspace:
     """The workspace of the staged rows. `transport` sees every request, for a benchmark that counts them."""
     settings = Settings(

@@ -131,10 +131,8 @@ class FollowedJob:
             trusted = 1.0 if self.is_gathering_pace else _SETTLES
             return min(end_s, self.told_pace_s + max(_SETTLES_S, trusted * (self.told_pace_s - self.working_s)))
         likely_s = self.likely_end_s(known)
-        is_silent = (
-            self.counted_s is None or self.changed_s < self.counted_s or self._end_s(own or known) <= self.seen_s
-        )
-        if is_silent:
+        is_still = not self.has_counter if self.counted_s is None else self.changed_s < self.counted_s
+        if is_still or (self.counted_s is not None and self._end_s(own or known) <= self.seen_s):
             return max(end_s if own else self.seen_s, self.seen_s + (likely_s - self.seen_s) / _FASTER)
         return min(end_s, likely_s) if likely_s > self.seen_s else end_s
 
@@ -179,9 +177,10 @@ class FollowedJob:
         began_s = (self.queued_s + (self.working_s or self.seen_s)) / 2
         worked_s = (max(before_s, began_s) + self.seen_s) / 2 - began_s
         vague_s = (self.working_s or self.seen_s) - self.queued_s + self.seen_s - before_s
+        mean = self.rows / max(worked_s, 1e-3)
         if vague_s <= worked_s / 2:
-            return Pace(self.rows, self.rows / worked_s)
-        return self.pace_at_work()
+            return Pace(self.rows, mean)
+        return Pace(self.rows, max(mean, self.rows_per_s)) if self.is_measured else None
 
     def pace_at_work(self) -> Pace | None:
         """The pace read from its own counter."""
