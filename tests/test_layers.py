@@ -55,7 +55,7 @@ DOORS = {
         "kpc.http_client",
         "kpc.bench.baselines",
         "kpc.bench.request_record",
-    ),  # fmt: skip
+    ),
     "duckdb": ("kpc.emulators", "kpc.bench.baselines"),
     "fsspec": ("kpc.storage",),
     "sqlglot": ("kpc.emulators.oracle",),
