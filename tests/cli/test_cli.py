@@ -85,13 +85,13 @@ def test_one_partition_from_the_command_line(kpc: Callable[..., Result], tmp_pat
 
 
 def test_preflight_looks_at_both_systems(kpc_that_sends_nothing: Callable[..., Result]) -> None:
-    """16 tables and 16 objects are compared, and two folders and the staging root are seen; nothing is sent."""
+    """16 tables and 16 objects, two folders, the staging root and the hash key are seen; nothing is sent."""
     answer = json.loads(kpc_that_sends_nothing("preflight", "--json").stdout)
     assert answer["ok"]
-    assert len(answer["checks"]) == 2 + 16 + 16 + 2 + 1
-    assert answer["checks"][-1]["system"] == "Staging"
+    assert len(answer["checks"]) == 2 + 16 + 16 + 2 + 2
+    assert [check["system"] for check in answer["checks"][-2:]] == ["Staging", "Constants"]
     strange = json.loads(kpc_that_sends_nothing("preflight", "--json", KPC__STAGING__ROOT="elsewhere").stdout)
-    assert "not the one" in strange["checks"][-1]["message"]
+    assert "not the one" in strange["checks"][-2]["message"]
 
 
 def test_paused_table_waits_until_it_is_resumed(kpc: Callable[..., Result]) -> None:

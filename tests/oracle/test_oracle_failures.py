@@ -12,7 +12,7 @@ import pytest
 from checkout import PROJECT
 from pydantic import SecretStr
 
-from kpc.errors import ConfigError, KpcError, OracleDown, SchemaDrift, SnapshotLost, Terminal
+from kpc.errors import ConfigError, DataUnreadable, KpcError, OracleDown, SchemaDrift, SnapshotLost, Terminal
 from kpc.oracle import failures
 from kpc.oracle.failures import OperationContext, classify
 from kpc.oracle.session import Oracle
@@ -36,7 +36,7 @@ CASES = {
     "ORA-01466: unable to read data - table definition has changed": (SnapshotLost, "new generation"),
     "ORA-08103: object no longer exists": (SnapshotLost, "new generation"),
     "ORA-01410: invalid ROWID": (SnapshotLost, "new generation"),
-    "DPY-4042: the Arrow decimal value does not fit": (Terminal, "precision"),
+    "DPY-4042: the Arrow decimal value does not fit": (DataUnreadable, "Correct the value"),
     "ORA-00600: internal error code, arguments: [x]": (Terminal, "DBA"),
     "DPY-4011: the database or network closed the connection ORA-00600: internal error code": (Terminal, "alert log"),
     "DPY-4011: the database or network closed the connection ORA-00028: your session has been killed":

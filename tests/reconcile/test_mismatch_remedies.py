@@ -109,7 +109,7 @@ def test_correction_is_imported_and_shown_by_command(shell: Shell, tmp_path: Pat
     missing = shell.kpc("failed", TABLE, "ALL", "--import", "nowhere.csv")
     assert "There is no file nowhere.csv" in missing.stderr
     Path("file").write_text("")
-    assert "file/f.csv cannot be written" in shell.kpc("failed", TABLE, "ALL", "--export", "file/f.csv").stderr
+    assert "The folder of --export file/f.csv" in shell.kpc("failed", TABLE, "ALL", "--export", "file/f.csv").stderr
     assert shell.kpc("failed", TABLE, "ALL", "--export", "f.csv").exit_code == 0
     text = Path("f.csv").read_text("utf-8-sig")
     Path("f.csv").write_text(text.replace(",bad,true,", ",good@example.org,TRUE,"), "utf-8")
