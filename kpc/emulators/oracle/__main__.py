@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import sys
 from pathlib import Path
 
@@ -17,7 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, default=1000, help="size of the seeded data; 0 seeds nothing")
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--with-bad-rows", type=int, default=0, help="rows that a rule must reject")
-    parser.add_argument("--months", default="", help="2024-01,2024-02,... for the tables split by month")
+    parser.add_argument("--months", type=_months, default=(), help="2024-01,2024-02,... for the tables split by month")
     parser.add_argument("--ready-file", type=Path, help="where to write how to connect, as JSON")
     parser.add_argument("--field-version", type=int, default=12, help="TTC field version to offer")
     parser.add_argument("--end-of-response", action="store_true", help="mark the end of responses, as 23ai does")
@@ -40,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
                 rows=given.rows,
                 seed=given.seed,
                 with_bad_rows=given.with_bad_rows,
-                months=tuple(month for month in given.months.split(",") if month),
+                months=given.months,
                 ready_file=given.ready_file,
                 listener=ListenerOptions(given.field_version, given.end_of_response, given.sdu),
                 faults=given.fault,
@@ -53,6 +54,16 @@ def main(arguments: list[str] | None = None) -> int:
         )
     except OptionError as error:
         parser.error(str(error))
+
+
+def _months(text: str) -> tuple[str, ...]:
+    months = tuple(month for month in text.split(",") if month)
+    for month in months:
+        try:
+            dt.date.fromisoformat(f"{month}-01")
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{month} is not a month like 2024-01") from None
+    return months
 
 
 if __name__ == "__main__":

@@ -121,6 +121,14 @@ def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
     assert not (tmp_path / "ready.json").exists()
 
 
+@pytest.mark.parametrize("month", ["1", "2024-1", "2024-13", "x"])
+def test_a_wrong_month_is_named(month: str) -> None:
+    command = [sys.executable, "-m", "kpc.emulators.oracle", "--months", month]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)  # noqa: S603 - our own command
+    assert done.returncode == 2
+    assert f"{month} is not a month like 2024-01" in done.stderr
+
+
 def test_the_unmodified_driver_stores_and_reads_every_type(connection: oracledb.Connection) -> None:
     """Through binds, tuples and data frames."""
     columns = (
