@@ -37,6 +37,9 @@ MOMENTS = {
     "sys_extract_utc(from_tz(timestamp '2024-01-01 00:00:00', '+07:00'))": "2023-12-31T17:00:00",
     "cast(timestamp '2024-01-01 10:00:00 -03:30' as timestamp)": "2024-01-01T10:00:00",
     "sys_extract_utc(timestamp '2024-01-01 10:00:00 Asia/Bangkok')": "2024-01-01T03:00:00",
+    "sys_extract_utc(timestamp '2024-07-01 10:00:00.123456 Europe/Berlin')": "2024-07-01T08:00:00.123456",
+    "sys_extract_utc(timestamp '2024-10-27 02:30:00 Europe/Berlin')": "2024-10-27T01:30:00",
+    "cast(z at time zone 'america/new_york' as timestamp)": "2024-02-28T22:00:00.500000",
 }  # fmt: skip
 
 
@@ -67,7 +70,8 @@ def test_an_expression_keeps_its_own_zone_and_nanoseconds(client: Client, sql: s
     {
         "select cast(z as timestamp) from t": 3001,  # the zone of a stored value is not kept
         "select to_char(z, 'TZH') from t": 3001,
-        "select z at time zone 'Europe/Berlin' from t": 3001,
+        "select to_char(z at time zone 'Europe/Berlin', 'TZH') from t": 3001,  # an offset that changes, as text
+        "select cast(timestamp '2024-03-31 02:30:00 Europe/Berlin' as timestamp) from t": 1878,  # the clock skips it
         "select z at time zone 'Nowhere/Else' from t": 1882,
         "select z at time zone '+16:00' from t": 1874,
         "select rowid from grouped_view": 1446,
@@ -78,6 +82,25 @@ def test_an_expression_keeps_its_own_zone_and_nanoseconds(client: Client, sql: s
 def test_what_has_no_answer_is_an_error(client: Client, sql: str, code: int) -> None:
     """Oracle's own code, or ORA-03001 where the emulator does not know."""
     assert client.error(sql).code == code
+
+
+def test_a_session_may_live_in_a_region_with_summer_time(client: Client) -> None:
+    """As JDBC and SQL*Plus set it, with other settings in the same statement; the former zone is set back."""
+    client.execute("create table berlin (t timestamp(6) with local time zone)")
+    client.execute(
+        "alter session set time_zone = 'Europe/Berlin' nls_language = 'AMERICAN' nls_territory = 'AMERICA' "
+        "nls_currency = '$' nls_date_format = 'YYYY-MM-DD HH24:MI' nls_time_format = 'HH24' nls_dual_currency = '$'"
+    )
+    client.execute("insert into berlin values (timestamp '2024-07-01 12:00:00')")
+    client.execute("insert into berlin values (timestamp '2024-01-01 12:00:00')")
+    assert client.one("select sessiontimezone from dual") == "Europe/Berlin"
+    hours = client.rows("select extract(hour from sys_extract_utc(t)) from berlin order by t")
+    assert hours == [(11,), (10,)]
+    assert client.rows("select to_char(t, 'HH24') from berlin order by t") == [("12",), ("12",)]
+    client.execute("alter session set time_zone = '+00:00'")
+    assert client.rows("select to_char(t, 'HH24') from berlin order by t") == [("11",), ("10",)]
+    assert client.error("alter session set time_zone = 'Berlin'").code == 1882
+    client.session.rollback()
 
 
 def test_rowids_pass_through_a_view_of_one_table(client: Client) -> None:

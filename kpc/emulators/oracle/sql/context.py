@@ -13,6 +13,7 @@ from kpc.emulators.oracle.sql.query.late_rows import LateQuery
 from kpc.emulators.oracle.sql.storage.scans import Scan
 from kpc.emulators.oracle.sql.storage.store import StoredTable
 from kpc.emulators.oracle.sql.types.datatypes import SqlType
+from kpc.emulators.oracle.sql.types.time_zone import UTC, TimeZone
 from kpc.emulators.oracle.sql.types.values import Expr
 
 
@@ -31,7 +32,7 @@ class SessionSettings:
     date_format: str = "DD-MON-RR"
     timestamp_format: str = "DD-MON-RR HH.MI.SSXFF AM"
     timestamp_tz_format: str = "DD-MON-RR HH.MI.SSXFF AM TZR"
-    zone_minutes: int = 0  # the session's time zone, minutes east of UTC
+    zone: TimeZone = UTC
     attributes: dict[str, str | None] = field(default_factory=dict)
 
 

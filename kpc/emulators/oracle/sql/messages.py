@@ -156,6 +156,7 @@ TEXTS: dict[int, str] = {
     1874: "time zone hour must be between -15 and 15",
     1875: "time zone minute must be between -59 and 59",
     1880: "the fractional seconds must be between 0 and 999999999",
+    1878: "specified field not found in datetime or interval",
     1882: "timezone region not found",
     1898: "too many precision specifiers",
     1917: "user or role '{}' does not exist",

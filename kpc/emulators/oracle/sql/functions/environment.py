@@ -27,12 +27,7 @@ def _text(value: str | None, size: int = 256) -> Expr:
 
 
 def _local(context: Context) -> dt.datetime:
-    return context.now + dt.timedelta(minutes=context.settings.zone_minutes)
-
-
-def _zone_name(minutes: int) -> str:
-    sign = "-" if minutes < 0 else "+"
-    return f"{sign}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"
+    return context.settings.zone.local(context.now)
 
 
 # The server's clock runs in UTC, and so does its database time zone.
@@ -41,8 +36,8 @@ PSEUDO_COLUMNS: dict[str, Callable[[Context], Expr]] = {
     "SYSTIMESTAMP": lambda c: values.moment(c.now, _TZ),
     "CURRENT_DATE": lambda c: values.moment(_local(c), datatypes.DATE),
     "LOCALTIMESTAMP": lambda c: values.moment(_local(c), datatypes.TIMESTAMP),
-    "CURRENT_TIMESTAMP": lambda c: replace(values.moment(c.now, _TZ), zone=c.settings.zone_minutes),
-    "SESSIONTIMEZONE": lambda c: _text(_zone_name(c.settings.zone_minutes), 75),
+    "CURRENT_TIMESTAMP": lambda c: replace(values.moment(c.now, _TZ), zone=c.settings.zone),
+    "SESSIONTIMEZONE": lambda c: _text(c.settings.zone.name, 75),
     "DBTIMEZONE": lambda c: _text("+00:00", 6),
     "USER": lambda c: _text(c.settings.user, 128),
     "UID": lambda c: values.number(100),

@@ -11,7 +11,7 @@ from sqlglot import exp
 
 from kpc.emulators.oracle.interface import OraType
 from kpc.emulators.oracle.sql.messages import ora, unsupported
-from kpc.emulators.oracle.sql.types import datatypes, values, zones
+from kpc.emulators.oracle.sql.types import datatypes, time_zone, values, zones
 from kpc.emulators.oracle.sql.types.values import Expr, quote
 
 
@@ -53,8 +53,8 @@ def timestamp_literal(node: exp.Expr) -> Expr:
         micros = digits[:6].ljust(6, "0")
         plain = dt.datetime.fromisoformat(f"{match[1]} {match[2]}.{micros}") if len(match[1]) == 10 else None
         return Expr(sql, kind, plain)
-    minutes = zones.zone_minutes(values.text(zone))
-    return Expr(zones.shifted(sql, -minutes, kind), kind, zone=minutes)
+    known = time_zone.named(zone)
+    return Expr(zones.to_utc(sql, known, kind), kind, zone=known)
 
 
 def interval_literal(node: exp.Expr) -> Expr:

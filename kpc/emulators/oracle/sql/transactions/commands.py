@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 from kpc.emulators.oracle.interface import ExecutionOutcome, StatementKind
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 from kpc.emulators.oracle.sql.parsing.grammar import ParsedStatement
 from kpc.emulators.oracle.sql.parsing.lexer import Kind, SqlToken
 from kpc.emulators.oracle.sql.transactions.transaction import Transaction
-from kpc.emulators.oracle.sql.types import masks
+from kpc.emulators.oracle.sql.types import masks, time_zone
+from kpc.emulators.oracle.sql.types.time_zone import TimeZone
 from kpc.emulators.oracle.sql.workspace import StatementWorkspace
 
 
@@ -51,7 +50,7 @@ _NEUTRAL = frozenset(
         "OPTIMIZER_MODE", "PARALLEL_DEGREE_POLICY", "CURSOR_SHARING", "STATISTICS_LEVEL", "DDL_LOCK_TIMEOUT",
         "PLSQL_WARNINGS",
         "OPTIMIZER_GOAL", "SQL_TRACE", "TRACEFILE_IDENTIFIER", "RECYCLEBIN", "COMMIT_WRITE", "COMMIT_LOGGING",
-        "COMMIT_WAIT",
+        "COMMIT_WAIT", "NLS_CURRENCY", "NLS_ISO_CURRENCY", "NLS_DUAL_CURRENCY", "NLS_TIME_FORMAT", "NLS_TIME_TZ_FORMAT",
     }
 )  # fmt: skip
 _FIXED = {
@@ -94,7 +93,7 @@ def _set(workspace: StatementWorkspace, name: str, token: SqlToken) -> None:
         masks.parse(value.upper().replace("XFF", ".FF"))
         setattr(workspace.settings, _FORMATS[name], value)
     elif name == "TIME_ZONE":
-        workspace.settings.zone_minutes = zone_minutes(value)
+        workspace.settings.zone = _zone(value)
     elif name == "CURRENT_SCHEMA":
         workspace.change_schema(value)
     elif name in _FIXED:
@@ -104,13 +103,6 @@ def _set(workspace: StatementWorkspace, name: str, token: SqlToken) -> None:
         raise ora(2248)
 
 
-def zone_minutes(text: str) -> int:
-    """A fixed offset. Raises ORA-01882 for an unknown region; the emulator knows UTC and Asia/Bangkok."""
-    match = re.fullmatch(r"([+-]?)(\d{1,2}):(\d{2})", text.strip())
-    if match:
-        minutes = int(match[2]) * 60 + int(match[3])
-        return -minutes if match[1] == "-" else minutes
-    regions = {"UTC": 0, "GMT": 0, "ETC/UTC": 0, "ASIA/BANGKOK": 420, "DBTIMEZONE": 0, "LOCAL": 0}
-    if text.upper() not in regions:
-        raise ora(1882)
-    return regions[text.upper()]
+def _zone(text: str) -> TimeZone:
+    """DBTIMEZONE and LOCAL, the server's own zone, are UTC here."""
+    return time_zone.UTC if text.upper() in ("DBTIMEZONE", "LOCAL") else time_zone.named(text)

@@ -131,7 +131,7 @@ def time_text(e: Expr, mask: str, context: Context) -> Expr:
     sql = local_time(e, context) if e.type.ora is OraType.TIMESTAMP_LTZ else e.sql
     offset = None
     if e.type.ora is OraType.TIMESTAMP_TZ:
-        sql, offset = zones.local(e, context), zones.name_of(zones.known_zone(e, context))
+        sql, offset = zones.local(e, context), zones.shown_offset(e, mask, context)
     places = e.type.scale if e.type.ora is not OraType.DATE else 0
     return Expr(
         f"nullif({mask_writing.to_char_sql(sql, _dotted(mask), places=places, offset=offset)}, '')",
@@ -185,13 +185,12 @@ def _shifted(e: Expr, kind: SqlType, context: Context) -> str:
         return e.sql
     if e.type.ora is OraType.TIMESTAMP_TZ:
         return zones.local(e, context)
-    minutes = context.settings.zone_minutes * (1 if e.type.ora is OraType.TIMESTAMP_LTZ else -1)
-    return f"({e.sql} + to_minutes({minutes}))" if minutes else e.sql
+    shift = zones.to_local if e.type.ora is OraType.TIMESTAMP_LTZ else zones.to_utc
+    return shift(e.sql, context.settings.zone, e.type)
 
 
 def local_time(e: Expr, context: Context) -> str:
-    minutes = context.settings.zone_minutes
-    return f"({e.sql} + to_minutes({minutes}))" if minutes else e.sql
+    return zones.to_local(e.sql, context.settings.zone, e.type)
 
 
 def read_time(e: Expr, mask: str, kind: SqlType) -> Expr:

@@ -8,8 +8,9 @@ from decimal import Decimal
 
 from kpc.emulators.oracle.interface import BindValue, OraType
 from kpc.emulators.oracle.sql.messages import ora, unsupported
-from kpc.emulators.oracle.sql.types import datatypes, decimals
+from kpc.emulators.oracle.sql.types import datatypes, decimals, time_zone
 from kpc.emulators.oracle.sql.types.datatypes import SqlType
+from kpc.emulators.oracle.sql.types.time_zone import TimeZone
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Expr:
     quotient: tuple[str, str] | None = (
         None  # a division of whole numbers: HUGEINT dividend and divisor, for TRUNC and similar functions
     )
-    zone: int | None = None  # of a TIMESTAMP WITH TIME ZONE, where known: minutes east of UTC
+    zone: TimeZone | None = None  # of a TIMESTAMP WITH TIME ZONE, where known
 
     @property
     def is_null(self) -> bool:
@@ -73,7 +74,7 @@ def moment(value: dt.datetime, kind: SqlType) -> Expr:
     if value.tzinfo is not None:
         value = value.astimezone(dt.UTC).replace(tzinfo=None)
     shown = value.isoformat(sep=" ", timespec="microseconds")
-    zone = offset // dt.timedelta(minutes=1) if kind.ora is OraType.TIMESTAMP_TZ else None
+    zone = time_zone.fixed(offset // dt.timedelta(minutes=1)) if kind.ora is OraType.TIMESTAMP_TZ else None
     return Expr(f"{quote(shown)}::{kind.duckdb}", kind, value, is_literal=True, zone=zone)
 
 
