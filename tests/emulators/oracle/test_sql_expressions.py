@@ -301,6 +301,7 @@ def test_a_bad_expression_ends_in_oracles_error(
 REFUSED = (
     "dump('a')", "vsize('a')", "stddev(1)", "to_char(sysdate, 'TS')",
     "regexp_replace('a', '(a)\\1', 'b')", "regexp_substr('ab', 'a|ab')", "to_char(1, '9.9EEEE')", "listagg(1) over ()",
+    "to_char(1e50)", "interval '1' year",
 )  # fmt: skip
 
 
