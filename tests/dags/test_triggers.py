@@ -68,11 +68,12 @@ def test_who_waits_in_vain_is_told_for_what(tmp_path: Path) -> None:
 
 def test_a_trigger_says_in_one_sentence_why_it_cannot_wait(tmp_path: Path) -> None:
     """A wrong address of the ledger ends the wait with the reason; one that does not answer is what is waited for."""
-    wrong, other = _fired("sqlite:///gone/ledger.db", tmp_path, *[("Resumed", {"table": "KPS_WEB_SALES"})] * 2)
+    resumed = ("Resumed", {"table": "KPS_WEB_SALES", "source_id": "s", "target_id": "o", "poll_s": 1.0})
+    wrong, other = _fired("sqlite:///gone/ledger.db", tmp_path, resumed, resumed)
     assert wrong == other
     assert wrong[0]["still"] == []
     assert "The ledger's folder gone does not exist." in wrong[0]["error"]
-    (silent,) = _fired("postgresql://u:p@127.0.0.1:1/d", tmp_path, ("Resumed", {"table": "KPS_WEB_SALES"}))
+    (silent,) = _fired("postgresql://u:p@127.0.0.1:1/d", tmp_path, resumed)
     assert "does not answer" in silent[0]["still"][0]
 
 
