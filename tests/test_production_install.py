@@ -83,7 +83,7 @@ def test_preflight_says_what_is_not_configured(worker: Installation, tmp_path: P
     done = worker.run("kpc", "preflight", "--json", cwd=tmp_path)
     assert done.returncode == 1
     checks = json.loads(done.stdout)["checks"]
-    systems = ("Oracle", "Salesforce", "Staging")
+    systems = ("Oracle", "Salesforce", "Staging", "Constants")
     assert [check["system"] for check in checks if not check["ok"]] == list(systems)
     assert {check["system"] for check in checks if check["ok"]} == {"Folder"}
     assert "Traceback" not in done.stderr
