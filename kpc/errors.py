@@ -17,6 +17,7 @@
       SnapshotLost                    the SCN can no longer be read: new generation
       OutcomeUnknown                  a request's effect is unknown: ask the server, then decide
       Terminal                        stop this partition
+        DataUnreadable                the data at this SCN cannot be read: new generation
         JobFailed                     Salesforce failed the ingest job
         QuotaExhausted                the quota is used up until `next_free_utc`
         Paused                        a person stopped new jobs with `kpc pause`

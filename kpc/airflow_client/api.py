@@ -296,15 +296,6 @@ class AirflowApi:
         self._http.headers["Authorization"] = f"Bearer {decoded(answer, TokenAnswer, 'auth/token').access_token}"
         self._is_logged_in = True
 
-    def _decoded(self, answer: httpx.Response) -> Any:
-        try:
-            return answer.json()
-        except ValueError:
-            raise ConfigError(
-                f"{self.url} does not answer as Airflow does: its answer is not JSON.",
-                "Set KPC__AIRFLOW_URL to the address of Airflow's API server.",
-            ) from None
-
     def _send(self, method: str, path: str, *, json: Any = None, params: Any = None) -> httpx.Response:
         request = self._http.build_request(method, path, json=json, params=params)
         try:

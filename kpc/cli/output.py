@@ -94,16 +94,16 @@ def emit(result: object, *, as_json: bool, text: str | Grid) -> None:
         _console(stderr=False).print(shown, markup=False, soft_wrap=isinstance(text, str))
 
 
-def as_json_text(result: object) -> str:
+def as_json_text(result: object, *, is_ascii: bool = False) -> str:
     """One line of JSON in which what a terminal would obey is escaped; text of servers may be part of it."""
-    text = json.dumps(result, default=_plain, ensure_ascii=False)
+    text = json.dumps(result, default=_plain, ensure_ascii=is_ascii)
     return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
 
 
 def print_json(result: object) -> None:
     """Print JSON on stdout; a stream that is not UTF-8 gets letters beyond ASCII as escapes, which JSON allows."""
     is_utf8 = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
-    print(json.dumps(result, default=_plain, ensure_ascii=not is_utf8))
+    print(as_json_text(result, is_ascii=not is_utf8))
 
 
 def say(text: str) -> None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from kpc.cli.output import as_json_text
+from kpc.cli.output import as_json_text, print_json
 from kpc.salesforce import parse_row_error
 from kpc.untrusted_text import printable, shown
 
@@ -27,13 +27,17 @@ ESCAPES = [
 
 
 @pytest.mark.parametrize("escape", ESCAPES, ids=ascii)
-def test_what_a_terminal_would_obey_is_escaped(escape: str) -> None:
+def test_what_a_terminal_would_obey_is_escaped(escape: str, capsys: pytest.CaptureFixture[str]) -> None:
     """In a message, in multi-line output, in JSON (which still means the same), and in a refused row's error."""
     text = f"a{escape}b"
     assert shown(text).isprintable()
     assert printable(f"{text}\n\tc").replace("\n\t", "").isprintable()
     assert as_json_text({"what": text}).isprintable()
     assert json.loads(as_json_text({"what": text})) == {"what": text}
+    print_json({"what": text})
+    printed = capsys.readouterr().out
+    assert printed.rstrip("\n").isprintable()
+    assert json.loads(printed) == {"what": text}
     error = parse_row_error(f"DUPLICATE_VALUE:{text}:Name --")
     assert error.code == "DUPLICATE_VALUE"
     assert error.message.isprintable()
