@@ -39,7 +39,11 @@ from kpc.storage.store import make_private
 
 log = logging.getLogger(__name__)
 
-_ACCEPTED = "absorbed.csv.gz"
+_WRITTEN = "written.csv.gz"  # what one load wrote, until it is in the loaded index
+_RESTORE = (
+    "Restore it from a backup of the staging folder: it belongs to an interrupted load and says which records that "
+    "load may have written."
+)
 _CLOCK_SKEW = timedelta(minutes=2)
 _SUBMITTED = (JobState.CLOSING, JobState.CLOSED, JobState.ENDED, JobState.COMPLETE)
 
@@ -89,11 +93,7 @@ def _staged(context: PartitionContext, folder: Path) -> StagedManifest | None:
     try:
         return context.store.manifest(folder, StagedManifest)
     except DamagedFile as error:
-        remedy = (
-            "Restore it from a backup of the staging folder: it lists the files of an interrupted load, and without "
-            "them it is unknown which records that load wrote."
-        )
-        raise DamagedFile(error.what, remedy, path=error.path) from None
+        raise DamagedFile(error.what, _RESTORE, path=error.path) from None
 
 
 def finalize_superseded_loads(context: PartitionContext, current: Load | None) -> int:
@@ -126,17 +126,17 @@ def _finalize(context: LeasedContext, load: SupersededLoad, *, is_replaced: bool
     frames = [_accepted(context, load)]
     if lost or not all(has_results):
         frames.append(_marked(context, load, [*lost, *pending]))
-    loaded = write_loaded(chain(*frames), folder / _ACCEPTED)
+    loaded = write_loaded(chain(*frames), folder / _WRITTEN)
     context.ledger.leases.require(context.lease)
     if loaded.rows:
         store.fetch(context.paths.loaded_index)
-        index = store.file(paths.staged(load.mapping_version), load.staged.index_file, remedy=_restage(context))
-        update_loaded_index(context.paths.folder, index, folder / _ACCEPTED)
+        index = store.file(paths.staged(load.mapping_version), load.staged.index_file, remedy=_RESTORE)
+        update_loaded_index(context.paths.folder, index, folder / _WRITTEN)
         store.send(context.paths.loaded_index)
         log.info("%s: %s records of generation %s are known now", context, f"{loaded.rows:,}", load.generation)
     if is_replaced:
         context.ledger.attempts.supersede(load.generation, load.mapping_version, lease=context.lease)
-    (folder / _ACCEPTED).unlink()
+    (folder / _WRITTEN).unlink()
     return loaded.rows
 
 
@@ -151,10 +151,6 @@ def _is_recorded(context: LeasedContext, load: SupersededLoad, job: JobRow) -> b
         return True
     file = accepted_file(_load_of(context, load, job), job.job_id or "")
     return job.state == JobState.COMPLETE and context.store.fetch(file)
-
-
-def _restage(context: PartitionContext) -> str:
-    return f"Restore the file, or ask the org: `kpc rollback {context.table.name} {context.key}` needs it."
 
 
 def _load_of(context: LeasedContext, load: SupersededLoad, job: JobRow) -> ChunkLoad:
@@ -213,7 +209,7 @@ def _accepted(context: LeasedContext, load: SupersededLoad) -> Iterator[pl.DataF
         for file in accepted_before(context, load.generation, load.mapping_version, chunk.name):
             yield from read_columns(file, SUCCESS_HEADER)
         if result := context.store.manifest(folder, ChunkResult, result_name(chunk.name)):
-            file = context.store.file(folder, result.success_file, remedy=_restage(context))
+            file = context.store.file(folder, result.success_file, remedy=_RESTORE)
             yield from read_columns(file, SUCCESS_HEADER)
 
 
