@@ -89,8 +89,9 @@ def _is_unreadable(table: Table, column: Column) -> str:
 
 def _summed(table: Table, column: Column) -> str:
     """The value that is summed, in SQL; `summed_value` is the same of what was extracted."""
-    name = f'"{column.name}"'
+    name, exact = f'"{column.name}"', ""
     if is_rounded(table, column):
         name = f"ROUND({name},{read_scale(table, column)})"
-    readable = f" AND {name} = ROUND({name},{EXACT_SCALE})" if is_free(column) and name[0] == '"' else ""
-    return f"CASE WHEN ABS({name}) < {SUMMED:f}{readable} THEN {name} END"
+    elif is_free(column):
+        exact = f" AND {name} = ROUND({name},{EXACT_SCALE})"
+    return f"CASE WHEN ABS({name}) < {SUMMED:f}{exact} THEN {name} END"
