@@ -94,13 +94,13 @@ def check_key(key: str, *, is_monthly: bool) -> str:
     """
     if not is_monthly:
         if key != ALL:
-            raise ConfigError(f"{shown(key)} is no partition key.", f"The table has a single partition: give {ALL}.")
+            raise ConfigError(f"{as_typed(key)} is no partition key.", f"The table has a single partition: give {ALL}.")
         return key
     if not _MONTH.fullmatch(key):
-        raise ConfigError(f"{shown(key)} is no month.", _month_remedy(key))
+        raise ConfigError(f"{as_typed(key)} is no month.", _month_remedy(key))
     year = int(key[:4])
     if not FIRST_YEAR <= year <= LAST_YEAR:
-        raise ConfigError(f"{shown(key)} is no month between {FIRST_YEAR} and {LAST_YEAR}.", _year_remedy(key))
+        raise ConfigError(f"{as_typed(key)} is no month between {FIRST_YEAR} and {LAST_YEAR}.", _year_remedy(key))
     return key
 
 
@@ -117,17 +117,20 @@ def parse_months(text: str) -> tuple[str, ...]:
     except ConfigError as error:
         raise ConfigError(error.what, f"{error.remedy} Months are FIRST:COUNT, {_MONTHS_EXAMPLE}") from None
     if colon and not _COUNT.fullmatch(count):
-        raise ConfigError(f"{shown(text)} is not FIRST:COUNT.", f"Give the first month and how many, {_MONTHS_EXAMPLE}")
+        raise ConfigError(
+            f"{as_typed(text)} is not FIRST:COUNT.", f"Give the first month and how many, {_MONTHS_EXAMPLE}"
+        )
     keys = month_keys(first, int(count or 1))
     if int(keys[-1][:4]) > LAST_YEAR:
         most = (LAST_YEAR - int(first[:4])) * 12 + 13 - int(first[5:])
         raise ConfigError(
-            f"{shown(text)} ends after {LAST_YEAR}.", f"Give at most {first}:{most}, or fewer months, {_MONTHS_EXAMPLE}"
+            f"{as_typed(text)} ends after {LAST_YEAR}.",
+            f"Give at most {first}:{most}, or fewer months, {_MONTHS_EXAMPLE}",
         )
     return keys
 
 
-def shown(text: str) -> str:
+def as_typed(text: str) -> str:
     """Typed text in a message: quoted, escaped where it is not ASCII, and cut where it is long."""
     cut = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
     return ascii(cut)

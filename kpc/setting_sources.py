@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from kpc.errors import ConfigError
+from kpc.untrusted_text import shown
 
 PREFIX = "KPC__"
 CONFIG_VARIABLE = "KPC_CONFIG"
@@ -88,7 +89,7 @@ def _refuse_mistyped(given: str, names: list[str]) -> None:
     if not os.environ[given].strip():  # an empty variable counts as not set
         return
     raise ConfigError(
-        f"The environment variable {shown(given)} is no setting; the nearest is {nearest}.",
+        f"The environment variable {shown_name(given)} is no setting; the nearest is {nearest}.",
         f"Set {nearest}, or remove the variable; kpc/settings.py lists all settings.",
     )
 
@@ -125,7 +126,7 @@ def file_values() -> dict[str, Any]:
     Raises `ConfigError` naming the file if it cannot be read as TOML in UTF-8.
     """
     named = named_variable("KPC_CONFIG")
-    subject = f"The settings file {shown(named)}, named by {CONFIG_VARIABLE}," if named else DEFAULT_FILE
+    subject = f"The settings file {shown_name(named)}, named by {CONFIG_VARIABLE}," if named else DEFAULT_FILE
     path = expanded(named or DEFAULT_FILE, subject)
     if not named and not os.path.lexists(path):
         return {}
@@ -155,7 +156,7 @@ def _text_of(content: bytes, subject: str) -> str:
         line = content.count(b"\n", 0, error.start) + 1
         raise ConfigError(
             f"{subject} is not UTF-8: line {line} has the byte 0x{content[error.start]:02x}.", remedy
-        ) from (None)
+        ) from None
     if not text.strip():
         raise ConfigError(f"{subject} is empty.", f"Write the settings into it, or remove it and {CONFIG_VARIABLE}.")
     return text.replace("\r\n", "\n")
@@ -192,10 +193,9 @@ def _trimmed(value: str) -> str:
     return value.removeprefix("\ufeff").strip("\r\n")
 
 
-def shown(name: str) -> str:
-    """A name as it may be printed: control characters and bytes that are not text are escaped."""
-    text = os.fsencode(name).decode("utf-8", "backslashreplace")
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+def shown_name(name: str) -> str:
+    """A name from the environment or a command line as it may be printed: bytes that are not text are escaped too."""
+    return shown(os.fsencode(name).decode("utf-8", "backslashreplace"))
 
 
 def nearest_key(key: str, sections: Sections) -> str:

@@ -23,7 +23,7 @@ from kpc.setting_sources import (
     expanded,
     file_values,
     nearest_key,
-    shown,
+    shown_name,
 )
 
 _LINE_END = re.compile(r"[\r\n\0]")
@@ -230,5 +230,5 @@ def load_settings(**given: Any) -> Settings:
 def _explained(kind: str, message: str, *path: str) -> str:
     key = ".".join(path)
     if kind == "extra_forbidden":
-        return f"{shown(key)} is no setting; the nearest is {nearest_key(key, _sections())}"
+        return f"{shown_name(key)} is no setting; the nearest is {nearest_key(key, _sections())}"
     return f"{key} ({env_name(*path[:2])}): {message.removeprefix('Value error, ')}"

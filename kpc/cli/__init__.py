@@ -11,7 +11,7 @@ from kpc.cli import bench, cleanup, constants, emulate, journey, load, org, proo
 from kpc.cli.output import Exit, console, end_on_sigterm, fail
 from kpc.cli.streams import with_lasting_streams
 from kpc.errors import ConfigError, KpcError
-from kpc.setting_sources import named_variable, shown
+from kpc.setting_sources import named_variable, shown_name
 
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -60,7 +60,7 @@ def _check_arguments() -> None:
             argument.encode()
         except UnicodeEncodeError:
             raise ConfigError(
-                f"The argument {shown(argument)} is not text in the encoding {sys.getfilesystemencoding()}.",
+                f"The argument {shown_name(argument)} is not text in the encoding {sys.getfilesystemencoding()}.",
                 "Give it in that encoding, or set PYTHONUTF8=1 if it is UTF-8.",
             ) from None
 
@@ -70,7 +70,9 @@ def _set_up_logging() -> None:
 
     level = named_variable("KPC_LOG").strip().upper() or "INFO"
     if level not in _LEVELS:
-        raise ConfigError(f"KPC_LOG is no level of logging: {shown(level)}.", f"Set it to one of {', '.join(_LEVELS)}.")
+        raise ConfigError(
+            f"KPC_LOG is no level of logging: {shown_name(level)}.", f"Set it to one of {', '.join(_LEVELS)}."
+        )
     if console.is_terminal:
         handler = RichHandler(console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S")
         logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
