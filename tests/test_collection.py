@@ -23,7 +23,7 @@ def _collect(hash_seed: int) -> subprocess.Popen[str]:
     return subprocess.Popen(  # noqa: S603  our own program
         [sys.executable, "-m", "pytest", *options],
         cwd=PROJECT,
-        env={**os.environ, "PYTHONHASHSEED": str(hash_seed)},
+        env={**os.environ, "PYTHONHASHSEED": str(hash_seed), "PYTEST_ADDOPTS": ""},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
