@@ -15,7 +15,7 @@ from typing import TypeVar
 import pytest
 from sqlalchemy import insert
 
-from kpc.airflow_client.api import AirflowApi
+from kpc.airflow_client.api import AirflowApi, Mode
 from kpc.airflow_client.records import DagRun
 from kpc.airflow_client.rerun import RerunOutcome, follow, rerun_partition
 from kpc.catalog import find_table
@@ -85,8 +85,8 @@ def wait_for(ask: Callable[[], T], seconds: float = PATIENCE_S) -> T:
     return answer
 
 
-def start(world: World, partition: Partition, stage: str = ORACLE_EXTRACT) -> DagRun:
-    return world.api.run(asset_name(partition.table, stage), world.api.rerun(partition, stage))
+def start(world: World, partition: Partition, stage: str = ORACLE_EXTRACT, *, mode: Mode | None = None) -> DagRun:
+    return world.api.run(asset_name(partition.table, stage), world.api.rerun(partition, stage, mode=mode))
 
 
 def finish(world: World, partition: Partition, run: DagRun) -> RerunOutcome:
@@ -396,14 +396,17 @@ def test_a_paused_dag_is_named_and_nothing_is_started(world: World) -> None:
 
 
 def test_a_pool_without_slots_is_named(world: World) -> None:
-    """Before a start as a refusal, and within seconds to whoever waits already."""
+    """Before a start as a refusal, and within seconds to whoever waits already.
+
+    The load is a full one: an incremental one of unchanged records has no chunk, and so needs no slot.
+    """
     said: list[str] = []
     pool = LOAD_POOL.name
     _resize_pool(world, 0)
     try:
         with pytest.raises(ConfigError, match=rf"pool {pool} has no slots.*airflow pools set {pool}"):
             rerun_partition(world.settings, SUPPLIERS)
-        first = start(world, SUPPLIERS)
+        first = start(world, SUPPLIERS, mode="full")
         assert not follow(world.api, SUPPLIERS, first, say=said.append, longest_wait_s=15).ended
     finally:
         world.api.ensure_pools()
