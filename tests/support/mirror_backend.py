@@ -100,7 +100,7 @@ def _meta(column: OraColumn) -> ColumnMeta:
 
 
 def _rows_of(columns: Sequence[OraColumn], batch: Any) -> Iterator[tuple[object, ...]]:
-    cells = [column.to_pylist() for column in batch.columns]
+    cells = [column.to_pylist() for column in batch.columns[: len(columns)]]
     for row in zip(*cells, strict=True):
         yield tuple(_plain(column, cell) for column, cell in zip(columns, row, strict=True))
 

@@ -51,7 +51,7 @@ class Client:
         kinds = [column.type for column in outcome.rows.columns]
         found = []
         for batch in outcome.rows.batches():
-            columns = [column.to_pylist() for column in batch.columns]
+            columns = [column.to_pylist() for column in batch.columns[: len(kinds)]]
             found += [
                 tuple(_value(kind, cell) for kind, cell in zip(kinds, cells, strict=True))
                 for cells in zip(*columns, strict=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import oracledb
@@ -15,6 +15,8 @@ from kpc.emulators.oracle.interface import (
     BindValue,
     DatabaseSession,
     ExecutionOutcome,
+    LobColumn,
+    LobHome,
     OraColumn,
     OraError,
     OraType,
@@ -54,6 +56,7 @@ class FixedRows:
     source: Sequence[pa.RecordBatch]
     failure: Exception | None = None
     closed: bool = False
+    lob_columns: Mapping[int, LobColumn] = field(default_factory=dict)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         yield from self.source
@@ -149,6 +152,9 @@ class FixedSession:
         self.executed.append((statement.sql, rows))
         self.flags = (batch_errors, row_counts)
         return self.database.answers[statement.sql](self, rows)
+
+    def write_lob(self, home: LobHome, content: str | bytes) -> None:
+        raise OraError(22920, f"row containing the LOB value is not locked: {home} {len(content)}")
 
     def commit(self) -> None:
         self.commits += 1

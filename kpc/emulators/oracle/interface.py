@@ -7,7 +7,7 @@ answers with described columns and Arrow batches. Neither imports the other; bot
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import IntEnum, StrEnum
@@ -80,6 +80,24 @@ class OraColumn:
     is_national: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class LobHome:
+    """The row and column of a table that a LOB was read from; the numbers are the SQL side's own."""
+
+    table: int
+    row: int
+    column: str
+
+
+@dataclass(frozen=True, slots=True)
+class LobColumn:
+    """A result column that shows a table's LOB column. `rows_at`: which column of the batches holds the row numbers."""
+
+    table: int
+    column: str
+    rows_at: int
+
+
 class StatementKind(StrEnum):
     QUERY = "query"
     DML = "dml"
@@ -112,6 +130,11 @@ class Rows(Protocol):
     @property
     def columns(self) -> tuple[OraColumn, ...]: ...
 
+    @property
+    def lob_columns(self) -> Mapping[int, LobColumn]:
+        """By position; the batches have columns with row numbers for them behind the described ones."""
+        ...
+
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Up to 65,536 rows each. Raises OraError at the row where Oracle would; earlier batches stay valid."""
         ...
@@ -129,6 +152,7 @@ class ExecutionOutcome:
     row_count: int = 0
     out: dict[int, list[BindValue]] = field(default_factory=dict)
     row_counts: list[int] = field(default_factory=list)
+    lob_homes: dict[int, list[LobHome]] = field(default_factory=dict)  # of RETURNING, beside `out`
     last_rowid: str | None = None  # of the last row that DML changed
     batch_errors: list[tuple[int, OraError]] = field(default_factory=list)
 
@@ -172,6 +196,10 @@ class DatabaseSession(Protocol):
         row_counts: bool = False,
     ) -> ExecutionOutcome:
         """Run with zero or more bind rows (more than one only for DML). DDL commits before and after, as in Oracle."""
+        ...
+
+    def write_lob(self, home: LobHome, content: str | bytes) -> None:
+        """Give a LOB its new content. Raises ORA-22920 unless the open transaction holds the row."""
         ...
 
     def commit(self) -> None: ...

@@ -71,6 +71,19 @@ async function manyRows(connection) {
     counts: failed.dmlRowCounts };
 }
 
+async function cached(connection) {
+  const sql = "select id, t from node_many where id >= :1 order by id";
+  const seen = [];
+  for (const first of [1, 500, -7, 1400]) {
+    const found = await connection.execute(sql, [first], { maxRows: 3, fetchArraySize: 2, prefetchRows: 2 });
+    seen.push(found.rows.map((row) => row[0]));
+    const stream = await connection.execute(sql, [first + 10], { resultSet: true, fetchArraySize: 2 });
+    seen.push((await stream.resultSet.getRow())[0]);
+    await stream.resultSet.close();
+  }
+  return seen;
+}
+
 async function changes(connection) {
   const updated = await connection.execute("update node_many set t = 'new' where id between 1 and 10");
   const returned = await connection.execute(
@@ -112,7 +125,7 @@ async function tour(facts) {
     password: facts.password });
   try {
     const seen = { thin: connection.thin !== false, version: connection.oracleServerVersionString };
-    for (const step of [types, lobs, manyRows, changes, errors]) seen[step.name] = await step(connection);
+    for (const step of [types, lobs, manyRows, cached, changes, errors]) seen[step.name] = await step(connection);
     return seen;
   } finally {
     await connection.execute("drop table node_tour purge").catch(() => {});

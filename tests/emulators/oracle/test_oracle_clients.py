@@ -19,7 +19,7 @@ from node_packages import run_node
 from oracle_emulator_process import MODES, emulator
 
 pytestmark = pytest.mark.emulator_only
-NODE_ORACLEDB = "6.10.0"
+NODE_ORACLEDB = ("6.10.0", "26.0.0")
 MOMENT = dt.datetime.fromisoformat("2024-02-29T23:59:58.123456")
 VALUES = {
     "cast('ขาย' as varchar2(20))": "ขาย",
@@ -89,10 +89,11 @@ def test_the_driver_gets_every_row_before_the_failing_one(target: dict[str, str]
         assert cursor.execute("select 'alive' from dual").fetchone() == ("alive",)
 
 
-def test_node_oracledb_makes_its_whole_tour(target: dict[str, str]) -> None:
-    """Types, LOBs, array DML with errors, repeated statements with every fetch size, RETURNING, PL/SQL and errors."""
+@pytest.mark.parametrize("version", NODE_ORACLEDB)
+def test_node_oracledb_makes_its_whole_tour(target: dict[str, str], version: str) -> None:
+    """Types, LOBs, array DML with errors, statements repeated with every fetch size and other binds, PL/SQL, errors."""
     script = Path(__file__).with_name("node_oracledb_tour.cjs")
-    seen = json.loads(run_node(script, "oracledb", NODE_ORACLEDB, input=json.dumps(target)))
+    seen = json.loads(run_node(script, "oracledb", version, input=json.dumps(target)))
     described = dict(seen["types"]["described"])
     assert (described["NV"], described["TZ"], described["ROWID"]) == ("NVARCHAR2", "TIMESTAMP WITH TIME ZONE", "ROWID")
     first = dict(zip(described, seen["types"]["first"], strict=True))
@@ -107,6 +108,7 @@ def test_node_oracledb_makes_its_whole_tour(target: dict[str, str]) -> None:
     assert seen["manyRows"] == {
         "inserted": 2500, "again": [True] * 10, "offsets": [[1, "ORA-00001"], [3, "ORA-00001"]], "counts": [1, 0, 1, 0],
     }  # fmt: skip
+    assert seen["cached"] == [[1, 2, 3], 11, [500, 501, 502], 510, [-7, -6, -5], 3, [1400, 1401, 1402], 1410]
     assert seen["changes"] == {
         "updated": 10, "returned": {"id": [1, 2], "t": ["new", "new"]}, "back": 0, "scn": True,
     }  # fmt: skip

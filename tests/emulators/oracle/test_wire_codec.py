@@ -29,7 +29,7 @@ def encoded(
 ) -> list[bytes]:
     """Each value's bytes in its row, without the row mark."""
     column = OraColumn("C", column_type, size=4000, is_national=national)
-    encoder = RowEncoder([ColumnPlan(column, wire_type or column_type, False)], lambda _: b"?")
+    encoder = RowEncoder([ColumnPlan(column, wire_type or column_type, False)], lambda *_: b"?")
     rows = encoder.encode(pa.record_batch([values], names=["C"]))
     assert rows.rows == len(values)
     parts = [bytes(rows.slice(at, at + 1)) for at in range(rows.rows)]
@@ -235,7 +235,7 @@ def test_a_row_is_its_columns_in_order_and_empty_columns_send_nothing() -> None:
         ],
         names=list("ABCD"),
     )
-    rows = RowEncoder(plans, lambda _: b"").encode(batch)
+    rows = RowEncoder(plans, lambda *_: b"").encode(batch)
     assert bytes(rows.slice(0, 1)) == b"\x07\x02\xc1\x02" + b"\x02\x01\x01" + b"\x0d" + codec.encode_rowid(
         "AAAR3sAAEAAAACXAAB"
     )
@@ -264,7 +264,7 @@ def test_a_batch_of_wide_rows_is_encoded_in_several_pieces() -> None:
     text = "x" * 1_000_000
     batch = pa.record_batch([pa.array([text] * 200)], names=["C"])
     plan = ColumnPlan(OraColumn("C", OraType.CLOB), OraType.LONG, False)
-    pieces = list(RowEncoder([plan], lambda _: b"").encode_all(iter([batch])))
+    pieces = list(RowEncoder([plan], lambda *_: b"").encode_all(iter([batch])))
     assert sum(piece.rows for piece in pieces) == 200
     assert max(len(piece.data) for piece in pieces) < 80_000_000
 
@@ -273,5 +273,5 @@ def test_the_first_piece_is_short_and_no_row_is_lost() -> None:
     """A client that wants one row does not wait for 65,536."""
     batch = pa.record_batch([pa.array(np.arange(100_000))], names=["C"])
     plan = ColumnPlan(OraColumn("C", OraType.NUMBER), OraType.NUMBER, False)
-    pieces = list(RowEncoder([plan], lambda _: b"").encode_all(iter([batch, batch])))
+    pieces = list(RowEncoder([plan], lambda *_: b"").encode_all(iter([batch, batch])))
     assert [piece.rows for piece in pieces] == [1024, 65536, 33440, 65536, 34464]

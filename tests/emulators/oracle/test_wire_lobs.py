@@ -177,7 +177,7 @@ def test_the_client_frees_temporary_lobs_and_the_server_forgets_them(connection:
 
 def test_fetched_lobs_are_forgotten_before_memory_is_full() -> None:
     """The oldest go first, temporary ones never; a forgotten one is an Oracle error."""
-    store = LobStore(most_bytes=1000)
+    store = LobStore(lambda _home, _content: None, most_bytes=1000)
     temporary = store.add(b"t" * 500, is_temp=True)
     locators = [store.add(b"x" * 100) for _ in range(10)]
     assert store.value(temporary) == b"t" * 500

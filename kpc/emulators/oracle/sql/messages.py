@@ -223,6 +223,7 @@ TEXTS: dict[int, str] = {
     12991: "column is referenced in a multi-column constraint",
     22835: "Buffer too small for CLOB to CHAR or BLOB to RAW conversion (actual: {}, maximum: {})",
     22848: "cannot use {} type as comparison key",
+    22920: "row containing the LOB value is not locked",
     24344: "success with compilation error",
     25156: "old style outer join (+) cannot be used with ANSI joins",
     25175: "no PRIMARY KEY constraint found",

@@ -9,11 +9,18 @@ from collections.abc import Sequence
 import duckdb
 import pyarrow as pa
 
-from kpc.emulators.oracle.interface import Bind, ExecutionOutcome, OraColumn, PreparedStatement, StatementKind
+from kpc.emulators.oracle.interface import (
+    Bind,
+    ExecutionOutcome,
+    LobHome,
+    OraColumn,
+    PreparedStatement,
+    StatementKind,
+)
 from kpc.emulators.oracle.sql import queries
 from kpc.emulators.oracle.sql.context import Context, SessionSettings
 from kpc.emulators.oracle.sql.ddl import dispatch
-from kpc.emulators.oracle.sql.dml import array_dml
+from kpc.emulators.oracle.sql.dml import array_dml, lob_writing
 from kpc.emulators.oracle.sql.instance import Instance
 from kpc.emulators.oracle.sql.messages import ora
 from kpc.emulators.oracle.sql.parsing.grammar import ParsedStatement, parse_statement
@@ -89,6 +96,10 @@ class EmulatedSession:
             raise queries.explained(error, statement) from None
         finally:
             self._workspace.interruption.end()
+
+    def write_lob(self, home: LobHome, content: str | bytes) -> None:
+        self._check_open()
+        lob_writing.write(self._workspace, home, content)
 
     def commit(self) -> None:
         self._check_open()

@@ -138,8 +138,10 @@ class _ArrayRun:
         self.outcome.last_rowid = _last_rowid(changes) or self.outcome.last_rowid
         if self.statement.returning:
             made = applying.returning(executor, changes[0], self.statement.returning)
-            for position, (value, column) in zip(self.statement.into, made, strict=True):
-                self.outcome.out.setdefault(position, []).extend(returned.values_of(value.type, column))
+            for position, item in zip(self.statement.into, made, strict=True):
+                self.outcome.out.setdefault(position, []).extend(returned.values_of(item.value.type, item.column))
+                if item.lob_homes:
+                    self.outcome.lob_homes.setdefault(position, []).extend(item.lob_homes)
 
 
 def _last_rowid(changes: list[Change]) -> str | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from kpc.emulators.oracle.interface import OraColumn
+from kpc.emulators.oracle.interface import LobColumn, OraColumn
 from kpc.emulators.oracle.sql.query.late_rows import LateQuery
 from kpc.emulators.oracle.sql.types.datatypes import SqlType
 from kpc.emulators.oracle.sql.types.values import Expr
@@ -42,6 +43,9 @@ class CompiledQuery:
     late: LateQuery | None = None  # for the rows before one that fails
     rowid: str | None = None  # the column with the ROWIDs of its only table, for a view
     rowid_error: int = 1446  # or why it has none
+    lob_columns: Mapping[int, LobColumn] = field(
+        default_factory=dict
+    )  # those of tables; row numbers follow the columns
 
     @property
     def expressions(self) -> list[Expr]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from sqlglot import exp
 
-from kpc.emulators.oracle.interface import OraType
+from kpc.emulators.oracle.interface import LobColumn, OraType
 from kpc.emulators.oracle.sql.context import Context, RelationView
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 from kpc.emulators.oracle.sql.query import hierarchy, outer_joins, rownum, scan_ranges
@@ -146,12 +146,15 @@ class QueryCompiler:
         if node is self.view and not (group or having or distinct or scope.numbered) and _is_row_wise(node):
             rowid, rowid_error = self._rowid(scope)
             shown += f", {rowid} AS rid" if rowid else ""
+        lob_columns: dict[int, LobColumn] = {}
+        if names is not None and not (group or having or distinct) and _is_row_wise(node):
+            lob_columns, shown = _with_row_numbers(scope, listed, shown)
         sql = f"SELECT {distinct}{shown} FROM {from_sql}{where}{group}{having}{tail}"
         locks = locks_of(node, scope, f"{from_sql}{where}") if node.args.get("locks") else None
         late = None
         if not (group or having or distinct) and _is_row_wise(node):
             late = self._late(node, scope, (from_sql, where), (columns, listed, shown), compiler)
-        return CompiledQuery(sql, columns, locks, late, "rid" if rowid else None, rowid_error)
+        return CompiledQuery(sql, columns, locks, late, "rid" if rowid else None, rowid_error, lob_columns)
 
     def _rowid(self, scope: Scope) -> tuple[str | None, int]:
         """The ROWID that a view lets through, or the error that Oracle gives for it."""
@@ -230,6 +233,21 @@ class QueryCompiler:
                 label = given[index] if given else "".join(item.sql(dialect="oracle").split()).upper()
                 items.append((label, compiler.value(item)))
         return [(label, _shown(item)) for label, item in items]
+
+
+def _with_row_numbers(scope: Scope, listed: list[str], shown: str) -> tuple[dict[int, LobColumn], str]:
+    """The LOB columns of tables among those of the outermost query, and its select list with their rows' numbers."""
+    found: dict[int, LobColumn] = {}
+    for source in scope.sources:
+        if source.scan is None or source.rowid is None:
+            continue
+        lobs = {c.sql: n for n, c in source.columns.items() if c.type.ora in (OraType.CLOB, OraType.BLOB)}
+        positions = [at for at, sql in enumerate(listed) if sql in lobs]
+        if positions:
+            rows_at = len(listed) + len({column.rows_at for column in found.values()})
+            shown += f", {source.rowid} AS c{rows_at}"
+            found |= {at: LobColumn(source.scan.table.object_id, lobs[listed[at]], rows_at) for at in positions}
+    return found, shown
 
 
 def _is_row_wise(node: exp.Expr) -> bool:

@@ -40,7 +40,9 @@ def shown_column(output: QueryColumn, column: pa.Array) -> pa.Array:
 
 
 def shown_batch(columns: tuple[QueryColumn, ...], batch: pa.RecordBatch) -> pa.RecordBatch:
-    arrays = [shown_column(output, array) for output, array in zip(columns, batch.columns, strict=True)]
+    """The described columns, then the row numbers of LOBs as they are."""
+    arrays = [shown_column(output, array) for output, array in zip(columns, batch.columns, strict=False)]
+    arrays += batch.columns[len(columns) :]
     return pa.RecordBatch.from_arrays(arrays, [f"c{i}" for i in range(len(arrays))])
 
 
@@ -55,6 +57,7 @@ class OpenQuery:
         replay: Replay | None = None,
     ) -> None:
         self.columns: tuple[OraColumn, ...] = tuple(output.described for output in query.columns)
+        self.lob_columns = query.lob_columns
         self._outputs = query.columns
         self._cursor: duckdb.DuckDBPyConnection | None = cursor
         self._release = release

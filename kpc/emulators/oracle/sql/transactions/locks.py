@@ -52,6 +52,9 @@ class LockTable:
             self._held.setdefault(session, set()).update(locks)
         return waited
 
+    def holds(self, session: int, lock: Hashable) -> bool:
+        return self._holders.get(lock) == session
+
     def _conflict(self, session: int, locks: list[Hashable]) -> int | None:
         if not self._holders or not (self._held.keys() - {session}):
             return None

@@ -60,6 +60,15 @@ class Transaction:
         self.is_open = True
         return self._locks.acquire(self._session_id, wanted, self._check, wait_s)
 
+    def holds(self, table: StoredTable, rid: int) -> bool:
+        """Whether nobody else can change the row: it is locked, or this transaction has made it."""
+        if self._locks.holds(self._session_id, (table.object_id, rid)):
+            return True
+        made = self._overlays.get(table.object_id)
+        return made is not None and bool(
+            self._cursor.execute(f"SELECT 1 FROM {made.rows} WHERE rid = ?", [rid]).fetchall()
+        )
+
     def apply(self, table: StoredTable, new: pa.Table | None, gone: pa.Array | None) -> None:
         """Lay `new` rows (stored columns and rid) over the table and hide the positions in `gone`."""
         self.is_open = True

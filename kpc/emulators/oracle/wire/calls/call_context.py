@@ -29,7 +29,10 @@ class CallContext:
     field_version: int
     control: Control = field(default_factory=Control)
     attributes: dict[str, str | None] = field(default_factory=dict)  # module, action ... as the client set them
-    lobs: LobStore = field(default_factory=LobStore)
+    lobs: LobStore = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.lobs = LobStore(lambda home, content: self.run(lambda: self.session.write_lob(home, content)))
 
     def run(self, call: Callable[[], T]) -> T:
         """Make a call on the session's thread, while the socket is watched for a break."""

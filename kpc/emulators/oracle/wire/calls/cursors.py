@@ -28,7 +28,7 @@ class CursorQuery:
     ) -> None:
         self._worker = worker
         self._rows = rows
-        self._encoder = RowEncoder(plans, describe_lob)
+        self._encoder = RowEncoder(plans, describe_lob, rows.lob_columns)
         self._source: Iterator[EncodedRows] | None = None
         self._current: EncodedRows | None = None
         self._at = 0
@@ -176,6 +176,11 @@ class CursorTable:
         cursor = self._cursors.pop(number, None)
         if cursor is not None:
             cursor.close_query(worker)
+
+    def cancel(self, number: int, worker: SessionWorker) -> None:
+        """The client wants no more rows of the open query; the statement stays known."""
+        if number in self._cursors:
+            self._cursors[number].close_query(worker)
 
     def close_all(self, worker: SessionWorker) -> None:
         for number in list(self._cursors):

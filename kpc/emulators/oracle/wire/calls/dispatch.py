@@ -49,10 +49,15 @@ class Calls:
     def apply_piggyback(self, function: int) -> None:
         """A piggyback: it precedes a request and has no answer."""
         stream = self._context.stream
+        cursors, worker = self._statements.cursors, self._context.worker
         if function == Function.CLOSE_CURSORS:
             stream.u8()
             for _ in range(stream.ub()):
-                self._statements.cursors.close(stream.ub(), self._context.worker)
+                cursors.close(stream.ub(), worker)
+        elif function == Function.CANCEL_CURSORS:
+            stream.u8()
+            for _ in range(stream.ub()):
+                cursors.cancel(stream.ub(), worker)
         elif function == Function.END_TO_END:
             self._set(**requests.read_end_to_end(stream))
         elif function == Function.SET_SCHEMA:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import struct
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from kpc.emulators.oracle.interface import OraError, OraType
+from kpc.emulators.oracle.interface import LobHome, OraError, OraType
 from kpc.emulators.oracle.wire.calls.lob_requests import LOB_CREATE_TEMP, LOB_FREE_TEMP, LOB_WRITE, LobRequest
 from kpc.emulators.oracle.wire.values.codec import clr, sb, ub
 
@@ -31,14 +32,18 @@ _CLOSE = 0x10000
 _IS_OPEN = 0x11000
 
 
+LobWriter = Callable[[LobHome, str | bytes], None]
+
+
 @dataclass(slots=True)
 class Lob:
-    """Content as it travels: UTF-16BE for text. `is_national` matters to the client only."""
+    """Content as it travels: UTF-16BE for text. `home` is the row it was read from, if a table stores it."""
 
     content: bytes | bytearray
     is_text: bool
     is_temp: bool = False
     is_open: bool = False
+    home: LobHome | None = None
 
     @property
     def unit_bytes(self) -> int:
@@ -53,20 +58,24 @@ class Lob:
 
 
 class LobStore:
-    """The LOBs that a session's locators name. The oldest fetched ones are forgotten when they grow too many."""
+    """The LOBs that a session's locators name. The oldest fetched ones are forgotten when they grow too many.
 
-    def __init__(self, most_bytes: int = KEPT_BYTES) -> None:
+    `write_home` changes a LOB in its row; it raises ORA-22920 if the session's transaction does not hold that row.
+    """
+
+    def __init__(self, write_home: LobWriter, most_bytes: int = KEPT_BYTES) -> None:
+        self._write_home = write_home
         self._most_bytes = most_bytes
         self._lobs: OrderedDict[int, Lob] = OrderedDict()
         self._next = 1
         self._kept_bytes = 0
 
-    def add(self, value: str | bytes, *, is_temp: bool = False) -> bytes:
+    def add(self, value: str | bytes, home: LobHome | None = None, *, is_temp: bool = False) -> bytes:
         """Remember a value and return its locator."""
         is_text = isinstance(value, str)
         content = value.encode("utf-16-be") if isinstance(value, str) else value
         number, self._next = self._next, self._next + 1
-        self._lobs[number] = Lob(bytearray(content) if is_temp else content, is_text, is_temp)
+        self._lobs[number] = Lob(bytearray(content) if is_temp else content, is_text, is_temp, home=home)
         self._kept_bytes += len(content)
         while self._kept_bytes > self._most_bytes or len(self._lobs) > _KEPT_LOBS:
             if not self._forget_oldest():
@@ -91,16 +100,14 @@ class LobStore:
     def value(self, locator: bytes) -> str | bytes:
         return self.find(locator).value()
 
-    def described(self, value: str | bytes) -> bytes:
+    def described(self, value: str | bytes, home: LobHome | None, *, is_temp: bool = False) -> bytes:
         """A LOB column's value in a row: locator length, size, chunk size, locator."""
-        locator = self.add(value)
-        lob = self.find(locator)
-        return ub(LOCATOR_BYTES) + ub(lob.length) + ub(CHUNK_BYTES) + clr(locator)
-
-    def out_bind(self, value: str | bytes) -> bytes:
-        """A LOB that PL/SQL or RETURNING gives back: a temporary one."""
-        locator = self.add(value, is_temp=True)
+        locator = self.add(value, home, is_temp=is_temp)
         return ub(LOCATOR_BYTES) + ub(self.find(locator).length) + ub(CHUNK_BYTES) + clr(locator)
+
+    def out_bind(self, value: str | bytes, home: LobHome | None = None) -> bytes:
+        """A LOB that RETURNING gives back from its row, or a temporary one: PL/SQL's, or an expression's."""
+        return self.described(value, home, is_temp=home is None)
 
     def free(self, locators: bytes) -> None:
         """Forget temporary LOBs; `locators` holds one after the other."""
@@ -142,29 +149,34 @@ class LobStore:
         return b"\x08" + locator + ub(request.charset) + b"\x00"
 
     def _write(self, lob: Lob, offset: int, data: bytes) -> None:
-        content = _writable(lob)
+        content = self._writable(lob)
         if len(data) % lob.unit_bytes or offset < 1 or (offset - 1) * lob.unit_bytes + len(data) > MAX_LOB_BYTES:
             raise OraError(24801, "illegal parameter value in OCI lob function")
-        start = (offset - 1) * lob.unit_bytes
-        before = len(content)
-        if start > before:
-            content += (b"\x00 " if lob.is_text else b"\x00") * ((start - before) // lob.unit_bytes)
+        start, before = (offset - 1) * lob.unit_bytes, len(content)
+        if start > len(content):
+            content += (b"\x00 " if lob.is_text else b"\x00") * ((start - len(content)) // lob.unit_bytes)
         content[start : start + len(data)] = data
-        self._kept_bytes += len(content) - before
+        self._store(lob, content, before)
 
     def _trim(self, lob: Lob, length: int) -> None:
-        content = _writable(lob)
+        content = self._writable(lob)
         if length > lob.length:
             raise OraError(22926, "specified trim length is greater than current LOB value's length")
-        self._kept_bytes -= len(content) - length * lob.unit_bytes
+        before = len(content)
         del content[length * lob.unit_bytes :]
+        self._store(lob, content, before)
 
+    def _writable(self, lob: Lob) -> bytearray:
+        """What a change starts from: a temporary LOB itself, of a stored one a copy."""
+        if lob.home is None and not lob.is_temp:
+            raise OraError(22920, "row containing the LOB value is not locked")
+        return lob.content if isinstance(lob.content, bytearray) else bytearray(lob.content)
 
-def _writable(lob: Lob) -> bytearray:
-    """A fetched LOB is a copy of what its row holds: writing to it would be lost, so it is refused."""
-    if not isinstance(lob.content, bytearray):
-        raise OraError(22920, "row containing the LOB value is not locked")
-    return lob.content
+    def _store(self, lob: Lob, content: bytearray, bytes_before: int) -> None:
+        if lob.home is not None:
+            self._write_home(lob.home, Lob(content, lob.is_text).value())
+        self._kept_bytes += len(content) - bytes_before
+        lob.content = content if lob.is_temp else bytes(content)
 
 
 def _part(lob: Lob, offset: int, amount: int) -> bytes:

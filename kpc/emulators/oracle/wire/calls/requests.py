@@ -35,6 +35,7 @@ class Function(IntEnum):
     EXECUTE = 94
     LOB = 96
     CLOSE_CURSORS = 105
+    CANCEL_CURSORS = 120
     END_TO_END = 135
     PING = 147
     SET_SCHEMA = 152

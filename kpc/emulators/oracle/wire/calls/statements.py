@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from kpc.emulators.oracle.faults import ConnectionCut
-from kpc.emulators.oracle.interface import Bind, ExecutionOutcome, OraError, Rows, StatementKind
+from kpc.emulators.oracle.interface import Bind, ExecutionOutcome, LobHome, OraError, Rows, StatementKind
 from kpc.emulators.oracle.wire.calls import requests, responses
 from kpc.emulators.oracle.wire.calls.call_context import CallContext
 from kpc.emulators.oracle.wire.calls.cursors import Cursor, CursorQuery, CursorTable
@@ -216,11 +217,13 @@ class Statements:
         parts = [b"\x07"]
         for at in positions:
             values = outcome.out.get(at, [])
+            homes: Sequence[LobHome | None] = outcome.lob_homes.get(at) or [None] * len(values)
             if not cursor.is_plsql:
                 parts.append(ub(len(values)))
             may_cut = not cursor.is_plsql
             parts += [
-                encode_out(cursor.binds[at], value, self._context.lobs.out_bind, may_cut=may_cut) for value in values
+                encode_out(cursor.binds[at], value, partial(self._context.lobs.out_bind, home=home), may_cut=may_cut)
+                for value, home in zip(values, homes, strict=True)
             ]
         return b"".join(parts)
 

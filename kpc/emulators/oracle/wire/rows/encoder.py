@@ -7,15 +7,16 @@ is the slow reference that these encoders are tested against.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kpc.emulators.oracle.interface import OraColumn, OraType
+from kpc.emulators.oracle.interface import LobColumn, LobHome, OraColumn, OraType
 from kpc.emulators.oracle.wire.rows.byte_columns import (
+    binary_of_list,
     binary_of_matrix,
     long_values,
     nulls_of,
@@ -35,7 +36,7 @@ SLICE_ROWS = 65536
 LOCATOR_SLICE_ROWS = 1024
 SLICE_BYTES = 64 * 1024 * 1024
 
-LobDescriber = Callable[[str | bytes], bytes]
+LobDescriber = Callable[[str | bytes, LobHome | None], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +67,15 @@ class ColumnPlan:
 class RowEncoder:
     """Encodes the batches of one query."""
 
-    def __init__(self, plans: Sequence[ColumnPlan], describe_lob: LobDescriber) -> None:
+    def __init__(
+        self,
+        plans: Sequence[ColumnPlan],
+        describe_lob: LobDescriber,
+        lob_columns: Mapping[int, LobColumn] | None = None,
+    ) -> None:
         self._plans = plans
         self._describe_lob = describe_lob
+        self._lob_columns = lob_columns or {}
         self._slice_rows = LOCATOR_SLICE_ROWS if any(plan.is_locator for plan in plans) else SLICE_ROWS
 
     def encode_all(self, batches: Iterator[pa.RecordBatch]) -> Iterator[EncodedRows]:
@@ -84,17 +91,29 @@ class RowEncoder:
 
     def encode(self, batch: pa.RecordBatch) -> EncodedRows:
         pieces: list[pa.Array] = [same_bytes(ROW_MARK, batch.num_rows)]
-        for plan, values in zip(self._plans, batch.columns, strict=True):
-            if not plan.is_empty:
-                pieces += self._encode_column(plan, values)
+        for at, plan in enumerate(self._plans):
+            if plan.is_locator:
+                pieces.append(self._locators(batch, at))
+            elif not plan.is_empty:
+                pieces += self._encode_column(plan, batch.column(at))
         joined = pc.binary_join_element_wise(*pieces, _NOTHING, null_handling="replace", null_replacement="")
         _, offsets, data = joined.buffers()
         ends = np.frombuffer(offsets, np.int32, batch.num_rows + 1, joined.offset * 4)
         return EncodedRows(memoryview(data) if data is not None else memoryview(b""), ends, batch.num_rows)
 
+    def _locators(self, batch: pa.RecordBatch, at: int) -> pa.Array:
+        column = self._lob_columns.get(at)
+        rows = [None] * batch.num_rows if column is None else batch.column(column.rows_at).to_pylist()
+        homes = [None if column is None or row is None else LobHome(column.table, row, column.column) for row in rows]
+        contents = batch.column(at).to_pylist()
+        return binary_of_list(
+            [
+                b"\x00" if content is None else self._describe_lob(content, home)
+                for content, home in zip(contents, homes, strict=True)
+            ]
+        )
+
     def _encode_column(self, plan: ColumnPlan, values: pa.Array) -> list[pa.Array]:
-        if plan.is_locator:
-            return [scalar_values(values, self._describe_lob, already_prefixed=True)]
         if plan.wire_type in {OraType.LONG, OraType.LONG_RAW}:
             return [*long_values(values, is_national=plan.column.is_national), same_bytes(b"\x00\x00", len(values))]
         return _ENCODERS[plan.wire_type](values, plan.column)

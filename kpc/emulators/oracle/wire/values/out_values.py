@@ -22,9 +22,10 @@ def encode_out(
 
     With `may_cut`, as RETURNING has it, text that does not fit is cut, and its true length follows.
     """
-    if value is None or value in ("", b""):
+    is_lob = spec.type in {OraType.CLOB, OraType.BLOB}
+    if value is None or (value in ("", b"") and not is_lob):
         return b"\x00" + _FITS
-    if spec.type in {OraType.CLOB, OraType.BLOB}:
+    if is_lob:
         return out_lob(_lob_content(spec, value)) + _FITS
     if may_cut and spec.type in _TEXTS:
         data = _encoded(spec, value)
