@@ -9,7 +9,7 @@ from decimal import ROUND_HALF_UP, Decimal
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kpc.emulators.salesforce.bulk.csv_input import cells_of
@@ -51,6 +51,8 @@ def test_a_number_is_rounded_half_away_from_zero_and_exact(number: Decimal) -> N
 
 
 @given(st.text(max_size=30))
+@example(SET_NULL)
+@example("\x00null")
 @settings(max_examples=300)
 def test_any_text_is_a_value_or_an_error_of_its_row(text: str) -> None:
     """No type's conversion fails as a whole, and no wrong value becomes null in silence."""

@@ -18,7 +18,7 @@ from kpc.emulators.salesforce.errors import RowRefusal
 from kpc.emulators.salesforce.org.ids import to_18
 from kpc.emulators.salesforce.org.schema import SObjectField
 
-SET_NULL = "\x00null"
+SET_NULL = "\tnull"  # no cell can say it: cells are trimmed
 _EMAIL = r"^[^@\s,;<>()\[\]]+@[^@\s,;<>()\[\]]+\.[^@\s.,;<>()\[\]]+$"
 _TRUE = ("true", "1", "yes")
 _FALSE = ("false", "0", "no")
