@@ -28,8 +28,8 @@ SCHEMA: dict[str, pl.DataType] = {
     "external_id": pl.String(),
     "created": pl.Boolean(),
 }
-ROWS_AT_ONCE = 50_000  # some 100 bytes each in memory, several times over
-_SLICE_ROWS = 20_000
+ROWS_AT_ONCE = 100_000  # some 100 bytes each in memory, several times over
+_SLICE_ROWS = 100_000  # with less, the spilled pieces are many and small: their number is quadratic in the rows
 _STAGED_SCHEMA: dict[str, pl.DataType] = {"external_id": pl.String(), KEY_HASH: pl.UInt64(), CHECKSUM: pl.UInt64()}
 _CONFIRMED_SCHEMA: dict[str, pl.DataType] = {
     "confirmed_id": pl.String(),
