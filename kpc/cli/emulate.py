@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -40,6 +40,13 @@ def oracle(
     rows: Annotated[int, typer.Option(help="Rows to seed, spread over all 16 tables.")] = 250_000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same rows.")] = 42,
     months: Annotated[int, typer.Option(min=1, max=120, help="Months of sales, starting with 2024-01.")] = 3,
+    scale: Annotated[
+        int, typer.Option(min=0, help="Rows that each row stands for in the cost of a statement; 0: no cost.")
+    ] = 1,
+    layout: Annotated[
+        Literal["heap", "index", "partitions"],
+        typer.Option(help="Monthly tables: a heap, with an index on the date, or partitioned by month."),
+    ] = "heap",
     with_bad_rows: Annotated[int, typer.Option(help="Rows that a staging rule must reject.")] = 0,
     fault: Annotated[
         list[str] | None, typer.Option(help="ACTION=VALUE[,option=value...], repeatable; see docs/oracle-emulator.md.")
@@ -63,6 +70,8 @@ def oracle(
             seed=seed,
             months=month_keys("2024-01", months),
             with_bad_rows=with_bad_rows,
+            scale=scale,
+            layout=layout,
             ready_file=ready_file,
             faults=fault or (),
             readers=reader or (),

@@ -88,4 +88,4 @@ def _value(kind: OraType, cell: object) -> object:
 
 
 def empty_database() -> EmulatedDatabase:
-    return open_database(user="kps", password="secret", seed_rows=None)
+    return open_database(user="kps", password="secret")

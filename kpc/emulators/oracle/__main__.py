@@ -17,6 +17,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=0, help="0 chooses a free one")
     parser.add_argument("--rows", type=int, default=1000, help="size of the seeded data; 0 seeds nothing")
     parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--scale", type=int, default=1, help="rows that each row stands for in costs; 0: no costs")
+    parser.add_argument("--layout", choices=("heap", "index", "partitions"), default="heap", help="of monthly tables")
     parser.add_argument("--with-bad-rows", type=int, default=0, help="rows that a rule must reject")
     parser.add_argument("--months", type=_months, default=(), help="2024-01,2024-02,... for the tables split by month")
     parser.add_argument("--ready-file", type=Path, help="where to write how to connect, as JSON")
@@ -41,6 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
                 rows=given.rows,
                 seed=given.seed,
                 with_bad_rows=given.with_bad_rows,
+                scale=given.scale,
+                layout=given.layout,
                 months=given.months,
                 ready_file=given.ready_file,
                 listener=ListenerOptions(given.field_version, given.end_of_response, given.sdu),

@@ -37,17 +37,20 @@ _PASSWORD_BYTES = 18
 class OracleOptions:
     """What the command line says.
 
-    `rows` sizes the seeded tables (0: none are made). `ready_file` is where to tell, as JSON, how to connect; standard
-    output without one. `faults` are in force from the first connection on. What else is asked for adds to the ready
-    file: `admin` opens the admin channel (`admin_url`), which takes faults at run time; `readers` are users with SELECT
-    and FLASHBACK on every table; several `services` are listed; `tls` adds `tcps_dsn`, `ca_file` and
-    `wallet_location`.
+    `rows` sizes the seeded tables (0: none are made). Each row stands for `scale` rows when the cost of a statement is
+    reckoned (0: statements cost no time). `layout` is how monthly tables are stored: heap, index or partitions.
+    `ready_file` is where to tell, as JSON, how to connect; standard output without one. `faults` are in force from the
+    first connection on. What else is asked for adds to the ready file: `admin` opens the admin channel (`admin_url`),
+    which takes faults at run time; `readers` are users with SELECT and FLASHBACK on every table; several `services` are
+    listed; `tls` adds `tcps_dsn`, `ca_file` and `wallet_location`.
     """
 
     port: int = 0
     rows: int = 1000
     seed: int = 42
     with_bad_rows: int = 0
+    scale: int = 1
+    layout: str = "heap"
     months: tuple[str, ...] = ()
     ready_file: Path | None = None
     listener: ListenerOptions = field(default_factory=ListenerOptions)
@@ -87,16 +90,19 @@ def run(options: OracleOptions) -> int:
 
 
 def _open(options: OracleOptions, password: str) -> EmulatedDatabase:
-    from kpc.emulators.oracle.engine import open_database  # noqa: PLC0415 - `--help` must not wait for DuckDB
+    from kpc.emulators.oracle.engine import (  # noqa: PLC0415 - `--help` must not wait for DuckDB
+        DEFAULT_MONTHS,
+        SeedPlan,
+        open_database,
+    )
 
+    seed = SeedPlan(options.rows, options.seed, options.with_bad_rows, options.months or DEFAULT_MONTHS, options.layout)
     return open_database(
         user=USER,
         password=password,
         service_names=tuple(options.services),
-        seed_rows=options.rows or None,
-        seed=options.seed,
-        bad_rows=options.with_bad_rows,
-        months=options.months,
+        seed=seed if options.rows else None,
+        scale=options.scale,
     )
 
 

@@ -7,11 +7,15 @@ from collections import deque
 from dataclasses import asdict, dataclass
 
 _REMEMBERED = 2000
+_COUNTED = ("connections", "refused", "sessions_opened", "statements", "rows_served", "virtual_ms")
 
 
 @dataclass(slots=True)
 class StatementRecord:
-    """One execution. Bind values are not kept: they may be personal. `end` is "" while rows are still to come."""
+    """One execution. Bind values are not kept: they may be personal. `end` is "" while rows are still to come.
+
+    `virtual_s` and `temp_bytes` are what a query costs a database of the declared size.
+    """
 
     sql: str
     user: str
@@ -19,6 +23,8 @@ class StatementRecord:
     action: str = ""
     rows: int = 0
     end: str = ""
+    virtual_s: float = 0.0
+    temp_bytes: int = 0
 
 
 class Counters:
@@ -30,7 +36,9 @@ class Counters:
 
     def reset(self) -> None:
         with self._lock:
-            self._counts = dict.fromkeys(("connections", "refused", "sessions_opened", "statements", "rows_served"), 0)
+            self._counts = dict.fromkeys(
+                ("connections", "refused", "sessions_opened", "statements", "rows_served", "virtual_ms"), 0
+            )
             self._statements: deque[StatementRecord] = deque(maxlen=_REMEMBERED)
 
     def add(self, name: str, count: int = 1) -> None:

@@ -7,12 +7,14 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from kpc.emulators.oracle.interface import StatementKind
 from kpc.emulators.oracle.sql.context import SessionSettings
 from kpc.emulators.oracle.sql.messages import ora
 from kpc.emulators.oracle.sql.session import EmulatedSession
+from kpc.emulators.oracle.sql.storage.costs import Costs
 from kpc.emulators.oracle.sql.storage.grants import DBA, OWNERS, User
 from kpc.emulators.oracle.sql.storage.scans import Scans
 from kpc.emulators.oracle.sql.storage.store import TableStore
@@ -28,10 +30,18 @@ def _utc_now() -> dt.datetime:
 
 
 class EmulatedDatabase:
-    """`folder` None keeps everything in memory; otherwise DuckDB's file lies in it, and `close` removes it."""
+    """`folder` None keeps everything in memory; otherwise DuckDB's file lies in it, and `close` removes it.
+
+    `scale` is the number of rows that each stored row stands for when a statement's cost is reckoned; 0: no cost.
+    """
 
     def __init__(
-        self, service_names: tuple[str, ...], *, folder: Path | None = None, clock: Callable[[], dt.datetime] = _utc_now
+        self,
+        service_names: tuple[str, ...],
+        *,
+        folder: Path | None = None,
+        scale: int = 1,
+        clock: Callable[[], dt.datetime] = _utc_now,
     ) -> None:
         self.service_names = service_names
         self.version = (19, 3, 0, 0, 0)
@@ -42,6 +52,7 @@ class EmulatedDatabase:
         self.locks = LockTable()
         self.sessions: dict[int, EmulatedSession] = {}
         self.scans = Scans(self.store)
+        self.costs = Costs(self.store, scale)
         self.session_limit: int | None = None
         self._next_session = 0
         self._guard = threading.Lock()
@@ -94,6 +105,13 @@ class EmulatedDatabase:
     def forget_scans(self) -> None:
         self.scans.forget()
 
+    def gather_statistics(self) -> None:
+        """Give every table statistics for the dictionary."""
+        cursor = self.store.cursor()
+        for table in self.store.tables():
+            self.costs.gather(table, cursor, self.clock())
+        cursor.close()
+
     def limit(self, *, undo_retention: int | None, session_limit: int | None) -> None:
         """Limit how many SCNs of undo are kept and how many sessions may log in; None means no limit."""
         self.store.undo_retention = undo_retention
@@ -128,27 +146,36 @@ class EmulatedDatabase:
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
+@dataclass(frozen=True, slots=True)
+class SeedPlan:
+    """The KPS tables to make: about `rows` rows in all, `bad_rows` of which a staging rule must reject."""
+
+    rows: int
+    seed: int = 42
+    bad_rows: int = 0
+    months: tuple[str, ...] = DEFAULT_MONTHS
+    layout: str = "heap"  # of monthly tables: heap, index (on the date) or partitions (by month)
+
+
 def open_database(
     *,
     user: str,
     password: str,
     service_names: tuple[str, ...] = ("KPCDB",),
-    seed_rows: int | None,
-    seed: int = 42,
-    bad_rows: int = 0,
-    months: tuple[str, ...] = DEFAULT_MONTHS,
+    seed: SeedPlan | None = None,
+    scale: int = 1,
 ) -> EmulatedDatabase:
-    """A database with one user, who owns the KPS tables when `seed_rows` is given (about that many rows in all).
+    """A database with one user, who owns the KPS tables when a `seed` is given.
 
     Many rows go to a DuckDB file in a temporary folder, so that memory stays bounded.
     """
-    folder = Path(tempfile.mkdtemp(prefix="oracle-emulator-")) if (seed_rows or 0) > ROWS_IN_MEMORY else None
-    database = EmulatedDatabase(service_names, folder=folder)
+    is_large = seed is not None and seed.rows > ROWS_IN_MEMORY
+    folder = Path(tempfile.mkdtemp(prefix="oracle-emulator-")) if is_large else None
+    database = EmulatedDatabase(service_names, folder=folder, scale=scale)
     database.create_user(user.upper(), password)
-    if seed_rows is not None:
+    if seed is not None:
         from kpc.emulators.oracle import seed as seeding  # noqa: PLC0415  the catalog and numpy are needed only here
 
-        seeding.fill(
-            database.store, user.upper(), rows=seed_rows, seed=seed, bad_rows=bad_rows, months=months or DEFAULT_MONTHS
-        )
+        seeding.fill(database.store, user.upper(), seed)
+        database.gather_statistics()
     return database

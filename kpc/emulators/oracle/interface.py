@@ -142,10 +142,25 @@ class Rows(Protocol):
     def close(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class StatementCost:
+    """What a query costs a database of the declared size: virtual seconds, of which `first_row_s` pass before the first
+    row and `last_row_s` before the end, and bytes of TEMP. The emulator itself waits these seconds divided by `scale`.
+    """
+
+    first_row_s: float = 0.0
+    last_row_s: float = 0.0
+    temp_bytes: int = 0
+    scale: int = 1
+
+
+FREE = StatementCost()
+
+
 @dataclass(slots=True)
 class ExecutionOutcome:
-    """The result of an execution: `rows` for a query; `out` for PL/SQL OUT and RETURNING binds, by bind position;
-    `row_counts` and `batch_errors` (offset, error) for array DML."""
+    """The result of an execution: `rows` and `cost` of a query; `out` for PL/SQL OUT and RETURNING binds, by bind
+    position; `row_counts` and `batch_errors` (offset, error) for array DML."""
 
     kind: StatementKind
     rows: Rows | None = None
@@ -155,6 +170,7 @@ class ExecutionOutcome:
     lob_homes: dict[int, list[LobHome]] = field(default_factory=dict)  # of RETURNING, beside `out`
     last_rowid: str | None = None  # of the last row that DML changed
     batch_errors: list[tuple[int, OraError]] = field(default_factory=list)
+    cost: StatementCost = FREE
 
 
 class PreparedStatement(Protocol):

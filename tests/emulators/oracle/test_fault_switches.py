@@ -238,6 +238,7 @@ def test_counters_count(oracle: OracleServer) -> None:
     (statement,) = oracle.admin("GET", "statements")
     assert statement == {
         "sql": ALL_ROWS, "user": "KPC", "module": "kpc", "action": "reading", "rows": ROWS, "end": "done",
+        "virtual_s": 0.0, "temp_bytes": 0,
     }  # fmt: skip
 
 

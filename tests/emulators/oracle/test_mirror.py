@@ -16,7 +16,7 @@ import pytest
 from pydantic import SecretStr
 
 from kpc.catalog import find_table
-from kpc.emulators.oracle.engine import EmulatedDatabase, open_database
+from kpc.emulators.oracle.engine import EmulatedDatabase, SeedPlan, open_database
 from kpc.emulators.oracle.wire.server import Listener
 from kpc.extract.chunk_reader import read_chunks
 from kpc.extract.plan import make_plan
@@ -46,7 +46,7 @@ def extracted(dsn: str, partition: Partition, folder: Path) -> list[dict[str, ob
 
 @pytest.fixture(scope="module")
 def database() -> Iterator[EmulatedDatabase]:
-    made = open_database(user=USER, password=PASSWORD, seed_rows=600, months=("2024-01",))
+    made = open_database(user=USER, password=PASSWORD, seed=SeedPlan(600, months=("2024-01",)))
     yield made
     made.close()
 

@@ -13,7 +13,7 @@ from oracle_sql_client import Client
 from kpc.catalog import TABLES, children
 from kpc.catalog.types import OracleKind
 from kpc.convert.frame import convert_frame
-from kpc.emulators.oracle.engine import open_database
+from kpc.emulators.oracle.engine import SeedPlan, open_database
 from kpc.emulators.oracle.seed import planted_bad_rows, rows_by_table
 
 MONTHS = ("2024-01", "2024-02")
@@ -22,7 +22,7 @@ ROWS = 6_000
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
-    database = open_database(user="kps", password="secret", seed_rows=ROWS, months=MONTHS)
+    database = open_database(user="kps", password="secret", seed=SeedPlan(ROWS, months=MONTHS))
     yield Client(database)
     database.close()
 
@@ -112,7 +112,7 @@ def test_the_same_seed_gives_the_same_rows() -> None:
     """Two databases agree row by row; another seed differs."""
 
     def digest(seed: int) -> object:
-        database = open_database(user="kps", password="secret", seed_rows=1_000, seed=seed, months=MONTHS)
+        database = open_database(user="kps", password="secret", seed=SeedPlan(1_000, seed, months=MONTHS))
         try:
             client = Client(database)
             return [
@@ -132,7 +132,7 @@ def test_bad_rows_are_planted_where_the_list_says(client: Client) -> None:
     assert len({bad.kind for bad in planted}) == 6
     assert not any(children(bad.table) for bad in planted)
     assert not any(bad.column == TABLES[bad.table].month_column for bad in planted)
-    database = open_database(user="kps", password="secret", seed_rows=ROWS, bad_rows=30, months=MONTHS)
+    database = open_database(user="kps", password="secret", seed=SeedPlan(ROWS, bad_rows=30, months=MONTHS))
     try:
         dirty = Client(database)
         for name, table in TABLES.items():
@@ -160,7 +160,7 @@ def test_more_bad_rows_than_fit_are_refused() -> None:
 def test_staging_rejects_the_planted_rows_and_no_other(bad_rows: int) -> None:
     """The real conversion rules agree with what the seed calls valid and bad, row by row."""
     planted = planted_bad_rows(rows=ROWS, bad_rows=bad_rows, months=MONTHS, seed=42)
-    database = open_database(user="kps", password="secret", seed_rows=ROWS, bad_rows=bad_rows, months=MONTHS)
+    database = open_database(user="kps", password="secret", seed=SeedPlan(ROWS, bad_rows=bad_rows, months=MONTHS))
     try:
         client = Client(database)
         rejected = set()

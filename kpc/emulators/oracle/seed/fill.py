@@ -3,24 +3,50 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from enum import StrEnum
+from typing import Protocol
 
 from kpc.emulators.catalog_schema import TABLES
 from kpc.emulators.oracle.seed import plan, values
 from kpc.emulators.oracle.seed.faults import BadRow, planted_bad_rows
+from kpc.emulators.oracle.sql.storage.physical import RangePartitions
 from kpc.emulators.oracle.sql.storage.store import Constraint, Index, StoredTable, TableColumn, TableStore
 from kpc.emulators.oracle.sql.types import datatypes, positions
 from kpc.emulators.schema import SourceKind, TableSchema
 
 
-def fill(
-    store: TableStore, owner: str, *, rows: int, seed: int, bad_rows: int, months: tuple[str, ...]
-) -> tuple[BadRow, ...]:
+class Layout(StrEnum):
+    """How the monthly tables are stored: as a heap without help, with an index on the date, or partitioned by it."""
+
+    HEAP = "heap"
+    INDEX = "index"
+    PARTITIONS = "partitions"
+
+
+class SeedOptions(Protocol):
+    """What `engine.SeedPlan` says."""
+
+    @property
+    def rows(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def bad_rows(self) -> int: ...
+    @property
+    def months(self) -> tuple[str, ...]: ...
+    @property
+    def layout(self) -> str: ...
+
+
+def fill(store: TableStore, owner: str, options: SeedOptions) -> tuple[BadRow, ...]:
     """Make and fill every table of the catalog; the bad rows that were planted."""
+    rows, seed, months = options.rows, options.seed, options.months
     counts = plan.rows_by_table(rows, months)
-    planted = planted_bad_rows(rows=rows, bad_rows=bad_rows, months=months, seed=seed)
+    planted = planted_bad_rows(rows=rows, bad_rows=options.bad_rows, months=months, seed=seed)
     for declared in TABLES.values():
         table = create(store, owner, declared)
         _fill_table(store, table, declared, counts, months, seed)
+        _lay_out(store, table, declared, months, Layout(options.layout))
         _plant(store, table, [bad for bad in planted if bad.table == declared.name])
     store.horizon = store.advance()
     for held in store.tables():
@@ -50,6 +76,23 @@ def create(store: TableStore, owner: str, declared: TableSchema) -> StoredTable:
         store.constraint_names[owner, constraint.name] = table
     store.index_names[owner, key] = table
     return table
+
+
+def _lay_out(
+    store: TableStore, table: StoredTable, declared: TableSchema, months: tuple[str, ...], layout: Layout
+) -> None:
+    """Give a monthly table an index on its date column, or partitions by month."""
+    if not declared.is_monthly or declared.month_column is None or layout is Layout.HEAP:
+        return
+    if layout is Layout.INDEX:
+        name = f"IX_{declared.name.removeprefix('KPS_')}_DATE"
+        table.indexes.append(Index(name, (declared.month_column,), unique=False))
+        store.index_names[table.owner, name] = table
+        return
+    text = declared.by_name[declared.month_column].source.is_text
+    written = tuple(f"'{month}-01'" if text else f"DATE '{month}-01'" for month in months[1:])
+    names = tuple(f"P_{month.replace('-', '_')}" for month in months)
+    table.partitions = RangePartitions(declared.month_column, names, written, written)
 
 
 def _fill_table(

@@ -10,6 +10,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from kpc.emulators.oracle.sql.query.late_rows import LateQuery
+from kpc.emulators.oracle.sql.storage.costs import Work
 from kpc.emulators.oracle.sql.storage.scans import Scan
 from kpc.emulators.oracle.sql.storage.store import StoredTable
 from kpc.emulators.oracle.sql.types.datatypes import SqlType
@@ -96,6 +97,7 @@ class Context:
     aliases: int = 0
     as_of: int | None = None  # the SCN at which a view's tables are read
     scans: list[Scan] = field(default_factory=list)  # the base tables that the statement reads
+    works: list[Work] = field(default_factory=list)  # what it does with their rows
 
     def alias(self) -> str:
         """A fresh relation name."""

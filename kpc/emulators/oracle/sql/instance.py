@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from kpc.emulators.oracle.sql.context import SessionSettings
+from kpc.emulators.oracle.sql.storage.costs import Costs
 from kpc.emulators.oracle.sql.storage.scans import Scans
 from kpc.emulators.oracle.sql.storage.store import TableStore
 from kpc.emulators.oracle.sql.transactions.locks import LockTable
@@ -18,6 +19,7 @@ class Instance(Protocol):
     store: TableStore
     locks: LockTable
     scans: Scans
+    costs: Costs
     clock: Callable[[], dt.datetime]
     started_utc: dt.datetime
 

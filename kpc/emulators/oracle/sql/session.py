@@ -155,13 +155,14 @@ class EmulatedSession:
             workspace.interruption.watch(cursor)
             workspace.interruption.check()
             self._instance.scans.note(context.scans)
+            cost = self._instance.costs.cost(statement.sql, context)
             opened = OpenQuery(query, cursor, self._release, self._replay(query, context))
         except BaseException:
             self._release(cursor)
             raise
         with self._guard:
             self._open.add(opened)
-        return ExecutionOutcome(StatementKind.QUERY, rows=opened)
+        return ExecutionOutcome(StatementKind.QUERY, rows=opened, cost=cost)
 
     def _replay(self, query: CompiledQuery, context: Context) -> Replay | None:
         if query.late is None or context.arrow:

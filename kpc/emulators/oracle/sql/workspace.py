@@ -13,7 +13,7 @@ from kpc.emulators.oracle.sql.dml.executor import Executor
 from kpc.emulators.oracle.sql.instance import Instance
 from kpc.emulators.oracle.sql.interruption import Interruption
 from kpc.emulators.oracle.sql.messages import ora
-from kpc.emulators.oracle.sql.storage.store import TableStore
+from kpc.emulators.oracle.sql.storage.store import StoredTable, TableStore
 from kpc.emulators.oracle.sql.transactions.transaction import Transaction
 from kpc.emulators.oracle.sql.types.values import Expr
 
@@ -29,6 +29,7 @@ class StatementWorkspace:
         self.schema = SessionSchema(instance, self.transaction, settings.schema, settings.user)
         self.cursor: duckdb.DuckDBPyConnection = self.store.cursor()
         self._clock: Callable[[], dt.datetime] = instance.clock
+        self._costs = instance.costs
 
     def context(self, binds: dict[str, Expr], *, is_describe: bool = False) -> Context:
         """A context for one compilation, as of now."""
@@ -51,6 +52,10 @@ class StatementWorkspace:
         if schema:
             self.change_schema(schema)
         self.settings.attributes.update(attributes)
+
+    def gather_statistics(self, table: StoredTable) -> None:
+        """Count the table for the dictionary, as the optimizer's nightly job does."""
+        self._costs.gather(table, self.cursor, self._clock())
 
     def close(self) -> None:
         self.transaction.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kpc.emulators.oracle.interface import OraType
-from kpc.emulators.oracle.sql.ddl import sequences, table_definition
+from kpc.emulators.oracle.sql.ddl import partitioning, sequences, table_definition
 from kpc.emulators.oracle.sql.ddl.preconditions import check_create, check_free, query_of
 from kpc.emulators.oracle.sql.ddl.table_constraints import enter_constraint, prepare_constraint, resolve_reference
 from kpc.emulators.oracle.sql.ddl.table_definition import Definition
@@ -29,6 +29,8 @@ def create_table(workspace: StatementWorkspace, reader: TokenReader) -> int:
     definition = table_definition.read_definition(reader) if has_list and not _is_name_list(reader) else Definition()
     names = reader.names() if has_list and not definition.columns else None
     definition.is_index_organized = table_definition.read_organization(reader)
+    definition.partitions = partitioning.read_partitions(workspace, reader)
+    table_definition.skip_storage(reader)
     text = None
     if reader.take("AS"):
         if definition.columns:
@@ -42,7 +44,11 @@ def create_table(workspace: StatementWorkspace, reader: TokenReader) -> int:
     if not definition.columns:
         raise ora(906)
     table = _add_table(workspace.store, workspace.schema, owner, name, definition)
-    return _fill(workspace, table, text) if text is not None else 0
+    if text is None:
+        return 0
+    rows = _fill(workspace, table, text)
+    workspace.gather_statistics(table)  # a direct-path load into an empty table gathers them
+    return rows
 
 
 def _is_name_list(reader: TokenReader) -> bool:
@@ -61,7 +67,8 @@ def _add_table(store: TableStore, schema: SessionSchema, owner: str, name: str, 
     for position, column in enumerate(definition.columns, 1):
         column.stored = f"c{position}"
     table = StoredTable(owner, name, store.next_object_id(), definition.columns, store.clock())
-    table.is_index_organized = definition.is_index_organized
+    table.is_index_organized, table.partitions = definition.is_index_organized, definition.partitions
+    partitioning.check_column(table.partitions, {column.name for column in table.columns})
     if table.is_index_organized and not any(constraint.kind == "P" for constraint in definition.constraints):
         raise ora(25175)
     if sum(constraint.kind == "P" for constraint in definition.constraints) > 1:

@@ -9,6 +9,7 @@ from kpc.emulators.oracle.sql.ddl import sequences
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 from kpc.emulators.oracle.sql.parsing.lexer import Kind
 from kpc.emulators.oracle.sql.parsing.token_reader import TokenReader
+from kpc.emulators.oracle.sql.storage.physical import RangePartitions
 from kpc.emulators.oracle.sql.storage.store import Constraint, TableColumn
 from kpc.emulators.oracle.sql.types import datatypes
 
@@ -53,6 +54,7 @@ class Definition:
     constraints: list[Constraint] = field(default_factory=list)
     references: list[tuple[Constraint, str | None, str, tuple[str, ...]]] = field(default_factory=list)
     is_index_organized: bool = False
+    partitions: RangePartitions | None = None
 
 
 def read_definition(reader: TokenReader) -> Definition:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kpc.emulators.oracle.sql.context import Context
-from kpc.emulators.oracle.sql.dictionary.view_rows import Rows
+from kpc.emulators.oracle.sql.dictionary.cells import Rows
 from kpc.emulators.oracle.sql.functions import environment
 from kpc.emulators.oracle.sql.instance import Instance
 

@@ -8,6 +8,8 @@ from sqlglot import exp
 
 from kpc.emulators.oracle.interface import OraType
 from kpc.emulators.oracle.sql.context import Context
+from kpc.emulators.oracle.sql.dictionary.cells import Cell, Rows, yes_no
+from kpc.emulators.oracle.sql.dictionary.storage_rows import statistics_of
 from kpc.emulators.oracle.sql.parsing.grammar import parse_condition
 from kpc.emulators.oracle.sql.query.nodes import identifier
 from kpc.emulators.oracle.sql.storage.store import (
@@ -20,8 +22,6 @@ from kpc.emulators.oracle.sql.storage.store import (
 )
 from kpc.emulators.oracle.sql.types.datatypes import PLAIN_SCALE, SqlType
 
-Cell = str | int | dt.datetime | None
-Rows = list[dict[str, Cell]]
 _OBJECT_TYPES: dict[type, str] = {StoredTable: "TABLE", StoredView: "VIEW", StoredSequence: "SEQUENCE"}
 
 
@@ -66,12 +66,13 @@ def _length(kind: SqlType) -> int:
 
 
 def table_rows(store: TableStore) -> Rows:
-    """Statistics are unknown: as after CREATE TABLE, before anybody gathered them."""
     return [
         {
-            "OWNER": t.owner, "TABLE_NAME": t.name, "TABLESPACE_NAME": "USERS", "STATUS": "VALID",
-            "PARTITIONED": "NO", "TEMPORARY": "N", "IOT_TYPE": "IOT" if t.is_index_organized else None,
+            "OWNER": t.owner, "TABLE_NAME": t.name, "TABLESPACE_NAME": None if t.partitions else "USERS",
+            "STATUS": "VALID", "PARTITIONED": yes_no(t.partitions is not None), "TEMPORARY": "N",
+            "IOT_TYPE": "IOT" if t.is_index_organized else None,
             "DEGREE": "         1", "COMPRESSION": "DISABLED", "NESTED": "NO", "DROPPED": "NO",
+            **statistics_of(t),
         }
         for t in store.tables()
     ]  # fmt: skip
@@ -82,7 +83,7 @@ def column_rows(store: TableStore, context: Context) -> Rows:
     for table in store.tables():
         rows.extend(
             _column_row(table.owner, table.name, i, c.name, c.type, nullable=c.nullable, default=c.default)
-            | {"DEFAULT_ON_NULL": _yes_no(c.default_on_null), "IDENTITY_COLUMN": _yes_no(c.identity is not None)}
+            | {"DEFAULT_ON_NULL": yes_no(c.default_on_null), "IDENTITY_COLUMN": yes_no(c.identity is not None)}
             for i, c in enumerate(table.columns, 1)
         )
     for view in [o for o in list(store.objects.values()) if isinstance(o, StoredView)]:
@@ -117,10 +118,6 @@ def _column_row(
         "CHAR_USED": ("C" if kind.by_chars else "B") if is_character else None, "HIDDEN_COLUMN": "NO",
         "VIRTUAL_COLUMN": "NO", "DEFAULT_ON_NULL": "NO", "IDENTITY_COLUMN": "NO",
     }  # fmt: skip
-
-
-def _yes_no(is_so: bool) -> str:
-    return "YES" if is_so else "NO"
 
 
 def identity_rows(store: TableStore) -> Rows:

@@ -11,6 +11,7 @@ import datetime as dt
 import pyarrow as pa
 
 from kpc.emulators.oracle.sql.context import ColumnView, Context, RelationView
+from kpc.emulators.oracle.sql.dictionary.cells import Cell, Rows
 from kpc.emulators.oracle.sql.dictionary.instance_views import (
     Maker,
     database_rows,
@@ -23,10 +24,15 @@ from kpc.emulators.oracle.sql.dictionary.instance_views import (
     user_rows,
     version_rows,
 )
+from kpc.emulators.oracle.sql.dictionary.storage_rows import (
+    partition_key_rows,
+    partition_rows,
+    partitioned_table_rows,
+    segment_rows,
+    statistics_rows,
+)
 from kpc.emulators.oracle.sql.dictionary.view_columns import OWNER_COLUMNS, VIEW_COLUMNS
 from kpc.emulators.oracle.sql.dictionary.view_rows import (
-    Cell,
-    Rows,
     column_rows,
     comment_column_rows,
     comment_table_rows,
@@ -84,7 +90,11 @@ _MAKERS: dict[str, Maker] = {
     "ALL_SEQUENCES": lambda d, c: sequence_rows(d.store),
     "ALL_TAB_COMMENTS": lambda d, c: comment_table_rows(d.store),
     "ALL_COL_COMMENTS": lambda d, c: comment_column_rows(d.store),
-    "ALL_TAB_PARTITIONS": lambda d, c: [],
+    "ALL_TAB_PARTITIONS": lambda d, c: partition_rows(d.store),
+    "ALL_PART_TABLES": lambda d, c: partitioned_table_rows(d.store),
+    "ALL_PART_KEY_COLUMNS": lambda d, c: partition_key_rows(d.store),
+    "ALL_TAB_STATISTICS": lambda d, c: statistics_rows(d.store),
+    "USER_SEGMENTS": lambda d, c: segment_rows(d.store, c.settings.user),
     "ALL_TAB_IDENTITY_COLS": lambda d, c: identity_rows(d.store),
     "ALL_IND_EXPRESSIONS": lambda d, c: index_expression_rows(d.store),
     "ALL_MVIEWS": lambda d, c: [],
@@ -132,7 +142,7 @@ def dictionary_view(
 
 def _object_of(row: dict[str, Cell]) -> str:
     """The object that a dictionary row is about: an index or a constraint is visible to whoever sees its table."""
-    names = ("TABLE_NAME", "VIEW_NAME", "SEQUENCE_NAME", "OBJECT_NAME")
+    names = ("TABLE_NAME", "VIEW_NAME", "SEQUENCE_NAME", "OBJECT_NAME", "NAME")
     return str(next((row[name] for name in names if row.get(name)), ""))
 
 

@@ -1,4 +1,4 @@
-"""Procedures of supplied packages that clients call: attributes of the session, DBMS_OUTPUT, sleeping."""
+"""Procedures of supplied packages that clients call: session attributes, DBMS_OUTPUT, DBMS_STATS, sleeping."""
 
 from __future__ import annotations
 
@@ -151,6 +151,22 @@ def _clear_identifier(workspace: StatementWorkspace, arguments: Arguments) -> di
     return {}
 
 
+def _gather_table(workspace: StatementWorkspace, arguments: Arguments) -> dict[int, BindValue]:
+    """DBMS_STATS.GATHER_TABLE_STATS(owner, table)."""
+    owner, name = (_text(argument).upper() for argument in arguments)
+    workspace.gather_statistics(workspace.schema.table(owner or None, name))
+    return {}
+
+
+def _gather_schema(workspace: StatementWorkspace, arguments: Arguments) -> dict[int, BindValue]:
+    """DBMS_STATS.GATHER_SCHEMA_STATS(owner)."""
+    owner = _text(arguments[0]).upper()
+    for table in list(workspace.store.tables()):
+        if table.owner == owner:
+            workspace.gather_statistics(table)
+    return {}
+
+
 # Name -> (fewest arguments, most arguments, implementation).
 _OUTPUT_PROCEDURES: dict[str, tuple[int, int, OutputProcedure]] = {
     "DBMS_OUTPUT.ENABLE": (0, 1, _enable),
@@ -161,6 +177,8 @@ _OUTPUT_PROCEDURES: dict[str, tuple[int, int, OutputProcedure]] = {
     "DBMS_OUTPUT.GET_LINE": (2, 2, _get_line),
 }
 _SESSION_PROCEDURES: dict[str, tuple[int, int, SessionProcedure]] = {
+    "DBMS_STATS.GATHER_TABLE_STATS": (2, 2, _gather_table),
+    "DBMS_STATS.GATHER_SCHEMA_STATS": (1, 1, _gather_schema),
     "DBMS_SESSION.SLEEP": (1, 1, _sleep),
     "DBMS_LOCK.SLEEP": (1, 1, _sleep),
     "DBMS_SESSION.SET_NLS": (2, 2, _set_nls),

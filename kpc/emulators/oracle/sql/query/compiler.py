@@ -21,6 +21,7 @@ from kpc.emulators.oracle.sql.query.late_rows import LateQuery
 from kpc.emulators.oracle.sql.query.nodes import identifier, only
 from kpc.emulators.oracle.sql.query.scope import Scope
 from kpc.emulators.oracle.sql.query.tail import locks_of, tail_sql
+from kpc.emulators.oracle.sql.storage.costs import Work
 from kpc.emulators.oracle.sql.types import values
 from kpc.emulators.oracle.sql.types.conversion import coerce, common_type
 from kpc.emulators.oracle.sql.types.datatypes import SqlType
@@ -98,9 +99,11 @@ class QueryCompiler:
             columns.append(QueryColumn(a.name, _united(a.type, b.type), a.nullable or b.nullable))
         sides = [self._cast_columns(side, columns) for side in (left, right)]
         every = " ALL" if not node.args.get("distinct", True) else ""
+        if not every:  # Oracle finds duplicates by sorting
+            self.context.works.append(Work(f"SELECT count(*) FROM ({sides[0]} UNION ALL {sides[1]})", sorts=1))
         alias = self.context.alias()
         sql = f"SELECT * FROM ({sides[0]} {word}{every} {sides[1]}) AS {alias}"
-        if not every and node.args.get("order") is None:  # Oracle finds duplicates by sorting
+        if not every and node.args.get("order") is None:
             sql += " ORDER BY ALL ASC NULLS LAST"
         return CompiledQuery(sql + tail_sql(node, tuple(columns), self.expressions(Scope()), None), tuple(columns))
 
@@ -135,6 +138,7 @@ class QueryCompiler:
         scan_ranges.narrow(scope, tests, compiler)
         from_sql, where = rownum.apply(node, tests, from_sql, compiler)
         group, having = self._group(node, compiler)
+        self._note_work(node, f"{from_sql}{where}")
         items = self._items(node, compiler, names)
         distinct = self._distinct(node)
         listed = [item.sql for _, item in items]
@@ -155,6 +159,21 @@ class QueryCompiler:
         if not (group or having or distinct) and _is_row_wise(node):
             late = self._late(node, scope, (from_sql, where), (columns, listed, shown), compiler)
         return CompiledQuery(sql, columns, locks, late, "rid" if rowid else None, rowid_error, lob_columns)
+
+    def _note_work(self, node: exp.Expr, from_where: str) -> None:
+        """Note what sorting, grouping and aggregating the block's rows means to a server."""
+        windows = [w for item in node.expressions for w in item.find_all(exp.Window)]
+        sorts = sum(1 for window in windows if window.args.get("order") or window.args.get("partition_by"))
+        sorts += bool(node.args.get("order")) + bool(node.args.get("distinct"))
+        work = Work(
+            f"SELECT count(*) FROM {from_where}",
+            sorts=sorts,
+            is_grouped=node.args.get("group") is not None,
+            aggregates=sum(1 for item in node.expressions for part in item.walk() if _is_aggregate(part)),
+            has_limit=node.args.get("limit") is not None,
+        )
+        if work.sorts or work.is_grouped or work.aggregates:
+            self.context.works.append(work)
 
     def _rowid(self, scope: Scope) -> tuple[str | None, int]:
         """The ROWID that a view lets through, or the error that Oracle gives for it."""
@@ -253,11 +272,14 @@ def _with_row_numbers(scope: Scope, listed: list[str], shown: str) -> tuple[dict
 def _is_row_wise(node: exp.Expr) -> bool:
     """Whether the select list has neither aggregates nor analytic functions."""
     return not any(
-        isinstance(part, exp.Window | exp.WithinGroup)
-        or (isinstance(part, exp.Anonymous) and str(part.this).upper() in AGGREGATES)
+        isinstance(part, exp.Window | exp.WithinGroup) or _is_aggregate(part)
         for item in node.expressions
         for part in item.walk()
     )
+
+
+def _is_aggregate(node: exp.Expr) -> bool:
+    return isinstance(node, exp.Anonymous) and str(node.this).upper() in AGGREGATES
 
 
 def _united(a: SqlType, b: SqlType) -> SqlType:

@@ -71,7 +71,7 @@ class FromClause:
                 doubled.add(column.name)
             seen[column.name] = column_expr(relation, column.stored, column.type, nullable=column.nullable)
         rowid = f"{relation}.{values.name(view.rowid)}" if view.rowid else None
-        scan = Scan(view.table) if view.table is not None else None
+        scan = Scan(view.table, relation=relation) if view.table is not None else None
         if scan is not None:
             self.queries.context.scans.append(scan)
         scope.sources.append(

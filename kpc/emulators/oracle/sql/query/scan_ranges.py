@@ -1,4 +1,4 @@
-"""Which conditions of a WHERE clause bound the ROWIDs that have to be read."""
+"""Which conditions of a WHERE clause bound what has to be read: ROWIDs, an index's first column, partitions."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ _FLIP = {"LT": "GT", "LTE": "GTE", "GT": "LT", "GTE": "LTE", "EQ": "EQ"}
 def narrow(scope: Scope, tests: list[exp.Expr], compiler: Expressions) -> None:
     """Note the bounds of each source's scan. Conditions that are not understood bound nothing."""
     for test in tests:
+        _note_condition(scope, test, compiler)
         if isinstance(test, exp.Between):
             _bound(_source(test.this, scope), "GTE", test.args["low"], compiler)
             _bound(_source(test.this, scope), "LTE", test.args["high"], compiler)
@@ -23,6 +24,20 @@ def narrow(scope: Scope, tests: list[exp.Expr], compiler: Expressions) -> None:
             word = type(test).__name__
             _bound(_source(test.this, scope), word, test.expression, compiler)
             _bound(_source(test.expression, scope), _FLIP[word], test.this, compiler)
+
+
+def _note_condition(scope: Scope, test: exp.Expr, compiler: Expressions) -> None:
+    """Note a comparison of a bare column with something constant; a function of the column serves no plain index."""
+    if not (isinstance(test, exp.Between) or type(test).__name__ in _FLIP) or test.find(exp.Query) is not None:
+        return
+    columns = list(test.find_all(exp.Column))
+    if len(columns) != 1 or not any(test.args.get(side) is columns[0] for side in ("this", "expression")):
+        return
+    label = identifier(columns[0].args["table"]) if columns[0].args.get("table") else None
+    hits = [s for s in scope.sources if s.scan is not None and label in (None, s.alias)]
+    name = identifier(columns[0].this)
+    if len(scope.sources) == 1 and hits and hits[0].scan is not None and hits[0].scan.table.column(name) is not None:
+        hits[0].scan.conditions.setdefault(name, []).append(compiler.condition(test))
 
 
 def _source(node: exp.Expr, scope: Scope) -> FromSource | None:

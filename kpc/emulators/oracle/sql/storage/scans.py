@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import duckdb
 
@@ -20,11 +20,17 @@ _MOST_RANGES = 50_000
 
 @dataclass(slots=True)
 class Scan:
-    """One mention of a table in FROM, and the positions between which its rows are read."""
+    """One mention of a table in FROM, and the positions between which its rows are read.
+
+    `conditions` are the parts of WHERE, as DuckDB SQL over the relation, that an index or the partitions can serve, by
+    the column they bound.
+    """
 
     table: StoredTable
     low: int = FIRST
     high: int = LAST
+    relation: str = ""
+    conditions: dict[str, list[str]] = field(default_factory=dict)
 
 
 class Scans:

@@ -20,6 +20,7 @@ import duckdb
 from kpc.emulators.oracle.sql.functions import python_functions
 from kpc.emulators.oracle.sql.messages import ora
 from kpc.emulators.oracle.sql.storage.grants import Grants
+from kpc.emulators.oracle.sql.storage.physical import RangePartitions, TableStatistics
 from kpc.emulators.oracle.sql.types.datatypes import WIDE, SqlType
 
 FIRST_SCN = 5_000_000
@@ -80,6 +81,8 @@ class StoredTable:
     rows_ever: int = 0
     columns_ever: int = 0
     is_index_organized: bool = False
+    partitions: RangePartitions | None = None
+    statistics: TableStatistics | None = None
 
     @property
     def data(self) -> str:

@@ -34,6 +34,11 @@ def encode_sql(object_id: int, sequence: str) -> str:
     return f"({base} + ((({sequence}) // {ROWS_PER_BLOCK}) << {_ROW_BITS}) + (({sequence}) % {ROWS_PER_BLOCK}))"
 
 
+def block_sql(position: str) -> str:
+    """DuckDB SQL for the block of a position, unique in the database."""
+    return f"({position} >> {_ROW_BITS})"
+
+
 def decode(text: str) -> int:
     """CHARTOROWID. Raises ORA-01410."""
     text = text.strip(" ")

@@ -93,6 +93,7 @@ class Cursor:
     query: CursorQuery | None = None
     faults: StatementFaults = field(default_factory=lambda: NO_FAULTS)
     record: StatementRecord | None = None
+    ends_at: float = 0.0  # monotonic time before which the query's last row is not known
 
     def describe(self, columns: tuple[OraColumn, ...]) -> bool:
         """Take on the columns of an execution; True if the client has to be told.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
+from kpc.emulators.oracle.counters import StatementRecord
 from kpc.emulators.oracle.faults import ConnectionCut
-from kpc.emulators.oracle.interface import Bind, ExecutionOutcome, LobHome, OraError, Rows, StatementKind
+from kpc.emulators.oracle.interface import Bind, ExecutionOutcome, LobHome, OraError, Rows, StatementCost, StatementKind
 from kpc.emulators.oracle.wire.calls import requests, responses
 from kpc.emulators.oracle.wire.calls.call_context import CallContext
 from kpc.emulators.oracle.wire.calls.cursors import Cursor, CursorQuery, CursorTable
@@ -116,6 +118,7 @@ class Statements:
         with self._recorded(cursor):
             self._meet_faults(cursor)
             outcomes = self._outcomes(cursor, rows, request, writer)
+            self._work(cursor, outcomes[0].cost, record)
             self._commit_if_wanted(request, outcomes)
         if outcomes[0].rows is not None:
             self._open(cursor, outcomes[0].rows, request, writer)
@@ -270,10 +273,20 @@ class Statements:
                 self._context.stop_on_break()
             rows = query.delivered - before
             counters.serve(cursor.record, rows)
+            if query.is_done:
+                self._context.pause(cursor.ends_at - time.monotonic())
             wanted -= rows
             if faults.rows_per_s and rows:
                 writer.flush()
                 self._context.pause(rows / faults.rows_per_s)
+
+    def _work(self, cursor: Cursor, cost: StatementCost, record: StatementRecord) -> None:
+        """Wait for what must be done before the first row is known; the rest passes while rows are fetched."""
+        record.virtual_s, record.temp_bytes = round(cost.last_row_s, 3), cost.temp_bytes
+        self._context.control.counters.add("virtual_ms", round(cost.last_row_s * 1000))
+        cursor.ends_at = time.monotonic() + cost.last_row_s / cost.scale
+        if cost.first_row_s:
+            self._context.pause(cost.first_row_s / cost.scale)
 
     def _meet_faults(self, cursor: Cursor) -> None:
         """Find the faults of this execution; what has nothing to do with rows happens now."""
