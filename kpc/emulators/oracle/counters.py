@@ -36,9 +36,7 @@ class Counters:
 
     def reset(self) -> None:
         with self._lock:
-            self._counts = dict.fromkeys(
-                ("connections", "refused", "sessions_opened", "statements", "rows_served", "virtual_ms"), 0
-            )
+            self._counts = dict.fromkeys(_COUNTED, 0)
             self._statements: deque[StatementRecord] = deque(maxlen=_REMEMBERED)
 
     def add(self, name: str, count: int = 1) -> None:

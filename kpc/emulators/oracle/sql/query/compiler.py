@@ -12,16 +12,15 @@ from sqlglot import exp
 from kpc.emulators.oracle.interface import LobColumn, OraType
 from kpc.emulators.oracle.sql.context import Context, RelationView
 from kpc.emulators.oracle.sql.messages import ora, unsupported
-from kpc.emulators.oracle.sql.query import hierarchy, outer_joins, rownum, scan_ranges
-from kpc.emulators.oracle.sql.query.aggregates import AGGREGATES
+from kpc.emulators.oracle.sql.query import hierarchy, outer_joins, rownum, scan_ranges, work
 from kpc.emulators.oracle.sql.query.compiled import CompiledQuery, QueryColumn
 from kpc.emulators.oracle.sql.query.expressions import Expressions
 from kpc.emulators.oracle.sql.query.from_clause import FromClause, view_of
 from kpc.emulators.oracle.sql.query.late_rows import LateQuery
+from kpc.emulators.oracle.sql.query.lob_columns import with_row_numbers
 from kpc.emulators.oracle.sql.query.nodes import identifier, only
 from kpc.emulators.oracle.sql.query.scope import Scope
 from kpc.emulators.oracle.sql.query.tail import locks_of, tail_sql
-from kpc.emulators.oracle.sql.storage.costs import Work
 from kpc.emulators.oracle.sql.types import values
 from kpc.emulators.oracle.sql.types.conversion import coerce, common_type
 from kpc.emulators.oracle.sql.types.datatypes import SqlType
@@ -100,7 +99,7 @@ class QueryCompiler:
         sides = [self._cast_columns(side, columns) for side in (left, right)]
         every = " ALL" if not node.args.get("distinct", True) else ""
         if not every:  # Oracle finds duplicates by sorting
-            self.context.works.append(Work(f"SELECT count(*) FROM ({sides[0]} UNION ALL {sides[1]})", sorts=1))
+            self.context.works.append(work.of_duplicates(sides))
         alias = self.context.alias()
         sql = f"SELECT * FROM ({sides[0]} {word}{every} {sides[1]}) AS {alias}"
         if not every and node.args.get("order") is None:
@@ -138,7 +137,7 @@ class QueryCompiler:
         scan_ranges.narrow(scope, tests, compiler)
         from_sql, where = rownum.apply(node, tests, from_sql, compiler)
         group, having = self._group(node, compiler)
-        self._note_work(node, f"{from_sql}{where}")
+        self.context.works += work.of_block(node, f"{from_sql}{where}")
         items = self._items(node, compiler, names)
         distinct = self._distinct(node)
         listed = [item.sql for _, item in items]
@@ -147,33 +146,18 @@ class QueryCompiler:
         tail = tail_sql(node, columns, self.expressions(Scope()), compiler)
         shown = ", ".join(f"{item} AS c{i}" for i, item in enumerate(listed))
         rowid, rowid_error = None, 1446
-        if node is self.view and not (group or having or distinct or scope.numbered) and _is_row_wise(node):
+        if node is self.view and not (group or having or distinct or scope.numbered) and work.is_row_wise(node):
             rowid, rowid_error = self._rowid(scope)
             shown += f", {rowid} AS rid" if rowid else ""
         lob_columns: dict[int, LobColumn] = {}
-        if names is not None and not (group or having or distinct) and _is_row_wise(node):
-            lob_columns, shown = _with_row_numbers(scope, listed, shown)
+        if names is not None and not (group or having or distinct) and work.is_row_wise(node):
+            lob_columns, shown = with_row_numbers(scope, listed, shown)
         sql = f"SELECT {distinct}{shown} FROM {from_sql}{where}{group}{having}{tail}"
         locks = locks_of(node, scope, f"{from_sql}{where}") if node.args.get("locks") else None
         late = None
-        if not (group or having or distinct) and _is_row_wise(node):
+        if not (group or having or distinct) and work.is_row_wise(node):
             late = self._late(node, scope, (from_sql, where), (columns, listed, shown), compiler)
         return CompiledQuery(sql, columns, locks, late, "rid" if rowid else None, rowid_error, lob_columns)
-
-    def _note_work(self, node: exp.Expr, from_where: str) -> None:
-        """Note what sorting, grouping and aggregating the block's rows means to a server."""
-        windows = [w for item in node.expressions for w in item.find_all(exp.Window)]
-        sorts = sum(1 for window in windows if window.args.get("order") or window.args.get("partition_by"))
-        sorts += bool(node.args.get("order")) + bool(node.args.get("distinct"))
-        work = Work(
-            f"SELECT count(*) FROM {from_where}",
-            sorts=sorts,
-            is_grouped=node.args.get("group") is not None,
-            aggregates=sum(1 for item in node.expressions for part in item.walk() if _is_aggregate(part)),
-            has_limit=node.args.get("limit") is not None,
-        )
-        if work.sorts or work.is_grouped or work.aggregates:
-            self.context.works.append(work)
 
     def _rowid(self, scope: Scope) -> tuple[str | None, int]:
         """The ROWID that a view lets through, or the error that Oracle gives for it."""
@@ -252,34 +236,6 @@ class QueryCompiler:
                 label = given[index] if given else "".join(item.sql(dialect="oracle").split()).upper()
                 items.append((label, compiler.value(item)))
         return [(label, _shown(item)) for label, item in items]
-
-
-def _with_row_numbers(scope: Scope, listed: list[str], shown: str) -> tuple[dict[int, LobColumn], str]:
-    """The LOB columns of tables among those of the outermost query, and its select list with their rows' numbers."""
-    found: dict[int, LobColumn] = {}
-    for source in scope.sources:
-        if source.scan is None or source.rowid is None:
-            continue
-        lobs = {c.sql: n for n, c in source.columns.items() if c.type.ora in (OraType.CLOB, OraType.BLOB)}
-        positions = [at for at, sql in enumerate(listed) if sql in lobs]
-        if positions:
-            rows_at = len(listed) + len({column.rows_at for column in found.values()})
-            shown += f", {source.rowid} AS c{rows_at}"
-            found |= {at: LobColumn(source.scan.table.object_id, lobs[listed[at]], rows_at) for at in positions}
-    return found, shown
-
-
-def _is_row_wise(node: exp.Expr) -> bool:
-    """Whether the select list has neither aggregates nor analytic functions."""
-    return not any(
-        isinstance(part, exp.Window | exp.WithinGroup) or _is_aggregate(part)
-        for item in node.expressions
-        for part in item.walk()
-    )
-
-
-def _is_aggregate(node: exp.Expr) -> bool:
-    return isinstance(node, exp.Anonymous) and str(node.this).upper() in AGGREGATES
 
 
 def _united(a: SqlType, b: SqlType) -> SqlType:

@@ -115,10 +115,10 @@ class Costs:
         rows = min(_scanned_rows(scan, cursor), _pruned_rows(scan, cursor)) * self.scale
         best = rows, rows * per_row_s
         for index in scan.table.indexes:
-            found = _indexed(scan, index.columns[0], cursor, BLOCK_BYTES * 0.9 / bytes_per_row)
+            found = _indexed(scan, index.columns[0], cursor, BLOCK_BYTES * 0.9 / bytes_per_row / self.scale)
             if found is not None:
-                rows, visited = found[0] * self.scale, found[1] * self.scale
-                best = min(best, (rows, visited * BLOCK_S + rows * ROW_S), key=lambda way: way[1])
+                rows = found[0] * self.scale
+                best = min(best, (rows, found[1] * BLOCK_S + rows * ROW_S), key=lambda way: way[1])
         return best
 
     def _work(
@@ -193,15 +193,18 @@ def _pruned_rows(scan: Scan, cursor: duckdb.DuckDBPyConnection) -> int:
 
 
 def _indexed(
-    scan: Scan, column: str, cursor: duckdb.DuckDBPyConnection, rows_per_block: float
+    scan: Scan, column: str, cursor: duckdb.DuckDBPyConnection, stored_per_block: float
 ) -> tuple[int, float] | None:
-    """Rows that an index on the column finds, and the blocks it visits for them; None if it cannot be used."""
+    """Rows that an index on the column finds, and the blocks it visits for them; None if it cannot be used.
+
+    The rows that a stored row stands for lie side by side: of a stored row that fills several blocks all are visited.
+    """
     if column not in scan.conditions:
         return None
-    place = positions.block_sql(f"{scan.relation}.rid")
+    together = max(1, math.floor(stored_per_block))
+    place = f"{positions.sequence_sql(f'{scan.relation}.rid')} // {together}"
     found = cursor.sql(f"SELECT count(*), count(DISTINCT {place}) {_condition(scan, column)}").fetchall()
-    rows, places = int(found[0][0]), int(found[0][1])
-    return rows, min(float(rows), places * positions.ROWS_PER_BLOCK / rows_per_block)
+    return int(found[0][0]), int(found[0][1]) * max(1.0, 1 / stored_per_block)
 
 
 def _degree(sql: str) -> int:

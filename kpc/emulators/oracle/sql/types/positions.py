@@ -34,9 +34,10 @@ def encode_sql(object_id: int, sequence: str) -> str:
     return f"({base} + ((({sequence}) // {ROWS_PER_BLOCK}) << {_ROW_BITS}) + (({sequence}) % {ROWS_PER_BLOCK}))"
 
 
-def block_sql(position: str) -> str:
-    """DuckDB SQL for the block of a position, unique in the database."""
-    return f"({position} >> {_ROW_BITS})"
+def sequence_sql(position: str) -> str:
+    """The inverse of `encode_sql`: which row of its table a position is, counted from 0."""
+    block = f"(({position} >> {_ROW_BITS}) & {(1 << _BLOCK_BITS) - 1})"
+    return f"({block} * {ROWS_PER_BLOCK} + ({position} & {(1 << _ROW_BITS) - 1}))"
 
 
 def decode(text: str) -> int:
