@@ -17,9 +17,13 @@ def oracle_extract(context: StageContext) -> ExtractManifest:
     """Reads the partition out of Oracle as of one SCN into Parquet, with Oracle's own counts and sums.
 
     Every run seals a new generation, unless another run began one after this run was requested, or a pass over the
-    whole table has already read the month. Raises `OutsideWindow` outside the hours in which Oracle may be read.
+    whole table has already read the month. Where the plan reads the table in one pass, the first month that is run
+    reads all that are missing. Raises `OutsideWindow` outside the hours in which Oracle may be read, and `PassRunning`.
     """
-    from kpc.extract.one_pass import month_of_one_pass  # noqa: PLC0415  heavy; see kpc.stages.asset
+    from kpc.extract.one_pass import (  # noqa: PLC0415  heavy; see kpc.stages.asset
+        month_of_one_pass,
+        read_with_other_months,
+    )
     from kpc.extract.partition_extract import (  # noqa: PLC0415
         extract_partition,
         recent_extract,
@@ -29,4 +33,9 @@ def oracle_extract(context: StageContext) -> ExtractManifest:
 
     require_hash_key(context)
     refuse_outside_window(context)
-    return recent_extract(context) or month_of_one_pass(context) or extract_partition(context)
+    return (
+        recent_extract(context)
+        or month_of_one_pass(context)
+        or read_with_other_months(context)
+        or extract_partition(context)
+    )

@@ -11,7 +11,7 @@ from kpc.ledger.schema.quota import org_limits, quota_entry
 from kpc.ledger.schema.stages import generation, lease, stage_run
 from kpc.ledger.schema.systems import endpoint, org_trait
 
-REVISION = "0002"  # the newest migration; a test compares it with kpc/ledger/migrations
+REVISION = "0003"  # the newest migration; a test compares it with kpc/ledger/migrations
 
 __all__ = [
     "REVISION",
