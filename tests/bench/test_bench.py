@@ -183,9 +183,8 @@ def test_the_scale_bench_takes_both_tables_through_all_stages() -> None:
     assert {(one.table, one.part) for one in report.measured} == {(t, p) for t in (PARENT, CHILD) for p in RUNS}
     assert len(report.measured) == 2 * 2 * len(RUNS)
     for table in (PARENT, CHILD):
-        rows_of = {part: [one.rows for one in report.measured if (one.table, one.part) == (table, part)] for part in RUNS}
-            part: [one.rows for one in report.measured if (one.table, one.part) == (table, part)] for part in RUNS
-        }
-        assert len({tuple(rows) for rows in by_part.values()}) == 1, "each stage sees every row"
+        of_table = [one for one in report.measured if one.table == table]
+        rows_of = {part: [one.rows for one in of_table if one.part == part] for part in RUNS}
+        assert len({tuple(rows) for rows in rows_of.values()}) == 1, "each stage sees every row"
     assert len(report.figures) == 2 * len(RUNS) + 3
     assert any("sf_loaded, bookkeeping" in line for line in lines)
