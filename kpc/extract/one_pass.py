@@ -17,6 +17,7 @@ from kpc.errors import ConfigError, LeaseTaken, PassRunning, SnapshotLost
 from kpc.extract.access_path import AccessPath
 from kpc.extract.month_reader import OnePassPlan, files_of, make_one_pass_plan, month_files, read_months
 from kpc.extract.partition_extract import (
+    BYTES_PER_CELL,
     chunk_rows,
     extract_spec,
     publish_extract,
@@ -154,6 +155,9 @@ def _read(context: StageContext, months: Sequence[str]) -> OnePass:
         refuse_outside_window(context)
 
     partitions = partitions_of(context.table, tuple(plan.control_totals))
+    rows = sum(one.rows for one in plan.control_totals.values())
+    log.info("%s: reading %d months, %s rows, in one pass", context.table.name, len(partitions), f"{rows:,}")
+    context.store.check_space(rows * len(context.table.columns) * BYTES_PER_CELL)
     read_months(context.oracle, partitions, plan, folder, context.store, between)
     return _finish(context, plan, folder, tuple(plan.control_totals))
 

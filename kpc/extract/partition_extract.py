@@ -19,7 +19,7 @@ from kpc.storage.store import FileEntry, read_manifest, remove_leftovers, write_
 log = logging.getLogger(__name__)
 
 _SNAPSHOTS = 3  # generations tried in one run; after that someone must check the undo retention
-_BYTES_PER_CELL = 16  # compressed, a generous estimate for the free-space check only
+BYTES_PER_CELL = 16  # compressed, a generous estimate for the free-space check only
 
 
 def refuse_outside_window(context: PartitionContext) -> None:
@@ -139,7 +139,7 @@ def _make_plan(context: StageContext, generation: str, scn: int, base: Base | No
 def _read(context: StageContext, generation: str, plan: ExtractPlan) -> ExtractManifest:
     folder = context.paths.generation(generation).extract
     remove_leftovers(folder)
-    context.store.check_space(plan.control_totals.rows * len(context.table.columns) * _BYTES_PER_CELL)
+    context.store.check_space(plan.control_totals.rows * len(context.table.columns) * BYTES_PER_CELL)
 
     def between() -> None:
         refuse_outside_window(context)
