@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 ONE_PASS = "ONE-PASS"  # noqa: S105  no secret
 _PASSES = "passes.json"
 _SNAPSHOTS = 3  # SCNs tried in one run, as for a single month
-_LOOK_AGAIN = timedelta(seconds=60)  # whether another run's pass has ended
+_LOOK_AGAIN = timedelta(seconds=20)  # whether another run's pass has ended
 
 
 class OnePassManifest(BaseModel):

@@ -443,3 +443,19 @@ def test_data_docs_show_what_was_reconciled(world: World, reconciled: dict[Parti
     assert run.state == "success", world.api.failure(run)
     index = Path(world.api.result(run, "data_docs")).read_text(encoding="utf-8")
     assert all(partition.table.name in index for partition in reconciled)
+
+
+def test_months_of_one_pass_wait_for_the_run_that_reads_them_all(world: World) -> None:
+    """Three months are started at once: one reads the table for all, the others wait deferred and take their parts."""
+    months = [find_partition("KPS_T_SALES_MD", key) for key in MONTHS]
+    with open_workspace(world.settings, run_id="test", actor="test") as workspace:
+        workspace.ledger.scope.set(
+            workspace.environment, months=MONTHS, tables=[months[0].table.name], mode="incremental", run_id="test",
+            actor="test", access={months[0].table.name: "one pass"},
+        )  # fmt: skip
+        runs = [start(world, month) for month in months]
+        for run in runs:
+            assert ended(world.api, run.dag_id, run.run_id).state == "success"
+        found = [workspace.ledger.generations.current(workspace.environment, month) for month in months]
+    assert all(found)
+    assert len({generation.scn for generation in found if generation}) == 1
