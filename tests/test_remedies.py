@@ -157,6 +157,7 @@ def test_numbers_that_pages_repeat_are_those_of_the_settings() -> None:
     assert f"up to {level3.full_rows:,} rows (`KPC__RECONCILE__FULL_ROWS`)" in readme
     assert f"a sample of {level3.sample_rows:,}" in " ".join(readme.split())
     assert f"`KPC__ORACLE__CALL_TIMEOUT_S` ({OracleSettings().call_timeout_s:.0f} s)" in runbook
+    assert f"`KPC__ORACLE__SCAN_TIMEOUT_S` ({OracleSettings().scan_timeout_s:.0f} s)" in runbook
     assert f"more than {StagingSettings().rejected_share:.0%} rejected".replace("%", " %") in runbook
     codes = re.search(r"ends with (0 done.*?)\.", " ".join(readme.split()))
     assert codes is not None
