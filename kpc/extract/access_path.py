@@ -77,12 +77,12 @@ def choose_access(table: Table, storage: TableStorage, counted: CountedTable) ->
 
 def possible_ways(table: Table, storage: TableStorage, counted: CountedTable) -> Sequence[Access]:
     """Every way to read the table, with its estimate."""
-    scan_s = _scan_s(table, storage, counted.rows)
+    scan_s = _scan_s(table, storage, max(counted.rows, storage.rows or 0))
     if not table.has_rowid:
         size = counted.rows * SORT_ROW_BYTES
         reads = 3.0 * max(1, len(counted.months))
         return [Access(AccessPath.KEY_RANGES, reads, reads * scan_s, size if size > WORKAREA_BYTES else 0)]
-    rows = storage.rows if storage.rows is not None else counted.rows
+    rows = max(counted.rows, storage.rows or 0)
     plan_scans = 1.0 if rows > LARGE_ROWS else 2.0
     if table.month_column is None:
         return [Access(AccessPath.WHOLE, plan_scans + 1, (plan_scans + 1) * scan_s)]
@@ -95,8 +95,8 @@ def possible_ways(table: Table, storage: TableStorage, counted: CountedTable) ->
         ways.append(_way(AccessPath.PARTITIONS, shares * (plan_scans + 1), scan_s))
     if storage.index_on(table.month_column):
         factor = (storage.indexed or {})[table.month_column]
-        visited = counted.rows if factor is None else factor
-        lookup_s = plan_scans * shares * (visited * BLOCK_S + counted.rows * _row_s(table)) / table.parallel_degree
+        visited = rows if factor is None else factor
+        lookup_s = plan_scans * shares * (visited * BLOCK_S + rows * _row_s(table)) / table.parallel_degree
         ways.append(Access(AccessPath.INDEX, counted.read_scans, lookup_s + counted.read_scans * scan_s))
     return ways
 
