@@ -101,6 +101,8 @@ def test_aggregates_and_parallel_servers_count(heap: Client) -> None:
         cost(heap, f"SELECT /*+ PARALLEL(t, {n}) */ {many} FROM {LINES} t").last_row_s / serial for n in (2, 4, 64)
     ]
     assert by_degree == pytest.approx([1 / 2, 1 / 4, 1 / 4])
+    for hint in ("PARALLEL(2)", "PARALLEL (t 2)", "FULL(t) PARALLEL(t,2)"):
+        assert cost(heap, f"SELECT /*+ {hint} */ {many} FROM {LINES} t").last_row_s == pytest.approx(serial / 2)
 
 
 @pytest.mark.parametrize(
