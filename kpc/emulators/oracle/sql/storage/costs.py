@@ -40,7 +40,7 @@ _MIN_ROWS = 1000  # a statement over fewer rows costs nothing worth a count
 _SAMPLE_ROWS = 1000
 _FIXED_BYTES = {OraType.DATE: 7, OraType.NUMBER: 5, OraType.BINARY_DOUBLE: 8, OraType.BINARY_FLOAT: 4}
 _ROW_OVERHEAD_BYTES = 3  # a row's header; each column has a length byte beside it
-_PARALLEL = re.compile(r"/\*\+[^*]*\bPARALLEL\s*\(\s*(?:[\w."]+[\s,]+)?(\d+)\s*\)", re.IGNORECASE)
+_PARALLEL = re.compile(r"/\*\+[^*]*\bPARALLEL\s*\(\s*(?:[\w.]+[\s,]+)?(\d+)\s*\)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
