@@ -14,6 +14,7 @@ from kpc.emulators.oracle.interface import StatementKind
 from kpc.emulators.oracle.sql.context import SessionSettings
 from kpc.emulators.oracle.sql.messages import ora
 from kpc.emulators.oracle.sql.session import EmulatedSession
+from kpc.emulators.oracle.sql.storage.character_set import UNICODE, CharacterSet
 from kpc.emulators.oracle.sql.storage.costs import Costs
 from kpc.emulators.oracle.sql.storage.grants import DBA, OWNERS, User
 from kpc.emulators.oracle.sql.storage.scans import Scans
@@ -41,6 +42,7 @@ class EmulatedDatabase:
         *,
         folder: Path | None = None,
         scale: int = 1,
+        character_set: str = UNICODE,
         clock: Callable[[], dt.datetime] = _utc_now,
     ) -> None:
         self.service_names = service_names
@@ -48,7 +50,8 @@ class EmulatedDatabase:
         self.clock = clock
         self.started_utc = clock()
         self._folder = folder
-        self.store: TableStore = TableStore(str(folder / "oracle.duckdb") if folder else ":memory:", clock)
+        path = str(folder / "oracle.duckdb") if folder else ":memory:"
+        self.store: TableStore = TableStore(path, clock, CharacterSet(character_set))
         self.locks = LockTable()
         self.sessions: dict[int, EmulatedSession] = {}
         self.scans = Scans(self.store)
@@ -155,6 +158,7 @@ class SeedPlan:
     bad_rows: int = 0
     months: tuple[str, ...] = DEFAULT_MONTHS
     layout: str = "heap"  # of monthly tables: heap, index (on the date) or partitions (by month)
+    stored_through: str | None = None  # text was stored as bytes of TIS620 or MSWIN874: a wrong NLS_LANG
 
 
 def open_database(
@@ -164,6 +168,7 @@ def open_database(
     service_names: tuple[str, ...] = ("KPCDB",),
     seed: SeedPlan | None = None,
     scale: int = 1,
+    character_set: str = UNICODE,
 ) -> EmulatedDatabase:
     """A database with one user, who owns the KPS tables when a `seed` is given.
 
@@ -171,7 +176,7 @@ def open_database(
     """
     is_large = seed is not None and seed.rows > ROWS_IN_MEMORY
     folder = Path(tempfile.mkdtemp(prefix="oracle-emulator-")) if is_large else None
-    database = EmulatedDatabase(service_names, folder=folder, scale=scale)
+    database = EmulatedDatabase(service_names, folder=folder, scale=scale, character_set=character_set)
     database.create_user(user.upper(), password)
     if seed is not None:
         from kpc.emulators.oracle import seed as seeding  # noqa: PLC0415  the catalog and numpy are needed only here

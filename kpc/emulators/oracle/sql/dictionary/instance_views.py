@@ -77,15 +77,13 @@ _NLS = {
 }  # fmt: skip
 
 
-_CHARACTER_SETS = {
-    "NLS_CHARACTERSET": "AL32UTF8",
-    "NLS_NCHAR_CHARACTERSET": "AL16UTF16",
-    "NLS_RDBMS_VERSION": environment.VERSION,
-}
+def _character_sets(instance: Instance) -> dict[str, str]:
+    return {"NLS_CHARACTERSET": instance.store.character_set.name, "NLS_NCHAR_CHARACTERSET": "AL16UTF16"}
 
 
 def nls_rows(instance: Instance, context: Context) -> Rows:
-    return [{"PARAMETER": name, "VALUE": value} for name, value in {**_NLS, **_CHARACTER_SETS}.items()]
+    values = {**_NLS, **_character_sets(instance), "NLS_RDBMS_VERSION": environment.VERSION}
+    return [{"PARAMETER": name, "VALUE": value} for name, value in values.items()]
 
 
 def session_nls_rows(instance: Instance, context: Context) -> Rows:
@@ -99,7 +97,7 @@ def session_nls_rows(instance: Instance, context: Context) -> Rows:
 
 
 def session_and_character_set_rows(instance: Instance, context: Context) -> Rows:
-    character_sets: Rows = [{"PARAMETER": k, "VALUE": v} for k, v in list(_CHARACTER_SETS.items())[:2]]
+    character_sets: Rows = [{"PARAMETER": k, "VALUE": v} for k, v in _character_sets(instance).items()]
     return session_nls_rows(instance, context) + character_sets
 
 
