@@ -19,6 +19,7 @@ from kpc.extract.live_schema import arrow_schema, check_columns
 from kpc.extract.month_statements import MONTH, chunk_plan_of_months, control_totals_of_months, rows_of_months
 from kpc.extract.plan import ChunkRange, control_totals_of, numbers_in_totals, rowid_chunks
 from kpc.extract.statements import within_rowids
+from kpc.extract.text_reading import TextReading
 from kpc.oracle.failures import inconsistent
 from kpc.oracle.session import Oracle, ReadSession
 from kpc.oracle.statement import Statement
@@ -121,10 +122,11 @@ def _read_chunk(
     totals = tuple(plan.control_totals.values())
     statement = rows_of_months(oracle.owner, partitions, plan.scn, within, totals)
     months = _month_buckets(folder, schema, keys)
+    text = TextReading(table, f"{table.name} one pass {chunk.name}", schema)
     size = rows_per_batch(schema, oracle.settings.fetch_rows)
     with oracle.session(f"{table.name} one pass {chunk.name}", table.name) as session:
-        for batch in session.arrow_batches(statement, schema, size):
-            months.add(pl.DataFrame(batch))
+        for batch in session.arrow_batches(statement, text.fetched, size):
+            months.add(pl.DataFrame(text.decoded(batch)))
             del batch
     if months.rows != chunk.rows:
         raise inconsistent(
