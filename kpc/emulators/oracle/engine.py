@@ -7,8 +7,9 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from kpc.emulators.oracle.interface import StatementKind
 from kpc.emulators.oracle.sql.context import SessionSettings
@@ -17,6 +18,7 @@ from kpc.emulators.oracle.sql.session import EmulatedSession
 from kpc.emulators.oracle.sql.storage.character_set import UNICODE, CharacterSet
 from kpc.emulators.oracle.sql.storage.costs import Costs
 from kpc.emulators.oracle.sql.storage.grants import DBA, OWNERS, User
+from kpc.emulators.oracle.sql.storage.physical import TableStatistics
 from kpc.emulators.oracle.sql.storage.scans import Scans
 from kpc.emulators.oracle.sql.storage.store import TableStore
 from kpc.emulators.oracle.sql.transactions.locks import LockTable
@@ -87,9 +89,15 @@ class EmulatedDatabase:
         with self._guard:
             if len(self.sessions) >= min(MAX_SESSIONS, self.session_limit or MAX_SESSIONS):
                 raise ora(18)
+            mine = sum(session.user == user for session in self.sessions.values())
+            most = self.store.facts.most_sessions()
+            if most is not None and mine >= most:
+                raise ora(2391)
             self._next_session += 1
             number = self._next_session
-        settings = SessionSettings(user, user, number, 1 + number % 60_000, service, self.name, program, machine)
+        settings = SessionSettings(
+            user, user, number, 1 + number % 60_000, service, self.name, program, machine, facts=self.store.facts
+        )
         session = EmulatedSession(self, settings)
         with self._guard:
             self.sessions[number] = session
@@ -135,6 +143,15 @@ class EmulatedDatabase:
         finally:
             session.close()
         return outcome.row_count
+
+    def change_facts(self, wanted: dict[str, Any]) -> dict[str, Any]:
+        """What a DBA sets (`InstanceFacts`); all facts as they are then. Raises `OptionError`."""
+        self.store.facts.change(wanted)
+        for table in self.store.tables():
+            if table.name in self.store.facts.statistics:
+                rows, blocks = self.store.facts.statistics[table.name]
+                table.statistics = TableStatistics(rows, blocks, 200, self.clock(), ())
+        return asdict(self.store.facts)
 
     def expire_undo(self) -> None:
         """From here on, `AS OF` any SCN before now is ORA-01555 (a fault switch)."""

@@ -34,6 +34,7 @@ from kpc.emulators.oracle.sql.transactions import commands
 from kpc.emulators.oracle.sql.workspace import StatementWorkspace
 
 _MOST_IDLE_CURSORS = 4
+_WRITING = (StatementKind.DML, StatementKind.DDL)
 
 
 class EmulatedSession:
@@ -78,6 +79,8 @@ class EmulatedSession:
         assert isinstance(statement, ParsedStatement)
         self._workspace.interruption.begin()
         _check_binds(statement, rows)
+        if statement.kind in _WRITING and self._instance.store.facts.is_read_only:
+            raise ora(16000)
         rows = bind_rows.received(rows, self._workspace.store.character_set)
         try:
             match statement.kind:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import duckdb
 
 from kpc.emulators.oracle.sql.functions import python_functions
+from kpc.emulators.oracle.sql.instance_facts import InstanceFacts
 from kpc.emulators.oracle.sql.messages import ora
 from kpc.emulators.oracle.sql.storage.character_set import CharacterSet
 from kpc.emulators.oracle.sql.storage.grants import Grants
@@ -137,6 +138,7 @@ class TableStore:
     def __init__(self, path: str, clock: Callable[[], dt.datetime], character_set: CharacterSet) -> None:
         self.clock = clock
         self.character_set = character_set
+        self.facts = InstanceFacts()
         config = {"python_enable_replacements": "false"}
         if path != ":memory:":
             config["memory_limit"] = FILE_MEMORY
