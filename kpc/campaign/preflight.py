@@ -1,55 +1,77 @@
-"""Checks of both systems before anything is read or sent: log-ins, and live schemas against the catalog."""
+"""Checks of both systems before anything is read or sent: log-ins, live schemas, and what the source really holds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from datetime import UTC, datetime
 
+from kpc.campaign.source_database import check_database
+from kpc.campaign.source_facts import SourceFacts, read_facts
+from kpc.campaign.source_samples import check_sample
+from kpc.campaign.source_tables import check_table
+from kpc.campaign.system_check import CheckSubject, SystemCheck
 from kpc.catalog import TABLES
+from kpc.catalog.table import Table
 from kpc.errors import ConfigError, KpcError
 from kpc.extract.live_schema import check_columns
 from kpc.ledger.constants import PinnedConstant
 from kpc.load.target_schema import check_object
+from kpc.oracle.session import Oracle, ReadSession
 from kpc.stages.campaign_constants import Constant, constants_for, is_hashed
 from kpc.stages.places import naming_settings, places, write_into
 from kpc.stages.workspace import Workspace
 from kpc.storage.object_store import is_url
 
 
-@dataclass(frozen=True, slots=True)
-class SystemCheck:
-    """One check. `message` is the live identity, or the error with its remedy."""
-
-    system: str
-    subject: str
-    is_ok: bool
-    message: str
-
-
 def check_systems(workspace: Workspace) -> list[SystemCheck]:
     """The results of all checks. If a login fails, that system's tables are not checked."""
-    systems = [*_oracle(workspace), *_salesforce(workspace)]
+    systems = [*check_source(workspace.oracle, datetime.now(UTC)), *_salesforce(workspace)]
     return [*systems, *_folders(workspace), _staging(workspace), *_constants(workspace)]
 
 
-def _oracle(workspace: Workspace) -> Iterator[SystemCheck]:
-    oracle = workspace.oracle
-    login = _check("Oracle", oracle.settings.dsn, oracle.identity)
+def check_source(oracle: Oracle, now: datetime) -> Iterator[SystemCheck]:
+    """The source alone; `now` is aware. What cannot go on, such as a dropped session, is one more failed check."""
+    about = CheckSubject("Oracle", oracle.settings.dsn)
+    login = about.run("login", oracle.identity)
     yield login
     if not login.is_ok:
         return
-    with oracle.session("preflight") as connection:
-        for table in TABLES.values():
-            yield _check("Oracle", table.name, lambda table=table: check_columns(connection, oracle, table))  # type: ignore[misc]
+    try:
+        scn = oracle.current_scn()
+        with oracle.session("preflight") as session:
+            facts = read_facts(session, oracle)
+            yield from check_database(session, oracle, facts, now)
+            for table in TABLES.values():
+                yield from _source_table(session, oracle, table, facts, scn)
+    except KpcError as error:
+        yield about.failed("preflight", error.what, error.remedy)
+
+
+def _source_table(
+    session: ReadSession, oracle: Oracle, table: Table, facts: SourceFacts, scn: int
+) -> Iterator[SystemCheck]:
+    about = CheckSubject("Oracle", table.name)
+    schema = about.run("schema", lambda: check_columns(session, oracle, table))
+    yield schema
+    yield from check_table(session, oracle, table, facts, scn)
+    if schema.is_ok:
+        try:
+            yield from check_sample(session, oracle, table, facts)
+        except ConfigError as error:  # such as a privilege that is missing; a lost session ends preflight
+            yield about.failed("sample", error.what, error.remedy)
 
 
 def _salesforce(workspace: Workspace) -> Iterator[SystemCheck]:
-    login = _check("Salesforce", workspace.settings.salesforce.base_url, lambda: workspace.salesforce.org_id)
+    about = CheckSubject("Salesforce", workspace.settings.salesforce.base_url)
+    login = about.run("login", lambda: workspace.salesforce.org_id)
     yield login
     if not login.is_ok:
         return
     for table in TABLES.values():
-        yield _check("Salesforce", table.target, lambda table=table: check_object(workspace.salesforce, table))  # type: ignore[misc]
+        yield CheckSubject("Salesforce", table.target).run(
+            "schema",
+            lambda table=table: check_object(workspace.salesforce, table),  # type: ignore[misc]
+        )
 
 
 def _folders(workspace: Workspace) -> Iterator[SystemCheck]:
@@ -59,7 +81,10 @@ def _folders(workspace: Workspace) -> Iterator[SystemCheck]:
     unused |= set() if staging.after_reconciliation == "archive" else {"KPC__STAGING__ARCHIVE_ROOT"}
     for name, folder in places(workspace.settings):
         if name not in unused:
-            yield _check("Folder", name, lambda folder=folder: write_into(folder, workspace.settings))  # type: ignore[misc]
+            yield CheckSubject("Folder", name).run(
+                "folder",
+                lambda folder=folder: write_into(folder, workspace.settings),  # type: ignore[misc]
+            )
 
 
 def _staging(workspace: Workspace) -> SystemCheck:
@@ -68,7 +93,7 @@ def _staging(workspace: Workspace) -> SystemCheck:
             workspace.check_root(workspace.environment)
         return "the same root on all workers"
 
-    return _check("Staging", workspace.settings.staging.root, check_root)
+    return CheckSubject("Staging", workspace.settings.staging.root).run("root", check_root)
 
 
 def _constants(workspace: Workspace) -> Iterator[SystemCheck]:
@@ -84,7 +109,7 @@ def _constants(workspace: Workspace) -> Iterator[SystemCheck]:
             )
         return "set"
 
-    yield _check("Constants", "hash_key", has_key)
+    yield CheckSubject("Constants", "hash_key").run("constant", has_key)
     mine = {constant.name: constant for table in TABLES.values() for constant in constants_for(table, key)}
     try:
         all_pinned = workspace.ledger.constants.all(workspace.environment)
@@ -92,7 +117,10 @@ def _constants(workspace: Workspace) -> Iterator[SystemCheck]:
         return  # what cannot be reached is a failed check already
     for pinned in all_pinned:
         if pinned.name in mine:
-            yield _check("Constants", pinned.name, lambda pinned=pinned: _same(mine[pinned.name], pinned))  # type: ignore[misc]
+            yield CheckSubject("Constants", pinned.name).run(
+                "constant",
+                lambda pinned=pinned: _same(mine[pinned.name], pinned),  # type: ignore[misc]
+            )
 
 
 def _same(constant: Constant, pinned: PinnedConstant) -> str:
@@ -102,10 +130,3 @@ def _same(constant: Constant, pinned: PinnedConstant) -> str:
             f"Restore it, or change it deliberately with `kpc constants adopt {constant.name} --reason TEXT`.",
         )
     return "as pinned"
-
-
-def _check(system: str, subject: str, check: Callable[[], str | None]) -> SystemCheck:
-    try:
-        return SystemCheck(system, subject, is_ok=True, message=check() or "as declared")
-    except KpcError as error:
-        return SystemCheck(system, subject, is_ok=False, message=str(error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from kpc.catalog.character_sets import MOST_BYTES, STORED_AS
 from kpc.catalog.declaration import TableDeclaration
 from kpc.catalog.types import (
     EXTERNAL_ID,
@@ -60,6 +61,7 @@ def _check_column(table: TableDeclaration, column: Column) -> None:
     def wrong(what: str, remedy: str) -> CatalogError:
         return CatalogError(f"Table {table.name}, column {column.name}: {what}.", f"{remedy}.")
 
+    _check_stored_as(table, column, wrong)
     target = column.type
     if (column.field is None) != (target is None):
         raise wrong("field and type must be given together", "Give both, or neither for a column used only in a key")
@@ -75,6 +77,22 @@ def _check_column(table: TableDeclaration, column: Column) -> None:
         )
     _check_conversion(column, target, wrong)
     _check_null(column, target, wrong)
+
+
+def _check_stored_as(table: TableDeclaration, column: Column, wrong: _Wrong) -> None:
+    """The column is read by UTL_RAW.CAST_TO_RAW, whose RAW ends at 2,000 bytes; ranges of keys compare text."""
+    if column.stored_as is None:
+        return
+    if column.stored_as not in STORED_AS:
+        raise wrong(f"{column.stored_as!r} is not a character set", f"Set stored_as to one of {', '.join(STORED_AS)}")
+    is_readable = column.source.kind in (OracleKind.CHAR, OracleKind.VARCHAR2) and column.date_format is None
+    if not is_readable or (column.source.size or 0) > MOST_BYTES:
+        raise wrong(
+            f"{column.source.ddl} cannot be read as bytes",
+            f"Use stored_as only for CHAR and VARCHAR2 of at most {MOST_BYTES:,} characters that are no date",
+        )
+    if column.name in table.key and not table.has_rowid:
+        raise wrong("a key that bounds ranges cannot be read as bytes", "Leave out stored_as, or read by ROWID")
 
 
 def _check_conversion(column: Column, target: FieldType, wrong: _Wrong) -> None:

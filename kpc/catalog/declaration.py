@@ -104,5 +104,8 @@ class TableDeclaration:
     @cached_property
     def external_id_version(self) -> str:
         """Hash of how the external id is composed; it may not change while the target holds rows with old ids."""
-        parts = [(c.name, c.source.ddl, c.date_format, c.calendar) for c in self.key_columns]
+        parts = [
+            (c.name, c.source.ddl, c.date_format, c.calendar, *([c.stored_as] if c.stored_as else []))
+            for c in self.key_columns
+        ]
         return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:16]

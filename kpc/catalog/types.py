@@ -238,7 +238,8 @@ class Column:
     """One Oracle column and the Salesforce field it becomes.
 
     `field` is None for a column that is read only as part of a key or lookup. `date_format` and `calendar` are needed
-    where a text column becomes a date. `assumed` marks what the source documents do not state and preflight confirms.
+    where a text column becomes a date. `stored_as`: see `kpc.catalog.character_sets`. `assumed` marks what the source
+    documents do not state and preflight confirms.
     """
 
     name: str
@@ -254,6 +255,7 @@ class Column:
     picklist_map: tuple[tuple[str, str], ...] = ()
     nullable: bool = True  # in Oracle
     assumed: bool = False
+    stored_as: str | None = None
 
     @property
     def is_sent(self) -> bool:

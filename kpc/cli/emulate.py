@@ -19,6 +19,18 @@ Port = Annotated[int, typer.Option(min=0, max=65_535, help="TCP port on 127.0.0.
 ReadyFile = Annotated[
     Path | None, typer.Option(help="Write the connection details here as JSON once connections are accepted.")
 ]
+LayoutName = Annotated[
+    Literal["heap", "index", "partitions"],
+    typer.Option(help="Monthly tables: a heap, with an index on the date, or partitioned by month."),
+]
+CharacterSetName = Annotated[
+    Literal["AL32UTF8", "WE8MSWIN1252", "WE8ISO8859P1", "US7ASCII", "TH8TISASCII"],
+    typer.Option(help="The database character set, from which the server converts to UTF-8."),
+]
+StoredThrough = Annotated[
+    Literal["TIS620", "MSWIN874"] | None,
+    typer.Option(help="The seeded text is bytes of this set, stored through a wrong NLS_LANG."),
+]
 Verbose = Annotated[bool, typer.Option(help="Print one line per request.")]
 
 
@@ -43,10 +55,9 @@ def oracle(
     scale: Annotated[
         int, typer.Option(min=0, help="Rows that each row stands for in the cost of a statement; 0: no cost.")
     ] = 1,
-    layout: Annotated[
-        Literal["heap", "index", "partitions"],
-        typer.Option(help="Monthly tables: a heap, with an index on the date, or partitioned by month."),
-    ] = "heap",
+    layout: LayoutName = "heap",
+    character_set: CharacterSetName = "AL32UTF8",
+    stored_through: StoredThrough = None,
     with_bad_rows: Annotated[int, typer.Option(help="Rows that a staging rule must reject.")] = 0,
     fault: Annotated[
         list[str] | None, typer.Option(help="ACTION=VALUE[,option=value...], repeatable; see docs/oracle-emulator.md.")
@@ -72,6 +83,8 @@ def oracle(
             with_bad_rows=with_bad_rows,
             scale=scale,
             layout=layout,
+            character_set=character_set,
+            stored_through=stored_through,
             ready_file=ready_file,
             faults=fault or (),
             readers=reader or (),

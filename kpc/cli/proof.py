@@ -14,6 +14,7 @@ from kpc.errors import KpcError, Mismatch
 from kpc.partition import find_partition
 
 if TYPE_CHECKING:
+    from kpc.campaign.system_check import SystemCheck
     from kpc.reconcile.report import ReconciliationReport
 
 
@@ -28,22 +29,57 @@ def register(app: typer.Typer) -> None:
 
 @explaining_errors
 def preflight(as_json: AsJson = False) -> None:
-    """Log in to both systems and compare their schemas with the catalog; reads and sends no rows."""
-    from kpc.campaign.preflight import SystemCheck, check_systems
+    """Check both systems before a campaign: schemas, privileges, access paths, limits, and a sample of the source."""
+    from kpc.campaign.preflight import check_systems
+    from kpc.campaign.system_check import CheckState, CheckSubject
 
     with ExitStack() as scope:
         try:
             workspace = scope.enter_context(user_workspace())
         except KpcError as error:
-            checks = [SystemCheck("Ledger", "settings and ledger", is_ok=False, message=str(error))]
+            checks = [CheckSubject("Ledger", "settings and ledger").failed("settings", error.what, error.remedy)]
         else:
             checks = check_systems(workspace)
-    cells = [[check.system, check.subject, "ok" if check.is_ok else "FAILED", check.message] for check in checks]
-    is_ok = all(check.is_ok for check in checks)
-    facts = [{"system": c.system, "subject": c.subject, "ok": c.is_ok, "message": c.message} for c in checks]
-    text = grid("Preflight", ("system", "subject", "result", "message"), cells)
-    emit({"ok": is_ok, "checks": facts}, as_json=as_json, text=text)
+    counts = {state: sum(check.state is state for check in checks) for state in CheckState}
+    is_ok = not counts[CheckState.FAILED]
+    title = f"Preflight: {', '.join(f'{number} {state}' for state, number in counts.items())}"
+    text = grid(title, ("system", "subject", "check", "result", "what it means", "remedy"), _lines(checks))
+    emit({"ok": is_ok, "counts": counts, "checks": [_fact(check) for check in checks]}, as_json=as_json, text=text)
     raise typer.Exit(Exit.DONE if is_ok else Exit.FAILED)
+
+
+def _fact(check: SystemCheck) -> dict[str, object]:
+    return {
+        "system": check.system,
+        "subject": check.subject,
+        "check": check.name,
+        "result": check.state,
+        "ok": check.is_ok,
+        "message": f"{check.message} {check.remedy}".strip(),
+        "meaning": check.message,
+        "remedy": check.remedy,
+    }
+
+
+def _lines(checks: list[SystemCheck]) -> list[list[str]]:
+    """Failed checks first, then warnings; checks that found nothing are one line per kind."""
+    from kpc.campaign.system_check import CheckState
+
+    lines = []
+    for state in (CheckState.FAILED, CheckState.WARNING):
+        lines += [
+            [each.system, each.subject, each.name, state.upper(), each.message, each.remedy]
+            for each in checks
+            if each.state is state
+        ]
+    kinds: dict[tuple[str, str], list[SystemCheck]] = {}
+    for each in checks:
+        if each.state is CheckState.OK:
+            kinds.setdefault((each.system, each.name), []).append(each)
+    for (system, name), found in kinds.items():
+        subject, message = (found[0].subject, found[0].message) if len(found) == 1 else (f"{len(found)} of them", "")
+        lines.append([system, subject, name, CheckState.OK, message, ""])
+    return lines
 
 
 @explaining_errors

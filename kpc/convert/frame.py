@@ -47,8 +47,14 @@ def convert_frame(frame: pl.DataFrame | pl.LazyFrame, table: Table, *, key: str,
 
 
 def _unreadable(sources: Mapping[str, Source]) -> Iterator[RuleCheck]:
-    """A number that the extract could not hold rejects its row, also where it is only a key part or becomes a text."""
+    """What the extract could not read rejects its row, also where it is only a key part.
+
+    That is text that could not be decoded, and a number that the extract could not hold (also one that becomes a text).
+    """
     for source in sources.values():
+        if source.column.source.is_text and not source.is_plain and source.dtype == pl.String:
+            field = source.column.field or source.name
+            yield RuleCheck(Rule.TEXT_UNDECODABLE, field, source.name, text.is_undecodable(source.raw))
         target = source.column.type
         if source.is_number and isinstance(source.dtype, pl.Decimal) and not (target and target.is_number):
             field = source.column.field or source.name

@@ -14,6 +14,7 @@ class Rule(StrEnum):
 
     REQUIRED_NULL = "required_null"
     LITERAL_NULL_TOKEN = "literal_null_token"  # noqa: S105  the name of a rule, not a secret
+    TEXT_UNDECODABLE = "text_undecodable"
     CONTROL_CHARACTER = "control_character"
     TOO_LONG = "too_long"
     NUMBER_UNREADABLE = "number_unreadable"

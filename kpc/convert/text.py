@@ -9,6 +9,7 @@ from __future__ import annotations
 import polars as pl
 import polars_hash as plh
 
+UNDECODABLE = "\uffff"  # begins a text that the extract could not decode; its bytes in hexadecimal follow
 VISIBLE_CHARACTERS = 4  # of a masked value
 
 # Not allowed in XML 1.0, and so in much of Salesforce: C0 controls except TAB, LF and CR, and two non-characters.
@@ -56,6 +57,10 @@ def null_if_empty(value: pl.Expr) -> pl.Expr:
 
 def has_refused_character(value: pl.Expr) -> pl.Expr:
     return value.str.contains(_REFUSED)
+
+
+def is_undecodable(value: pl.Expr) -> pl.Expr:
+    return value.str.starts_with(UNDECODABLE)
 
 
 def is_longer_than(value: pl.Expr, characters: int) -> pl.Expr:

@@ -17,6 +17,7 @@ from kpc.errors import CallTimedOut
 from kpc.extract.live_schema import arrow_schema, key_schema
 from kpc.extract.plan import ChunkRange, ExtractPlan
 from kpc.extract.statements import keys_of, rows_of_chunk
+from kpc.extract.text_reading import TextReading
 from kpc.oracle.failures import inconsistent
 from kpc.oracle.session import Oracle
 from kpc.oracle.statement import Statement
@@ -116,14 +117,15 @@ def _fetch_file(oracle: Oracle, partition: Partition, file: _File, folder: Path,
     """`patience`: how many times the time limit of a call applies."""
     path = folder / f"{file.name}.parquet"
     began = time.monotonic()
+    text = TextReading(partition.table, f"{partition} {file.name}", file.schema)
     size = rows_per_batch(file.schema, oracle.settings.fetch_rows)
     with (
         oracle.session(f"{partition} {file.name}", partition.table.name, patience=patience) as session,
         ExtractParquet(path, file.schema) as parquet,
     ):
         # Stream from the driver to the file: memory holds one batch, whatever the size of the chunk.
-        for batch in session.arrow_batches(file.statement, file.schema, size):
-            parquet.write(batch)
+        for batch in session.arrow_batches(file.statement, text.fetched, size):
+            parquet.write(text.decoded(batch))
             del batch
         if parquet.rows != file.rows:
             raise inconsistent(

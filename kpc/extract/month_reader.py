@@ -24,6 +24,7 @@ from kpc.extract.plan import ChunkRange
 from kpc.extract.statements import within_rowids
 from kpc.extract.stretches import added_up, chunks_of, read_stretches
 from kpc.extract.table_storage import storage_of
+from kpc.extract.text_reading import TextReading
 from kpc.oracle.failures import inconsistent
 from kpc.oracle.session import Oracle
 from kpc.partition import Partition
@@ -175,10 +176,11 @@ class _ChunkReader:
         totals = tuple(self.plan.control_totals.values())
         statement = rows_of_months(oracle.owner, self.partitions, self.plan.scn, within, totals)
         months = _month_buckets(self.folder, schema, [partition.key for partition in self.partitions])
+        text = TextReading(table, f"{table.name} one pass {chunk.name}", schema)
         size = rows_per_batch(schema, oracle.settings.fetch_rows)
         with oracle.session(f"{table.name} one pass {chunk.name}", table.name, patience=patience) as session:
-            for batch in session.arrow_batches(statement, schema, size):
-                months.add(pl.DataFrame(batch))
+            for batch in session.arrow_batches(statement, text.fetched, size):
+                months.add(pl.DataFrame(text.decoded(batch)))
                 del batch
         return months
 

@@ -109,6 +109,7 @@ def spec_hash(owner: str, partition: Partition, chunk_rows: int) -> str:
     table = partition.table
     # The aggregates contain every rounding scale and null rule that the control totals depend on.
     spec = [owner, table.name, partition.key, chunk_rows, table.has_rowid, str(arrow_schema(table)), aggregates(table)]
+    spec += [f"{column.name} stored as {column.stored_as}" for column in table.columns if column.stored_as]
     return hashlib.sha256(json.dumps(spec).encode()).hexdigest()
 
 

@@ -16,6 +16,7 @@ from kpc.catalog.types import Column, OracleKind
 from kpc.errors import ConfigError
 from kpc.extract.number_reading import aggregates_of_numbers, guarded, needs_guard
 from kpc.extract.target_value_sql import target_value_sql
+from kpc.extract.text_reading import stored_bytes
 from kpc.oracle.statement import BindValues, Statement
 from kpc.partition import Partition
 from kpc.storage.manifests import ControlTotals
@@ -52,6 +53,8 @@ def _read_column(table: Table, column: Column, totals: tuple[ControlTotals, ...]
     name = quoted(column.name)
     if needs_guard(column, totals):
         return f"{guarded(table, column)} AS {name}"
+    if column.stored_as:
+        return f"{stored_bytes(column)} AS {name}"
     return f"SYS_EXTRACT_UTC({name}) AS {name}" if column.source.kind is OracleKind.TIMESTAMP_TZ else name
 
 

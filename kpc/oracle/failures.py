@@ -150,6 +150,16 @@ def _inexact(operation: OperationContext, text: str) -> KpcError:
     )
 
 
+def _undecodable(operation: OperationContext, error: UnicodeDecodeError) -> KpcError:
+    """AL32UTF8 is not converted by the server, so invalid bytes reach the driver."""
+    byte = f"0x{error.object[error.start]:02x}"
+    return DataUnreadable(
+        f"A text of {operation.table} is not UTF-8 although its database is: byte {error.start + 1} is {byte}.",
+        "Have it corrected in Oracle, or declare stored_as of its column in kpc/catalog; `kpc preflight` samples the "
+        "columns and names it.",
+    )
+
+
 def _stop(operation: OperationContext, text: str) -> KpcError:
     where = f" while {operation.table} was read" if operation.table else ""
     return Terminal(
@@ -212,6 +222,8 @@ def explained(operation: OperationContext) -> Iterator[None]:
         yield
     except oracledb.Error as error:
         raise classify(error, operation) from error
+    except UnicodeDecodeError as error:
+        raise _undecodable(operation, error) from error
 
 
 def classify(error: oracledb.Error, operation: OperationContext) -> KpcError:

@@ -17,6 +17,7 @@ from kpc.oracle.statement import Statement
 from kpc.settings import OracleSettings
 
 MODULE = "kpc-migration"
+DICTIONARY = ("V$", "ALL_", "USER_", "NLS_", "SESSION_", "REDACTION_")  # how names of its views begin
 # Text is compared and sorted by its bytes, whatever the database's default: key ranges depend on it.
 _BINARY_ORDER = "ALTER SESSION SET NLS_SORT = BINARY NLS_COMP = BINARY"
 _IDENTITY = Statement('SELECT DBID, "RESETLOGS_CHANGE#" FROM V$DATABASE')
@@ -55,6 +56,10 @@ class ReadSession:
     def rows(self, statement: Statement) -> Iterator[tuple[Any, ...]]:
         """The rows of the answer, fetched as they are consumed. Numbers are `Decimal`."""
         yield from self._fetched(statement, self._table)
+
+    def read(self, statement: Statement, name: str) -> list[tuple[Any, ...]]:
+        """All rows of a short answer; errors name `name`, a view of the dictionary or a table."""
+        return list(self._fetched(statement, name))
 
     def arrow_batches(self, statement: Statement, schema: pa.Schema, rows: int) -> Iterator[pa.RecordBatch]:
         """The answer in batches of at most `rows` rows and exactly this schema; empty batches are left out.
@@ -126,7 +131,7 @@ class Oracle:
 
     def operation(self, table: str = "", limit: TimeLimit | None = None) -> OperationContext:
         """The context for errors of a statement that reads `table`."""
-        is_dictionary = table.startswith(("V$", "ALL_"))
+        is_dictionary = table.startswith(DICTIONARY)
         name = table if is_dictionary or not table else f"{self.owner}.{table}"
         return OperationContext(self.settings.dsn, self.settings.user, name, limit)
 

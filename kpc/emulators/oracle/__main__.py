@@ -9,16 +9,23 @@ from pathlib import Path
 
 from kpc.emulators.errors import OptionError
 from kpc.emulators.oracle.command import SERVICE, OracleOptions, run
+from kpc.emulators.oracle.sql.storage.character_set import CLIENT_CODECS, NAMES, UNICODE
 from kpc.emulators.oracle.wire.login.logon import ListenerOptions
 
 
-def main(arguments: list[str] | None = None) -> int:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m kpc.emulators.oracle", description="Run the Oracle emulator.")
     parser.add_argument("--port", type=int, default=0, help="0 chooses a free one")
     parser.add_argument("--rows", type=int, default=1000, help="size of the seeded data; 0 seeds nothing")
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--scale", type=int, default=1, help="rows that each row stands for in costs; 0: no costs")
     parser.add_argument("--layout", choices=("heap", "index", "partitions"), default="heap", help="of monthly tables")
+    parser.add_argument("--character-set", choices=NAMES, default=UNICODE, help="the database's")
+    parser.add_argument(
+        "--stored-through",
+        choices=tuple(CLIENT_CODECS),
+        help="the seeded text is bytes of this set",
+    )
     parser.add_argument("--with-bad-rows", type=int, default=0, help="rows that a rule must reject")
     parser.add_argument("--months", type=_months, default=(), help="2024-01,2024-02,... for the tables split by month")
     parser.add_argument("--ready-file", type=Path, help="where to write how to connect, as JSON")
@@ -35,6 +42,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--tls", action="store_true", help="a second port that speaks TLS")
     parser.add_argument("--admin", action="store_true", help="open the admin channel: faults and counters at run time")
     parser.add_argument("--verbose", action="store_true")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = _parser()
     given = parser.parse_args(arguments)
     try:
         return run(
@@ -45,6 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
                 with_bad_rows=given.with_bad_rows,
                 scale=given.scale,
                 layout=given.layout,
+                character_set=given.character_set,
+                stored_through=given.stored_through,
                 months=given.months,
                 ready_file=given.ready_file,
                 listener=ListenerOptions(given.field_version, given.end_of_response, given.sdu),

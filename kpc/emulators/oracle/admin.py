@@ -35,6 +35,8 @@ class AdminDatabase(Protocol):
 
     def run_as_dba(self, sql: str, schema: str | None = None) -> int: ...
 
+    def change_facts(self, wanted: dict[str, Any]) -> dict[str, Any]: ...
+
     def expire_undo(self) -> None: ...
 
 
@@ -83,6 +85,7 @@ class AdminChannel:
             ("DELETE", "counters"): self._reset,
             ("GET", "statements"): self._control.counters.statements,
             ("POST", "sql"): lambda: {"rows": self._database.run_as_dba(str(body["sql"]), body.get("schema"))},
+            ("POST", "instance"): lambda: self._database.change_facts(body),
             ("POST", "expire_undo"): self._expire_undo,
         }
         route = routes.get((method, name))

@@ -39,6 +39,8 @@ class OracleOptions:
 
     `rows` sizes the seeded tables (0: none are made). Each row stands for `scale` rows when the cost of a statement is
     reckoned (0: statements cost no time). `layout` is how monthly tables are stored: heap, index or partitions.
+    `character_set` is the database's; with `stored_through` (TIS620, MSWIN874) the seeded text was stored by a client
+    whose bytes nobody converted.
     `ready_file` is where to tell, as JSON, how to connect; standard output without one. `faults` are in force from the
     first connection on. What else is asked for adds to the ready file: `admin` opens the admin channel (`admin_url`),
     which takes faults at run time; `readers` are users with SELECT and FLASHBACK on every table; several `services` are
@@ -51,6 +53,8 @@ class OracleOptions:
     with_bad_rows: int = 0
     scale: int = 1
     layout: str = "heap"
+    character_set: str = "AL32UTF8"
+    stored_through: str | None = None
     months: tuple[str, ...] = ()
     ready_file: Path | None = None
     listener: ListenerOptions = field(default_factory=ListenerOptions)
@@ -96,13 +100,21 @@ def _open(options: OracleOptions, password: str) -> EmulatedDatabase:
         open_database,
     )
 
-    seed = SeedPlan(options.rows, options.seed, options.with_bad_rows, options.months or DEFAULT_MONTHS, options.layout)
+    seed = SeedPlan(
+        options.rows,
+        options.seed,
+        options.with_bad_rows,
+        options.months or DEFAULT_MONTHS,
+        options.layout,
+        options.stored_through,
+    )
     return open_database(
         user=USER,
         password=password,
         service_names=tuple(options.services),
         seed=seed if options.rows else None,
         scale=options.scale,
+        character_set=options.character_set,
     )
 
 

@@ -7,15 +7,18 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from kpc.emulators.oracle.interface import StatementKind
 from kpc.emulators.oracle.sql.context import SessionSettings
 from kpc.emulators.oracle.sql.messages import ora
 from kpc.emulators.oracle.sql.session import EmulatedSession
+from kpc.emulators.oracle.sql.storage.character_set import UNICODE, CharacterSet
 from kpc.emulators.oracle.sql.storage.costs import Costs
 from kpc.emulators.oracle.sql.storage.grants import DBA, OWNERS, User
+from kpc.emulators.oracle.sql.storage.physical import TableStatistics
 from kpc.emulators.oracle.sql.storage.scans import Scans
 from kpc.emulators.oracle.sql.storage.store import TableStore
 from kpc.emulators.oracle.sql.transactions.locks import LockTable
@@ -41,6 +44,7 @@ class EmulatedDatabase:
         *,
         folder: Path | None = None,
         scale: int = 1,
+        character_set: str = UNICODE,
         clock: Callable[[], dt.datetime] = _utc_now,
     ) -> None:
         self.service_names = service_names
@@ -48,7 +52,8 @@ class EmulatedDatabase:
         self.clock = clock
         self.started_utc = clock()
         self._folder = folder
-        self.store: TableStore = TableStore(str(folder / "oracle.duckdb") if folder else ":memory:", clock)
+        path = str(folder / "oracle.duckdb") if folder else ":memory:"
+        self.store: TableStore = TableStore(path, clock, CharacterSet(character_set))
         self.locks = LockTable()
         self.sessions: dict[int, EmulatedSession] = {}
         self.scans = Scans(self.store)
@@ -84,9 +89,15 @@ class EmulatedDatabase:
         with self._guard:
             if len(self.sessions) >= min(MAX_SESSIONS, self.session_limit or MAX_SESSIONS):
                 raise ora(18)
+            mine = sum(session.user == user for session in self.sessions.values())
+            most = self.store.facts.most_sessions()
+            if most is not None and mine >= most:
+                raise ora(2391)
             self._next_session += 1
             number = self._next_session
-        settings = SessionSettings(user, user, number, 1 + number % 60_000, service, self.name, program, machine)
+        settings = SessionSettings(
+            user, user, number, 1 + number % 60_000, service, self.name, program, machine, facts=self.store.facts
+        )
         session = EmulatedSession(self, settings)
         with self._guard:
             self.sessions[number] = session
@@ -133,6 +144,15 @@ class EmulatedDatabase:
             session.close()
         return outcome.row_count
 
+    def change_facts(self, wanted: dict[str, Any]) -> dict[str, Any]:
+        """What a DBA sets (`InstanceFacts`); all facts as they are then. Raises `OptionError`."""
+        self.store.facts.change(wanted)
+        for table in self.store.tables():
+            if table.name in self.store.facts.statistics:
+                rows, blocks = self.store.facts.statistics[table.name]
+                table.statistics = TableStatistics(rows, blocks, 200, self.clock(), ())
+        return asdict(self.store.facts)
+
     def expire_undo(self) -> None:
         """From here on, `AS OF` any SCN before now is ORA-01555 (a fault switch)."""
         self.store.forget_undo()
@@ -155,6 +175,7 @@ class SeedPlan:
     bad_rows: int = 0
     months: tuple[str, ...] = DEFAULT_MONTHS
     layout: str = "heap"  # of monthly tables: heap, index (on the date) or partitions (by month)
+    stored_through: str | None = None  # text was stored as bytes of TIS620 or MSWIN874: a wrong NLS_LANG
 
 
 def open_database(
@@ -164,6 +185,7 @@ def open_database(
     service_names: tuple[str, ...] = ("KPCDB",),
     seed: SeedPlan | None = None,
     scale: int = 1,
+    character_set: str = UNICODE,
 ) -> EmulatedDatabase:
     """A database with one user, who owns the KPS tables when a `seed` is given.
 
@@ -171,7 +193,7 @@ def open_database(
     """
     is_large = seed is not None and seed.rows > ROWS_IN_MEMORY
     folder = Path(tempfile.mkdtemp(prefix="oracle-emulator-")) if is_large else None
-    database = EmulatedDatabase(service_names, folder=folder, scale=scale)
+    database = EmulatedDatabase(service_names, folder=folder, scale=scale, character_set=character_set)
     database.create_user(user.upper(), password)
     if seed is not None:
         from kpc.emulators.oracle import seed as seeding  # noqa: PLC0415  the catalog and numpy are needed only here

@@ -199,7 +199,7 @@ ERRORS = {
     "select level from dual": 1788,
     "select id, level from emp connect by prior id = dept_id": 3001,
     "select level from dual connect by level <= 3 and prior dummy is not null": 3001,
-    "select * from emp sample (10)": 3001,
+    "select * from emp sample (100)": 30562,
     "select * from emp pivot (count(*) for id in (1))": 3001,
     "select id from emp fetch first 10 percent rows only": 3001,
     "select * from emp versions between scn minvalue and maxvalue": 3001,

@@ -36,6 +36,8 @@ class SeedOptions(Protocol):
     def months(self) -> tuple[str, ...]: ...
     @property
     def layout(self) -> str: ...
+    @property
+    def stored_through(self) -> str | None: ...
 
 
 def fill(store: TableStore, owner: str, options: SeedOptions) -> tuple[BadRow, ...]:
@@ -46,8 +48,9 @@ def fill(store: TableStore, owner: str, options: SeedOptions) -> tuple[BadRow, .
     for declared in TABLES.values():
         table = create(store, owner, declared)
         _fill_table(store, table, declared, counts, months, seed)
+        _respell(store, table, options.stored_through)
         _lay_out(store, table, declared, months, Layout(options.layout))
-        _plant(store, table, [bad for bad in planted if bad.table == declared.name])
+        _plant(store, table, [bad for bad in planted if bad.table == declared.name], options.stored_through)
     store.horizon = store.advance()
     for held in store.tables():
         held.ddl_scn = held.changed_scn = store.horizon
@@ -127,7 +130,23 @@ def _insert(store: TableStore, table: StoredTable, declared: TableSchema, row: v
     table.rows_ever += count
 
 
-def _plant(store: TableStore, table: StoredTable, planted: list[BadRow]) -> None:
+def _spelled(store: TableStore, sql: str, client: str | None) -> str:
+    """DuckDB SQL of a seeded text as the database holds it: converted, or bytes of `client` that nobody converted."""
+    if client is not None:
+        return f"ora_stored_through({sql}, '{client}')"
+    return sql if store.character_set.is_unicode else f"ora_received({sql})"
+
+
+def _respell(store: TableStore, table: StoredTable, client: str | None) -> None:
+    """The seed is Unicode; NVARCHAR2 stays so."""
+    columns = [c.stored for c in table.columns if c.type.is_text and not c.type.national]
+    if columns and (client is not None or not store.character_set.is_unicode):
+        store.connection.execute(
+            f"UPDATE {table.data} SET {', '.join(f'{c} = {_spelled(store, c, client)}' for c in columns)}"
+        )
+
+
+def _plant(store: TableStore, table: StoredTable, planted: list[BadRow], client: str | None) -> None:
     for bad in planted:
         column = table.column(bad.column)
         assert column is not None
@@ -135,7 +154,8 @@ def _plant(store: TableStore, table: StoredTable, planted: list[BadRow]) -> None
         value: str | Decimal = bad.value
         if isinstance(value, str) and declared.source.kind is SourceKind.CHAR:
             value = value.ljust(declared.source.size or 0)
+        new = _spelled(store, "?::VARCHAR", client) if column.type.is_text and not column.type.national else "?"
         store.connection.execute(
-            f"UPDATE {table.data} SET {column.stored} = ? WHERE rid = ?",
+            f"UPDATE {table.data} SET {column.stored} = {new} WHERE rid = ?",
             [value, positions.encode(table.object_id, bad.row)],
         )

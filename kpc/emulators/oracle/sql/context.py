@@ -9,6 +9,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from kpc.emulators.oracle.sql.instance_facts import InstanceFacts
 from kpc.emulators.oracle.sql.query.late_rows import LateQuery
 from kpc.emulators.oracle.sql.storage.costs import Work
 from kpc.emulators.oracle.sql.storage.scans import Scan
@@ -35,6 +36,7 @@ class SessionSettings:
     timestamp_tz_format: str = "DD-MON-RR HH.MI.SSXFF AM TZR"
     zone: TimeZone = UTC
     attributes: dict[str, str | None] = field(default_factory=dict)
+    facts: InstanceFacts = field(default_factory=InstanceFacts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from kpc.emulators.oracle.sql.transactions import commands
 from kpc.emulators.oracle.sql.workspace import StatementWorkspace
 
 _MOST_IDLE_CURSORS = 4
+_WRITING = (StatementKind.DML, StatementKind.DDL)
 
 
 class EmulatedSession:
@@ -59,7 +60,7 @@ class EmulatedSession:
 
     def prepare(self, sql: str) -> ParsedStatement:
         self._check_open()
-        return parse_statement(sql)
+        return parse_statement(self._workspace.store.character_set.received(sql))
 
     def describe(self, statement: PreparedStatement) -> tuple[OraColumn, ...]:
         self._check_open()
@@ -78,6 +79,9 @@ class EmulatedSession:
         assert isinstance(statement, ParsedStatement)
         self._workspace.interruption.begin()
         _check_binds(statement, rows)
+        if statement.kind in _WRITING and self._instance.store.facts.is_read_only:
+            raise ora(16000)
+        rows = bind_rows.received(rows, self._workspace.store.character_set)
         try:
             match statement.kind:
                 case StatementKind.QUERY:
@@ -156,7 +160,7 @@ class EmulatedSession:
             workspace.interruption.check()
             self._instance.scans.note(context.scans)
             cost = self._instance.costs.cost(statement.sql, context)
-            opened = OpenQuery(query, cursor, self._release, self._replay(query, context))
+            opened = OpenQuery(query, cursor, self._release, store.character_set, self._replay(query, context))
         except BaseException:
             self._release(cursor)
             raise

@@ -129,7 +129,7 @@ def _privileges(workspace: StatementWorkspace, reader: TokenReader) -> tuple[tup
 
 
 def _object(workspace: StatementWorkspace, owner: str | None, name: str) -> tuple[str, str]:
-    if name.startswith("V_$") and owner in (None, DBA):
+    if name.startswith(("V_$", "REDACTION_")) and owner in (None, DBA):
         return DBA, name
     owner = owner or workspace.schema.name
     if workspace.store.find(owner, name) is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 
 from kpc.emulators.oracle.sql.context import Context
@@ -19,8 +20,8 @@ def database_rows(instance: Instance, context: Context) -> Rows:
             "DBID": instance.database_id, "NAME": instance.name, "CREATED": started, "RESETLOGS_CHANGE#": 1,
             "RESETLOGS_TIME": started,
             "LOG_MODE": "ARCHIVELOG", "CHECKPOINT_CHANGE#": context.scn, "CURRENT_SCN": context.scn,
-            "OPEN_MODE": "READ WRITE",
-            "DATABASE_ROLE": "PRIMARY", "PLATFORM_NAME": "Emulator", "FLASHBACK_ON": "NO",
+            "OPEN_MODE": instance.store.facts.open_mode,
+            "DATABASE_ROLE": instance.store.facts.database_role, "PLATFORM_NAME": "Emulator", "FLASHBACK_ON": "NO",
             "DB_UNIQUE_NAME": instance.name,
             "SUPPLEMENTAL_LOG_DATA_MIN": "NO", "CDB": "NO",
         }
@@ -77,15 +78,13 @@ _NLS = {
 }  # fmt: skip
 
 
-_CHARACTER_SETS = {
-    "NLS_CHARACTERSET": "AL32UTF8",
-    "NLS_NCHAR_CHARACTERSET": "AL16UTF16",
-    "NLS_RDBMS_VERSION": environment.VERSION,
-}
+def _character_sets(instance: Instance) -> dict[str, str]:
+    return {"NLS_CHARACTERSET": instance.store.character_set.name, "NLS_NCHAR_CHARACTERSET": "AL16UTF16"}
 
 
 def nls_rows(instance: Instance, context: Context) -> Rows:
-    return [{"PARAMETER": name, "VALUE": value} for name, value in {**_NLS, **_CHARACTER_SETS}.items()]
+    values = {**_NLS, **_character_sets(instance), "NLS_RDBMS_VERSION": environment.VERSION}
+    return [{"PARAMETER": name, "VALUE": value} for name, value in values.items()]
 
 
 def session_nls_rows(instance: Instance, context: Context) -> Rows:
@@ -99,7 +98,7 @@ def session_nls_rows(instance: Instance, context: Context) -> Rows:
 
 
 def session_and_character_set_rows(instance: Instance, context: Context) -> Rows:
-    character_sets: Rows = [{"PARAMETER": k, "VALUE": v} for k, v in list(_CHARACTER_SETS.items())[:2]]
+    character_sets: Rows = [{"PARAMETER": k, "VALUE": v} for k, v in _character_sets(instance).items()]
     return session_nls_rows(instance, context) + character_sets
 
 
@@ -109,6 +108,7 @@ def privilege_rows(instance: Instance, context: Context) -> Rows:
 
 
 def user_rows(instance: Instance, context: Context) -> Rows:
+    expires = instance.store.facts.password_expires_days
     return [
         {
             "USERNAME": user,
@@ -117,6 +117,7 @@ def user_rows(instance: Instance, context: Context) -> Rows:
             "COMMON": "NO",
             "ACCOUNT_STATUS": "LOCKED" if instance.store.grants.users[user].is_locked else "OPEN",
             "DEFAULT_TABLESPACE": "USERS",
+            "EXPIRY_DATE": None if expires is None else context.now + dt.timedelta(days=expires),
         }
         for i, user in enumerate(list(instance.store.grants.users))
         if user

@@ -24,6 +24,14 @@ from kpc.emulators.oracle.sql.dictionary.instance_views import (
     user_rows,
     version_rows,
 )
+from kpc.emulators.oracle.sql.dictionary.policy_views import (
+    parameter_rows,
+    policy_rows,
+    redaction_column_rows,
+    redaction_policy_rows,
+    resource_limit_rows,
+    undo_rows,
+)
 from kpc.emulators.oracle.sql.dictionary.storage_rows import (
     partition_key_rows,
     partition_rows,
@@ -97,6 +105,12 @@ _MAKERS: dict[str, Maker] = {
     "USER_SEGMENTS": lambda d, c: segment_rows(d.store, c.settings.user),
     "ALL_TAB_IDENTITY_COLS": lambda d, c: identity_rows(d.store),
     "ALL_IND_EXPRESSIONS": lambda d, c: index_expression_rows(d.store),
+    "USER_RESOURCE_LIMITS": resource_limit_rows,
+    "V$PARAMETER": parameter_rows,
+    "V$UNDOSTAT": undo_rows,
+    "ALL_POLICIES": policy_rows,
+    "REDACTION_POLICIES": redaction_policy_rows,
+    "REDACTION_COLUMNS": redaction_column_rows,
     "ALL_MVIEWS": lambda d, c: [],
     "ALL_MVIEW_COMMENTS": lambda d, c: [],
     "ALL_DB_LINKS": lambda d, c: [],

@@ -30,10 +30,14 @@ def _local(context: Context) -> dt.datetime:
     return context.settings.zone.local(context.now)
 
 
-# The server's clock runs in UTC, and so does its database time zone.
+def _server_time(context: Context) -> dt.datetime:
+    return context.settings.facts.server_time(context.now)
+
+
+# The database time zone is UTC, whatever the zone of the server's clock.
 PSEUDO_COLUMNS: dict[str, Callable[[Context], Expr]] = {
-    "SYSDATE": lambda c: values.moment(c.now, datatypes.DATE),
-    "SYSTIMESTAMP": lambda c: values.moment(c.now, _TZ),
+    "SYSDATE": lambda c: values.moment(_server_time(c).replace(tzinfo=None), datatypes.DATE),
+    "SYSTIMESTAMP": lambda c: values.moment(_server_time(c), _TZ),
     "CURRENT_DATE": lambda c: values.moment(_local(c), datatypes.DATE),
     "LOCALTIMESTAMP": lambda c: values.moment(_local(c), datatypes.TIMESTAMP),
     "CURRENT_TIMESTAMP": lambda c: replace(values.moment(c.now, _TZ), zone=c.settings.zone),
@@ -94,7 +98,7 @@ def user_environment(context: Context) -> dict[str, str | None]:
         "NLS_SORT": "BINARY",
         "NLS_TERRITORY": "AMERICA",
         "ISDBA": "FALSE",
-        "DATABASE_ROLE": "PRIMARY",
+        "DATABASE_ROLE": s.facts.database_role,
         "CLOUD_SERVICE": None,
         "CURRENT_EDITION_NAME": "ORA$BASE",
         "SESSION_EDITION_NAME": "ORA$BASE",

@@ -15,6 +15,7 @@ from kpc.emulators.oracle.sql.types.values import Expr
 Function = Callable[[list[Expr], Context], Expr]
 _BINARY = (OraType.BLOB, OraType.RAW, OraType.LONG_RAW)
 _MAX_RAW_BYTES = 32_767
+_MOST_RAW_IN_SQL = 2_000  # with MAX_STRING_SIZE = STANDARD
 
 
 def _get_length(args: list[Expr], context: Context) -> Expr:
@@ -37,13 +38,17 @@ def _lob_substr(args: list[Expr], context: Context) -> Expr:
 
 def _cast_to_raw(args: list[Expr], context: Context) -> Expr:
     text = to_text(args[0], context)
-    return Expr(f"encode({text.sql})", datatypes.raw(max(text.type.size, 1)))
+    data = f"ora_stored_bytes({text.sql})"
+    if text.type.size > _MOST_RAW_IN_SQL:
+        too_long = "error('ORA-06502: PL/SQL: numeric or value error: raw variable length too long')"
+        data = f"CASE WHEN octet_length({data}) > {_MOST_RAW_IN_SQL} THEN {too_long} ELSE {data} END"
+    return Expr(data, datatypes.raw(max(min(text.type.size, _MOST_RAW_IN_SQL), 1)))
 
 
 def _cast_to_varchar2(args: list[Expr], _context: Context) -> Expr:
     if args[0].type.ora not in _BINARY:
         raise ora(932, "RAW", args[0].type.word)
-    return Expr(f"decode({args[0].sql})", datatypes.varchar2(args[0].type.size or 4000))
+    return Expr(f"ora_held_text({args[0].sql})", datatypes.varchar2(args[0].type.size or 4000))
 
 
 def _unistr(args: list[Expr], context: Context) -> Expr:

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from kpc.emulators.oracle.sql.functions import decimal_functions
 from kpc.emulators.oracle.sql.messages import error_sql, ora, unsupported
+from kpc.emulators.oracle.sql.storage.character_set import CharacterSet
 from kpc.emulators.oracle.sql.types import decimals, mask_reading, pictures, positions
 
 _EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001  Oracle's DATE has no zone
@@ -181,7 +182,7 @@ def _fixed(run: Callable[..., pa.Array], arguments: int) -> Callable[..., pa.Arr
     return shapes[arguments]
 
 
-def register(connection: duckdb.DuckDBPyConnection) -> None:
+def register(connection: duckdb.DuckDBPyConnection, character_set: CharacterSet) -> None:
     """Make functions and macros known to every connection of this database."""
     decimal_functions.register(connection)
     table: list[tuple[str, Callable[..., pa.Array], list[Any], str]] = [
@@ -202,6 +203,10 @@ def register(connection: duckdb.DuckDBPyConnection) -> None:
         ("ora_rowid", _rows(positions.decode, pa.int64()), ["VARCHAR"], "BIGINT"),
         ("ora_picture", _rows(_picture, pa.string()), ["BLOB", "VARCHAR"], "VARCHAR"),
         ("ora_read_picture", _rows(_read_picture, pa.binary()), ["VARCHAR", "VARCHAR"], "BLOB"),
+        ("ora_stored_bytes", character_set.stored_bytes, ["VARCHAR"], "BLOB"),
+        ("ora_held_text", _rows(character_set.held, pa.string()), ["BLOB"], "VARCHAR"),
+        ("ora_received", _rows(character_set.received, pa.string()), ["VARCHAR"], "VARCHAR"),
+        ("ora_stored_through", _rows(character_set.stored_through, pa.string()), ["VARCHAR", "VARCHAR"], "VARCHAR"),
         ("ora_to_date", _reader(fraction=False), ["VARCHAR", "VARCHAR"], "TIMESTAMP"),
         ("ora_to_timestamp", _reader(fraction=True), ["VARCHAR", "VARCHAR"], "TIMESTAMP"),
         ("ora_to_timestamp_ns", _read_nanos, ["VARCHAR", "VARCHAR"], "TIMESTAMP_NS"),

@@ -123,7 +123,7 @@ def _standard_hash(args: list[Expr], context: Context) -> Expr:
     function, size = _DIGESTS[method.upper()]
     kind = args[0].type
     if kind.is_text and kind.ora is not OraType.CLOB:
-        data = f"encode({args[0].sql})"
+        data = f"ora_stored_bytes({args[0].sql})"
     elif kind.is_number:
         data = wide(args[0]).sql
     elif kind.ora is OraType.RAW:

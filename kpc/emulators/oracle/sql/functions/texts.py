@@ -111,6 +111,10 @@ def _length(name: str) -> Function:
     return make
 
 
+def _stored_length(args: list[Expr], context: Context) -> Expr:
+    return Expr(f"octet_length(ora_stored_bytes({to_text(args[0], context).sql}))", datatypes.INTEGER)
+
+
 def _concat(args: list[Expr], context: Context) -> Expr:
     from kpc.emulators.oracle.sql.types.arithmetic import concatenate  # noqa: PLC0415  arithmetic needs no functions, this needs it
 
@@ -224,7 +228,7 @@ FUNCTIONS: dict[str, tuple[int, int, Function]] = {
     "REPLACE": (2, 3, _replace),
     "TRANSLATE": (3, 3, _translate),
     "LENGTH": (1, 1, _length("length")),
-    "LENGTHB": (1, 1, _length("strlen")),
+    "LENGTHB": (1, 1, _stored_length),
     "CONCAT": (2, 2, _concat),
     "ASCII": (1, 1, _ascii),
     "CHR": (1, 1, _chr),

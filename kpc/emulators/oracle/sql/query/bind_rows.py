@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 import pyarrow as pa
 
 from kpc.emulators.oracle.interface import Bind, BindValue, OraType
 from kpc.emulators.oracle.sql.messages import unsupported
+from kpc.emulators.oracle.sql.storage.character_set import CharacterSet
 from kpc.emulators.oracle.sql.types import datatypes, decimals, values
 from kpc.emulators.oracle.sql.types.datatypes import SqlType
 from kpc.emulators.oracle.sql.types.values import Expr
 
 RELATION = "bind_rows"
+
+
+def received(rows: Sequence[Sequence[Bind]], character_set: CharacterSet) -> Sequence[Sequence[Bind]]:
+    """The rows with their texts converted into the database's character set."""
+    if character_set.is_unicode:
+        return rows
+    return [
+        [replace(b, value=character_set.received(b.value)) if isinstance(b.value, str) else b for b in row]
+        for row in rows
+    ]
 
 
 def constants(row: Sequence[Bind]) -> dict[str, Expr]:

@@ -52,7 +52,7 @@ class FromClause:
             view, label = view_of(f"({inner.sql})", inner, None), _alias(node)
             table = owner = None
         elif isinstance(node, exp.Table):
-            only(node, "this", "db", "alias", "version", "joins")
+            only(node, "this", "db", "alias", "version", "joins", "sample")
             if node.args.get("joins"):
                 raise unsupported("parenthesised joins")
             if not isinstance(node.this, exp.Identifier):
@@ -63,6 +63,7 @@ class FromClause:
             view = self._relation(owner, table, node.args.get("version"), scope)
         else:
             raise unsupported(f"{type(node).__name__} in FROM")
+        share = _sampled_share(node)
         relation = self.queries.context.alias()
         seen: dict[str, Expr] = {}
         doubled = set()
@@ -71,7 +72,7 @@ class FromClause:
                 doubled.add(column.name)
             seen[column.name] = column_expr(relation, column.stored, column.type, nullable=column.nullable)
         rowid = f"{relation}.{values.name(view.rowid)}" if view.rowid else None
-        scan = Scan(view.table, relation=relation) if view.table is not None else None
+        scan = Scan(view.table, relation=relation, share=share or 1.0) if view.table is not None else None
         if scan is not None:
             self.queries.context.scans.append(scan)
         scope.sources.append(
@@ -88,7 +89,8 @@ class FromClause:
                 rowid_error=view.rowid_error,
             )
         )
-        return f"{view.sql} AS {relation}"
+        sampled = view.sql if share is None else f"(SELECT * FROM {view.sql} WHERE random() < {share})"
+        return f"{sampled} AS {relation}"
 
     def _relation(self, owner: str | None, table: str, version: exp.Expr | None, scope: Scope) -> RelationView:
         if owner is None and table in self.queries.ctes:
@@ -172,6 +174,18 @@ class FromClause:
         for alias, conditions in plan.outer:
             sql += f" LEFT JOIN {parts[alias]} ON {' AND '.join(compiler.condition(c) for c in conditions)}"
         return sql, plan.rest
+
+
+def _sampled_share(node: exp.Expr) -> float | None:
+    """The share of rows that SAMPLE [BLOCK] (percent) takes, one by one; None without it. Raises ORA-30562."""
+    sample = node.args.get("sample")
+    if sample is None:
+        return None
+    only(sample, "this", "method", "percent", "seed")
+    percent = float(str(sample.args["percent"].this))
+    if not 0.000001 <= percent < 100:
+        raise ora(30562)
+    return percent / 100
 
 
 def _alias(node: exp.Expr) -> str | None:

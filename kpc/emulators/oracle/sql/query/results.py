@@ -12,6 +12,7 @@ from kpc.emulators.oracle.interface import OraColumn, OraError, OraType
 from kpc.emulators.oracle.sql.messages import from_duckdb
 from kpc.emulators.oracle.sql.query.compiled import CompiledQuery, QueryColumn
 from kpc.emulators.oracle.sql.query.late_rows import Replay
+from kpc.emulators.oracle.sql.storage.character_set import CharacterSet
 from kpc.emulators.oracle.sql.types import positions
 
 BATCH_ROWS = 65_536
@@ -39,9 +40,19 @@ def shown_column(output: QueryColumn, column: pa.Array) -> pa.Array:
     return column
 
 
-def shown_batch(columns: tuple[QueryColumn, ...], batch: pa.RecordBatch) -> pa.RecordBatch:
+def delivered_column(output: QueryColumn, column: pa.Array, character_set: CharacterSet) -> pa.Array:
+    """One column of a query's answer; its text in the client's character set."""
+    shown, kind = shown_column(output, column), output.type
+    if not kind.is_text or kind.national or not pa.types.is_string(shown.type):
+        return shown
+    return character_set.delivered(shown, is_lob=kind.ora is OraType.CLOB)
+
+
+def shown_batch(columns: tuple[QueryColumn, ...], batch: pa.RecordBatch, character_set: CharacterSet) -> pa.RecordBatch:
     """The described columns, then the row numbers of LOBs as they are."""
-    arrays = [shown_column(output, array) for output, array in zip(columns, batch.columns, strict=False)]
+    arrays = [
+        delivered_column(output, array, character_set) for output, array in zip(columns, batch.columns, strict=False)
+    ]
     arrays += batch.columns[len(columns) :]
     return pa.RecordBatch.from_arrays(arrays, [f"c{i}" for i in range(len(arrays))])
 
@@ -54,8 +65,10 @@ class OpenQuery:
         query: CompiledQuery,
         cursor: duckdb.DuckDBPyConnection,
         release: Callable[[duckdb.DuckDBPyConnection], None],
+        character_set: CharacterSet,
         replay: Replay | None = None,
     ) -> None:
+        self._character_set = character_set
         self.columns: tuple[OraColumn, ...] = tuple(output.described for output in query.columns)
         self.lob_columns = query.lob_columns
         self._outputs = query.columns
@@ -75,7 +88,7 @@ class OpenQuery:
                 except StopIteration:
                     break
                 if batch.num_rows:
-                    yield shown_batch(self._outputs, batch)
+                    yield shown_batch(self._outputs, batch, self._character_set)
                     delivered += batch.num_rows
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             yield from self._before(from_duckdb(error), delivered)
@@ -88,7 +101,7 @@ class OpenQuery:
         if self._replay is not None and error.code not in _NOT_OF_A_ROW:
             try:
                 for batch in self._replay.rows_after(delivered):
-                    yield shown_batch(self._outputs, batch)
+                    yield shown_batch(self._outputs, batch, self._character_set)
             except duckdb.Error as again:
                 exact = from_duckdb(again)
                 error = error if exact.code == _UNSUPPORTED else exact  # what could not be cut up stays as it was

@@ -114,7 +114,7 @@ class Costs:
         """Rows read and seconds of the cheapest way to one table: ROWIDs, partitions, an index, or all of it."""
         bytes_per_row = row_bytes(scan.table, cursor)
         per_row_s = bytes_per_row / SCAN_BYTES_PER_S + ROW_S
-        rows = min(_scanned_rows(scan, cursor), _pruned_rows(scan, cursor)) * self.scale
+        rows = int(min(_scanned_rows(scan, cursor), _pruned_rows(scan, cursor)) * self.scale * scan.share)
         best = rows, rows * per_row_s
         for index in scan.table.indexes:
             found = _indexed(scan, index.columns[0], cursor, BLOCK_BYTES * 0.9 / bytes_per_row / self.scale)

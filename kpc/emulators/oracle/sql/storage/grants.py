@@ -21,6 +21,7 @@ OWNERS = (  # system privileges of a user who owns tables
 OBJECT_PRIVILEGES = ("SELECT", "READ", "INSERT", "UPDATE", "DELETE", "ALTER", "INDEX", "REFERENCES", "FLASHBACK")
 READING = frozenset({"SELECT", "READ"})
 # V$ views that everybody may read; the others need SELECT ANY DICTIONARY, or SELECT on SYS.V_$...
+CATALOG_VIEWS = ("V$", "REDACTION_")  # not for everybody
 _PUBLIC_VIEWS = frozenset({"V$VERSION", "V$NLS_PARAMETERS"})
 
 
@@ -68,8 +69,12 @@ class Grants:
             self.check(user, owner, name, {"FLASHBACK"})
 
     def may_read_view(self, user: str, name: str) -> bool:
-        """Whether a V$ view exists for the user."""
-        if not name.startswith("V$") or name in _PUBLIC_VIEWS or self.has_system(user, "SELECT ANY DICTIONARY"):
+        """Whether a V$ or REDACTION_ view exists for the user."""
+        if (
+            not name.startswith(CATALOG_VIEWS)
+            or name in _PUBLIC_VIEWS
+            or self.has_system(user, "SELECT ANY DICTIONARY")
+        ):
             return True
         return not self.on_object(user, DBA, name.replace("V$", "V_$", 1)).isdisjoint(READING)
 

@@ -30,6 +30,7 @@ class Scan:
     low: int = FIRST
     high: int = LAST
     relation: str = ""
+    share: float = 1.0  # of the rows, that SAMPLE takes
     conditions: dict[str, list[str]] = field(default_factory=dict)
 
 

@@ -18,7 +18,9 @@ from dataclasses import dataclass, field
 import duckdb
 
 from kpc.emulators.oracle.sql.functions import python_functions
+from kpc.emulators.oracle.sql.instance_facts import InstanceFacts
 from kpc.emulators.oracle.sql.messages import ora
+from kpc.emulators.oracle.sql.storage.character_set import CharacterSet
 from kpc.emulators.oracle.sql.storage.grants import Grants
 from kpc.emulators.oracle.sql.storage.physical import RangePartitions, TableStatistics
 from kpc.emulators.oracle.sql.types.datatypes import WIDE, SqlType
@@ -133,13 +135,15 @@ SchemaObject = StoredTable | StoredView | StoredSequence
 class TableStore:
     """The DuckDB instance and the dictionary; one lock orders commits, DDL and the start of every read."""
 
-    def __init__(self, path: str, clock: Callable[[], dt.datetime]) -> None:
+    def __init__(self, path: str, clock: Callable[[], dt.datetime], character_set: CharacterSet) -> None:
         self.clock = clock
+        self.character_set = character_set
+        self.facts = InstanceFacts()
         config = {"python_enable_replacements": "false"}
         if path != ":memory:":
             config["memory_limit"] = FILE_MEMORY
         self.connection: duckdb.DuckDBPyConnection = duckdb.connect(path, config=dict(config))
-        python_functions.register(self.connection)
+        python_functions.register(self.connection, character_set)
         self.connection.execute("CREATE TABLE anchor AS SELECT 1 AS one")
         self.lock = threading.RLock()
         self.scn = FIRST_SCN

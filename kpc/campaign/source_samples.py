@@ -1,0 +1,97 @@
+"""Checks of one source table by a sample of its rows: characters of text, shapes of text dates, sizes of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import polars as pl
+import pyarrow as pa
+
+from kpc.campaign.date_shapes import date_column
+from kpc.campaign.source_facts import SourceFacts
+from kpc.campaign.system_check import CheckSubject, SystemCheck
+from kpc.campaign.text_samples import text_column
+from kpc.catalog.table import Table
+from kpc.catalog.types import Column, OracleKind
+from kpc.extract.statements import quoted
+from kpc.extract.text_reading import decode, stored_bytes
+from kpc.oracle.session import Oracle, ReadSession
+from kpc.oracle.statement import Statement
+
+SAMPLE_ROWS = 10_000
+_SAMPLED_KINDS = (OracleKind.CHAR, OracleKind.VARCHAR2, OracleKind.NVARCHAR2)
+
+
+def check_sample(session: ReadSession, oracle: Oracle, table: Table, facts: SourceFacts) -> Iterator[SystemCheck]:
+    """One check per text, date and number column that is read; raises what the driver's errors become."""
+    known = facts.tables.get(table.name)
+    if known is None:
+        return
+    source = _sample_of(oracle, table, known.rows if known.object_type == "TABLE" else None)
+    columns = [c for c in table.columns if c.source.kind in _SAMPLED_KINDS and (c.is_sent or c.name in table.key)]
+    sample = _read(session, source, columns)
+    for column in columns:
+        about = CheckSubject("Oracle", f"{table.name}.{column.name}")
+        if column.date_format is not None:
+            yield from date_column(about, column, sample[column.name][0])
+        else:
+            yield text_column(about, column, *sample[column.name], character_set=facts.character_set)
+    yield from _numbers(session, table, source)
+
+
+def _sample_of(oracle: Oracle, table: Table, rows: int | None) -> str:
+    """What stands in FROM: blocks all over a large table (twice the rows, because blocks vary), or all of it."""
+    name = f"{quoted(oracle.owner)}.{quoted(table.name)}"
+    if rows is None or rows <= 2 * SAMPLE_ROWS:
+        return name
+    return f"{name} SAMPLE BLOCK ({max(100 * 2 * SAMPLE_ROWS / rows, 0.000001):.6f})"
+
+
+def _read(session: ReadSession, source: str, columns: list[Column]) -> dict[str, tuple[pl.Series, list[int]]]:
+    """Per column its sampled texts, and the rows whose bytes are no text."""
+    if not columns:
+        return {}
+    selected = ", ".join(f"{stored_bytes(c) if c.stored_as else quoted(c.name)} AS {quoted(c.name)}" for c in columns)
+    schema = pa.schema([pa.field(c.name, pa.binary() if c.stored_as else pa.string()) for c in columns])
+    statement = Statement(f"SELECT {selected} FROM {source} WHERE ROWNUM <= {SAMPLE_ROWS}")
+    batches = list(session.arrow_batches(statement, schema, SAMPLE_ROWS))
+    rows = pa.Table.from_batches(batches, schema)
+    found = {}
+    for column in columns:
+        chunks = rows.column(column.name).combine_chunks()
+        values = pa.concat_arrays(chunks.chunks) if isinstance(chunks, pa.ChunkedArray) else chunks
+        texts, wrong = decode(values, pa.string(), column.stored_as or "AL32UTF8")
+        found[column.name] = pl.Series(column.name, texts, dtype=pl.String), wrong
+    return found
+
+
+def _numbers(session: ReadSession, table: Table, source: str) -> Iterator[SystemCheck]:
+    """NUMBERs whose field cannot hold them: counted by Oracle, which alone holds 40 digits."""
+    columns = [c for c in table.sent_columns if c.type is not None and c.type.is_number]
+    if not columns:
+        return
+    counts = ", ".join(f"COUNT(CASE WHEN {_is_too_large(column)} THEN 1 END)" for column in columns)
+    names = ", ".join(quoted(column.name) for column in columns)
+    statement = Statement(
+        f"SELECT COUNT(*), {counts} FROM (SELECT {names} FROM {source} WHERE ROWNUM <= {SAMPLE_ROWS})"
+    )
+    rows, *found = session.row(statement)
+    for column, beyond in zip(columns, found, strict=True):
+        about = CheckSubject("Oracle", f"{table.name}.{column.name}")
+        if not beyond:
+            yield about.ok("number", f"{rows:,} sampled values fit")
+            continue
+        assert column.type is not None  # noqa: S101  chosen above
+        digits = f"{column.type.precision - column.type.scale} digits before the point"
+        yield about.warning(
+            "number",
+            f"{beyond:,} of {rows:,} sampled values do not fit {column.field}, which holds {digits}; their rows would "
+            "be rejected.",
+            "Have them corrected in Oracle, or widen the field and its declaration in kpc/catalog.",
+        )
+
+
+def _is_too_large(column: Column) -> str:
+    assert column.type is not None  # noqa: S101  a number field
+    limit = 10 ** (column.type.precision - column.type.scale)
+    return f"ABS(ROUND({quoted(column.name)}, {column.type.scale})) >= {limit}"
