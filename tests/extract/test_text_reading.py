@@ -118,8 +118,9 @@ def test_one_pass_decodes_too(
     latin: OracleServer, workspaces: Callable[..., Workspace], salesforce: SalesforceSettings
 ) -> None:
     workspace = workspaces(latin, salesforce)
-    read_in_one_pass(MONTHLY, ("2024-02",), workspace)
-    folder = PartitionContext(workspace, Partition(MONTHLY, ONE_PASS)).paths.folder
+    context = PartitionContext(workspace, Partition(MONTHLY, ONE_PASS))
+    read_in_one_pass(context, ("2024-02",))
+    folder = context.paths.folder
     rows = pl.read_parquet(next(folder.rglob("2024-02/*.parquet"))).sort("ID")
     assert rows["NAME"].to_list() == [name or None for name in NAMES]
 
