@@ -12,7 +12,7 @@ from kpc.campaign.source_tables import check_table
 from kpc.campaign.system_check import CheckSubject, SystemCheck
 from kpc.catalog import TABLES
 from kpc.catalog.table import Table
-from kpc.errors import ConfigError, KpcError
+from kpc.errors import ConfigError, KpcError, Terminal
 from kpc.extract.live_schema import check_columns
 from kpc.ledger.constants import PinnedConstant
 from kpc.load.target_schema import check_object
@@ -57,7 +57,7 @@ def _source_table(
     if schema.is_ok:
         try:
             yield from check_sample(session, oracle, table, facts)
-        except ConfigError as error:  # such as a privilege that is missing; a lost session ends preflight
+        except (ConfigError, Terminal) as error:  # a lost session ends preflight
             yield about.failed("sample", error.what, error.remedy)
 
 

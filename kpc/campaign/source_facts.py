@@ -80,8 +80,13 @@ def read_facts(session: ReadSession, oracle: Oracle) -> SourceFacts:
     facts.privileges = frozenset(name for (name,) in views.rows("SESSION_PRIVS", "PRIVILEGE"))
     enabled = views.rows("ALL_POLICIES", "OBJECT_NAME", "ENABLE = 'YES' AND SEL = 'YES'", of_owner="OBJECT_OWNER")
     facts.row_policies = frozenset(name for (name,) in enabled)
+    redacting = {
+        name
+        for (name,) in views.rows("REDACTION_POLICIES", "OBJECT_NAME", "ENABLE LIKE 'YES%'", of_owner="OBJECT_OWNER")
+    }
     for table, column in views.rows("REDACTION_COLUMNS", "OBJECT_NAME, COLUMN_NAME", of_owner="OBJECT_OWNER"):
-        facts.redacted.setdefault(table, []).append(column)
+        if table in redacting:
+            facts.redacted.setdefault(table, []).append(column)
     for (facts.expires,) in views.rows("USER_USERS", "EXPIRY_DATE"):
         pass
     facts.tables = _tables(views)

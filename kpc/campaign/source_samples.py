@@ -11,6 +11,7 @@ from kpc.campaign.date_shapes import date_column
 from kpc.campaign.source_facts import SourceFacts
 from kpc.campaign.system_check import CheckSubject, SystemCheck
 from kpc.campaign.text_samples import text_column
+from kpc.catalog.character_sets import UNICODE
 from kpc.catalog.table import Table
 from kpc.catalog.types import Column, OracleKind
 from kpc.extract.statements import quoted
@@ -19,6 +20,7 @@ from kpc.oracle.session import Oracle, ReadSession
 from kpc.oracle.statement import Statement
 
 SAMPLE_ROWS = 10_000
+_MOST_ROWS = 4 * SAMPLE_ROWS  # blocks hold more or fewer rows; a bound that is reached would leave out the newest
 _SAMPLED_KINDS = (OracleKind.CHAR, OracleKind.VARCHAR2, OracleKind.NVARCHAR2)
 
 
@@ -27,55 +29,61 @@ def check_sample(session: ReadSession, oracle: Oracle, table: Table, facts: Sour
     known = facts.tables.get(table.name)
     if known is None:
         return
-    source = _sample_of(oracle, table, known.rows if known.object_type == "TABLE" else None)
+    sources = _sources(oracle, table, known.rows if known.object_type == "TABLE" else None)
     columns = [c for c in table.columns if c.source.kind in _SAMPLED_KINDS and (c.is_sent or c.name in table.key)]
-    sample = _read(session, source, columns)
+    sample = _read(session, sources, columns)
     for column in columns:
         about = CheckSubject("Oracle", f"{table.name}.{column.name}")
         if column.date_format is not None:
             yield from date_column(about, column, sample[column.name][0])
         else:
             yield text_column(about, column, *sample[column.name], character_set=facts.character_set)
-    yield from _numbers(session, table, source)
+    yield from _numbers(session, table, sources)
 
 
-def _sample_of(oracle: Oracle, table: Table, rows: int | None) -> str:
-    """What stands in FROM: blocks all over a large table (twice the rows, because blocks vary), or all of it."""
+def _sources(oracle: Oracle, table: Table, rows: int | None) -> tuple[str, ...]:
+    """What to read from, the next where one gives no row: blocks all over a large table, then its first rows."""
     name = f"{quoted(oracle.owner)}.{quoted(table.name)}"
-    if rows is None or rows <= 2 * SAMPLE_ROWS:
-        return name
-    return f"{name} SAMPLE BLOCK ({max(100 * 2 * SAMPLE_ROWS / rows, 0.000001):.6f})"
+    if rows is None or rows <= _MOST_ROWS:
+        return (name,)
+    return f"{name} SAMPLE BLOCK ({max(100 * SAMPLE_ROWS / rows, 0.000001):.6f})", name
 
 
-def _read(session: ReadSession, source: str, columns: list[Column]) -> dict[str, tuple[pl.Series, list[int]]]:
+def _read(
+    session: ReadSession, sources: tuple[str, ...], columns: list[Column]
+) -> dict[str, tuple[pl.Series, list[int]]]:
     """Per column its sampled texts, and the rows whose bytes are no text."""
     if not columns:
         return {}
     selected = ", ".join(f"{stored_bytes(c) if c.stored_as else quoted(c.name)} AS {quoted(c.name)}" for c in columns)
     schema = pa.schema([pa.field(c.name, pa.binary() if c.stored_as else pa.string()) for c in columns])
-    statement = Statement(f"SELECT {selected} FROM {source} WHERE ROWNUM <= {SAMPLE_ROWS}")
-    batches = list(session.arrow_batches(statement, schema, SAMPLE_ROWS))
-    rows = pa.Table.from_batches(batches, schema)
+    rows = schema.empty_table()
+    for source in sources:
+        statement = Statement(f"SELECT {selected} FROM {source} WHERE ROWNUM <= {_MOST_ROWS}")
+        rows = pa.Table.from_batches(session.arrow_batches(statement, schema, SAMPLE_ROWS), schema).combine_chunks()
+        if rows.num_rows:
+            break
     found = {}
     for column in columns:
-        chunks = rows.column(column.name).combine_chunks()
-        values = pa.concat_arrays(chunks.chunks) if isinstance(chunks, pa.ChunkedArray) else chunks
-        texts, wrong = decode(values, pa.string(), column.stored_as or "AL32UTF8")
+        values = pa.concat_arrays(rows.column(column.name).chunks) if rows.num_rows else pa.array([], pa.string())
+        texts, wrong = decode(values, pa.string(), column.stored_as or UNICODE)
         found[column.name] = pl.Series(column.name, texts, dtype=pl.String), wrong
     return found
 
 
-def _numbers(session: ReadSession, table: Table, source: str) -> Iterator[SystemCheck]:
+def _numbers(session: ReadSession, table: Table, sources: tuple[str, ...]) -> Iterator[SystemCheck]:
     """NUMBERs whose field cannot hold them: counted by Oracle, which alone holds 40 digits."""
     columns = [c for c in table.sent_columns if c.type is not None and c.type.is_number]
     if not columns:
         return
     counts = ", ".join(f"COUNT(CASE WHEN {_is_too_large(column)} THEN 1 END)" for column in columns)
     names = ", ".join(quoted(column.name) for column in columns)
-    statement = Statement(
-        f"SELECT COUNT(*), {counts} FROM (SELECT {names} FROM {source} WHERE ROWNUM <= {SAMPLE_ROWS})"
-    )
-    rows, *found = session.row(statement)
+    rows, found = 0, [0] * len(columns)
+    for source in sources:
+        sample = f"SELECT {names} FROM {source} WHERE ROWNUM <= {_MOST_ROWS}"
+        rows, *found = session.row(Statement(f"SELECT COUNT(*), {counts} FROM ({sample})"))
+        if rows:
+            break
     for column, beyond in zip(columns, found, strict=True):
         about = CheckSubject("Oracle", f"{table.name}.{column.name}")
         if not beyond:

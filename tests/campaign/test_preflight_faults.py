@@ -214,6 +214,18 @@ def test_a_reader_without_grants_is_told_each_of_them(source: OracleServer) -> N
     assert found["database", "undo"].state is WARNING
 
 
+def test_an_exempt_user_passes_the_checks_of_policies(
+    source: OracleServer, after: dict[tuple[str, str], SystemCheck]
+) -> None:
+    """A policy and redaction are no fault for a user whom they do not concern."""
+    assert after["KPS_T_SALES_M", "row-level security"].state is FAILED
+    source.admin("POST", "instance", {"open_mode": "READ WRITE"})
+    run_as_dba(source, "GRANT EXEMPT ACCESS POLICY, EXEMPT REDACTION POLICY TO KPC")
+    found = checks_of(source)
+    assert found["KPS_T_SALES_M", "row-level security"].state is CheckState.OK
+    assert found["KPS_WEB_SALES", "redaction"].state is CheckState.OK
+
+
 @pytest.mark.parametrize(
     ("character_set", "told"),
     [("WE8MSWIN1252", "Latin letters that spell Thai"), ("US7ASCII", "U+FFFD")],
@@ -234,3 +246,18 @@ def test_thai_that_was_stored_through_a_wrong_nls_lang_is_found(
     assert all(told in check.message and "stored_as" in check.remedy for check in failed.values())
     example = failed["KPS_WEB_SALES.CUSTOMER_NAME"].message.split(": ")[-1]
     assert not any("\u0e01" <= letter <= "\u0e5b" or "\u00a1" <= letter <= "\u00ff" for letter in example)
+
+
+def test_a_large_table_is_sampled_all_over(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Blocks of the whole table, not its first rows: what only the newest hold is seen. An empty sample is none."""
+    server = start_oracle(tmp_path_factory.mktemp("oracle"), "--rows", "120000", "--months", "2024-01")
+    try:
+        newest = "SELECT ROWID FROM (SELECT ROWID FROM KPS_T_SALES_MD ORDER BY ROWID DESC) WHERE ROWNUM <= 5000"
+        run_as_dba(server, f"UPDATE KPS_T_SALES_MD SET SALE_DATE = '31/01/2024' WHERE ROWID IN ({newest})")
+        found = checks_of(server)
+        run_as_dba(server, "DELETE FROM KPS_T_SALES_MD WHERE ROWID NOT IN (SELECT MIN(ROWID) FROM KPS_T_SALES_MD)")
+        left = checks_of(server)
+    finally:
+        server.stop()
+    assert found["KPS_T_SALES_MD.SALE_DATE", "date shape"].state is FAILED
+    assert "'9999-99-99' 1" in left["KPS_T_SALES_MD.SALE_DATE", "date shape"].message

@@ -23,6 +23,8 @@ from kpc.extract.control_totals import scan_chunks
 from kpc.extract.one_pass import ONE_PASS, read_in_one_pass
 from kpc.extract.partition_extract import extract_spec
 from kpc.extract.text_reading import decode
+from kpc.oracle.session import Oracle
+from kpc.oracle.statement import Statement
 from kpc.partition import Partition
 from kpc.settings import SalesforceSettings
 from kpc.stages.context import PartitionContext
@@ -153,6 +155,18 @@ def test_many_undecodable_rows_stop_the_extract_at_once(
     assert "OLD_TEXT.NAME of 40 rows is not UTF-8, keys K|1, K|2, K|3" in str(caught.value)
     assert "stored_as" in caught.value.remedy
     assert extracted(replace_name(PLAIN, "TIS620"), unicode_database)["NAME"][0] == "สม"
+
+
+def test_rows_that_are_read_one_by_one_name_their_table_too(unicode_database: OracleServer) -> None:
+    """Outside of data frames the driver itself fails to decode; the error is one sentence with a remedy."""
+    fill(unicode_database, [b"\xca\xc1"])
+    with (
+        Oracle(unicode_database.settings).session("test", "OLD_TEXT") as session,
+        pytest.raises(DataUnreadable) as caught,
+    ):
+        list(session.rows(Statement("SELECT NAME FROM OLD_TEXT")))
+    assert "A text of KPC.OLD_TEXT is not UTF-8 although its database is: byte 1 is 0xca." in str(caught.value)
+    assert "stored_as" in caught.value.remedy
 
 
 def test_bytes_without_meaning_in_the_declared_set_are_found(

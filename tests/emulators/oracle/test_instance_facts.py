@@ -108,6 +108,28 @@ def test_policies_are_told_to_whom_may_know(server: OracleServer) -> None:
         assert answer(cursor, redacted) == []  # the table itself is not visible
 
 
+def test_policies_hide_rows_and_values_from_whom_is_not_exempt(server: OracleServer) -> None:
+    """The count of what is hidden agrees with what is read: nothing in the answers shows that something is missing."""
+    counted = "SELECT COUNT(*) FROM KPS_T_SALES_M"
+    named = "SELECT DISTINCT CUSTOMER_NAME, UPPER(CUSTOMER_NAME) FROM KPS_WEB_SALES WHERE CUSTOMER_NAME IS NOT NULL"
+    with cursor_of(server) as cursor:
+        ((whole,),) = answer(cursor, counted)
+        assert answer(cursor, named)[0][0] != " "
+        server.admin(
+            "POST", "instance", {"row_policies": ["KPS_T_SALES_M"], "redactions": ["KPS_WEB_SALES.CUSTOMER_NAME"]}
+        )
+        ((scn,),) = answer(cursor, "SELECT CURRENT_SCN FROM V$DATABASE")
+        ((seen,),) = answer(cursor, counted)
+        assert 0.4 * whole < seen < 0.6 * whole
+        assert len(answer(cursor, "SELECT SALE_NO FROM KPS_T_SALES_M")) == seen
+        assert answer(cursor, f"{counted} AS OF SCN {scn}") == [(seen,)]
+        assert answer(cursor, named) == [(" ", " ")]
+        server.admin("POST", "sql", {"sql": "GRANT EXEMPT ACCESS POLICY, EXEMPT REDACTION POLICY TO KPC"})
+        assert answer(cursor, counted) == [(whole,)]
+        assert answer(cursor, named)[0][0] != " "
+        server.admin("POST", "sql", {"sql": "REVOKE EXEMPT ACCESS POLICY, EXEMPT REDACTION POLICY FROM KPC"})
+
+
 def test_a_sample_is_a_share_of_the_rows(server: OracleServer) -> None:
     with cursor_of(server) as cursor:
         ((whole,),) = answer(cursor, "SELECT COUNT(*) FROM KPS_T_SALES_MD")

@@ -1,7 +1,7 @@
 """What a DBA sets and a client can only look up: role, clock, profile limits, undo retention, policies.
 
-The admin channel changes them (`POST instance`). Clock, zone, open mode and SESSIONS_PER_USER take effect; the others
-are told by the dictionary only.
+The admin channel changes them (`POST instance`). Clock, zone, open mode, SESSIONS_PER_USER and the policies take
+effect; the others are told by the dictionary only.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kpc.emulators.oracle.sql.messages import ora, unsupported
 from kpc.emulators.oracle.sql.parsing.lexer import Kind
 from kpc.emulators.oracle.sql.parsing.token_reader import TokenReader
-from kpc.emulators.oracle.sql.storage.grants import DBA, OBJECT_PRIVILEGES, OWNERS, PUBLIC, Grants, User
+from kpc.emulators.oracle.sql.storage.grants import DBA, OBJECT_PRIVILEGES, PUBLIC, SYSTEM_PRIVILEGES, Grants, User
 from kpc.emulators.oracle.sql.storage.store import TableStore
 from kpc.emulators.oracle.sql.workspace import StatementWorkspace
 
@@ -112,7 +112,7 @@ def _privileges(workspace: StatementWorkspace, reader: TokenReader) -> tuple[tup
         if not reader.take(","):
             break
     if not reader.take("ON"):
-        if wrong := [name for name in named if name not in OWNERS]:
+        if wrong := [name for name in named if name not in SYSTEM_PRIVILEGES]:
             raise ora(990) if wrong != ["DBA"] else unsupported("roles")
         if workspace.settings.user != DBA:
             raise ora(1031)

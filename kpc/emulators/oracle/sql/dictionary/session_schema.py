@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
+from dataclasses import replace
 
 from kpc.emulators.oracle.sql.context import ColumnView, Context, RelationView
 from kpc.emulators.oracle.sql.dictionary.views import dictionary_view
@@ -11,13 +12,14 @@ from kpc.emulators.oracle.sql.instance import Instance
 from kpc.emulators.oracle.sql.messages import ora
 from kpc.emulators.oracle.sql.parsing.grammar import parse_tree
 from kpc.emulators.oracle.sql.query.compiler import QueryCompiler
-from kpc.emulators.oracle.sql.storage.grants import READING
+from kpc.emulators.oracle.sql.storage.grants import EXEMPT_FROM_POLICIES, EXEMPT_FROM_REDACTION, READING
 from kpc.emulators.oracle.sql.storage.store import SchemaObject, StoredSequence, StoredTable, StoredView, TableStore
 from kpc.emulators.oracle.sql.transactions.transaction import Transaction
 from kpc.emulators.oracle.sql.types import values
 from kpc.emulators.oracle.sql.types.datatypes import varchar2
 from kpc.emulators.oracle.sql.types.values import Expr
 
+_REDACTED = {"VARCHAR": "' '", "TIMESTAMP": "TIMESTAMP '2001-01-01'", "BIGINT": "0"}
 _DUAL = RelationView("(SELECT 'X' AS dummy)", (ColumnView("DUMMY", "dummy", varchar2(1)),))
 
 
@@ -54,7 +56,7 @@ class SessionSchema:
             if scn is not None:
                 self._store.grants.check_flashback(self.user, found.owner, name)
         if isinstance(found, StoredTable):
-            return self.table_view(found, scn)
+            return self._as_policies_let_see(found, self.table_view(found, scn))
         if isinstance(found, StoredView):
             return self._expand(found, context, scn)
         if name == "DUAL" and owner in (None, "SYS", "PUBLIC"):
@@ -71,6 +73,23 @@ class SessionSchema:
         sql = self._store.relation_sql(table, scn, overlay)
         columns = tuple(ColumnView(c.name, c.stored, c.type, c.nullable) for c in table.columns)
         return RelationView(sql, columns, "rid", table)
+
+    def _as_policies_let_see(self, table: StoredTable, view: RelationView) -> RelationView:
+        """Row-level security hides every second row; full redaction puts its type's default in place of a value."""
+        facts, grants = self._store.facts, self._store.grants
+        hides = table.name in facts.row_policies and not grants.has_system(self.user, EXEMPT_FROM_POLICIES)
+        redacted = {name.partition(".")[2] for name in facts.redactions if name.startswith(f"{table.name}.")}
+        if grants.has_system(self.user, EXEMPT_FROM_REDACTION):
+            redacted = set()
+        if not hides and not redacted:
+            return view
+        replaced = ", ".join(
+            f"CASE WHEN {c.stored} IS NOT NULL THEN {_REDACTED.get(c.type.duckdb, 'NULL')} END AS {c.stored}"
+            for c in view.columns
+            if c.name in redacted
+        )
+        columns = f"* REPLACE ({replaced})" if replaced else "*"
+        return replace(view, sql=f"(SELECT {columns} FROM {view.sql}{' WHERE rid % 2 = 0' if hides else ''})")
 
     def _expand(self, view: StoredView, context: Context, scn: int | None) -> RelationView:
         inner = SessionSchema(self._instance, self._transaction, view.owner, view.owner)
