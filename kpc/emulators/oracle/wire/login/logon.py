@@ -74,7 +74,7 @@ class Login:
             return None
         options = self._options
         is_modern = options.end_of_response and request.version >= handshake.TNS_VERSION_END_OF_RESPONSE
-        handshake.send_accept(self._channel, request, max_sdu=options.max_sdu, end_of_response=is_modern)
+        self._accept(request, is_modern=is_modern)
         self.abilities = handshake.exchange_capabilities(
             self._channel,
             self._stream,
@@ -88,6 +88,23 @@ class Login:
             self._control.counters.add("refused")
             self._reply(self._end_of_call(error))
             return None
+
+    def _accept(self, request: ConnectRequest, *, is_modern: bool) -> None:
+        """Accept the connection. A client that cannot go on in the way the server wants it leaves here."""
+        faults = self._control.faults
+        if faults.on_handshake("version_11_1"):
+            handshake.send_old_accept(self._channel, request)
+            raise ProtocolError(f"packet type {self._channel.next_packet().type} after an accept of release 11.1")
+        demands_encryption = faults.on_handshake("native_encryption")
+        handshake.send_accept(
+            self._channel,
+            request,
+            max_sdu=self._options.max_sdu,
+            end_of_response=is_modern,
+            demands_encryption=demands_encryption,
+        )
+        if demands_encryption:
+            raise ProtocolError(f"packet type {self._channel.next_packet().type} instead of native network encryption")
 
     def _meet_faults(self) -> int:
         """The code to refuse this connection with, or 0; a silent listener only waits for its client to give up."""
@@ -111,7 +128,9 @@ class Login:
         if first.mode & auth.MODE_PRIVILEGED:
             raise OraError(1031, "insufficient privileges")
         verifier = auth.Verifier(self._database.password_of(user))
-        self._reply(auth.pairs_message(verifier.challenge()) + responses.status(0))
+        is_10g = self._control.faults.on_handshake("verifier_10g", user)
+        challenge = verifier.challenge_10g() if is_10g else verifier.challenge()
+        self._reply(auth.pairs_message(challenge) + responses.status(0))
         second = self._read_auth(auth.PHASE_TWO)
         proof = verifier.check(second)
         if "AUTH_NEWPASSWORD" in second.pairs or "PROXY_CLIENT_NAME" in second.pairs:
