@@ -7,6 +7,7 @@
         SchemaDrift                   the live system differs from the catalog
       Transient                       repeat the same step
         OracleDown                    the database did not answer, or the session was lost
+          OracleTimeout               one call took longer than its limit
         SalesforceDown                the org did not answer
           NotReached                  no connection was made since this process began
         RateLimited                   the org asks to wait
@@ -97,6 +98,10 @@ class Transient(KpcError):
 
 class OracleDown(Transient):
     """Oracle did not answer in time, refused the connection temporarily, or dropped the session."""
+
+
+class OracleTimeout(OracleDown):
+    """One call took longer than its limit. Within this process it is not repeated: the limit would be the same."""
 
 
 class SalesforceDown(Transient):

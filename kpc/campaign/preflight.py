@@ -10,6 +10,7 @@ from kpc.errors import ConfigError, KpcError
 from kpc.extract.live_schema import check_columns
 from kpc.ledger.constants import PinnedConstant
 from kpc.load.target_schema import check_object
+from kpc.oracle.driver_mode import mode
 from kpc.stages.campaign_constants import Constant, constants_for, is_hashed
 from kpc.stages.places import naming_settings, places, write_into
 from kpc.stages.workspace import Workspace
@@ -34,6 +35,10 @@ def check_systems(workspace: Workspace) -> list[SystemCheck]:
 
 def _oracle(workspace: Workspace) -> Iterator[SystemCheck]:
     oracle = workspace.oracle
+    driver = _check("Oracle", "driver", lambda: mode(oracle.settings))
+    yield driver
+    if not driver.is_ok:
+        return
     login = _check("Oracle", oracle.settings.dsn, oracle.identity)
     yield login
     if not login.is_ok:

@@ -54,6 +54,9 @@ def oracle(
     service: Annotated[list[str] | None, typer.Option(help="A service name; repeatable. Default: KPCDB.")] = None,
     reader: Annotated[list[str] | None, typer.Option(help="A user who may only read the tables; repeatable.")] = None,
     tls: Annotated[bool, typer.Option(help="Also listen on a port that speaks TLS.")] = False,
+    client_certificates: Annotated[
+        bool, typer.Option("--client-certificates", help="With --tls: every TLS client must show a certificate.")
+    ] = False,
     admin: Annotated[bool, typer.Option("--admin", help="Open the admin endpoint (faults and counters).")] = False,
     ready_file: ReadyFile = None,
     verbose: Verbose = False,
@@ -77,6 +80,7 @@ def oracle(
             readers=reader or (),
             services=service or (SERVICE,),
             tls=tls,
+            client_certificates=client_certificates,
             admin=admin,
             verbose=verbose,
         )

@@ -93,7 +93,7 @@ def read_months(
     def read(chunk: ChunkRange) -> None:
         if read_manifest(folder, ChunkByMonth, f"{chunk.name}.json") is None:
             between()
-            _read_chunk(oracle, partitions, plan, chunk, folder)
+            oracle.repeated(lambda: _read_chunk(oracle, partitions, plan, chunk, folder))
 
     with ThreadPoolExecutor(min(oracle.settings.sessions, table.sessions), "oracle-chunk") as pool:
         for done in [pool.submit(read, chunk) for chunk in plan.chunks]:

@@ -123,14 +123,16 @@ def _plan(context: StageContext, generation: str, scn: int) -> ExtractPlan:
 
 
 def _make_plan(context: StageContext, generation: str, scn: int, base: Base | None) -> ExtractPlan:
-    plan = make_plan(
-        context.oracle,
-        context.partition,
-        scn=scn,
-        mode=context.mode,
-        chunk_rows=chunk_rows(context),
-        started_utc=context.clock(),
-        base=base,
+    plan = context.oracle.repeated(
+        lambda: make_plan(
+            context.oracle,
+            context.partition,
+            scn=scn,
+            mode=context.mode,
+            chunk_rows=chunk_rows(context),
+            started_utc=context.clock(),
+            base=base,
+        )
     )
     write_manifest(context.paths.generation(generation).extract, plan, EXTRACT_PLAN)
     return plan

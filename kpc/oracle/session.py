@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import oracledb
 import pyarrow as pa
@@ -14,7 +14,10 @@ from kpc.errors import ConfigError
 from kpc.oracle.connection import connect
 from kpc.oracle.failures import OperationContext, explained
 from kpc.oracle.statement import Statement
+from kpc.retry_policy import retried_oracle
 from kpc.settings import OracleSettings
+
+T = TypeVar("T")
 
 MODULE = "kpc-migration"
 # Text is compared and sorted by its bytes, whatever the database's default: key ranges depend on it.
@@ -82,25 +85,42 @@ class ReadSession:
             yield from cursor
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Oracle:
-    """The source database named in the settings."""
+    """The source database named in the settings.
+
+    `is_known`: it has told its identity at this address before, now or to an earlier process. From then on what may be
+    a typing error otherwise, such as a service that the listener does not know, is taken for a restart.
+    """
 
     settings: OracleSettings
+    is_known: bool = False
 
     @property
     def owner(self) -> str:
         """The schema of the tables."""
         return (self.settings.owner or self.settings.user).upper()
 
+    def repeated(self, act: Callable[[], T]) -> T:
+        """`act()`, which reads from sessions of its own, again for up to `retry_s` while Oracle is down.
+
+        A call that met its time limit (`OracleTimeout`) is not repeated: the limit would be the same.
+        """
+        return retried_oracle(act, self.settings.retry_s) if self.is_known else act()
+
     @contextmanager
-    def session(self, action: str, table: str = "") -> Iterator[ReadSession]:
+    def session(self, action: str, table: str = "", *, is_repeated: bool = True) -> Iterator[ReadSession]:
         """A session whose module and action show a DBA in V$SESSION what it does; `table` is the table it reads.
 
         Raises `ConfigError` for wrong credentials or addresses and `OracleDown` for a silent or unreachable listener,
-        the latter after `connect_timeout_s` at most.
+        the latter after `connect_timeout_s` at most for each address, and after `retry_s` if connecting `is_repeated`
+        and the database is known.
         """
-        connection = connect(self.settings)
+
+        def connected() -> oracledb.Connection:
+            return connect(self.settings, is_known=self.is_known)
+
+        connection = self.repeated(connected) if is_repeated else connected()
         try:
             connection.call_timeout = int(self.settings.call_timeout_s * 1000)
             with explained(self.operation()), connection.cursor() as cursor:
@@ -116,22 +136,27 @@ class Oracle:
         """The context for errors of a statement that reads `table`."""
         is_dictionary = table.startswith(("V$", "ALL_"))
         name = table if is_dictionary or not table else f"{self.owner}.{table}"
-        return OperationContext(self.settings.dsn, self.settings.user, name)
+        return OperationContext(self.settings.dsn, self.settings.user, name, is_known=self.is_known)
 
     def identity(self) -> str:
         """Database id and incarnation: they distinguish it from its clones and from its state before a RESETLOGS."""
-        with self.session("identity", "V$DATABASE") as session:
+        with self.session("identity", "V$DATABASE", is_repeated=False) as session:
             found = list(session.rows(_IDENTITY))
         if not found:
             raise ConfigError("V$DATABASE has no row.", "Ask the DBA; this database cannot be read.")
         database_id, incarnation = found[0]
+        self.is_known = True
         return f"ora-{int(database_id)}-{int(incarnation)}"
 
     def current_scn(self) -> int:
         """The SCN as of which the database can be read now."""
-        with self.session("current scn", "V$DATABASE") as session:
-            (scn,) = session.row(_CURRENT_SCN)
-        return int(scn)
+
+        def ask() -> int:
+            with self.session("current scn", "V$DATABASE") as session:
+                (scn,) = session.row(_CURRENT_SCN)
+            return int(scn)
+
+        return self.repeated(ask)
 
 
 def _with_schema(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

@@ -88,7 +88,8 @@ class Workspace:
             if self._oracle is None:
                 from kpc.oracle.session import Oracle  # noqa: PLC0415  a worker that only loads needs no Oracle driver
 
-                self._oracle = Oracle(self.settings.oracle)
+                is_known = self.ledger.endpoints.identity_of("oracle", self._oracle_address) is not None
+                self._oracle = Oracle(self.settings.oracle, is_known=is_known)
             return self._oracle
 
     @property
@@ -125,12 +126,15 @@ class Workspace:
         """
         with self._opening:
             if self._environment is None:
-                oracle = self.settings.oracle
                 self._environment = Environment(
-                    self._identity("oracle", f"{oracle.user}@{oracle.dsn}", self.oracle.identity),
+                    self._identity("oracle", self._oracle_address, self.oracle.identity),
                     self._identity("salesforce", self.settings.salesforce.base_url, lambda: self.salesforce.org_id),
                 )
             return self._environment
+
+    @property
+    def _oracle_address(self) -> str:
+        return f"{self.settings.oracle.user}@{self.settings.oracle.dsn}"
 
     def _identity(self, kind: str, address: str, ask: Callable[[], str]) -> str:
         try:

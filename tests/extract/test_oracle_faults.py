@@ -12,7 +12,7 @@ from oracle_source import OracleServer, start_oracle
 from pydantic import SecretStr
 
 from assets.oracle_extract import oracle_extract
-from kpc.errors import ConfigError, KpcError, OracleDown, SchemaDrift, SnapshotLost, Terminal
+from kpc.errors import ConfigError, KpcError, OracleDown, OracleTimeout, SchemaDrift, SnapshotLost, Terminal
 from kpc.partition import Partition, find_partition
 from kpc.settings import SalesforceSettings
 from kpc.stages.context import PartitionContext
@@ -85,6 +85,21 @@ def chunk_reads(source: OracleServer) -> Counter[str]:
     """How often each chunk was read, by the action that the session shows to a DBA."""
     statements = source.admin("GET", "statements")
     return Counter(each["action"].split()[-1] for each in statements if "ROWID BETWEEN" in each["sql"])
+
+
+def test_a_lost_session_is_repeated_before_the_stage_fails(
+    extracting: Extracting, source: OracleServer, partition: Partition
+) -> None:
+    """The chunk is read again in the same run, also where the listener does not know the service for a moment."""
+    source.fault("cut", "rst", after_rows=20, skip=1, times=1, **CHUNKS)
+    workspace = extracting.workspace(retry_s=60.0)
+    workspace.environment  # noqa: B018  from now on the database is known
+    source.fault("refuse", 12514, skip=3, times=2)
+    result = oracle_extract.materialize(PartitionContext(workspace, partition))
+    reads = chunk_reads(source)
+    assert reads.pop("chunk-00002") == 2
+    assert set(reads.values()) == {1}
+    assert result.rows == sealed_extract(PartitionContext(workspace, partition)).control_totals.rows
 
 
 def files_of(folder: Path) -> set[str]:
@@ -224,11 +239,12 @@ def test_an_error_nobody_may_repeat_is_terminal(
 def test_a_call_that_never_answers_ends_at_its_time_limit(
     extracting: Extracting, source: OracleServer, partition: Partition
 ) -> None:
-    """`call_timeout_s` bounds each call; the step may be repeated."""
+    """`call_timeout_s` bounds each call; the step may be repeated, but not at once with the same limit."""
     source.fault("delay", 60, times=1, **CHUNKS)
     began = time.monotonic()
-    assert "DPY-4024" in extracting.fails(OracleDown, partition, call_timeout_s=0.5)
+    assert "DPY-4024" in extracting.fails(OracleTimeout, partition, call_timeout_s=0.5, retry_s=60.0)
     assert time.monotonic() - began < 15
+    assert chunk_reads(source) == {"chunk-00001": 1}
 
 
 def test_a_silent_listener_ends_at_its_time_limit(

@@ -12,7 +12,16 @@ import pytest
 from checkout import PROJECT
 from pydantic import SecretStr
 
-from kpc.errors import ConfigError, DataUnreadable, KpcError, OracleDown, SchemaDrift, SnapshotLost, Terminal
+from kpc.errors import (
+    ConfigError,
+    DataUnreadable,
+    KpcError,
+    OracleDown,
+    OracleTimeout,
+    SchemaDrift,
+    SnapshotLost,
+    Terminal,
+)
 from kpc.oracle import failures
 from kpc.oracle.failures import OperationContext, classify
 from kpc.oracle.session import Oracle
@@ -27,7 +36,7 @@ CASES = {
     "(Similar to ORA-12514)": (ConfigError, "service name"),
     "DPY-6005: cannot connect to database (CONNECTION_ID=x). [Errno 111] Connection refused": (OracleDown, "repeated"),
     "DPY-4011: the database or network closed the connection": (OracleDown, "repeated"),
-    "DPY-4024: call timeout of 100 ms exceeded": (OracleDown, "repeated"),
+    "DPY-4024: call timeout of 100 ms exceeded": (OracleTimeout, "repeated"),
     "ORA-00018: maximum number of sessions exceeded": (OracleDown, "repeated"),
     "ORA-00942: table or view does not exist": (SchemaDrift, "GRANT SELECT, FLASHBACK ON KPC.KPS_T_SALES_MD TO kpc"),
     'ORA-00904: "VAT_AMT": invalid identifier': (SchemaDrift, "kpc/catalog"),

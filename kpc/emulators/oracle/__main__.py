@@ -33,6 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--service", action="append", default=[], metavar="NAME", help="repeatable; KPCDB without one")
     parser.add_argument("--tls", action="store_true", help="a second port that speaks TLS")
+    parser.add_argument(
+        "--client-certificates", action="store_true", help="with --tls: every TLS client must have the wallet's"
+    )
     parser.add_argument("--admin", action="store_true", help="open the admin channel: faults and counters at run time")
     parser.add_argument("--verbose", action="store_true")
     given = parser.parse_args(arguments)
@@ -52,6 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
                 readers=given.reader,
                 services=given.service or (SERVICE,),
                 tls=given.tls,
+                client_certificates=given.client_certificates,
                 admin=given.admin,
                 verbose=given.verbose,
             )

@@ -42,7 +42,8 @@ class OracleOptions:
     `ready_file` is where to tell, as JSON, how to connect; standard output without one. `faults` are in force from the
     first connection on. What else is asked for adds to the ready file: `admin` opens the admin channel (`admin_url`),
     which takes faults at run time; `readers` are users with SELECT and FLASHBACK on every table; several `services` are
-    listed; `tls` adds `tcps_dsn`, `ca_file` and `wallet_location`.
+    listed; `tls` adds `tcps_dsn`, `ca_file` and `wallet_location`, and with `client_certificates` (every TLS client
+    must have one) `wallet_password`.
     """
 
     port: int = 0
@@ -58,6 +59,7 @@ class OracleOptions:
     readers: Sequence[str] = ()
     services: Sequence[str] = (SERVICE,)
     tls: bool = False
+    client_certificates: bool = False
     admin: bool = False
     verbose: bool = False
 
@@ -131,9 +133,12 @@ def _serve(
         def tell(bound_port: int) -> None:
             facts["dsn"] = f"{HOST}:{bound_port}/{service}"
             if options.tls:
-                guard = scope.enter_context(TlsProxy(bound_port, host=HOST))
+                proxy = TlsProxy(bound_port, host=HOST, demands_certificate=options.client_certificates)
+                guard = scope.enter_context(proxy)
                 facts["tcps_dsn"] = f"tcps://{HOST_NAME}:{guard.port}/{service}"
                 facts["ca_file"], facts["wallet_location"] = str(guard.wallet.ca_file), str(guard.folder)
+                if guard.wallet.password:
+                    facts["wallet_password"] = guard.wallet.password
             _tell(options.ready_file, facts)
             print(f"The Oracle emulator listens on {facts['dsn']}.", file=sys.stderr)  # noqa: T201 - for people
 
