@@ -55,7 +55,7 @@ def oracle(
     reader: Annotated[list[str] | None, typer.Option(help="A user who may only read the tables; repeatable.")] = None,
     tls: Annotated[bool, typer.Option(help="Also listen on a port that speaks TLS.")] = False,
     client_certificates: Annotated[
-        bool, typer.Option("--client-certificates", help="With --tls: every TLS client must show a certificate.")
+        bool, typer.Option("--client-certificates", help="Demand one of each TLS client.")
     ] = False,
     admin: Annotated[bool, typer.Option("--admin", help="Open the admin endpoint (faults and counters).")] = False,
     ready_file: ReadyFile = None,

@@ -13,6 +13,34 @@ from kpc.emulators.oracle.wire.login.logon import ListenerOptions
 
 
 def main(arguments: list[str] | None = None) -> int:
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    try:
+        return run(
+            OracleOptions(
+                port=given.port,
+                rows=given.rows,
+                seed=given.seed,
+                with_bad_rows=given.with_bad_rows,
+                scale=given.scale,
+                layout=given.layout,
+                months=given.months,
+                ready_file=given.ready_file,
+                listener=ListenerOptions(given.field_version, given.end_of_response, given.sdu),
+                faults=given.fault,
+                readers=given.reader,
+                services=given.service or (SERVICE,),
+                tls=given.tls,
+                client_certificates=given.client_certificates,
+                admin=given.admin,
+                verbose=given.verbose,
+            )
+        )
+    except OptionError as error:
+        parser.error(str(error))
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m kpc.emulators.oracle", description="Run the Oracle emulator.")
     parser.add_argument("--port", type=int, default=0, help="0 chooses a free one")
     parser.add_argument("--rows", type=int, default=1000, help="size of the seeded data; 0 seeds nothing")
@@ -38,30 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--admin", action="store_true", help="open the admin channel: faults and counters at run time")
     parser.add_argument("--verbose", action="store_true")
-    given = parser.parse_args(arguments)
-    try:
-        return run(
-            OracleOptions(
-                port=given.port,
-                rows=given.rows,
-                seed=given.seed,
-                with_bad_rows=given.with_bad_rows,
-                scale=given.scale,
-                layout=given.layout,
-                months=given.months,
-                ready_file=given.ready_file,
-                listener=ListenerOptions(given.field_version, given.end_of_response, given.sdu),
-                faults=given.fault,
-                readers=given.reader,
-                services=given.service or (SERVICE,),
-                tls=given.tls,
-                client_certificates=given.client_certificates,
-                admin=given.admin,
-                verbose=given.verbose,
-            )
-        )
-    except OptionError as error:
-        parser.error(str(error))
+    return parser
 
 
 def _months(text: str) -> tuple[str, ...]:
