@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from kpc.emulators.oracle.container import Container, database_id
 from kpc.emulators.oracle.interface import StatementKind
 from kpc.emulators.oracle.sql.context import SessionSettings
 from kpc.emulators.oracle.sql.messages import ora
@@ -30,8 +31,9 @@ def _utc_now() -> dt.datetime:
 
 
 class EmulatedDatabase:
-    """`folder` None keeps everything in memory; otherwise DuckDB's file lies in it, and `close` removes it.
+    """One pluggable database of a container.
 
+    `folder` None keeps everything in memory; otherwise DuckDB's file lies in it, and `close` removes it.
     `scale` is the number of rows that each stored row stands for when a statement's cost is reckoned; 0: no cost.
     """
 
@@ -42,8 +44,10 @@ class EmulatedDatabase:
         folder: Path | None = None,
         scale: int = 1,
         clock: Callable[[], dt.datetime] = _utc_now,
+        container: Container | None = None,
     ) -> None:
         self.service_names = service_names
+        self.container = container or Container()
         self.version = (19, 3, 0, 0, 0)
         self.clock = clock
         self.started_utc = clock()
@@ -62,9 +66,9 @@ class EmulatedDatabase:
         return self.service_names[0].split(".")[0].upper()
 
     @property
-    def database_id(self) -> int:
-        """V$DATABASE.DBID: the same for the same name, so that a restarted emulator is the same database."""
-        return 1_000_000_000 + sum((i + 1) * ord(c) * 7_919 for i, c in enumerate(self.name)) % 3_000_000_000
+    def con_dbid(self) -> int:
+        """V$DATABASE.CON_DBID: this pluggable database's own."""
+        return database_id(f"{self.container.name}:{self.name}")
 
     def create_user(self, user: str, password: str, privileges: Iterable[str] = OWNERS) -> None:
         self.store.grants.users[user] = User(user, password, set(privileges))
@@ -87,6 +91,7 @@ class EmulatedDatabase:
             self._next_session += 1
             number = self._next_session
         settings = SessionSettings(user, user, number, 1 + number % 60_000, service, self.name, program, machine)
+        settings.container = self.container.name
         session = EmulatedSession(self, settings)
         with self._guard:
             self.sessions[number] = session
@@ -137,6 +142,10 @@ class EmulatedDatabase:
         """From here on, `AS OF` any SCN before now is ORA-01555 (a fault switch)."""
         self.store.forget_undo()
 
+    def open_resetlogs(self) -> None:
+        """A new incarnation of the container. Undo stays, as on a standby database that takes over."""
+        self.container.open_resetlogs(self.store.scn + 1)
+
     def close(self) -> None:
         for session in list(self.sessions.values()):
             session.interrupt()
@@ -164,6 +173,7 @@ def open_database(
     service_names: tuple[str, ...] = ("KPCDB",),
     seed: SeedPlan | None = None,
     scale: int = 1,
+    container: Container | None = None,
 ) -> EmulatedDatabase:
     """A database with one user, who owns the KPS tables when a `seed` is given.
 
@@ -171,7 +181,7 @@ def open_database(
     """
     is_large = seed is not None and seed.rows > ROWS_IN_MEMORY
     folder = Path(tempfile.mkdtemp(prefix="oracle-emulator-")) if is_large else None
-    database = EmulatedDatabase(service_names, folder=folder, scale=scale)
+    database = EmulatedDatabase(service_names, folder=folder, scale=scale, container=container)
     database.create_user(user.upper(), password)
     if seed is not None:
         from kpc.emulators.oracle import seed as seeding  # noqa: PLC0415  the catalog and numpy are needed only here

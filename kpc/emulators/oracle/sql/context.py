@@ -35,6 +35,7 @@ class SessionSettings:
     timestamp_tz_format: str = "DD-MON-RR HH.MI.SSXFF AM TZR"
     zone: TimeZone = UTC
     attributes: dict[str, str | None] = field(default_factory=dict)
+    container: str = ""
 
 
 @dataclass(frozen=True, slots=True)

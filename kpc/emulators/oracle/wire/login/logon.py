@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kpc.emulators.oracle.control import Control
@@ -50,13 +51,14 @@ class Login:
         self,
         channel: PacketChannel,
         stream: RequestStream,
-        database: ServedDatabase,
+        databases: Sequence[ServedDatabase],
         options: ListenerOptions,
         control: Control,
     ) -> None:
         self._channel = channel
         self._stream = stream
-        self._database = database
+        self._databases = databases
+        self._database = databases[0]  # until the client names a service
         self._options = options
         self._control = control
         self.abilities = Abilities()
@@ -119,8 +121,13 @@ class Login:
         return fault.code
 
     def _is_known(self, request: ConnectRequest) -> bool:
+        """Whether the listener knows the service; its database is the one to log in to."""
         wanted = request.service.upper()
-        return any(wanted in {name.upper(), name.upper().partition(".")[0]} for name in self._database.service_names)
+        for database in self._databases:
+            if any(wanted in {name.upper(), name.upper().partition(".")[0]} for name in database.service_names):
+                self._database = database
+                return True
+        return False
 
     def _authenticate(self, connect: ConnectRequest) -> DatabaseSession:
         first = self._read_auth(auth.PHASE_ONE)
