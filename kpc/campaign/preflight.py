@@ -13,6 +13,7 @@ from kpc.load.target_schema import check_object
 from kpc.oracle.driver_mode import mode
 from kpc.stages.campaign_constants import Constant, constants_for, is_hashed
 from kpc.stages.places import naming_settings, places, write_into
+from kpc.stages.source_identity import recognise
 from kpc.stages.workspace import Workspace
 from kpc.storage.object_store import is_url
 
@@ -39,8 +40,10 @@ def _oracle(workspace: Workspace) -> Iterator[SystemCheck]:
     yield driver
     if not driver.is_ok:
         return
-    login = _check("Oracle", oracle.settings.dsn, oracle.identity)
+    login = _check("Oracle", oracle.settings.dsn, lambda: str(oracle.identity()))
     yield login
+    if login.is_ok:
+        yield _check("Oracle", "identity", lambda: recognise(workspace.ledger, oracle.identity()))
     if not login.is_ok:
         return
     with oracle.session("preflight") as connection:

@@ -161,6 +161,8 @@ def find_month(context: PartitionContext) -> MonthOfPass | None:
     Raises `DamagedFile` if a file differs from what was read.
     """
     current = context.ledger.generations.current(context.environment, context.partition)
+    if current is not None and context.workspace.is_of_former_incarnation(current.started_utc):
+        current = None  # its SCN is one of another history
     whole = context.of(Partition(context.table, ONE_PASS))
     for folder in reversed(_passes(whole)):
         plan = read_manifest(folder, OnePassPlan, EXTRACT_PLAN)
@@ -195,9 +197,17 @@ def remove_month(month: MonthOfPass) -> None:
 
 
 def _passes(context: PartitionContext) -> list[Path]:
-    """The folders of all passes over a table, oldest first."""
+    """The folders of all passes over a table, oldest first, without those of a former incarnation of the database."""
+    return [folder for folder in _folders(context) if not _is_of_former_incarnation(context, folder)]
+
+
+def _folders(context: PartitionContext) -> list[Path]:
     root = context.paths.folder
     return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+
+
+def _is_of_former_incarnation(context: PartitionContext, folder: Path) -> bool:
+    return context.workspace.is_of_former_incarnation(ULID.from_str(folder.name).datetime)
 
 
 def _is_finished(folder: Path) -> bool:
@@ -205,6 +215,6 @@ def _is_finished(folder: Path) -> bool:
 
 
 def _remove_unfinished(context: PartitionContext) -> None:
-    for folder in _passes(context):
-        if not _is_finished(folder):
+    for folder in _folders(context):
+        if not _is_finished(folder) or _is_of_former_incarnation(context, folder):
             shutil.rmtree(folder, ignore_errors=True)

@@ -33,6 +33,7 @@ def recent_extract(context: StageContext) -> ExtractManifest | None:
     if current is None or context.asked_utc is None or current.run_id == context.run_id:
         return None
     is_alike = (current.spec_hash, current.mode) == (extract_spec(context), context.mode)
+    is_alike = is_alike and not context.workspace.is_of_former_incarnation(current.started_utc)
     if current.started_utc < context.asked_utc or not is_alike:
         return None
     manifest = context.store.manifest(context.paths.generation(current.id).extract, ExtractManifest)

@@ -13,6 +13,7 @@ import pyarrow as pa
 from kpc.errors import ConfigError
 from kpc.oracle.connection import connect
 from kpc.oracle.failures import OperationContext, explained
+from kpc.oracle.identity import DatabaseIdentity
 from kpc.oracle.statement import Statement
 from kpc.retry_policy import retried_oracle
 from kpc.settings import OracleSettings
@@ -22,7 +23,9 @@ T = TypeVar("T")
 MODULE = "kpc-migration"
 # Text is compared and sorted by its bytes, whatever the database's default: key ranges depend on it.
 _BINARY_ORDER = "ALTER SESSION SET NLS_SORT = BINARY NLS_COMP = BINARY"
-_IDENTITY = Statement('SELECT DBID, "RESETLOGS_CHANGE#" FROM V$DATABASE')
+_IDENTITY = Statement(
+    "SELECT DBID, CON_DBID, \"RESETLOGS_CHANGE#\", SYS_CONTEXT('USERENV', 'CON_NAME') FROM V$DATABASE"
+)
 _CURRENT_SCN = Statement("SELECT CURRENT_SCN FROM V$DATABASE")
 _COLUMNS = (
     "SELECT COLUMN_NAME, DATA_TYPE, DATA_LENGTH, CHAR_LENGTH, DATA_PRECISION, DATA_SCALE FROM ALL_TAB_COLUMNS "
@@ -91,10 +94,14 @@ class Oracle:
 
     `is_known`: it has told its identity at this address before, now or to an earlier process. From then on what may be
     a typing error otherwise, such as a service that the listener does not know, is taken for a restart.
+
+    `expected`: what every session must be connected to, by id and incarnation; a database that fails over while it is
+    read would otherwise mix two histories in one extract.
     """
 
     settings: OracleSettings
     is_known: bool = False
+    expected: tuple[str, int] | None = None
 
     @property
     def owner(self) -> str:
@@ -127,7 +134,10 @@ class Oracle:
                 cursor.execute(_BINARY_ORDER)
             connection.module = MODULE
             connection.action = action[:64]
-            yield ReadSession(connection, self, table)
+            session = ReadSession(connection, self, table)
+            if self.expected is not None and is_repeated:
+                self._check(_identity_of(session, self.owner))
+            yield session
         finally:
             with suppress(oracledb.Error):
                 connection.close()
@@ -138,15 +148,23 @@ class Oracle:
         name = table if is_dictionary or not table else f"{self.owner}.{table}"
         return OperationContext(self.settings.dsn, self.settings.user, name, is_known=self.is_known)
 
-    def identity(self) -> str:
-        """Database id and incarnation: they distinguish it from its clones and from its state before a RESETLOGS."""
+    def identity(self) -> DatabaseIdentity:
+        """Which database and schema this is, and which incarnation of it; asked once, without repeating."""
         with self.session("identity", "V$DATABASE", is_repeated=False) as session:
-            found = list(session.rows(_IDENTITY))
-        if not found:
-            raise ConfigError("V$DATABASE has no row.", "Ask the DBA; this database cannot be read.")
-        database_id, incarnation = found[0]
+            found = _identity_of(session, self.owner)
         self.is_known = True
-        return f"ora-{int(database_id)}-{int(incarnation)}"
+        return found
+
+    def _check(self, found: DatabaseIdentity) -> None:
+        if (found.source_id, found.incarnation) != self.expected:
+            wanted, incarnation = self.expected or ("", 0)
+            raise ConfigError(
+                f"Oracle at {self.settings.dsn} is now {found}, but this run began with {wanted}, incarnation "
+                f"{incarnation}: it was opened with RESETLOGS (a failover, a flashback, a restore), or the address "
+                "leads elsewhere.",
+                "Ask the DBA which it is. After a failover, `kpc source adopt --reason TEXT` and repeat the command; "
+                "otherwise correct KPC__ORACLE__DSN.",
+            )
 
     def current_scn(self) -> int:
         """The SCN as of which the database can be read now."""
@@ -157,6 +175,14 @@ class Oracle:
             return int(scn)
 
         return self.repeated(ask)
+
+
+def _identity_of(session: ReadSession, owner: str) -> DatabaseIdentity:
+    found = list(session.rows(_IDENTITY))
+    if not found:
+        raise ConfigError("V$DATABASE has no row.", "Ask the DBA; this database cannot be read.")
+    dbid, con_dbid, incarnation, con_name = found[0]
+    return DatabaseIdentity(int(dbid), int(con_dbid), str(con_name), owner, int(incarnation))
 
 
 def _with_schema(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

@@ -17,6 +17,7 @@ from kpc.salesforce import Salesforce, connect
 from kpc.settings import Settings
 from kpc.stages.places import naming_settings
 from kpc.stages.quota_governor import Governor
+from kpc.stages.source_identity import recognise
 from kpc.storage.manifests import RootMarker
 from kpc.storage.store import Store, open_store
 
@@ -126,11 +127,24 @@ class Workspace:
         """
         with self._opening:
             if self._environment is None:
-                self._environment = Environment(
-                    self._identity("oracle", self._oracle_address, self.oracle.identity),
-                    self._identity("salesforce", self.settings.salesforce.base_url, lambda: self.salesforce.org_id),
-                )
+                source_id = self._source_id()
+                target = self.settings.salesforce.base_url
+                target_id = self._identity("salesforce", target, lambda: self.salesforce.org_id)
+                self._environment = Environment(source_id, target_id)
             return self._environment
+
+    def _source_id(self) -> str:
+        """The key of the database, whose sessions must from now on be of the incarnation that the ledger knows."""
+        found = self._identity("oracle", self._oracle_address, lambda: recognise(self.ledger, self.oracle.identity()))
+        row = self.ledger.sources.of_key(found)
+        if row is not None:
+            self.oracle.expected = (row.live_id, row.incarnation)
+        return found
+
+    def is_of_former_incarnation(self, read_utc: datetime) -> bool:
+        """Whether something was read before the incarnation of the database that is now read was adopted."""
+        row = self.ledger.sources.of_key(self.environment.source_id)
+        return row is not None and row.incarnation_utc is not None and read_utc < row.incarnation_utc
 
     @property
     def _oracle_address(self) -> str:

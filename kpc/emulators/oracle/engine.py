@@ -144,7 +144,7 @@ class EmulatedDatabase:
 
     def open_resetlogs(self) -> None:
         """A new incarnation of the container. Undo stays, as on a standby database that takes over."""
-        self.container.open_resetlogs(self.store.scn + 1)
+        self.container.open_resetlogs(self.store.advance())
 
     def close(self) -> None:
         for session in list(self.sessions.values()):
