@@ -25,7 +25,7 @@ _SHOWN = 40  # characters of a wrong key that a message repeats
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """The two live systems: the database and its incarnation, and the org. Read from them, never configured."""
+    """The two live systems: the schema of a pluggable database, and the org. Read from them, never configured."""
 
     source_id: str
     target_id: str

@@ -18,7 +18,16 @@ from typing import TypeVar
 import stamina
 from stamina.instrumentation import RetryDetails
 
-from kpc.errors import AirflowDown, KpcError, NotReached, RateLimited, SalesforceDown, Transient, UnusableAnswer
+from kpc.errors import (
+    AirflowDown,
+    KpcError,
+    NotReached,
+    OracleDown,
+    RateLimited,
+    SalesforceDown,
+    Transient,
+    UnusableAnswer,
+)
 
 log = logging.getLogger(__name__)
 
@@ -43,16 +52,32 @@ def retried(act: Callable[[], T], *, also: tuple[type[KpcError], ...] = ()) -> T
     raise AssertionError  # the context returns or raises
 
 
+def retried_oracle(act: Callable[[], T], longest_s: float) -> T:
+    """`act()`, repeated while Oracle is down, until `longest_s` after the first failure."""
+    patience = Patience((OracleDown,), longest_s=longest_s, tries=None)
+    for attempt in stamina.retry_context(on=patience.wait_after, attempts=None, timeout=None):
+        with attempt:
+            return act()
+    raise AssertionError  # the context returns or raises
+
+
 def tries_of(error: BaseException | None) -> int:
     """How often a request that fails with this error is made in all."""
     return FEW_TRIES if isinstance(error, UnusableAnswer | NotReached) else TRIES
 
 
 class Patience:
-    """The waits of one request; `on` are the errors after which it is repeated."""
+    """The waits of one request; `on` are the errors after which it is repeated.
 
-    def __init__(self, on: tuple[type[KpcError], ...] = _ON) -> None:
+    `tries` limits how often, besides the limit of the error; None: only `longest_s` does.
+    """
+
+    def __init__(
+        self, on: tuple[type[KpcError], ...] = _ON, *, longest_s: float = LONGEST_S, tries: int | None = TRIES
+    ) -> None:
         self._on = on
+        self._longest_s = longest_s
+        self._tries = tries
         self._failures = 0
         self._first_failure_s = 0.0
 
@@ -62,7 +87,8 @@ class Patience:
         now_s = time.monotonic()
         self._first_failure_s = self._first_failure_s or now_s
         self._failures += 1
-        is_over = self._failures >= tries_of(error) or now_s - self._first_failure_s > LONGEST_S
+        is_over = self._tries is not None and self._failures >= min(self._tries, tries_of(error))
+        is_over = is_over or now_s - self._first_failure_s >= self._longest_s
         if not isinstance(error, self._on) or is_over:
             return False
         wait_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** (self._failures - 1))
@@ -75,8 +101,9 @@ class Patience:
 def _log_retry(details: RetryDetails) -> None:
     error = details.caused_by
     why = error.what.rstrip(".") if isinstance(error, KpcError) else type(error).__name__
-    number, tries = details.retry_num + 1, tries_of(error)
-    log.warning("%s; asking again in %.0f s (%d of %d).", why, max(1.0, details.wait_for), number, tries)
+    number = details.retry_num + 1
+    tries = f"{number}" if isinstance(error, OracleDown) else f"{number} of {tries_of(error)}"
+    log.warning("%s; asking again in %.0f s (%s).", why, max(1.0, details.wait_for), tries)
 
 
 stamina.instrumentation.set_on_retry_hooks([_log_retry])  # instead of the library's own log line

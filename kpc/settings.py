@@ -89,9 +89,11 @@ class OracleSettings(BaseModel):
     user: Text = ""
     password: Secret = SecretStr("")
     owner: Text = ""  # schema of the tables; the user's own if empty
-    connect_timeout_s: Seconds = Field(15.0, gt=0)
+    connect_timeout_s: Seconds = Field(15.0, gt=0)  # for each address that the DSN leads to
     call_timeout_s: Seconds = Field(600.0, gt=0)  # of one fetch
     scan_timeout_s: Seconds = Field(14_400.0, gt=0)  # of a statement that must read a whole table before it answers
+    retry_s: Seconds = Field(120.0, ge=0)  # how long what passes by itself is repeated before the stage fails
+    expire_time_min: int = Field(2, ge=0, le=1440)  # probes of idle sessions, so that no firewall drops them; 0: none
     sessions: int = Field(4, ge=1, le=10)  # parallel sessions inside one partition's task; a table may ask for fewer
     fetch_rows: int = Field(50_000, ge=1)  # rows per Arrow batch
     window: Text = Field(
@@ -100,6 +102,11 @@ class OracleSettings(BaseModel):
     reads: Literal["changed", "whole"] = "changed"  # what a repeated extract reads, if the table has an update column
     overlap_s: Seconds = Field(3600.0, ge=0)  # reread before the watermark; must exceed the longest transaction
     ca_file: LocalPath | None = None  # certificate authority of a tcps:// listener; the system's own if empty
+    config_dir: LocalPath | None = None  # folder of tnsnames.ora, and in thick mode of sqlnet.ora
+    wallet_location: LocalPath | None = None  # folder of ewallet.pem (thin mode) or cwallet.sso (thick mode), for tcps
+    wallet_password: Secret = SecretStr("")
+    thick_mode: bool = False  # log in through Oracle's client libraries, which must be installed
+    client_lib_dir: LocalPath | None = None  # their folder; the system's library search path if empty
 
 
 class SalesforceSettings(BaseModel):

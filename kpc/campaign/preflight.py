@@ -16,23 +16,38 @@ from kpc.errors import ConfigError, KpcError, Terminal
 from kpc.extract.live_schema import check_columns
 from kpc.ledger.constants import PinnedConstant
 from kpc.load.target_schema import check_object
+from kpc.oracle.driver_mode import mode
 from kpc.oracle.session import Oracle, ReadSession
 from kpc.stages.campaign_constants import Constant, constants_for, is_hashed
 from kpc.stages.places import naming_settings, places, write_into
+from kpc.stages.source_identity import recognise
 from kpc.stages.workspace import Workspace
 from kpc.storage.object_store import is_url
 
 
 def check_systems(workspace: Workspace) -> list[SystemCheck]:
     """The results of all checks. If a login fails, that system's tables are not checked."""
-    systems = [*check_source(workspace.oracle, datetime.now(UTC)), *_salesforce(workspace)]
+    systems = [*_oracle(workspace), *_salesforce(workspace)]
     return [*systems, *_folders(workspace), _staging(workspace), *_constants(workspace)]
+
+
+def _oracle(workspace: Workspace) -> Iterator[SystemCheck]:
+    """The source, and whether the ledger knows it as the same database in the same incarnation."""
+    for check in check_source(workspace.oracle, datetime.now(UTC)):
+        yield check
+        if check.name == "login" and check.is_ok:
+            about = CheckSubject("Oracle", workspace.oracle.settings.dsn)
+            yield about.run("identity", lambda: recognise(workspace.ledger, workspace.oracle.identity()))
 
 
 def check_source(oracle: Oracle, now: datetime) -> Iterator[SystemCheck]:
     """The source alone; `now` is aware. What cannot go on, such as a dropped session, is one more failed check."""
     about = CheckSubject("Oracle", oracle.settings.dsn)
-    login = about.run("login", oracle.identity)
+    driver = about.run("driver", lambda: mode(oracle.settings))
+    yield driver
+    if not driver.is_ok:
+        return
+    login = about.run("login", lambda: str(oracle.identity()))
     yield login
     if not login.is_ok:
         return

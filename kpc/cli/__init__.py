@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from kpc.cli import bench, cleanup, constants, emulate, journey, load, org, proof, state
+from kpc.cli import bench, cleanup, constants, emulate, journey, load, org, proof, source, state
 from kpc.cli.output import Exit, console, end_on_sigterm, fail
 from kpc.cli.streams import with_lasting_streams
 from kpc.errors import ConfigError, KpcError
@@ -26,6 +26,7 @@ app.add_typer(emulate.app, name="emulate")
 app.add_typer(bench.app, name="bench")
 app.add_typer(constants.app, name="constants")
 app.add_typer(org.app, name="org")
+app.add_typer(source.app, name="source")
 journey.register(app)
 state.register(app)
 load.register(app)

@@ -34,6 +34,15 @@ StoredThrough = Annotated[
 Verbose = Annotated[bool, typer.Option(help="Print one line per request.")]
 
 
+Scale = Annotated[
+    int, typer.Option(min=0, help="Rows that each row stands for in the cost of a statement; 0: no cost.")
+]
+Layout = Annotated[
+    Literal["heap", "index", "partitions"],
+    typer.Option(help="Monthly tables: a heap, with an index on the date, or partitioned by month."),
+]
+
+
 @contextmanager
 def _explaining_options() -> Iterator[None]:
     """The emulators do not know `kpc`: their errors about wrong options become errors of this command."""
@@ -52,9 +61,7 @@ def oracle(
     rows: Annotated[int, typer.Option(help="Rows to seed, spread over all 16 tables.")] = 250_000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same rows.")] = 42,
     months: Annotated[int, typer.Option(min=1, max=120, help="Months of sales, starting with 2024-01.")] = 3,
-    scale: Annotated[
-        int, typer.Option(min=0, help="Rows that each row stands for in the cost of a statement; 0: no cost.")
-    ] = 1,
+    scale: Scale = 1,
     layout: LayoutName = "heap",
     character_set: CharacterSetName = "AL32UTF8",
     stored_through: StoredThrough = None,
@@ -63,8 +70,12 @@ def oracle(
         list[str] | None, typer.Option(help="ACTION=VALUE[,option=value...], repeatable; see docs/oracle-emulator.md.")
     ] = None,
     service: Annotated[list[str] | None, typer.Option(help="A service name; repeatable. Default: KPCDB.")] = None,
+    pdb: Annotated[list[str] | None, typer.Option(help="Another pluggable database; repeatable.")] = None,
     reader: Annotated[list[str] | None, typer.Option(help="A user who may only read the tables; repeatable.")] = None,
     tls: Annotated[bool, typer.Option(help="Also listen on a port that speaks TLS.")] = False,
+    client_certificates: Annotated[
+        bool, typer.Option("--client-certificates", help="Demand one of each TLS client.")
+    ] = False,
     admin: Annotated[bool, typer.Option("--admin", help="Open the admin endpoint (faults and counters).")] = False,
     ready_file: ReadyFile = None,
     verbose: Verbose = False,
@@ -89,7 +100,9 @@ def oracle(
             faults=fault or (),
             readers=reader or (),
             services=service or (SERVICE,),
+            pdbs=pdb or (),
             tls=tls,
+            client_certificates=client_certificates,
             admin=admin,
             verbose=verbose,
         )

@@ -63,7 +63,8 @@ def read_chunks(
         statement = rows_of_chunk(oracle.owner, rows, chunk.within(table), plan.control_totals)
         try:
             between()
-            return _read_file(oracle, partition, _File(chunk.name, statement, arrow_schema(table), chunk.rows), folder)
+            file = _File(chunk.name, statement, arrow_schema(table), chunk.rows)
+            return oracle.repeated(lambda: _read_file(oracle, partition, file, folder))
         except BaseException:
             has_failed.set()
             raise
@@ -78,7 +79,7 @@ def read_keys(oracle: Oracle, partition: Partition, plan: ExtractPlan, folder: P
     """Read the keys of all rows of the partition, changed or not, unless `folder` already holds them."""
     statement = keys_of(oracle.owner, plan.selection(partition), plan.control_totals)
     file = _File(_KEYS, statement, key_schema(partition.table), plan.control_totals.rows)
-    return _read_file(oracle, partition, file, folder)
+    return oracle.repeated(lambda: _read_file(oracle, partition, file, folder))
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,8 @@ def find_base(context: PartitionContext, wanted_spec: str) -> Base | None:
     loaded = context.ledger.stages.loaded_generation(context.environment, context.partition)
     if loaded is None or loaded.spec_hash != wanted_spec:
         return None
+    if context.workspace.is_of_former_incarnation(loaded.started_utc):
+        return None  # it may hold changes that the new incarnation never saw
     try:
         newest = _newest_change(context, _base_files(context, loaded.id))
     except DamagedFile as error:

@@ -116,7 +116,8 @@ def read_months(
         if files_of(chunk, folder, store) is None:
             between()
             reader = _ChunkReader(oracle, partitions, plan, folder, store)
-            patiently(lambda patience: reader.read(chunk, patience), f"{table.name} {chunk.name}")
+            what = f"{table.name} {chunk.name}"
+            oracle.repeated(lambda: patiently(lambda patience: reader.read(chunk, patience), what))
 
     with ThreadPoolExecutor(min(oracle.settings.sessions, table.sessions), "oracle-chunk") as pool:
         for done in [pool.submit(read, chunk) for chunk in reversed(plan.chunks)]:

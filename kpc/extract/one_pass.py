@@ -241,6 +241,8 @@ def find_month(context: PartitionContext) -> MonthOfPass | None:
     Raises `DamagedFile` if a file differs from what was read.
     """
     current = context.ledger.generations.current(context.environment, context.partition)
+    if current is not None and context.workspace.is_of_former_incarnation(current.started_utc):
+        current = None  # its SCN is one of another history
     whole = context.of(Partition(context.table, ONE_PASS))
     for folder, plan in reversed(_passes(whole)):
         finished = _finished(whole, folder)

@@ -33,6 +33,7 @@ def recent_extract(context: StageContext) -> ExtractManifest | None:
     if current is None or context.asked_utc is None or current.run_id == context.run_id:
         return None
     is_alike = (current.spec_hash, current.mode) == (extract_spec(context), context.mode)
+    is_alike = is_alike and not context.workspace.is_of_former_incarnation(current.started_utc)
     if current.started_utc < context.asked_utc or not is_alike:
         return None
     manifest = context.store.manifest(context.paths.generation(current.id).extract, ExtractManifest)
@@ -123,14 +124,16 @@ def _plan(context: StageContext, generation: str, scn: int) -> ExtractPlan:
 
 
 def _make_plan(context: StageContext, generation: str, scn: int, base: Base | None) -> ExtractPlan:
-    plan = make_plan(
-        context.oracle,
-        context.partition,
-        scn=scn,
-        mode=context.mode,
-        chunk_rows=chunk_rows(context),
-        started_utc=context.clock(),
-        base=base,
+    plan = context.oracle.repeated(
+        lambda: make_plan(
+            context.oracle,
+            context.partition,
+            scn=scn,
+            mode=context.mode,
+            chunk_rows=chunk_rows(context),
+            started_utc=context.clock(),
+            base=base,
+        )
     )
     write_manifest(context.paths.generation(generation).extract, plan, EXTRACT_PLAN)
     return plan

@@ -23,6 +23,7 @@ from kpc.ledger.quota import Quota
 from kpc.ledger.reconciliations import Reconciliations
 from kpc.ledger.scope import CampaignScope
 from kpc.ledger.sign_offs import SignOffs
+from kpc.ledger.sources import Sources
 from kpc.ledger.stage_runs import StageRuns
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ class Ledger:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.endpoints = Endpoints(database)
+        self.sources = Sources(database)
         self.org_facts = OrgFacts(database)
         self.mappings = Mappings(database)
         self.constants = Constants(database)

@@ -26,9 +26,12 @@ from kpc.untrusted_text import shown
 
 _NUMBER = re.compile(r"\b(ORA|DPY)-(\d{4,5})")
 _SIMILAR = re.compile(r"[Ss]imilar to ORA-(\d{5})")
+_SERVICE = re.compile(r"(?:SERVICE_NAME|SID)\s*=\s*([^()\s]+)", re.IGNORECASE)
 _QUOTED = re.compile(r'"([^"]+)"')
+_GENERAL = re.compile(r"^DPY-6005: cannot connect to database \(CONNECTION_ID=[^)]*\)\. ?")
 _MOST_CHARACTERS = 600  # of a driver's message; it may quote the server's
 _CHECK = "Check it with `kpc preflight`."
+_THICK = "set KPC__ORACLE__THICK_MODE=true and KPC__ORACLE__CLIENT_LIB_DIR to the folder of Oracle's client libraries"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,24 +44,37 @@ class TimeLimit:
 
 @dataclass(frozen=True, slots=True)
 class OperationContext:
-    """The operation that failed, for the error message: `table` is OWNER.TABLE, or empty while connecting."""
+    """The operation that failed, for the error message: `table` is OWNER.TABLE, or empty while connecting.
+
+    `is_known`: the database has answered at this address before.
+    """
 
     dsn: str
     user: str
     table: str = ""
     limit: TimeLimit | None = None
+    is_known: bool = False
 
 
 def _service(dsn: str) -> str:
-    return dsn.rsplit("/", 1)[-1]
+    named = _SERVICE.search(dsn)
+    return named.group(1) if named else dsn.partition("?")[0].rsplit("/", 1)[-1]
 
 
 def _down(operation: OperationContext, text: str) -> KpcError:
     where = f" while {operation.table} was read" if operation.table else ""
-    return OracleDown(
-        f"Oracle at {operation.dsn} did not answer or dropped the session{where}: {text}.",
-        f"The step may be repeated as it is; finished chunks are kept. {_CHECK}",
-    )
+    what = f"Oracle at {operation.dsn} did not answer or dropped the session{where}: {text}."
+    remedy = f"The step may be repeated as it is; finished chunks are kept. {_CHECK}"
+    if "DPY-4011" in text and not operation.table and not operation.is_known:
+        remedy += f" If every connection ends so, the server may demand {_demanded(operation)}."
+    return OracleDown(what, remedy)
+
+
+def _demanded(operation: OperationContext) -> str:
+    """What a server may demand that ends a connection without a word."""
+    if "tcps" in operation.dsn.lower():
+        return "a client's certificate: set KPC__ORACLE__WALLET_LOCATION and KPC__ORACLE__WALLET_PASSWORD"
+    return f"native network encryption: {_THICK}"
 
 
 def _timed_out(operation: OperationContext, text: str) -> KpcError:
@@ -94,6 +110,8 @@ def _account(operation: OperationContext, text: str) -> KpcError:
 
 
 def _unknown_service(operation: OperationContext, text: str) -> KpcError:
+    if operation.is_known:  # a restart or a relocation: the service is registered again within a minute
+        return _down(operation, text)
     return ConfigError(
         f"The listener at {operation.dsn} knows no service {_service(operation.dsn)}: {text}.",
         f"Correct the service name in KPC__ORACLE__DSN (host:port/service). {_CHECK}",
@@ -103,7 +121,43 @@ def _unknown_service(operation: OperationContext, text: str) -> KpcError:
 def _bad_dsn(operation: OperationContext, text: str) -> KpcError:
     return ConfigError(
         f"{operation.dsn!r} is not an address of an Oracle service: {text}.",
-        "Give KPC__ORACLE__DSN as host:port/service.",
+        "Give KPC__ORACLE__DSN as host:port/service, or as a name in tnsnames.ora of the folder "
+        "KPC__ORACLE__CONFIG_DIR.",
+    )
+
+
+def _encryption(operation: OperationContext, text: str) -> KpcError:
+    return ConfigError(
+        f"Oracle at {operation.dsn} demands native network encryption or checksums that this client does not offer: "
+        f"{text}.",
+        f"Either {_THICK}, with SQLNET.ENCRYPTION_CLIENT in sqlnet.ora of KPC__ORACLE__CONFIG_DIR if it is in thick "
+        "mode already; or ask the DBA for a tcps listener with a wallet (orapki), or for "
+        "SQLNET.ENCRYPTION_SERVER=ACCEPTED.",
+    )
+
+
+def _old_server(operation: OperationContext, text: str) -> KpcError:
+    return ConfigError(
+        f"Oracle at {operation.dsn} is older than release 12.1, the oldest that thin mode can log in to: {text}.",
+        f"Install Oracle's client libraries of release 19 or older, and {_THICK}.",
+    )
+
+
+def _old_verifier(operation: OperationContext, text: str) -> KpcError:
+    return ConfigError(
+        f"The password of user {operation.user} is stored in a form that Oracle at {operation.dsn} and this client do "
+        f"not both accept (PASSWORD_VERSIONS in DBA_USERS shows 10G): {text}.",
+        f"Ask the DBA to set the password again (ALTER USER {operation.user} IDENTIFIED BY ...) with "
+        "SQLNET.ALLOWED_LOGON_VERSION_SERVER at 11 or more, so that an 11G or 12C verifier is stored; "
+        f"or {_THICK}.",
+    )
+
+
+def _no_wallet(operation: OperationContext, text: str) -> KpcError:
+    return ConfigError(
+        f"The wallet for Oracle at {operation.dsn} cannot be used: {text}.",
+        "Point KPC__ORACLE__WALLET_LOCATION at the folder with ewallet.pem, with the client's certificate in it if "
+        "the server demands one, and set KPC__ORACLE__WALLET_PASSWORD.",
     )
 
 
@@ -190,6 +244,11 @@ _BY_CODE: dict[str, _Verdict] = {
     # addresses
     **dict.fromkeys(("ORA-12514", "ORA-12505", "DPY-6001", "DPY-6003"), _unknown_service),
     **dict.fromkeys(("DPY-4000", "DPY-4017", "DPY-4018", "DPY-4026", "DPY-4027", "DPY-2032"), _bad_dsn),
+    # what the server demands of a client
+    **dict.fromkeys(("DPY-3001", "ORA-12660", "ORA-12649", "ORA-12650", "ORA-12656", "ORA-12659"), _encryption),
+    "DPY-3010": _old_server,
+    **dict.fromkeys(("DPY-3015", "ORA-28040"), _old_verifier),
+    "DPY-2018": _no_wallet,
     # the schema
     "ORA-00942": _no_table,
     "ORA-00904": _no_column,
@@ -206,9 +265,10 @@ _BY_CODE: dict[str, _Verdict] = {
     **dict.fromkeys(
         (
             *("DPY-1001", "DPY-4005", "DPY-4011", "DPY-6000", "DPY-6002", "DPY-6005"),
-            *("ORA-00018", "ORA-00020", "ORA-00028", "ORA-00060", "ORA-01012", "ORA-01013", "ORA-01033", "ORA-01034"),
-            *("ORA-01089", "ORA-01090", "ORA-02396", "ORA-03113", "ORA-03114", "ORA-03135", "ORA-04036"),
-            *("ORA-12170", "ORA-12516", "ORA-12519", "ORA-12520", "ORA-12528", "ORA-12541", "ORA-12547"),
+            *("ORA-00018", "ORA-00020", "ORA-00028", "ORA-00060", "ORA-00376", "ORA-01012", "ORA-01013", "ORA-01033"),
+            *("ORA-01034", "ORA-01089", "ORA-01090", "ORA-01115", "ORA-02391", "ORA-02396", "ORA-02399", "ORA-03113"),
+            *("ORA-03114", "ORA-03135", "ORA-04036", "ORA-12170", "ORA-12516", "ORA-12518", "ORA-12519", "ORA-12520"),
+            *("ORA-12528", "ORA-12541", "ORA-12547", "ORA-12571", "ORA-12757", "ORA-12805", "ORA-16456"),
         ),
         _down,
     ),
@@ -228,9 +288,11 @@ def explained(operation: OperationContext) -> Iterator[None]:
 
 def classify(error: oracledb.Error, operation: OperationContext) -> KpcError:
     """The migration's error for a driver error. An unknown code stops the partition: nothing is repeated blindly."""
-    text = shown(" ".join(str(error).split("Help:")[0].split()).rstrip("."), _MOST_CHARACTERS)
+    text = _text_of(error)
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return _untrusted(operation, text)
+    if "CERTIFICATE_REQUIRED" in text:
+        return _no_wallet(operation, text)
     # A refusal by the listener arrives as DPY-6005, with its cause only in the text.
     codes = [f"ORA-{number}" for number in _SIMILAR.findall(text)]
     codes += [f"{kind}-{number.zfill(5) if kind == 'ORA' else number}" for kind, number in _NUMBER.findall(text)]
@@ -238,4 +300,16 @@ def classify(error: oracledb.Error, operation: OperationContext) -> KpcError:
     specific.sort(key=lambda code: not code.startswith("ORA"))  # Oracle's own reason before the driver's symptom
     if specific:
         return _BY_CODE[specific[0]](operation, text)
-    return (_down if "DPY-6005" in codes else _stop)(operation, text)
+    # The driver knows more codes of what passes by itself, such as those of a session that another process ended.
+    is_recoverable = bool(getattr(error.args[0] if error.args else None, "isrecoverable", False))
+    return (_down if is_recoverable or "DPY-6005" in codes else _stop)(operation, text)
+
+
+def reason_of(error: BaseException) -> str:
+    """The cause of a failed connection attempt, without the driver's general sentence before it."""
+    text = _text_of(error)
+    return _GENERAL.sub("", text) or text
+
+
+def _text_of(error: BaseException) -> str:
+    return shown(" ".join(str(error).split("Help:")[0].split()).rstrip("."), _MOST_CHARACTERS)

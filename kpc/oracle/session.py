@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import oracledb
 import pyarrow as pa
@@ -13,14 +13,20 @@ import pyarrow as pa
 from kpc.errors import ConfigError
 from kpc.oracle.connection import connect
 from kpc.oracle.failures import OperationContext, TimeLimit, explained
+from kpc.oracle.identity import DatabaseIdentity
 from kpc.oracle.statement import Statement
+from kpc.retry_policy import retried_oracle
 from kpc.settings import OracleSettings
+
+T = TypeVar("T")
 
 MODULE = "kpc-migration"
 DICTIONARY = ("V$", "ALL_", "USER_", "NLS_", "SESSION_", "REDACTION_")  # how names of its views begin
 # Text is compared and sorted by its bytes, whatever the database's default: key ranges depend on it.
 _BINARY_ORDER = "ALTER SESSION SET NLS_SORT = BINARY NLS_COMP = BINARY"
-_IDENTITY = Statement('SELECT DBID, "RESETLOGS_CHANGE#" FROM V$DATABASE')
+_IDENTITY = Statement(
+    "SELECT DBID, CON_DBID, \"RESETLOGS_CHANGE#\", SYS_CONTEXT('USERENV', 'CON_NAME') FROM V$DATABASE"
+)
 _CURRENT_SCN = Statement("SELECT CURRENT_SCN FROM V$DATABASE")
 _COLUMNS = (
     "SELECT COLUMN_NAME, DATA_TYPE, DATA_LENGTH, CHAR_LENGTH, DATA_PRECISION, DATA_SCALE FROM ALL_TAB_COLUMNS "
@@ -92,28 +98,51 @@ class ReadSession:
             yield from cursor
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Oracle:
-    """The source database named in the settings."""
+    """The source database named in the settings.
+
+    `is_known`: it has told its identity at this address before, now or to an earlier process. From then on what may be
+    a typing error otherwise, such as a service that the listener does not know, is taken for a restart.
+
+    `expected`: what every session must be connected to, by id and incarnation; a database that fails over while it is
+    read would otherwise mix two histories in one extract.
+    """
 
     settings: OracleSettings
+    is_known: bool = False
+    expected: tuple[str, int] | None = None
 
     @property
     def owner(self) -> str:
         """The schema of the tables."""
         return (self.settings.owner or self.settings.user).upper()
 
+    def repeated(self, act: Callable[[], T]) -> T:
+        """`act()`, which reads from sessions of its own, again for up to `retry_s` while Oracle is down.
+
+        A call that met its time limit (`CallTimedOut`) is not repeated: the limit would be the same.
+        """
+        return retried_oracle(act, self.settings.retry_s) if self.is_known else act()
+
     @contextmanager
-    def session(self, action: str, table: str = "", *, scans: bool = False, patience: int = 1) -> Iterator[ReadSession]:
+    def session(
+        self, action: str, table: str = "", *, scans: bool = False, patience: int = 1, is_repeated: bool = True
+    ) -> Iterator[ReadSession]:
         """A session whose module and action show a DBA in V$SESSION what it does; `table` is the table it reads.
 
         Each call may take `call_timeout_s`, or `scan_timeout_s` if a statement `scans` a whole table before it answers;
         `patience` times as long. Then `CallTimedOut` is raised.
 
         Raises `ConfigError` for wrong credentials or addresses and `OracleDown` for a silent or unreachable listener,
-        the latter after `connect_timeout_s` at most.
+        the latter after `connect_timeout_s` at most for each address, and after `retry_s` if connecting `is_repeated`
+        and the database is known.
         """
-        connection = connect(self.settings)
+
+        def connected() -> oracledb.Connection:
+            return connect(self.settings, is_known=self.is_known)
+
+        connection = self.repeated(connected) if is_repeated else connected()
         try:
             limit = TimeLimit("SCAN_TIMEOUT_S" if scans else "CALL_TIMEOUT_S", self._limit_s(scans=scans) * patience)
             connection.call_timeout = int(limit.seconds * 1000)
@@ -121,7 +150,10 @@ class Oracle:
                 cursor.execute(_BINARY_ORDER)
             connection.module = MODULE
             connection.action = action[:64]
-            yield ReadSession(connection, self, table, limit)
+            session = ReadSession(connection, self, table, limit)
+            if self.expected is not None and is_repeated:
+                self._check(_identity_of(session, self.owner))
+            yield session
         finally:
             with suppress(oracledb.Error):
                 connection.close()
@@ -133,22 +165,43 @@ class Oracle:
         """The context for errors of a statement that reads `table`."""
         is_dictionary = table.startswith(DICTIONARY)
         name = table if is_dictionary or not table else f"{self.owner}.{table}"
-        return OperationContext(self.settings.dsn, self.settings.user, name, limit)
+        return OperationContext(self.settings.dsn, self.settings.user, name, limit, is_known=self.is_known)
 
-    def identity(self) -> str:
-        """Database id and incarnation: they distinguish it from its clones and from its state before a RESETLOGS."""
-        with self.session("identity", "V$DATABASE") as session:
-            found = list(session.rows(_IDENTITY))
-        if not found:
-            raise ConfigError("V$DATABASE has no row.", "Ask the DBA; this database cannot be read.")
-        database_id, incarnation = found[0]
-        return f"ora-{int(database_id)}-{int(incarnation)}"
+    def identity(self) -> DatabaseIdentity:
+        """Which database and schema this is, and which incarnation of it; asked once, without repeating."""
+        with self.session("identity", "V$DATABASE", is_repeated=False) as session:
+            found = _identity_of(session, self.owner)
+        self.is_known = True
+        return found
+
+    def _check(self, found: DatabaseIdentity) -> None:
+        if (found.source_id, found.incarnation) != self.expected:
+            wanted, incarnation = self.expected or ("", 0)
+            raise ConfigError(
+                f"Oracle at {self.settings.dsn} is now {found}, but this run began with {wanted}, incarnation "
+                f"{incarnation}: it was opened with RESETLOGS (a failover, a flashback, a restore), or the address "
+                "leads elsewhere.",
+                "Ask the DBA which it is. After a failover, `kpc source adopt --reason TEXT` and repeat the command; "
+                "otherwise correct KPC__ORACLE__DSN.",
+            )
 
     def current_scn(self) -> int:
         """The SCN as of which the database can be read now."""
-        with self.session("current scn", "V$DATABASE") as session:
-            (scn,) = session.row(_CURRENT_SCN)
-        return int(scn)
+
+        def ask() -> int:
+            with self.session("current scn", "V$DATABASE") as session:
+                (scn,) = session.row(_CURRENT_SCN)
+            return int(scn)
+
+        return self.repeated(ask)
+
+
+def _identity_of(session: ReadSession, owner: str) -> DatabaseIdentity:
+    found = list(session.rows(_IDENTITY))
+    if not found:
+        raise ConfigError("V$DATABASE has no row.", "Ask the DBA; this database cannot be read.")
+    dbid, con_dbid, incarnation, con_name = found[0]
+    return DatabaseIdentity(int(dbid), int(con_dbid), str(con_name), owner, int(incarnation))
 
 
 def _with_schema(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

@@ -17,6 +17,7 @@ from kpc.salesforce import Salesforce, connect
 from kpc.settings import Settings
 from kpc.stages.places import naming_settings
 from kpc.stages.quota_governor import Governor
+from kpc.stages.source_identity import recognise
 from kpc.storage.manifests import RootMarker
 from kpc.storage.store import Store, open_store
 
@@ -88,7 +89,8 @@ class Workspace:
             if self._oracle is None:
                 from kpc.oracle.session import Oracle  # noqa: PLC0415  a worker that only loads needs no Oracle driver
 
-                self._oracle = Oracle(self.settings.oracle)
+                is_known = self.ledger.endpoints.identity_of("oracle", self._oracle_address) is not None
+                self._oracle = Oracle(self.settings.oracle, is_known=is_known)
             return self._oracle
 
     @property
@@ -125,12 +127,28 @@ class Workspace:
         """
         with self._opening:
             if self._environment is None:
-                oracle = self.settings.oracle
-                self._environment = Environment(
-                    self._identity("oracle", f"{oracle.user}@{oracle.dsn}", self.oracle.identity),
-                    self._identity("salesforce", self.settings.salesforce.base_url, lambda: self.salesforce.org_id),
-                )
+                source_id = self._source_id()
+                target = self.settings.salesforce.base_url
+                target_id = self._identity("salesforce", target, lambda: self.salesforce.org_id)
+                self._environment = Environment(source_id, target_id)
             return self._environment
+
+    def _source_id(self) -> str:
+        """The key of the database, whose sessions must from now on be of the incarnation that the ledger knows."""
+        found = self._identity("oracle", self._oracle_address, lambda: recognise(self.ledger, self.oracle.identity()))
+        row = self.ledger.sources.of_key(found)
+        if row is not None:
+            self.oracle.expected = (row.live_id, row.incarnation)
+        return found
+
+    def is_of_former_incarnation(self, read_utc: datetime) -> bool:
+        """Whether something was read before the incarnation of the database that is now read was adopted."""
+        row = self.ledger.sources.of_key(self.environment.source_id)
+        return row is not None and row.incarnation_utc is not None and read_utc < row.incarnation_utc
+
+    @property
+    def _oracle_address(self) -> str:
+        return f"{self.settings.oracle.user}@{self.settings.oracle.dsn}"
 
     def _identity(self, kind: str, address: str, ask: Callable[[], str]) -> str:
         try:

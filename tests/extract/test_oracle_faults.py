@@ -87,6 +87,21 @@ def chunk_reads(source: OracleServer) -> Counter[str]:
     return Counter(each["action"].split()[-1] for each in statements if "ROWID BETWEEN" in each["sql"])
 
 
+def test_a_lost_session_is_repeated_before_the_stage_fails(
+    extracting: Extracting, source: OracleServer, partition: Partition
+) -> None:
+    """The chunk is read again in the same run, also where the listener does not know the service for a moment."""
+    source.fault("cut", "rst", after_rows=20, skip=1, times=1, **CHUNKS)
+    workspace = extracting.workspace(retry_s=60.0)
+    workspace.environment  # noqa: B018  from now on the database is known
+    source.fault("refuse", 12514, skip=3, times=2)
+    result = oracle_extract.materialize(PartitionContext(workspace, partition))
+    reads = chunk_reads(source)
+    assert reads.pop("chunk-00002") == 2
+    assert set(reads.values()) == {1}
+    assert result.rows == sealed_extract(PartitionContext(workspace, partition)).control_totals.rows
+
+
 def files_of(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 

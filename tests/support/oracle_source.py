@@ -89,7 +89,7 @@ def start_oracle(folder: Path, *options: str) -> OracleServer:
         time.sleep(0.05)
     facts = json.loads(ready.read_text())
     settings = OracleSettings(
-        dsn=facts["dsn"], user=facts["user"], password=SecretStr(facts["password"]), connect_timeout_s=5
+        dsn=facts["dsn"], user=facts["user"], password=SecretStr(facts["password"]), connect_timeout_s=5, retry_s=0
     )
     return OracleServer(settings, process, facts.get("admin_url", ""))
 

@@ -39,7 +39,13 @@ def _parser() -> argparse.ArgumentParser:
         "--reader", action="append", default=[], metavar="USER", help="a user who may only read; repeatable"
     )
     parser.add_argument("--service", action="append", default=[], metavar="NAME", help="repeatable; KPCDB without one")
+    parser.add_argument(
+        "--pdb", action="append", default=[], metavar="NAME", help="another pluggable database; repeatable"
+    )
     parser.add_argument("--tls", action="store_true", help="a second port that speaks TLS")
+    parser.add_argument(
+        "--client-certificates", action="store_true", help="with --tls: every TLS client must have the wallet's"
+    )
     parser.add_argument("--admin", action="store_true", help="open the admin channel: faults and counters at run time")
     parser.add_argument("--verbose", action="store_true")
     return parser
@@ -65,7 +71,9 @@ def main(arguments: list[str] | None = None) -> int:
                 faults=given.fault,
                 readers=given.reader,
                 services=given.service or (SERVICE,),
+                pdbs=given.pdb,
                 tls=given.tls,
+                client_certificates=given.client_certificates,
                 admin=given.admin,
                 verbose=given.verbose,
             )

@@ -39,6 +39,8 @@ class AdminDatabase(Protocol):
 
     def expire_undo(self) -> None: ...
 
+    def open_resetlogs(self) -> None: ...
+
 
 class AdminChannel:
     """Listens on its own port on 127.0.0.1 while the context is open."""
@@ -87,6 +89,7 @@ class AdminChannel:
             ("POST", "sql"): lambda: {"rows": self._database.run_as_dba(str(body["sql"]), body.get("schema"))},
             ("POST", "instance"): lambda: self._database.change_facts(body),
             ("POST", "expire_undo"): self._expire_undo,
+            ("POST", "failover"): self._fail_over,
         }
         route = routes.get((method, name))
         if route is None:
@@ -108,6 +111,12 @@ class AdminChannel:
 
     def _expire_undo(self) -> dict[str, object]:
         self._database.expire_undo()
+        return {}
+
+    def _fail_over(self) -> dict[str, object]:
+        """Open a new incarnation; every session of the former one ends."""
+        self._database.open_resetlogs()
+        self._control.end_sessions()
         return {}
 
 

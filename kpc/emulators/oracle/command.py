@@ -18,6 +18,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from kpc.emulators.oracle.admin import AdminChannel
+from kpc.emulators.oracle.container import Container
 from kpc.emulators.oracle.control import Control
 from kpc.emulators.oracle.faults import parse_fault
 from kpc.emulators.oracle.wire.login.logon import ListenerOptions
@@ -44,7 +45,9 @@ class OracleOptions:
     `ready_file` is where to tell, as JSON, how to connect; standard output without one. `faults` are in force from the
     first connection on. What else is asked for adds to the ready file: `admin` opens the admin channel (`admin_url`),
     which takes faults at run time; `readers` are users with SELECT and FLASHBACK on every table; several `services` are
-    listed; `tls` adds `tcps_dsn`, `ca_file` and `wallet_location`.
+    listed; `tls` adds `tcps_dsn`, `ca_file` and `wallet_location`, and with `client_certificates` (every TLS client
+    must have one) `wallet_password`; `pdbs` are more pluggable databases of the same container, each with tables of its
+    own, and are listed with their addresses.
     """
 
     port: int = 0
@@ -61,7 +64,9 @@ class OracleOptions:
     faults: Sequence[str] = ()
     readers: Sequence[str] = ()
     services: Sequence[str] = (SERVICE,)
+    pdbs: Sequence[str] = ()
     tls: bool = False
+    client_certificates: bool = False
     admin: bool = False
     verbose: bool = False
 
@@ -76,9 +81,9 @@ def run(options: OracleOptions) -> int:
     control = _control(options.faults)
     with _stop_on_signals() as stop:
         password = secrets.token_urlsafe(_PASSWORD_BYTES)
-        database = _open(options, password)
+        database, *others = _open(options, password)
         try:
-            _serve(options, database, control, _facts(options, database, password), stop)
+            _serve(options, database, others, control, _facts(options, database, password), stop)
         except OSError as error:
             remedy = (
                 "Choose another --ready-file." if error.filename else "Choose another with --port, or 0 for a free one."
@@ -87,35 +92,44 @@ def run(options: OracleOptions) -> int:
             print(f"{subject} cannot be used: {error}. {remedy}", file=sys.stderr)  # noqa: T201 - for people
             return 1
         finally:
-            database.close()
+            for each in (database, *others):
+                each.close()
             if options.ready_file is not None:
                 options.ready_file.unlink(missing_ok=True)
     return 0
 
 
-def _open(options: OracleOptions, password: str) -> EmulatedDatabase:
+def _open(options: OracleOptions, password: str) -> list[EmulatedDatabase]:
+    """The database of the services, then those of `pdbs`, whose rows differ by their seed."""
     from kpc.emulators.oracle.engine import (  # noqa: PLC0415 - `--help` must not wait for DuckDB
         DEFAULT_MONTHS,
         SeedPlan,
         open_database,
     )
 
-    seed = SeedPlan(
-        options.rows,
-        options.seed,
-        options.with_bad_rows,
-        options.months or DEFAULT_MONTHS,
-        options.layout,
-        options.stored_through,
-    )
-    return open_database(
-        user=USER,
-        password=password,
-        service_names=tuple(options.services),
-        seed=seed if options.rows else None,
-        scale=options.scale,
-        character_set=options.character_set,
-    )
+    container, months = Container(), options.months or DEFAULT_MONTHS
+    names = [tuple(options.services), *((name,) for name in options.pdbs)]
+    return [
+        open_database(
+            user=USER,
+            password=password,
+            service_names=services,
+            seed=SeedPlan(
+                options.rows,
+                options.seed + number,
+                options.with_bad_rows,
+                months,
+                options.layout,
+                options.stored_through,
+            )
+            if options.rows
+            else None,
+            scale=options.scale,
+            character_set=options.character_set,
+            container=container,
+        )
+        for number, services in enumerate(names)
+    ]
 
 
 def _facts(options: OracleOptions, database: EmulatedDatabase, password: str) -> dict[str, object]:
@@ -131,21 +145,27 @@ def _facts(options: OracleOptions, database: EmulatedDatabase, password: str) ->
 def _serve(
     options: OracleOptions,
     database: EmulatedDatabase,
+    others: Sequence[EmulatedDatabase],
     control: Control,
     facts: dict[str, object],
     stop: threading.Event,
 ) -> None:
     """Listen, and report how to connect once connections are accepted. Raises OSError if the port cannot be bound."""
-    _keep_limits(database, control)
+    _keep_limits((database, *others), control)
     service = options.services[0]
     with contextlib.ExitStack() as scope:
 
         def tell(bound_port: int) -> None:
             facts["dsn"] = f"{HOST}:{bound_port}/{service}"
+            if options.pdbs:
+                facts["pdbs"] = {name: f"{HOST}:{bound_port}/{name}" for name in options.pdbs}
             if options.tls:
-                guard = scope.enter_context(TlsProxy(bound_port, host=HOST))
+                proxy = TlsProxy(bound_port, host=HOST, demands_certificate=options.client_certificates)
+                guard = scope.enter_context(proxy)
                 facts["tcps_dsn"] = f"tcps://{HOST_NAME}:{guard.port}/{service}"
                 facts["ca_file"], facts["wallet_location"] = str(guard.wallet.ca_file), str(guard.folder)
+                if guard.wallet.password:
+                    facts["wallet_password"] = guard.wallet.password
             _tell(options.ready_file, facts)
             print(f"The Oracle emulator listens on {facts['dsn']}.", file=sys.stderr)  # noqa: T201 - for people
 
@@ -157,6 +177,7 @@ def _serve(
             port=options.port,
             options=options.listener,
             control=control,
+            others=others,
             stop=stop,
             on_ready=tell,
         )
@@ -170,12 +191,13 @@ def _control(faults: Sequence[str]) -> Control:
     return control
 
 
-def _keep_limits(database: EmulatedDatabase, control: Control) -> None:
-    """Apply the fault rules that limit the database, now and whenever the rules change."""
+def _keep_limits(databases: Sequence[EmulatedDatabase], control: Control) -> None:
+    """Apply the fault rules that limit the databases, now and whenever the rules change."""
 
     def limit() -> None:
         rules = control.faults
-        database.limit(undo_retention=rules.limit("undo_retention"), session_limit=rules.limit("session_limit"))
+        for database in databases:
+            database.limit(undo_retention=rules.limit("undo_retention"), session_limit=rules.limit("session_limit"))
 
     control.faults.on_change = limit
     limit()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from kpc.emulators.oracle.counters import Counters
@@ -12,3 +13,4 @@ from kpc.emulators.oracle.faults import OracleFaults
 class Control:
     faults: OracleFaults = field(default_factory=OracleFaults)
     counters: Counters = field(default_factory=Counters)
+    end_sessions: Callable[[], None] = lambda: None  # of the listener, once it listens

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from kpc.emulators.oracle.container import Container, database_id
 from kpc.emulators.oracle.interface import StatementKind
 from kpc.emulators.oracle.sql.context import SessionSettings
 from kpc.emulators.oracle.sql.messages import ora
@@ -33,8 +34,9 @@ def _utc_now() -> dt.datetime:
 
 
 class EmulatedDatabase:
-    """`folder` None keeps everything in memory; otherwise DuckDB's file lies in it, and `close` removes it.
+    """One pluggable database of a container.
 
+    `folder` None keeps everything in memory; otherwise DuckDB's file lies in it, and `close` removes it.
     `scale` is the number of rows that each stored row stands for when a statement's cost is reckoned; 0: no cost.
     """
 
@@ -46,8 +48,10 @@ class EmulatedDatabase:
         scale: int = 1,
         character_set: str = UNICODE,
         clock: Callable[[], dt.datetime] = _utc_now,
+        container: Container | None = None,
     ) -> None:
         self.service_names = service_names
+        self.container = container or Container()
         self.version = (19, 3, 0, 0, 0)
         self.clock = clock
         self.started_utc = clock()
@@ -67,9 +71,9 @@ class EmulatedDatabase:
         return self.service_names[0].split(".")[0].upper()
 
     @property
-    def database_id(self) -> int:
-        """V$DATABASE.DBID: the same for the same name, so that a restarted emulator is the same database."""
-        return 1_000_000_000 + sum((i + 1) * ord(c) * 7_919 for i, c in enumerate(self.name)) % 3_000_000_000
+    def con_dbid(self) -> int:
+        """V$DATABASE.CON_DBID: this pluggable database's own."""
+        return database_id(f"{self.container.name}:{self.name}")
 
     def create_user(self, user: str, password: str, privileges: Iterable[str] = OWNERS) -> None:
         self.store.grants.users[user] = User(user, password, set(privileges))
@@ -98,6 +102,7 @@ class EmulatedDatabase:
         settings = SessionSettings(
             user, user, number, 1 + number % 60_000, service, self.name, program, machine, facts=self.store.facts
         )
+        settings.container = self.container.name
         session = EmulatedSession(self, settings)
         with self._guard:
             self.sessions[number] = session
@@ -157,6 +162,10 @@ class EmulatedDatabase:
         """From here on, `AS OF` any SCN before now is ORA-01555 (a fault switch)."""
         self.store.forget_undo()
 
+    def open_resetlogs(self) -> None:
+        """A new incarnation of the container. Undo stays, as on a standby database that takes over."""
+        self.container.open_resetlogs(self.store.advance())
+
     def close(self) -> None:
         for session in list(self.sessions.values()):
             session.interrupt()
@@ -186,6 +195,7 @@ def open_database(
     seed: SeedPlan | None = None,
     scale: int = 1,
     character_set: str = UNICODE,
+    container: Container | None = None,
 ) -> EmulatedDatabase:
     """A database with one user, who owns the KPS tables when a `seed` is given.
 
@@ -193,7 +203,9 @@ def open_database(
     """
     is_large = seed is not None and seed.rows > ROWS_IN_MEMORY
     folder = Path(tempfile.mkdtemp(prefix="oracle-emulator-")) if is_large else None
-    database = EmulatedDatabase(service_names, folder=folder, scale=scale, character_set=character_set)
+    database = EmulatedDatabase(
+        service_names, folder=folder, scale=scale, character_set=character_set, container=container
+    )
     database.create_user(user.upper(), password)
     if seed is not None:
         from kpc.emulators.oracle import seed as seeding  # noqa: PLC0415  the catalog and numpy are needed only here

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import re
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
@@ -17,18 +18,21 @@ from kpc.emulators.oracle.interface import OraError
 from kpc.emulators.oracle.wire.transport.packets import PeerClosed
 
 Action = Literal[
-    "silent", "hang_up", "refuse", "error", "cut", "slow_rows", "delay", "undo_retention", "session_limit"
+    "silent", "hang_up", "refuse", "handshake", "error", "cut", "slow_rows", "delay", "undo_retention", "session_limit"
 ]  # fmt: skip
+Handshake = Literal["native_encryption", "version_11_1", "verifier_10g"]
 _ON_CONNECT = ("silent", "hang_up", "refuse")
 _ON_STATEMENT = ("error", "cut", "slow_rows", "delay")
 _LISTENER_CODES = range(12150, 12700)  # sent as REFUSE, the others as the answer to a login
 _NUMBERS = ("refuse", "error", "slow_rows", "delay", "undo_retention", "session_limit")
 _ENDS = ("fin", "rst")
+_WORDS = {"hang_up": _ENDS, "cut": _ENDS, "handshake": get_args(Handshake)}
 _STEPS_PER_S = 20  # portions of slow rows
 _SEE = "See docs/oracle-emulator.md."
 _TEXTS = {
     18: "maximum number of sessions exceeded",
     28: "your session has been killed",
+    376: "file 7 cannot be read at this time",
     600: "internal error code, arguments: [kpc_emulator], [], [], [], [], [], [], [], [], [], [], []",
     942: "table or view does not exist",
     1012: "not logged on",
@@ -37,12 +41,18 @@ _TEXTS = {
     1034: "ORACLE not available",
     1045: "user lacks CREATE SESSION privilege; logon denied",
     1089: "immediate shutdown or close in progress - no operations are permitted",
+    1090: "shutdown in progress - connection is not permitted",
+    1115: "IO error reading block from file 7 (block # 4711)",
     1410: "invalid ROWID",
     1555: 'snapshot too old: rollback segment number 9 with name "_SYSSMU9_KPC$" too small',
+    2391: "exceeded simultaneous SESSIONS_PER_USER limit",
     2396: "exceeded maximum idle time, please connect again",
+    2399: "exceeded maximum connect time, you are being logged off",
     3113: "end-of-file on communication channel",
     4036: "PGA memory used by the instance exceeds PGA_AGGREGATE_LIMIT",
     8103: "object no longer exists",
+    12757: "instance does not currently know of requested service",
+    12805: "parallel query server died unexpectedly",
     28000: "The account is locked.",
     28001: "the password has expired",
 }
@@ -61,10 +71,12 @@ class OracleFault:
     """One rule. It lets `skip` matches pass, then strikes `times` (-1: always).
 
     silent: accept a connection and send nothing. hang_up (fin, rst): end it at once. refuse (ORA code): refuse it.
+    handshake: native_encryption (the server demands it), version_11_1 (an older protocol), verifier_10g (of the user).
     error (ORA code), cut (fin, rst): fail a statement when row `after_rows` + 1 would be sent; 0 means before it runs.
     slow_rows (rows/s), delay (s before the statement runs).
     undo_retention (SCNs), session_limit (sessions) hold for the database, for as long as the rule is there.
     `sql` is a regular expression found in the statement, `table` a name in it, `user` who runs it or logs in.
+    `seconds`: the rule ends so long after it was made; 0: it does not.
     """
 
     action: Action
@@ -75,8 +87,14 @@ class OracleFault:
     after_rows: int = 0
     skip: int = 0
     times: int = -1
+    seconds: float = 0.0
     struck: int = 0
     id: int = 0
+    made_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_over(self) -> bool:
+        return not self.times or (self.seconds > 0 and time.monotonic() - self.made_s >= self.seconds)
 
     @property
     def number(self) -> float:
@@ -120,14 +138,14 @@ def _value(action: str, given: object) -> float | str:
         if number < 0 or (action == "slow_rows" and not number):
             raise ValueError(f"{number:g} is too small")
         return number
-    if action != "silent" and given not in _ENDS:
-        raise ValueError(f"{given!r} is not one of {', '.join(_ENDS)}")
+    if action in _WORDS and given not in _WORDS[action]:
+        raise ValueError(f"{given!r} is not one of {', '.join(_WORDS[action])}")
     return str(given)
 
 
 def _rule(facts: dict[str, Any]) -> OracleFault:
     """Raises `OptionError` with what is wrong."""
-    known = {each.name for each in fields(OracleFault)} - {"struck", "id"}
+    known = {each.name for each in fields(OracleFault)} - {"struck", "id", "made_s"}
     if wrong := set(facts) - known:
         raise OptionError(f"A fault has no {', '.join(sorted(wrong))}.", f"It has {', '.join(sorted(known))}.")
     action: Any = facts.get("action")
@@ -143,6 +161,7 @@ def _rule(facts: dict[str, Any]) -> OracleFault:
             after_rows=int(facts.get("after_rows", 0)),
             skip=int(facts.get("skip", 0)),
             times=int(facts.get("times", -1)),
+            seconds=float(facts.get("seconds", 0)),
         )
     except (TypeError, ValueError, re.error) as error:
         raise OptionError(f"The fault {action} is wrong: {error}.", _SEE) from error
@@ -190,6 +209,12 @@ class OracleFaults:
             rules = [rule for rule in self._rules if rule.action in _ON_CONNECT and rule.is_of_listener]
             return next((rule for rule in rules if _passes(rule) and _strikes(rule)), None)
 
+    def on_handshake(self, kind: Handshake, user: str = "") -> bool:
+        """Whether a handshake is of this kind; `user` is known only where the kind depends on the user."""
+        with self._lock:
+            rules = [rule for rule in self._rules if (rule.action, rule.value) == ("handshake", kind)]
+            return any(rule.concerns("", user) and _passes(rule) and _strikes(rule) for rule in rules)
+
     def on_login(self, user: str) -> OracleFault | None:
         """The fault that strikes a login with the right password, if any."""
         with self._lock:
@@ -212,7 +237,7 @@ class OracleFaults:
 
 def _passes(rule: OracleFault) -> bool:
     """Whether this match comes after the ones to skip."""
-    if not rule.times:
+    if rule.is_over:
         return False
     if rule.skip > 0:
         rule.skip -= 1
@@ -221,7 +246,7 @@ def _passes(rule: OracleFault) -> bool:
 
 
 def _strikes(rule: OracleFault) -> bool:
-    if not rule.times:
+    if rule.is_over:
         return False
     rule.times -= rule.times > 0
     rule.struck += 1

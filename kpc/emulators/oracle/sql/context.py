@@ -37,6 +37,7 @@ class SessionSettings:
     zone: TimeZone = UTC
     attributes: dict[str, str | None] = field(default_factory=dict)
     facts: InstanceFacts = field(default_factory=InstanceFacts)
+    container: str = ""
 
 
 @dataclass(frozen=True, slots=True)

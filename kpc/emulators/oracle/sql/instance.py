@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Callable
 from typing import Protocol
 
+from kpc.emulators.oracle.container import Container
 from kpc.emulators.oracle.sql.context import SessionSettings
 from kpc.emulators.oracle.sql.storage.costs import Costs
 from kpc.emulators.oracle.sql.storage.scans import Scans
@@ -22,12 +23,13 @@ class Instance(Protocol):
     costs: Costs
     clock: Callable[[], dt.datetime]
     started_utc: dt.datetime
+    container: Container
 
     @property
     def name(self) -> str: ...
 
     @property
-    def database_id(self) -> int: ...
+    def con_dbid(self) -> int: ...
 
     def logins(self) -> list[tuple[SessionSettings, dt.datetime]]:
         """Each session's settings, and when it logged on (UTC)."""

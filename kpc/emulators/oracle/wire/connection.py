@@ -40,14 +40,19 @@ class ClientConnection:
     """Serves one socket until the client leaves, breaks the protocol, or the server stops."""
 
     def __init__(
-        self, sock: socket.socket, peer: str, database: ServedDatabase, options: ListenerOptions, control: Control
+        self,
+        sock: socket.socket,
+        peer: str,
+        databases: Sequence[ServedDatabase],
+        options: ListenerOptions,
+        control: Control,
     ) -> None:
         self._sock = sock
         self._control = control
         self._peer = peer
         self._channel = PacketChannel(sock)
         self._stream = RequestStream(self._channel)
-        self._login = Login(self._channel, self._stream, database, options, control)
+        self._login = Login(self._channel, self._stream, databases, options, control)
         self._token = 0
         self._login_timeout_s = options.login_timeout_s
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -21,7 +21,10 @@ _JOIN_S = 5.0
 
 
 class Listener:
-    """A listening emulator. `start` returns once connections are accepted; `stop` ends every session."""
+    """A listening emulator, for the services of one or more databases.
+
+    `start` returns once connections are accepted; `stop` ends every session.
+    """
 
     def __init__(
         self,
@@ -31,8 +34,9 @@ class Listener:
         port: int = 0,
         options: ListenerOptions | None = None,
         control: Control | None = None,
+        others: Sequence[ServedDatabase] = (),
     ) -> None:
-        self._database = database
+        self._databases = (database, *others)
         self._control = control or Control()
         self._options = options or ListenerOptions()
         self._address = (host, port)
@@ -76,7 +80,7 @@ class Listener:
 
     def _run(self, sock: socket.socket, peer: str) -> None:
         try:
-            ClientConnection(sock, peer, self._database, self._options, self._control).serve()
+            ClientConnection(sock, peer, self._databases, self._options, self._control).serve()
         finally:
             with self._lock:
                 self._sockets.pop(threading.current_thread(), None)
@@ -87,14 +91,18 @@ class Listener:
         if self._listener is not None:
             _shut(self._listener)
             self._listener.close()
+        self.end_sessions()
+        if self._acceptor.is_alive():
+            self._acceptor.join(_JOIN_S)
+
+    def end_sessions(self) -> None:
+        """End every connection, and wait for their threads. The listener goes on."""
         with self._lock:
             open_sockets = dict(self._sockets)
         for sock in open_sockets.values():
             _shut(sock)
         for thread in open_sockets:
             thread.join(_JOIN_S)
-        if self._acceptor.is_alive():
-            self._acceptor.join(_JOIN_S)
 
     def __enter__(self) -> Self:
         self.start()
@@ -121,10 +129,13 @@ def serve(
     port: int = 0,
     options: ListenerOptions | None = None,
     control: Control | None = None,
+    others: Sequence[ServedDatabase] = (),
     on_ready: Callable[[int], None] | None = None,
 ) -> None:
     """Serve until `stop` is set; `on_ready` gets the port once connections are accepted."""
-    with Listener(database, host=host, port=port, options=options, control=control) as server:
+    control = control or Control()
+    with Listener(database, host=host, port=port, options=options, control=control, others=others) as server:
+        control.end_sessions = server.end_sessions
         if on_ready is not None:
             on_ready(server.port)
         stop.wait()

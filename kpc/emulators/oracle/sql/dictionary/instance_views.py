@@ -14,16 +14,17 @@ Maker = Callable[[Instance, Context], Rows]
 
 
 def database_rows(instance: Instance, context: Context) -> Rows:
-    started = instance.started_utc
+    started, container = instance.started_utc, instance.container
     return [
         {
-            "DBID": instance.database_id, "NAME": instance.name, "CREATED": started, "RESETLOGS_CHANGE#": 1,
-            "RESETLOGS_TIME": started,
+            "DBID": container.dbid, "CON_DBID": instance.con_dbid, "CON_ID": 0, "NAME": container.name,
+            "CREATED": started,
+            "RESETLOGS_CHANGE#": container.resetlogs_scn, "RESETLOGS_TIME": container.resetlogs_utc,
             "LOG_MODE": "ARCHIVELOG", "CHECKPOINT_CHANGE#": context.scn, "CURRENT_SCN": context.scn,
             "OPEN_MODE": instance.store.facts.open_mode,
             "DATABASE_ROLE": instance.store.facts.database_role, "PLATFORM_NAME": "Emulator", "FLASHBACK_ON": "NO",
-            "DB_UNIQUE_NAME": instance.name,
-            "SUPPLEMENTAL_LOG_DATA_MIN": "NO", "CDB": "NO",
+            "DB_UNIQUE_NAME": container.name,
+            "SUPPLEMENTAL_LOG_DATA_MIN": "NO", "CDB": "YES",
         }
     ]  # fmt: skip
 

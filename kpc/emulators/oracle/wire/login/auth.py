@@ -21,6 +21,7 @@ from kpc.emulators.oracle.wire.values.codec import dalc, ub
 PHASE_ONE = 118
 PHASE_TWO = 115
 VERIFIER_12C = 0x4815
+VERIFIER_10G = 0x939
 MODE_PRIVILEGED = 0x20 | 0x40 | 0x00400000 | 0x0F000000  # SYSDBA, SYSOPER and similar
 _SPEEDY = b"AUTH_PBKDF2_SPEEDY_KEY"
 _GENERATE_ROUNDS = 4096
@@ -88,6 +89,10 @@ class Verifier:
             ("AUTH_PBKDF2_VGEN_COUNT", str(_GENERATE_ROUNDS), 0),
             ("AUTH_PBKDF2_SDER_COUNT", str(_SESSION_ROUNDS), 0),
         ]
+
+    def challenge_10g(self) -> list[tuple[str, str, int]]:
+        """As for an account that has a 10G verifier only: no salt, and a session key of 16 bytes by DES."""
+        return [("AUTH_SESSKEY", secrets.token_hex(16).upper(), 0), ("AUTH_VFR_DATA", "", VERIFIER_10G)]
 
     def check(self, request: AuthRequest) -> str:
         """The server's own proof (AUTH_SVR_RESPONSE); raises ORA-01017 for a wrong password."""

@@ -12,6 +12,7 @@ from kpc.emulators.oracle.wire.values.codec import clr
 
 TNS_VERSION = 318
 TNS_VERSION_END_OF_RESPONSE = 319
+TNS_VERSION_11_1 = 314
 MIN_SDU = 512
 MAX_SDU = 2 * 1024 * 1024
 CHARSET_UTF8 = 873
@@ -23,6 +24,7 @@ _FIELD_VERSION_AT = 7
 _END_OF_RESPONSE_BIT = 0x20
 _RUNTIME_CAPS = {0: 2, 6: 0x05}  # 0x04 of the seventh: strings up to 32,767 bytes
 _ACCEPT_END_OF_RESPONSE = 0x02000000
+_NATIVE_ENCRYPTION_REQUIRED = 0x10
 _SERVICE = re.compile(rb"\(\s*(SERVICE_NAME|SID)\s*=\s*([^()]*?)\s*\)", re.IGNORECASE)
 _PROGRAM = re.compile(rb"\(\s*PROGRAM\s*=\s*([^()]*?)\s*\)", re.IGNORECASE)
 _HOST = re.compile(rb"\(\s*CID\s*=.*?\(\s*HOST\s*=\s*([^()]*?)\s*\)", re.IGNORECASE | re.DOTALL)
@@ -78,15 +80,33 @@ def _connect_data(channel: PacketChannel, packet: Packet) -> bytes:
     return follower.body[2:]
 
 
-def send_accept(channel: PacketChannel, request: ConnectRequest, *, max_sdu: int, end_of_response: bool) -> None:
-    """Accept, and switch the channel to the agreed packet size."""
+def send_accept(
+    channel: PacketChannel,
+    request: ConnectRequest,
+    *,
+    max_sdu: int,
+    end_of_response: bool,
+    demands_encryption: bool = False,
+) -> None:
+    """Accept, and switch the channel to the agreed packet size.
+
+    With `demands_encryption` the packet says that native network encryption must be negotiated next, as a server with
+    SQLNET.ENCRYPTION_SERVER = REQUIRED does; a client that cannot ends the connection.
+    """
     sdu = min(max(request.sdu, MIN_SDU), max(max_sdu, MIN_SDU), MAX_SDU)
     version = min(request.version, TNS_VERSION_END_OF_RESPONSE if end_of_response else TNS_VERSION)
     small = min(sdu, 65535)
     flags2 = _ACCEPT_END_OF_RESPONSE if end_of_response else 0
-    body = struct.pack(">7H2B8xIIBI", version, 0, small, small, 1, 0, 45, 4, 4, sdu, sdu, 0, flags2)
+    flags = 4 | (_NATIVE_ENCRYPTION_REQUIRED if demands_encryption else 0)
+    body = struct.pack(">7H2B8xIIBI", version, 0, small, small, 1, 0, 45, flags, 4, sdu, sdu, 0, flags2)
     channel.send(PacketType.ACCEPT, body)
     channel.accept(sdu)
+
+
+def send_old_accept(channel: PacketChannel, request: ConnectRequest) -> None:
+    """Accept as a server of release 11.1 does: without 32-bit packet sizes, which every later protocol needs."""
+    small = min(request.sdu, 8192)
+    channel.send(PacketType.ACCEPT, struct.pack(">7H2B8x", TNS_VERSION_11_1, 0, small, small, 1, 0, 32, 4, 4))
 
 
 def send_refuse(channel: PacketChannel, code: int) -> None:

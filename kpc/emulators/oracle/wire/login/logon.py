@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kpc.emulators.oracle.control import Control
@@ -50,13 +51,14 @@ class Login:
         self,
         channel: PacketChannel,
         stream: RequestStream,
-        database: ServedDatabase,
+        databases: Sequence[ServedDatabase],
         options: ListenerOptions,
         control: Control,
     ) -> None:
         self._channel = channel
         self._stream = stream
-        self._database = database
+        self._databases = databases
+        self._database = databases[0]  # until the client names a service
         self._options = options
         self._control = control
         self.abilities = Abilities()
@@ -74,7 +76,7 @@ class Login:
             return None
         options = self._options
         is_modern = options.end_of_response and request.version >= handshake.TNS_VERSION_END_OF_RESPONSE
-        handshake.send_accept(self._channel, request, max_sdu=options.max_sdu, end_of_response=is_modern)
+        self._accept(request, is_modern=is_modern)
         self.abilities = handshake.exchange_capabilities(
             self._channel,
             self._stream,
@@ -89,6 +91,23 @@ class Login:
             self._reply(self._end_of_call(error))
             return None
 
+    def _accept(self, request: ConnectRequest, *, is_modern: bool) -> None:
+        """Accept the connection. A client that cannot go on in the way the server wants it leaves here."""
+        faults = self._control.faults
+        if faults.on_handshake("version_11_1"):
+            handshake.send_old_accept(self._channel, request)
+            raise ProtocolError(f"packet type {self._channel.next_packet().type} after an accept of release 11.1")
+        demands_encryption = faults.on_handshake("native_encryption")
+        handshake.send_accept(
+            self._channel,
+            request,
+            max_sdu=self._options.max_sdu,
+            end_of_response=is_modern,
+            demands_encryption=demands_encryption,
+        )
+        if demands_encryption:
+            raise ProtocolError(f"packet type {self._channel.next_packet().type} instead of native network encryption")
+
     def _meet_faults(self) -> int:
         """The code to refuse this connection with, or 0; a silent listener only waits for its client to give up."""
         self._control.counters.add("connections")
@@ -102,8 +121,13 @@ class Login:
         return fault.code
 
     def _is_known(self, request: ConnectRequest) -> bool:
+        """Whether the listener knows the service; its database is the one to log in to."""
         wanted = request.service.upper()
-        return any(wanted in {name.upper(), name.upper().partition(".")[0]} for name in self._database.service_names)
+        for database in self._databases:
+            if any(wanted in {name.upper(), name.upper().partition(".")[0]} for name in database.service_names):
+                self._database = database
+                return True
+        return False
 
     def _authenticate(self, connect: ConnectRequest) -> DatabaseSession:
         first = self._read_auth(auth.PHASE_ONE)
@@ -111,7 +135,9 @@ class Login:
         if first.mode & auth.MODE_PRIVILEGED:
             raise OraError(1031, "insufficient privileges")
         verifier = auth.Verifier(self._database.password_of(user))
-        self._reply(auth.pairs_message(verifier.challenge()) + responses.status(0))
+        is_10g = self._control.faults.on_handshake("verifier_10g", user)
+        challenge = verifier.challenge_10g() if is_10g else verifier.challenge()
+        self._reply(auth.pairs_message(challenge) + responses.status(0))
         second = self._read_auth(auth.PHASE_TWO)
         proof = verifier.check(second)
         if "AUTH_NEWPASSWORD" in second.pairs or "PROXY_CLIENT_NAME" in second.pairs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import secrets
 import shutil
 import socket
 import ssl
@@ -30,9 +31,13 @@ _PIECE_BYTES = 1 << 18
 
 @dataclass(frozen=True, slots=True)
 class Wallet:
-    """A folder with what a client needs to trust the server: `ca.pem`, and the same as an Oracle wallet."""
+    """A folder with what a client needs to trust the server: `ca.pem`, and the same as an Oracle wallet.
+
+    With a `password` the wallet also holds the client's own certificate, whose key is encrypted with it.
+    """
 
     folder: Path
+    password: str = ""
 
     @property
     def ca_file(self) -> Path:
@@ -47,16 +52,21 @@ class Wallet:
         return self.folder / "server-key.pem"
 
 
-def make_wallet(folder: Path) -> Wallet:
-    """A new authority, whose own key is not kept, and a certificate for this machine."""
-    wallet = Wallet(folder)
-    ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+def make_wallet(folder: Path, password: str = "") -> Wallet:
+    """A new authority, whose own key is not kept, a certificate for this machine, and with a password the client's."""
+    wallet = Wallet(folder, password)
+    ca_key, key, client_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
     ca_name = _name("KPC Oracle emulator throw-away CA")
     authority = _certificate(ca_name, ca_name, ca_key, ca_key, is_ca=True)
     certificate = _certificate(_name(HOST_NAME), ca_name, key, ca_key, is_ca=False)
     pem = serialization.Encoding.PEM
-    for name in ("ca.pem", "ewallet.pem"):
-        (folder / name).write_bytes(authority.public_bytes(pem))
+    wallet.ca_file.write_bytes(authority.public_bytes(pem))
+    own: list[bytes] = []
+    if password:
+        client = _certificate(_name("KPC migration"), ca_name, client_key, ca_key, is_ca=False)
+        encryption = serialization.BestAvailableEncryption(password.encode())
+        own = [client.public_bytes(pem), client_key.private_bytes(pem, serialization.PrivateFormat.PKCS8, encryption)]
+    (folder / "ewallet.pem").write_bytes(b"".join([*own, authority.public_bytes(pem)]))
     wallet.certificate_file.write_bytes(certificate.public_bytes(pem))
     wallet.key_file.touch(mode=0o600)
     wallet.key_file.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
@@ -91,13 +101,21 @@ def _certificate(
 
 
 class TlsProxy:
-    """A port that speaks TLS and passes every connection on to the listener's plain port."""
+    """A port that speaks TLS and passes every connection on to the listener's plain port.
 
-    def __init__(self, plain_port: int, *, host: str = "127.0.0.1", port: int = 0) -> None:
+    With `demands_certificate` a client must have one of its own (SSL_CLIENT_AUTHENTICATION = TRUE): that in the wallet.
+    """
+
+    def __init__(
+        self, plain_port: int, *, host: str = "127.0.0.1", port: int = 0, demands_certificate: bool = False
+    ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="oracle-emulator-wallet-"))
-        self.wallet = make_wallet(self.folder)
+        self.wallet = make_wallet(self.folder, secrets.token_urlsafe(18) if demands_certificate else "")
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(self.wallet.certificate_file, self.wallet.key_file)
+        if demands_certificate:
+            self._context.verify_mode = ssl.CERT_REQUIRED
+            self._context.load_verify_locations(self.wallet.ca_file)
         self._plain = (host, plain_port)
         self._listener = socket.create_server((host, port))
         self.port: int = self._listener.getsockname()[1]
