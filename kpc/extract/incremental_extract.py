@@ -41,14 +41,14 @@ def find_base(context: PartitionContext, wanted_spec: str) -> Base | None:
     if loaded is None or loaded.spec_hash != wanted_spec:
         return None
     try:
-        newest = _newest_change(context, _base_files(context, loaded.id))
+        newest = newest_change(context, loaded.id)
     except DamagedFile as error:
         log.warning("%s: reading the whole partition: %s", context, error.what)
         return None
     if newest is None:
         return None
     overlap = timedelta(seconds=context.settings.oracle.overlap_s)
-    return Base(generation=loaded.id, since=min(newest, _read_at(loaded, context.table)) - overlap)
+    return Base(generation=loaded.id, since=min(newest, read_at(loaded, context.table)) - overlap)
 
 
 def _base_files(context: PartitionContext, generation: str) -> list[Path]:
@@ -59,13 +59,15 @@ def _base_files(context: PartitionContext, generation: str) -> list[Path]:
     return [context.store.file(folder, chunk, remedy="") for chunk in chunks]
 
 
-def _newest_change(context: PartitionContext, files: list[Path]) -> datetime | None:
+def newest_change(context: PartitionContext, generation: str) -> datetime | None:
+    """The newest change of a row in an older extract; None if it holds none. Raises `DamagedFile`."""
+    files = _base_files(context, generation)
     changed = pl.coalesce(column.name for column in context.table.change_columns)
     newest: datetime | None = pl.scan_parquet(files).select(changed.max()).collect().item() if files else None
     return newest
 
 
-def _read_at(generation: GenerationRow, table: Table) -> datetime:
+def read_at(generation: GenerationRow, table: Table) -> datetime:
     """When the generation's SCN was taken, in the time zone of the change columns."""
     is_utc = table.change_columns[0].source.kind is OracleKind.TIMESTAMP_TZ
     taken = generation.started_utc

@@ -23,6 +23,7 @@ from kpc.ledger.quota import Quota
 from kpc.ledger.reconciliations import Reconciliations
 from kpc.ledger.scope import CampaignScope
 from kpc.ledger.sign_offs import SignOffs
+from kpc.ledger.source_checks import SourceChecks
 from kpc.ledger.stage_runs import StageRuns
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class Ledger:
         self.failures = Failures(database)
         self.reconciliations = Reconciliations(database)
         self.sign_offs = SignOffs(database)
+        self.source_checks = SourceChecks(database)
         self.audit = AuditLog(database)
 
     def clock(self) -> datetime:
