@@ -36,7 +36,8 @@ class ExtractPartition(BaseOperator):
         began_s = process_time()
         try:
             with partition_context_of(self.table, context) as partition:
-                result = oracle_extract.materialize(partition, context["params"]["mode"])
+                params = context["params"]
+                result = oracle_extract.materialize(partition, params["mode"], same_scn=params["same_scn"])
         except OutsideWindow as closed:
             self.log.info("%s waits. %s", self.table, closed)
             context["ti"].xcom_push(key=WAITS_UNTIL, value=closed.opens_utc.isoformat(timespec="seconds"))

@@ -14,6 +14,7 @@ from kpc.reconcile.report import ReconciliationReport
 from kpc.repair.correction_log import LoggedCorrection, logged_corrections
 from kpc.stages.context import PartitionContext
 from kpc.stages.names import STAGES
+from kpc.stages.relatives import relatives_of
 from kpc.stages.workspace import Workspace
 from kpc.staging.rejects import read_rejected
 from kpc.storage.layout import CLEANED, REPORT, GenerationPaths
@@ -51,6 +52,8 @@ def inspect_partition(context: PartitionContext) -> dict[str, Any]:
         "folder": context.store.shown(paths.folder),
     }
     version = context.table.mapping_version
+    if others := relatives_of(context, generation.scn):
+        facts["other_scns"] = [one.compared_with(generation.scn) for one in others]
     if extract := context.store.manifest(paths.extract, ExtractManifest):
         facts["extract"] = {
             "rows": extract.rows,

@@ -187,7 +187,7 @@ def _without_month(workspace: Workspace, live: LiveTable) -> WithoutMonth:
 def _hidden_change(context: PartitionContext, row: GenerationRow, now: Measured) -> Moved | None:
     """The newest change then and now, if a row changed since although no number did; None if the table cannot tell."""
     overlap = timedelta(seconds=context.settings.oracle.overlap_s)
-    if now.newest is None or now.newest < read_at(row, context.table) - overlap:
+    if now.newest is None or now.newest < read_at(context, row) - overlap:
         return None  # that is older than the extract, whatever it held
     try:
         then = newest_change(context, row.id)

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import polars as pl
 
-from kpc.catalog.table import Table
 from kpc.catalog.types import OracleKind
 from kpc.errors import DamagedFile
 from kpc.extract.chunk_reader import Between, read_chunks, read_keys
 from kpc.extract.control_totals import control_total_differences, measure_rows, scan_chunks
 from kpc.extract.merge_changes import merge_changes
 from kpc.extract.plan import Base, ExtractPlan
+from kpc.extract.snapshot import taken_utc
 from kpc.ledger import GenerationRow
 from kpc.local_time import naive_local
 from kpc.stages.context import PartitionContext
@@ -48,7 +48,7 @@ def find_base(context: PartitionContext, wanted_spec: str) -> Base | None:
     if newest is None:
         return None
     overlap = timedelta(seconds=context.settings.oracle.overlap_s)
-    return Base(generation=loaded.id, since=min(newest, read_at(loaded, context.table)) - overlap)
+    return Base(generation=loaded.id, since=min(newest, read_at(context, loaded)) - overlap)
 
 
 def _base_files(context: PartitionContext, generation: str) -> list[Path]:
@@ -67,10 +67,10 @@ def newest_change(context: PartitionContext, generation: str) -> datetime | None
     return newest
 
 
-def read_at(generation: GenerationRow, table: Table) -> datetime:
+def read_at(context: PartitionContext, generation: GenerationRow) -> datetime:
     """When the generation's SCN was taken, in the time zone of the change columns."""
-    is_utc = table.change_columns[0].source.kind is OracleKind.TIMESTAMP_TZ
-    taken = generation.started_utc
+    is_utc = context.table.change_columns[0].source.kind is OracleKind.TIMESTAMP_TZ
+    taken = taken_utc(context, generation)
     return taken.astimezone(UTC).replace(tzinfo=None) if is_utc else naive_local(taken)
 
 

@@ -23,6 +23,7 @@ from kpc.extract.partition_extract import (
     start_generation,
 )
 from kpc.extract.plan import ExtractPlan
+from kpc.extract.snapshot import book_month_of_pass, choose_pass_scn, giving_up
 from kpc.partition import Partition, partitions_of
 from kpc.stages.context import PartitionContext, StageContext
 from kpc.stages.names import ORACLE_EXTRACT
@@ -109,7 +110,8 @@ def _read(context: StageContext, months: tuple[str, ...]) -> OnePass:
     def between() -> None:
         refuse_outside_window(context)
 
-    read_months(context.oracle, partitions, plan, folder, between)
+    with giving_up(context, plan.scn):
+        read_months(context.oracle, partitions, plan, folder, between)
     rows = sum(one.rows for one in plan.control_totals.values())
     size = sum(file.bytes for key in plan.control_totals for file in month_files(plan, folder, key))
     write_manifest(folder, OnePassManifest(scn=plan.scn, rows=rows))
@@ -128,8 +130,9 @@ def _plan(context: PartitionContext, partitions: tuple[Partition, ...]) -> tuple
             remove_leftovers(folder)
             return folder, plan
     _remove_unfinished(context)
-    scn = context.oracle.current_scn()
-    plan = make_one_pass_plan(context.oracle, partitions, scn=scn, spec_hash=wanted, chunk_rows=chunk_rows(context))
+    scn = choose_pass_scn(context)
+    with giving_up(context, scn):
+        plan = make_one_pass_plan(context.oracle, partitions, scn=scn, spec_hash=wanted, chunk_rows=chunk_rows(context))
     folder = make_private(context.paths.folder / str(ULID.from_datetime(context.clock())))
     write_manifest(folder, plan, EXTRACT_PLAN)
     return folder, plan
@@ -140,6 +143,7 @@ def month_of_one_pass(context: StageContext) -> ExtractManifest | None:
     month = find_month(context)
     if month is None:
         return None
+    book_month_of_pass(context, context.of(Partition(context.table, ONE_PASS)), month.scn)
     generation = start_generation(context, month.scn)
     link_files(month, context.paths.generation(generation).extract)
     plan = ExtractPlan(

@@ -202,6 +202,11 @@ def count_all(owner: str, table: Table, scn: int) -> Statement:
     return Statement(f"SELECT {hint(table.parallel_degree)}COUNT(*) FROM {rows_of(owner, table, scn)}")
 
 
+def first_row(owner: str, table: Table, scn: int) -> Statement:
+    """At most one row: whether the table can be read as of the SCN, as far as its first blocks tell."""
+    return Statement(f"SELECT 1 FROM {rows_of(owner, table, scn)} WHERE ROWNUM = 1")
+
+
 def count_days(owner: str, table: Table, month_column: Column, scn: int) -> Statement:
     """Rows per value of the month column, as `in_partition` compares it: a day, or whatever else the column holds."""
     day = day_text(month_column)

@@ -15,6 +15,7 @@ from kpc.ledger.quota_entries import OrgUsage
 from kpc.ledger.reconciliations import Compared
 from kpc.ledger.scope import ScopeRow
 from kpc.ledger.sign_offs import SignOff
+from kpc.ledger.snapshots import Snapshot, SnapshotWish
 from kpc.ledger.source_checks import SourceCheckRow, SourceFinding
 from kpc.ledger.stage_runs import StageRun
 
@@ -37,6 +38,8 @@ __all__ = [
     "RowFailure",
     "ScopeRow",
     "SignOff",
+    "Snapshot",
+    "SnapshotWish",
     "SourceCheckRow",
     "SourceFinding",
     "StageRun",

@@ -152,6 +152,15 @@ class Generations:
             rows = connection.execute(select(_GENERATION).join(newest, and_(*is_newest)).where(sealed)).mappings()
             return [GenerationRow(**row) for row in rows]
 
+    def newest_scn(self, environment: Environment, table: str, key: str | None) -> int | None:
+        """The newest SCN at which a partition was read or should have been; with None, any partition of the table."""
+        rows = in_environment(_GENERATION, environment) & (_GENERATION.c.table_name == table)
+        if key is not None:
+            rows &= _GENERATION.c.partition_key == key
+        with self._database.reading() as connection:
+            newest: int | None = connection.execute(select(func.max(_GENERATION.c.scn)).where(rows)).scalar()
+        return newest
+
     def find(self, generation: str) -> GenerationRow | None:
         """The extract with this id, of any partition; None if it is not in this ledger."""
         with self._database.reading() as connection:

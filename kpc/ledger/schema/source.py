@@ -1,8 +1,8 @@
-"""What is known about Oracle since a partition was read."""
+"""Which SCNs partitions are read at, and what is known about Oracle since they were read."""
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Index, Table
+from sqlalchemy import Column, Index, Table, UniqueConstraint
 
 from kpc.ledger.schema.columns import (
     JsonText,
@@ -15,6 +15,19 @@ from kpc.ledger.schema.columns import (
     word,
 )
 from kpc.ledger.states import SourceCheckState
+
+snapshot = Table(  # an SCN that the partitions of one family (headers, lines, payments of a month) share
+    "snapshot",
+    metadata,
+    id_column(),
+    *partition_columns(),  # the table is the family's first one in load order
+    number("scn"),
+    moment("taken_utc"),  # right before Oracle was asked for the SCN
+    word("booked_by"),  # the table that was read first
+    word("run_id", 255),
+    moment("given_up_utc", nullable=True),  # its own reader could not read it
+    UniqueConstraint("source_id", "target_id", "table_name", "partition_key", "scn", name="uq_snapshot_scn"),
+)
 
 source_check = Table(  # what `kpc delta` found in one partition; the newest row of a partition applies
     "source_check",
