@@ -90,11 +90,12 @@ def asset_specs(tables: Iterable[Table] = TABLES.values()) -> tuple[AssetSpec, .
 
 
 def materialize_lineage(
-    context: PartitionContext, mode: Mode = "incremental", stages: Iterable[str] = ()
+    context: PartitionContext, mode: Mode = "incremental", stages: Iterable[str] = (), *, same_scn: bool = False
 ) -> Iterator[StageResult]:
     """Materialize a partition's assets in this process, all or only those of the named stages; yields each result.
 
-    In Airflow the scheduler does this. Raises `ConfigError` before loading if a parent is not loaded.
+    In Airflow the scheduler does this. `same_scn` as in `oracle_extract`. Raises `ConfigError` before loading if a
+    parent is not loaded.
     """
     from kpc.load.plan import missing_parents  # noqa: PLC0415  heavy; see kpc.stages.asset
 
@@ -107,7 +108,8 @@ def materialize_lineage(
                 f"{context} cannot be loaded before {', '.join(map(str, missing))}.",
                 f"Run `kpc run {missing[0].table.name} {missing[0].key}` first.",
             )
-        yield asset.materialize(context, mode)
+        options = {"same_scn": True} if same_scn and asset is oracle_extract else {}
+        yield asset.materialize(context, mode, **options)
 
 
 def find_asset(name: str) -> AssetSpec:

@@ -36,7 +36,8 @@ class ExtractPartition(BaseOperator):
         began_s = process_time()
         try:
             with partition_context_of(self.table, context) as partition:
-                result = oracle_extract.materialize(partition, context["params"]["mode"])
+                params = context["params"]
+                result = oracle_extract.materialize(partition, params["mode"], same_scn=params["same_scn"])
         except NotYet as wait:
             self.log.info("%s waits. %s", self.table, wait)
             context["ti"].xcom_push(key=WAITS_UNTIL, value=wait.again_utc.isoformat(timespec="seconds"))

@@ -34,6 +34,11 @@ MODE = Param(
     enum=["incremental", "full"],
     description="incremental: new and changed rows only; full: all rows.",
 )
+SAME_SCN = Param(
+    False,
+    type="boolean",
+    description="Read at the SCN that a parent or child of the same key was read at last.",
+)
 PARTITIONS_AT_ONCE = 64  # active runs of one DAG; pools and executor limit how many tasks run at once
 
 TASK_DEFAULTS: dict[str, Any] = {
@@ -65,7 +70,7 @@ def stage_dag(spec: AssetSpec) -> DAG:
         description=spec.description,
         doc_md=_instructions(spec),
         default_args={**TASK_DEFAULTS, "priority_weight": _priority(spec)},
-        params={"mode": MODE} if first else None,
+        params={"mode": MODE, "same_scn": SAME_SCN} if first else None,
     ) as dag:
         _TASKS[spec.stage](spec)
     return dag

@@ -125,23 +125,30 @@ class AirflowApi:
 
     # Starting
 
-    def trigger(self, dag_id: str, key: str | None = None, *, mode: Mode | None = None) -> str:
-        """Start a run and return its id. `key` is None for a DAG without partitions."""
-        body: dict[str, Any] = {"logical_date": None, "conf": {"mode": mode} if mode else {}}
+    def trigger(self, dag_id: str, key: str | None = None, *, conf: dict[str, object] | None = None) -> str:
+        """Start a run and return its id. `key` is None for a DAG without partitions, `conf` its parameters."""
+        body: dict[str, Any] = {"logical_date": None, "conf": conf or {}}
         if key is not None:
             body["partition_key"] = key
         return self._call(RunAnswer, "POST", f"dags/{dag_id}/dagRuns", json=body).dag_run_id
 
-    def rerun(self, partition: Partition, stage: str = ORACLE_EXTRACT, *, mode: Mode | None = None) -> str:
+    def rerun(
+        self, partition: Partition, stage: str = ORACLE_EXTRACT, *, mode: Mode | None = None, same_scn: bool = False
+    ) -> str:
         """Start one partition again at a stage; the stages after it follow. Returns the run's id.
 
-        What is already in Salesforce is not sent again. `mode` is allowed only at the first stage.
+        What is already in Salesforce is not sent again. `mode` and `same_scn` are allowed only at the first stage.
         """
         if mode is not None and stage != ORACLE_EXTRACT:
             raise ConfigError(
                 f"The mode {mode} cannot be chosen at stage {stage}.", "Start at oracle_extract, or leave out --mode."
             )
-        return self.trigger(asset_name(partition.table, stage), partition.key, mode=mode)
+        if same_scn and stage != ORACLE_EXTRACT:
+            raise ConfigError(f"Stage {stage} reads no SCN.", "Start at oracle_extract, or leave out --same-scn.")
+        conf: dict[str, object] = {"mode": mode} if mode else {}
+        return self.trigger(
+            asset_name(partition.table, stage), partition.key, conf=conf | ({"same_scn": True} if same_scn else {})
+        )
 
     def ensure_pools(self) -> None:
         """Create the pools or update their sizes. Airflow never starts a task whose pool does not exist."""

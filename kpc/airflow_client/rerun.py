@@ -74,6 +74,7 @@ def rerun_partition(
     mode: str = "incremental",
     wait: bool = True,
     unpauses: bool = False,
+    same_scn: bool = False,
     say: Callable[[str], None] = lambda _text: None,
 ) -> RerunOutcome:
     """Start a partition again at a stage, and follow it through the stages after it.
@@ -88,7 +89,7 @@ def rerun_partition(
         if unpauses and (opened := unpause(api, partition, stages)):
             say(f"Unpaused {', '.join(opened)}.")
         refuse_fatal(api, partition, stages)
-        first = api.run(asset_name(partition.table, stage), api.rerun(partition, stage, mode=chosen))
+        first = api.run(asset_name(partition.table, stage), api.rerun(partition, stage, mode=chosen, same_scn=same_scn))
         say(f"Started {partition} at {stage}: {api.run_page(first)}")
         if not wait:
             return RerunOutcome(partition, api.run_page(first), ended=False)

@@ -64,7 +64,7 @@ def sort_days(
     table: Table, column: Column, months: tuple[str, ...], days: Iterable[tuple[str | None, int]], scn: int
 ) -> Assignment:
     """Assign each day's rows to the month that contains it, comparing as text exactly as Oracle does."""
-    bounds = {key: _bounds(Partition(table, key), column) for key in months}
+    bounds = {key: text_bounds(Partition(table, key), column) for key in months}
     by_key = dict.fromkeys(months, 0)
     others: dict[Cause, Counter[str]] = {}
     for text, rows in days:
@@ -72,7 +72,7 @@ def sort_days(
         if key is not None:
             by_key[key] += rows
             continue
-        others.setdefault(_cause(text, column), Counter())[text or ""] += rows
+        others.setdefault(cause_of(text, column), Counter())[text or ""] += rows
     return Assignment(
         table=table.name,
         scn=scn,
@@ -83,14 +83,16 @@ def sort_days(
     )
 
 
-def _bounds(partition: Partition, column: Column) -> tuple[str, str]:
+def text_bounds(partition: Partition, column: Column) -> tuple[str, str]:
+    """The first and the last day of a month as `day_text` spells them, both inclusive."""
     first, following = partition.bounds or (date.min, date.max)
     last = following - timedelta(days=1)
     offset = column.calendar.year_offset
     return (f"{first.year + offset:04d}-{first:%m-%d}", f"{last.year + offset:04d}-{last:%m-%d}")
 
 
-def _cause(text: str | None, column: Column) -> Cause:
+def cause_of(text: str | None, column: Column) -> Cause:
+    """Why a value of the month column belongs to no month in scope."""
     if text is None or not text.strip(" -"):
         return Cause.NULL
     try:

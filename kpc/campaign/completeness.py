@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from kpc.campaign.assignment import UNASSIGNED
 from kpc.catalog import TABLES, Phase
 from kpc.errors import ConfigError
-from kpc.ledger import ScopeRow
+from kpc.ledger import ScopeRow, SourceCheckRow
 from kpc.ledger.schema import canonical_json
-from kpc.ledger.states import SignOffDecision, StageState
+from kpc.ledger.states import SignOffDecision, SourceCheckState, StageState
 from kpc.partition import Partition, check_key, partitions_of
 from kpc.stages.names import RECONCILED_STATES
 from kpc.stages.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
+_NAMED = 5  # partitions in a message
 ACCEPTED, REFUSED = SignOffDecision.ACCEPTED, SignOffDecision.REFUSED
 
 
@@ -25,26 +26,41 @@ ACCEPTED, REFUSED = SignOffDecision.ACCEPTED, SignOffDecision.REFUSED
 class Completeness:
     """The partitions in scope, and which of them are not reconciled at their current generation.
 
-    `undecided` are tables with rows that belong to no partition and have not been accepted by anyone.
+    `undecided` are tables with rows that belong to no partition and have not been accepted by anyone; `recount` those
+    of which Oracle has other such rows than the plan counted. `moved` are partitions that Oracle changed since they
+    were extracted, by the newest `kpc delta`, unless somebody accepted that.
     """
 
     partitions: int
     with_exceptions: int
     missing: tuple[Partition, ...]
     undecided: tuple[str, ...] = ()
+    moved: tuple[Partition, ...] = ()
+    recount: tuple[str, ...] = ()
 
     @property
     def is_complete(self) -> bool:
-        return not self.missing and not self.undecided
+        return not (self.missing or self.undecided or self.moved or self.recount)
 
     @property
     def summary(self) -> str:
         """What is missing, and the command that completes it."""
         parts = []
         if self.missing:
-            names = ", ".join(str(partition) for partition in self.missing[:5])
-            more = f" and {len(self.missing) - 5} more" if len(self.missing) > 5 else ""
-            parts.append(f"{len(self.missing)} of {self.partitions} partitions are not reconciled: {names}{more}.")
+            names = _first(self.missing)
+            parts.append(f"{len(self.missing)} of {self.partitions} partitions are not reconciled: {names}.")
+        if self.moved:
+            table, key = self.moved[0].table.name, self.moved[0].key
+            parts.append(
+                f"Oracle changed {len(self.moved)} partitions since they were extracted: {_first(self.moved)}. Run "
+                f"them again (`kpc rerun {table} {key}`), or accept what `kpc delta` listed: "
+                f"`kpc sign-off {table} {key} --note REASON`."
+            )
+        if self.recount:
+            parts.append(
+                f"{', '.join(self.recount)} now have other rows that belong to no month than the plan counted. Count "
+                "again with `kpc plan --months FIRST:COUNT`."
+            )
         if self.undecided:
             parts.append(
                 f"{', '.join(self.undecided)} have rows that belong to no partition. List them with `kpc show "
@@ -58,7 +74,14 @@ class Completeness:
             "with_exceptions": self.with_exceptions,
             "missing": len(self.missing),
             "undecided": len(self.undecided),
+            "moved": len(self.moved),
+            "recount": len(self.recount),
         }
+
+
+def _first(partitions: tuple[Partition, ...]) -> str:
+    more = f" and {len(partitions) - _NAMED} more" if len(partitions) > _NAMED else ""
+    return ", ".join(map(str, partitions[:_NAMED])) + more
 
 
 def completeness(phase: Phase | None, workspace: Workspace) -> Completeness | None:
@@ -69,6 +92,7 @@ def completeness(phase: Phase | None, workspace: Workspace) -> Completeness | No
         return None
     tables = [table for table in TABLES.values() if table.name in scope.tables and phase in (None, table.phase)]
     partitions = [partition for table in tables for partition in partitions_of(table, readable_months(scope))]
+    changes = source_changes(workspace)
     states = {partition: ledger.stages.reconciliation_state(environment, partition) for partition in partitions}
     return Completeness(
         partitions=len(partitions),
@@ -79,6 +103,8 @@ def completeness(phase: Phase | None, workspace: Workspace) -> Completeness | No
             for table in tables
             if table.name in scope.unassigned and not _is_accepted(table.name, scope.unassigned[table.name], workspace)
         ),
+        moved=tuple(one for one in partitions if one in changes),
+        recount=tuple(table.name for table in tables if Partition(table, UNASSIGNED) in changes),
     )
 
 
@@ -106,10 +132,50 @@ def evidence_of(facts: object) -> str:
     return hashlib.sha256(canonical_json(facts).encode()).hexdigest()
 
 
+def source_changes(workspace: Workspace) -> dict[Partition, SourceCheckRow]:
+    """What Oracle changed since it was extracted and nobody has dealt with, by the newest check of each partition.
+
+    A change is dealt with by an extract at a later SCN than the check's, or by accepting it. Rows that belong to no
+    month, under the key `UNASSIGNED`, are dealt with by a later plan, which counts them.
+    """
+    newest = workspace.ledger.source_checks.newest(workspace.environment)
+    moved = [one for one in newest if one.state is SourceCheckState.MOVED and one.table_name in TABLES]
+    open_ones = [one for one in moved if not _is_dealt_with(one, workspace)]
+    return {Partition(TABLES[one.table_name], one.partition_key): one for one in open_ones}
+
+
+def _is_dealt_with(check: SourceCheckRow, workspace: Workspace) -> bool:
+    if check.partition_key == UNASSIGNED:
+        scope = workspace.ledger.scope.current(workspace.environment)
+        return scope is not None and scope.set_utc > check.checked_utc
+    partition = Partition(TABLES[check.table_name], check.partition_key)
+    current = workspace.ledger.generations.current(workspace.environment, partition)
+    if current is not None and current.id != check.generation and current.scn >= check.final_scn:
+        return True
+    return _is_decided(str(partition), change_evidence(check), workspace)
+
+
+def change_evidence(check: SourceCheckRow) -> dict[str, object]:
+    """The numbers that an acceptance of a change is based on: other numbers need another one.
+
+    The counts of keys are part of it only where nothing else shows the change, because not every check compares rows.
+    """
+    then, now = check.detail["rows"]
+    facts = {"generation": check.generation, **check.detail}
+    if then != now or check.detail["numbers"] or "newest_change" in check.detail:
+        facts.pop("keys", None)
+    return facts
+
+
 def _is_accepted(table: str, causes: dict[str, int], workspace: Workspace) -> bool:
+    return _is_decided(unassigned_subject(table), causes, workspace)
+
+
+def _is_decided(subject: str, facts: object, workspace: Workspace) -> bool:
+    """Whether the newest decision about a subject, on these very numbers, accepts them."""
     decisions = [
         signed
         for signed in workspace.ledger.sign_offs.all(workspace.environment)
-        if signed.subject == unassigned_subject(table) and signed.evidence_sha256 == evidence_of(causes)
+        if signed.subject == subject and signed.evidence_sha256 == evidence_of(facts)
     ]
     return bool(decisions) and decisions[-1].decision == ACCEPTED

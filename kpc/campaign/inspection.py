@@ -8,12 +8,13 @@ from typing import Any
 from kpc.campaign.assignment import UNASSIGNED
 from kpc.campaign.plan import unassigned
 from kpc.catalog.table import Table
-from kpc.ledger import Compared, StageRun
+from kpc.ledger import Compared, SourceCheckRow, StageRun
 from kpc.load.pre_image import KeptImage, kept_images
 from kpc.reconcile.report import ReconciliationReport
 from kpc.repair.correction_log import LoggedCorrection, logged_corrections
 from kpc.stages.context import PartitionContext
 from kpc.stages.names import STAGES
+from kpc.stages.relatives import relatives_of
 from kpc.stages.workspace import Workspace
 from kpc.staging.rejects import read_rejected
 from kpc.storage.layout import CLEANED, REPORT, GenerationPaths
@@ -51,6 +52,8 @@ def inspect_partition(context: PartitionContext) -> dict[str, Any]:
         "folder": context.store.shown(paths.folder),
     }
     version = context.table.mapping_version
+    if others := relatives_of(context, generation.scn):
+        facts["other_scns"] = [one.compared_with(generation.scn) for one in others]
     if extract := context.store.manifest(paths.extract, ExtractManifest):
         facts["extract"] = {
             "rows": extract.rows,
@@ -68,8 +71,21 @@ def inspect_partition(context: PartitionContext) -> dict[str, Any]:
         facts["refused_updates"] = updates
     if images := kept_images(context):
         facts["pre_images"] = [_image(kept) for kept in reversed(images)]
+    if check := ledger.source_checks.of_partition(environment, context.partition):
+        facts["source_check"] = _source_check(check)
     facts["comparisons"] = [_compared(one) for one in ledger.reconciliations.newest(environment, context.partition)]
     return facts
+
+
+def _source_check(check: SourceCheckRow) -> dict[str, Any]:
+    """What `kpc delta` found last; it speaks of the generation that it names."""
+    return {
+        "state": check.state,
+        "final_scn": str(check.final_scn),
+        "generation": check.generation or "none",
+        "checked_utc": f"{check.checked_utc:%F %T}",
+        **check.detail,
+    }
 
 
 def _compared(one: Compared) -> dict[str, Any]:

@@ -1,15 +1,25 @@
-"""Recording a person's decision about rows without a partition, about a phase or about the migration."""
+"""Recording a person's decision: about rows without a partition, changes in Oracle, a phase or the migration."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from kpc.campaign.assignment import UNASSIGNED
-from kpc.campaign.completeness import ACCEPTED, REFUSED, completeness, evidence_of, unassigned_subject
+from kpc.campaign.completeness import (
+    ACCEPTED,
+    REFUSED,
+    change_evidence,
+    completeness,
+    evidence_of,
+    source_changes,
+    unassigned_subject,
+)
 from kpc.catalog import Phase, find_table
 from kpc.errors import ConfigError
 from kpc.ledger import ScopeRow
 from kpc.ledger.states import SignOffDecision
+from kpc.partition import find_partition
+from kpc.stages.context import PartitionContext
 from kpc.stages.names import MIGRATION
 from kpc.stages.workspace import Workspace
 
@@ -29,13 +39,13 @@ def sign_off(subject: str, key: str | None, workspace: Workspace, *, accepts: bo
 
     Raises `ConfigError` if there is nothing to decide, or if something is missing.
     """
-    scope = workspace.ledger.scope.current(workspace.environment)
-    if scope is None:
-        raise ConfigError("No campaign has been planned yet.", "Run `kpc plan --months FIRST:COUNT` first.")
-    if key is not None:
-        filed, evidence = _unassigned(subject, key, scope)
-    else:
+    if key is None:
+        _scope(workspace)
         filed, evidence = _phase(subject, workspace, accepts=accepts)
+    elif key.upper() == UNASSIGNED:
+        filed, evidence = _unassigned(find_table(subject).name, _scope(workspace))
+    else:
+        filed, evidence = _change(PartitionContext(workspace, find_partition(subject, key)), note)
     decision = Decision(filed, ACCEPTED if accepts else REFUSED, evidence, evidence_of(evidence))
     workspace.ledger.sign_offs.record(
         workspace.environment,
@@ -55,13 +65,31 @@ def sign_off(subject: str, key: str | None, workspace: Workspace, *, accepts: bo
     return decision
 
 
-def _unassigned(subject: str, key: str, scope: ScopeRow) -> tuple[str, dict[str, object]]:
-    table = find_table(subject).name
-    if key.upper() != UNASSIGNED:
+def _scope(workspace: Workspace) -> ScopeRow:
+    scope = workspace.ledger.scope.current(workspace.environment)
+    if scope is None:
+        raise ConfigError("No campaign has been planned yet.", "Run `kpc plan --months FIRST:COUNT` first.")
+    return scope
+
+
+def _change(context: PartitionContext, note: str) -> tuple[str, dict[str, object]]:
+    """What Oracle changed in a partition since it was extracted, as the newest `kpc delta` found it."""
+    change = source_changes(context.workspace).get(context.partition)
+    if change is None:
         raise ConfigError(
-            f"A single partition such as {table} {key} cannot be signed off.",
-            f"Sign off a phase, `migration`, or `{table} {UNASSIGNED}`.",
+            f"`kpc delta` has found no change in {context} that waits for a decision; a partition itself is not signed "
+            "off.",
+            f"Sign off a phase, `migration`, or `{context.table.name} {UNASSIGNED}`.",
         )
+    if not note:
+        raise ConfigError(
+            f"A decision about the changes in {context} needs its reason.",
+            f"Give it: `kpc sign-off {context.table.name} {context.key} --note REASON`.",
+        )
+    return str(context), change_evidence(change)
+
+
+def _unassigned(table: str, scope: ScopeRow) -> tuple[str, dict[str, object]]:
     if table not in scope.unassigned:
         raise ConfigError(
             f"Every row of {table} belonged to a partition when the campaign was planned.",

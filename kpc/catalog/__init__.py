@@ -9,7 +9,7 @@ from kpc.catalog.table import Table
 from kpc.catalog.types import Phase, key_part_length
 from kpc.errors import CatalogError, ConfigError
 
-__all__ = ["TABLES", "Phase", "Table", "check_catalog", "children", "find_table"]
+__all__ = ["TABLES", "Phase", "Table", "check_catalog", "children", "family", "find_table"]
 
 
 def check_catalog(tables: tuple[Table, ...]) -> dict[str, Table]:
@@ -80,3 +80,17 @@ def find_table(name: str) -> Table:
 def children(name: str) -> tuple[Table, ...]:
     """The tables with a lookup to table `name`, in load order."""
     return tuple(table for table in TABLES.values() if any(lookup.parent == name for lookup in table.lookups))
+
+
+def family(table: Table) -> tuple[Table, ...]:
+    """The tables that refer to each other, directly or not, and are partitioned alike, in load order; `table` is one.
+
+    Their partitions with the same key belong together, such as headers, lines and payments of a month.
+    """
+    alike = [other for other in TABLES.values() if other.is_monthly == table.is_monthly]
+    links = {(other.name, lookup.parent) for other in alike for lookup in other.lookups}
+    names, before = {table.name}, 0
+    while len(names) > before:
+        before = len(names)
+        names |= {name for link in links if names & set(link) for name in link}
+    return tuple(other for other in alike if other.name in names)

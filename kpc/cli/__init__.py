@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from kpc.cli import bench, cleanup, constants, emulate, journey, load, org, proof, source, state
+from kpc.cli import bench, cleanup, constants, delta, emulate, journey, load, org, proof, source, state
 from kpc.cli.output import Exit, console, end_on_sigterm, fail
 from kpc.cli.streams import with_lasting_streams
 from kpc.errors import ConfigError, KpcError
@@ -31,6 +31,7 @@ journey.register(app)
 state.register(app)
 load.register(app)
 proof.register(app)
+delta.register(app)
 cleanup.register(app)
 
 

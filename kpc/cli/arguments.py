@@ -10,6 +10,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on s
 TableName = Annotated[str, typer.Argument(metavar="TABLE", help="Oracle table name, in any case.")]
 Key = Annotated[str, typer.Argument(metavar="KEY", help="A month such as 2024-01, or ALL.")]
 Mode = Annotated[str, typer.Option(help="incremental: new and changed rows only; full: all rows.")]
+SameScn = Annotated[
+    bool, typer.Option("--same-scn", help="Read at the SCN that a parent or child of the same key was read at last.")
+]
 
 
 def user_workspace() -> Any:

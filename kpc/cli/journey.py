@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kpc.catalog import find_table
-from kpc.cli.arguments import AsJson, Key, Mode, TableName, user_workspace
+from kpc.cli.arguments import AsJson, Key, Mode, SameScn, TableName, user_workspace
 from kpc.cli.extras import require_extra
 from kpc.cli.output import Exit, emit, explaining_errors, grid, say
 from kpc.errors import (
@@ -193,6 +193,7 @@ def run(
     months: Annotated[str, typer.Option(help="FIRST:COUNT: 2024-01:3 is January to March.")] = "",
     mode: Mode = "incremental",
     stage: Annotated[str, typer.Option(help="Run only this stage.")] = "",
+    same_scn: SameScn = False,
     as_json: AsJson = False,
 ) -> None:
     """Run partitions through their four stages in this process, without Airflow."""
@@ -213,7 +214,7 @@ def run(
         for partition in partitions:
             context = PartitionContext(workspace, partition)
             with _naming_the_command(partition):
-                for result in materialize_lineage(context, mode, stages):  # type: ignore[arg-type]
+                for result in materialize_lineage(context, mode, stages, same_scn=same_scn):  # type: ignore[arg-type]
                     results.append(result.as_json())
                     if result.state == StageState.RECONCILED_WITH_EXCEPTIONS:
                         state = Exit.EXCEPTIONS
@@ -258,6 +259,7 @@ def rerun(
     stage: Annotated[str, typer.Option(help="Start at this stage; later stages follow.")] = "oracle_extract",
     mode: Mode = "incremental",
     wait: Annotated[bool, typer.Option(help="Wait until all stages have ended.")] = True,
+    same_scn: SameScn = False,
     unpause: Annotated[bool, typer.Option("--unpause", help="Unpause the partition's DAGs first.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -274,6 +276,7 @@ def rerun(
         mode=check_mode(mode),
         wait=wait,
         unpauses=unpause,
+        same_scn=same_scn,
         say=say,
     )
     emit(outcome.as_json(), as_json=as_json, text=outcome.text)

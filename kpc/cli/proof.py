@@ -173,13 +173,13 @@ def audit(
 
 @explaining_errors
 def sign_off(
-    subject: Annotated[str, typer.Argument(help="A phase, `migration`, or a table followed by UNASSIGNED.")],
-    key: Annotated[str | None, typer.Argument(metavar="[UNASSIGNED]")] = None,
+    subject: Annotated[str, typer.Argument(help="A phase, `migration`, or a table followed by UNASSIGNED or a key.")],
+    key: Annotated[str | None, typer.Argument(metavar="[UNASSIGNED|KEY]")] = None,
     refuse: Annotated[bool, typer.Option("--refuse", help="Refuse it; a later decision may accept it.")] = False,
     note: Annotated[str, typer.Option(help="Why, for the record.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Record your decision about a phase, the migration, or rows that belong to no partition."""
+    """Record your decision about a phase, the migration, rows without a partition, or what Oracle changed in one."""
     from kpc.campaign.sign_off import sign_off as file_decision
 
     with user_workspace() as workspace:

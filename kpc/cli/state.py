@@ -13,7 +13,7 @@ import typer
 from kpc.catalog import find_table
 from kpc.cli.arguments import AsJson, Key, TableName, user_workspace
 from kpc.cli.output import emit, explaining_errors, grid, say
-from kpc.partition import find_partition
+from kpc.partition import Partition, find_partition
 
 _STARTS_WITHIN = timedelta(minutes=2)  # in Airflow the next stage starts some seconds after the event
 _MOST_LISTED = 10
@@ -28,8 +28,10 @@ def register(app: typer.Typer) -> None:
 @explaining_errors
 def status(as_json: AsJson = False) -> None:
     """Show every partition with the state of its four stages, quota and pauses."""
+    from kpc.campaign.completeness import source_changes
     from kpc.catalog import TABLES
     from kpc.stages.names import STAGES
+    from kpc.stages.relatives import parents_at_other_scns
 
     order = list(TABLES)
     with user_workspace() as workspace:
@@ -38,6 +40,8 @@ def status(as_json: AsJson = False) -> None:
         pauses = workspace.ledger.pauses.active(environment)
         quota = workspace.ledger.quota.state(environment.target_id)
         in_flight = workspace.ledger.jobs.in_flight(environment.target_id)
+        moved = source_changes(workspace)
+        split = list(parents_at_other_scns(workspace.ledger.generations.all_current(environment)))
         now = workspace.clock()
     partitions: dict[tuple[str, str], dict[str, Any]] = {}
     for row in rows:
@@ -50,15 +54,9 @@ def status(as_json: AsJson = False) -> None:
         "target_id": environment.target_id,
         "paused": pauses_as_json(pauses),
         "quota": {**asdict(quota), "jobs_in_flight": in_flight},
-        "partitions": [
-            {
-                "table": table,
-                "key": key,
-                "rolled_back_utc": _rolled_back_utc(partitions[table, key]),
-                "stages": {stage: _stage_facts(row) for stage, row in partitions[table, key].items()},
-            }
-            for table, key in names
-        ],
+        "partitions": [_partition_facts(*name, partitions[name]) for name in names],
+        "moved": [{"table": one.table.name, "key": one.key, "scn": moved[one].final_scn} for one in moved],
+        "other_scns": [_split_facts(*each) for each in split],
         "stopped": [{"table": t, "key": k, "after": done, "next": following} for t, k, done, following in stopped],
     }
     title = f"{environment.source_id} to {environment.target_id}"
@@ -69,6 +67,8 @@ def status(as_json: AsJson = False) -> None:
     say(_quota_line(quota, in_flight, now))
     for pause in pauses:
         say(f"Paused: {pause}. `kpc resume` ends the pause.")
+    for line in (*_moved_lines(moved), *_split_lines(split)):
+        say(line)
     for table, key, done, following in stopped[:_MOST_LISTED]:
         command = f"kpc rerun {table} {key} --stage {following}"
         say(f"{table} {key} stopped after {done}: nothing has started {following}. In Airflow: `{command}`.")
@@ -92,6 +92,40 @@ def _stopped(stages: Mapping[str, Any], names: Sequence[str], now: datetime) -> 
         if later is None or later.started_utc < row.started_utc:
             return done, following
     return None
+
+
+def _partition_facts(table: str, key: str, stages: Mapping[str, Any]) -> dict[str, object]:
+    return {
+        "table": table,
+        "key": key,
+        "rolled_back_utc": _rolled_back_utc(stages),
+        "stages": {stage: _stage_facts(row) for stage, row in stages.items()},
+    }
+
+
+def _moved_lines(moved: Mapping[Partition, Any]) -> Iterator[str]:
+    """What Oracle changed after it was extracted, as `kpc delta` found it."""
+    for partition, check in list(moved.items())[:_MOST_LISTED]:
+        yield f"{partition}: Oracle had changed it by SCN {check.final_scn}; `kpc delta --keys` lists the rows."
+    if len(moved) > _MOST_LISTED:
+        yield f"{len(moved) - _MOST_LISTED:,} more partitions moved; `kpc status --json` has all."
+
+
+def _split_facts(extract: Any, parent: Any) -> dict[str, object]:
+    facts = {"table": extract.table_name, "key": extract.partition_key, "scn": extract.scn}
+    return {**facts, "parent": parent.table, "parent_scn": parent.scn}
+
+
+def _split_lines(split: Sequence[tuple[Any, Any]]) -> Iterator[str]:
+    """Children that were read at another SCN than their parents."""
+    for extract, parent in split[:_MOST_LISTED]:
+        table, key = extract.table_name, extract.partition_key
+        yield (
+            f"{table} {key} was read at SCN {extract.scn}, its {parent.compared_with(extract.scn)}: rows written in "
+            f"between are in one of them only. `kpc run {table} {key} --same-scn` reads it at the newest of its family."
+        )
+    if len(split) > _MOST_LISTED:
+        yield f"{len(split) - _MOST_LISTED:,} more partitions differ from their parents; `kpc status --json` has all."
 
 
 def _quota_line(quota: Any, in_flight: int, now: datetime) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from decimal import Decimal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal, localcontext
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -32,6 +33,30 @@ def measure_rows(rows: pl.LazyFrame, table: Table) -> ControlTotals:
     of the frame sum and count of its values. How many values Oracle rounded cannot be seen here.
     """
     schema = dict(rows.collect_schema())
+    (found,) = rows.select(_aggregates(table, schema)).collect(engine="streaming").to_dicts()
+    return _control_totals(table, schema, found)
+
+
+def measure_days(rows: pl.LazyFrame, table: Table) -> dict[str | None, ControlTotals]:
+    """`measure_rows` for each day of a table with months, named as `day_text` names it; None: rows without a day."""
+    schema = dict(rows.collect_schema())
+    day = _day(table.by_name[table.month_column or ""]).alias("day")
+    grouped = rows.group_by(day).agg(_aggregates(table, schema)).collect(engine="streaming")
+    return {found["day"]: _control_totals(table, schema, found) for found in grouped.iter_rows(named=True)}
+
+
+def _day(column: Column) -> pl.Expr:
+    """`day_text` as a polars expression."""
+    value = pl.col(column.name)
+    if not column.source.is_text:
+        return value.dt.strftime("%Y-%m-%d")
+    if column.date_format is not None and column.date_format.is_day_first:
+        parts = [value.str.slice(6, 4), value.str.slice(3, 2), value.str.slice(0, 2)]
+        return pl.concat_str(parts, separator="-")
+    return value.str.slice(0, 10) if column.date_format and column.date_format.has_time else value
+
+
+def _aggregates(table: Table, schema: Mapping[str, pl.DataType]) -> list[pl.Expr]:
     wanted = [pl.len().alias("rows")]
     for column in table.measured_columns:
         value = _target_value(column, schema[column.name])
@@ -41,14 +66,20 @@ def measure_rows(rows: pl.LazyFrame, table: Table) -> ControlTotals:
             value.max().alias(f"{column.name} max"),
             value.count().alias(f"{column.name} count"),
         ]
-    others = [each for each in table.columns if is_number(each) and each not in table.measured_columns]
-    others = [each for each in others if each.name in schema]
-    for column in others:
+    for column in _other_numbers(table, schema):
         value = _summed(column, schema[column.name])
         wanted += [value.sum().alias(f"{column.name} sum"), value.count().alias(f"{column.name} count")]
-    (found,) = rows.select(wanted).collect(engine="streaming").to_dicts()
+    return wanted
+
+
+def _other_numbers(table: Table, schema: Mapping[str, pl.DataType]) -> list[Column]:
+    others = [each for each in table.columns if is_number(each) and each not in table.measured_columns]
+    return [each for each in others if each.name in schema]
+
+
+def _control_totals(table: Table, schema: Mapping[str, pl.DataType], found: dict[str, Any]) -> ControlTotals:
     measures = tuple(_aggregate(column.name, found) for column in table.measured_columns)
-    totals = tuple(_number_total(column.name, found) for column in others)
+    totals = tuple(_number_total(column.name, found) for column in _other_numbers(table, schema))
     return ControlTotals(rows=found["rows"], measures=measures, numbers=totals)
 
 
@@ -79,6 +110,40 @@ def _aggregate(name: str, found: dict[str, Decimal | int | None]) -> Aggregate:
     # SQL's SUM over no values is NULL, polars' is zero.
     low, high, total = (found[f"{name} {what}"] if count else None for what in ("min", "max", "sum"))
     return Aggregate(column=name, sum=total, min=low, max=high, count=count)
+
+
+def added_up(totals: Sequence[ControlTotals]) -> ControlTotals:
+    """The totals of several parts of a partition as one. `totals` must not be empty."""
+    measures = tuple(_added_measures(parts) for parts in zip(*(one.measures for one in totals), strict=True))
+    numbers_ = tuple(_added_numbers(parts) for parts in zip(*(one.numbers for one in totals), strict=True))
+    return ControlTotals(rows=sum(one.rows for one in totals), measures=measures, numbers=numbers_)
+
+
+def _added_measures(parts: Sequence[Aggregate]) -> Aggregate:
+    return Aggregate(
+        column=parts[0].column,
+        sum=_exact_sum(part.sum for part in parts),
+        min=min((part.min for part in parts if part.min is not None), default=None),
+        max=max((part.max for part in parts if part.max is not None), default=None),
+        count=sum(part.count for part in parts),
+    )
+
+
+def _added_numbers(parts: Sequence[NumberTotal]) -> NumberTotal:
+    counts = [part.count for part in parts if part.count is not None]
+    return NumberTotal(
+        column=parts[0].column,
+        sum=_exact_sum(part.sum for part in parts),
+        count=sum(counts) if counts else None,
+        rounded=sum(part.rounded for part in parts),
+        unreadable=sum(part.unreadable for part in parts),
+    )
+
+
+def _exact_sum(values: Iterable[Decimal | None]) -> Decimal | None:
+    known = [value for value in values if value is not None]
+    with localcontext(prec=2 * numbers.WIDEST):  # the default of 28 digits would round
+        return sum(known, Decimal(0)) if known else None
 
 
 def control_total_differences(*, oracle: ControlTotals, extract: ControlTotals) -> list[str]:

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import polars as pl
 
-from kpc.catalog.table import Table
 from kpc.catalog.types import OracleKind
 from kpc.errors import DamagedFile
 from kpc.extract.chunk_reader import Between, read_chunks, read_keys
 from kpc.extract.control_totals import control_total_differences, measure_rows, scan_chunks
 from kpc.extract.merge_changes import merge_changes
 from kpc.extract.plan import Base, ExtractPlan
+from kpc.extract.snapshot import taken_utc
 from kpc.ledger import GenerationRow
 from kpc.local_time import naive_local
 from kpc.stages.context import PartitionContext
@@ -43,14 +43,14 @@ def find_base(context: PartitionContext, wanted_spec: str) -> Base | None:
     if context.workspace.is_of_former_incarnation(loaded.started_utc):
         return None  # it may hold changes that the new incarnation never saw
     try:
-        newest = _newest_change(context, _base_files(context, loaded.id))
+        newest = newest_change(context, loaded.id)
     except DamagedFile as error:
         log.warning("%s: reading the whole partition: %s", context, error.what)
         return None
     if newest is None:
         return None
     overlap = timedelta(seconds=context.settings.oracle.overlap_s)
-    return Base(generation=loaded.id, since=min(newest, _read_at(loaded, context.table)) - overlap)
+    return Base(generation=loaded.id, since=min(newest, read_at(context, loaded)) - overlap)
 
 
 def _base_files(context: PartitionContext, generation: str) -> list[Path]:
@@ -61,16 +61,18 @@ def _base_files(context: PartitionContext, generation: str) -> list[Path]:
     return [context.store.file(folder, chunk, remedy="") for chunk in chunks]
 
 
-def _newest_change(context: PartitionContext, files: list[Path]) -> datetime | None:
+def newest_change(context: PartitionContext, generation: str) -> datetime | None:
+    """The newest change of a row in an older extract; None if it holds none. Raises `DamagedFile`."""
+    files = _base_files(context, generation)
     changed = pl.coalesce(column.name for column in context.table.change_columns)
     newest: datetime | None = pl.scan_parquet(files).select(changed.max()).collect().item() if files else None
     return newest
 
 
-def _read_at(generation: GenerationRow, table: Table) -> datetime:
+def read_at(context: PartitionContext, generation: GenerationRow) -> datetime:
     """When the generation's SCN was taken, in the time zone of the change columns."""
-    is_utc = table.change_columns[0].source.kind is OracleKind.TIMESTAMP_TZ
-    taken = generation.started_utc
+    is_utc = context.table.change_columns[0].source.kind is OracleKind.TIMESTAMP_TZ
+    taken = taken_utc(context, generation)
     return taken.astimezone(UTC).replace(tzinfo=None) if is_utc else naive_local(taken)
 
 

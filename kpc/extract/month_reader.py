@@ -17,12 +17,13 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from kpc.extract.chunk_reader import Between, continue_reading, patiently, rows_per_batch
+from kpc.extract.control_totals import added_up
 from kpc.extract.control_totals_answer import control_totals_of, numbers_in_totals
 from kpc.extract.live_schema import arrow_schema, check_columns
 from kpc.extract.month_statements import MONTH, rows_of_months, stretches_of_months
 from kpc.extract.plan import ChunkRange
 from kpc.extract.statements import within_rowids
-from kpc.extract.stretches import added_up, chunks_of, read_stretches
+from kpc.extract.stretches import chunks_of, read_stretches
 from kpc.extract.table_storage import storage_of
 from kpc.extract.text_reading import TextReading
 from kpc.oracle.failures import inconsistent

@@ -26,6 +26,7 @@ from kpc.extract.partition_extract import (
     start_generation,
 )
 from kpc.extract.plan import ExtractPlan
+from kpc.extract.snapshot import book_month_of_pass, choose_pass_scn, giving_up
 from kpc.partition import Partition, partitions_of
 from kpc.stages.context import PartitionContext, StageContext
 from kpc.stages.names import ORACLE_EXTRACT
@@ -158,7 +159,8 @@ def _read(context: StageContext, months: Sequence[str]) -> OnePass:
     rows = sum(one.rows for one in plan.control_totals.values())
     log.info("%s: reading %d months, %s rows, in one pass", context.table.name, len(partitions), f"{rows:,}")
     context.store.check_space(rows * len(context.table.columns) * BYTES_PER_CELL)
-    read_months(context.oracle, partitions, plan, folder, context.store, between)
+    with giving_up(context, plan.scn):
+        read_months(context.oracle, partitions, plan, folder, context.store, between)
     return _finish(context, plan, folder, tuple(plan.control_totals))
 
 
@@ -201,14 +203,16 @@ def _plan(context: PartitionContext, partitions: Sequence[Partition]) -> tuple[P
             return folder, plan
         else:
             _remove_pass(context, folder, plan)
-    plan = make_one_pass_plan(
-        context.oracle,
-        partitions,
-        scn=context.oracle.current_scn(),
-        spec_hash=wanted,
-        chunk_rows=chunk_rows(context),
-        started_utc=context.clock(),
-    )
+    scn = choose_pass_scn(context)
+    with giving_up(context, scn):
+        plan = make_one_pass_plan(
+            context.oracle,
+            partitions,
+            scn=scn,
+            spec_hash=wanted,
+            chunk_rows=chunk_rows(context),
+            started_utc=context.clock(),
+        )
     folder = make_private(context.paths.folder / str(ULID.from_datetime(context.clock())))
     store.publish(folder, plan, name=EXTRACT_PLAN)
     store.publish(context.paths.folder, PassList(names=(*kept, folder.name)), name=_PASSES)
@@ -220,6 +224,7 @@ def month_of_one_pass(context: StageContext) -> ExtractManifest | None:
     month = find_month(context)
     if month is None:
         return None
+    book_month_of_pass(context, context.of(Partition(context.table, ONE_PASS)), month.plan.scn)
     generation = start_generation(context, month.plan.scn)
     link_files(month, context.paths.generation(generation).extract)
     plan = ExtractPlan(

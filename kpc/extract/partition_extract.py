@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import shutil
+from datetime import datetime
 
 from kpc.errors import DataUnreadable, SnapshotLost
 from kpc.extract.chunk_reader import read_chunks
 from kpc.extract.control_totals import check_control_totals, measure_rows, scan_chunks
 from kpc.extract.incremental_extract import find_base, merged_chunks
 from kpc.extract.plan import Base, ExtractPlan, make_plan, spec_hash
+from kpc.extract.snapshot import choose_scn, give_up_own, taken_utc
 from kpc.extract.window import refuse_outside
 from kpc.stages.context import PartitionContext, StageContext
+from kpc.stages.relatives import relatives_of
 from kpc.storage.layout import EXTRACT_PLAN, INCREMENTAL_READ
 from kpc.storage.manifests import ExtractManifest
 from kpc.storage.store import FileEntry, read_manifest, remove_leftovers, write_manifest
@@ -34,7 +37,7 @@ def recent_extract(context: StageContext) -> ExtractManifest | None:
         return None
     is_alike = (current.spec_hash, current.mode) == (extract_spec(context), context.mode)
     is_alike = is_alike and not context.workspace.is_of_former_incarnation(current.started_utc)
-    if current.started_utc < context.asked_utc or not is_alike:
+    if taken_utc(context, current) < context.asked_utc or not is_alike:
         return None
     manifest = context.store.manifest(context.paths.generation(current.id).extract, ExtractManifest)
     if manifest is not None:
@@ -42,30 +45,33 @@ def recent_extract(context: StageContext) -> ExtractManifest | None:
     return manifest
 
 
-def extract_partition(context: StageContext) -> ExtractManifest:
+def extract_partition(context: StageContext, *, same_scn: bool = False) -> ExtractManifest:
     """Seal a new generation of the partition; one whose SCN can no longer be read is abandoned and another is started.
 
-    Raises `SnapshotLost` after `_SNAPSHOTS` generations, `OutsideWindow` also between two chunks.
+    Its SCN is that of its parents and children where `choose_scn` allows it; with `same_scn` also when the partition
+    was read before. Raises `SnapshotLost` after `_SNAPSHOTS` generations, `OutsideWindow` also between two chunks.
     """
+    since = None if same_scn else context.asked_utc or context.clock()
     for _ in range(_SNAPSHOTS - 1):
         try:
-            return _extract_generation(context)
+            return _extract_generation(context, since)
         except SnapshotLost as error:
             log.warning("%s: %s", context, error)
-    return _extract_generation(context)
+    return _extract_generation(context, since)
 
 
-def _extract_generation(context: StageContext) -> ExtractManifest:
+def _extract_generation(context: StageContext, since: datetime | None) -> ExtractManifest:
     """One generation from its SCN to its seal; it is abandoned where its data cannot be read.
 
     Raises `SnapshotLost`, `DataUnreadable`.
     """
-    generation, scn = _open_generation(context)
+    generation, scn = _open_generation(context, since)
     try:
         plan = _plan(context, generation, scn)
         manifest = _read(context, generation, plan)
     except (SnapshotLost, DataUnreadable) as error:
         context.ledger.generations.abandon(generation, str(error), lease=context.lease)
+        give_up_own(context, scn)
         raise
     return seal(context, manifest)
 
@@ -77,8 +83,8 @@ def seal(context: StageContext, manifest: ExtractManifest) -> ExtractManifest:
     return manifest
 
 
-def _open_generation(context: StageContext) -> tuple[str, int]:
-    """The generation that an interrupted run left open, or a new one at the current SCN."""
+def _open_generation(context: StageContext, since: datetime | None) -> tuple[str, int]:
+    """The generation that an interrupted run left open, or a new one at the SCN that `choose_scn` chooses."""
     wanted = extract_spec(context)
     unfinished = context.ledger.generations.unfinished(context.environment, context.partition)
     if unfinished is not None:
@@ -87,7 +93,7 @@ def _open_generation(context: StageContext) -> tuple[str, int]:
             return unfinished.id, unfinished.scn
         reason = "the next run requested another mode or declaration"
         context.ledger.generations.abandon(unfinished.id, reason, lease=context.lease)
-    scn = context.oracle.current_scn()
+    scn = choose_scn(context, since)
     return start_generation(context, scn), scn
 
 
@@ -180,6 +186,9 @@ def publish_extract(
         base=plan.base.generation if plan.base else None,
         since=plan.base.since if plan.base else None,
         read_rows=plan.planned_rows if plan.base else read.rows,
+        relatives=relatives_of(context, plan.scn),
     )
+    for one in manifest.relatives:
+        log.warning("%s was read at SCN %d, its %s", context, plan.scn, one.compared_with(plan.scn))
     context.store.publish(folder, manifest, chunks)
     return manifest

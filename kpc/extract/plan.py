@@ -12,12 +12,13 @@ from typing import Literal
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from kpc.catalog.table import Table
+from kpc.extract.control_totals import added_up
 from kpc.extract.control_totals_answer import control_totals_of, numbers_in_totals
 from kpc.extract.key_ranges import Bound, count_without_key, key_plan, within_keys, without_key
 from kpc.extract.live_schema import arrow_schema, check_columns
 from kpc.extract.month_statements import stretches_of_partition
 from kpc.extract.statements import Selection, aggregates, chunk_plan, control_totals_query, within_rowids
-from kpc.extract.stretches import LARGE_ROWS, StretchChunk, added_up, chunks_of, read_stretches
+from kpc.extract.stretches import LARGE_ROWS, StretchChunk, chunks_of, read_stretches
 from kpc.extract.table_storage import storage_of
 from kpc.oracle.failures import inconsistent
 from kpc.oracle.session import Oracle, ReadSession

@@ -66,6 +66,11 @@ def iso_text(column: Column) -> str:
     return f"SUBSTR({name}, 1, 10)" if column.date_format and column.date_format.has_time else name
 
 
+def day_text(column: Column) -> str:
+    """A month column's day as `in_partition` compares it, `YYYY-MM-DD` in its own calendar; or what else it holds."""
+    return iso_text(column) if column.source.is_text else f"TO_CHAR({quoted(column.name)}, 'YYYY-MM-DD')"
+
+
 def _day_text(day: date, column: Column) -> str:
     return f"{day.year + column.calendar.year_offset:04d}-{day.month:02d}-{day.day:02d}"
 
@@ -139,14 +144,19 @@ class Selection:
         if self.since is None:
             return rows
         columns = self.table.change_columns
-        times = ", ".join(_change_time(column) for column in columns)
-        changed = f"COALESCE({times})" if len(columns) > 1 else times
+        changed = change_time(self.table)
         spelled = f"{self.since:%Y-%m-%d %H:%M:%S}"
         if columns[0].source.kind is OracleKind.DATE:
             bound, since = f"TO_DATE(:since, '{DATE_TEXT}')", spelled
         else:
             bound, since = f"TO_TIMESTAMP(:since, '{TIMESTAMP_TEXT}')", f"{spelled}.{self.since.microsecond:06d}"
         return Statement(f"{rows.text} AND ({changed} >= {bound} OR {changed} IS NULL)", {**rows.binds, "since": since})
+
+
+def change_time(table: Table) -> str:
+    """When a row changed last, for a table with change columns."""
+    times = [_change_time(column) for column in table.change_columns]
+    return f"COALESCE({', '.join(times)})" if len(times) > 1 else times[0]
 
 
 def _change_time(column: Column) -> str:
@@ -195,11 +205,14 @@ def count_all(owner: str, table: Table, scn: int) -> Statement:
     return Statement(f"SELECT {hint(table.parallel_degree)}COUNT(*) FROM {rows_of(owner, table, scn)}")
 
 
+def first_row(owner: str, table: Table, scn: int) -> Statement:
+    """At most one row: whether the table can be read as of the SCN, as far as its first blocks tell."""
+    return Statement(f"SELECT 1 FROM {rows_of(owner, table, scn)} WHERE ROWNUM = 1")
+
+
 def count_days(owner: str, table: Table, month_column: Column, scn: int) -> Statement:
     """Rows per value of the month column, as `in_partition` compares it: a day, or whatever else the column holds."""
-    day = (
-        iso_text(month_column) if month_column.source.is_text else f"TO_CHAR({quoted(month_column.name)}, 'YYYY-MM-DD')"
-    )
+    day = day_text(month_column)
     text = f"SELECT {hint(table.parallel_degree)}{day}, COUNT(*) FROM {rows_of(owner, table, scn)} GROUP BY {day}"
     return Statement(text)
 

@@ -10,15 +10,13 @@ from __future__ import annotations
 import string
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from decimal import Context, Decimal
 
 from kpc.extract.control_totals_answer import control_totals_of
 from kpc.partition import Partition
-from kpc.storage.manifests import Aggregate, ControlTotals, NumberTotal
+from kpc.storage.manifests import ControlTotals
 
 # Below this many rows in the table, numbering the rows of a partition is cheap, and its chunks are of one size.
 LARGE_ROWS = 2_000_000
-_EXACT = Context(prec=200)  # a sum of sums has more digits than Decimal's default keeps
 _ROWID_LETTERS = string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"
 _PLACES = str.maketrans({letter: chr(33 + place) for place, letter in enumerate(_ROWID_LETTERS)})
 
@@ -77,41 +75,3 @@ def _chunk(stretches: Sequence[StretchTotals]) -> StretchChunk:
     last = max((stretch.rowids[1] for stretch in stretches), key=lambda rowid: rowid.translate(_PLACES))
     keys = tuple(sorted({stretch.key for stretch in stretches}))
     return StretchChunk((stretches[0].rowids[0], last), sum(one.totals.rows for one in stretches), keys)
-
-
-def added_up(totals: Sequence[ControlTotals]) -> ControlTotals:
-    """The totals of several parts as one. `totals` must not be empty."""
-    return ControlTotals(
-        rows=sum(one.rows for one in totals),
-        measures=tuple(_measure(parts) for parts in zip(*(one.measures for one in totals), strict=True)),
-        numbers=tuple(_number(parts) for parts in zip(*(one.numbers for one in totals), strict=True)),
-    )
-
-
-def _measure(parts: Sequence[Aggregate]) -> Aggregate:
-    return Aggregate(
-        column=parts[0].column,
-        sum=_sum(part.sum for part in parts),
-        min=min((part.min for part in parts if part.min is not None), default=None),
-        max=max((part.max for part in parts if part.max is not None), default=None),
-        count=sum(part.count for part in parts),
-    )
-
-
-def _number(parts: Sequence[NumberTotal]) -> NumberTotal:
-    counts = [part.count for part in parts if part.count is not None]
-    return NumberTotal(
-        column=parts[0].column,
-        sum=_sum(part.sum for part in parts),
-        count=sum(counts) if counts else None,
-        rounded=sum(part.rounded for part in parts),
-        unreadable=sum(part.unreadable for part in parts),
-    )
-
-
-def _sum(values: Iterable[Decimal | None]) -> Decimal | None:
-    total = None
-    for value in values:
-        if value is not None:
-            total = value if total is None else _EXACT.add(total, value)
-    return total

@@ -15,6 +15,8 @@ from kpc.ledger.quota_entries import OrgUsage
 from kpc.ledger.reconciliations import Compared
 from kpc.ledger.scope import ScopeRow
 from kpc.ledger.sign_offs import SignOff
+from kpc.ledger.snapshots import Snapshot, SnapshotWish
+from kpc.ledger.source_checks import SourceCheckRow, SourceFinding
 from kpc.ledger.stage_runs import StageRun
 
 __all__ = [
@@ -36,6 +38,10 @@ __all__ = [
     "RowFailure",
     "ScopeRow",
     "SignOff",
+    "Snapshot",
+    "SnapshotWish",
+    "SourceCheckRow",
+    "SourceFinding",
     "StageRun",
     "open_ledger",
 ]

@@ -6,14 +6,14 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, select, update
 from ulid import ULID
 
 from kpc.errors import Terminal
 from kpc.ledger import schema
 from kpc.ledger.database import Database
 from kpc.ledger.fencing import Lease
-from kpc.ledger.partition_filters import in_partition, partition_values
+from kpc.ledger.partition_filters import in_environment, in_partition, partition_values
 from kpc.ledger.states import FailureState, GenerationState
 from kpc.partition import Environment, Partition
 
@@ -136,6 +136,30 @@ class Generations:
     def current(self, environment: Environment, partition: Partition) -> GenerationRow | None:
         """The newest sealed extract."""
         return self._newest(environment, partition, GenerationState.SEALED)
+
+    def all_current(self, environment: Environment) -> list[GenerationRow]:
+        """The newest sealed extract of every partition."""
+        names = ("table_name", "partition_key")
+        sealed = in_environment(_GENERATION, environment) & (_GENERATION.c.state == GenerationState.SEALED)
+        newest = (
+            select(*(_GENERATION.c[name] for name in names), func.max(_GENERATION.c.ordinal).label("ordinal"))
+            .where(sealed)
+            .group_by(*(_GENERATION.c[name] for name in names))
+            .subquery()
+        )
+        is_newest = [_GENERATION.c[name] == newest.c[name] for name in (*names, "ordinal")]
+        with self._database.reading() as connection:
+            rows = connection.execute(select(_GENERATION).join(newest, and_(*is_newest)).where(sealed)).mappings()
+            return [GenerationRow(**row) for row in rows]
+
+    def newest_scn(self, environment: Environment, table: str, key: str | None) -> int | None:
+        """The newest SCN at which a partition was read or should have been; with None, any partition of the table."""
+        rows = in_environment(_GENERATION, environment) & (_GENERATION.c.table_name == table)
+        if key is not None:
+            rows &= _GENERATION.c.partition_key == key
+        with self._database.reading() as connection:
+            newest: int | None = connection.execute(select(func.max(_GENERATION.c.scn)).where(rows)).scalar()
+        return newest
 
     def find(self, generation: str) -> GenerationRow | None:
         """The extract with this id, of any partition; None if it is not in this ledger."""

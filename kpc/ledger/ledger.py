@@ -23,6 +23,8 @@ from kpc.ledger.quota import Quota
 from kpc.ledger.reconciliations import Reconciliations
 from kpc.ledger.scope import CampaignScope
 from kpc.ledger.sign_offs import SignOffs
+from kpc.ledger.snapshots import Snapshots
+from kpc.ledger.source_checks import SourceChecks
 from kpc.ledger.sources import Sources
 from kpc.ledger.stage_runs import StageRuns
 
@@ -55,6 +57,8 @@ class Ledger:
         self.failures = Failures(database)
         self.reconciliations = Reconciliations(database)
         self.sign_offs = SignOffs(database)
+        self.snapshots = Snapshots(database)
+        self.source_checks = SourceChecks(database)
         self.audit = AuditLog(database)
 
     def clock(self) -> datetime:

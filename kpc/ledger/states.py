@@ -118,6 +118,14 @@ class FailureState(StrEnum):
     RESOLVED = "resolved"
 
 
+class SourceCheckState(StrEnum):
+    """What `kpc delta` found in a partition."""
+
+    UNCHANGED = "unchanged"
+    MOVED = "moved"
+    NOT_EXTRACTED = "not_extracted"  # Oracle has rows of it, but there is no extract to compare
+
+
 class SignOffDecision(StrEnum):
     """What a person decided."""
 

@@ -23,6 +23,7 @@ from kpc.reconcile.report import ReconciliationReport, last_report
 from kpc.reconcile.totals import compare_totals, read_target
 from kpc.stages.context import PartitionContext, StageContext
 from kpc.stages.current_manifests import sealed_extract
+from kpc.stages.relatives import relatives_of
 from kpc.stages.result import StageResult
 from kpc.storage.layout import REPORT
 from kpc.storage.store import make_private
@@ -60,7 +61,13 @@ def compare_partition(context: PartitionContext, level3: str = "") -> PartitionC
     if records is not None:
         comparisons.append(_as_comparison(records, expected.kept))
     report = ReconciliationReport.of(
-        extract, comparisons, records, expected, exceptions=len(exceptions), compared_utc=context.clock()
+        extract,
+        comparisons,
+        records,
+        expected,
+        exceptions=len(exceptions),
+        compared_utc=context.clock(),
+        relatives=relatives_of(context, extract.scn),
     )
     return PartitionComparison(report, tuple(comparisons))
 

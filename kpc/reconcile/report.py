@@ -13,7 +13,7 @@ from kpc.errors import ConfigError
 from kpc.reconcile.comparison import Comparison
 from kpc.stages.current_manifests import current_generation
 from kpc.storage.layout import REPORT
-from kpc.storage.manifests import ExtractManifest, StageOutput
+from kpc.storage.manifests import ExtractManifest, RelativeScn, StageOutput
 
 if TYPE_CHECKING:  # polars is slow to import, and the declared asset imports this module
     from kpc.reconcile.expected_rows import ExpectedRows
@@ -88,6 +88,7 @@ class ReconciliationReport(BaseModel):
     repaired: int = 0  # rows that people corrected: they are expected to differ from Oracle's
     kept: int = 0  # records that keep their former values, because their update was refused
     kept_records: tuple[KeptRecordReport, ...] = ()  # the first of them
+    relatives: tuple[RelativeScn, ...] = ()  # parents and children that were read at another SCN
     source_rows: int
     target_rows: int
     comparisons: tuple[ComparedNumber, ...]
@@ -106,6 +107,7 @@ class ReconciliationReport(BaseModel):
         *,
         exceptions: int,
         compared_utc: datetime,
+        relatives: tuple[RelativeScn, ...] = (),
     ) -> ReconciliationReport:
         """The report of these comparisons: it is a mismatch if one of them does not agree."""
         is_equal = all(comparison.agrees for comparison in comparisons)
@@ -125,12 +127,17 @@ class ReconciliationReport(BaseModel):
             repaired=repaired,
             kept=expected.kept,
             kept_records=tuple(_kept(one) for one in expected.examples),
+            relatives=relatives,
             source_rows=extract.control_totals.rows,
             target_rows=int(comparisons[0].target or 0),
             comparisons=tuple(_number(comparison) for comparison in comparisons),
             records=None if records is None else RecordsReport(**_fields(records)),
             compared_utc=compared_utc,
         )
+
+    @property
+    def _other_scns(self) -> str:
+        return ", ".join(one.compared_with(self.scn) for one in self.relatives)
 
     def verdict(self, level: int) -> Verdict:
         """Whether a level passed; skipped if nothing was compared at this level."""
@@ -160,6 +167,7 @@ class ReconciliationReport(BaseModel):
             **({"repaired": self.repaired} if self.repaired else {}),
             **({"kept": self.kept} if self.kept else {}),
             **{f"level{level}": self.verdict(level) for level in (1, 2, 3)},
+            **({"other_scns": self._other_scns} if self.relatives else {}),
             **({"records_compared": self.records.compared} if self.records else {}),
             **({"differing": ", ".join(differing)} if differing else {}),
         }
@@ -177,6 +185,8 @@ class ReconciliationReport(BaseModel):
             found["rows corrected by people"] = str(self.repaired)
         if self.kept:
             found["refused updates, former value kept"] = str(self.kept)
+        if self.relatives:
+            found["read at another SCN"] = self._other_scns
         if self.records:
             expected = self.source_rows - int(self.comparisons[0].excepted)
             found["records compared"] = f"{self.records.compared:,} of {expected:,}"

@@ -97,10 +97,28 @@ class ControlTotals(BaseModel):
         return sum(number.rounded for number in self.numbers)
 
 
+class RelativeScn(BaseModel):
+    """A parent or child partition with the same key whose extract is of another SCN than this one's.
+
+    A row written together with its parent between the two SCNs is in one of the extracts only.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    relation: Literal["parent", "child"]
+    table: str
+    scn: int
+
+    def compared_with(self, scn: int) -> str:
+        """For example `parent KPS_T_SALES_M at the older SCN 1`."""
+        return f"{self.relation} {self.table} at the {'older' if self.scn < scn else 'younger'} SCN {self.scn}"
+
+
 class ExtractManifest(_Manifest):
     """The sealed Parquet copy of a whole partition as of one SCN.
 
     With a `base`, an older generation, only the `read_rows` rows changed since `since` were read from Oracle.
+    `relatives` are those that were of another SCN when this extract was sealed.
     """
 
     source_id: str
@@ -118,12 +136,15 @@ class ExtractManifest(_Manifest):
     base: str | None = None
     since: datetime | None = None
     read_rows: int = Field(0, ge=0)
+    relatives: tuple[RelativeScn, ...] = ()
 
     def output(self) -> StageOutput:
         """What the stage run records."""
         detail: dict[str, int | str] = {"scn": self.scn, "chunks": len(self.chunks), "mode": self.mode}
         if self.base is not None:
             detail |= {"read_rows": self.read_rows, "since": str(self.since), "base": self.base}
+        if self.relatives:
+            detail["other_scns"] = ", ".join(one.compared_with(self.scn) for one in self.relatives)
         return StageOutput(self.generation, self.rows, sum(chunk.bytes for chunk in self.chunks), detail=detail)
 
 

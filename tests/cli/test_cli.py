@@ -22,7 +22,7 @@ from kpc.settings import SalesforceSettings
 
 COMMANDS = (
     "demo", "plan", "run", "rerun", "status", "show", "failed", "pause", "resume", "rollback", "preflight", "reconcile",
-    "docs", "audit", "archive", "bench", "constants", "source",
+    "docs", "audit", "delta", "archive", "bench", "constants", "source",
 )  # fmt: skip
 
 

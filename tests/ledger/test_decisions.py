@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from ledger_samples import SANDBOX, SUPPLIERS, take_lease
+from ledger_samples import PRODUCTION, SANDBOX, SUPPLIERS, take_lease
 from sqlalchemy import text
 
 from kpc.errors import ConfigError
-from kpc.ledger import ChunkCounts, Compared, Ledger
-from kpc.ledger.states import SignOffDecision
+from kpc.ledger import ChunkCounts, Compared, Ledger, SourceFinding
+from kpc.ledger.states import SignOffDecision, SourceCheckState
 from kpc.storage.store import FileEntry
 
 
@@ -47,3 +47,23 @@ def test_facts_scope_comparisons_and_sign_offs_are_read_back(ledger: Ledger) -> 
     ]
     ledger.sign_offs.record(SANDBOX, "reference", actor="somchai", decision=SignOffDecision.ACCEPTED, note="ok")
     assert [(s.subject, s.decision) for s in ledger.sign_offs.all(SANDBOX)] == [("reference", SignOffDecision.ACCEPTED)]
+
+
+def test_the_newest_finding_of_each_partition_applies(ledger: Ledger) -> None:
+    """Findings are kept, and the last one of a partition is read back with the SCN and time of its check."""
+    table, moved = SUPPLIERS.table.name, {"rows": [4, 5], "numbers": {}}
+    for scn, state, detail in ((10, SourceCheckState.UNCHANGED, {"rows": [4, 4]}), (20, SourceCheckState.MOVED, moved)):
+        findings = [
+            SourceFinding(table, "ALL", state, "g", 5, detail),
+            SourceFinding("KPS_T_SALES_M", "2024-01", SourceCheckState.NOT_EXTRACTED, None, None, {"rows": 7}),
+        ]
+        ledger.source_checks.record(SANDBOX, findings, final_scn=scn, run_id="r", actor="dba")
+    newest = {one.partition_key: one for one in ledger.source_checks.newest(SANDBOX)}
+    assert {key: (one.state, one.scn, one.final_scn) for key, one in newest.items()} == {
+        "ALL": (SourceCheckState.MOVED, 5, 20),
+        "2024-01": (SourceCheckState.NOT_EXTRACTED, None, 20),
+    }
+    assert ledger.source_checks.of_partition(SANDBOX, SUPPLIERS) == newest["ALL"]
+    assert newest["ALL"].detail == moved
+    assert newest["ALL"].checked_utc == ledger.clock()
+    assert ledger.source_checks.of_partition(PRODUCTION, SUPPLIERS) is None

@@ -8,10 +8,11 @@ from kpc.ledger.schema.columns import canonical_json, metadata
 from kpc.ledger.schema.constants import campaign_constant
 from kpc.ledger.schema.loads import attempt, chunk, failed_records, job, pause
 from kpc.ledger.schema.quota import org_limits, quota_entry
+from kpc.ledger.schema.source import snapshot, source_check
 from kpc.ledger.schema.stages import generation, lease, stage_run
 from kpc.ledger.schema.systems import endpoint, org_trait, source_database
 
-REVISION = "0004"  # the newest migration; a test compares it with kpc/ledger/migrations
+REVISION = "0006"  # the newest migration; a test compares it with kpc/ledger/migrations
 
 __all__ = [
     "REVISION",
@@ -35,6 +36,8 @@ __all__ = [
     "reconciliation",
     "scope",
     "sign_off",
+    "snapshot",
+    "source_check",
     "source_database",
     "stage_run",
 ]
