@@ -98,6 +98,7 @@ class EmulatedDatabase:
         settings = SessionSettings(
             user, user, number, 1 + number % 60_000, service, self.name, program, machine, facts=self.store.facts
         )
+        settings.character_set = self.store.character_set.name
         session = EmulatedSession(self, settings)
         with self._guard:
             self.sessions[number] = session
