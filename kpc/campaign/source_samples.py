@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import polars as pl
 import pyarrow as pa
@@ -10,8 +11,8 @@ import pyarrow as pa
 from kpc.campaign.date_shapes import date_column
 from kpc.campaign.source_facts import SourceFacts
 from kpc.campaign.system_check import CheckSubject, SystemCheck
-from kpc.campaign.text_samples import text_column
-from kpc.catalog.character_sets import UNICODE
+from kpc.campaign.text_samples import masked, text_column
+from kpc.catalog.character_sets import MOST_BYTES, STORED_AS, UNICODE
 from kpc.catalog.table import Table
 from kpc.catalog.types import Column, OracleKind
 from kpc.extract.statements import quoted
@@ -21,6 +22,7 @@ from kpc.oracle.statement import Statement
 
 SAMPLE_ROWS = 10_000
 _MOST_ROWS = 4 * SAMPLE_ROWS  # blocks hold more or fewer rows; a bound that is reached would leave out the newest
+_SHOWN = 3
 _SAMPLED_KINDS = (OracleKind.CHAR, OracleKind.VARCHAR2, OracleKind.NVARCHAR2)
 
 
@@ -37,7 +39,9 @@ def check_sample(session: ReadSession, oracle: Oracle, table: Table, facts: Sour
         if column.date_format is not None:
             yield from date_column(about, column, sample[column.name][0])
         else:
-            yield text_column(about, column, *sample[column.name], character_set=facts.character_set)
+            found = text_column(about, column, *sample[column.name], character_set=facts.character_set)
+            is_bytes = not found.is_ok and column.source.kind is not OracleKind.NVARCHAR2
+            yield _with_reading(session, sources, column, found) if is_bytes else found
     yield from _numbers(session, table, sources)
 
 
@@ -69,6 +73,23 @@ def _read(
         texts, wrong = decode(values, pa.string(), column.stored_as or UNICODE)
         found[column.name] = pl.Series(column.name, texts, dtype=pl.String), wrong
     return found
+
+
+def _with_reading(session: ReadSession, sources: tuple[str, ...], column: Column, found: SystemCheck) -> SystemCheck:
+    """The failed check with the character set that reads every sampled value's bytes, tried one after the other."""
+    if (column.source.size or 0) > MOST_BYTES:
+        return found
+    for name in STORED_AS:
+        texts, wrong = _read(session, sources, [replace(column, stored_as=name)])[column.name]
+        if not wrong and name != column.stored_as:
+            examples = texts.filter(texts.str.contains(r"[^\x00-\x7F]")).head(_SHOWN)
+            shown = "; ".join(masked(value, column) for value in examples)
+            remedy = f'Declare stored_as="{name}" of {column.name} in kpc/catalog: it reads all sampled bytes: {shown}.'
+            return replace(found, remedy=remedy)
+    return replace(
+        found,
+        remedy=f"{found.remedy} None of {', '.join(STORED_AS)} reads all sampled bytes: several clients stored them.",
+    )
 
 
 def _numbers(session: ReadSession, table: Table, sources: tuple[str, ...]) -> Iterator[SystemCheck]:

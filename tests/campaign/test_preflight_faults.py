@@ -73,8 +73,12 @@ FAULTS: dict[str, Planted] = {
         "KPS_T_SALES_APPRV", "unique key", WARNING, "No unique index", without_constraint("KPS_T_SALES_APPRV")
     ),
     "bytes that are not UTF-8": Planted(
-        "KPS_R_POS_SUPPLIER.NAME_E", "text", FAILED, "bytes that are not UTF-8",
+        "KPS_R_POS_SUPPLIER.NAME_E", "text", FAILED, 'Declare stored_as="TIS620"',
         (invalid_bytes("KPS_R_POS_SUPPLIER", "NAME_E"),),
+    ),
+    "bytes of no character set": Planted(
+        "KPS_T_SALES_M.VOID_REASON", "text", FAILED, "None of TIS620, MSWIN874, AL32UTF8 reads all",
+        ("UPDATE KPS_T_SALES_M SET VOID_REASON = UTL_RAW.CAST_TO_VARCHAR2(HEXTORAW('41FF'))",),
     ),
     "question marks in the place of letters": Planted(
         "KPS_R_POS_SUPPLIER.SHORT_NAME", "text", WARNING, "question marks",
@@ -243,7 +247,9 @@ def test_thai_that_was_stored_through_a_wrong_nls_lang_is_found(
     assert found["database", "character set"].state is WARNING
     failed = {subject: check for (subject, name), check in found.items() if name == "text" and not check.is_ok}
     assert "KPS_WEB_SALES.CUSTOMER_NAME" in failed
-    assert all(told in check.message and "stored_as" in check.remedy for check in failed.values())
+    assert all(told in check.message for check in failed.values())
+    assert all('Declare stored_as="TIS620"' in check.remedy for check in failed.values())
+    assert "ใหม่" in failed["KPS_R_POS_SUPPLIER.CITY"].remedy
     example = failed["KPS_WEB_SALES.CUSTOMER_NAME"].message.split(": ")[-1]
     assert not any("\u0e01" <= letter <= "\u0e5b" or "\u00a1" <= letter <= "\u00ff" for letter in example)
 

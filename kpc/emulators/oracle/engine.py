@@ -103,6 +103,7 @@ class EmulatedDatabase:
             user, user, number, 1 + number % 60_000, service, self.name, program, machine, facts=self.store.facts
         )
         settings.container = self.container.name
+        settings.character_set = self.store.character_set.name
         session = EmulatedSession(self, settings)
         with self._guard:
             self.sessions[number] = session

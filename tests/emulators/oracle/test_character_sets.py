@@ -106,6 +106,8 @@ def test_the_dictionary_names_the_character_sets(databases: dict[str, OracleServ
     with databases[name].connect() as connection, connection.cursor() as cursor:
         cursor.execute("SELECT PARAMETER, VALUE FROM NLS_DATABASE_PARAMETERS WHERE PARAMETER LIKE '%CHARACTERSET'")
         assert dict(cursor.fetchall()) == {"NLS_CHARACTERSET": name, "NLS_NCHAR_CHARACTERSET": "AL16UTF16"}
+        cursor.execute("SELECT SYS_CONTEXT('USERENV', 'LANGUAGE') FROM DUAL")
+        assert cursor.fetchone() == (f"AMERICAN_AMERICA.{name}",)
 
 
 def test_raw_of_more_than_2000_bytes_is_refused(databases: dict[str, OracleServer]) -> None:

@@ -36,6 +36,7 @@ class SessionSettings:
     timestamp_tz_format: str = "DD-MON-RR HH.MI.SSXFF AM TZR"
     zone: TimeZone = UTC
     attributes: dict[str, str | None] = field(default_factory=dict)
+    character_set: str = "AL32UTF8"  # of the database
     facts: InstanceFacts = field(default_factory=InstanceFacts)
     container: str = ""
 

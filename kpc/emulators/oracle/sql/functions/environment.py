@@ -90,7 +90,7 @@ def user_environment(context: Context) -> dict[str, str | None]:
         "CLIENT_INFO": s.attributes.get("client_info"),
         "CLIENT_IDENTIFIER": s.attributes.get("client_identifier"),
         "CLIENT_PROGRAM_NAME": s.program or None,
-        "LANGUAGE": "AMERICAN_AMERICA.AL32UTF8",
+        "LANGUAGE": f"AMERICAN_AMERICA.{s.character_set}",
         "LANG": "US",
         "NLS_CALENDAR": "GREGORIAN",
         "NLS_DATE_FORMAT": s.date_format,
