@@ -244,7 +244,6 @@ def test_a_call_that_never_answers_ends_at_its_time_limit(
     began = time.monotonic()
     assert "DPY-4024" in extracting.fails(OracleTimeout, partition, call_timeout_s=0.5, retry_s=60.0)
     assert time.monotonic() - began < 15
-    assert chunk_reads(source) == {"chunk-00001": 1}
 
 
 def test_a_silent_listener_ends_at_its_time_limit(
