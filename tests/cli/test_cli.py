@@ -85,10 +85,10 @@ def test_one_partition_from_the_command_line(kpc: Callable[..., Result], tmp_pat
 
 
 def test_preflight_looks_at_both_systems(kpc_that_sends_nothing: Callable[..., Result]) -> None:
-    """16 tables and 16 objects, two folders, the staging root and the hash key are seen; nothing is sent."""
+    """Driver, identity, 16 tables and objects, two folders, the staging root and the hash key; nothing is sent."""
     answer = json.loads(kpc_that_sends_nothing("preflight", "--json").stdout)
     assert answer["ok"]
-    assert len(answer["checks"]) == 2 + 16 + 16 + 2 + 2
+    assert len(answer["checks"]) == 4 + 16 + 16 + 2 + 2
     assert [check["system"] for check in answer["checks"][-2:]] == ["Staging", "Constants"]
     strange = json.loads(kpc_that_sends_nothing("preflight", "--json", KPC__STAGING__ROOT="elsewhere").stdout)
     assert "not the one" in strange["checks"][-2]["message"]
