@@ -92,6 +92,7 @@ def test_preflight_looks_at_both_systems(kpc_that_sends_nothing: Callable[..., R
     assert answer["ok"]
     subjects = [(check["system"], check["subject"]) for check in answer["checks"] if check["check"] == "schema"]
     assert len(subjects) == 16 + 16
+    assert {"driver", "login", "identity"} <= {check["check"] for check in answer["checks"]}
     assert {check["result"] for check in answer["checks"]} == {"ok", "warning"}
     assert answer["counts"]["warning"] == 1
     assert next(check for check in answer["checks"] if check["result"] == "warning")["check"] == "time zone"
