@@ -17,10 +17,14 @@ def oracle_extract(context: StageContext, *, same_scn: bool = False) -> ExtractM
     """Reads the partition out of Oracle as of one SCN into Parquet, with Oracle's own counts and sums.
 
     Every run seals a new generation, unless another run began one after this run was requested, or a pass over the
-    whole table has already read the month. `same_scn`: a partition that was read before is read at the SCN that its
-    parents or children booked last. Raises `OutsideWindow` outside the hours in which Oracle may be read.
+    whole table has already read the month. Where the plan reads the table in one pass, the first month that is run
+    reads all that are missing. `same_scn`: a partition that was read before is read at the SCN that its parents or
+    children booked last. Raises `OutsideWindow` outside the hours in which Oracle may be read, and `PassRunning`.
     """
-    from kpc.extract.one_pass import month_of_one_pass  # noqa: PLC0415  heavy; see kpc.stages.asset
+    from kpc.extract.one_pass import (  # noqa: PLC0415  heavy; see kpc.stages.asset
+        month_of_one_pass,
+        read_with_other_months,
+    )
     from kpc.extract.partition_extract import (  # noqa: PLC0415
         extract_partition,
         recent_extract,
@@ -30,4 +34,9 @@ def oracle_extract(context: StageContext, *, same_scn: bool = False) -> ExtractM
 
     require_hash_key(context)
     refuse_outside_window(context)
-    return recent_extract(context) or month_of_one_pass(context) or extract_partition(context, same_scn=same_scn)
+    return (
+        recent_extract(context)
+        or month_of_one_pass(context)
+        or read_with_other_months(context)
+        or extract_partition(context, same_scn=same_scn)
+    )

@@ -1,4 +1,4 @@
-"""The task that extracts a partition from Oracle; outside the allowed hours it waits without holding a slot."""
+"""The task that extracts a partition from Oracle; while it may not read yet it waits without holding a slot."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from assets.oracle_extract import oracle_extract
 from dags.connections import partition_context_of
 from dags.events import publish
 from dags.operators import WAITS_UNTIL
-from kpc.errors import OutsideWindow
+from kpc.errors import NotYet
 
 if TYPE_CHECKING:
     from airflow.sdk import Asset, Context
@@ -38,13 +38,13 @@ class ExtractPartition(BaseOperator):
             with partition_context_of(self.table, context) as partition:
                 params = context["params"]
                 result = oracle_extract.materialize(partition, params["mode"], same_scn=params["same_scn"])
-        except OutsideWindow as closed:
-            self.log.info("%s waits. %s", self.table, closed)
-            context["ti"].xcom_push(key=WAITS_UNTIL, value=closed.opens_utc.isoformat(timespec="seconds"))
-            trigger = DateTimeTrigger(moment=closed.opens_utc)
+        except NotYet as wait:
+            self.log.info("%s waits. %s", self.table, wait)
+            context["ti"].xcom_push(key=WAITS_UNTIL, value=wait.again_utc.isoformat(timespec="seconds"))
+            trigger = DateTimeTrigger(moment=wait.again_utc)
             raise TaskDeferred(trigger=trigger, method_name=self.resume.__name__) from None
         return publish(self.asset, context, result, process_time() - began_s)
 
     def resume(self, context: Context, event: datetime) -> dict[str, object]:
-        self.log.info("The window opened at %s.", event)
+        self.log.info("The wait ended at %s.", event)
         return self.execute(context)

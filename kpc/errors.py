@@ -13,7 +13,7 @@
         AirflowDown                   Airflow did not answer
         UnusableAnswer                a server's answer is not of the expected form
         LeaseLost                     another run works on the same partition and stage
-        OutsideWindow                 Oracle must not be read before `opens_utc`
+        OutsideWindow, PassRunning    not yet: again at `again_utc`
       SnapshotLost                    the SCN can no longer be read: new generation
       OutcomeUnknown                  a request's effect is unknown: ask the server, then decide
       Terminal                        stop this partition
@@ -123,12 +123,24 @@ class LeaseLost(Transient):
     """Another run took over this partition and stage; this run must stop writing."""
 
 
-class OutsideWindow(Transient):
-    """Oracle may be read only during configured hours; the next window opens at `opens_utc`."""
+class LeaseTaken(Transient):
+    """Another run works on this partition and stage."""
 
-    def __init__(self, what: str, remedy: str = "", *, opens_utc: datetime) -> None:
+
+class NotYet(Transient):
+    """Nothing failed: the step can be done at `again_utc`, and Airflow waits until then without holding a slot."""
+
+    def __init__(self, what: str, remedy: str = "", *, again_utc: datetime) -> None:
         super().__init__(what, remedy)
-        self.opens_utc = opens_utc
+        self.again_utc = again_utc
+
+
+class OutsideWindow(NotYet):
+    """Oracle may be read only during configured hours; the next window opens at `again_utc`."""
+
+
+class PassRunning(NotYet):
+    """Another run is reading the whole table, this partition included."""
 
 
 class SnapshotLost(KpcError):
@@ -145,6 +157,10 @@ class OutcomeUnknown(KpcError):
 
 class Terminal(KpcError):
     """Stop this partition; repeating would fail the same way."""
+
+
+class CallTimedOut(Terminal):
+    """Oracle needed longer for one call than a setting allows; the same limit again would end the same way."""
 
 
 class DataUnreadable(Terminal):

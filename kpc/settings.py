@@ -90,7 +90,8 @@ class OracleSettings(BaseModel):
     password: Secret = SecretStr("")
     owner: Text = ""  # schema of the tables; the user's own if empty
     connect_timeout_s: Seconds = Field(15.0, gt=0)
-    call_timeout_s: Seconds = Field(600.0, gt=0)
+    call_timeout_s: Seconds = Field(600.0, gt=0)  # of one fetch
+    scan_timeout_s: Seconds = Field(14_400.0, gt=0)  # of a statement that must read a whole table before it answers
     delta_timeout_s: Seconds = Field(14_400.0, gt=0)  # of one call of `kpc delta`, whose queries scan a whole table
     sessions: int = Field(4, ge=1, le=10)  # parallel sessions inside one partition's task; a table may ask for fewer
     fetch_rows: int = Field(50_000, ge=1)  # rows per Arrow batch

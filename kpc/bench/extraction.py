@@ -26,6 +26,7 @@ from kpc.oracle.session import Oracle
 from kpc.partition import Partition, month_keys
 from kpc.settings import OracleSettings
 from kpc.stages.workspace import utc_now
+from kpc.storage.store import Store
 
 Login = dict[str, Any]
 
@@ -104,8 +105,9 @@ def read_months_at_once(login: Login, table: str, chunk_rows: int, folder: str, 
     oracle, _ = _source(login, table)
     partitions = [Partition(TABLES[table], key) for key in month_keys(MONTH, months)]
     shutil.rmtree(folder, ignore_errors=True)
-    plan = make_one_pass_plan(oracle, partitions, scn=oracle.current_scn(), spec_hash="bench", chunk_rows=chunk_rows)
-    read_months(oracle, partitions, plan, Path(folder))
+    scn, now = oracle.current_scn(), utc_now()
+    plan = make_one_pass_plan(oracle, partitions, scn=scn, spec_hash="bench", chunk_rows=chunk_rows, started_utc=now)
+    read_months(oracle, partitions, plan, Path(folder), Store(Path(folder)))
     return sum(one.rows for one in plan.control_totals.values())
 
 

@@ -18,6 +18,7 @@ from kpc.processes import Keeper
 
 _NAME = "Oracle emulator"
 _START_S = 180.0
+_SEEDED_PER_S = 20_000  # at least
 _REPLY_S = 300.0
 
 
@@ -64,6 +65,6 @@ def started_emulator(rows: int, month: str) -> Iterator[Emulator]:
         command = [sys.executable, "-m", "kpc.emulators.oracle", "--port", "0", "--admin", "--ready-file", str(ready)]
         command += ["--rows", str(rows), "--months", month]
         server = keeper.start(_NAME, command, log=Path(place, "oracle.log"))
-        keeper.wait_for(server, ready.exists, timeout_s=_START_S)
+        keeper.wait_for(server, ready.exists, timeout_s=_START_S + rows / _SEEDED_PER_S)
         facts = json.loads(ready.read_text(encoding="utf-8"))
         yield Emulator({name: facts[name] for name in ("dsn", "user", "password")}, facts["admin_url"], keeper)

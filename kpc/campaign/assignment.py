@@ -48,7 +48,7 @@ class Assignment:
 
 def assign(oracle: Oracle, table: Table, months: tuple[str, ...], scn: int) -> Assignment:
     """Count a table's rows by partition in one pass. Raises `Terminal` if they do not add up to `COUNT(*)`."""
-    with oracle.session(f"assign {table.name}", table.name) as session:
+    with oracle.session(f"assign {table.name}", table.name, scans=True) as session:
         rows = int(session.row(count_all(oracle.owner, table, scn))[0])
         if table.month_column is None:
             return Assignment(table.name, scn, rows, {ALL: rows})

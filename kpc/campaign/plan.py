@@ -9,7 +9,9 @@ from kpc.campaign.completeness import readable_months
 from kpc.catalog import TABLES
 from kpc.catalog.table import Table
 from kpc.errors import ConfigError
-from kpc.extract.rowid_clustering import WORTH_ONE_PASS, scan_ratios
+from kpc.extract.access_path import Access, CountedTable, choose_access
+from kpc.extract.rowid_clustering import scan_ratios
+from kpc.extract.table_storage import storage_of
 from kpc.ledger.states import StageState
 from kpc.stages.workspace import Workspace
 
@@ -18,7 +20,8 @@ from kpc.stages.workspace import Workspace
 class CampaignPlan:
     """Every table in scope with its partitions' row counts, all at one SCN.
 
-    `scan_ratios`: rows in a month's ROWID ranges per row of that month, by table and month.
+    `scan_ratios`: rows in a month's ROWID ranges per row of that month, by table and month. `access`: how each table is
+    read, with its estimate.
     """
 
     scn: int
@@ -26,12 +29,7 @@ class CampaignPlan:
     mode: str
     assignments: tuple[Assignment, ...]
     scan_ratios: dict[str, dict[str, float]]
-
-    @property
-    def interleaved(self) -> dict[str, float]:
-        """The tables for which one full pass is cheaper than reading month by month, and their worst ratio."""
-        worst = {table: max(ratios.values(), default=1.0) for table, ratios in self.scan_ratios.items()}
-        return {table: ratio for table, ratio in worst.items() if ratio > WORTH_ONE_PASS}
+    access: dict[str, Access]
 
     @property
     def rows(self) -> int:
@@ -62,6 +60,7 @@ def plan_campaign(workspace: Workspace, tables: tuple[Table, ...], months: tuple
     scn = workspace.oracle.current_scn()
     assignments = tuple(assign(workspace.oracle, table, months, scn) for table in tables)
     ratios = {one.table: _scan_ratios(workspace, one, months) for one in assignments}
+    access = {one.table: _access(workspace, one, ratios[one.table]) for one in assignments}
     workspace.ledger.scope.set(
         workspace.environment,
         months=months,
@@ -70,8 +69,9 @@ def plan_campaign(workspace: Workspace, tables: tuple[Table, ...], months: tuple
         run_id=workspace.run_id,
         actor=workspace.actor,
         unassigned={one.table: _by_cause(one) for one in assignments if one.unassigned_rows},
+        access={table: way.path.value for table, way in access.items()},
     )
-    plan = CampaignPlan(scn, months, mode, assignments, ratios)
+    plan = CampaignPlan(scn, months, mode, assignments, ratios, access)
     workspace.ledger.audit.append(
         "campaign planned",
         actor=workspace.actor,
@@ -84,6 +84,7 @@ def plan_campaign(workspace: Workspace, tables: tuple[Table, ...], months: tuple
             "mode": mode,
             "rows": plan.rows,
             "unassigned": plan.unassigned_rows,
+            "access": {table: way.path.value for table, way in access.items()},
         },
     )
     return plan
@@ -97,6 +98,13 @@ def _scan_ratios(workspace: Workspace, counted: Assignment, months: tuple[str, .
     table = TABLES[counted.table]
     chunk_rows = min(table.chunk_rows, workspace.settings.staging.chunk_rows)
     return scan_ratios(workspace.oracle, table, months, counted.scn, counted.rows, chunk_rows)
+
+
+def _access(workspace: Workspace, counted: Assignment, ratios: dict[str, float]) -> Access:
+    table, oracle = TABLES[counted.table], workspace.oracle
+    with oracle.session(f"storage {table.name}", table.name) as session:
+        storage = storage_of(session, oracle, table.name)
+    return choose_access(table, storage, CountedTable(counted.rows, counted.by_key, ratios))
 
 
 def _was_loaded(parent: str, workspace: Workspace) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ from kpc.campaign.source_delta import (
     NO_DAY,
     DayDelta,
     LiveTable,
-    Measured,
+    LiveTotals,
     Moved,
     NotExtracted,
     PartitionDelta,
@@ -27,7 +26,7 @@ from kpc.campaign.source_delta import (
 )
 from kpc.catalog import TABLES
 from kpc.catalog.table import Table
-from kpc.errors import ConfigError, DamagedFile, KpcError, SnapshotLost, Terminal
+from kpc.errors import CallTimedOut, ConfigError, DamagedFile, SnapshotLost
 from kpc.extract.control_totals import measure_days, scan_chunks
 from kpc.extract.day_statements import totals_by_day
 from kpc.extract.incremental_extract import newest_change, read_at
@@ -62,7 +61,7 @@ def check_source(workspace: Workspace, request: DeltaRequest) -> tuple[TableDelt
     """Compare the sealed extracts with Oracle at one SCN, and record per table what was found.
 
     Raises `ConfigError` if there is nothing to compare, `OutsideWindow`, `SnapshotLost` if the SCN can no longer be
-    read, `Terminal` if Oracle takes longer than `delta_timeout_s`. What was found until then stays recorded.
+    read, `CallTimedOut` if Oracle takes longer than `delta_timeout_s`. What was found until then stays recorded.
     """
     tables = request.tables or _tables_to_compare(workspace)
     current = workspace.oracle.current_scn()
@@ -184,7 +183,7 @@ def _without_month(workspace: Workspace, live: LiveTable) -> WithoutMonth:
     return WithoutMonth(live.table.name, live.causes, planned)
 
 
-def _hidden_change(context: PartitionContext, row: GenerationRow, now: Measured) -> Moved | None:
+def _hidden_change(context: PartitionContext, row: GenerationRow, now: LiveTotals) -> Moved | None:
     """The newest change then and now, if a row changed since although no number did; None if the table cannot tell."""
     overlap = timedelta(seconds=context.settings.oracle.overlap_s)
     if now.newest is None or now.newest < read_at(context, row) - overlap:
@@ -198,7 +197,7 @@ def _hidden_change(context: PartitionContext, row: GenerationRow, now: Measured)
 
 
 def _days(
-    context: PartitionContext, manifest: ExtractManifest, now: dict[str | None, Measured]
+    context: PartitionContext, manifest: ExtractManifest, now: dict[str | None, LiveTotals]
 ) -> tuple[DayDelta, ...]:
     """The days that moved; the sealed extract says what they were."""
     folder = context.paths.generation(manifest.generation).extract
@@ -222,7 +221,6 @@ def patient(oracle: Oracle) -> Oracle:
 @contextmanager
 def explained(oracle: Oracle, table: Table, scn: int) -> Iterator[None]:
     """Explain what ends a comparison: an SCN out of reach, or a call that met its time limit."""
-    began, limit_s = time.monotonic(), oracle.settings.call_timeout_s
     try:
         yield
     except SnapshotLost as lost:
@@ -231,11 +229,10 @@ def explained(oracle: Oracle, table: Table, scn: int) -> Iterator[None]:
             f"Run `kpc delta --tables {table.name}`, which takes a new SCN; if it recurs, ask the DBA for a longer "
             "UNDO_RETENTION.",
         ) from lost
-    except KpcError as error:
-        if time.monotonic() - began < limit_s:
-            raise
-        raise Terminal(
-            f"Oracle needed longer than {limit_s:g} s to add up {oracle.owner}.{table.name}, so it was not compared.",
+    except CallTimedOut as error:
+        raise CallTimedOut(
+            f"Oracle needed longer than {oracle.settings.call_timeout_s:g} s to add up {oracle.owner}.{table.name}, so "
+            "it was not compared.",
             f"Raise KPC__ORACLE__DELTA_TIMEOUT_S, then run `kpc delta --tables {table.name}`; the tables compared "
             "before it are recorded.",
         ) from error

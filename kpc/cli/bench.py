@@ -13,6 +13,7 @@ from kpc.bench.figures import Figure, are_all_met
 from kpc.cli.arguments import AsJson
 from kpc.cli.extras import require_extra
 from kpc.cli.output import Exit, emit, explaining_errors, grid, say
+from kpc.errors import ConfigError
 
 app = typer.Typer(no_args_is_help=True, help="Measure against the emulators; exit code 1 when a goal is not met.")
 
@@ -81,3 +82,22 @@ def load(
     queues = measure_queues(stage_sample, load_queue, say=say)
     jobs = [end.as_json() for end in queues.ends]
     _report("kpc bench load", [*figures, *queues.figures], as_json=as_json, jobs=jobs)
+
+
+@app.command()
+@explaining_errors
+def scale(
+    rows: Annotated[
+        list[int] | None, typer.Option(help="Rows of the child table, repeatable; default 250,000, 1 and 4 million.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure all stages of a parent and a child table at several sizes: CPU per row, memory, growth."""
+    require_extra("dev", "kpc bench scale")
+    from kpc.bench.scale import SIZES, measure_scale
+
+    sizes = tuple(rows or SIZES)
+    if len(set(sizes)) < 2 or min(sizes) < 1_000:
+        raise ConfigError("A slope needs two sizes of at least 1,000 rows.", "Give --rows twice, or not at all.")
+    report = measure_scale(sizes=sizes, say=say)
+    _report("kpc bench scale", report.figures, as_json=as_json, jobs=[one.as_json() for one in report.measured])

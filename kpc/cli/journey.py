@@ -28,6 +28,7 @@ from kpc.partition import Partition, find_partition, parse_months, partitions_of
 if TYPE_CHECKING:
     from kpc.campaign.plan import CampaignPlan
     from kpc.catalog import Table
+    from kpc.extract.access_path import Access
 
 
 def register(app: typer.Typer) -> None:
@@ -101,13 +102,11 @@ def plan(
     with user_workspace() as workspace:
         made = plan_campaign(workspace, chosen, _planned_months(chosen, months), check_mode(mode))
     title = f"{made.partitions} partitions, {made.rows:,} rows at SCN {made.scn}"
-    columns = ("table", "partitions", "rows", "unassigned", "scanned per row")
+    columns = ("table", "partitions", "rows", "unassigned", "read by", "scans", "minutes", "TEMP")
     emit(_plan_facts(made), as_json=as_json, text=grid(title, columns, _plan_cells(made)))
-    for table, ratio in made.interleaved.items():
-        say(
-            f"The months of {table} are interleaved: its chunks would scan {ratio:.1f} rows per extracted row. "
-            f"`kpc one-pass {table} --months {months}` reads all months in one pass; then start its months as usual."
-        )
+    for table, way in made.access.items():
+        if way.path.value == "one pass":
+            say(f"{table} is read once for all its months, by the first month that is started; the others wait for it.")
     if made.unassigned_rows:
         worst = next(one.table for one in made.assignments if one.unassigned_rows)
         say(f"Some rows belong to no partition in scope; `kpc show {worst} UNASSIGNED` lists the reasons.")
@@ -133,10 +132,16 @@ def _plan_cells(made: CampaignPlan) -> list[list[object]]:
             len(one.by_key),
             sum(one.by_key.values()),
             one.unassigned_rows,
-            round(max(made.scan_ratios[one.table].values(), default=1.0), 1),
+            *_access_cells(made.access[one.table]),
         ]
         for one in made.assignments
     ]
+
+
+def _access_cells(way: Access) -> list[object]:
+    """The path, and its estimated scans of the table, minutes and TEMP."""
+    temp = f"{way.temp_bytes / 1e9:.1f} GB" if way.temp_bytes else "none"
+    return [way.path.value, f"{way.scans:.1f}", f"{way.seconds / 60:.1f}", temp]
 
 
 def _plan_facts(made: CampaignPlan) -> dict[str, object]:
@@ -152,7 +157,10 @@ def _plan_facts(made: CampaignPlan) -> dict[str, object]:
                 "partitions": one.by_key,
                 "unassigned": one.unassigned,
                 "scan_ratios": made.scan_ratios[one.table],
-                "one_pass": one.table in made.interleaved,
+                "access": made.access[one.table].path.value,
+                "scans": round(made.access[one.table].scans, 2),
+                "seconds": round(made.access[one.table].seconds, 1),
+                "temp_bytes": made.access[one.table].temp_bytes,
             }
             for one in made.assignments
         ],
@@ -166,10 +174,13 @@ def one_pass(
     as_json: AsJson = False,
 ) -> None:
     """Read a table with interleaved months once and split it by month, for the next extract of each month."""
-    from kpc.extract.one_pass import read_in_one_pass
+    from kpc.extract.one_pass import ONE_PASS, read_in_one_pass
+    from kpc.partition import Partition
+    from kpc.stages.context import PartitionContext
 
     with user_workspace() as workspace:
-        result = read_in_one_pass(find_table(table), parse_months(months), workspace)
+        context = PartitionContext(workspace, Partition(find_table(table), ONE_PASS))
+        result = read_in_one_pass(context, parse_months(months))
     facts = ", ".join(f"{name} {value}" for name, value in result.detail.items())
     text = f"{result.table}: {result.rows:,} rows in {result.seconds} s ({facts}). Start its months as usual."
     emit({"ok": True, "receipt": result.as_json()}, as_json=as_json, text=text)

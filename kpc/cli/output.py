@@ -22,7 +22,9 @@ from kpc.errors import (
     KpcError,
     Mismatch,
     MissingExtra,
+    NotYet,
     OutsideWindow,
+    PassRunning,
     Paused,
     QuotaExhausted,
     RowsRejected,
@@ -80,6 +82,7 @@ _CODES = {
     MissingExtra: Exit.USAGE,
     RowsRejected: Exit.EXCEPTIONS,
     OutsideWindow: Exit.STILL_RUNNING,
+    PassRunning: Exit.STILL_RUNNING,
     Paused: Exit.STILL_RUNNING,
     QuotaExhausted: Exit.STILL_RUNNING,
 }
@@ -148,8 +151,8 @@ def fail(error: KpcError, *, as_json: bool = False) -> NoReturn:
             facts["differences"] = list(error.differences)  # type: ignore[assignment]
         if isinstance(error, QuotaExhausted):
             facts["next_free_utc"] = error.next_free_utc.isoformat()
-        if isinstance(error, OutsideWindow):
-            facts["opens_utc"] = error.opens_utc.isoformat()
+        if isinstance(error, NotYet):
+            facts["again_utc"] = error.again_utc.isoformat()
         if isinstance(error, Mismatch):
             facts["measures"] = list(error.measures)  # type: ignore[assignment]
         print_json({"ok": False, **facts})

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 
+from kpc.errors import CallTimedOut
 from kpc.extract.live_schema import arrow_schema, key_schema
 from kpc.extract.plan import ChunkRange, ExtractPlan
 from kpc.extract.statements import keys_of, rows_of_chunk
@@ -25,6 +27,7 @@ from kpc.storage.store import FileEntry, describe_file, read_manifest, write_man
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Between = Callable[[], None]  # called between two files; may raise to stop there
 
 _KEYS = "keys"
@@ -94,11 +97,28 @@ def _read_file(oracle: Oracle, partition: Partition, file: _File, folder: Path) 
     """
     if (finished := _finished(folder, file)) is not None:
         return finished
+    return patiently(
+        lambda patience: _fetch_file(oracle, partition, file, folder, patience), f"{partition} {file.name}"
+    )
+
+
+def patiently(read: Callable[[int], T], what: str) -> T:
+    """Call `read` with 1; after a time-out with 2, then with 4: how many times the limit of a call applies."""
+    for patience in (1, 2):
+        try:
+            return read(patience)
+        except CallTimedOut as error:
+            log.warning("%s: %s It is read again with twice that limit.", what, error.what)
+    return read(4)
+
+
+def _fetch_file(oracle: Oracle, partition: Partition, file: _File, folder: Path, patience: int) -> FileEntry:
+    """`patience`: how many times the time limit of a call applies."""
     path = folder / f"{file.name}.parquet"
     began = time.monotonic()
     size = rows_per_batch(file.schema, oracle.settings.fetch_rows)
     with (
-        oracle.session(f"{partition} {file.name}", partition.table.name) as session,
+        oracle.session(f"{partition} {file.name}", partition.table.name, patience=patience) as session,
         ExtractParquet(path, file.schema) as parquet,
     ):
         # Stream from the driver to the file: memory holds one batch, whatever the size of the chunk.

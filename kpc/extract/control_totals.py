@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from decimal import Decimal, localcontext
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -110,40 +110,6 @@ def _aggregate(name: str, found: dict[str, Decimal | int | None]) -> Aggregate:
     # SQL's SUM over no values is NULL, polars' is zero.
     low, high, total = (found[f"{name} {what}"] if count else None for what in ("min", "max", "sum"))
     return Aggregate(column=name, sum=total, min=low, max=high, count=count)
-
-
-def added_up(totals: Sequence[ControlTotals]) -> ControlTotals:
-    """The totals of several parts of a partition as one. `totals` must not be empty."""
-    measures = tuple(_added_measures(parts) for parts in zip(*(one.measures for one in totals), strict=True))
-    numbers_ = tuple(_added_numbers(parts) for parts in zip(*(one.numbers for one in totals), strict=True))
-    return ControlTotals(rows=sum(one.rows for one in totals), measures=measures, numbers=numbers_)
-
-
-def _added_measures(parts: Sequence[Aggregate]) -> Aggregate:
-    return Aggregate(
-        column=parts[0].column,
-        sum=_exact_sum(part.sum for part in parts),
-        min=min((part.min for part in parts if part.min is not None), default=None),
-        max=max((part.max for part in parts if part.max is not None), default=None),
-        count=sum(part.count for part in parts),
-    )
-
-
-def _added_numbers(parts: Sequence[NumberTotal]) -> NumberTotal:
-    counts = [part.count for part in parts if part.count is not None]
-    return NumberTotal(
-        column=parts[0].column,
-        sum=_exact_sum(part.sum for part in parts),
-        count=sum(counts) if counts else None,
-        rounded=sum(part.rounded for part in parts),
-        unreadable=sum(part.unreadable for part in parts),
-    )
-
-
-def _exact_sum(values: Iterable[Decimal | None]) -> Decimal | None:
-    known = [value for value in values if value is not None]
-    with localcontext(prec=2 * numbers.WIDEST):  # the default of 28 digits would round
-        return sum(known, Decimal(0)) if known else None
 
 
 def control_total_differences(*, oracle: ControlTotals, extract: ControlTotals) -> list[str]:

@@ -1,35 +1,45 @@
 """Read all months of a table in one pass, for a table whose months interleave; chunks are ranges of the whole table.
 
 Each chunk's rows are bucketed by month as they arrive, then written to one Parquet file per month and chunk. All rows
-are read at one SCN, and Oracle computes the control totals of all months in one pass too.
+are read at one SCN; before, Oracle computes the control totals of all months and the chunks' boundaries in one scan.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
-from kpc.extract.chunk_reader import Between, continue_reading, rows_per_batch
+from kpc.extract.chunk_reader import Between, continue_reading, patiently, rows_per_batch
+from kpc.extract.control_totals_answer import control_totals_of, numbers_in_totals
 from kpc.extract.live_schema import arrow_schema, check_columns
-from kpc.extract.month_statements import MONTH, chunk_plan_of_months, control_totals_of_months, rows_of_months
-from kpc.extract.plan import ChunkRange, control_totals_of, numbers_in_totals, rowid_chunks
+from kpc.extract.month_statements import MONTH, rows_of_months, stretches_of_months
+from kpc.extract.plan import ChunkRange
 from kpc.extract.statements import within_rowids
+from kpc.extract.stretches import added_up, chunks_of, read_stretches
+from kpc.extract.table_storage import storage_of
 from kpc.oracle.failures import inconsistent
-from kpc.oracle.session import Oracle, ReadSession
-from kpc.oracle.statement import Statement
+from kpc.oracle.session import Oracle
 from kpc.partition import Partition
 from kpc.storage.arrow_memory import release_memory
 from kpc.storage.manifests import ControlTotals
 from kpc.storage.parquet_file import ExtractParquet
 from kpc.storage.row_buckets import RowBuckets
-from kpc.storage.store import FileEntry, read_manifest, write_manifest
+from kpc.storage.store import FileEntry, Store
 
 _HELD_ROWS = 50_000  # of one chunk, in memory before they are spilled; also the most rows of a row group
+
+
+class ChunkOfMonths(ChunkRange):
+    """A range of the table, and the months whose rows are in it."""
+
+    keys_in: tuple[str, ...] = ()
 
 
 class OnePassPlan(BaseModel):
@@ -39,8 +49,13 @@ class OnePassPlan(BaseModel):
 
     scn: int
     spec_hash: str
-    control_totals: dict[str, ControlTotals] = Field(validation_alias=AliasChoices("control_totals", "truths"))
-    chunks: tuple[ChunkRange, ...]
+    control_totals: dict[str, ControlTotals]
+    chunks: tuple[ChunkOfMonths, ...]
+    started_utc: datetime
+
+    def chunks_of(self, key: str) -> tuple[ChunkOfMonths, ...]:
+        """The chunks with rows of a month, in ROWID order."""
+        return tuple(chunk for chunk in self.chunks if key in chunk.keys_in)
 
 
 class ChunkByMonth(BaseModel):
@@ -52,32 +67,34 @@ class ChunkByMonth(BaseModel):
 
 
 def make_one_pass_plan(
-    oracle: Oracle, partitions: Sequence[Partition], *, scn: int, spec_hash: str, chunk_rows: int
+    oracle: Oracle,
+    partitions: Sequence[Partition],
+    *,
+    scn: int,
+    spec_hash: str,
+    chunk_rows: int,
+    started_utc: datetime,
 ) -> OnePassPlan:
-    """Ask Oracle for the control totals of every month and for the ranges of the whole table, at `scn`.
+    """Ask Oracle, in one scan at `scn`, for the control totals of every month and for the ranges of the whole table.
 
     Raises as `make_plan` does.
     """
     table = partitions[0].table
-    with oracle.session(f"one pass {table.name}", table.name) as session:
+    with oracle.session(f"one pass {table.name}", table.name, scans=True) as session:
         check_columns(session, oracle, table)
-        totals = control_totals_of_months(oracle.owner, partitions, scn)
-        control_totals = _read_control_totals(session, totals, partitions)
-        chunks = rowid_chunks(session, chunk_plan_of_months(oracle.owner, partitions, scn, chunk_rows))
-    expected, planned = sum(one.rows for one in control_totals.values()), sum(chunk.rows for chunk in chunks)
-    if expected != planned:
-        raise inconsistent(
-            f"Oracle counts {expected:,} rows of {table.name} but {planned:,} in the chunk plan, both at SCN {scn}."
-        )
-    return OnePassPlan(scn=scn, spec_hash=spec_hash, control_totals=control_totals, chunks=chunks)
-
-
-def _read_control_totals(
-    session: ReadSession, statement: Statement, partitions: Sequence[Partition]
-) -> dict[str, ControlTotals]:
-    found = {key: numbers for key, *numbers in session.rows(statement) if key is not None}
-    none = [0] * numbers_in_totals(partitions[0].table)  # a sum over no values counts as NULL, whatever it is
-    return {each.key: control_totals_of(each.table, found.get(each.key, none)) for each in partitions}
+        table_rows = storage_of(session, oracle, table.name).rows
+        answer = session.rows(stretches_of_months(oracle.owner, partitions, scn, table_rows))
+        stretches = read_stretches(partitions[0], answer)
+    of_month: dict[str, list[ControlTotals]] = {partition.key: [] for partition in partitions}
+    for stretch in stretches:
+        of_month[stretch.key].append(stretch.totals)
+    none = control_totals_of(table, [0] * numbers_in_totals(table))
+    chunks = tuple(
+        ChunkOfMonths(number=number, rowids=chunk.rowids, rows=chunk.rows, keys_in=chunk.keys)
+        for number, chunk in enumerate(chunks_of(stretches, chunk_rows), start=1)
+    )
+    totals = {key: added_up(found) if found else none for key, found in of_month.items()}
+    return OnePassPlan(scn=scn, spec_hash=spec_hash, control_totals=totals, chunks=chunks, started_utc=started_utc)
 
 
 def read_months(
@@ -85,18 +102,23 @@ def read_months(
     partitions: Sequence[Partition],
     plan: OnePassPlan,
     folder: Path,
+    store: Store,
     between: Between = continue_reading,
 ) -> None:
-    """Read every chunk that `folder` does not hold yet, in parallel sessions; a month's files go to `folder`/month."""
+    """Read every chunk that is not finished yet, in parallel sessions; a month's files go to `folder`/month.
+
+    The newest blocks are read first: theirs is the undo that Oracle overwrites first.
+    """
     table = partitions[0].table
 
-    def read(chunk: ChunkRange) -> None:
-        if read_manifest(folder, ChunkByMonth, f"{chunk.name}.json") is None:
+    def read(chunk: ChunkOfMonths) -> None:
+        if files_of(chunk, folder, store) is None:
             between()
-            _read_chunk(oracle, partitions, plan, chunk, folder)
+            reader = _ChunkReader(oracle, partitions, plan, folder, store)
+            patiently(lambda patience: reader.read(chunk, patience), f"{table.name} {chunk.name}")
 
     with ThreadPoolExecutor(min(oracle.settings.sessions, table.sessions), "oracle-chunk") as pool:
-        for done in [pool.submit(read, chunk) for chunk in plan.chunks]:
+        for done in [pool.submit(read, chunk) for chunk in reversed(plan.chunks)]:
             try:
                 done.result()
             except BaseException:
@@ -104,39 +126,61 @@ def read_months(
                 raise
 
 
-def month_files(plan: OnePassPlan, folder: Path, key: str) -> tuple[FileEntry, ...]:
-    """The files of one month, in the order of the table's chunks."""
-    chunks = [read_manifest(folder, ChunkByMonth, f"{chunk.name}.json") for chunk in plan.chunks]
-    return tuple(each.files[key] for each in chunks if each is not None and key in each.files)
+def files_of(chunk: ChunkRange, folder: Path, store: Store) -> ChunkByMonth | None:
+    """The files of a chunk, if it was read completely."""
+    return store.manifest(folder, ChunkByMonth, f"{chunk.name}.json")
 
 
-def _read_chunk(
-    oracle: Oracle, partitions: Sequence[Partition], plan: OnePassPlan, chunk: ChunkRange, folder: Path
-) -> None:
-    """Read a chunk and write its months, its manifest last. Raises `Terminal` if its row count is not Oracle's."""
-    table = partitions[0].table
-    schema = arrow_schema(table).append(pa.field(MONTH, pa.string()))
-    keys = [partition.key for partition in partitions]
-    within = within_rowids(*(chunk.rowids or ("", "")))
-    totals = tuple(plan.control_totals.values())
-    statement = rows_of_months(oracle.owner, partitions, plan.scn, within, totals)
-    months = _month_buckets(folder, schema, keys)
-    size = rows_per_batch(schema, oracle.settings.fetch_rows)
-    with oracle.session(f"{table.name} one pass {chunk.name}", table.name) as session:
-        for batch in session.arrow_batches(statement, schema, size):
-            months.add(pl.DataFrame(batch))
-            del batch
-    if months.rows != chunk.rows:
-        raise inconsistent(
-            f"{table.name} {chunk.name} holds {months.rows:,} rows, but Oracle counted {chunk.rows:,} at the same SCN."
-        )
-    files = {}
-    for number, key in enumerate(keys):
-        entry = _write_month(months, number, folder / key / f"{chunk.name}.parquet", arrow_schema(table))
-        if entry is not None:
-            files[key] = entry
-    release_memory()
-    write_manifest(folder, ChunkByMonth(files=files), f"{chunk.name}.json")
+def month_files(plan: OnePassPlan, folder: Path, store: Store, key: str) -> tuple[FileEntry, ...] | None:
+    """The files of one month, in the order of the table's chunks; None if one of its chunks was not read."""
+    found = [files_of(chunk, folder, store) for chunk in plan.chunks_of(key)]
+    if None in found:
+        return None
+    return tuple(each.files[key] for each in found if each is not None and key in each.files)
+
+
+@dataclass(frozen=True, slots=True)
+class _ChunkReader:
+    """Reads chunks of a pass into `folder`."""
+
+    oracle: Oracle
+    partitions: Sequence[Partition]
+    plan: OnePassPlan
+    folder: Path
+    store: Store
+
+    def read(self, chunk: ChunkOfMonths, patience: int) -> None:
+        """Write the chunk's months, its manifest last. Raises `DataUnreadable` if its row count is not Oracle's."""
+        table = self.partitions[0].table
+        months = self._rows_by_month(chunk, patience)
+        if months.rows != chunk.rows:
+            raise inconsistent(
+                f"{table.name} {chunk.name} holds {months.rows:,} rows, but Oracle counted {chunk.rows:,} at the same "
+                "SCN."
+            )
+        files = {}
+        for number, partition in enumerate(self.partitions):
+            path = self.folder / partition.key / f"{chunk.name}.parquet"
+            entry = _write_month(months, number, path, arrow_schema(table))
+            if entry is not None:
+                files[partition.key] = entry
+                self.store.send(path)
+        release_memory()
+        self.store.publish(self.folder, ChunkByMonth(files=files), name=f"{chunk.name}.json")
+
+    def _rows_by_month(self, chunk: ChunkOfMonths, patience: int) -> RowBuckets:
+        oracle, table = self.oracle, self.partitions[0].table
+        schema = arrow_schema(table).append(pa.field(MONTH, pa.string()))
+        within = within_rowids(*(chunk.rowids or ("", "")))
+        totals = tuple(self.plan.control_totals.values())
+        statement = rows_of_months(oracle.owner, self.partitions, self.plan.scn, within, totals)
+        months = _month_buckets(self.folder, schema, [partition.key for partition in self.partitions])
+        size = rows_per_batch(schema, oracle.settings.fetch_rows)
+        with oracle.session(f"{table.name} one pass {chunk.name}", table.name, patience=patience) as session:
+            for batch in session.arrow_batches(statement, schema, size):
+                months.add(pl.DataFrame(batch))
+                del batch
+        return months
 
 
 def _month_buckets(folder: Path, schema: pa.Schema, keys: Sequence[str]) -> RowBuckets:

@@ -1,76 +1,85 @@
-"""Statements that read all months of a table at once."""
+"""Statements that scan a table once, for all its months or for one partition, and group its rows by stretch of blocks.
+
+A stretch is named by the first letters of its rows' ROWIDs; see `kpc.extract.stretches`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from kpc.extract.number_reading import is_number
-from kpc.extract.statements import aggregates, hint, in_partition, quoted, read_columns, rows_of
-from kpc.oracle.statement import BindValues, Statement
+from kpc.extract.statements import Selection, aggregates, hint, month_of, quoted, read_columns, rows_of
+from kpc.oracle.statement import Statement
 from kpc.partition import Partition
 from kpc.storage.manifests import ControlTotals
 
 MONTH = "KPC_MONTH"  # the column that says which month a row belongs to
 
 
-def count_stretches(owner: str, partitions: Sequence[Partition], scn: int, letters: int) -> Statement:
-    """Rows per month and stretch of blocks, in block order; the first `letters` of a ROWID's text name its stretch."""
-    table, month = partitions[0].table, _month_of(partitions)
+# How many letters of a ROWID's text name a stretch of blocks: 15 for one block, 14 for 64, 13 for 4,096 (32 MB at 8 KB
+# each). Larger tables use fewer letters, so that there are only tens of thousands of stretches.
+_LETTERS = ((2_000_000, 15), (100_000_000, 14))
+_LETTERS_OF_THE_LARGEST = 13
+
+
+def _letters(rows: int | None) -> int:
+    """For a table with about so many rows; the fewest if that is unknown."""
+    if rows is None:
+        return _LETTERS_OF_THE_LARGEST
+    return next((letters for most, letters in _LETTERS if rows <= most), _LETTERS_OF_THE_LARGEST)
+
+
+def count_stretches(owner: str, partitions: Sequence[Partition], scn: int, table_rows: int) -> Statement:
+    """Rows per month and stretch of blocks, in block order."""
+    table, month = partitions[0].table, month_of(partitions)
     text = (
         f"SELECT {MONTH}, stretch, COUNT(*) FROM (SELECT {hint(table.parallel_degree)}{month.text} AS {MONTH}, "
-        f"SUBSTR(ROWIDTOCHAR(ROWID), 1, {letters:d}) AS stretch, ROWID AS rid FROM {rows_of(owner, table, scn)}) "
+        f"{_stretch('ROWID', table_rows)} AS stretch, ROWID AS rid FROM {rows_of(owner, table, scn)}) "
         f"GROUP BY {MONTH}, stretch ORDER BY MIN(rid)"
     )
     return Statement(text, month.binds)
 
 
-def control_totals_of_months(owner: str, partitions: Sequence[Partition], scn: int) -> Statement:
-    """The control totals of every month in one pass: the month, then the numbers of `control_totals_query`."""
-    table, month = partitions[0].table, _month_of(partitions)
+def stretches_of_partition(owner: str, rows: Selection, table_rows: int | None) -> Statement:
+    """The totals of each stretch of a partition: its key, first and last ROWID, then `control_totals_query`'s numbers.
+
+    `table_rows`: about how many rows the whole table has.
+    """
+    stretch = _stretch("ROWID", table_rows)
+    text = (
+        f"SELECT {hint(rows.table.parallel_degree)}'{rows.partition.key}', ROWIDTOCHAR(MIN(ROWID)), "
+        f"ROWIDTOCHAR(MAX(ROWID)), {aggregates(rows.table)} FROM {rows.source(owner)} "
+        f"WHERE {rows.where.text} GROUP BY {stretch}"
+    )
+    return Statement(text, rows.where.binds)
+
+
+def stretches_of_months(owner: str, partitions: Sequence[Partition], scn: int, table_rows: int | None) -> Statement:
+    """The same for every month of a table at once; rows of other months are left out."""
+    table, month = partitions[0].table, month_of(partitions)
     columns = "".join(f", {quoted(column.name)}" for column in table.columns if is_number(column))
     text = (
-        f"SELECT {MONTH}, {aggregates(table)} FROM (SELECT {hint(table.parallel_degree)}{month.text} AS {MONTH}"
-        f"{columns} FROM {rows_of(owner, table, scn)}) WHERE {MONTH} IS NOT NULL GROUP BY {MONTH}"
+        f"SELECT {MONTH}, ROWIDTOCHAR(MIN(rid)), ROWIDTOCHAR(MAX(rid)), {aggregates(table)} FROM "
+        f"(SELECT {hint(table.parallel_degree)}{month.text} AS {MONTH}, ROWID AS rid{columns} "
+        f"FROM {rows_of(owner, table, scn)}) WHERE {MONTH} IS NOT NULL "
+        f"GROUP BY {MONTH}, {_stretch('rid', table_rows)}"
     )
     return Statement(text, month.binds)
 
 
-def chunk_plan_of_months(owner: str, partitions: Sequence[Partition], scn: int, chunk_rows: int) -> Statement:
-    """Boundaries of chunks of `chunk_rows` rows of any of these months, in ROWID order."""
-    table, month = partitions[0].table, _month_of(partitions)
-    text = (
-        "SELECT chunk, ROWIDTOCHAR(MIN(rid)), ROWIDTOCHAR(MAX(rid)), COUNT(*) FROM ("
-        f"SELECT {hint(table.parallel_degree)}ROWID AS rid, "
-        "TRUNC((ROW_NUMBER() OVER (ORDER BY ROWID) - 1) / :chunk_rows) AS chunk "
-        f"FROM {rows_of(owner, table, scn)} WHERE {month.text} IS NOT NULL) GROUP BY chunk ORDER BY chunk"
-    )
-    return Statement(text, {**month.binds, "chunk_rows": chunk_rows})
+def _stretch(rowid: str, table_rows: int | None) -> str:
+    return f"SUBSTR(ROWIDTOCHAR({rowid}), 1, {_letters(table_rows):d})"
 
 
 def rows_of_months(
     owner: str, partitions: Sequence[Partition], scn: int, within: Statement, totals: tuple[ControlTotals, ...]
 ) -> Statement:
     """The rows of a range that belong to any of these months, in catalog column order, and the month of each."""
-    table, month = partitions[0].table, _month_of(partitions)
+    table, month = partitions[0].table, month_of(partitions)
     columns = read_columns(table, table.columns, totals)
-    condition = _month_of(partitions, suffix="w")
+    condition = month_of(partitions, suffix="w")
     text = (
         f"SELECT {hint(table.chunk_degree)}{columns}, {month.text} AS {MONTH} FROM {rows_of(owner, table, scn)} "
         f"WHERE {condition.text} IS NOT NULL AND {within.text}"
     )
     return Statement(text, {**month.binds, **condition.binds, **within.binds})
-
-
-def _month_of(partitions: Sequence[Partition], suffix: str = "") -> Statement:
-    """The key of the month that a row belongs to, NULL if it is none of these; same bounds as `in_partition`."""
-    binds: BindValues = {}
-    cases = []
-    for position, partition in enumerate(partitions):
-        where = in_partition(partition)
-        text = where.text
-        for name, value in where.binds.items():
-            renamed = f"{name}_{position}{suffix}"
-            text = text.replace(f":{name}", f":{renamed}")
-            binds[renamed] = value
-        cases.append(f"WHEN {text} THEN '{partition.key}'")
-    return Statement(f"CASE {' '.join(cases)} END", binds)

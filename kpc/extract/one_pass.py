@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 from ulid import ULID
 
-from kpc.catalog.table import Table
-from kpc.errors import ConfigError, SnapshotLost
-from kpc.extract.month_reader import OnePassPlan, make_one_pass_plan, month_files, read_months
+from kpc.errors import ConfigError, LeaseTaken, PassRunning, SnapshotLost
+from kpc.extract.access_path import AccessPath
+from kpc.extract.month_reader import OnePassPlan, files_of, make_one_pass_plan, month_files, read_months
 from kpc.extract.partition_extract import (
     chunk_rows,
     extract_spec,
@@ -29,25 +31,35 @@ from kpc.stages.context import PartitionContext, StageContext
 from kpc.stages.names import ORACLE_EXTRACT
 from kpc.stages.result import StageResult
 from kpc.stages.stage_run import run_stage
-from kpc.stages.workspace import Workspace
 from kpc.storage.layout import EXTRACT_PLAN
-from kpc.storage.manifests import ControlTotals, ExtractManifest, StageOutput
-from kpc.storage.store import FileEntry, make_private, read_manifest, remove_leftovers, verify, write_manifest
+from kpc.storage.manifests import ExtractManifest, StageOutput
+from kpc.storage.store import FileEntry, make_private, remove_leftovers
 
 log = logging.getLogger(__name__)
 
 # Used in place of a month, where the ledger and the staging directory name a pass.
 ONE_PASS = "ONE-PASS"  # noqa: S105  no secret
+_PASSES = "passes.json"
 _SNAPSHOTS = 3  # SCNs tried in one run, as for a single month
+_LOOK_AGAIN = timedelta(seconds=60)  # whether another run's pass has ended
 
 
 class OnePassManifest(BaseModel):
-    """A completely read pass."""
+    """A finished pass. `keys`: the months that were read completely."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     scn: int
     rows: int
+    keys: tuple[str, ...] = ()
+
+
+class PassList(BaseModel):
+    """The folders of a table's passes, oldest first."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,75 +79,144 @@ class OnePass:
         return StageOutput(self.name, self.rows, self.bytes, detail=detail)
 
 
-class MonthOfPass(BaseModel):
+@dataclass(frozen=True, slots=True)
+class MonthOfPass:
     """One month's part of a finished pass."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
-
-    scn: int
-    control_totals: ControlTotals
+    plan: OnePassPlan
     folder: Path
     files: tuple[FileEntry, ...]
 
 
-def read_in_one_pass(table: Table, months: tuple[str, ...], workspace: Workspace) -> StageResult:
-    """Read the table once, split into `months`. An interrupted pass continues after its last finished chunk.
+def read_in_one_pass(context: PartitionContext, months: Sequence[str], *, wait_s: float | None = None) -> StageResult:
+    """Read the context's table once, split into `months`. An interrupted pass continues after its last finished chunk.
 
-    Raises `ConfigError` for a table that has no months or no ROWIDs, otherwise what `oracle_extract` raises.
+    `wait_s`: how long to wait for another run that reads the table; then `LeaseTaken`. Raises `ConfigError` for a table
+    that has no months or no ROWIDs, otherwise what `oracle_extract` raises.
     """
-    workspace.store.require_directory("Reading a table in one pass")
+    table = context.table
     if not table.is_monthly or not table.has_rowid:
         raise ConfigError(
             f"{table.name} cannot be read in one pass: it is not partitioned by month, or has no ROWIDs.",
             f"Run `kpc run {table.name} ALL --stage oracle_extract`.",
         )
 
-    def read(context: StageContext) -> OnePass:
-        refuse_outside_window(context)
+    def read(running: StageContext) -> OnePass:
+        refuse_outside_window(running)
+        wanted = tuple(months)
         for _ in range(_SNAPSHOTS - 1):
             try:
-                return _read(context, months)
+                return _read(running, wanted)
             except SnapshotLost as error:
                 log.warning("%s: %s", table.name, error)
-                _remove_unfinished(context)
-        return _read(context, months)
+                kept = _keep_complete_months(running)
+                wanted = tuple(key for key in wanted if key not in kept)
+                if not wanted:
+                    break
+        return _read(running, wanted or tuple(months))
 
-    return run_stage(PartitionContext(workspace, Partition(table, ONE_PASS)), ORACLE_EXTRACT, read).result
+    whole = context.of(Partition(table, ONE_PASS))
+    return run_stage(whole, ORACLE_EXTRACT, read, wait_s=wait_s).result
 
 
-def _read(context: StageContext, months: tuple[str, ...]) -> OnePass:
-    partitions = partitions_of(context.table, months)
-    folder, plan = _plan(context, partitions)
+def read_with_other_months(context: StageContext) -> ExtractManifest | None:
+    """The month's part of a pass that reads all months still missing, if that is how the plan reads the table.
+
+    Raises `PassRunning` while another run reads the table.
+    """
+    months = _missing_months(context)
+    if context.key not in months or len(months) < 2:
+        return None
+    try:
+        read_in_one_pass(context, months, wait_s=0)
+    except LeaseTaken as taken:
+        again = context.clock() + _LOOK_AGAIN
+        raise PassRunning(
+            f"Another run is reading {context.table.name} in one pass, {context} included. {taken.what}",
+            "Airflow looks again by itself; without it, run the same command again later.",
+            again_utc=again,
+        ) from None
+    return month_of_one_pass(context)
+
+
+def _missing_months(context: StageContext) -> tuple[str, ...]:
+    """The months in scope without an extract, if the plan reads the table in one pass."""
+    scope = context.ledger.scope.current(context.environment)
+    if scope is None or scope.access.get(context.table.name) != AccessPath.ONE_PASS:
+        return ()
+    current = context.ledger.generations.current
+    return tuple(key for key in scope.months if current(context.environment, Partition(context.table, key)) is None)
+
+
+def _read(context: StageContext, months: Sequence[str]) -> OnePass:
+    folder, plan = _plan(context, partitions_of(context.table, tuple(months)))
 
     def between() -> None:
         refuse_outside_window(context)
 
+    partitions = partitions_of(context.table, tuple(plan.control_totals))
     with giving_up(context, plan.scn):
-        read_months(context.oracle, partitions, plan, folder, between)
-    rows = sum(one.rows for one in plan.control_totals.values())
-    size = sum(file.bytes for key in plan.control_totals for file in month_files(plan, folder, key))
-    write_manifest(folder, OnePassManifest(scn=plan.scn, rows=rows))
-    return OnePass(folder.name, plan.scn, rows, size, len(plan.chunks), len(months))
+        read_months(context.oracle, partitions, plan, folder, context.store, between)
+    return _finish(context, plan, folder, tuple(plan.control_totals))
 
 
-def _plan(context: PartitionContext, partitions: tuple[Partition, ...]) -> tuple[Path, OnePassPlan]:
-    """The folder and plan of an interrupted pass over the same months; otherwise new ones."""
-    wanted = extract_spec(context)
-    for folder in _passes(context):
-        plan = read_manifest(folder, OnePassPlan, EXTRACT_PLAN)
-        keys = {partition.key for partition in partitions}
-        is_same = plan is not None and plan.spec_hash == wanted and set(plan.control_totals) == keys
-        if plan is not None and is_same and not _is_finished(folder):
+def _finish(context: StageContext, plan: OnePassPlan, folder: Path, keys: tuple[str, ...]) -> OnePass:
+    """Let the months `keys` take their parts."""
+    rows = sum(plan.control_totals[key].rows for key in keys)
+    files = [file for key in keys for file in month_files(plan, folder, context.store, key) or ()]
+    context.store.publish(folder, OnePassManifest(scn=plan.scn, rows=rows, keys=keys))
+    return OnePass(folder.name, plan.scn, rows, sum(file.bytes for file in files), len(plan.chunks), len(keys))
+
+
+def _keep_complete_months(context: StageContext) -> tuple[str, ...]:
+    """End the unfinished pass: months whose chunks were all read keep their parts. They are returned."""
+    for folder, plan in _passes(context):
+        if _finished(context, folder) is not None:
+            continue
+        keys = tuple(key for key in plan.control_totals if month_files(plan, folder, context.store, key) is not None)
+        if keys:
+            log.warning("%s: %d months were read completely at SCN %d and are kept", context, len(keys), plan.scn)
+            _finish(context, plan, folder, keys)
+            return keys
+        _remove_pass(context, folder, plan)
+    return ()
+
+
+def _plan(context: PartitionContext, partitions: Sequence[Partition]) -> tuple[Path, OnePassPlan]:
+    """The folder and plan of an interrupted pass over these months, and perhaps others; otherwise new ones."""
+    wanted, store = extract_spec(context), context.store
+    keys = {partition.key for partition in partitions}
+    kept: list[str] = []
+    for folder, plan in _passes(context):
+        if _finished(context, folder) is not None:
+            if _is_taken(context, plan):
+                _remove_pass(context, folder, plan)
+            else:
+                kept.append(folder.name)
+        elif plan.spec_hash == wanted and keys <= set(plan.control_totals):
             log.info("%s: continuing the pass at SCN %d", context.table.name, plan.scn)
             remove_leftovers(folder)
             return folder, plan
-    _remove_unfinished(context)
-    scn = choose_pass_scn(context)
-    with giving_up(context, scn):
-        plan = make_one_pass_plan(context.oracle, partitions, scn=scn, spec_hash=wanted, chunk_rows=chunk_rows(context))
+        else:
+            _remove_pass(context, folder, plan)
+    plan = _make_plan(context, partitions, wanted)
     folder = make_private(context.paths.folder / str(ULID.from_datetime(context.clock())))
-    write_manifest(folder, plan, EXTRACT_PLAN)
+    store.publish(folder, plan, name=EXTRACT_PLAN)
+    store.publish(context.paths.folder, PassList(names=(*kept, folder.name)), name=_PASSES)
     return folder, plan
+
+
+def _make_plan(context: PartitionContext, partitions: Sequence[Partition], wanted: str) -> OnePassPlan:
+    scn = choose_pass_scn(context, partitions)
+    with giving_up(context, scn):
+        return make_one_pass_plan(
+            context.oracle,
+            partitions,
+            scn=scn,
+            spec_hash=wanted,
+            chunk_rows=chunk_rows(context),
+            started_utc=context.clock(),
+        )
 
 
 def month_of_one_pass(context: StageContext) -> ExtractManifest | None:
@@ -143,19 +224,19 @@ def month_of_one_pass(context: StageContext) -> ExtractManifest | None:
     month = find_month(context)
     if month is None:
         return None
-    book_month_of_pass(context, context.of(Partition(context.table, ONE_PASS)), month.scn)
-    generation = start_generation(context, month.scn)
+    book_month_of_pass(context, context.of(Partition(context.table, ONE_PASS)), month.plan.scn)
+    generation = start_generation(context, month.plan.scn)
     link_files(month, context.paths.generation(generation).extract)
     plan = ExtractPlan(
-        scn=month.scn,
+        scn=month.plan.scn,
         mode=context.mode,
         spec_hash=extract_spec(context),
-        control_totals=month.control_totals,
+        control_totals=month.plan.control_totals[context.key],
         chunks=(),
         started_utc=context.clock(),
     )
     manifest = seal(context, publish_extract(context, generation, plan, month.files))
-    remove_month(month)
+    remove_month(context, month)
     return manifest
 
 
@@ -166,19 +247,17 @@ def find_month(context: PartitionContext) -> MonthOfPass | None:
     """
     current = context.ledger.generations.current(context.environment, context.partition)
     whole = context.of(Partition(context.table, ONE_PASS))
-    for folder in reversed(_passes(whole)):
-        plan = read_manifest(folder, OnePassPlan, EXTRACT_PLAN)
-        if plan is None or not _is_finished(folder) or context.key not in plan.control_totals:
+    for folder, plan in reversed(_passes(whole)):
+        finished = _finished(whole, folder)
+        if finished is None or context.key not in finished.keys:
             continue
-        if plan.spec_hash != extract_spec(whole) or (current is not None and current.scn > plan.scn):
+        if plan.spec_hash != extract_spec(whole) or (current is not None and current.scn >= plan.scn):
             return None
-        source = folder / context.key
-        files = month_files(plan, folder, context.key)
-        if files and not source.is_dir():
-            return None  # already taken by an extract
+        files = month_files(plan, folder, context.store, context.key) or ()
         for file in files:
-            verify(source, file, remedy=f"Remove {folder} and extract the month by itself.")
-        return MonthOfPass(scn=plan.scn, control_totals=plan.control_totals[context.key], folder=source, files=files)
+            remedy = f"Remove {context.store.shown(folder)} and extract the month by itself."
+            context.store.file(folder / context.key, file, remedy=remedy)
+        return MonthOfPass(plan=plan, folder=folder / context.key, files=files)
     return None
 
 
@@ -191,24 +270,40 @@ def link_files(month: MonthOfPass, folder: Path) -> None:
         os.link(month.folder / file.name, target)
 
 
-def remove_month(month: MonthOfPass) -> None:
-    """Remove the files of a sealed month, and the folder of a pass whose months are all sealed."""
+def remove_month(context: PartitionContext, month: MonthOfPass) -> None:
+    """Remove the files of a sealed month, and the local folder of a pass whose months are all sealed."""
+    for file in month.files:
+        context.store.remove(month.folder / file.name)
     shutil.rmtree(month.folder, ignore_errors=True)
     if not any(path.is_dir() for path in month.folder.parent.iterdir()):
         shutil.rmtree(month.folder.parent, ignore_errors=True)
 
 
-def _passes(context: PartitionContext) -> list[Path]:
-    """The folders of all passes over a table, oldest first."""
-    root = context.paths.folder
-    return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+def _passes(context: PartitionContext) -> list[tuple[Path, OnePassPlan]]:
+    """The passes over a table that still have their plans, oldest first."""
+    listed = context.store.manifest(context.paths.folder, PassList, _PASSES) or PassList()
+    folders = [context.paths.folder / name for name in listed.names]
+    plans = [(folder, context.store.manifest(folder, OnePassPlan, EXTRACT_PLAN)) for folder in folders]
+    return [(folder, plan) for folder, plan in plans if plan is not None]
 
 
-def _is_finished(folder: Path) -> bool:
-    return read_manifest(folder, OnePassManifest) is not None
+def _finished(context: PartitionContext, folder: Path) -> OnePassManifest | None:
+    return context.store.manifest(folder, OnePassManifest)
 
 
-def _remove_unfinished(context: PartitionContext) -> None:
-    for folder in _passes(context):
-        if not _is_finished(folder):
-            shutil.rmtree(folder, ignore_errors=True)
+def _is_taken(context: PartitionContext, plan: OnePassPlan) -> bool:
+    """Whether every month has an extract at least as new as the pass."""
+    found = [
+        context.ledger.generations.current(context.environment, Partition(context.table, key))
+        for key in plan.control_totals
+    ]
+    return all(one is not None and one.scn >= plan.scn for one in found)
+
+
+def _remove_pass(context: PartitionContext, folder: Path, plan: OnePassPlan) -> None:
+    for chunk in plan.chunks:
+        read = files_of(chunk, folder, context.store)
+        for key, file in (read.files if read else {}).items():
+            context.store.remove(folder / key / file.name)
+        context.store.remove(folder / f"{chunk.name}.json")
+    context.store.withdraw(folder, EXTRACT_PLAN)

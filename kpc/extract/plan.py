@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from typing import Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from kpc.catalog.table import Table
-from kpc.catalog.types import Column
+from kpc.extract.control_totals_answer import control_totals_of, numbers_in_totals
 from kpc.extract.key_ranges import Bound, count_without_key, key_plan, within_keys, without_key
 from kpc.extract.live_schema import arrow_schema, check_columns
-from kpc.extract.number_reading import aggregates_of_numbers, is_free, is_number
+from kpc.extract.month_statements import stretches_of_partition
 from kpc.extract.statements import Selection, aggregates, chunk_plan, control_totals_query, within_rowids
+from kpc.extract.stretches import LARGE_ROWS, StretchChunk, added_up, chunks_of, read_stretches
+from kpc.extract.table_storage import storage_of
 from kpc.oracle.failures import inconsistent
 from kpc.oracle.session import Oracle, ReadSession
 from kpc.oracle.statement import Statement
 from kpc.partition import Partition
-from kpc.storage.manifests import Aggregate, ControlTotals, NumberTotal
+from kpc.storage.manifests import ControlTotals
 
 Mode = Literal["full", "incremental"]
 
-_AGGREGATES_PER_MEASURE = 4
 # Changed rows must be read and merged with the base; above this fraction, reading the whole partition is as cheap.
 _MAX_CHANGED_FRACTION = 0.5
 
@@ -123,21 +124,26 @@ def make_plan(
 ) -> ExtractPlan:
     """Compare the live columns with the catalog, then ask Oracle for control totals and chunk boundaries at `scn`.
 
-    With `base` only the rows changed since then are planned, unless reading the whole partition is as cheap.
+    With `base` only the rows changed since then are planned, unless reading the whole partition is as cheap. A large
+    table is scanned once for totals and boundaries together; a smaller one twice, for chunks of one size.
     Raises `SchemaDrift`, `SnapshotLost`, `OracleDown` or `ConfigError`, and `Terminal` if the control totals and the
     chunk plan differ.
     """
     table = partition.table
-    with oracle.session(f"plan {partition}", table.name) as session:
+    with oracle.session(f"plan {partition}", table.name, scans=True) as session:
         check_columns(session, oracle, table)
-        totals = control_totals_of(table, session.row(control_totals_query(oracle.owner, partition, scn)))
-        chunks: tuple[ChunkRange, ...] = ()
-        if base is not None:
-            chunks = _read_chunks(session, oracle.owner, Selection(partition, scn, base.since), chunk_rows)
-            if _rows_in(chunks) > totals.rows * _MAX_CHANGED_FRACTION:
-                base = None
-        if base is None and totals.rows:
-            chunks = _read_chunks(session, oracle.owner, Selection(partition, scn), chunk_rows)
+        reader = _PlanReader(session, oracle.owner, chunk_rows, storage_of(session, oracle, table.name).rows)
+        if base is None and reader.is_large and table.has_rowid:
+            totals, chunks = reader.totals_and_chunks(Selection(partition, scn))
+        else:
+            totals = control_totals_of(table, session.row(control_totals_query(oracle.owner, partition, scn)))
+            chunks = ()
+            if base is not None:
+                chunks = reader.chunks(Selection(partition, scn, base.since), totals.rows)
+                if _rows_in(chunks) > totals.rows * _MAX_CHANGED_FRACTION:
+                    base = None
+            if base is None and totals.rows:
+                chunks = reader.chunks(Selection(partition, scn), totals.rows)
     if base is None and _rows_in(chunks) != totals.rows:
         raise inconsistent(
             f"Oracle counts {totals.rows:,} rows of {partition} but {_rows_in(chunks):,} in the chunk plan, both at "
@@ -158,48 +164,41 @@ def _rows_in(chunks: Iterable[ChunkRange]) -> int:
     return sum(chunk.rows for chunk in chunks)
 
 
-def control_totals_of(table: Table, answer: Sequence[object]) -> ControlTotals:
-    """Oracle's answer to `control_totals_query`: rows, four aggregates per measure, the NUMBER columns' own."""
-    numbers = iter(answer)
-    rows = int(str(next(numbers)))
-    measures = tuple(_measure(column.name, numbers) for column in table.measured_columns)
-    measured = {column.name for column in table.measured_columns}
-    columns = [column for column in table.columns if is_number(column)]
-    totals = tuple(_number_total(column, numbers, is_measured=column.name in measured) for column in columns)
-    return ControlTotals(rows=rows, measures=measures, numbers=totals)
+@dataclass(frozen=True, slots=True)
+class _PlanReader:
+    """Asks Oracle for a partition's chunks. `table_rows`: about how many the whole table has, if that is known."""
+
+    session: ReadSession
+    owner: str
+    chunk_rows: int
+    table_rows: int | None
+
+    @property
+    def is_large(self) -> bool:
+        return self.table_rows is not None and self.table_rows > LARGE_ROWS
+
+    def totals_and_chunks(self, rows: Selection) -> tuple[ControlTotals, tuple[ChunkRange, ...]]:
+        """Both from one scan."""
+        answer = self.session.rows(stretches_of_partition(self.owner, rows, self.table_rows))
+        stretches = read_stretches(rows.partition, answer)
+        none = control_totals_of(rows.table, [0] * numbers_in_totals(rows.table))
+        totals = added_up([stretch.totals for stretch in stretches]) if stretches else none
+        return totals, numbered(chunks_of(stretches, self.chunk_rows))
+
+    def chunks(self, rows: Selection, partition_rows: int) -> tuple[ChunkRange, ...]:
+        """The chunks alone; the rows are numbered only where they are few enough to be sorted in memory."""
+        if not rows.table.has_rowid:
+            return _read_key_ranges(self.session, self.owner, rows, self.chunk_rows)
+        if self.is_large or partition_rows > LARGE_ROWS:
+            return self.totals_and_chunks(rows)[1]
+        return rowid_chunks(self.session, chunk_plan(self.owner, rows, self.chunk_rows))
 
 
-def numbers_in_totals(table: Table) -> int:
-    """How many numbers the answer to `control_totals_query` has."""
-    return 1 + _AGGREGATES_PER_MEASURE * len(table.measured_columns) + len(list(aggregates_of_numbers(table)))
-
-
-def _measure(name: str, numbers: Iterator[object]) -> Aggregate:
-    total, low, high, count = (next(numbers) for _ in range(_AGGREGATES_PER_MEASURE))
-    exact = [_exact(value) if int(str(count)) else None for value in (total, low, high)]
-    return Aggregate(column=name, sum=exact[0], min=exact[1], max=exact[2], count=int(str(count)))
-
-
-def _number_total(column: Column, numbers: Iterator[object], *, is_measured: bool) -> NumberTotal:
-    total, count = (None, None) if is_measured else (_exact(next(numbers)), int(str(next(numbers))))
-    rounded, unreadable = (int(str(next(numbers))), int(str(next(numbers)))) if is_free(column) else (0, 0)
-    return NumberTotal(
-        column=column.name,
-        sum=total if count else None,
-        count=count,
-        rounded=rounded,
-        unreadable=unreadable,
+def numbered(chunks: Iterable[StretchChunk]) -> tuple[ChunkRange, ...]:
+    """The ranges as chunks, counted from 1."""
+    return tuple(
+        ChunkRange(number=number, rowids=chunk.rowids, rows=chunk.rows) for number, chunk in enumerate(chunks, start=1)
     )
-
-
-def _exact(value: object) -> Decimal | None:
-    return None if value is None else Decimal(str(value))
-
-
-def _read_chunks(session: ReadSession, owner: str, rows: Selection, chunk_rows: int) -> tuple[ChunkRange, ...]:
-    if rows.table.has_rowid:
-        return rowid_chunks(session, chunk_plan(owner, rows, chunk_rows))
-    return _read_key_ranges(session, owner, rows, chunk_rows)
 
 
 def rowid_chunks(session: ReadSession, statement: Statement) -> tuple[ChunkRange, ...]:

@@ -14,12 +14,6 @@ from kpc.extract.month_statements import count_stretches
 from kpc.oracle.session import Oracle
 from kpc.partition import Partition
 
-WORTH_ONE_PASS = 5.0  # rows scanned per extracted row; above this, one pass over the whole table is cheaper
-# How many letters of a ROWID's text name a stretch of blocks: 15 for one block, 14 for 64, 13 for 4,096 (32 MB at 8 KB
-# each). Larger tables use fewer letters, so that there are only tens of thousands of stretches.
-_LETTERS = ((2_000_000, 15), (100_000_000, 14))
-_LETTERS_OF_THE_LARGEST = 13
-
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
@@ -39,14 +33,10 @@ def scan_ratios(
     if not table.is_monthly or not table.has_rowid or not rows:
         return {}
     partitions = [Partition(table, key) for key in keys]
-    statement = count_stretches(oracle.owner, partitions, scn, _letters(rows))
-    with oracle.session(f"clustering {table.name}", table.name) as session:
+    statement = count_stretches(oracle.owner, partitions, scn, rows)
+    with oracle.session(f"clustering {table.name}", table.name, scans=True) as session:
         stretches = _stretches((key, stretch, int(rows)) for key, stretch, rows in session.rows(statement))
     return {key: scan_ratio(stretches, key, chunk_rows) for key in keys}
-
-
-def _letters(rows: int) -> int:
-    return next((letters for most, letters in _LETTERS if rows <= most), _LETTERS_OF_THE_LARGEST)
 
 
 def _stretches(groups: Iterable[tuple[str | None, str, int]]) -> list[Stretch]:

@@ -16,7 +16,7 @@ from kpc.catalog.types import Column, OracleKind
 from kpc.errors import ConfigError
 from kpc.extract.number_reading import aggregates_of_numbers, guarded, needs_guard
 from kpc.extract.target_value_sql import target_value_sql
-from kpc.oracle.statement import Statement
+from kpc.oracle.statement import BindValues, Statement
 from kpc.partition import Partition
 from kpc.storage.manifests import ControlTotals
 
@@ -212,3 +212,18 @@ def count_days(owner: str, table: Table, month_column: Column, scn: int) -> Stat
     day = day_text(month_column)
     text = f"SELECT {hint(table.parallel_degree)}{day}, COUNT(*) FROM {rows_of(owner, table, scn)} GROUP BY {day}"
     return Statement(text)
+
+
+def month_of(partitions: Sequence[Partition], suffix: str = "") -> Statement:
+    """The key of the month that a row belongs to, NULL if it is none of these; same bounds as `in_partition`."""
+    binds: BindValues = {}
+    cases = []
+    for position, partition in enumerate(partitions):
+        where = in_partition(partition)
+        text = where.text
+        for name, value in where.binds.items():
+            renamed = f"{name}_{position}{suffix}"
+            text = text.replace(f":{name}", f":{renamed}")
+            binds[renamed] = value
+        cases.append(f"WHEN {text} THEN '{partition.key}'")
+    return Statement(f"CASE {' '.join(cases)} END", binds)

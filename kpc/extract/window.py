@@ -56,5 +56,5 @@ def refuse_outside(setting: str, now: datetime) -> None:
         f"Oracle may be read from {setting} only (Asia/Bangkok); it is {now.astimezone(LOCAL):%H:%M}.",
         f"Airflow continues by itself at {opens.astimezone(LOCAL):%Y-%m-%d %H:%M}; without it, run the same command "
         "then. Finished chunks are kept.",
-        opens_utc=opens,
+        again_utc=opens,
     )

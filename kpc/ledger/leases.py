@@ -12,7 +12,7 @@ from datetime import timedelta
 from sqlalchemy import Connection, RowMapping, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from kpc.errors import LeaseLost, Transient
+from kpc.errors import LeaseLost, LeaseTaken, Transient
 from kpc.ledger import schema
 from kpc.ledger.database import Database
 from kpc.ledger.fencing import Lease, check_lease, lease_row
@@ -60,7 +60,7 @@ class Leases:
     ) -> Lease:
         """Take the lease, waiting up to `wait_s` for another holder to finish or to expire.
 
-        The same owner re-enters at once, from any process. Raises `Transient`, naming the holder, when the wait ends.
+        The same owner re-enters at once, from any process. Raises `LeaseTaken`, naming the holder, when the wait ends.
         """
         deadline = time.monotonic() + wait_s
         has_waited = False
@@ -70,7 +70,7 @@ class Leases:
                 return replace(lease, has_waited=has_waited)
             remaining_s = deadline - time.monotonic()
             if remaining_s <= 0 and holder is not None:
-                raise Transient(
+                raise LeaseTaken(
                     f"{partition}, stage {stage}, is being worked on by {holder['owner']}; its lease runs until "
                     f"{holder['expires_utc']:%Y-%m-%d %H:%M:%S} UTC unless it is renewed.",
                     "Wait for that run (`kpc status` shows it); if it died, the lease expires by itself at that time.",

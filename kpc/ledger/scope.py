@@ -18,7 +18,10 @@ _SCOPE = schema.scope
 
 @dataclass(frozen=True, slots=True)
 class ScopeRow:
-    """What the campaign covers; the newest row applies. `unassigned`: rows without a partition, by table and cause."""
+    """What the campaign covers; the newest row applies.
+
+    `unassigned`: rows without a partition, by table and cause. `access`: how each table is read.
+    """
 
     id: int
     source_id: str
@@ -28,6 +31,7 @@ class ScopeRow:
     mode: str
     sample_rows: int | None
     unassigned: dict[str, dict[str, int]]
+    access: dict[str, str]
     run_id: str
     actor: str
     set_utc: datetime
@@ -48,8 +52,8 @@ class CampaignScope:
         mode: str,
         run_id: str,
         actor: str,
-        sample_rows: int | None = None,
         unassigned: Mapping[str, Mapping[str, int]] | None = None,
+        access: Mapping[str, str] | None = None,
     ) -> int:
         """Set what the campaign covers from now on."""
         with self._database.writing() as connection:
@@ -59,8 +63,8 @@ class CampaignScope:
                     months=list(months),
                     tables=list(tables),
                     mode=mode,
-                    sample_rows=sample_rows,
                     unassigned=unassigned or {},
+                    access=dict(access or {}),
                     run_id=run_id,
                     actor=actor,
                     set_utc=self._database.clock(),

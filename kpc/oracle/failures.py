@@ -12,7 +12,16 @@ from dataclasses import dataclass
 
 import oracledb
 
-from kpc.errors import ConfigError, DataUnreadable, KpcError, OracleDown, SchemaDrift, SnapshotLost, Terminal
+from kpc.errors import (
+    CallTimedOut,
+    ConfigError,
+    DataUnreadable,
+    KpcError,
+    OracleDown,
+    SchemaDrift,
+    SnapshotLost,
+    Terminal,
+)
 from kpc.untrusted_text import shown
 
 _NUMBER = re.compile(r"\b(ORA|DPY)-(\d{4,5})")
@@ -23,12 +32,21 @@ _CHECK = "Check it with `kpc preflight`."
 
 
 @dataclass(frozen=True, slots=True)
+class TimeLimit:
+    """How long one call may take, and the setting below KPC__ORACLE__ that says so."""
+
+    setting: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class OperationContext:
     """The operation that failed, for the error message: `table` is OWNER.TABLE, or empty while connecting."""
 
     dsn: str
     user: str
     table: str = ""
+    limit: TimeLimit | None = None
 
 
 def _service(dsn: str) -> str:
@@ -40,6 +58,17 @@ def _down(operation: OperationContext, text: str) -> KpcError:
     return OracleDown(
         f"Oracle at {operation.dsn} did not answer or dropped the session{where}: {text}.",
         f"The step may be repeated as it is; finished chunks are kept. {_CHECK}",
+    )
+
+
+def _timed_out(operation: OperationContext, text: str) -> KpcError:
+    if operation.limit is None:
+        return _down(operation, text)
+    where = f" for a statement on {operation.table}" if operation.table else ""
+    return CallTimedOut(
+        f"Oracle at {operation.dsn} needed longer than {operation.limit.seconds:g} s{where}.",
+        f"Raise KPC__ORACLE__{operation.limit.setting}, or ask the DBA what the session waits for (V$SESSION, module "
+        "kpc-migration). Finished chunks are kept; run the same command again.",
     )
 
 
@@ -159,12 +188,14 @@ _BY_CODE: dict[str, _Verdict] = {
     **dict.fromkeys(("ORA-01555", "ORA-01466", "ORA-08103", "ORA-01410", "ORA-08181", "ORA-22924"), _lost),
     # database bugs: the driver drops the session and also reports DPY-4011, but a repeat would fail again
     **dict.fromkeys(("ORA-00600", "ORA-07445"), _internal),
+    # the client's own limit for one call: the same limit again would end the same way
+    "DPY-4024": _timed_out,
     # a value that would lose digits
     "DPY-4042": _inexact,
     # the session or the instance is gone, or no more sessions are allowed: repeat
     **dict.fromkeys(
         (
-            *("DPY-1001", "DPY-4005", "DPY-4011", "DPY-4024", "DPY-6000", "DPY-6002", "DPY-6005"),
+            *("DPY-1001", "DPY-4005", "DPY-4011", "DPY-6000", "DPY-6002", "DPY-6005"),
             *("ORA-00018", "ORA-00020", "ORA-00028", "ORA-00060", "ORA-01012", "ORA-01013", "ORA-01033", "ORA-01034"),
             *("ORA-01089", "ORA-01090", "ORA-02396", "ORA-03113", "ORA-03114", "ORA-03135", "ORA-04036"),
             *("ORA-12170", "ORA-12516", "ORA-12519", "ORA-12520", "ORA-12528", "ORA-12541", "ORA-12547"),

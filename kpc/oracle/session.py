@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from kpc.errors import ConfigError
 from kpc.oracle.connection import connect
-from kpc.oracle.failures import OperationContext, explained
+from kpc.oracle.failures import OperationContext, TimeLimit, explained
 from kpc.oracle.statement import Statement
 from kpc.settings import OracleSettings
 
@@ -41,10 +41,11 @@ class DictionaryColumn(NamedTuple):
 class ReadSession:
     """One session. Driver errors are converted to the migration's own (`kpc.oracle.failures`) and name its table."""
 
-    def __init__(self, connection: oracledb.Connection, oracle: Oracle, table: str) -> None:
+    def __init__(self, connection: oracledb.Connection, oracle: Oracle, table: str, limit: TimeLimit) -> None:
         self._connection = connection
         self._oracle = oracle
         self._table = table
+        self._limit = limit
 
     def row(self, statement: Statement) -> tuple[Any, ...]:
         """The only row of the answer. Numbers are `Decimal`."""
@@ -61,7 +62,7 @@ class ReadSession:
         A batch's memory is free before the next one is fetched, if the caller does not keep it (`del batch`).
         Raises `Terminal` where a number does not fit its decimal type: nothing is rounded.
         """
-        with explained(self._oracle.operation(self._table)):
+        with explained(self._oracle.operation(self._table, self._limit)):
             for frame in self._connection.fetch_df_batches(
                 statement.text, statement.binds, size=rows, fetch_decimals=True, requested_schema=schema
             ):
@@ -76,8 +77,12 @@ class ReadSession:
         statement = Statement(_COLUMNS, {"owner": self._oracle.owner, "table_name": table})
         return [DictionaryColumn(*row) for row in self._fetched(statement, "ALL_TAB_COLUMNS")]
 
+    def dictionary(self, statement: Statement) -> Iterator[tuple[Any, ...]]:
+        """The rows of a query of the dictionary."""
+        yield from self._fetched(statement, "ALL_TABLES")
+
     def _fetched(self, statement: Statement, table: str) -> Iterator[tuple[Any, ...]]:
-        with explained(self._oracle.operation(table)), self._connection.cursor() as cursor:
+        with explained(self._oracle.operation(table, self._limit)), self._connection.cursor() as cursor:
             cursor.execute(statement.text, statement.binds, fetch_decimals=True)
             yield from cursor
 
@@ -94,29 +99,36 @@ class Oracle:
         return (self.settings.owner or self.settings.user).upper()
 
     @contextmanager
-    def session(self, action: str, table: str = "") -> Iterator[ReadSession]:
+    def session(self, action: str, table: str = "", *, scans: bool = False, patience: int = 1) -> Iterator[ReadSession]:
         """A session whose module and action show a DBA in V$SESSION what it does; `table` is the table it reads.
+
+        Each call may take `call_timeout_s`, or `scan_timeout_s` if a statement `scans` a whole table before it answers;
+        `patience` times as long. Then `CallTimedOut` is raised.
 
         Raises `ConfigError` for wrong credentials or addresses and `OracleDown` for a silent or unreachable listener,
         the latter after `connect_timeout_s` at most.
         """
         connection = connect(self.settings)
         try:
-            connection.call_timeout = int(self.settings.call_timeout_s * 1000)
+            limit = TimeLimit("SCAN_TIMEOUT_S" if scans else "CALL_TIMEOUT_S", self._limit_s(scans=scans) * patience)
+            connection.call_timeout = int(limit.seconds * 1000)
             with explained(self.operation()), connection.cursor() as cursor:
                 cursor.execute(_BINARY_ORDER)
             connection.module = MODULE
             connection.action = action[:64]
-            yield ReadSession(connection, self, table)
+            yield ReadSession(connection, self, table, limit)
         finally:
             with suppress(oracledb.Error):
                 connection.close()
 
-    def operation(self, table: str = "") -> OperationContext:
+    def _limit_s(self, *, scans: bool) -> float:
+        return self.settings.scan_timeout_s if scans else self.settings.call_timeout_s
+
+    def operation(self, table: str = "", limit: TimeLimit | None = None) -> OperationContext:
         """The context for errors of a statement that reads `table`."""
         is_dictionary = table.startswith(("V$", "ALL_"))
         name = table if is_dictionary or not table else f"{self.owner}.{table}"
-        return OperationContext(self.settings.dsn, self.settings.user, name)
+        return OperationContext(self.settings.dsn, self.settings.user, name, limit)
 
     def identity(self) -> str:
         """Database id and incarnation: they distinguish it from its clones and from its state before a RESETLOGS."""

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from kpc.errors import KpcError, OutsideWindow
+from kpc.errors import KpcError, NotYet
 from kpc.ledger import Lease
 from kpc.ledger.states import StageState
 from kpc.stages.campaign_constants import check_constants
@@ -44,14 +44,19 @@ class FinishedStage(Generic[MadeT]):
 
 
 def run_stage(
-    context: PartitionContext, stage: str, make: Callable[[StageContext], MadeT], *, mode: Mode = "incremental"
+    context: PartitionContext,
+    stage: str,
+    make: Callable[[StageContext], MadeT],
+    *,
+    mode: Mode = "incremental",
+    wait_s: float | None = None,
 ) -> FinishedStage[MadeT]:
     """Run `make` under the lease of (partition, stage) and record what it made.
 
     A run that had to wait for another run's lease adopts that run's result instead of doing the work again.
-    Raises what `make` raises, after the failure was booked, and `Transient` if the lease stays taken.
+    Raises what `make` raises, after the failure was booked, and `LeaseTaken` if the lease stays taken for `wait_s`.
     """
-    with leased(context, stage, gives_back=True) as held:
+    with leased(context, stage, wait_s=wait_s, gives_back=True) as held:
         if held.lease.has_waited and (other := _result_of_other_run(held)) is not None:
             log.info("%s %s was done by another run meanwhile; using its result", context, stage)
             return FinishedStage(other, None)
@@ -81,7 +86,7 @@ def leased(
 
     Kept at the end for the next task of the same run; with `gives_back` it is released, even if it was inherited from a
     killed task of the same run. Raises `ConfigError` on a worker that sees a different staging root or has another
-    campaign constant, `Transient` when another run holds the lease for longer than `wait_s` (default: the setting
+    campaign constant, `LeaseTaken` when another run holds the lease for longer than `wait_s` (default: the setting
     `lease_wait_s`).
     """
     ledger, settings = context.ledger, context.settings
@@ -157,7 +162,7 @@ def _record_output(context: StageContext, output: StageOutput, result: StageResu
 
 
 def _record_failure(context: StageContext, error: BaseException) -> None:
-    state = StageState.WAITING if isinstance(error, OutsideWindow) else StageState.FAILED
+    state = StageState.WAITING if isinstance(error, NotYet) else StageState.FAILED
     # Only this program's messages are safe to store; others may quote a value.
     reason = str(error) if isinstance(error, KpcError) else type(error).__name__
     context.ledger.stages.fail(context.stage_run, reason, state=state)

@@ -25,7 +25,7 @@ from typing import TypeVar
 import psutil  # type: ignore[import-untyped]
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from kpc.errors import ConfigError, DamagedFile, OutOfSpace
+from kpc.errors import DamagedFile, OutOfSpace
 from kpc.storage.object_store import ObjectStore, directory_of, is_url
 
 MANIFEST = "manifest.json"
@@ -72,14 +72,6 @@ class Store:
     def shown(self, path: Path) -> str:
         """The path or URL of a file or folder, as shown to people."""
         return str(path) if self.remote is None else f"{self.remote.url}/{self._key(path)}"
-
-    def require_directory(self, what: str) -> None:
-        """Raises `ConfigError` for an object store: `what` works in place on files that all workers must see."""
-        if self.remote is not None:
-            raise ConfigError(
-                f"{what} needs a staging root that is a directory; KPC__STAGING__ROOT is {self.remote.url}.",
-                "Use a directory that all workers see for this migration.",
-            )
 
     def manifest(self, folder: Path, kind: type[ManifestT], name: str = MANIFEST) -> ManifestT | None:
         """The current manifest of a folder in the root; see `read_manifest`."""

@@ -17,6 +17,7 @@ from kpc.bench.queue import Queue, measure_queues
 from kpc.bench.queued_load import load_queue
 from kpc.bench.rounds import cpu_s, ratio, take_turns
 from kpc.bench.sample_load import stage_sample
+from kpc.bench.scale import CHILD, PARENT, RUNS, measure_scale
 from kpc.errors import Terminal
 
 BLOCK_BYTES = 200_000_000
@@ -173,3 +174,17 @@ def test_the_queue_bench_measures_each_job() -> None:
     assert [figure.ok for figure in report.figures[:2]] == [True, True]
     assert sum(end.calls for end in report.ends) <= report.figures[1].value * 6
     assert len(lines) == 7
+
+
+def test_the_scale_bench_takes_both_tables_through_all_stages() -> None:
+    """Every part is measured at every size, and a part's slope is judged; rows are those that the emulator seeded."""
+    lines: list[str] = []
+    report = measure_scale(sizes=(2_000, 4_000), say=lines.append)
+    assert {(one.table, one.part) for one in report.measured} == {(t, p) for t in (PARENT, CHILD) for p in RUNS}
+    assert len(report.measured) == 2 * 2 * len(RUNS)
+    for table in (PARENT, CHILD):
+        of_table = [one for one in report.measured if one.table == table]
+        rows_of = {part: [one.rows for one in of_table if one.part == part] for part in RUNS}
+        assert len({tuple(rows) for rows in rows_of.values()}) == 1, "each stage sees every row"
+    assert len(report.figures) == 2 * len(RUNS) + 3
+    assert any("sf_loaded, bookkeeping" in line for line in lines)

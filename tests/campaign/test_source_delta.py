@@ -20,7 +20,7 @@ from kpc.campaign.source_check import DeltaRequest, check_source
 from kpc.campaign.source_delta import PartitionDelta, TableDelta
 from kpc.catalog import TABLES, Phase
 from kpc.cli import app
-from kpc.errors import ConfigError, OutsideWindow, SnapshotLost, Terminal
+from kpc.errors import CallTimedOut, ConfigError, OutsideWindow, SnapshotLost
 from kpc.partition import Partition, month_keys
 from kpc.settings import SalesforceSettings
 from kpc.stages.context import PartitionContext
@@ -183,7 +183,7 @@ def test_an_scn_out_of_reach_and_a_slow_scan_are_explained(workspace: Workspace,
         compare(workspace, scn=scn)
     workspace.settings.oracle.delta_timeout_s = 0.5
     source.fault("delay", 3, table="KPS_T_SALES_M", sql="GROUP BY")
-    with pytest.raises(Terminal, match=r"longer than 0.5 s .*KPC__ORACLE__DELTA_TIMEOUT_S.*kpc delta --tables"):
+    with pytest.raises(CallTimedOut, match=r"longer than 0.5 s .*KPC__ORACLE__DELTA_TIMEOUT_S.*kpc delta --tables"):
         compare(workspace)
     struck = [rule["struck"] for rule in source.admin("GET", "faults")]
     assert struck == [1]

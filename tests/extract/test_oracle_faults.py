@@ -12,7 +12,7 @@ from oracle_source import OracleServer, start_oracle
 from pydantic import SecretStr
 
 from assets.oracle_extract import oracle_extract
-from kpc.errors import ConfigError, KpcError, OracleDown, SchemaDrift, SnapshotLost, Terminal
+from kpc.errors import CallTimedOut, ConfigError, KpcError, OracleDown, SchemaDrift, SnapshotLost, Terminal
 from kpc.partition import Partition, find_partition
 from kpc.settings import SalesforceSettings
 from kpc.stages.context import PartitionContext
@@ -224,11 +224,22 @@ def test_an_error_nobody_may_repeat_is_terminal(
 def test_a_call_that_never_answers_ends_at_its_time_limit(
     extracting: Extracting, source: OracleServer, partition: Partition
 ) -> None:
-    """`call_timeout_s` bounds each call; the step may be repeated."""
-    source.fault("delay", 60, times=1, **CHUNKS)
+    """`call_timeout_s` bounds each call; it is tried with twice and four times that limit, and never again."""
+    source.fault("delay", 60, **CHUNKS)
     began = time.monotonic()
-    assert "DPY-4024" in extracting.fails(OracleDown, partition, call_timeout_s=0.5)
-    assert time.monotonic() - began < 15
+    message = extracting.fails(CallTimedOut, partition, call_timeout_s=0.5)
+    assert "needed longer than 2 s" in message
+    assert "KPC__ORACLE__CALL_TIMEOUT_S" in message
+    assert 3.5 <= time.monotonic() - began < 20
+
+
+def test_a_slow_call_succeeds_with_a_longer_limit(
+    extracting: Extracting, source: OracleServer, partition: Partition
+) -> None:
+    """One chunk that needs more than the limit is read with twice that; the others are read once."""
+    source.fault("delay", 0.7, times=1, **CHUNKS)
+    workspace = extracting.workspace(call_timeout_s=0.5)
+    assert oracle_extract.materialize(PartitionContext(workspace, partition)).rows > 0
 
 
 def test_a_silent_listener_ends_at_its_time_limit(

@@ -90,7 +90,7 @@ def test_a_window_that_closes_stops_between_two_chunks(
     workspace.clock = lambda: next(looks, bangkok(6, 1))
     with pytest.raises(OutsideWindow) as caught:
         oracle_extract.materialize(PartitionContext(workspace, partition))
-    assert caught.value.opens_utc == bangkok(22)
+    assert caught.value.again_utc == bangkok(22)
     assert "2026-03-01 22:00" in str(caught.value)
     unfinished = workspace.ledger.generations.unfinished(workspace.environment, partition)
     assert unfinished is not None
@@ -128,5 +128,5 @@ def test_the_command_says_when_it_may_go_on(
     assert done.exit_code == 69
     answer = json.loads(done.stdout)
     assert answer["error"] == "OutsideWindow"
-    opens = datetime.fromisoformat(answer["opens_utc"])
+    opens = datetime.fromisoformat(answer["again_utc"])
     assert timedelta(hours=1) < opens - datetime.now(UTC) <= timedelta(hours=2)

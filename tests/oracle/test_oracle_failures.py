@@ -12,13 +12,22 @@ import pytest
 from checkout import PROJECT
 from pydantic import SecretStr
 
-from kpc.errors import ConfigError, DataUnreadable, KpcError, OracleDown, SchemaDrift, SnapshotLost, Terminal
+from kpc.errors import (
+    CallTimedOut,
+    ConfigError,
+    DataUnreadable,
+    KpcError,
+    OracleDown,
+    SchemaDrift,
+    SnapshotLost,
+    Terminal,
+)
 from kpc.oracle import failures
-from kpc.oracle.failures import OperationContext, classify
+from kpc.oracle.failures import OperationContext, TimeLimit, classify
 from kpc.oracle.session import Oracle
 from kpc.settings import OracleSettings
 
-OPERATION = OperationContext("db.example:1521/KPCDB", "kpc", "KPC.KPS_T_SALES_MD")
+OPERATION = OperationContext("db.example:1521/KPCDB", "kpc", "KPC.KPS_T_SALES_MD", TimeLimit("SCAN_TIMEOUT_S", 0.1))
 
 CASES = {
     "ORA-01017: invalid username/password; logon denied": (ConfigError, "KPC__ORACLE__PASSWORD"),
@@ -27,7 +36,7 @@ CASES = {
     "(Similar to ORA-12514)": (ConfigError, "service name"),
     "DPY-6005: cannot connect to database (CONNECTION_ID=x). [Errno 111] Connection refused": (OracleDown, "repeated"),
     "DPY-4011: the database or network closed the connection": (OracleDown, "repeated"),
-    "DPY-4024: call timeout of 100 ms exceeded": (OracleDown, "repeated"),
+    "DPY-4024: call timeout of 100 ms exceeded": (CallTimedOut, "Raise KPC__ORACLE__SCAN_TIMEOUT_S"),
     "ORA-00018: maximum number of sessions exceeded": (OracleDown, "repeated"),
     "ORA-00942: table or view does not exist": (SchemaDrift, "GRANT SELECT, FLASHBACK ON KPC.KPS_T_SALES_MD TO kpc"),
     'ORA-00904: "VAT_AMT": invalid identifier': (SchemaDrift, "kpc/catalog"),

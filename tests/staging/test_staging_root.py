@@ -154,13 +154,6 @@ def test_a_worker_leaves_its_disk_empty(objects: type[ObjectStoreDouble], tmp_pa
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
-def test_what_works_in_place_needs_a_directory(objects: type[ObjectStoreDouble], tmp_path: Path) -> None:
-    """What reads and writes files where they lie says so before it begins; on a directory it goes on."""
-    with pytest.raises(ConfigError, match="One pass needs a staging root that is a directory"):
-        open_store("objects://bucket/kpc", tmp_path, 0).require_directory("One pass")
-    Store(tmp_path).require_directory("One pass")
-
-
 @pytest.mark.parametrize(("url", "package"), [("s3://bucket/kpc", "s3fs"), ("gs://bucket/kpc", "gcsfs")])
 def test_a_missing_driver_is_named(url: str, package: str, tmp_path: Path) -> None:
     """An object store whose package is not installed says which one to install."""

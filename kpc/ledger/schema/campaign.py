@@ -37,6 +37,7 @@ scope = Table(
     word("mode", 16),
     number("sample_rows", nullable=True),
     Column("unassigned", JsonText, nullable=False),  # rows that belong to no partition, by table and cause
+    Column("access", JsonText, nullable=False, server_default="{}"),  # how each table is read
     word("run_id", 255),
     word("actor", 255),
     moment("set_utc"),

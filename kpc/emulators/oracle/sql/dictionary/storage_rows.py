@@ -18,6 +18,14 @@ def statistics_of(table: StoredTable) -> dict[str, Cell]:
     }  # fmt: skip
 
 
+def index_statistics(table: StoredTable, name: str) -> dict[str, Cell]:
+    """NULL until somebody gathers them."""
+    known = table.statistics
+    if known is None or name not in known.clustering:
+        return {"CLUSTERING_FACTOR": None, "NUM_ROWS": None}
+    return {"CLUSTERING_FACTOR": known.clustering[name], "NUM_ROWS": known.rows}
+
+
 def statistics_rows(store: TableStore) -> Rows:
     """ALL_TAB_STATISTICS. Statistics are stale once the table has changed since: Oracle waits for a tenth of it."""
     return [

@@ -9,7 +9,7 @@ from sqlglot import exp
 from kpc.emulators.oracle.interface import OraType
 from kpc.emulators.oracle.sql.context import Context
 from kpc.emulators.oracle.sql.dictionary.cells import Cell, Rows, yes_no
-from kpc.emulators.oracle.sql.dictionary.storage_rows import statistics_of
+from kpc.emulators.oracle.sql.dictionary.storage_rows import index_statistics, statistics_of
 from kpc.emulators.oracle.sql.parsing.grammar import parse_condition
 from kpc.emulators.oracle.sql.query.nodes import identifier
 from kpc.emulators.oracle.sql.storage.store import (
@@ -196,7 +196,7 @@ def index_rows(store: TableStore) -> Rows:
             "OWNER": t.owner, "INDEX_NAME": i.name, "INDEX_TYPE": _index_type(t, i), "TABLE_OWNER": t.owner,
             "TABLE_NAME": t.name, "TABLE_TYPE": "TABLE",
             "UNIQUENESS": "UNIQUE" if i.unique else "NONUNIQUE", "COMPRESSION": "DISABLED", "STATUS": "VALID",
-            "PARTITIONED": "NO", "VISIBILITY": "VISIBLE",
+            "PARTITIONED": "NO", "VISIBILITY": "VISIBLE", **index_statistics(t, i.name),
             "GENERATED": "Y" if any(c.generated and c.name == i.name for c in t.constraints) else "N",
         }
         for t in store.tables()

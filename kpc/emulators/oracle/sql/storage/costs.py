@@ -21,7 +21,7 @@ import pyarrow as pa
 from kpc.emulators.oracle.interface import FREE, OraType, StatementCost
 from kpc.emulators.oracle.sql.storage.physical import TableStatistics
 from kpc.emulators.oracle.sql.storage.scans import FIRST, LAST, Scan
-from kpc.emulators.oracle.sql.storage.store import StoredTable, TableStore
+from kpc.emulators.oracle.sql.storage.store import Index, StoredTable, TableStore
 from kpc.emulators.oracle.sql.types import positions
 
 BLOCK_BYTES = 8192
@@ -93,7 +93,9 @@ class Costs:
             number = table.partitions.number(column.stored)
             found = dict(cursor.sql(f"SELECT {number} AS n, count(*) FROM {table.data} GROUP BY n").fetchall())
             counts = tuple(int(found.get(at, 0)) * scale for at in range(len(table.partitions.names)))
-        table.statistics = TableStatistics(rows, blocks(rows, length), round(length), now, counts)
+        stored_per_block = BLOCK_BYTES * 0.9 / length / scale
+        clustering = {index.name: _clustering(table, index, cursor, stored_per_block) for index in table.indexes}
+        table.statistics = TableStatistics(rows, blocks(rows, length), round(length), now, counts, clustering)
 
     def _cost(self, cursor: duckdb.DuckDBPyConnection, degree: int, reads: Reads) -> StatementCost:
         scan_s, scanned = 0.0, 0
@@ -205,6 +207,17 @@ def _indexed(
     place = f"{positions.sequence_sql(f'{scan.relation}.rid')} // {together}"
     found = cursor.sql(f"SELECT count(*), count(DISTINCT {place}) {_condition(scan, column)}").fetchall()
     return int(found[0][0]), int(found[0][1]) * max(1.0, 1 / stored_per_block)
+
+
+def _clustering(table: StoredTable, index: Index, cursor: duckdb.DuckDBPyConnection, stored_per_block: float) -> int:
+    """How often the block changes when the table is read in the order of an index: CLUSTERING_FACTOR."""
+    columns = [column.stored for name in index.columns if (column := table.column(name)) is not None]
+    if not columns:
+        return blocks(table_rows(table, cursor), BLOCK_BYTES)  # an index on an expression
+    place = f"{positions.sequence_sql('rid')} // {max(1, math.floor(stored_per_block))}"
+    changes = f"SELECT {place} IS DISTINCT FROM lag({place}) OVER (ORDER BY {', '.join(columns)}, rid) AS moved"
+    found = cursor.sql(f"SELECT count(*) FILTER (WHERE moved) FROM ({changes} FROM {table.data})").fetchall()
+    return round(int(found[0][0]) * max(1.0, 1 / stored_per_block))
 
 
 def _degree(sql: str) -> int:

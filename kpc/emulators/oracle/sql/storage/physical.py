@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +34,4 @@ class TableStatistics:
     row_bytes: int
     gathered_utc: dt.datetime
     partition_rows: tuple[int, ...] = ()
+    clustering: Mapping[str, int] = field(default_factory=dict)  # by index: blocks that a read in its order visits

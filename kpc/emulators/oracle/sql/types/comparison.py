@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 
 from kpc.emulators.oracle.interface import OraType
 from kpc.emulators.oracle.sql.context import Context
@@ -18,9 +19,10 @@ from kpc.emulators.oracle.sql.types.conversion import (
     to_time,
     wide,
 )
-from kpc.emulators.oracle.sql.types.datatypes import SqlType
+from kpc.emulators.oracle.sql.types.datatypes import MAX_DIGITS, SqlType
 from kpc.emulators.oracle.sql.types.values import Expr
 
+_MOST_SQL = 2_000  # characters of two sides that may be written three times
 _LOBS = (OraType.CLOB, OraType.BLOB, OraType.LONG, OraType.LONG_RAW)
 
 
@@ -31,8 +33,42 @@ def compare(operator: str, left: Expr, right: Expr, context: Context) -> str:
             raise ora(932, "-", side.type.word)
     if left.is_null or right.is_null:
         return "NULL::BOOLEAN"
+    if left.type.is_number and right.type.is_number and not (left.type.is_wide or right.type.is_wide):
+        quick = _beyond(operator, left, right) or _mostly_plain(operator, left, right)
+        if quick is not None:
+            return quick
     a, b = aligned(left, right, context)
     return f"({a.sql} {operator} {b.sql})"
+
+
+_TURNED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "=", "<>": "<>", "!=": "!="}
+
+
+def _beyond(operator: str, left: Expr, right: Expr) -> str | None:
+    """A number compared with a constant that is greater than any value of its type: the same for every row."""
+    if isinstance(left.constant, int | Decimal) and right.constant is None and operator in _TURNED:
+        return _beyond(_TURNED[operator], right, left)
+    limit = 10 ** (left.type.digits - left.type.places)
+    if left.constant is not None or not isinstance(right.constant, int | Decimal) or abs(right.constant) < limit:
+        return None
+    is_less = right.constant > 0
+    outcome = {"<": is_less, "<=": is_less, ">": not is_less, ">=": not is_less, "=": False, "<>": True, "!=": True}
+    if operator not in outcome:
+        return None
+    return f"(CASE WHEN {left.sql} IS NOT NULL THEN {str(outcome[operator]).upper()} END)"
+
+
+def _mostly_plain(operator: str, left: Expr, right: Expr) -> str | None:
+    """Decimals that no type of DuckDB holds together: compared as the finer one where both fit it, else in wide form.
+
+    The wide form costs microseconds a row, and DuckDB computes it only for the rows that need it.
+    """
+    if len(left.sql) + len(right.sql) > _MOST_SQL or not joined_number((left.type, right.type)).is_wide:
+        return None
+    plain = f"DECIMAL({MAX_DIGITS},{max(left.type.places, right.type.places)})"
+    a, b = (f"TRY_CAST({side.sql} AS {plain})" for side in (left, right))
+    exact = f"{wide(left).sql} {operator} {wide(right).sql}"
+    return f"(CASE WHEN {a} IS NOT NULL AND {b} IS NOT NULL THEN {a} {operator} {b} ELSE {exact} END)"
 
 
 def same(left: Expr, right: Expr, context: Context) -> str:
