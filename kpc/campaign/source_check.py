@@ -14,7 +14,7 @@ from kpc.campaign.source_delta import (
     NO_DAY,
     DayDelta,
     LiveTable,
-    Measured,
+    LiveTotals,
     Moved,
     NotExtracted,
     PartitionDelta,
@@ -183,7 +183,7 @@ def _without_month(workspace: Workspace, live: LiveTable) -> WithoutMonth:
     return WithoutMonth(live.table.name, live.causes, planned)
 
 
-def _hidden_change(context: PartitionContext, row: GenerationRow, now: Measured) -> Moved | None:
+def _hidden_change(context: PartitionContext, row: GenerationRow, now: LiveTotals) -> Moved | None:
     """The newest change then and now, if a row changed since although no number did; None if the table cannot tell."""
     overlap = timedelta(seconds=context.settings.oracle.overlap_s)
     if now.newest is None or now.newest < read_at(context, row) - overlap:
@@ -197,7 +197,7 @@ def _hidden_change(context: PartitionContext, row: GenerationRow, now: Measured)
 
 
 def _days(
-    context: PartitionContext, manifest: ExtractManifest, now: dict[str | None, Measured]
+    context: PartitionContext, manifest: ExtractManifest, now: dict[str | None, LiveTotals]
 ) -> tuple[DayDelta, ...]:
     """The days that moved; the sealed extract says what they were."""
     folder = context.paths.generation(manifest.generation).extract

@@ -27,7 +27,7 @@ NO_DAY = (Cause.NULL, Cause.UNPARSEABLE)  # the causes that no choice of months 
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class LiveTotals:
     """Totals of some rows, and when the last of them changed, if the table says so."""
 
     totals: ControlTotals
@@ -143,7 +143,7 @@ class LiveTable:
     """A table's days at the final SCN, sorted into partitions. Days without a month are counted by cause."""
 
     table: Table
-    days: dict[str, dict[str | None, Measured]]
+    days: dict[str, dict[str | None, LiveTotals]]
     causes: dict[Cause, int]
 
     @property
@@ -152,13 +152,13 @@ class LiveTable:
             self.causes.values()
         )
 
-    def of(self, key: str) -> Measured:
+    def of(self, key: str) -> LiveTotals:
         """A partition's rows; zeros if it has none."""
         days = list(self.days.get(key, {}).values())
         if not days:
-            return Measured(no_rows(self.table))
+            return LiveTotals(no_rows(self.table))
         newest = max((day.newest for day in days if day.newest is not None), default=None)
-        return Measured(added_up([day.totals for day in days]), newest)
+        return LiveTotals(added_up([day.totals for day in days]), newest)
 
 
 def sort_into_partitions(table: Table, answer: Sequence[Sequence[object]]) -> LiveTable:
@@ -166,7 +166,7 @@ def sort_into_partitions(table: Table, answer: Sequence[Sequence[object]]) -> Li
     live = LiveTable(table, {}, {})
     column = table.by_name[table.month_column] if table.month_column else None
     for day, newest, *numbers in answer:
-        measured = Measured(control_totals_of(table, numbers), newest if isinstance(newest, datetime) else None)
+        measured = LiveTotals(control_totals_of(table, numbers), newest if isinstance(newest, datetime) else None)
         text = None if day is None else str(day)
         place = ALL if column is None else _month_of(table, column, text)
         if isinstance(place, Cause):
@@ -215,7 +215,7 @@ def _as_text(then: object, now: object) -> Moved:
     return (None if then is None else str(then), None if now is None else str(now))
 
 
-def delta_of(manifest: ExtractManifest, partition: Partition, now: Measured) -> PartitionDelta:
+def delta_of(manifest: ExtractManifest, partition: Partition, now: LiveTotals) -> PartitionDelta:
     """Compare a partition's totals; what only the rows can tell is added by the caller."""
     return PartitionDelta(
         partition=partition,
@@ -227,7 +227,7 @@ def delta_of(manifest: ExtractManifest, partition: Partition, now: Measured) -> 
 
 
 def moved_days(
-    then: dict[str | None, ControlTotals], now: dict[str | None, Measured], table: Table
+    then: dict[str | None, ControlTotals], now: dict[str | None, LiveTotals], table: Table
 ) -> tuple[DayDelta, ...]:
     """The days on which something moved, in order."""
     zero = no_rows(table)

@@ -203,9 +203,17 @@ def _plan(context: PartitionContext, partitions: Sequence[Partition]) -> tuple[P
             return folder, plan
         else:
             _remove_pass(context, folder, plan)
-    scn = choose_pass_scn(context)
+    plan = _make_plan(context, partitions, wanted)
+    folder = make_private(context.paths.folder / str(ULID.from_datetime(context.clock())))
+    store.publish(folder, plan, name=EXTRACT_PLAN)
+    store.publish(context.paths.folder, PassList(names=(*kept, folder.name)), name=_PASSES)
+    return folder, plan
+
+
+def _make_plan(context: PartitionContext, partitions: Sequence[Partition], wanted: str) -> OnePassPlan:
+    scn = choose_pass_scn(context, partitions)
     with giving_up(context, scn):
-        plan = make_one_pass_plan(
+        return make_one_pass_plan(
             context.oracle,
             partitions,
             scn=scn,
@@ -213,10 +221,6 @@ def _plan(context: PartitionContext, partitions: Sequence[Partition]) -> tuple[P
             chunk_rows=chunk_rows(context),
             started_utc=context.clock(),
         )
-    folder = make_private(context.paths.folder / str(ULID.from_datetime(context.clock())))
-    store.publish(folder, plan, name=EXTRACT_PLAN)
-    store.publish(context.paths.folder, PassList(names=(*kept, folder.name)), name=_PASSES)
-    return folder, plan
 
 
 def month_of_one_pass(context: StageContext) -> ExtractManifest | None:

@@ -14,7 +14,7 @@ without its lines. So the first of a family that is read books its SCN in the le
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -39,7 +39,7 @@ def choose_scn(context: PartitionContext, since: datetime | None, *, read_before
     """
     own = read_before
     if own is None:
-        own = context.ledger.generations.newest_scn(context.environment, context.table.name, context.key)
+        own = context.ledger.generations.newest_scn(context.environment, context.partition)
     is_first = own is None
     wish = SnapshotWish(
         _family(context), context.table.name, _NONE if own is None else own, None if is_first else since
@@ -72,9 +72,11 @@ def _is_readable(context: PartitionContext, booked: Snapshot) -> bool:
     return True
 
 
-def choose_pass_scn(context: PartitionContext) -> int:
-    """The SCN of a pass over the whole table: that of a relative's pass, unless a month of the table was read since."""
-    read_before = context.ledger.generations.newest_scn(context.environment, context.table.name, None)
+def choose_pass_scn(context: PartitionContext, months: Iterable[Partition]) -> int:
+    """The SCN of a pass over the whole table: that of a relative's pass, unless one of its months was read before."""
+    newest = context.ledger.generations.newest_scn
+    read = [newest(context.environment, month) for month in months]
+    read_before = max((scn for scn in read if scn is not None), default=None)
     return choose_scn(context, context.asked_utc or context.clock(), read_before=read_before)
 
 

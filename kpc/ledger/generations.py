@@ -152,13 +152,11 @@ class Generations:
             rows = connection.execute(select(_GENERATION).join(newest, and_(*is_newest)).where(sealed)).mappings()
             return [GenerationRow(**row) for row in rows]
 
-    def newest_scn(self, environment: Environment, table: str, key: str | None) -> int | None:
-        """The newest SCN at which a partition was read or should have been; with None, any partition of the table."""
-        rows = in_environment(_GENERATION, environment) & (_GENERATION.c.table_name == table)
-        if key is not None:
-            rows &= _GENERATION.c.partition_key == key
+    def newest_scn(self, environment: Environment, partition: Partition) -> int | None:
+        """The newest SCN at which a partition was read or should have been; None if it never was."""
+        query = select(func.max(_GENERATION.c.scn)).where(in_partition(_GENERATION, environment, partition))
         with self._database.reading() as connection:
-            newest: int | None = connection.execute(select(func.max(_GENERATION.c.scn)).where(rows)).scalar()
+            newest: int | None = connection.execute(query).scalar()
         return newest
 
     def find(self, generation: str) -> GenerationRow | None:

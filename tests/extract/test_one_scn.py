@@ -154,7 +154,7 @@ def test_a_header_that_lost_its_scn_leads_nobody_to_it(workspace: Workspace, sou
     source.fault("error", 1555, times=3, table=HEADERS.name, sql="COUNT")
     with pytest.raises(SnapshotLost):
         extract(workspace, HEADERS, "2024-02")
-    lost = workspace.ledger.generations.newest_scn(workspace.environment, HEADERS.name, "2024-02")
+    lost = workspace.ledger.generations.newest_scn(workspace.environment, Partition(HEADERS, "2024-02"))
     assert lost is not None
     tick(source)
     lines = extract(workspace, LINES, "2024-02")
@@ -217,14 +217,14 @@ def _zone() -> object:
 def test_passes_of_one_family_share_an_scn(workspace: Workspace, source: OracleServer) -> None:
     """A pass over the lines reads at the SCN of the headers' pass, and payments read by the month use it too."""
     months = (MONTH, "2024-02")
-    headers = read_in_one_pass(HEADERS, months, workspace)
+    headers = read_in_one_pass(context_of(workspace, HEADERS), months)
     tick(source)
-    lines = read_in_one_pass(LINES, months, workspace)
+    lines = read_in_one_pass(context_of(workspace, LINES), months)
     assert lines.detail["scn"] == headers.detail["scn"]
     manifests = [extract(workspace, table) for table in (HEADERS, LINES)]
     assert {one.scn for one in manifests} == {headers.detail["scn"]}
     tick(source)
-    again = read_in_one_pass(HEADERS, months, workspace)
+    again = read_in_one_pass(context_of(workspace, HEADERS), months)
     assert int(again.detail["scn"]) > int(headers.detail["scn"])
 
 
