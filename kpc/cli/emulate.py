@@ -31,15 +31,15 @@ StoredThrough = Annotated[
     Literal["TIS620", "MSWIN874"] | None,
     typer.Option(help="The seeded text is bytes of this set, stored through a wrong NLS_LANG."),
 ]
+Faults = Annotated[
+    list[str] | None, typer.Option(help="ACTION=VALUE[,option=value...], repeatable; see docs/oracle-emulator.md.")
+]
+ClientCertificates = Annotated[bool, typer.Option("--client-certificates", help="Demand one of each TLS client.")]
 Verbose = Annotated[bool, typer.Option(help="Print one line per request.")]
 
 
 Scale = Annotated[
     int, typer.Option(min=0, help="Rows that each row stands for in the cost of a statement; 0: no cost.")
-]
-Layout = Annotated[
-    Literal["heap", "index", "partitions"],
-    typer.Option(help="Monthly tables: a heap, with an index on the date, or partitioned by month."),
 ]
 
 
@@ -66,16 +66,12 @@ def oracle(
     character_set: CharacterSetName = "AL32UTF8",
     stored_through: StoredThrough = None,
     with_bad_rows: Annotated[int, typer.Option(help="Rows that a staging rule must reject.")] = 0,
-    fault: Annotated[
-        list[str] | None, typer.Option(help="ACTION=VALUE[,option=value...], repeatable; see docs/oracle-emulator.md.")
-    ] = None,
+    fault: Faults = None,
     service: Annotated[list[str] | None, typer.Option(help="A service name; repeatable. Default: KPCDB.")] = None,
     pdb: Annotated[list[str] | None, typer.Option(help="Another pluggable database; repeatable.")] = None,
     reader: Annotated[list[str] | None, typer.Option(help="A user who may only read the tables; repeatable.")] = None,
     tls: Annotated[bool, typer.Option(help="Also listen on a port that speaks TLS.")] = False,
-    client_certificates: Annotated[
-        bool, typer.Option("--client-certificates", help="Demand one of each TLS client.")
-    ] = False,
+    client_certificates: ClientCertificates = False,
     admin: Annotated[bool, typer.Option("--admin", help="Open the admin endpoint (faults and counters).")] = False,
     ready_file: ReadyFile = None,
     verbose: Verbose = False,

@@ -174,7 +174,8 @@ def one_pass(
     as_json: AsJson = False,
 ) -> None:
     """Read a table with interleaved months once and split it by month, for the next extract of each month."""
-    from kpc.extract.one_pass import ONE_PASS, read_in_one_pass
+    from kpc.extract.one_pass import read_in_one_pass
+    from kpc.extract.pass_files import ONE_PASS
     from kpc.partition import Partition
     from kpc.stages.context import PartitionContext
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
 from ulid import ULID
 
 from kpc.errors import ConfigError, LeaseTaken, PassRunning, SnapshotLost
 from kpc.extract.access_path import AccessPath
-from kpc.extract.month_reader import OnePassPlan, files_of, make_one_pass_plan, month_files, read_months
+from kpc.extract.month_reader import OnePassPlan, make_one_pass_plan, month_files, read_months
 from kpc.extract.partition_extract import (
     BYTES_PER_CELL,
     chunk_rows,
@@ -24,6 +21,20 @@ from kpc.extract.partition_extract import (
     refuse_outside_window,
     seal,
     start_generation,
+)
+from kpc.extract.pass_files import (
+    ONE_PASS,
+    PASSES,
+    OnePassManifest,
+    PassList,
+    find_month,
+    finished_pass,
+    is_taken,
+    link_files,
+    passes,
+    remove_former_passes,
+    remove_month,
+    remove_pass,
 )
 from kpc.extract.plan import ExtractPlan
 from kpc.extract.snapshot import book_month_of_pass, choose_pass_scn, giving_up
@@ -34,33 +45,12 @@ from kpc.stages.result import StageResult
 from kpc.stages.stage_run import run_stage
 from kpc.storage.layout import EXTRACT_PLAN
 from kpc.storage.manifests import ExtractManifest, StageOutput
-from kpc.storage.store import FileEntry, make_private, remove_leftovers
+from kpc.storage.store import make_private, remove_leftovers
 
 log = logging.getLogger(__name__)
 
-# Used in place of a month, where the ledger and the staging directory name a pass.
-ONE_PASS = "ONE-PASS"  # noqa: S105  no secret
-_PASSES = "passes.json"
 _SNAPSHOTS = 3  # SCNs tried in one run, as for a single month
 _LOOK_AGAIN = timedelta(seconds=20)  # whether another run's pass has ended
-
-
-class OnePassManifest(BaseModel):
-    """A finished pass. `keys`: the months that were read completely."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    scn: int
-    rows: int
-    keys: tuple[str, ...] = ()
-
-
-class PassList(BaseModel):
-    """The folders of a table's passes, oldest first."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +68,6 @@ class OnePass:
         """What the stage run records."""
         detail: dict[str, int | str] = {"scn": self.scn, "chunks": self.chunks, "months": self.months}
         return StageOutput(self.name, self.rows, self.bytes, detail=detail)
-
-
-@dataclass(frozen=True, slots=True)
-class MonthOfPass:
-    """One month's part of a finished pass."""
-
-    plan: OnePassPlan
-    folder: Path
-    files: tuple[FileEntry, ...]
 
 
 def read_in_one_pass(context: PartitionContext, months: Sequence[str], *, wait_s: float | None = None) -> StageResult:
@@ -174,15 +155,15 @@ def _finish(context: StageContext, plan: OnePassPlan, folder: Path, keys: tuple[
 
 def _keep_complete_months(context: StageContext) -> tuple[str, ...]:
     """End the unfinished pass: months whose chunks were all read keep their parts. They are returned."""
-    for folder, plan in _passes(context):
-        if _finished(context, folder) is not None:
+    for folder, plan in passes(context):
+        if finished_pass(context, folder) is not None:
             continue
         keys = tuple(key for key in plan.control_totals if month_files(plan, folder, context.store, key) is not None)
         if keys:
             log.warning("%s: %d months were read completely at SCN %d and are kept", context, len(keys), plan.scn)
             _finish(context, plan, folder, keys)
             return keys
-        _remove_pass(context, folder, plan)
+        remove_pass(context, folder, plan)
     return ()
 
 
@@ -191,10 +172,11 @@ def _plan(context: PartitionContext, partitions: Sequence[Partition]) -> tuple[P
     wanted, store = extract_spec(context), context.store
     keys = {partition.key for partition in partitions}
     kept: list[str] = []
-    for folder, plan in _passes(context):
-        if _finished(context, folder) is not None:
-            if _is_taken(context, plan):
-                _remove_pass(context, folder, plan)
+    remove_former_passes(context)
+    for folder, plan in passes(context):
+        if finished_pass(context, folder) is not None:
+            if is_taken(context, plan):
+                remove_pass(context, folder, plan)
             else:
                 kept.append(folder.name)
         elif plan.spec_hash == wanted and keys <= set(plan.control_totals):
@@ -202,11 +184,11 @@ def _plan(context: PartitionContext, partitions: Sequence[Partition]) -> tuple[P
             remove_leftovers(folder)
             return folder, plan
         else:
-            _remove_pass(context, folder, plan)
+            remove_pass(context, folder, plan)
     plan = _make_plan(context, partitions, wanted)
     folder = make_private(context.paths.folder / str(ULID.from_datetime(context.clock())))
     store.publish(folder, plan, name=EXTRACT_PLAN)
-    store.publish(context.paths.folder, PassList(names=(*kept, folder.name)), name=_PASSES)
+    store.publish(context.paths.folder, PassList(names=(*kept, folder.name)), name=PASSES)
     return folder, plan
 
 
@@ -242,74 +224,3 @@ def month_of_one_pass(context: StageContext) -> ExtractManifest | None:
     manifest = seal(context, publish_extract(context, generation, plan, month.files))
     remove_month(context, month)
     return manifest
-
-
-def find_month(context: PartitionContext) -> MonthOfPass | None:
-    """The partition's part of the newest finished pass, if it is newer than what was last extracted.
-
-    Raises `DamagedFile` if a file differs from what was read.
-    """
-    current = context.ledger.generations.current(context.environment, context.partition)
-    if current is not None and context.workspace.is_of_former_incarnation(current.started_utc):
-        current = None  # its SCN is one of another history
-    whole = context.of(Partition(context.table, ONE_PASS))
-    for folder, plan in reversed(_passes(whole)):
-        finished = _finished(whole, folder)
-        if finished is None or context.key not in finished.keys:
-            continue
-        if plan.spec_hash != extract_spec(whole) or (current is not None and current.scn >= plan.scn):
-            return None
-        files = month_files(plan, folder, context.store, context.key) or ()
-        for file in files:
-            remedy = f"Remove {context.store.shown(folder)} and extract the month by itself."
-            context.store.file(folder / context.key, file, remedy=remedy)
-        return MonthOfPass(plan=plan, folder=folder / context.key, files=files)
-    return None
-
-
-def link_files(month: MonthOfPass, folder: Path) -> None:
-    """Link the month's files into an extract's folder, so that a crash half-way loses none."""
-    make_private(folder)
-    for file in month.files:
-        target = folder / file.name
-        target.unlink(missing_ok=True)
-        os.link(month.folder / file.name, target)
-
-
-def remove_month(context: PartitionContext, month: MonthOfPass) -> None:
-    """Remove the files of a sealed month, and the local folder of a pass whose months are all sealed."""
-    for file in month.files:
-        context.store.remove(month.folder / file.name)
-    shutil.rmtree(month.folder, ignore_errors=True)
-    if not any(path.is_dir() for path in month.folder.parent.iterdir()):
-        shutil.rmtree(month.folder.parent, ignore_errors=True)
-
-
-def _passes(context: PartitionContext) -> list[tuple[Path, OnePassPlan]]:
-    """The passes over a table that still have their plans, oldest first."""
-    listed = context.store.manifest(context.paths.folder, PassList, _PASSES) or PassList()
-    folders = [context.paths.folder / name for name in listed.names]
-    plans = [(folder, context.store.manifest(folder, OnePassPlan, EXTRACT_PLAN)) for folder in folders]
-    return [(folder, plan) for folder, plan in plans if plan is not None]
-
-
-def _finished(context: PartitionContext, folder: Path) -> OnePassManifest | None:
-    return context.store.manifest(folder, OnePassManifest)
-
-
-def _is_taken(context: PartitionContext, plan: OnePassPlan) -> bool:
-    """Whether every month has an extract at least as new as the pass."""
-    found = [
-        context.ledger.generations.current(context.environment, Partition(context.table, key))
-        for key in plan.control_totals
-    ]
-    return all(one is not None and one.scn >= plan.scn for one in found)
-
-
-def _remove_pass(context: PartitionContext, folder: Path, plan: OnePassPlan) -> None:
-    for chunk in plan.chunks:
-        read = files_of(chunk, folder, context.store)
-        for key, file in (read.files if read else {}).items():
-            context.store.remove(folder / key / file.name)
-        context.store.remove(folder / f"{chunk.name}.json")
-    context.store.withdraw(folder, EXTRACT_PLAN)

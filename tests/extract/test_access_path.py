@@ -13,7 +13,7 @@ from kpc.campaign.plan import plan_campaign
 from kpc.catalog import TABLES
 from kpc.errors import PassRunning
 from kpc.extract.access_path import Access, AccessPath, CountedTable, choose_access, possible_ways
-from kpc.extract.one_pass import ONE_PASS
+from kpc.extract.pass_files import ONE_PASS
 from kpc.extract.table_storage import TableStorage, storage_of
 from kpc.oracle.session import Oracle
 from kpc.partition import Partition, month_keys

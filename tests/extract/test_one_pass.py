@@ -18,7 +18,8 @@ from kpc.campaign.plan import plan_campaign
 from kpc.catalog import TABLES
 from kpc.errors import ConfigError, DamagedFile, OracleDown
 from kpc.extract.control_totals import scan_chunks
-from kpc.extract.one_pass import ONE_PASS, read_in_one_pass
+from kpc.extract.one_pass import read_in_one_pass
+from kpc.extract.pass_files import ONE_PASS
 from kpc.extract.rowid_clustering import Stretch, scan_ratio
 from kpc.partition import Partition, month_keys
 from kpc.settings import SalesforceSettings

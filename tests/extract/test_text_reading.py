@@ -20,8 +20,9 @@ from kpc.catalog.types import DAY, Column, DateFormat, Phase, char, decimal, num
 from kpc.convert.frame import convert_frame
 from kpc.errors import CatalogError, DataUnreadable
 from kpc.extract.control_totals import scan_chunks
-from kpc.extract.one_pass import ONE_PASS, read_in_one_pass
+from kpc.extract.one_pass import read_in_one_pass
 from kpc.extract.partition_extract import extract_spec
+from kpc.extract.pass_files import ONE_PASS
 from kpc.extract.text_reading import decode
 from kpc.oracle.session import Oracle
 from kpc.oracle.statement import Statement

@@ -49,7 +49,7 @@ def driver_check(folder: Path, **variables: str) -> dict[str, object]:
     ended = run(folder, "-c", "from kpc.cli import main; main()", "preflight", "--json", **{**THICK, **variables})
     assert "Traceback" not in ended.stderr, ended.stderr
     checks = json.loads(ended.stdout)["checks"]
-    (found,) = [check for check in checks if (check["system"], check["subject"]) == ("Oracle", "driver")]
+    (found,) = [check for check in checks if (check["system"], check["check"]) == ("Oracle", "driver")]
     return dict(found)
 
 
