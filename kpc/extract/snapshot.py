@@ -111,4 +111,4 @@ def taken_utc(context: PartitionContext, generation: GenerationRow) -> datetime:
 
 
 def _family(context: PartitionContext) -> Partition:
-    return Partition(family(context.table)[0], context.key)
+    return Partition(next(iter(family(context.table)), context.table), context.key)

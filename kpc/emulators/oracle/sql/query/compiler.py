@@ -99,7 +99,7 @@ class QueryCompiler:
         sides = [self._cast_columns(side, columns) for side in (left, right)]
         every = " ALL" if not node.args.get("distinct", True) else ""
         if not every:  # Oracle finds duplicates by sorting
-            self.context.works.append(work.of_duplicates(sides))
+            self.context.works.append(work.of_duplicates())
         alias = self.context.alias()
         sql = f"SELECT * FROM ({sides[0]} {word}{every} {sides[1]}) AS {alias}"
         if not every and node.args.get("order") is None:

@@ -14,7 +14,7 @@ def of_block(node: exp.Expr, from_where: str) -> list[Work]:
     sorts = sum(1 for window in windows if window.args.get("order") or window.args.get("partition_by"))
     sorts += bool(node.args.get("order")) + bool(node.args.get("distinct"))
     work = Work(
-        f"SELECT count(*) FROM {from_where}",
+        f"SELECT count(*) FROM {from_where}" if _is_quickly_counted(node) else "",
         sorts=sorts,
         is_grouped=node.args.get("group") is not None,
         aggregates=sum(1 for item in node.expressions for part in item.walk() if _is_aggregate(part)),
@@ -23,9 +23,14 @@ def of_block(node: exp.Expr, from_where: str) -> list[Work]:
     return [work] if work.sorts or work.is_grouped or work.aggregates else []
 
 
-def of_duplicates(sides: list[str]) -> Work:
+def of_duplicates() -> Work:
     """UNION, MINUS and INTERSECT find duplicates by sorting."""
-    return Work(f"SELECT count(*) FROM ({sides[0]} UNION ALL {sides[1]})", sorts=1)
+    return Work("", sorts=1)
+
+
+def _is_quickly_counted(node: exp.Expr) -> bool:
+    """Whether the rows come from one table: a join or CONNECT BY may make any number of them."""
+    return len(list(node.find_all(exp.Table))) <= 1 and node.find(exp.Join, exp.Connect) is None
 
 
 def is_row_wise(node: exp.Expr) -> bool:

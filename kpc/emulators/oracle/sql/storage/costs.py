@@ -47,8 +47,8 @@ _PARALLEL = re.compile(r"/\*\+[^*]*\bPARALLEL\s*\(\s*(?:[\w.]+[\s,]+)?(\d+)\s*\)
 class Work:
     """What one query block does with the rows that WHERE leaves.
 
-    `counted` is DuckDB SQL for their number. `sorts` is how often they are sorted; a sort for the first few rows only
-    (FETCH FIRST) needs no TEMP.
+    `counted` is DuckDB SQL for their number; empty: as many as the statement scans. `sorts` is how often they are sorted;
+    a sort for the first few rows only (FETCH FIRST) needs no TEMP.
     """
 
     counted: str
@@ -123,17 +123,22 @@ class Costs:
                 best = min(best, (rows, found[1] * BLOCK_S + rows * ROW_S), key=lambda way: way[1])
         return best
 
+    def _counted(self, cursor: duckdb.DuckDBPyConnection, sql: str, arrow: Mapping[str, pa.Table]) -> int | None:
+        """None for a correlated subquery, or rows that WITH names."""
+        try:
+            for name, table in arrow.items():
+                cursor.register(name, table)
+            return int(cursor.sql(sql).fetchall()[0][0]) * self.scale
+        except duckdb.Error:
+            return None
+
     def _work(
         self, cursor: duckdb.DuckDBPyConnection, work: Work, arrow: Mapping[str, pa.Table], scanned: int
     ) -> tuple[float, int]:
         """Seconds and TEMP of one query block, beside the scan of its tables."""
-        rows = scanned
-        try:
-            for name, table in arrow.items():
-                cursor.register(name, table)
-            rows = int(cursor.sql(work.counted).fetchall()[0][0]) * self.scale
-        except duckdb.Error:  # a correlated subquery, or rows that WITH names: at most all that is scanned
-            pass
+        rows = self._counted(cursor, work.counted, arrow) if work.counted else None
+        if rows is None:
+            rows = scanned
         seconds = rows * (work.aggregates * AGGREGATE_S + (GROUP_S if work.is_grouped else 0.0))
         temp_bytes = 0
         if work.sorts and rows:
