@@ -173,7 +173,7 @@ def test_a_silent_first_address_leaves_the_second_its_time(source: OracleServer,
         "balanced": described(silent, live, options="(LOAD_BALANCE=on)"),
     }[form]
     began = time.monotonic()
-    assert oracle_of(source, dsn=dsn).identity().startswith("ora-")
+    assert oracle_of(source, dsn=dsn).identity().source_id.startswith("ora-")
     assert time.monotonic() - began < 6
 
 
@@ -190,7 +190,7 @@ def test_a_name_with_several_addresses_is_tried_at_each(
         return [found for one in (SILENT, live) for found in resolve(one, *rest, **named)]
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve_scan)
-    assert oracle_of(source, dsn=f"scan.example:{port}/KPCDB").identity().startswith("ora-")
+    assert oracle_of(source, dsn=f"scan.example:{port}/KPCDB").identity().source_id.startswith("ora-")
 
 
 def test_each_address_that_failed_is_named(source: OracleServer, silent: str) -> None:
@@ -222,7 +222,7 @@ def test_a_name_of_tnsnames_is_looked_up(source: OracleServer, tmp_path: Path) -
     """In the folder of the setting; a name that is missing there is a wrong address."""
     live = source.settings.dsn.partition("/")[0]
     (tmp_path / "tnsnames.ora").write_text(f"SALES =\n  {described(live)}\n")
-    assert oracle_of(source, dsn="SALES", config_dir=tmp_path).identity().startswith("ora-")
+    assert oracle_of(source, dsn="SALES", config_dir=tmp_path).identity().source_id.startswith("ora-")
     error = failure(oracle_of(source, dsn="PURCHASES", config_dir=tmp_path))
     assert isinstance(error, ConfigError)
     assert "KPC__ORACLE__CONFIG_DIR" in error.remedy
@@ -266,7 +266,7 @@ def test_a_wallet_with_a_password_opens_the_way(guarded: tuple[OracleServer, dic
     """The client shows the certificate in it, and trusts the authority in it."""
     server, facts = guarded
     wallet = {"wallet_location": Path(facts["wallet_location"]), "wallet_password": SecretStr(facts["wallet_password"])}
-    assert oracle_of(server, dsn=facts["tcps_dsn"], **wallet).identity().startswith("ora-")
+    assert oracle_of(server, dsn=facts["tcps_dsn"], **wallet).identity().source_id.startswith("ora-")
 
 
 WRONG_WALLETS = {
