@@ -21,6 +21,7 @@ from kpc.extract.live_schema import arrow_schema
 from kpc.extract.month_reader import make_one_pass_plan, read_months
 from kpc.extract.plan import ExtractPlan, make_plan
 from kpc.extract.statements import in_partition, quoted, rows_of_chunk
+from kpc.extract.text_reading import TextReading
 from kpc.oracle.connection import PACKET_BYTES
 from kpc.oracle.session import Oracle
 from kpc.partition import Partition, month_keys
@@ -55,7 +56,7 @@ def drain_chunks(login: Login, table: str, plan: str) -> int:
     rows = wanted.selection(partition)
     totals = wanted.control_totals
     statements = [rows_of_chunk(oracle.owner, rows, chunk.within(partition.table), totals) for chunk in wanted.chunks]
-    schema = arrow_schema(partition.table)
+    schema = TextReading(partition.table, table, arrow_schema(partition.table)).fetched
     return drain(
         connect={**login, "sdu": PACKET_BYTES},
         queries=[(statement.text, statement.binds) for statement in statements],
