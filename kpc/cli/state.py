@@ -120,9 +120,11 @@ def _split_lines(split: Sequence[tuple[Any, Any]]) -> Iterator[str]:
     """Children that were read at another SCN than their parents."""
     for extract, parent in split[:_MOST_LISTED]:
         table, key = extract.table_name, extract.partition_key
+        older = table if extract.scn < parent.scn else parent.table
         yield (
             f"{table} {key} was read at SCN {extract.scn}, its {parent.compared_with(extract.scn)}: rows written in "
-            f"between are in one of them only. `kpc run {table} {key} --same-scn` reads it at the newest of its family."
+            f"between are in one of them only. `kpc run {older} {key} --same-scn` reads the older one at the "
+            "younger SCN."
         )
     if len(split) > _MOST_LISTED:
         yield f"{len(split) - _MOST_LISTED:,} more partitions differ from their parents; `kpc status --json` has all."

@@ -58,7 +58,12 @@ def _book_new(context: PartitionContext, wish: SnapshotWish) -> Snapshot:
 
 
 def _is_readable(context: PartitionContext, booked: Snapshot) -> bool:
-    """Whether undo still reaches a booked SCN, asked of the table itself; a later read may find that it does not."""
+    """Whether undo still reaches a booked SCN, asked of the table itself; a later read may find that it does not.
+
+    One of a former incarnation of the database names a moment of another history.
+    """
+    if context.workspace.is_of_former_incarnation(booked.taken_utc):
+        return False
     try:
         with context.oracle.session(f"scn {context}", context.table.name) as session:
             list(session.rows(first_row(context.oracle.owner, context.table, booked.scn)))

@@ -16,6 +16,7 @@ from command_line import environment_of
 from oracle_source import OracleServer, start_oracle
 from typer.testing import CliRunner
 
+from assets.graph import materialize_lineage
 from assets.oracle_extract import oracle_extract
 from kpc.campaign.inspection import inspect_partition
 from kpc.catalog import TABLES, family
@@ -25,6 +26,7 @@ from kpc.extract.control_totals import scan_chunks
 from kpc.extract.incremental_extract import read_at
 from kpc.extract.one_pass import read_in_one_pass
 from kpc.partition import Partition
+from kpc.reconcile.report import last_report
 from kpc.settings import SalesforceSettings
 from kpc.stages.context import PartitionContext
 from kpc.stages.current_manifests import sealed_extract
@@ -137,6 +139,7 @@ def test_expired_undo_is_noticed_before_reading_and_reported(
     last = workspace.ledger.stages.last(workspace.environment, Partition(LINES, MONTH), "oracle_extract")
     assert last is not None
     assert (last.detail or {})["other_scns"] == told
+    assert extract(workspace, HEADERS, same_scn=True).scn == lines.scn
 
 
 def test_an_scn_lost_while_reading_is_not_taken_again(workspace: Workspace, source: OracleServer) -> None:
@@ -275,3 +278,17 @@ def test_status_names_children_that_differ_from_their_parents(
     ran = CliRunner().invoke(app, [*command.split()[1:], "--stage", "oracle_extract"], env=environment)
     assert ran.exit_code == 0, ran.output
     assert sealed_extract(context_of(workspace, LINES)).scn == headers.scn
+
+
+def test_the_reconciliation_report_names_a_parent_of_another_scn(workspace: Workspace, source: OracleServer) -> None:
+    """In the report, in the stage's detail, and among the facts of its page in the Data Docs."""
+    list(materialize_lineage(context_of(workspace, HEADERS)))
+    older = sealed_extract(context_of(workspace, HEADERS)).scn
+    tick(source)
+    source.admin("POST", "expire_undo")
+    results = list(materialize_lineage(context_of(workspace, LINES)))
+    report = last_report(context_of(workspace, LINES))
+    assert [(one.relation, one.scn) for one in report.relatives] == [("parent", older)]
+    told = f"parent KPS_T_SALES_M at the older SCN {older}"
+    assert results[-1].detail["other_scns"] == told
+    assert report.facts()["read at another SCN"] == told

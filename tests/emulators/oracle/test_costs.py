@@ -59,6 +59,15 @@ def test_a_month_of_a_heap_costs_the_whole_table(heap: Client) -> None:
     assert month.last_row_s > 0.9 * whole.last_row_s
 
 
+def test_rownum_alone_ends_the_scan(heap: Client) -> None:
+    """The first row of a large table costs nothing; with another condition the row may be the last one."""
+    assert cost(heap, f"SELECT 1 FROM {LINES} WHERE ROWNUM = 1").last_row_s == 0
+    assert cost(heap, f"SELECT COUNT(*) FROM {LINES} WHERE ROWNUM <= 500").last_row_s == 0
+    assert cost(heap, f"SELECT 1 FROM {LINES} WHERE ROWNUM = 1 AND PROD_SERV_QTY > 0").last_row_s > 60
+    large = cost(heap, f"SELECT COUNT(*) FROM {LINES} WHERE ROWNUM < 1e8").last_row_s
+    assert 0.2 < large / cost(heap, f"SELECT COUNT(*) FROM {LINES}").last_row_s < 0.8
+
+
 @pytest.mark.parametrize(
     ("layout", "condition", "share"),
     [("partitions", ONE_MONTH, 0.15), ("index", "SALE_DATE BETWEEN '2024-03-01' AND '2024-03-03'", 0.3)],

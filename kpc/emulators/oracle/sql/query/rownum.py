@@ -22,6 +22,9 @@ def _is_rownum(node: exp.Expr) -> bool:
     )
 
 
+_LIMIT = " LIMIT "
+
+
 def _mentions(node: exp.Expr) -> bool:
     """Whether this block's own expressions, not its subqueries', use ROWNUM."""
     if _is_rownum(node):
@@ -38,6 +41,9 @@ def split(tests: list[exp.Expr], compiler: Expressions) -> tuple[list[exp.Expr],
 def apply(node: exp.Expr, tests: list[exp.Expr], from_sql: str, compiler: Expressions) -> tuple[str, str]:
     """(FROM, WHERE) of a block. With ROWNUM, WHERE and the limit move into a derived table that numbers its rows."""
     plain, limit = split(tests, compiler)
+    sources = compiler.scope.sources
+    if limit and not plain and len(sources) == 1 and sources[0].scan is not None:
+        sources[0].scan.stops_after = limit.removeprefix(_LIMIT)
     where = " AND ".join(compiler.condition(test) for test in plain)
     where = f" WHERE {where}" if where else ""
     parts = [*node.expressions, *(node.args[k] for k in ("order", "group", "having") if node.args.get(k))]
@@ -75,7 +81,7 @@ def apply(node: exp.Expr, tests: list[exp.Expr], from_sql: str, compiler: Expres
 
 def _limit(tests: list[exp.Expr], compiler: Expressions) -> str:
     bounds = [_bound(test, compiler) for test in tests]
-    return f" LIMIT greatest(least({', '.join(bounds)}), 0)" if bounds else ""
+    return f"{_LIMIT}greatest(least({', '.join(bounds)}), 0)" if bounds else ""
 
 
 def _bound(test: exp.Expr, compiler: Expressions) -> str:

@@ -111,10 +111,15 @@ class Costs:
         return StatementCost(total_s if done else 0.0, total_s, temp_bytes, self.scale)
 
     def _scan(self, cursor: duckdb.DuckDBPyConnection, scan: Scan) -> tuple[int, float]:
-        """Rows read and seconds of the cheapest way to one table: ROWIDs, partitions, an index, or all of it."""
+        """Rows read and seconds of the cheapest way to one table: ROWIDs, partitions, an index, or all of it.
+
+        ROWNUM without another condition ends the scan after so many rows (COUNT STOPKEY).
+        """
         bytes_per_row = row_bytes(scan.table, cursor)
         per_row_s = bytes_per_row / SCAN_BYTES_PER_S + ROW_S
         rows = int(min(_scanned_rows(scan, cursor), _pruned_rows(scan, cursor)) * self.scale * scan.share)
+        if scan.stops_after:
+            rows = min(rows, int(cursor.sql(f"SELECT {scan.stops_after}").fetchall()[0][0]))
         best = rows, rows * per_row_s
         for index in scan.table.indexes:
             found = _indexed(scan, index.columns[0], cursor, BLOCK_BYTES * 0.9 / bytes_per_row / self.scale)

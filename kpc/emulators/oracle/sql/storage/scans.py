@@ -23,7 +23,7 @@ class Scan:
     """One mention of a table in FROM, and the positions between which its rows are read.
 
     `conditions` are the parts of WHERE, as DuckDB SQL over the relation, that an index or the partitions can serve, by
-    the column they bound.
+    the column they bound. `stops_after` is DuckDB SQL for the number of rows after which ROWNUM ends the scan.
     """
 
     table: StoredTable
@@ -32,6 +32,7 @@ class Scan:
     relation: str = ""
     share: float = 1.0  # of the rows, that SAMPLE takes
     conditions: dict[str, list[str]] = field(default_factory=dict)
+    stops_after: str = ""
 
 
 class Scans:
