@@ -47,8 +47,8 @@ _PARALLEL = re.compile(r"/\*\+[^*]*\bPARALLEL\s*\(\s*(?:[\w.]+[\s,]+)?(\d+)\s*\)
 class Work:
     """What one query block does with the rows that WHERE leaves.
 
-    `counted` is DuckDB SQL for their number; empty: as many as the statement scans. `sorts` is how often they are sorted;
-    a sort for the first few rows only (FETCH FIRST) needs no TEMP.
+    `counted` is DuckDB SQL for their number; empty: as many as the statement scans. `sorts` is how often they are
+    sorted; a sort for the first few rows only (FETCH FIRST) needs no TEMP.
     """
 
     counted: str
