@@ -38,7 +38,7 @@ def test_a_failover_is_shown_and_adopted_by_command(
     assert refused.exit_code == 1
     assert "kpc source adopt --reason TEXT" in " ".join(refused.stderr.split())
     checks = json.loads(kpc("preflight", "--json").stdout)["checks"]
-    (identity,) = [check for check in checks if check["subject"] == "identity"]
+    (identity,) = [check for check in checks if check["check"] == "identity"]
     assert identity["ok"] is False
     adopted = kpc("source", "adopt", "--reason", "failover to the standby")
     assert adopted.exit_code == 0, adopted.output

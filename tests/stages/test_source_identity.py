@@ -15,7 +15,8 @@ from oracle_source import OracleServer, start_oracle
 
 from assets.oracle_extract import oracle_extract
 from kpc.errors import ConfigError, OracleDown
-from kpc.extract.one_pass import find_month, read_in_one_pass
+from kpc.extract.one_pass import read_in_one_pass
+from kpc.extract.pass_files import find_month
 from kpc.ledger.states import GenerationState
 from kpc.oracle.session import Oracle
 from kpc.partition import Partition, find_partition
@@ -176,12 +177,12 @@ def test_a_pass_of_the_former_incarnation_is_not_taken(
 ) -> None:
     """Neither a finished one nor one to carry on."""
     before = workspaces(source, salesforce)
-    pass_scn = int(read_in_one_pass(HEADERS.table, ("2024-01",), before).detail["scn"])
+    pass_scn = int(read_in_one_pass(PartitionContext(before, HEADERS), ("2024-01",)).detail["scn"])
     source.admin("POST", "failover")
     after = workspaces(source, salesforce, "after")
     adopt(after, WHY)
     assert find_month(PartitionContext(after, HEADERS)) is None
-    assert int(read_in_one_pass(HEADERS.table, ("2024-01",), after).detail["scn"]) >= pass_scn
+    assert int(read_in_one_pass(PartitionContext(after, HEADERS), ("2024-01",)).detail["scn"]) >= pass_scn
     month = find_month(PartitionContext(after, HEADERS))
     assert month is not None
     assert len(list(after.store.root.rglob("ONE-PASS/*/plan.json"))) == 1
