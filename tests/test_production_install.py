@@ -85,7 +85,9 @@ def test_preflight_says_what_is_not_configured(worker: Installation, tmp_path: P
     checks = json.loads(done.stdout)["checks"]
     systems = ("Oracle", "Salesforce", "Staging", "Constants")
     assert [check["system"] for check in checks if not check["ok"]] == list(systems)
-    assert {check["system"] for check in checks if check["ok"]} == {"Folder"}
+    passed = [(check["system"], check["check"]) for check in checks if check["ok"]]
+    assert {system for system, _ in passed} == {"Folder", "Oracle"}
+    assert [check for system, check in passed if system == "Oracle"] == ["driver"]
     assert "Traceback" not in done.stderr
 
 
