@@ -136,7 +136,12 @@ class SalesforceSettings(BaseModel):
     collection_rows: int = Field(2_000, ge=0)  # retries up to this size use composite collections and no batch
     org_error_rows: int = Field(100, ge=0)  # stop above this many rows refused by triggers, permissions or storage
     connect_timeout_s: Seconds = Field(10.0, gt=0)
-    read_timeout_s: Seconds = Field(120.0, gt=0)
+    read_timeout_s: Seconds = Field(150.0, gt=0)  # above the 120 s after which Salesforce ends a query
+    indexed_rows: int = Field(333_333, ge=1)  # the most records that one filter on a custom index may match
+    scanned_rows: int = Field(1_000_000, ge=0)  # an object of so few records is read as a whole in seconds
+    daily_query_jobs: int = Field(10_000, ge=1)  # what the org allows in any 24 h
+    daily_query_bytes: int = Field(1_000_000_000_000, ge=1)  # of results of query jobs in any 24 h
+    query_jobs_at_once: int = Field(3, ge=1, le=100)  # of one reconciliation
     poll_first_s: Seconds = Field(0.5, gt=0)
     poll_longest_s: Seconds = Field(7200.0, gt=0)  # between two polls of a job of which there is no news
     job_timeout_s: Seconds = Field(6 * 3600.0, gt=0)
@@ -167,6 +172,7 @@ class LoadSettings(BaseModel):
     # Whether to save records before a load changes them, so that `kpc rollback` can restore them.
     # auto: unless the object was empty when its first load was planned
     pre_image: Literal["auto", "on", "off"] = "auto"
+    pre_image_rows: int = Field(1_000_000, ge=0)  # the most records of others in one object whose pre-images are kept
 
 
 class ReconcileSettings(BaseModel):

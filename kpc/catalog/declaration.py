@@ -14,6 +14,7 @@ from functools import cached_property
 from kpc.catalog.types import (
     EXTERNAL_ID,
     GENERATION_FIELD,
+    MARKERS,
     PARTITION_FIELD,
     Column,
     Lookup,
@@ -93,7 +94,8 @@ class TableDeclaration:
 
         Settings of parallelism are left out: they change no row.
         """
-        return {name: value for name, value in asdict(self).items() if name not in _WITHOUT_EFFECT_ON_ROWS}
+        given = {name: value for name, value in asdict(self).items() if name not in _WITHOUT_EFFECT_ON_ROWS}
+        return given | {"markers": MARKERS}
 
     @cached_property
     def mapping_version(self) -> str:

@@ -24,11 +24,13 @@ _GZIP = 31  # zlib's window bits for a gzip header and trailer
 _NEEDS_QUOTES = '[,"\r\n]'
 
 
-def csv_line(columns: Sequence[str], *, quoted: Collection[str], empty_nulls: Collection[str], suffix: str) -> pl.Expr:
+def csv_line(
+    columns: Sequence[str], *, quoted: Collection[str], empty_nulls: Collection[str], suffix: Sequence[pl.Expr]
+) -> pl.Expr:
     """Each row as one CSV line.
 
     `quoted` names the columns whose text may need quotes. A null is `#N/A`, or empty in the columns `empty_nulls`.
-    `suffix` ends every line; it needs no quotes.
+    The cells `suffix` end every line; they need no quotes.
     """
     cells = []
     for name in columns:
@@ -36,7 +38,7 @@ def csv_line(columns: Sequence[str], *, quoted: Collection[str], empty_nulls: Co
         if name in quoted:
             cell = cell.map_batches(_quoted, return_dtype=pl.String, is_elementwise=True)
         cells.append(cell.fill_null("" if name in empty_nulls else NULL_TOKEN))
-    return pl.concat_str(*cells, pl.lit(f"{suffix}\n"), separator=",")
+    return pl.concat_str(pl.concat_str(*cells, *suffix, separator=","), pl.lit("\n"))
 
 
 def _quoted(values: pl.Series) -> pl.Series:

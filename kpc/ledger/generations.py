@@ -171,6 +171,14 @@ class Generations:
         with self._database.reading() as connection:
             return set(connection.execute(query).scalars())
 
+    def of_table(self, environment: Environment, table: str) -> list[str]:
+        """The ids of all generations of a table, in any state."""
+        query = select(_GENERATION.c.id).where(
+            in_environment(_GENERATION, environment), _GENERATION.c.table_name == table
+        )
+        with self._database.reading() as connection:
+            return list(connection.execute(query).scalars())
+
     def _newest(self, environment: Environment, partition: Partition, state: GenerationState) -> GenerationRow | None:
         query = (
             select(_GENERATION)

@@ -205,6 +205,14 @@ class Jobs:
         with self._database.reading() as connection:
             return bool(connection.execute(query).scalar_one())
 
+    def processed_rows(self, target_id: str, object_name: str) -> int:
+        """How many rows the org has processed for the object in all jobs of this ledger, repeated ones included."""
+        query = select(func.coalesce(func.sum(_JOB.c.processed), 0)).where(
+            _JOB.c.target_id == target_id, _JOB.c.object_name == object_name
+        )
+        with self._database.reading() as connection:
+            return int(connection.execute(query).scalar_one())
+
     def in_flight(self, target_id: str) -> int:
         """How many jobs take a slot of the org now, over all partitions."""
         with self._database.reading() as connection:

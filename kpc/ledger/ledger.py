@@ -19,6 +19,7 @@ from kpc.ledger.mappings import Mappings
 from kpc.ledger.migrate import migrate
 from kpc.ledger.org_facts import OrgFacts
 from kpc.ledger.pauses import Pauses
+from kpc.ledger.query_jobs import QueryJobs
 from kpc.ledger.quota import Quota
 from kpc.ledger.reconciliations import Reconciliations
 from kpc.ledger.scope import CampaignScope
@@ -53,6 +54,7 @@ class Ledger:
         self.chunks = Chunks(database)
         self.jobs = Jobs(database)
         self.quota = Quota(database)
+        self.query_jobs = QueryJobs(database)
         self.pauses = Pauses(database)
         self.failures = Failures(database)
         self.reconciliations = Reconciliations(database)

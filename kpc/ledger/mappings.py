@@ -6,6 +6,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
 from kpc.catalog import Table
+from kpc.catalog.types import MARKERS
 from kpc.errors import ConfigError
 from kpc.ledger import schema
 from kpc.ledger.database import Database
@@ -42,6 +43,13 @@ class Mappings:
         except IntegrityError:
             return version  # another worker recorded it first
         return version
+
+    def has_buckets(self, version: str) -> bool:
+        """Whether rows staged under a mapping version have markers with buckets, as this version writes them."""
+        query = select(_MAPPING.c.declaration).where(_MAPPING.c.version == version)
+        with self._database.reading() as connection:
+            declaration = connection.execute(query).scalar_one_or_none()
+        return declaration is not None and declaration.get("markers") == MARKERS
 
     def check_external_id(self, environment: Environment, table: Table) -> None:
         """Raises `ConfigError` when the org holds rows of this table with an external id composed differently."""

@@ -9,7 +9,6 @@ later generation replaces a pre-image by a newer one.
 from __future__ import annotations
 
 import logging
-import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,11 +19,13 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from kpc.catalog.types import EXTERNAL_ID, GENERATION_FIELD
+from kpc.convert.canonical import KEY_HASH, key_hash
 from kpc.convert.gzip_csv import GzipTable, csv_bytes
 from kpc.ledger import Ledger
 from kpc.load.chunk_load import ChunkLoad
 from kpc.load.chunk_result import GZIP_LEVEL, read_columns
-from kpc.load.org_records import WantedKeys, image_header, records_of
+from kpc.load.foreign_records import foreign_keys
+from kpc.load.org_records import image_header, records_of
 from kpc.salesforce.constants import NULL_TOKEN
 from kpc.stages.context import PartitionContext
 from kpc.storage.layout import chunk_stem, result_name
@@ -110,8 +111,8 @@ def keep_pre_image(load: ChunkLoad) -> None:
         return
     load.ledger.pauses.check(load.lease.environment, load.table)
     load.store.check_space(spec.raw_bytes)
-    with _AT_ONCE, tempfile.TemporaryDirectory(dir=make_private(folder), prefix=".query-") as scratch:
-        entry = _write(load, folder, Path(scratch))
+    with _AT_ONCE:
+        entry = _write(load, make_private(folder))
     image = PreImage(
         chunk=spec.chunk,
         chunk_sha256=spec.sha256,
@@ -125,15 +126,25 @@ def keep_pre_image(load: ChunkLoad) -> None:
         log.info("%s: saved the pre-image of %s existing records", load, f"{entry.rows:,}")
 
 
-def _write(load: ChunkLoad, folder: Path, scratch: Path) -> FileEntry:
+def _write(load: ChunkLoad, folder: Path) -> FileEntry:
     header = image_header(load.table)
-    few = load.settings.collection_rows
-    wanted = WantedKeys.of(read_columns(load.chunk_file(), (EXTERNAL_ID,)), few)
-    found = records_of(load.table, wanted, load.governor, load.salesforce, scratch)
+    found = records_of(load.table, _wanted(load), load.governor, load.salesforce)
     with GzipTable(folder / f"{chunk_stem(load.spec.chunk)}.pre-image.csv.gz", header, GZIP_LEVEL) as table:
         for rows in _of_others(found, load.ledger):
             table.write(csv_bytes(rows.select(header), null=NULL_TOKEN), rows.height)
         return table.close()
+
+
+def _wanted(load: ChunkLoad) -> list[str]:
+    """The external ids of a chunk that the org may hold: all of a small chunk, else those of others' records."""
+    keys = read_columns(load.chunk_file(), (EXTERNAL_ID,))
+    if load.spec.rows <= load.settings.collection_rows:
+        return [key for frame in keys for key in frame[EXTERNAL_ID]]
+    foreign = foreign_keys(load)
+    if foreign.is_empty():
+        return []
+    mine = (frame.with_columns(key_hash()).join(foreign, on=KEY_HASH, how="semi") for frame in keys)
+    return [key for frame in mine for key in frame[EXTERNAL_ID]]
 
 
 def _of_others(frames: Iterator[pl.DataFrame], ledger: Ledger) -> Iterator[pl.DataFrame]:

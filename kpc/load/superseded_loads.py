@@ -17,7 +17,7 @@ from pathlib import Path
 
 import polars as pl
 
-from kpc.catalog.types import EXTERNAL_ID, GENERATION_FIELD, PARTITION_FIELD
+from kpc.catalog.types import EXTERNAL_ID, GENERATION_FIELD
 from kpc.errors import DamagedFile
 from kpc.ledger import ChunkRow, JobRow
 from kpc.ledger.states import DEAD, JobPurpose, JobState
@@ -30,6 +30,7 @@ from kpc.load.loaded_index import update_loaded_index
 from kpc.load.pre_image import kept_images
 from kpc.salesforce import BulkJobState, JobInfo, Refused, ResultKind
 from kpc.salesforce.soql import text_literal
+from kpc.stages.bucket_queries import BucketQueries, evenly
 from kpc.stages.context import LeasedContext, PartitionContext
 from kpc.stages.names import SF_LOADED
 from kpc.stages.stage_run import leased
@@ -131,7 +132,8 @@ def _finalize(context: LeasedContext, load: SupersededLoad, *, is_replaced: bool
     if loaded.rows:
         store.fetch(context.paths.loaded_index)
         index = store.file(paths.staged(load.mapping_version), load.staged.index_file, remedy=_RESTORE)
-        update_loaded_index(context.paths.folder, index, folder / _WRITTEN)
+        has_bucket = context.ledger.mappings.has_buckets(load.mapping_version)
+        update_loaded_index(context.paths.folder, index, folder / _WRITTEN, has_bucket=has_bucket)
         store.send(context.paths.loaded_index)
         log.info("%s: %s records of generation %s are known now", context, f"{loaded.rows:,}", load.generation)
     if is_replaced:
@@ -223,16 +225,15 @@ def _marked(context: LeasedContext, load: SupersededLoad, jobs: Sequence[JobRow]
         "%s: the org no longer has all results of generation %s; asking for its records", context, load.generation
     )
     since = min(job.intent_utc for job in jobs) - _CLOCK_SKEW
-    condition = (
-        f"{PARTITION_FIELD} = {text_literal(context.key)} AND {GENERATION_FIELD} = {text_literal(load.generation)}"
-    )
     names = ("Id", EXTERNAL_ID, "CreatedById", "CreatedDate")
-    query = f"SELECT {', '.join(names)} FROM {context.table.target} WHERE {condition}"  # noqa: S608  from the catalog
+    of_generation = f"{GENERATION_FIELD} = {text_literal(load.generation)}"
     folder = make_private(context.paths.generation(load.generation).loaded(load.mapping_version))
     earlier = [frame for kept in kept_images(context) for frame in kept.frames(context.store, "Id")]
     imaged = pl.concat(earlier)["Id"] if earlier else pl.Series(dtype=pl.String)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".query-") as scratch:
-        for file in context.salesforce.bulk_query(query, Path(scratch)).files:
+        queries = BucketQueries(context, evenly(load.staged.staged, context.key))
+        found = queries.records(names, Path(scratch), also=of_generation)
+        for file in (file for _, pages in found for file in pages.files):
             for frame in read_columns(file, names):
                 created = pl.col("CreatedDate").str.to_datetime(time_zone="UTC") >= since
                 by_us = pl.col("CreatedById") == context.salesforce.user_id

@@ -2,48 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
 from kpc.catalog.table import Table
 from kpc.catalog.types import EXTERNAL_ID
+from kpc.convert.buckets import BUCKET, bucket_count, bucket_number
+from kpc.convert.canonical import CHECKSUM, KEY_HASH, key_hash, row_checksum
 from kpc.convert.external_id import folded
-from kpc.convert.frame import KEY, convert_frame
-from kpc.extract.control_totals import measure_rows, scan_chunks
+from kpc.convert.frame import KEY
+from kpc.extract.control_totals import added_up, measure_rows
 from kpc.ledger import FailedRecord
-from kpc.load.corrected_rows import read_corrections, with_corrections
 from kpc.reconcile.refused_updates import KeptRecord, RefusedUpdates, find_refused_updates
+from kpc.reconcile.source_rows import SourceRows
 from kpc.reconcile.totals import added
 from kpc.stages.context import PartitionContext
 from kpc.staging.rejected_rows import REJECTED_CLASS
 from kpc.storage.manifests import ControlTotals, ExtractManifest
+from kpc.storage.row_buckets import RowBuckets
+
+_PAIR: dict[str, pl.DataType] = {BUCKET: pl.UInt8(), KEY_HASH: pl.UInt64(), CHECKSUM: pl.UInt64()}
 
 
-@dataclass(frozen=True)
+@dataclass
 class ExpectedRows:
-    """`rows` are Oracle's, without the exceptions: its columns and `data_header` in canonical text side by side.
+    """What one reading of the extract found.
 
-    `corrected` of them have the values that people gave them. `refused` are records that exist although their update
-    is an exception.
+    `pairs` has bucket, key_hash and checksum of every expected record, `counts` their number by bucket. `totals` are
+    None while no exception and no correction makes them differ from Oracle's own. `sample` holds the records with the
+    smallest key hashes, and those whose update was refused, with `table.data_header` in canonical text.
     """
 
     table: Table
-    rows: pl.LazyFrame
-    corrected: int
+    pairs: RowBuckets
+    counts: list[int]
+    source: SourceRows
+    totals: ControlTotals | None = None
+    sample: pl.DataFrame = field(default_factory=pl.DataFrame)
     refused: RefusedUpdates | None = None
 
-    def canonical(self) -> pl.LazyFrame:
-        """All expected records: `data_header` in canonical text."""
-        rows = self.rows.select(self.table.data_header)
-        return rows if self.refused is None else pl.concat([rows, self.refused.known])
+    @property
+    def rows(self) -> int:
+        return sum(self.counts)
 
-    def totals(self) -> ControlTotals:
-        """The control totals that Salesforce must have."""
-        totals = measure_rows(self.rows, self.table)
-        return totals if self.refused is None else added(totals, measure_rows(self._known_values(), self.table))
+    @property
+    def corrected(self) -> int:
+        """Rows that have the values that people gave them."""
+        return self.source.corrected
 
     @property
     def kept(self) -> int:
@@ -55,48 +63,110 @@ class ExpectedRows:
         """The first of the kept records."""
         return self.refused.examples if self.refused else ()
 
-    @property
-    def always_compared(self) -> pl.Series:
-        """Key hashes of the records that a sample must include."""
-        return self.refused.hashes if self.refused else pl.Series(dtype=pl.UInt64)
-
-    def _known_values(self) -> pl.LazyFrame:
-        """The measured columns of the records whose update was refused, under Oracle's names."""
-        assert self.refused is not None  # noqa: S101  the caller has checked it
-        return self.refused.known.with_columns(
-            pl.col(column.field or "").cast(pl.Decimal(38, column.type.scale if column.type else 0)).alias(column.name)
-            for column in self.table.measured_columns
-        )
-
 
 def expected_rows(
-    context: PartitionContext, extract: ExtractManifest, exceptions: Sequence[FailedRecord], folder: Path
+    context: PartitionContext,
+    extract: ExtractManifest,
+    exceptions: Sequence[FailedRecord],
+    folder: Path,
+    *,
+    sample_rows: int = 0,
 ) -> ExpectedRows:
-    """The expected rows of the generation that `extract` sealed; `folder` takes records that are read meanwhile."""
-    rows, corrected = with_corrections(_converted(context, extract), context.table, read_corrections(context))
-    if not exceptions:
-        return ExpectedRows(context.table, rows, corrected)
-    rejected = [row.external_id for row in exceptions if row.error_class == REJECTED_CLASS]
-    refused = [row.external_id for row in exceptions if row.error_class != REJECTED_CLASS]
-    is_rejected = pl.col(KEY).is_in(rejected).fill_null(value=False)
-    is_refused = pl.col(EXTERNAL_ID).is_in(refused).fill_null(value=False)
-    listed = rows.filter(is_rejected | is_refused)
-    if len(exceptions) <= context.settings.reconcile.sample_rows:
-        listed = listed.collect(engine="streaming").lazy()
-    updates = find_refused_updates(context, listed, ~is_rejected, folder)
-    is_other = folded(pl.col(EXTERNAL_ID)).is_in(updates.others.implode()).fill_null(value=False)
-    others = listed.filter(is_other).unique(EXTERNAL_ID)
-    return ExpectedRows(
-        context.table, pl.concat([rows.filter(~(is_rejected | is_refused)), others]), corrected, updates
+    """The expected rows of the generation that `extract` sealed; `folder` takes what does not fit in memory."""
+    return _Reading(context, extract, exceptions, folder, sample_rows).run()
+
+
+class _Reading:
+    """The state of one reading."""
+
+    def __init__(
+        self,
+        context: PartitionContext,
+        extract: ExtractManifest,
+        exceptions: Sequence[FailedRecord],
+        folder: Path,
+        sample_rows: int,
+    ) -> None:
+        self._context = context
+        self._table = context.table
+        self._source = SourceRows(context, extract)
+        self._sample_rows = sample_rows
+        count = bucket_count(context.key)
+        self._pairs = RowBuckets(folder, _PAIR, pl.col(BUCKET), count)
+        self._counts = [0] * count
+        self._sample = pl.DataFrame(schema={**dict.fromkeys(self._table.data_header, pl.String()), **_PAIR})
+        self._totals: list[ControlTotals] = []
+        self._has_exceptions = bool(exceptions)
+        self._is_exact = not (exceptions or self._source.has_corrections)
+        rejected = [row.external_id for row in exceptions if row.error_class == REJECTED_CLASS]
+        refused = [row.external_id for row in exceptions if row.error_class != REJECTED_CLASS]
+        self._is_rejected = pl.col(KEY).is_in(rejected).fill_null(value=False)
+        self._is_refused = pl.col(EXTERNAL_ID).is_in(refused).fill_null(value=False)
+
+    def run(self) -> ExpectedRows:
+        listed = []
+        for frame in self._source.frames():
+            rows = frame
+            if self._has_exceptions:
+                is_listed = self._is_rejected | self._is_refused
+                listed.append(frame.filter(is_listed))
+                rows = frame.filter(~is_listed)
+            self._add(rows)
+        found = ExpectedRows(self._table, self._pairs, self._counts, self._source)
+        if self._has_exceptions:
+            found.refused = self._add_exceptions(pl.concat(listed)) if listed else None
+        if not self._is_exact:
+            found.totals = added_up(self._totals) if self._totals else measure_rows(self._no_rows(), self._table)
+            if found.refused is not None:
+                known = measure_rows(_with_measures(found.refused.known, self._table), self._table)
+                found.totals = added(found.totals, known)
+        found.sample = self._sample
+        return found
+
+    def _add(self, rows: pl.DataFrame) -> None:
+        """Count these rows as expected."""
+        self._add_pairs(rows)
+        if not self._is_exact and rows.height:
+            self._totals.append(measure_rows(rows.lazy(), self._table))
+        if self._sample_rows:
+            candidates = pl.concat([self._sample, rows.select(self._sample.columns)])
+            self._sample = candidates.bottom_k(self._sample_rows, by=KEY_HASH)
+
+    def _add_pairs(self, rows: pl.DataFrame) -> None:
+        self._pairs.add(rows)
+        for number, count in rows.group_by(BUCKET).len().iter_rows():
+            self._counts[number] += count
+
+    def _add_exceptions(self, listed: pl.DataFrame) -> RefusedUpdates:
+        """Count what the listed rows left in the org: their former values, or Oracle's where nothing is known."""
+        updates = find_refused_updates(self._context, listed, ~self._is_rejected)
+        is_other = folded(pl.col(EXTERNAL_ID)).is_in(updates.others.implode()).fill_null(value=False)
+        others = listed.filter(is_other).unique(EXTERNAL_ID)
+        self._add(others)
+        known = updates.known.with_columns(bucket_number(self._context.key), key_hash(), row_checksum(self._table))
+        self._add_pairs(known)
+        if self._sample_rows:
+            always = pl.concat([frame.select(self._sample.columns) for frame in (others, known)])
+            self._sample = pl.concat([self._sample, always]).unique(KEY_HASH)
+        return updates
+
+    def _no_rows(self) -> pl.LazyFrame:
+        return _with_measures(pl.DataFrame(schema=dict.fromkeys(self._table.data_header, pl.String())), self._table)
+
+
+def _with_measures(records: pl.DataFrame, table: Table) -> pl.LazyFrame:
+    """Records in canonical text with the measured columns under Oracle's names."""
+    return records.lazy().with_columns(
+        pl.col(column.field or "").cast(pl.Decimal(38, column.type.scale if column.type else 0)).alias(column.name)
+        for column in table.measured_columns
     )
 
 
-def _converted(context: PartitionContext, extract: ExtractManifest) -> pl.LazyFrame:
-    """The extracted rows: Oracle's columns, the canonical ones, and the source key."""
-    table, folder = context.table, context.paths.generation(extract.generation).extract
-    for chunk in extract.chunks:
-        context.store.file(folder, chunk, remedy=f"Extract it again: `kpc rerun {table.name} {context.key}`.")
-    raw = scan_chunks(folder, extract.chunks, table)
-    hash_key = context.settings.hash_key.get_secret_value()
-    converted = convert_frame(raw, table, key=context.key, hash_key=hash_key).select(*table.data_header, KEY)
-    return pl.concat([raw, converted], how="horizontal")
+def rows_with_hashes(expected: ExpectedRows, hashes: pl.Series) -> Iterator[pl.DataFrame]:
+    """The expected rows with these key hashes, by one more reading: `table.data_header`, bucket, key_hash, checksum."""
+    wanted = hashes.to_frame(KEY_HASH)
+    columns = [*expected.table.data_header, *_PAIR]
+    for frame in expected.source.frames():
+        found = frame.join(wanted, on=KEY_HASH, how="semi")
+        if found.height:
+            yield found.select(columns)

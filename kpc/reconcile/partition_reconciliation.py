@@ -10,17 +10,17 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 
 from kpc.errors import ConfigError, Mismatch
 from kpc.ledger import Compared
 from kpc.ledger.states import StageState
 from kpc.reconcile.comparison import Comparison
-from kpc.reconcile.expected_rows import ExpectedRows, expected_rows
+from kpc.reconcile.expected_rows import expected_rows
 from kpc.reconcile.mismatch_remedy import mismatch_remedy
 from kpc.reconcile.records import RecordDifferences, compare_all, compare_sample
 from kpc.reconcile.report import ReconciliationReport, last_report
 from kpc.reconcile.totals import compare_totals, read_target
+from kpc.stages.bucket_queries import BucketQueries
 from kpc.stages.context import PartitionContext, StageContext
 from kpc.stages.current_manifests import sealed_extract
 from kpc.stages.relatives import relatives_of
@@ -48,11 +48,17 @@ def compare_partition(context: PartitionContext, level3: str = "") -> PartitionC
     exceptions = context.ledger.failures.of_partition(context.environment, context.partition)
     folder = make_private(context.paths.generation(extract.generation).reconciled / "query")
     try:
-        expected = expected_rows(context, extract, exceptions, folder)
-        is_exact = not (exceptions or expected.corrected)
-        totals = extract.control_totals if is_exact else expected.totals()
-        salesforce = read_target(context.salesforce, context.partition)
-        records = _compare_records(context, expected, totals.rows, level3, folder)
+        is_sample = level3 == "sample" or (level3 == "auto" and extract.rows > context.settings.reconcile.full_rows)
+        sample_rows = context.settings.reconcile.sample_rows if is_sample else 0
+        expected = expected_rows(context, extract, exceptions, folder, sample_rows=sample_rows)
+        totals = expected.totals or extract.control_totals
+        queries = BucketQueries(context, expected.counts)
+        salesforce = read_target(queries, context.table)
+        records = None
+        if level3 != "off":
+            records = (
+                compare_sample(expected, context) if is_sample else compare_all(expected, queries, context, folder)
+            )
         comparisons = compare_totals(
             context.table, oracle=extract.control_totals, expected=totals, salesforce=salesforce
         )
@@ -90,19 +96,6 @@ def raise_mismatch(context: PartitionContext, result: StageResult) -> None:
         mismatch_remedy(context, last_report(context)),
         measures=tuple(differing.split(", ")),
     )
-
-
-def _compare_records(
-    context: PartitionContext, expected: ExpectedRows, rows: int, level3: str, folder: Path
-) -> RecordDifferences | None:
-    settings = context.settings.reconcile
-    if level3 == "off":
-        return None
-    canonical, always = expected.canonical(), expected.always_compared
-    is_sample = level3 == "sample" or (level3 == "auto" and rows > settings.full_rows)
-    if is_sample and always.len() <= settings.sample_rows:
-        return compare_sample(canonical, context.partition, context.salesforce, settings.sample_rows, always)
-    return compare_all(canonical, context.partition, context.salesforce, folder, expected_rows=rows)
 
 
 def _as_comparison(records: RecordDifferences, kept: int) -> Comparison:

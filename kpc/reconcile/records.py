@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,14 +10,16 @@ import polars as pl
 
 from kpc.catalog.table import Table
 from kpc.catalog.types import EXTERNAL_ID, PARTITION_FIELD
-from kpc.convert.canonical import CHECKSUM, KEY_HASH, canonical_from_salesforce, key_hash, row_checksum
-from kpc.errors import UnusableAnswer
-from kpc.partition import Partition
-from kpc.salesforce import Salesforce
-from kpc.salesforce.soql import in_conditions, text_at
-from kpc.storage.store import disk_may_fill
+from kpc.convert.buckets import BUCKET, marker_bucket
+from kpc.convert.canonical import CHECKSUM, KEY_HASH
+from kpc.reconcile.expected_rows import ExpectedRows, rows_with_hashes
+from kpc.reconcile.target_records import LISTED, read_pages, record_fields, records_by_id
+from kpc.stages.bucket_queries import BucketQueries
+from kpc.stages.context import PartitionContext
 
-LISTED = 100  # keys listed per kind of difference; all are counted
+_HELD_ROWS = 20_000  # differing records whose fields are compared; more are counted
+
+_SOURCE_BUCKET, _SOURCE_CHECKSUM = "source_bucket", "source_checksum"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,123 +30,124 @@ class RecordDifferences:
     equal: int
     missing: int  # in Oracle, not in Salesforce
     surplus: int  # in Salesforce, not in Oracle
-    changed: int  # in both, with another checksum
+    changed: int  # in both, with other values or another marker
     missing_keys: tuple[str, ...] = ()
     surplus_keys: tuple[str, ...] = ()
     changed_fields: tuple[tuple[str, tuple[str, ...]], ...] = ()  # (external id, fields that differ)
 
 
-def records_query(table: Table, where: str) -> str:
-    return f"SELECT {', '.join(table.data_header)} FROM {table.target} WHERE {where}"  # noqa: S608  SOQL from the catalog
-
-
 def compare_all(
-    source: pl.LazyFrame, partition: Partition, salesforce: Salesforce, folder: Path, *, expected_rows: int
+    expected: ExpectedRows, queries: BucketQueries, context: PartitionContext, folder: Path
 ) -> RecordDifferences:
-    """Compare every record of the partition. `source` holds `table.data_header` in canonical text.
+    """Compare every record of the partition, some buckets at a time.
 
-    Salesforce's records are read by a bulk query into files in `folder`, which the caller removes.
+    Salesforce's records are read by bulk queries into files in `folder`, which the caller removes.
     """
-    table = partition.table
-    target = canonical_from_salesforce(read_partition(partition, salesforce, folder, expected_rows), table)
-    try:
-        return _compare(source, target, table)
-    except (pl.exceptions.ComputeError, pl.exceptions.ColumnNotFoundError, pl.exceptions.NoDataError) as error:
-        raise UnusableAnswer(
-            f"Salesforce's records of {partition} cannot be read as CSV ({type(error).__name__}).",
-            f"Compare again: `kpc reconcile {table.name} {partition.key}`.",
-        ) from None
+    found = _Differences(context.table)
+    for group, pages in queries.records(record_fields(context.table), folder):
+        numbers = [marker_bucket(context.key, name) for name in group.markers]
+        source = pl.concat([expected.pairs.bucket(0).head(0), *_buckets(expected, numbers)])
+        found.compare(source, read_pages(pages, context))
+    return found.result(expected)
 
 
-def read_partition(
-    partition: Partition, salesforce: Salesforce, folder: Path, expected_rows: int | None = None
-) -> pl.LazyFrame:
-    """The partition's records as the org's text, by a bulk query into files in `folder`, which the caller removes.
-
-    `expected_rows`, if known, tells when to look for the end of the query.
-    """
-    query = records_query(partition.table, f"{PARTITION_FIELD} = '{partition.key}'")
-    with disk_may_fill(folder / "a page of records"):
-        pages = salesforce.bulk_query(query, folder, rows=expected_rows)
-    return _scan_text(pages.files, partition.table)
+def _buckets(expected: ExpectedRows, numbers: list[int | None]) -> Iterator[pl.DataFrame]:
+    return (expected.pairs.bucket(number) for number in numbers if number is not None)
 
 
-def compare_sample(
-    source: pl.LazyFrame, partition: Partition, salesforce: Salesforce, sample_rows: int, always: pl.Series
-) -> RecordDifferences:
-    """The records with the smallest key hashes: the same records each time, spread over the whole partition.
-
-    Those with the key hashes `always` are compared too.
-    """
-    table = partition.table
-    hashed = source.with_columns(key_hash())
-    smallest = hashed.select(KEY_HASH).bottom_k(sample_rows, by=KEY_HASH).collect()[KEY_HASH]
-    wanted = pl.concat([smallest, always]).unique().to_frame(KEY_HASH)
-    sample = hashed.join(wanted.lazy(), on=KEY_HASH, how="semi").select(table.data_header).collect().lazy()
-    keys = sample.select(EXTERNAL_ID).collect()[EXTERNAL_ID]
-    found = [
-        canonical_records(salesforce.query(records_query(table, where)), table)
-        for where in in_conditions(EXTERNAL_ID, keys.to_list())
-    ]
-    target = pl.concat(found) if found else canonical_records([], table)
-    return _compare(sample, target.lazy(), table)
+def compare_sample(expected: ExpectedRows, context: PartitionContext) -> RecordDifferences:
+    """The records of the sample: those with the smallest key hashes, spread over the whole partition."""
+    found = _Differences(context.table)
+    sample = expected.sample
+    found.compare(sample, iter([records_by_id(context, sample[EXTERNAL_ID].to_list())]))
+    return found.result(expected)
 
 
-def canonical_records(records: Iterable[dict[str, object]], table: Table) -> pl.DataFrame:
-    rows = [{name: text_at(record, name) for name in table.data_header} for record in records]
-    schema = dict.fromkeys(table.data_header, pl.String)
-    return canonical_from_salesforce(pl.DataFrame(rows, schema=schema), table).collect()
+class _Differences:
+    """What differs, over all groups of buckets."""
 
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._compared = self._equal = self._changed = self._surplus = 0
+        self._missing: list[pl.Series] = []
+        self._held_changed: list[pl.DataFrame] = []
+        self._held_surplus: list[pl.DataFrame] = []
 
-def _scan_text(files: Sequence[Path], table: Table) -> pl.LazyFrame:
-    if not files:
-        return pl.LazyFrame(schema=dict.fromkeys(table.data_header, pl.String))
-    return pl.scan_csv(list(files), infer_schema=False)
+    def compare(self, source: pl.DataFrame, target: Iterator[pl.DataFrame]) -> None:
+        """Compare bucket, key_hash and checksum of `source` with records; each side has a key at most once."""
+        pairs = source.select(KEY_HASH, pl.col(BUCKET).alias(_SOURCE_BUCKET), pl.col(CHECKSUM).alias(_SOURCE_CHECKSUM))
+        self._compared += pairs.height
+        seen = [pl.Series(KEY_HASH, dtype=pl.UInt64)]
+        for frame in target:
+            seen.append(frame[KEY_HASH])
+            joined = frame.join(pairs, on=KEY_HASH, how="left")
+            is_equal = (pl.col(CHECKSUM) == pl.col(_SOURCE_CHECKSUM)) & (pl.col(BUCKET) == pl.col(_SOURCE_BUCKET))
+            differing = joined.filter(~is_equal.fill_null(value=False))
+            self._equal += frame.height - differing.height
+            if differing.height:
+                self._keep(differing)
+        found = pl.concat(seen).to_frame()
+        self._missing.append(pairs.join(found, on=KEY_HASH, how="anti")[KEY_HASH])
 
+    def _keep(self, differing: pl.DataFrame) -> None:
+        is_known = differing[_SOURCE_CHECKSUM].is_not_null()
+        changed, surplus = differing.filter(is_known), differing.filter(~is_known)
+        self._changed += changed.height
+        self._surplus += surplus.height
+        for kept, frame in ((self._held_changed, changed), (self._held_surplus, surplus)):
+            room = _HELD_ROWS - sum(one.height for one in kept)
+            if room > 0:
+                kept.append(frame.head(room).drop(_SOURCE_BUCKET, _SOURCE_CHECKSUM))
 
-def _compare(source: pl.LazyFrame, target: pl.LazyFrame, table: Table) -> RecordDifferences:
-    ours, theirs = (
-        side.select(EXTERNAL_ID, key_hash(), row_checksum(table)).collect(engine="streaming")
-        for side in (source, target)
-    )
-    both = ours.join(theirs, on=KEY_HASH, how="inner", suffix="_target")
-    changed = both.filter(pl.col(CHECKSUM) != pl.col(f"{CHECKSUM}_target"))
-    missing = ours.join(theirs, on=KEY_HASH, how="anti")
-    surplus = theirs.join(ours, on=KEY_HASH, how="anti")
-    return RecordDifferences(
-        compared=ours.height,
-        equal=both.height - changed.height,
-        missing=missing.height,
-        surplus=surplus.height,
-        changed=changed.height,
-        missing_keys=_first_keys(missing),
-        surplus_keys=_first_keys(surplus),
-        changed_fields=_drill_down(source, target, changed, table),
-    )
-
-
-def _first_keys(frame: pl.DataFrame) -> tuple[str, ...]:
-    return tuple(key or "" for key in frame.sort(EXTERNAL_ID)[EXTERNAL_ID].head(LISTED))
-
-
-def _drill_down(
-    source: pl.LazyFrame, target: pl.LazyFrame, changed: pl.DataFrame, table: Table
-) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Read only the differing records again and name their differing fields; values are not kept."""
-    if changed.is_empty():
-        return ()
-    wanted = changed.sort(EXTERNAL_ID).head(LISTED).lazy().select(KEY_HASH)
-    frames = [
-        side.with_columns(key_hash()).join(wanted, on=KEY_HASH, how="semi").collect(engine="streaming")
-        for side in (source, target)
-    ]
-    pairs = frames[0].join(frames[1], on=KEY_HASH, suffix=":target").sort(EXTERNAL_ID)
-    found = []
-    for pair in pairs.to_dicts():
-        fields = tuple(
-            name for name in table.data_header if name != EXTERNAL_ID and pair[name] != pair[f"{name}:target"]
+    def result(self, expected: ExpectedRows) -> RecordDifferences:
+        """All differences; reads the extract again for the fields of those that differ."""
+        missing = pl.concat(self._missing)
+        changed, surplus = (_one(held) for held in (self._held_changed, self._held_surplus))
+        if surplus is not None and not missing.is_empty():
+            # A record with the marker of another bucket is surplus there and missing where it belongs.
+            misplaced = surplus.join(missing.to_frame(), on=KEY_HASH, how="semi")
+            surplus = surplus.join(misplaced, on=KEY_HASH, how="anti")
+            missing = missing.to_frame().join(misplaced, on=KEY_HASH, how="anti")[KEY_HASH]
+            changed = misplaced if changed is None else pl.concat([changed, misplaced])
+            self._surplus -= misplaced.height
+            self._changed += misplaced.height
+        fields, missing_keys = self._named(expected, changed, missing)
+        return RecordDifferences(
+            compared=self._compared,
+            equal=self._equal,
+            missing=missing.len(),
+            surplus=self._surplus,
+            changed=self._changed,
+            missing_keys=missing_keys,
+            surplus_keys=() if surplus is None else _first_keys(surplus[EXTERNAL_ID]),
+            changed_fields=fields,
         )
-        if pair[EXTERNAL_ID] != pair[f"{EXTERNAL_ID}:target"]:
-            fields = (EXTERNAL_ID, *fields)
-        found.append((pair[EXTERNAL_ID], fields))
-    return tuple(found)
+
+    def _named(
+        self, expected: ExpectedRows, changed: pl.DataFrame | None, missing: pl.Series
+    ) -> tuple[tuple[tuple[str, tuple[str, ...]], ...], tuple[str, ...]]:
+        """The differing fields of changed records, and the first missing keys; values are not kept."""
+        listed = [missing.head(_HELD_ROWS)] if changed is None else [missing.head(_HELD_ROWS), changed[KEY_HASH]]
+        wanted = pl.concat(listed)
+        if wanted.is_empty():
+            return (), ()
+        source = pl.concat([expected.sample.head(0), *rows_with_hashes(expected, wanted)])
+        keys = source.join(missing.to_frame(), on=KEY_HASH, how="semi")[EXTERNAL_ID]
+        if changed is None:
+            return (), _first_keys(keys)
+        pairs = source.join(changed, on=KEY_HASH, suffix=":target").sort(EXTERNAL_ID).head(LISTED)
+        return tuple(self._fields(pair) for pair in pairs.iter_rows(named=True)), _first_keys(keys)
+
+    def _fields(self, pair: dict[str, object]) -> tuple[str, tuple[str, ...]]:
+        names = [name for name in self._table.data_header if pair[name] != pair[f"{name}:target"]]
+        if pair[BUCKET] != pair[f"{BUCKET}:target"]:
+            names.append(PARTITION_FIELD)
+        return str(pair[EXTERNAL_ID]), tuple(names)
+
+
+def _one(frames: list[pl.DataFrame]) -> pl.DataFrame | None:
+    return pl.concat(frames) if frames else None
+
+
+def _first_keys(keys: pl.Series) -> tuple[str, ...]:
+    return tuple(key or "" for key in keys.sort().head(LISTED))

@@ -10,18 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import polars as pl
 
 from kpc.catalog.table import Table
-from kpc.catalog.types import EXTERNAL_ID, PARTITION_FIELD, Column
-from kpc.convert.canonical import CHECKSUM, KEY_HASH, canonical_from_salesforce, key_hash, row_checksum
+from kpc.catalog.types import EXTERNAL_ID, Column
+from kpc.convert.buckets import BUCKET
+from kpc.convert.canonical import CHECKSUM, KEY_HASH, key_hash, row_checksum
 from kpc.convert.external_id import folded
 from kpc.load.corrected_rows import KEY, SOURCE_CHECKSUM, read_corrections
 from kpc.load.loaded_index import read_loaded_index
-from kpc.reconcile.records import LISTED, canonical_records, read_partition, records_query
-from kpc.salesforce.soql import in_conditions
+from kpc.reconcile.target_records import IS_OLD, LISTED, records_by_id
 from kpc.stages.context import PartitionContext
 
 _FORMER = "former"  # the checksum that a record must have if it still holds its former values
@@ -58,35 +57,32 @@ class RefusedUpdates:
     `hashes` are the key hashes of both. `kept` counts the ones with their former values; `examples` are the first.
     """
 
-    known: pl.LazyFrame
+    known: pl.DataFrame
     others: pl.Series
     hashes: pl.Series
     kept: int = 0
     examples: tuple[KeptRecord, ...] = ()
 
 
-def find_refused_updates(
-    context: PartitionContext, listed: pl.LazyFrame, is_refused: pl.Expr, folder: Path
-) -> RefusedUpdates:
+def find_refused_updates(context: PartitionContext, listed: pl.DataFrame, is_refused: pl.Expr) -> RefusedUpdates:
     """Find and read the records that rows of `listed` (`data_header` in canonical text) were to update.
 
     `is_refused` is true for rows that Salesforce refused, false for rows that staging rejected: those have no new
-    values. Up to `sample_rows` records are read by REST, more by one bulk query into `folder`; the caller removes it.
+    values.
     """
     table = context.table
     rows = listed.with_columns(is_refused.alias("is_refused"), key_hash()).filter(pl.col(EXTERNAL_ID).is_not_null())
     rows = rows.unique(KEY_HASH)
-    wanted = _with_former(context, rows.select(EXTERNAL_ID, KEY_HASH, row_checksum(table), "is_refused").collect())
+    wanted = _with_former(context, rows.select(EXTERNAL_ID, KEY_HASH, row_checksum(table), "is_refused"))
     if wanted.is_empty():
-        nothing = pl.LazyFrame(schema=dict.fromkeys(table.data_header, pl.String))
+        nothing = pl.DataFrame(schema=dict.fromkeys(table.data_header, pl.String()))
         return RefusedUpdates(nothing, pl.Series(dtype=pl.String), wanted[KEY_HASH])
-    records = _read(context, wanted, folder).with_columns(key_hash(), row_checksum(table).alias("held"))
-    joined = records.join(wanted.lazy(), on=KEY_HASH, how="inner", suffix=":oracle")
+    records = _read(context, wanted).with_columns(key_hash(), row_checksum(table).alias("held"))
+    joined = records.join(wanted, on=KEY_HASH, how="inner", suffix=":oracle")
     is_former, is_new = pl.col("held") == pl.col(_FORMER), pl.col("is_refused") & (pl.col("held") == pl.col(CHECKSUM))
     found = joined.with_columns(is_former=is_former).filter(is_former | is_new)
-    hashes = found.select(KEY_HASH, "is_former").collect(engine="streaming")
-    others = wanted.join(hashes, on=KEY_HASH, how="anti")
-    kept = hashes.filter("is_former")
+    others = wanted.join(found, on=KEY_HASH, how="anti")
+    kept = found.filter("is_former").select(KEY_HASH)
     return RefusedUpdates(
         known=found.select(table.data_header),
         others=others.select(folded(pl.col(EXTERNAL_ID))).to_series(),
@@ -120,24 +116,16 @@ def _after_corrections(context: PartitionContext, wanted: pl.DataFrame) -> pl.Da
     return joined.with_columns(pl.coalesce("corrected", _FORMER).alias(_FORMER)).select(wanted.columns)
 
 
-def _read(context: PartitionContext, wanted: pl.DataFrame, folder: Path) -> pl.LazyFrame:
+def _read(context: PartitionContext, wanted: pl.DataFrame) -> pl.DataFrame:
     """The wanted records in canonical text; those of another partition are not found."""
-    partition, table = context.partition, context.table
-    if wanted.height > context.settings.reconcile.sample_rows:
-        records = canonical_from_salesforce(read_partition(partition, context.salesforce, folder), table)
-        return records.filter(key_hash().is_in(wanted[KEY_HASH].implode()))
-    mine = f"{PARTITION_FIELD} = '{partition.key}'"
-    frames = [
-        canonical_records(context.salesforce.query(records_query(table, f"{condition} AND {mine}")), table)
-        for condition in in_conditions(EXTERNAL_ID, wanted[EXTERNAL_ID].to_list())
-    ]
-    return pl.concat(frames).lazy()
+    records = records_by_id(context, wanted[EXTERNAL_ID].to_list())
+    return records.filter(pl.col(BUCKET).is_not_null() | pl.col(IS_OLD)).select(context.table.data_header)
 
 
-def _examples(table: Table, found: pl.LazyFrame, rows: pl.LazyFrame, kept: pl.DataFrame) -> Iterator[KeptRecord]:
+def _examples(table: Table, found: pl.DataFrame, rows: pl.DataFrame, kept: pl.DataFrame) -> Iterator[KeptRecord]:
     """The first `LISTED` kept records by key hash, beside Oracle's rows."""
-    first = kept.sort(KEY_HASH).head(LISTED).lazy().select(KEY_HASH)
-    former, oracle = (side.join(first, on=KEY_HASH, how="semi").collect() for side in (found, rows))
+    first = kept.sort(KEY_HASH).head(LISTED)
+    former, oracle = (side.join(first, on=KEY_HASH, how="semi") for side in (found, rows))
     pairs = former.drop("is_refused").join(oracle, on=KEY_HASH, suffix=":new").sort(EXTERNAL_ID)
     for pair in pairs.to_dicts():
         fields: tuple[str, ...] = ()

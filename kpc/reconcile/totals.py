@@ -2,62 +2,101 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal, localcontext
+from functools import reduce
 
 from kpc.catalog.table import Table
 from kpc.catalog.types import PARTITION_FIELD, Column
 from kpc.errors import UnusableAnswer
-from kpc.partition import Partition
 from kpc.reconcile.comparison import Comparison
-from kpc.retry_policy import retried
-from kpc.salesforce import Salesforce
+from kpc.stages.bucket_queries import BucketQueries
 from kpc.storage.manifests import Aggregate, ControlTotals
 from kpc.untrusted_text import shown
 
 AVERAGE_SCALE = 10  # decimal places with which averages are shown and compared
+_DOUBLE_STEPS = Decimal(2**53)  # whole numbers below it are exact in a double
 _DIGITS = 100  # Python's default of 28 would silently round a sum of 38 digits
 
 
-def totals_query(partition: Partition) -> str:
-    """One SOQL query for the rows and every measure's aggregates; the marker field makes it selective."""
-    table = partition.table
+@dataclass(frozen=True)
+class TargetTotals:
+    """The partition's control totals as Salesforce computed them, by marker and together.
+
+    The API carries numbers as doubles. `inexact` names the measures of which a bucket's sum is too large for a double
+    to hold exactly, with the greatest error that the sum over all buckets may have.
+    """
+
+    by_marker: dict[str, ControlTotals]
+    total: ControlTotals
+    inexact: dict[str, Decimal]
+
+
+def aggregates_soql(table: Table) -> str:
+    """The columns of a SOQL query for the rows and every measure's aggregates."""
     wanted = ["COUNT(Id) n"]
     for position, column in enumerate(table.measured_columns):
         wanted += [
             f"{function}({column.field}) {alias}{position}"
             for function, alias in (("SUM", "s"), ("MIN", "l"), ("MAX", "h"), ("COUNT", "c"))
         ]
-    return f"SELECT {', '.join(wanted)} FROM {table.target} WHERE {PARTITION_FIELD} = '{partition.key}'"
+    return ", ".join(wanted)
 
 
-def read_target(salesforce: Salesforce, partition: Partition) -> ControlTotals:
-    """The partition's control totals, computed by Salesforce."""
-    return retried(lambda: _read(salesforce, partition))
+def read_target(queries: BucketQueries, table: Table) -> TargetTotals:
+    """The partition's control totals, computed by Salesforce for each bucket. Raises `UnusableAnswer`."""
+    by_marker: dict[str, ControlTotals] = {}
+    errors: dict[str, Decimal] = {}
+    for row in queries.aggregates(aggregates_soql(table)):
+        try:
+            name = str(row[PARTITION_FIELD])
+            by_marker[name] = _totals_of(row, table, errors)
+        except (KeyError, ValueError) as error:
+            raise UnusableAnswer(
+                f"Salesforce's totals of {table.target} cannot be used: {shown(error)} is missing or no number.",
+                "Compare again with `kpc reconcile`.",
+            ) from None
+    nothing = ControlTotals(rows=0, measures=tuple(_nothing(column) for column in table.measured_columns))
+    return TargetTotals(by_marker, reduce(added, by_marker.values(), nothing), errors)
 
 
-def _read(salesforce: Salesforce, partition: Partition) -> ControlTotals:
-    row = salesforce.aggregate(totals_query(partition))
-    try:
-        return _totals_of(row, partition)
-    except (KeyError, ValueError) as error:
-        raise UnusableAnswer(
-            f"Salesforce's totals of {partition} cannot be used: {shown(error)} is missing or no number.",
-            f"Compare again: `kpc reconcile {partition.table.name} {partition.key}`.",
-        ) from None
+def _nothing(column: Column) -> Aggregate:
+    return Aggregate(column=column.name, sum=None, min=None, max=None, count=0)
 
 
-def _totals_of(row: dict[str, object], partition: Partition) -> ControlTotals:
-    measures = tuple(
-        Aggregate(
-            column=column.name,
-            sum=_exact(row[f"s{position}"]),
-            min=_exact(row[f"l{position}"]),
-            max=_exact(row[f"h{position}"]),
-            count=int(str(row[f"c{position}"])),
+def _totals_of(row: dict[str, object], table: Table, errors: dict[str, Decimal]) -> ControlTotals:
+    measures = []
+    rows = int(str(row["n"]))
+    for position, column in enumerate(table.measured_columns):
+        scale = column.type.scale if column.type else 0
+        total = _exact(row[f"s{position}"])
+        if total is not None and not _is_held(total, scale):
+            with localcontext(prec=_DIGITS):
+                error = total.copy_abs() * rows / _DOUBLE_STEPS
+                errors[column.name] = errors.get(column.name, Decimal(0)) + error
+        measures.append(
+            Aggregate(
+                column=column.name,
+                sum=_rounded(total, scale),
+                min=_rounded(_exact(row[f"l{position}"]), scale),
+                max=_rounded(_exact(row[f"h{position}"]), scale),
+                count=int(str(row[f"c{position}"])),
+            )
         )
-        for position, column in enumerate(partition.table.measured_columns)
-    )
-    return ControlTotals(rows=int(str(row["n"])), measures=measures)
+    return ControlTotals(rows=rows, measures=tuple(measures))
+
+
+def _is_held(value: Decimal, scale: int) -> bool:
+    """Whether a double holds every value of this size with `scale` decimal places."""
+    return value.copy_abs().scaleb(scale) < _DOUBLE_STEPS
+
+
+def _rounded(value: Decimal | None, scale: int) -> Decimal | None:
+    """A double that stands for a value with `scale` decimal places; a larger one stays as it is."""
+    if value is None or not _is_held(value, scale):
+        return value
+    with localcontext(prec=_DIGITS):
+        return value.quantize(Decimal(1).scaleb(-scale), ROUND_HALF_UP)
 
 
 def added(one: ControlTotals, other: ControlTotals) -> ControlTotals:
@@ -88,15 +127,17 @@ def _exact(value: object) -> Decimal | None:
 
 
 def compare_totals(
-    table: Table, *, oracle: ControlTotals, expected: ControlTotals, salesforce: ControlTotals
+    table: Table, *, oracle: ControlTotals, expected: ControlTotals, salesforce: TargetTotals
 ) -> list[Comparison]:
     """Levels 1 and 2. `expected` are Oracle's control totals without the listed exceptions, if there are any."""
-    found = [_compare(1, "rows", Decimal(oracle.rows), Decimal(expected.rows), Decimal(salesforce.rows))]
+    target_rows = Decimal(salesforce.total.rows)
+    found = [_compare(1, "rows", Decimal(oracle.rows), Decimal(expected.rows), target_rows)]
     tolerances = {measure.column: Decimal(measure.tolerance) for measure in table.measures}
     for column, source, remaining, target in zip(
-        table.measured_columns, oracle.measures, expected.measures, salesforce.measures, strict=True
+        table.measured_columns, oracle.measures, expected.measures, salesforce.total.measures, strict=True
     ):
-        found += _compare_measure(column, source, remaining, target, tolerances[column.name])
+        tolerance = tolerances[column.name] + salesforce.inexact.get(column.name, Decimal(0))
+        found += _compare_measure(column, source, remaining, target, tolerance)
     return found
 
 

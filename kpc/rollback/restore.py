@@ -7,9 +7,7 @@ since, and such changes are not overwritten.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +22,7 @@ from kpc.convert.gzip_csv import GzipTable, csv_bytes
 from kpc.ledger import ChunkRow
 from kpc.load.chunk_result import GZIP_LEVEL, read_columns
 from kpc.load.corrected_rows import sent_corrections
-from kpc.load.org_records import ID, WantedKeys, image_header, records_of
+from kpc.load.org_records import ID, image_header, records_of
 from kpc.load.pre_image import KeptImage
 from kpc.salesforce.constants import NULL_TOKEN
 from kpc.stages.context import LeasedContext
@@ -129,13 +127,12 @@ class Restoring:
         columns = (ID, EXTERNAL_ID, GENERATION_FIELD, _DIGEST, _AS_SENT)
         schema = dict.fromkeys(columns, pl.String()) | {_DIGEST: pl.UInt64(), _AS_SENT: pl.Boolean()}
         found = [pl.DataFrame(schema=schema)]
-        wanted = WantedKeys.of(keys, context.settings.salesforce.collection_rows)
-        with self._scratch() as scratch:
-            for rows in records_of(table, wanted, context.governor, context.salesforce, scratch):
-                ours = rows.join(records.select(ID), on=ID, how="semi")
-                same = _as_sent(ours, sent, table).with_columns(pl.lit(value=True).alias(_AS_SENT))
-                state = ours.with_columns(_digest(self._header)).join(same, on=ID, how="left")
-                found.append(state.with_columns(pl.col(_AS_SENT).fill_null(value=False)).select(columns))
+        wanted = [key for frame in keys for key in frame[EXTERNAL_ID]]
+        for rows in records_of(table, wanted, context.governor, context.salesforce):
+            ours = rows.join(records.select(ID), on=ID, how="semi")
+            same = _as_sent(ours, sent, table).with_columns(pl.lit(value=True).alias(_AS_SENT))
+            state = ours.with_columns(_digest(self._header)).join(same, on=ID, how="left")
+            found.append(state.with_columns(pl.col(_AS_SENT).fill_null(value=False)).select(columns))
         return pl.concat(found).unique(ID)
 
     def _planned(self, earlier: RestoreManifest | None) -> pl.DataFrame:
@@ -213,11 +210,6 @@ class Restoring:
         with GzipTable(make_private(self.folder) / name, header, GZIP_LEVEL) as table:
             table.write(csv_bytes(records.select(header), null=""), records.height)
             return table.close()
-
-    @contextmanager
-    def _scratch(self) -> Iterator[Path]:
-        with tempfile.TemporaryDirectory(dir=make_private(self.folder), prefix=".query-") as name:
-            yield Path(name)
 
 
 def _as_sent(rows: pl.DataFrame, sent: pl.DataFrame, table: Table) -> pl.DataFrame:

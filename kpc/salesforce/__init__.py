@@ -14,8 +14,9 @@ from kpc.salesforce.constants import BulkJobState, ResultKind
 from kpc.salesforce.describe import DescribeApi
 from kpc.salesforce.ingest import Encoding, IngestApi, JobInfo, failed_job
 from kpc.salesforce.limits import Limit, LimitsApi
-from kpc.salesforce.query import QueryPages
+from kpc.salesforce.query import QueryPages, QueryTooLong
 from kpc.salesforce.row_errors import RowError, parse_row_error
+from kpc.salesforce.selectivity import Selectivity
 from kpc.settings import SalesforceSettings
 
 __all__ = [
@@ -25,11 +26,13 @@ __all__ = [
     "JobInfo",
     "Limit",
     "QueryPages",
+    "QueryTooLong",
     "Refused",
     "ResultKind",
     "RowError",
     "Salesforce",
     "SavedRecord",
+    "Selectivity",
     "connect",
     "failed_job",
     "parse_row_error",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,6 +17,7 @@ from pydantic import Field
 from kpc.bounded_body import BodyRefused
 from kpc.errors import SalesforceDown, Terminal, UnusableAnswer
 from kpc.retry_policy import retried
+from kpc.salesforce.answers import Refused
 from kpc.salesforce.constants import BulkJobState
 from kpc.salesforce.csv_download import save_csv
 from kpc.salesforce.job_poller import WAKE_S, JobAnswer
@@ -32,14 +34,23 @@ _MOST_PAGE_ROWS = 5_000_000  # of an answer that does not say how many it has; S
 _MOST_RECORD_BYTES = 65_536  # on average over a page
 _HEADER_BYTES = 1 << 20
 _SHORTEST_S = 0.005
+_TOO_LONG = re.compile("QUERY_TIMEOUT|REQUEST_RUNNING_TOO_LONG|running for too long", re.IGNORECASE)
+_REMEDY = (
+    "Check with `kpc preflight` that Migration_Partition__c is an External ID, so that it has an index; then repeat."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class QueryPages:
-    """The result of a bulk query: gzip CSV files, each with its header line, and their total number of rows."""
+    """The result of a bulk query: gzip CSV files, each with its header line, their number of rows and of bytes."""
 
     files: tuple[Path, ...]
     rows: int
+    raw_bytes: int = 0  # of the CSV text: the org allows 1 TB of results in 24 h
+
+
+class QueryTooLong(Terminal):
+    """Salesforce ended a query because it took too long: its filter matched too many records, or used no index."""
 
 
 class _RecordPage(Shape):
@@ -71,7 +82,8 @@ class _QueryJob(Shape):
 class QueryApi(Rest):
     def query(self, soql: str) -> Iterator[dict[str, Any]]:
         """The records of a SOQL query, page by page, without `attributes`; numbers with a fraction are `Decimal`."""
-        page = self.ask(_RecordPage, "/query", {"q": soql})
+        with _too_long(soql):
+            page = self.ask(_RecordPage, "/query", {"q": soql})
         seen, rows = {""}, 0
         while True:
             rows += len(page.records)
@@ -93,7 +105,8 @@ class QueryApi(Rest):
         """The number of an object's records, all or those that meet the SOQL condition `where`."""
         # Both parts come from the catalog and our own code.
         soql = f"SELECT COUNT() FROM {object_name}{f' WHERE {where}' if where else ''}"  # noqa: S608
-        return self.ask(_CountAnswer, "/query", {"q": soql}).totalSize
+        with _too_long(soql):
+            return self.ask(_CountAnswer, "/query", {"q": soql}).totalSize
 
     def aggregate(self, soql: str) -> dict[str, Any]:
         """The single record of an aggregate query without GROUP BY; unnamed columns are `expr0`, `expr1` ..."""
@@ -110,8 +123,9 @@ class QueryApi(Rest):
 
         `rows` is about how many records it will find, if that is known: its end is then noticed sooner.
 
-        Raises `Terminal` if the job fails or its row count differs from the announced one, `SalesforceDown` if it takes
-        longer than `wait_s` (default: settings.job_timeout_s), `OSError` if the disk is full.
+        Raises `QueryTooLong`, `Terminal` if the job fails for another reason or its row count differs from the
+        announced one, `SalesforceDown` if it takes longer than `wait_s` (default: settings.job_timeout_s), `OSError` if
+        the disk is full.
         """
         wanted = {"operation": "query", "query": soql}
         # If the response is lost, the request is repeated: an unread query job only costs one of 10,000 a day.
@@ -148,6 +162,8 @@ class QueryApi(Rest):
             poller.forget(job_id)
         job = last[0]
         if job.state is not BulkJobState.JOB_COMPLETE:
+            if _TOO_LONG.search(job.errorMessage or ""):
+                raise QueryTooLong(f"Bulk query {job_id} of {object_name} took too long: {job.errorMessage}.", _REMEDY)
             raise Terminal(
                 f"Bulk query {job_id} ended as {job.state}: {job.errorMessage or 'no reason given'}.",
                 "Check that the integration user may read these fields (`kpc preflight`), then run it again.",
@@ -157,19 +173,21 @@ class QueryApi(Rest):
     def _pages(self, job_id: str, folder: Path) -> QueryPages:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         files: list[Path] = []
-        rows, locator, seen = 0, "", {""}
+        rows = raw_bytes = 0
+        locator, seen = "", {""}
         while locator != _LAST_PAGE:
             file = folder / f"page-{len(files) + 1:05d}.csv.gz"
             params = {"locator": locator} if locator else None
-            page_rows, locator = retried(lambda p=params, f=file: self._page(job_id, p, f))  # type: ignore[misc]
-            rows += page_rows
+            counter, locator = retried(lambda p=params, f=file: self._page(job_id, p, f))  # type: ignore[misc]
+            rows += counter.rows
+            raw_bytes += counter.raw_bytes
             files.append(file)
             if locator in seen:
                 raise UnusableAnswer(f"The pages of bulk query {job_id} do not come to an end.", "Run the stage again.")
             seen.add(locator)
-        return QueryPages(tuple(files), rows)
+        return QueryPages(tuple(files), rows, raw_bytes)
 
-    def _page(self, job_id: str, params: dict[str, str] | None, file: Path) -> tuple[int, str]:
+    def _page(self, job_id: str, params: dict[str, str] | None, file: Path) -> tuple[RecordCounter, str]:
         """Write one page and compare its rows with those announced; each attempt starts from the beginning."""
         with self.stream(f"{_JOBS}/{job_id}/results", params) as response:
             announced = _announced(response)
@@ -184,7 +202,19 @@ class QueryApi(Rest):
             locator = response.headers.get("Sforce-Locator", _LAST_PAGE)
             if not _LOCATOR.fullmatch(locator):
                 raise BodyRefused("names a next page in a way that Salesforce does not")
-            return counter.rows, locator
+            return counter, locator
+
+
+@contextmanager
+def _too_long(soql: str) -> Iterator[None]:
+    """Give a query that Salesforce ended for its time a class of its own."""
+    try:
+        yield
+    except Refused as refused:
+        if not _TOO_LONG.search(refused.code):
+            raise
+        object_name = soql.partition(" FROM ")[2].partition(" ")[0]
+        raise QueryTooLong(f"A query of {object_name} took too long: {refused.reason}", _REMEDY) from None
 
 
 def _announced(response: httpx.Response) -> int | None:
@@ -201,6 +231,7 @@ class RecordCounter:
     """Counts the records of a streamed CSV with a header line; a line break inside quotes does not end a record."""
 
     def __init__(self) -> None:
+        self.raw_bytes = 0
         self._line_ends = 0
         self._is_quoted = False
         self._ends_open = False
@@ -208,6 +239,7 @@ class RecordCounter:
     def feed(self, block: bytes) -> None:
         if not block:
             return
+        self.raw_bytes += len(block)
         for number, part in enumerate(block.split(b'"')):
             if number:
                 self._is_quoted = not self._is_quoted

@@ -11,13 +11,20 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kpc.errors import KpcError, QuotaExhausted
 from kpc.ledger import Allowance, JobIntent, JobRow, Lease, Ledger, OrgUsage
+from kpc.ledger.query_jobs import QueryAllowance
 from kpc.ledger.quota import QuotaRequest
 from kpc.salesforce.answers import LOOK_AGAIN, AllowanceRefused
 from kpc.salesforce.limits import Limit
 from kpc.settings import SalesforceSettings
+from kpc.storage.store import disk_may_fill
+
+if TYPE_CHECKING:
+    from kpc.salesforce import QueryPages, Salesforce
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +44,7 @@ class Governor:
     settings: SalesforceSettings
     target_id: str
     read_limits: Callable[[], Mapping[str, Limit]]
+    run_id: str = ""
 
     @property
     def allowance(self) -> Allowance:
@@ -77,6 +85,21 @@ class Governor:
                 self._read()
         # Its own rows and batches are reserved already.
         self.ledger.quota.check(self.target_id, QuotaRequest(0, 0, is_repair=True), self.allowance)
+
+    def bulk_query(self, salesforce: Salesforce, soql: str, folder: Path, *, rows: int | None = None) -> QueryPages:
+        """Run a bulk query (`Salesforce.bulk_query`) within the org's allowance of query jobs and of their results.
+
+        Raises `QuotaExhausted` before the job is created, with the time from which there is room.
+        """
+        settings = self.settings
+        share = settings.quota_share
+        allowance = QueryAllowance(int(settings.daily_query_jobs * share), int(settings.daily_query_bytes * share))
+        object_name = soql.partition(" FROM ")[2].partition(" ")[0]
+        number = self.ledger.query_jobs.begin(self.target_id, object_name, allowance, self.run_id)
+        with disk_may_fill(folder / "a page of records"):
+            pages = salesforce.bulk_query(soql, folder, rows=rows)
+        self.ledger.query_jobs.finish(number, rows=pages.rows, raw_bytes=pages.raw_bytes)
+        return pages
 
     def check(self, intent: JobIntent) -> None:
         """Raises `QuotaExhausted` if such a job could not start now; claims nothing."""

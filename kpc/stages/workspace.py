@@ -116,7 +116,7 @@ class Workspace:
     def governor(self) -> Governor:
         """The quota governor of the org that this process is logged in to."""
         client = self.salesforce
-        return Governor(self.ledger, self.settings.salesforce, client.org_id, client.limits)
+        return Governor(self.ledger, self.settings.salesforce, client.org_id, client.limits, self.run_id)
 
     @property
     def environment(self) -> Environment:

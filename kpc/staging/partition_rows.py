@@ -10,6 +10,7 @@ import polars as pl
 
 from kpc.catalog.table import Table
 from kpc.catalog.types import EXTERNAL_ID, Column
+from kpc.convert.buckets import marker_cell
 from kpc.convert.canonical import KEY_HASH, key_hash, row_checksum
 from kpc.convert.frame import FIELD, KEY, RULE, VALUE, FramePlan, convert_frame, plain_columns
 from kpc.convert.gzip_csv import csv_line
@@ -187,7 +188,7 @@ def csv_line_of(table: Table, key: str, generation: str, plain: frozenset[str] =
         table.data_header,
         quoted=quoted,
         empty_nulls={lookup.header for lookup in table.lookups},
-        suffix=f"{key},{generation}",
+        suffix=(marker_cell(key), pl.lit(generation)),
     )
     return line.alias(LINE)
 

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from kpc.convert.canonical import CHECKSUM, KEY_HASH
 from kpc.errors import DamagedFile
+from kpc.load.loaded_index import HAS_BUCKET, with_all_columns
 from kpc.partition import Partition
 from kpc.storage.parquet_file import read_slices
 from kpc.storage.row_buckets import HELD_ROWS, HashRanges, RowBuckets
@@ -50,11 +51,12 @@ class LoadedIndex:
         """Find the rows that changed and those that vanished. Raises `DamagedFile` if the index cannot be read.
 
         A row is unchanged if the index has its key hash with the same checksum. The checksum covers the external id, so
-        a collision of key hashes alone cannot hide a change.
+        a collision of key hashes alone cannot hide a change. A record whose marker has no bucket counts as changed.
         """
         changed, vanished = [self._changed], [self._vanished]
         for source, not_sent, index in self._ranges():
-            changed.append(source.join(index, on=[KEY_HASH, CHECKSUM], how="anti")[KEY_HASH])
+            known = index.filter(HAS_BUCKET)
+            changed.append(source.join(known, on=[KEY_HASH, CHECKSUM], how="anti")[KEY_HASH])
             still_there = pl.concat([source.select(KEY_HASH), not_sent])
             vanished.append(index.join(still_there, on=KEY_HASH, how="anti")[KEY_HASH])
         self._changed, self._vanished = pl.concat(changed).sort(), pl.concat(vanished).sort()
@@ -92,7 +94,8 @@ class LoadedIndex:
         """The index rows whose hashes are in a range; row groups of other ranges are not decoded."""
         hashes = _RANGES.holds(least, greatest)
         try:
-            return pl.scan_parquet(self._path).filter(hashes).select(KEY_HASH, CHECKSUM).collect()
+            index = with_all_columns(pl.scan_parquet(self._path))
+            return index.filter(hashes).select(KEY_HASH, CHECKSUM, HAS_BUCKET).collect()
         except (pl.exceptions.PolarsError, OSError) as error:
             raise self._damaged(error) from error
 

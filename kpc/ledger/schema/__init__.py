@@ -7,12 +7,12 @@ from kpc.ledger.schema.campaign import mapping_version, reconciliation, scope, s
 from kpc.ledger.schema.columns import canonical_json, metadata
 from kpc.ledger.schema.constants import campaign_constant
 from kpc.ledger.schema.loads import attempt, chunk, failed_records, job, pause
-from kpc.ledger.schema.quota import org_limits, quota_entry
+from kpc.ledger.schema.quota import org_limits, query_job, quota_entry
 from kpc.ledger.schema.source import snapshot, source_check
 from kpc.ledger.schema.stages import generation, lease, stage_run
 from kpc.ledger.schema.systems import endpoint, org_trait, source_database
 
-REVISION = "0006"  # the newest migration; a test compares it with kpc/ledger/migrations
+REVISION = "0007"  # the newest migration; a test compares it with kpc/ledger/migrations
 
 __all__ = [
     "REVISION",
@@ -32,6 +32,7 @@ __all__ = [
     "org_limits",
     "org_trait",
     "pause",
+    "query_job",
     "quota_entry",
     "reconciliation",
     "scope",

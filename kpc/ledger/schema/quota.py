@@ -22,6 +22,19 @@ quota_entry = Table(
     Index("ix_quota_entry_window", "target_id", "counted_utc"),
 )
 
+query_job = Table(  # a bulk query: the org allows a number of them, and of bytes of their results, in 24 h
+    "query_job",
+    metadata,
+    id_column(),
+    word("target_id"),
+    word("object", 80),
+    number("rows"),
+    number("raw_bytes"),
+    word("run_id", 255),
+    moment("begun_utc"),
+    Index("ix_query_job_window", "target_id", "begun_utc"),
+)
+
 org_limits = Table(  # the org's last `/limits`, and any block after it refused a request
     "org_limits",
     metadata,

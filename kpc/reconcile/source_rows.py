@@ -1,0 +1,80 @@
+"""The rows of a sealed extract as Salesforce must hold them, converted piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+
+from kpc.convert.buckets import bucket_number
+from kpc.convert.canonical import key_hash, row_checksum
+from kpc.convert.frame import KEY, FramePlan, plain_columns
+from kpc.load.corrected_rows import read_corrections, with_corrections
+from kpc.stages.context import PartitionContext
+from kpc.staging.partition_rows import slice_rows
+from kpc.storage.manifests import ExtractManifest
+from kpc.storage.parquet_file import read_slices
+from kpc.storage.prefetch import map_in_parallel
+
+_PARALLEL_SLICES = 2
+
+
+class SourceRows:
+    """Reads an extract any number of times.
+
+    A frame holds `table.data_header` in canonical text, the measured columns under Oracle's names, the source key, and
+    bucket, key_hash and checksum. Accepted corrections are applied; `corrected` counts them after a reading.
+    """
+
+    def __init__(self, context: PartitionContext, extract: ExtractManifest) -> None:
+        self.corrected = 0
+        self.has_corrections = False
+        self._context = context
+        self._table = context.table
+        self._extract = extract
+        self._corrections = read_corrections(context)
+        self.has_corrections = not self._corrections.is_empty()
+        self._plans: dict[object, FramePlan] = {}
+
+    def frames(self) -> Iterator[pl.DataFrame]:
+        """All rows; memory does not grow with their number. Raises `DamagedFile`."""
+        self.corrected = 0
+        for frame, corrected in map_in_parallel(self._convert, self._slices(), _PARALLEL_SLICES):
+            self.corrected += corrected
+            yield frame
+
+    def _slices(self) -> Iterator[pl.DataFrame]:
+        context, table = self._context, self._table
+        folder: Path = context.paths.generation(self._extract.generation).extract
+        remedy = f"Extract it again: `kpc rerun {table.name} {context.key}`."
+        rows = slice_rows(table, context.settings.staging.memory_bytes)
+        columns = [column.name for column in table.columns]
+        for chunk in self._extract.chunks:
+            path = context.store.file(folder, chunk, remedy=remedy)
+            yield from read_slices(path, columns, rows, remedy=remedy)
+
+    def _convert(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+        table, plan = self._table, self._plan_for(frame)
+        measured = [column.name for column in table.measured_columns]
+        rows = (
+            plan.typed(frame.lazy())
+            .with_columns(*plan.spelled(), plan.source_key().alias(KEY))
+            .select(*table.data_header, *measured, KEY)
+        )
+        corrected = 0
+        if self.has_corrections:
+            rows, corrected = with_corrections(rows.collect().lazy(), table, self._corrections)
+        derived = (bucket_number(self._context.key), key_hash(), row_checksum(table))
+        return rows.with_columns(derived).collect(), corrected
+
+    def _plan_for(self, frame: pl.DataFrame) -> FramePlan:
+        """The plan for a frame, cached by its schema and its plain columns."""
+        plain = plain_columns(frame, self._table)
+        kind = (tuple(frame.schema.items()), plain)
+        if kind not in self._plans:
+            hash_key = self._context.settings.hash_key.get_secret_value()
+            self._plans[kind] = FramePlan.of(
+                self._table, dict(frame.schema), key=self._context.key, hash_key=hash_key, plain=plain
+            )
+        return self._plans[kind]

@@ -1,0 +1,158 @@
+"""Queries of one partition's records, some of its buckets at a time, so that the markers' index serves each of them.
+
+A query that Salesforce ends for its time is repeated with half of the buckets, down to one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kpc.catalog.types import PARTITION_FIELD
+from kpc.convert.buckets import bucket_count, markers
+from kpc.retry_policy import retried
+from kpc.salesforce.query import QueryPages, QueryTooLong
+from kpc.salesforce.selectivity import Selectivity
+from kpc.salesforce.soql import text_literal
+from kpc.storage.prefetch import map_in_parallel
+from kpc.storage.store import make_private
+
+if TYPE_CHECKING:
+    from kpc.stages.context import PartitionContext
+
+log = logging.getLogger(__name__)
+
+_LEAST_LIMIT = 10_000  # of a bulk query that is to find fewer records
+
+
+@dataclass(frozen=True, slots=True)
+class BucketGroup:
+    """What one query reads: markers, and about how many records have them."""
+
+    markers: tuple[str, ...]
+    rows: int
+
+    @property
+    def condition(self) -> str:
+        """The SOQL condition that the index of the marker field serves."""
+        return f"{PARTITION_FIELD} IN ({', '.join(map(text_literal, self.markers))})"
+
+    def halves(self) -> tuple[BucketGroup, BucketGroup]:
+        middle = len(self.markers) // 2
+        first = BucketGroup(self.markers[:middle], self.rows // 2)
+        return first, BucketGroup(self.markers[middle:], self.rows - first.rows)
+
+    def __str__(self) -> str:
+        first, last = self.markers[0], self.markers[-1]
+        return first if first == last else f"{first} to {last}"
+
+
+def grouped(expected: Sequence[tuple[str, int]], most_rows: int | None) -> list[BucketGroup]:
+    """Markers with their expected records, in groups of at most `most_rows` records (None: one group)."""
+    groups: list[BucketGroup] = []
+    names: list[str] = []
+    rows = 0
+    for name, count in expected:
+        if names and most_rows is not None and rows + count > most_rows:
+            groups.append(BucketGroup(tuple(names), rows))
+            names, rows = [], 0
+        names.append(name)
+        rows += count
+    return [*groups, BucketGroup(tuple(names), rows)]
+
+
+class BucketQueries:
+    """`expected`: about how many records each bucket has, ascending. See `evenly` if only their sum is known."""
+
+    def __init__(self, context: PartitionContext, expected: Sequence[int]) -> None:
+        self._context = context
+        self._expected = expected
+
+    @property
+    def _object(self) -> str:
+        return self._context.table.target
+
+    @cached_property
+    def groups(self) -> list[BucketGroup]:
+        """All buckets, and the marker without a bucket that older versions wrote, in groups that the index serves."""
+        salesforce, settings = self._context.salesforce, self._context.settings.salesforce
+        rows = sum(self._expected)
+        selectivity = Selectivity(settings.indexed_rows, settings.scanned_rows)
+        most_rows = selectivity.most_rows(max(rows, salesforce.record_count(self._object)))
+        expected = [(self._context.key, 0), *zip(markers(self._context.key), self._expected, strict=True)]
+        return grouped(expected, most_rows)
+
+    def aggregates(self, selected: str) -> Iterator[dict[str, Any]]:
+        """The records of `SELECT Migration_Partition__c, <selected> ... GROUP BY Migration_Partition__c`, by marker.
+
+        A marker without records gives none.
+        """
+        for group in self.groups:
+            yield from self._aggregates(selected, group)
+
+    def _aggregates(self, selected: str, group: BucketGroup) -> list[dict[str, Any]]:
+        # All parts come from the catalog and our own code.
+        soql = (
+            f"SELECT {PARTITION_FIELD}, {selected} FROM {self._object} WHERE {group.condition} "  # noqa: S608
+            f"GROUP BY {PARTITION_FIELD}"
+        )
+        try:
+            return retried(lambda: list(self._context.salesforce.query(soql)))
+        except QueryTooLong as error:
+            return [row for half in self._halves(group, error) for row in self._aggregates(selected, half)]
+
+    def records(
+        self, fields: Sequence[str], folder: Path, *, also: str = ""
+    ) -> Iterator[tuple[BucketGroup, QueryPages]]:
+        """The records of each group by a bulk query; `also` is one more condition.
+
+        Some queries run while the caller uses the result of an earlier one; its files are removed afterwards.
+        """
+
+        def read(item: tuple[int, BucketGroup]) -> list[tuple[BucketGroup, QueryPages]]:
+            number, group = item
+            return self._read(group, fields, make_private(folder / f"group-{number:03d}"), also)
+
+        at_once = self._context.settings.salesforce.query_jobs_at_once
+        for parts in map_in_parallel(read, enumerate(self.groups), at_once):
+            for group, pages in parts:
+                with ExitStack() as scope:
+                    for file in pages.files:
+                        scope.callback(file.unlink, missing_ok=True)
+                    yield group, pages
+
+    def _read(
+        self, group: BucketGroup, fields: Sequence[str], folder: Path, also: str
+    ) -> list[tuple[BucketGroup, QueryPages]]:
+        # With a LIMIT the index is used; without, Salesforce reads the whole object in ranges of ids.
+        limit = max(2 * group.rows, _LEAST_LIMIT)
+        where = f"{group.condition} AND {also}" if also else group.condition
+        context = self._context
+        try:
+            while True:
+                soql = f"SELECT {', '.join(fields)} FROM {self._object} WHERE {where} LIMIT {limit}"  # noqa: S608
+                pages = context.governor.bulk_query(context.salesforce, soql, folder, rows=group.rows)
+                if pages.rows < limit:
+                    return [(group, pages)]
+                limit *= 4  # far more records than expected
+        except QueryTooLong as error:
+            halves = enumerate(self._halves(group, error))
+            return [part for place, half in halves for part in self._read(half, fields, folder / str(place), also)]
+
+    def _halves(self, group: BucketGroup, error: QueryTooLong) -> tuple[BucketGroup, ...]:
+        """Raises the error if the group has a single marker."""
+        if len(group.markers) == 1:
+            raise error
+        log.warning("%s: the query of %s took too long; it is divided", self._context, group)
+        return group.halves()
+
+
+def evenly(rows: int, key: str) -> list[int]:
+    """`rows` records divided over the buckets of a partition: SHA-256 spreads them evenly."""
+    count = bucket_count(key)
+    return [rows // count + (number < rows % count) for number in range(count)]
