@@ -14,6 +14,7 @@ from kpc.bench.request_record import RequestRecord
 from kpc.catalog import find_table
 from kpc.catalog.table import Table
 from kpc.catalog.types import ALL, EXTERNAL_ID, GENERATION_FIELD, PARTITION_FIELD, FieldKind, FieldType
+from kpc.convert.buckets import marker_cell
 from kpc.convert.canonical import CHECKSUM, KEY_HASH, key_hash
 from kpc.convert.gzip_csv import GzipTable, csv_bytes
 from kpc.convert.key_sum import KeySum
@@ -138,7 +139,6 @@ def _rows(table: Table, key: str, generation: str, start: int, rows: int) -> pl.
     number = pl.int_range(start, start + rows)
     cells = {
         EXTERNAL_ID: pl.concat_str(pl.lit("01|SHOP|BR01|POS7|S"), number, pl.lit("|2024-01-15|1")),
-        PARTITION_FIELD: pl.lit(key),
         GENERATION_FIELD: pl.lit(generation),
         **{lookup.header: pl.concat_str(pl.lit("01|SHOP|BR01|POS7|S"), number // 3) for lookup in table.lookups},
         **{
@@ -147,7 +147,8 @@ def _rows(table: Table, key: str, generation: str, start: int, rows: int) -> pl.
             if column.type is not None
         },
     }
-    return pl.select(cells[name].cast(pl.String).alias(name) for name in table.header)
+    frame = pl.select(cell.cast(pl.String).alias(name) for name, cell in cells.items())
+    return frame.with_columns(marker_cell(key).alias(PARTITION_FIELD)).select(table.header)
 
 
 def _cell(kind: FieldType, number: pl.Expr, place: int) -> pl.Expr:

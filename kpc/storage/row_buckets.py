@@ -149,7 +149,8 @@ class RowBuckets:
         ordered = numbered.sort(_BUCKET, maintain_order=True)
         numbers = ordered[_BUCKET]
         del numbered
-        starts = numbers.search_sorted(pl.Series(list(range(len(self._pieces))), dtype=numbers.dtype), side="left").to_list()
+        every = pl.Series(list(range(len(self._pieces))), dtype=numbers.dtype)
+        starts = numbers.search_sorted(every, side="left").to_list()
         rows = ordered.drop(_BUCKET)
         with disk_may_fill(self._folder / "a temporary file"):
             for number, (start, end) in enumerate(pairwise([*starts, rows.height])):

@@ -200,7 +200,7 @@ def test_a_lost_and_a_foreign_record_are_found(
     foreign = {
         "External_ID__c": "ZZZ",
         "Pos_Supplier_Code__c": "ZZZ",
-        "Migration_Partition__c": "ALL",
+        "Migration_Partition__c": "ALL/000",
         "Migration_Generation__c": "x",
     }
     workspace.salesforce.tell("POST", f"/sobjects/{target}", foreign)

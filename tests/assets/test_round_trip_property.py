@@ -181,7 +181,7 @@ def put(oracle: OracleServer, table: Table, given: Cells) -> None:
 def held(workspace: Workspace, partition: Partition, folder: Path) -> pl.DataFrame:
     """What the org holds, by bulk query, in the canonical spelling, by external id."""
     table = partition.table
-    soql = f"SELECT {', '.join(table.data_header)} FROM {table.target} WHERE {PARTITION_FIELD} = '{partition.key}'"
+    soql = f"SELECT {', '.join(table.data_header)} FROM {table.target} WHERE {PARTITION_FIELD} LIKE '{partition.key}/%'"
     files = workspace.salesforce.bulk_query(soql, folder).files
     return canonical_from_salesforce(pl.scan_csv(files, infer_schema=False), table).collect().sort(EXTERNAL_ID)
 

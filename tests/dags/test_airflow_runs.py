@@ -124,7 +124,7 @@ def org(world: World) -> Iterator[Salesforce]:
 
 def records(world: World, partition: Partition) -> int:
     with org(world) as salesforce:
-        return salesforce.count(partition.table.target, f"Migration_Partition__c = '{partition.key}'")
+        return salesforce.count(partition.table.target, f"Migration_Partition__c LIKE '{partition.key}/%'")
 
 
 def jobs(world: World) -> Counter[str]:

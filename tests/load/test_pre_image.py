@@ -416,7 +416,7 @@ KILLS = [
     ("PUT .*/batches", "yes", 2),
     ("PATCH", "", 2),
     ("PATCH", "yes", 2),
-    ("GET .*/jobs/query/.*/results", "yes", 2),
+    ("GET .*/query", "yes", 2),
     (RENAME, "", 3),
 ]
 EVERY_KILL = [

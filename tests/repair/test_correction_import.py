@@ -194,7 +194,7 @@ REFUSED: dict[str, tuple[Row, str]] = {
     "control character": ({NAME: "a\x08b"}, "line 2, Apprv_By__c has a control character"),
     "unknown choice": ({"Status__c": "A"}, "line 2, Status__c is not one of Approved"),
     "another partition": ({"_partition": "2024-01"}, "line 2, _partition is '2024-01'"),
-    "another mark": ({"Migration_Partition__c": "2024-01"}, "line 2, Migration_Partition__c is a mark"),
+    "another mark": ({"Migration_Partition__c": "2024-01/000"}, "line 2, Migration_Partition__c is a mark"),
 }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -19,9 +19,6 @@ from kpc.catalog import find_table
 from kpc.catalog.types import EXTERNAL_ID
 from kpc.convert.gzip_csv import GzipTable
 from kpc.errors import OutOfSpace
-from kpc.load.org_records import WantedKeys, records_of
-from kpc.partition import Partition
-from kpc.reconcile.records import compare_all
 from kpc.stages.workspace import Workspace
 from kpc.staging.sorted_runs import ORDER, SortedRuns
 from kpc.storage.parquet_file import ExtractParquet, ParquetTable
@@ -98,27 +95,15 @@ def test_a_full_disk_leaves_no_part_of_a_file(small_disk: Path, write: object) -
     assert [path for path in small_disk.rglob("*") if path.is_file()] == []
 
 
-def read_partition(workspace: Workspace, folder: Path) -> None:
-    nothing = pl.LazyFrame(schema=dict.fromkeys(SUPPLIER.data_header, pl.String))
-    compare_all(nothing, Partition(SUPPLIER, "ALL"), workspace.salesforce, folder, expected_rows=0)
-
-
-def read_many_records(workspace: Workspace, folder: Path) -> None:
-    wanted = WantedKeys.of([pl.DataFrame({EXTERNAL_ID: ["a", "b"]})], most_held=1)
-    list(records_of(SUPPLIER, wanted, workspace.governor, workspace.salesforce, folder))
-
-
-@pytest.mark.parametrize("read", [read_partition, read_many_records])
-def test_a_full_disk_stops_a_bulk_query(
-    small_disk: Path, workspace: Workspace, read: Callable[[Workspace, Path], None]
-) -> None:
-    """The client knows no staging disk; who asked it says that the disk is full, and nobody else can read the pages."""
+def test_a_full_disk_stops_a_bulk_query(small_disk: Path, workspace: Workspace) -> None:
+    """The client knows no staging disk; the governor says that the disk is full. Nobody else can read the pages."""
+    soql = f"SELECT {EXTERNAL_ID} FROM {SUPPLIER.target}"
     folder = small_disk / "pages"
-    read(workspace, folder)
+    workspace.governor.bulk_query(workspace.salesforce, soql, folder)
     assert folder.stat().st_mode & 0o777 == 0o700
     (small_disk / "other").write_bytes(bytes(cramped_free(small_disk)))
     with pytest.raises(OutOfSpace, match="filled up"):
-        read(workspace, small_disk / "more-pages")
+        workspace.governor.bulk_query(workspace.salesforce, soql, small_disk / "more-pages")
 
 
 def test_a_stage_on_a_full_disk_can_be_repeated(small_disk: Path, tmp_path: Path) -> None:

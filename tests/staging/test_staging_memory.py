@@ -68,7 +68,12 @@ def test_the_loaded_index_is_compared_in_memory_and_on_disk(tmp_path: Path, held
     draw = random.Random(held_rows)  # noqa: S311  a test
     hashes = [0, (1 << 58) - 1, 1 << 58, (1 << 64) - 1, *(draw.getrandbits(64) for _ in range(3_000))]
     index = pl.DataFrame(
-        {KEY_HASH: hashes, CHECKSUM: range(len(hashes)), "external_id": [f"k{one}" for one in hashes]},
+        {
+            KEY_HASH: hashes,
+            CHECKSUM: range(len(hashes)),
+            "external_id": [f"k{one}" for one in hashes],
+            "has_bucket": True,
+        },
         schema_overrides={KEY_HASH: pl.UInt64, CHECKSUM: pl.UInt64},
     ).with_columns(pl.col("external_id").alias("salesforce_id"))
     index.sort(KEY_HASH).write_parquet(tmp_path / "loaded_index.parquet", row_group_size=200)

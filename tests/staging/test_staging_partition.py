@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 from checkout import PROJECT, SUPPORT
 from extracted_rows import GENERATION, HASH_KEY, Bench, bench, key_of, one_row, probe, rows_of
+from staged_samples import sample_marker
 
 from kpc.catalog import TABLES, find_table
 from kpc.catalog.table import Table
@@ -44,7 +45,13 @@ def load(staging: Bench, table: Table, manifest: StagedManifest) -> None:
     index = pl.read_parquet(staging.folder(table, manifest.generation) / manifest.index_file.name)
     path = staging.partition_folder(table) / "loaded_index.parquet"
     before = pl.read_parquet(path) if path.exists() else None
-    now = index.select("key_hash", "checksum", pl.lit("a00").alias("salesforce_id"), "external_id")
+    now = index.select(
+        "key_hash",
+        "checksum",
+        pl.lit("a00").alias("salesforce_id"),
+        "external_id",
+        pl.lit(value=True).alias("has_bucket"),
+    )
     if before is not None:
         now = pl.concat([now, before.join(now, on="key_hash", how="anti")])
     now.sort("key_hash").write_parquet(path)
@@ -57,7 +64,7 @@ def test_every_table_is_staged_whole(staging: Bench, table: Table) -> None:
     sent = staging.sent(table, manifest)
     assert (manifest.extracted, manifest.staged, manifest.rejected) == (9, 9, 0)
     assert tuple(sent.columns) == table.header
-    assert sent["Migration_Partition__c"].unique().to_list() == [key_of(table)]
+    assert sent["Migration_Partition__c"].to_list() == [sample_marker(key_of(table), key) for key in sent[EXTERNAL_ID]]
     assert sent["Migration_Generation__c"].unique().to_list() == [GENERATION]
     assert sent[EXTERNAL_ID].n_unique() == 9
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from faulty_transport import Fault, FaultyTransport
 from pydantic import SecretStr
 
 from kpc.catalog.table import Table
-from kpc.catalog.types import EXTERNAL_ID, GENERATION_FIELD, PARTITION_FIELD, Column, FieldKind, NullRule
+from kpc.catalog.types import ALL, EXTERNAL_ID, GENERATION_FIELD, PARTITION_FIELD, Column, FieldKind, NullRule
 from kpc.convert.canonical import canonical_from_salesforce, key_hash, row_checksum
 from kpc.convert.gzip_csv import GzipTable, csv_bytes
 from kpc.ledger import Ledger, open_ledger
@@ -164,7 +165,13 @@ def sample_row(table: Table, partition_key: str, generation: str, key: str) -> d
     """The CSV cells of one row."""
     row = {column.field or "": sample_cell(column, key) for column in table.sent_columns}
     row |= {lookup.header: "" for lookup in table.lookups}
-    return row | {EXTERNAL_ID: key, PARTITION_FIELD: partition_key, GENERATION_FIELD: generation}
+    return row | {EXTERNAL_ID: key, PARTITION_FIELD: sample_marker(partition_key, key), GENERATION_FIELD: generation}
+
+
+def sample_marker(partition_key: str, external_id: str) -> str:
+    """The marker of a record: its partition, and as bucket the first byte of SHA-256 over its external id."""
+    bucket = 0 if partition_key == ALL else hashlib.sha256(external_id.encode()).digest()[0]
+    return f"{partition_key}/{bucket:03d}"
 
 
 def sample_cell(column: Column, key: str) -> str:
