@@ -35,6 +35,7 @@ class QueryWorker:
                 self.submit(job)
 
     def stop(self) -> None:
+        self._queries.optimizer.stop()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _process(self, job: Job) -> None:
@@ -45,8 +46,10 @@ class QueryWorker:
         started = self._org.clock.now()
         state, error = JOB_COMPLETE, ""
         try:
-            compiled = self._queries.compiled(job.query or "", deleted=job.operation == "queryAll")
-            self._keep(job, compiled)
+            soql = job.query or ""
+            compiled = self._queries.compiled(soql, deleted=job.operation == "queryAll")
+            with self._queries.optimizer.timed("bulk", compiled, soql, lambda: job.is_over):
+                self._keep(job, compiled)
         except ApiError as refused:
             state, error = FAILED, f"{refused.code} : {refused.message}"
         except Exception as failure:  # noqa: BLE001  a job must end whatever happens, and say why

@@ -39,10 +39,11 @@ class Identity:
 class Org:
     """Everything the request handlers and workers share."""
 
-    def __init__(self, data_file: Path | None, *, clock: Clock, switches: Switches, seed: int) -> None:
+    def __init__(self, data_file: Path | None, *, clock: Clock, switches: Switches, seed: int, scale: int = 1) -> None:
         self.clock = clock
         self.switches = switches
         self.seed = seed
+        self.scale = scale  # records that each stored record stands for when a query's cost is reckoned; 0: no cost
         self.schema: OrgSchema = org_schema()
         self._temporary = None if data_file else Path(tempfile.mkdtemp(prefix="salesforce-emulator-"))
         self.folder = self._temporary or Path(f"{data_file}.files")

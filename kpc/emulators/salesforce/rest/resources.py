@@ -62,6 +62,9 @@ async def _query(request: Request, *, deleted: bool) -> Response:
     queries, version = queries_of(request), request.path_params["version"]
     if locator := request.path_params.get("locator"):
         return Json(await run_in_threadpool(queries.next_page, locator, version))
+    explained = request.query_params.get("explain")
+    if explained is not None:
+        return Json(await run_in_threadpool(queries.explain, explained, deleted=deleted))
     soql = request.query_params.get("q")
     if soql is None:
         raise ApiError(400, "MALFORMED_QUERY", "A query string has to be specified")

@@ -53,6 +53,8 @@ class Compiled:
     parameters: list[object]
     outputs: list[SoqlColumn]
     sobject: SObject
+    query: SoqlQuery
+    with_deleted: bool = False
     is_count: bool = False
     is_aggregate: bool = False
     is_grouped: bool = False

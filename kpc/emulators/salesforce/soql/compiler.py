@@ -72,6 +72,8 @@ class _Compiler(FieldResolver):
             self.parameters,
             outputs,
             self.sobject,
+            query,
+            deleted,
             is_aggregate=is_aggregate,
             is_grouped=bool(query.group_by),
             offset=query.offset,
@@ -118,7 +120,7 @@ class _Compiler(FieldResolver):
             raise malformed("COUNT() cannot be used with GROUP BY; use COUNT(Id)")
         tail = self._tail(deleted=deleted)
         sql = f"SELECT count(*) FROM (SELECT 1 {tail})"
-        return Compiled(sql, self.parameters, [], self.sobject, is_count=True)
+        return Compiled(sql, self.parameters, [], self.sobject, self.query, deleted, is_count=True)
 
     def _outputs(self, *, is_aggregate: bool) -> list[SoqlColumn]:
         outputs: list[SoqlColumn] = []

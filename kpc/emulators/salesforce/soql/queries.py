@@ -14,10 +14,11 @@ import duckdb
 import pyarrow as pa
 
 from kpc.emulators.salesforce.errors import ApiError
+from kpc.emulators.salesforce.optimizer.optimizer import Optimizer
 from kpc.emulators.salesforce.org.clock import iso_offset
 from kpc.emulators.salesforce.org.ids import make_id, to_18
 from kpc.emulators.salesforce.org.org import Org
-from kpc.emulators.salesforce.org.storage import StorageSession, table_of
+from kpc.emulators.salesforce.org.storage import StorageSession
 from kpc.emulators.salesforce.soql.compiled import Child, Compiled, SoqlColumn
 from kpc.emulators.salesforce.soql.compiler import compile_query
 from kpc.emulators.salesforce.soql.filter import Value
@@ -42,15 +43,15 @@ class Queries:
 
     def __init__(self, org: Org) -> None:
         self._org = org
+        self.optimizer = Optimizer(org)
         self._lock = threading.Lock()
         self._cursors: OrderedDict[str, _Cursor] = OrderedDict()
         self._next = 1
 
     def first_page(self, soql: str, version: str, *, deleted: bool, page_rows: int) -> dict[str, object]:
-        """The answer to /query. Raises `ApiError` for a query that is wrong."""
+        """The answer to /query. Raises `ApiError` for a query that is wrong or takes too long."""
         compiled = self.compiled(soql, deleted=deleted)
-        with self._org.storage.reading() as session:
-            self._time_out(session, compiled)
+        with self.optimizer.timed("rest", compiled, soql), self._org.storage.reading() as session:
             table = _run(session, compiled)
         if compiled.is_count:
             return {"totalSize": table.column(0)[0].as_py(), "done": True, "records": []}
@@ -69,6 +70,10 @@ class Queries:
                     self._cursors.popitem(last=False)
         return self._page(_Cursor(compiled, table, page_rows), cursor_id, 0, version)
 
+    def explain(self, soql: str, *, deleted: bool) -> dict[str, object]:
+        """The answer to /query?explain=. Raises `ApiError` for a query that is wrong; none is run."""
+        return self.optimizer.explain(self.compiled(soql, deleted=deleted), soql)
+
     def next_page(self, locator: str, version: str) -> dict[str, object]:
         """The answer to /query/LOCATOR."""
         match = re.fullmatch(r"([0-9A-Za-z]{15,18})-(\d{1,12})", locator)
@@ -79,14 +84,6 @@ class Queries:
 
     def compiled(self, soql: str, *, deleted: bool = False) -> Compiled:
         return compile_query(parse(soql), self._org.schema, self._org.clock.now(), deleted=deleted)
-
-    def _time_out(self, session: StorageSession, compiled: Compiled) -> None:
-        """A count over too many records does not end in time, if the switch says so."""
-        most = self._org.switches.slow_query_rows
-        if most and (compiled.is_count or compiled.is_aggregate):
-            [(rows,)] = session.run(f"SELECT count(*) FROM {table_of(compiled.sobject)}")
-            if rows > most:
-                raise ApiError(400, "QUERY_TIMEOUT", "Your query request was running for too long.")
 
     def _page(self, cursor: _Cursor, cursor_id: str, offset: int, version: str) -> dict[str, object]:
         rows = cursor.table.slice(offset, cursor.page_rows)
