@@ -10,7 +10,7 @@ from kpc.emulators.salesforce.org.schema import OrgSchema, SObject
 from kpc.emulators.salesforce.soql.tree import Compare, Condition, Logic, Within
 
 CountRecords = Callable[[Condition], int]  # records of the real size that meet a condition
-_UNINDEXED = "Not considering filter for optimization because unindexed"
+UNINDEXED = "Not considering filter for optimization because unindexed"
 _UNUSABLE = "Not considering filter for optimization because the operator cannot use an index"
 
 
@@ -65,7 +65,7 @@ class AccessFinder:
             if isinstance(part, Logic):
                 found += self.ways(part)
             elif (index := index_of(part.left, self.sobject, self.schema)) is None:
-                self._note(part, _UNINDEXED)
+                self._note(part, UNINDEXED)
             elif not index.serves(part):
                 self._note(part, _UNUSABLE)
             else:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import duckdb
 
 from kpc.emulators.salesforce.errors import ApiError
-from kpc.emulators.salesforce.optimizer.access import IndexAccess, AccessFinder
+from kpc.emulators.salesforce.optimizer.access import UNINDEXED, AccessFinder, IndexAccess
 from kpc.emulators.salesforce.org.org import Org
 from kpc.emulators.salesforce.org.schema import SObject
 from kpc.emulators.salesforce.org.storage import StorageSession, table_of
@@ -19,7 +19,6 @@ from kpc.emulators.salesforce.soql.tree import Call, Condition, Item, Logic, Soq
 
 LARGE_OBJECT_RECORDS = 200_000  # from here on Salesforce speaks of a large object whose queries must be selective
 _SCAN_COST = 1.0, 2.6  # of a scan, without any match and for the share that matches; from published query plans
-_DELETED = "Not considering filter for optimization because unindexed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,7 @@ class Planner:
         cardinality = ways[0].cardinality if ways else records
         notes = finder.notes
         if not compiled.with_deleted:
-            notes = [*notes, {"description": _DELETED, "fields": ["IsDeleted"], "tableEnumOrId": sobject.name}]
+            notes = [*notes, {"description": UNINDEXED, "fields": ["IsDeleted"], "tableEnumOrId": sobject.name}]
         scan = QueryPlan(sobject, records, cardinality, tuple(notes))
         indexed = [replace(scan, way=way, cardinality=way.cardinality) for way in ways]
         usable = [plan for plan in indexed if plan.cost <= 1]
