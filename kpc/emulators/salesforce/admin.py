@@ -44,6 +44,7 @@ def _state(org: Org, faults: HttpFaults) -> dict[str, Any]:
             "batches": org.batches.used,
             "records": org.records.used,
             "query_jobs": org.query_jobs.used,
+            "query_result_bytes": org.query_bytes.used,
         },
         "jobs": {
             "by_state": dict(Counter(job.state for job in jobs)),
@@ -122,6 +123,7 @@ async def use(request: Request) -> Response:
         "batches": org.batches,
         "records": org.records,
         "query_jobs": org.query_jobs,
+        "query_result_bytes": org.query_bytes,
     }
     for name in body:
         amount = _number(body, name)

@@ -35,6 +35,7 @@ class Switches:
     daily_records: int = 150_000_000
     daily_api_requests: int = 5_000_000
     daily_query_jobs: int = 10_000
+    daily_query_result_mb: int = 976_562  # results of bulk queries: 1 TB
     token_lifetime_s: float = 7200.0
     open_job_hours: float = 24.0
     result_days: float = 7.0

@@ -56,6 +56,7 @@ class Org:
         self.batches = Rolling(clock.now)
         self.records = Rolling(clock.now)
         self.query_jobs = Rolling(clock.now)
+        self.query_bytes = Rolling(clock.now)  # results of bulk queries, at the real size
         self._recall_usage()
 
     def _recall_usage(self) -> None:
@@ -63,6 +64,10 @@ class Org:
             for rows, started in session.run("SELECT rows, started FROM emulator.batch ORDER BY started"):
                 self.batches.add(1, started.replace(tzinfo=UTC))
                 self.records.add(rows, started.replace(tzinfo=UTC))
+        for job in self.jobs:
+            if job.kind == "query":
+                self.query_jobs.add(1, datetime.fromtimestamp(job.created, UTC))
+                self.query_bytes.add(job.result_bytes, datetime.fromtimestamp(job.created, UTC))
 
     def close(self) -> None:
         self.storage.close()
