@@ -55,6 +55,7 @@ class Compiled:
     sobject: SObject
     query: SoqlQuery
     with_deleted: bool = False
+    has_doubles: bool = True  # numbers are answered as doubles
     is_count: bool = False
     is_aggregate: bool = False
     is_grouped: bool = False

@@ -28,14 +28,14 @@ _PARTS = {
 }
 
 
-def function_value(call: Call, inner: Value, utc_offset_hours: int) -> Value:
-    """The call as SQL, over its argument's SQL."""
+def function_value(call: Call, inner: Value, utc_offset_hours: int, *, has_doubles: bool) -> Value:
+    """The call as SQL, over its argument's SQL. With `has_doubles`, aggregates of numbers are reckoned in doubles."""
     if call.argument is None:
         raise malformed(f"{call.text} needs a field name here")
     if call.name in AGGREGATES:
         if is_aggregate_call(call.argument):
             raise malformed(f"{call.text}: an aggregate of an aggregate")
-        return _aggregate(call, inner)
+        return _aggregate(call, inner, has_doubles=has_doubles)
     if call.name in SHOWING:
         return inner
     if call.name == "CONVERTTIMEZONE" and inner.type == "datetime":
@@ -51,13 +51,15 @@ def function_value(call: Call, inner: Value, utc_offset_hours: int) -> Value:
     raise malformed(f"unexpected token: {call.name} (no such function)")
 
 
-def _aggregate(call: Call, inner: Value) -> Value:
+def _aggregate(call: Call, inner: Value, *, has_doubles: bool) -> Value:
     name = call.argument.text if call.argument else ""
     if call.name in _OF_ANY_TYPE:
         return Value(_OF_ANY_TYPE[call.name].format(inner.sql), "int")
     is_number = inner.type in ("double", "currency", "percent", "int")
     if (call.name in ("SUM", "AVG") and not is_number) or inner.type in ("boolean", "textarea"):
         raise malformed(f"field {name} does not support aggregate operator {call.name}")
+    if has_doubles and inner.type in ("double", "currency", "percent"):
+        return Value(f"{call.name.lower()}(CAST({inner.sql} AS DOUBLE))", "double", inner.scale)
     if call.name == "SUM":
         if inner.type == "int":
             return Value(f"CAST(sum({inner.sql}) AS BIGINT)", "int")
