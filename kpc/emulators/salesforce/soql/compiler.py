@@ -16,6 +16,7 @@ from kpc.emulators.salesforce.soql.functions import (
     compared,
     function_value,
     has_aggregate,
+    in_corporate_currency,
     is_aggregate_call,
 )
 from kpc.emulators.salesforce.soql.lexer import malformed
@@ -280,7 +281,10 @@ class _Compiler(FieldResolver):
     def _call(self, call: Call) -> Value:
         if call.argument is None:
             raise malformed(f"{call.text} needs a field name here")
-        return function_value(call, self.value(call.argument), self.utc_offset_hours, has_doubles=self.has_doubles)
+        inner = self.value(call.argument)
+        if is_aggregate_call(call) and isinstance(call.argument, Path):
+            inner = in_corporate_currency(inner, *self._owner(call.argument))
+        return function_value(call, inner, self.utc_offset_hours, has_doubles=self.has_doubles)
 
     def subquery(self, query: SoqlQuery) -> str:
         """The SQL of a query in IN (...): one column, no limit."""

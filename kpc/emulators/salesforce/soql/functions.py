@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from kpc.emulators.salesforce.errors import ApiError
+from kpc.emulators.salesforce.org.currencies import CURRENCY_FIELD, corporate_sql
+from kpc.emulators.salesforce.org.schema import SObject
 from kpc.emulators.salesforce.soql.filter import Value
 from kpc.emulators.salesforce.soql.lexer import malformed
 from kpc.emulators.salesforce.soql.tree import Call, Condition, Expression, Logic
@@ -68,6 +72,13 @@ def _aggregate(call: Call, inner: Value, *, has_doubles: bool) -> Value:
         pair = f"{{'sum': sum({inner.sql}), 'count': count({inner.sql})}}"
         return Value(f"avg({inner.sql})", "double", inner.scale, select_sql=pair)
     return Value(f"{call.name.lower()}({inner.sql})", inner.type, inner.scale)
+
+
+def in_corporate_currency(inner: Value, alias: str, owner: SObject) -> Value:
+    """An amount as aggregates take it: where records have currencies, in the org's own."""
+    if inner.type != "currency" or owner.find(CURRENCY_FIELD) is None:
+        return inner
+    return replace(inner, sql=corporate_sql(inner.sql, f"{alias}.{CURRENCY_FIELD}"))
 
 
 def is_aggregate_call(expression: Expression) -> bool:

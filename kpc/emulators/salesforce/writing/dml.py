@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from kpc.emulators.salesforce.errors import RowRefusal
+from kpc.emulators.salesforce.org.currencies import CORPORATE, CURRENCY_FIELD
 from kpc.emulators.salesforce.org.record_ids import record_ids
 from kpc.emulators.salesforce.org.schema import SObject, SObjectField
 from kpc.emulators.salesforce.org.storage import StorageSession, quoted, table_of, take_numbers
@@ -188,6 +189,8 @@ def _defaults(write: Write) -> dict[str, object]:
     people = dict.fromkeys(("CreatedById", "LastModifiedById"), write.user_id)
     if write.sobject.find("OwnerId"):
         people["OwnerId"] = write.user_id
+    if write.sobject.find(CURRENCY_FIELD):
+        people[CURRENCY_FIELD] = CORPORATE.code
     return {**known, **people, "CreatedDate": now, "LastModifiedDate": now, "SystemModstamp": now}
 
 
