@@ -114,6 +114,9 @@ def salesforce(
     seed: Annotated[int, typer.Option(help="Seed of ids and of the order of results.")] = 42,
     workers: Annotated[int, typer.Option(help="Ingest jobs processed at the same time.")] = 4,
     tls: Annotated[bool, typer.Option("--tls", help="HTTPS too, with a throw-away CA; answers CONNECT.")] = False,
+    scale: Annotated[
+        int, typer.Option(min=0, help="Records that each record stands for in the cost of a query; 0: no cost.")
+    ] = 1,
     speed: Annotated[float, typer.Option(help="Speed of the org's clock; 1 is real time.")] = 1.0,
     switch: Annotated[list[str] | None, typer.Option(help="NAME=VALUE: a behaviour of the org; repeatable.")] = None,
     fault: Annotated[list[str] | None, typer.Option(help="A fault rule as JSON; repeatable.")] = None,
@@ -134,6 +137,7 @@ def salesforce(
             seed=seed,
             workers=workers,
             tls=tls,
+            scale=scale,
             speed=speed,
             switches=dict(switch_of(given) for given in switch or ()),
             faults=[fault_of(given) for given in fault or ()],

@@ -21,6 +21,9 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=4, help="jobs processed at the same time")
     parser.add_argument("--verbose", action="store_true", help="print a line per request")
     parser.add_argument("--tls", action="store_true", help="answer HTTPS as well, with a certificate of its own")
+    parser.add_argument(
+        "--scale", type=int, default=1, help="records that each record stands for in costs; 0: no costs"
+    )
     parser.add_argument("--speed", type=float, default=1.0, help="org seconds per second; 0 stops the org's time")
     parser.add_argument("--switch", action="append", default=[], metavar="NAME=VALUE", help="set a fault switch")
     parser.add_argument("--fault", action="append", default=[], metavar="JSON", help="add a fault rule")

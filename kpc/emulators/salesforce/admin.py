@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from kpc.emulators.errors import OptionError
-from kpc.emulators.salesforce.app import access_tokens_of, faults_of, org_of, reset_of
+from kpc.emulators.salesforce.app import access_tokens_of, faults_of, org_of, queries_of, reset_of
 from kpc.emulators.salesforce.errors import ApiError, bad_json
 from kpc.emulators.salesforce.http.faults import HttpFaults
 from kpc.emulators.salesforce.http.wire import Json, read_json, read_object
@@ -44,6 +44,7 @@ def _state(org: Org, faults: HttpFaults) -> dict[str, Any]:
             "batches": org.batches.used,
             "records": org.records.used,
             "query_jobs": org.query_jobs.used,
+            "query_result_bytes": org.query_bytes.used,
         },
         "jobs": {
             "by_state": dict(Counter(job.state for job in jobs)),
@@ -122,6 +123,7 @@ async def use(request: Request) -> Response:
         "batches": org.batches,
         "records": org.records,
         "query_jobs": org.query_jobs,
+        "query_result_bytes": org.query_bytes,
     }
     for name in body:
         amount = _number(body, name)
@@ -156,6 +158,17 @@ def _history(storage: Storage, after: int) -> list[dict[str, Any]]:
         )
     names = ("number", "at", "source", "operation", "object", "id", "key")
     return [dict(zip(names, (row[0], iso_offset(row[1]), *row[2:]), strict=True)) for row in rows]
+
+
+async def queries(request: Request) -> Response:
+    """GET /_emulator/queries: the last queries and what they cost, oldest first."""
+    return Json(queries_of(request).optimizer.log.as_list())
+
+
+async def forget_queries(request: Request) -> Response:
+    """DELETE /_emulator/queries."""
+    queries_of(request).optimizer.log.clear()
+    return Json([])
 
 
 def _number(body: dict[str, object], name: str) -> float | None:

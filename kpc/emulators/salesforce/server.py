@@ -78,6 +78,8 @@ def _admin_routes() -> list[BaseRoute]:
         *_both("/_emulator/tokens/expire", admin.expire_tokens, "POST"),
         *_both("/_emulator/usage", admin.use, "POST"),
         *_both("/_emulator/history", admin.history, "GET"),
+        *_both("/_emulator/queries", admin.queries, "GET"),
+        *_both("/_emulator/queries", admin.forget_queries, "DELETE"),
         *_both("/_emulator/reset", admin.reset, "POST"),
     ]
 

@@ -35,10 +35,19 @@ class Switches:
     daily_records: int = 150_000_000
     daily_api_requests: int = 5_000_000
     daily_query_jobs: int = 10_000
+    daily_query_result_mb: int = 976_562  # results of bulk queries: 1 TB
     token_lifetime_s: float = 7200.0
     open_job_hours: float = 24.0
     result_days: float = 7.0
-    slow_query_rows: int = 0  # REST aggregates over more records than this time out; 0: none does
+    numbers: Literal["doubles", "exact"] = "doubles"  # in answers; stored values are rounded decimals
+    multi_currency: bool = False  # every object has CurrencyIsoCode, and there is CurrencyType
+    query_timeout_s: float = 120.0  # seconds at the real size until a query must have its first record; 0: for ever
+    count_records_per_s: float = 420_000.0  # speeds at the real size: COUNT() of a whole object
+    aggregate_records_per_s: float = 250_000.0  # aggregates over a whole object
+    scan_records_per_s: float = 100_000.0  # an object of which each record is looked at
+    index_records_per_s: float = 20_000.0  # records found by an index
+    index_statistics_age_s: float = 0.0  # the optimizer knows how large an object was so long ago
+    bulk_chunk_records: int = 100_000  # a bulk query is split into pieces of so many ids
     query_page_rows: int = 250_000  # a bulk query page when the client names no maxRecords
 
     def change(self, changes: dict[str, object]) -> None:
@@ -79,3 +88,4 @@ class StartOptions:
     seed: int = 42
     workers: int = 4
     tls: bool = False
+    scale: int = 1

@@ -16,9 +16,10 @@ from kpc.emulators.salesforce.bulk.csv_input import cells_of
 from kpc.emulators.salesforce.errors import ApiError
 from kpc.emulators.salesforce.http.wire import plain_number, to_json
 from kpc.emulators.salesforce.org.clock import Clock
-from kpc.emulators.salesforce.org.ids import make_id, make_ids, to_18
+from kpc.emulators.salesforce.org.ids import to_18
 from kpc.emulators.salesforce.org.limits import Rolling
 from kpc.emulators.salesforce.org.org_schema import org_schema
+from kpc.emulators.salesforce.org.record_ids import record_ids
 from kpc.emulators.salesforce.org.schema import SObjectField
 from kpc.emulators.salesforce.soql.compiler import compile_query
 from kpc.emulators.salesforce.soql.dates import days_of
@@ -91,13 +92,13 @@ def test_null_and_nothing_are_told_apart() -> None:
     assert from_csv("#N/A").to_list() == [SET_NULL]
 
 
-@given(st.integers(0, 62**9 - 10_001), st.integers(1, 300))
-def test_ids_in_bulk_are_the_same_as_one_by_one(first: int, count: int) -> None:
-    """Unique, 18 characters, and known again from 15."""
-    ids = make_ids("a0B", first, count).to_list()
-    assert ids == [make_id("a0B", first + n) for n in range(count)]
+@given(st.integers(0, 10**11), st.integers(1, 700), st.integers(0, 5))
+def test_ids_of_records_are_unique_and_valid(first: int, count: int, seed: int) -> None:
+    """18 characters, known again from 15; a batch has the ids that its records would get one by one."""
+    ids = record_ids("a0B", first, count, seed).to_list()
+    assert ids[-1] == record_ids("a0B", first + count - 1, 1, seed)[0]
     assert len(set(ids)) == count
-    assert all(to_18(each[:15]) == to_18(each) == each for each in ids[:5])
+    assert all(to_18(each[:15]) == to_18(each) == each for each in ids)
 
 
 @pytest.mark.parametrize("text", ["", "001", "0015g0000000001AAB", "0015g00000000-1AAA", "x" * 40])

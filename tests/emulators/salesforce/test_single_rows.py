@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from salesforce_emulator_process import EmulatorProcess
+from salesforce_emulator_process import EmulatorProcess, switch
 
 pytestmark = pytest.mark.emulator_only
 
@@ -74,13 +74,14 @@ def test_a_parent_may_be_named_by_its_external_id(emulator: EmulatorProcess) -> 
     assert (answer.status_code, answer.json()[0]["errorCode"]) == (400, "INVALID_FIELD")
 
 
-def test_amounts_in_json_keep_their_digits(emulator: EmulatorProcess) -> None:
+def test_amounts_in_json_keep_their_digits_if_the_switch_says_so(switched: EmulatorProcess) -> None:
     """A number with 18 digits is stored and read without a binary float in between."""
+    switch(switched, numbers="exact")
     body = b'{"Con_Code__c":"01","Preinv_No__c":"x","Amt_Inc_Vat__c":1234567890123456.78,"Vat_Amt__c":null}'
-    path = emulator.url("sobjects/KPS_Preinv__c/External_ID__c/exact%7C1")
+    path = switched.url("sobjects/KPS_Preinv__c/External_ID__c/exact%7C1")
     headers = {"content-type": "application/json"}
-    assert emulator.client.patch(path, content=body, headers=headers).status_code == 201
-    text = emulator.get("sobjects/KPS_Preinv__c/External_ID__c/EXACT|1", fields="Amt_Inc_Vat__c,Vat_Amt__c").text
+    assert switched.client.patch(path, content=body, headers=headers).status_code == 201
+    text = switched.get("sobjects/KPS_Preinv__c/External_ID__c/EXACT|1", fields="Amt_Inc_Vat__c,Vat_Amt__c").text
     assert '"Amt_Inc_Vat__c":1234567890123456.78' in text
     assert '"Vat_Amt__c":null' in text
 

@@ -140,6 +140,7 @@ class Processor:
             job.created_by,
             started,
             job.id,
+            org.seed,
             null_clears_parent=org.switches.null_relationship == "null",
         )
         with ExitStack() as held:

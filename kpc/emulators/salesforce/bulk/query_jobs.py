@@ -28,6 +28,7 @@ from kpc.emulators.salesforce.org.jobs import (
     Job,
     wrong_state,
 )
+from kpc.emulators.salesforce.org.limits import MEGABYTE
 from kpc.emulators.salesforce.soql.queries import csv_header
 
 _ROWS_AT_ONCE = 20_000
@@ -49,6 +50,8 @@ async def create(request: Request) -> Response:
         raise ApiError(400, "API_ERROR", "OFFSET not supported in Bulk Query")
     if org.query_jobs.used >= org.switches.daily_query_jobs:
         raise ApiError(400, "EXCEEDEDQUOTA", "ExceededQuota : the query jobs allowed in 24 hours are used up")
+    if org.query_bytes.used >= org.switches.daily_query_result_mb * MEGABYTE:
+        raise ApiError(400, "EXCEEDEDQUOTA", "ExceededQuota : the query results allowed in 24 hours are used up")
     org.query_jobs.add(1)
     job = Job(
         id=await run_in_threadpool(org.jobs.new_id),

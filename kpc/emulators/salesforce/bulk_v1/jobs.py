@@ -171,7 +171,8 @@ class BulkV1Jobs:
         compiled = self._queries.compiled(soql, deleted=job.operation == "queryAll")
         if compiled.is_aggregate or compiled.is_count or compiled.children:
             raise ApiError(400, "InvalidBatch", "Aggregate and nested queries are not supported in Bulk Query")
-        with self._org.storage.reading() as session:
+        timed = self._queries.optimizer.timed("bulk_v1", compiled, soql)
+        with timed, self._org.storage.reading() as session:
             if job.content_type == "JSON":
                 found = records(compiled, session.table(compiled.sql, compiled.parameters), job.version)
                 batch.rows, batch.result = len(found), to_json(found).encode()

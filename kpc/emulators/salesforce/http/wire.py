@@ -13,6 +13,7 @@ from isal import isal_zlib
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from kpc.emulators.salesforce.doubles import double_text
 from kpc.emulators.salesforce.errors import ApiError, bad_json
 
 _MOST_JSON_BYTES = 50_000_000
@@ -25,7 +26,7 @@ def base_url(request: Request) -> str:
 
 
 def to_json(value: object) -> str:
-    """JSON text in which a Decimal keeps all of its digits."""
+    """JSON text in which a Decimal keeps all of its digits, and a double is spelled as Salesforce does."""
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, dict):
@@ -34,8 +35,8 @@ def to_json(value: object) -> str:
         return "[" + ",".join(map(to_json, value)) + "]"
     if isinstance(value, Decimal):
         return plain_number(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return "null"
+    if isinstance(value, float):
+        return double_text(value) if math.isfinite(value) else "null"
     return json.dumps(value)
 
 

@@ -54,6 +54,7 @@ class Job:
     total_ms: int = 0
     active_ms: int = 0
     error_message: str = ""
+    result_bytes: int = 0  # of a query at the real size
     shown_processed: int = field(default=-1)  # while a batch is paced, what a poll sees
     is_uploading: bool = False
 

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from datetime import datetime
 
+MEGABYTE = 1 << 20
 _DAY_S = 86_400.0
 _GRAIN_S = 60.0
 

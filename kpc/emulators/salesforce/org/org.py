@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from kpc.emulators.salesforce.org.clock import Clock
+from kpc.emulators.salesforce.org.currencies import CORPORATE, CURRENCIES
 from kpc.emulators.salesforce.org.ids import make_id
 from kpc.emulators.salesforce.org.jobs import JobRegistry
 from kpc.emulators.salesforce.org.limits import Rolling
@@ -39,15 +40,16 @@ class Identity:
 class Org:
     """Everything the request handlers and workers share."""
 
-    def __init__(self, data_file: Path | None, *, clock: Clock, switches: Switches, seed: int) -> None:
+    def __init__(self, data_file: Path | None, *, clock: Clock, switches: Switches, seed: int, scale: int = 1) -> None:
         self.clock = clock
         self.switches = switches
         self.seed = seed
-        self.schema: OrgSchema = org_schema()
+        self.scale = scale  # records that each stored record stands for when a query's cost is reckoned; 0: no cost
+        self._schema, self._schema_with_currencies = org_schema(), org_schema(multi_currency=True)
         self._temporary = None if data_file else Path(tempfile.mkdtemp(prefix="salesforce-emulator-"))
         self.folder = self._temporary or Path(f"{data_file}.files")
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.storage = Storage(data_file, self.schema, self.folder)
+        self.storage = Storage(data_file, self._schema_with_currencies, self.folder)
         with self.storage.writing() as session:
             self.identity = _identity(session, clock.now())
         self.jobs = JobRegistry(self.storage, self.folder)
@@ -55,13 +57,23 @@ class Org:
         self.batches = Rolling(clock.now)
         self.records = Rolling(clock.now)
         self.query_jobs = Rolling(clock.now)
+        self.query_bytes = Rolling(clock.now)  # results of bulk queries, at the real size
         self._recall_usage()
+
+    @property
+    def schema(self) -> OrgSchema:
+        """What the org holds, as its switches say."""
+        return self._schema_with_currencies if self.switches.multi_currency else self._schema
 
     def _recall_usage(self) -> None:
         with self.storage.reading() as session:
             for rows, started in session.run("SELECT rows, started FROM emulator.batch ORDER BY started"):
                 self.batches.add(1, started.replace(tzinfo=UTC))
                 self.records.add(rows, started.replace(tzinfo=UTC))
+        for job in self.jobs:
+            if job.kind == "query":
+                self.query_jobs.add(1, datetime.fromtimestamp(job.created, UTC))
+                self.query_bytes.add(job.result_bytes, datetime.fromtimestamp(job.created, UTC))
 
     def close(self) -> None:
         self.storage.close()
@@ -89,7 +101,20 @@ def _identity(session: StorageSession, now: datetime) -> Identity:
     identity = Identity(**fresh)
     if not session.run('SELECT 1 FROM org."User" WHERE Id = ?', [identity.user_id]):
         _create_people(session, identity, now.replace(tzinfo=None))
+    if not session.run('SELECT 1 FROM org."CurrencyType" LIMIT 1'):
+        _create_currencies(session, identity, now.replace(tzinfo=None))
     return identity
+
+
+def _create_currencies(session: StorageSession, identity: Identity, now: datetime) -> None:
+    """Visible only while the org has several currencies."""
+    for number, each in enumerate(CURRENCIES, 1):
+        session.run(
+            'INSERT INTO org."CurrencyType" (Id, IsDeleted, CreatedDate, CreatedById, LastModifiedDate,'
+            " LastModifiedById, SystemModstamp, IsoCode, ConversionRate, DecimalPlaces, IsActive, IsCorporate)"
+            " VALUES ($1, false, $2, $3, $2, $3, $2, $4, $5, $6, true, $7)",
+            [make_id("01L", number), now, identity.user_id, each.code, each.rate, each.places, each is CORPORATE],
+        )
 
 
 def _create_people(session: StorageSession, identity: Identity, now: datetime) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from kpc.emulators.catalog_schema import GENERATION_FIELD, PARTITION_FIELD, TABLES
+from kpc.emulators.salesforce.org.currencies import currency_field, currency_type
 from kpc.emulators.salesforce.org.fields import external_id_field, reference_field, system_fields
 from kpc.emulators.salesforce.org.ids import base62
 from kpc.emulators.salesforce.org.schema import OrgSchema, SObject, SObjectField
@@ -10,10 +13,13 @@ from kpc.emulators.salesforce.org.standard_objects import standard_objects
 from kpc.emulators.schema import LookupSchema, TableSchema, TargetKind, TargetType
 
 
-def org_schema() -> OrgSchema:
-    """The standard objects, and one custom object per table of the catalog."""
+def org_schema(*, multi_currency: bool = False) -> OrgSchema:
+    """The standard objects, and one custom object per table of the catalog; with `multi_currency` each has one."""
     custom = [_of_table(table, f"a{base62(number, 2)}") for number, table in enumerate(TABLES.values())]
-    return OrgSchema([*standard_objects(), *custom])
+    objects = [*standard_objects(), *custom]
+    if not multi_currency:
+        return OrgSchema(objects)
+    return OrgSchema([*(replace(each, fields=(*each.fields, currency_field())) for each in objects), currency_type()])
 
 
 def _of_table(table: TableSchema, prefix: str) -> SObject:

@@ -10,6 +10,7 @@ from kpc.emulators.salesforce.app import org_of, queries_of
 from kpc.emulators.salesforce.errors import ApiError, not_found
 from kpc.emulators.salesforce.gate import NEWEST_VERSION, OLDEST_VERSION
 from kpc.emulators.salesforce.http.wire import Json
+from kpc.emulators.salesforce.org.limits import MEGABYTE
 from kpc.emulators.salesforce.org.schema import SObject
 from kpc.emulators.salesforce.org.storage import Storage, table_of
 from kpc.emulators.salesforce.rest.column_metadata import column_metadata
@@ -62,6 +63,9 @@ async def _query(request: Request, *, deleted: bool) -> Response:
     queries, version = queries_of(request), request.path_params["version"]
     if locator := request.path_params.get("locator"):
         return Json(await run_in_threadpool(queries.next_page, locator, version))
+    explained = request.query_params.get("explain")
+    if explained is not None:
+        return Json(await run_in_threadpool(queries.explain, explained, deleted=deleted))
     soql = request.query_params.get("q")
     if soql is None:
         raise ApiError(400, "MALFORMED_QUERY", "A query string has to be specified")
@@ -86,7 +90,7 @@ async def limits(request: Request) -> Response:
     known = {
         "DailyApiRequests": (switches.daily_api_requests, org.api_requests.used),
         "DailyBulkApiBatches": (switches.daily_batches, org.batches.used),
-        "DailyBulkV2QueryFileStorageMB": (976_562, 0),
+        "DailyBulkV2QueryFileStorageMB": (switches.daily_query_result_mb, -(-org.query_bytes.used // MEGABYTE)),
         "DailyBulkV2QueryJobs": (switches.daily_query_jobs, org.query_jobs.used),
         "DailyAsyncApexExecutions": (250_000, 0),
         "DailyDurableStreamingApiEvents": (10_000, 0),

@@ -17,8 +17,7 @@ from kpc.emulators.salesforce.org.ids import to_18
 from kpc.emulators.salesforce.org.schema import SObject, SObjectField
 from kpc.emulators.salesforce.org.storage import Storage, table_of
 from kpc.emulators.salesforce.rest.resources import object_of
-from kpc.emulators.salesforce.soql.compiler import compile_query
-from kpc.emulators.salesforce.soql.queries import records
+from kpc.emulators.salesforce.soql.queries import compile_in, records
 from kpc.emulators.salesforce.soql.tree import Compare, Item, Literal, Path, SoqlQuery
 from kpc.emulators.salesforce.writing.records import WrittenRecord, save
 
@@ -55,7 +54,7 @@ def read_records(
     for value in values:
         kind = "number" if key.is_number else "string"
         asked = SoqlQuery(items, sobject.name, where=Compare(Path((key.name,)), "=", Literal(kind, value)))
-        compiled = compile_query(asked, org.schema, org.clock.now())
+        compiled = compile_in(org, asked)
         with org.storage.reading() as session:
             table = session.table(compiled.sql, compiled.parameters)
         found += records(compiled, table, request.path_params["version"])

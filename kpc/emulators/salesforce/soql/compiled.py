@@ -53,6 +53,9 @@ class Compiled:
     parameters: list[object]
     outputs: list[SoqlColumn]
     sobject: SObject
+    query: SoqlQuery
+    with_deleted: bool = False
+    has_doubles: bool = True  # numbers are answered as doubles
     is_count: bool = False
     is_aggregate: bool = False
     is_grouped: bool = False

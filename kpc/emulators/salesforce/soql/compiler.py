@@ -16,6 +16,7 @@ from kpc.emulators.salesforce.soql.functions import (
     compared,
     function_value,
     has_aggregate,
+    in_corporate_currency,
     is_aggregate_call,
 )
 from kpc.emulators.salesforce.soql.lexer import malformed
@@ -26,13 +27,19 @@ _DEEPEST_PATH = 6
 _MOST_FIELDS_ROWS = 200
 
 
-def compile_query(query: SoqlQuery, schema: OrgSchema, now: datetime, *, deleted: bool = False) -> Compiled:
-    """The SQL of `query`. `deleted` includes records in the recycle bin. Raises `ApiError` for what is not allowed."""
-    return _Compiler(query, schema, now).compiled(deleted=deleted or query.all_rows)
+def compile_query(
+    query: SoqlQuery, schema: OrgSchema, now: datetime, *, deleted: bool = False, has_doubles: bool = True
+) -> Compiled:
+    """The SQL of `query`. `deleted` includes records in the recycle bin; without `has_doubles` numbers are exact.
+
+    Raises `ApiError` for what is not allowed.
+    """
+    compiler = _Compiler(query, schema, now, has_doubles=has_doubles)
+    return compiler.compiled(deleted=deleted or query.all_rows)
 
 
 class _Compiler(FieldResolver):
-    def __init__(self, query: SoqlQuery, schema: OrgSchema, now: datetime) -> None:
+    def __init__(self, query: SoqlQuery, schema: OrgSchema, now: datetime, *, has_doubles: bool = True) -> None:
         sobject = schema.find(query.object)
         if sobject is None:
             message = (
@@ -43,6 +50,7 @@ class _Compiler(FieldResolver):
         self.query = query
         self.schema = schema
         self.now = now
+        self.has_doubles = has_doubles
         self.sobject = sobject
         self.parameters: list[object] = []
         self._joins: dict[tuple[str, ...], tuple[str, SObject]] = {(): ("t0", sobject)}
@@ -72,6 +80,9 @@ class _Compiler(FieldResolver):
             self.parameters,
             outputs,
             self.sobject,
+            query,
+            deleted,
+            self.has_doubles,
             is_aggregate=is_aggregate,
             is_grouped=bool(query.group_by),
             offset=query.offset,
@@ -91,7 +102,11 @@ class _Compiler(FieldResolver):
             if (every == "ALL" or spec.is_custom == (every == "CUSTOM")) and spec.name.lower() not in named
         ]
         expanded = replace(query, items=(*wanted, *query.items), every=None)
-        return _Compiler(expanded, self.schema, self.now).compiled(deleted=deleted)
+        return self._of(expanded).compiled(deleted=deleted)
+
+    def _of(self, query: SoqlQuery) -> _Compiler:
+        """For another query in this one."""
+        return _Compiler(query, self.schema, self.now, has_doubles=self.has_doubles)
 
     def _child(self, query: SoqlQuery, *, deleted: bool) -> Child:
         """The query of one child relationship, over the children of every parent."""
@@ -109,7 +124,7 @@ class _Compiler(FieldResolver):
         is_asked = any(item.expression.text.lower() == reference.name.lower() for item in query.items)
         items = query.items if is_asked else (*query.items, Item(Path((reference.name,))))
         query = replace(query, object=sobject.name, items=items)
-        compiled = _Compiler(query, self.schema, self.now).compiled(deleted=deleted)
+        compiled = self._of(query).compiled(deleted=deleted)
         hidden = None if is_asked else reference.name
         return Child(reference.child_relationship, reference, query, compiled, hidden, deleted)
 
@@ -118,7 +133,7 @@ class _Compiler(FieldResolver):
             raise malformed("COUNT() cannot be used with GROUP BY; use COUNT(Id)")
         tail = self._tail(deleted=deleted)
         sql = f"SELECT count(*) FROM (SELECT 1 {tail})"
-        return Compiled(sql, self.parameters, [], self.sobject, is_count=True)
+        return Compiled(sql, self.parameters, [], self.sobject, self.query, deleted, self.has_doubles, is_count=True)
 
     def _outputs(self, *, is_aggregate: bool) -> list[SoqlColumn]:
         outputs: list[SoqlColumn] = []
@@ -266,13 +281,16 @@ class _Compiler(FieldResolver):
     def _call(self, call: Call) -> Value:
         if call.argument is None:
             raise malformed(f"{call.text} needs a field name here")
-        return function_value(call, self.value(call.argument), self.utc_offset_hours)
+        inner = self.value(call.argument)
+        if is_aggregate_call(call) and isinstance(call.argument, Path):
+            inner = in_corporate_currency(inner, *self._owner(call.argument))
+        return function_value(call, inner, self.utc_offset_hours, has_doubles=self.has_doubles)
 
     def subquery(self, query: SoqlQuery) -> str:
         """The SQL of a query in IN (...): one column, no limit."""
         if len(query.items) != 1 or query.group_by or is_aggregate_call(query.items[0].expression):
             raise malformed("A query in IN selects exactly one field")
-        inner = _Compiler(query, self.schema, self.now)
+        inner = _Compiler(query, self.schema, self.now, has_doubles=self.has_doubles)
         value = inner.value(query.items[0].expression)
         sql = f"SELECT {value.sql} AS c0 {inner._tail(deleted=False)}"
         self.parameters += inner.parameters

@@ -100,7 +100,8 @@ def _like(names: FieldResolver, value: Value, name: str, literal: Literal) -> st
 def _operand(names: FieldResolver, value: Value, name: str, literal: Literal) -> tuple[str, str]:
     """Both sides of a comparison with a value that is no date."""
     if value.type in ("id", "reference"):
-        record_id = to_18(literal.text) if literal.kind == "string" else None
+        is_id = literal.kind == "string" and len(literal.text) in (15, 18)
+        record_id = to_18(literal.text[:15]) if is_id else None  # what follows does not count: ids compare by these
         if record_id is None:
             raise ApiError(400, "INVALID_QUERY_FILTER_OPERATOR", f"invalid ID field: {literal.text}")
         return value.sql, names.parameter(record_id)

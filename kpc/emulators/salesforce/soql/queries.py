@@ -11,23 +11,28 @@ from datetime import date, datetime
 from decimal import Context, Decimal
 
 import duckdb
+import polars as pl
 import pyarrow as pa
 
+from kpc.emulators.salesforce.doubles import doubles_as_text
 from kpc.emulators.salesforce.errors import ApiError
+from kpc.emulators.salesforce.optimizer.optimizer import Optimizer
 from kpc.emulators.salesforce.org.clock import iso_offset
 from kpc.emulators.salesforce.org.ids import make_id, to_18
 from kpc.emulators.salesforce.org.org import Org
-from kpc.emulators.salesforce.org.storage import StorageSession, table_of
+from kpc.emulators.salesforce.org.storage import StorageSession
 from kpc.emulators.salesforce.soql.compiled import Child, Compiled, SoqlColumn
 from kpc.emulators.salesforce.soql.compiler import compile_query
 from kpc.emulators.salesforce.soql.filter import Value
 from kpc.emulators.salesforce.soql.parser import parse
+from kpc.emulators.salesforce.soql.tree import SoqlQuery
 
 PAGE_ROWS = 2000
 _MOST_GROUPS = 2000
 _MOST_CURSORS = 30
 _CURSOR_PREFIX = "01g"
 _AVERAGE = Context(prec=34)
+_DOUBLE_TYPES = ("double", "currency", "percent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +47,15 @@ class Queries:
 
     def __init__(self, org: Org) -> None:
         self._org = org
+        self.optimizer = Optimizer(org)
         self._lock = threading.Lock()
         self._cursors: OrderedDict[str, _Cursor] = OrderedDict()
         self._next = 1
 
     def first_page(self, soql: str, version: str, *, deleted: bool, page_rows: int) -> dict[str, object]:
-        """The answer to /query. Raises `ApiError` for a query that is wrong."""
+        """The answer to /query. Raises `ApiError` for a query that is wrong or takes too long."""
         compiled = self.compiled(soql, deleted=deleted)
-        with self._org.storage.reading() as session:
-            self._time_out(session, compiled)
+        with self.optimizer.timed("rest", compiled, soql), self._org.storage.reading() as session:
             table = _run(session, compiled)
         if compiled.is_count:
             return {"totalSize": table.column(0)[0].as_py(), "done": True, "records": []}
@@ -69,6 +74,10 @@ class Queries:
                     self._cursors.popitem(last=False)
         return self._page(_Cursor(compiled, table, page_rows), cursor_id, 0, version)
 
+    def explain(self, soql: str, *, deleted: bool) -> dict[str, object]:
+        """The answer to /query?explain=. Raises `ApiError` for a query that is wrong; none is run."""
+        return self.optimizer.explain(self.compiled(soql, deleted=deleted), soql)
+
     def next_page(self, locator: str, version: str) -> dict[str, object]:
         """The answer to /query/LOCATOR."""
         match = re.fullmatch(r"([0-9A-Za-z]{15,18})-(\d{1,12})", locator)
@@ -78,15 +87,7 @@ class Queries:
         return self._page(cursor, match[1], int(match[2]), version)
 
     def compiled(self, soql: str, *, deleted: bool = False) -> Compiled:
-        return compile_query(parse(soql), self._org.schema, self._org.clock.now(), deleted=deleted)
-
-    def _time_out(self, session: StorageSession, compiled: Compiled) -> None:
-        """A count over too many records does not end in time, if the switch says so."""
-        most = self._org.switches.slow_query_rows
-        if most and (compiled.is_count or compiled.is_aggregate):
-            [(rows,)] = session.run(f"SELECT count(*) FROM {table_of(compiled.sobject)}")
-            if rows > most:
-                raise ApiError(400, "QUERY_TIMEOUT", "Your query request was running for too long.")
+        return compile_in(self._org, parse(soql), deleted=deleted)
 
     def _page(self, cursor: _Cursor, cursor_id: str, offset: int, version: str) -> dict[str, object]:
         rows = cursor.table.slice(offset, cursor.page_rows)
@@ -113,7 +114,7 @@ class Queries:
 
     def _children(self, child: Child, parent_ids: list[str], version: str) -> dict[str, list[dict[str, object]]]:
         """The children of each parent that has some."""
-        compiled = compile_query(child.of(parent_ids), self._org.schema, self._org.clock.now(), deleted=child.deleted)
+        compiled = compile_in(self._org, child.of(parent_ids), deleted=child.deleted)
         place = next(n for n, output in enumerate(compiled.outputs) if output.path == (child.reference.name,))
         with self._org.storage.reading() as session:
             table = _run(session, compiled)
@@ -128,6 +129,12 @@ class Queries:
         return {each: own for each, own in cut.items() if own}
 
 
+def compile_in(org: Org, query: SoqlQuery, *, deleted: bool = False) -> Compiled:
+    """The query as this org answers it now. Raises `ApiError` for what is not allowed."""
+    has_doubles = org.switches.numbers == "doubles"
+    return compile_query(query, org.schema, org.clock.now(), deleted=deleted, has_doubles=has_doubles)
+
+
 def _run(session: StorageSession, compiled: Compiled) -> pa.Table:
     try:
         return session.table(compiled.sql, compiled.parameters)
@@ -138,7 +145,7 @@ def _run(session: StorageSession, compiled: Compiled) -> pa.Table:
 def records(compiled: Compiled, table: pa.Table, version: str) -> list[dict[str, object]]:
     """Rows of a query's result as JSON records, parents nested."""
     columns = [
-        [_json_value(output.value, each) for each in table.column(n).to_pylist()]
+        [_json_value(output.value, each, compiled) for each in table.column(n).to_pylist()]
         for n, output in enumerate(compiled.outputs)
     ]
     if compiled.is_aggregate:
@@ -177,13 +184,11 @@ def _attributes(kind: str, record_id: str, version: str) -> dict[str, object]:
     return {"type": kind, "url": f"/services/data/v{version}/sobjects/{kind}/{record_id}"}
 
 
-def _json_value(kind: Value, value: object) -> object:
-    if value is None or isinstance(value, bool | str):
-        return value
+def _json_value(kind: Value, value: object, compiled: Compiled) -> object:
     if isinstance(value, dict):
         return _AVERAGE.divide(value["sum"], Decimal(value["count"])) if value["count"] else None
     if isinstance(value, Decimal):
-        return int(value) if kind.type == "int" else value
+        return int(value) if kind.type == "int" else float(value) if compiled.has_doubles else value
     if isinstance(value, datetime):
         return iso_offset(value)
     if isinstance(value, date):
@@ -197,12 +202,22 @@ def csv_header(outputs: list[SoqlColumn]) -> list[str]:
 
 def text_rows(session: StorageSession, compiled: Compiled, rows: int) -> Iterator[pa.RecordBatch]:
     """The result with every value as the text that a CSV file has."""
-    columns = [f"{_text_sql(output.value)(f'c{n}')} AS c{n}" for n, output in enumerate(compiled.outputs)]
-    yield from session.batches(f"SELECT {', '.join(columns)} FROM ({compiled.sql})", compiled.parameters, rows)
+    outputs = compiled.outputs
+    doubles = {n for n, output in enumerate(outputs) if compiled.has_doubles and output.value.type in _DOUBLE_TYPES}
+    columns = [
+        f"{f'CAST(c{n} AS DOUBLE)' if n in doubles else _text_sql(output.value)(f'c{n}')} AS c{n}"
+        for n, output in enumerate(outputs)
+    ]
+    for batch in session.batches(f"SELECT {', '.join(columns)} FROM ({compiled.sql})", compiled.parameters, rows):
+        made = [
+            doubles_as_text(pl.Series(column)).to_arrow() if n in doubles else column
+            for n, column in enumerate(batch.columns)
+        ]
+        yield pa.RecordBatch.from_arrays(made, names=batch.schema.names) if doubles else batch
 
 
 def _text_sql(value: Value) -> Callable[[str], str]:
-    if value.type in ("double", "currency", "percent"):
+    if value.type in _DOUBLE_TYPES:
         if value.scale == 0:
             return lambda column: f"CAST({column} AS VARCHAR) || '.0'"
         return lambda column: rf"regexp_replace(CAST({column} AS VARCHAR), '(\.\d+?)0*$', '\1')"

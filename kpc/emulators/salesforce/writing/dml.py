@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from kpc.emulators.salesforce.errors import RowRefusal
-from kpc.emulators.salesforce.org.ids import make_ids
+from kpc.emulators.salesforce.org.currencies import CORPORATE, CURRENCY_FIELD
+from kpc.emulators.salesforce.org.record_ids import record_ids
 from kpc.emulators.salesforce.org.schema import SObject, SObjectField
 from kpc.emulators.salesforce.org.storage import StorageSession, quoted, table_of, take_numbers
 from kpc.emulators.salesforce.writing.columns import UploadColumn
@@ -147,7 +148,7 @@ def _insert(session: StorageSession, write: Write, rows: pl.DataFrame) -> pl.Dat
     """Store new records; answers the rows with their ids in `target`."""
     sobject = write.sobject
     first = take_numbers(session, sobject.name, rows.height)
-    rows = rows.with_columns(target=make_ids(sobject.prefix, first, rows.height))
+    rows = rows.with_columns(target=record_ids(sobject.prefix, first, rows.height, write.seed))
     constants = _defaults(write)
     given = [spec for spec in sobject.fields if spec.name in rows.columns and spec.name != "Id"]
     frame = rows.select(
@@ -188,6 +189,8 @@ def _defaults(write: Write) -> dict[str, object]:
     people = dict.fromkeys(("CreatedById", "LastModifiedById"), write.user_id)
     if write.sobject.find("OwnerId"):
         people["OwnerId"] = write.user_id
+    if write.sobject.find(CURRENCY_FIELD):
+        people[CURRENCY_FIELD] = CORPORATE.code
     return {**known, **people, "CreatedDate": now, "LastModifiedDate": now, "SystemModstamp": now}
 
 

@@ -24,6 +24,7 @@ class Write:
     user_id: str
     at: datetime
     source: str
+    seed: int  # of the ids of new records
     null_clears_parent: bool = True  # a null external id of a parent; otherwise it is looked for, and not found
 
     def parent_of(self, reference: SObjectField) -> SObject | None:
