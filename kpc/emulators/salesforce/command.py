@@ -51,21 +51,19 @@ def run(  # noqa: PLR0913  the options of one command
     faults: Sequence[dict[str, object]] = (),
 ) -> int:
     """Serve until SIGTERM or Ctrl-C, then answer 0. Raises `OptionError` for a port or file that cannot be used."""
-    if scale < 0:
-        raise OptionError(f"--scale {scale} is negative.", "Name 1 or more, or 0 for queries that cost nothing.")
-    options = StartOptions(host, port, ready_file, data_file, verbose, seed, workers, tls, scale)
+    options = StartOptions(host, port, ready_file, data_file, verbose, seed, workers, tls)
     chosen = Switches()
-    chosen.change(switches or {})
+    chosen.change({"scale": scale} | (switches or {}))
     rules = _rules(seed, faults)
     if ready_file:
         _remove_ready(ready_file)  # left by a process that was killed; a reader would take it for this process's file
     listener = _listen(host, port)
-    org = Org(data_file, clock=Clock(speed=speed), switches=replace(chosen), seed=seed, scale=scale)
+    org = Org(data_file, clock=Clock(speed=speed), switches=replace(chosen), seed=seed)
     emulator = _assembled(org, rules, options)
     if not data_file and not tls:
 
         def reset() -> dict[str, object]:
-            org = Org(None, clock=Clock(speed=speed), switches=replace(chosen), seed=seed, scale=scale)
+            org = Org(None, clock=Clock(speed=speed), switches=replace(chosen), seed=seed)
             return _exchange(emulator, _assembled(org, _rules(seed, faults), options), ready_file)
 
         emulator.reset = reset

@@ -41,6 +41,7 @@ class Switches:
     result_days: float = 7.0
     numbers: Literal["doubles", "exact"] = "doubles"  # in answers; stored values are rounded decimals
     multi_currency: bool = False  # every object has CurrencyIsoCode, and there is CurrencyType
+    scale: int = 1  # records that each stored record stands for when a query is costed; 0: no query costs time
     query_timeout_s: float = 120.0  # seconds at the real size until a query must have its first record; 0: for ever
     count_records_per_s: float = 420_000.0  # speeds at the real size: COUNT() of a whole object
     aggregate_records_per_s: float = 250_000.0  # aggregates over a whole object
@@ -88,4 +89,3 @@ class StartOptions:
     seed: int = 42
     workers: int = 4
     tls: bool = False
-    scale: int = 1

@@ -116,4 +116,5 @@ def test_a_start_that_cannot_work_says_why(tmp_path: Path) -> None:
     wrong.write_text(json.dumps({"not": "a database"}) * 100)
     assert "cannot open its data file" in failing("--data-file", str(wrong))
     assert "There is no switch 'colour'" in failing("--switch", "colour=red")
+    assert "Switch scale cannot be -1" in failing("--scale", "-1")
     assert "is not JSON" in failing("--fault", "{")

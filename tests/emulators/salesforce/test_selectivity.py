@@ -132,6 +132,17 @@ def test_speeds_of_whole_objects_are_switches(switched: EmulatorProcess) -> None
     assert switched.count(f"SELECT COUNT() FROM {SUPPLIER}") == RECORDS
 
 
+def test_the_scale_is_a_switch(switched: EmulatorProcess) -> None:
+    """The same records as an object of 20,000 are small; with 0 nothing costs time."""
+    where = f"{MARK} != '2024-03/000'"
+    for scale, virtual_s in ((1, 0.2), (0, 0)):
+        switch(switched, scale=scale)
+        assert asked(switched, where).json()["totalSize"] == 700
+        assert last(switched)["virtual_s"] == virtual_s
+    switch(switched, scale=1000)
+    assert asked(switched, where).json()[0]["errorCode"] == "QUERY_TIMEOUT"
+
+
 def test_old_statistics_take_a_fresh_object_for_small(switched: EmulatorProcess) -> None:
     """Ten minutes ago the object was empty: by the statistics no filter is selective in it."""
     assert asked(switched, f"{MARK} = '{SMALL}'").status_code == 200

@@ -40,11 +40,10 @@ class Identity:
 class Org:
     """Everything the request handlers and workers share."""
 
-    def __init__(self, data_file: Path | None, *, clock: Clock, switches: Switches, seed: int, scale: int = 1) -> None:
+    def __init__(self, data_file: Path | None, *, clock: Clock, switches: Switches, seed: int) -> None:
         self.clock = clock
         self.switches = switches
         self.seed = seed
-        self.scale = scale  # records that each stored record stands for when a query's cost is reckoned; 0: no cost
         self._schema, self._schema_with_currencies = org_schema(), org_schema(multi_currency=True)
         self._temporary = None if data_file else Path(tempfile.mkdtemp(prefix="salesforce-emulator-"))
         self.folder = self._temporary or Path(f"{data_file}.files")
@@ -59,6 +58,11 @@ class Org:
         self.query_jobs = Rolling(clock.now)
         self.query_bytes = Rolling(clock.now)  # results of bulk queries, at the real size
         self._recall_usage()
+
+    @property
+    def scale(self) -> int:
+        """Records that each stored record stands for when a query is costed; 0: no query costs time."""
+        return self.switches.scale
 
     @property
     def schema(self) -> OrgSchema:
