@@ -8,6 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,6 +19,7 @@ from kpc.emulators.salesforce.bulk_v1.forms import refusal
 from kpc.emulators.salesforce.errors import ApiError, not_found
 from kpc.emulators.salesforce.http.faults import planted_answer
 from kpc.emulators.salesforce.http.wire import error_answer
+from kpc.emulators.salesforce.org.access import acting_as
 
 _MOST_HEADER_BYTES = 64 * 1024
 _FLUSH_S = 0.05  # until the part that is sent before a cut has left
@@ -126,7 +128,9 @@ class Gate:
             oldest = OLDEST_BULK_V1_VERSION if is_bulk_v1 else OLDEST_VERSION
             if version is None or not oldest <= float(version[1]) <= NEWEST_VERSION:
                 raise not_found()
-        await self._app(scope, receive, send)
+        user_id = scope.get("state", {}).get("user_id")
+        with acting_as(user_id, is_tooling="/tooling/" in scope["path"]) if user_id else nullcontext():
+            await self._app(scope, receive, send)
 
     def _admit(self, request: Request, scope: Scope) -> None:
         """The session that came with the request, in either header and spelling."""
@@ -137,7 +141,10 @@ class Gate:
             scheme, _, value = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() not in ("bearer", "oauth") or not value:
             raise ApiError(401, "INVALID_AUTH_HEADER" if scheme else "INVALID_SESSION_ID", "Session expired or invalid")
-        scope.setdefault("state", {})["user_id"] = self._emulator.tokens.check(value.strip()).user_id
+        user_id = self._emulator.tokens.check(value.strip()).user_id
+        scope.setdefault("state", {})["user_id"] = user_id
+        if not org.access.permissions_of(user_id).api_enabled:
+            raise ApiError(403, "API_DISABLED_FOR_ORG", "The REST API is not enabled for this Organization.")
         if org.api_requests.used >= org.switches.daily_api_requests:
             raise ApiError(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
         org.api_requests.add(1)

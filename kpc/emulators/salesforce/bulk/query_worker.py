@@ -9,6 +9,7 @@ import duckdb
 import pyarrow as pa
 
 from kpc.emulators.salesforce.errors import ApiError
+from kpc.emulators.salesforce.org.access import acting_as
 from kpc.emulators.salesforce.org.jobs import FAILED, IN_PROGRESS, JOB_COMPLETE, Job
 from kpc.emulators.salesforce.org.org import Org
 from kpc.emulators.salesforce.soql.compiled import Compiled
@@ -45,7 +46,8 @@ class QueryWorker:
         started = self._org.clock.now()
         state, error = JOB_COMPLETE, ""
         try:
-            compiled = self._queries.compiled(job.query or "", deleted=job.operation == "queryAll")
+            with acting_as(job.created_by):
+                compiled = self._queries.compiled(job.query or "", deleted=job.operation == "queryAll")
             self._keep(job, compiled)
         except ApiError as refused:
             state, error = FAILED, f"{refused.code} : {refused.message}"

@@ -98,8 +98,11 @@ class Tokens:
             self._access.pop(token, None)
             self._refresh.pop(token, None)
 
-    def check_jwt(self, assertion: str) -> None:
-        """Raise `OAuthError` unless the assertion is signed by our key, for our client and user, and in time."""
+    def check_jwt(self, assertion: str) -> str:
+        """The id of the user for whom the assertion asks.
+
+        Raises `OAuthError` unless it is signed by our key, for our client and one of our users, and in time.
+        """
         identity = self._org.identity
         try:
             claims = jwt.decode(
@@ -118,5 +121,7 @@ class Tokens:
             raise OAuthError(400, "invalid_grant", "expired authorization code")
         if claims["iss"] != identity.client_id:
             raise OAuthError(400, "invalid_client_id", "client identifier invalid")
-        if claims["sub"] != identity.username:
+        user = self._org.access.find(str(claims["sub"]))
+        if user is None:
             raise OAuthError(400, "invalid_grant", "user hasn't approved this consumer")
+        return user.user_id

@@ -1,4 +1,4 @@
-"""What the org holds: the standard objects, and one custom object per table of the catalog."""
+"""What the org holds: the standard objects, Setup's own, and one custom object per table of the catalog."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from kpc.emulators.catalog_schema import GENERATION_FIELD, PARTITION_FIELD, TABL
 from kpc.emulators.salesforce.org.fields import external_id_field, reference_field, system_fields
 from kpc.emulators.salesforce.org.ids import base62
 from kpc.emulators.salesforce.org.schema import OrgSchema, SObject, SObjectField
+from kpc.emulators.salesforce.org.setup_objects import setup_objects
 from kpc.emulators.salesforce.org.standard_objects import standard_objects
 from kpc.emulators.schema import LookupSchema, TableSchema, TargetKind, TargetType
 
 
 def org_schema() -> OrgSchema:
-    """The standard objects, and one custom object per table of the catalog."""
+    """The standard objects, Setup's own, and one custom object per table of the catalog."""
     custom = [_of_table(table, f"a{base62(number, 2)}") for number, table in enumerate(TABLES.values())]
-    return OrgSchema([*standard_objects(), *custom])
+    return OrgSchema([*standard_objects(), *setup_objects(), *custom])
 
 
 def _of_table(table: TableSchema, prefix: str) -> SObject:

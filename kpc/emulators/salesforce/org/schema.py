@@ -48,6 +48,7 @@ class SObjectField:
     child_relationship: str = ""  # the name by which the parent's query reaches the children
     picklist: tuple[str, ...] = ()
     restricted: bool = False
+    encrypted: bool = False  # by platform encryption: the field cannot be filtered by
 
     @property
     def is_text(self) -> bool:
@@ -86,13 +87,21 @@ class SObjectField:
 
 @dataclass(frozen=True, eq=False)
 class SObject:
-    """One object: its fields in order, found without regard to case."""
+    """One object: its fields in order, found without regard to case.
+
+    `visible_sql` chooses the rows that the acting user sees, empty where he sees all. An object of `is_setup` is one of
+    Setup's own, such as PermissionSet.
+    """
 
     name: str
     prefix: str
     fields: tuple[SObjectField, ...]
     label: str = ""
     createable: bool = True
+    updateable: bool = True
+    deletable: bool = True
+    is_setup: bool = False
+    visible_sql: str = ""
     by_name: dict[str, SObjectField] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -101,6 +110,11 @@ class SObject:
     @property
     def is_custom(self) -> bool:
         return self.name.endswith("__c")
+
+    @property
+    def is_writable(self) -> bool:
+        """Somebody may write it in some way."""
+        return self.createable or self.updateable or self.deletable
 
     @cached_property
     def by_relationship(self) -> dict[str, SObjectField]:

@@ -40,7 +40,9 @@ async def one_object(request: Request) -> Response:
 
 
 async def describe_object(request: Request) -> Response:
-    return Json(describe(org_of(request).schema, object_of(request), request.path_params["version"]))
+    org, sobject = org_of(request), object_of(request)
+    record_types = [each for each in org.access.setup.record_types if each["object"] == sobject.name]
+    return Json(describe(org.schema, sobject, request.path_params["version"], record_types))
 
 
 def object_of(request: Request) -> SObject:
@@ -91,7 +93,7 @@ async def limits(request: Request) -> Response:
         "DailyAsyncApexExecutions": (250_000, 0),
         "DailyDurableStreamingApiEvents": (10_000, 0),
         "DailyStreamingApiEvents": (10_000, 0),
-        "DataStorageMB": (2_000_000, 0),
+        "DataStorageMB": (org.access.setup.storage_mb, org.access.setup.storage_used_mb),
         "FileStorageMB": (100_000, 0),
         "HourlyODataCallout": (20_000, 0),
         "SingleEmail": (5_000, 0),
