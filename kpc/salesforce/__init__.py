@@ -16,6 +16,7 @@ from kpc.salesforce.ingest import Encoding, IngestApi, JobInfo, failed_job
 from kpc.salesforce.limits import Limit, LimitsApi
 from kpc.salesforce.query import QueryPages
 from kpc.salesforce.row_errors import RowError, parse_row_error
+from kpc.salesforce.setup import QueryPlan, SetupApi
 from kpc.settings import SalesforceSettings
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "JobInfo",
     "Limit",
     "QueryPages",
+    "QueryPlan",
     "Refused",
     "ResultKind",
     "RowError",
@@ -36,7 +38,7 @@ __all__ = [
 ]
 
 
-class Salesforce(IngestApi, CollectionsApi, DescribeApi, LimitsApi):
+class Salesforce(IngestApi, CollectionsApi, DescribeApi, LimitsApi, SetupApi):
     """One org, logged in; each parent class is one of its interfaces. Safe to share between threads."""
 
 

@@ -107,12 +107,12 @@ async def recent(_: Request) -> Response:
 
 
 async def record_count(request: Request) -> Response:
-    """GET /limits/recordCount?sObjects=A,B: counts, of all objects if none is named."""
+    """GET /limits/recordCount?sObjects=A,B: counts of all owners' records, of all objects if none is named."""
     org = org_of(request)
     asked = request.query_params.get("sObjects")
-    objects = list(org.schema)
+    objects = [each for each in org.whole_schema if not each.is_setup]
     if asked:
-        found = [org.schema.find(name.strip()) for name in asked.split(",")]
+        found = [org.whole_schema.find(name.strip()) for name in asked.split(",")]
         objects = [each for each in found if each is not None]
     return Json({"sObjects": await run_in_threadpool(_counts, org.storage, objects)})
 
