@@ -33,6 +33,7 @@ def check_target_object(table: Table, facts: TargetFacts, *, was_loaded: bool) -
     yield _external_id(about, fields)
     yield _encryption(about, table, fields)
     yield _currency(about, table, fields)
+    yield from _locks(about, table, fields)
     yield _record_types(about, description)
     yield _records(about, facts, was_loaded=was_loaded)
     if table.is_monthly:
@@ -130,6 +131,31 @@ def _currency(about: CheckSubject, table: Table, fields: dict[str, dict[str, Any
         "are: every record would get the user's own currency, and sums would be converted.",
         f"Decide the currency and declare it: send {_CURRENCY_FIELD} with each row of {table.name} in kpc/catalog.",
     )
+
+
+def _locks(about: CheckSubject, table: Table, fields: dict[str, dict[str, Any]]) -> Iterator[SystemCheck]:
+    """Whether each lookup locks its parent as declared: the declaration decides which loads wait for each other."""
+    for lookup in table.lookups:
+        if (field := fields.get(lookup.field)) is None:
+            continue
+        flags = ("restrictedDelete", "cascadeDelete")
+        locks = not field.get("nillable", True) or any(field.get(flag) for flag in flags)
+        if locks == lookup.locks_parent:
+            text = f"{lookup.field} {'locks' if locks else 'does not lock'} its parents"
+            yield about.ok("parent locks", text)
+            continue
+        effect = (
+            "loads of its sibling tables will run at once, and rows will be refused with UNABLE_TO_LOCK_ROW"
+            if locks
+            else "its loads wait for those of its sibling tables without need"
+        )
+        does = "locks" if locks else "does not lock"
+        yield about.warning(
+            "parent locks",
+            f"{lookup.field} of {about.subject} {does} its parent's record, the catalog says otherwise: {effect}.",
+            f"Declare on_delete of the lookup {lookup.field} in kpc/catalog as in the org (OnDelete.RESTRICT, CASCADE "
+            "or CLEAR); no row has to be loaded again.",
+        )
 
 
 def _record_types(about: CheckSubject, description: dict[str, Any]) -> SystemCheck:

@@ -31,6 +31,8 @@ class _Field(Shape):
     unique: bool = False
     caseSensitive: bool = False  # noqa: N815
     encrypted: bool = False
+    restrictedDelete: bool = False  # noqa: N815
+    cascadeDelete: bool = False  # noqa: N815
     restrictedPicklist: bool = False  # noqa: N815
     referenceTo: list[ApiName] = Field(default=[])  # noqa: N815
     relationshipName: ApiName | None = None  # noqa: N815

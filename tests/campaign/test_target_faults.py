@@ -112,6 +112,10 @@ FAULTS: dict[str, PlantedInOrg] = {
         "KPS_SalesM__c", "encryption", FAILED, "Migration_Partition__c of KPS_SalesM__c is encrypted",
         setup={"fields": {"KPS_SalesM__c.Migration_Partition__c": {"encrypted": True}}},
     ),
+    "a lookup that locks nothing": PlantedInOrg(
+        "KPS_Sales__c", "parent locks", WARNING, "wait for those of its sibling tables without need",
+        setup={"fields": {"KPS_Sales__c.Sale__c": {"restricted_delete": False, "nillable": True}}},
+    ),
     "an encrypted field": PlantedInOrg(
         "KPS_PosSupplier__c", "encryption", WARNING, "cannot be filtered",
         setup={"fields": {"KPS_PosSupplier__c.City__c": {"encrypted": True}}},

@@ -22,7 +22,7 @@ class Switches:
     rows_per_s: float = 0.0  # pace of each job in org time; 0: as fast as it goes
     batch_timeouts: int = 0  # the next N batches time out; Salesforce tries a batch 20 times
     batch_attempts: int = 20
-    lock_parents: bool = False  # rows fail when another job in progress writes children of the same parent
+    lock_parents: bool = True  # rows fail when another job in progress writes children of the same, locked parent
     lock_rows_every: int = 0  # each N-th row fails once with UNABLE_TO_LOCK_ROW
     refuse_rows: Literal[
         "", "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "INSUFFICIENT_ACCESS_OR_READONLY", "STORAGE_LIMIT_EXCEEDED"

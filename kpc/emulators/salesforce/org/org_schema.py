@@ -34,7 +34,13 @@ def _of_table(table: TableSchema, prefix: str) -> SObject:
 def _of_lookup(lookup: LookupSchema, children: str) -> SObjectField:
     target = TABLES[lookup.parent].target
     return reference_field(
-        lookup.field, target, lookup.relationship, nillable=not lookup.is_required, child_relationship=children
+        lookup.field,
+        target,
+        lookup.relationship,
+        nillable=not lookup.is_required,
+        child_relationship=children,
+        restricted_delete=lookup.is_restricted,
+        cascade_delete=lookup.is_cascading,
     )
 
 

@@ -23,6 +23,8 @@ class Flags(TypedDict, total=False):
     id_lookup: bool
     name_field: bool
     child_relationship: str
+    restricted_delete: bool
+    cascade_delete: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class SObjectField:
     child_relationship: str = ""  # the name by which the parent's query reaches the children
     picklist: tuple[str, ...] = ()
     restricted: bool = False
+    restricted_delete: bool = False
+    cascade_delete: bool = False
     encrypted: bool = False  # by platform encryption: the field cannot be filtered by
 
     @property
@@ -66,6 +70,11 @@ class SObjectField:
     def is_key(self) -> bool:
         """Can name a record in an upsert or in a relationship column."""
         return self.external_id or self.id_lookup
+
+    @property
+    def locks_parent(self) -> bool:
+        """Whether writing the record locks the one that this field names: unless a deletion would only clear it."""
+        return self.restricted_delete or self.cascade_delete
 
     @property
     def key_column(self) -> str:

@@ -10,7 +10,7 @@ from kpc.emulators.salesforce.org.permissions import find_field
 from kpc.emulators.salesforce.org.schema import OrgSchema, SObject, SObjectField
 
 SHARING_MODELS = ("ReadWrite", "Read", "Private")
-FIELD_FACTS = ("external_id", "unique", "case_sensitive", "encrypted")
+FIELD_FACTS = ("external_id", "unique", "case_sensitive", "encrypted", "restricted_delete", "nillable")
 AUTOMATIONS = ("validation_rules", "duplicate_rules", "triggers", "flows", "record_types")
 # What an entry of each list may say beside `object`, `name` and `active`.
 _DETAILS = {

@@ -71,14 +71,14 @@ def describe(
     """`record_types` as in the org's setup; every object has the one called Master besides."""
     children: list[dict[str, object]] = [
         {
-            "cascadeDelete": False,
+            "cascadeDelete": reference.cascade_delete,
             "childSObject": child.name,
             "deprecatedAndHidden": False,
             "field": reference.name,
             "junctionIdListNames": [],
             "junctionReferenceTo": [],
             "relationshipName": reference.child_relationship or None,
-            "restrictedDelete": False,
+            "restrictedDelete": reference.restricted_delete,
         }
         for child, reference in schema.children(sobject.name)
     ]
@@ -128,7 +128,6 @@ _SAME_FOR_ALL: dict[str, object] = {
     "autoNumber": False,
     "calculated": False,
     "calculatedFormula": None,
-    "cascadeDelete": False,
     "compoundFieldName": None,
     "controllerName": None,
     "defaultValueFormula": None,
@@ -148,7 +147,6 @@ _SAME_FOR_ALL: dict[str, object] = {
     "queryByDistance": False,
     "referenceTargetField": None,
     "relationshipOrder": None,
-    "restrictedDelete": False,
     "searchPrefilterable": False,
     "writeRequiresMasterRead": False,
 }
@@ -188,6 +186,7 @@ def _behaviour(spec: SObjectField) -> dict[str, object]:
     """What can be done with the field."""
     return {
         "aggregatable": spec.type not in ("boolean", "textarea"),
+        "cascadeDelete": spec.cascade_delete,
         "caseSensitive": spec.case_sensitive,
         "createable": spec.createable,
         "defaultedOnCreate": spec.defaulted,
@@ -198,6 +197,7 @@ def _behaviour(spec: SObjectField) -> dict[str, object]:
         "idLookup": spec.id_lookup,
         "nameField": spec.name_field,
         "nillable": spec.nillable,
+        "restrictedDelete": spec.restricted_delete,
         "permissionable": spec.is_custom and not spec.is_required,
         "sortable": spec.type != "textarea" and not spec.encrypted,
         "unique": spec.unique,
