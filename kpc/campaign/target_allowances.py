@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from math import ceil
 
 from kpc.campaign.system_check import CheckSubject, SystemCheck
 from kpc.campaign.target_facts import TargetFacts
-from kpc.salesforce import Limit
+from kpc.errors import KpcError
+from kpc.salesforce import Limit, Salesforce
 from kpc.settings import SalesforceSettings, StagingSettings
 
 RECORD_KB = (
@@ -16,7 +18,9 @@ RECORD_KB = (
 BUCKETS_A_MONTH = 256
 _LOW_SHARE, _LEAST_SHARE = 0.1, 0.01  # of a day's allowance: low for what is needed, and low in any case
 _HIGHEST_USE = 0.9  # of the storage
+_OLDEST_VERSIONS = 4  # more than a year of releases
 
+_VERSION = re.compile(r"[0-9]{2,3}\.0", re.ASCII)
 _ABOUT = CheckSubject("Salesforce", "org")
 
 
@@ -32,7 +36,6 @@ def check_allowances(
     yield _daily("API calls", facts.limits.get("DailyApiRequests"), calls, salesforce.call_share)
     if (jobs := facts.limits.get("DailyBulkV2QueryJobs")) is not None:
         yield _daily("query jobs", jobs, ceil(total / 250_000) + BUCKETS_A_MONTH, 1.0)
-    yield _version(facts, salesforce.api_version)
 
 
 def _storage(limit: Limit | None, rows: int) -> SystemCheck:
@@ -83,16 +86,20 @@ def _daily(name: str, limit: Limit | None, needed: int, share: float) -> SystemC
     return _ABOUT.ok(name, f"{text}{f', {ceil(days)} days' if days > 1 else ''}.")
 
 
-def _version(facts: TargetFacts, version: str) -> SystemCheck:
+def check_version(salesforce: Salesforce) -> SystemCheck:
     """Salesforce retires versions some years after their release, with a year's notice."""
-    oldest, newest = facts.versions[0], facts.versions[-1]
-    if not oldest <= float(version) <= newest:
+    try:
+        versions = salesforce.api_versions()
+    except KpcError as error:
+        return _ABOUT.failed("API version", error.what, error.remedy)
+    version, oldest, newest = salesforce.settings.api_version, versions[0], versions[-1]
+    if not _VERSION.fullmatch(version) or not oldest <= float(version) <= newest:
         return _ABOUT.failed(
             "API version",
             f"Version {version} of the API is not one of the org's, {oldest} to {newest}.",
             f"Set KPC__SALESFORCE__API_VERSION to a version in between, such as {newest}.",
         )
-    if float(version) < oldest + 4:
+    if float(version) < oldest + _OLDEST_VERSIONS:
         return _ABOUT.warning(
             "API version",
             f"Version {version} is one of the oldest that the org still answers to ({oldest} to {newest}); such "

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from kpc.campaign.system_check import CheckSubject, SystemCheck
-from kpc.campaign.target_allowances import check_allowances
+from kpc.campaign.target_allowances import check_allowances, check_version
 from kpc.campaign.target_facts import TargetFacts, read_target
 from kpc.campaign.target_objects import check_target_object
 from kpc.campaign.target_rules import check_rules
@@ -30,6 +30,10 @@ class TargetPlan:
 
 def check_target(salesforce: Salesforce, plan: TargetPlan) -> Iterator[SystemCheck]:
     """The org alone, after its log-in; it changes nothing. What cannot go on is one more failed check."""
+    version = check_version(salesforce)
+    yield version
+    if not version.is_ok:
+        return
     for table in TABLES.values():
         yield CheckSubject("Salesforce", table.target).run(
             "schema",

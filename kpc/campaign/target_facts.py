@@ -31,7 +31,6 @@ class TargetFacts:
     limits: dict[str, Limit] = field(default_factory=dict)
     records: dict[str, int] = field(default_factory=dict)
     plans: dict[str, QueryPlan | None] = field(default_factory=dict)
-    versions: list[float] = field(default_factory=list)
     hidden: list[str] = field(default_factory=list)
 
     def has(self, object_name: str, right: str) -> bool:
@@ -43,7 +42,7 @@ class TargetFacts:
 
 def read_target(salesforce: Salesforce, object_names: Iterable[str]) -> TargetFacts:
     """Raises what the org's refusals become, except for what this user may not see."""
-    facts = TargetFacts(limits=salesforce.limits(), versions=salesforce.api_versions())
+    facts = TargetFacts(limits=salesforce.limits())
     for name in object_names:
         try:
             facts.descriptions[name] = salesforce.describe(name)

@@ -36,6 +36,9 @@ class Switches:
     daily_api_requests: int = 5_000_000
     daily_query_jobs: int = 10_000
     token_lifetime_s: float = 7200.0
+    jwt_audience: Literal["login", "production", "sandbox", "my_domain"] = "login"  # login: that of either kind of org
+    oldest_api_version: int = 41  # older ones are retired
+    moved_to: str = ""  # the org's new My Domain, to which every request is redirected
     open_job_hours: float = 24.0
     result_days: float = 7.0
     slow_query_rows: int = 0  # REST aggregates over more records than this time out; 0: none does
@@ -60,6 +63,8 @@ def _checked(name: str, value: object, kind: object) -> object:
         return value
     if kind in (int, float) and isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
         return value if kind is int else float(value)
+    if kind is str and isinstance(value, str):
+        return value
     if choices := get_args(kind):
         if value in choices:
             return value

@@ -75,7 +75,7 @@ def _grant(request: Request, org: Org, tokens: Tokens, form: dict[str, str]) -> 
     if grant == "client_credentials":
         check_client(request, org.identity, form)
     elif grant == _JWT_GRANT:
-        user_id = tokens.check_jwt(form.get("assertion", ""))
+        user_id = tokens.check_jwt(form.get("assertion", ""), base_url(request))
     elif grant == "password":
         check_client(request, org.identity, form)
         user_id = _check_password(org, form.get("username", ""), form.get("password", ""))

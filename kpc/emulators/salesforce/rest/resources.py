@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from kpc.emulators.salesforce.app import org_of, queries_of
 from kpc.emulators.salesforce.errors import ApiError, not_found
-from kpc.emulators.salesforce.gate import NEWEST_VERSION, OLDEST_VERSION
+from kpc.emulators.salesforce.gate import NEWEST_VERSION
 from kpc.emulators.salesforce.http.wire import Json
 from kpc.emulators.salesforce.org.schema import SObject
 from kpc.emulators.salesforce.org.storage import Storage, table_of
@@ -17,9 +17,9 @@ from kpc.emulators.salesforce.rest.describe import describe, describe_global, su
 from kpc.emulators.salesforce.soql.queries import PAGE_ROWS
 
 
-async def versions(_: Request) -> Response:
+async def versions(request: Request) -> Response:
     """GET /services/data, without a session."""
-    numbers = range(OLDEST_VERSION, NEWEST_VERSION + 1)
+    numbers = range(org_of(request).switches.oldest_api_version, NEWEST_VERSION + 1)
     return Json(
         [{"label": f"Emulator {n}", "url": f"/services/data/v{n}.0", "version": f"{n}.0"} for n in numbers],
     )
