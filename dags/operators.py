@@ -17,7 +17,7 @@ from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferred
 from dags.connections import actor_of, partition_context_of, partition_of, workspace_of
 from dags.events import CPU_S
 from dags.triggers import ERROR, STILL, JobEnded, ParentsLoaded, Resumed
-from kpc.errors import ConfigError, Paused, QuotaExhausted, Terminal
+from kpc.errors import ConfigError, NotYet, Paused, QuotaExhausted, Terminal
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -92,7 +92,8 @@ class PlanLoad(BaseOperator):
     """Returns the chunks that are still to be loaded, once the first of them may start.
 
     If the org's quota is used up, it defers to the exact time when enough is free; if the load is paused, until it is
-    resumed. It is in no pool, so a load that cannot start takes no slot.
+    resumed; if another table's load locks the same parents, it looks again. It is in no pool, so a load that cannot
+    start takes no slot.
     """
 
     def __init__(self, *, table: str, poll: timedelta, longest_wait: timedelta, **kwargs: Any) -> None:
@@ -116,10 +117,19 @@ class PlanLoad(BaseOperator):
                 raise TaskDeferred(trigger=trigger, method_name=self.plan_with_quota.__name__) from None
             except Paused as paused:
                 raise self._until_resumed(partition, paused, context) from None
+            except NotYet as wait:
+                self.log.info("%s", wait)
+                _show(context, wait.what)
+                trigger = DateTimeTrigger(moment=wait.again_utc)
+                raise TaskDeferred(trigger=trigger, method_name=self.plan_again.__name__) from None
         return [chunk.as_json() for chunk in chunks]
 
     def plan_with_quota(self, context: Context, event: datetime) -> list[dict[str, Any]]:
         self.log.info("Quota was expected to be free from %s.", event)
+        return self.execute(context)
+
+    def plan_again(self, context: Context, event: datetime) -> list[dict[str, Any]]:
+        self.log.info("The wait ended at %s.", event)
         return self.execute(context)
 
     def plan_resumed(self, context: Context, event: dict[str, Any]) -> list[dict[str, Any]]:
@@ -230,6 +240,10 @@ class IngestChunk(BaseOperator):
             self.log.info("%s", paused)
             _show(context, paused.what)
             raise _reschedule(datetime.now(UTC) + self.pause_look) from None
+        except NotYet as wait:
+            self.log.info("%s", wait)
+            _show(context, wait.what)
+            raise _reschedule(wait.again_utc) from None
 
     def _name(self, context: Context) -> None:
         # Airflow renders the template from this same context object.

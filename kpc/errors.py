@@ -13,7 +13,7 @@
         AirflowDown                   Airflow did not answer
         UnusableAnswer                a server's answer is not of the expected form
         LeaseLost                     another run works on the same partition and stage
-        OutsideWindow, PassRunning    not yet: again at `again_utc`
+        OutsideWindow, PassRunning, SiblingLoading    not yet: again at `again_utc`
       SnapshotLost                    the SCN can no longer be read: new generation
       OutcomeUnknown                  a request's effect is unknown: ask the server, then decide
       Terminal                        stop this partition
@@ -141,6 +141,10 @@ class OutsideWindow(NotYet):
 
 class PassRunning(NotYet):
     """Another run is reading the whole table, this partition included."""
+
+
+class SiblingLoading(NotYet):
+    """Another table's load locks the same parent records; this one may begin when no job of it is running."""
 
 
 class SnapshotLost(KpcError):

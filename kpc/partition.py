@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from datetime import date
 
-from kpc.catalog import find_table
+from kpc.catalog import TABLES, find_table
 from kpc.catalog.table import Table
 from kpc.catalog.types import ALL
 from kpc.errors import ConfigError, KpcError
@@ -53,6 +53,32 @@ class Partition:
         """The partitions that must be loaded first: for each lookup, the parent table's same month or its `ALL`."""
         tables = (find_table(lookup.parent) for lookup in self.table.lookups)
         return tuple(Partition(table, self.key if table.is_monthly else ALL) for table in tables)
+
+
+@dataclass(frozen=True, slots=True)
+class Sibling:
+    """The partitions of a table whose loads lock records that this load locks too; `key` None: all of the table."""
+
+    table_name: str
+    key: str | None
+
+    def __str__(self) -> str:
+        return f"{self.table_name} {self.key}" if self.key else self.table_name
+
+
+def siblings(partition: Partition) -> tuple[Sibling, ...]:
+    """Who shares locked parents with a partition: the other children of each parent that its rows lock.
+
+    Children of a parent that is split by month meet in the same month only, children of another in any month.
+    """
+    found: dict[Sibling, None] = {}
+    for lookup in partition.table.lookups:
+        if lookup.locks_parent:
+            is_monthly = find_table(lookup.parent).is_monthly
+            for table in TABLES.values():
+                if any(each.parent == lookup.parent and each.locks_parent for each in table.lookups):
+                    found[Sibling(table.name, partition.key if is_monthly else None)] = None
+    return tuple(found)
 
 
 def find_partition(table_name: str, key: str | None) -> Partition:

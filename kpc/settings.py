@@ -120,7 +120,7 @@ class SalesforceSettings(BaseModel):
     refresh_token: Secret = SecretStr("")  # with client_id (and client_secret, if the app requires it)
     username: Text = ""  # with private_key_file: JWT bearer
     private_key_file: LocalPath | None = None
-    audience: Text = ""  # JWT `aud`; base_url when empty
+    audience: Text = ""  # JWT `aud`; when empty the log-in host of base_url: login or, for a sandbox, test
     shared_user: bool = False  # other software creates jobs as this user: never adopt an Open job
     token_age_s: Seconds = Field(3600.0, gt=0)  # renewed before it is older; an upload that meets a 401 was in vain
     ca_file: LocalPath | None = None

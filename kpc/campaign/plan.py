@@ -12,8 +12,13 @@ from kpc.errors import ConfigError
 from kpc.extract.access_path import Access, CountedTable, choose_access
 from kpc.extract.rowid_clustering import scan_ratios
 from kpc.extract.table_storage import storage_of
+from kpc.ledger import Ledger
 from kpc.ledger.states import StageState
+from kpc.partition import Environment
 from kpc.stages.workspace import Workspace
+
+_PLANNED = "campaign planned"
+ROWS_BY_TABLE = "rows_by_table"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,7 @@ def plan_campaign(workspace: Workspace, tables: tuple[Table, ...], months: tuple
     )
     plan = CampaignPlan(scn, months, mode, assignments, ratios, access)
     workspace.ledger.audit.append(
-        "campaign planned",
+        _PLANNED,
         actor=workspace.actor,
         run_id=workspace.run_id,
         environment=workspace.environment,
@@ -83,11 +88,18 @@ def plan_campaign(workspace: Workspace, tables: tuple[Table, ...], months: tuple
             "tables": [table.name for table in tables],
             "mode": mode,
             "rows": plan.rows,
+            ROWS_BY_TABLE: {one.table: sum(one.by_key.values()) for one in assignments},
             "unassigned": plan.unassigned_rows,
             "access": {table: way.path.value for table, way in access.items()},
         },
     )
     return plan
+
+
+def planned_rows(ledger: Ledger, environment: Environment) -> dict[str, int]:
+    """The rows of each table in scope, by the newest plan; empty if none was made."""
+    entries = ledger.audit.of_action(_PLANNED, environment, limit=1)
+    return {table: int(rows) for entry in entries for table, rows in entry.detail.get(ROWS_BY_TABLE, {}).items()}
 
 
 def _by_cause(counted: Assignment) -> dict[str, int]:

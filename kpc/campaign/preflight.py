@@ -5,29 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from kpc.campaign.plan import planned_rows
 from kpc.campaign.source_database import check_database
 from kpc.campaign.source_facts import SourceFacts, read_facts
 from kpc.campaign.source_samples import check_sample
 from kpc.campaign.source_tables import check_table
 from kpc.campaign.system_check import CheckSubject, SystemCheck
+from kpc.campaign.target_check import TargetPlan, check_target
+from kpc.campaign.target_dry_run import run_dry
 from kpc.catalog import TABLES
 from kpc.catalog.table import Table
 from kpc.errors import ConfigError, KpcError, Terminal
 from kpc.extract.live_schema import check_columns
 from kpc.ledger.constants import PinnedConstant
-from kpc.load.target_schema import check_object
 from kpc.oracle.driver_mode import mode
 from kpc.oracle.session import Oracle, ReadSession
 from kpc.stages.campaign_constants import Constant, constants_for, is_hashed
+from kpc.stages.names import SF_LOADED
 from kpc.stages.places import naming_settings, places, write_into
 from kpc.stages.source_identity import recognise
 from kpc.stages.workspace import Workspace
 from kpc.storage.object_store import is_url
 
 
-def check_systems(workspace: Workspace) -> list[SystemCheck]:
-    """The results of all checks. If a login fails, that system's tables are not checked."""
-    systems = [*_oracle(workspace), *_salesforce(workspace)]
+def check_systems(workspace: Workspace, *, dry_run: bool = False) -> list[SystemCheck]:
+    """The results of all checks. If a login fails, that system's tables are not checked.
+
+    `dry_run` writes, reads and deletes one made-up row per object; otherwise nothing is changed in either system.
+    """
+    systems = [*_oracle(workspace), *_salesforce(workspace, is_written=dry_run)]
     return [*systems, *_folders(workspace), _staging(workspace), *_constants(workspace)]
 
 
@@ -76,17 +82,27 @@ def _source_table(
             yield about.failed("sample", error.what, error.remedy)
 
 
-def _salesforce(workspace: Workspace) -> Iterator[SystemCheck]:
+def _salesforce(workspace: Workspace, *, is_written: bool) -> Iterator[SystemCheck]:
     about = CheckSubject("Salesforce", workspace.settings.salesforce.base_url)
     login = about.run("login", lambda: workspace.salesforce.org_id)
     yield login
     if not login.is_ok:
         return
-    for table in TABLES.values():
-        yield CheckSubject("Salesforce", table.target).run(
-            "schema",
-            lambda table=table: check_object(workspace.salesforce, table),  # type: ignore[misc]
-        )
+    yield from check_target(workspace.salesforce, _target_plan(workspace))
+    if is_written:
+        yield from run_dry(workspace.salesforce)
+
+
+def _target_plan(workspace: Workspace) -> TargetPlan:
+    """What is planned and loaded, as far as the ledger can tell without Oracle."""
+    staging = workspace.settings.staging
+    try:
+        environment = workspace.environment
+        runs = workspace.ledger.stages.newest(environment)
+        loaded = {run.table_name for run in runs if run.stage == SF_LOADED}
+        return TargetPlan(planned_rows(workspace.ledger, environment), frozenset(loaded), staging)
+    except KpcError:
+        return TargetPlan(staging=staging)  # what cannot be reached is a failed check already
 
 
 def _folders(workspace: Workspace) -> Iterator[SystemCheck]:

@@ -16,6 +16,7 @@ from kpc.catalog.types import (
     FieldKind,
     FieldType,
     NullRule,
+    OnDelete,
     OracleKind,
     Pii,
     key_part_length,
@@ -39,6 +40,16 @@ def check_table(table: TableDeclaration) -> None:
     _check_columns(table)
     _check_key(table)
     _check_references(table)
+    _check_lookups(table)
+
+
+def _check_lookups(table: TableDeclaration) -> None:
+    for lookup in table.lookups:
+        if lookup.required and lookup.on_delete is OnDelete.CLEAR:
+            raise CatalogError(
+                f"Table {table.name}, lookup {lookup.field}: a required lookup cannot be cleared with its parent.",
+                "Declare required=False, or on_delete=OnDelete.RESTRICT as Salesforce does.",
+            )
 
 
 def _check_columns(table: TableDeclaration) -> None:

@@ -92,10 +92,12 @@ class TableDeclaration:
     def declaration(self) -> dict[str, object]:
         """The table as plain JSON data, complete enough to know later how a row was mapped.
 
-        Settings of parallelism are left out: they change no row.
+        Settings of parallelism, and whether parents are locked, are left out: they change no row.
         """
-        given = {name: value for name, value in asdict(self).items() if name not in _WITHOUT_EFFECT_ON_ROWS}
-        return given | {"markers": MARKERS}
+        kept = {name: value for name, value in asdict(self).items() if name not in _WITHOUT_EFFECT_ON_ROWS}
+        for lookup in kept["lookups"]:
+            del lookup["on_delete"]
+        return kept | {"markers": MARKERS}
 
     @cached_property
     def mapping_version(self) -> str:

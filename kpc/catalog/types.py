@@ -268,6 +268,14 @@ class Column:
         return self.null is NullRule.REJECT
 
 
+class OnDelete(StrEnum):
+    """What happens to the children of a parent that is deleted, as Setup calls it in the lookup's options."""
+
+    CLEAR = "clear the value of this field"
+    RESTRICT = "don't allow deletion"  # the only one of a lookup that is required
+    CASCADE = "delete the children"  # a master-detail relationship
+
+
 @dataclass(frozen=True, slots=True)
 class Lookup:
     """A child's reference to its parent, sent as `relationship.External_ID__c`.
@@ -279,6 +287,16 @@ class Lookup:
     field: str  # e.g. Sale__c
     columns: tuple[str, ...]
     required: bool = True
+    on_delete: OnDelete = OnDelete.RESTRICT
+
+    @property
+    def locks_parent(self) -> bool:
+        """Whether writing a child locks its parent's record, so that two jobs get into each other's way.
+
+        Salesforce locks it unless a deleted parent would only clear the field ("Lookup Field Locking Behavior" in the
+        Record Locking Cheat Sheet).
+        """
+        return self.on_delete is not OnDelete.CLEAR
 
     @property
     def relationship(self) -> str:

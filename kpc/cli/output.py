@@ -29,6 +29,7 @@ from kpc.errors import (
     QuotaExhausted,
     RowsRejected,
     SchemaDrift,
+    SiblingLoading,
 )
 from kpc.untrusted_text import printable
 
@@ -83,6 +84,7 @@ _CODES = {
     RowsRejected: Exit.EXCEPTIONS,
     OutsideWindow: Exit.STILL_RUNNING,
     PassRunning: Exit.STILL_RUNNING,
+    SiblingLoading: Exit.STILL_RUNNING,
     Paused: Exit.STILL_RUNNING,
     QuotaExhausted: Exit.STILL_RUNNING,
 }

@@ -28,8 +28,13 @@ def register(app: typer.Typer) -> None:
 
 
 @explaining_errors
-def preflight(as_json: AsJson = False) -> None:
-    """Check both systems before a campaign: schemas, privileges, access paths, limits, and a sample of the source."""
+def preflight(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Also write one made-up row per object, read it back and delete it.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check both systems before a campaign: schemas, rights, access paths, limits, rules, a sample of the source."""
     from kpc.campaign.preflight import check_systems
     from kpc.campaign.system_check import CheckState, CheckSubject
 
@@ -39,7 +44,7 @@ def preflight(as_json: AsJson = False) -> None:
         except KpcError as error:
             checks = [CheckSubject("Ledger", "settings and ledger").failed("settings", error.what, error.remedy)]
         else:
-            checks = check_systems(workspace)
+            checks = check_systems(workspace, dry_run=dry_run)
     counts = {state: sum(check.state is state for check in checks) for state in CheckState}
     is_ok = not counts[CheckState.FAILED]
     title = f"Preflight: {', '.join(f'{number} {state}' for state, number in counts.items())}"

@@ -12,6 +12,7 @@ from kpc.catalog.types import (
     Column,
     FieldType,
     Lookup,
+    OnDelete,
     OracleType,
     Phase,
     Pii,
@@ -71,7 +72,15 @@ def _target_type(kind: FieldType) -> TargetType:
 
 
 def _lookup(lookup: Lookup) -> LookupSchema:
-    return LookupSchema(lookup.parent, lookup.field, lookup.relationship, lookup.columns, lookup.required)
+    return LookupSchema(
+        lookup.parent,
+        lookup.field,
+        lookup.relationship,
+        lookup.columns,
+        lookup.required,
+        is_restricted=lookup.on_delete is OnDelete.RESTRICT,
+        is_cascading=lookup.on_delete is OnDelete.CASCADE,
+    )
 
 
 TABLES = {name: _table(table) for name, table in catalog.TABLES.items()}

@@ -118,13 +118,18 @@ class ColumnSchema:
 
 @dataclass(frozen=True, slots=True)
 class LookupSchema:
-    """A child's reference: `columns` hold the key of `parent` (a table's name), `field` refers to its object."""
+    """A child's reference: `columns` hold the key of `parent` (a table's name), `field` refers to its object.
+
+    Deleting a parent is refused (`is_restricted`), deletes its children (`is_cascading`), or clears the field.
+    """
 
     parent: str
     field: str
     relationship: str
     columns: tuple[str, ...]
     is_required: bool
+    is_restricted: bool
+    is_cascading: bool
 
 
 @dataclass(frozen=True, eq=False)

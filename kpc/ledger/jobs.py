@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,8 +16,9 @@ from kpc.ledger.fencing import Lease
 from kpc.ledger.partition_filters import in_partition, partition_values
 from kpc.ledger.pauses import refuse_paused
 from kpc.ledger.quota import Allowance, QuotaRequest, debit, refuse_without_room, release, reserve
+from kpc.ledger.sibling_jobs import refuse_sibling
 from kpc.ledger.states import IN_FLIGHT, JobPurpose, JobState
-from kpc.partition import Environment, Partition
+from kpc.partition import Environment, Partition, Sibling
 
 _FOLLOWED_FOR = timedelta(minutes=15)  # seconds after which a job without a sign of its worker occupies no slot
 
@@ -80,12 +82,20 @@ class Jobs:
         self._database = database
 
     def intend(
-        self, intent: JobIntent, *, slots: int, allowance: Allowance, lease: Lease, calls: int = 0
+        self,
+        intent: JobIntent,
+        *,
+        slots: int,
+        allowance: Allowance,
+        lease: Lease,
+        calls: int = 0,
+        siblings: Sequence[Sibling] = (),
     ) -> JobRow | None:
         """Claim a slot and reserve quota for a job about to be created; None while all `slots` are taken.
 
         `calls` is how many API calls it may make. Raises `Paused` when new jobs are paused, `QuotaExhausted` when the
-        rolling 24 h have no room for it; both are checked before a slot is claimed.
+        rolling 24 h have no room for it, `SiblingLoading` while a job of one of `siblings` is in flight; all are
+        checked before a slot is claimed, and nothing is held while a load waits, so that two cannot block each other.
         """
         target, now = lease.environment.target_id, self._database.clock()
         request = intent.request(calls)
@@ -93,6 +103,7 @@ class Jobs:
             self._database.one_at_a_time(connection, f"jobs of {target}")
             refuse_paused(connection, lease.environment, lease.partition.table)
             refuse_without_room(connection, target, request, allowance, now)
+            refuse_sibling(connection, lease.environment, lease.partition, siblings, now - _FOLLOWED_FOR)
             if not _has_free_slot(connection, target, intent, slots, now):
                 return None
             added = connection.execute(
@@ -107,6 +118,12 @@ class Jobs:
             key = inserted_id(added)
             reserve(connection, target, job=key, request=request, now=now)
             return _job(connection, key)
+
+    def check_siblings(self, environment: Environment, partition: Partition, siblings: Sequence[Sibling]) -> None:
+        """Raises `SiblingLoading` while a job of one of the siblings is in flight; claims nothing."""
+        since = self._database.clock() - _FOLLOWED_FOR
+        with self._database.reading() as connection:
+            refuse_sibling(connection, environment, partition, siblings, since)
 
     def mark_open(self, job: int, job_id: str, *, lease: Lease) -> bool:
         """Record the confirmed job id: `intended` becomes `open`. False if another worker has recorded this id."""

@@ -126,11 +126,15 @@ class ChunkSpec(BaseModel):
 
 @dataclass(frozen=True)
 class ChunkLoad:
-    """One worker's load of one chunk. Setting `stop` ends its waits early; the job continues in the org."""
+    """One worker's load of one chunk. Setting `stop` ends its waits early; the job continues in the org.
+
+    While a sibling's job locks the same parents, it waits in this process, or raises with `waits_here` False.
+    """
 
     spec: ChunkSpec
     context: LeasedContext
     stop: threading.Event = field(default_factory=threading.Event)
+    waits_here: bool = True
 
     @property
     def table(self) -> Table:

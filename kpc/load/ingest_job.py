@@ -15,11 +15,12 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from kpc.errors import OutcomeUnknown, Transient
+from kpc.errors import OutcomeUnknown, SiblingLoading, Transient
 from kpc.ledger import JobRow
 from kpc.ledger.states import JobState
 from kpc.load.chunk_load import ChunkLoad, chunk_intent
 from kpc.load.upload_encoding import encodings, is_about_gzip, note_refusal
+from kpc.partition import siblings
 from kpc.salesforce import BulkJobState, Encoding, JobInfo, Refused
 
 log = logging.getLogger(__name__)
@@ -58,12 +59,24 @@ def start_job(load: ChunkLoad) -> str:
 
 
 def _intend(load: ChunkLoad) -> JobRow:
-    """Claim quota and a job slot. Raises `Transient` if no slot becomes free within `job_timeout_s`."""
+    """Claim quota and a job slot.
+
+    Raises `Transient` if no slot becomes free within `job_timeout_s`, `SiblingLoading` (at once unless it waits here).
+    """
     settings = load.settings
     governor, intent = load.governor, chunk_intent(load.spec, load.table)
-    deadline = time.monotonic() + settings.job_timeout_s
+    deadline, has_told = time.monotonic() + settings.job_timeout_s, False
     while True:
-        job = governor.intend(intent, load.lease)
+        try:
+            job = governor.intend(intent, load.lease, siblings(load.context.partition))
+        except SiblingLoading as sibling:
+            if not load.waits_here or time.monotonic() > deadline:
+                raise
+            if not has_told:
+                log.warning("%s", sibling.what)
+            has_told = True
+            load.pause(_SLOT_PAUSE_S)
+            continue
         if job is not None:
             return job
         if time.monotonic() > deadline:

@@ -19,6 +19,7 @@ from kpc.load.ingest_job import start_job
 from kpc.load.job_polling import JobProgress, poll_job
 from kpc.load.plan import check_org, plan, result_of
 from kpc.load.pre_image import keep_pre_image
+from kpc.partition import siblings
 from kpc.salesforce import BulkJobState
 from kpc.stages.context import LeasedContext, PartitionContext
 from kpc.stages.current_manifests import staged_manifest
@@ -36,7 +37,7 @@ def plan_load(context: PartitionContext) -> tuple[ChunkSpec, ...]:
 def check_room(context: PartitionContext, specs: Sequence[ChunkSpec]) -> None:
     """Check whether the first planned chunk could start now, so that no task takes a slot only to find out.
 
-    Raises `QuotaExhausted` with the time at which it can, `Paused` when new jobs are paused.
+    Raises `QuotaExhausted` with the time at which it can, `Paused` when new jobs are paused, `SiblingLoading`.
     """
     if not specs:
         return
@@ -47,6 +48,7 @@ def check_room(context: PartitionContext, specs: Sequence[ChunkSpec]) -> None:
         return  # its job already exists
     context.ledger.pauses.check(context.environment, context.table)
     context.governor.check(chunk_intent(specs[0], context.table))
+    context.ledger.jobs.check_siblings(context.environment, context.partition, siblings(context.partition))
 
 
 def begin_chunk(workspace: Workspace, spec: ChunkSpec) -> str:
@@ -93,4 +95,4 @@ def _chunk(workspace: Workspace, spec: ChunkSpec, *, wait_s: float | None = None
     with leased(spec.context(workspace), SF_LOADED, wait_s=wait_s) as held:
         check_org(held)
         with held.governor.translate_quota_errors():
-            yield ChunkLoad(spec, held)
+            yield ChunkLoad(spec, held, waits_here=False)

@@ -17,6 +17,7 @@ from kpc.salesforce.limits import Limit, LimitsApi
 from kpc.salesforce.query import QueryPages, QueryTooLong
 from kpc.salesforce.row_errors import RowError, parse_row_error
 from kpc.salesforce.selectivity import Selectivity
+from kpc.salesforce.setup import QueryPlan, SetupApi
 from kpc.settings import SalesforceSettings
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "JobInfo",
     "Limit",
     "QueryPages",
+    "QueryPlan",
     "QueryTooLong",
     "Refused",
     "ResultKind",
@@ -39,7 +41,7 @@ __all__ = [
 ]
 
 
-class Salesforce(IngestApi, CollectionsApi, DescribeApi, LimitsApi):
+class Salesforce(IngestApi, CollectionsApi, DescribeApi, LimitsApi, SetupApi):
     """One org, logged in; each parent class is one of its interfaces. Safe to share between threads."""
 
 

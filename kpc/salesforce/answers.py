@@ -26,6 +26,7 @@ from kpc.untrusted_text import shown
 LOOK_AGAIN = timedelta(hours=1)  # until the next check: Salesforce does not say when its rolling window frees quota
 _MOST_CODE = 80
 _MOST_HOST = 120
+_MY_DOMAIN = (".my.salesforce.com", ".my.salesforce.mil", ".my.sfcrmproducts.cn")
 _MOST_PAGE = 2_000  # characters of a page in which its text is looked for
 
 
@@ -91,6 +92,12 @@ def refusal(response: httpx.Response, *, has_effect: bool) -> KpcError:  # noqa:
             next_free_utc=datetime.now(UTC) + LOOK_AGAIN,
             reason=f"{code} {reason}".strip(),
         )
+    if status == 410 or code == "UNSUPPORTED_API_VERSION":
+        return ConfigError(
+            f"{said} to {asked}: Salesforce has retired this version of its API.",
+            "Set KPC__SALESFORCE__API_VERSION to one that the org still has (`kpc preflight` lists them), then repeat; "
+            "nothing has to be loaded again.",
+        )
     if status == 401:
         return ConfigError(
             f"{said}, even with a new token.",
@@ -110,11 +117,19 @@ def redirected(response: httpx.Response) -> ConfigError:
         host = urlsplit(response.headers.get("location", "")).hostname or "the same host"
     except ValueError:
         host = "no valid address"
+    remedy = (
+        "Set KPC__SALESFORCE__BASE_URL to the My Domain address, https://NAME.my.salesforce.com, or ask the proxy's "
+        "administrator."
+    )
+    if host.lower().endswith(_MY_DOMAIN):
+        remedy = (
+            f"If the org's My Domain was renamed (Setup, My Domain), set KPC__SALESFORCE__BASE_URL to "
+            f"https://{shown(host, _MOST_HOST)}, then repeat; the org and its id stay the same."
+        )
     return ConfigError(
         f"{request_of(response)} was answered {response.status_code}, a redirect to {shown(host, _MOST_HOST)}; it is "
         "not followed.",
-        "Set KPC__SALESFORCE__BASE_URL to the My Domain address, https://NAME.my.salesforce.com, or ask the proxy's "
-        "administrator.",
+        remedy,
     )
 
 
@@ -158,6 +173,12 @@ def refused_login(response: httpx.Response, base_url: str) -> KpcError:
         "(with a key file) the certificate, KPC__SALESFORCE__USERNAME and KPC__SALESFORCE__AUDIENCE are right.",
         "unsupported_grant_type": "Enable the client credentials flow in the connected app, or use a key file.",
     }
+    if "audience" in reason.lower():
+        return ConfigError(
+            f"Salesforce refused the log-in at {base_url}: {code} ({reason}).",
+            "Set KPC__SALESFORCE__AUDIENCE to https://login.salesforce.com, for a sandbox https://test.salesforce.com; "
+            "some orgs ask for their My Domain address instead.",
+        )
     if not code:
         return ConfigError(
             f"{base_url} answered {status} and does not look like Salesforce.",

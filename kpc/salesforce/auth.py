@@ -145,6 +145,16 @@ def _grant(settings: SalesforceSettings, base_url: str) -> dict[str, str]:
     )
 
 
+def audience_of(base_url: str) -> str:
+    """The `aud` of an assertion for an org: the log-in host of its kind, which most orgs demand, not its My Domain.
+
+    By "OAuth 2.0 JWT Bearer Flow" in Salesforce Help; a sandbox is told by its My Domain ("My Domain URL Formats").
+    """
+    host = (urlsplit(base_url).hostname or "").lower()
+    is_sandbox = host == "test.salesforce.com" or ".sandbox." in host or "--" in host.partition(".")[0]
+    return f"https://{'test' if is_sandbox else 'login'}.salesforce.com"
+
+
 def _assertion(settings: SalesforceSettings, base_url: str) -> str:
     import jwt  # noqa: PLC0415  one of two flows needs it
 
@@ -153,7 +163,7 @@ def _assertion(settings: SalesforceSettings, base_url: str) -> str:
         claims = {
             "iss": settings.client_id,
             "sub": settings.username,
-            "aud": settings.audience or base_url,
+            "aud": settings.audience or audience_of(base_url),
             "exp": int(time.time()) + _JWT_LIFE_S,
         }
         return jwt.encode(claims, _read_key(settings), algorithm="RS256")

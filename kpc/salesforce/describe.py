@@ -9,7 +9,7 @@ from pydantic import Field
 from kpc.errors import SchemaDrift
 from kpc.salesforce.answers import Refused
 from kpc.salesforce.rest import Rest
-from kpc.salesforce.shapes import ApiName, Count, Shape
+from kpc.salesforce.shapes import ApiName, Count, Message, Shape
 
 
 class _PicklistValue(Shape):
@@ -29,16 +29,30 @@ class _Field(Shape):
     defaultedOnCreate: bool = False  # noqa: N815  Salesforce's names
     externalId: bool = False  # noqa: N815
     unique: bool = False
+    caseSensitive: bool = False  # noqa: N815
+    encrypted: bool = False
+    restrictedDelete: bool = False  # noqa: N815
+    cascadeDelete: bool = False  # noqa: N815
     restrictedPicklist: bool = False  # noqa: N815
     referenceTo: list[ApiName] = Field(default=[])  # noqa: N815
     relationshipName: ApiName | None = None  # noqa: N815
     picklistValues: list[_PicklistValue] = Field(default=[])  # noqa: N815
 
 
+class _RecordType(Shape):
+    name: Message
+    active: bool = True
+    available: bool = True
+    master: bool = False
+
+
 class _Description(Shape):
     name: ApiName
     createable: bool = True
     updateable: bool = True
+    deletable: bool = True
+    queryable: bool = True
+    recordTypeInfos: list[_RecordType] = Field(default=[])  # noqa: N815
     fields: list[_Field]
 
 

@@ -7,7 +7,7 @@ every ten minutes, every minute while the window is nearly full, and at once whe
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,6 +18,7 @@ from kpc.errors import KpcError, QuotaExhausted
 from kpc.ledger import Allowance, JobIntent, JobRow, Lease, Ledger, OrgUsage
 from kpc.ledger.query_jobs import QueryAllowance
 from kpc.ledger.quota import QuotaRequest
+from kpc.partition import Sibling
 from kpc.salesforce.answers import LOOK_AGAIN, AllowanceRefused
 from kpc.salesforce.limits import Limit
 from kpc.settings import SalesforceSettings
@@ -57,11 +58,11 @@ class Governor:
             call_share=settings.call_share,
         )
 
-    def intend(self, intent: JobIntent, lease: Lease) -> JobRow | None:
+    def intend(self, intent: JobIntent, lease: Lease, siblings: Sequence[Sibling] = ()) -> JobRow | None:
         """Claim quota and a slot for a job; None while all slots are taken.
 
         Raises `QuotaExhausted` (before a slot is taken) with the time at which there is room, `Paused` when new jobs
-        are paused.
+        are paused, `SiblingLoading` while a job of one of `siblings` is in flight.
         """
         self._refresh_limits()
         return self.ledger.jobs.intend(
@@ -70,6 +71,7 @@ class Governor:
             allowance=self.allowance,
             lease=lease,
             calls=CALLS_PER_JOB,
+            siblings=siblings,
         )
 
     def confirm(self) -> None:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import polars as pl
 import pytest
 from emulated_org import Emulator
@@ -26,6 +27,7 @@ from kpc.errors import (
     SalesforceDown,
     SchemaDrift,
     Superseded,
+    Terminal,
     Transient,
 )
 from kpc.load.chunk_load import ChunkSpec
@@ -388,6 +390,60 @@ def test_job_aborted_by_hand_stops_the_load_and_the_next_run_sends_it(
         finish_chunk(workspace, spec, job_id)
     emulator.switch(processing="run")
     assert sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS)).detail["created"] == 2
+    close(workspace)
+
+
+@pytest.mark.parametrize("is_done", [False, True])
+def test_job_deleted_by_an_administrator_is_told_and_the_next_run_sends_it(
+    emulated: Callable[..., Emulator], tmp_path: Path, is_done: bool
+) -> None:
+    """Whether its rows were written or not, every row is there once at the end."""
+    emulator = emulated("processing=hold")
+    workspace = make_workspace(tmp_path, emulator.settings, "run-1")
+    keys = fresh_keys(2)
+    stage(workspace, SUPPLIERS, keys)
+    (spec,) = plan_load(PartitionContext(workspace, SUPPLIERS))
+    job_id = begin_chunk(workspace, spec)
+    if is_done:
+        emulator.switch(processing="run")
+        while not poll_chunk(workspace, spec, job_id).is_final:
+            pass
+    delete_job(emulator, job_id)
+    with pytest.raises(Terminal, match=f"no longer knows ingest job {job_id}"):
+        finish_chunk(workspace, spec, job_id)
+    emulator.switch(processing="run")
+    assert sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS)).detail["loaded"] == 2
+    assert _in_org(workspace, keys) == keys
+    close(workspace)
+
+
+def delete_job(emulator: Emulator, job_id: str) -> None:
+    """As another user, who is an administrator, does it in Setup."""
+    address = emulator.facts["base_url"]
+    admin = httpx.post(f"{address}/_emulator/users", json={"username": "admin@kpc.emulator"}, trust_env=False).json()
+    header = {"Authorization": f"Bearer {admin['access_token']}"}
+    job = f"{address}/services/data/v62.0/jobs/ingest/{job_id}"
+    assert httpx.delete(job, headers=header, trust_env=False).status_code == 204
+
+
+def test_results_that_are_gone_after_seven_days_are_told_and_sent_again(
+    emulated: Callable[..., Emulator], tmp_path: Path
+) -> None:
+    emulator = emulated()
+    workspace = make_workspace(tmp_path, emulator.settings, "run-1")
+    keys = fresh_keys(3)
+    stage(workspace, SUPPLIERS, keys)
+    (spec,) = plan_load(PartitionContext(workspace, SUPPLIERS))
+    job_id = begin_chunk(workspace, spec)
+    while not poll_chunk(workspace, spec, job_id).is_final:
+        pass
+    clock = {"advance_s": 8 * 86_400}
+    httpx.post(f"{emulator.facts['base_url']}/_emulator/clock", json=clock, trust_env=False).raise_for_status()
+    with pytest.raises(Terminal, match=r"no longer knows ingest job") as gone:
+        finish_chunk(workspace, spec, job_id)
+    assert "Results are kept for 7 days. Run the load again" in gone.value.remedy
+    assert sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS)).detail["loaded"] == 3
+    assert _in_org(workspace, keys) == keys
     close(workspace)
 
 

@@ -89,7 +89,7 @@ def test_a_month_at_once_is_too_much(workspace: Workspace) -> None:
 def test_a_group_that_takes_too_long_is_divided(
     workspace: Workspace, org: Emulator, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With too high a limit in the settings the org ends queries; half of the buckets are asked for, and all is proven."""
+    """With too high a limit in the settings the org ends queries; they are halved, and all is proven."""
     workspace.settings.salesforce.indexed_rows = 40 * workspace.settings.salesforce.indexed_rows
     result = reconciled.materialize(PartitionContext(workspace, JANUARY), level3="full")
     assert result.state == "reconciled"

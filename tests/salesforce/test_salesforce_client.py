@@ -32,6 +32,7 @@ from kpc.errors import (
 )
 from kpc.salesforce import BulkJobState, Refused, ResultKind, Salesforce, connect, parse_row_error
 from kpc.salesforce.answers import refusal
+from kpc.salesforce.auth import audience_of
 from kpc.salesforce.collections import request_body
 from kpc.salesforce.query import RecordCounter
 from kpc.salesforce.soql import in_conditions
@@ -113,6 +114,50 @@ def test_jwt_bearer_logs_in_and_a_foreign_key_is_refused(emulated: Callable[...,
     assert connect(_changed(settings, private_key_file=Path(emulator.facts["jwt_private_key_file"]))).org_id
     with pytest.raises(ConfigError, match="invalid_grant"):
         connect(_changed(settings, private_key_file=foreign))
+
+
+@pytest.mark.parametrize(
+    ("address", "audience"),
+    [
+        ("https://acme.my.salesforce.com", "https://login.salesforce.com"),
+        ("https://login.salesforce.com", "https://login.salesforce.com"),
+        ("https://acme--uat.sandbox.my.salesforce.com", "https://test.salesforce.com"),
+        ("https://acme--uat.my.salesforce.com", "https://test.salesforce.com"),
+        ("https://test.salesforce.com", "https://test.salesforce.com"),
+    ],
+)
+def test_an_assertion_is_for_the_log_in_host_of_the_org_s_kind(address: str, audience: str) -> None:
+    assert audience_of(address) == audience
+
+
+def test_a_wrong_audience_is_told_with_the_right_ones(emulated: Callable[..., Emulator]) -> None:
+    """A sandbox behind an address that does not say so: the setting decides."""
+    emulator = emulated("jwt_audience=sandbox")
+    key = Path(emulator.facts["jwt_private_key_file"])
+    settings = _changed(
+        emulator.settings, client_secret=SecretStr(""), username=emulator.facts["username"], private_key_file=key
+    )
+    with pytest.raises(ConfigError, match="audience is invalid") as refused:
+        connect(settings)
+    assert "KPC__SALESFORCE__AUDIENCE to https://login.salesforce.com" in refused.value.remedy
+    assert connect(_changed(settings, audience="https://test.salesforce.com")).org_id
+
+
+def test_a_retired_api_version_names_the_setting(emulated: Callable[..., Emulator]) -> None:
+    client = connect(_changed(emulated("oldest_api_version=60").settings, api_version="59.0"))
+    with pytest.raises(ConfigError, match=r"410 UNSUPPORTED_API_VERSION.*59\.0 is retired") as retired:
+        client.limits()
+    assert "KPC__SALESFORCE__API_VERSION" in retired.value.remedy
+
+
+def test_a_renamed_my_domain_is_told_with_its_new_address(emulated: Callable[..., Emulator]) -> None:
+    """The redirect is not followed: it would carry the token to whatever host the answer names."""
+    emulator = emulated()
+    client = connect(emulator.settings)
+    emulator.switch(moved_to="https://new-name.my.salesforce.com")
+    with pytest.raises(ConfigError, match=r"a redirect to new-name\.my\.salesforce\.com; it is not followed") as moved:
+        client.limits()
+    assert "KPC__SALESFORCE__BASE_URL to https://new-name.my.salesforce.com" in moved.value.remedy
 
 
 def test_expired_token_is_renewed_once(emulated: Callable[..., Emulator]) -> None:

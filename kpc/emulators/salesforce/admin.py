@@ -32,6 +32,7 @@ def _state(org: Org, faults: HttpFaults) -> dict[str, Any]:
         counts = {
             each.name: session.run(f"SELECT count(*) FROM {table_of(each)} WHERE NOT IsDeleted")[0][0]
             for each in org.schema
+            if not each.is_setup
         }
     jobs = list(org.jobs)
     return {

@@ -8,8 +8,10 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 
 from starlette.requests import ClientDisconnect, Request
+from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kpc.emulators.salesforce.app import SalesforceEmulator
@@ -18,12 +20,13 @@ from kpc.emulators.salesforce.bulk_v1.forms import refusal
 from kpc.emulators.salesforce.errors import ApiError, not_found
 from kpc.emulators.salesforce.http.faults import planted_answer
 from kpc.emulators.salesforce.http.wire import error_answer
+from kpc.emulators.salesforce.org.access import acting_as
 
 _MOST_HEADER_BYTES = 64 * 1024
 _FLUSH_S = 0.05  # until the part that is sent before a cut has left
 _VERSION = re.compile(r"/services/(?:data/v|async/)(\d\d\.0)(?:/|\Z)")
 _WITH_SESSION = ("/services/oauth2/userinfo", "/id/")
-OLDEST_VERSION, NEWEST_VERSION = 41, 66
+NEWEST_VERSION = 66
 OLDEST_BULK_V1_VERSION = 31  # clients of Bulk API 1.0 have their old version built in
 
 
@@ -117,16 +120,24 @@ class Gate:
             raise ApiError(
                 431, "REQUEST_HEADER_FIELDS_TOO_LARGE", f"Headers may have {_MOST_HEADER_BYTES} bytes at most"
             )
+        if (moved_to := self._emulator.org.switches.moved_to) and not scope["path"].startswith("/_emulator"):
+            answer = RedirectResponse(moved_to.rstrip("/") + scope["path"], 301)
+            await answer(scope, receive, send)
+            return
         request = Request(scope, receive)
         is_bulk_v1 = scope["path"].startswith(BULK_V1)
         if is_api or is_bulk_v1 or scope["path"].startswith(_WITH_SESSION):
             self._admit(request, scope)
         if is_api or is_bulk_v1:
             version = _VERSION.match(scope["path"])
-            oldest = OLDEST_BULK_V1_VERSION if is_bulk_v1 else OLDEST_VERSION
-            if version is None or not oldest <= float(version[1]) <= NEWEST_VERSION:
+            oldest = OLDEST_BULK_V1_VERSION if is_bulk_v1 else self._emulator.org.switches.oldest_api_version
+            if version is None or float(version[1]) > NEWEST_VERSION:
                 raise not_found()
-        await self._app(scope, receive, send)
+            if float(version[1]) < oldest:
+                raise _retired(version[1], is_bulk_v1=is_bulk_v1)
+        user_id = scope.get("state", {}).get("user_id")
+        with acting_as(user_id, is_tooling="/tooling/" in scope["path"]) if user_id else nullcontext():
+            await self._app(scope, receive, send)
 
     def _admit(self, request: Request, scope: Scope) -> None:
         """The session that came with the request, in either header and spelling."""
@@ -137,7 +148,10 @@ class Gate:
             scheme, _, value = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() not in ("bearer", "oauth") or not value:
             raise ApiError(401, "INVALID_AUTH_HEADER" if scheme else "INVALID_SESSION_ID", "Session expired or invalid")
-        scope.setdefault("state", {})["user_id"] = self._emulator.tokens.check(value.strip()).user_id
+        user_id = self._emulator.tokens.check(value.strip()).user_id
+        scope.setdefault("state", {})["user_id"] = user_id
+        if not org.access.permissions_of(user_id).api_enabled:
+            raise ApiError(403, "API_DISABLED_FOR_ORG", "The REST API is not enabled for this Organization.")
         if org.api_requests.used >= org.switches.daily_api_requests:
             raise ApiError(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
         org.api_requests.add(1)
@@ -145,6 +159,13 @@ class Gate:
     def _usage(self) -> str:
         org = self._emulator.org
         return f"api-usage={org.api_requests.used}/{org.switches.daily_api_requests}"
+
+
+def _retired(version: str, *, is_bulk_v1: bool) -> ApiError:
+    """By "Salesforce Platform API Versions 21.0 through 30.0 Retirement" in Salesforce Help."""
+    if is_bulk_v1:
+        return ApiError(400, "InvalidVersion", f"API version {version} is retired")
+    return ApiError(410, "UNSUPPORTED_API_VERSION", f"The requested API version {version} is retired.")
 
 
 async def _unheard(message: Message) -> None:

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from kpc.emulators.salesforce import admin
+from kpc.emulators.salesforce import admin, admin_setup
 from kpc.emulators.salesforce.app import SalesforceEmulator
 from kpc.emulators.salesforce.bulk import ingest, ingest_results, query_jobs
 from kpc.emulators.salesforce.bulk_v1 import job_endpoints
@@ -81,6 +81,10 @@ def _admin_routes() -> list[BaseRoute]:
         *_both("/_emulator/queries", admin.queries, "GET"),
         *_both("/_emulator/queries", admin.forget_queries, "DELETE"),
         *_both("/_emulator/reset", admin.reset, "POST"),
+        *_both("/_emulator/setup", admin_setup.show_setup, "GET"),
+        *_both("/_emulator/setup", admin_setup.change_setup, "PATCH", "POST"),
+        *_both("/_emulator/users", admin_setup.show_users, "GET"),
+        *_both("/_emulator/users", admin_setup.keep_user, "POST"),
     ]
 
 
@@ -92,6 +96,8 @@ def _rest_routes() -> list[BaseRoute]:
         *_both(f"{_DATA}/query/{{locator}}", resources.query, "GET"),
         *_both(f"{_DATA}/queryAll", resources.query_all, "GET"),
         *_both(f"{_DATA}/queryAll/{{locator}}", resources.query_all, "GET"),
+        *_both(f"{_DATA}/tooling/query", resources.query, "GET"),
+        *_both(f"{_DATA}/tooling/query/{{locator}}", resources.query, "GET"),
         *_both(f"{_DATA}/recent", resources.recent, "GET"),
         *_both(f"{_DATA}/limits", resources.limits, "GET"),
         *_both(f"{_DATA}/limits/recordCount", resources.record_count, "GET"),

@@ -22,7 +22,7 @@ class Switches:
     rows_per_s: float = 0.0  # pace of each job in org time; 0: as fast as it goes
     batch_timeouts: int = 0  # the next N batches time out; Salesforce tries a batch 20 times
     batch_attempts: int = 20
-    lock_parents: bool = False  # rows fail when another job in progress writes children of the same parent
+    lock_parents: bool = True  # rows fail when another job in progress writes children of the same, locked parent
     lock_rows_every: int = 0  # each N-th row fails once with UNABLE_TO_LOCK_ROW
     refuse_rows: Literal[
         "", "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "INSUFFICIENT_ACCESS_OR_READONLY", "STORAGE_LIMIT_EXCEEDED"
@@ -37,6 +37,9 @@ class Switches:
     daily_query_jobs: int = 10_000
     daily_query_result_mb: int = 976_562  # results of bulk queries: 1 TB
     token_lifetime_s: float = 7200.0
+    jwt_audience: Literal["login", "production", "sandbox", "my_domain"] = "login"  # login: that of either kind of org
+    oldest_api_version: int = 41  # older ones are retired
+    moved_to: str = ""  # the org's new My Domain, to which every request is redirected
     open_job_hours: float = 24.0
     result_days: float = 7.0
     numbers: Literal["doubles", "exact"] = "doubles"  # in answers; stored values are rounded decimals
@@ -70,6 +73,8 @@ def _checked(name: str, value: object, kind: object) -> object:
         return value
     if kind in (int, float) and isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
         return value if kind is int else float(value)
+    if kind is str and isinstance(value, str):
+        return value
     if choices := get_args(kind):
         if value in choices:
             return value

@@ -40,6 +40,27 @@ def test_an_api_version_that_is_not_there_is_404(emulator: EmulatorProcess, path
     assert (answer.status_code, answer.json()[0]["errorCode"]) == (404, "NOT_FOUND")
 
 
+def test_a_retired_api_version_is_gone(switched: EmulatorProcess) -> None:
+    """410 in REST, 400 InvalidVersion in Bulk API 1.0; the list of versions begins with the oldest one left."""
+    switch(switched, oldest_api_version=60)
+    answer = switched.client.get("/services/data/v59.0/limits")
+    assert (answer.status_code, answer.json()[0]["errorCode"]) == (410, "UNSUPPORTED_API_VERSION")
+    assert switched.client.get("/services/data/v60.0/limits").status_code == 200
+    assert switched.client.get("/services/data").json()[0]["version"] == "60.0"
+    old = switched.client.get("/services/async/30.0/job/750000000000001AAA")
+    assert old.status_code == 400
+    assert "InvalidVersion" in old.text
+
+
+def test_a_renamed_my_domain_redirects_every_request(switched: EmulatorProcess) -> None:
+    switch(switched, moved_to="https://new-name.my.salesforce.com/")
+    answer = switched.client.get("/services/data/v62.0/limits")
+    assert (answer.status_code, answer.headers["location"]) == (
+        301,
+        "https://new-name.my.salesforce.com/services/data/v62.0/limits",
+    )
+
+
 @pytest.mark.parametrize(
     ("content", "headers", "status"),
     [

@@ -10,7 +10,7 @@ import httpx
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
-from salesforce_emulator_process import EmulatorProcess, token
+from salesforce_emulator_process import EmulatorProcess, switch, token
 
 pytestmark = pytest.mark.emulator_only
 
@@ -65,6 +65,8 @@ def assertion(emulator: EmulatorProcess, key: Any, **claims: object) -> str:
         ({"exp": 1_900_000_000_300}, None),  # milliseconds, as Salesforce's own command line sends them
         ({"iss": "somebody"}, "invalid_client_id"),
         ({"sub": "somebody"}, "invalid_grant"),
+        ({"aud": "https://test.salesforce.com/"}, None),
+        ({"aud": "https://acme.my.salesforce.com"}, "invalid_grant"),
     ],
 )
 def test_a_jwt_is_checked(emulator: EmulatorProcess, claims: dict[str, object], error: str | None) -> None:
@@ -73,6 +75,29 @@ def test_a_jwt_is_checked(emulator: EmulatorProcess, claims: dict[str, object], 
     grant = "urn:ietf:params:oauth:grant-type:jwt-bearer"
     answer = token(emulator, grant_type=grant, assertion=assertion(emulator, key, **claims))
     assert (answer.status_code, answer.json().get("error")) == (400 if error else 200, error)
+
+
+@pytest.mark.parametrize(
+    ("kind", "audience", "is_valid"),
+    [
+        ("production", "https://login.salesforce.com", True),
+        ("production", "https://test.salesforce.com", False),
+        ("sandbox", "https://test.salesforce.com", True),
+        ("sandbox", "https://login.salesforce.com", False),
+        ("my_domain", "https://login.salesforce.com", False),
+        ("my_domain", "", True),
+    ],
+)
+def test_the_audience_of_a_jwt_is_the_log_in_host(
+    switched: EmulatorProcess, kind: str, audience: str, is_valid: bool
+) -> None:
+    """A My Domain address is refused unless the org is switched to demand it."""
+    switch(switched, jwt_audience=kind)
+    key = open(switched.ready["jwt_private_key_file"]).read()  # noqa: SIM115, PTH123  a few bytes
+    claim = assertion(switched, key, aud=audience or switched.ready["base_url"])
+    answer = token(switched, grant_type="urn:ietf:params:oauth:grant-type:jwt-bearer", assertion=claim)
+    assert answer.status_code == (200 if is_valid else 400)
+    assert is_valid or answer.json()["error_description"] == "audience is invalid"
 
 
 def test_a_jwt_signed_by_another_key_is_refused(emulator: EmulatorProcess) -> None:

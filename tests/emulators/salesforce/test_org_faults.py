@@ -139,13 +139,32 @@ def test_two_jobs_with_children_of_one_parent_get_into_each_others_way(switched:
     """While the first job runs, the second one's rows are locked out."""
     switched.load(SUPPLIER, HEADER + "shared,A\n")
     header = "External_ID__c,Pos_Supplier__r.External_ID__c,Pos_Supplier_Code__c,Seq__c\n"
-    switch(switched, lock_parents=True, rows_per_s=20.0)
+    switch(switched, rows_per_s=20.0)
     jobs = [switched.create_job("KPS_EmailSupplier__c") for _ in range(2)]
     for number, job in enumerate(jobs):
         switched.upload(job, header + "".join(f"lp{number}-{n},shared,A,{n}\n" for n in range(10)))
         switched.set_state(job)
     failed = sorted(switched.wait_for(job)["numberRecordsFailed"] for job in jobs)
     assert failed == [0, 10]
+
+
+def test_an_optional_lookup_that_is_cleared_with_its_parent_locks_nothing(switched: EmulatorProcess) -> None:
+    """Only required lookups, restricted ones and master-detail relationships lock; describe tells which they are."""
+    switched.load(SUPPLIER, HEADER + "free,A\n")
+    field = "KPS_EmailSupplier__c.Pos_Supplier__c"
+    described = {each["name"]: each for each in switched.get("sobjects/KPS_EmailSupplier__c/describe").json()["fields"]}
+    assert described["Pos_Supplier__c"]["restrictedDelete"]
+    assert not described["Pos_Supplier__c"]["nillable"]
+    optional = {"fields": {field: {"restricted_delete": False, "nillable": True}}}
+    assert switched.client.patch("/_emulator/setup", json=optional).status_code == 200
+    header = "External_ID__c,Pos_Supplier__r.External_ID__c,Pos_Supplier_Code__c,Seq__c\n"
+    switch(switched, rows_per_s=20.0)
+    jobs = [switched.create_job("KPS_EmailSupplier__c") for _ in range(2)]
+    for number, job in enumerate(jobs):
+        switched.upload(job, header + "".join(f"fr{number}-{n},free,A,{n}\n" for n in range(10)))
+        switched.set_state(job)
+    assert [switched.wait_for(job)["numberRecordsFailed"] for job in jobs] == [0, 0]
+    switched.client.patch("/_emulator/setup", json={"fields": {}})
 
 
 def test_a_slow_job_counts_in_chunks_of_200(switched: EmulatorProcess) -> None:

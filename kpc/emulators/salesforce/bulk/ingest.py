@@ -60,8 +60,11 @@ def _new_job(org: Org, request: Request, body: object) -> Job:
     if operation not in _OPERATIONS:
         raise ApiError(400, "INVALIDJOB", f"InvalidJob : {operation} is not one of {', '.join(_OPERATIONS)}")
     sobject = org.schema.find(text_of(body, "object"))
-    if sobject is None or not sobject.createable:
+    if sobject is None or not sobject.is_writable:
         raise ApiError(400, "INVALIDJOB", f"InvalidJob : The object {body['object']} does not exist")
+    if operation == "hardDelete" and not org.access.permissions_of(user_of(request)).bulk_api_hard_delete:
+        what = "hardDelete operation requires special user profile permission, please contact your system administrator"
+        raise ApiError(400, "FEATURENOTENABLED", f"FeatureNotEnabled : {what}")
     if str(body.get("contentType", "CSV")).upper() != "CSV":
         raise ApiError(400, "INVALIDJOB", f"InvalidJob : contentType {body['contentType']} is not CSV")
     if org.batches.used >= org.switches.daily_batches or org.records.used >= org.switches.daily_records:

@@ -11,6 +11,7 @@ import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 
 import polars as pl
 import pyarrow as pa
@@ -18,6 +19,7 @@ import pyarrow as pa
 from kpc.emulators.salesforce.bulk.csv_input import PARSED, cells_of, parse_content, read_batches, read_header
 from kpc.emulators.salesforce.bulk.result_rows import as_lines, as_text, shuffled, text_of_lines
 from kpc.emulators.salesforce.errors import DataError
+from kpc.emulators.salesforce.org.access import acting_as
 from kpc.emulators.salesforce.org.jobs import FAILED, IN_PROGRESS, JOB_COMPLETE, UPLOAD_COMPLETE, Job
 from kpc.emulators.salesforce.org.org import Org
 from kpc.emulators.salesforce.org.schema import SObject
@@ -64,7 +66,8 @@ class Processor:
             while self._org.switches.processing == "hold" and not self._stopping.wait(_HOLD_S):
                 pass
             if self._enter(job):
-                self._run(job)
+                with acting_as(job.created_by):
+                    self._run(job)
         except _Aborted:
             pass
         except DataError as error:
@@ -130,19 +133,9 @@ class Processor:
         self, job: Job, sobject: SObject, columns: list[UploadColumn], rows: pa.RecordBatch, number: int
     ) -> None:
         org = self._org
-        started = org.clock.now()
         cells = cells_of(rows)
-        write = Write(
-            job.operation,
-            org.schema,
-            sobject,
-            sobject.find(job.external_id_field) if job.external_id_field else None,
-            job.created_by,
-            started,
-            job.id,
-            org.seed,
-            null_clears_parent=org.switches.null_relationship == "null",
-        )
+        write = Write.of(org, job.operation, sobject, job.external_id_field, job.created_by, job.id)
+        write = replace(write, null_clears_parent=org.switches.null_relationship == "null")
         with ExitStack() as held:
             with org.storage.writing() as session:
                 if org.switches.sink:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kpc.emulators.salesforce.errors import ApiError
+from kpc.emulators.salesforce.org.access import acting_as
 from kpc.emulators.salesforce.org.jobs import FAILED, IN_PROGRESS, JOB_COMPLETE, Job
 from kpc.emulators.salesforce.org.org import Org
 from kpc.emulators.salesforce.soql.compiled import Compiled
@@ -48,7 +49,8 @@ class QueryWorker:
         state, error = JOB_COMPLETE, ""
         try:
             soql = job.query or ""
-            compiled = self._queries.compiled(soql, deleted=job.operation == "queryAll")
+            with acting_as(job.created_by):
+                compiled = self._queries.compiled(soql, deleted=job.operation == "queryAll")
             with self._queries.optimizer.timed("bulk", compiled, soql, lambda: job.is_over):
                 self._keep(job, compiled)
         except ApiError as refused:

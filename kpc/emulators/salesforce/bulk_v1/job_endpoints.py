@@ -31,7 +31,7 @@ def _new_job(request: Request, facts: dict[str, str]) -> BulkV1Job:
     sobject = org.schema.find(facts.get("object", ""))
     if operation not in _OPERATIONS:
         raise ApiError(400, "InvalidJob", f"{operation[:40]} is not one of {', '.join(_OPERATIONS)}")
-    if sobject is None or not (sobject.createable or operation in QUERIES):
+    if sobject is None or not (sobject.is_writable or operation in QUERIES):
         raise ApiError(400, "InvalidJob", f"Unable to find object: {facts.get('object', '')[:80]}")
     if content_type not in ("CSV", "JSON"):
         raise ApiError(400, "FeatureNotEnabled", f"contentType is CSV or JSON here, not {content_type[:20]}")

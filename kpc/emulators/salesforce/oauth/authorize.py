@@ -29,7 +29,7 @@ async def authorize(request: Request) -> Response:
         answer["code"] = tokens.codes.issue(user_id, redirect, form.get("code_challenge", ""))
     elif kind == "token":
         mark = "#"
-        session = token_answer(request, org, tokens.issue(user_id))
+        session = token_answer(request, org, tokens.issue(user_id), user_id)
         answer = {**session, "refresh_token": tokens.issue_refresh(user_id)}
     else:
         answer = {"error": "unsupported_response_type", "error_description": "response type not supported"}

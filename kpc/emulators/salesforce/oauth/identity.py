@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from kpc.emulators.salesforce.app import org_of
+from kpc.emulators.salesforce.app import org_of, user_of
 from kpc.emulators.salesforce.errors import ApiError
 from kpc.emulators.salesforce.http.wire import Json, base_url
 from kpc.emulators.salesforce.org.clock import iso_offset
@@ -15,15 +15,16 @@ async def user_info(request: Request) -> Response:
     """GET /services/oauth2/userinfo, the first call of Salesforce's own command line."""
     org = org_of(request)
     identity, base = org.identity, base_url(request)
+    user = org.access.users[user_of(request)]
     return Json(
         {
-            "sub": f"{base}/id/{identity.org_id}/{identity.user_id}",
-            "user_id": identity.user_id,
+            "sub": f"{base}/id/{identity.org_id}/{user.user_id}",
+            "user_id": user.user_id,
             "organization_id": identity.org_id,
-            "preferred_username": identity.username,
+            "preferred_username": user.username,
             "nickname": "emulator",
             "name": "Integration Emulator",
-            "email": identity.username,
+            "email": user.username,
             "email_verified": True,
             "given_name": "Integration",
             "family_name": "Emulator",
@@ -43,18 +44,19 @@ async def identity(request: Request) -> Response:
     org = org_of(request)
     known, base = org.identity, base_url(request)
     wanted = (request.path_params["org"][:15], request.path_params["user"][:15])
-    if wanted != (known.org_id[:15], known.user_id[:15]):
+    user = org.access.users[user_of(request)]
+    if wanted != (known.org_id[:15], user.user_id[:15]):
         raise ApiError(403, "Bad_OAuth_Token", "The identity is not of this org")
     return Json(
         {
-            "id": f"{base}/id/{known.org_id}/{known.user_id}",
+            "id": f"{base}/id/{known.org_id}/{user.user_id}",
             "asserted_user": True,
-            "user_id": known.user_id,
+            "user_id": user.user_id,
             "organization_id": known.org_id,
-            "username": known.username,
+            "username": user.username,
             "nick_name": "emulator",
             "display_name": "Integration Emulator",
-            "email": known.username,
+            "email": user.username,
             "first_name": "Integration",
             "last_name": "Emulator",
             "timezone": "Asia/Bangkok",

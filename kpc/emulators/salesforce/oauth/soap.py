@@ -13,7 +13,7 @@ from starlette.responses import Response
 from kpc.emulators.salesforce.app import access_tokens_of, org_of
 from kpc.emulators.salesforce.errors import ApiError
 from kpc.emulators.salesforce.http.wire import base_url, read_body
-from kpc.emulators.salesforce.oauth.token_endpoint import password_matches
+from kpc.emulators.salesforce.oauth.token_endpoint import user_with_password
 from kpc.emulators.salesforce.oauth.tokens import Tokens
 from kpc.emulators.salesforce.org.org import PROFILE_ID, TIME_ZONE, Org
 
@@ -66,13 +66,14 @@ def element_texts(body: bytes) -> dict[str, str]:
 def _result(org: Org, tokens: Tokens, address: _Address, texts: dict[str, str]) -> str:
     """What the call answers. Raises `ApiError` for one that is refused."""
     if "login" in texts:
-        if not password_matches(org.identity, texts.get("username", ""), texts.get("password", "")):
+        user_id = user_with_password(org, texts.get("username", ""), texts.get("password", ""))
+        if user_id is None:
             raise ApiError(400, "INVALID_LOGIN", "Invalid username, password, security token; or user locked out.")
-        return _login_result(org, tokens, address)
+        return _login_result(org, tokens, address, user_id)
     session = texts.get("sessionId", "")
-    tokens.check(session)
+    user_id = tokens.check(session).user_id
     if "getUserInfo" in texts:
-        return f"<getUserInfoResponse><result>{_user_info(org)}</result></getUserInfoResponse>"
+        return f"<getUserInfoResponse><result>{_user_info(org, user_id)}</result></getUserInfoResponse>"
     if "getServerTimestamp" in texts:
         now = org.clock.now().strftime("%Y-%m-%dT%H:%M:%S.000Z")
         result = f"<result><timestamp>{now}</timestamp></result>"
@@ -84,21 +85,21 @@ def _result(org: Org, tokens: Tokens, address: _Address, texts: dict[str, str]) 
     raise ApiError(400, "INVALID_OPERATION", f"The emulator's SOAP API knows {known}")
 
 
-def _login_result(org: Org, tokens: Tokens, address: _Address) -> str:
+def _login_result(org: Org, tokens: Tokens, address: _Address, user_id: str) -> str:
     known = org.identity
     server = escape(f"{address.base}/services/Soap/{address.path}/{known.org_id[:15]}")
     metadata = escape(f"{address.base}/services/Soap/m/{address.path[2:]}/{known.org_id[:15]}")
     return (
         f"<loginResponse><result><metadataServerUrl>{metadata}</metadataServerUrl>"
         f"<passwordExpired>false</passwordExpired><sandbox>false</sandbox><serverUrl>{server}</serverUrl>"
-        f"<sessionId>{tokens.issue()}</sessionId><userId>{known.user_id}</userId>"
-        f"<userInfo>{_user_info(org)}</userInfo></result></loginResponse>"
+        f"<sessionId>{tokens.issue(user_id)}</sessionId><userId>{user_id}</userId>"
+        f"<userInfo>{_user_info(org, user_id)}</userInfo></result></loginResponse>"
     )
 
 
-def _user_info(org: Org) -> str:
+def _user_info(org: Org, user_id: str) -> str:
     """All elements of GetUserInfoResult, in the order of the WSDL: typed clients miss any that is not there."""
-    known = org.identity
+    known, user = org.identity, org.access.users[user_id]
     info: dict[str, str | None] = {
         "accessibilityMode": "false",
         "chatterExternal": "false",
@@ -115,12 +116,12 @@ def _user_info(org: Org) -> str:
         "roleId": None,
         "sessionSecondsValid": str(int(org.switches.token_lifetime_s)),
         "userDefaultCurrencyIsoCode": None,
-        "userEmail": known.username,
+        "userEmail": user.username,
         "userFullName": "Integration Emulator",
-        "userId": known.user_id,
+        "userId": user_id,
         "userLanguage": "en_US",
         "userLocale": "en_US",
-        "userName": known.username,
+        "userName": user.username,
         "userTimeZone": TIME_ZONE,
         "userType": "Standard",
         "userUiSkin": "Theme3",

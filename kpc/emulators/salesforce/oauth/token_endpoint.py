@@ -75,21 +75,22 @@ def _grant(request: Request, org: Org, tokens: Tokens, form: dict[str, str]) -> 
     if grant == "client_credentials":
         check_client(request, org.identity, form)
     elif grant == _JWT_GRANT:
-        tokens.check_jwt(form.get("assertion", ""))
+        user_id = tokens.check_jwt(form.get("assertion", ""), base_url(request))
     elif grant == "password":
         check_client(request, org.identity, form)
-        _check_password(org.identity, form.get("username", ""), form.get("password", ""))
+        user_id = _check_password(org, form.get("username", ""), form.get("password", ""))
         has_refresh = True
     elif grant in ("authorization_code", "device"):
-        _check_code(request, org, tokens, form)
+        user_id = _check_code(request, org, tokens, form)
         has_refresh = True
     elif grant == "refresh_token":
         check_client(request, org.identity, form, secret_needed=False)
-        if tokens.refresh_user(form.get("refresh_token", "")) is None:
+        user_id = tokens.refresh_user(form.get("refresh_token", "")) or ""
+        if not user_id:
             raise OAuthError(400, "invalid_grant", "expired access/refresh token")
     else:
         raise OAuthError(400, "unsupported_grant_type", "grant type not supported")
-    answer = token_answer(request, org, tokens.issue(user_id))
+    answer = token_answer(request, org, tokens.issue(user_id), user_id)
     if has_refresh:
         answer["refresh_token"] = tokens.issue_refresh(user_id)
     return Json(answer, headers={"cache-control": "no-cache, no-store"})
@@ -106,8 +107,8 @@ def _device_answer(request: Request, org: Org, tokens: Tokens, form: dict[str, s
     }
 
 
-def _check_code(request: Request, org: Org, tokens: Tokens, form: dict[str, str]) -> None:
-    """Check a code from /authorize or a device code, and that the same client uses it."""
+def _check_code(request: Request, org: Org, tokens: Tokens, form: dict[str, str]) -> str:
+    """Check a code from /authorize or a device code, and that the same client uses it; returns its user's id."""
     is_device = form["grant_type"] == "device"
     check_client(request, org.identity, form, secret_needed=not is_device and "code_verifier" not in form)
     code = tokens.codes.take(form.get("code", ""))
@@ -117,12 +118,13 @@ def _check_code(request: Request, org: Org, tokens: Tokens, form: dict[str, str]
         raise OAuthError(400, "redirect_uri_mismatch", "redirect_uri must match configuration")
     if not code.verifies(form.get("code_verifier", "")):
         raise OAuthError(400, "invalid_grant", "invalid code verifier")
+    return code.user_id
 
 
-def token_answer(request: Request, org: Org, access: str) -> dict[str, object]:
+def token_answer(request: Request, org: Org, access: str, user_id: str) -> dict[str, object]:
     """The response to a client with its access token."""
     base = base_url(request)
-    identity_url = f"{base}/id/{org.identity.org_id}/{org.identity.user_id}"
+    identity_url = f"{base}/id/{org.identity.org_id}/{user_id}"
     issued_at = str(int(org.clock.now().timestamp() * 1000))
     digest = hmac.new(org.identity.client_secret.encode(), (identity_url + issued_at).encode(), hashlib.sha256)
     return {
@@ -151,13 +153,17 @@ def check_client(request: Request, identity: Identity, form: dict[str, str], *, 
         raise OAuthError(400, "invalid_client", "invalid client credentials")
 
 
-def password_matches(identity: Identity, username: str, password: str) -> bool:
-    """The password, with or without the security token behind it."""
-    known = (identity.password, identity.password + identity.security_token)
+def user_with_password(org: Org, username: str, password: str) -> str | None:
+    """The user's id, if this is his password, with or without the security token behind it."""
+    user = org.access.find(username)
+    own = user.password if user else secrets.token_urlsafe()
+    known = (own, own + org.identity.security_token)
     right = [hmac.compare_digest(password.encode(), each.encode()) for each in known]
-    return username.lower() == identity.username.lower() and any(right)
+    return user.user_id if user and any(right) else None
 
 
-def _check_password(identity: Identity, username: str, password: str) -> None:
-    if not password_matches(identity, username, password):
+def _check_password(org: Org, username: str, password: str) -> str:
+    user_id = user_with_password(org, username, password)
+    if user_id is None:
         raise OAuthError(400, "invalid_grant", "authentication failure")
+    return user_id

@@ -15,6 +15,9 @@ from kpc.emulators.salesforce.oauth.codes import Codes
 from kpc.emulators.salesforce.org.org import Org
 
 _JWT_LATE_S = 1
+_LOGIN, _TEST = "https://login.salesforce.com", "https://test.salesforce.com"
+# Under "OAuth 2.0 JWT Bearer Flow" in Salesforce Help; a My Domain address is refused by most orgs.
+_AUDIENCES = {"login": (_LOGIN, _TEST), "production": (_LOGIN,), "sandbox": (_TEST,)}
 
 
 class OAuthError(Exception):
@@ -98,8 +101,11 @@ class Tokens:
             self._access.pop(token, None)
             self._refresh.pop(token, None)
 
-    def check_jwt(self, assertion: str) -> None:
-        """Raise `OAuthError` unless the assertion is signed by our key, for our client and user, and in time."""
+    def check_jwt(self, assertion: str, my_domain: str) -> str:
+        """The id of the user for whom the assertion asks.
+
+        Raises `OAuthError` unless it is signed by our key, for our client and one of our users, and in time.
+        """
         identity = self._org.identity
         try:
             claims = jwt.decode(
@@ -114,9 +120,13 @@ class Tokens:
             left_s = float(claims["exp"]) - self._org.clock.now().timestamp()
         except (TypeError, ValueError) as error:
             raise OAuthError(400, "invalid_grant", "invalid assertion: exp") from error
+        if str(claims["aud"]).rstrip("/") not in (_AUDIENCES.get(self._org.switches.jwt_audience) or (my_domain,)):
+            raise OAuthError(400, "invalid_grant", "audience is invalid")
         if not left_s > -_JWT_LATE_S:  # no upper limit: Salesforce's own command line sends milliseconds
             raise OAuthError(400, "invalid_grant", "expired authorization code")
         if claims["iss"] != identity.client_id:
             raise OAuthError(400, "invalid_client_id", "client identifier invalid")
-        if claims["sub"] != identity.username:
+        user = self._org.access.find(str(claims["sub"]))
+        if user is None:
             raise OAuthError(400, "invalid_grant", "user hasn't approved this consumer")
+        return user.user_id

@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from kpc.emulators.salesforce.org.access import OrgAccess, OrgUser
 from kpc.emulators.salesforce.org.clock import Clock
 from kpc.emulators.salesforce.org.currencies import CORPORATE, CURRENCIES
 from kpc.emulators.salesforce.org.ids import make_id
 from kpc.emulators.salesforce.org.jobs import JobRegistry
 from kpc.emulators.salesforce.org.limits import Rolling
 from kpc.emulators.salesforce.org.org_schema import org_schema
+from kpc.emulators.salesforce.org.permissions import Permissions
 from kpc.emulators.salesforce.org.schema import OrgSchema
+from kpc.emulators.salesforce.org.setup_rows import write_setup_rows
 from kpc.emulators.salesforce.org.storage import Storage, StorageSession, get_setting, put_setting
 from kpc.emulators.salesforce.settings import Switches
 
@@ -51,6 +54,10 @@ class Org:
         self.storage = Storage(data_file, self._schema_with_currencies, self.folder)
         with self.storage.writing() as session:
             self.identity = _identity(session, clock.now())
+        identity = self.identity
+        first = OrgUser(identity.user_id, identity.username, identity.password, Permissions())
+        self.access = OrgAccess(self.storage, self._objects, first)
+        write_setup_rows(self.storage, self.access)
         self.jobs = JobRegistry(self.storage, self.folder)
         self.api_requests = Rolling(clock.now)
         self.batches = Rolling(clock.now)
@@ -66,8 +73,31 @@ class Org:
 
     @property
     def schema(self) -> OrgSchema:
+        """The objects, fields and records that the acting user sees."""
+        return self.access.seen
+
+    @property
+    def whole_schema(self) -> OrgSchema:
+        """All of them."""
+        return self.access.whole
+
+    def _objects(self) -> OrgSchema:
         """What the org holds, as its switches say."""
         return self._schema_with_currencies if self.switches.multi_currency else self._schema
+
+    def keep_user(self, username: str, permissions: dict[str, object]) -> OrgUser:
+        """Make a user, or change his permissions. Raises `OptionError` for permissions that are not known."""
+        user = self.access.keep_user(username, permissions)
+        with self.storage.writing() as session:
+            _create_user(session, user, self.clock.now().replace(tzinfo=None))
+        write_setup_rows(self.storage, self.access)
+        return user
+
+    def change_setup(self, changes: dict[str, object]) -> dict[str, object]:
+        """Sharing, rules and so on, as an administrator sets them up. Raises `OptionError` for what is not known."""
+        setup = self.access.change_setup(changes)
+        write_setup_rows(self.storage, self.access)
+        return setup.as_dict()
 
     def _recall_usage(self) -> None:
         with self.storage.reading() as session:
@@ -110,6 +140,10 @@ def _identity(session: StorageSession, now: datetime) -> Identity:
     return identity
 
 
+_NAMES = "Id, IsDeleted, CreatedDate, CreatedById, LastModifiedDate, LastModifiedById, SystemModstamp"
+_VALUES = "$id, false, $now, $user, $now, $user, $now"
+
+
 def _create_currencies(session: StorageSession, identity: Identity, now: datetime) -> None:
     """Visible only while the org has several currencies."""
     for number, each in enumerate(CURRENCIES, 1):
@@ -122,20 +156,25 @@ def _create_currencies(session: StorageSession, identity: Identity, now: datetim
 
 
 def _create_people(session: StorageSession, identity: Identity, now: datetime) -> None:
-    system = ["false", "$now", "$user", "$now", "$user", "$now"]
-    names = "Id, IsDeleted, CreatedDate, CreatedById, LastModifiedDate, LastModifiedById, SystemModstamp"
-    values = f"$id, {', '.join(system)}"
-    common = {"now": now, "user": identity.user_id, "zone": TIME_ZONE}
+    user = OrgUser(identity.user_id, identity.username, identity.password, Permissions())
+    _create_user(session, user, now)
     session.run_named(
-        f'INSERT INTO org."User" ({names}, Name, Username, "Username$key", FirstName, LastName, Email, IsActive,'
+        f'INSERT INTO org."Organization" ({_NAMES}, Name, OrganizationType, IsSandbox, InstanceName,'
+        " LanguageLocaleKey, TimeZoneSidKey)"
+        f" VALUES ({_VALUES}, 'Salesforce emulator', 'Developer Edition', false, 'EMU1', 'en_US', $zone)",
+        {"id": identity.org_id, "now": now, "user": identity.user_id, "zone": TIME_ZONE},
+    )
+
+
+def _create_user(session: StorageSession, user: OrgUser, now: datetime) -> None:
+    """The user's record, unless there is one."""
+    first, _, last = ("Integration", "", "Emulator") if user.username == USERNAME else user.username.partition("@")
+    session.run_named(
+        f'INSERT INTO org."User" ({_NAMES}, Name, Username, "Username$key", FirstName, LastName, Email, IsActive,'
         " TimeZoneSidKey, LocaleSidKey, LanguageLocaleKey, UserType, ProfileId)"
-        f" VALUES ({values}, 'Integration Emulator', $name, lower($name), 'Integration', 'Emulator', $name, true,"
-        " $zone, 'en_US', 'en_US', 'Standard', $profile)",
-        common | {"id": identity.user_id, "name": identity.username, "profile": PROFILE_ID},
-    )
-    session.run_named(
-        f'INSERT INTO org."Organization" ({names}, Name, OrganizationType, IsSandbox, InstanceName, LanguageLocaleKey,'
-        f" TimeZoneSidKey)"
-        f" VALUES ({values}, 'Salesforce emulator', 'Developer Edition', false, 'EMU1', 'en_US', $zone)",
-        common | {"id": identity.org_id},
-    )
+        f" SELECT {_VALUES}, $first || ' ' || $last, $name, lower($name), $first, $last, $name, true,"
+        " $zone, 'en_US', 'en_US', 'Standard', $profile"
+        ' WHERE NOT EXISTS (SELECT 1 FROM org."User" WHERE Id = $id)',
+        {"id": user.user_id, "now": now, "user": user.user_id, "name": user.username, "first": first, "last": last,
+         "zone": TIME_ZONE, "profile": PROFILE_ID},
+    )  # fmt: skip

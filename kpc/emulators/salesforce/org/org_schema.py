@@ -1,4 +1,4 @@
-"""What the org holds: the standard objects, and one custom object per table of the catalog."""
+"""What the org holds: the standard objects, Setup's own, and one custom object per table of the catalog."""
 
 from __future__ import annotations
 
@@ -9,17 +9,21 @@ from kpc.emulators.salesforce.org.currencies import currency_field, currency_typ
 from kpc.emulators.salesforce.org.fields import external_id_field, reference_field, system_fields
 from kpc.emulators.salesforce.org.ids import base62
 from kpc.emulators.salesforce.org.schema import OrgSchema, SObject, SObjectField
+from kpc.emulators.salesforce.org.setup_objects import setup_objects
 from kpc.emulators.salesforce.org.standard_objects import standard_objects
 from kpc.emulators.schema import LookupSchema, TableSchema, TargetKind, TargetType
 
 
 def org_schema(*, multi_currency: bool = False) -> OrgSchema:
-    """The standard objects, and one custom object per table of the catalog; with `multi_currency` each has one."""
+    """The standard objects, Setup's own, and one custom object per table of the catalog.
+
+    With `multi_currency` each object has a currency.
+    """
     custom = [_of_table(table, f"a{base62(number, 2)}") for number, table in enumerate(TABLES.values())]
     objects = [*standard_objects(), *custom]
-    if not multi_currency:
-        return OrgSchema(objects)
-    return OrgSchema([*(replace(each, fields=(*each.fields, currency_field())) for each in objects), currency_type()])
+    if multi_currency:
+        objects = [*(replace(each, fields=(*each.fields, currency_field())) for each in objects), currency_type()]
+    return OrgSchema([*objects, *setup_objects()])
 
 
 def _of_table(table: TableSchema, prefix: str) -> SObject:
@@ -39,7 +43,13 @@ def _of_table(table: TableSchema, prefix: str) -> SObject:
 def _of_lookup(lookup: LookupSchema, children: str) -> SObjectField:
     target = TABLES[lookup.parent].target
     return reference_field(
-        lookup.field, target, lookup.relationship, nillable=not lookup.is_required, child_relationship=children
+        lookup.field,
+        target,
+        lookup.relationship,
+        nillable=not lookup.is_required,
+        child_relationship=children,
+        restricted_delete=lookup.is_restricted,
+        cascade_delete=lookup.is_cascading,
     )
 
 

@@ -23,6 +23,8 @@ class Flags(TypedDict, total=False):
     id_lookup: bool
     name_field: bool
     child_relationship: str
+    restricted_delete: bool
+    cascade_delete: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,9 @@ class SObjectField:
     child_relationship: str = ""  # the name by which the parent's query reaches the children
     picklist: tuple[str, ...] = ()
     restricted: bool = False
+    restricted_delete: bool = False
+    cascade_delete: bool = False
+    encrypted: bool = False  # by platform encryption: the field cannot be filtered by
 
     @property
     def is_text(self) -> bool:
@@ -65,6 +70,11 @@ class SObjectField:
     def is_key(self) -> bool:
         """Can name a record in an upsert or in a relationship column."""
         return self.external_id or self.id_lookup
+
+    @property
+    def locks_parent(self) -> bool:
+        """Whether writing the record locks the one that this field names: unless a deletion would only clear it."""
+        return self.restricted_delete or self.cascade_delete
 
     @property
     def key_column(self) -> str:
@@ -86,13 +96,21 @@ class SObjectField:
 
 @dataclass(frozen=True, eq=False)
 class SObject:
-    """One object: its fields in order, found without regard to case."""
+    """One object: its fields in order, found without regard to case.
+
+    `visible_sql` chooses the rows that the acting user sees, empty where he sees all. An object of `is_setup` is one of
+    Setup's own, such as PermissionSet.
+    """
 
     name: str
     prefix: str
     fields: tuple[SObjectField, ...]
     label: str = ""
     createable: bool = True
+    updateable: bool = True
+    deletable: bool = True
+    is_setup: bool = False
+    visible_sql: str = ""
     by_name: dict[str, SObjectField] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -101,6 +119,11 @@ class SObject:
     @property
     def is_custom(self) -> bool:
         return self.name.endswith("__c")
+
+    @property
+    def is_writable(self) -> bool:
+        """Somebody may write it in some way."""
+        return self.createable or self.updateable or self.deletable
 
     @cached_property
     def by_relationship(self) -> dict[str, SObjectField]:

@@ -82,4 +82,5 @@ def _organization() -> SObject:
         text_field("LanguageLocaleKey", 40),
         text_field("TimeZoneSidKey", 40),
     ]
-    return SObject("Organization", "00D", (*system_fields(owner=False), *fields), "Organization", createable=False)
+    every = (*system_fields(owner=False), *fields)
+    return SObject("Organization", "00D", every, "Organization", createable=False, updateable=False, deletable=False)

@@ -34,7 +34,9 @@ def quoted(name: str) -> str:
 
 
 def table_of(sobject: SObject) -> str:
-    return f"org.{quoted(sobject.name)}"
+    """The rows of the object that its user sees. Writes name the object of `Org.whole_schema`, whose rows are all."""
+    table = f"org.{quoted(sobject.name)}"
+    return f"(SELECT * FROM {table} WHERE {sobject.visible_sql})" if sobject.visible_sql else table
 
 
 class StorageSession:

@@ -71,7 +71,7 @@ async def delete(request: Request) -> Response:
     records: list[tuple[SObject, Record]] = []
     for each in ids:
         sobject = org.schema.of_id(to_18(each) or "")
-        if sobject is None or not sobject.createable:
+        if sobject is None or not sobject.is_writable:
             raise ApiError(400, "MALFORMED_ID", f"malformed id {each[:40]}")
         records.append((sobject, {"Id": each}))
     all_or_none = request.query_params.get("allOrNone", "").lower() == "true"
@@ -116,7 +116,7 @@ async def _given(request: Request) -> tuple[list[tuple[SObject, Record]], bool]:
         attributes = record.get("attributes")
         name = attributes.get("type") if isinstance(attributes, dict) else request.path_params.get("object")
         sobject = schema.find(name) if isinstance(name, str) else None
-        if sobject is None or not sobject.createable:
+        if sobject is None or not sobject.is_writable:
             raise ApiError(400, "INVALID_TYPE", f"sObject type '{name}' is not supported.")
         typed.append((sobject, record))
     return typed, body.get("allOrNone") is True

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+from kpc.emulators.salesforce.org.ids import make_id
 from kpc.emulators.salesforce.org.schema import OrgSchema, SObject, SObjectField
 
 _SOAP_TYPES = {
@@ -24,16 +28,15 @@ def describe_global(schema: OrgSchema, version: str) -> dict[str, object]:
 def summary(sobject: SObject, version: str) -> dict[str, object]:
     """The entry of an object in the list of all."""
     base = f"/services/data/v{version}/sobjects/{sobject.name}"
-    may = sobject.createable
     return {
         "activateable": False,
         "associateEntityType": None,
         "associateParentEntity": None,
-        "createable": may,
+        "createable": sobject.createable,
         "custom": sobject.is_custom,
         "customSetting": False,
         "deepCloneable": False,
-        "deletable": may,
+        "deletable": sobject.deletable,
         "deprecatedAndHidden": False,
         "feedEnabled": False,
         "hasSubtypes": False,
@@ -51,8 +54,8 @@ def summary(sobject: SObject, version: str) -> dict[str, object]:
         "retrieveable": True,
         "searchable": True,
         "triggerable": True,
-        "undeletable": may,
-        "updateable": may,
+        "undeletable": sobject.deletable,
+        "updateable": sobject.updateable,
         "urls": {
             "sobject": base,
             "describe": f"{base}/describe",
@@ -62,17 +65,20 @@ def summary(sobject: SObject, version: str) -> dict[str, object]:
     }
 
 
-def describe(schema: OrgSchema, sobject: SObject, version: str) -> dict[str, object]:
+def describe(
+    schema: OrgSchema, sobject: SObject, version: str, record_types: Sequence[dict[str, Any]] = ()
+) -> dict[str, object]:
+    """`record_types` as in the org's setup; every object has the one called Master besides."""
     children: list[dict[str, object]] = [
         {
-            "cascadeDelete": False,
+            "cascadeDelete": reference.cascade_delete,
             "childSObject": child.name,
             "deprecatedAndHidden": False,
             "field": reference.name,
             "junctionIdListNames": [],
             "junctionReferenceTo": [],
             "relationshipName": reference.child_relationship or None,
-            "restrictedDelete": False,
+            "restrictedDelete": reference.restricted_delete,
         }
         for child, reference in schema.children(sobject.name)
     ]
@@ -90,12 +96,30 @@ def describe(schema: OrgSchema, sobject: SObject, version: str) -> dict[str, obj
         "lookupLayoutable": None,
         "namedLayoutInfos": [],
         "networkScopeFieldName": None,
-        "recordTypeInfos": [],
+        "recordTypeInfos": _record_types(record_types),
         "searchLayoutable": True,
         "sobjectDescribeOption": "FULL",
         "supportedScopes": [],
     }
     return summary(sobject, version) | more
+
+
+def _record_types(entries: Sequence[dict[str, Any]]) -> list[dict[str, object]]:
+    default = next((each["name"] for each in entries if each.get("default")), "Master")
+    own = [(each["name"], make_id("012", number), each["active"]) for number, each in enumerate(entries, 1)]
+    return [
+        {
+            "active": active,
+            "available": active,
+            "defaultRecordTypeMapping": name == default,
+            "developerName": name,
+            "master": name == "Master",
+            "name": name,
+            "recordTypeId": record_type_id,
+            "urls": {},
+        }
+        for name, record_type_id, active in [*own, ("Master", "012000000000000AAA", True)]
+    ]
 
 
 # What `describe` says of every field, because the emulator has nothing of the kind.
@@ -104,14 +128,12 @@ _SAME_FOR_ALL: dict[str, object] = {
     "autoNumber": False,
     "calculated": False,
     "calculatedFormula": None,
-    "cascadeDelete": False,
     "compoundFieldName": None,
     "controllerName": None,
     "defaultValueFormula": None,
     "dependentPicklist": False,
     "deprecatedAndHidden": False,
     "displayLocationInDecimal": False,
-    "encrypted": False,
     "extraTypeInfo": None,
     "filteredLookupInfo": None,
     "formulaTreatNullNumberAsZero": False,
@@ -125,7 +147,6 @@ _SAME_FOR_ALL: dict[str, object] = {
     "queryByDistance": False,
     "referenceTargetField": None,
     "relationshipOrder": None,
-    "restrictedDelete": False,
     "searchPrefilterable": False,
     "writeRequiresMasterRead": False,
 }
@@ -165,17 +186,20 @@ def _behaviour(spec: SObjectField) -> dict[str, object]:
     """What can be done with the field."""
     return {
         "aggregatable": spec.type not in ("boolean", "textarea"),
+        "cascadeDelete": spec.cascade_delete,
         "caseSensitive": spec.case_sensitive,
         "createable": spec.createable,
         "defaultedOnCreate": spec.defaulted,
+        "encrypted": spec.encrypted,
         "externalId": spec.external_id,
-        "filterable": spec.type != "textarea",
+        "filterable": spec.type != "textarea" and not spec.encrypted,
         "groupable": spec.type not in ("textarea", "double", "currency", "percent", "datetime"),
         "idLookup": spec.id_lookup,
         "nameField": spec.name_field,
         "nillable": spec.nillable,
+        "restrictedDelete": spec.restricted_delete,
         "permissionable": spec.is_custom and not spec.is_required,
-        "sortable": spec.type != "textarea",
+        "sortable": spec.type != "textarea" and not spec.encrypted,
         "unique": spec.unique,
         "updateable": spec.updateable,
     }

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from kpc.emulators.salesforce.app import org_of, queries_of
 from kpc.emulators.salesforce.errors import ApiError, not_found
-from kpc.emulators.salesforce.gate import NEWEST_VERSION, OLDEST_VERSION
+from kpc.emulators.salesforce.gate import NEWEST_VERSION
 from kpc.emulators.salesforce.http.wire import Json
 from kpc.emulators.salesforce.org.limits import MEGABYTE
 from kpc.emulators.salesforce.org.schema import SObject
@@ -18,9 +18,9 @@ from kpc.emulators.salesforce.rest.describe import describe, describe_global, su
 from kpc.emulators.salesforce.soql.queries import PAGE_ROWS
 
 
-async def versions(_: Request) -> Response:
+async def versions(request: Request) -> Response:
     """GET /services/data, without a session."""
-    numbers = range(OLDEST_VERSION, NEWEST_VERSION + 1)
+    numbers = range(org_of(request).switches.oldest_api_version, NEWEST_VERSION + 1)
     return Json(
         [{"label": f"Emulator {n}", "url": f"/services/data/v{n}.0", "version": f"{n}.0"} for n in numbers],
     )
@@ -41,7 +41,9 @@ async def one_object(request: Request) -> Response:
 
 
 async def describe_object(request: Request) -> Response:
-    return Json(describe(org_of(request).schema, object_of(request), request.path_params["version"]))
+    org, sobject = org_of(request), object_of(request)
+    record_types = [each for each in org.access.setup.record_types if each["object"] == sobject.name]
+    return Json(describe(org.schema, sobject, request.path_params["version"], record_types))
 
 
 def object_of(request: Request) -> SObject:
@@ -95,7 +97,7 @@ async def limits(request: Request) -> Response:
         "DailyAsyncApexExecutions": (250_000, 0),
         "DailyDurableStreamingApiEvents": (10_000, 0),
         "DailyStreamingApiEvents": (10_000, 0),
-        "DataStorageMB": (2_000_000, 0),
+        "DataStorageMB": (org.access.setup.storage_mb, org.access.setup.storage_used_mb),
         "FileStorageMB": (100_000, 0),
         "HourlyODataCallout": (20_000, 0),
         "SingleEmail": (5_000, 0),
@@ -109,12 +111,12 @@ async def recent(_: Request) -> Response:
 
 
 async def record_count(request: Request) -> Response:
-    """GET /limits/recordCount?sObjects=A,B: counts, of all objects if none is named."""
+    """GET /limits/recordCount?sObjects=A,B: counts of all owners' records, of all objects if none is named."""
     org = org_of(request)
     asked = request.query_params.get("sObjects")
-    objects = list(org.schema)
+    objects = [each for each in org.whole_schema if not each.is_setup]
     if asked:
-        found = [org.schema.find(name.strip()) for name in asked.split(",")]
+        found = [org.whole_schema.find(name.strip()) for name in asked.split(",")]
         objects = [each for each in found if each is not None]
     return Json({"sObjects": await run_in_threadpool(_counts, org.storage, objects)})
 

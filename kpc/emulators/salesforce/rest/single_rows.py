@@ -105,7 +105,7 @@ async def delete_row(request: Request) -> Response:
 async def _save(
     request: Request, operation: str, sobject: SObject, body: dict[str, object], key: SObjectField | None
 ) -> WrittenRecord:
-    if not sobject.createable:
+    if not sobject.is_writable:
         raise ApiError(400, "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", f"entity type cannot be changed: {sobject.name}")
     [saved] = await run_in_threadpool(save, org_of(request), operation, [(sobject, body)], user_of(request), key=key)
     if saved.error:

@@ -80,7 +80,7 @@ def _node(sobject: SObject, record: Record, parent: Node | None = None, link: SO
     kind, reference = "", None
     if isinstance(attributes, dict):
         kind, reference = str(attributes.get("type", "")), attributes.get("referenceId")
-    if kind.lower() != sobject.name.lower() or not sobject.createable:
+    if kind.lower() != sobject.name.lower() or not sobject.is_writable:
         raise ApiError(400, "INVALID_TYPE", f"sObject type '{kind}' is not supported here; {sobject.name} is")
     if not isinstance(reference, str) or not reference:
         raise _refused("each record needs a referenceId of its own")

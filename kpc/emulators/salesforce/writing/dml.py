@@ -18,12 +18,14 @@ from kpc.emulators.salesforce.org.storage import StorageSession, quoted, table_o
 from kpc.emulators.salesforce.writing.columns import UploadColumn
 from kpc.emulators.salesforce.writing.lookup import convert_column, find_records, is_empty_id
 from kpc.emulators.salesforce.writing.plain_columns import convert_plain
+from kpc.emulators.salesforce.writing.rights import refuse_without_right
 from kpc.emulators.salesforce.writing.row_checks import (
     refuse_incomplete,
     refuse_taken,
     refuse_unknown,
     refuse_unwritable,
 )
+from kpc.emulators.salesforce.writing.rules import refuse_by_rules
 from kpc.emulators.salesforce.writing.values import Converted, key_of
 from kpc.emulators.salesforce.writing.write import CHUNK_ROWS, Write, WriteOutcome
 
@@ -104,8 +106,10 @@ def _write_wave(session: StorageSession, write: Write, rows: pl.DataFrame, outco
     """Write rows of which no two have the same key."""
     rows = _with_targets(session, write, outcome.alive(rows), outcome)
     rows = outcome.alive(rows)
-    refuse_incomplete(write, rows, outcome)
+    refuse_without_right(session, write, rows, outcome)
+    refuse_incomplete(write, outcome.alive(rows), outcome)
     refuse_taken(session, write, outcome.alive(rows), outcome)
+    refuse_by_rules(session, write, outcome.alive(rows), outcome)
     rows = outcome.alive(rows)
     fresh, known = _new_and_known(rows)
     if fresh.height:
@@ -130,7 +134,7 @@ def _with_targets(session: StorageSession, write: Write, rows: pl.DataFrame, out
     if write.operation == "insert":
         return rows.with_columns(target=pl.lit(None, pl.String))
     key = write.key or write.sobject.by_name["id"]
-    found = find_records(session, write.sobject, key, rows["match"].drop_nulls())
+    found = find_records(session, write.seen, key, rows["match"].drop_nulls())
     matched = rows.select("row", "match").join(
         found, left_on="match", right_on="key", how="left", maintain_order="left"
     )
@@ -140,7 +144,7 @@ def _with_targets(session: StorageSession, write: Write, rows: pl.DataFrame, out
         outcome.refuse(row, RowRefusal("DUPLICATE_EXTERNAL_ID", message, (key.name,)))
     if key.name == "Id":
         missing = rows.select("row", "match").filter(rows["target"].is_null() & rows["match"].is_not_null())
-        refuse_unknown(session, write.sobject, missing, outcome)
+        refuse_unknown(session, write, missing, outcome)
     return rows
 
 
@@ -241,6 +245,7 @@ def _delete(session: StorageSession, write: Write, converted: dict[str, Converte
     rows = pl.DataFrame({"row": pl.int_range(outcome.rows, eager=True)})
     rows = _with_match_keys(write, rows, converted, outcome)
     rows = _with_targets(session, write, outcome.alive(rows), outcome)
+    refuse_without_right(session, write, outcome.alive(rows), outcome)
     rows = outcome.alive(rows)
     table = table_of(write.sobject)
     with session.given("gone", rows.select("target").to_arrow()):

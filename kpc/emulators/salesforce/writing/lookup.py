@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import polars as pl
 
 from kpc.emulators.salesforce.errors import RowRefusal
 from kpc.emulators.salesforce.org.schema import SObject, SObjectField
 from kpc.emulators.salesforce.org.storage import StorageSession, quoted, table_of
 from kpc.emulators.salesforce.writing.columns import UploadColumn
+from kpc.emulators.salesforce.writing.rights import NOT_SHARED
 from kpc.emulators.salesforce.writing.values import SET_NULL, Converted, convert, key_of
 from kpc.emulators.salesforce.writing.write import Write, WriteOutcome
 
@@ -71,6 +74,13 @@ def _check_parents(session: StorageSession, write: Write, reference: SObjectFiel
     if parent is None or ids.null_count() == len(ids):
         return
     found = find_records(session, parent, parent.by_name["id"], ids.drop_nulls().unique())
+    hidden: pl.Series = pl.Series([], dtype=pl.String)
+    if parent.visible_sql:
+        hidden = find_records(
+            session, replace(parent, visible_sql=""), parent.by_name["id"], ids.drop_nulls().unique()
+        )["key"]
     for row in (ids.is_not_null() & ~ids.is_in(found["key"].implode())).arg_true():
         error = RowRefusal("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id", (reference.name,))
+        if ids[row] in hidden:
+            error = replace(NOT_SHARED, fields=(reference.name,))
         result.errors.setdefault(row, error)

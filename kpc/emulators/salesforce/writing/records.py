@@ -87,7 +87,7 @@ def save_within(
         by_object.setdefault(sobject.name, []).append(position)
     for positions in by_object.values():
         sobject = records[positions[0]][0]
-        write = Write(operation, org.schema, sobject, key, user_id, org.clock.now(), source, org.seed)
+        write = Write.of(org, operation, sobject, key.name if key else None, user_id, source)
         saved = _save_alike(org, session, write, [records[each][1] for each in positions])
         results |= zip(positions, saved, strict=True)
     return [results[position] for position in range(len(records))]
@@ -105,7 +105,7 @@ def _save_alike(org: Org, session: StorageSession, write: Write, records: Sequen
     for record in flat:
         header += [name for name in record if name.lower() not in {each.lower() for each in header}]
     try:
-        columns = plan_columns(org.schema, write.sobject, header)
+        columns = plan_columns(write.schema, write.seen, header)
     except DataError as error:
         name = str(error).rpartition(" : ")[2]
         message = f"No such column '{name}' on sobject of type {write.sobject.name}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import polars as pl
 
 from kpc.emulators.salesforce.errors import RowRefusal
-from kpc.emulators.salesforce.org.schema import SObject
 from kpc.emulators.salesforce.org.storage import StorageSession, quoted, table_of
+from kpc.emulators.salesforce.writing.rights import NOT_SHARED
 from kpc.emulators.salesforce.writing.values import Converted, key_of
 from kpc.emulators.salesforce.writing.write import Write, WriteOutcome
 
@@ -14,7 +14,7 @@ from kpc.emulators.salesforce.writing.write import Write, WriteOutcome
 def refuse_unwritable(write: Write, converted: dict[str, Converted], outcome: WriteOutcome) -> None:
     """Values for fields that nobody may set."""
     for name, values in converted.items():
-        spec = write.sobject.by_name[name.lower()]
+        spec = write.seen.by_name[name.lower()]
         if name == "Id" and write.operation != "insert":
             continue
         if not (spec.createable or spec.updateable):
@@ -26,20 +26,19 @@ def refuse_unwritable(write: Write, converted: dict[str, Converted], outcome: Wr
                 outcome.refuse(row, RowRefusal("INVALID_FIELD_FOR_INSERT_UPDATE", message, (name,)))
 
 
-def refuse_unknown(session: StorageSession, sobject: SObject, rows: pl.DataFrame, outcome: WriteOutcome) -> None:
-    """Rows that name a record that does not exist or was deleted."""
+def refuse_unknown(session: StorageSession, write: Write, rows: pl.DataFrame, outcome: WriteOutcome) -> None:
+    """Rows that name a record that does not exist, was deleted or is not shared with the user."""
     if rows.height == 0:
         return
     with session.given("wanted", rows.select("match").to_arrow()):
-        deleted = {
-            row[0]
-            for row in session.run(
-                f"SELECT t.Id FROM {table_of(sobject)} t JOIN wanted w ON w.match = t.Id WHERE t.IsDeleted"
-            )
-        }
+        is_deleted = dict(
+            session.run(f"SELECT t.Id, t.IsDeleted FROM {table_of(write.sobject)} t JOIN wanted w ON w.match = t.Id")
+        )
     for row, record_id in rows.select("row", "match").iter_rows():
-        if record_id in deleted:
+        if is_deleted.get(record_id):
             outcome.refuse(row, RowRefusal("ENTITY_IS_DELETED", "entity is deleted"))
+        elif record_id in is_deleted:
+            outcome.refuse(row, NOT_SHARED)
         else:
             outcome.refuse(row, RowRefusal("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id"))
 
@@ -64,7 +63,8 @@ def refuse_incomplete(write: Write, rows: pl.DataFrame, outcome: WriteOutcome) -
 def refuse_taken(session: StorageSession, write: Write, rows: pl.DataFrame, outcome: WriteOutcome) -> None:
     """Values of unique fields that another record, or an earlier row, has."""
     for spec in write.sobject.fields:
-        if not spec.unique or spec == write.key or spec.name not in rows.columns:
+        is_matched_by = spec == write.key and not write.seen.visible_sql
+        if not spec.unique or is_matched_by or spec.name not in rows.columns:
             continue
         mine = rows.select("row", "target", key=key_of(spec, rows[spec.name])).filter(pl.col("key").is_not_null())
         with session.given("mine", mine.to_arrow()):

@@ -1,4 +1,8 @@
-"""Row locks, as faults: rows get UNABLE_TO_LOCK_ROW, as under lock contention at Salesforce."""
+"""Row locks: rows get UNABLE_TO_LOCK_ROW, as under lock contention at Salesforce.
+
+A job holds the parents of its rows from the batch in which it meets them until its end: longer than an org, where each
+200 rows are a transaction, but several batches of a job run there at once.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,8 @@ class RowLocks:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._holder: dict[str, str] = {}
+        self._holder: dict[tuple[str, str, str], str] = {}
+        self._held: dict[str, list[tuple[str, str, str]]] = {}
         self._refused: set[tuple[str, ...]] = set()
         self._seen = 0
 
@@ -30,10 +35,10 @@ class RowLocks:
         refused: dict[int, RowRefusal] = {}
         if switches.lock_parents:
             for column in columns:
-                if column.parent is not None:
+                if column.field.locks_parent:
                     parents = cells.to_series(column.position)
-                    busy = self._take(job_id, parents.drop_nulls().unique())
-                    for row in parents.is_in(list(busy)).fill_null(value=False).arg_true():
+                    busy = self._take(job_id, column, parents.drop_nulls().unique())
+                    for row in parents.is_in(busy).fill_null(value=False).arg_true() if busy else ():
                         refused[row] = RowRefusal("UNABLE_TO_LOCK_ROW", f"{_LOCKED}: {parents[row]}")
         if switches.lock_rows_every:
             self._refuse_each(switches.lock_rows_every, cells, refused)
@@ -49,11 +54,24 @@ class RowLocks:
                     self._refused.add(known)
                     refused[row] = RowRefusal("UNABLE_TO_LOCK_ROW", _LOCKED)
 
-    def _take(self, job_id: str, parents: Iterable[str]) -> set[str]:
-        """Hold all of `parents` that no other job holds; returns those that another job holds."""
+    def _take(self, job_id: str, column: UploadColumn, parents: Iterable[str]) -> list[str]:
+        """Hold all of `parents` that no other job holds; returns those that another job holds.
+
+        They are told apart by object, and by the field that names them: one job may use ids, the other external ids.
+        """
+        where = (column.field.reference_to or "", column.key.name if column.key else "Id")
+        busy = []
         with self._lock:
-            return {parent for parent in parents if self._holder.setdefault(parent, job_id) != job_id}
+            mine = self._held.setdefault(job_id, [])
+            for parent in parents:
+                known = (*where, parent.strip().lower() if column.key else parent)
+                if self._holder.setdefault(known, job_id) == job_id:
+                    mine.append(known)
+                else:
+                    busy.append(parent)
+        return busy
 
     def release(self, job_id: str) -> None:
         with self._lock:
-            self._holder = {parent: holder for parent, holder in self._holder.items() if holder != job_id}
+            for known in self._held.pop(job_id, ()):
+                self._holder.pop(known, None)

@@ -8,14 +8,20 @@ from datetime import datetime
 import polars as pl
 
 from kpc.emulators.salesforce.errors import RowRefusal
+from kpc.emulators.salesforce.org.org import Org
 from kpc.emulators.salesforce.org.schema import OrgSchema, SObject, SObjectField
+from kpc.emulators.salesforce.org.setup import OrgSetup
 
 CHUNK_ROWS = 200  # rows that are one transaction, within which a key may stand only once
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """What is written, by whom and when. `key` is the field an upsert matches by; `source` names the job or request."""
+    """What is written, by whom and when. `key` is the field an upsert matches by; `source` names the job or request.
+
+    `sobject` is the object with all its fields and records, `seen` what the user sees of it and may do with it;
+    `schema` what he sees of the other objects. Records of other owners he may change with `may_change_foreign`.
+    """
 
     operation: str
     schema: OrgSchema
@@ -24,8 +30,29 @@ class Write:
     user_id: str
     at: datetime
     source: str
+    seen: SObject
+    setup: OrgSetup
     seed: int  # of the ids of new records
+    may_change_foreign: bool = True
     null_clears_parent: bool = True  # a null external id of a parent; otherwise it is looked for, and not found
+
+    @classmethod
+    def of(cls, org: Org, operation: str, seen: SObject, key: str | None, user_id: str, source: str) -> Write:
+        """A write by the acting user, now. `key` is the name of the field an upsert matches by."""
+        sobject = org.whole_schema.find(seen.name) or seen
+        return cls(
+            operation,
+            org.schema,
+            sobject,
+            sobject.find(key) if key else None,
+            user_id,
+            org.clock.now(),
+            source,
+            seen,
+            org.access.setup,
+            org.seed,
+            org.access.may_change_foreign(sobject, operation),
+        )
 
     def parent_of(self, reference: SObjectField) -> SObject | None:
         return self.schema.find(reference.reference_to or "")
