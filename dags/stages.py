@@ -19,7 +19,16 @@ from dags.retrying import RETRIES, RetryWhatMayPass
 from kpc.catalog import Phase
 from kpc.catalog.types import ALL
 from kpc.partition import FIRST_YEAR
-from kpc.stages.names import EXTRACT_POOL, LOAD_POOL, ORACLE_EXTRACT, RECONCILED, SF_LOADED, STAGED_CSV, STAGES
+from kpc.stages.names import (
+    EXTRACT_POOL,
+    LOAD_POOL,
+    ORACLE_EXTRACT,
+    QUERY_POOL,
+    RECONCILED,
+    SF_LOADED,
+    STAGED_CSV,
+    STAGES,
+)
 
 FIRST_DAY = datetime(FIRST_YEAR, 1, 1, tzinfo=UTC)
 
@@ -39,6 +48,7 @@ SAME_SCN = Param(
     type="boolean",
     description="Read at the SCN that a parent or child of the same key was read at last.",
 )
+DEFAULT_POOL = "default_pool"  # Airflow's own
 PARTITIONS_AT_ONCE = 64  # active runs of one DAG; pools and executor limit how many tasks run at once
 
 TASK_DEFAULTS: dict[str, Any] = {
@@ -105,7 +115,9 @@ def _extract(spec: AssetSpec) -> None:
 def _materialize(spec: AssetSpec) -> None:
     """A stage with a single task: materialize the asset and attach its result to the event."""
 
-    @task(task_id=spec.stage, outlets=[stage_asset(spec)], inlets=_upstream(spec))
+    pool = QUERY_POOL.name if spec.stage == RECONCILED else DEFAULT_POOL
+
+    @task(task_id=spec.stage, outlets=[stage_asset(spec)], inlets=_upstream(spec), pool=pool)
     def materialize(**context: Any) -> dict[str, object]:
         began_s = process_time()
         with partition_context_of(spec.table.name, context) as partition:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from kpc.campaign.assignment import Assignment, assign
 from kpc.campaign.completeness import readable_months
+from kpc.campaign.read_back import ReadBack, read_back
 from kpc.catalog import TABLES
 from kpc.catalog.table import Table
 from kpc.errors import ConfigError
@@ -26,7 +27,7 @@ class CampaignPlan:
     """Every table in scope with its partitions' row counts, all at one SCN.
 
     `scan_ratios`: rows in a month's ROWID ranges per row of that month, by table and month. `access`: how each table is
-    read, with its estimate.
+    read, with its estimate. `read_back`: what reconciling each table in full asks of the org.
     """
 
     scn: int
@@ -35,6 +36,11 @@ class CampaignPlan:
     assignments: tuple[Assignment, ...]
     scan_ratios: dict[str, dict[str, float]]
     access: dict[str, Access]
+    read_back: dict[str, ReadBack]
+
+    @property
+    def read_back_total(self) -> ReadBack:
+        return sum(self.read_back.values(), ReadBack())
 
     @property
     def rows(self) -> int:
@@ -76,7 +82,9 @@ def plan_campaign(workspace: Workspace, tables: tuple[Table, ...], months: tuple
         unassigned={one.table: _by_cause(one) for one in assignments if one.unassigned_rows},
         access={table: way.path.value for table, way in access.items()},
     )
-    plan = CampaignPlan(scn, months, mode, assignments, ratios, access)
+    settings = workspace.settings.salesforce
+    back = {one.table: read_back(TABLES[one.table], one.by_key.items(), settings) for one in assignments}
+    plan = CampaignPlan(scn, months, mode, assignments, ratios, access, back)
     workspace.ledger.audit.append(
         _PLANNED,
         actor=workspace.actor,

@@ -107,6 +107,11 @@ def plan(
     for table, way in made.access.items():
         if way.path.value == "one pass":
             say(f"{table} is read once for all its months, by the first month that is started; the others wait for it.")
+    back = made.read_back_total
+    say(
+        f"Reconciling it in full takes about {back.jobs:,} query jobs, {back.raw_bytes / 1e9:,.1f} GB of results and "
+        f"{back.hours:,.1f} hours; Salesforce allows 10,000 jobs and 1,000 GB in 24 h."
+    )
     if made.unassigned_rows:
         worst = next(one.table for one in made.assignments if one.unassigned_rows)
         say(f"Some rows belong to no partition in scope; `kpc show {worst} UNASSIGNED` lists the reasons.")
@@ -161,6 +166,9 @@ def _plan_facts(made: CampaignPlan) -> dict[str, object]:
                 "scans": round(made.access[one.table].scans, 2),
                 "seconds": round(made.access[one.table].seconds, 1),
                 "temp_bytes": made.access[one.table].temp_bytes,
+                "query_jobs": made.read_back[one.table].jobs,
+                "query_bytes": made.read_back[one.table].raw_bytes,
+                "query_hours": round(made.read_back[one.table].hours, 2),
             }
             for one in made.assignments
         ],

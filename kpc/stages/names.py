@@ -45,5 +45,6 @@ class Pool:
 EXTRACT_POOL = Pool("oracle_extract", 10, includes_deferred=False, description="Sessions that read Oracle")
 # A deferred task still has its ingest job: if it released its slot, there would be more jobs than slots.
 LOAD_POOL = Pool("salesforce_bulk", 15, includes_deferred=True, description="Ingest jobs in flight, deferred ones too")
+QUERY_POOL = Pool("salesforce_query", 3, includes_deferred=True, description="Reconciliations that query Salesforce")
 DOCS_POOL = Pool(DATA_DOCS, 1, includes_deferred=False, description="Data Docs are built by one task at a time")
-POOLS = (EXTRACT_POOL, LOAD_POOL, DOCS_POOL)
+POOLS = (EXTRACT_POOL, LOAD_POOL, QUERY_POOL, DOCS_POOL)

@@ -427,12 +427,13 @@ def test_an_unknown_dag_is_named(world: World) -> None:
 
 
 def test_pools_are_of_the_agreed_sizes(world: World) -> None:
-    """Making the pools twice changes nothing: 10 extracts, 15 jobs with the deferred ones, 1 builder of Data Docs."""
+    """Making the pools twice changes nothing: 10 extracts, 15 jobs, 3 reconciliations, 1 builder."""
     world.api.ensure_pools()
     assert world.api.pools() == {
         "default_pool": (128, False),
         "oracle_extract": (10, False),
         "salesforce_bulk": (15, True),
+        "salesforce_query": (3, True),
         "data_docs": (1, False),
     }
 
