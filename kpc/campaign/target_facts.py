@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kpc.errors import SchemaDrift
-from kpc.salesforce import Limit, QueryPlan, Salesforce
+from kpc.salesforce import ExplainedPlan, Limit, Salesforce
 from kpc.salesforce.soql import text_literal
 
 VIEW_ALL_DATA, MODIFY_ALL_DATA = "PermissionsViewAllData", "PermissionsModifyAllData"
@@ -30,7 +30,7 @@ class TargetFacts:
     automations: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     limits: dict[str, Limit] = field(default_factory=dict)
     records: dict[str, int] = field(default_factory=dict)
-    plans: dict[str, QueryPlan | None] = field(default_factory=dict)
+    plans: dict[str, ExplainedPlan | None] = field(default_factory=dict)
     hidden: list[str] = field(default_factory=list)
 
     def has(self, object_name: str, right: str) -> bool:

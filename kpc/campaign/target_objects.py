@@ -9,7 +9,7 @@ from kpc.campaign.system_check import CheckSubject, SystemCheck
 from kpc.campaign.target_facts import MODIFY_ALL, VIEW_ALL, TargetFacts
 from kpc.catalog import Table
 from kpc.catalog.types import EXTERNAL_ID, PARTITION_FIELD, FieldKind
-from kpc.salesforce import QueryPlan
+from kpc.salesforce import ExplainedPlan
 
 _RIGHTS = {
     "queryable": ("Read", "its records are counted and read back"),
@@ -183,7 +183,7 @@ def _records(about: CheckSubject, facts: TargetFacts, *, was_loaded: bool) -> Sy
     )
 
 
-def _query_plan(about: CheckSubject, plan: QueryPlan | None) -> SystemCheck:
+def _query_plan(about: CheckSubject, plan: ExplainedPlan | None) -> SystemCheck:
     if plan is None:
         return about.warning(
             "query plan",

@@ -49,7 +49,7 @@ def foreign_keys(load: ChunkLoad) -> pl.DataFrame:
     Raises `ConfigError` if there are more than KPC__LOAD__PRE_IMAGE_ROWS of them, `QuotaExhausted`.
     """
     context, settings = load.context, load.settings
-    object_rows = context.salesforce.record_count(load.table.target)
+    object_rows = context.salesforce.record_counts([load.table.target]).get(load.table.target, 0)
     if object_rows <= settings.scanned_rows:
         return _read(load, "")
     folder, store = context.paths.folder.parent, context.store

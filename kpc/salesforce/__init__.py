@@ -17,17 +17,17 @@ from kpc.salesforce.limits import Limit, LimitsApi
 from kpc.salesforce.query import QueryPages, QueryTooLong
 from kpc.salesforce.row_errors import RowError, parse_row_error
 from kpc.salesforce.selectivity import Selectivity
-from kpc.salesforce.setup import QueryPlan, SetupApi
+from kpc.salesforce.setup import ExplainedPlan, SetupApi
 from kpc.settings import SalesforceSettings
 
 __all__ = [
     "AllowanceRefused",
     "BulkJobState",
     "Encoding",
+    "ExplainedPlan",
     "JobInfo",
     "Limit",
     "QueryPages",
-    "QueryPlan",
     "QueryTooLong",
     "Refused",
     "ResultKind",

@@ -1,4 +1,4 @@
-"""The org's remaining allowances and approximate record counts; records uploaded in bulk are not reported."""
+"""The org's remaining allowances: batches and API calls are reported, bulk records are not."""
 
 from __future__ import annotations
 
@@ -33,21 +33,7 @@ def _with_needed(answer: dict[str, _Allowance]) -> dict[str, _Allowance]:
 _Limits = Annotated[dict[str, _Allowance], AfterValidator(_with_needed)]
 
 
-class _RecordCount(Shape):
-    count: Count
-    name: str
-
-
-class _RecordCounts(Shape):
-    sObjects: list[_RecordCount]  # noqa: N815  Salesforce's name
-
-
 class LimitsApi(Rest):
-    def record_count(self, object_name: str) -> int:
-        """About how many records an object has: Salesforce counts from time to time. 0 if it has not counted yet."""
-        answer = self.ask(_RecordCounts, "/limits/recordCount", {"sObjects": object_name})
-        return next((one.count for one in answer.sObjects if one.name.lower() == object_name.lower()), 0)
-
     def limits(self) -> dict[str, Limit]:
         """By Salesforce's names, e.g. DailyBulkApiBatches, DailyApiRequests."""
         answer = self.ask(_Limits, "/limits")

@@ -21,7 +21,7 @@ class _Version(Shape):
     version: str
 
 
-class QueryPlan(Shape):
+class ExplainedPlan(Shape):
     """One way to run a query, by Salesforce's names. An index is used below a `relativeCost` of 1."""
 
     leadingOperationType: str  # noqa: N815
@@ -31,7 +31,7 @@ class QueryPlan(Shape):
 
 
 class _Explained(Shape):
-    plans: list[QueryPlan]
+    plans: list[ExplainedPlan]
 
 
 class _RecordCount(Shape):
@@ -55,7 +55,7 @@ class SetupApi(QueryApi):
                 raise
             return None
 
-    def query_plan(self, soql: str) -> QueryPlan | None:
+    def query_plan(self, soql: str) -> ExplainedPlan | None:
         """The plan that the org would use; None if it does not explain queries."""
         try:
             plans = self.ask(_Explained, "/query", {"explain": soql}).plans

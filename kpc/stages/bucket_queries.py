@@ -83,7 +83,8 @@ class BucketQueries:
         salesforce, settings = self._context.salesforce, self._context.settings.salesforce
         rows = sum(self._expected)
         selectivity = Selectivity(settings.indexed_rows, settings.scanned_rows)
-        most_rows = selectivity.most_rows(max(rows, salesforce.record_count(self._object)))
+        object_rows = salesforce.record_counts([self._object]).get(self._object, 0)
+        most_rows = selectivity.most_rows(max(rows, object_rows))
         expected = [(self._context.key, 0), *zip(markers(self._context.key), self._expected, strict=True)]
         return grouped(expected, most_rows)
 
