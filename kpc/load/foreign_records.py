@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 
 _FILE, _MANIFEST = "foreign-records.parquet", "foreign-records.json"
 _FRESH = timedelta(hours=24)
+_ONE_READER = threading.Lock()  # chunks of one process share a reading; two processes may each make one
 _SCHEMA: dict[str, pl.DataType] = {"external_id": pl.String(), KEY_HASH: pl.UInt64()}
 _REMEDY = "Move it away; it is read again from the org."
 
@@ -53,12 +55,13 @@ def foreign_keys(load: ChunkLoad) -> pl.DataFrame:
     if object_rows <= settings.scanned_rows:
         return _read(load, "")
     folder, store = context.paths.folder.parent, context.store
-    known = store.manifest(folder, ForeignRecords, _MANIFEST)
-    if known is None or context.clock() - known.read_utc > _FRESH:
-        written = context.ledger.jobs.processed_rows(context.environment.target_id, load.table.target)
-        _refuse_too_many(load, max(0, object_rows - written))
-        known = _keep(load, folder, _of_others(load))
-    return pl.read_parquet(store.file(folder, known.file, remedy=_REMEDY))
+    with _ONE_READER:
+        known = store.manifest(folder, ForeignRecords, _MANIFEST)
+        if known is None or context.clock() - known.read_utc > _FRESH:
+            written = context.ledger.jobs.processed_rows(context.environment.target_id, load.table.target)
+            _refuse_too_many(load, max(0, object_rows - written))
+            known = _keep(load, folder, _of_others(load))
+        return pl.read_parquet(store.file(folder, known.file, remedy=_REMEDY))
 
 
 def _of_others(load: ChunkLoad) -> str:
