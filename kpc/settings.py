@@ -178,8 +178,7 @@ class LoadSettings(BaseModel):
 class ReconcileSettings(BaseModel):
     model_config = _MODEL
 
-    level3: Literal["auto", "sample", "full", "off"] = "auto"  # auto: every record up to full_rows, a sample above
-    full_rows: int = Field(100_000, ge=0)
+    level3: Literal["full", "sample", "off"] = "full"  # every record, or a sample or none: a weaker state, `sampled`
     sample_rows: int = Field(5_000, ge=1)
     docs_root: LocalPath = Path(".kpc/data_docs")
 

@@ -154,7 +154,6 @@ def test_numbers_that_pages_repeat_are_those_of_the_settings() -> None:
     """Limits of level 3, time-outs, shares and exit codes."""
     readme, runbook = ((PROJECT / name).read_text(encoding="utf-8") for name in ("README.md", "RUNBOOK.md"))
     level3 = ReconcileSettings()
-    assert f"up to {level3.full_rows:,} rows (`KPC__RECONCILE__FULL_ROWS`)" in readme
     assert f"a sample of {level3.sample_rows:,}" in " ".join(readme.split())
     assert f"`KPC__ORACLE__CALL_TIMEOUT_S` ({OracleSettings().call_timeout_s:.0f} s)" in runbook
     assert f"`KPC__ORACLE__SCAN_TIMEOUT_S` ({OracleSettings().scan_timeout_s:.0f} s)" in runbook

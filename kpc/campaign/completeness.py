@@ -27,8 +27,9 @@ class Completeness:
     """The partitions in scope, and which of them are not reconciled at their current generation.
 
     `undecided` are tables with rows that belong to no partition and have not been accepted by anyone; `recount` those
-    of which Oracle has other such rows than the plan counted. `moved` are partitions that Oracle changed since they
-    were extracted, by the newest `kpc delta`, unless somebody accepted that.
+    of which Oracle has other such rows than the plan counted. `sampled` are those of the missing that agree in a
+    sample. `moved` are partitions that Oracle changed since they were extracted, by the newest `kpc delta`, unless
+    somebody accepted that.
     """
 
     partitions: int
@@ -37,6 +38,7 @@ class Completeness:
     undecided: tuple[str, ...] = ()
     moved: tuple[Partition, ...] = ()
     recount: tuple[str, ...] = ()
+    sampled: tuple[Partition, ...] = ()
 
     @property
     def is_complete(self) -> bool:
@@ -49,6 +51,12 @@ class Completeness:
         if self.missing:
             names = _first(self.missing)
             parts.append(f"{len(self.missing)} of {self.partitions} partitions are not reconciled: {names}.")
+        if self.sampled:
+            table, key = self.sampled[0].table.name, self.sampled[0].key
+            parts.append(
+                f"{len(self.sampled)} of these agree in a sample only; `kpc reconcile {table} {key} --level3 full` "
+                "compares every record."
+            )
         if self.moved:
             table, key = self.moved[0].table.name, self.moved[0].key
             parts.append(
@@ -98,6 +106,7 @@ def completeness(phase: Phase | None, workspace: Workspace) -> Completeness | No
         partitions=len(partitions),
         with_exceptions=sum(state == StageState.RECONCILED_WITH_EXCEPTIONS for state in states.values()),
         missing=tuple(partition for partition, state in states.items() if state not in RECONCILED_STATES),
+        sampled=tuple(partition for partition, state in states.items() if state == StageState.SAMPLED),
         undecided=tuple(
             table.name
             for table in tables

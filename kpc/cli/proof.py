@@ -91,8 +91,8 @@ def _lines(checks: list[SystemCheck]) -> list[list[str]]:
 def reconcile(
     table: TableName,
     key: Key,
-    level3: Annotated[str, typer.Option(help="auto, sample, full or off.")] = "auto",
-    drill: Annotated[bool, typer.Option("--drill", help="Compare every record; list differing keys.")] = False,
+    level3: Annotated[str, typer.Option(help="full, sample or off; default: KPC__RECONCILE__LEVEL3.")] = "",
+    drill: Annotated[bool, typer.Option("--drill", help="Compare every record, whatever the setting.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare a loaded partition with Salesforce: counts, aggregates, checksums; changes no record."""

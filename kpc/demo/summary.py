@@ -14,7 +14,7 @@ from kpc.ledger import StageRun
 from kpc.partition import Partition
 from kpc.stages.names import ORACLE_EXTRACT, RECONCILED, SF_LOADED, STAGED_CSV, STAGES
 
-_WORST_FIRST = ("failed", "mismatch", "waiting", "reconciled_with_exceptions", "reconciled")
+_WORST_FIRST = ("failed", "mismatch", "waiting", "sampled", "reconciled_with_exceptions", "reconciled")
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ class StageState(StrEnum):
     ROLLED_BACK = "rolled_back"
     RECONCILED = "reconciled"
     RECONCILED_WITH_EXCEPTIONS = "reconciled_with_exceptions"
+    SAMPLED = "sampled"  # what was compared agrees, but not every record was compared
     MISMATCH = "mismatch"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,8 +33,8 @@ class ExpectedRows:
     """What one reading of the extract found.
 
     `pairs` has bucket, key_hash and checksum of every expected record, `counts` their number by bucket. `totals` are
-    None while no exception and no correction makes them differ from Oracle's own. `sample` holds the records with the
-    smallest key hashes, and those whose update was refused, with `table.data_header` in canonical text.
+    None while no exception and no correction makes them differ from Oracle's own. `sample` holds records
+    that `seed` chose at random, and those whose update was refused, with `table.data_header` in canonical text.
     """
 
     table: Table
@@ -43,6 +44,7 @@ class ExpectedRows:
     totals: ControlTotals | None = None
     sample: pl.DataFrame = field(default_factory=pl.DataFrame)
     refused: RefusedUpdates | None = None
+    seed: int = 0
 
     @property
     def rows(self) -> int:
@@ -91,6 +93,7 @@ class _Reading:
         self._table = context.table
         self._source = SourceRows(context, extract)
         self._sample_rows = sample_rows
+        self._seed = secrets.randbits(63)
         count = bucket_count(context.key)
         self._pairs = RowBuckets(folder, _PAIR, pl.col(BUCKET), count)
         self._counts = [0] * count
@@ -112,7 +115,7 @@ class _Reading:
                 listed.append(frame.filter(is_listed))
                 rows = frame.filter(~is_listed)
             self._add(rows)
-        found = ExpectedRows(self._table, self._pairs, self._counts, self._source)
+        found = ExpectedRows(self._table, self._pairs, self._counts, self._source, seed=self._seed)
         if self._has_exceptions:
             found.refused = self._add_exceptions(pl.concat(listed)) if listed else None
         if not self._is_exact:
@@ -130,7 +133,7 @@ class _Reading:
             self._totals.append(measure_rows(rows.lazy(), self._table))
         if self._sample_rows:
             candidates = pl.concat([self._sample, rows.select(self._sample.columns)])
-            self._sample = candidates.bottom_k(self._sample_rows, by=KEY_HASH)
+            self._sample = candidates.bottom_k(self._sample_rows, by=pl.col(KEY_HASH).hash(self._seed))
 
     def _add_pairs(self, rows: pl.DataFrame) -> None:
         self._pairs.add(rows)

@@ -7,28 +7,34 @@ these rows the checksums of what Salesforce accepted before (`kpc.reconcile.refu
 
 from __future__ import annotations
 
+import hashlib
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from kpc.errors import ConfigError, Mismatch
-from kpc.ledger import Compared
+from kpc.ledger import Compared, FailedRecord
+from kpc.ledger.schema import canonical_json
 from kpc.ledger.states import StageState
+from kpc.load.corrected_rows import read_corrections
 from kpc.reconcile.comparison import Comparison
 from kpc.reconcile.expected_rows import expected_rows
 from kpc.reconcile.mismatch_remedy import mismatch_remedy
 from kpc.reconcile.records import RecordDifferences, compare_all, compare_sample
-from kpc.reconcile.report import ReconciliationReport, last_report
+from kpc.reconcile.report import CheckFacts, Level3, ReconciliationReport, last_report
 from kpc.reconcile.totals import compare_totals, read_target
 from kpc.stages.bucket_queries import BucketQueries
 from kpc.stages.context import PartitionContext, StageContext
 from kpc.stages.current_manifests import sealed_extract
+from kpc.stages.names import SF_LOADED
 from kpc.stages.relatives import relatives_of
 from kpc.stages.result import StageResult
 from kpc.storage.layout import REPORT
+from kpc.storage.manifests import ExtractManifest
 from kpc.storage.store import make_private
 
-LEVELS3 = ("auto", "sample", "full", "off")
+LEVELS3: tuple[Level3, ...] = ("full", "sample", "off")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,24 +47,24 @@ class PartitionComparison:
 
 def compare_partition(context: PartitionContext, level3: str = "") -> PartitionComparison:
     """Compare the current generation with what Salesforce holds of the partition. Raises `ConfigError`."""
-    level3 = level3 or context.settings.reconcile.level3
-    if level3 not in LEVELS3:
-        raise ConfigError(f"There is no level 3 mode {level3!r}.", f"Choose one of {', '.join(LEVELS3)}.")
+    wanted = level3 or context.settings.reconcile.level3
+    chosen = next((one for one in LEVELS3 if one == wanted), None)
+    if chosen is None:
+        raise ConfigError(f"There is no level 3 mode {wanted!r}.", f"Choose one of {', '.join(LEVELS3)}.")
     extract = sealed_extract(context)
     exceptions = context.ledger.failures.of_partition(context.environment, context.partition)
     folder = make_private(context.paths.generation(extract.generation).reconciled / "query")
     try:
-        is_sample = level3 == "sample" or (level3 == "auto" and extract.rows > context.settings.reconcile.full_rows)
-        sample_rows = context.settings.reconcile.sample_rows if is_sample else 0
+        sample_rows = context.settings.reconcile.sample_rows if chosen == "sample" else 0
         expected = expected_rows(context, extract, exceptions, folder, sample_rows=sample_rows)
         totals = expected.totals or extract.control_totals
         queries = BucketQueries(context, expected.counts)
         salesforce = read_target(queries, context.table)
         records = None
-        if level3 != "off":
-            records = (
-                compare_sample(expected, context) if is_sample else compare_all(expected, queries, context, folder)
-            )
+        if chosen == "full":
+            records = compare_all(expected, queries, context, folder)
+        elif chosen == "sample":
+            records = compare_sample(expected, context)
         comparisons = compare_totals(
             context.table, oracle=extract.control_totals, expected=totals, salesforce=salesforce
         )
@@ -66,24 +72,47 @@ def compare_partition(context: PartitionContext, level3: str = "") -> PartitionC
         shutil.rmtree(folder, ignore_errors=True)
     if records is not None:
         comparisons.append(_as_comparison(records, expected.kept))
-    report = ReconciliationReport.of(
-        extract,
-        comparisons,
-        records,
-        expected,
+    check = CheckFacts(
+        level3=chosen,
+        data=_fingerprint(context, extract, exceptions),
         exceptions=len(exceptions),
         compared_utc=context.clock(),
         relatives=relatives_of(context, extract.scn),
     )
+    report = ReconciliationReport.of(extract, comparisons, records, expected, check)
     return PartitionComparison(report, tuple(comparisons))
 
 
-def publish_report(context: StageContext, compared: PartitionComparison) -> None:
-    """Store the result beside the extract and in the ledger."""
+def publish_report(context: StageContext, compared: PartitionComparison) -> ReconciliationReport:
+    """Keep the report; returns the verdict that stands now, which is an older one if that is stronger.
+
+    Every check has a report of its own. A weaker check in which nothing was found, of the same data, does not become
+    the verdict: neither does it turn a mismatch into a success, nor a comparison of all records into one of some.
+    """
     report = compared.report
-    context.store.publish(context.paths.generation(report.generation).reconciled, report, name=REPORT)
+    folder = context.paths.generation(report.generation).reconciled
+    context.store.publish(folder, report, name=f"report-{context.stage_run}.json")
+    standing = context.store.manifest(folder, ReconciliationReport, REPORT)
+    if standing is not None and standing.stands_against(report):
+        what = "no record" if report.level3 == "off" else f"{report.share} records"
+        note = f"{report.compared_utc:%Y-%m-%d %H:%M} UTC, {what} compared: no difference"
+        return standing.model_copy(update={"weaker_check": note})
+    context.store.publish(folder, report, name=REPORT)
     recorded = [_recorded(comparison) for comparison in compared.comparisons]
     context.ledger.reconciliations.record(report.generation, context.stage_run, recorded, lease=context.lease)
+    return report
+
+
+def _fingerprint(context: PartitionContext, extract: ExtractManifest, exceptions: Sequence[FailedRecord]) -> str:
+    """What is compared: the extract, its load, the rows that people corrected, and the exceptions."""
+    run = context.ledger.stages.last(context.environment, context.partition, SF_LOADED)
+    facts = {
+        "generation": extract.generation,
+        "load": run.id if run else None,
+        "corrected": read_corrections(context).hash_rows(7).sort().to_list(),
+        "exceptions": sorted(f"{row.external_id} {row.error_class}" for row in exceptions),
+    }
+    return hashlib.sha256(canonical_json(facts).encode()).hexdigest()
 
 
 def raise_mismatch(context: PartitionContext, result: StageResult) -> None:
@@ -91,8 +120,10 @@ def raise_mismatch(context: PartitionContext, result: StageResult) -> None:
     if result.state != StageState.MISMATCH:
         return
     differing = str(result.detail["differing"])
+    weaker = str(result.detail.get("weaker_check", ""))
+    stands = f" This was found when every record was compared; a weaker check ({weaker}) does not change it."
     raise Mismatch(
-        f"{context} differs between Oracle and Salesforce in: {differing}.",
+        f"{context} differs between Oracle and Salesforce in: {differing}.{stands if weaker else ''}",
         mismatch_remedy(context, last_report(context)),
         measures=tuple(differing.split(", ")),
     )

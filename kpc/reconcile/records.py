@@ -56,7 +56,7 @@ def _buckets(expected: ExpectedRows, numbers: list[int | None]) -> Iterator[pl.D
 
 
 def compare_sample(expected: ExpectedRows, context: PartitionContext) -> RecordDifferences:
-    """The records of the sample: those with the smallest key hashes, spread over the whole partition."""
+    """The records of the sample alone, asked for by their external ids."""
     found = _Differences(context.table)
     sample = expected.sample
     found.compare(sample, iter([records_by_id(context, sample[EXTERNAL_ID].to_list())]))

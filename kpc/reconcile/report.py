@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
@@ -21,7 +22,9 @@ if TYPE_CHECKING:  # polars is slow to import, and the declared asset imports th
     from kpc.reconcile.refused_updates import KeptRecord
     from kpc.stages.context import PartitionContext
 
-State = Literal["reconciled", "reconciled_with_exceptions", "mismatch"]
+State = Literal["reconciled", "reconciled_with_exceptions", "sampled", "mismatch"]
+Level3 = Literal["full", "sample", "off"]
+_STRENGTH: dict[Level3, int] = {"full": 2, "sample": 1, "off": 0}
 Verdict = Literal["pass", "fail", "skipped"]
 
 
@@ -72,6 +75,17 @@ class KeptRecordReport(BaseModel):
         return f"refused update, keeps its former value: {self.key} in {fields}{values}"
 
 
+@dataclass(frozen=True, slots=True)
+class CheckFacts:
+    """How one reconciliation was made, and of what; see the fields of `ReconciliationReport`."""
+
+    level3: Level3
+    data: str
+    exceptions: int
+    compared_utc: datetime
+    relatives: tuple[RelativeScn, ...] = ()
+
+
 class ReconciliationReport(BaseModel):
     """Everything that was compared for one generation, and the verdict."""
 
@@ -94,6 +108,10 @@ class ReconciliationReport(BaseModel):
     comparisons: tuple[ComparedNumber, ...]
     records: RecordsReport | None
     compared_utc: datetime
+    level3: Level3 = "full"
+    seed: int | None = None  # of the sample
+    data: str = ""  # fingerprint of what was compared: another load or correction is other data
+    weaker_check: str = ""  # a later, weaker check that agreed, and does not replace this verdict
     mapping_version: str = Field("", exclude=True)  # these two are recorded in the ledger and not stored
     checks_cpu_ms: int = Field(0, exclude=True)
 
@@ -104,17 +122,16 @@ class ReconciliationReport(BaseModel):
         comparisons: Sequence[Comparison],
         records: RecordDifferences | None,
         expected: ExpectedRows,
-        *,
-        exceptions: int,
-        compared_utc: datetime,
-        relatives: tuple[RelativeScn, ...] = (),
+        check: CheckFacts,
     ) -> ReconciliationReport:
         """The report of these comparisons: it is a mismatch if one of them does not agree."""
-        is_equal = all(comparison.agrees for comparison in comparisons)
+        exceptions, level3 = check.exceptions, check.level3
         repaired = expected.corrected
-        state: State = (
-            "mismatch" if not is_equal else "reconciled_with_exceptions" if exceptions or repaired else "reconciled"
-        )
+        state: State = "reconciled_with_exceptions" if exceptions or repaired else "reconciled"
+        if not all(comparison.agrees for comparison in comparisons):
+            state = "mismatch"
+        elif level3 != "full":
+            state = "sampled"
         return cls(
             table=extract.table,
             key=extract.key,
@@ -127,13 +144,21 @@ class ReconciliationReport(BaseModel):
             repaired=repaired,
             kept=expected.kept,
             kept_records=tuple(_kept(one) for one in expected.examples),
-            relatives=relatives,
+            relatives=check.relatives,
             source_rows=extract.control_totals.rows,
             target_rows=int(comparisons[0].target or 0),
             comparisons=tuple(_number(comparison) for comparison in comparisons),
             records=None if records is None else RecordsReport(**_fields(records)),
-            compared_utc=compared_utc,
+            compared_utc=check.compared_utc,
+            level3=level3,
+            seed=expected.seed if level3 == "sample" else None,
+            data=check.data,
         )
+
+    def stands_against(self, newer: ReconciliationReport) -> bool:
+        """Whether this verdict outlasts a newer check: a stronger one of the same data, in which nothing was found."""
+        is_weaker = _STRENGTH[newer.level3] < _STRENGTH[self.level3]
+        return is_weaker and newer.state != "mismatch" and newer.data == self.data
 
     @property
     def _other_scns(self) -> str:
@@ -169,6 +194,8 @@ class ReconciliationReport(BaseModel):
             **{f"level{level}": self.verdict(level) for level in (1, 2, 3)},
             **({"other_scns": self._other_scns} if self.relatives else {}),
             **({"records_compared": self.records.compared} if self.records else {}),
+            **({"share": self.share} if self.state == "sampled" else {}),
+            **({"weaker_check": self.weaker_check} if self.weaker_check else {}),
             **({"differing": ", ".join(differing)} if differing else {}),
         }
 
@@ -187,10 +214,14 @@ class ReconciliationReport(BaseModel):
             found["refused updates, former value kept"] = str(self.kept)
         if self.relatives:
             found["read at another SCN"] = self._other_scns
-        if self.records:
-            expected = self.source_rows - int(self.comparisons[0].excepted)
-            found["records compared"] = f"{self.records.compared:,} of {expected:,}"
+        found["records compared"] = self.share
         return found
+
+    @property
+    def share(self) -> str:
+        """How many records were compared one by one, of all that are expected: `5,000 of 3,840,000`."""
+        compared = self.records.compared if self.records else 0
+        return f"{compared:,} of {self.source_rows - int(self.comparisons[0].excepted):,}"
 
 
 def last_report(context: PartitionContext) -> ReconciliationReport:

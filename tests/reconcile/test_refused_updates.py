@@ -300,10 +300,8 @@ def test_refused_after_a_rollback_is_a_missing_row(loaded: Migration) -> None:
     assert loaded.run_refused().detail["kept"] == 1
 
 
-def test_all_updates_refused_above_the_limits_are_read_in_bulk(loaded: Migration) -> None:
-    """More refused rows than a sample holds, in a partition above the full comparison: every record is compared."""
-    loaded.workspace.settings.reconcile.full_rows = 1
-    loaded.workspace.settings.reconcile.sample_rows = 3
+def test_all_updates_of_a_partition_are_refused(loaded: Migration) -> None:
+    """Every record keeps its former value, and every one is compared."""
     loaded.source.execute("update KPS_T_SALES_APPRV set TOTAL_AMT = TOTAL_AMT + 1")
     rows = len(loaded.approvals())
     proof = loaded.run_refused()
@@ -313,14 +311,14 @@ def test_all_updates_refused_above_the_limits_are_read_in_bulk(loaded: Migration
         loaded.compare()
 
 
-def test_refused_update_above_the_full_limit_is_in_every_sample(loaded: Migration) -> None:
-    """A sample of one record compares the refused one too."""
-    loaded.workspace.settings.reconcile.full_rows = 1
+def test_refused_update_is_in_every_sample(loaded: Migration) -> None:
+    """A sample of one record compares the refused one too; its state says that it is a sample."""
+    loaded.workspace.settings.reconcile.level3 = "sample"
     loaded.workspace.settings.reconcile.sample_rows = 1
     for number in loaded.approvals()[:1]:
         loaded.add(number, 5)
         proof = loaded.run_refused()
-        assert (proof.state, proof.detail["kept"]) == (EXCEPTIONS, 1)
+        assert (proof.state, proof.detail["kept"]) == ("sampled", 1)
         assert int(proof.detail["records_compared"]) in (1, 2)
 
 
