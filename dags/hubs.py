@@ -53,10 +53,10 @@ def hub_dag(spec: HubSpec) -> DAG:
 
         @task(task_id="sign_off", outlets=[hub_asset(spec)], inlets=below)
         def sign_off(**context: Any) -> dict[str, object]:
-            from kpc.campaign.completeness import completeness  # noqa: PLC0415  slow to import; DAG files must parse quickly
+            from kpc.campaign.completeness import counted_completeness  # noqa: PLC0415  slow to import; DAG files must parse quickly
 
             with workspace_of(context) as workspace:
-                found = completeness(spec.phase, workspace)
+                found = counted_completeness(spec.phase, workspace)
             if found is None:
                 raise AirflowSkipException("No scope is recorded; `kpc plan` records one.")
             if not found.is_complete:

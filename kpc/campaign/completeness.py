@@ -7,9 +7,18 @@ import logging
 from dataclasses import dataclass
 
 from kpc.campaign.assignment import UNASSIGNED
+from kpc.campaign.object_accounts import (
+    FOREIGN,
+    count_objects,
+    foreign_evidence,
+    foreign_subject,
+    open_checks,
+    uncounted,
+)
 from kpc.catalog import TABLES, Phase
+from kpc.catalog.table import Table
 from kpc.errors import ConfigError
-from kpc.ledger import ScopeRow, SourceCheckRow
+from kpc.ledger import ObjectCheckRow, ScopeRow, SourceCheckRow
 from kpc.ledger.schema import canonical_json
 from kpc.ledger.states import SignOffDecision, SourceCheckState, StageState
 from kpc.partition import Partition, check_key, partitions_of
@@ -29,7 +38,8 @@ class Completeness:
     `undecided` are tables with rows that belong to no partition and have not been accepted by anyone; `recount` those
     of which Oracle has other such rows than the plan counted. `sampled` are those of the missing that agree in a
     sample. `moved` are partitions that Oracle changed since they were extracted, by the newest `kpc delta`, unless
-    somebody accepted that.
+    somebody accepted that. `uncounted` are tables whose object was not counted since their last load, `foreign` counts
+    that found records of unknown origin which nobody accepted.
     """
 
     partitions: int
@@ -39,10 +49,17 @@ class Completeness:
     moved: tuple[Partition, ...] = ()
     recount: tuple[str, ...] = ()
     sampled: tuple[Partition, ...] = ()
+    uncounted: tuple[Table, ...] = ()
+    foreign: tuple[ObjectCheckRow, ...] = ()
 
     @property
     def is_complete(self) -> bool:
-        return not (self.missing or self.undecided or self.moved or self.recount)
+        return not (self.missing or self.undecided or self.moved or self.recount or self.uncounted or self.foreign)
+
+    @property
+    def needs_counting(self) -> bool:
+        """Whether all that is missing for a decision is to count the objects."""
+        return bool(self.uncounted) and not (self.missing or self.undecided or self.moved or self.recount)
 
     @property
     def summary(self) -> str:
@@ -64,6 +81,13 @@ class Completeness:
                 f"them again (`kpc rerun {table} {key}`), or accept what `kpc delta` listed: "
                 f"`kpc sign-off {table} {key} --note REASON`."
             )
+        if self.uncounted:
+            names = ", ".join(table.name for table in self.uncounted)
+            parts.append(
+                f"The objects of {names} were not counted since their last load, or not within a day: "
+                f"`kpc reconcile {self.uncounted[0].name}` counts one."
+            )
+        parts += [_foreign_summary(check) for check in self.foreign]
         if self.recount:
             parts.append(
                 f"{', '.join(self.recount)} now have other rows that belong to no month than the plan counted. Count "
@@ -84,7 +108,23 @@ class Completeness:
             "undecided": len(self.undecided),
             "moved": len(self.moved),
             "recount": len(self.recount),
+            "uncounted": len(self.uncounted),
+            "foreign": sum(check.unknown for check in self.foreign),
         }
+
+
+def _foreign_summary(check: ObjectCheckRow) -> str:
+    table = check.table_name
+    if not check.is_accounted_for:
+        return (
+            f"The object of {table} held {check.records:,} records, its partitions {check.expected:,} when they were "
+            f"compared, and {check.unknown:,} are of unknown origin: compare the partitions again (`kpc status` lists "
+            f"them), then `kpc reconcile {table}`."
+        )
+    return (
+        f"The object of {table} holds {check.unknown:,} records of unknown origin; `kpc reconcile {table}` lists them. "
+        f"Remove them in Salesforce, or accept them with `kpc sign-off {table} {FOREIGN} --note REASON`."
+    )
 
 
 def _first(partitions: tuple[Partition, ...]) -> str:
@@ -106,6 +146,15 @@ def completeness(phase: Phase | None, workspace: Workspace) -> Completeness | No
         partitions=len(partitions),
         with_exceptions=sum(state == StageState.RECONCILED_WITH_EXCEPTIONS for state in states.values()),
         missing=tuple(partition for partition, state in states.items() if state not in RECONCILED_STATES),
+        uncounted=tuple(uncounted(workspace, tables)),
+        foreign=tuple(
+            check
+            for check in open_checks(workspace, tables)
+            if not (
+                check.is_accounted_for
+                and _is_decided(foreign_subject(check.table_name), foreign_evidence(check), workspace)
+            )
+        ),
         sampled=tuple(partition for partition, state in states.items() if state == StageState.SAMPLED),
         undecided=tuple(
             table.name
@@ -115,6 +164,15 @@ def completeness(phase: Phase | None, workspace: Workspace) -> Completeness | No
         moved=tuple(one for one in partitions if one in changes),
         recount=tuple(table.name for table in tables if Partition(table, UNASSIGNED) in changes),
     )
+
+
+def counted_completeness(phase: Phase | None, workspace: Workspace) -> Completeness | None:
+    """`completeness`, after counting the objects if that is all that is missing."""
+    found = completeness(phase, workspace)
+    if found is not None and found.needs_counting:
+        count_objects(workspace, found.uncounted)
+        found = completeness(phase, workspace)
+    return found
 
 
 def readable_months(scope: ScopeRow) -> tuple[str, ...]:

@@ -9,11 +9,12 @@ from kpc.campaign.completeness import (
     ACCEPTED,
     REFUSED,
     change_evidence,
-    completeness,
+    counted_completeness,
     evidence_of,
     source_changes,
     unassigned_subject,
 )
+from kpc.campaign.object_accounts import FOREIGN, foreign_evidence, foreign_subject
 from kpc.catalog import Phase, find_table
 from kpc.errors import ConfigError
 from kpc.ledger import ScopeRow
@@ -42,6 +43,8 @@ def sign_off(subject: str, key: str | None, workspace: Workspace, *, accepts: bo
     if key is None:
         _scope(workspace)
         filed, evidence = _phase(subject, workspace, accepts=accepts)
+    elif key.upper() == FOREIGN:
+        filed, evidence = _foreign(find_table(subject).name, workspace, note)
     elif key.upper() == UNASSIGNED:
         filed, evidence = _unassigned(find_table(subject).name, _scope(workspace))
     else:
@@ -89,6 +92,22 @@ def _change(context: PartitionContext, note: str) -> tuple[str, dict[str, object
     return str(context), change_evidence(change)
 
 
+def _foreign(table: str, workspace: Workspace, note: str) -> tuple[str, dict[str, object]]:
+    """The records of unknown origin that the newest count of a table's object found."""
+    check = workspace.ledger.object_checks.newest(workspace.environment).get(table)
+    if check is None or not check.unknown:
+        raise ConfigError(
+            f"No records of unknown origin are known in the object of {table}.",
+            f"`kpc reconcile {table}` counts it again.",
+        )
+    if not note:
+        raise ConfigError(
+            f"A decision about the {check.unknown:,} records of unknown origin of {table} needs its reason.",
+            f"Give it: `kpc sign-off {table} {FOREIGN} --note REASON`.",
+        )
+    return foreign_subject(table), foreign_evidence(check)
+
+
 def _unassigned(table: str, scope: ScopeRow) -> tuple[str, dict[str, object]]:
     if table not in scope.unassigned:
         raise ConfigError(
@@ -102,7 +121,7 @@ def _phase(subject: str, workspace: Workspace, *, accepts: bool) -> tuple[str, d
     names = [*Phase, MIGRATION]
     if subject not in names:
         raise ConfigError(f"There is no {subject!r} to sign off.", f"Use one of {', '.join(names)}, or a table.")
-    found = completeness(None if subject == MIGRATION else Phase(subject), workspace)
+    found = counted_completeness(None if subject == MIGRATION else Phase(subject), workspace)
     if found is None or (accepts and not found.is_complete):
         raise ConfigError(
             f"{subject} cannot be signed off: {found.summary if found else 'no campaign has been planned'}",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kpc.cli.arguments import AsJson, Key, TableName, user_workspace
+from kpc.cli.arguments import AsJson, TableName, user_workspace
 from kpc.cli.output import Exit, emit, explaining_errors, fail, grid, say
 from kpc.errors import KpcError, Mismatch
 from kpc.partition import find_partition
@@ -90,12 +90,18 @@ def _lines(checks: list[SystemCheck]) -> list[list[str]]:
 @explaining_errors
 def reconcile(
     table: TableName,
-    key: Key,
+    key: Annotated[str | None, typer.Argument(metavar="[KEY]", help="A month such as 2024-01, or ALL.")] = None,
     level3: Annotated[str, typer.Option(help="full, sample or off; default: KPC__RECONCILE__LEVEL3.")] = "",
     drill: Annotated[bool, typer.Option("--drill", help="Compare every record, whatever the setting.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare a loaded partition with Salesforce: counts, aggregates, checksums; changes no record."""
+    """Compare a loaded partition with Salesforce: counts, aggregates, checksums; changes no record.
+
+    Without KEY, count the table's whole object instead, and list the records that no partition accounts for.
+    """
+    if key is None:
+        _reconcile_object(table, as_json=as_json)
+        return
     from assets.reconciled import reconciled
     from kpc.ledger.states import StageState
     from kpc.reconcile.report import last_report
@@ -117,6 +123,35 @@ def reconcile(
     for line in _kept_lines(report):
         say(line)
     raise typer.Exit(Exit.EXCEPTIONS if result.state == StageState.RECONCILED_WITH_EXCEPTIONS else Exit.DONE)
+
+
+def _reconcile_object(name: str, *, as_json: bool) -> None:
+    from kpc.catalog import find_table
+    from kpc.reconcile.whole_object import check_object
+
+    table = find_table(name)
+    with user_workspace() as workspace:
+        found = check_object(workspace, table)
+    is_clean = found.is_accounted_for and not found.unknown
+    facts = {name: getattr(found, name) for name in ("table_name", "records", "expected", "unknown", "detail")}
+    title = (
+        f"{table.target}: {found.records:,} records; {found.detail['partitions']} partitions account for "
+        f"{found.expected:,}, {found.unknown:,} are of unknown origin"
+    )
+    columns = ("record", "external id", "marker", "created by", "created")
+    text = grid(title, columns, [list(record.values()) for record in found.detail["first"]]) if found.unknown else title
+    emit({"ok": is_clean, **facts}, as_json=as_json, text=text)
+    if found.unknown:
+        say(
+            f"Remove them in Salesforce and repeat, or accept them with `kpc sign-off {table.name} FOREIGN --note "
+            "REASON`; without that no phase with this table can be signed off."
+        )
+    if not found.is_accounted_for:
+        say(
+            f"The numbers do not add up: records were created or deleted since the partitions were compared. Run "
+            f"`kpc reconcile {table.name} KEY` for each of them, then this again."
+        )
+    raise typer.Exit(Exit.DONE if is_clean else Exit.FAILED)
 
 
 def _differences(report: ReconciliationReport) -> Iterator[str]:
@@ -178,8 +213,8 @@ def audit(
 
 @explaining_errors
 def sign_off(
-    subject: Annotated[str, typer.Argument(help="A phase, `migration`, or a table followed by UNASSIGNED or a key.")],
-    key: Annotated[str | None, typer.Argument(metavar="[UNASSIGNED|KEY]")] = None,
+    subject: Annotated[str, typer.Argument(help="A phase, `migration`, or a table with what is decided.")],
+    key: Annotated[str | None, typer.Argument(metavar="[UNASSIGNED|FOREIGN|KEY]")] = None,
     refuse: Annotated[bool, typer.Option("--refuse", help="Refuse it; a later decision may accept it.")] = False,
     note: Annotated[str, typer.Option(help="Why, for the record.")] = "",
     as_json: AsJson = False,

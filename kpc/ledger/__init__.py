@@ -9,6 +9,7 @@ from kpc.ledger.fencing import Lease
 from kpc.ledger.generations import GenerationRow
 from kpc.ledger.jobs import JobIntent, JobRow
 from kpc.ledger.ledger import Ledger, open_ledger
+from kpc.ledger.object_checks import ObjectCheckRow, ObjectFinding
 from kpc.ledger.pauses import Pause
 from kpc.ledger.quota import Allowance, QuotaRequest, QuotaState
 from kpc.ledger.quota_entries import OrgUsage
@@ -31,6 +32,8 @@ __all__ = [
     "JobRow",
     "Lease",
     "Ledger",
+    "ObjectCheckRow",
+    "ObjectFinding",
     "OrgUsage",
     "Pause",
     "QuotaRequest",

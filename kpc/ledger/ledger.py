@@ -17,6 +17,7 @@ from kpc.ledger.jobs import Jobs
 from kpc.ledger.leases import Leases
 from kpc.ledger.mappings import Mappings
 from kpc.ledger.migrate import migrate
+from kpc.ledger.object_checks import ObjectChecks
 from kpc.ledger.org_facts import OrgFacts
 from kpc.ledger.pauses import Pauses
 from kpc.ledger.query_jobs import QueryJobs
@@ -61,6 +62,7 @@ class Ledger:
         self.sign_offs = SignOffs(database)
         self.snapshots = Snapshots(database)
         self.source_checks = SourceChecks(database)
+        self.object_checks = ObjectChecks(database)
         self.audit = AuditLog(database)
 
     def clock(self) -> datetime:

@@ -60,6 +60,22 @@ reconciliation = Table(
     Index("ix_reconciliation_run", "stage_run"),
 )
 
+object_check = Table(  # all records of a table's object against what its partitions account for; the newest applies
+    "object_check",
+    metadata,
+    id_column(),
+    *environment_columns(),
+    word("table_name"),
+    number("records"),
+    number("expected"),
+    number("unknown"),
+    Column("detail", JsonText, nullable=False),
+    word("run_id", 255),
+    word("actor", 255),
+    moment("checked_utc"),
+    Index("ix_object_check_table", "source_id", "target_id", "table_name", "id"),
+)
+
 sign_off = Table(
     "sign_off",
     metadata,
