@@ -141,6 +141,7 @@ class Processor:
             started,
             job.id,
             org.seed,
+            org.key_indexes,
             null_clears_parent=org.switches.null_relationship == "null",
         )
         with ExitStack() as held:

@@ -13,6 +13,7 @@ from kpc.emulators.salesforce.org.clock import Clock
 from kpc.emulators.salesforce.org.currencies import CORPORATE, CURRENCIES
 from kpc.emulators.salesforce.org.ids import make_id
 from kpc.emulators.salesforce.org.jobs import JobRegistry
+from kpc.emulators.salesforce.org.key_index import KeyIndexes
 from kpc.emulators.salesforce.org.limits import Rolling
 from kpc.emulators.salesforce.org.org_schema import org_schema
 from kpc.emulators.salesforce.org.schema import OrgSchema
@@ -51,6 +52,7 @@ class Org:
         self.storage = Storage(data_file, self._schema_with_currencies, self.folder)
         with self.storage.writing() as session:
             self.identity = _identity(session, clock.now())
+        self.key_indexes = KeyIndexes(switches)
         self.jobs = JobRegistry(self.storage, self.folder)
         self.api_requests = Rolling(clock.now)
         self.batches = Rolling(clock.now)

@@ -87,7 +87,7 @@ def save_within(
         by_object.setdefault(sobject.name, []).append(position)
     for positions in by_object.values():
         sobject = records[positions[0]][0]
-        write = Write(operation, org.schema, sobject, key, user_id, org.clock.now(), source, org.seed)
+        write = Write(operation, org.schema, sobject, key, user_id, org.clock.now(), source, org.seed, org.key_indexes)
         saved = _save_alike(org, session, write, [records[each][1] for each in positions])
         results |= zip(positions, saved, strict=True)
     return [results[position] for position in range(len(records))]

@@ -8,6 +8,7 @@ from datetime import datetime
 import polars as pl
 
 from kpc.emulators.salesforce.errors import RowRefusal
+from kpc.emulators.salesforce.org.key_index import KeyIndexes
 from kpc.emulators.salesforce.org.schema import OrgSchema, SObject, SObjectField
 
 CHUNK_ROWS = 200  # rows that are one transaction, within which a key may stand only once
@@ -25,6 +26,7 @@ class Write:
     at: datetime
     source: str
     seed: int  # of the ids of new records
+    indexes: KeyIndexes
     null_clears_parent: bool = True  # a null external id of a parent; otherwise it is looked for, and not found
 
     def parent_of(self, reference: SObjectField) -> SObject | None:
