@@ -52,6 +52,7 @@ class Switches:
     index_records_per_s: float = 20_000.0  # records found by an index
     index_statistics_age_s: float = 0.0  # the optimizer knows how large an object was so long ago
     bulk_chunk_records: int = 100_000  # a bulk query is split into pieces of so many ids
+    key_index_records: int = 200_000  # the keys of larger objects are kept in memory, so that writing stays as fast
     query_page_rows: int = 250_000  # a bulk query page when the client names no maxRecords
 
     def change(self, changes: dict[str, object]) -> None:

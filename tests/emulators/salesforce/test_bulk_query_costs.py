@@ -64,6 +64,13 @@ def test_a_query_that_is_not_split_must_begin_in_two_minutes(emulator: EmulatorP
     assert (noted["leading_operation"], noted["end"]) == ("TableScan", "QUERY_TIMEOUT")
 
 
+def test_a_whole_object_in_the_order_of_an_index_begins_at_once(emulator: EmulatorProcess) -> None:
+    """It takes its 200 seconds, but the first record is there before the two minutes are over."""
+    info, noted = run(emulator, f"{KEYS} ORDER BY Id")
+    assert (info["state"], info["numberRecordsProcessed"]) == ("JobComplete", RECORDS)
+    assert (noted["sub_queries"], noted["virtual_s"]) == (1, 200)
+
+
 def test_a_job_of_a_standard_object_is_not_split(emulator: EmulatorProcess) -> None:
     """Bulk API 2.0 splits custom objects only."""
     lines = "".join(f"p{n},A\n" for n in range(250))

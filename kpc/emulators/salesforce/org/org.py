@@ -14,6 +14,7 @@ from kpc.emulators.salesforce.org.clock import Clock
 from kpc.emulators.salesforce.org.currencies import CORPORATE, CURRENCIES
 from kpc.emulators.salesforce.org.ids import make_id
 from kpc.emulators.salesforce.org.jobs import JobRegistry
+from kpc.emulators.salesforce.org.key_index import KeyIndexes
 from kpc.emulators.salesforce.org.limits import Rolling
 from kpc.emulators.salesforce.org.org_schema import org_schema
 from kpc.emulators.salesforce.org.permissions import Permissions
@@ -58,6 +59,7 @@ class Org:
         first = OrgUser(identity.user_id, identity.username, identity.password, Permissions())
         self.access = OrgAccess(self.storage, self._objects, first)
         write_setup_rows(self.storage, self.access)
+        self.key_indexes = KeyIndexes(switches)
         self.jobs = JobRegistry(self.storage, self.folder)
         self.api_requests = Rolling(clock.now)
         self.batches = Rolling(clock.now)

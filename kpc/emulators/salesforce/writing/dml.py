@@ -130,15 +130,15 @@ def _new_and_known(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def _with_targets(session: StorageSession, write: Write, rows: pl.DataFrame, outcome: WriteOutcome) -> pl.DataFrame:
-    """Add `target`, the id of the record a row changes; None for a new one."""
+    """Add `target`, the id of the record a row changes, and its `position` if that is known; None for a new one."""
     if write.operation == "insert":
-        return rows.with_columns(target=pl.lit(None, pl.String))
+        return rows.with_columns(target=pl.lit(None, pl.String), position=pl.lit(None, pl.Int64))
     key = write.key or write.sobject.by_name["id"]
-    found = find_records(session, write.seen, key, rows["match"].drop_nulls())
+    found = find_records(session, write.indexes, write.seen, key, rows["match"].drop_nulls())
     matched = rows.select("row", "match").join(
         found, left_on="match", right_on="key", how="left", maintain_order="left"
     )
-    rows = rows.with_columns(target=matched["Id"])
+    rows = rows.with_columns(target=matched["Id"], position=matched["position"])
     for row, value in matched.filter(pl.col("matches") > 1).select("row", "match").iter_rows():
         message = f"{key.name}: more than one record found for external id field: {value}"
         outcome.refuse(row, RowRefusal("DUPLICATE_EXTERNAL_ID", message, (key.name,)))
@@ -176,6 +176,7 @@ def _insert(session: StorageSession, write: Write, rows: pl.DataFrame) -> pl.Dat
             f"INSERT INTO {table_of(sobject)} ({names}) SELECT {', '.join(values.values())} FROM fresh",
             list(constants.values()),
         )
+    write.indexes.add(sobject, first, frame.rename({"target": "Id"}))
     _compose_names(session, sobject, rows)
     return rows
 
@@ -202,7 +203,7 @@ def _update(session: StorageSession, write: Write, rows: pl.DataFrame) -> None:
     """Change the given fields of existing records; what was not given stays."""
     sobject = write.sobject
     sets: list[str] = []
-    columns: list[pl.Series] = [rows["target"]]
+    columns: list[pl.Series] = [rows["target"], rows["position"]]
     for spec in sobject.fields:
         if spec.name not in rows.columns or spec.name == "Id" or spec == write.key:
             continue
@@ -214,6 +215,7 @@ def _update(session: StorageSession, write: Write, rows: pl.DataFrame) -> None:
         if spec in sobject.keys:
             columns.append(_key_values(write, spec, rows))
             names.append(spec.key_column)
+            write.indexes.forget(sobject, spec.key_column)
         if is_partial:
             columns.append(rows[f"given${spec.name}"])
         for name in map(quoted, names):
@@ -222,11 +224,18 @@ def _update(session: StorageSession, write: Write, rows: pl.DataFrame) -> None:
             sets.append(f"{name} = {value}")
     sets += ["LastModifiedDate = $1", "SystemModstamp = $1", "LastModifiedById = $2"]
     with session.given("changed", pl.DataFrame(columns).to_arrow()):
-        session.run(
-            f"UPDATE {table_of(sobject)} t SET {', '.join(sets)} FROM changed b WHERE t.Id = b.target",
-            [write.at.replace(tzinfo=None), write.user_id],
-        )
+        _change(session, rows, f"UPDATE {table_of(sobject)} t SET {', '.join(sets)} FROM changed b", write)
     _compose_names(session, sobject, rows)
+
+
+def _change(session: StorageSession, rows: pl.DataFrame, update: str, write: Write) -> None:
+    """Run an update of the records in `rows`, joined as b: by their positions if they are known and right."""
+    parameters = [write.at.replace(tzinfo=None), write.user_id]
+    if rows["position"].null_count() == 0:
+        [(changed,)] = session.run(f"{update} WHERE t.rowid = b.position AND t.Id = b.target", parameters)
+        if changed == rows.height:
+            return
+    session.run(f"{update} WHERE t.Id = b.target", parameters)
 
 
 def _compose_names(session: StorageSession, sobject: SObject, rows: pl.DataFrame) -> None:
@@ -248,15 +257,12 @@ def _delete(session: StorageSession, write: Write, converted: dict[str, Converte
     refuse_without_right(session, write, outcome.alive(rows), outcome)
     rows = outcome.alive(rows)
     table = table_of(write.sobject)
-    with session.given("gone", rows.select("target").to_arrow()):
+    with session.given("gone", rows.select("target", "position").to_arrow()):
         if write.operation == "hardDelete":
             session.run(f"DELETE FROM {table} WHERE Id IN (SELECT target FROM gone)")
         else:
-            session.run(
-                f"UPDATE {table} t SET IsDeleted = true, LastModifiedDate = $1, SystemModstamp = $1,"
-                " LastModifiedById = $2 FROM gone g WHERE t.Id = g.target",
-                [write.at.replace(tzinfo=None), write.user_id],
-            )
+            sets = "IsDeleted = true, LastModifiedDate = $1, SystemModstamp = $1, LastModifiedById = $2"
+            _change(session, rows, f"UPDATE {table} t SET {sets} FROM gone b", write)
     outcome.keep(rows, created=False)
     _remember(session, write, rows, write.operation)
 

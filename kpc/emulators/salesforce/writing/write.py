@@ -8,6 +8,7 @@ from datetime import datetime
 import polars as pl
 
 from kpc.emulators.salesforce.errors import RowRefusal
+from kpc.emulators.salesforce.org.key_index import KeyIndexes
 from kpc.emulators.salesforce.org.org import Org
 from kpc.emulators.salesforce.org.schema import OrgSchema, SObject, SObjectField
 from kpc.emulators.salesforce.org.setup import OrgSetup
@@ -33,6 +34,7 @@ class Write:
     seen: SObject
     setup: OrgSetup
     seed: int  # of the ids of new records
+    indexes: KeyIndexes
     may_change_foreign: bool = True
     null_clears_parent: bool = True  # a null external id of a parent; otherwise it is looked for, and not found
 
@@ -51,6 +53,7 @@ class Write:
             seen,
             org.access.setup,
             org.seed,
+            org.key_indexes,
             org.access.may_change_foreign(sobject, operation),
         )
 
