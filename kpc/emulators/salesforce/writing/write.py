@@ -32,6 +32,7 @@ class Write:
     source: str
     seen: SObject
     setup: OrgSetup
+    restricting: tuple[tuple[SObject, SObjectField], ...] = ()  # children that keep a parent from being deleted
     may_change_foreign: bool = True
     null_clears_parent: bool = True  # a null external id of a parent; otherwise it is looked for, and not found
 
@@ -49,6 +50,7 @@ class Write:
             source,
             seen,
             org.access.setup,
+            tuple(each for each in org.whole_schema.children(sobject.name) if each[1].restricted_delete),
             org.access.may_change_foreign(sobject, operation),
         )
 
