@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.sdk import DAG, Param, task
 
-from dags.connections import settings_of_connections, workspace_of
+from dags.connections import ORACLE, SALESFORCE, has_connection, settings_of_connections, workspace_of
 from kpc.errors import Terminal
 from kpc.stages.names import DOCS_POOL, PREFLIGHT
 
@@ -17,6 +17,7 @@ _DRY_RUN = Param(
     type="boolean",
     description="Also write one made-up row per Salesforce object, read it back, compare and delete it.",
 )
+_EXECUTORS = ("CeleryExecutor", "LocalExecutor", "KubernetesExecutor")  # each runs tasks side by side
 
 
 def preflight_dag() -> DAG:
@@ -63,9 +64,30 @@ def preflight_dag() -> DAG:
 
 
 def _airflow() -> list[Any]:
-    """Airflow's own checks, by its API: a task has no other way to see pools and heartbeats."""
+    """Airflow's own checks; by its API, because a task has no other way to see pools and heartbeats."""
     from kpc.airflow_client.api import AirflowApi  # noqa: PLC0415  slow to import
     from kpc.airflow_client.setup_checks import check_airflow  # noqa: PLC0415  the same
 
     with AirflowApi.of(settings_of_connections()) as api:
-        return list(check_airflow(api))
+        return [*_installation(), *check_airflow(api)]
+
+
+def _installation() -> list[Any]:
+    """The version and the executor of this worker's Airflow, and where its connections come from."""
+    from airflow.configuration import conf  # noqa: PLC0415  slow to import
+    from airflow.sdk import __version__ as sdk_version  # noqa: PLC0415  the same
+
+    from kpc.campaign.system_check import CheckSubject  # noqa: PLC0415  the same
+
+    about, executor = CheckSubject("Airflow", "worker"), conf.get("core", "executor")
+    is_known = any(each in executor for each in _EXECUTORS)
+    checks = [about.ok("version", f"Airflow's SDK {sdk_version}")]
+    if is_known:
+        checks.append(about.ok("executor", executor))
+    else:
+        what = f"The executor is {executor}; loads and extracts of a campaign run side by side only with another one."
+        checks.append(about.warning("executor", what, "Set AIRFLOW__CORE__EXECUTOR to CeleryExecutor."))
+    for name in (ORACLE, SALESFORCE):
+        where = "Airflow" if has_connection(name) else "the environment or kpc.toml: Airflow has none of this name"
+        checks.append(CheckSubject("Airflow", name).ok("connection", f"from {where}"))
+    return checks

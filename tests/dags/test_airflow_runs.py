@@ -18,6 +18,8 @@ from sqlalchemy import insert
 from kpc.airflow_client.api import AirflowApi, Mode
 from kpc.airflow_client.records import DagRun
 from kpc.airflow_client.rerun import RerunOutcome, follow, rerun_partition
+from kpc.airflow_client.setup_checks import check_airflow
+from kpc.campaign.system_check import CheckState
 from kpc.catalog import find_table
 from kpc.demo.servers import Data, World, started
 from kpc.errors import ConfigError, Transient
@@ -476,9 +478,20 @@ def test_preflight_runs_as_a_dag_and_is_a_page_of_the_data_docs(world: World) ->
     assert counts["failed"] == 0
     assert counts["ok"] > 400
     page = Path(world.api.result(run, "show")).read_text(encoding="utf-8")
-    for name in ("Salesforce", "dry run", "Airflow", "pool", "Oracle", "flashback", "storage"):
+    for name in ("Salesforce", "dry run", "Airflow", "pool", "Oracle", "flashback", "storage", "executor"):
         assert name in page
     assert "preflight.html" in Path(world.api.result(run, "show")).with_name("index.html").read_text(encoding="utf-8")
+
+
+def test_preflight_names_a_pool_without_slots(world: World) -> None:
+    _resize_pool(world, 0)
+    try:
+        found = {(each.subject, each.name): each for each in check_airflow(world.api)}
+    finally:
+        _resize_pool(world, LOAD_POOL.slots)
+    assert found[LOAD_POOL.name, "pool"].state is CheckState.FAILED
+    assert "airflow pools set salesforce_bulk 15" in found[LOAD_POOL.name, "pool"].remedy
+    assert all(each.is_ok for each in check_airflow(world.api))
 
 
 def test_months_of_one_pass_wait_for_the_run_that_reads_them_all(world: World) -> None:
