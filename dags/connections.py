@@ -38,6 +38,11 @@ def settings_of_connections() -> Settings:
     return load_settings(**{name: values for name, values in given.items() if values})
 
 
+def has_connection(name: str) -> bool:
+    """Whether Airflow has a connection of this name. Raises `ConfigError` for one that cannot be read."""
+    return _find(name) is not None
+
+
 def _find(name: str) -> Connection | None:
     variable = f"AIRFLOW_CONN_{name.upper()}"
     try:

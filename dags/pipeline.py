@@ -1,4 +1,4 @@
-"""The DAGs of the migration: one per table and stage, the hubs above them, and Data Docs.
+"""The DAGs of the migration: one per table and stage, the hubs above them, Data Docs, and preflight.
 
 Airflow reads this file. It is a loop over `assets.graph`; the DAGs are defined in `dags/stages.py` and `dags/hubs.py`.
 """
@@ -12,8 +12,9 @@ from airflow.sdk import DAG, get_parsing_context
 
 from assets.graph import asset_specs, hub_specs
 from dags.hubs import data_docs_dag, hub_dag
+from dags.preflight import preflight_dag
 from dags.stages import stage_dag
-from kpc.stages.names import DATA_DOCS
+from kpc.stages.names import DATA_DOCS, PREFLIGHT
 
 
 def dag_makers() -> dict[str, Callable[[], DAG]]:
@@ -22,6 +23,7 @@ def dag_makers() -> dict[str, Callable[[], DAG]]:
         **{spec.name: partial(stage_dag, spec) for spec in asset_specs()},
         **{spec.name: partial(hub_dag, spec) for spec in hub_specs()},
         DATA_DOCS: data_docs_dag,
+        PREFLIGHT: preflight_dag,
     }
 
 

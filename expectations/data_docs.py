@@ -18,6 +18,7 @@ from typing import Any
 
 from expectations import pages
 from expectations.files import Project, exclusive, write_atomically, write_if_different
+from expectations.preflight_page import kept_checks
 from expectations.results import ValidationRun, read_run
 from expectations.summary import OverviewSummary, by_partition, summarize
 
@@ -43,7 +44,10 @@ def build(root: Path) -> Path:
         unreadable = _build_runs(project, state)
         _build_suites(project, state)
         index = project.site / "index.html"
-        write_if_different(index, pages.index_page(by_partition(state.summaries.values()).values(), unreadable))
+        if (kept := kept_checks(project)) is not None:
+            write_if_different(project.site / pages.PREFLIGHT, pages.preflight_page(kept))
+        partitions = by_partition(state.summaries.values()).values()
+        write_if_different(index, pages.index_page(partitions, unreadable, has_preflight=kept is not None))
         _save(project, state)
     return index
 

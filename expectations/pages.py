@@ -14,11 +14,14 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from expectations import wording
+from expectations.preflight_page import KeptChecks
 from expectations.results import ExpectationResult, State, ValidationRun, Verdict
 from expectations.summary import OverviewSummary
+from kpc.campaign.system_check import CheckState
 from kpc.catalog import TABLES, Phase
 
 _DOCS = Path(__file__).with_name("docs")
+PREFLIGHT = "preflight.html"
 ASSETS = ("style.css", "overview.js")
 _HISTORY_LENGTH = 25
 _MONTHS_IN_A_LINE = 4
@@ -52,7 +55,9 @@ def run_page(run: ValidationRun, runs: Sequence[OverviewSummary]) -> str:
     )
 
 
-def index_page(partitions: Iterable[Sequence[OverviewSummary]], unreadable: Sequence[str]) -> str:
+def index_page(
+    partitions: Iterable[Sequence[OverviewSummary]], unreadable: Sequence[str], *, has_preflight: bool = False
+) -> str:
     """The overview page. `partitions` are the runs of each partition, newest first."""
     lines = [Line(runs[0], len(runs)) for runs in partitions]
     phases = _phases(lines)
@@ -62,7 +67,19 @@ def index_page(partitions: Iterable[Sequence[OverviewSummary]], unreadable: Sequ
         totals=Totals.of([line.newest for line in lines]),
         phases=phases,
         unreadable=unreadable,
+        preflight=PREFLIGHT if has_preflight else "",
         built=max((line.newest.run_utc for line in lines), default=None),
+    )
+
+
+def preflight_page(kept: KeptChecks) -> str:
+    """The page of the newest preflight."""
+    return _render(
+        "preflight.html.j2",
+        PREFLIGHT,
+        kept=kept,
+        failed=kept.of_state(CheckState.FAILED),
+        warnings=kept.of_state(CheckState.WARNING),
     )
 
 

@@ -30,7 +30,7 @@ class Obstacle:
 
 def obstacles(api: AirflowApi, partition: Partition, stages: Sequence[str]) -> list[Obstacle]:
     """Everything that keeps these stages of the partition from running now; empty if nothing does."""
-    return [*_stopped(api), *_paused(api, partition, stages), *_pools(api, stages)]
+    return [*stopped_parts(api), *_paused(api, partition, stages), *_pools(api, stages)]
 
 
 def refuse_fatal(api: AirflowApi, partition: Partition, stages: Sequence[str]) -> None:
@@ -72,7 +72,8 @@ def _dags(partition: Partition, stages: Sequence[str]) -> Iterator[str]:
     return (asset_name(partition.table, stage) for stage in stages)
 
 
-def _stopped(api: AirflowApi) -> Iterator[Obstacle]:
+def stopped_parts(api: AirflowApi) -> Iterator[Obstacle]:
+    """Each part of Airflow that does not run."""
     for part, heartbeat in api.stopped_parts().items():
         seen = f"its last sign of life was at {heartbeat}" if heartbeat else "it has never been seen"
         command = _COMMANDS.get(part)
@@ -95,7 +96,7 @@ def _pools(api: AirflowApi, stages: Sequence[str]) -> Iterator[Obstacle]:
         use = found.get(pool.name)
         if use is None or not use.slots:
             state = "does not exist" if use is None else "has no slots"
-            yield Obstacle(f"The pool {pool.name} {state}, so no task of it ever starts.", _make(pool))
+            yield Obstacle(f"The pool {pool.name} {state}, so no task of it ever starts.", how_to_make(pool))
         elif not use.free:
             held = "; ".join(api.holders(pool.name))
             yield Obstacle(
@@ -105,6 +106,7 @@ def _pools(api: AirflowApi, stages: Sequence[str]) -> Iterator[Obstacle]:
             )
 
 
-def _make(pool: Pool) -> str:
+def how_to_make(pool: Pool) -> str:
+    """The command that makes or corrects a pool, as a remedy."""
     deferred = " --include-deferred" if pool.includes_deferred else ""
     return f'Make it: `airflow pools set {pool.name} {pool.slots} "{pool.description}"{deferred}`.'

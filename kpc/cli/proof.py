@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +16,7 @@ from kpc.partition import find_partition
 if TYPE_CHECKING:
     from kpc.campaign.system_check import SystemCheck
     from kpc.reconcile.report import ReconciliationReport
+    from kpc.stages.workspace import Workspace
 
 
 def register(app: typer.Typer) -> None:
@@ -45,12 +46,21 @@ def preflight(
             checks = [CheckSubject("Ledger", "settings and ledger").failed("settings", error.what, error.remedy)]
         else:
             checks = check_systems(workspace, dry_run=dry_run)
+            _keep(workspace, checks)
     counts = {state: sum(check.state is state for check in checks) for state in CheckState}
     is_ok = not counts[CheckState.FAILED]
     title = f"Preflight: {', '.join(f'{number} {state}' for state, number in counts.items())}"
     text = grid(title, ("system", "subject", "check", "result", "what it means", "remedy"), _lines(checks))
     emit({"ok": is_ok, "counts": counts, "checks": [_fact(check) for check in checks]}, as_json=as_json, text=text)
     raise typer.Exit(Exit.DONE if is_ok else Exit.FAILED)
+
+
+def _keep(workspace: Workspace, checks: list[SystemCheck]) -> None:
+    """For the page of the Data Docs. A folder that cannot be written is one of the failed checks already."""
+    from expectations.preflight_page import keep_checks
+
+    with suppress(OSError):
+        keep_checks(workspace.settings.reconcile.docs_root, checks, workspace.clock())
 
 
 def _fact(check: SystemCheck) -> dict[str, object]:

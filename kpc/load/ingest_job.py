@@ -19,6 +19,8 @@ from kpc.errors import OutcomeUnknown, SiblingLoading, Transient
 from kpc.ledger import JobRow
 from kpc.ledger.states import JobState
 from kpc.load.chunk_load import ChunkLoad, chunk_intent
+from kpc.load.created_records import keep_found
+from kpc.load.job_polling import NO_LONGER_IN_ORG
 from kpc.load.upload_encoding import encodings, is_about_gzip, note_refusal
 from kpc.partition import siblings
 from kpc.salesforce import BulkJobState, Encoding, JobInfo, Refused
@@ -41,6 +43,7 @@ def start_job(load: ChunkLoad) -> str:
         job = load.live_job()
         if job is None:
             load.chunk_file()
+            _keep_lost(load)
             info = _create(_intend(load), load)
         elif job.job_id is None:
             info = recover_job(job, load)
@@ -56,6 +59,13 @@ def start_job(load: ChunkLoad) -> str:
         f"{load}: {_FRESH_JOBS} ingest jobs in a row could not be created, uploaded and closed.",
         "Check Setup > Bulk Data Load Jobs and the log; then run the load again.",
     )
+
+
+def _keep_lost(load: ChunkLoad) -> None:
+    """Before a chunk is sent again: what a job has written that was closed, and whose results nobody can read."""
+    for job in load.jobs():
+        if job.error == NO_LONGER_IN_ORG and job.job_id is not None and job.closed_utc is not None:
+            keep_found(load, job)
 
 
 def _intend(load: ChunkLoad) -> JobRow:

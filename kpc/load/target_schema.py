@@ -19,6 +19,7 @@ from kpc.errors import SchemaDrift
 from kpc.salesforce import Salesforce
 
 _PARTITION_LENGTH = 7  # `2024-01`
+_CURRENCY = "currencyisocode"
 _GENERATION_LENGTH = 26  # a ULID
 _ALIKE = {FieldKind.STRING: ("string", "textarea"), FieldKind.DOUBLE: ("double", "int")}
 
@@ -48,6 +49,7 @@ def differences(table: Table, description: dict[str, Any]) -> Iterator[str]:
     for column in table.sent_columns:
         yield from _column_differences(column, fields)
     yield from _unsent(table, fields)
+    yield from _currency(table, fields)
 
 
 def _key_differences(fields: dict[str, _Field]) -> Iterator[str]:
@@ -120,6 +122,16 @@ def _writable(name: str, field: _Field) -> Iterator[str]:
     for needed in ("createable", "updateable"):
         if not field.get(needed, True):
             yield f"{name}: the integration user may not write it ({needed} is false)"
+
+
+def _currency(table: Table, fields: dict[str, _Field]) -> Iterator[str]:
+    """An org with several currencies: a row that names none would get the user's own, and sums are converted."""
+    amounts = [column for column in table.sent_columns if column.type and column.type.kind is FieldKind.CURRENCY]
+    if amounts and _CURRENCY in fields and _CURRENCY not in {name.lower() for name in table.header}:
+        yield (
+            f"CurrencyIsoCode: the org has several currencies, and the catalog does not say in which one "
+            f"{', '.join(str(column.field) for column in amounts)} are"
+        )
 
 
 def _unsent(table: Table, fields: dict[str, _Field]) -> Iterator[str]:

@@ -92,7 +92,7 @@ def refusal(response: httpx.Response, *, has_effect: bool) -> KpcError:  # noqa:
             next_free_utc=datetime.now(UTC) + LOOK_AGAIN,
             reason=f"{code} {reason}".strip(),
         )
-    if status == 410 or code == "UNSUPPORTED_API_VERSION":
+    if code == "UNSUPPORTED_API_VERSION" or (status == 410 and "/jobs/" not in response.request.url.path):
         return ConfigError(
             f"{said} to {asked}: Salesforce has retired this version of its API.",
             "Set KPC__SALESFORCE__API_VERSION to one that the org still has (`kpc preflight` lists them), then repeat; "

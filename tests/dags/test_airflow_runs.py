@@ -18,6 +18,8 @@ from sqlalchemy import insert
 from kpc.airflow_client.api import AirflowApi, Mode
 from kpc.airflow_client.records import DagRun
 from kpc.airflow_client.rerun import RerunOutcome, follow, rerun_partition
+from kpc.airflow_client.setup_checks import check_airflow
+from kpc.campaign.system_check import CheckState
 from kpc.catalog import find_table
 from kpc.demo.servers import Data, World, started
 from kpc.errors import ConfigError, Transient
@@ -220,6 +222,29 @@ def test_a_child_waits_for_its_parent(world: World) -> None:
     assert finish(world, headers, start(world, headers)).exit_code == 0
     assert finish(world, lines, child).exit_code == 0
     assert records(world, lines) > 0
+
+
+def test_payments_wait_deferred_while_lines_of_their_month_load(world: World) -> None:
+    """Both lock the same headers: the second plan defers without a slot, says for whom, and goes on by itself."""
+    headers, lines, payments = (
+        find_partition(name, "2024-03") for name in ("KPS_T_SALES_M", "KPS_T_SALES_MD", "KPS_T_SALESPAY_MD")
+    )
+    assert finish(world, headers, start(world, headers)).exit_code == 0
+    _switch(world, processing="hold")
+    try:
+        first = start(world, lines, mode="full")
+        wait_for(lambda: ("ingest", "deferred") in states(world, gate_of(world, lines)))
+        second = start(world, payments)
+        wait_for(lambda: ("plan", "deferred") in states(world, gate_of(world, payments)))
+        (load,) = gate_of(world, payments)
+        told = str(world.api.result(load, "plan", "waits_until"))
+        assert "KPS_T_SALESPAY_MD 2024-03 waits while a job of KPS_T_SALES_MD 2024-03 is running" in told
+        assert records(world, payments) == 0
+    finally:
+        _switch(world, processing="run")
+    assert finish(world, lines, first).exit_code == 0
+    assert finish(world, payments, second).exit_code == 0
+    assert records(world, payments) > 0
 
 
 def test_a_long_job_is_watched_by_the_triggerer(world: World) -> None:
@@ -444,6 +469,30 @@ def test_data_docs_show_what_was_reconciled(world: World, reconciled: dict[Parti
     assert run.state == "success", world.api.failure(run)
     index = Path(world.api.result(run, "data_docs")).read_text(encoding="utf-8")
     assert all(partition.table.name in index for partition in reconciled)
+
+
+def test_preflight_runs_as_a_dag_and_is_a_page_of_the_data_docs(world: World) -> None:
+    """A worker checks both systems and Airflow's pools; the page has every finding with its remedy."""
+    run = ended(world.api, "preflight", world.api.trigger("preflight", conf={"dry_run": True}))
+    assert run.state == "success", world.api.failure(run)
+    counts = world.api.result(run, "check")
+    assert counts["failed"] == 0
+    assert counts["ok"] > 400
+    page = Path(world.api.result(run, "show")).read_text(encoding="utf-8")
+    for name in ("Salesforce", "dry run", "Airflow", "pool", "Oracle", "flashback", "storage", "executor"):
+        assert name in page
+    assert "preflight.html" in Path(world.api.result(run, "show")).with_name("index.html").read_text(encoding="utf-8")
+
+
+def test_preflight_names_a_pool_without_slots(world: World) -> None:
+    _resize_pool(world, 0)
+    try:
+        found = {(each.subject, each.name): each for each in check_airflow(world.api)}
+    finally:
+        _resize_pool(world, LOAD_POOL.slots)
+    assert found[LOAD_POOL.name, "pool"].state is CheckState.FAILED
+    assert "airflow pools set salesforce_bulk 15" in found[LOAD_POOL.name, "pool"].remedy
+    assert all(each.is_ok for each in check_airflow(world.api))
 
 
 def test_months_of_one_pass_wait_for_the_run_that_reads_them_all(world: World) -> None:

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from decimal import Decimal
 from html.parser import HTMLParser
 from pathlib import Path
@@ -19,9 +20,12 @@ from reconciliation_samples import CHECKSUMS, agreeing, changed, minutes_later, 
 
 import expectations
 from expectations import build_data_docs, validate
+from expectations.preflight_page import keep_checks
+from kpc.campaign.system_check import CheckSubject
 from kpc.catalog import TABLES, find_table
 from kpc.reconcile.comparison import Comparison
 
+NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 PAYMENTS = find_table("KPS_T_SALESPAY_MD")
 SUPPLIERS = find_table("KPS_R_POS_SUPPLIER")
 STYLE = Path(expectations.__file__).with_name("docs") / "style.css"
@@ -437,3 +441,23 @@ def _contrast(first: str, second: str) -> float:
 
     darker, lighter = sorted((luminance(first), luminance(second)))
     return (lighter + 0.05) / (darker + 0.05)
+
+
+def test_preflight_is_a_page_that_the_overview_links_to(tmp_path: Path) -> None:
+    """Failed checks and warnings with their remedies, the others counted; the newest run replaces the page."""
+    index = build_data_docs(tmp_path)
+    assert "preflight.html" not in Page(index).links
+    about = CheckSubject("Salesforce", "KPS_Sales__c")
+    found = [
+        about.failed("access", "no <b>Delete", "Grant it."),
+        about.warning("flows", "one", "Ask."),
+        about.ok("a", ""),
+    ]
+    keep_checks(tmp_path, found, NOON)
+    assert "preflight.html" in Page(build_data_docs(tmp_path)).links
+    page = Page(index.with_name("preflight.html"))
+    assert "1 check failed, 1 warning. " in page.text
+    assert "no <b>Delete Grant it." in page.text
+    keep_checks(tmp_path, [about.ok("access", "all")], NOON)
+    build_data_docs(tmp_path)
+    assert "0 checks failed, 0 warnings." in Page(index.with_name("preflight.html")).text

@@ -36,3 +36,18 @@ def test_every_difference_of_an_object_is_listed(salesforce: SalesforceSettings)
         "Name: is required by the org and not sent",
         "Name_E__c: holds 10 characters, 100 are needed",
     ]
+
+
+def test_an_org_with_several_currencies_is_refused_until_the_catalog_says_which(salesforce: SalesforceSettings) -> None:
+    """Every record of such an org has a currency; amounts without one would be taken for the user's own."""
+    table, without_amounts = find_table("KPS_T_SALESPAY_MD"), find_table("KPS_R_POS_SUPPLIER")
+    client = connect(salesforce)
+    currency = {"name": "CurrencyIsoCode", "type": "picklist", "createable": True, "updateable": True, "nillable": True}
+    description = client.describe(table.target)
+    description["fields"].append(currency)
+    assert list(differences(table, description)) == [
+        "CurrencyIsoCode: the org has several currencies, and the catalog does not say in which one Pay_Amt__c are"
+    ]
+    description = client.describe(without_amounts.target)
+    description["fields"].append(currency)
+    assert list(differences(without_amounts, description)) == []

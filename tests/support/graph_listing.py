@@ -17,7 +17,7 @@ def schedule_of(dag: DAG) -> str:
         names = [asset.name for asset in getattr(condition, "objects", [condition])]
         mapper = type(timetable.default_partition_mapper).__name__
         return f"{kind} {type(condition).__name__}({', '.join(names)}) {mapper}"
-    return f"{kind} {getattr(timetable, 'summary', None) or timetable.expression}"
+    return f"{kind} {getattr(timetable, 'summary', None) or getattr(timetable, 'expression', 'never')}"
 
 
 def names(assets: list[Asset]) -> str:

@@ -131,6 +131,19 @@ def test_a_right_on_the_object_that_is_missing_refuses_its_rows(
     assert described[flag] is False
 
 
+def test_a_parent_with_children_cannot_be_deleted(clerk: Clerk) -> None:
+    """By a lookup that does not allow it: children go first, and count even where the user does not see them."""
+    clerk.owner.load(SUPPLIER, supplier_lines("S", 2))
+    header = "External_ID__c,Pos_Supplier__r.External_ID__c,Pos_Supplier_Code__c,Seq__c\n"
+    clerk.owner.load(EMAIL, header + "E1,S1,A,1\n")
+    ids = {row["External_ID__c"]: row["Id"] for row in clerk.owner.query(f"SELECT Id, External_ID__c FROM {SUPPLIER}")}
+    job = clerk.owner.load(SUPPLIER, f"Id\n{ids['S0']}\n{ids['S1']}\n", "delete")
+    assert (job["numberRecordsProcessed"], errors(clerk.owner, job)) == (2, {"DELETE_FAILED"})
+    [child] = clerk.owner.query(f"SELECT Id FROM {EMAIL}")
+    clerk.owner.load(EMAIL, f"Id\n{child['Id']}\n", "delete")
+    assert clerk.owner.load(SUPPLIER, f"Id\n{ids['S1']}\n", "delete")["numberRecordsFailed"] == 0
+
+
 def test_an_object_without_read_does_not_exist(clerk: Clerk) -> None:
     clerk.allow(objects={SUPPLIER: {"read": False}})
     assert clerk.session.get(f"sobjects/{SUPPLIER}/describe").status_code == 404
@@ -189,6 +202,19 @@ def test_permissions_are_queried_as_in_an_org(clerk: Clerk) -> None:
     clerk.allow(view_setup=False)
     answer = clerk.session.get("query", q="SELECT Id FROM ObjectPermissions")
     assert answer.json()[0]["errorCode"] == "INVALID_TYPE"
+
+
+def test_access_to_single_records_is_queried_as_in_an_org(clerk: Clerk) -> None:
+    setup(clerk.owner, sharing={SUPPLIER: "Read"})
+    clerk.owner.load(SUPPLIER, supplier_lines("THEIRS", 1))
+    clerk.session.load(SUPPLIER, supplier_lines("MINE", 1))
+    ids = {row["External_ID__c"]: row["Id"] for row in clerk.owner.query(f"SELECT Id, External_ID__c FROM {SUPPLIER}")}
+    asked = "SELECT RecordId, HasReadAccess, HasEditAccess, HasDeleteAccess FROM UserRecordAccess"
+    where = f"UserId = '{clerk.facts['user_id']}' AND RecordId IN ('{ids['THEIRS0']}', '{ids['MINE0']}')"
+    rows = {row["RecordId"]: row for row in clerk.session.query(f"{asked} WHERE {where}")}
+    rights = ("HasReadAccess", "HasEditAccess", "HasDeleteAccess")
+    assert [rows[ids["THEIRS0"]][right] for right in rights] == [True, False, False]
+    assert [rows[ids["MINE0"]][right] for right in rights] == [True, True, True]
 
 
 def test_sharing_models_are_queried_as_in_an_org(clerk: Clerk) -> None:

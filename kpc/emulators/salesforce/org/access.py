@@ -15,8 +15,14 @@ from kpc.emulators.salesforce.org.ids import make_id
 from kpc.emulators.salesforce.org.permissions import Permissions
 from kpc.emulators.salesforce.org.schema import OrgSchema, SObject, SObjectField
 from kpc.emulators.salesforce.org.setup import OrgSetup
-from kpc.emulators.salesforce.org.setup_objects import IN_TOOLING, OF_ACTING_USER, ONLY_TOOLING, WITHOUT_VIEW_SETUP
-from kpc.emulators.salesforce.org.storage import Storage, get_setting, put_setting
+from kpc.emulators.salesforce.org.setup_objects import (
+    IN_TOOLING,
+    OF_ACTING_USER,
+    ONLY_TOOLING,
+    RECORD_ACCESS,
+    WITHOUT_VIEW_SETUP,
+)
+from kpc.emulators.salesforce.org.storage import Storage, get_setting, put_setting, table_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +142,38 @@ class OrgAccess:
                 has_setup = permissions.view_setup or each.name in WITHOUT_VIEW_SETUP
                 is_here = each.name in IN_TOOLING if acting.is_tooling else each.name not in ONLY_TOOLING
                 if has_setup and is_here:
-                    yield _own_rows(each, acting.user_id)
+                    yield self._setup_object(whole, each, acting.user_id)
             elif acting.is_tooling:
                 continue
             elif permissions.may(each, "read"):
                 yield self._seen_object(each, acting.user_id, permissions)
+
+    def _setup_object(self, whole: OrgSchema, sobject: SObject, user_id: str) -> SObject:
+        if sobject.name != RECORD_ACCESS:
+            return _own_rows(sobject, user_id)
+        parts = [
+            self._record_access(each, user)
+            for each in whole
+            if not each.is_setup and each.find("OwnerId")
+            for user in self.users.values()
+        ]
+        return replace(sobject, rows_sql=" UNION ALL ".join(parts))
+
+    def _record_access(self, sobject: SObject, user: OrgUser) -> str:
+        """What a user may do with each record of an object, as rows of UserRecordAccess."""
+        may, model = user.permissions.may, self.setup.sharing_of(sobject)
+        own, every, none = f"OwnerId = '{user.user_id}'", "true", "false"
+        has_all = may(sobject, "modify_all")
+        read = every if may(sobject, "view_all") or model != "Private" else own
+        edit = every if has_all or model == "ReadWrite" else own
+        rights = {
+            "HasReadAccess": read if may(sobject, "read") else none,
+            "HasEditAccess": edit if may(sobject, "edit") else none,
+            "HasDeleteAccess": (every if has_all else own) if may(sobject, "delete") else none,
+        }
+        columns = ", ".join(f"{sql} AS {name}" for name, sql in rights.items())
+        known = f"Id, IsDeleted, Id AS RecordId, '{user.user_id}' AS UserId"
+        return f"SELECT {known}, {columns} FROM {table_of(sobject)}"
 
     def _seen_object(self, sobject: SObject, user_id: str, permissions: Permissions) -> SObject:
         fields = tuple(

@@ -98,8 +98,8 @@ class SObjectField:
 class SObject:
     """One object: its fields in order, found without regard to case.
 
-    `visible_sql` chooses the rows that the acting user sees, empty where he sees all. An object of `is_setup` is one of
-    Setup's own, such as PermissionSet.
+    `visible_sql` chooses the rows that the acting user sees, empty where he sees all; `rows_sql` makes rows that are
+    stored nowhere. An object of `is_setup` is one of Setup's own, such as PermissionSet.
     """
 
     name: str
@@ -111,6 +111,7 @@ class SObject:
     deletable: bool = True
     is_setup: bool = False
     visible_sql: str = ""
+    rows_sql: str = ""
     by_name: dict[str, SObjectField] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -25,7 +25,8 @@ OBJECT_PERMISSIONS = {
     "view_all": "PermissionsViewAllRecords",
     "modify_all": "PermissionsModifyAllRecords",
 }
-WITHOUT_VIEW_SETUP = frozenset({"UserPermissionAccess", "EntityDefinition", "RecordType"})
+RECORD_ACCESS = "UserRecordAccess"
+WITHOUT_VIEW_SETUP = frozenset({"UserPermissionAccess", RECORD_ACCESS, "EntityDefinition", "RecordType"})
 ONLY_TOOLING = frozenset({"ValidationRule"})
 IN_TOOLING = ONLY_TOOLING | {"ApexTrigger", "EntityDefinition", "FlowDefinitionView", "RecordType"}
 # Of which only the acting user's rows are seen; the column that names him is no field.
@@ -64,6 +65,8 @@ def setup_objects() -> list[SObject]:
             _flag("IsActive")),
         _of("ValidationRule", "03d", text_field("ValidationName"), _flag("Active"), text_field("ErrorMessage"),
             reference_field("EntityDefinitionId", "EntityDefinition", "EntityDefinition")),
+        _of(RECORD_ACCESS, "0UR", text_field("RecordId", 18), text_field("UserId", 18), _flag("HasReadAccess"),
+            _flag("HasEditAccess"), _flag("HasDeleteAccess")),
         _of("RecordType", "012", text_field("Name", name_field=True), text_field("DeveloperName"),
             text_field("SobjectType"), _flag("IsActive")),
     ]  # fmt: skip

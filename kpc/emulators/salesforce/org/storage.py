@@ -35,6 +35,8 @@ def quoted(name: str) -> str:
 
 def table_of(sobject: SObject) -> str:
     """The rows of the object that its user sees. Writes name the object of `Org.whole_schema`, whose rows are all."""
+    if sobject.rows_sql:
+        return f"({sobject.rows_sql})"
     table = f"org.{quoted(sobject.name)}"
     return f"(SELECT * FROM {table} WHERE {sobject.visible_sql})" if sobject.visible_sql else table
 

@@ -18,7 +18,7 @@ from kpc.emulators.salesforce.org.storage import StorageSession, quoted, table_o
 from kpc.emulators.salesforce.writing.columns import UploadColumn
 from kpc.emulators.salesforce.writing.lookup import convert_column, find_records, is_empty_id
 from kpc.emulators.salesforce.writing.plain_columns import convert_plain
-from kpc.emulators.salesforce.writing.rights import refuse_without_right
+from kpc.emulators.salesforce.writing.rights import refuse_parents, refuse_without_right
 from kpc.emulators.salesforce.writing.row_checks import (
     refuse_incomplete,
     refuse_taken,
@@ -255,6 +255,7 @@ def _delete(session: StorageSession, write: Write, converted: dict[str, Converte
     rows = _with_match_keys(write, rows, converted, outcome)
     rows = _with_targets(session, write, outcome.alive(rows), outcome)
     refuse_without_right(session, write, outcome.alive(rows), outcome)
+    refuse_parents(session, write, outcome.alive(rows), outcome)
     rows = outcome.alive(rows)
     table = table_of(write.sobject)
     with session.given("gone", rows.select("target", "position").to_arrow()):

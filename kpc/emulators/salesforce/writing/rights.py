@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from kpc.emulators.salesforce.errors import RowRefusal
-from kpc.emulators.salesforce.org.storage import StorageSession, table_of
+from kpc.emulators.salesforce.org.storage import StorageSession, quoted, table_of
 from kpc.emulators.salesforce.writing.write import Write, WriteOutcome
 
 NOT_SHARED = RowRefusal(
@@ -27,6 +27,19 @@ def refuse_without_right(session: StorageSession, write: Write, rows: pl.DataFra
             _refuse(outcome, rows["row"].filter(~is_new), _no_entity(write, "updated"))
     if not write.may_change_foreign and not is_new.all() and write.sobject.find("OwnerId"):
         _refuse(outcome, _foreign(session, write, rows), READ_ONLY)
+
+
+def refuse_parents(session: StorageSession, write: Write, rows: pl.DataFrame, outcome: WriteOutcome) -> None:
+    """Records to be deleted that have children whose lookup does not allow it."""
+    for child, reference in write.restricting:
+        with session.given("gone", rows.select("row", "target").drop_nulls().to_arrow()):
+            found = session.run(
+                f"SELECT g.row, min(c.Id) FROM gone g JOIN {table_of(child)} c ON c.{quoted(reference.name)} = g.target"
+                " WHERE NOT c.IsDeleted GROUP BY g.row"
+            )
+        for row, child_id in found:
+            what = f"Your attempt to delete this record could not be completed because it is associated with {child_id}"
+            outcome.refuse(row, RowRefusal("DELETE_FAILED", f"{what} ({child.label})."))
 
 
 def _no_entity(write: Write, what: str) -> RowRefusal:

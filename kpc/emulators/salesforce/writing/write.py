@@ -35,6 +35,7 @@ class Write:
     setup: OrgSetup
     seed: int  # of the ids of new records
     indexes: KeyIndexes
+    restricting: tuple[tuple[SObject, SObjectField], ...] = ()  # children that keep a parent from being deleted
     may_change_foreign: bool = True
     null_clears_parent: bool = True  # a null external id of a parent; otherwise it is looked for, and not found
 
@@ -54,6 +55,7 @@ class Write:
             org.access.setup,
             org.seed,
             org.key_indexes,
+            tuple(each for each in org.whole_schema.children(sobject.name) if each[1].restricted_delete),
             org.access.may_change_foreign(sobject, operation),
         )
 
