@@ -15,7 +15,8 @@ from kpc.storage.manifests import Aggregate, ControlTotals
 from kpc.untrusted_text import shown
 
 AVERAGE_SCALE = 10  # decimal places with which averages are shown and compared
-_DOUBLE_STEPS = Decimal(2**53)  # whole numbers below it are exact in a double
+_DOUBLE_STEPS = Decimal(2**53)  # of the digits of a double
+_HELD_DIGITS = Decimal(10**15)  # 15 decimal digits survive the way into a double and back
 _DIGITS = 100  # Python's default of 28 would silently round a sum of 38 digits
 
 
@@ -23,8 +24,8 @@ _DIGITS = 100  # Python's default of 28 would silently round a sum of 38 digits
 class TargetTotals:
     """The partition's control totals as Salesforce computed them, by marker and together.
 
-    The API carries numbers as doubles. `inexact` names the measures of which a bucket's sum is too large for a double
-    to hold exactly, with the greatest error that the sum over all buckets may have.
+    The API adds and carries numbers as doubles. `inexact` names the measures of which a bucket's sum may therefore be
+    off by half of its last place or more, with the greatest error that the sum over all buckets may have.
     """
 
     by_marker: dict[str, ControlTotals]
@@ -69,26 +70,41 @@ def _totals_of(row: dict[str, object], table: Table, errors: dict[str, Decimal])
     rows = int(str(row["n"]))
     for position, column in enumerate(table.measured_columns):
         scale = column.type.scale if column.type else 0
-        total = _exact(row[f"s{position}"])
-        if total is not None and not _is_held(total, scale):
-            with localcontext(prec=_DIGITS):
-                error = total.copy_abs() * rows / _DOUBLE_STEPS
-                errors[column.name] = errors.get(column.name, Decimal(0)) + error
+        total, low, high = (_exact(row[f"{alias}{position}"]) for alias in "slh")
+        error = _greatest_error(total, low, high, rows)
+        if error >= Decimal(5).scaleb(-scale - 1) or not _is_held(total, scale):
+            errors[column.name] = errors.get(column.name, Decimal(0)) + error
+        else:
+            total = _rounded(total, scale)
         measures.append(
             Aggregate(
                 column=column.name,
-                sum=_rounded(total, scale),
-                min=_rounded(_exact(row[f"l{position}"]), scale),
-                max=_rounded(_exact(row[f"h{position}"]), scale),
+                sum=total,
+                min=_rounded(low, scale),
+                max=_rounded(high, scale),
                 count=int(str(row[f"c{position}"])),
             )
         )
     return ControlTotals(rows=rows, measures=tuple(measures))
 
 
-def _is_held(value: Decimal, scale: int) -> bool:
-    """Whether a double holds every value of this size with `scale` decimal places."""
-    return value.copy_abs().scaleb(scale) < _DOUBLE_STEPS
+def _greatest_error(total: Decimal | None, low: Decimal | None, high: Decimal | None, rows: int) -> Decimal:
+    """How far the sum of doubles, added one after the other, can be from the exact sum.
+
+    Each value and each addition is off by at most 2^-53 of itself. A partial sum is no larger than the sum if all values have one
+    sign, otherwise than the number of rows times the largest value (Higham, Accuracy and Stability of Numerical
+    Algorithms, section 4.2).
+    """
+    if total is None or low is None or high is None:
+        return Decimal(0)
+    with localcontext(prec=_DIGITS):
+        largest = total.copy_abs() if low >= 0 or high <= 0 else rows * max(low.copy_abs(), high.copy_abs())
+        return ((rows + 1) * largest / _DOUBLE_STEPS).quantize(Decimal("1e-9"))
+
+
+def _is_held(value: Decimal | None, scale: int) -> bool:
+    """Whether a double tells every value of this size with `scale` decimal places from its neighbours."""
+    return value is None or value.copy_abs().scaleb(scale) < _HELD_DIGITS
 
 
 def _rounded(value: Decimal | None, scale: int) -> Decimal | None:

@@ -15,7 +15,7 @@ from kpc.emulators.salesforce.optimizer.plans import Planner, QueryPlan
 from kpc.emulators.salesforce.org.schema import OrgSchema
 from kpc.emulators.salesforce.settings import Switches
 from kpc.emulators.salesforce.soql.compiled import Compiled
-from kpc.emulators.salesforce.soql.tree import SoqlQuery
+from kpc.emulators.salesforce.soql.tree import Compare, Logic, SoqlQuery
 
 _FREE_RECORDS = 1000  # a query that touches fewer costs nothing worth a count
 
@@ -54,6 +54,8 @@ def bulk_timing(planner: Planner, compiled: Compiled, plan: QueryPlan, switches:
 
 def _seconds(planner: Planner, compiled: Compiled, plan: QueryPlan, switches: Switches, schema: OrgSchema) -> float:
     query = compiled.query
+    if query.limit is not None and _is_read_in_order(query, compiled, schema):
+        return _time((query.limit + query.offset) * planner.scale, switches.index_records_per_s)
     records = planner.stored(compiled.sobject) * planner.scale
     share = _share(planner, compiled, schema)
     rate = switches.scan_records_per_s
@@ -82,6 +84,21 @@ def _follows_index(query: SoqlQuery, compiled: Compiled, schema: OrgSchema) -> l
     """Of each part of ORDER BY, whether the records can be read in its order instead of being sorted."""
     indexes = [index_of(order.expression, compiled.sobject, schema) for order in query.order_by]
     return [index is not None and index.keeps_order for index in indexes]
+
+
+def _is_read_in_order(query: SoqlQuery, compiled: Compiled, schema: OrgSchema) -> bool:
+    """Whether every record of the index in its order, from where the filter's range begins, is wanted.
+
+    `WHERE Id >= X ORDER BY Id LIMIT N` reads N records, however many the range holds.
+    """
+    if len(query.order_by) != 1 or not all(_follows_index(query, compiled, schema)):
+        return False
+    (order,) = query.order_by
+    index = index_of(order.expression, compiled.sobject, schema)
+    leaves = query.where.parts if isinstance(query.where, Logic) and query.where.operator == "AND" else (query.where,)
+    return index is not None and all(
+        isinstance(leaf, Compare) and leaf.left == order.expression and index.serves(leaf) for leaf in leaves
+    )
 
 
 def _time(records: float, per_s: float) -> float:
