@@ -22,6 +22,7 @@ from kpc.reconcile.source_rows import SourceRows
 from kpc.reconcile.totals import added
 from kpc.stages.context import PartitionContext
 from kpc.staging.rejected_rows import REJECTED_CLASS
+from kpc.storage.arrow_memory import compacted
 from kpc.storage.manifests import ControlTotals, ExtractManifest
 from kpc.storage.row_buckets import RowBuckets
 
@@ -112,7 +113,7 @@ class _Reading:
             rows = frame
             if self._has_exceptions:
                 is_listed = self._is_rejected | self._is_refused
-                listed.append(frame.filter(is_listed))
+                listed.append(compacted(frame.filter(is_listed)))
                 rows = frame.filter(~is_listed)
             self._add(rows)
         found = ExpectedRows(self._table, self._pairs, self._counts, self._source, seed=self._seed)
@@ -132,8 +133,10 @@ class _Reading:
         if not self._is_exact and rows.height:
             self._totals.append(measure_rows(rows.lazy(), self._table))
         if self._sample_rows:
-            candidates = pl.concat([self._sample, rows.select(self._sample.columns)])
-            self._sample = candidates.bottom_k(self._sample_rows, by=pl.col(KEY_HASH).hash(self._seed))
+            order = pl.col(KEY_HASH).hash(self._seed)
+            fresh = rows.select(self._sample.columns).bottom_k(self._sample_rows, by=order)
+            candidates = pl.concat([self._sample, compacted(fresh)])
+            self._sample = compacted(candidates.bottom_k(self._sample_rows, by=order))
 
     def _add_pairs(self, rows: pl.DataFrame) -> None:
         self._pairs.add(rows)
@@ -172,4 +175,4 @@ def rows_with_hashes(expected: ExpectedRows, hashes: pl.Series) -> Iterator[pl.D
     for frame in expected.source.frames():
         found = frame.join(wanted, on=KEY_HASH, how="semi")
         if found.height:
-            yield found.select(columns)
+            yield compacted(found.select(columns))

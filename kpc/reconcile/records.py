@@ -16,6 +16,7 @@ from kpc.reconcile.expected_rows import ExpectedRows, rows_with_hashes
 from kpc.reconcile.target_records import LISTED, read_pages, record_fields, records_by_id
 from kpc.stages.bucket_queries import BucketQueries
 from kpc.stages.context import PartitionContext
+from kpc.storage.arrow_memory import compacted
 
 _HELD_ROWS = 20_000  # differing records whose fields are compared; more are counted
 
@@ -97,7 +98,7 @@ class _Differences:
         for kept, frame in ((self._held_changed, changed), (self._held_surplus, surplus)):
             room = _HELD_ROWS - sum(one.height for one in kept)
             if room > 0:
-                kept.append(frame.head(room).drop(_SOURCE_BUCKET, _SOURCE_CHECKSUM))
+                kept.append(compacted(frame.head(room).drop(_SOURCE_BUCKET, _SOURCE_CHECKSUM)))
 
     def result(self, expected: ExpectedRows) -> RecordDifferences:
         """All differences; reads the extract again for the fields of those that differ."""

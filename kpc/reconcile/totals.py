@@ -91,9 +91,9 @@ def _totals_of(row: dict[str, object], table: Table, errors: dict[str, Decimal])
 def _greatest_error(total: Decimal | None, low: Decimal | None, high: Decimal | None, rows: int) -> Decimal:
     """How far the sum of doubles, added one after the other, can be from the exact sum.
 
-    Each value and each addition is off by at most 2^-53 of itself. A partial sum is no larger than the sum if all values have one
-    sign, otherwise than the number of rows times the largest value (Higham, Accuracy and Stability of Numerical
-    Algorithms, section 4.2).
+    Each value and each addition is off by at most 2^-53 of itself. A partial sum is no larger than the sum if all
+    values have one sign, otherwise than the number of rows times the largest value (Higham, Accuracy and Stability of
+    Numerical Algorithms, section 4.2).
     """
     if total is None or low is None or high is None:
         return Decimal(0)
