@@ -23,8 +23,9 @@ class RowLocks:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._holder: dict[tuple[str, str, str], str] = {}
-        self._held: dict[str, list[tuple[str, str, str]]] = {}
+        # By object and naming field: for each parent the job that holds it; and for each job the parents it holds.
+        self._holder: dict[tuple[str, str], dict[str, str]] = {}
+        self._held: dict[str, list[tuple[tuple[str, str], list[str]]]] = {}
         self._refused: set[tuple[str, ...]] = set()
         self._seen = 0
 
@@ -60,12 +61,14 @@ class RowLocks:
         They are told apart by object, and by the field that names them: one job may use ids, the other external ids.
         """
         where = (column.field.reference_to or "", column.key.name if column.key else "Id")
-        busy = []
+        busy: list[str] = []
+        mine: list[str] = []
         with self._lock:
-            mine = self._held.setdefault(job_id, [])
+            holder = self._holder.setdefault(where, {})
+            self._held.setdefault(job_id, []).append((where, mine))
             for parent in parents:
-                known = (*where, parent.strip().lower() if column.key else parent)
-                if self._holder.setdefault(known, job_id) == job_id:
+                known = parent.strip().lower() if column.key else parent
+                if holder.setdefault(known, job_id) == job_id:
                     mine.append(known)
                 else:
                     busy.append(parent)
@@ -73,5 +76,6 @@ class RowLocks:
 
     def release(self, job_id: str) -> None:
         with self._lock:
-            for known in self._held.pop(job_id, ()):
-                self._holder.pop(known, None)
+            for where, parents in self._held.pop(job_id, ()):
+                for known in parents:
+                    self._holder[where].pop(known, None)
