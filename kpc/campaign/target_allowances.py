@@ -6,8 +6,12 @@ import re
 from collections.abc import Iterator, Mapping
 from math import ceil
 
+from kpc.campaign.read_back import ReadBack, read_back
 from kpc.campaign.system_check import CheckSubject, SystemCheck
 from kpc.campaign.target_facts import TargetFacts
+from kpc.catalog import TABLES
+from kpc.catalog.table import Table
+from kpc.catalog.types import ALL
 from kpc.errors import KpcError
 from kpc.salesforce import Limit, Salesforce
 from kpc.settings import SalesforceSettings, StagingSettings
@@ -15,7 +19,6 @@ from kpc.settings import SalesforceSettings, StagingSettings
 RECORD_KB = (
     2  # data storage of one record, whatever its fields ("Data and File Storage Allocations" in Salesforce Help)
 )
-BUCKETS_A_MONTH = 256
 _LOW_SHARE, _LEAST_SHARE = 0.1, 0.01  # of a day's allowance: low for what is needed, and low in any case
 _HIGHEST_USE = 0.9  # of the storage
 _OLDEST_VERSIONS = 4  # more than a year of releases
@@ -35,7 +38,17 @@ def check_allowances(
     calls = ceil(total / staging.chunk_rows) * 20
     yield _daily("API calls", facts.limits.get("DailyApiRequests"), calls, salesforce.call_share)
     if (jobs := facts.limits.get("DailyBulkV2QueryJobs")) is not None:
-        yield _daily("query jobs", jobs, ceil(total / 250_000) + BUCKETS_A_MONTH, 1.0)
+        parts = (read_back(TABLES[name], _months(TABLES[name], count), salesforce) for name, count in rows.items())
+        back = sum(parts, ReadBack())
+        yield _daily("query jobs", jobs, back.jobs, salesforce.quota_share)
+
+
+def _months(table: Table, rows: int) -> list[tuple[str, int]]:
+    """A table's planned rows as partitions of the size that its yearly rows suggest."""
+    if not table.is_monthly:
+        return [(ALL, rows)]
+    months = max(1, round(rows * 12 / table.rows_per_year))
+    return [("2024-01", rows // months)] * months
 
 
 def _storage(limit: Limit | None, rows: int) -> SystemCheck:

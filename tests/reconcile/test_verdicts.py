@@ -10,7 +10,7 @@ from lineage import results_by_stage
 from oracle_source import OracleServer
 
 from assets.reconciled import reconciled
-from kpc.campaign.completeness import completeness
+from kpc.campaign.completeness import completeness, counted_completeness
 from kpc.campaign.plan import plan_campaign
 from kpc.catalog import Phase, find_table
 from kpc.errors import Mismatch
@@ -107,9 +107,9 @@ def test_a_sample_is_no_proof(
     assert not found.is_complete
     assert "`kpc reconcile KPS_R_EMAIL_TENANT ALL --level3 full`" in found.summary
     assert reconciled.materialize(context, level3="full").state == "reconciled"
-    found = completeness(Phase.REFERENCE, workspace)
+    found = counted_completeness(Phase.REFERENCE, workspace)
     assert found is not None
-    assert found.is_complete
+    assert found.is_complete, found.summary
 
 
 def test_a_new_load_ends_the_verdict(loaded: PartitionContext, workspaces: Callable[..., Workspace]) -> None:
