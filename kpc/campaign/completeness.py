@@ -170,7 +170,10 @@ def counted_completeness(phase: Phase | None, workspace: Workspace) -> Completen
     """`completeness`, after counting the objects if that is all that is missing."""
     found = completeness(phase, workspace)
     if found is not None and found.needs_counting:
-        count_objects(workspace, found.uncounted)
+        try:
+            count_objects(workspace, found.uncounted)
+        except ConfigError as error:  # a partition outside of the scope was loaded and not compared yet
+            log.warning("%s", error)
         found = completeness(phase, workspace)
     return found
 
