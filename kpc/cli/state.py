@@ -39,6 +39,7 @@ def status(as_json: AsJson = False) -> None:
         rows = workspace.ledger.stages.newest(environment)
         pauses = workspace.ledger.pauses.active(environment)
         quota = workspace.ledger.quota.state(environment.target_id)
+        queries = workspace.ledger.query_jobs.used(environment.target_id)
         in_flight = workspace.ledger.jobs.in_flight(environment.target_id)
         moved = source_changes(workspace)
         split = list(parents_at_other_scns(workspace.ledger.generations.all_current(environment)))
@@ -53,7 +54,7 @@ def status(as_json: AsJson = False) -> None:
         "source_id": environment.source_id,
         "target_id": environment.target_id,
         "paused": pauses_as_json(pauses),
-        "quota": {**asdict(quota), "jobs_in_flight": in_flight},
+        "quota": {**asdict(quota), "jobs_in_flight": in_flight, "query_jobs": queries[0], "query_bytes": queries[1]},
         "partitions": [_partition_facts(*name, partitions[name]) for name in names],
         "moved": [{"table": one.table.name, "key": one.key, "scn": moved[one].final_scn} for one in moved],
         "other_scns": [_split_facts(*each) for each in split],
@@ -65,6 +66,7 @@ def status(as_json: AsJson = False) -> None:
         if kept := _pre_image_rows(partitions[table, key].get("sf_loaded")):
             say(f"{table} {key}: {kept:,} records have a pre-image; `kpc rollback` can set them back.")
     say(_quota_line(quota, in_flight, now))
+    say(f"Last 24 h: {queries[0]:,} query jobs of this migration, with {queries[1] / 1e9:,.2f} GB of results.")
     for pause in pauses:
         say(f"Paused: {pause}. `kpc resume` ends the pause.")
     for line in (*_moved_lines(moved), *_split_lines(split)):
