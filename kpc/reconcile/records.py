@@ -12,6 +12,7 @@ from kpc.catalog.table import Table
 from kpc.catalog.types import EXTERNAL_ID, PARTITION_FIELD
 from kpc.convert.buckets import BUCKET, marker_bucket
 from kpc.convert.canonical import CHECKSUM, KEY_HASH
+from kpc.reconcile.double_numbers import same_as_doubles
 from kpc.reconcile.expected_rows import ExpectedRows, rows_with_hashes
 from kpc.reconcile.target_records import LISTED, read_pages, record_fields, records_by_id
 from kpc.stages.bucket_queries import BucketQueries
@@ -69,6 +70,7 @@ class _Differences:
 
     def __init__(self, table: Table) -> None:
         self._table = table
+        self._numbers = {column.field for column in table.sent_columns if column.type and column.type.is_number}
         self._compared = self._equal = self._changed = self._surplus = 0
         self._missing: list[pl.Series] = []
         self._held_changed: list[pl.DataFrame] = []
@@ -113,12 +115,14 @@ class _Differences:
             self._surplus -= misplaced.height
             self._changed += misplaced.height
         fields, missing_keys = self._named(expected, changed, missing)
+        as_doubles = sum(not names for _, names in fields)
+        fields = tuple((key, names) for key, names in fields if names)[:LISTED]
         return RecordDifferences(
             compared=self._compared,
-            equal=self._equal,
+            equal=self._equal + as_doubles,
             missing=missing.len(),
             surplus=self._surplus,
-            changed=self._changed,
+            changed=self._changed - as_doubles,
             missing_keys=missing_keys,
             surplus_keys=() if surplus is None else _first_keys(surplus[EXTERNAL_ID]),
             changed_fields=fields,
@@ -127,7 +131,10 @@ class _Differences:
     def _named(
         self, expected: ExpectedRows, changed: pl.DataFrame | None, missing: pl.Series
     ) -> tuple[tuple[tuple[str, tuple[str, ...]], ...], tuple[str, ...]]:
-        """The differing fields of changed records, and the first missing keys; values are not kept."""
+        """The differing fields of changed records, and the first missing keys; values are not kept.
+
+        A record has no differing field if its numbers are equal as far as the API, which carries doubles, can tell.
+        """
         listed = [missing.head(_HELD_ROWS)] if changed is None else [missing.head(_HELD_ROWS), changed[KEY_HASH]]
         wanted = pl.concat(listed)
         if wanted.is_empty():
@@ -136,11 +143,16 @@ class _Differences:
         keys = source.join(missing.to_frame(), on=KEY_HASH, how="semi")[EXTERNAL_ID]
         if changed is None:
             return (), _first_keys(keys)
-        pairs = source.join(changed, on=KEY_HASH, suffix=":target").sort(EXTERNAL_ID).head(LISTED)
+        pairs = source.join(changed, on=KEY_HASH, suffix=":target").sort(EXTERNAL_ID)
         return tuple(self._fields(pair) for pair in pairs.iter_rows(named=True)), _first_keys(keys)
 
     def _fields(self, pair: dict[str, object]) -> tuple[str, tuple[str, ...]]:
-        names = [name for name in self._table.data_header if pair[name] != pair[f"{name}:target"]]
+        names = [
+            name
+            for name in self._table.data_header
+            if pair[name] != pair[f"{name}:target"]
+            and not (name in self._numbers and same_as_doubles(pair[name], pair[f"{name}:target"]))
+        ]
         if pair[BUCKET] != pair[f"{BUCKET}:target"]:
             names.append(PARTITION_FIELD)
         return str(pair[EXTERNAL_ID]), tuple(names)

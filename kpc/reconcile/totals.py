@@ -10,13 +10,12 @@ from kpc.catalog.table import Table
 from kpc.catalog.types import PARTITION_FIELD, Column
 from kpc.errors import UnusableAnswer
 from kpc.reconcile.comparison import Comparison
+from kpc.reconcile.double_numbers import error_of, greatest_error, is_held, rounded
 from kpc.stages.bucket_queries import BucketQueries
 from kpc.storage.manifests import Aggregate, ControlTotals
 from kpc.untrusted_text import shown
 
 AVERAGE_SCALE = 10  # decimal places with which averages are shown and compared
-_DOUBLE_STEPS = Decimal(2**53)  # of the digits of a double
-_HELD_DIGITS = Decimal(10**15)  # 15 decimal digits survive the way into a double and back
 _DIGITS = 100  # Python's default of 28 would silently round a sum of 38 digits
 
 
@@ -71,48 +70,21 @@ def _totals_of(row: dict[str, object], table: Table, errors: dict[str, Decimal])
     for position, column in enumerate(table.measured_columns):
         scale = column.type.scale if column.type else 0
         total, low, high = (_exact(row[f"{alias}{position}"]) for alias in "slh")
-        error = _greatest_error(total, low, high, rows)
-        if error >= Decimal(5).scaleb(-scale - 1) or not _is_held(total, scale):
+        error = greatest_error(total, low, high, rows)
+        if error >= Decimal(5).scaleb(-scale - 1) or not is_held(total, scale):
             errors[column.name] = errors.get(column.name, Decimal(0)) + error
         else:
-            total = _rounded(total, scale)
+            total = rounded(total, scale)
         measures.append(
             Aggregate(
                 column=column.name,
                 sum=total,
-                min=_rounded(low, scale),
-                max=_rounded(high, scale),
+                min=rounded(low, scale),
+                max=rounded(high, scale),
                 count=int(str(row[f"c{position}"])),
             )
         )
     return ControlTotals(rows=rows, measures=tuple(measures))
-
-
-def _greatest_error(total: Decimal | None, low: Decimal | None, high: Decimal | None, rows: int) -> Decimal:
-    """How far the sum of doubles, added one after the other, can be from the exact sum.
-
-    Each value and each addition is off by at most 2^-53 of itself. A partial sum is no larger than the sum if all
-    values have one sign, otherwise than the number of rows times the largest value (Higham, Accuracy and Stability of
-    Numerical Algorithms, section 4.2).
-    """
-    if total is None or low is None or high is None:
-        return Decimal(0)
-    with localcontext(prec=_DIGITS):
-        largest = total.copy_abs() if low >= 0 or high <= 0 else rows * max(low.copy_abs(), high.copy_abs())
-        return ((rows + 1) * largest / _DOUBLE_STEPS).quantize(Decimal("1e-9"))
-
-
-def _is_held(value: Decimal | None, scale: int) -> bool:
-    """Whether a double tells every value of this size with `scale` decimal places from its neighbours."""
-    return value is None or value.copy_abs().scaleb(scale) < _HELD_DIGITS
-
-
-def _rounded(value: Decimal | None, scale: int) -> Decimal | None:
-    """A double that stands for a value with `scale` decimal places; a larger one stays as it is."""
-    if value is None or not _is_held(value, scale):
-        return value
-    with localcontext(prec=_DIGITS):
-        return value.quantize(Decimal(1).scaleb(-scale), ROUND_HALF_UP)
 
 
 def added(one: ControlTotals, other: ControlTotals) -> ControlTotals:
@@ -160,12 +132,12 @@ def compare_totals(
 def _compare_measure(
     column: Column, source: Aggregate, expected: Aggregate, target: Aggregate, tolerance: Decimal
 ) -> list[Comparison]:
-    name = column.name
+    name, scale = column.name, column.type.scale if column.type else 0
     return [
         _compare(2, f"{name} sum", source.sum, expected.sum, target.sum, tolerance),
         _compare(2, f"{name} average", average(source), average(expected), average(target), tolerance),
-        _compare(2, f"{name} minimum", source.min, expected.min, target.min),
-        _compare(2, f"{name} maximum", source.max, expected.max, target.max),
+        _compare(2, f"{name} minimum", source.min, expected.min, target.min, error_of(target.min, scale)),
+        _compare(2, f"{name} maximum", source.max, expected.max, target.max, error_of(target.max, scale)),
         _compare(2, f"{name} non-null count", Decimal(source.count), Decimal(expected.count), Decimal(target.count)),
     ]
 

@@ -11,6 +11,7 @@ import pytest
 
 from kpc.catalog import find_table
 from kpc.catalog.types import PARTITION_FIELD
+from kpc.reconcile.double_numbers import same_as_doubles
 from kpc.reconcile.totals import read_target
 from kpc.stages.bucket_queries import BucketQueries
 
@@ -68,3 +69,23 @@ def test_large_sums_have_a_tolerance() -> None:
     values = _amounts(100, 10**16, 2)
     found = read_target(Answers(values), TABLE)
     assert 0 < found.inexact[COLUMN.name] < 1_000
+
+
+@pytest.mark.parametrize(
+    ("oracle", "salesforce", "same"),
+    [
+        ("9999999999999999.00", "10000000000000000.00", True),
+        ("70368744177664.01", "70368744177664.02", True),
+        ("-70368744177664.01", "-70368744177664.02", True),
+        ("70368744177664.01", "70368744177664.03", False),
+        ("9999999999999999.00", "10000000000000004.00", False),
+        ("1234567890123.45", "1234567890123.46", False),
+        ("0.000000000000001", "0.000000000000002", False),
+        ("9999999999999999.00", None, False),
+        (None, "0", False),
+        ("9999999999999999.00", "many", False),
+    ],
+)
+def test_only_numbers_beyond_fifteen_digits_may_differ(oracle: str | None, salesforce: str | None, same: bool) -> None:
+    """And only if they are one and the same double: the API cannot tell them apart."""
+    assert same_as_doubles(oracle, salesforce) is same
