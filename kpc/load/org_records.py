@@ -42,7 +42,7 @@ def records_of(
     governor.ledger.quota.check(governor.target_id, request, governor.allowance)
     with governor.translate_quota_errors():
         answers = map_in_parallel(lambda condition: _answer(table, condition, salesforce), conditions, _QUERIES_AT_ONCE)
-        for frame in _gathered(answers):
+        for frame in gathered(answers, _ROWS_AT_ONCE):
             yield _canonical(frame, table).with_columns(key_hash())
 
 
@@ -64,12 +64,12 @@ def _frame(table: Table, records: Iterable[dict[str, object]]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String))
 
 
-def _gathered(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """Combine frames into fewer, larger ones: each frame has a fixed processing cost."""
+def gathered(frames: Iterator[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
+    """Combine frames into fewer of at least `rows` rows: each frame has a fixed processing cost."""
     waiting: list[pl.DataFrame] = []
     for frame in frames:
         waiting.append(frame)
-        if sum(one.height for one in waiting) >= _ROWS_AT_ONCE:
+        if sum(one.height for one in waiting) >= rows:
             yield pl.concat(waiting)
             waiting = []
     if waiting:

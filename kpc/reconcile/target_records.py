@@ -12,6 +12,7 @@ from kpc.convert.buckets import BUCKET, markers
 from kpc.convert.canonical import CHECKSUM, KEY_HASH, canonical_from_salesforce, key_hash, row_checksum
 from kpc.errors import DamagedFile, UnusableAnswer
 from kpc.load.chunk_result import read_columns
+from kpc.load.org_records import gathered
 from kpc.salesforce import QueryPages
 from kpc.salesforce.soql import in_conditions, text_at
 from kpc.stages.context import PartitionContext
@@ -44,7 +45,7 @@ def read_pages(pages: QueryPages, context: PartitionContext) -> Iterator[pl.Data
     """The records of a bulk query, piece by piece; the columns are those of `with_hashes`."""
     try:
         frames = (frame for file in pages.files for frame in read_columns(file, record_fields(context.table)))
-        for frame in _gathered(frames):
+        for frame in gathered(frames, _ROWS_AT_ONCE):
             yield with_hashes(frame, context)
     except DamagedFile:
         raise UnusableAnswer(
@@ -75,15 +76,3 @@ def _frame(records: Iterable[dict[str, object]], table: Table) -> pl.DataFrame:
     names = record_fields(table)
     rows = [{name: text_at(record, name) for name in names} for record in records]
     return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String))
-
-
-def _gathered(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """Combine frames into fewer, larger ones: each frame has a fixed processing cost."""
-    waiting: list[pl.DataFrame] = []
-    for frame in frames:
-        waiting.append(frame)
-        if sum(one.height for one in waiting) >= _ROWS_AT_ONCE:
-            yield pl.concat(waiting)
-            waiting = []
-    if waiting:
-        yield pl.concat(waiting)
