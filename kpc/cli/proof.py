@@ -133,9 +133,8 @@ def reconcile(
     for line in _kept_lines(report):
         say(line)
     if weaker := result.detail.get("weaker_check"):
-        say(
-            f"The verdict is the one of {report.compared_utc:%Y-%m-%d %H:%M} UTC, when more was compared. Now: {weaker}."
-        )
+        when = f"{report.compared_utc:%Y-%m-%d %H:%M} UTC"
+        say(f"The verdict is the one of {when}, when more was compared. Now: {weaker}.")
     elif report.state == StageState.SAMPLED:
         say(f"{report.share} records were compared; `kpc reconcile {table} {key} --level3 full` compares all.")
     raise typer.Exit(Exit.EXCEPTIONS if result.state == StageState.RECONCILED_WITH_EXCEPTIONS else Exit.DONE)
