@@ -45,6 +45,7 @@ ABANDONED, OLDER, CURRENT = (
 ROLLED_BACK = "01HWT0FPK8Q1D61VJDGBG0DA19"  # of January
 FEBRUARY = find_partition("KPS_T_SALES_M", "2024-02")
 LOADING, UNFINISHED = "01HWT0G85RHM8VKZ0GTK6HY2H3", "01HWT0GC2R3BV6FXW25151HBY4"  # of February
+# of later migrations
 NEW_TABLES = {
     "campaign_constant",
     "object_check",
