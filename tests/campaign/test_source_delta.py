@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from assets.graph import materialize_lineage
 from assets.oracle_extract import oracle_extract
-from kpc.campaign.completeness import completeness
+from kpc.campaign.completeness import counted_completeness
 from kpc.campaign.plan import plan_campaign
 from kpc.campaign.sign_off import sign_off
 from kpc.campaign.source_check import DeltaRequest, check_source
@@ -204,7 +204,7 @@ def proven(workspace: Workspace, source: OracleServer) -> Workspace:
     plan_campaign(workspace, (HEADERS,), (JANUARY,), "incremental")
     sign_off(HEADERS.name, "UNASSIGNED", workspace, accepts=True, note="another campaign")
     list(materialize_lineage(PartitionContext(workspace, Partition(HEADERS, JANUARY))))
-    found = completeness(Phase.SALES, workspace)
+    found = counted_completeness(Phase.SALES, workspace)
     assert found is not None
     assert found.is_complete
     return workspace
