@@ -135,7 +135,7 @@ def reconcile(
     if weaker := result.detail.get("weaker_check"):
         when = f"{report.compared_utc:%Y-%m-%d %H:%M} UTC"
         say(f"The verdict is the one of {when}, when more was compared. Now: {weaker}.")
-    elif report.state == StageState.SAMPLED:
+    elif report.state == "sampled":
         say(f"{report.share} records were compared; `kpc reconcile {table} {key} --level3 full` compares all.")
     raise typer.Exit(Exit.EXCEPTIONS if result.state == StageState.RECONCILED_WITH_EXCEPTIONS else Exit.DONE)
 

@@ -16,8 +16,8 @@ from kpc.errors import SchemaDrift
 
 SEPARATOR = "\x1f"  # between values
 NULL = "\x1e"  # stands for a null; neither can occur in a value (rule control_character)
-BUCKETS = 1024
-_BUCKET_SHIFT = 64 - 10  # a bucket is the first ten bits of the key hash
+_FINGERPRINT_BITS = 10  # a fingerprint's bucket is the first ten bits of the key hash, not the marker's bucket
+FINGERPRINT_BUCKETS = 1 << _FINGERPRINT_BITS
 
 KEY_HASH, CHECKSUM = "key_hash", "checksum"
 
@@ -51,7 +51,7 @@ def fingerprint(rows: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     """
     return (
         rows.lazy()
-        .group_by((pl.col(KEY_HASH) // 2**_BUCKET_SHIFT).cast(pl.UInt16).alias("bucket"))
+        .group_by((pl.col(KEY_HASH) // 2 ** (64 - _FINGERPRINT_BITS)).cast(pl.UInt16).alias("bucket"))
         .agg(
             pl.len().cast(pl.UInt32).alias("rows"),
             pl.col(CHECKSUM).sum().alias("sum"),

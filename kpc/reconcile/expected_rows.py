@@ -48,10 +48,6 @@ class ExpectedRows:
     seed: int = 0
 
     @property
-    def rows(self) -> int:
-        return sum(self.counts)
-
-    @property
     def corrected(self) -> int:
         """Rows that have the values that people gave them."""
         return self.source.corrected

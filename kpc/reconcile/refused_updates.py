@@ -54,12 +54,11 @@ class RefusedUpdates:
 
     `known` holds `data_header` in canonical text of those with known values, as read from the org. `others` are the
     external ids, in lower case, of those that hold neither their former nor Oracle's present values, or are gone.
-    `hashes` are the key hashes of both. `kept` counts the ones with their former values; `examples` are the first.
+    `kept` counts the ones with their former values; `examples` are the first.
     """
 
     known: pl.DataFrame
     others: pl.Series
-    hashes: pl.Series
     kept: int = 0
     examples: tuple[KeptRecord, ...] = ()
 
@@ -76,7 +75,7 @@ def find_refused_updates(context: PartitionContext, listed: pl.DataFrame, is_ref
     wanted = _with_former(context, rows.select(EXTERNAL_ID, KEY_HASH, row_checksum(table), "is_refused"))
     if wanted.is_empty():
         nothing = pl.DataFrame(schema=dict.fromkeys(table.data_header, pl.String()))
-        return RefusedUpdates(nothing, pl.Series(dtype=pl.String), wanted[KEY_HASH])
+        return RefusedUpdates(nothing, pl.Series(dtype=pl.String))
     records = _read(context, wanted).with_columns(key_hash(), row_checksum(table).alias("held"))
     joined = records.join(wanted, on=KEY_HASH, how="inner", suffix=":oracle")
     is_former, is_new = pl.col("held") == pl.col(_FORMER), pl.col("is_refused") & (pl.col("held") == pl.col(CHECKSUM))
@@ -86,7 +85,6 @@ def find_refused_updates(context: PartitionContext, listed: pl.DataFrame, is_ref
     return RefusedUpdates(
         known=found.select(table.data_header),
         others=others.select(folded(pl.col(EXTERNAL_ID))).to_series(),
-        hashes=wanted[KEY_HASH],
         kept=kept.height,
         examples=tuple(_examples(table, found, rows, kept)),
     )

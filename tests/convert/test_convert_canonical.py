@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from kpc.catalog import TABLES, find_table
 from kpc.catalog.table import Table
 from kpc.convert.canonical import (
-    BUCKETS,
+    FINGERPRINT_BUCKETS,
     canonical_from_salesforce,
     canonical_text,
     fingerprint,
@@ -154,7 +154,7 @@ def test_a_fingerprint_does_not_depend_on_order_or_grouping(rows: list[tuple[int
         bucket = expected.setdefault(key >> 54, [0, 0, 0])
         bucket[0], bucket[1], bucket[2] = bucket[0] + 1, (bucket[1] + checksum) % 2**64, bucket[2] ^ checksum
     assert whole.rows() == [(bucket, *sums) for bucket, sums in sorted(expected.items())]
-    assert all(bucket < BUCKETS for bucket in expected)
+    assert all(bucket < FINGERPRINT_BUCKETS for bucket in expected)
 
 
 def test_the_checksum_is_the_published_xxh3() -> None:
