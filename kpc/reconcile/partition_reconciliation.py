@@ -43,6 +43,8 @@ class PartitionComparison:
 
     report: ReconciliationReport
     comparisons: tuple[Comparison, ...]
+    records: RecordDifferences | None = None
+    exceptions: tuple[FailedRecord, ...] = ()
 
 
 def compare_partition(context: PartitionContext, level3: str = "") -> PartitionComparison:
@@ -80,7 +82,7 @@ def compare_partition(context: PartitionContext, level3: str = "") -> PartitionC
         relatives=relatives_of(context, extract.scn),
     )
     report = ReconciliationReport.of(extract, comparisons, records, expected, check)
-    return PartitionComparison(report, tuple(comparisons))
+    return PartitionComparison(report, tuple(comparisons), records, tuple(exceptions))
 
 
 def publish_report(context: StageContext, compared: PartitionComparison) -> ReconciliationReport:

@@ -12,6 +12,7 @@ from kpc.catalog.table import Table
 from kpc.catalog.types import EXTERNAL_ID, PARTITION_FIELD
 from kpc.convert.buckets import BUCKET, marker_bucket
 from kpc.convert.canonical import CHECKSUM, KEY_HASH
+from kpc.reconcile.bucket_fingerprints import BucketFingerprint, Fingerprints
 from kpc.reconcile.double_numbers import same_as_doubles
 from kpc.reconcile.expected_rows import ExpectedRows, rows_with_hashes
 from kpc.reconcile.target_records import LISTED, read_pages, record_fields, records_by_id
@@ -36,6 +37,9 @@ class RecordDifferences:
     missing_keys: tuple[str, ...] = ()
     surplus_keys: tuple[str, ...] = ()
     changed_fields: tuple[tuple[str, tuple[str, ...]], ...] = ()  # (external id, fields that differ)
+    as_doubles: int = 0  # of the equal ones: the checksums differ, but only in digits that the API cannot carry
+    source_buckets: tuple[BucketFingerprint, ...] = ()
+    target_buckets: tuple[BucketFingerprint, ...] = ()
 
 
 def compare_all(
@@ -72,6 +76,7 @@ class _Differences:
         self._table = table
         self._numbers = {column.field for column in table.sent_columns if column.type and column.type.is_number}
         self._compared = self._equal = self._changed = self._surplus = 0
+        self._source_buckets, self._target_buckets = Fingerprints(), Fingerprints()
         self._missing: list[pl.Series] = []
         self._held_changed: list[pl.DataFrame] = []
         self._held_surplus: list[pl.DataFrame] = []
@@ -80,9 +85,11 @@ class _Differences:
         """Compare bucket, key_hash and checksum of `source` with records; each side has a key at most once."""
         pairs = source.select(KEY_HASH, pl.col(BUCKET).alias(_SOURCE_BUCKET), pl.col(CHECKSUM).alias(_SOURCE_CHECKSUM))
         self._compared += pairs.height
+        self._source_buckets.add(source)
         seen = [pl.Series(KEY_HASH, dtype=pl.UInt64)]
         for frame in target:
             seen.append(frame[KEY_HASH])
+            self._target_buckets.add(frame)
             joined = frame.join(pairs, on=KEY_HASH, how="left")
             is_equal = (pl.col(CHECKSUM) == pl.col(_SOURCE_CHECKSUM)) & (pl.col(BUCKET) == pl.col(_SOURCE_BUCKET))
             differing = joined.filter(~is_equal.fill_null(value=False))
@@ -126,6 +133,9 @@ class _Differences:
             missing_keys=missing_keys,
             surplus_keys=() if surplus is None else _first_keys(surplus[EXTERNAL_ID]),
             changed_fields=fields,
+            as_doubles=as_doubles,
+            source_buckets=self._source_buckets.listed(),
+            target_buckets=self._target_buckets.listed(),
         )
 
     def _named(
