@@ -16,7 +16,7 @@ from kpc.bench.baselines.drain import drain
 from kpc.bench.baselines.paging import read_pages
 from kpc.bench.oracle_tables import MONTH, TABLES
 from kpc.extract.chunk_reader import read_chunks, rows_per_batch
-from kpc.extract.control_totals import check_control_totals, measure_rows, scan_chunks
+from kpc.extract.control_totals import check_control_totals, measure_extract
 from kpc.extract.live_schema import arrow_schema
 from kpc.extract.month_reader import make_one_pass_plan, read_months
 from kpc.extract.plan import ExtractPlan, make_plan
@@ -82,7 +82,7 @@ def extract_partition(login: Login, table: str, chunk_rows: int, folder: str) ->
     plan = ExtractPlan.model_validate_json(plan_of(login, table, chunk_rows))
     shutil.rmtree(folder, ignore_errors=True)
     chunks = read_chunks(oracle, partition, plan, Path(folder))
-    read = measure_rows(scan_chunks(Path(folder), chunks, partition.table), partition.table)
+    read = measure_extract(Path(folder), chunks, partition.table)
     check_control_totals(partition, oracle=plan.control_totals, extract=read)
     return read.rows
 

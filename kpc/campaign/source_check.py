@@ -27,7 +27,7 @@ from kpc.campaign.source_delta import (
 from kpc.catalog import TABLES
 from kpc.catalog.table import Table
 from kpc.errors import CallTimedOut, ConfigError, DamagedFile, SnapshotLost
-from kpc.extract.control_totals import measure_days, scan_chunks
+from kpc.extract.control_totals import measure_days
 from kpc.extract.day_statements import totals_by_day
 from kpc.extract.incremental_extract import newest_change, read_at
 from kpc.extract.partition_extract import refuse_outside_window
@@ -207,7 +207,7 @@ def _days(
     except DamagedFile as gone:
         log.warning("%s: the days that moved are not known: %s", context, gone.what)
         return ()
-    then = measure_days(scan_chunks(folder, manifest.chunks, context.table), context.table)
+    then = measure_days(folder, manifest.chunks, context.table)
     return moved_days(then, now, context.table)
 
 

@@ -17,7 +17,13 @@ from kpc.extract.live_schema import arrow_schema
 from kpc.extract.number_reading import SUMMED, is_number
 from kpc.partition import Partition
 from kpc.storage.manifests import Aggregate, ControlTotals, NumberTotal
+from kpc.storage.parquet_file import read_slices
 from kpc.storage.store import FileEntry
+
+# Read at a time. Scanning whole files, polars holds many row groups of several files at once, so that memory grew with
+# their number (by 210 MB for three million rows of KPS_T_SALES_MD); slices cost 0.1 s of CPU per million rows more.
+_SLICE_ROWS = 50_000
+_REMEDY = "Extract the partition again: `kpc run TABLE KEY --mode full`."
 
 
 def scan_chunks(folder: Path, chunks: Sequence[FileEntry], table: Table) -> pl.LazyFrame:
@@ -28,21 +34,45 @@ def scan_chunks(folder: Path, chunks: Sequence[FileEntry], table: Table) -> pl.L
     return pl.scan_parquet([folder / chunk.name for chunk in chunks])
 
 
-def measure_rows(rows: pl.LazyFrame, table: Table) -> ControlTotals:
+def measure_extract(folder: Path, chunks: Sequence[FileEntry], table: Table) -> ControlTotals:
+    """`measure_rows` of an extract's files, a slice at a time: memory does not grow with the partition.
+
+    Raises `DamagedFile` if one of them cannot be read.
+    """
+    parts = [measure_rows(rows, table) for rows in _measured_slices(folder, chunks, table)]
+    return added_up(parts) if parts else measure_rows(scan_chunks(folder, (), table), table)
+
+
+def measure_days(folder: Path, chunks: Sequence[FileEntry], table: Table) -> dict[str | None, ControlTotals]:
+    """`measure_extract` for each day of a table with months, named as `day_text` names it; None: rows without a day."""
+    day = _day(table.by_name[table.month_column or ""]).alias("day")
+    found: dict[str | None, list[ControlTotals]] = {}
+    for rows in _measured_slices(folder, chunks, table):
+        schema = dict(rows.schema)
+        for row in rows.group_by(day).agg(_aggregates(table, schema)).iter_rows(named=True):
+            found.setdefault(row["day"], []).append(_control_totals(table, schema, row))
+    return {each: added_up(parts) for each, parts in found.items()}
+
+
+def measure_rows(rows: pl.DataFrame | pl.LazyFrame, table: Table) -> ControlTotals:
     """Row count, per measure the exact decimal aggregates of the values as the target will hold them, per NUMBER column
     of the frame sum and count of its values. How many values Oracle rounded cannot be seen here.
     """
-    schema = dict(rows.collect_schema())
-    (found,) = rows.select(_aggregates(table, schema)).collect(engine="streaming").to_dicts()
+    lazy = rows.lazy()
+    schema = dict(lazy.collect_schema())
+    (found,) = lazy.select(_aggregates(table, schema)).collect().to_dicts()
     return _control_totals(table, schema, found)
 
 
-def measure_days(rows: pl.LazyFrame, table: Table) -> dict[str | None, ControlTotals]:
-    """`measure_rows` for each day of a table with months, named as `day_text` names it; None: rows without a day."""
-    schema = dict(rows.collect_schema())
-    day = _day(table.by_name[table.month_column or ""]).alias("day")
-    grouped = rows.group_by(day).agg(_aggregates(table, schema)).collect(engine="streaming")
-    return {found["day"]: _control_totals(table, schema, found) for found in grouped.iter_rows(named=True)}
+def _measured_slices(folder: Path, chunks: Sequence[FileEntry], table: Table) -> Iterator[pl.DataFrame]:
+    """The columns that are measured, and that of the day, of all rows."""
+    wanted = [
+        column.name
+        for column in table.columns
+        if is_number(column) or column in table.measured_columns or column.name == table.month_column
+    ] or list(table.key[:1])
+    for chunk in chunks:
+        yield from read_slices(folder / chunk.name, wanted, _SLICE_ROWS, remedy=_REMEDY)
 
 
 def _day(column: Column) -> pl.Expr:

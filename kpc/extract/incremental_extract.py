@@ -15,7 +15,7 @@ import polars as pl
 from kpc.catalog.types import OracleKind
 from kpc.errors import DamagedFile
 from kpc.extract.chunk_reader import Between, read_chunks, read_keys
-from kpc.extract.control_totals import control_total_differences, measure_rows, scan_chunks
+from kpc.extract.control_totals import control_total_differences, measure_extract
 from kpc.extract.merge_changes import merge_changes
 from kpc.extract.plan import Base, ExtractPlan
 from kpc.extract.snapshot import taken_utc
@@ -24,9 +24,13 @@ from kpc.local_time import naive_local
 from kpc.stages.context import PartitionContext
 from kpc.storage.layout import INCREMENTAL_READ
 from kpc.storage.manifests import ExtractManifest
+from kpc.storage.parquet_file import read_slices
 from kpc.storage.store import FileEntry
 
 log = logging.getLogger(__name__)
+
+_SLICE_ROWS = 500_000  # of the change columns, read at a time
+_REMEDY = "Extract the partition again: `kpc run TABLE KEY --mode full`."
 
 
 def find_base(context: PartitionContext, wanted_spec: str) -> Base | None:
@@ -65,8 +69,10 @@ def newest_change(context: PartitionContext, generation: str) -> datetime | None
     """The newest change of a row in an older extract; None if it holds none. Raises `DamagedFile`."""
     files = _base_files(context, generation)
     changed = pl.coalesce(column.name for column in context.table.change_columns)
-    newest: datetime | None = pl.scan_parquet(files).select(changed.max()).collect().item() if files else None
-    return newest
+    columns = [column.name for column in context.table.change_columns]
+    slices = (rows for file in files for rows in read_slices(file, columns, _SLICE_ROWS, remedy=_REMEDY))
+    found = (rows.select(changed.max()).item() for rows in slices)
+    return max((newest for newest in found if newest is not None), default=None)
 
 
 def read_at(context: PartitionContext, generation: GenerationRow) -> datetime:
@@ -100,7 +106,7 @@ def merged_chunks(
         keys=changes / keys.name,
         rows=plan.control_totals.rows,
     )
-    found = measure_rows(scan_chunks(folder, merged.chunks, context.table), context.table)
+    found = measure_extract(folder, merged.chunks, context.table)
     if differences := control_total_differences(oracle=plan.control_totals, extract=found):
         log.warning(
             "%s: reading the whole partition, because rows changed without touching %s (%s)",

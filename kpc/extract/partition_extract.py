@@ -8,7 +8,7 @@ from datetime import datetime
 
 from kpc.errors import DataUnreadable, SnapshotLost
 from kpc.extract.chunk_reader import read_chunks
-from kpc.extract.control_totals import check_control_totals, measure_rows, scan_chunks
+from kpc.extract.control_totals import check_control_totals, measure_extract
 from kpc.extract.incremental_extract import find_base, merged_chunks
 from kpc.extract.plan import Base, ExtractPlan, make_plan, spec_hash
 from kpc.extract.snapshot import choose_scn, give_up_own, taken_utc
@@ -166,7 +166,7 @@ def publish_extract(
 ) -> ExtractManifest:
     """Compare the files with Oracle's own control totals, then write the manifest. Raises `Terminal` if they differ."""
     folder = context.paths.generation(generation).extract
-    read = measure_rows(scan_chunks(folder, chunks, context.table), context.table)
+    read = measure_extract(folder, chunks, context.table)
     check_control_totals(context.partition, oracle=plan.control_totals, extract=read)
     shutil.rmtree(folder / INCREMENTAL_READ, ignore_errors=True)
     manifest = ExtractManifest(
