@@ -8,7 +8,7 @@ from typing import Any
 
 from kpc.campaign.system_check import CheckSubject, SystemCheck
 from kpc.catalog import TABLES, Table
-from kpc.catalog.types import EXTERNAL_ID, PARTITION_FIELD, Column, FieldKind
+from kpc.catalog.types import CURRENCY_FIELD, EXTERNAL_ID, PARTITION_FIELD, Column, FieldKind
 from kpc.errors import KpcError
 from kpc.salesforce import Salesforce
 from kpc.salesforce.collections import FieldValue
@@ -152,6 +152,8 @@ def made_up(table: Table) -> _Made:
     for column in table.sent_columns:
         if column.field and column.type:
             made[column.field] = _value(column)
+    if table.currency:
+        made[CURRENCY_FIELD] = table.currency
     return made
 
 

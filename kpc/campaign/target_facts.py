@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from kpc.catalog.types import CURRENCY_FIELD
 from kpc.errors import SchemaDrift
 from kpc.salesforce import ExplainedPlan, Limit, Salesforce
 from kpc.salesforce.soql import text_literal
@@ -31,6 +32,8 @@ class TargetFacts:
     limits: dict[str, Limit] = field(default_factory=dict)
     records: dict[str, int] = field(default_factory=dict)
     plans: dict[str, ExplainedPlan | None] = field(default_factory=dict)
+    active_currencies: frozenset[str] = frozenset()  # ISO codes; empty in an org with one currency
+    corporate_currency: str | None = None
     hidden: list[str] = field(default_factory=list)
 
     def has(self, object_name: str, right: str) -> bool:
@@ -52,6 +55,7 @@ def read_target(salesforce: Salesforce, object_names: Iterable[str]) -> TargetFa
     facts.records = salesforce.record_counts(names) if names else {}
     _read_permissions(salesforce, facts)
     _read_automations(salesforce, facts)
+    _read_currencies(salesforce, facts)
     for row in _rows(salesforce, facts, "EntityDefinition", "QualifiedApiName, InternalSharingModel", _among(names)):
         facts.sharing[str(row["QualifiedApiName"])] = str(row["InternalSharingModel"])
     return facts
@@ -69,6 +73,15 @@ def _read_permissions(salesforce: Salesforce, facts: TargetFacts) -> None:
     for row in _rows(salesforce, facts, "ObjectPermissions", fields, f"ParentId IN ({mine})"):
         rights = facts.rights.setdefault(str(row["SobjectType"]), set())
         rights |= {right for right in (VIEW_ALL, MODIFY_ALL) if row.get(right) is True}
+
+
+def _read_currencies(salesforce: Salesforce, facts: TargetFacts) -> None:
+    """Only an org with several currencies has the object."""
+    fields = (one["name"] for description in facts.descriptions.values() for one in description["fields"])
+    if CURRENCY_FIELD in fields:
+        currencies = salesforce.currencies()
+        facts.active_currencies = frozenset(one.IsoCode for one in currencies if one.IsActive)
+        facts.corporate_currency = next((one.IsoCode for one in currencies if one.IsCorporate), None)
 
 
 def _read_automations(salesforce: Salesforce, facts: TargetFacts) -> None:

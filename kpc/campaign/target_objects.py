@@ -8,7 +8,7 @@ from typing import Any
 from kpc.campaign.system_check import CheckSubject, SystemCheck
 from kpc.campaign.target_facts import MODIFY_ALL, VIEW_ALL, TargetFacts
 from kpc.catalog import Table
-from kpc.catalog.types import EXTERNAL_ID, PARTITION_FIELD, FieldKind
+from kpc.catalog.types import CURRENCY_FIELD, EXTERNAL_ID, PARTITION_FIELD
 from kpc.salesforce import ExplainedPlan
 
 _RIGHTS = {
@@ -18,7 +18,6 @@ _RIGHTS = {
     "deletable": ("Delete", "`kpc rollback` deletes what a load created"),
 }
 _PUBLIC = ("ReadWrite", "ReadWriteTransfer", "FullAccess", "ControlledByParent")
-_CURRENCY_FIELD = "CurrencyIsoCode"
 _FEW_RECORDS = 1_000  # of an object with fewer, the org's plan says nothing about later
 
 
@@ -32,7 +31,7 @@ def check_target_object(table: Table, facts: TargetFacts, *, was_loaded: bool) -
     yield _modify_all(about, facts)
     yield _external_id(about, fields)
     yield _encryption(about, table, fields)
-    yield _currency(about, table, fields)
+    yield _currency(about, table, facts, fields)
     yield from _locks(about, table, fields)
     yield _record_types(about, description)
     yield _records(about, facts, was_loaded=was_loaded)
@@ -121,15 +120,51 @@ def _encryption(about: CheckSubject, table: Table, fields: dict[str, dict[str, A
     return about.ok("encryption", "no field is encrypted")
 
 
-def _currency(about: CheckSubject, table: Table, fields: dict[str, dict[str, Any]]) -> SystemCheck:
-    amounts = [one.field for one in table.sent_columns if one.type and one.type.kind is FieldKind.CURRENCY]
-    if _CURRENCY_FIELD not in fields or not amounts:
-        return about.ok("currency", "one currency" if _CURRENCY_FIELD not in fields else "no currency field is sent")
+def _currency(about: CheckSubject, table: Table, facts: TargetFacts, fields: dict[str, dict[str, Any]]) -> SystemCheck:
+    if CURRENCY_FIELD not in fields:
+        return _one_currency(about, table)
+    if not table.currencies:
+        return _undeclared_currency(about, table)
+    unknown = [code for code in table.currencies if code not in facts.active_currencies]
+    if unknown:
+        return about.failed(
+            "currency",
+            f"{', '.join(unknown)}, in which {table.name} is declared, is no active currency of the org.",
+            "Activate it in Setup (Manage Currencies), or correct the declaration in kpc/catalog.",
+        )
+    if table.amounts and set(table.currencies) != {facts.corporate_currency}:
+        return about.warning(
+            "currency",
+            f"Amounts of {table.name} are in {', '.join(table.currencies)}, the org's corporate currency is "
+            f"{facts.corporate_currency}: sums that the org computes are converted, so that only the records read back "
+            "prove them.",
+            f"Reconcile {table.name} in full (KPC__RECONCILE__LEVEL3=full, the default).",
+        )
+    return about.ok("currency", ", ".join(table.currencies))
+
+
+def _one_currency(about: CheckSubject, table: Table) -> SystemCheck:
+    if not table.currencies:
+        return about.ok("currency", "one currency")
     return about.failed(
         "currency",
-        f"The org has several currencies, and {table.name} does not say in which one {', '.join(map(str, amounts))} "
-        "are: every record would get the user's own currency, and sums would be converted.",
-        f"Decide the currency and declare it: send {_CURRENCY_FIELD} with each row of {table.name} in kpc/catalog.",
+        f"{table.name} is declared in {', '.join(table.currencies)}, but the org has one currency: its records have no "
+        f"{CURRENCY_FIELD}.",
+        f"Leave the currency of {table.name} out of kpc/catalog, or have several currencies enabled in Setup (this "
+        "cannot be undone).",
+    )
+
+
+def _undeclared_currency(about: CheckSubject, table: Table) -> SystemCheck:
+    if not table.amounts:
+        return about.ok("currency", "no currency field is sent")
+    fields = ", ".join(str(one.field) for one in table.amounts)
+    return about.failed(
+        "currency",
+        f"The org has several currencies, and {table.name} does not say in which one {fields} are: every record would "
+        "get the user's own currency, and sums would be converted.",
+        f'Declare it for {table.name} in kpc/catalog: currency="THB" for all rows, or a column whose field is '
+        f"{CURRENCY_FIELD}.",
     )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from kpc.catalog.character_sets import MOST_BYTES, STORED_AS
 from kpc.catalog.declaration import TableDeclaration
 from kpc.catalog.types import (
+    CURRENCY_FIELD,
     EXTERNAL_ID,
     EXTERNAL_ID_LENGTH,
     GENERATION_FIELD,
@@ -32,6 +34,9 @@ _TEXT_LIMITS = {
     FieldKind.PHONE: 40,
 }
 
+_ISO_CODE = re.compile("[A-Z]{3}")  # ISO 4217
+_NEVER_NULL = (NullRule.DEFAULT, NullRule.REJECT)
+
 _Wrong = Callable[[str, str], CatalogError]
 
 
@@ -41,6 +46,28 @@ def check_table(table: TableDeclaration) -> None:
     _check_key(table)
     _check_references(table)
     _check_lookups(table)
+    _check_currency(table)
+
+
+def _check_currency(table: TableDeclaration) -> None:
+    """Either all rows are in one currency, or a column says which one; a row without gets the user's own."""
+    columns = [column for column in table.columns if column.field == CURRENCY_FIELD]
+    if table.currency is not None and (columns or not _ISO_CODE.fullmatch(table.currency)):
+        raise CatalogError(
+            f"Table {table.name}: currency {table.currency!r} "
+            + ("is declared beside a column that says it." if columns else "is no ISO 4217 code."),
+            f"Keep one of both: currency, or the column {columns[0].name}."
+            if columns
+            else "Write three capital letters, such as THB.",
+        )
+    for column in columns:
+        codes = column.type.values if column.type and column.type.kind is FieldKind.PICKLIST else ()
+        if not codes or not all(map(_ISO_CODE.fullmatch, codes)) or column.null not in _NEVER_NULL:
+            raise CatalogError(
+                f"Table {table.name}, column {column.name}: it becomes {CURRENCY_FIELD}, which takes ISO 4217 codes "
+                "and is never null.",
+                "Declare picklist(...) of the codes, with NullRule.DEFAULT and a default, or NullRule.REJECT.",
+            )
 
 
 def _check_lookups(table: TableDeclaration) -> None:

@@ -12,11 +12,13 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 
 from kpc.catalog.types import (
+    CURRENCY_FIELD,
     EXTERNAL_ID,
     GENERATION_FIELD,
     MARKERS,
     PARTITION_FIELD,
     Column,
+    FieldKind,
     Lookup,
     Measure,
     Phase,
@@ -45,6 +47,7 @@ class TableDeclaration:
     sessions: int = 1  # reading one partition at the same time; each takes a slot of the extract pool
     parallel_degree: int = 1  # of the statements that scan the whole table: control totals, plan, keys
     chunk_degree: int = 1  # of the scans of single chunks, which already run in parallel
+    currency: str | None = None  # ISO 4217 code of all amounts, sent with each row; only for an org with several
     has_rowid: bool = True  # False for a view or an index-organized table: chunks are ranges of the key instead
 
     @property
@@ -78,10 +81,28 @@ class TableDeclaration:
         return tuple(self.by_name[measure.column] for measure in self.measures)
 
     @cached_property
+    def amounts(self) -> tuple[Column, ...]:
+        """The columns that become currency fields."""
+        return tuple(column for column in self.sent_columns if column.type and column.type.kind is FieldKind.CURRENCY)
+
+    @cached_property
+    def currencies(self) -> tuple[str, ...]:
+        """The ISO codes that rows may name: the declared one, or those of the column that becomes CurrencyIsoCode.
+
+        Empty for an org with one currency: its records have no such field.
+        """
+        named = [column.type.values for column in self.sent_columns if column.field == CURRENCY_FIELD and column.type]
+        return (self.currency,) if self.currency else (*named, ())[0]
+
+    @cached_property
     def data_header(self) -> tuple[str, ...]:
-        """The CSV columns that carry data, in order: external id, lookups, fields. Checksums cover exactly these."""
+        """The CSV columns that carry data, in order: external id, lookups, fields, the declared currency.
+
+        Checksums cover exactly these.
+        """
         lookups = (lookup.header for lookup in self.lookups)
-        return (EXTERNAL_ID, *lookups, *(column.field or "" for column in self.sent_columns))
+        currency = (CURRENCY_FIELD,) if self.currency else ()
+        return (EXTERNAL_ID, *lookups, *(column.field or "" for column in self.sent_columns), *currency)
 
     @cached_property
     def header(self) -> tuple[str, ...]:
@@ -97,6 +118,8 @@ class TableDeclaration:
         kept = {name: value for name, value in asdict(self).items() if name not in _WITHOUT_EFFECT_ON_ROWS}
         for lookup in kept["lookups"]:
             del lookup["on_delete"]
+        if self.currency is None:
+            del kept["currency"]
         return kept | {"markers": MARKERS}
 
     @cached_property

@@ -8,6 +8,7 @@ from enum import StrEnum
 EXTERNAL_ID = "External_ID__c"
 PARTITION_FIELD = "Migration_Partition__c"
 GENERATION_FIELD = "Migration_Generation__c"
+CURRENCY_FIELD = "CurrencyIsoCode"  # of every record, in an org with several currencies
 EXTERNAL_ID_LENGTH = 255
 BUCKETS = 256  # of a monthly partition (`kpc.convert.buckets`); another number would change every record's marker
 MARKERS = f"partition/bucket, {BUCKETS} by the first byte of SHA-256"  # part of the mapping version

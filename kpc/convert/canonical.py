@@ -9,7 +9,7 @@ import polars as pl
 import polars_hash as plh
 
 from kpc.catalog.table import Table
-from kpc.catalog.types import EXTERNAL_ID, Column, FieldKind
+from kpc.catalog.types import CURRENCY_FIELD, EXTERNAL_ID, Column, FieldKind
 from kpc.convert import numbers, text
 from kpc.convert.external_id import folded
 from kpc.errors import SchemaDrift
@@ -96,9 +96,11 @@ def canonical_from_salesforce(frame: pl.DataFrame | pl.LazyFrame, table: Table) 
             differences=missing,
         )
     identifiers = [EXTERNAL_ID, *(lookup.header for lookup in table.lookups)]
+    currency = [text.trimmed(pl.col(CURRENCY_FIELD).cast(pl.String))] if table.currency else []
     return rows.select(
         *(text.trimmed(pl.col(name).cast(pl.String)).alias(name) for name in identifiers),
         *(_normalized(column).alias(column.field or "") for column in table.sent_columns),
+        *currency,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from kpc.catalog.table import Table
-from kpc.catalog.types import ALL, EXTERNAL_ID, KEY_SEPARATOR
+from kpc.catalog.types import ALL, CURRENCY_FIELD, EXTERNAL_ID, KEY_SEPARATOR
 from kpc.convert import dates, numbers, text
 from kpc.convert.external_id import external_id, key_checks, lookup_checks, shown_key
 from kpc.convert.rules import Rule, RuleCheck, first_violated
@@ -124,8 +124,9 @@ class FramePlan:
         return first_violated(self.checks)
 
     def spelled(self) -> list[pl.Expr]:
-        """The sent fields as text, by their names in the data header."""
-        return [made.spelled for made in self.conversions]
+        """The sent fields as text, by their names in the data header; last the declared currency."""
+        currency = [pl.lit(self.table.currency).alias(CURRENCY_FIELD)] if self.table.currency else []
+        return [made.spelled for made in self.conversions] + currency
 
     def order(self) -> pl.Expr:
         """The sort key of the rows: the first parent's external id, then their own (only the rest of it if it begins

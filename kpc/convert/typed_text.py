@@ -66,7 +66,7 @@ def convert_typed(rows: pl.DataFrame, table: Table, *, key: str, hash_key: str) 
     """
     typed = _typed_table(table)
     names = {column.field: column.name for column in typed.sent_columns} | {EXTERNAL_ID: _WHOLE_ID}
-    given = rows.select(pl.col(name).alias(names[name]) for name in table.data_header)
+    given = rows.select(pl.col(name).alias(names[name]) for name in table.data_header if name in names)
     readable = given.with_columns(_readable(column) for column in typed.sent_columns)
     plan = FramePlan.of(typed, dict(readable.schema), key=key, hash_key=hash_key)
     marks = [check.violated.alias(f"check:{position}") for position, check in enumerate(plan.checks)]

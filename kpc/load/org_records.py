@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import polars as pl
 
 from kpc.catalog.table import Table
-from kpc.catalog.types import EXTERNAL_ID, GENERATION_FIELD, PARTITION_FIELD
+from kpc.catalog.types import CURRENCY_FIELD, EXTERNAL_ID, GENERATION_FIELD, PARTITION_FIELD
 from kpc.convert.canonical import canonical_from_salesforce, key_hash
 from kpc.ledger.quota import QuotaRequest
 from kpc.salesforce import Salesforce
@@ -24,7 +24,8 @@ def image_header(table: Table) -> tuple[str, ...]:
     """All fields that this migration writes. A parent is given by its id, because it may not be one of ours."""
     lookups = (lookup.field for lookup in table.lookups)
     fields = (column.field or "" for column in table.sent_columns)
-    return (ID, EXTERNAL_ID, *lookups, *fields, PARTITION_FIELD, GENERATION_FIELD)
+    currency = (CURRENCY_FIELD,) if table.currency else ()
+    return (ID, EXTERNAL_ID, *lookups, *fields, *currency, PARTITION_FIELD, GENERATION_FIELD)
 
 
 def records_of(

@@ -7,6 +7,7 @@ from typing import Any
 
 from kpc.catalog import Table, find_table
 from kpc.catalog.types import (
+    CURRENCY_FIELD,
     EXTERNAL_ID,
     EXTERNAL_ID_LENGTH,
     GENERATION_FIELD,
@@ -19,7 +20,6 @@ from kpc.errors import SchemaDrift
 from kpc.salesforce import Salesforce
 
 _PARTITION_LENGTH = 7  # `2024-01`
-_CURRENCY = "currencyisocode"
 _GENERATION_LENGTH = 26  # a ULID
 _ALIKE = {FieldKind.STRING: ("string", "textarea"), FieldKind.DOUBLE: ("double", "int")}
 
@@ -126,12 +126,21 @@ def _writable(name: str, field: _Field) -> Iterator[str]:
 
 def _currency(table: Table, fields: dict[str, _Field]) -> Iterator[str]:
     """An org with several currencies: a row that names none would get the user's own, and sums are converted."""
-    amounts = [column for column in table.sent_columns if column.type and column.type.kind is FieldKind.CURRENCY]
-    if amounts and _CURRENCY in fields and _CURRENCY not in {name.lower() for name in table.header}:
+    field = fields.get(CURRENCY_FIELD.lower())
+    if field is None:
+        if table.currency:  # a column that becomes the field is reported as any other
+            yield f"{CURRENCY_FIELD}: missing; the org has one currency, and the catalog declares {table.currency}"
+        return
+    if table.amounts and not table.currencies:
         yield (
-            f"CurrencyIsoCode: the org has several currencies, and the catalog does not say in which one "
-            f"{', '.join(str(column.field) for column in amounts)} are"
+            f"{CURRENCY_FIELD}: the org has several currencies, and the catalog does not say in which one "
+            f"{', '.join(str(column.field) for column in table.amounts)} are"
         )
+    if table.currency:
+        yield from _writable(CURRENCY_FIELD, field)
+        known = {entry["value"] for entry in field.get("picklistValues", []) if entry.get("active", True)}
+        if table.currency not in known:
+            yield f"{CURRENCY_FIELD}: the org has no active currency {table.currency!r}"
 
 
 def _unsent(table: Table, fields: dict[str, _Field]) -> Iterator[str]:

@@ -23,7 +23,7 @@ from kpc.reconcile.expected_rows import expected_rows
 from kpc.reconcile.mismatch_remedy import mismatch_remedy
 from kpc.reconcile.records import RecordDifferences, compare_all, compare_sample
 from kpc.reconcile.report import CheckFacts, Level3, ReconciliationReport, last_report
-from kpc.reconcile.totals import compare_totals, read_target
+from kpc.reconcile.totals import compare_totals, converted_measures, read_target
 from kpc.stages.bucket_queries import BucketQueries
 from kpc.stages.context import PartitionContext, StageContext
 from kpc.stages.current_manifests import sealed_extract
@@ -61,7 +61,8 @@ def compare_partition(context: PartitionContext, level3: str = "") -> PartitionC
         expected = expected_rows(context, extract, exceptions, folder, sample_rows=sample_rows)
         totals = expected.totals or extract.control_totals
         queries = BucketQueries(context, expected.counts)
-        salesforce = read_target(queries, context.table)
+        converted = converted_measures(context.table, context.salesforce)
+        salesforce = read_target(queries, context.table, converted)
         records = None
         if chosen == "full":
             records = compare_all(expected, queries, context, folder)
@@ -80,6 +81,7 @@ def compare_partition(context: PartitionContext, level3: str = "") -> PartitionC
         exceptions=len(exceptions),
         compared_utc=context.clock(),
         relatives=relatives_of(context, extract.scn),
+        converted=tuple(sorted(converted)),
     )
     report = ReconciliationReport.of(extract, comparisons, records, expected, check)
     return PartitionComparison(report, tuple(comparisons), records, tuple(exceptions))

@@ -84,6 +84,7 @@ class CheckFacts:
     exceptions: int
     compared_utc: datetime
     relatives: tuple[RelativeScn, ...] = ()
+    converted: tuple[str, ...] = ()
 
 
 class ReconciliationReport(BaseModel):
@@ -103,6 +104,7 @@ class ReconciliationReport(BaseModel):
     kept: int = 0  # records that keep their former values, because their update was refused
     kept_records: tuple[KeptRecordReport, ...] = ()  # the first of them
     relatives: tuple[RelativeScn, ...] = ()  # parents and children that were read at another SCN
+    converted: tuple[str, ...] = ()  # measures whose sums the org converts: only the records read back prove them
     source_rows: int
     target_rows: int
     comparisons: tuple[ComparedNumber, ...]
@@ -145,6 +147,7 @@ class ReconciliationReport(BaseModel):
             kept=expected.kept,
             kept_records=tuple(_kept(one) for one in expected.examples),
             relatives=check.relatives,
+            converted=check.converted,
             source_rows=extract.control_totals.rows,
             target_rows=int(comparisons[0].target or 0),
             comparisons=tuple(_number(comparison) for comparison in comparisons),
@@ -192,6 +195,7 @@ class ReconciliationReport(BaseModel):
             **({"repaired": self.repaired} if self.repaired else {}),
             **({"kept": self.kept} if self.kept else {}),
             **{f"level{level}": self.verdict(level) for level in (1, 2, 3)},
+            **({"sums_by_records_only": ", ".join(self.converted)} if self.converted else {}),
             **({"other_scns": self._other_scns} if self.relatives else {}),
             **({"records_compared": self.records.compared} if self.records else {}),
             **({"share": self.share} if self.state == "sampled" else {}),
@@ -214,6 +218,8 @@ class ReconciliationReport(BaseModel):
             found["refused updates, former value kept"] = str(self.kept)
         if self.relatives:
             found["read at another SCN"] = self._other_scns
+        if self.converted:
+            found["sums that the org converts, proven by the records only"] = ", ".join(self.converted)
         found["records compared"] = self.share
         return found
 

@@ -11,6 +11,7 @@ from kpc.catalog.types import PARTITION_FIELD, Column
 from kpc.errors import UnusableAnswer
 from kpc.reconcile.comparison import Comparison
 from kpc.reconcile.double_numbers import error_of, greatest_error, is_held, rounded
+from kpc.salesforce import Salesforce
 from kpc.stages.bucket_queries import BucketQueries
 from kpc.storage.manifests import Aggregate, ControlTotals
 from kpc.untrusted_text import shown
@@ -25,51 +26,71 @@ class TargetTotals:
 
     The API adds and carries numbers as doubles. `inexact` names the measures of which a bucket's sum may therefore be
     off by half of its last place or more, with the greatest error that the sum over all buckets may have.
+
+    Of the measures in `converted` only the count is known: see `converted_measures`.
     """
 
     by_marker: dict[str, ControlTotals]
     total: ControlTotals
     inexact: dict[str, Decimal]
+    converted: frozenset[str] = frozenset()
 
 
-def aggregates_soql(table: Table) -> str:
-    """The columns of a SOQL query for the rows and every measure's aggregates."""
+def converted_measures(table: Table, salesforce: Salesforce) -> frozenset[str]:
+    """The measures whose aggregates the org gives in its corporate currency, although records are in another one.
+
+    "If a query includes a GROUP BY or HAVING clause, any currency data returned by using an aggregate function [...] is
+    in the org's default currency" (SOQL reference, convertCurrency()). Their sums are proven by the records only.
+    """
+    amounts = {column.name for column in table.amounts}.intersection(one.column for one in table.measures)
+    if not (amounts and table.currencies):
+        return frozenset()
+    corporate = {one.IsoCode for one in salesforce.currencies() if one.IsCorporate}
+    return frozenset() if set(table.currencies) == corporate else frozenset(amounts)
+
+
+def aggregates_soql(table: Table, converted: frozenset[str] = frozenset()) -> str:
+    """The columns of a SOQL query for the rows and every measure's aggregates; of converted ones only the count."""
     wanted = ["COUNT(Id) n"]
     for position, column in enumerate(table.measured_columns):
         wanted += [
             f"{function}({column.field}) {alias}{position}"
             for function, alias in (("SUM", "s"), ("MIN", "l"), ("MAX", "h"), ("COUNT", "c"))
+            if function == "COUNT" or column.name not in converted
         ]
     return ", ".join(wanted)
 
 
-def read_target(queries: BucketQueries, table: Table) -> TargetTotals:
+def read_target(queries: BucketQueries, table: Table, converted: frozenset[str] = frozenset()) -> TargetTotals:
     """The partition's control totals, computed by Salesforce for each bucket. Raises `UnusableAnswer`."""
     by_marker: dict[str, ControlTotals] = {}
     errors: dict[str, Decimal] = {}
-    for row in queries.aggregates(aggregates_soql(table)):
+    for row in queries.aggregates(aggregates_soql(table, converted)):
         try:
             name = str(row[PARTITION_FIELD])
-            by_marker[name] = _totals_of(row, table, errors)
+            by_marker[name] = _totals_of(row, table, errors, converted)
         except (KeyError, ValueError) as error:
             raise UnusableAnswer(
                 f"Salesforce's totals of {table.target} cannot be used: {shown(error)} is missing or no number.",
                 "Compare again with `kpc reconcile`.",
             ) from None
     nothing = ControlTotals(rows=0, measures=tuple(_nothing(column) for column in table.measured_columns))
-    return TargetTotals(by_marker, reduce(added, by_marker.values(), nothing), errors)
+    return TargetTotals(by_marker, reduce(added, by_marker.values(), nothing), errors, converted)
 
 
 def _nothing(column: Column) -> Aggregate:
     return Aggregate(column=column.name, sum=None, min=None, max=None, count=0)
 
 
-def _totals_of(row: dict[str, object], table: Table, errors: dict[str, Decimal]) -> ControlTotals:
+def _totals_of(
+    row: dict[str, object], table: Table, errors: dict[str, Decimal], converted: frozenset[str]
+) -> ControlTotals:
     measures = []
     rows = int(str(row["n"]))
     for position, column in enumerate(table.measured_columns):
         scale = column.type.scale if column.type else 0
-        total, low, high = (_exact(row[f"{alias}{position}"]) for alias in "slh")
+        is_known = column.name not in converted
+        total, low, high = (_exact(row[f"{alias}{position}"]) if is_known else None for alias in "slh")
         error = greatest_error(total, low, high, rows)
         if error >= Decimal(5).scaleb(-scale - 1) or not is_held(total, scale):
             errors[column.name] = errors.get(column.name, Decimal(0)) + error
@@ -100,8 +121,8 @@ def _added(one: Aggregate, other: Aggregate) -> Aggregate:
         return Aggregate(
             column=one.column,
             sum=sum((value for value in (one.sum, other.sum) if value is not None), Decimal(0)),
-            min=min(value for value in (one.min, other.min) if value is not None),
-            max=max(value for value in (one.max, other.max) if value is not None),
+            min=min((value for value in (one.min, other.min) if value is not None), default=None),
+            max=max((value for value in (one.max, other.max) if value is not None), default=None),
             count=one.count + other.count,
         )
 
@@ -125,13 +146,15 @@ def compare_totals(
         table.measured_columns, oracle.measures, expected.measures, salesforce.total.measures, strict=True
     ):
         tolerance = tolerances[column.name] + salesforce.inexact.get(column.name, Decimal(0))
-        found += _compare_measure(column, source, remaining, target, tolerance)
+        compared = _compare_measure(column, source, remaining, target, tolerance)
+        found += compared[-1:] if column.name in salesforce.converted else compared
     return found
 
 
 def _compare_measure(
     column: Column, source: Aggregate, expected: Aggregate, target: Aggregate, tolerance: Decimal
 ) -> list[Comparison]:
+    """The last one is the count."""
     name, scale = column.name, column.type.scale if column.type else 0
     return [
         _compare(2, f"{name} sum", source.sum, expected.sum, target.sum, tolerance),

@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from kpc.catalog.table import Table
-from kpc.catalog.types import EXTERNAL_ID, GENERATION_FIELD, PARTITION_FIELD, FieldKind
+from kpc.catalog.types import CURRENCY_FIELD, EXTERNAL_ID, GENERATION_FIELD, PARTITION_FIELD, FieldKind
 from kpc.convert.rules import Rule
 from kpc.convert.typed_text import TypedRows, convert_typed, key_fields
 from kpc.errors import ConfigError
@@ -83,7 +83,8 @@ def corrections_of(
 
 def _allowed_fields(table: Table, allowed: str) -> frozenset[str]:
     """Raises `ConfigError` for a name that is no field of the table, and for a field of the key."""
-    names = {name.lower(): name for name in table.data_header if name != EXTERNAL_ID}
+    fixed = (EXTERNAL_ID, CURRENCY_FIELD) if table.currency else (EXTERNAL_ID,)
+    names = {name.lower(): name for name in table.data_header if name not in fixed}
     names |= {lookup.field.lower(): lookup.header for lookup in table.lookups}
     found = set()
     for given in filter(None, map(str.strip, allowed.split(","))):
@@ -194,9 +195,11 @@ class _PartitionCheck:
             yield f"{where}, {names}: part of the key, which may not change (a spreadsheet removes leading zeros)"
         elif EXTERNAL_ID in changed or checked.line.external_id != checked.before[EXTERNAL_ID]:
             yield f"{where}, {EXTERNAL_ID} is not the one that its key columns make"
-        for name in (PARTITION_FIELD, GENERATION_FIELD):
+        fixed = dict.fromkeys((PARTITION_FIELD, GENERATION_FIELD), "a mark of the migration")
+        fixed |= {CURRENCY_FIELD: "declared for the whole table"} if self._table.currency else {}
+        for name, why in fixed.items():
             if checked.line.cells.get(name, checked.before[name]) != checked.before[name]:
-                yield f"{where}, {name} is a mark of the migration, which may not change"
+                yield f"{where}, {name} is {why}, which may not change"
         fields = self._refused_fields(checked) | set(self._more)
         for name in changed:
             if name in keys or name == EXTERNAL_ID:

@@ -43,7 +43,29 @@ class _RecordCounts(Shape):
     sObjects: list[_RecordCount]  # noqa: N815
 
 
+class OrgCurrency(Shape):
+    """A currency of an org with several, by Salesforce's names."""
+
+    IsoCode: str
+    IsActive: bool
+    IsCorporate: bool
+
+
+class _Currencies(Shape):
+    records: list[OrgCurrency]
+
+
 class SetupApi(QueryApi):
+    def currencies(self) -> list[OrgCurrency]:
+        """The org's currencies; empty if it has but one. Every user may read them."""
+        soql = "SELECT IsoCode, IsActive, IsCorporate FROM CurrencyType"
+        try:
+            return self.ask(_Currencies, "/query", {"q": soql}).records
+        except Refused as refused:
+            if refused.code != "INVALID_TYPE":
+                raise
+            return []
+
     def setup_rows(self, soql: str, *, is_tooling: bool = False) -> list[dict[str, Any]] | None:
         """The rows of one of Setup's objects; None if the org does not show it to this user."""
         try:

@@ -32,19 +32,23 @@ def test_several_currencies_are_seen(switched: EmulatorProcess) -> None:
 
 
 def test_sums_are_answered_in_the_corporate_currency(switched: EmulatorProcess) -> None:
-    """28 dollars are 1,000 baht in a sum, and 28 in their record; without a currency a record is in baht."""
+    """28 dollars are 1,000 baht in a sum, and 28 in their record; a record that names no currency is in the user's."""
     switch(switched, multi_currency=True)
-    rows = f"External_ID__c,Con_Code__c,Preinv_No__c,{AMOUNT},CurrencyIsoCode\na,01,a,28,USD\nb,01,b,5,THB\nc,01,c,7,\n"
+    rows = f"External_ID__c,Con_Code__c,Preinv_No__c,{AMOUNT},CurrencyIsoCode\na,01,a,28,USD\nb,01,b,5,THB\nc,01,c,14,\n"
     assert switched.load(SALE, rows)["numberRecordsFailed"] == 0
     [total] = switched.query(f"SELECT SUM({AMOUNT}) s, MAX({AMOUNT}) m, COUNT(Id) n FROM {SALE}")
-    assert (round(total["s"], 6), round(total["m"], 6), total["n"]) == (1012, 1000, 3)
+    assert (round(total["s"], 6), round(total["m"], 6), total["n"]) == (1505, 1000, 3)
     found = switched.query(f"SELECT {AMOUNT}, CurrencyIsoCode FROM {SALE} ORDER BY External_ID__c")
-    assert [(each[AMOUNT], each["CurrencyIsoCode"]) for each in found] == [(28, "USD"), (5, "THB"), (7, "THB")]
+    assert [(each[AMOUNT], each["CurrencyIsoCode"]) for each in found] == [(28, "USD"), (5, "THB"), (14, "USD")]
 
 
-def test_an_unknown_currency_is_refused(switched: EmulatorProcess) -> None:
-    """The codes are a restricted picklist."""
+def test_unknown_and_inactive_currencies_are_refused(switched: EmulatorProcess) -> None:
+    """The codes of active currencies are a restricted picklist."""
     switch(switched, multi_currency=True)
-    job = switched.load(SALE, "External_ID__c,Con_Code__c,Preinv_No__c,CurrencyIsoCode\nx,01,x,XXX\n")
-    assert job["numberRecordsFailed"] == 1
+    header = "External_ID__c,Con_Code__c,Preinv_No__c,CurrencyIsoCode"
+    job = switched.load(SALE, f"{header}\nx,01,x,XXX\ny,01,y,EUR\n")
+    assert job["numberRecordsFailed"] == 2
+    assert {"IsoCode": "EUR", "IsActive": False}.items() <= switched.query(
+        "SELECT IsoCode, IsActive FROM CurrencyType WHERE IsActive = false"
+    )[0].items()
     assert "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST" in switched.result(job, "failedResults")

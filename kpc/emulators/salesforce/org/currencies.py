@@ -13,20 +13,27 @@ CURRENCY_FIELD = "CurrencyIsoCode"
 
 @dataclass(frozen=True, slots=True)
 class Currency:
-    """`rate` is how much of it one unit of the corporate currency buys."""
+    """`rate` is how much of it one unit of the corporate currency buys; records take only what `is_active`."""
 
     code: str
     rate: Decimal
     places: int = 2
+    is_active: bool = True
 
 
 CORPORATE = Currency("THB", Decimal(1))
-CURRENCIES = (CORPORATE, Currency("USD", Decimal("0.028")), Currency("JPY", Decimal("4.2"), 0))
+USERS_OWN = Currency("USD", Decimal("0.028"))  # of a new record that names none
+CURRENCIES = (
+    CORPORATE,
+    USERS_OWN,
+    Currency("JPY", Decimal("4.2"), 0),
+    Currency("EUR", Decimal("0.026"), is_active=False),
+)
 
 
 def currency_field() -> SObjectField:
     """What every record of such an org has: the currency of its amounts."""
-    codes = tuple(each.code for each in CURRENCIES)
+    codes = tuple(each.code for each in CURRENCIES if each.is_active)
     return SObjectField(CURRENCY_FIELD, "picklist", 3, defaulted=True, picklist=codes, restricted=True)
 
 

@@ -152,8 +152,17 @@ def _create_currencies(session: StorageSession, identity: Identity, now: datetim
         session.run(
             'INSERT INTO org."CurrencyType" (Id, IsDeleted, CreatedDate, CreatedById, LastModifiedDate,'
             " LastModifiedById, SystemModstamp, IsoCode, ConversionRate, DecimalPlaces, IsActive, IsCorporate)"
-            " VALUES ($1, false, $2, $3, $2, $3, $2, $4, $5, $6, true, $7)",
-            [make_id("01L", number), now, identity.user_id, each.code, each.rate, each.places, each is CORPORATE],
+            " VALUES ($1, false, $2, $3, $2, $3, $2, $4, $5, $6, $8, $7)",
+            [
+                make_id("01L", number),
+                now,
+                identity.user_id,
+                each.code,
+                each.rate,
+                each.places,
+                each is CORPORATE,
+                each.is_active,
+            ],
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kpc.emulators.catalog_schema import GENERATION_FIELD, PARTITION_FIELD, TABLES
-from kpc.emulators.salesforce.org.currencies import currency_field, currency_type
+from kpc.emulators.salesforce.org.currencies import CURRENCY_FIELD, currency_field, currency_type
 from kpc.emulators.salesforce.org.fields import external_id_field, reference_field, system_fields
 from kpc.emulators.salesforce.org.ids import base62
 from kpc.emulators.salesforce.org.schema import OrgSchema, SObject, SObjectField
@@ -34,7 +34,7 @@ def _of_table(table: TableSchema, prefix: str) -> SObject:
     fields.append(SObjectField(GENERATION_FIELD, "string", 26))
     fields += [_of_lookup(lookup, f"{table.target.removesuffix('__c')}__r") for lookup in table.lookups]
     for column in table.sent_columns:
-        if column.field is not None and column.type is not None:
+        if column.field not in (None, CURRENCY_FIELD) and column.type is not None:
             fields.append(_of_column(column.field, column.type, required=column.is_required))
     label = table.target.removesuffix("__c").replace("_", " ")
     return SObject(table.target, prefix, tuple(fields), label)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from kpc.emulators.salesforce.errors import RowRefusal
-from kpc.emulators.salesforce.org.currencies import CORPORATE, CURRENCY_FIELD
+from kpc.emulators.salesforce.org.currencies import CURRENCY_FIELD, USERS_OWN
 from kpc.emulators.salesforce.org.record_ids import record_ids
 from kpc.emulators.salesforce.org.schema import SObject, SObjectField
 from kpc.emulators.salesforce.org.storage import StorageSession, quoted, table_of, take_numbers
@@ -195,7 +195,7 @@ def _defaults(write: Write) -> dict[str, object]:
     if write.sobject.find("OwnerId"):
         people["OwnerId"] = write.user_id
     if write.sobject.find(CURRENCY_FIELD):
-        people[CURRENCY_FIELD] = CORPORATE.code
+        people[CURRENCY_FIELD] = USERS_OWN.code
     return {**known, **people, "CreatedDate": now, "LastModifiedDate": now, "SystemModstamp": now}
 
 
