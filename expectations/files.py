@@ -18,6 +18,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from kpc.private_files import keep_private, make_private, make_private_file
+
 SITE_NAME = "migration"
 
 
@@ -58,8 +60,8 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     # The leading dot and the suffix keep the temporary file out of the listings of results and pages.
     temporary = path.parent / f".{os.getpid()}-{threading.get_ident()}.part"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        make_private(path.parent)
+        make_private_file(temporary).write_bytes(content.encode() if isinstance(content, str) else content)
         temporary.replace(path)
     except OSError as error:
         error.filename = str(path)  # rather than a folder above it, or nothing when the disk is full
@@ -82,7 +84,8 @@ def write_if_different(path: Path, content: str) -> None:
 def exclusive(lock: Path) -> Iterator[None]:
     """Hold an exclusive lock between processes; the kernel releases it when the process ends."""
     try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
+        make_private(lock.parent)
+        keep_private(lock)
         file = lock.open("w")
     except OSError as error:
         error.filename = str(lock)

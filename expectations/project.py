@@ -10,6 +10,7 @@ from great_expectations.data_context.data_context.ephemeral_data_context import 
 from great_expectations.data_context.types.base import DataContextConfig
 
 from expectations.files import SITE_NAME, Project, write_if_different
+from kpc.private_files import make_private
 
 _ATOMIC = {"class_name": "AtomicFilesystemStoreBackend", "module_name": "expectations.store"}
 _STORES = {
@@ -37,6 +38,7 @@ def open_context(project: Project) -> EphemeralDataContext:
     A file context would rewrite great_expectations.yml for each data source, and concurrent tasks would overwrite each
     other's changes.
     """
+    make_private(project.validations)  # the library would make its folders for everybody
     config = _on_disk()
     for name, store in config["stores"].items():
         if name == "validation_results_store":

@@ -32,6 +32,7 @@ LAYERS = (
         "kpc.setting_sources",
         "kpc.calling_user",
         "kpc.file_errors",
+        "kpc.private_files",
         "kpc.http_client",
         "kpc.answer_shapes",
         "kpc.bounded_body",

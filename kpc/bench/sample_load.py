@@ -23,13 +23,14 @@ from kpc.ledger import open_ledger
 from kpc.load.mapped_chunks import begin_chunk, finish_chunk, plan_load, poll_chunk
 from kpc.load.upload_encoding import ENCODING_TRAIT
 from kpc.partition import Environment, Partition, find_partition
+from kpc.private_files import make_private
 from kpc.salesforce import connect
 from kpc.settings import SalesforceSettings, Settings, StagingSettings
 from kpc.stages.context import PartitionContext
 from kpc.stages.workspace import Workspace
 from kpc.storage.manifests import StagedManifest
 from kpc.storage.parquet_file import ParquetTable
-from kpc.storage.store import FileEntry, make_private, write_manifest
+from kpc.storage.store import FileEntry, write_manifest
 
 _SOURCE = "made-up"
 _SLICE_ROWS = 20_000

@@ -11,9 +11,10 @@ import pyarrow.parquet as pq
 from kpc.catalog import find_table
 from kpc.catalog.types import Column, FieldKind
 from kpc.extract.live_schema import arrow_schema
+from kpc.private_files import make_private
 from kpc.stages.workspace import utc_now
 from kpc.storage.manifests import ControlTotals, ExtractManifest
-from kpc.storage.store import FileEntry, describe_file, make_private, write_manifest
+from kpc.storage.store import FileEntry, describe_file, write_manifest
 
 LINE = find_table("KPS_T_SALES_MD")
 MONTH = "2024-05"

@@ -19,12 +19,12 @@ from kpc.extract.chunk_reader import rows_per_batch
 from kpc.extract.day_statements import columns_of_rows
 from kpc.extract.live_schema import arrow_schema
 from kpc.oracle.session import Oracle
+from kpc.private_files import make_private
 from kpc.stages.context import PartitionContext
 from kpc.storage.arrow_memory import release_memory
 from kpc.storage.manifests import ControlTotals, ExtractManifest
 from kpc.storage.parquet_file import read_slices
 from kpc.storage.row_buckets import RowBuckets, key_bucket
-from kpc.storage.store import make_private
 
 LISTED = 1_000  # keys of each kind that are kept; all are counted
 _BUCKET_ROWS = 200_000

@@ -22,6 +22,7 @@ from kpc.catalog.types import (
     Lookup,
     Measure,
     Phase,
+    Pii,
 )
 
 _WITHOUT_EFFECT_ON_ROWS = frozenset({"rows_per_year", "sessions", "parallel_degree", "chunk_degree"})
@@ -66,6 +67,13 @@ class TableDeclaration:
     @cached_property
     def sent_columns(self) -> tuple[Column, ...]:
         return tuple(column for column in self.columns if column.is_sent)
+
+    @cached_property
+    def extracted_columns(self) -> tuple[Column, ...]:
+        """The columns that are read from Oracle: a personal one that is left out is not, unless it identifies rows."""
+        needed = {*self.key, *(name for lookup in self.lookups for name in lookup.columns)}
+        needed |= {name for name in (self.month_column, self.update_column, self.created_column) if name}
+        return tuple(each for each in self.columns if each.pii is not Pii.LEAVE_OUT or each.name in needed)
 
     @cached_property
     def key_columns(self) -> tuple[Column, ...]:

@@ -68,7 +68,7 @@ def _measured_slices(folder: Path, chunks: Sequence[FileEntry], table: Table) ->
     """The columns that are measured, and that of the day, of all rows."""
     wanted = [
         column.name
-        for column in table.columns
+        for column in table.extracted_columns
         if is_number(column) or column in table.measured_columns or column.name == table.month_column
     ] or list(table.key[:1])
     for chunk in chunks:
@@ -103,7 +103,7 @@ def _aggregates(table: Table, schema: Mapping[str, pl.DataType]) -> list[pl.Expr
 
 
 def _other_numbers(table: Table, schema: Mapping[str, pl.DataType]) -> list[Column]:
-    others = [each for each in table.columns if is_number(each) and each not in table.measured_columns]
+    others = [each for each in table.extracted_columns if is_number(each) and each not in table.measured_columns]
     return [each for each in others if each.name in schema]
 
 

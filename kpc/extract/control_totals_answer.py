@@ -19,7 +19,7 @@ def control_totals_of(table: Table, answer: Sequence[object]) -> ControlTotals:
     rows = int(str(next(numbers)))
     measures = tuple(_measure(column.name, numbers) for column in table.measured_columns)
     measured = {column.name for column in table.measured_columns}
-    columns = [column for column in table.columns if is_number(column)]
+    columns = [column for column in table.extracted_columns if is_number(column)]
     totals = tuple(_number_total(column, numbers, is_measured=column.name in measured) for column in columns)
     return ControlTotals(rows=rows, measures=measures, numbers=totals)
 

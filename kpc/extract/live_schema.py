@@ -34,8 +34,8 @@ def arrow_type(table: Table, column: Column) -> pa.DataType:
 
 
 def arrow_schema(table: Table) -> pa.Schema:
-    """One field per declared column, in catalog order: the schema of every extracted Parquet file of the table."""
-    return pa.schema([pa.field(column.name, arrow_type(table, column)) for column in table.columns])
+    """One field per extracted column, in catalog order: the schema of every extracted Parquet file of the table."""
+    return pa.schema([pa.field(column.name, arrow_type(table, column)) for column in table.extracted_columns])
 
 
 def key_schema(table: Table) -> pa.Schema:
@@ -56,7 +56,7 @@ def check_columns(session: ReadSession, oracle: Oracle, table: Table) -> None:
             f"Ask the DBA: GRANT SELECT, FLASHBACK ON {oracle.owner}.{table.name} TO {user}; "
             "or correct KPC__ORACLE__OWNER.",
         )
-    differences = tuple(_differences(table.columns, live))
+    differences = tuple(_differences(table.extracted_columns, live))
     if differences:
         raise SchemaDrift(
             f"{oracle.owner}.{table.name} differs from the catalog:",

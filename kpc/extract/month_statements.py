@@ -57,7 +57,7 @@ def stretches_of_partition(owner: str, rows: Selection, table_rows: int | None) 
 def stretches_of_months(owner: str, partitions: Sequence[Partition], scn: int, table_rows: int | None) -> Statement:
     """The same for every month of a table at once; rows of other months are left out."""
     table, month = partitions[0].table, month_of(partitions)
-    columns = "".join(f", {quoted(column.name)}" for column in table.columns if is_number(column))
+    columns = "".join(f", {quoted(column.name)}" for column in table.extracted_columns if is_number(column))
     text = (
         f"SELECT {MONTH}, ROWIDTOCHAR(MIN(rid)), ROWIDTOCHAR(MAX(rid)), {aggregates(table)} FROM "
         f"(SELECT {hint(table.parallel_degree)}{month.text} AS {MONTH}, ROWID AS rid{columns} "
@@ -76,7 +76,7 @@ def rows_of_months(
 ) -> Statement:
     """The rows of a range that belong to any of these months, in catalog column order, and the month of each."""
     table, month = partitions[0].table, month_of(partitions)
-    columns = read_columns(table, table.columns, totals)
+    columns = read_columns(table, table.extracted_columns, totals)
     condition = month_of(partitions, suffix="w")
     text = (
         f"SELECT {hint(table.chunk_degree)}{columns}, {month.text} AS {MONTH} FROM {rows_of(owner, table, scn)} "

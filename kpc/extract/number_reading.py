@@ -70,7 +70,7 @@ def needs_guard(column: Column, totals: tuple[ControlTotals, ...]) -> bool:
 def aggregates_of_numbers(table: Table) -> Iterator[str]:
     """Per NUMBER column without measure: sum and count; per free one also the rounded and the unreadable values."""
     measured = {column.name for column in table.measured_columns}
-    for column in filter(is_number, table.columns):
+    for column in filter(is_number, table.extracted_columns):
         if column.name not in measured:
             value = _summed(table, column)
             yield from (f"SUM({value})", f"COUNT({value})")

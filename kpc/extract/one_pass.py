@@ -39,13 +39,14 @@ from kpc.extract.pass_files import (
 from kpc.extract.plan import ExtractPlan
 from kpc.extract.snapshot import book_month_of_pass, choose_pass_scn, giving_up
 from kpc.partition import Partition, partitions_of
+from kpc.private_files import make_private
 from kpc.stages.context import PartitionContext, StageContext
 from kpc.stages.names import ORACLE_EXTRACT
 from kpc.stages.result import StageResult
 from kpc.stages.stage_run import run_stage
 from kpc.storage.layout import EXTRACT_PLAN
 from kpc.storage.manifests import ExtractManifest, StageOutput
-from kpc.storage.store import make_private, remove_leftovers
+from kpc.storage.store import remove_leftovers
 
 log = logging.getLogger(__name__)
 

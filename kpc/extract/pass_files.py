@@ -13,9 +13,10 @@ from ulid import ULID
 from kpc.extract.month_reader import OnePassPlan, files_of, month_files
 from kpc.extract.partition_extract import extract_spec
 from kpc.partition import Partition
+from kpc.private_files import make_private
 from kpc.stages.context import PartitionContext
 from kpc.storage.layout import EXTRACT_PLAN
-from kpc.storage.store import FileEntry, make_private
+from kpc.storage.store import FileEntry
 
 # Used in place of a month, where the ledger and the staging directory name a pass.
 ONE_PASS = "ONE-PASS"  # noqa: S105  no secret

@@ -177,7 +177,7 @@ def chunk_plan(owner: str, rows: Selection, chunk_rows: int) -> Statement:
 
 def rows_of_chunk(owner: str, rows: Selection, within: Statement | None, totals: ControlTotals) -> Statement:
     """The rows of one chunk in catalog column order; `within` is the chunk's range, None means all rows."""
-    columns = read_columns(rows.table, rows.table.columns, (totals,))
+    columns = read_columns(rows.table, rows.table.extracted_columns, (totals,))
     text = f"SELECT {hint(rows.table.chunk_degree)}{columns} FROM {rows.source(owner)} WHERE {rows.where.text}"
     if within is None:
         return Statement(text, rows.where.binds)

@@ -36,6 +36,7 @@ from sqlalchemy.exc import (
 from kpc.errors import ConfigError, KpcError, OutOfSpace, Transient
 from kpc.file_errors import explained
 from kpc.ledger.fencing import Lease, check_lease
+from kpc.private_files import keep_private, make_private
 from kpc.setting_sources import expanded
 
 BUSY_TIMEOUT_S = 60.0  # how long SQLite waits for another writer
@@ -99,7 +100,7 @@ def _prepare_folder(file: Path, *, is_made: bool) -> None:
     remedy = "Point KPC__LEDGER_URL at the ledger's own folder; make it first if this is to be a new ledger."
     try:
         if is_made:
-            file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private(file.parent)
         is_there, is_other = file.parent.is_dir(), file.exists() and not file.is_file()
     except OSError as error:
         raise explained(error, f"The ledger's folder {file.parent}", remedy) from None
@@ -107,6 +108,7 @@ def _prepare_folder(file: Path, *, is_made: bool) -> None:
         raise ConfigError(f"The ledger's folder {file.parent} does not exist.", remedy)
     if is_other:
         raise ConfigError(f"The ledger {file} is a folder or a device, not a file.", remedy)
+    keep_private(file)  # SQLite gives its journal and its index of shared memory the same mode
 
 
 def _configure_sqlite(connection: Any, _record: object) -> None:

@@ -15,6 +15,7 @@ from kpc.errors import ConfigError
 from kpc.file_errors import explained
 from kpc.ledger.database import Database, translated
 from kpc.ledger.schema import REVISION
+from kpc.private_files import keep_private
 
 _ADVISORY_KEY = 7406_0001
 
@@ -69,6 +70,7 @@ def _only_process(engine: Engine) -> Iterator[None]:
 
 def _lock_file(path: Path) -> TextIO:
     try:
+        keep_private(path)
         return path.open("w")
     except OSError as error:
         raise explained(

@@ -24,8 +24,9 @@ from kpc.convert.canonical import KEY_HASH, key_hash
 from kpc.errors import ConfigError
 from kpc.load.chunk_load import ChunkLoad
 from kpc.load.chunk_result import read_columns
+from kpc.private_files import make_private
 from kpc.salesforce.soql import text_literal
-from kpc.storage.store import FileEntry, describe_file, make_private
+from kpc.storage.store import FileEntry, describe_file
 
 log = logging.getLogger(__name__)
 

@@ -33,8 +33,8 @@ from kpc.load.created_records import keep_accepted
 from kpc.load.ingest_job import start_job
 from kpc.load.job_polling import ask, follow_job
 from kpc.load.upload_encoding import learn_encoding, may_have_misread_gzip
+from kpc.private_files import make_private
 from kpc.salesforce import BulkJobState, JobInfo, ResultKind, failed_job
-from kpc.storage.store import make_private
 
 log = logging.getLogger(__name__)
 

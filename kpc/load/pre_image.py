@@ -26,11 +26,12 @@ from kpc.load.chunk_load import ChunkLoad
 from kpc.load.chunk_result import GZIP_LEVEL, read_columns
 from kpc.load.foreign_records import foreign_keys
 from kpc.load.org_records import image_header, records_of
+from kpc.private_files import make_private
 from kpc.salesforce.constants import NULL_TOKEN
 from kpc.stages.context import PartitionContext
 from kpc.storage.layout import chunk_stem, result_name
 from kpc.storage.manifests import StagedManifest
-from kpc.storage.store import FileEntry, Store, make_private
+from kpc.storage.store import FileEntry, Store
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,8 @@ from kpc.catalog import Table
 from kpc.convert.gzip_csv import GzipTable
 from kpc.gzip_files import open_gzip_to_read
 from kpc.load.chunk_result import ERROR, SALESFORCE_ID, SUCCESS_HEADER, ChunkResult
-from kpc.storage.store import FileEntry, Store, make_private
+from kpc.private_files import make_private
+from kpc.storage.store import FileEntry, Store
 
 _GZIP_LEVEL = 1
 _BLOCK_BYTES = 1 << 20

@@ -28,6 +28,7 @@ from kpc.load.ingest_job import recover_job
 from kpc.load.job_polling import NO_LONGER_IN_ORG, follow_job
 from kpc.load.loaded_index import update_loaded_index
 from kpc.load.pre_image import kept_images
+from kpc.private_files import make_private
 from kpc.salesforce import BulkJobState, JobInfo, Refused, ResultKind
 from kpc.salesforce.soql import text_literal
 from kpc.stages.bucket_queries import BucketQueries, evenly
@@ -36,7 +37,6 @@ from kpc.stages.names import SF_LOADED
 from kpc.stages.stage_run import leased
 from kpc.storage.layout import chunk_of_job, result_name, staged_folder
 from kpc.storage.manifests import LoadManifest, StagedManifest
-from kpc.storage.store import make_private
 
 log = logging.getLogger(__name__)
 

@@ -18,6 +18,7 @@ from kpc.ledger import Compared, FailedRecord
 from kpc.ledger.schema import canonical_json
 from kpc.ledger.states import StageState
 from kpc.load.corrected_rows import read_corrections
+from kpc.private_files import make_private
 from kpc.reconcile.comparison import Comparison
 from kpc.reconcile.expected_rows import expected_rows
 from kpc.reconcile.mismatch_remedy import mismatch_remedy
@@ -32,7 +33,6 @@ from kpc.stages.relatives import relatives_of
 from kpc.stages.result import StageResult
 from kpc.storage.layout import REPORT
 from kpc.storage.manifests import ExtractManifest
-from kpc.storage.store import make_private
 
 LEVELS3: tuple[Level3, ...] = ("full", "sample", "off")
 

@@ -49,7 +49,7 @@ class SourceRows:
         folder: Path = context.paths.generation(self._extract.generation).extract
         remedy = f"Extract it again: `kpc rerun {table.name} {context.key}`."
         rows = slice_rows(table, context.settings.staging.memory_bytes)
-        columns = [column.name for column in table.columns]
+        columns = [column.name for column in table.extracted_columns]
         for chunk in self._extract.chunks:
             path = context.store.file(folder, chunk, remedy=remedy)
             yield from read_slices(path, columns, rows, remedy=remedy)

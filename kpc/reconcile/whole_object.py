@@ -21,12 +21,12 @@ from kpc.ledger import ObjectFinding, StageRun
 from kpc.ledger.states import StageState
 from kpc.load.chunk_result import read_columns
 from kpc.partition import Partition
+from kpc.private_files import make_private
 from kpc.reconcile.target_records import LISTED
 from kpc.salesforce.id_ranges import count_by_ids
 from kpc.salesforce.soql import text_literal
 from kpc.stages.names import RECONCILED, SF_LOADED
 from kpc.stages.workspace import Workspace
-from kpc.storage.store import make_private
 
 _FIELDS = ("Id", EXTERNAL_ID, PARTITION_FIELD, "CreatedById", "CreatedDate")
 

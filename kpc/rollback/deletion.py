@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict
 from kpc.convert.gzip_csv import GzipTable, csv_bytes
 from kpc.load.loaded_index import read_loaded_index
 from kpc.load.org_records import ID
+from kpc.private_files import make_private
 from kpc.stages.context import PartitionContext
-from kpc.storage.store import FileEntry, make_private
+from kpc.storage.store import FileEntry
 
 _HEADER = (ID,)
 _CHUNK_ROWS = 500_000

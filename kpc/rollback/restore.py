@@ -24,10 +24,11 @@ from kpc.load.chunk_result import GZIP_LEVEL, read_columns
 from kpc.load.corrected_rows import sent_corrections
 from kpc.load.org_records import ID, image_header, records_of
 from kpc.load.pre_image import KeptImage
+from kpc.private_files import make_private
 from kpc.salesforce.constants import NULL_TOKEN
 from kpc.stages.context import LeasedContext
 from kpc.storage.manifests import StagedManifest
-from kpc.storage.store import FileEntry, make_private
+from kpc.storage.store import FileEntry
 
 _DIGEST = "digest"  # over all fields of a record that we write
 _AS_SENT, _SPELLED = "is_as_sent", "spelled"

@@ -9,6 +9,7 @@ import httpx
 
 from kpc.bounded_body import BodyRefused, limited, unpacked
 from kpc.gzip_files import open_gzip_to_write
+from kpc.private_files import make_private_file
 
 _BLOCK_BYTES = 1 << 20
 _MOST_HEADER_BYTES = 1 << 20
@@ -33,6 +34,7 @@ def save_csv(
         raise BodyRefused(f"is {kind or 'of no type'} instead of CSV")
     encoding = response.headers.get("content-encoding", "")
     is_packed = encoding.strip().lower() == "gzip"
+    make_private_file(file)
     with file.open("wb") if is_packed else open_gzip_to_write(file) as target:
 
         def written() -> Iterator[bytes]:

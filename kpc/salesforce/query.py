@@ -16,6 +16,7 @@ from pydantic import Field
 
 from kpc.bounded_body import BodyRefused
 from kpc.errors import SalesforceDown, Terminal, UnusableAnswer
+from kpc.private_files import make_private
 from kpc.retry_policy import retried
 from kpc.salesforce.answers import Refused
 from kpc.salesforce.constants import BulkJobState
@@ -171,7 +172,7 @@ class QueryApi(Rest):
         return job.numberRecordsProcessed
 
     def _pages(self, job_id: str, folder: Path) -> QueryPages:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(folder)
         files: list[Path] = []
         rows = raw_bytes = 0
         locator, seen = "", {""}

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from kpc.catalog.types import PARTITION_FIELD
 from kpc.convert.buckets import bucket_count, markers
+from kpc.private_files import make_private
 from kpc.retry_policy import retried
 from kpc.salesforce.query import QueryPages, QueryTooLong
 from kpc.salesforce.selectivity import Selectivity
 from kpc.salesforce.soql import text_literal
 from kpc.storage.prefetch import map_in_parallel
-from kpc.storage.store import make_private
 
 if TYPE_CHECKING:
     from kpc.stages.context import PartitionContext

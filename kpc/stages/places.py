@@ -11,9 +11,9 @@ from pathlib import Path
 
 from kpc.errors import KpcError, OutOfSpace
 from kpc.file_errors import explained
+from kpc.private_files import make_private
 from kpc.settings import Settings
 from kpc.storage.object_store import directory_of, is_url
-from kpc.storage.store import make_private
 
 STAGING_ROOT = "KPC__STAGING__ROOT"
 _NEARLY_FULL = 1_000_000  # bytes; what was half-written has been removed again

@@ -94,7 +94,7 @@ class PartitionRows:
 
     def _slices(self, folder: Path, rows: int) -> Iterator[pl.DataFrame]:
         remedy = f"Extract the partition again: `kpc run {self._table.name} {self._key} --mode full`."
-        columns = [column.name for column in self._table.columns]
+        columns = [column.name for column in self._table.extracted_columns]
         for chunk in self._extract.chunks:
             path = self._store.file(folder, chunk, remedy=remedy)
             found = 0

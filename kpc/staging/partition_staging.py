@@ -12,6 +12,7 @@ import polars as pl
 from kpc.convert.canonical import FINGERPRINT_SCHEMA, fingerprint, merged
 from kpc.convert.gzip_csv import GzipTable, csv_bytes
 from kpc.errors import DamagedFile, KpcError, RowsRejected
+from kpc.private_files import make_private
 from kpc.stages.context import PartitionContext
 from kpc.staging.chunk_cutter import ChunkCutter, ChunkLimits
 from kpc.staging.partition_rows import PartitionRows, slice_rows
@@ -21,7 +22,7 @@ from kpc.staging.unchanged_rows import LoadedIndex
 from kpc.storage.layout import CLEANED
 from kpc.storage.manifests import ExtractManifest, StagedManifest
 from kpc.storage.parquet_file import ParquetTable
-from kpc.storage.store import FileEntry, Store, make_private
+from kpc.storage.store import FileEntry, Store
 
 FINGERPRINT = "fingerprint.parquet"
 VANISHED = "vanished.csv.gz"

@@ -18,8 +18,9 @@ from types import TracebackType
 import polars as pl
 import pyarrow as pa
 
+from kpc.private_files import make_private, make_private_file
 from kpc.storage.prefetch import BackgroundWorker
-from kpc.storage.store import Store, disk_may_fill, make_private, make_private_file
+from kpc.storage.store import Store, disk_may_fill
 
 ORDER = "__order"
 BLOCK_ROWS = 512

@@ -19,7 +19,8 @@ from typing import BinaryIO
 import polars as pl
 import pyarrow as pa
 
-from kpc.storage.store import disk_may_fill, make_private
+from kpc.private_files import make_private
+from kpc.storage.store import disk_may_fill
 
 HELD_ROWS = 1_000_000  # of a few fixed-width columns; rows with many columns need a smaller limit
 _BUCKET = "__bucket"

@@ -26,6 +26,7 @@ import psutil  # type: ignore[import-untyped]
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kpc.errors import DamagedFile, OutOfSpace
+from kpc.private_files import make_private, make_private_file
 from kpc.storage.object_store import ObjectStore, directory_of, is_url
 
 MANIFEST = "manifest.json"
@@ -172,16 +173,6 @@ def _sweep(scratch: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def make_private(folder: Path) -> Path:
-    """Make a folder (and those above it) that only its owner can enter. An `OSError` names the folder."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        error.filename = str(folder)  # rather than one above it
-        raise
-    return folder
-
-
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary name beside `path`; on success its content becomes `path`, otherwise it is removed.
@@ -217,13 +208,6 @@ def disk_may_fill(path: Path) -> Iterator[None]:
         if error.filename is None:  # the libraries that write the files do not tell
             error.filename = str(path)
         raise
-
-
-def make_private_file(path: Path) -> Path:
-    """Create an empty file that only its owner can read, replacing any existing file."""
-    path.unlink(missing_ok=True)
-    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    return path
 
 
 def remove_leftovers(folder: Path) -> None:

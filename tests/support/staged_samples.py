@@ -19,13 +19,14 @@ from kpc.convert.gzip_csv import GzipTable, csv_bytes
 from kpc.ledger import Ledger, open_ledger
 from kpc.load.record_bodies import upsert_rows
 from kpc.partition import Environment, Partition
+from kpc.private_files import make_private
 from kpc.salesforce import Salesforce, connect
 from kpc.settings import SalesforceSettings, Settings, StagingSettings
 from kpc.stages.context import PartitionContext
 from kpc.stages.workspace import Workspace
 from kpc.storage.layout import staged_folder
 from kpc.storage.manifests import StagedManifest
-from kpc.storage.store import describe_file, make_private
+from kpc.storage.store import describe_file
 
 SOURCE = "ora-1-1"
 FOREIGN = "01HW0000000000000000000000"  # a generation of somebody else's
