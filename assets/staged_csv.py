@@ -22,11 +22,12 @@ def staged_csv(context: StageContext, extract: ExtractManifest) -> StagedManifes
     already in the org.
     """
     from kpc.load.superseded_loads import finalize_superseded_loads  # noqa: PLC0415  heavy; see kpc.stages.asset
+    from kpc.stages.vouched_work import record_mapping  # noqa: PLC0415
     from kpc.staging.partition_staging import stage_partition  # noqa: PLC0415
     from kpc.staging.rejected_rows import book_rejected_rows  # noqa: PLC0415
 
     context.ledger.mappings.check_external_id(context.environment, context.table)
-    context.ledger.mappings.remember(context.table)
+    record_mapping(context)
     finalize_superseded_loads(context, (extract.generation, context.table.mapping_version))
     manifest = stage_partition(context, extract)
     book_rejected_rows(context, manifest)

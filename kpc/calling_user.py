@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import socket
 
 _VARIABLES = ("LOGNAME", "USER", "LNAME", "USERNAME")  # in this order, as `getpass.getuser` has it
 _LONGEST = 100
@@ -18,6 +19,11 @@ def calling_user() -> str:
         return _printable(pwd.getpwuid(os.getuid()).pw_name)
     except KeyError:
         return f"uid-{os.getuid()}"
+
+
+def calling_machine() -> str:
+    """The name of the machine that a command runs on."""
+    return _printable(socket.gethostname()) or "unknown"
 
 
 def _printable(name: str) -> str:

@@ -13,7 +13,7 @@ from kpc.errors import ConfigError
 from kpc.extract.access_path import Access, CountedTable, choose_access
 from kpc.extract.rowid_clustering import scan_ratios
 from kpc.extract.table_storage import storage_of
-from kpc.ledger import Ledger
+from kpc.ledger import Ledger, Vouched
 from kpc.ledger.states import StageState
 from kpc.partition import Environment
 from kpc.stages.workspace import Workspace
@@ -72,36 +72,42 @@ def plan_campaign(workspace: Workspace, tables: tuple[Table, ...], months: tuple
     assignments = tuple(assign(workspace.oracle, table, months, scn) for table in tables)
     ratios = {one.table: _scan_ratios(workspace, one, months) for one in assignments}
     access = {one.table: _access(workspace, one, ratios[one.table]) for one in assignments}
-    workspace.ledger.scope.set(
-        workspace.environment,
-        months=months,
-        tables=[table.name for table in tables],
-        mode=mode,
-        run_id=workspace.run_id,
-        actor=workspace.actor,
-        unassigned={one.table: _by_cause(one) for one in assignments if one.unassigned_rows},
-        access={table: way.path.value for table, way in access.items()},
-    )
     settings = workspace.settings.salesforce
     back = {one.table: read_back(TABLES[one.table], one.by_key.items(), settings) for one in assignments}
     plan = CampaignPlan(scn, months, mode, assignments, ratios, access, back)
+    with workspace.ledger.together():
+        number = workspace.ledger.scope.set(
+            workspace.environment,
+            months=months,
+            tables=[table.name for table in tables],
+            mode=mode,
+            run_id=workspace.run_id,
+            actor=workspace.actor,
+            unassigned={one.table: _by_cause(one) for one in assignments if one.unassigned_rows},
+            access={table: way.path.value for table, way in access.items()},
+        )
+        _audit(workspace, plan, Vouched((("scope", str(number)),)))
+    return plan
+
+
+def _audit(workspace: Workspace, plan: CampaignPlan, vouched: Vouched) -> None:
     workspace.ledger.audit.append(
         _PLANNED,
         actor=workspace.actor,
         run_id=workspace.run_id,
         environment=workspace.environment,
+        vouched=vouched,
         detail={
-            "scn": scn,
-            "months": list(months),
-            "tables": [table.name for table in tables],
-            "mode": mode,
+            "scn": plan.scn,
+            "months": list(plan.months),
+            "tables": [one.table for one in plan.assignments],
+            "mode": plan.mode,
             "rows": plan.rows,
-            ROWS_BY_TABLE: {one.table: sum(one.by_key.values()) for one in assignments},
+            ROWS_BY_TABLE: {one.table: sum(one.by_key.values()) for one in plan.assignments},
             "unassigned": plan.unassigned_rows,
-            "access": {table: way.path.value for table, way in access.items()},
+            "access": {table: way.path.value for table, way in plan.access.items()},
         },
     )
-    return plan
 
 
 def planned_rows(ledger: Ledger, environment: Environment) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kpc.calling_user import calling_machine
 from kpc.campaign.assignment import UNASSIGNED
 from kpc.campaign.completeness import (
     ACCEPTED,
@@ -17,7 +18,7 @@ from kpc.campaign.completeness import (
 from kpc.campaign.object_accounts import FOREIGN, foreign_evidence, foreign_subject
 from kpc.catalog import Phase, find_table
 from kpc.errors import ConfigError
-from kpc.ledger import ScopeRow
+from kpc.ledger import ScopeRow, Signer, Vouched
 from kpc.ledger.states import SignOffDecision
 from kpc.partition import find_partition
 from kpc.stages.context import PartitionContext
@@ -50,21 +51,24 @@ def sign_off(subject: str, key: str | None, workspace: Workspace, *, accepts: bo
     else:
         filed, evidence = _change(PartitionContext(workspace, find_partition(subject, key)), note)
     decision = Decision(filed, ACCEPTED if accepts else REFUSED, evidence, evidence_of(evidence))
-    workspace.ledger.sign_offs.record(
-        workspace.environment,
-        filed,
-        actor=workspace.actor,
-        decision=decision.decision,
-        note=note or None,
-        evidence_sha256=decision.evidence_sha256,
-    )
-    workspace.ledger.audit.append(
-        f"sign-off {decision.decision}",
-        actor=workspace.actor,
-        run_id=workspace.run_id,
-        environment=workspace.environment,
-        detail={"subject": filed, "note": note, "evidence_sha256": decision.evidence_sha256},
-    )
+    signer = Signer(workspace.actor, f"operating system user on {calling_machine()}")
+    with workspace.ledger.together():
+        number = workspace.ledger.sign_offs.record(
+            workspace.environment,
+            filed,
+            signer,
+            decision=decision.decision,
+            note=note or None,
+            evidence_sha256=decision.evidence_sha256,
+        )
+        workspace.ledger.audit.append(
+            f"sign-off {decision.decision}",
+            actor=workspace.actor,
+            run_id=workspace.run_id,
+            environment=workspace.environment,
+            detail={"subject": filed, "note": note, "evidence_sha256": decision.evidence_sha256},
+            vouched=Vouched((("sign_off", str(number)),)),
+        )
     return decision
 
 

@@ -31,7 +31,7 @@ from kpc.extract.control_totals import measure_days
 from kpc.extract.day_statements import totals_by_day
 from kpc.extract.incremental_extract import newest_change, read_at
 from kpc.extract.partition_extract import refuse_outside_window
-from kpc.ledger import GenerationRow, SourceCheckRow, SourceFinding
+from kpc.ledger import GenerationRow, SourceCheckRow, SourceFinding, Vouched
 from kpc.ledger.states import SourceCheckState
 from kpc.oracle.session import Oracle
 from kpc.partition import Partition
@@ -235,7 +235,15 @@ def _record(workspace: Workspace, delta: TableDelta, findings: list[SourceFindin
     if delta.without_month is not None:
         findings.append(delta.without_month.finding())
     environment, run_id, actor = workspace.environment, workspace.run_id, workspace.actor
-    workspace.ledger.source_checks.record(environment, findings, final_scn=delta.scn, run_id=run_id, actor=actor)
     moved = [one.partition_key for one in findings if one.state is SourceCheckState.MOVED]
     detail = {"table": delta.table, "scn": delta.scn, "compared": len(delta.compared), "moved": moved}
-    workspace.ledger.audit.append("source compared", actor=actor, run_id=run_id, environment=environment, detail=detail)
+    with workspace.ledger.together():
+        workspace.ledger.source_checks.record(environment, findings, final_scn=delta.scn, run_id=run_id, actor=actor)
+        workspace.ledger.audit.append(
+            "source compared",
+            actor=actor,
+            run_id=run_id,
+            environment=environment,
+            detail=detail,
+            vouched=Vouched((("source_check", run_id),)),
+        )

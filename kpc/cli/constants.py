@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -44,6 +44,8 @@ def adopt(
     as_json: AsJson = False,
 ) -> None:
     """Pin this process's value of a constant in place of the former one."""
+    from kpc.ledger import Vouched, constant_group
+
     with user_workspace() as workspace:
         constant = _mine(workspace).get(name)
         former = workspace.ledger.constants.find(workspace.environment, name)
@@ -55,14 +57,16 @@ def adopt(
         if not reason.strip():
             raise ConfigError("The reason is empty.", "Say with --reason why the constant changes.")
         fingerprint = constant.fingerprint()
-        who = {"actor": workspace.actor, "run_id": workspace.run_id}
-        workspace.ledger.constants.replace(workspace.environment, name, fingerprint, **who)
-        workspace.ledger.audit.append(
-            "constant changed",
-            environment=workspace.environment,
-            detail={"name": name, "former": former.fingerprint, "new": fingerprint, "reason": reason},
-            **who,
-        )
+        who: dict[str, Any] = {"actor": workspace.actor, "run_id": workspace.run_id}
+        with workspace.ledger.together():
+            workspace.ledger.constants.replace(workspace.environment, name, fingerprint, **who)
+            workspace.ledger.audit.append(
+                "constant changed",
+                environment=workspace.environment,
+                detail={"name": name, "former": former.fingerprint, "new": fingerprint, "reason": reason},
+                vouched=Vouched((constant_group(workspace.environment, name),)),
+                **who,
+            )
     text = f"{name} is changed. To be loaded again: {constant.reload}"
     emit({"name": name, "reload": constant.reload}, as_json=as_json, text=text)
 

@@ -190,7 +190,7 @@ def _imported(partitions: list[PartitionContext], table: Table, file: Path, allo
     for line in changed[:_CHANGES_SHOWN]:
         say(line)
     if more := len(changed[_CHANGES_SHOWN:]):
-        say(f"and {more:,} more cells; `kpc audit --limit {len(changed)}` lists all of them once they are sent")
+        say(f"and {more:,} more cells; `kpc audit verify --limit {len(changed)}` lists all of them once they are sent")
     return [send_refused(contexts[key], mine) for key, mine in corrections.items()]
 
 

@@ -1,4 +1,4 @@
-"""Commands that verify: preflight, reconcile, docs, audit, sign-off."""
+"""Commands that verify: preflight, reconcile, docs, sign-off."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ def register(app: typer.Typer) -> None:
     app.command()(preflight)
     app.command()(reconcile)
     app.command()(docs)
-    app.command()(audit)
     app.command()(sign_off)
 
 
@@ -202,28 +201,6 @@ def docs(as_json: AsJson = False) -> None:
     with naming_settings(settings):
         index = build_data_docs(settings.reconcile.docs_root)
     emit({"index": str(index)}, as_json=as_json, text=str(index))
-
-
-@explaining_errors
-def audit(
-    limit: Annotated[int, typer.Option(help="List at most this many corrected cells, the newest.", min=0)] = 50,
-    as_json: AsJson = False,
-) -> None:
-    """Check the audit log's hash chain from its first entry to its last; list the cells that people corrected."""
-    from kpc.repair.correction_log import logged_corrections
-
-    with user_workspace() as workspace:
-        problems = workspace.ledger.audit.verify()
-        corrections = logged_corrections(workspace.ledger, workspace.environment)
-    newest = corrections[len(corrections) - limit :] if limit < len(corrections) else corrections
-    lines = problems or ["The audit log is complete: every entry follows from the one before it."]
-    if corrections:
-        lines = [*lines, f"{len(corrections):,} cells of refused rows were corrected by people.", *map(str, newest)]
-    facts: dict[str, object] = {"ok": not problems, "problems": problems}
-    if corrections:
-        facts |= {"corrected_cells": len(corrections), "corrections": [one.as_json() for one in newest]}
-    emit(facts, as_json=as_json, text="\n".join(lines))
-    raise typer.Exit(Exit.FAILED if problems else Exit.DONE)
 
 
 @explaining_errors

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from ulid import ULID
 
@@ -19,7 +20,7 @@ from kpc.calling_user import calling_user
 from kpc.catalog import TABLES, Table
 from kpc.demo.servers import World
 from kpc.errors import Terminal
-from kpc.ledger import StageRun
+from kpc.ledger import StageRun, Vouched
 from kpc.partition import Partition, partitions_of
 from kpc.stages.names import DATA_DOCS, MIGRATION, ORACLE_EXTRACT, RECONCILED, SF_LOADED, STAGES, asset_name
 from kpc.stages.workspace import Workspace, open_workspace
@@ -102,14 +103,19 @@ class Campaign:
         """Record the scope in the ledger, create the pools, and wait until Airflow has read the DAGs."""
         run_id = f"demo-{ULID()}"
         with open_workspace(self.world.settings, run_id=run_id, actor=calling_user()) as workspace:
-            workspace.ledger.scope.set(
-                workspace.environment,
-                months=self.months,
-                tables=list(dict.fromkeys(partition.table.name for partition in self.partitions)),
-                mode="incremental",
-                run_id=run_id,
-                actor=workspace.actor,
-            )
+            who: dict[str, Any] = {"run_id": run_id, "actor": workspace.actor}
+            tables = list(dict.fromkeys(partition.table.name for partition in self.partitions))
+            with workspace.ledger.together():
+                number = workspace.ledger.scope.set(
+                    workspace.environment, months=self.months, tables=tables, mode="incremental", **who
+                )
+                workspace.ledger.audit.append(
+                    "demo planned",
+                    environment=workspace.environment,
+                    detail={"months": list(self.months), "tables": tables},
+                    vouched=Vouched((("scope", str(number)),)),
+                    **who,
+                )
         self.api.ensure_pools()
         wanted = {dag for dag, _ in self._by_dag} | {MIGRATION, DATA_DOCS}
         until = time.monotonic() + _DAGS_TIMEOUT_S

@@ -15,10 +15,11 @@ from kpc.ledger.quota import Allowance, QuotaRequest, QuotaState
 from kpc.ledger.quota_entries import OrgUsage
 from kpc.ledger.reconciliations import Compared
 from kpc.ledger.scope import ScopeRow
-from kpc.ledger.sign_offs import SignOff
+from kpc.ledger.sign_offs import Signer, SignOff
 from kpc.ledger.snapshots import Snapshot, SnapshotWish
 from kpc.ledger.source_checks import SourceCheckRow, SourceFinding
 from kpc.ledger.stage_runs import StageRun
+from kpc.ledger.vouching import Vouched, constant_group
 
 __all__ = [
     "Allowance",
@@ -41,10 +42,13 @@ __all__ = [
     "RowFailure",
     "ScopeRow",
     "SignOff",
+    "Signer",
     "Snapshot",
     "SnapshotWish",
     "SourceCheckRow",
     "SourceFinding",
     "StageRun",
+    "Vouched",
+    "constant_group",
     "open_ledger",
 ]

@@ -2,14 +2,14 @@
 
 Each entry's hash covers its canonical JSON and the hash of the entry before it. The database refuses UPDATE and DELETE;
 if somebody circumvents that, `AuditLog.verify` finds the chain broken. The head row holds the newest hash, so that
-entries removed from the end are detected too.
+entries removed from the end are detected too. What an entry speaks about, it vouches for: see `kpc.ledger.vouching`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,6 +21,7 @@ from kpc.ledger.database import Database
 from kpc.ledger.fencing import Lease
 from kpc.ledger.partition_filters import in_environment, in_partition
 from kpc.ledger.schema import canonical_json
+from kpc.ledger.vouching import VOUCHED, Vouched, digests_of
 from kpc.partition import Environment, Partition
 
 GENESIS = "0" * 64
@@ -67,9 +68,10 @@ class AuditLog:
         generation: str | None = None,
         mapping_version: str | None = None,
         detail: dict[str, Any] | None = None,
+        vouched: Vouched | None = None,
         lease: Lease | None = None,
     ) -> int:
-        """Add one entry and return its number."""
+        """Add one entry and return its number. The rows of `vouched` are read in the entry's own transaction."""
         entry: dict[str, Any] = {
             "at_utc": self._database.clock(),
             "actor": actor,
@@ -85,7 +87,15 @@ class AuditLog:
             "detail": json.loads(canonical_json(detail or {})),  # in the form in which it is read back and hashed
         }
         with self._database.writing(lease) as connection:
-            return _append(connection, entry)
+            if vouched is not None:
+                entry["detail"][VOUCHED] = vouched.as_json(digests_of(connection, vouched.groups))
+            return append(connection, entry)
+
+    def head(self) -> tuple[int, str]:
+        """Number and hash of the newest entry; (0, `GENESIS`) before the first."""
+        with self._database.reading() as connection:
+            row = connection.execute(select(_HEAD)).mappings().one_or_none()
+        return (int(row["seq"]), str(row["entry_hash"])) if row else (0, GENESIS)
 
     def entries(self, *, limit: int | None = None) -> list[AuditEntry]:
         """The newest `limit` entries (all when None), oldest first."""
@@ -94,11 +104,18 @@ class AuditLog:
         return [AuditEntry(**row) for row in reversed(rows)]
 
     def of_action(
-        self, action: str, environment: Environment, partition: Partition | None = None, *, limit: int | None = None
+        self,
+        action: str,
+        environment: Environment | None,
+        partition: Partition | None = None,
+        *,
+        limit: int | None = None,
     ) -> list[AuditEntry]:
-        """The newest `limit` entries of one action, oldest first; of all partitions when None."""
-        query = select(_LOG).where(_LOG.c.action == action, in_environment(_LOG, environment))
-        if partition is not None:
+        """The newest `limit` entries of one action, oldest first; of all environments or partitions when None."""
+        query = select(_LOG).where(_LOG.c.action == action)
+        if environment is not None:
+            query = query.where(in_environment(_LOG, environment))
+        if environment is not None and partition is not None:
             query = query.where(in_partition(_LOG, environment, partition))
         with self._database.reading() as connection:
             rows = connection.execute(query.order_by(_LOG.c.seq.desc()).limit(limit)).mappings().all()
@@ -107,9 +124,13 @@ class AuditLog:
     def verify(self) -> list[str]:
         """One sentence per break in the chain; empty if nothing was changed, removed, inserted or reordered."""
         with self._database.reading() as connection:
-            head = connection.execute(select(_HEAD)).mappings().one_or_none()
-            rows = connection.execution_options(yield_per=5000).execute(select(_LOG).order_by(_LOG.c.seq)).mappings()
-            return list(_breaks(rows, head))
+            return list(self.chain(connection, lambda _: None))
+
+    def chain(self, connection: Connection, follow: Callable[[AuditEntry], None]) -> Iterator[str]:
+        """A sentence for each break in the chain; `follow` is called with every entry, oldest first."""
+        head = connection.execute(select(_HEAD)).mappings().one_or_none()
+        rows = connection.execution_options(yield_per=2000).execute(select(_LOG).order_by(_LOG.c.seq)).mappings()
+        yield from _breaks(rows, head, follow)
 
 
 def entry_hash(entry: RowMapping | dict[str, Any]) -> str:
@@ -119,7 +140,8 @@ def entry_hash(entry: RowMapping | dict[str, Any]) -> str:
     return hashlib.sha256(canonical_json(covered).encode()).hexdigest()
 
 
-def _append(connection: Connection, entry: dict[str, Any]) -> int:
+def append(connection: Connection, entry: dict[str, Any]) -> int:
+    """Add an entry, without its number and hashes, in the caller's transaction; returns its number."""
     # The head stays locked until the commit, so that concurrent appends form one chain.
     head = connection.execute(select(_HEAD).with_for_update()).mappings().one()
     row = {"seq": head["seq"] + 1, **entry, "prev_hash": head["entry_hash"]}
@@ -129,9 +151,10 @@ def _append(connection: Connection, entry: dict[str, Any]) -> int:
     return int(row["seq"])
 
 
-def _breaks(rows: Iterator[RowMapping], head: RowMapping | None) -> Iterator[str]:
+def _breaks(rows: Iterable[RowMapping], head: RowMapping | None, follow: Callable[[AuditEntry], None]) -> Iterator[str]:
     expected_seq, previous = 1, GENESIS
     for row in rows:
+        follow(AuditEntry(**row))
         if row["seq"] != expected_seq:
             yield f"Entry {row['seq']} follows entry {expected_seq - 1}: the entries between them are missing."
         if row["prev_hash"] != previous:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import insert, select, update
-from sqlalchemy.exc import IntegrityError
 
 from kpc.ledger import schema
 from kpc.ledger.database import Database
@@ -37,8 +35,11 @@ class Constants:
     def pin(self, environment: Environment, name: str, fingerprint: str, *, actor: str, run_id: str) -> PinnedConstant:
         """Pin a constant unless it is pinned already; returns what is pinned. Of several workers, the first wins."""
         row = {"source_id": environment.source_id, "target_id": environment.target_id, "name": name}
-        with suppress(IntegrityError), self._database.writing() as connection:
-            connection.execute(insert(_CONSTANT).values(**row, **self._facts(fingerprint, actor, run_id)))
+        with self._database.writing() as connection:
+            self._database.one_at_a_time(connection, f"constant {environment} {name}")
+            mine = in_environment(_CONSTANT, environment) & (_CONSTANT.c.name == name)
+            if connection.execute(select(_CONSTANT.c.name).where(mine)).one_or_none() is None:
+                connection.execute(insert(_CONSTANT).values(**row, **self._facts(fingerprint, actor, run_id)))
         pinned = self.find(environment, name)
         assert pinned is not None  # noqa: S101  no command removes one
         return pinned

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -175,15 +176,41 @@ class Database:
     def __init__(self, engine: Engine, clock: Clock = utc_now) -> None:
         self.engine = engine
         self.clock = clock
+        self._joined = threading.local()  # the transaction of `together`, in the thread that opened it
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """One transaction for all that this thread reads and writes in the block: a row and what vouches for it."""
+        if self._outer is not None:
+            yield
+            return
+        with self.writing() as connection:
+            self._joined.connection = connection
+            try:
+                yield
+            finally:
+                self._joined.connection = None
+
+    @property
+    def _outer(self) -> Connection | None:
+        return getattr(self._joined, "connection", None)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
+        if self._outer is not None:
+            yield self._outer
+            return
         with translated(self.engine), self.engine.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
     def writing(self, lease: Lease | None = None) -> Iterator[Connection]:
         """A transaction, committed on exit. With a lease, raises `LeaseLost` if its holder has changed."""
+        if self._outer is not None:
+            if lease is not None:
+                check_lease(self._outer, lease)
+            yield self._outer
+            return
         with translated(self.engine), self.engine.connect() as plain:
             connection = plain.execution_options(**{_WRITES: True})
             with connection.begin():

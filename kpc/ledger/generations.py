@@ -15,6 +15,7 @@ from kpc.ledger.database import Database
 from kpc.ledger.fencing import Lease
 from kpc.ledger.partition_filters import in_environment, in_partition, partition_values
 from kpc.ledger.states import FailureState, GenerationState
+from kpc.ledger.vouching import GROUPED_BY, Group, label
 from kpc.partition import Environment, Partition
 
 _GENERATION = schema.generation
@@ -151,6 +152,14 @@ class Generations:
         with self._database.reading() as connection:
             rows = connection.execute(select(_GENERATION).join(newest, and_(*is_newest)).where(sealed)).mappings()
             return [GenerationRow(**row) for row in rows]
+
+    def open_groups(self, source_id: str) -> list[Group]:
+        """What the audit log calls the partitions of a database that have an unfinished extract."""
+        where = (_GENERATION.c.source_id == source_id) & (_GENERATION.c.state == GenerationState.OPEN)
+        columns = [_GENERATION.c[name] for name in GROUPED_BY[_GENERATION.name]]
+        with self._database.reading() as connection:
+            rows = connection.execute(select(*columns).where(where).distinct())
+            return [(_GENERATION.name, label(*row)) for row in rows]
 
     def newest_scn(self, environment: Environment, partition: Partition) -> int | None:
         """The newest SCN at which a partition was read or should have been; None if it never was."""

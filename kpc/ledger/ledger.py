@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import AbstractContextManager
 from datetime import datetime
 
 from kpc.ledger.attempts import Attempts
@@ -68,6 +69,10 @@ class Ledger:
     def clock(self) -> datetime:
         """The current time, as used in the ledger's entries."""
         return self.database.clock()
+
+    def together(self) -> AbstractContextManager[None]:
+        """One transaction for all of this thread's calls in the block."""
+        return self.database.together()
 
     def close(self) -> None:
         self.database.close()

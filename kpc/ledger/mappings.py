@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import insert, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, insert, select
 
 from kpc.catalog import Table
 from kpc.catalog.types import MARKERS
@@ -26,11 +25,9 @@ class Mappings:
     def remember(self, table: Table) -> str:
         """Record the table's full declaration under its mapping version, and return the version."""
         version = table.mapping_version
-        with self._database.reading() as connection:
-            if connection.execute(select(_MAPPING.c.version).where(_MAPPING.c.version == version)).one_or_none():
-                return version
-        try:
-            with self._database.writing() as connection:
+        with self._database.writing() as connection:
+            self._database.one_at_a_time(connection, "mapping versions")
+            if not _is_known(connection, version):
                 connection.execute(
                     insert(_MAPPING).values(
                         version=version,
@@ -40,9 +37,12 @@ class Mappings:
                         first_used_utc=self._database.clock(),
                     )
                 )
-        except IntegrityError:
-            return version  # another worker recorded it first
         return version
+
+    def is_known(self, version: str) -> bool:
+        """Whether a mapping version was recorded."""
+        with self._database.reading() as connection:
+            return _is_known(connection, version)
 
     def has_buckets(self, version: str) -> bool:
         """Whether rows staged under a mapping version have markers with buckets, as this version writes them."""
@@ -72,3 +72,7 @@ class Mappings:
                 f"with this one ({table.external_id_version}) would duplicate them.",
                 "Restore the key's declaration in kpc/catalog, or remove the loaded rows first (`kpc rollback`).",
             )
+
+
+def _is_known(connection: Connection, version: str) -> bool:
+    return connection.execute(select(_MAPPING.c.version).where(_MAPPING.c.version == version)).first() is not None

@@ -13,11 +13,14 @@ from sqlalchemy import Connection, Engine, inspect, text
 
 from kpc.errors import ConfigError
 from kpc.file_errors import explained
+from kpc.ledger.audit_log import AuditLog
 from kpc.ledger.database import Database, translated
 from kpc.ledger.schema import REVISION
+from kpc.ledger.vouching import Group, Vouched, all_digests
 from kpc.private_files import keep_private
 
 _ADVISORY_KEY = 7406_0001
+_VOUCHES_SINCE = "0009"  # from here on the audit log vouches for rows
 
 
 def migrate(engine: Engine) -> bool:
@@ -31,13 +34,21 @@ def migrate(engine: Engine) -> bool:
     with database.reading() as connection:
         if _revision(connection) == REVISION:
             return False
-    with _only_process(engine), database.writing() as connection:
+    with _only_process(engine), database.together(), database.writing() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_KEY})
         revision = _revision(connection)
         if revision != REVISION:  # another process may have upgraded it meanwhile
             _upgrade(connection)
+            if revision is not None and revision < _VOUCHES_SINCE:
+                _vouch_for_all(database, connection)
         return revision is None
+
+
+def _vouch_for_all(database: Database, connection: Connection) -> None:
+    """One entry for the rows that an older version wrote: from now on a change of them is found."""
+    everything: list[Group] = [(table, group) for table, groups in all_digests(connection).items() for group in groups]
+    AuditLog(database).append("ledger upgraded", actor="kpc", run_id="", vouched=Vouched(tuple(everything)))
 
 
 def _revision(connection: Connection) -> str | None:

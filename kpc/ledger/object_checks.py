@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import func, insert, select
 
 from kpc.ledger import schema
-from kpc.ledger.database import Database
+from kpc.ledger.database import Database, inserted_id
 from kpc.ledger.partition_filters import environment_values, in_environment
 from kpc.partition import Environment
 
@@ -50,11 +50,13 @@ class ObjectChecks:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def record(self, environment: Environment, finding: ObjectFinding, *, run_id: str, actor: str) -> None:
+    def record(self, environment: Environment, finding: ObjectFinding, *, run_id: str, actor: str) -> int:
+        """Record a count; returns its number."""
         values = {name: getattr(finding, name) for name in ObjectFinding.__slots__}
         fixed = {"run_id": run_id, "actor": actor, "checked_utc": self._database.clock()}
         with self._database.writing() as connection:
-            connection.execute(insert(_CHECK).values(**environment_values(environment), **fixed, **values))
+            added = connection.execute(insert(_CHECK).values(**environment_values(environment), **fixed, **values))
+        return inserted_id(added)
 
     def newest(self, environment: Environment) -> dict[str, ObjectCheckRow]:
         """The newest count of each table that was ever counted."""

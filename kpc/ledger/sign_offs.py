@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,8 +18,25 @@ _SIGN_OFF = schema.sign_off
 
 
 @dataclass(frozen=True, slots=True)
+class Signer:
+    """Who decided, and how that was found out.
+
+    `is_authenticated`: by a system that asks for a password or a single sign-on, such as Airflow. The name that an
+    operating system gives is weaker: whoever can run commands on that machine as that user has it.
+    """
+
+    actor: str
+    identified: str
+    is_authenticated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class SignOff:
-    """A person's decision about a phase, a table or the migration."""
+    """A person's decision about a phase, a table or the migration.
+
+    `certificates` has the sha256 of each certificate that was decided upon, by partition (`TABLE KEY`); None for a
+    decision of another kind, or of an older version. A `REVOKED` decision takes back the one that it `revokes`.
+    """
 
     id: int
     source_id: str
@@ -29,6 +47,10 @@ class SignOff:
     note: str | None
     evidence_sha256: str | None
     signed_utc: datetime
+    identified: str | None = None
+    is_authenticated: bool | None = None
+    certificates: dict[str, str] | None = None
+    revokes: int | None = None
 
 
 class SignOffs:
@@ -41,22 +63,28 @@ class SignOffs:
         self,
         environment: Environment,
         subject: str,
+        signer: Signer,
         *,
-        actor: str,
         decision: SignOffDecision,
         note: str | None = None,
         evidence_sha256: str | None = None,
+        certificates: Mapping[str, str] | None = None,
+        revokes: int | None = None,
     ) -> int:
-        """Record a person's decision about a phase, a table or the migration."""
+        """Record a person's decision about a phase, a table or the migration; returns its number."""
         with self._database.writing() as connection:
             added = connection.execute(
                 insert(_SIGN_OFF).values(
                     **environment_values(environment),
                     subject=subject,
-                    actor=actor,
+                    actor=signer.actor,
+                    identified=signer.identified,
+                    is_authenticated=signer.is_authenticated,
                     decision=decision,
                     note=note,
                     evidence_sha256=evidence_sha256,
+                    certificates=None if certificates is None else dict(certificates),
+                    revokes=revokes,
                     signed_utc=self._database.clock(),
                 )
             )

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import insert, select, update
-from sqlalchemy.exc import IntegrityError
 
 from kpc.errors import ConfigError
 from kpc.ledger import schema
@@ -60,8 +58,11 @@ class Sources:
             "incarnation": incarnation,
             "seen_utc": self._database.clock(),
         }
-        with suppress(IntegrityError), self._database.writing() as connection:
-            connection.execute(insert(_SOURCE).values(row))
+        with self._database.writing() as connection:
+            self._database.one_at_a_time(connection, "source database")
+            taken = (_SOURCE.c.live_id == live_id) | (_SOURCE.c.source_id == source_id)
+            if connection.execute(select(_SOURCE.c.live_id).where(taken)).first() is None:
+                connection.execute(insert(_SOURCE).values(row))
         found = self.find(live_id)
         if found is None:
             raise ConfigError(

@@ -132,3 +132,4 @@ class SignOffDecision(StrEnum):
 
     ACCEPTED = "accepted"
     REFUSED = "refused"
+    REVOKED = "revoked"  # takes back an earlier decision, which stays in the list

@@ -13,6 +13,7 @@ from kpc.load.superseded_loads import finalize_superseded_loads
 from kpc.load.target_schema import check_object
 from kpc.partition import Partition
 from kpc.stages.context import LeasedContext, PartitionContext
+from kpc.stages.vouched_work import record_mapping
 from kpc.storage.layout import chunk_of_job, result_name, staged_folder
 from kpc.storage.manifests import LoadManifest, StagedManifest
 from kpc.storage.store import Store
@@ -33,8 +34,8 @@ def plan(context: LeasedContext, staged: StagedManifest) -> tuple[ChunkSpec, ...
     folder = context.paths.generation(staged.generation).loaded(staged.mapping_version)
     if context.store.manifest(folder, LoadManifest) is not None:
         return ()
-    ledger, table = context.ledger, context.table
-    version = ledger.mappings.remember(table)
+    ledger = context.ledger
+    version = record_mapping(context)
     attempt = ledger.attempts.begin(staged.generation, version, run_id=context.run_id, lease=context.lease)
     finalize_superseded_loads(context, (staged.generation, version))
     if not staged.chunks:

@@ -35,6 +35,7 @@ from kpc.stages.bucket_queries import BucketQueries, evenly
 from kpc.stages.context import LeasedContext, PartitionContext
 from kpc.stages.names import SF_LOADED
 from kpc.stages.stage_run import leased
+from kpc.stages.vouched_work import book_end
 from kpc.storage.layout import chunk_of_job, result_name, staged_folder
 from kpc.storage.manifests import LoadManifest, StagedManifest
 
@@ -108,7 +109,10 @@ def finalize_superseded_loads(context: PartitionContext, current: Load | None) -
         return 0
     with leased(context, SF_LOADED, gives_back=not isinstance(context, LeasedContext)) as held:
         loads = superseded_loads(held, current)
-        return sum(_finalize(held, load, is_replaced=current is not None) for load in loads)
+        found = sum(_finalize(held, load, is_replaced=current is not None) for load in loads)
+        if isinstance(context, LeasedContext) and not held.lease.is_reentered:  # it is kept for a later task
+            book_end(held, "superseded loads finalized")
+        return found
 
 
 def _loads(chunks: Sequence[ChunkRow]) -> Iterator[Load]:

@@ -10,6 +10,7 @@ import hashlib
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -17,7 +18,7 @@ from kpc.catalog.table import Table
 from kpc.catalog.types import EXTERNAL_ID, PARTITION_FIELD
 from kpc.convert.buckets import markers
 from kpc.errors import ConfigError
-from kpc.ledger import ObjectFinding, StageRun
+from kpc.ledger import ObjectFinding, StageRun, Vouched
 from kpc.ledger.states import StageState
 from kpc.load.chunk_result import read_columns
 from kpc.partition import Partition
@@ -57,23 +58,27 @@ def check_object(workspace: Workspace, table: Table) -> ObjectFinding:
             "first": unknown.sort("Id").head(LISTED).to_dicts(),
         },
     )
-    workspace.ledger.object_checks.record(
-        workspace.environment, finding, run_id=workspace.run_id, actor=workspace.actor
-    )
-    workspace.ledger.audit.append(
-        "object counted",
-        actor=workspace.actor,
-        run_id=workspace.run_id,
-        environment=workspace.environment,
-        detail={
-            "table": table.name,
-            "records": finding.records,
-            "expected": finding.expected,
-            "unknown": finding.unknown,
-            "ids_sha256": finding.detail["ids_sha256"],
-        },
-    )
+    _record(workspace, finding)
     return finding
+
+
+def _record(workspace: Workspace, finding: ObjectFinding) -> None:
+    who: dict[str, Any] = {"run_id": workspace.run_id, "actor": workspace.actor}
+    with workspace.ledger.together():
+        number = workspace.ledger.object_checks.record(workspace.environment, finding, **who)
+        workspace.ledger.audit.append(
+            "object counted",
+            environment=workspace.environment,
+            detail={
+                "table": finding.table_name,
+                "records": finding.records,
+                "expected": finding.expected,
+                "unknown": finding.unknown,
+                "ids_sha256": finding.detail["ids_sha256"],
+            },
+            vouched=Vouched((("object_check", str(number)),)),
+            **who,
+        )
 
 
 def _expected(workspace: Workspace, table: Table) -> dict[Partition, int]:

@@ -75,7 +75,7 @@ def log_corrections(context: StageContext, staged: StagedManifest, corrections: 
 
 
 def logged_corrections(
-    ledger: Ledger, environment: Environment, partition: Partition | None = None
+    ledger: Ledger, environment: Environment | None = None, partition: Partition | None = None
 ) -> list[LoggedCorrection]:
     """Every recorded correction, oldest first; of all partitions when None."""
     return [

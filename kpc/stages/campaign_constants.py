@@ -11,10 +11,12 @@ import hmac
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kpc.catalog.types import Pii
 from kpc.errors import ConfigError
+from kpc.ledger import Vouched, constant_group
+from kpc.ledger.constants import PinnedConstant
 from kpc.local_time import AHEAD_OF_UTC
 from kpc.stages.names import SF_LOADED
 
@@ -99,8 +101,7 @@ def check_constants(context: PartitionContext, stage: str) -> None:
     for constant in constants_of(context):
         pinned = ledger.find(environment, constant.name)
         if pinned is None and (stage == SF_LOADED or not constant.name.startswith(EXTERNAL_ID)):
-            fingerprint = constant.fingerprint()
-            pinned = ledger.pin(environment, constant.name, fingerprint, actor=context.actor, run_id=context.run_id)
+            pinned = _pin(context, constant)
         if pinned is not None and not constant.has(pinned.fingerprint):
             raise ConfigError(
                 f"{constant.where} is not what this campaign began with: its constant {constant.name} was pinned on "
@@ -109,6 +110,23 @@ def check_constants(context: PartitionContext, stage: str) -> None:
                 f"TEXT`, and afterwards load again. {constant.reload}",
             )
     checked.add((context.environment, context.table, stage))
+
+
+def _pin(context: PartitionContext, constant: Constant) -> PinnedConstant:
+    """Pin a constant, with an audit entry; returns another worker's if that was first."""
+    fingerprint, environment = constant.fingerprint(), context.environment
+    who: dict[str, Any] = {"actor": context.actor, "run_id": context.run_id}
+    with context.ledger.together():
+        pinned = context.ledger.constants.pin(environment, constant.name, fingerprint, **who)
+        if pinned.fingerprint == fingerprint and pinned.run_id == context.run_id:
+            context.ledger.audit.append(
+                "constant pinned",
+                environment=environment,
+                detail={"name": constant.name, "fingerprint": fingerprint},
+                vouched=Vouched((constant_group(environment, constant.name),)),
+                **who,
+            )
+    return pinned
 
 
 def _hashed(value: str, salt: bytes) -> str:

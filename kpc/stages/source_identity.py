@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kpc.errors import ConfigError
+from kpc.ledger import Vouched
 
 if TYPE_CHECKING:
     from kpc.ledger import Ledger
@@ -68,20 +69,20 @@ def adopt(
     if not reason.strip():
         raise ConfigError("The reason is empty.", "Say with --reason why the database is adopted.")
     key, former = _to_adopt(ledger, live, is_new=is_new)
-    ledger.audit.append(  # first: nothing is adopted without an entry
-        "source adopted",
-        actor=actor,
-        run_id=run_id,
-        detail={
+    is_other = former != live.incarnation
+    with ledger.together():
+        groups = ledger.generations.open_groups(key) if is_other else ()
+        ledger.sources.claim(live.source_id, key, former)
+        abandoned = ledger.sources.adopt_incarnation(live.source_id, live.incarnation) if is_other else 0
+        detail = {
             "source_id": key,
             "live_id": live.source_id,
             "former_incarnation": former,
             "incarnation": live.incarnation,
             "reason": reason,
-        },
-    )
-    ledger.sources.claim(live.source_id, key, former)
-    abandoned = ledger.sources.adopt_incarnation(live.source_id, live.incarnation) if former != live.incarnation else 0
+        }
+        vouched = Vouched(tuple(groups))
+        ledger.audit.append("source adopted", actor=actor, run_id=run_id, detail=detail, vouched=vouched)
     return Adoption(key, live.source_id, former, live.incarnation, abandoned)
 
 

@@ -19,6 +19,7 @@ from kpc.stages.campaign_constants import check_constants
 from kpc.stages.context import LeasedContext, Mode, PartitionContext, StageContext
 from kpc.stages.places import explained_by_setting
 from kpc.stages.result import StageResult
+from kpc.stages.vouched_work import book_begin, book_end, files_of_stage
 from kpc.storage.manifests import StageOutput
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ def run_stage(
     A run that had to wait for another run's lease adopts that run's result instead of doing the work again.
     Raises what `make` raises, after the failure was booked, and `LeaseTaken` if the lease stays taken for `wait_s`.
     """
-    with leased(context, stage, wait_s=wait_s, gives_back=True) as held:
+    with leased(context, stage, wait_s=wait_s, gives_back=True, books=False) as held:
         if held.lease.has_waited and (other := _result_of_other_run(held)) is not None:
             log.info("%s %s was done by another run meanwhile; using its result", context, stage)
             return FinishedStage(other, None)
@@ -80,14 +81,15 @@ def run_stage(
 
 @contextmanager
 def leased(
-    context: PartitionContext, stage: str, *, wait_s: float | None = None, gives_back: bool = False
+    context: PartitionContext, stage: str, *, wait_s: float | None = None, gives_back: bool = False, books: bool = True
 ) -> Iterator[LeasedContext]:
     """Hold the lease of a stage, renewed in the background.
 
     Kept at the end for the next task of the same run; with `gives_back` it is released, even if it was inherited from a
-    killed task of the same run. Raises `ConfigError` on a worker that sees a different staging root or has another
-    campaign constant, `LeaseTaken` when another run holds the lease for longer than `wait_s` (default: the setting
-    `lease_wait_s`).
+    killed task of the same run. The audit log says when a run begins to work under it and when it gives it back; with
+    `books` false the caller writes these entries. Raises `ConfigError` on a worker that sees a different staging root
+    or has another campaign constant, `LeaseTaken` when another run holds the lease for longer than `wait_s` (default:
+    the setting `lease_wait_s`).
     """
     ledger, settings = context.ledger, context.settings
     context.workspace.check_root(context.environment)
@@ -101,25 +103,32 @@ def leased(
         wait_s=settings.lease_wait_s if wait_s is None else wait_s,
         keep=not gives_back,
     ) as lease:
+        held = LeasedContext(context.workspace, context.partition, context.pinned, lease=lease)
         try:
-            yield LeasedContext(context.workspace, context.partition, context.pinned, lease=lease)
+            if books and not lease.is_reentered:
+                book_begin(held)
+            yield held
         finally:
             if gives_back:
+                if books:
+                    book_end(held)
                 ledger.leases.release(lease)
 
 
 def _start(held: LeasedContext, mode: Mode) -> StageContext:
-    stage_run = held.ledger.stages.start(
-        held.environment,
-        held.partition,
-        held.lease.stage,
-        generation=None,
-        mapping_version=None,
-        run_id=held.run_id,
-        actor=held.actor,
-        mode=mode,
-        lease=held.lease,
-    )
+    with held.ledger.together():
+        stage_run = held.ledger.stages.start(
+            held.environment,
+            held.partition,
+            held.lease.stage,
+            generation=None,
+            mapping_version=None,
+            run_id=held.run_id,
+            actor=held.actor,
+            mode=mode,
+            lease=held.lease,
+        )
+        book_begin(held, stage_run)
     return StageContext(held.workspace, held.partition, held.pinned, lease=held.lease, stage_run=stage_run, mode=mode)
 
 
@@ -142,52 +151,38 @@ def _as_result(lease: Lease, output: StageOutput, seconds: float) -> StageResult
 
 
 def _record_output(context: StageContext, output: StageOutput, result: StageResult) -> None:
-    context.ledger.stages.finish(
-        context.stage_run,
-        state=StageState(output.state),
-        generation=output.generation,
-        mapping_version=output.mapping_version,
-        rows=output.rows,
-        bytes=output.bytes,
-        detail={**output.detail, "seconds": str(result.seconds)},
-        lease=context.lease,
-    )
-    _audit(
-        context,
-        f"{result.stage} {output.state}",
-        generation=output.generation,
-        mapping_version=output.mapping_version,
-        detail={"rows": output.rows, "bytes": output.bytes, **output.detail},
-    )
+    files = files_of_stage(context, output)
+    with context.ledger.together():
+        context.ledger.stages.finish(
+            context.stage_run,
+            state=StageState(output.state),
+            generation=output.generation,
+            mapping_version=output.mapping_version,
+            rows=output.rows,
+            bytes=output.bytes,
+            detail={**output.detail, "seconds": str(result.seconds)},
+            lease=context.lease,
+        )
+        book_end(
+            context,
+            f"{result.stage} {output.state}",
+            context.stage_run,
+            files=files,
+            generation=output.generation,
+            mapping_version=output.mapping_version,
+            detail={"rows": output.rows, "bytes": output.bytes, **output.detail},
+        )
 
 
 def _record_failure(context: StageContext, error: BaseException) -> None:
     state = StageState.WAITING if isinstance(error, NotYet) else StageState.FAILED
     # Only this program's messages are safe to store; others may quote a value.
     reason = str(error) if isinstance(error, KpcError) else type(error).__name__
-    context.ledger.stages.fail(context.stage_run, reason, state=state)
-    _audit(context, f"{context.lease.stage} {state}", detail={"error": type(error).__name__})
-
-
-def _audit(
-    context: StageContext,
-    action: str,
-    *,
-    generation: str | None = None,
-    mapping_version: str | None = None,
-    detail: dict[str, int | str],
-) -> None:
-    context.ledger.audit.append(
-        action,
-        actor=context.actor,
-        run_id=context.run_id,
-        environment=context.environment,
-        partition=context.partition,
-        stage=context.lease.stage,
-        generation=generation,
-        mapping_version=mapping_version,
-        detail=detail,
-    )
+    files = files_of_stage(context, None)
+    with context.ledger.together():
+        context.ledger.stages.fail(context.stage_run, reason, state=state)
+        action, detail = f"{context.lease.stage} {state}", {"error": type(error).__name__}
+        book_end(context, action, context.stage_run, files=files, detail=detail)
 
 
 def _result_of_other_run(held: LeasedContext) -> StageResult | None:

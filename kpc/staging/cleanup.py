@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Literal
 
 from kpc.errors import ConfigError, KpcError
-from kpc.ledger import StageRun
+from kpc.ledger import StageRun, Vouched
 from kpc.ledger.states import StageState
 from kpc.settings import CleanupPolicy
 from kpc.stages.context import PartitionContext
 from kpc.stages.current_manifests import current_generation
 from kpc.stages.names import RECONCILED
+from kpc.stages.vouched_work import facts_of, file_name
 from kpc.storage.layout import CLEANED
 from kpc.storage.manifests import CleanedManifest, LoadManifest, StagedManifest
 from kpc.storage.store import Store, open_store
@@ -59,7 +60,7 @@ def _clean(context: PartitionContext, folder: Path, policy: Literal["archive", "
     if cleaned is None:
         cleaned = _cleaned(context, staged, folder, policy)
         context.store.publish(folder, cleaned, name=CLEANED)
-        _audit(context, cleaned)
+        _audit(context, cleaned, folder)
     for chunk in staged.chunks:
         context.store.remove(folder / chunk.name)
     return cleaned
@@ -140,7 +141,9 @@ def _archive(staged: StagedManifest, folder: Path, store: Store, archive: Store)
     return archive.shown(target)
 
 
-def _audit(context: PartitionContext, cleaned: CleanedManifest) -> None:
+def _audit(context: PartitionContext, cleaned: CleanedManifest, folder: Path) -> None:
+    reason = f"{'archived' if cleaned.policy == 'archive' else 'deleted'} by {cleaned.actor} after reconciliation"
+    removed = {file_name(context, folder / chunk.name): (chunk.sha256, reason) for chunk in cleaned.chunks}
     context.ledger.audit.append(
         "chunks archived" if cleaned.policy == "archive" else "chunks deleted",
         actor=context.actor,
@@ -156,4 +159,5 @@ def _audit(context: PartitionContext, cleaned: CleanedManifest) -> None:
             "bytes": sum(chunk.bytes for chunk in cleaned.chunks),
             **({"place": cleaned.place} if cleaned.place else {}),
         },
+        vouched=Vouched(files=facts_of(context, [folder / CLEANED]), removed=removed),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
@@ -19,7 +20,8 @@ from kpc.storage.store import FileEntry
 class StageOutput:
     """The output of a stage, before it is timed and recorded. `rows` and `bytes` as the stage counts them.
 
-    `detail` holds the stage's own counts (such as staged, unchanged, rejected), never a value of a row.
+    `detail` holds the stage's own counts (such as staged, unchanged, rejected), never a value of a row. `files` are
+    reports that the audit log shall vouch for, beside the stage's manifests.
     """
 
     generation: str
@@ -28,6 +30,7 @@ class StageOutput:
     state: str = "done"
     mapping_version: str | None = None
     detail: dict[str, int | str] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
 
 
 class RootMarker(BaseModel):

@@ -75,12 +75,18 @@ class Store:
         return str(path) if self.remote is None else f"{self.remote.url}/{self._key(path)}"
 
     def manifest(self, folder: Path, kind: type[ManifestT], name: str = MANIFEST) -> ManifestT | None:
-        """The current manifest of a folder in the root; see `read_manifest`."""
-        if self.remote is None:
-            return read_manifest(folder, kind, name)
-        path = folder / name
-        content = self.remote.read(self._key(path))
-        return None if content is None else _parsed(content, kind, self.shown(path))
+        """The folder's manifest; None if there is none yet. Raises `DamagedFile` if it cannot be parsed."""
+        content = self.content(folder / name)
+        return None if content is None else _parsed(content, kind, self.shown(folder / name))
+
+    def content(self, path: Path) -> bytes | None:
+        """The bytes of a small file in the root; None if there is none."""
+        if self.remote is not None:
+            return self.remote.read(self._key(path))
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return None
 
     def publish(self, folder: Path, manifest: BaseModel, files: Sequence[FileEntry] = (), name: str = MANIFEST) -> None:
         """Write a folder's manifest, after the files that it lists; see `write_manifest`."""
@@ -235,13 +241,8 @@ def write_manifest(folder: Path, manifest: BaseModel, name: str = MANIFEST) -> N
 
 
 def read_manifest(folder: Path, kind: type[ManifestT], name: str = MANIFEST) -> ManifestT | None:
-    """The folder's manifest; None if there is none yet. Raises `DamagedFile` if it cannot be parsed."""
-    path = folder / name
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    return _parsed(content, kind, str(path))
+    """`Store.manifest` of a folder on this machine."""
+    return Store(folder).manifest(folder, kind, name)
 
 
 def _parsed(content: bytes, kind: type[ManifestT], place: str) -> ManifestT:

@@ -7,7 +7,7 @@ from ledger_samples import PRODUCTION, SANDBOX, SUPPLIERS, take_lease
 from sqlalchemy import text
 
 from kpc.errors import ConfigError
-from kpc.ledger import ChunkCounts, Compared, Ledger, SourceFinding
+from kpc.ledger import ChunkCounts, Compared, Ledger, Signer, SourceFinding
 from kpc.ledger.states import SignOffDecision, SourceCheckState
 from kpc.storage.store import FileEntry
 
@@ -45,7 +45,8 @@ def test_facts_scope_comparisons_and_sign_offs_are_read_back(ledger: Ledger) -> 
     assert ledger.reconciliations.newest(SANDBOX, SUPPLIERS) == [
         Compared(1, "rows", "10", "10", passed=True, detail={"x": 1})
     ]
-    ledger.sign_offs.record(SANDBOX, "reference", actor="somchai", decision=SignOffDecision.ACCEPTED, note="ok")
+    signer = Signer("somchai", "OS user on kpc-1")
+    ledger.sign_offs.record(SANDBOX, "reference", signer, decision=SignOffDecision.ACCEPTED, note="ok")
     assert [(s.subject, s.decision) for s in ledger.sign_offs.all(SANDBOX)] == [("reference", SignOffDecision.ACCEPTED)]
 
 

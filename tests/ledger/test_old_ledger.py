@@ -19,6 +19,7 @@ from sqlalchemy import Column, select
 
 from kpc.errors import Paused, QuotaExhausted, Transient
 from kpc.ledger import Allowance, ChunkCounts, Compared, JobIntent, Lease, Ledger, QuotaRequest, open_ledger
+from kpc.ledger.audit_replay import AuditReplay
 from kpc.ledger.schema import metadata
 from kpc.ledger.schema.columns import EnumText, JsonText, UtcDateTime
 from kpc.ledger.states import (
@@ -104,7 +105,7 @@ def test_every_row_is_read_as_it_was_written(file: Path, old: Ledger, name: str)
     assert written
 
 
-ADDED_SINCE = {AttemptState.SUPERSEDED, StageState.SAMPLED}
+ADDED_SINCE = {AttemptState.SUPERSEDED, SignOffDecision.REVOKED, StageState.SAMPLED}
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -224,15 +225,24 @@ def test_decisions_and_facts_are_known(old: Ledger) -> None:
     assert old.org_facts.find(PRODUCTION.target_id, "upload_encoding") == "gzip"
 
 
+def _row_findings(ledger: Ledger) -> list[str]:
+    replay = AuditReplay()
+    with ledger.database.reading() as connection:
+        broken = list(ledger.audit.chain(connection, replay.add))
+        return [*broken, *replay.findings, *replay.compare(connection)]
+
+
 def test_audit_chain_is_whole_and_continues(old: Ledger) -> None:
     """The entries' hashes are those that the earlier version computed, and new entries join the same chain."""
     assert [entry.action for entry in old.audit.entries()] == [
         "campaign planned",
         "sf_loaded done",
         "sign-off accepted",
+        "ledger upgraded",  # vouches for what was there before entries did
     ]
     assert old.audit.verify() == []
-    assert old.audit.append("stage", actor="สมชาย", run_id="run-4", partition=SUPPLIERS, detail={"rows": 1}) == 4
+    assert _row_findings(old) == []
+    assert old.audit.append("stage", actor="สมชาย", run_id="run-4", partition=SUPPLIERS, detail={"rows": 1}) == 5
     assert old.audit.verify() == []
 
 

@@ -12,7 +12,7 @@ from kpc.ledger.schema.source import snapshot, source_check
 from kpc.ledger.schema.stages import generation, lease, stage_run
 from kpc.ledger.schema.systems import endpoint, org_trait, source_database
 
-REVISION = "0008"  # the newest migration; a test compares it with kpc/ledger/migrations
+REVISION = "0009"  # the newest migration; a test compares it with kpc/ledger/migrations
 
 __all__ = [
     "REVISION",

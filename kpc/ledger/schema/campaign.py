@@ -87,4 +87,8 @@ sign_off = Table(
     Column("note", Text, nullable=True),
     word("evidence_sha256", nullable=True),
     moment("signed_utc"),
+    word("identified", 255, nullable=True),  # how the person was identified
+    Column("is_authenticated", Boolean, nullable=True),  # by a system that asked for a password, such as Airflow
+    Column("certificates", JsonText, nullable=True),  # sha256 of each certificate that it covers, by partition
+    Column("revokes", Integer, nullable=True),  # the sign-off that this one takes back
 )

@@ -49,6 +49,7 @@ chunk = Table(
     number("unprocessed", nullable=True),
     moment("planned_utc"),
     moment("finished_utc", nullable=True),
+    Index("ix_chunk_partition", "source_id", "target_id", "table_name", "partition_key"),
 )
 
 job = Table(  # ingest jobs: the intent is written before the request, so that no job is unknown after a crash
@@ -78,6 +79,7 @@ job = Table(  # ingest jobs: the intent is written before the request, so that n
     UniqueConstraint("target_id", "job_id", name="uq_job_job_id"),
     Index("ix_job_chunk", "generation", "mapping_version", "chunk"),
     Index("ix_job_state", "target_id", "state"),
+    Index("ix_job_partition", "source_id", "target_id", "table_name", "partition_key"),
 )
 
 failed_records = Table(

@@ -1,0 +1,23 @@
+"""The audit: whether ledger, files and results are still what the audit log says, and the log what its anchors say.
+
+check_audit(ledger, places, anchors)    every finding, with count, span and head of the log
+export_log(ledger, file)                the log as JSON lines, whose last line is an anchor
+"""
+
+from __future__ import annotations
+
+from kpc.campaign.audit.anchors import Anchor, anchors_beside, read_anchors
+from kpc.campaign.audit.check import AuditCheck, check_audit
+from kpc.campaign.audit.export import export_log
+from kpc.campaign.audit.places import Places, places_of
+
+__all__ = [
+    "Anchor",
+    "AuditCheck",
+    "Places",
+    "anchors_beside",
+    "check_audit",
+    "export_log",
+    "places_of",
+    "read_anchors",
+]

@@ -1,0 +1,71 @@
+"""`kpc audit verify`: the chain, the rows and files that it vouches for, and the anchors outside of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from kpc.campaign.audit.anchors import Anchor, AnchorCheck, anchors_beside
+from kpc.campaign.audit.files import FileCheck
+from kpc.campaign.audit.places import Places
+from kpc.ledger import AuditEntry, Ledger
+from kpc.ledger.audit_replay import AuditReplay
+
+Progress = Callable[[str], None]
+
+
+@dataclass
+class AuditCheck:
+    """What a check found. `first_utc` and `last_utc` are the times of the first and the last entry.
+
+    `files` were compared; `unread` are larger ones of which only the size was. `in_work` are partitions and stages that
+    were begun and have not ended: their rows are vouched for when they end. `anchors` is how many heads outside of the
+    log agree with it or do not.
+    """
+
+    entries: int = 0
+    first_utc: datetime | None = None
+    last_utc: datetime | None = None
+    head: str = ""
+    files: int = 0
+    unread: int = 0
+    anchors: int = 0
+    in_work: tuple[str, ...] = ()
+    findings: list[str] = field(default_factory=list)
+
+    def add(self, entry: AuditEntry) -> None:
+        self.entries += 1
+        self.first_utc = self.first_utc or entry.at_utc
+        self.last_utc, self.head = entry.at_utc, entry.entry_hash
+
+
+def check_audit(
+    ledger: Ledger,
+    places: Places,
+    *,
+    anchors: Iterable[Anchor] = (),
+    reads_all: bool = False,
+    progress: Progress = lambda _: None,
+) -> AuditCheck:
+    """Check everything; with `reads_all` the content of large files too, not only their size."""
+    found, replay = AuditCheck(), AuditReplay()
+    beside = AnchorCheck([*anchors, *anchors_beside(places, ())])
+
+    def follow(entry: AuditEntry) -> None:
+        for one in (found, replay, beside):
+            one.add(entry)
+
+    with ledger.database.reading() as connection:
+        found.findings += ledger.audit.chain(connection, follow)
+        if not found.entries:
+            found.findings.append(
+                "The audit log is empty: it vouches for nothing, and whatever was done left no trace."
+            )
+        found.findings += [*replay.findings, *replay.compare(connection)]
+    found.findings += [*beside.findings, *beside.missing()]
+    files = FileCheck(places, replay, reads_all=reads_all, progress=progress)
+    found.findings += files.run()
+    found.files, found.unread, found.anchors = files.compared, files.unread, beside.count
+    found.in_work = tuple(f"{work.replace('/', ' ')}, stage {stage}" for work, stage in replay.in_work)
+    return found
