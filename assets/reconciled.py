@@ -9,6 +9,8 @@ from assets.sf_loaded import sf_loaded
 from kpc.stages.asset import asset
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from kpc.reconcile.partition_reconciliation import PartitionComparison
     from kpc.reconcile.report import ReconciliationReport
     from kpc.stages.context import PartitionContext, StageContext
@@ -38,30 +40,33 @@ def reconciled(context: StageContext, loaded: LoadManifest, level3: str = "") ->
 
     It uses only the mapping version of the load, because the load's own counts are what it verifies.
     """
-    from kpc.reconcile.partition_reconciliation import (  # noqa: PLC0415  heavy; see kpc.stages.asset
-        compare_partition,
-        publish_report,
-    )
+    from kpc.campaign.certificates import certify, standing_certificate  # noqa: PLC0415  heavy; see kpc.stages.asset
+    from kpc.reconcile.partition_reconciliation import compare_partition, publish_report  # noqa: PLC0415
 
     compared = compare_partition(context, level3)
     verdict = publish_report(context, compared)
-    checks_cpu_ms = 0 if verdict.weaker_check else _check_expectations(context, compared)
-    update = {"mapping_version": loaded.mapping_version, "checks_cpu_ms": checks_cpu_ms}
-    return verdict.model_copy(update=update)
+    if verdict.weaker_check:
+        evidence = standing_certificate(context, verdict)
+    else:
+        checks_cpu_ms, results = _check_expectations(context, compared)
+        evidence = certify(context, compared, loaded.mapping_version, results) | {"checks_cpu_ms": checks_cpu_ms}
+    return verdict.model_copy(update={"mapping_version": loaded.mapping_version, **evidence})
 
 
-def _check_expectations(context: StageContext, compared: PartitionComparison) -> int:
-    """Store the comparison in Great Expectations; returns the CPU milliseconds it took."""
-    from expectations import validate  # noqa: PLC0415  heavy; see kpc.stages.asset
+def _check_expectations(context: StageContext, compared: PartitionComparison) -> tuple[int, list[Path]]:
+    """Store the comparison in Great Expectations; returns the CPU milliseconds it took, and the stored results."""
+    from expectations import stored_results, validate  # noqa: PLC0415  heavy; see kpc.stages.asset
+    from kpc.campaign.audit.anchors import as_fact  # noqa: PLC0415
 
-    began_s, report = process_time(), compared.report
+    began_s, report, root = process_time(), compared.report, context.settings.reconcile.docs_root
+    run_name = f"{context.table.name}__{context.key}__{report.generation}__{context.stage_run}"
     validate(
         context.table,
         context.key,
         compared.comparisons,
-        run_name=f"{context.table.name}__{context.key}__{report.generation}__{context.stage_run}",
-        root=context.settings.reconcile.docs_root,
-        facts=report.facts(),
+        run_name=run_name,
+        root=root,
+        facts=report.facts() | {"audit log": as_fact(*context.ledger.audit.head())},
         clock=context.clock,
     )
-    return int(1000 * (process_time() - began_s))
+    return int(1000 * (process_time() - began_s)), stored_results(root, run_name)

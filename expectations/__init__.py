@@ -20,7 +20,7 @@ from kpc.reconcile.comparison import Comparison
 if TYPE_CHECKING:
     import great_expectations as gx
 
-__all__ = ["build_data_docs", "suite_for", "validate"]
+__all__ = ["build_data_docs", "stored_results", "suite_for", "validate"]
 
 
 def _utc_now() -> datetime:
@@ -59,6 +59,16 @@ def validate(
     from expectations import checkpoint  # noqa: PLC0415  the same
 
     return checkpoint.validate(table, key, comparisons, run_name=run_name, root=root, facts=facts or {}, clock=clock)
+
+
+def stored_results(root: Path, run_name: str) -> list[Path]:
+    """The files in which the run of this name stored its results."""
+    from expectations import loading  # noqa: PLC0415  Great Expectations takes seconds to import
+
+    loading.import_great_expectations()
+    from expectations import checkpoint  # noqa: PLC0415  the same
+
+    return checkpoint.stored_results(root, run_name)
 
 
 def build_data_docs(root: Path) -> Path:

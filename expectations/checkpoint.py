@@ -94,6 +94,11 @@ def _check_once(table: Table, comparisons: Sequence[Comparison]) -> None:
         )
 
 
+def stored_results(root: Path, run_name: str) -> list[Path]:
+    """See `expectations.stored_results`."""
+    return sorted(Project(root).validations.glob(f"*/{run_folder(run_name)}/*/*.json"))
+
+
 def run_folder(run_name: str) -> str:
     """The run's name as a folder name: Airflow's run ids contain colons and plus signs and up to 250 characters."""
     safe = re.sub(r"[^A-Za-z0-9._-]+", "-", run_name)[:_RUN_FOLDER_LENGTH].strip(".-")

@@ -196,6 +196,7 @@ class Settings(BaseSettings):
     ledger_url: SecretAddress = SecretStr("sqlite:///.kpc/ledger.db")
     lease_s: Seconds = Field(120.0, gt=0)  # a lease not renewed for this long may be taken over
     lease_wait_s: Seconds = Field(600.0, ge=0)
+    certificate_key: Secret = SecretStr("")  # signs certificates: 64 hexadecimal digits, an Ed25519 private key
     hash_key: Secret = SecretStr("")  # key for hashing personal values; the same for the whole migration
     airflow_url: Text = "http://127.0.0.1:8080"
     airflow_user: Text = ""

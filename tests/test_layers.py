@@ -30,6 +30,7 @@ LAYERS = (
         "kpc.gzip_files",
         "kpc.processes",
         "kpc.setting_sources",
+        "kpc.tool_version",
         "kpc.calling_user",
         "kpc.file_errors",
         "kpc.private_files",

@@ -7,7 +7,21 @@ import sys
 
 import typer
 
-from kpc.cli import audit, bench, cleanup, constants, delta, emulate, journey, load, org, proof, source, state
+from kpc.cli import (
+    audit,
+    bench,
+    certificate,
+    cleanup,
+    constants,
+    delta,
+    emulate,
+    journey,
+    load,
+    org,
+    proof,
+    source,
+    state,
+)
 from kpc.cli.output import Exit, console, end_on_sigterm, fail
 from kpc.cli.streams import with_lasting_streams
 from kpc.errors import ConfigError, KpcError
@@ -23,6 +37,7 @@ app = typer.Typer(
     help="Migrate KPC TMS's sales history from Oracle to Salesforce, partition by partition, and reconcile the result.",
 )
 app.add_typer(audit.app, name="audit")
+app.add_typer(certificate.app, name="certificate")
 app.add_typer(emulate.app, name="emulate")
 app.add_typer(bench.app, name="bench")
 app.add_typer(constants.app, name="constants")

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from kpc.ledger import schema
 from kpc.ledger.database import Database
-from kpc.ledger.partition_filters import in_partition, partition_values
+from kpc.ledger.partition_filters import in_environment, in_partition, partition_values
 from kpc.partition import Environment, Partition
 
 _SNAPSHOT = schema.snapshot
@@ -85,6 +85,13 @@ class Snapshots:
         which = in_partition(_SNAPSHOT, environment, family) & (_SNAPSHOT.c.scn == scn)
         with self._database.reading() as connection:
             taken: datetime | None = connection.execute(select(_SNAPSHOT.c.taken_utc).where(which)).scalar()
+        return taken
+
+    def time_of(self, environment: Environment, scn: int) -> datetime | None:
+        """When an SCN was taken, whichever family booked it; None if none did."""
+        which = in_environment(_SNAPSHOT, environment) & (_SNAPSHOT.c.scn == scn)
+        with self._database.reading() as connection:
+            taken: datetime | None = connection.execute(select(_SNAPSHOT.c.taken_utc).where(which)).scalars().first()
         return taken
 
 

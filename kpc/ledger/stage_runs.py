@@ -13,7 +13,7 @@ from kpc.ledger.database import Database, inserted_id
 from kpc.ledger.fencing import Lease
 from kpc.ledger.generations import GenerationRow, Generations
 from kpc.ledger.partition_filters import in_environment, in_partition, partition_values
-from kpc.ledger.states import StageState
+from kpc.ledger.states import VERDICTS, StageState
 from kpc.partition import Environment, Partition
 
 STAGING_STAGE = "staged_csv"
@@ -210,6 +210,26 @@ class StageRuns:
         with self._database.reading() as connection:
             state: StageState | None = connection.execute(query).scalar_one_or_none()
         return state
+
+    def find(self, stage_run: int) -> StageRun | None:
+        """The run with this id."""
+        with self._database.reading() as connection:
+            row = connection.execute(select(_STAGE_RUN).where(_STAGE_RUN.c.id == stage_run)).mappings().one_or_none()
+        return StageRun(**row) if row else None
+
+    def newest_verdicts(self, environment: Environment) -> list[StageRun]:
+        """The newest reconciliation of every partition that came to a verdict, whatever was tried since."""
+        newest = (
+            select(func.max(_STAGE_RUN.c.id))
+            .where(in_environment(_STAGE_RUN, environment), _STAGE_RUN.c.stage == RECONCILE_STAGE)
+            .where(_STAGE_RUN.c.state.in_(VERDICTS))
+            .group_by(_STAGE_RUN.c.table_name, _STAGE_RUN.c.partition_key)
+        )
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                select(_STAGE_RUN).where(_STAGE_RUN.c.id.in_(newest)).order_by(_STAGE_RUN.c.id)
+            ).mappings()
+            return [StageRun(**row) for row in rows]
 
     def newest(self, environment: Environment) -> list[StageRun]:
         """The newest run of every partition and stage, for `kpc status`."""

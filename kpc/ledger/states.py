@@ -28,6 +28,14 @@ class StageState(StrEnum):
     MISMATCH = "mismatch"
 
 
+VERDICTS = (
+    StageState.RECONCILED,
+    StageState.RECONCILED_WITH_EXCEPTIONS,
+    StageState.SAMPLED,
+    StageState.MISMATCH,
+)
+
+
 class AttemptState(StrEnum):
     """The state of an attempt to load a generation."""
 

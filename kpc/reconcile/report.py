@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -116,6 +117,9 @@ class ReconciliationReport(BaseModel):
     weaker_check: str = ""  # a later, weaker check that agreed, and does not replace this verdict
     mapping_version: str = Field("", exclude=True)  # these two are recorded in the ledger and not stored
     checks_cpu_ms: int = Field(0, exclude=True)
+    certificate: str = Field("", exclude=True)  # sha256 of the certificate of this verdict
+    certified_by: int = Field(0, exclude=True)  # the stage run that it is named after
+    files: tuple[Path, ...] = Field((), exclude=True)  # that this run wrote
 
     @classmethod
     def of(
@@ -182,7 +186,12 @@ class ReconciliationReport(BaseModel):
             bytes=0,
             state=self.state,
             mapping_version=self.mapping_version,
-            detail={**self.detail(), "checks_cpu_ms": self.checks_cpu_ms},
+            detail={
+                **self.detail(),
+                "checks_cpu_ms": self.checks_cpu_ms,
+                **({"certificate": self.certificate, "certified_by": self.certified_by} if self.certificate else {}),
+            },
+            files=self.files,
         )
 
     def detail(self) -> dict[str, int | str]:

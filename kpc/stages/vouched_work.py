@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kpc.errors import LeaseLost
-from kpc.ledger.vouching import Group, WorkMark, Vouched, partition_label, tables_of
+from kpc.ledger.vouching import Group, Vouched, WorkMark, partition_label, tables_of
 from kpc.stages.names import ORACLE_EXTRACT, RECONCILED, SF_LOADED, STAGED_CSV
 from kpc.storage.layout import CLEANED, REPORT
 from kpc.storage.store import MANIFEST, sha256_of
+from kpc.tool_version import tool_version
 
 if TYPE_CHECKING:
     from kpc.stages.context import LeasedContext, PartitionContext
@@ -26,7 +27,7 @@ Files = Mapping[str, tuple[int, str] | None]
 def book_begin(held: LeasedContext, stage_run: int | None = None) -> None:
     """Say that work begins: from now until `book_end` the partition's rows of this stage may change."""
     groups = (*_partition_groups(held), *_run_groups(stage_run))
-    _append(held, f"{held.lease.stage} begun", Vouched(groups, moment=WorkMark.BEGUN), {})
+    _append(held, f"{held.lease.stage} begun", Vouched(groups, moment=WorkMark.BEGUN), {"tool": tool_version()})
 
 
 def book_end(
