@@ -117,11 +117,9 @@ def file_name(context: PartitionContext, path: Path) -> str:
 
 
 def _fact(context: PartitionContext, path: Path) -> tuple[int, str] | None:
-    if path.is_file():
-        return path.stat().st_size, sha256_of(path)
-    if path.suffix != ".json":
-        return None
-    content = context.store.content(path)
+    if context.store.remote is None or not path.is_relative_to(context.store.root):
+        return (path.stat().st_size, sha256_of(path)) if path.is_file() else None
+    content = context.store.content(path)  # what the store really holds; the scratch directory may have another version
     return None if content is None else (len(content), hashlib.sha256(content).hexdigest())
 
 
