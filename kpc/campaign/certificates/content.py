@@ -130,7 +130,7 @@ class Signature(_Part):
 class Certificate(_Part):
     """What one reconciliation found of one partition, and everything that it is based on."""
 
-    format: Literal["kpc certificate 1"] = "kpc certificate 1"
+    format: Literal["kpc-certificate-1"] = "kpc-certificate-1"
     place: str  # the name of this file
     table: str
     key: str
