@@ -16,14 +16,14 @@ import pandas as pd  # type: ignore[import-untyped]  # its stubs are a package o
 
 from expectations.equality import COLUMNS, frame_row
 from expectations.files import Project
-from expectations.project import open_context, write_project
-from expectations.suites import demands, expectation, suite_for
+from expectations.open_project import open_project
+from expectations.suites import demands
 from kpc.catalog.table import Table
 from kpc.errors import CatalogError
 from kpc.reconcile.comparison import Comparison
 
 _RUN_FOLDER_LENGTH = 100
-_CHECKPOINT_LOCK = threading.Lock()  # Great Expectations keeps the current context in a module global
+_CHECKPOINT_LOCK = threading.Lock()  # the checkpoints of a process are shared, and each run describes itself in one
 
 
 def validate(
@@ -38,8 +38,7 @@ def validate(
 ) -> bool:
     """See `expectations.validate`."""
     _check_once(table, comparisons)
-    project = Project(root)
-    write_project(project, suite_for(table))
+    wanted, skipped = _demands_of_run(table, comparisons)
     about = {
         "table": table.name,
         "target": table.target,
@@ -47,42 +46,40 @@ def validate(
         "key": key,
         "run_name": run_name,
         "facts": [list(fact) for fact in facts.items()],  # Great Expectations sorts mappings
+        "skipped": skipped,
     }
-    suite = _suite_of_run(table, comparisons, about)
-    frame = pd.DataFrame([frame_row(c) for c in comparisons], columns=list(COLUMNS))
+    frame = pd.DataFrame([frame_row(c) for c in comparisons], columns=list(COLUMNS), dtype=object)
     run_id = gx.RunIdentifier(run_name=run_folder(run_name), run_time=clock())
     with _CHECKPOINT_LOCK:
-        checkpoint = _checkpoint(open_context(project), suite, key)
+        checkpoint = open_project(Project(root), table).checkpoint(table, wanted)
+        return _run(checkpoint, frame, run_id, about)
+
+
+def _run(checkpoint: gx.Checkpoint, frame: pd.DataFrame, run_id: gx.RunIdentifier, about: dict[str, Any]) -> bool:
+    """Run the checkpoint; the run's description is kept in the meta of the first expectation's result."""
+    first = checkpoint.validation_definitions[0].suite.expectations[0]
+    first.meta = {"run": about}
+    try:
         return bool(checkpoint.run(batch_parameters={"dataframe": frame}, run_id=run_id).success)
+    finally:
+        first.meta = None
 
 
-def _checkpoint(context: Any, suite: gx.ExpectationSuite, key: str) -> gx.Checkpoint:
-    """The checkpoint on an in-memory frame; the batch and the result's file are named after the partition."""
-    asset = context.data_sources.add_pandas("reconciliation").add_dataframe_asset(f"{suite.name}-{key}")
-    batch = asset.add_batch_definition_whole_dataframe("comparisons")
-    suite = context.suites.add(suite)
-    definition = context.validation_definitions.add(gx.ValidationDefinition(name=suite.name, data=batch, suite=suite))
-    checkpoint: gx.Checkpoint = context.checkpoints.add(
-        gx.Checkpoint(name=suite.name, validation_definitions=[definition])
-    )
-    return checkpoint
-
-
-def _suite_of_run(table: Table, comparisons: Sequence[Comparison], about: dict[str, Any]) -> gx.ExpectationSuite:
-    """The table's suite, limited to what this run compared.
+def _demands_of_run(
+    table: Table, comparisons: Sequence[Comparison]
+) -> tuple[tuple[tuple[int, str, str], ...], list[str]]:
+    """What the run must meet, as (level, measure, tolerance), and the measures of level 3 that it did not compare.
 
     Level 3 without a comparison is left out, so that it cannot count as passed. A comparison that the catalog does not
-    require is still checked, with zero tolerance. The first expectation's meta holds the run's description.
+    require is still checked, with zero tolerance.
     """
     given = {(c.level, c.measure) for c in comparisons}
-    asked = {(level, measure): tolerance for level, measure, tolerance in demands(table)}
-    skipped = [demand for demand in asked if demand[0] == 3 and demand not in given]
-    wanted = [demand for demand in asked if demand not in skipped]
-    wanted += [(c.level, c.measure) for c in comparisons if (c.level, c.measure) not in asked]
-    suite = suite_for(table)
-    suite.expectations = [expectation(table, *demand, asked.get(demand, "0")) for demand in wanted]
-    suite.expectations[0].meta = {"run": about | {"skipped": [measure for _, measure in skipped]}}
-    return suite
+    asked = list(demands(table))
+    skipped = [measure for level, measure, _ in asked if level == 3 and (level, measure) not in given]
+    wanted = [demand for demand in asked if not (demand[0] == 3 and demand[1] in skipped)]
+    known = {(level, measure) for level, measure, _ in asked}
+    wanted += [(c.level, c.measure, "0") for c in comparisons if (c.level, c.measure) not in known]
+    return tuple(wanted), skipped
 
 
 def _check_once(table: Table, comparisons: Sequence[Comparison]) -> None:

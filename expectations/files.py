@@ -1,8 +1,10 @@
 """Where a Great Expectations project keeps its files, and how they are written.
 
     <root>/gx/great_expectations.yml                                            the project
-    <root>/gx/expectations/<suite>.json                                         one suite per table
-    <root>/gx/uncommitted/validations/<suite>/<run>/<time>/<batch>.json         one result per partition and run
+    <root>/gx/expectations/<table>.json                                         one suite per table
+    <root>/gx/validation_definitions/<table>.json                               the suite on the table's comparisons
+    <root>/gx/checkpoints/<table>.json                                          what a reconciliation runs
+    <root>/gx/uncommitted/validations/<table>/<run>/<time>/<batch>.json         one result per partition and run
     <root>/gx/uncommitted/data_docs/migration/...                               the pages
 
 This is Great Expectations' standard layout.
@@ -40,6 +42,14 @@ class Project:
     @property
     def suites(self) -> Path:
         return self.folder / "expectations"
+
+    @property
+    def definitions(self) -> Path:
+        return self.folder / "validation_definitions"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
 
     @property
     def validations(self) -> Path:

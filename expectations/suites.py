@@ -20,14 +20,14 @@ AGGREGATES = ("sum", "average", "minimum", "maximum", "non-null count")
 AVERAGE_ROUNDING = Decimal("0.000001")
 
 # Ids are derived from names, so that every process writes the same suite.
-_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "kpc-migration/expectations")
+NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "kpc-migration/expectations")
 
 
 def suite_for(table: Table) -> gx.ExpectationSuite:
     """Level 1: rows. Level 2: five aggregates of each measure. Level 3: checksums of records."""
     suite = gx.ExpectationSuite(
         name=table.name,
-        id=str(uuid.uuid5(_NAMESPACE, table.name)),
+        id=str(uuid.uuid5(NAMESPACE, table.name)),
         meta={"table": table.name, "target": table.target, "phase": table.phase.value},
     )
     suite.expectations = [expectation(table, *demand) for demand in demands(table)]
@@ -45,7 +45,7 @@ def demands(table: Table) -> Iterator[tuple[int, str, str]]:
 
 def expectation(table: Table, level: int, measure: str, tolerance: str) -> ExpectOracleToEqualSalesforce:
     return ExpectOracleToEqualSalesforce(
-        id=str(uuid.uuid5(_NAMESPACE, f"{table.name} {level} {measure}")),
+        id=str(uuid.uuid5(NAMESPACE, f"{table.name} {level} {measure}")),
         level=level,
         measure=measure,
         tolerance=tolerance,
