@@ -48,14 +48,17 @@ def reconciled(context: StageContext, loaded: LoadManifest, level3: str = "") ->
     if verdict.weaker_check:
         evidence = standing_certificate(context, verdict)
     else:
-        checks_cpu_ms, results = _check_expectations(context, compared)
+        checks_cpu_ms, results = _check_expectations(context, compared, loaded.mapping_version)
         evidence = certify(context, compared, loaded.mapping_version, results) | {"checks_cpu_ms": checks_cpu_ms}
     return verdict.model_copy(update={"mapping_version": loaded.mapping_version, **evidence})
 
 
-def _check_expectations(context: StageContext, compared: PartitionComparison) -> tuple[int, list[Path]]:
+def _check_expectations(
+    context: StageContext, compared: PartitionComparison, mapping_version: str
+) -> tuple[int, list[Path]]:
     """Store the comparison in Great Expectations; returns the CPU milliseconds it took, and the stored results."""
     from expectations import stored_results, validate  # noqa: PLC0415  heavy; see kpc.stages.asset
+    from expectations.provenance import record_of  # noqa: PLC0415
     from kpc.campaign.audit.anchors import as_fact  # noqa: PLC0415
 
     began_s, report, root = process_time(), compared.report, context.settings.reconcile.docs_root
@@ -67,6 +70,8 @@ def _check_expectations(context: StageContext, compared: PartitionComparison) ->
         run_name=run_name,
         root=root,
         facts=report.facts() | {"audit log": as_fact(*context.ledger.audit.head())},
+        state=report.state,
+        record=record_of(context, report, mapping_version),
         clock=context.clock,
     )
     return int(1000 * (process_time() - began_s)), stored_results(root, run_name)

@@ -20,6 +20,8 @@ from kpc.reconcile.comparison import Comparison
 if TYPE_CHECKING:
     import great_expectations as gx
 
+    from expectations.run_record import RunRecord
+
 __all__ = ["build_data_docs", "stored_results", "suite_for", "validate"]
 
 
@@ -45,20 +47,33 @@ def validate(
     run_name: str,
     root: Path,
     facts: Mapping[str, str] | None = None,
+    state: str = "",
+    record: RunRecord | None = None,
     clock: Callable[[], datetime] = _utc_now,
 ) -> bool:
     """Check the comparisons of one partition and store the result under `root`; True if all of them agree.
 
     A level 1 or 2 expectation without a comparison fails; level 3 without one is stored as skipped, not passed. `facts`
     (SCN, generation, ...) are shown on the partition's page under these names; they must not contain personal values or
-    values of single rows. Several processes may call this concurrently with the same `root`.
+    values of single rows. `state` is the reconciliation's verdict: the page shows it, or a worse one if the numbers say
+    so. `record` says how the numbers came about. Several processes may call this concurrently with the same `root`.
     """
     from expectations import loading  # noqa: PLC0415  Great Expectations takes seconds to import
 
     loading.import_great_expectations()
     from expectations import checkpoint  # noqa: PLC0415  the same
 
-    return checkpoint.validate(table, key, comparisons, run_name=run_name, root=root, facts=facts or {}, clock=clock)
+    return checkpoint.validate(
+        table,
+        key,
+        comparisons,
+        run_name=run_name,
+        root=root,
+        facts=facts or {},
+        state=state,
+        record=record,
+        clock=clock,
+    )
 
 
 def stored_results(root: Path, run_name: str) -> list[Path]:

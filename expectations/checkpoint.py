@@ -17,6 +17,7 @@ import pandas as pd  # type: ignore[import-untyped]  # its stubs are a package o
 from expectations.equality import COLUMNS, frame_row
 from expectations.files import Project
 from expectations.open_project import open_project
+from expectations.run_record import RunRecord
 from expectations.suites import demands
 from kpc.catalog.table import Table
 from kpc.errors import CatalogError
@@ -34,6 +35,8 @@ def validate(
     run_name: str,
     root: Path,
     facts: Mapping[str, str],
+    state: str,
+    record: RunRecord | None,
     clock: Callable[[], datetime],
 ) -> bool:
     """See `expectations.validate`."""
@@ -47,6 +50,8 @@ def validate(
         "run_name": run_name,
         "facts": [list(fact) for fact in facts.items()],  # Great Expectations sorts mappings
         "skipped": skipped,
+        "state": state,
+        "record": record.as_json() if record else {},
     }
     frame = pd.DataFrame([frame_row(c) for c in comparisons], columns=list(COLUMNS), dtype=object)
     run_id = gx.RunIdentifier(run_name=run_folder(run_name), run_time=clock())

@@ -10,16 +10,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from expectations import pages
+from expectations.campaign_facts import CampaignFacts, kept_campaign
 from expectations.files import Project, exclusive, write_atomically, write_if_different
+from expectations.overview import lines_of
 from expectations.preflight_page import kept_checks
 from expectations.results import ValidationRun, read_run
+from expectations.standing import Standing, standing_of
 from expectations.summary import OverviewSummary, by_partition, summarize
 
 _RESULT_SUFFIX = ".json"
@@ -27,11 +30,12 @@ _RESULT_SUFFIX = ".json"
 
 @dataclass
 class _State:
-    """The previous build: by result path its stamp (size and modification time) and summary, by suite its digest."""
+    """The previous build: by result path its stamp (size and modification time) and summary, by suite its digest, by newest result that of its standing."""
 
     stamps: dict[str, str] = field(default_factory=dict)
     summaries: dict[str, OverviewSummary] = field(default_factory=dict)
     suites: dict[str, str] = field(default_factory=dict)
+    standings: dict[str, str] = field(default_factory=dict)
 
 
 def build(root: Path) -> Path:
@@ -41,18 +45,21 @@ def build(root: Path) -> Path:
         # Without an overview, the previous site was removed or never completed: build all pages.
         state = _load(project) if (project.site / "index.html").exists() else _State()
         _build_assets(project)
-        unreadable = _build_runs(project, state)
+        campaign, kept = kept_campaign(project), kept_checks(project)
+        unreadable = _build_runs(project, state, campaign)
         _build_suites(project, state)
         index = project.site / "index.html"
-        if (kept := kept_checks(project)) is not None:
+        if kept is not None:
             write_if_different(project.site / pages.PREFLIGHT, pages.preflight_page(kept))
-        partitions = by_partition(state.summaries.values()).values()
-        write_if_different(index, pages.index_page(partitions, unreadable, has_preflight=kept is not None))
+        lines = lines_of(by_partition(state.summaries.values()).values(), campaign)
+        reports = _build_reports(project)
+        content = pages.index_page(lines, campaign, unreadable, has_preflight=kept is not None, reports=reports)
+        write_if_different(index, content)
         _save(project, state)
     return index
 
 
-def _build_runs(project: Project, state: _State) -> list[str]:
+def _build_runs(project: Project, state: _State, campaign: CampaignFacts | None) -> list[str]:
     """Render new and changed results, drop removed ones; returns the results that could not be read."""
     found = dict(_results(project.validations))
     stale = _forget(state, found)
@@ -65,10 +72,20 @@ def _build_runs(project: Project, state: _State) -> list[str]:
             unreadable.append(path + _RESULT_SUFFIX)  # shown on the overview, and retried by the next build
             continue
         state.summaries[path], state.stamps[path] = summarize(fresh[path]), found[path]
-    _render_runs(project, state, fresh, {summary.partition for summary in stale})
+    runs = by_partition(state.summaries.values())
+    standings = {
+        line.newest.path: standing_of(line, campaign) for line in lines_of(runs.values(), campaign) if line.newest
+    }
+    shrunk = {summary.partition for summary in stale}
+    for mine in runs.values():
+        for summary in _to_render(mine, state, fresh, shrunk, standings[mine[0].path]):
+            run = fresh.get(summary.path) or read_run(_result_file(project, summary.path), summary.path)
+            page = pages.run_page(run, mine, standings.get(summary.path))
+            write_atomically(project.site / pages.run_path(summary.path), page)
     for summary in stale:
         if summary.path not in fresh:
             (project.site / pages.run_path(summary.path)).unlink(missing_ok=True)
+    state.standings = {path: standing.digest for path, standing in standings.items()}
     return sorted(unreadable)
 
 
@@ -80,26 +97,38 @@ def _forget(state: _State, found: dict[str, str]) -> list[OverviewSummary]:
     return [state.summaries.pop(path) for path in changed]
 
 
-def _render_runs(
-    project: Project, state: _State, fresh: dict[str, ValidationRun], shrunk: set[tuple[str, str]]
-) -> None:
-    """Render the pages of fresh runs, and of the run that the oldest of them supersedes, which must now say so.
+def _to_render(
+    runs: Sequence[OverviewSummary],
+    state: _State,
+    fresh: Collection[str],
+    shrunk: Collection[tuple[str, str]],
+    standing: Standing,
+) -> Iterator[OverviewSummary]:
+    """Of a partition's runs, newest first: fresh ones, and the one that the oldest of them supersedes, to say so.
 
-    If a run of a partition was removed, all its pages are rendered again, because they link to each other.
+    Also the newest one, when what is known of it has changed. If a run was removed, all, because they link to each
+    other.
     """
-    touched = {state.summaries[path].partition for path in fresh} | shrunk
-    for partition, runs in by_partition(state.summaries.values()).items():
-        if partition not in touched:
-            continue
-        superseded = 1 + max((i for i, summary in enumerate(runs) if summary.path in fresh), default=-1)
-        for i, summary in enumerate(runs):
-            if summary.path in fresh or i == superseded or partition in shrunk:
-                run = fresh.get(summary.path) or read_run(_result_file(project, summary.path), summary.path)
-                write_atomically(project.site / pages.run_path(summary.path), pages.run_page(run, runs))
+    superseded = 1 + max((i for i, summary in enumerate(runs) if summary.path in fresh), default=-2)
+    has_changed = state.standings.get(runs[0].path) != standing.digest
+    for i, summary in enumerate(runs):
+        is_touched = summary.path in fresh or i == superseded or summary.partition in shrunk
+        if is_touched or (i == 0 and has_changed):
+            yield summary
 
 
 def _result_file(project: Project, path: str) -> Path:
     return project.validations / (path + _RESULT_SUFFIX)
+
+
+def _build_reports(project: Project) -> list[str]:
+    """Copy the sign-off reports into the site; returns their names, newest first."""
+    names = sorted((file.name for file in project.reports.glob("*.html")), reverse=True)
+    for name in names:
+        target = project.site / pages.report_path(name)
+        if not target.exists():
+            write_atomically(target, (project.reports / name).read_bytes())
+    return names
 
 
 def _build_suites(project: Project, state: _State) -> None:
@@ -141,7 +170,7 @@ def _load(project: Project) -> _State:
         stored: dict[str, Any] = json.loads(project.site_state.read_bytes())
         if stored["version"] == pages.version():
             summaries = {path: OverviewSummary.from_json(summary) for path, summary in stored["summaries"].items()}
-            return _State(stored["stamps"], summaries, stored["suites"])
+            return _State(stored["stamps"], summaries, stored["suites"], stored["standings"])
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         pass
     return _State()
@@ -153,5 +182,6 @@ def _save(project: Project, state: _State) -> None:
         "stamps": state.stamps,
         "summaries": {path: summary.as_json() for path, summary in state.summaries.items()},
         "suites": state.suites,
+        "standings": state.standings,
     }
     write_atomically(project.site_state, json.dumps(content, ensure_ascii=False))

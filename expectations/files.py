@@ -5,6 +5,7 @@
     <root>/gx/validation_definitions/<table>.json                               the suite on the table's comparisons
     <root>/gx/checkpoints/<table>.json                                          what a reconciliation runs
     <root>/gx/uncommitted/validations/<table>/<run>/<time>/<batch>.json         one result per partition and run
+    <root>/gx/uncommitted/reports/<name>.html                                   one sign-off report per call
     <root>/gx/uncommitted/data_docs/migration/...                               the pages
 
 This is Great Expectations' standard layout.
@@ -54,6 +55,11 @@ class Project:
     @property
     def validations(self) -> Path:
         return self.folder / "uncommitted" / "validations"
+
+    @property
+    def reports(self) -> Path:
+        """The sign-off reports, which are never replaced."""
+        return self.folder / "uncommitted" / "reports"
 
     @property
     def site(self) -> Path:

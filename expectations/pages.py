@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from expectations import wording
+from expectations.campaign_facts import CampaignFacts
+from expectations.charts import charts_of
+from expectations.overview import Line, Totals, phases_of
 from expectations.preflight_page import KeptChecks
 from expectations.results import ExpectationResult, State, ValidationRun, Verdict
+from expectations.standing import Standing
 from expectations.summary import OverviewSummary
 from kpc.campaign.system_check import CheckState
-from kpc.catalog import TABLES, Phase
 
 _DOCS = Path(__file__).with_name("docs")
 PREFLIGHT = "preflight.html"
 ASSETS = ("style.css", "overview.js")
-_HISTORY_LENGTH = 25
-_MONTHS_IN_A_LINE = 4
+NEEDS_REVIEW = (State.MISMATCH, State.OUTDATED, State.SAMPLED)
 
 
 @cache
@@ -42,33 +43,67 @@ def assets() -> dict[str, bytes]:
     return {f"static/{name}": (_DOCS / name).read_bytes() for name in ASSETS}
 
 
-def run_page(run: ValidationRun, runs: Sequence[OverviewSummary]) -> str:
+def run_page(run: ValidationRun, runs: Sequence[OverviewSummary], standing: Standing | None = None) -> str:
     """The page of a partition's run. `runs` are all runs of the partition, newest first."""
     return _render(
         "run.html.j2",
         run_path(run.path),
         run=run,
         measures=_measures(run.of_level(2)),
-        history=runs[:_HISTORY_LENGTH],
-        older=max(0, len(runs) - _HISTORY_LENGTH),
+        history=runs,
         newest=runs[0],
+        standing=standing or Standing(),
+        commands=list(_commands(run)),
     )
 
 
+def _commands(run: ValidationRun) -> Iterator[str]:
+    """What to do next, the first first."""
+    partition = f"{run.table} {run.key}"
+    if run.state is State.MISMATCH:
+        yield f"kpc reconcile {partition} --level3 full"
+        yield f"kpc show {partition}"
+        yield f"kpc rerun {partition}"
+    elif run.state is State.SAMPLED:
+        yield f"kpc reconcile {partition} --level3 full"
+    else:
+        if run.state is State.EXCEPTIONS:
+            yield f"kpc failed {partition}"
+            yield f"kpc failed {partition} --retry"
+            yield f"kpc failed {run.table} {run.key} --export refused.csv"
+        yield f"kpc reconcile {partition}"
+        yield f"kpc rerun {partition}"
+
+
+def restricted_link(place: str) -> Markup:
+    """The path of a file outside of the site, as a link where it is a path of this machine."""
+    if "://" in place:
+        return Markup("<code>{}</code>").format(place)
+    address = Path(place).absolute().as_uri()
+    return Markup('<a class="restricted" rel="noreferrer" href="{}"><code>{}</code></a>').format(address, place)
+
+
 def index_page(
-    partitions: Iterable[Sequence[OverviewSummary]], unreadable: Sequence[str], *, has_preflight: bool = False
+    lines: Sequence[Line],
+    campaign: CampaignFacts | None,
+    unreadable: Sequence[str],
+    *,
+    has_preflight: bool = False,
+    reports: Sequence[str] = (),
 ) -> str:
-    """The overview page. `partitions` are the runs of each partition, newest first."""
-    lines = [Line(runs[0], len(runs)) for runs in partitions]
-    phases = _phases(lines)
+    """The overview page."""
     return _render(
         "index.html.j2",
         "index.html",
-        totals=Totals.of([line.newest for line in lines]),
-        phases=phases,
+        totals=Totals.of(lines),
+        phases=phases_of(lines),
+        campaign=campaign,
+        charts=charts_of(campaign.timeline) if campaign and campaign.timeline else [],
+        attention=[line for line in lines if line.state in NEEDS_REVIEW],
         unreadable=unreadable,
         preflight=PREFLIGHT if has_preflight else "",
-        built=max((line.newest.run_utc for line in lines), default=None),
+        reports=reports,
+        built=max((line.newest.run_utc for line in lines if line.newest), default=None),
     )
 
 
@@ -97,81 +132,6 @@ def suite_page(suite: Mapping[str, Any]) -> str:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A row of the overview: a partition's newest run, and how many runs it has."""
-
-    newest: OverviewSummary
-    runs: int
-
-
-@dataclass(frozen=True, slots=True)
-class TableGroup:
-    """A table of the overview; without partitions until one has been reconciled."""
-
-    name: str
-    target: str
-    lines: tuple[Line, ...]
-
-    @property
-    def years(self) -> list[tuple[str, list[Line]]]:
-        """The months by year, if there are too many for the line of the table's name; otherwise empty."""
-        if len(self.lines) <= _MONTHS_IN_A_LINE:
-            return []
-        return [(year, list(lines)) for year, lines in groupby(self.lines, key=lambda line: line.newest.key[:4])]
-
-
-@dataclass(frozen=True, slots=True)
-class PhaseGroup:
-    name: str
-    tables: tuple[TableGroup, ...]
-
-    @property
-    def totals(self) -> Totals:
-        return Totals.of([line.newest for table in self.tables for line in table.lines])
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """Sums over the newest run of each partition."""
-
-    partitions: int
-    states: Mapping[State, int]
-    source_rows: int
-    excepted_rows: int
-    target_rows: int
-    proven: int
-    numbers: int
-
-    @classmethod
-    def of(cls, newest: Sequence[OverviewSummary]) -> Totals:
-        return cls(
-            partitions=len(newest),
-            states={state: sum(s.state is state for s in newest) for state in State},
-            source_rows=sum(s.source_rows or 0 for s in newest),
-            excepted_rows=sum(s.excepted_rows or 0 for s in newest),
-            target_rows=sum(s.target_rows or 0 for s in newest),
-            proven=sum(s.proven for s in newest),
-            numbers=sum(s.numbers for s in newest),
-        )
-
-
-def _phases(lines: Sequence[Line]) -> list[PhaseGroup]:
-    """The catalog's tables in load order, each with its partitions; tables no longer in the catalog come last."""
-    known = [TableGroup(t.name, t.target, _of_table(t.name, lines)) for t in TABLES.values()]
-    phases = [PhaseGroup(phase.value, tuple(g for g in known if TABLES[g.name].phase is phase)) for phase in Phase]
-    unknown = sorted({line.newest.table for line in lines} - TABLES.keys())
-    if unknown:
-        found = [(name, _of_table(name, lines)) for name in unknown]
-        groups = tuple(TableGroup(name, mine[0].newest.target, mine) for name, mine in found)
-        phases.append(PhaseGroup("no longer in the catalog", groups))
-    return phases
-
-
-def _of_table(name: str, lines: Sequence[Line]) -> tuple[Line, ...]:
-    return tuple(sorted((line for line in lines if line.newest.table == name), key=lambda line: line.newest.key))
-
-
 def _measures(checks: Sequence[ExpectationResult]) -> list[tuple[str, list[ExpectationResult]]]:
     groups: dict[str, list[ExpectationResult]] = {}
     for check in checks:
@@ -182,6 +142,11 @@ def _measures(checks: Sequence[ExpectationResult]) -> list[tuple[str, list[Expec
 def run_path(path: str) -> str:
     """The path of a stored result's page in the site, as Great Expectations defines it."""
     return f"validations/{path}.html"
+
+
+def report_path(name: str) -> str:
+    """The path of a sign-off report's copy in the site."""
+    return f"reports/{name}"
 
 
 def suite_path(name: str) -> str:
@@ -222,5 +187,7 @@ def _environment() -> Environment:
         "percent": wording.percent,
         "run_path": run_path,
         "suite_path": suite_path,
+        "report_path": report_path,
+        "restricted": restricted_link,
     }
     return environment

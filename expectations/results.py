@@ -10,17 +10,21 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from expectations.run_record import RunRecord
 from kpc.reconcile.comparison import EXACT
 
 LEVELS = (1, 2, 3)
 
 
 class State(StrEnum):
-    """The state of a partition after a run; the values are those of the ledger."""
+    """The state of a partition after a run, with the ledger's values; the last two are states of the overview only."""
 
     MISMATCH = "mismatch"
+    SAMPLED = "sampled"
     EXCEPTIONS = "reconciled_with_exceptions"
     RECONCILED = "reconciled"
+    OUTDATED = "outdated"  # extracted or loaded again since the newest result
+    WAITING = "waiting"  # no result yet
 
     @property
     def label(self) -> str:
@@ -84,12 +88,18 @@ class ValidationRun:
     skipped: tuple[str, ...]
     facts: tuple[tuple[str, str], ...]
     success: bool
+    given_state: State | None = None
+    record: RunRecord = RunRecord()
 
     @property
     def state(self) -> State:
-        if not self.success:
+        """What the reconciliation said, if the numbers allow it; otherwise what follows from them."""
+        if not self.success or self.given_state is State.MISMATCH:
             return State.MISMATCH
-        return State.EXCEPTIONS if any(check.excepted for check in self.checks) else State.RECONCILED
+        if not self.compares_every_record or self.given_state is State.SAMPLED:
+            return State.SAMPLED
+        is_excepted = any(check.excepted for check in self.checks) or self.given_state is State.EXCEPTIONS
+        return State.EXCEPTIONS if is_excepted else State.RECONCILED
 
     def of_level(self, level: int) -> tuple[ExpectationResult, ...]:
         return tuple(check for check in self.checks if check.level == level)
@@ -143,6 +153,8 @@ def read_run(file: Path, path: str) -> ValidationRun:
         library=stored["meta"]["great_expectations_version"],
         checks=tuple(_check(result) for result in results),
         skipped=tuple(about["skipped"]),
+        given_state=State(about["state"]) if about.get("state") else None,
+        record=RunRecord.from_json(about.get("record") or {}),
         facts=tuple((name, value) for name, value in about["facts"]),
         success=bool(stored["success"]),
     )

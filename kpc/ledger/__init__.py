@@ -18,7 +18,7 @@ from kpc.ledger.scope import ScopeRow
 from kpc.ledger.sign_offs import Signer, SignOff
 from kpc.ledger.snapshots import Snapshot, SnapshotWish
 from kpc.ledger.source_checks import SourceCheckRow, SourceFinding
-from kpc.ledger.stage_runs import StageRun
+from kpc.ledger.stage_runs import FinishedRun, StageRun
 from kpc.ledger.vouching import Vouched, constant_group
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "ChunkRow",
     "Compared",
     "FailedRecord",
+    "FinishedRun",
     "GenerationRow",
     "JobIntent",
     "JobRow",

@@ -121,6 +121,18 @@ class Failures:
         with self._database.reading() as connection:
             return [FailedRecord(**row) for row in connection.execute(query).mappings()]
 
+    def causes(self, environment: Environment, partition: Partition) -> list[tuple[str, str, int]]:
+        """How many open failures a partition has, as (class, error code, rows)."""
+        kinds = (_FAILED_RECORD.c.error_class, _FAILED_RECORD.c.error_code)
+        query = (
+            select(*kinds, func.count())
+            .where(in_partition(_FAILED_RECORD, environment, partition), _FAILED_RECORD.c.state == FailureState.OPEN)
+            .group_by(*kinds)
+            .order_by(*kinds)
+        )
+        with self._database.reading() as connection:
+            return [(found.value, code, int(rows)) for found, code, rows in connection.execute(query)]
+
     def count_of_class(self, environment: Environment, table: Table, error_class: FailureClass) -> int:
         """How many open failures of one class a table has, in all its partitions."""
         query = select(func.count()).where(

@@ -47,6 +47,22 @@ class StageRun:
     finished_utc: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class FinishedRun:
+    """A stage run that has ended, without its results."""
+
+    id: int
+    table_name: str
+    partition_key: str
+    stage: str
+    generation: str | None
+    actor: str
+    state: StageState
+    rows: int | None
+    started_utc: datetime
+    finished_utc: datetime
+
+
 class StageRuns:
     """All runs of all stages; the newest run of a stage gives its partition's state."""
 
@@ -243,3 +259,10 @@ class StageRuns:
                 select(_STAGE_RUN).where(_STAGE_RUN.c.id.in_(newest)).order_by(_STAGE_RUN.c.id)
             ).mappings()
             return [StageRun(**row) for row in rows]
+
+    def finished(self, environment: Environment) -> list[FinishedRun]:
+        """Every run that has ended, in the order in which they started."""
+        columns = [_STAGE_RUN.c[name] for name in FinishedRun.__slots__]
+        query = select(*columns).where(in_environment(_STAGE_RUN, environment), _STAGE_RUN.c.finished_utc.is_not(None))
+        with self._database.reading() as connection:
+            return [FinishedRun(*row) for row in connection.execute(query.order_by(_STAGE_RUN.c.id))]

@@ -116,8 +116,8 @@ def test_overview_shows_the_newest_run_of_each_partition(campaign: Path) -> None
         ("mismatch", "KPS_T_SALESPAY_MD-2024-03"),
         ("reconciled", "KPS_R_POS_SUPPLIER-ALL"),
         ("reconciled", "KPS_T_SALESPAY_MD-2024-01"),
-        ("reconciled", "KPS_T_SALESPAY_MD-2024-04"),
         ("reconciled_with_exceptions", "KPS_T_SALESPAY_MD-2024-02"),
+        ("sampled", "KPS_T_SALESPAY_MD-2024-04"),
     ]
     assert html.count('<tr class="partition waiting"') == len(TABLES) - 2
     assert "2 runs" in html
@@ -127,7 +127,8 @@ def test_overview_adds_up(campaign: Path) -> None:
     """The headline counts each partition once."""
     text = Page(site(campaign) / "index.html").text
     assert "Partitions 5 " in text
-    assert "Reconciled 3 every number agrees" in text
+    assert "Reconciled 2 every number agrees" in text
+    assert "Sampled 1 is no proof" in text
     assert "With exceptions 1 2 rows listed" in text
     assert "Mismatch 1 needs review" in text
     proven = 12_345 + 499_998 + 1000 + 1000
@@ -139,6 +140,7 @@ def test_page_of_a_reconciled_partition(campaign: Path) -> None:
     text = Page(run_pages(campaign)[0]).text
     assert "KPS_T_SALESPAY_MD 2024-01" in text
     assert "Reconciled All 7 numbers compared agree. No row is missing, rejected or changed." in text
+    assert "All 12,345 records in Salesforce were compared." in text
     assert "Oracle 12,345 − Exceptions 0 = Salesforce 12,345 Difference 0" in text
 
 
@@ -155,7 +157,7 @@ def test_page_of_a_mismatch(campaign: Path) -> None:
     text = Page(run_pages(campaign)[2]).text
     assert "Mismatch: 1 of 7 numbers differs" in text
     assert "PAY_AMT sum +107.00" in text
-    assert "kpc reconcile KPS_T_SALESPAY_MD 2024-03 --drill" in text
+    assert "kpc reconcile KPS_T_SALESPAY_MD 2024-03 --level3 full" in text
     assert "kpc show KPS_T_SALESPAY_MD 2024-03" in text
 
 
@@ -172,7 +174,8 @@ def test_skipped_checksums_are_shown_as_skipped(campaign: Path) -> None:
     """Level 3 that did not run looks like nothing else."""
     text = Page(run_pages(campaign)[4]).text
     assert "Level 3 Checksums – skipped" in text
-    assert "All 6 numbers compared agree; level 3 was skipped, so single records were not compared." in text
+    assert "Sampled: no proof All 6 numbers compared agree, but not every record was compared; level 3 was skipped." in text
+    assert "No record was compared with its source." in text
 
 
 def test_every_link_leads_somewhere_in_the_site(campaign: Path) -> None:
@@ -264,7 +267,7 @@ def test_removed_result_loses_its_page(tmp_path: Path) -> None:
     reconcile(tmp_path, "2024-01", agreeing(PAYMENTS))
     build_data_docs(tmp_path)
     results(tmp_path)[0].unlink()
-    assert "Nothing has been reconciled yet" in Page(build_data_docs(tmp_path)).text
+    assert "Nothing has been planned or reconciled yet" in Page(build_data_docs(tmp_path)).text
     assert run_pages(tmp_path) == []
 
 
@@ -307,8 +310,10 @@ def test_sample_is_not_taken_for_all_records(tmp_path: Path) -> None:
     reconcile(tmp_path, "2024-01", changed(agreeing(PAYMENTS), CHECKSUMS, **sample))
     overview = Page(build_data_docs(tmp_path)).text
     text = Page(run_pages(tmp_path)[0]).text
-    assert "50 sample" in overview
-    assert "A sample: 5 % of the 1,000 records in Salesforce." in text
+    assert "1 partition needs a person KPS_T_SALESPAY_MD 2024-01 was compared in a sample only" in overview
+    assert "50 of 1,000" in overview
+    assert "A sample of 50 of 1,000 records was compared." in text
+    assert "A sample of 50 of 1,000: 5 %." in text
     assert "rejected or changed" not in text
 
 
@@ -422,9 +427,9 @@ def test_text_has_enough_contrast(scheme: str) -> None:
     colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", light))
     if scheme == "dark":
         colours |= dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", dark))
-    plain = [(text, paper) for text in ("ink", "soft", "link") for paper in ("paper", "card", "faint")]
-    tinted = [(text, f"{kind}-paper") for kind in ("good", "warn", "bad") for text in ("ink", "link", kind)]
-    states = [(kind, paper) for kind in ("good", "warn", "bad") for paper in ("card", "faint")]
+    plain = [(text, paper) for text in ("ink", "soft", "link", "info") for paper in ("paper", "card", "faint")]
+    tinted = [(text, f"{kind}-paper") for kind in ("good", "warn", "bad", "info") for text in ("ink", "link", kind)]
+    states = [(kind, paper) for kind in ("good", "warn", "bad", "info") for paper in ("card", "faint")]
     weak = {
         (text, paper): round(_contrast(colours[text], colours[paper]), 2)
         for text, paper in [*plain, *tinted, *states, ("soft", "bad-paper"), ("ink", "mark"), ("on-bad", "bad-bar")]

@@ -1,0 +1,112 @@
+"""How a partition's numbers came about: its stages with their people, its jobs, its exceptions by cause, its files.
+
+It is kept with each result, so that a page shows the state of affairs of its own run. It names no key and no value of a
+row: those stand in files below the staging root, of which only the path is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class StageFacts:
+    """One run of a stage; `finished_utc`, `rows` and `bytes` are None while it runs."""
+
+    stage: str
+    state: str
+    actor: str
+    run_id: str
+    started_utc: datetime
+    finished_utc: datetime | None
+    rows: int | None
+    bytes: int | None
+
+    @property
+    def seconds(self) -> float | None:
+        return None if self.finished_utc is None else (self.finished_utc - self.started_utc).total_seconds()
+
+    @property
+    def rows_per_s(self) -> int | None:
+        return int(self.rows / self.seconds) if self.rows and self.seconds else None
+
+
+@dataclass(frozen=True, slots=True)
+class JobFacts:
+    """One ingest job; `job_id` is Salesforce's."""
+
+    job_id: str
+    purpose: str
+    state: str
+    rows: int
+    processed: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExceptionCause:
+    """How many rows were rejected or refused for one reason."""
+
+    kind: str
+    code: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class RestrictedFile:
+    """A file with keys or values of rows, for people who may read the staging root."""
+
+    content: str
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """What is kept of one reconciliation beside its numbers. Empty for a result of an older version.
+
+    `scn_utc` is when Oracle was asked for the SCN; with `is_scn_time_exact` false, when the extract began to read.
+    """
+
+    tool_version: str = ""
+    mapping_version: str = ""
+    scn_utc: datetime | None = None
+    is_scn_time_exact: bool = False
+    stages: tuple[StageFacts, ...] = ()
+    jobs: tuple[JobFacts, ...] = ()
+    causes: tuple[ExceptionCause, ...] = ()
+    files: tuple[RestrictedFile, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data; times in ISO format."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> RunRecord:
+        """Raises `TypeError`, `KeyError` or `ValueError` for what `as_json` did not write."""
+        return cls(
+            **{**stored, "scn_utc": _moment(stored.get("scn_utc"))}
+            | {
+                "stages": tuple(StageFacts(**_with_moments(one)) for one in stored.get("stages", ())),
+                "jobs": tuple(JobFacts(**one) for one in stored.get("jobs", ())),
+                "causes": tuple(ExceptionCause(**one) for one in stored.get("causes", ())),
+                "files": tuple(RestrictedFile(**one) for one in stored.get("files", ())),
+            }
+        )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _with_moments(stage: Mapping[str, Any]) -> dict[str, Any]:
+    return {**stage, **{name: _moment(stage[name]) for name in ("started_utc", "finished_utc")}}
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

@@ -1,0 +1,34 @@
+"""What later happened to a partition's newest result: is it still of the present load, and who has signed for it?"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from expectations.campaign_facts import CampaignFacts, SignOffFacts
+from expectations.overview import Line
+from kpc.stages.names import MIGRATION
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Shown on the page of a partition's newest run; `sign_offs` are those of its phase and of the migration."""
+
+    is_known: bool = False
+    is_outdated: bool = False
+    step: str = ""
+    sign_offs: tuple[SignOffFacts, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """Another one means that the page must be rendered again."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
+
+
+def standing_of(line: Line, campaign: CampaignFacts | None) -> Standing:
+    """The standing of a partition with a result."""
+    if campaign is None or line.newest is None:
+        return Standing()
+    subjects = (line.newest.phase, MIGRATION)
+    signed = tuple(one for one in campaign.sign_offs if one.subject in subjects)
+    return Standing(True, line.is_outdated, line.step, signed)
