@@ -70,7 +70,6 @@ def _check_expectations(
         run_name=run_name,
         root=root,
         facts=report.facts() | {"audit log": as_fact(*context.ledger.audit.head())},
-        state=report.state,
         record=record_of(context, report, mapping_version),
         clock=context.clock,
     )

@@ -11,7 +11,7 @@ from airflow.sdk import DAG, Asset, FixedKeyMapper, PartitionedAssetTimetable, t
 from airflow.sdk.exceptions import AirflowSkipException
 
 from assets.graph import HubSpec, find_asset, find_hub
-from dags.connections import settings_of_connections, workspace_of
+from dags.connections import workspace_of
 from dags.retrying import RETRIES, RetryWhatMayPass
 from dags.stages import stage_asset
 from kpc.catalog.types import ALL
@@ -69,7 +69,7 @@ def hub_dag(spec: HubSpec) -> DAG:
 
 
 def data_docs_dag() -> DAG:
-    """Builds the Data Docs from the stored results; renders only new results.
+    """Builds the Data Docs from the stored results, the plan and the ledger; renders only what is new.
 
     It runs on a schedule, not on events: a mismatch emits no event but must be shown too, and one build covers all
     results since the last build. It can also be triggered, as the demo does at the end of its campaign.
@@ -87,10 +87,11 @@ def data_docs_dag() -> DAG:
     ) as dag:
 
         @task(task_id=DATA_DOCS, pool=DOCS_POOL.name)
-        def build() -> str:
+        def build(**context: Any) -> str:
             from expectations import build_data_docs  # noqa: PLC0415  slow to import
 
-            return str(build_data_docs(settings_of_connections().reconcile.docs_root))
+            with workspace_of(context) as workspace:
+                return str(build_data_docs(workspace.settings.reconcile.docs_root, workspace))
 
         build()
     return dag

@@ -3,6 +3,7 @@
     suite_for(table)                                    the expectations that follow from the catalog
     validate(table, key, comparisons, run_name=, root=) one checkpoint run; its result is stored under root/gx
     build_data_docs(root)                               the pages, from the stored results
+    sign_off_report.write_report(root, workspace, phase)  the report that people sign
 
 Importing this package is fast: the first call of `suite_for` or `validate` imports Great Expectations.
 """
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import great_expectations as gx
 
     from expectations.run_record import RunRecord
+    from kpc.stages.workspace import Workspace
 
 __all__ = ["build_data_docs", "stored_results", "suite_for", "validate"]
 
@@ -47,7 +49,6 @@ def validate(
     run_name: str,
     root: Path,
     facts: Mapping[str, str] | None = None,
-    state: str = "",
     record: RunRecord | None = None,
     clock: Callable[[], datetime] = _utc_now,
 ) -> bool:
@@ -55,8 +56,8 @@ def validate(
 
     A level 1 or 2 expectation without a comparison fails; level 3 without one is stored as skipped, not passed. `facts`
     (SCN, generation, ...) are shown on the partition's page under these names; they must not contain personal values or
-    values of single rows. `state` is the reconciliation's verdict: the page shows it, or a worse one if the numbers say
-    so. `record` says how the numbers came about. Several processes may call this concurrently with the same `root`.
+    values of single rows. `record` says how the numbers came about. Several processes may call this
+    concurrently with the same `root`.
     """
     from expectations import loading  # noqa: PLC0415  Great Expectations takes seconds to import
 
@@ -70,7 +71,6 @@ def validate(
         run_name=run_name,
         root=root,
         facts=facts or {},
-        state=state,
         record=record,
         clock=clock,
     )
@@ -86,11 +86,17 @@ def stored_results(root: Path, run_name: str) -> list[Path]:
     return checkpoint.stored_results(root, run_name)
 
 
-def build_data_docs(root: Path) -> Path:
+def build_data_docs(root: Path, workspace: Workspace | None = None) -> Path:
     """Render the new results under `root` and return the overview page, `index.html`.
 
-    Repeating it is cheap: only partitions with a new result are rendered. Great Expectations is not imported.
+    With a workspace, the plan, the progress and the sign-offs are read from its ledger first; otherwise they are shown
+    as they were read last. Repeating it is cheap: only partitions with a new result or standing are rendered. Great
+    Expectations is not imported.
     """
     from expectations import data_docs  # noqa: PLC0415  jinja2 is needed only when pages are built
 
+    if workspace is not None:
+        from expectations.campaign_reading import read_campaign  # noqa: PLC0415  the ledger is slow to import
+
+        read_campaign(root, workspace)
     return data_docs.build(root)

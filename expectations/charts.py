@@ -30,7 +30,10 @@ class Chart:
 
 def charts_of(timeline: Timeline) -> list[Chart]:
     """The partitions that are through the stages, and the rows per second of each stage."""
-    return [_progress(timeline), *(_throughput(timeline, series) for series in timeline.stages if any(series.rows_per_s))]
+    return [
+        _progress(timeline),
+        *(_throughput(timeline, series) for series in timeline.stages if any(series.rows_per_s)),
+    ]
 
 
 def _progress(timeline: Timeline) -> Chart:

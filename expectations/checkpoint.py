@@ -35,7 +35,6 @@ def validate(
     run_name: str,
     root: Path,
     facts: Mapping[str, str],
-    state: str,
     record: RunRecord | None,
     clock: Callable[[], datetime],
 ) -> bool:
@@ -50,7 +49,6 @@ def validate(
         "run_name": run_name,
         "facts": [list(fact) for fact in facts.items()],  # Great Expectations sorts mappings
         "skipped": skipped,
-        "state": state,
         "record": record.as_json() if record else {},
     }
     frame = pd.DataFrame([frame_row(c) for c in comparisons], columns=list(COLUMNS), dtype=object)

@@ -30,7 +30,10 @@ _RESULT_SUFFIX = ".json"
 
 @dataclass
 class _State:
-    """The previous build: by result path its stamp (size and modification time) and summary, by suite its digest, by newest result that of its standing."""
+    """The previous build: by result path its stamp (size and modification time) and summary, and digests.
+
+    `suites`: of each suite's file; `standings`: of what was known of each newest result.
+    """
 
     stamps: dict[str, str] = field(default_factory=dict)
     summaries: dict[str, OverviewSummary] = field(default_factory=dict)
@@ -67,7 +70,7 @@ def _build_runs(project: Project, state: _State, campaign: CampaignFacts | None)
     unreadable = []
     for path in found.keys() - state.summaries.keys():
         try:
-            fresh[path] = read_run(_result_file(project, path), path)
+            fresh[path] = _stored_run(project, path)
         except (ValueError, ArithmeticError, KeyError, TypeError, StopIteration, AttributeError, OSError):
             unreadable.append(path + _RESULT_SUFFIX)  # shown on the overview, and retried by the next build
             continue
@@ -79,7 +82,7 @@ def _build_runs(project: Project, state: _State, campaign: CampaignFacts | None)
     shrunk = {summary.partition for summary in stale}
     for mine in runs.values():
         for summary in _to_render(mine, state, fresh, shrunk, standings[mine[0].path]):
-            run = fresh.get(summary.path) or read_run(_result_file(project, summary.path), summary.path)
+            run = fresh.get(summary.path) or _stored_run(project, summary.path)
             page = pages.run_page(run, mine, standings.get(summary.path))
             write_atomically(project.site / pages.run_path(summary.path), page)
     for summary in stale:
@@ -117,8 +120,18 @@ def _to_render(
             yield summary
 
 
-def _result_file(project: Project, path: str) -> Path:
+def result_file(project: Project, path: str) -> Path:
+    """The file of a stored result, by the path that its summary names."""
     return project.validations / (path + _RESULT_SUFFIX)
+
+
+def _stored_run(project: Project, path: str) -> ValidationRun:
+    return read_run(json.loads(result_file(project, path).read_bytes()), path)
+
+
+def runs_of_site(project: Project) -> list[list[OverviewSummary]]:
+    """The runs of each partition, newest first, as the newest build found them."""
+    return list(by_partition(_load(project).summaries.values()).values())
 
 
 def _build_reports(project: Project) -> list[str]:

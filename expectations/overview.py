@@ -85,7 +85,7 @@ class Totals:
     excepted_rows: int
     target_rows: int
     proven: int
-    sampled_rows: int
+    records_compared: int
     numbers: int
 
     @property
@@ -108,7 +108,7 @@ class Totals:
             excepted_rows=sum(s.excepted_rows or 0 for s in newest),
             target_rows=sum(s.target_rows or 0 for s in newest),
             proven=sum(s.proven for s in newest),
-            sampled_rows=sum(s.target_rows or 0 for s in newest if s.state is State.SAMPLED),
+            records_compared=sum(s.sampled for s in newest),
             numbers=sum(s.numbers for s in newest),
         )
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -21,6 +21,9 @@ from expectations.results import ExpectationResult, State, ValidationRun, Verdic
 from expectations.standing import Standing
 from expectations.summary import OverviewSummary
 from kpc.campaign.system_check import CheckState
+
+if TYPE_CHECKING:
+    from expectations.sign_off_report import SignOffReport
 
 _DOCS = Path(__file__).with_name("docs")
 PREFLIGHT = "preflight.html"
@@ -142,6 +145,12 @@ def _measures(checks: Sequence[ExpectationResult]) -> list[tuple[str, list[Expec
 def run_path(path: str) -> str:
     """The path of a stored result's page in the site, as Great Expectations defines it."""
     return f"validations/{path}.html"
+
+
+def report_page(report: SignOffReport) -> str:
+    """A sign-off report: one file, with its style in it."""
+    style = Markup((_DOCS / "style.css").read_text(encoding="utf-8"))  # noqa: S704  our own file
+    return _render("report.html.j2", "report.html", report=report, style=style)
 
 
 def report_path(name: str) -> str:

@@ -21,6 +21,7 @@ def record_of(context: StageContext, report: ReconciliationReport, mapping_versi
     scn_utc, is_exact = _scn_time(context, report)
     jobs = context.ledger.jobs.of_load(report.generation, mapping_version)
     return RunRecord(
+        verdict=report.state,
         tool_version=version("kpc-migration"),
         mapping_version=mapping_version,
         scn_utc=scn_utc,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 from expectations.run_record import RunRecord
@@ -88,17 +87,16 @@ class ValidationRun:
     skipped: tuple[str, ...]
     facts: tuple[tuple[str, str], ...]
     success: bool
-    given_state: State | None = None
-    record: RunRecord = RunRecord()
+    record: RunRecord = field(default_factory=RunRecord)
 
     @property
     def state(self) -> State:
         """What the reconciliation said, if the numbers allow it; otherwise what follows from them."""
-        if not self.success or self.given_state is State.MISMATCH:
+        if not self.success or self.record.verdict == State.MISMATCH:
             return State.MISMATCH
-        if not self.compares_every_record or self.given_state is State.SAMPLED:
+        if not self.compares_every_record or self.record.verdict == State.SAMPLED:
             return State.SAMPLED
-        is_excepted = any(check.excepted for check in self.checks) or self.given_state is State.EXCEPTIONS
+        is_excepted = any(check.excepted for check in self.checks) or self.record.verdict == State.EXCEPTIONS
         return State.EXCEPTIONS if is_excepted else State.RECONCILED
 
     def of_level(self, level: int) -> tuple[ExpectationResult, ...]:
@@ -137,9 +135,8 @@ class ValidationRun:
         return held is not None and compared is not None and compared >= held
 
 
-def read_run(file: Path, path: str) -> ValidationRun:
-    """The run stored in `file`. Raises `ValueError`, `KeyError` or `TypeError` if it is not a valid result."""
-    stored: dict[str, Any] = json.loads(file.read_bytes())
+def read_run(stored: Mapping[str, Any], path: str) -> ValidationRun:
+    """The run in a stored result. Raises `ValueError`, `KeyError` or `TypeError` if it is not a valid one."""
     results = stored["results"]
     about = next(found for found in (r["expectation_config"].get("meta", {}).get("run") for r in results) if found)
     return ValidationRun(
@@ -153,7 +150,6 @@ def read_run(file: Path, path: str) -> ValidationRun:
         library=stored["meta"]["great_expectations_version"],
         checks=tuple(_check(result) for result in results),
         skipped=tuple(about["skipped"]),
-        given_state=State(about["state"]) if about.get("state") else None,
         record=RunRecord.from_json(about.get("record") or {}),
         facts=tuple((name, value) for name, value in about["facts"]),
         success=bool(stored["success"]),

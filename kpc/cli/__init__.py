@@ -14,6 +14,7 @@ from kpc.cli import (
     cleanup,
     constants,
     delta,
+    documents,
     emulate,
     journey,
     load,
@@ -47,6 +48,7 @@ journey.register(app)
 state.register(app)
 load.register(app)
 proof.register(app)
+documents.register(app)
 delta.register(app)
 cleanup.register(app)
 

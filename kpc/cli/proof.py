@@ -1,4 +1,4 @@
-"""Commands that verify: preflight, reconcile, docs, sign-off."""
+"""Commands that verify: preflight, reconcile, sign-off."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ def register(app: typer.Typer) -> None:
     """Add this module's commands to the application."""
     app.command()(preflight)
     app.command()(reconcile)
-    app.command()(docs)
     app.command()(sign_off)
 
 
@@ -188,19 +187,6 @@ def _kept_lines(report: ReconciliationReport) -> Iterator[str]:
     yield from map(str, report.kept_records)
     if more := report.kept - len(report.kept_records):
         yield f"and {more:,} more records keep their former values"
-
-
-@explaining_errors
-def docs(as_json: AsJson = False) -> None:
-    """Build the Data Docs from the stored results and print their address."""
-    from expectations import build_data_docs
-    from kpc.settings import load_settings
-    from kpc.stages.places import naming_settings
-
-    settings = load_settings()
-    with naming_settings(settings):
-        index = build_data_docs(settings.reconcile.docs_root)
-    emit({"index": str(index)}, as_json=as_json, text=str(index))
 
 
 @explaining_errors

@@ -15,6 +15,7 @@ from typing import Any
 
 from ulid import ULID
 
+from expectations.sign_off_report import write_report
 from kpc.airflow_client.records import DagRun
 from kpc.calling_user import calling_user
 from kpc.catalog import TABLES, Table
@@ -167,6 +168,12 @@ class Campaign:
                 return Path(self.api.result(docs, DATA_DOCS)) if docs.state == "success" else None
             time.sleep(_POLL_S)
         return None
+
+    def report(self) -> Path:
+        """Write the sign-off report of the whole migration, as it now is; returns its file."""
+        settings = self.world.settings
+        with open_workspace(settings, run_id=f"demo-{ULID()}", actor=calling_user()) as workspace:
+            return write_report(settings.reconcile.docs_root, workspace, None).file.absolute()
 
     def _is_signed_off(self) -> bool:
         return any(event.asset == MIGRATION for event in self.api.events(since=self.since))

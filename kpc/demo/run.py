@@ -98,7 +98,7 @@ def _run(campaign: Campaign, screen: Screen, began: float) -> DemoSummary:
         summary = replace(summary, is_repeat_free=_rerun_one(campaign, screen))
     screen.show_summary(summary)
     _say_time(campaign, screen, time.monotonic() - began)
-    _say_addresses(world, docs, screen)
+    _say_addresses(world, docs, campaign.report(), screen)
     return summary
 
 
@@ -137,9 +137,10 @@ def _say_time(campaign: Campaign, screen: Screen, seconds: float) -> None:
     screen.say(f"{seconds:.0f} s in total. CPU seconds: {split}")
 
 
-def _say_addresses(world: World, docs: Path | None, screen: Screen) -> None:
+def _say_addresses(world: World, docs: Path | None, report: Path, screen: Screen) -> None:
     screen.say(f"Asset graph  {world.api.asset_page(MIGRATION)}")
     screen.say(f"Data Docs    {docs.as_uri() if docs else 'were not built; see the log of the DAG data_docs'}")
+    screen.say(f"Report       {report.as_uri()}")
     screen.say(f"Logs         {world.logs}")
 
 

@@ -174,7 +174,10 @@ def test_skipped_checksums_are_shown_as_skipped(campaign: Path) -> None:
     """Level 3 that did not run looks like nothing else."""
     text = Page(run_pages(campaign)[4]).text
     assert "Level 3 Checksums – skipped" in text
-    assert "Sampled: no proof All 6 numbers compared agree, but not every record was compared; level 3 was skipped." in text
+    assert (
+        "Sampled: no proof All 6 numbers compared agree, but not every record was compared; level 3 was skipped."
+        in text
+    )
     assert "No record was compared with its source." in text
 
 

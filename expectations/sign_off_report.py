@@ -1,0 +1,157 @@
+"""The report that people sign: one file per call, self-contained and printable, never replaced."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from expectations import data_docs, pages
+from expectations.campaign_facts import CampaignFacts, ObjectFacts
+from expectations.campaign_reading import read_campaign
+from expectations.files import Project, write_atomically
+from expectations.overview import Line, TableGroup, Totals, lines_of, phases_of
+from expectations.results import State, ValidationRun, read_run
+from kpc.campaign.completeness import Completeness, completeness
+from kpc.catalog import TABLES, Phase
+from kpc.errors import ConfigError
+from kpc.stages.names import MIGRATION
+from kpc.stages.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionEvidence:
+    """A partition with its newest result and the sha256 of that result's file."""
+
+    line: Line
+    run: ValidationRun | None
+    sha256: str
+
+    @property
+    def scn(self) -> str:
+        return dict(self.run.facts).get("SCN", "") if self.run else ""
+
+
+@dataclass(frozen=True, slots=True)
+class TableEvidence:
+    """A table of the report. `causes` are rows by reason, `unassigned` rows that belong to no month, by cause."""
+
+    group: TableGroup
+    totals: Totals
+    partitions: tuple[PartitionEvidence, ...]
+    causes: tuple[tuple[str, int], ...]
+    unassigned: tuple[tuple[str, int], ...]
+    counted: ObjectFacts | None
+
+
+@dataclass(frozen=True, slots=True)
+class SignOffReport:
+    """What the page shows. `written_by` asked for it; `tool_version` wrote it, each result names its own."""
+
+    subject: str
+    phase: Phase | None
+    written_utc: datetime
+    written_by: str
+    tool_version: str
+    found: Completeness
+    campaign: CampaignFacts
+    totals: Totals
+    tables: tuple[TableEvidence, ...]
+
+    @property
+    def needs_review(self) -> list[Line]:
+        return [one.line for table in self.tables for one in table.partitions if one.line.state in pages.NEEDS_REVIEW]
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenReport:
+    """The file of a report, with its sha256; `is_complete`: nothing is missing for the sign-off."""
+
+    file: Path
+    sha256: str
+    subject: str
+    is_complete: bool
+    summary: str
+
+
+def write_report(root: Path, workspace: Workspace, phase: Phase | None) -> WrittenReport:
+    """Write the report of a phase, or of the whole migration, from the results under `root` and the ledger.
+
+    Its hash is an entry of the audit log. Raises `ConfigError` if no campaign has been planned.
+    """
+    found = completeness(phase, workspace)
+    if found is None:
+        raise ConfigError("No campaign has been planned yet.", "Run `kpc plan --months FIRST:COUNT` first.")
+    project = Project(root)
+    report = _report(project, workspace, phase, found)
+    content = pages.report_page(report)
+    sha256 = hashlib.sha256(content.encode()).hexdigest()
+    file = project.reports / f"{report.subject}-{report.written_utc:%Y%m%dT%H%M%SZ}-{sha256[:8]}.html"
+    write_atomically(file, content)
+    workspace.ledger.audit.append(
+        "sign-off report",
+        actor=workspace.actor,
+        run_id=workspace.run_id,
+        environment=workspace.environment,
+        detail={"subject": report.subject, "file": file.name, "sha256": sha256, "is_complete": found.is_complete},
+    )
+    data_docs.build(root)  # the overview links to it
+    return WrittenReport(file, sha256, report.subject, found.is_complete, found.summary)
+
+
+def _report(project: Project, workspace: Workspace, phase: Phase | None, found: Completeness) -> SignOffReport:
+    campaign = read_campaign(project.root, workspace)
+    data_docs.build(project.root)
+    lines = [
+        line
+        for line in lines_of(data_docs.runs_of_site(project), campaign)
+        if line.facts and (phase is None or TABLES[line.table].phase is phase)
+    ]
+    return SignOffReport(
+        subject=phase.value if phase else MIGRATION,
+        phase=phase,
+        written_utc=workspace.clock(),
+        written_by=workspace.actor,
+        tool_version=version("kpc-migration"),
+        found=found,
+        campaign=campaign,
+        totals=Totals.of(lines),
+        tables=tuple(_tables(project, workspace, campaign, lines)),
+    )
+
+
+def _tables(
+    project: Project, workspace: Workspace, campaign: CampaignFacts, lines: Sequence[Line]
+) -> list[TableEvidence]:
+    causes: dict[str, Counter[str]] = {}
+    for table, _, code, rows in workspace.ledger.failures.counts(workspace.environment):
+        causes.setdefault(table, Counter())[code] += rows
+    scope = workspace.ledger.scope.current(workspace.environment)
+    unassigned = scope.unassigned if scope else {}
+    objects = {one.table: one for one in campaign.objects}
+    return [
+        TableEvidence(
+            group=group,
+            totals=Totals.of(group.lines),
+            partitions=tuple(_evidence(project, line) for line in group.lines),
+            causes=tuple(sorted(causes.get(group.name, {}).items())),
+            unassigned=tuple(sorted(unassigned.get(group.name, {}).items())),
+            counted=objects.get(group.name),
+        )
+        for one in phases_of(lines)
+        for group in one.tables
+        if group.lines
+    ]
+
+
+def _evidence(project: Project, line: Line) -> PartitionEvidence:
+    if line.newest is None or line.state is State.WAITING:
+        return PartitionEvidence(line, None, "")
+    file = data_docs.result_file(project, line.newest.path)
+    content = file.read_bytes()
+    return PartitionEvidence(line, read_run(json.loads(content), line.newest.path), hashlib.sha256(content).hexdigest())
