@@ -12,7 +12,12 @@ from expectations.summary import OverviewSummary
 from kpc.catalog import TABLES, Phase
 
 _MONTHS_IN_A_LINE = 4
-_STEPS = {Reached.PLANNED: "not yet extracted", Reached.LOADED: "loaded, not yet compared"}
+_STEPS = {
+    Reached.PLANNED: "not yet extracted",
+    Reached.LOADED: "loaded, not yet compared",
+    Reached.COMPARED: "compared, but its result is missing here",
+}
+_REVIEW = (State.MISMATCH, State.OUTDATED, State.SAMPLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,18 @@ class Line:
             return ""
         done = _STEPS.get(self.facts.reached, self.facts.reached.value)
         return f"{done}; {self.facts.trouble}" if self.facts.trouble else done
+
+    @property
+    def why(self) -> str:
+        """Why a person must look at it; empty if nobody has to."""
+        if self.newest is None:
+            return "was compared, but its result is missing here" if self.facts and self.facts.verdict else ""
+        reasons = {
+            State.MISMATCH: f"differs in {self.newest.failed} of {self.newest.numbers} numbers",
+            State.OUTDATED: "was extracted or loaded again since it was compared",
+            State.SAMPLED: "was compared in a sample only",
+        }
+        return reasons.get(self.state, "")
 
     @property
     def anchor(self) -> str:
@@ -122,6 +139,12 @@ def lines_of(partitions: Iterable[Sequence[OverviewSummary]], campaign: Campaign
         is_outdated = bool(campaign and facts and campaign.read_utc >= newest.run_utc and not facts.verdict)
         lines[newest.partition] = Line(*newest.partition, newest, len(runs), facts, is_outdated)
     return [*lines.values(), *(Line(*name, None, 0, facts) for name, facts in known.items() if name not in lines)]
+
+
+def needing_review(lines: Sequence[Line]) -> list[Line]:
+    """The partitions that a person must look at, mismatches first."""
+    found = [line for line in lines if line.why]
+    return sorted(found, key=lambda line: _REVIEW.index(line.state) if line.state in _REVIEW else -1)
 
 
 def phases_of(lines: Sequence[Line]) -> list[PhaseGroup]:

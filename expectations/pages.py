@@ -15,7 +15,7 @@ from markupsafe import Markup
 from expectations import wording
 from expectations.campaign_facts import CampaignFacts
 from expectations.charts import charts_of
-from expectations.overview import Line, Totals, phases_of
+from expectations.overview import Line, Totals, needing_review, phases_of
 from expectations.preflight_page import KeptChecks
 from expectations.results import ExpectationResult, State, ValidationRun, Verdict
 from expectations.standing import Standing
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 _DOCS = Path(__file__).with_name("docs")
 PREFLIGHT = "preflight.html"
 ASSETS = ("style.css", "overview.js")
-NEEDS_REVIEW = (State.MISMATCH, State.OUTDATED, State.SAMPLED)
 
 
 @cache
@@ -102,7 +101,7 @@ def index_page(
         phases=phases_of(lines),
         campaign=campaign,
         charts=charts_of(campaign.timeline) if campaign and campaign.timeline else [],
-        attention=[line for line in lines if line.state in NEEDS_REVIEW],
+        attention=needing_review(lines),
         unreadable=unreadable,
         preflight=PREFLIGHT if has_preflight else "",
         reports=reports,

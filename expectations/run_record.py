@@ -66,8 +66,8 @@ class RestrictedFile:
 class RunRecord:
     """What is kept of one reconciliation beside its numbers. Empty for a result of an older version.
 
-    `verdict` is the reconciliation's; a page shows it, or a worse one if the numbers say so. `scn_utc` is when Oracle was
-    asked for the SCN; with `is_scn_time_exact` false, when the extract began to read.
+    `verdict` is the reconciliation's; a page shows it, or a worse one if the numbers say so. `scn_utc` is when Oracle
+    was asked for the SCN; with `is_scn_time_exact` false, when the extract began to read.
     """
 
     verdict: str = ""

@@ -15,7 +15,7 @@ from expectations import data_docs, pages
 from expectations.campaign_facts import CampaignFacts, ObjectFacts
 from expectations.campaign_reading import read_campaign
 from expectations.files import Project, write_atomically
-from expectations.overview import Line, TableGroup, Totals, lines_of, phases_of
+from expectations.overview import Line, TableGroup, Totals, lines_of, needing_review, phases_of
 from expectations.results import State, ValidationRun, read_run
 from kpc.campaign.completeness import Completeness, completeness
 from kpc.catalog import TABLES, Phase
@@ -65,7 +65,7 @@ class SignOffReport:
 
     @property
     def needs_review(self) -> list[Line]:
-        return [one.line for table in self.tables for one in table.partitions if one.line.state in pages.NEEDS_REVIEW]
+        return needing_review([one.line for table in self.tables for one in table.partitions])
 
 
 @dataclass(frozen=True, slots=True)

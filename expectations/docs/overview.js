@@ -58,7 +58,8 @@
   }
 
   function valueOf(row, column, kind) {
-    const cell = row.cells[column];
+    const cell = row.cells[column]; // a partition without a result has one cell for all of them
+    if (!cell || cell.colSpan > 1) return kind === "text" ? "" : -Infinity;
     const text = cell.dataset.value ?? cell.querySelector("time")?.dateTime ?? cell.textContent.trim();
     if (kind === "text") return text;
     const number = Number(text.replaceAll(",", "").replace("\u2212", "-").replace("+", ""));
