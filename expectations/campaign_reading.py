@@ -44,10 +44,7 @@ def read_campaign(root: Path, workspace: Workspace) -> CampaignFacts:
         planned_by=scope.actor if scope else "",
         partitions=tuple(_partitions(workspace, planned, runs)),
         sign_offs=tuple(_sign_offs(workspace)),
-        objects=tuple(
-            ObjectFacts(one.table_name, one.records, one.expected, one.unknown, one.checked_utc)
-            for one in ledger.object_checks.newest(environment).values()
-        ),
+        objects=tuple(_objects(workspace)),
         audit=_audit_head(workspace),
         timeline=timeline_of(runs, planned=len(planned)),
     )
@@ -99,6 +96,13 @@ def _standing(runs: Sequence[FinishedRun]) -> tuple[Reached, str]:
 def _sign_offs(workspace: Workspace) -> Iterable[SignOffFacts]:
     for one in workspace.ledger.sign_offs.all(workspace.environment):
         yield SignOffFacts(one.subject, one.decision.value, one.actor, one.signed_utc, one.evidence_sha256 or "")
+
+
+def _objects(workspace: Workspace) -> Iterable[ObjectFacts]:
+    """In load order."""
+    counted = workspace.ledger.object_checks.newest(workspace.environment)
+    for one in (counted[name] for name in TABLES if name in counted):
+        yield ObjectFacts(one.table_name, one.records, one.expected, one.unknown, one.checked_utc)
 
 
 def _audit_head(workspace: Workspace) -> AuditHead | None:

@@ -21,6 +21,7 @@ from expectations.results import ExpectationResult, State, ValidationRun, Verdic
 from expectations.standing import Standing
 from expectations.summary import OverviewSummary
 from kpc.campaign.system_check import CheckState
+from kpc.ledger.states import FailureClass
 
 if TYPE_CHECKING:
     from expectations.sign_off_report import SignOffReport
@@ -65,16 +66,25 @@ def _commands(run: ValidationRun) -> Iterator[str]:
     if run.state is State.MISMATCH:
         yield f"kpc reconcile {partition} --level3 full"
         yield f"kpc show {partition}"
-        yield f"kpc rerun {partition}"
+        yield f"kpc rerun {partition} --mode full"
     elif run.state is State.SAMPLED:
         yield f"kpc reconcile {partition} --level3 full"
     else:
-        if run.state is State.EXCEPTIONS:
-            yield f"kpc failed {partition}"
-            yield f"kpc failed {partition} --retry"
-            yield f"kpc failed {run.table} {run.key} --export refused.csv"
+        yield from _repairs(run)
         yield f"kpc reconcile {partition}"
         yield f"kpc rerun {partition}"
+
+
+def _repairs(run: ValidationRun) -> Iterator[str]:
+    """What mends exceptions: only refused rows can be sent again; a rejected one is mended in Oracle, then rerun."""
+    if run.state is not State.EXCEPTIONS:
+        return
+    kinds = {cause.kind for cause in run.record.causes}
+    yield f"kpc failed {run.table} {run.key}"
+    if kinds & {FailureClass.TRANSIENT, FailureClass.DEPENDENCY, FailureClass.ORG, FailureClass.UNPROCESSED}:
+        yield f"kpc failed {run.table} {run.key} --retry"
+    if FailureClass.DATA in kinds:
+        yield f"kpc failed {run.table} {run.key} --export refused.csv"
 
 
 def restricted_link(place: str) -> Markup:
