@@ -70,7 +70,7 @@ def _check_expectations(
         run_name=run_name,
         root=root,
         facts=report.facts() | {"audit log": as_fact(*context.ledger.audit.head())},
-        record=record_of(context, report, mapping_version),
+        record=record_of(context, compared, mapping_version),
         clock=context.clock,
     )
     return int(1000 * (process_time() - began_s)), stored_results(root, run_name)

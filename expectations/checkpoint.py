@@ -6,19 +6,20 @@ import hashlib
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import great_expectations as gx
 import pandas as pd  # type: ignore[import-untyped]  # its stubs are a package of their own
 
+from expectations.demands import CHECKSUMS, demands
 from expectations.equality import COLUMNS, frame_row
 from expectations.files import Project
 from expectations.open_project import open_project
 from expectations.run_record import RunRecord
-from expectations.suites import demands
 from kpc.catalog.table import Table
 from kpc.errors import CatalogError
 from kpc.reconcile.comparison import Comparison
@@ -40,7 +41,7 @@ def validate(
 ) -> bool:
     """See `expectations.validate`."""
     _check_once(table, comparisons)
-    wanted, skipped = _demands_of_run(table, comparisons)
+    wanted, skipped = _demands_of_run(table, comparisons, record.by_records if record else ())
     about = {
         "table": table.name,
         "target": table.target,
@@ -68,21 +69,42 @@ def _run(checkpoint: gx.Checkpoint, frame: pd.DataFrame, run_id: gx.RunIdentifie
         first.meta = None
 
 
-def _demands_of_run(
-    table: Table, comparisons: Sequence[Comparison]
-) -> tuple[tuple[tuple[int, str, str], ...], list[str]]:
-    """What the run must meet, as (level, measure, tolerance), and the measures of level 3 that it did not compare.
+Demand = tuple[int, str, str]
 
-    Level 3 without a comparison is left out, so that it cannot count as passed. A comparison that the catalog does not
-    require is still checked, with zero tolerance.
+
+def _demands_of_run(
+    table: Table, comparisons: Sequence[Comparison], by_records: Collection[str]
+) -> tuple[tuple[Demand, ...], list[str]]:
+    """What the run must meet, as (level, measure, tolerance), and the measures that it did not compare.
+
+    Level 3 without a comparison is left out, so that it cannot count as passed; so is a number of the columns
+    `by_records`, which Salesforce gives rounded or not at all. A comparison that the catalog does not require is still
+    checked, with zero tolerance.
     """
-    given = {(c.level, c.measure) for c in comparisons}
-    asked = list(demands(table))
-    skipped = [measure for level, measure, _ in asked if level == 3 and (level, measure) not in given]
-    wanted = [demand for demand in asked if not (demand[0] == 3 and demand[1] in skipped)]
+    given = {(c.level, c.measure): c for c in comparisons}
+    asked = [_widened(demand, given, by_records) for demand in demands(table)]
+    skipped = [
+        measure
+        for level, measure, _ in asked
+        if (level, measure) not in given and (level == 3 or _column(measure) in by_records)
+    ]
+    wanted = [demand for demand in asked if demand[1] not in skipped]
     known = {(level, measure) for level, measure, _ in asked}
-    wanted += [(c.level, c.measure, "0") for c in comparisons if (c.level, c.measure) not in known]
+    wanted += [(level, measure, "0") for level, measure in given if (level, measure) not in known]
     return tuple(wanted), skipped
+
+
+def _widened(demand: Demand, given: Mapping[tuple[int, str], Comparison], by_records: Collection[str]) -> Demand:
+    """A number of a column `by_records` has the comparison's own tolerance, if level 3 compared records."""
+    level, measure, tolerance = demand
+    compared = given.get((level, measure))
+    if level != 2 or compared is None or _column(measure) not in by_records or (3, CHECKSUMS) not in given:
+        return demand
+    return level, measure, format(max(compared.tolerance, Decimal(tolerance)), "f")
+
+
+def _column(measure: str) -> str:
+    return measure.split(" ", 1)[0]
 
 
 def _check_once(table: Table, comparisons: Sequence[Comparison]) -> None:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -22,9 +22,6 @@ from expectations.standing import Standing
 from expectations.summary import OverviewSummary
 from kpc.campaign.system_check import CheckState
 from kpc.ledger.states import FailureClass
-
-if TYPE_CHECKING:
-    from expectations.sign_off_report import SignOffReport
 
 _DOCS = Path(__file__).with_name("docs")
 PREFLIGHT = "preflight.html"
@@ -48,7 +45,7 @@ def assets() -> dict[str, bytes]:
 
 def run_page(run: ValidationRun, runs: Sequence[OverviewSummary], standing: Standing | None = None) -> str:
     """The page of a partition's run. `runs` are all runs of the partition, newest first."""
-    return _render(
+    return render(
         "run.html.j2",
         run_path(run.path),
         run=run,
@@ -104,7 +101,7 @@ def index_page(
     reports: Sequence[str] = (),
 ) -> str:
     """The overview page."""
-    return _render(
+    return render(
         "index.html.j2",
         "index.html",
         totals=Totals.of(lines),
@@ -121,7 +118,7 @@ def index_page(
 
 def preflight_page(kept: KeptChecks) -> str:
     """The page of the newest preflight."""
-    return _render(
+    return render(
         "preflight.html.j2",
         PREFLIGHT,
         kept=kept,
@@ -134,7 +131,7 @@ def suite_page(suite: Mapping[str, Any]) -> str:
     """The page of a table's expectations, from its stored suite."""
     name = suite["name"]
     expected = [e["kwargs"] | {"text": e.get("description", "")} for e in suite["expectations"]]
-    return _render(
+    return render(
         "suite.html.j2",
         suite_path(name),
         name=name,
@@ -156,10 +153,9 @@ def run_path(path: str) -> str:
     return f"validations/{path}.html"
 
 
-def report_page(report: SignOffReport) -> str:
-    """A sign-off report: one file, with its style in it."""
-    style = Markup((_DOCS / "style.css").read_text(encoding="utf-8"))  # noqa: S704  our own file
-    return _render("report.html.j2", "report.html", report=report, style=style)
+def style() -> Markup:
+    """The style of every page, for a page that carries it itself."""
+    return Markup((_DOCS / "style.css").read_text(encoding="utf-8"))  # noqa: S704  our own file
 
 
 def report_path(name: str) -> str:
@@ -171,7 +167,8 @@ def suite_path(name: str) -> str:
     return f"expectations/{name}.html"
 
 
-def _render(template: str, path: str, **context: Any) -> str:
+def render(template: str, path: str, **context: Any) -> str:
+    """A template of `docs/` as the page at `path` of the site."""
     up = "../" * path.count("/")
     return (
         _environment()

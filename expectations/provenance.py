@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
 
+from expectations.demands import demands
 from expectations.run_record import ExceptionCause, JobFacts, RestrictedFile, RunRecord, StageFacts
 from kpc.catalog import family
 from kpc.ledger import StageRun
 from kpc.partition import Partition
+from kpc.reconcile.partition_reconciliation import PartitionComparison
 from kpc.reconcile.report import ReconciliationReport
 from kpc.stages.context import StageContext
 from kpc.stages.names import STAGES
 from kpc.storage.manifests import ExtractManifest, StagedManifest
 
 
-def record_of(context: StageContext, report: ReconciliationReport, mapping_version: str) -> RunRecord:
+def record_of(context: StageContext, compared: PartitionComparison, mapping_version: str) -> RunRecord:
     """The record of this reconciliation of the generation that was loaded under the mapping version."""
+    report = compared.report
     scn_utc, is_exact = _scn_time(context, report)
     jobs = context.ledger.jobs.of_load(report.generation, mapping_version)
     return RunRecord(
         verdict=report.state,
+        by_records=tuple(_by_records(context, compared)),
         tool_version=version("kpc-migration"),
         mapping_version=mapping_version,
         scn_utc=scn_utc,
@@ -38,6 +43,17 @@ def record_of(context: StageContext, report: ReconciliationReport, mapping_versi
         ),
         files=tuple(_restricted_files(context, report, mapping_version)),
     )
+
+
+def _by_records(context: StageContext, compared: PartitionComparison) -> list[str]:
+    """The measured columns whose sums were not compared, or with a tolerance wider than the catalog's."""
+    allowed = {measure: Decimal(tolerance) for level, measure, tolerance in demands(context.table) if level == 2}
+    rounded = {
+        one.measure.split(" ", 1)[0]
+        for one in compared.comparisons
+        if one.level == 2 and one.tolerance > allowed.get(one.measure, one.tolerance)
+    }
+    return sorted({*compared.report.converted, *rounded})
 
 
 def stage_facts(run: StageRun) -> StageFacts:

@@ -67,10 +67,12 @@ class RunRecord:
     """What is kept of one reconciliation beside its numbers. Empty for a result of an older version.
 
     `verdict` is the reconciliation's; a page shows it, or a worse one if the numbers say so. `scn_utc` is when Oracle
-    was asked for the SCN; with `is_scn_time_exact` false, when the extract began to read.
+    was asked for the SCN; with `is_scn_time_exact` false, when the extract began to read. `by_records` are the measured
+    columns whose sums Salesforce gives rounded, or in another currency: level 3 proves them.
     """
 
     verdict: str = ""
+    by_records: tuple[str, ...] = ()
     tool_version: str = ""
     mapping_version: str = ""
     scn_utc: datetime | None = None
@@ -90,6 +92,7 @@ class RunRecord:
         return cls(
             **{**stored, "scn_utc": _moment(stored.get("scn_utc"))}
             | {
+                "by_records": tuple(stored.get("by_records", ())),
                 "stages": tuple(StageFacts(**_with_moments(one)) for one in stored.get("stages", ())),
                 "jobs": tuple(JobFacts(**one) for one in stored.get("jobs", ())),
                 "causes": tuple(ExceptionCause(**one) for one in stored.get("causes", ())),

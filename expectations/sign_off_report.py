@@ -89,7 +89,7 @@ def write_report(root: Path, workspace: Workspace, phase: Phase | None) -> Writt
         raise ConfigError("No campaign has been planned yet.", "Run `kpc plan --months FIRST:COUNT` first.")
     project = Project(root)
     report = _report(project, workspace, phase, found)
-    content = pages.report_page(report)
+    content = pages.render("report.html.j2", "report.html", report=report, style=pages.style())
     sha256 = hashlib.sha256(content.encode()).hexdigest()
     file = project.reports / f"{report.subject}-{report.written_utc:%Y%m%dT%H%M%SZ}-{sha256[:8]}.html"
     write_atomically(file, content)

@@ -355,7 +355,7 @@ children = []
 for worker in range(4):
     child = os.fork()
     if child == 0:
-        for n in range(5):
+        for n in range(25):
             clock = lambda: minutes_later(n)
             expectations.validate(table, "ALL", agreeing(table), run_name=f"run-{worker}", root=root, clock=clock)
         os._exit(0)
@@ -381,8 +381,8 @@ print(any(states), len(states) > 1)
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "False True"
-    assert len(results(tmp_path)) == 20
-    assert len(run_pages(tmp_path)) == 20
+    assert len(results(tmp_path)) == 100
+    assert len(run_pages(tmp_path)) == 100
     leftovers = [file for file in tmp_path.rglob("*") if file.name.endswith(".part")]
     assert leftovers == []
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from reconciliation_samples import CHECKSUMS, agreeing, changed, minutes_later, without
 
 from expectations import build_data_docs, suite_for, validate
+from expectations.run_record import RunRecord
 from kpc.catalog import TABLES, find_table
 from kpc.errors import CatalogError
 from kpc.reconcile.comparison import Comparison
@@ -179,6 +180,27 @@ def test_tolerance_of_an_average_has_a_limit(tmp_path: Path) -> None:
     assert not check(
         tmp_path / "sum", changed(agreeing(PAYMENTS), "PAY_AMT sum", target=Decimal(999), tolerance=Decimal(9))
     )
+
+
+def test_numbers_that_records_prove_are_skipped_or_as_wide_as_doubles(tmp_path: Path) -> None:
+    """Sums that the org converts are not demanded; one that doubles round may differ by their error, if level 3 ran."""
+    record = RunRecord(verdict="reconciled", by_records=("PAY_AMT",))
+
+    def checked(name: str, comparisons: list[Comparison], about: RunRecord | None) -> bool:
+        root = tmp_path / name
+        return validate(
+            PAYMENTS, "ALL", comparisons, run_name="r", root=root, record=about, clock=lambda: minutes_later(0)
+        )
+
+    counted = [c for c in agreeing(PAYMENTS) if c.level != 2 or c.measure.endswith("count")]
+    assert not checked("demanded", counted, None)
+    assert checked("converted", counted, record)
+    rounded = changed(agreeing(PAYMENTS), "PAY_AMT sum", target=Decimal("1000.02"), tolerance=Decimal("0.01"))
+    assert not checked("exact", rounded, None)
+    assert checked("rounded", rounded, record)
+    assert not checked("too far", changed(rounded, "PAY_AMT sum", target=Decimal("1000.03")), record)
+    assert not checked("without level 3", without(rounded, CHECKSUMS), record)
+    assert not checked("rows", changed(rounded, "rows", target=Decimal(999), tolerance=Decimal(9)), record)
 
 
 # 38 digits, four of them decimals; written as text, because arithmetic would round them.
