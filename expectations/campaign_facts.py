@@ -66,7 +66,7 @@ class ObjectFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class AuditHead:
+class NewestEntry:
     """The newest entry of the audit log."""
 
     seq: int
@@ -106,7 +106,7 @@ class CampaignFacts:
     partitions: tuple[PartitionFacts, ...]
     sign_offs: tuple[SignOffFacts, ...]
     objects: tuple[ObjectFacts, ...]
-    audit: AuditHead | None
+    audit: NewestEntry | None
     timeline: Timeline | None
 
     def by_partition(self) -> dict[tuple[str, str], PartitionFacts]:
@@ -148,7 +148,7 @@ def _parsed(stored: Mapping[str, Any]) -> CampaignFacts:
             ),
             "sign_offs": tuple(SignOffFacts(**_with_times(one, "signed_utc")) for one in stored["sign_offs"]),
             "objects": tuple(ObjectFacts(**_with_times(one, "checked_utc")) for one in stored["objects"]),
-            "audit": audit and AuditHead(**_with_times(audit, "at_utc")),
+            "audit": audit and NewestEntry(**_with_times(audit, "at_utc")),
             "timeline": timeline and _timeline(timeline),
         }
     )

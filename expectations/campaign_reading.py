@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from expectations.campaign_facts import (
-    AuditHead,
     CampaignFacts,
+    NewestEntry,
     ObjectFacts,
     PartitionFacts,
     Reached,
@@ -105,6 +105,6 @@ def _objects(workspace: Workspace) -> Iterable[ObjectFacts]:
         yield ObjectFacts(one.table_name, one.records, one.expected, one.unknown, one.checked_utc)
 
 
-def _audit_head(workspace: Workspace) -> AuditHead | None:
+def _audit_head(workspace: Workspace) -> NewestEntry | None:
     newest = workspace.ledger.audit.entries(limit=1)
-    return AuditHead(newest[0].seq, newest[0].entry_hash, newest[0].at_utc) if newest else None
+    return NewestEntry(newest[0].seq, newest[0].entry_hash, newest[0].at_utc) if newest else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from importlib.metadata import version
 from pathlib import Path
 
 from expectations.demands import demands
@@ -17,6 +16,7 @@ from kpc.reconcile.report import ReconciliationReport
 from kpc.stages.context import StageContext
 from kpc.stages.names import STAGES
 from kpc.storage.manifests import ExtractManifest, StagedManifest
+from kpc.tool_version import tool_version
 
 
 def record_of(context: StageContext, compared: PartitionComparison, mapping_version: str) -> RunRecord:
@@ -27,7 +27,7 @@ def record_of(context: StageContext, compared: PartitionComparison, mapping_vers
     return RunRecord(
         verdict=report.state,
         by_records=tuple(_by_records(context, compared)),
-        tool_version=version("kpc-migration"),
+        tool_version=tool_version(),
         mapping_version=mapping_version,
         scn_utc=scn_utc,
         is_scn_time_exact=is_exact,

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 
 from expectations import data_docs, pages
@@ -22,6 +21,7 @@ from kpc.catalog import TABLES, Phase
 from kpc.errors import ConfigError
 from kpc.stages.names import MIGRATION
 from kpc.stages.workspace import Workspace
+from kpc.tool_version import tool_version
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def _report(project: Project, workspace: Workspace, phase: Phase | None, found: 
         phase=phase,
         written_utc=workspace.clock(),
         written_by=workspace.actor,
-        tool_version=version("kpc-migration"),
+        tool_version=tool_version(),
         found=found,
         campaign=campaign,
         totals=Totals.of(lines),

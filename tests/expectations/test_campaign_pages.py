@@ -16,8 +16,8 @@ from remedies import Checker, Text
 
 from expectations import build_data_docs, validate
 from expectations.campaign_facts import (
-    AuditHead,
     CampaignFacts,
+    NewestEntry,
     ObjectFacts,
     PartitionFacts,
     Reached,
@@ -58,7 +58,7 @@ def reconcile(
     root: Path, key: str, numbers: Sequence[Comparison], *, minute: int, record: RunRecord | None = None
 ) -> None:
     facts = {"SCN": "8123", "of a later version": "anything"}
-    name = f"run-{minute}"
+    name = f"{key}__run-{minute}"
     validate(
         PAYMENTS,
         key,
@@ -210,7 +210,7 @@ def test_new_sign_off_renders_only_the_pages_it_is_about(tmp_path: Path) -> None
 
     signed = SignOffFacts("sales", "accepted", "airflow:malee", minutes_later(101), "ab" * 32)
     other = SignOffFacts("reference", "refused", "airflow:somchai", minutes_later(102), "cd" * 32)
-    audit = AuditHead(7, "ef" * 32, minutes_later(102))
+    audit = NewestEntry(7, "ef" * 32, minutes_later(102))
     counted = (ObjectFacts(PAYMENTS.name, 1001, 1000, 1, minutes_later(99)),)
     partitions = {"sign_offs": (signed, other), "audit": audit, "objects": counted}
     keep_campaign(Project(tmp_path), facts_of(*facts.partitions, **partitions))

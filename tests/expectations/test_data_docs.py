@@ -351,6 +351,7 @@ from kpc.catalog import find_table
 import expectations.loading
 expectations.loading.import_great_expectations()
 root, table = pathlib.Path(sys.argv[1]), find_table("KPS_R_EMAIL_TENANT")
+expectations.build_data_docs(root)
 children = []
 for worker in range(4):
     child = os.fork()
