@@ -129,7 +129,7 @@ class AuditLog:
     def chain(self, connection: Connection, follow: Callable[[AuditEntry], None]) -> Iterator[str]:
         """A sentence for each break in the chain; `follow` is called with every entry, oldest first."""
         head = connection.execute(select(_HEAD)).mappings().one_or_none()
-        rows = connection.execution_options(yield_per=2000).execute(select(_LOG).order_by(_LOG.c.seq)).mappings()
+        rows = connection.execute(select(_LOG).order_by(_LOG.c.seq), execution_options={"yield_per": 2000}).mappings()
         yield from _breaks(rows, head, follow)
 
 

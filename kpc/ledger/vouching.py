@@ -127,7 +127,8 @@ def _digests(connection: Connection, name: str, group: str | None = None) -> Ite
     query = select(table).order_by(*columns, *table.primary_key.columns)
     if group is not None:
         query = query.where(and_(*_conditions(columns, group)))
-    rows = connection.execution_options(yield_per=5000).execute(query).mappings()
+    # As options of this statement: those of a connection would stay, and PostgreSQL has no cursor for an INSERT.
+    rows = connection.execute(query, execution_options={"yield_per": 5000}).mappings()
     names = GROUPED_BY[name]
     for found, members in groupby(rows, lambda row: label(*(row[column] for column in names))):
         yield found, _digest(members)

@@ -9,7 +9,8 @@ from ledger_samples import SUPPLIERS
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from kpc.ledger import Ledger
+from kpc.ledger import Ledger, Vouched
+from kpc.partition import Environment
 
 
 def _append(ledger: Ledger, count: int = 4) -> None:
@@ -40,6 +41,19 @@ def test_concurrent_entries_form_one_chain(ledger: Ledger) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: _append(ledger, 5), range(8)))
     assert [entry.seq for entry in ledger.audit.entries()] == list(range(1, 41))
+    assert ledger.audit.verify() == []
+
+
+def test_an_entry_that_vouches_for_rows_is_written_in_their_transaction(ledger: Ledger) -> None:
+    """The rows are read through a cursor where there are many; what is written afterwards is not."""
+    environment = Environment("1-KPC", "00D")
+    with ledger.together():
+        number = ledger.scope.set(
+            environment, months=["2024-01"], tables=["KPS_T_SALES_M"], mode="full", run_id="r", actor="a"
+        )
+        ledger.audit.append("plan", actor="a", run_id="r", vouched=Vouched((("scope", str(number)),)))
+    (entry,) = ledger.audit.entries()
+    assert list(entry.detail["vouched"]["rows"]["scope"]) == [str(number)]
     assert ledger.audit.verify() == []
 
 
