@@ -175,6 +175,23 @@ class LoadSettings(BaseModel):
     pre_image_rows: int = Field(1_000_000, ge=0)  # the most records of others in one object whose pre-images are kept
 
 
+Days = Annotated[int, Field(ge=0, le=36_500)]
+
+
+class RetentionSettings(BaseModel):
+    """How long `kpc purge` leaves files that hold rows, in days since their extract was sealed or given up."""
+
+    model_config = _MODEL
+
+    owner: Text = "data protection officer"  # of the personal data in these files, as the data map names it
+    extract_days: Days = 90
+    chunks_days: Days = 30
+    rejects_days: Days = 180
+    failed_rows_days: Days = 180
+    pre_images_days: Days = 365
+    rollback_days: Days = 365
+
+
 class ReconcileSettings(BaseModel):
     model_config = _MODEL
 
@@ -193,6 +210,7 @@ class Settings(BaseSettings):
     staging: StagingSettings = StagingSettings()
     load: LoadSettings = LoadSettings()
     reconcile: ReconcileSettings = ReconcileSettings()
+    retention: RetentionSettings = RetentionSettings()
     ledger_url: SecretAddress = SecretStr("sqlite:///.kpc/ledger.db")
     lease_s: Seconds = Field(120.0, gt=0)  # a lease not renewed for this long may be taken over
     lease_wait_s: Seconds = Field(600.0, ge=0)

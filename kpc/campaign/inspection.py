@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kpc.campaign.assignment import UNASSIGNED
+from kpc.campaign.kept_files import FileKind
 from kpc.campaign.plan import unassigned
 from kpc.catalog.table import Table
 from kpc.ledger import Compared, SourceCheckRow, StageRun
@@ -17,11 +18,12 @@ from kpc.stages.names import STAGES
 from kpc.stages.relatives import relatives_of
 from kpc.stages.workspace import Workspace
 from kpc.staging.rejects import read_rejected
-from kpc.storage.layout import CLEANED, REPORT, GenerationPaths
+from kpc.storage.layout import CLEANED, PURGED, REPORT, GenerationPaths
 from kpc.storage.manifests import (
     CleanedManifest,
     ExtractManifest,
     LoadManifest,
+    PurgedManifest,
     StagedManifest,
 )
 from kpc.storage.store import FileEntry, Store
@@ -112,7 +114,10 @@ def _staged(staged: StagedManifest, folder: Path, store: Store) -> dict[str, Any
         "chunks": [_file(chunk) for chunk in staged.chunks],
         "rejected_file": staged.rejected_file.name if staged.rejected_file else "none",
     }
-    if staged.rejected_file:
+    purged = store.manifest(folder.parent / PURGED, PurgedManifest, f"{FileKind.REJECTS}.json")
+    if staged.rejected_file and purged is not None:
+        facts["rejected_file"] = f"purged on {purged.purged_utc:%F}"
+    elif staged.rejected_file:
         listed = read_rejected(store.file(folder, staged.rejected_file, remedy="Stage the partition again."))
         facts["rejects"] = listed.group_by("rule", "field").len("rows").sort("rule", "field").to_dicts()
     if cleaned := store.manifest(folder, CleanedManifest, CLEANED):

@@ -20,6 +20,7 @@ from kpc.cli import (
     load,
     org,
     proof,
+    purge,
     source,
     state,
 )
@@ -51,6 +52,7 @@ proof.register(app)
 documents.register(app)
 delta.register(app)
 cleanup.register(app)
+purge.register(app)
 
 
 def main() -> None:

@@ -188,6 +188,16 @@ class Generations:
         with self._database.reading() as connection:
             return list(connection.execute(query).scalars())
 
+    def of_environment(self, environment: Environment) -> list[GenerationRow]:
+        """Every extract, in any state, by table and partition, oldest first."""
+        query = (
+            select(_GENERATION)
+            .where(in_environment(_GENERATION, environment))
+            .order_by(_GENERATION.c.table_name, _GENERATION.c.partition_key, _GENERATION.c.ordinal)
+        )
+        with self._database.reading() as connection:
+            return [GenerationRow(**row) for row in connection.execute(query).mappings()]
+
     def _newest(self, environment: Environment, partition: Partition, state: GenerationState) -> GenerationRow | None:
         query = (
             select(_GENERATION)

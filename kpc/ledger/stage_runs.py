@@ -167,6 +167,17 @@ class StageRuns:
         with self._database.reading() as connection:
             return [(row.generation, row.mapping_version) for row in connection.execute(query)]
 
+    def mapping_versions(self, generation: str) -> list[str]:
+        """The mapping versions under which a generation was staged or loaded."""
+        query = (
+            select(_STAGE_RUN.c.mapping_version)
+            .where(_STAGE_RUN.c.generation == generation, _STAGE_RUN.c.mapping_version.is_not(None))
+            .distinct()
+            .order_by(_STAGE_RUN.c.mapping_version)
+        )
+        with self._database.reading() as connection:
+            return list(connection.execute(query).scalars())
+
     def loaded_generation(self, environment: Environment, partition: Partition) -> GenerationRow | None:
         """The newest generation whose load is complete, even if a newer one has been extracted."""
         query = (

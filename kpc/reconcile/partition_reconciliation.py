@@ -21,6 +21,7 @@ from kpc.load.corrected_rows import read_corrections
 from kpc.private_files import make_private
 from kpc.reconcile.comparison import Comparison
 from kpc.reconcile.expected_rows import expected_rows
+from kpc.reconcile.kept_checksums import purged_extract, remembered_rows
 from kpc.reconcile.mismatch_remedy import mismatch_remedy
 from kpc.reconcile.records import RecordDifferences, compare_all, compare_sample
 from kpc.reconcile.report import CheckFacts, Level3, ReconciliationReport, last_report
@@ -58,7 +59,11 @@ def compare_partition(context: PartitionContext, level3: str = "") -> PartitionC
     folder = make_private(context.paths.generation(extract.generation).reconciled / "query")
     try:
         sample_rows = context.settings.reconcile.sample_rows if chosen == "sample" else 0
-        expected = expected_rows(context, extract, exceptions, folder, sample_rows=sample_rows)
+        purged = purged_extract(context, extract.generation)
+        if purged is None:
+            expected = expected_rows(context, extract, exceptions, folder, sample_rows=sample_rows)
+        else:
+            expected = remembered_rows(context, purged, folder, sample_rows=sample_rows)
         totals = expected.totals or extract.control_totals
         queries = BucketQueries(context, expected.counts)
         converted = converted_measures(context.table, context.salesforce)
@@ -82,6 +87,7 @@ def compare_partition(context: PartitionContext, level3: str = "") -> PartitionC
         compared_utc=context.clock(),
         relatives=relatives_of(context, extract.scn),
         converted=tuple(sorted(converted)),
+        purged_utc=None if purged is None else purged.purged_utc,
     )
     report = ReconciliationReport.of(extract, comparisons, records, expected, check)
     return PartitionComparison(report, tuple(comparisons), records, tuple(exceptions))

@@ -86,6 +86,7 @@ class CheckFacts:
     compared_utc: datetime
     relatives: tuple[RelativeScn, ...] = ()
     converted: tuple[str, ...] = ()
+    purged_utc: datetime | None = None
 
 
 class ReconciliationReport(BaseModel):
@@ -106,6 +107,7 @@ class ReconciliationReport(BaseModel):
     kept_records: tuple[KeptRecordReport, ...] = ()  # the first of them
     relatives: tuple[RelativeScn, ...] = ()  # parents and children that were read at another SCN
     converted: tuple[str, ...] = ()  # measures whose sums the org converts: only the records read back prove them
+    purged_utc: datetime | None = None  # the extract was gone: only key hashes and row checksums were compared
     source_rows: int
     target_rows: int
     comparisons: tuple[ComparedNumber, ...]
@@ -152,6 +154,7 @@ class ReconciliationReport(BaseModel):
             kept_records=tuple(_kept(one) for one in expected.examples),
             relatives=check.relatives,
             converted=check.converted,
+            purged_utc=check.purged_utc,
             source_rows=extract.control_totals.rows,
             target_rows=int(comparisons[0].target or 0),
             comparisons=tuple(_number(comparison) for comparison in comparisons),
@@ -204,6 +207,7 @@ class ReconciliationReport(BaseModel):
             **({"repaired": self.repaired} if self.repaired else {}),
             **({"kept": self.kept} if self.kept else {}),
             **{f"level{level}": self.verdict(level) for level in (1, 2, 3)},
+            **({"compared_only": self.compared_only} if self.purged_utc else {}),
             **({"sums_by_records_only": ", ".join(self.converted)} if self.converted else {}),
             **({"other_scns": self._other_scns} if self.relatives else {}),
             **({"records_compared": self.records.compared} if self.records else {}),
@@ -227,10 +231,19 @@ class ReconciliationReport(BaseModel):
             found["refused updates, former value kept"] = str(self.kept)
         if self.relatives:
             found["read at another SCN"] = self._other_scns
+        if self.purged_utc:
+            found["compared only"] = self.compared_only
         if self.converted:
             found["sums that the org converts, proven by the records only"] = ", ".join(self.converted)
         found["records compared"] = self.share
         return found
+
+    @property
+    def compared_only(self) -> str:
+        """What was compared after a purge; empty if the extract was there."""
+        if self.purged_utc is None:
+            return ""
+        return f"key hashes and row checksums: the extract was purged on {self.purged_utc:%Y-%m-%d}"
 
     @property
     def share(self) -> str:

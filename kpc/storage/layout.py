@@ -10,6 +10,7 @@
             loaded-<version>/                                results of the ingest jobs, manifest.json
             reconciled/                                      report.json
             undo/                                            what a rollback deletes and restores
+            purged/                                          <kind>.json: what was purged; row_checksums.parquet
 
 `<version>` is the start of the mapping version, which keeps files of different declarations apart.
 """
@@ -23,7 +24,8 @@ VERSION_PREFIX = 12  # of the 64 hexadecimal characters of a mapping version; en
 
 LOADED_INDEX = "loaded_index.parquet"
 CORRECTED_ROWS = "repairs.parquet"
-EXTRACT, RECONCILED, ROLLBACK = "extract", "reconciled", "undo"
+EXTRACT, RECONCILED, ROLLBACK, PURGED = "extract", "reconciled", "undo", "purged"
+ROW_CHECKSUMS = "row_checksums.parquet"  # outlives the extract
 EXTRACT_PLAN = "plan.json"
 INCREMENTAL_READ = "changes"  # inside an extract's folder: the changed rows and keys to merge into an older extract
 CLEANED = "cleaned.json"  # beside the manifest of chunks that were removed
@@ -62,6 +64,10 @@ class GenerationPaths:
     @property
     def rollback(self) -> Path:
         return self.folder / ROLLBACK
+
+    @property
+    def purged(self) -> Path:
+        return self.folder / PURGED
 
     def staged(self, mapping_version: str) -> Path:
         return self.folder / staged_folder(mapping_version)

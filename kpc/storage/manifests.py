@@ -215,6 +215,42 @@ class CleanedManifest(_Manifest):
     cleaned_utc: datetime
 
 
+class PurgedFile(BaseModel):
+    """The tombstone of a file; `path` is below the staging root."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+class RowChecksums(BaseModel):
+    """What outlives a purged extract: bucket, key hash and checksum of each expected record.
+
+    `counts` are their numbers by bucket, `totals` the control totals where they are not Oracle's own.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: FileEntry
+    counts: tuple[int, ...]
+    totals: ControlTotals | None
+    corrected: int
+
+
+class PurgedManifest(_Manifest):
+    """The files of one kind that were removed from a generation, and why."""
+
+    kind: str
+    reason: str
+    actor: str
+    purged_utc: datetime
+    files: tuple[PurgedFile, ...]
+    checksums: RowChecksums | None = None
+
+
 class LoadManifest(_Manifest):
     """The rows of a partition's chunks that Salesforce confirmed; `jobs` are ingest job ids.
 

@@ -1,0 +1,121 @@
+"""The files of a generation that hold rows, by kind; each kind has a retention."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from kpc.ledger import GenerationRow
+from kpc.load.chunk_result import ChunkResult
+from kpc.load.pre_image import PreImage
+from kpc.settings import RetentionSettings
+from kpc.stages.context import PartitionContext
+from kpc.storage.layout import EXTRACT, GenerationPaths, result_name
+from kpc.storage.manifests import ExtractManifest, LoadManifest, PurgedFile, PurgedManifest, StagedManifest
+from kpc.storage.store import FileEntry, describe_file
+
+_WITH_ROWS = ("failed.csv.gz", "unprocessed.csv.gz")  # how names of results that hold rows end
+
+
+class FileKind(StrEnum):
+    """What `kpc purge` removes. Each value is also the name of the record of its purge."""
+
+    EXTRACT = EXTRACT
+    CHUNKS = "chunks"
+    REJECTS = "rejects"
+    FAILED_ROWS = "failed-rows"
+    PRE_IMAGES = "pre-images"
+    ROLLBACK = "rollback"
+
+    @property
+    def setting(self) -> str:
+        """The name of its retention in `RetentionSettings`."""
+        return f"{self.value.replace('-', '_')}_days"
+
+    def days(self, retention: RetentionSettings) -> int:
+        days: int = getattr(retention, self.setting)
+        return days
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationFiles:
+    """Lists the files of one generation of a partition.
+
+    Files that a manifest lists are described by it. On a disk, those that no manifest lists are found too: what an
+    interrupted or abandoned extract left, and what a rollback wrote. An object store is not listed.
+    """
+
+    context: PartitionContext
+    generation: GenerationRow
+
+    @property
+    def paths(self) -> GenerationPaths:
+        return self.context.paths.generation(self.generation.id)
+
+    def of_kind(self, kind: FileKind) -> tuple[PurgedFile, ...]:
+        """The files of a kind that are there, or that an object store should have: listed, and not purged yet."""
+        found: dict[Path, FileEntry | None] = {}
+        for path, entry in (*self._listed(kind), *self._unlisted(kind)):
+            found[path] = found.get(path) or entry
+        if self.context.store.remote is None:
+            found = {path: entry for path, entry in found.items() if path.is_file()}
+        elif (former := self.purged(kind)) is not None:
+            gone = {self.context.store.root / file.path for file in former.files}
+            found = {path: entry for path, entry in found.items() if path not in gone}
+        return tuple(self._tombstone(path, found[path]) for path in sorted(found))
+
+    def purged(self, kind: FileKind) -> PurgedManifest | None:
+        """The record of the kind's purge."""
+        return self.context.store.manifest(self.paths.purged, PurgedManifest, f"{kind}.json")
+
+    def _tombstone(self, path: Path, entry: FileEntry | None) -> PurgedFile:
+        known = entry or describe_file(path, rows=0)
+        name = path.relative_to(self.context.store.root).as_posix()
+        return PurgedFile(path=name, rows=known.rows, bytes=known.bytes, sha256=known.sha256)
+
+    def _listed(self, kind: FileKind) -> Iterator[tuple[Path, FileEntry | None]]:
+        if kind is FileKind.EXTRACT:
+            extract = self.context.store.manifest(self.paths.extract, ExtractManifest)
+            yield from _in(self.paths.extract, extract.chunks if extract else ())
+        for version in self.context.ledger.stages.mapping_versions(self.generation.id):
+            yield from self._staged_or_loaded(kind, version)
+
+    def _staged_or_loaded(self, kind: FileKind, version: str) -> Iterator[tuple[Path, FileEntry | None]]:
+        staged_folder, loaded_folder = self.paths.staged(version), self.paths.loaded(version)
+        staged = self.context.store.manifest(staged_folder, StagedManifest)
+        chunks = staged.chunks if staged else ()
+        if kind is FileKind.CHUNKS:
+            yield from _in(staged_folder, chunks)
+        elif kind is FileKind.REJECTS and staged is not None and staged.rejected_file is not None:
+            yield from _in(staged_folder, (staged.rejected_file,))
+        elif kind is FileKind.FAILED_ROWS:
+            load = self.context.store.manifest(loaded_folder, LoadManifest)
+            merged = load.files if load else ()
+            yield from _in(loaded_folder, (file for file in merged if file.name.endswith(_WITH_ROWS)))
+            for chunk in chunks:
+                result = self.context.store.manifest(loaded_folder, ChunkResult, result_name(chunk.name))
+                yield from _in(loaded_folder, result.files[1:] if result else ())
+        elif kind is FileKind.PRE_IMAGES:
+            folder = self.paths.pre_image(version)
+            for chunk in chunks:
+                image = self.context.store.manifest(folder, PreImage, result_name(chunk.name))
+                yield from _in(folder, (image.file,) if image else ())
+
+    def _unlisted(self, kind: FileKind) -> Iterator[tuple[Path, FileEntry | None]]:
+        patterns = {
+            FileKind.EXTRACT: ("extract/**/*.parquet",),
+            FileKind.CHUNKS: ("staged-*/chunk-*.csv.gz",),
+            FileKind.REJECTS: ("staged-*/rejected.csv.gz",),
+            FileKind.FAILED_ROWS: tuple(f"loaded-*/*{ending}" for ending in _WITH_ROWS),
+            FileKind.PRE_IMAGES: ("pre-image-*/*.csv.gz",),
+            FileKind.ROLLBACK: ("undo/*.csv.gz",),
+        }
+        for pattern in patterns[kind]:
+            for path in self.paths.folder.glob(pattern):
+                yield path, None
+
+
+def _in(folder: Path, entries: Iterable[FileEntry]) -> Iterator[tuple[Path, FileEntry | None]]:
+    return ((folder / entry.name, entry) for entry in entries)

@@ -1,0 +1,203 @@
+"""Removing files that hold rows once nobody needs them, with a receipt: `kpc purge`.
+
+Of each kind of a generation's files first the tombstones are booked in the audit log (path, sha256, reason), then they
+are written to `purged/<kind>.json`, then the files are removed; repeating it finishes what a crash interrupted.
+Before an extract is removed, key hash and checksum of each of its records are kept, so that the partition can be
+compared later too.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from kpc.campaign.kept_files import FileKind, GenerationFiles
+from kpc.campaign.purge_rules import Need, need_of
+from kpc.catalog import TABLES
+from kpc.errors import ConfigError, KpcError
+from kpc.ledger import GenerationRow
+from kpc.ledger.states import GenerationState
+from kpc.partition import Partition, find_partition
+from kpc.private_files import make_private
+from kpc.reconcile.kept_checksums import keep_checksums
+from kpc.stages.context import PartitionContext
+from kpc.stages.names import STAGES
+from kpc.stages.workspace import Workspace
+from kpc.storage.manifests import ExtractManifest, PurgedFile, PurgedManifest, RowChecksums
+
+log = logging.getLogger(__name__)
+
+ACTION = "files purged"
+_AUDIT_FILES = 500  # tombstones in one entry of the audit log
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeWish:
+    """What to purge: of these tables, partition and kinds what is older than its retention.
+
+    With `is_due_now` however old it is. `reason` stands in every tombstone; with `is_dry` nothing is removed.
+    """
+
+    tables: tuple[str, ...] = ()
+    key: str | None = None
+    kinds: tuple[FileKind, ...] = tuple(FileKind)
+    reason: str = ""
+    is_due_now: bool = False
+    is_dry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeResult:
+    """The files of one kind of one generation: purged (or, in a dry run, to be purged), or kept because of `need`."""
+
+    partition: Partition
+    generation: str
+    kind: FileKind
+    files: tuple[PurgedFile, ...]
+    need: Need | None = None
+
+    @property
+    def bytes(self) -> int:
+        return sum(file.bytes for file in self.files)
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "table": self.partition.table.name,
+            "key": self.partition.key,
+            "generation": self.generation,
+            "kind": self.kind.value,
+            "files": [file.model_dump() for file in self.files],
+            "bytes": self.bytes,
+            "needed": None if self.need is None else self.need.reason,
+            "remedy": None if self.need is None else self.need.remedy,
+        }
+
+
+def purge(workspace: Workspace, wish: PurgeWish) -> Iterator[PurgeResult]:
+    """Purge what is due and not needed; what is due and needed is given with its reason.
+
+    Raises `ConfigError` for a table or partition that there is not. A partition at work is needed.
+    """
+    for generation in _generations(workspace, wish):
+        context = PartitionContext(workspace, find_partition(generation.table_name, generation.partition_key))
+        files = GenerationFiles(context, generation)
+        for kind in wish.kinds:
+            if not (wish.is_due_now or _is_due(context, generation, kind)):
+                continue
+            if found := files.of_kind(kind):
+                yield _purged(files, kind, found, wish)
+
+
+def _generations(workspace: Workspace, wish: PurgeWish) -> list[GenerationRow]:
+    tables = {name.upper() for name in wish.tables} or set(TABLES)
+    key = None
+    if wish.key is not None:
+        if len(wish.tables) != 1:
+            raise ConfigError("A partition's key needs its table.", "Name one table with it: `kpc purge TABLE KEY`.")
+        key = find_partition(wish.tables[0], wish.key).key
+    if unknown := tables - set(TABLES):
+        raise ConfigError(f"There is no table {min(unknown)!r} in the catalog.", "`kpc status` lists the tables.")
+    rows = workspace.ledger.generations.of_environment(workspace.environment)
+    return [row for row in rows if row.table_name in tables and key in (None, row.partition_key)]
+
+
+def _is_due(context: PartitionContext, generation: GenerationRow, kind: FileKind) -> bool:
+    since = generation.ended_utc or generation.started_utc
+    return context.clock() - since >= timedelta(days=kind.days(context.settings.retention))
+
+
+def _purged(kept: GenerationFiles, kind: FileKind, files: tuple[PurgedFile, ...], wish: PurgeWish) -> PurgeResult:
+    context, generation = kept.context, kept.generation
+    need = need_of(context, generation, kind)
+    if need is None and not wish.is_dry:
+        try:
+            with _nothing_runs(context):
+                _purge(kept, kind, files, wish.reason)
+        except KpcError as error:
+            need = Need(error.what.rstrip("."), error.remedy)
+    return PurgeResult(context.partition, generation.id, kind, files, need)
+
+
+@contextmanager
+def _nothing_runs(context: PartitionContext) -> Iterator[None]:
+    """Keep stages of the partition from running meanwhile. Raises `Transient` if one runs already."""
+    with ExitStack() as scope:
+        for stage in STAGES:
+            lease = context.ledger.leases.hold(
+                context.environment,
+                context.partition,
+                stage,
+                owner=f"{context.run_id} purge",
+                ttl_s=context.settings.lease_s,
+                wait_s=0,
+            )
+            scope.enter_context(lease)
+        yield
+
+
+def _purge(kept: GenerationFiles, kind: FileKind, files: tuple[PurgedFile, ...], reason: str) -> None:
+    context, generation, former = kept.context, kept.generation, kept.purged(kind)
+    folder = make_private(kept.paths.purged)
+    checksums = former.checksums if former else None
+    if kind is FileKind.EXTRACT and checksums is None:
+        checksums = _checksums(context, generation, folder)
+    manifest = PurgedManifest(
+        table=context.table.name,
+        key=context.key,
+        generation=generation.id,
+        kind=kind.value,
+        reason=reason or f"older than its retention of {kind.days(context.settings.retention)} days",
+        actor=context.actor,
+        purged_utc=context.clock(),
+        files=(*(former.files if former else ()), *files),
+        checksums=checksums,
+    )
+    _book(context, manifest, files)
+    context.store.publish(folder, manifest, name=f"{kind}.json")
+    _remove(context, files)
+
+
+def _checksums(context: PartitionContext, generation: GenerationRow, folder: Path) -> RowChecksums | None:
+    """Of the partition's newest extract; an older one will not be compared any more."""
+    current = context.ledger.generations.current(context.environment, context.partition)
+    if generation.state is not GenerationState.SEALED or current is None or current.id != generation.id:
+        return None
+    extract = context.store.manifest(context.paths.generation(generation.id).extract, ExtractManifest)
+    if extract is None:
+        return None
+    exceptions = context.ledger.failures.of_partition(context.environment, context.partition)
+    scratch = make_private(folder / "work")
+    try:
+        return keep_checksums(context, extract, exceptions, scratch)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _book(context: PartitionContext, manifest: PurgedManifest, files: Sequence[PurgedFile]) -> None:
+    """The tombstones, before the first file goes: path below the staging root, sha256 and reason."""
+    for start in range(0, len(files), _AUDIT_FILES):
+        some = files[start : start + _AUDIT_FILES]
+        context.ledger.audit.append(
+            ACTION,
+            actor=context.actor,
+            run_id=context.run_id,
+            environment=context.environment,
+            partition=context.partition,
+            generation=manifest.generation,
+            detail={
+                "kind": manifest.kind,
+                "reason": manifest.reason,
+                "bytes": sum(file.bytes for file in some),
+                "removed": {f"staging/{file.path}": [file.sha256, manifest.reason] for file in some},
+            },
+        )
+
+
+def _remove(context: PartitionContext, files: Sequence[PurgedFile]) -> None:
+    for file in files:
+        context.store.remove(context.store.root / file.path)

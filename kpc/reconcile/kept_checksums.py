@@ -1,0 +1,92 @@
+"""Key hashes and row checksums that outlive a purged extract, and what is expected of the org by them alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from kpc.convert.buckets import BUCKET, bucket_count
+from kpc.convert.canonical import CHECKSUM, KEY_HASH
+from kpc.errors import ConfigError
+from kpc.ledger import FailedRecord
+from kpc.private_files import make_private
+from kpc.reconcile.expected_rows import ExpectedRows, expected_rows
+from kpc.reconcile.source_rows import SourceRows
+from kpc.stages.context import PartitionContext
+from kpc.storage.layout import EXTRACT, ROW_CHECKSUMS
+from kpc.storage.manifests import ExtractManifest, PurgedManifest, RowChecksums
+from kpc.storage.parquet_file import ParquetTable, read_slices
+from kpc.storage.row_buckets import RowBuckets
+
+_SCHEMA: dict[str, pl.DataType] = {BUCKET: pl.UInt8(), KEY_HASH: pl.UInt64(), CHECKSUM: pl.UInt64()}
+_SLICE_ROWS = 500_000
+_REMEDY = "Restore it from a backup, or extract the partition again: `kpc run TABLE KEY --mode full`."
+
+
+def keep_checksums(
+    context: PartitionContext, extract: ExtractManifest, exceptions: Sequence[FailedRecord], folder: Path
+) -> RowChecksums:
+    """Write the file into the generation's folder of purged files, from the extract that is about to be purged.
+
+    `folder` takes what does not fit in memory. Raises `DamagedFile` if the extract is not what was sealed.
+    """
+    target = make_private(context.paths.generation(extract.generation).purged) / ROW_CHECKSUMS
+    expected = expected_rows(context, extract, exceptions, folder)
+    with ParquetTable(target, _SCHEMA) as file:
+        for number in range(len(expected.counts)):
+            rows = expected.pairs.bucket(number)
+            if rows.height:
+                file.write(rows.sort(KEY_HASH))
+        entry = file.close()
+    context.store.send(target)
+    return RowChecksums(file=entry, counts=tuple(expected.counts), totals=expected.totals, corrected=expected.corrected)
+
+
+def purged_extract(context: PartitionContext, generation: str) -> PurgedManifest | None:
+    """The record of the purge of a generation's extract; None if it was not purged."""
+    folder = context.paths.generation(generation).purged
+    return context.store.manifest(folder, PurgedManifest, f"{EXTRACT}.json")
+
+
+def remembered_rows(
+    context: PartitionContext, purged: PurgedManifest, folder: Path, *, sample_rows: int
+) -> ExpectedRows:
+    """What is expected of the org, by the kept checksums. Neither keys nor values of rows are known any more.
+
+    Raises `ConfigError` if a sample is wanted or nothing was kept, `DamagedFile` if the file is not what was written.
+    """
+    if sample_rows or purged.checksums is None:
+        what = "no sample of it can be drawn" if purged.checksums else "no checksums of its rows were kept"
+        raise ConfigError(
+            f"The extract of {context} was purged on {purged.purged_utc:%Y-%m-%d}, and {what}.",
+            f"Compare all records (`kpc reconcile {context.table.name} {context.key} --level3 full`), or extract it "
+            f"again: `kpc run {context.table.name} {context.key} --mode full`."
+            if purged.checksums
+            else f"Extract it again: `kpc run {context.table.name} {context.key} --mode full`.",
+        )
+    kept = purged.checksums
+    path = context.store.file(context.paths.generation(purged.generation).purged, kept.file, remedy=_REMEDY)
+    pairs = RowBuckets(folder, _SCHEMA, pl.col(BUCKET), bucket_count(context.key))
+    for rows in read_slices(path, list(_SCHEMA), _SLICE_ROWS, remedy=_REMEDY):
+        pairs.add(rows)
+    source = _NoRows(kept.corrected)
+    return ExpectedRows(
+        context.table, pairs, list(kept.counts), source, kept.totals, sample=_no_sample(context), seed=0
+    )
+
+
+def _no_sample(context: PartitionContext) -> pl.DataFrame:
+    return pl.DataFrame(schema={**dict.fromkeys(context.table.data_header, pl.String()), **_SCHEMA})
+
+
+class _NoRows(SourceRows):
+    """A source whose rows are gone."""
+
+    def __init__(self, corrected: int) -> None:
+        self.corrected = corrected
+        self.has_corrections = False
+
+    def frames(self) -> Iterator[pl.DataFrame]:
+        return iter(())
