@@ -55,16 +55,11 @@ class GenerationFiles:
         return self.context.paths.generation(self.generation.id)
 
     def of_kind(self, kind: FileKind) -> tuple[PurgedFile, ...]:
-        """The files of a kind that are there, or that an object store should have: listed, and not purged yet."""
+        """The files of a kind that are there."""
         found: dict[Path, FileEntry | None] = {}
         for path, entry in (*self._listed(kind), *self._unlisted(kind)):
             found[path] = found.get(path) or entry
-        if self.context.store.remote is None:
-            found = {path: entry for path, entry in found.items() if path.is_file()}
-        elif (former := self.purged(kind)) is not None:
-            gone = {self.context.store.root / file.path for file in former.files}
-            found = {path: entry for path, entry in found.items() if path not in gone}
-        return tuple(self._tombstone(path, found[path]) for path in sorted(found))
+        return tuple(self._tombstone(path, found[path]) for path in sorted(found) if self.context.store.holds(path))
 
     def purged(self, kind: FileKind) -> PurgedManifest | None:
         """The record of the kind's purge."""

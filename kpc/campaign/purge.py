@@ -1,7 +1,7 @@
 """Removing files that hold rows once nobody needs them, with a receipt: `kpc purge`.
 
-Of each kind of a generation's files first the tombstones are booked in the audit log (path, sha256, reason), then they
-are written to `purged/<kind>.json`, then the files are removed; repeating it finishes what a crash interrupted.
+Of each kind of a generation's files the tombstones (path, sha256, reason) are first written to `purged/<kind>.json`,
+then booked in the audit log, then the files are removed; repeating it finishes what a crash interrupted.
 Before an extract is removed, key hash and checksum of each of its records are kept, so that the partition can be
 compared later too.
 """
@@ -22,11 +22,13 @@ from kpc.catalog import TABLES
 from kpc.errors import ConfigError, KpcError
 from kpc.ledger import GenerationRow
 from kpc.ledger.states import GenerationState
+from kpc.ledger.vouching import Vouched
 from kpc.partition import Partition, find_partition
 from kpc.private_files import make_private
 from kpc.reconcile.kept_checksums import keep_checksums
 from kpc.stages.context import PartitionContext
 from kpc.stages.names import STAGES
+from kpc.stages.vouched_work import facts_of, file_name
 from kpc.stages.workspace import Workspace
 from kpc.storage.manifests import ExtractManifest, PurgedFile, PurgedManifest, RowChecksums
 
@@ -157,8 +159,8 @@ def _purge(kept: GenerationFiles, kind: FileKind, files: tuple[PurgedFile, ...],
         files=(*(former.files if former else ()), *files),
         checksums=checksums,
     )
-    _book(context, manifest, files)
     context.store.publish(folder, manifest, name=f"{kind}.json")
+    _book(context, manifest, files)
     _remove(context, files)
 
 
@@ -180,6 +182,7 @@ def _checksums(context: PartitionContext, generation: GenerationRow, folder: Pat
 
 def _book(context: PartitionContext, manifest: PurgedManifest, files: Sequence[PurgedFile]) -> None:
     """The tombstones, before the first file goes: path below the staging root, sha256 and reason."""
+    folder = context.paths.generation(manifest.generation).purged
     for start in range(0, len(files), _AUDIT_FILES):
         some = files[start : start + _AUDIT_FILES]
         context.ledger.audit.append(
@@ -189,12 +192,13 @@ def _book(context: PartitionContext, manifest: PurgedManifest, files: Sequence[P
             environment=context.environment,
             partition=context.partition,
             generation=manifest.generation,
-            detail={
-                "kind": manifest.kind,
-                "reason": manifest.reason,
-                "bytes": sum(file.bytes for file in some),
-                "removed": {f"staging/{file.path}": [file.sha256, manifest.reason] for file in some},
-            },
+            detail={"kind": manifest.kind, "files": len(some), "bytes": sum(file.bytes for file in some)},
+            vouched=Vouched(
+                files=facts_of(context, [folder / f"{manifest.kind}.json"]),
+                removed={
+                    file_name(context, context.store.root / file.path): (file.sha256, manifest.reason) for file in some
+                },
+            ),
         )
 
 

@@ -12,6 +12,7 @@ from kpc.errors import ConfigError
 
 if TYPE_CHECKING:
     from kpc.campaign.kept_files import FileKind
+    from kpc.campaign.purge import PurgeResult
 
 _MOST_LISTED = 20
 
@@ -56,24 +57,20 @@ def purge(
     gone, kept = [r for r in results if r.need is None], [r for r in results if r.need is not None]
     files, size = sum(len(r.files) for r in gone), sum(r.bytes for r in gone)
     done = "would be purged" if dry_run else "were purged"
-    emit(
-        {
-            "dry_run": dry_run,
-            "purged": [r.as_json() for r in gone],
-            "needed": [r.as_json() for r in kept],
-            "files": files,
-            "bytes": size,
-        },
-        as_json=as_json,
-        text=f"{files:,} files with {size / 1e6:,.1f} MB {done}.",
-    )
+    lists = {"purged": [r.as_json() for r in gone], "needed": [r.as_json() for r in kept]}
+    text = f"{files:,} files with {size / 1e6:,.1f} MB {done}."
+    emit({"dry_run": dry_run, "files": files, "bytes": size, **lists}, as_json=as_json, text=text)
+    _say_kept(kept)
+    if kept:
+        raise typer.Exit(Exit.EXCEPTIONS)
+
+
+def _say_kept(kept: list[PurgeResult]) -> None:
     for result in kept[:_MOST_LISTED]:
         need = result.need
         say(f"{result.partition} keeps its {result.kind}: {need.reason if need else ''}. {need.remedy if need else ''}")
     if len(kept) > _MOST_LISTED:
         say(f"{len(kept) - _MOST_LISTED:,} more are needed; `kpc purge --dry-run --json` has all.")
-    if kept:
-        raise typer.Exit(Exit.EXCEPTIONS)
 
 
 def _kinds(given: str) -> tuple[FileKind, ...]:

@@ -62,6 +62,11 @@ class ObjectStore:
                 return None
             return content
 
+    def has(self, key: str) -> bool:
+        """Whether there is such an object."""
+        with self._explained(key):
+            return bool(self._files.exists(self._path(key)))
+
     def fetch(self, key: str, path: Path) -> bool:
         """Copy an object into a file; False if there is none."""
         with self._explained(key):

@@ -137,6 +137,10 @@ class Store:
             self.remote.send(path, self._key(path))
             path.unlink()  # whoever reads it gets what the store really holds
 
+    def holds(self, path: Path) -> bool:
+        """Whether a file is in the store, not only in the scratch directory in front of it."""
+        return path.is_file() if self.remote is None else self.remote.has(self._key(path))
+
     def remove(self, path: Path) -> None:
         """Remove a file if it exists."""
         path.unlink(missing_ok=True)

@@ -11,10 +11,13 @@ from emulated_org import Emulator
 from lineage import results_by_stage
 from oracle_source import OracleServer
 
+from kpc.campaign.audit import check_audit, places_of
 from kpc.campaign.kept_files import FileKind
 from kpc.campaign.purge import ACTION, PurgeResult, PurgeWish, purge
 from kpc.errors import ConfigError, Mismatch
+from kpc.ledger.sign_offs import Signer
 from kpc.ledger.states import SignOffDecision
+from kpc.ledger.vouching import VOUCHED
 from kpc.partition import Partition, find_partition
 from kpc.reconcile.report import last_report
 from kpc.stages.context import PartitionContext
@@ -46,9 +49,9 @@ def files_of(context: PartitionContext, pattern: str) -> list[Path]:
 
 
 def sign_off(context: PartitionContext) -> None:
-    context.ledger.sign_offs.record(
-        context.environment, context.table.phase, actor="owner", decision=SignOffDecision.ACCEPTED
-    )
+    signer = Signer("owner", "test")
+    phase = context.table.phase
+    context.ledger.sign_offs.record(context.environment, phase, signer, decision=SignOffDecision.ACCEPTED)
 
 
 def reconcile_again(context: PartitionContext) -> str:
@@ -65,10 +68,10 @@ def test_an_extract_goes_with_tombstones_and_is_compared_by_checksums(loaded: Pa
     assert files_of(loaded, "*/extract/*.parquet") == files_of(loaded, "*/staged-*/chunk-*.csv.gz") == []
     removed: dict[str, list[str]] = {}
     for entry in loaded.ledger.audit.of_action(ACTION, loaded.environment, WEB):
-        removed |= entry.detail["removed"]
+        removed |= entry.detail[VOUCHED]["removed"]
     for path, sha256 in before.items():
         assert removed[f"staging/{path.relative_to(loaded.store.root)}"] == [sha256, "asked by a customer"]
-    assert loaded.ledger.audit.verify() == []
+    assert check_audit(loaded.ledger, places_of(loaded.settings), reads_all=True).findings == []
     assert reconcile_again(loaded) == "reconciled"
     report = last_report(loaded)
     assert report.records is not None

@@ -22,7 +22,7 @@ from kpc.settings import SalesforceSettings
 
 COMMANDS = (
     "demo", "plan", "run", "rerun", "status", "show", "failed", "pause", "resume", "rollback", "preflight", "reconcile",
-    "docs", "audit", "delta", "archive", "bench", "constants", "source",
+    "docs", "audit", "delta", "archive", "purge", "data-map", "bench", "constants", "source",
 )  # fmt: skip
 
 
@@ -83,6 +83,23 @@ def test_one_partition_from_the_command_line(kpc: Callable[..., Result], tmp_pat
     for command in ("status", "audit"):
         assert kpc(command).stdout.strip()
     assert not (tmp_path / "kpc.toml").exists()
+
+
+def test_a_partition_is_purged_from_the_command_line(kpc: Callable[..., Result], tmp_path: Path) -> None:
+    """The dry run lists what the purge then removes; the audit agrees; a reconciliation says what it compared."""
+    assert kpc("run", "KPS_R_POS_SUPPLIER", "ALL", "--json").exit_code == 0
+    assert json.loads(kpc("purge", "--json").stdout)["files"] == 0  # nothing is old enough
+    wanted = ("purge", "KPS_R_POS_SUPPLIER", "ALL", "--due-now", "--kind", "extract,chunks", "--json")
+    listed = json.loads(kpc(*wanted, "--dry-run").stdout)
+    assert len(list(tmp_path.rglob("extract/*.parquet"))) > 0
+    done = json.loads(kpc(*wanted, "--reason", "a customer asked").stdout)
+    assert [each["files"] for each in done["purged"]] == [each["files"] for each in listed["purged"]] != []
+    assert list(tmp_path.rglob("extract/*.parquet")) == list(tmp_path.rglob("staged-*/chunk-*.csv.gz")) == []
+    assert json.loads(kpc("audit", "--json").stdout)["problems"] == []
+    compared = json.loads(kpc("reconcile", "KPS_R_POS_SUPPLIER", "ALL", "--json").stdout)
+    assert "key hashes and row checksums" in json.dumps(compared)
+    columns = json.loads(kpc("data-map", "--json").stdout)["columns"]
+    assert {"table", "column", "personal", "treatment", "files", "owner", "retention_days"} <= columns[0].keys()
 
 
 def test_preflight_looks_at_both_systems(kpc_that_sends_nothing: Callable[..., Result]) -> None:
@@ -213,6 +230,9 @@ MISTAKES: dict[str, tuple[tuple[str, ...], dict[str, str], str]] = {
     "no room on the disk": (RUN, {"KPC__STAGING__FREE_BYTES": str(10**18)}, "Free space"),
     "object store without driver": (RUN, {"KPC__STAGING__ROOT": "s3://bucket/kpc"}, "s3fs"),
     "unknown clean-up": (("archive", "KPS_T_PREINV", "ALL", "--policy", "burn"), {}, "archive and delete"),
+    "unknown kind of files": (("purge", "--kind", "all"), {}, "pre-images"),
+    "purge of an unknown table": (("purge", "KPS_NOPE"), {}, "no table"),
+    "purge before its time without a reason": (("purge", "--due-now"), {}, "--reason TEXT"),
     "unknown setting": (RUN, {"KPC__ORACLE__DNS": "x"}, "nearest is KPC__ORACLE__DSN"),
     "unreachable ledger": (
         RUN, {"KPC__LEDGER_URL": "postgresql://u:s3cret@127.0.0.1:1/x"}, "ledger"),
