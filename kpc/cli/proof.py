@@ -130,6 +130,8 @@ def reconcile(
     emit(report.model_dump(mode="json"), as_json=as_json, text=grid(f"{partition}: {report.state}", columns, cells))
     for line in _kept_lines(report):
         say(line)
+    if report.compared_only:
+        say(f"Compared only by {report.compared_only}.")
     if weaker := result.detail.get("weaker_check"):
         when = f"{report.compared_utc:%Y-%m-%d %H:%M} UTC"
         say(f"The verdict is the one of {when}, when more was compared. Now: {weaker}.")
