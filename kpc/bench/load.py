@@ -127,12 +127,15 @@ def _cpu_s(process: psutil.Process) -> float:
 
 
 @contextmanager
-def emulator(folder: Path, *, workers: int = 4, **switches: str) -> Iterator[dict[str, str]]:
+def emulator(
+    folder: Path, *, workers: int = 4, data_file: Path | None = None, **switches: str
+) -> Iterator[dict[str, str]]:
     """Start a Salesforce emulator that works on `workers` jobs at once; yields the content of its ready file."""
     folder.mkdir(parents=True)
     ready = folder / "ready.json"
     command = [sys.executable, "-m", "kpc.emulators.salesforce", "--port", "0", "--ready-file", str(ready)]
     command += ["--workers", str(workers)]
+    command += ["--data-file", str(data_file)] if data_file else []
     command += [part for name, value in switches.items() for part in ("--switch", f"{name}={value}")]
     with Keeper() as keeper:
         server = keeper.start("Salesforce emulator", command, log=folder / "emulator.log")

@@ -66,15 +66,18 @@ def _frame(table: Table, records: Iterable[dict[str, object]]) -> pl.DataFrame:
 
 
 def gathered(frames: Iterator[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
-    """Combine frames into fewer of at least `rows` rows: each frame has a fixed processing cost."""
+    """Combine frames into fewer of at least `rows` rows: each frame has a fixed processing cost.
+
+    A column that is text in one of them and numbers in another becomes text.
+    """
     waiting: list[pl.DataFrame] = []
     for frame in frames:
         waiting.append(frame)
         if sum(one.height for one in waiting) >= rows:
-            yield pl.concat(waiting)
+            yield pl.concat(waiting, how="vertical_relaxed")
             waiting = []
     if waiting:
-        yield pl.concat(waiting)
+        yield pl.concat(waiting, how="vertical_relaxed")
 
 
 def _canonical(frame: pl.DataFrame, table: Table) -> pl.DataFrame:

@@ -17,6 +17,7 @@ from kpc.convert.external_id import folded
 from kpc.convert.frame import KEY
 from kpc.extract.control_totals import added_up, measure_rows
 from kpc.ledger import FailedRecord
+from kpc.reconcile.comparison_hash import COMPARED, comparison_hash
 from kpc.reconcile.refused_updates import KeptRecord, RefusedUpdates, find_refused_updates
 from kpc.reconcile.source_rows import SourceRows
 from kpc.reconcile.totals import added
@@ -26,16 +27,21 @@ from kpc.storage.arrow_memory import compacted
 from kpc.storage.manifests import ControlTotals, ExtractManifest
 from kpc.storage.row_buckets import RowBuckets
 
-_PAIR: dict[str, pl.DataType] = {BUCKET: pl.UInt8(), KEY_HASH: pl.UInt64(), CHECKSUM: pl.UInt64()}
+_PAIR: dict[str, pl.DataType] = {
+    BUCKET: pl.UInt8(),
+    KEY_HASH: pl.UInt64(),
+    CHECKSUM: pl.UInt64(),
+    COMPARED: pl.UInt64(),
+}
 
 
 @dataclass
 class ExpectedRows:
     """What one reading of the extract found.
 
-    `pairs` has bucket, key_hash and checksum of every expected record, `counts` their number by bucket. `totals` are
-    None while no exception and no correction makes them differ from Oracle's own. `sample` holds records
-    that `seed` chose at random, and those whose update was refused, with `table.data_header` in canonical text.
+    `pairs` has bucket, key_hash, checksum and comparison hash of every expected record, `counts` their number by
+    bucket. `totals` are None while no exception and no correction makes them differ from Oracle's own. `sample` holds
+    records that `seed` chose at random, and those whose update was refused, with `table.data_header` in canonical text.
     """
 
     table: Table
@@ -88,9 +94,9 @@ class _Reading:
     ) -> None:
         self._context = context
         self._table = context.table
-        self._source = SourceRows(context, extract)
-        self._sample_rows = sample_rows
         self._seed = secrets.randbits(63)
+        self._source = SourceRows(context, extract, self._seed, with_measures=bool(exceptions))
+        self._sample_rows = sample_rows
         count = bucket_count(context.key)
         self._pairs = RowBuckets(folder, _PAIR, pl.col(BUCKET), count)
         self._counts = [0] * count
@@ -146,6 +152,7 @@ class _Reading:
         others = listed.filter(is_other).unique(EXTERNAL_ID)
         self._add(others)
         known = updates.known.with_columns(bucket_number(self._context.key), key_hash(), row_checksum(self._table))
+        known = known.with_columns(comparison_hash(known, self._table, self._seed))
         self._add_pairs(known)
         if self._sample_rows:
             always = pl.concat([frame.select(self._sample.columns) for frame in (others, known)])

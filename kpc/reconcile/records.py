@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
-from kpc.catalog.table import Table
 from kpc.catalog.types import EXTERNAL_ID, PARTITION_FIELD
 from kpc.convert.buckets import BUCKET, marker_bucket
 from kpc.convert.canonical import CHECKSUM, KEY_HASH
 from kpc.reconcile.bucket_fingerprints import BucketFingerprint, Fingerprints
+from kpc.reconcile.comparison_hash import COMPARED, number_fields
 from kpc.reconcile.double_numbers import same_as_doubles
 from kpc.reconcile.expected_rows import ExpectedRows, rows_with_hashes
-from kpc.reconcile.target_records import LISTED, read_pages, record_fields, records_by_id
+from kpc.reconcile.target_records import LISTED, canonical_records, read_pages, record_fields, records_by_id
 from kpc.stages.bucket_queries import BucketQueries
 from kpc.stages.context import PartitionContext
 from kpc.storage.arrow_memory import compacted
 
 _HELD_ROWS = 20_000  # differing records whose fields are compared; more are counted
 
-_SOURCE_BUCKET, _SOURCE_CHECKSUM = "source_bucket", "source_checksum"
+Records = Callable[[], Iterator[pl.DataFrame]]
+
+_NO_RECORDS = pl.DataFrame(schema={KEY_HASH: pl.UInt64, BUCKET: pl.UInt8, COMPARED: pl.UInt64})
+_OF_SOURCE = {name: f"source:{name}" for name in (BUCKET, CHECKSUM, COMPARED)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +53,11 @@ def compare_all(
 
     Salesforce's records are read by bulk queries into files in `folder`, which the caller removes.
     """
-    found = _Differences(context.table)
+    found = _Differences(context)
     for group, pages in queries.records(record_fields(context.table), folder):
         numbers = [marker_bucket(context.key, name) for name in group.markers]
         source = pl.concat([expected.pairs.bucket(0).head(0), *_buckets(expected, numbers)])
-        found.compare(source, read_pages(pages, context))
+        found.compare(source, partial(read_pages, pages, context, expected.seed))
     return found.result(expected)
 
 
@@ -63,51 +67,66 @@ def _buckets(expected: ExpectedRows, numbers: list[int | None]) -> Iterator[pl.D
 
 def compare_sample(expected: ExpectedRows, context: PartitionContext) -> RecordDifferences:
     """The records of the sample alone, asked for by their external ids."""
-    found = _Differences(context.table)
+    found = _Differences(context)
     sample = expected.sample
-    found.compare(sample, iter([records_by_id(context, sample[EXTERNAL_ID].to_list())]))
+    records = records_by_id(context, sample[EXTERNAL_ID].to_list())
+    unhashed = records.with_columns(pl.lit(None, pl.UInt64).alias(COMPARED))
+    found.compare(sample, lambda: iter([unhashed]))
     return found.result(expected)
 
 
 class _Differences:
     """What differs, over all groups of buckets."""
 
-    def __init__(self, table: Table) -> None:
-        self._table = table
-        self._numbers = {column.field for column in table.sent_columns if column.type and column.type.is_number}
+    def __init__(self, context: PartitionContext) -> None:
+        self._context = context
+        self._table = context.table
+        self._numbers = set(number_fields(context.table))
         self._compared = self._equal = self._changed = self._surplus = 0
         self._source_buckets, self._target_buckets = Fingerprints(), Fingerprints()
         self._missing: list[pl.Series] = []
         self._held_changed: list[pl.DataFrame] = []
         self._held_surplus: list[pl.DataFrame] = []
 
-    def compare(self, source: pl.DataFrame, target: Iterator[pl.DataFrame]) -> None:
-        """Compare bucket, key_hash and checksum of `source` with records; each side has a key at most once."""
-        pairs = source.select(KEY_HASH, pl.col(BUCKET).alias(_SOURCE_BUCKET), pl.col(CHECKSUM).alias(_SOURCE_CHECKSUM))
+    def compare(self, source: pl.DataFrame, target: Records) -> None:
+        """Compare expected rows with the records of `read_pages`, which `target` reads; each side has a key once."""
+        pairs = source.select(KEY_HASH, *(pl.col(name).alias(of_source) for name, of_source in _OF_SOURCE.items()))
+        found = pl.concat([_NO_RECORDS, *(compacted(frame.select(_NO_RECORDS.columns)) for frame in target())])
+        joined = found.join(pairs, on=KEY_HASH, how="left")
+        unequal = joined.filter(_differs(COMPARED)).select(KEY_HASH)
         self._compared += pairs.height
+        self._equal += found.height - unequal.height
         self._source_buckets.add(source)
-        seen = [pl.Series(KEY_HASH, dtype=pl.UInt64)]
-        for frame in target:
-            seen.append(frame[KEY_HASH])
-            self._target_buckets.add(frame)
-            joined = frame.join(pairs, on=KEY_HASH, how="left")
-            is_equal = (pl.col(CHECKSUM) == pl.col(_SOURCE_CHECKSUM)) & (pl.col(BUCKET) == pl.col(_SOURCE_BUCKET))
-            differing = joined.filter(~is_equal.fill_null(value=False))
-            self._equal += frame.height - differing.height
-            if differing.height:
-                self._keep(differing)
-        found = pl.concat(seen).to_frame()
-        self._missing.append(pairs.join(found, on=KEY_HASH, how="anti")[KEY_HASH])
+        # Equal records have the checksum of their row.
+        equal = joined.filter(~_differs(COMPARED)).select(BUCKET, pl.col(_OF_SOURCE[CHECKSUM]).alias(CHECKSUM))
+        self._target_buckets.add(equal)
+        keys = [found[KEY_HASH]]
+        if unequal.height:
+            for frame in target():
+                keys += self._look_closer(frame.join(unequal, on=KEY_HASH, how="semi"), pairs)
+        self._missing.append(pairs.join(pl.concat(keys).to_frame(), on=KEY_HASH, how="anti")[KEY_HASH])
+
+    def _look_closer(self, unequal: pl.DataFrame, pairs: pl.DataFrame) -> Iterator[pl.Series]:
+        """Compare canonical text, in which white space and spellings do not differ; returns its key hashes."""
+        if unequal.is_empty():
+            return
+        records = canonical_records(unequal, self._context)
+        self._target_buckets.add(records)
+        differing = records.join(pairs, on=KEY_HASH, how="left").filter(_differs(CHECKSUM))
+        self._equal += records.height - differing.height
+        if differing.height:
+            self._keep(differing)
+        yield records[KEY_HASH]
 
     def _keep(self, differing: pl.DataFrame) -> None:
-        is_known = differing[_SOURCE_CHECKSUM].is_not_null()
+        is_known = differing[_OF_SOURCE[CHECKSUM]].is_not_null()
         changed, surplus = differing.filter(is_known), differing.filter(~is_known)
         self._changed += changed.height
         self._surplus += surplus.height
         for kept, frame in ((self._held_changed, changed), (self._held_surplus, surplus)):
             room = _HELD_ROWS - sum(one.height for one in kept)
             if room > 0:
-                kept.append(compacted(frame.head(room).drop(_SOURCE_BUCKET, _SOURCE_CHECKSUM)))
+                kept.append(compacted(frame.head(room).select(*self._table.data_header, BUCKET, KEY_HASH)))
 
     def result(self, expected: ExpectedRows) -> RecordDifferences:
         """All differences; reads the extract again for the fields of those that differ."""
@@ -166,6 +185,12 @@ class _Differences:
         if pair[BUCKET] != pair[f"{BUCKET}:target"]:
             names.append(PARTITION_FIELD)
         return str(pair[EXTERNAL_ID]), tuple(names)
+
+
+def _differs(hashed: str) -> pl.Expr:
+    """True where this hash or the bucket differs from the row's, or there is no such row."""
+    is_equal = [pl.col(name) == pl.col(_OF_SOURCE[name]) for name in (hashed, BUCKET)]
+    return ~pl.all_horizontal(is_equal).fill_null(value=False)
 
 
 def _one(frames: list[pl.DataFrame]) -> pl.DataFrame | None:

@@ -11,6 +11,7 @@ from kpc.convert.buckets import bucket_number
 from kpc.convert.canonical import key_hash, row_checksum
 from kpc.convert.frame import KEY, FramePlan, plain_columns
 from kpc.load.corrected_rows import read_corrections, with_corrections
+from kpc.reconcile.comparison_hash import comparison_hash
 from kpc.stages.context import PartitionContext
 from kpc.staging.partition_rows import slice_rows
 from kpc.storage.manifests import ExtractManifest
@@ -18,23 +19,27 @@ from kpc.storage.parquet_file import read_slices
 from kpc.storage.prefetch import map_in_parallel
 
 _PARALLEL_SLICES = 2
+_LARGER_SLICES = 2  # than staging's, which keeps more columns of each
 
 
 class SourceRows:
     """Reads an extract any number of times.
 
-    A frame holds `table.data_header` in canonical text, the measured columns under Oracle's names, the source key, and
-    bucket, key_hash and checksum. Accepted corrections are applied; `corrected` counts them after a reading.
+    A frame holds `table.data_header` in canonical text, bucket, key_hash, checksum and the comparison hash with this
+    seed; `with_measures` adds the measured columns under Oracle's names, and the source key. Accepted corrections are
+    applied; `corrected` counts them after a reading.
     """
 
-    def __init__(self, context: PartitionContext, extract: ExtractManifest) -> None:
+    def __init__(self, context: PartitionContext, extract: ExtractManifest, seed: int, *, with_measures: bool) -> None:
         self.corrected = 0
+        self.seed = seed
         self.has_corrections = False
         self._context = context
         self._table = context.table
         self._extract = extract
         self._corrections = read_corrections(context)
         self.has_corrections = not self._corrections.is_empty()
+        self._with_measures = with_measures or self.has_corrections
         self._plans: dict[object, FramePlan] = {}
 
     def frames(self) -> Iterator[pl.DataFrame]:
@@ -48,7 +53,7 @@ class SourceRows:
         context, table = self._context, self._table
         folder: Path = context.paths.generation(self._extract.generation).extract
         remedy = f"Extract it again: `kpc rerun {table.name} {context.key}`."
-        rows = slice_rows(table, context.settings.staging.memory_bytes)
+        rows = _LARGER_SLICES * slice_rows(table, context.settings.staging.memory_bytes)
         columns = [column.name for column in table.extracted_columns]
         for chunk in self._extract.chunks:
             path = context.store.file(folder, chunk, remedy=remedy)
@@ -56,17 +61,18 @@ class SourceRows:
 
     def _convert(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, int]:
         table, plan = self._table, self._plan_for(frame)
-        measured = [column.name for column in table.measured_columns]
+        more = [*(column.name for column in table.measured_columns), KEY] if self._with_measures else []
         rows = (
             plan.typed(frame.lazy())
             .with_columns(*plan.spelled(), plan.source_key().alias(KEY))
-            .select(*table.data_header, *measured, KEY)
+            .select(*table.data_header, *more)
         )
         corrected = 0
         if self.has_corrections:
             rows, corrected = with_corrections(rows.collect().lazy(), table, self._corrections)
         derived = (bucket_number(self._context.key), key_hash(), row_checksum(table))
-        return rows.with_columns(derived).collect(), corrected
+        made = rows.with_columns(derived).collect()
+        return made.with_columns(comparison_hash(made, table, self.seed)), corrected
 
     def _plan_for(self, frame: pl.DataFrame) -> FramePlan:
         """The plan for a frame, cached by its schema and its plain columns."""

@@ -241,11 +241,11 @@ class RecordCounter:
         if not block:
             return
         self.raw_bytes += len(block)
-        for number, part in enumerate(block.split(b'"')):
-            if number:
-                self._is_quoted = not self._is_quoted
-            if not self._is_quoted:
-                self._line_ends += part.count(b"\n")
+        *lines, rest = block.split(b"\n")
+        for line in lines:
+            self._is_quoted ^= line.count(b'"') % 2 == 1
+            self._line_ends += not self._is_quoted
+        self._is_quoted ^= rest.count(b'"') % 2 == 1
         self._ends_open = not block.endswith(b"\n")
 
     @property

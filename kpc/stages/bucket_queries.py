@@ -6,7 +6,7 @@ A query that Salesforce ends for its time is repeated with half of the buckets, 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+MOST_RECORDS = 250_000  # that one bulk query reads back
 _LEAST_LIMIT = 10_000  # of a bulk query that is to find fewer records
 
 
@@ -85,8 +86,20 @@ class BucketQueries:
         selectivity = Selectivity(settings.indexed_rows, settings.scanned_rows)
         object_rows = salesforce.record_counts([self._object]).get(self._object, 0)
         most_rows = selectivity.most_rows(max(rows, object_rows))
+        return self._grouped(most_rows)
+
+    @cached_property
+    def record_groups(self) -> list[BucketGroup]:
+        """As `groups`, but of at most `MOST_RECORDS` expected records: what is compared at once is held in memory."""
+        return [
+            part
+            for group in self.groups
+            for part in ([group] if group.rows <= MOST_RECORDS else self._grouped(MOST_RECORDS, set(group.markers)))
+        ]
+
+    def _grouped(self, most_rows: int | None, only: Set[str] | None = None) -> list[BucketGroup]:
         expected = [(self._context.key, 0), *zip(markers(self._context.key), self._expected, strict=True)]
-        return grouped(expected, most_rows)
+        return grouped([each for each in expected if only is None or each[0] in only], most_rows)
 
     def aggregates(self, selected: str) -> Iterator[dict[str, Any]]:
         """The records of `SELECT Migration_Partition__c, <selected> ... GROUP BY Migration_Partition__c`, by marker.
@@ -120,7 +133,7 @@ class BucketQueries:
             return self._read(group, fields, make_private(folder / f"group-{number:03d}"), also)
 
         at_once = self._context.settings.salesforce.query_jobs_at_once
-        for parts in map_in_parallel(read, enumerate(self.groups), at_once):
+        for parts in map_in_parallel(read, enumerate(self.record_groups), at_once):
             for group, pages in parts:
                 with ExitStack() as scope:
                     for file in pages.files:

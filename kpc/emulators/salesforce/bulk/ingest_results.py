@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from isal import isal_zlib
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from kpc.emulators.salesforce.app import org_of
 from kpc.emulators.salesforce.bulk.csv_input import parse_content, read_batches, read_header
@@ -16,10 +14,9 @@ from kpc.emulators.salesforce.bulk.ingest import find_job
 from kpc.emulators.salesforce.bulk.processing import CONTENT
 from kpc.emulators.salesforce.bulk.result_rows import as_lines, text_of_lines
 from kpc.emulators.salesforce.errors import ApiError, not_found
+from kpc.emulators.salesforce.http.wire import csv_answer
 from kpc.emulators.salesforce.org.jobs import Job
 from kpc.emulators.salesforce.org.org import Org
-
-_PACKING_LEVEL = 1  # of 0 to 3: no slower than 0, and a fifth smaller
 
 
 async def results(request: Request) -> Response:
@@ -31,24 +28,7 @@ async def results(request: Request) -> Response:
     org, job = org_of(request), find_job(request)
     if not job.is_over:
         raise ApiError(400, "INVALIDJOBSTATE", f"InvalidJobState : the job is {job.state}; it has no results yet")
-    headers = {"content-type": "text/csv; charset=UTF-8", "vary": "Accept-Encoding"}
-    pieces = makers[kind](org, job)
-    if _takes_gzip(request):
-        pieces, headers = _packed(pieces), headers | {"content-encoding": "gzip"}
-    return StreamingResponse(pieces, media_type="text/csv", headers=headers)
-
-
-def _takes_gzip(request: Request) -> bool:
-    return "gzip" in request.headers.get("accept-encoding", "")
-
-
-def _packed(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The same as gzip. By isal: the middleware that packs all other answers takes several times as long."""
-    packer = isal_zlib.compressobj(_PACKING_LEVEL, wbits=zlib.MAX_WBITS | 16)
-    for piece in pieces:
-        if packed := packer.compress(piece):
-            yield packed
-    yield packer.flush()
+    return csv_answer(request, makers[kind](org, job))
 
 
 def _successes(org: Org, job: Job) -> Iterator[bytes]:

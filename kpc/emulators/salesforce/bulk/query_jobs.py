@@ -11,14 +11,14 @@ import polars as pl
 import pyarrow as pa
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from kpc.emulators.salesforce.app import org_of, queries_of, query_worker_of, user_of
 from kpc.emulators.salesforce.bulk.ingest import choice, find_job
 from kpc.emulators.salesforce.bulk.query_worker import RESULT
 from kpc.emulators.salesforce.bulk.retention import keep_time
 from kpc.emulators.salesforce.errors import ApiError
-from kpc.emulators.salesforce.http.wire import Json, read_object, text_of
+from kpc.emulators.salesforce.http.wire import Json, csv_answer, read_object, text_of
 from kpc.emulators.salesforce.org.jobs import (
     ABORTED,
     DELIMITERS,
@@ -114,12 +114,11 @@ async def results(request: Request) -> Response:
     end = offset + rows
     compiled = queries_of(request).compiled(job.query or "")
     headers = {
-        "content-type": "text/csv; charset=UTF-8",
         "sforce-numberofrecords": str(rows),
         "sforce-locator": _locator(end) if end < job.processed else "null",
     }
     path = org.jobs.folder(job.id) / RESULT
-    return StreamingResponse(_csv(path, job, csv_header(compiled.outputs), offset, rows), headers=headers)
+    return csv_answer(request, _csv(path, job, csv_header(compiled.outputs), offset, rows), headers)
 
 
 async def result_pages(request: Request) -> Response:

@@ -6,17 +6,18 @@ import json
 import math
 import re
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from decimal import Decimal
 
 from isal import isal_zlib
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from kpc.emulators.salesforce.doubles import double_text
 from kpc.emulators.salesforce.errors import ApiError, bad_json
 
 _MOST_JSON_BYTES = 50_000_000
+_PACKING_LEVEL = 1  # of 0 to 3: no slower than 0, and a fifth smaller
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -54,6 +55,25 @@ class Json(Response):
 
     def render(self, content: object) -> bytes:
         return to_json(content).encode()
+
+
+def csv_answer(request: Request, pieces: Iterator[bytes], headers: Mapping[str, str] | None = None) -> Response:
+    """A stream of CSV, as gzip if the client takes it.
+
+    Packed by isal: the middleware that packs all other answers takes several times as long.
+    """
+    named = {"content-type": "text/csv; charset=UTF-8", "vary": "Accept-Encoding", **(headers or {})}
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        pieces, named["content-encoding"] = _packed(pieces), "gzip"
+    return StreamingResponse(pieces, media_type="text/csv", headers=named)
+
+
+def _packed(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    packer = isal_zlib.compressobj(_PACKING_LEVEL, wbits=zlib.MAX_WBITS | 16)
+    for piece in pieces:
+        if packed := packer.compress(piece):
+            yield packed
+    yield packer.flush()
 
 
 def error_answer(error: ApiError) -> Response:
