@@ -112,12 +112,7 @@ def _in_oracle(column: Column, made: pl.DataFrame) -> pa.Array:
         scale = column.type.scale if column.type else 0
         return _decimals(values * 10 ** (kind.scale - scale), kind.precision, kind.scale)
     if pa.types.is_timestamp(kind):
-        return (
-            (values * 1_000 + pl.Series([_NEW_YEAR]).dt.timestamp("ms")[0])
-            .cast(pl.Datetime("ms"))
-            .to_arrow()
-            .cast(kind)
-        )
+        return _moments(values).to_arrow().cast(kind)
     return values.to_arrow().cast(kind)
 
 
@@ -131,8 +126,13 @@ def _in_salesforce(column: Column, made: pl.DataFrame) -> pl.Series:
         return values.str.to_date("%Y-%m-%d").alias(name)
     if values.dtype == pl.String:
         return values.alias(name)
-    utc = values - _HOURS_AHEAD * 3_600
-    return (utc * 1_000 + pl.Series([_NEW_YEAR]).dt.timestamp("ms")[0]).cast(pl.Datetime("ms")).alias(name)
+    return _moments(values - _HOURS_AHEAD * 3_600).alias(name)
+
+
+def _moments(seconds: pl.Series) -> pl.Series:
+    """Seconds since the new year as times."""
+    frame = seconds.to_frame("seconds")
+    return frame.select(pl.lit(_NEW_YEAR).cast(pl.Datetime("ms")) + pl.duration(seconds="seconds")).to_series()
 
 
 def _decimals(units: pl.Series, precision: int, scale: int) -> pa.Array:

@@ -7,7 +7,7 @@ collisions of the 64-bit checksums. The bucket of a record in Salesforce is the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -40,16 +40,27 @@ class Fingerprints:
 
     _by_bucket: dict[int | None, BucketFingerprint] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, buckets: Iterable[BucketFingerprint]) -> Fingerprints:
+        """From `listed`."""
+        return cls({one.bucket: one for one in buckets})
+
+    def merge(self, other: Iterable[BucketFingerprint]) -> None:
+        """Add other records of any buckets."""
+        for one in other:
+            known = self._by_bucket.get(one.bucket)
+            self._by_bucket[one.bucket] = one if known is None else known.with_added(one)
+
     def add(self, rows: pl.DataFrame) -> None:
         """Count the rows of a frame; each record is counted once."""
         # The sum of 64-bit numbers wraps around in polars, which is the modulus.
         found = rows.group_by(BUCKET).agg(
             pl.len().alias("rows"), pl.col(CHECKSUM).sum().alias("sum"), pl.col(CHECKSUM).bitwise_xor().alias("xor")
         )
-        for bucket, count, total, mixed in found.iter_rows():
-            one = BucketFingerprint(bucket, count, int(total or 0), int(mixed or 0))
-            known = self._by_bucket.get(bucket)
-            self._by_bucket[bucket] = one if known is None else known.with_added(one)
+        self.merge(
+            BucketFingerprint(bucket, count, int(total or 0), int(mixed or 0))
+            for bucket, count, total, mixed in found.iter_rows()
+        )
 
     @property
     def by_bucket(self) -> Mapping[int | None, BucketFingerprint]:

@@ -1,9 +1,10 @@
 """The hash by which a record is compared with its row: texts as texts, numbers as the doubles that the API carries.
 
-It is an order of magnitude cheaper than canonical text, because no number is spelled. Equal hashes mean equal records;
-records with different hashes may still be equal (white space at an end, `TRUE` for `true`) and are compared by their
-canonical text. Doubles tell all numbers of up to 15 digits apart, as many as Salesforce keeps exactly. The seed is drawn
-anew for each reconciliation, so that nobody can prepare a record with the hash of another; the hash is never stored.
+It is an order of magnitude cheaper than canonical text, because no number is spelled. Equal hashes mean equal
+records; records with different hashes may still be equal (white space at an end, `TRUE` for `true`) and are compared by
+their canonical text. Doubles tell all numbers of up to 15 digits apart, as many as Salesforce keeps exactly. The seed
+is drawn anew for each reconciliation, so that nobody can prepare a record with the hash of another; the hash is never
+stored.
 """
 
 from __future__ import annotations

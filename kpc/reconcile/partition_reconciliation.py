@@ -8,10 +8,12 @@ these rows the checksums of what Salesforce accepted before (`kpc.reconcile.refu
 from __future__ import annotations
 
 import hashlib
+import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 
 from kpc.errors import ConfigError, Mismatch
 from kpc.ledger import Compared, FailedRecord
@@ -19,13 +21,15 @@ from kpc.ledger.schema import canonical_json
 from kpc.ledger.states import StageState
 from kpc.load.corrected_rows import read_corrections
 from kpc.private_files import make_private
+from kpc.reconcile.causes import counted, explained, write_differences
 from kpc.reconcile.comparison import Comparison
+from kpc.reconcile.comparison_progress import ComparisonProgress
 from kpc.reconcile.expected_rows import expected_rows
 from kpc.reconcile.kept_checksums import purged_extract, remembered_rows
 from kpc.reconcile.mismatch_remedy import mismatch_remedy
 from kpc.reconcile.records import RecordDifferences, compare_all, compare_sample
 from kpc.reconcile.report import CheckFacts, Level3, ReconciliationReport, last_report
-from kpc.reconcile.totals import compare_totals, converted_measures, read_target
+from kpc.reconcile.totals import TargetTotals, compare_totals, converted_measures, read_target
 from kpc.stages.bucket_queries import BucketQueries
 from kpc.stages.context import PartitionContext, StageContext
 from kpc.stages.current_manifests import sealed_extract
@@ -34,6 +38,8 @@ from kpc.stages.relatives import relatives_of
 from kpc.stages.result import StageResult
 from kpc.storage.layout import REPORT
 from kpc.storage.manifests import ExtractManifest
+
+log = logging.getLogger(__name__)
 
 LEVELS3: tuple[Level3, ...] = ("full", "sample", "off")
 
@@ -56,7 +62,10 @@ def compare_partition(context: PartitionContext, level3: str = "") -> PartitionC
         raise ConfigError(f"There is no level 3 mode {wanted!r}.", f"Choose one of {', '.join(LEVELS3)}.")
     extract = sealed_extract(context)
     exceptions = context.ledger.failures.of_partition(context.environment, context.partition)
-    folder = make_private(context.paths.generation(extract.generation).reconciled / "query")
+    data = _fingerprint(context, extract, exceptions)
+    reconciled = context.paths.generation(extract.generation).reconciled
+    progress = ComparisonProgress(reconciled, data)
+    folder = make_private(reconciled / "query")
     try:
         sample_rows = context.settings.reconcile.sample_rows if chosen == "sample" else 0
         purged = purged_extract(context, extract.generation)
@@ -70,7 +79,7 @@ def compare_partition(context: PartitionContext, level3: str = "") -> PartitionC
         salesforce = read_target(queries, context.table, converted)
         records = None
         if chosen == "full":
-            records = compare_all(expected, queries, context, folder)
+            records = compare_all(expected, queries, context, folder, progress)
         elif chosen == "sample":
             records = compare_sample(expected, context)
         comparisons = compare_totals(
@@ -79,10 +88,11 @@ def compare_partition(context: PartitionContext, level3: str = "") -> PartitionC
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if records is not None:
-        comparisons.append(_as_comparison(records, expected.kept))
+        comparisons += [*_two_ways(records, salesforce, queries, context), _as_comparison(records, expected.kept)]
+    progress.remove()
     check = CheckFacts(
         level3=chosen,
-        data=_fingerprint(context, extract, exceptions),
+        data=data,
         exceptions=len(exceptions),
         compared_utc=context.clock(),
         relatives=relatives_of(context, extract.scn),
@@ -99,9 +109,10 @@ def publish_report(context: StageContext, compared: PartitionComparison) -> Reco
     Every check has a report of its own. A weaker check in which nothing was found, of the same data, does not become
     the verdict: neither does it turn a mismatch into a success, nor a comparison of all records into one of some.
     """
-    report = compared.report
-    folder = context.paths.generation(report.generation).reconciled
-    context.store.publish(folder, report, name=f"report-{context.stage_run}.json")
+    folder = context.paths.generation(compared.report.generation).reconciled
+    report = _with_causes(context, compared, folder)
+    files = [report.records.file] if report.records and report.records.file else []
+    context.store.publish(folder, report, files, name=f"report-{context.stage_run}.json")
     standing = context.store.manifest(folder, ReconciliationReport, REPORT)
     if standing is not None and standing.stands_against(report):
         what = "no record" if report.level3 == "off" else f"{report.share} records"
@@ -111,6 +122,30 @@ def publish_report(context: StageContext, compared: PartitionComparison) -> Reco
     recorded = [_recorded(comparison) for comparison in compared.comparisons]
     context.ledger.reconciliations.record(report.generation, context.stage_run, recorded, lease=context.lease)
     return report
+
+
+def _with_causes(context: StageContext, compared: PartitionComparison, folder: Path) -> ReconciliationReport:
+    """The report with the causes of its differences, which are listed in a file of their own."""
+    report, records = compared.report, compared.records
+    if records is None or report.records is None or not records.differing:
+        return report
+    explanations = explained(records.differing, context)
+    file = write_differences(folder / f"differences-{context.stage_run}.csv", explanations)
+    named = report.records.model_copy(update={"causes": counted(explanations), "file": file})
+    return report.model_copy(update={"records": named})
+
+
+def _two_ways(
+    records: RecordDifferences, salesforce: TargetTotals, queries: BucketQueries, context: PartitionContext
+) -> Iterator[Comparison]:
+    """Salesforce's own aggregates of each bucket against those of the records read back."""
+    if records.totals is None:
+        return
+    differing = records.totals.disagreements(salesforce, context.table, context.key)
+    if differing:
+        log.warning("%s: Salesforce's own aggregates are not those of its records in %s", context, ", ".join(differing))
+    buckets = Decimal(queries.buckets)
+    yield Comparison(2, "buckets whose aggregates equal their records", buckets, buckets - len(differing))
 
 
 def _fingerprint(context: PartitionContext, extract: ExtractManifest, exceptions: Sequence[FailedRecord]) -> str:

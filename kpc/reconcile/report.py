@@ -13,9 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from kpc.errors import ConfigError
 from kpc.reconcile.comparison import Comparison
+from kpc.reconcile.differing_records import Kind
 from kpc.stages.current_manifests import current_generation
 from kpc.storage.layout import REPORT
 from kpc.storage.manifests import ExtractManifest, RelativeScn, StageOutput
+from kpc.storage.store import FileEntry
 
 if TYPE_CHECKING:  # polars is slow to import, and the declared asset imports this module
     from kpc.reconcile.expected_rows import ExpectedRows
@@ -25,6 +27,7 @@ if TYPE_CHECKING:  # polars is slow to import, and the declared asset imports th
 
 State = Literal["reconciled", "reconciled_with_exceptions", "sampled", "mismatch"]
 Level3 = Literal["full", "sample", "off"]
+_LISTED = 100  # keys listed per kind of difference; all are counted
 _STRENGTH: dict[Level3, int] = {"full": 2, "sample": 1, "off": 0}
 Verdict = Literal["pass", "fail", "skipped"]
 
@@ -43,7 +46,10 @@ class ComparedNumber(BaseModel):
 
 
 class RecordsReport(BaseModel):
-    """`RecordDifferences` as JSON: complete counts, the first keys, and the names of differing fields; no values."""
+    """`RecordDifferences` as JSON: complete counts, the first keys, and the names of differing fields; no values.
+
+    `causes` counts the listed records by `kpc.reconcile.causes.Cause`; `file` lists them all, beside the report.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -55,6 +61,27 @@ class RecordsReport(BaseModel):
     missing_keys: tuple[str, ...]
     surplus_keys: tuple[str, ...]
     changed_fields: tuple[tuple[str, tuple[str, ...]], ...]
+    causes: dict[str, int] = {}
+    file: FileEntry | None = None
+    resumed: int = 0  # buckets that an interrupted run had compared
+
+    @classmethod
+    def of(cls, records: RecordDifferences) -> RecordsReport:
+        """Without causes and file, which are added when the report is published."""
+        missing, surplus, changed = (
+            records.of_kind(kind)[:_LISTED] for kind in (Kind.MISSING, Kind.SURPLUS, Kind.CHANGED)
+        )
+        return cls(
+            compared=records.compared,
+            equal=records.equal,
+            missing=records.missing,
+            surplus=records.surplus,
+            changed=records.changed,
+            missing_keys=tuple(one.external_id for one in missing),
+            surplus_keys=tuple(one.external_id for one in surplus),
+            changed_fields=tuple((one.external_id, one.fields) for one in changed),
+            resumed=records.resumed,
+        )
 
 
 class KeptRecordReport(BaseModel):
@@ -158,7 +185,7 @@ class ReconciliationReport(BaseModel):
             source_rows=extract.control_totals.rows,
             target_rows=int(comparisons[0].target or 0),
             comparisons=tuple(_number(comparison) for comparison in comparisons),
-            records=None if records is None else RecordsReport(**_fields(records)),
+            records=None if records is None else RecordsReport.of(records),
             compared_utc=check.compared_utc,
             level3=level3,
             seed=expected.seed if level3 == "sample" else None,
@@ -280,7 +307,3 @@ def _kept(record: KeptRecord) -> KeptRecordReport:
     return KeptRecordReport(
         key=record.key, former_checksum=record.former_checksum, fields=record.fields, measures=measures
     )
-
-
-def _fields(records: RecordDifferences) -> dict[str, object]:
-    return {name: getattr(records, name) for name in RecordsReport.model_fields}

@@ -98,8 +98,17 @@ class BucketQueries:
         ]
 
     def _grouped(self, most_rows: int | None, only: Set[str] | None = None) -> list[BucketGroup]:
-        expected = [(self._context.key, 0), *zip(markers(self._context.key), self._expected, strict=True)]
-        return grouped([each for each in expected if only is None or each[0] in only], most_rows)
+        return grouped([each for each in self._counted if only is None or each[0] in only], most_rows)
+
+    @property
+    def _counted(self) -> list[tuple[str, int]]:
+        """All markers with their expected records, that of older versions, which names no bucket, first."""
+        return [(self._context.key, 0), *zip(markers(self._context.key), self._expected, strict=True)]
+
+    @property
+    def buckets(self) -> int:
+        """The number of markers."""
+        return 1 + len(self._expected)
 
     def aggregates(self, selected: str) -> Iterator[dict[str, Any]]:
         """The records of `SELECT Migration_Partition__c, <selected> ... GROUP BY Migration_Partition__c`, by marker.
@@ -121,9 +130,9 @@ class BucketQueries:
             return [row for half in self._halves(group, error) for row in self._aggregates(selected, half)]
 
     def records(
-        self, fields: Sequence[str], folder: Path, *, also: str = ""
+        self, fields: Sequence[str], folder: Path, *, also: str = "", without: Set[str] = frozenset()
     ) -> Iterator[tuple[BucketGroup, QueryPages]]:
-        """The records of each group by a bulk query; `also` is one more condition.
+        """The records of each group by a bulk query, but of the markers `without`; `also` is one more condition.
 
         Some queries run while the caller uses the result of an earlier one; its files are removed afterwards.
         """
@@ -133,12 +142,20 @@ class BucketQueries:
             return self._read(group, fields, make_private(folder / f"group-{number:03d}"), also)
 
         at_once = self._context.settings.salesforce.query_jobs_at_once
-        for parts in map_in_parallel(read, enumerate(self.record_groups), at_once):
+        left = [part for group in self.record_groups if (part := self._without(group, without)) is not None]
+        for parts in map_in_parallel(read, enumerate(left), at_once):
             for group, pages in parts:
                 with ExitStack() as scope:
                     for file in pages.files:
                         scope.callback(file.unlink, missing_ok=True)
                     yield group, pages
+
+    def _without(self, group: BucketGroup, known: Set[str]) -> BucketGroup | None:
+        if known.isdisjoint(group.markers):
+            return group
+        names = tuple(name for name in group.markers if name not in known)
+        rows = sum(count for name, count in self._counted if name in names)
+        return BucketGroup(names, rows) if names else None
 
     def _read(
         self, group: BucketGroup, fields: Sequence[str], folder: Path, also: str

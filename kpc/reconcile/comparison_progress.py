@@ -1,0 +1,108 @@
+"""Finished buckets of a comparison, kept beside the extract, so that one that was killed continues where it was.
+
+    reconciled/progress/<first marker>.json        counts, fingerprints and aggregates of some buckets; written last
+    reconciled/progress/<first marker>.parquet     what differs in them
+
+Only buckets of the same data (`data`, see `ReconciliationReport`), read less than `LONGEST_H` hours ago, are used.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from kpc.convert.canonical import KEY_HASH
+from kpc.reconcile.bucket_fingerprints import BucketFingerprint, Fingerprints
+from kpc.reconcile.group_comparison import GroupComparison
+from kpc.reconcile.read_totals import ReadBucket, ReadTotals
+from kpc.storage.store import atomic_path, make_private
+
+FOLDER = "progress"
+LONGEST_H = 12
+_KIND = "kind"
+_KINDS = ("missing", "changed", "surplus")
+
+
+class _FinishedGroup(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: str
+    read_utc: datetime
+    markers: tuple[str, ...]
+    compared: int
+    equal: int
+    changed_rows: int
+    surplus_rows: int
+    source: tuple[BucketFingerprint, ...]
+    target: tuple[BucketFingerprint, ...]
+    totals: tuple[tuple[int | None, ReadBucket], ...]
+
+
+class ComparisonProgress:
+    """`folder` is that of the reconciliation, `data` the fingerprint of what is compared."""
+
+    def __init__(self, folder: Path, data: str) -> None:
+        self._folder = folder / FOLDER
+        self._data = data
+
+    def keep(self, markers: tuple[str, ...], found: GroupComparison, read_utc: datetime) -> None:
+        """Keep the comparison of the buckets with these markers. Raises `OutOfSpace`."""
+        stem = markers[0].replace("/", "-")
+        kept = _FinishedGroup(
+            data=self._data,
+            read_utc=read_utc,
+            markers=markers,
+            compared=found.compared,
+            equal=found.equal,
+            changed_rows=found.changed_rows,
+            surplus_rows=found.surplus_rows,
+            source=found.source.listed(),
+            target=found.target.listed(),
+            totals=tuple(found.totals.by_bucket.items()),
+        )
+        with atomic_path(make_private(self._folder) / f"{stem}.parquet") as path:
+            _differing(found).write_parquet(path)
+        with atomic_path(self._folder / f"{stem}.json") as path:
+            path.write_text(kept.model_dump_json(), encoding="utf-8")
+
+    def finished(self, now: datetime) -> Iterator[tuple[tuple[str, ...], GroupComparison]]:
+        """The kept comparisons that can be used again, with their markers; others are passed over."""
+        for path in sorted(self._folder.glob("*.json")):
+            try:
+                kept = _FinishedGroup.model_validate_json(path.read_text(encoding="utf-8"))
+                differing = pl.read_parquet(path.with_suffix(".parquet"))
+            except (ValidationError, OSError, pl.exceptions.PolarsError):
+                continue
+            if kept.data == self._data and now - kept.read_utc < timedelta(hours=LONGEST_H):
+                yield kept.markers, _restored(kept, differing)
+
+    def remove(self) -> None:
+        """When the comparison is complete."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _differing(found: GroupComparison) -> pl.DataFrame:
+    missing = found.missing.to_frame(KEY_HASH)
+    frames = zip(_KINDS, (missing, found.changed, found.surplus), strict=True)
+    return pl.concat([frame.with_columns(pl.lit(kind).alias(_KIND)) for kind, frame in frames], how="diagonal")
+
+
+def _restored(kept: _FinishedGroup, differing: pl.DataFrame) -> GroupComparison:
+    missing, changed, surplus = (differing.filter(pl.col(_KIND) == kind).drop(_KIND) for kind in _KINDS)
+    return GroupComparison(
+        compared=kept.compared,
+        equal=kept.equal,
+        missing=missing[KEY_HASH],
+        changed=changed,
+        surplus=surplus,
+        changed_rows=kept.changed_rows,
+        surplus_rows=kept.surplus_rows,
+        source=Fingerprints.of(kept.source),
+        target=Fingerprints.of(kept.target),
+        totals=ReadTotals(dict(kept.totals)),
+    )
