@@ -35,7 +35,9 @@ def act_on_verdict(context: PartitionContext, result: StageResult) -> None:
 
 
 @asset(upstream=sf_loaded, read=read_report, after=act_on_verdict)
-def reconciled(context: StageContext, loaded: LoadManifest, level3: str = "") -> ReconciliationReport:
+def reconciled(
+    context: StageContext, loaded: LoadManifest, level3: str = "", sample_rows: int | None = None
+) -> ReconciliationReport:
     """Compares Oracle with Salesforce: counts, sums and averages, checksums of records.
 
     It uses only the mapping version of the load, because the load's own counts are what it verifies.
@@ -43,7 +45,7 @@ def reconciled(context: StageContext, loaded: LoadManifest, level3: str = "") ->
     from kpc.campaign.certificates import certify, standing_certificate  # noqa: PLC0415  heavy; see kpc.stages.asset
     from kpc.reconcile.partition_reconciliation import compare_partition, publish_report  # noqa: PLC0415
 
-    compared = compare_partition(context, level3)
+    compared = compare_partition(context, level3, sample_rows)
     verdict = publish_report(context, compared)
     if verdict.weaker_check:
         evidence = standing_certificate(context, verdict)

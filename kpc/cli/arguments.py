@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +11,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on s
 TableName = Annotated[str, typer.Argument(metavar="TABLE", help="Oracle table name, in any case.")]
 Key = Annotated[str, typer.Argument(metavar="KEY", help="A month such as 2024-01, or ALL.")]
 Mode = Annotated[str, typer.Option(help="incremental: new and changed rows only; full: all rows.")]
+OnlyKeys = Annotated[
+    Path | None,
+    typer.Option(
+        help="Send these records again, whatever the load knows of them: a differences file of `kpc reconcile`, or one "
+        "external id per line."
+    ),
+]
 SameScn = Annotated[
     bool, typer.Option("--same-scn", help="Read at the SCN that a parent or child of the same key was read at last.")
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kpc.catalog import find_table
-from kpc.cli.arguments import AsJson, Key, Mode, SameScn, TableName, user_workspace
+from kpc.cli.arguments import AsJson, Key, Mode, OnlyKeys, SameScn, TableName, user_workspace
 from kpc.cli.extras import require_extra
 from kpc.cli.output import Exit, emit, explaining_errors, grid, say
 from kpc.errors import (
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from kpc.campaign.plan import CampaignPlan
     from kpc.catalog import Table
     from kpc.extract.access_path import Access
+    from kpc.stages.workspace import Workspace
 
 
 def register(app: typer.Typer) -> None:
@@ -203,6 +204,7 @@ def run(
     mode: Mode = "incremental",
     stage: Annotated[str, typer.Option(help="Run only this stage.")] = "",
     same_scn: SameScn = False,
+    only_keys: OnlyKeys = None,
     as_json: AsJson = False,
 ) -> None:
     """Run partitions through their four stages in this process, without Airflow."""
@@ -220,6 +222,8 @@ def run(
     with user_workspace() as workspace:
         if RECONCILED in stages:  # better known now than after the load
             write_into(workspace.settings.reconcile.docs_root, workspace.settings)
+        if only_keys is not None:
+            _mark_keys(workspace, partitions, only_keys, mode)
         for partition in partitions:
             context = PartitionContext(workspace, partition)
             with _naming_the_command(partition):
@@ -231,6 +235,20 @@ def run(
     cells = [[result[name] for name in columns] for result in results]
     emit({"ok": state is Exit.DONE, "receipts": results}, as_json=as_json, text=grid("", columns, cells))
     raise typer.Exit(state)
+
+
+def _mark_keys(workspace: Workspace, partitions: Sequence[Partition], file: Path, mode: str) -> None:
+    """Records that are sent again although the load knows them as sent. Raises `ConfigError`."""
+    from kpc.repair.send_again import mark_to_send_again
+    from kpc.stages.context import PartitionContext
+
+    if len(partitions) != 1 or mode == "full":
+        raise ConfigError(
+            "--only-keys names records of one partition, and --mode full sends all of them.",
+            "Give one KEY, and leave --mode out.",
+        )
+    marked = mark_to_send_again(PartitionContext(workspace, partitions[0]), file)
+    say(f"{marked:,} records of {partitions[0]} will be sent again.")
 
 
 @contextmanager
@@ -270,6 +288,7 @@ def rerun(
     wait: Annotated[bool, typer.Option(help="Wait until all stages have ended.")] = True,
     same_scn: SameScn = False,
     unpause: Annotated[bool, typer.Option("--unpause", help="Unpause the partition's DAGs first.")] = False,
+    only_keys: OnlyKeys = None,
     as_json: AsJson = False,
 ) -> None:
     """Run one partition again in Airflow; sends only new and changed rows, unless --mode is full."""
@@ -278,6 +297,9 @@ def rerun(
     from kpc.stages.names import find_stage
 
     partition = find_partition(table, key)
+    if only_keys is not None:
+        with user_workspace() as workspace:
+            _mark_keys(workspace, (partition,), only_keys, mode)
     outcome = rerun_partition(
         load_settings(),
         partition,

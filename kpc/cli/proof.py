@@ -10,7 +10,7 @@ import typer
 
 from kpc.cli.arguments import AsJson, TableName, user_workspace
 from kpc.cli.output import Exit, emit, explaining_errors, fail, grid, say
-from kpc.errors import KpcError, Mismatch
+from kpc.errors import ConfigError, KpcError, Mismatch
 from kpc.partition import find_partition
 
 if TYPE_CHECKING:
@@ -99,6 +99,10 @@ def _lines(checks: list[SystemCheck]) -> list[list[str]]:
 def reconcile(
     table: TableName,
     key: Annotated[str | None, typer.Argument(metavar="[KEY]", help="A month such as 2024-01, or ALL.")] = None,
+    level: Annotated[
+        int, typer.Option(min=1, max=3, help="1 and 2: counts and aggregates only; 3: every record, the default.")
+    ] = 3,
+    sample: Annotated[int | None, typer.Option(min=1, help="Compare so many records, chosen anew each time.")] = None,
     level3: Annotated[str, typer.Option(help="full, sample or off; default: KPC__RECONCILE__LEVEL3.")] = "",
     drill: Annotated[bool, typer.Option("--drill", help="Compare every record, whatever the setting.")] = False,
     as_json: AsJson = False,
@@ -116,10 +120,11 @@ def reconcile(
     from kpc.stages.context import PartitionContext
 
     partition = find_partition(table, key)
+    chosen = _level3(level, sample, level3, drill=drill)
     with user_workspace() as workspace:
         context = PartitionContext(workspace, partition)
         try:
-            result = reconciled.materialize(context, level3="full" if drill else level3)
+            result = reconciled.materialize(context, level3=chosen, sample_rows=sample)
         except Mismatch as mismatch:
             report = last_report(context)
             emit(report.model_dump(mode="json"), as_json=as_json, text="\n".join(_differences(report)))
@@ -138,6 +143,16 @@ def reconcile(
     elif report.state == "sampled":
         say(f"{report.share} records were compared; `kpc reconcile {table} {key} --level3 full` compares all.")
     raise typer.Exit(Exit.EXCEPTIONS if result.state == StageState.RECONCILED_WITH_EXCEPTIONS else Exit.DONE)
+
+
+def _level3(level: int, sample: int | None, level3: str, *, drill: bool) -> str:
+    """The mode of level 3 that the options name. Raises `ConfigError` if they name several."""
+    named = ["full"] * drill + ["off"] * (level < 3) + ["sample"] * (sample is not None) + [level3] * bool(level3)
+    if len(set(named)) > 1:
+        raise ConfigError(
+            "--level, --sample, --level3 and --drill contradict each other.", "Give only one of them, or none."
+        )
+    return named[0] if named else ""
 
 
 def _reconcile_object(name: str, *, as_json: bool) -> None:
@@ -183,6 +198,8 @@ def _differences(report: ReconciliationReport) -> Iterator[str]:
         yield f"only in Salesforce: {key}"
     for key, fields in report.records.changed_fields:
         yield f"differs: {key} in {', '.join(fields)}"
+    for cause, records in report.records.causes.items():
+        yield f"{records:,} records: {cause}"
 
 
 def _kept_lines(report: ReconciliationReport) -> Iterator[str]:

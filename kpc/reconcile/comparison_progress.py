@@ -25,7 +25,7 @@ from kpc.storage.store import atomic_path, make_private
 FOLDER = "progress"
 LONGEST_H = 12
 _KIND = "kind"
-_KINDS = ("missing", "changed", "surplus")
+_KINDS = ("changed", "surplus", "missing")
 
 
 class _FinishedGroup(BaseModel):
@@ -87,13 +87,12 @@ class ComparisonProgress:
 
 
 def _differing(found: GroupComparison) -> pl.DataFrame:
-    missing = found.missing.to_frame(KEY_HASH)
-    frames = zip(_KINDS, (missing, found.changed, found.surplus), strict=True)
+    frames = zip(_KINDS, (found.changed, found.surplus, found.missing.to_frame(KEY_HASH)), strict=True)
     return pl.concat([frame.with_columns(pl.lit(kind).alias(_KIND)) for kind, frame in frames], how="diagonal")
 
 
 def _restored(kept: _FinishedGroup, differing: pl.DataFrame) -> GroupComparison:
-    missing, changed, surplus = (differing.filter(pl.col(_KIND) == kind).drop(_KIND) for kind in _KINDS)
+    changed, surplus, missing = (differing.filter(pl.col(_KIND) == kind).drop(_KIND) for kind in _KINDS)
     return GroupComparison(
         compared=kept.compared,
         equal=kept.equal,

@@ -101,6 +101,7 @@ class _Reading:
         self._pairs = RowBuckets(folder, _PAIR, pl.col(BUCKET), count)
         self._counts = [0] * count
         self._sample = pl.DataFrame(schema={**dict.fromkeys(self._table.data_header, pl.String()), **_PAIR})
+        self._always = self._sample.clear()  # records of refused updates, which every sample has
         self._totals: list[ControlTotals] = []
         self._has_exceptions = bool(exceptions)
         self._is_exact = not (exceptions or self._source.has_corrections)
@@ -126,7 +127,9 @@ class _Reading:
             if found.refused is not None:
                 known = measure_rows(_with_measures(found.refused.known, self._table), self._table)
                 found.totals = added(found.totals, known)
-        found.sample = self._sample
+        order = pl.col(KEY_HASH).hash(self._seed)
+        drawn = self._sample.bottom_k(self._sample_rows, by=order)
+        found.sample = pl.concat([drawn, self._always]).unique(KEY_HASH)
         return found
 
     def _add(self, rows: pl.DataFrame) -> None:
@@ -135,10 +138,14 @@ class _Reading:
         if not self._is_exact and rows.height:
             self._totals.append(measure_rows(rows.lazy(), self._table))
         if self._sample_rows:
-            order = pl.col(KEY_HASH).hash(self._seed)
-            fresh = rows.select(self._sample.columns).bottom_k(self._sample_rows, by=order)
-            candidates = pl.concat([self._sample, compacted(fresh)])
-            self._sample = compacted(candidates.bottom_k(self._sample_rows, by=order))
+            fresh = compacted(self._drawn(rows.select(self._sample.columns)))
+            self._sample = compacted(self._drawn(pl.concat([self._sample, fresh])))
+
+    def _drawn(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """At random, as many rows of each bucket as of every other."""
+        order = pl.col(KEY_HASH).hash(self._seed)
+        each = -(-self._sample_rows // len(self._counts))
+        return rows.filter(order.rank("ordinal").over(BUCKET) <= each)
 
     def _add_pairs(self, rows: pl.DataFrame) -> None:
         self._pairs.add(rows)
@@ -155,8 +162,7 @@ class _Reading:
         known = known.with_columns(comparison_hash(known, self._table, self._seed))
         self._add_pairs(known)
         if self._sample_rows:
-            always = pl.concat([frame.select(self._sample.columns) for frame in (others, known)])
-            self._sample = pl.concat([self._sample, always]).unique(KEY_HASH)
+            self._always = pl.concat([frame.select(self._sample.columns) for frame in (others, known)])
         return updates
 
     def _no_rows(self) -> pl.LazyFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 
+from kpc.reconcile.causes import HEALED, Cause
 from kpc.reconcile.report import ReconciliationReport
 from kpc.stages.context import PartitionContext
 from kpc.storage.layout import REPORT
@@ -21,7 +22,12 @@ def mismatch_remedy(context: PartitionContext, report: ReconciliationReport) -> 
 
 def _sentences(context: PartitionContext, report: ReconciliationReport) -> Iterator[str]:
     table, key = context.table.name, context.key
-    if _has_too_few(report):
+    if file := _healed_by(context, report):
+        yield (
+            f"`kpc run {table} {key} --only-keys {file}` sends the lost and changed records again; in Airflow that is "
+            f"`kpc rerun {table} {key} --only-keys {file}`."
+        )
+    elif _has_too_few(report):
         yield (
             f"Records were deleted or changed in Salesforce, or never arrived: `kpc run {table} {key} --mode full` (in "
             f"Airflow `kpc rerun {table} {key} --mode full`) sends every row again; without --mode full only rows that "
@@ -35,8 +41,20 @@ def _sentences(context: PartitionContext, report: ReconciliationReport) -> Itera
         )
     if report.records is None or not (report.records.changed or report.records.missing or report.records.surplus):
         yield f"`kpc reconcile {table} {key} --drill` compares every record and lists the keys that differ."
-    place = context.store.shown(context.paths.generation(report.generation).reconciled / REPORT)
+    place = _file(context, report, REPORT)
     yield f"`kpc show {table} {key}` lists the numbers; keys and fields are in {place}."
+
+
+def _healed_by(context: PartitionContext, report: ReconciliationReport) -> str:
+    """The file of differences, if sending records again mends some of them."""
+    records = report.records
+    if records is None or records.file is None or not HEALED.intersection(map(Cause, records.causes)):
+        return ""
+    return _file(context, report, records.file.name)
+
+
+def _file(context: PartitionContext, report: ReconciliationReport, name: str) -> str:
+    return context.store.shown(context.paths.generation(report.generation).reconciled / name)
 
 
 def _has_too_few(report: ReconciliationReport) -> bool:

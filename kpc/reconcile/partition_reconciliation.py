@@ -54,8 +54,13 @@ class PartitionComparison:
     exceptions: tuple[FailedRecord, ...] = ()
 
 
-def compare_partition(context: PartitionContext, level3: str = "") -> PartitionComparison:
-    """Compare the current generation with what Salesforce holds of the partition. Raises `ConfigError`."""
+def compare_partition(
+    context: PartitionContext, level3: str = "", sample_rows: int | None = None
+) -> PartitionComparison:
+    """Compare the current generation with what Salesforce holds of the partition. Raises `ConfigError`.
+
+    `level3` and `sample_rows` replace the settings `reconcile.level3` and `reconcile.sample_rows`.
+    """
     wanted = level3 or context.settings.reconcile.level3
     chosen = next((one for one in LEVELS3 if one == wanted), None)
     if chosen is None:
@@ -67,12 +72,12 @@ def compare_partition(context: PartitionContext, level3: str = "") -> PartitionC
     progress = ComparisonProgress(reconciled, data)
     folder = make_private(reconciled / "query")
     try:
-        sample_rows = context.settings.reconcile.sample_rows if chosen == "sample" else 0
+        sampled = (sample_rows or context.settings.reconcile.sample_rows) if chosen == "sample" else 0
         purged = purged_extract(context, extract.generation)
         if purged is None:
-            expected = expected_rows(context, extract, exceptions, folder, sample_rows=sample_rows)
+            expected = expected_rows(context, extract, exceptions, folder, sample_rows=sampled)
         else:
-            expected = remembered_rows(context, purged, folder, sample_rows=sample_rows)
+            expected = remembered_rows(context, purged, folder, sample_rows=sampled)
         totals = expected.totals or extract.control_totals
         queries = BucketQueries(context, expected.counts)
         converted = converted_measures(context.table, context.salesforce)
