@@ -197,6 +197,7 @@ class ReconcileSettings(BaseModel):
 
     level3: Literal["full", "sample", "off"] = "full"  # every record, or a sample or none: a weaker state, `sampled`
     sample_rows: int = Field(5_000, ge=1)
+    records_at_once: int = Field(250_000, ge=1)  # that one bulk query reads back, and that are compared in memory
     docs_root: LocalPath = Path(".kpc/data_docs")
 
 

@@ -26,13 +26,14 @@ from kpc.extract.control_totals import added_up, measure_rows
 from kpc.extract.live_schema import arrow_schema
 from kpc.extract.partition_extract import seal
 from kpc.partition import find_partition
+from kpc.private_files import make_private
 from kpc.stages.context import PartitionContext, StageContext
 from kpc.stages.names import ORACLE_EXTRACT, SF_LOADED
 from kpc.stages.stage_run import run_stage
 from kpc.stages.workspace import Workspace
 from kpc.storage.manifests import ControlTotals, ExtractManifest, LoadManifest
 from kpc.storage.parquet_file import ExtractParquet
-from kpc.storage.store import FileEntry, make_private, write_manifest
+from kpc.storage.store import FileEntry, write_manifest
 
 SEED = 42
 _SLICE_ROWS = 100_000

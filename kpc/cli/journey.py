@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +12,7 @@ import typer
 from kpc.catalog import find_table
 from kpc.cli.arguments import AsJson, Key, Mode, OnlyKeys, SameScn, TableName, user_workspace
 from kpc.cli.extras import require_extra
+from kpc.cli.keys_file import mark_keys
 from kpc.cli.output import Exit, emit, explaining_errors, grid, say
 from kpc.errors import (
     ConfigError,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from kpc.campaign.plan import CampaignPlan
     from kpc.catalog import Table
     from kpc.extract.access_path import Access
-    from kpc.stages.workspace import Workspace
 
 
 def register(app: typer.Typer) -> None:
@@ -223,7 +223,7 @@ def run(
         if RECONCILED in stages:  # better known now than after the load
             write_into(workspace.settings.reconcile.docs_root, workspace.settings)
         if only_keys is not None:
-            _mark_keys(workspace, partitions, only_keys, mode)
+            mark_keys(workspace, partitions, only_keys, mode)
         for partition in partitions:
             context = PartitionContext(workspace, partition)
             with _naming_the_command(partition):
@@ -235,20 +235,6 @@ def run(
     cells = [[result[name] for name in columns] for result in results]
     emit({"ok": state is Exit.DONE, "receipts": results}, as_json=as_json, text=grid("", columns, cells))
     raise typer.Exit(state)
-
-
-def _mark_keys(workspace: Workspace, partitions: Sequence[Partition], file: Path, mode: str) -> None:
-    """Records that are sent again although the load knows them as sent. Raises `ConfigError`."""
-    from kpc.repair.send_again import mark_to_send_again
-    from kpc.stages.context import PartitionContext
-
-    if len(partitions) != 1 or mode == "full":
-        raise ConfigError(
-            "--only-keys names records of one partition, and --mode full sends all of them.",
-            "Give one KEY, and leave --mode out.",
-        )
-    marked = mark_to_send_again(PartitionContext(workspace, partitions[0]), file)
-    say(f"{marked:,} records of {partitions[0]} will be sent again.")
 
 
 @contextmanager
@@ -299,7 +285,7 @@ def rerun(
     partition = find_partition(table, key)
     if only_keys is not None:
         with user_workspace() as workspace:
-            _mark_keys(workspace, (partition,), only_keys, mode)
+            mark_keys(workspace, (partition,), only_keys, mode)
     outcome = rerun_partition(
         load_settings(),
         partition,

@@ -14,7 +14,7 @@ import polars as pl
 from kpc.catalog.types import EXTERNAL_ID
 from kpc.convert.canonical import KEY_HASH, key_hash
 from kpc.load.loaded_index import read_loaded_index
-from kpc.reconcile.differing_records import DifferingRecord, Kind
+from kpc.reconcile.differing_records import DifferenceKind, DifferingRecord
 from kpc.salesforce.soql import in_conditions, text_at
 from kpc.stages.context import PartitionContext
 from kpc.storage.prefetch import map_in_parallel
@@ -26,7 +26,7 @@ _QUERIES_AT_ONCE = 4
 _ASKED = (EXTERNAL_ID, "CreatedById", "CreatedDate", "LastModifiedById", "LastModifiedDate")
 
 
-class Cause(StrEnum):
+class DifferenceCause(StrEnum):
     """Why a record differs, in words for the report."""
 
     LOST = "loaded once, gone since"
@@ -38,7 +38,15 @@ class Cause(StrEnum):
     INVENTED = "not from Oracle"
 
 
-HEALED = frozenset({Cause.LOST, Cause.NEVER_LOADED, Cause.MOVED, Cause.EDITED, Cause.DAMAGED})  # by sending it again
+HEALED = frozenset(
+    {
+        DifferenceCause.LOST,
+        DifferenceCause.NEVER_LOADED,
+        DifferenceCause.MOVED,
+        DifferenceCause.EDITED,
+        DifferenceCause.DAMAGED,
+    }
+)  # by sending it again
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +54,7 @@ class ExplainedDifference:
     """A differing record with its cause; `by` is a Salesforce user id, `when` UTC, both empty where nobody knows."""
 
     record: DifferingRecord
-    cause: Cause
+    cause: DifferenceCause
     by: str = ""
     when: str = ""
 
@@ -72,17 +80,19 @@ def _explained(
 ) -> ExplainedDifference:
     own = context.salesforce.user_id
     match record.kind:
-        case Kind.MISSING if held is not None:
-            return ExplainedDifference(record, Cause.MOVED, *held.modified)
-        case Kind.MISSING:
-            return ExplainedDifference(record, Cause.LOST if is_loaded else Cause.NEVER_LOADED)
-        case Kind.CHANGED if held is not None and held.modified[0] != own:
-            return ExplainedDifference(record, Cause.EDITED, *held.modified)
-        case Kind.CHANGED:
-            return ExplainedDifference(record, Cause.DAMAGED, *(held.modified if held else ()))
+        case DifferenceKind.MISSING if held is not None:
+            return ExplainedDifference(record, DifferenceCause.MOVED, *held.modified)
+        case DifferenceKind.MISSING:
+            return ExplainedDifference(record, DifferenceCause.LOST if is_loaded else DifferenceCause.NEVER_LOADED)
+        case DifferenceKind.CHANGED if held is not None and held.modified[0] != own:
+            return ExplainedDifference(record, DifferenceCause.EDITED, *held.modified)
+        case DifferenceKind.CHANGED:
+            return ExplainedDifference(record, DifferenceCause.DAMAGED, *(held.modified if held else ()))
         case _:
             return ExplainedDifference(
-                record, Cause.VANISHED if is_loaded else Cause.INVENTED, *(held.created if held else ())
+                record,
+                DifferenceCause.VANISHED if is_loaded else DifferenceCause.INVENTED,
+                *(held.created if held else ()),
             )
 
 

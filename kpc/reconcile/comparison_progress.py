@@ -17,10 +17,11 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kpc.convert.canonical import KEY_HASH
+from kpc.private_files import make_private
 from kpc.reconcile.bucket_fingerprints import BucketFingerprint, Fingerprints
 from kpc.reconcile.group_comparison import GroupComparison
 from kpc.reconcile.read_totals import ReadBucket, ReadTotals
-from kpc.storage.store import atomic_path, make_private
+from kpc.storage.store import atomic_path
 
 FOLDER = "progress"
 LONGEST_H = 12

@@ -18,7 +18,7 @@ from kpc.reconcile.group_comparison import HELD_ROWS, GroupComparison
 from kpc.stages.context import PartitionContext
 
 
-class Kind(StrEnum):
+class DifferenceKind(StrEnum):
     """How a record differs."""
 
     MISSING = "missing"  # Oracle has it, Salesforce does not
@@ -31,7 +31,7 @@ class DifferingRecord:
     """`fields` are those that differ, by their names in the data header; empty unless it is `changed`."""
 
     external_id: str
-    kind: Kind
+    kind: DifferenceKind
     fields: tuple[str, ...] = ()
 
 
@@ -71,7 +71,11 @@ def differing_records(
         changed=sum(group.changed_rows for group in groups) + misplaced.height - as_doubles,
         surplus=sum(group.surplus_rows for group in groups) - misplaced.height,
         as_doubles=as_doubles,
-        listed=(*_keys(lost, Kind.MISSING), *(one for one in named if one.fields), *_keys(surplus, Kind.SURPLUS)),
+        listed=(
+            *_keys(lost, DifferenceKind.MISSING),
+            *(one for one in named if one.fields),
+            *_keys(surplus, DifferenceKind.SURPLUS),
+        ),
     )
 
 
@@ -81,7 +85,7 @@ def _rows(expected: ExpectedRows, hashes: Sequence[pl.Series]) -> pl.DataFrame:
     return expected.sample.clear().vstack(pl.concat(found)) if found else expected.sample.clear()
 
 
-def _keys(records: pl.DataFrame, kind: Kind) -> Iterator[DifferingRecord]:
+def _keys(records: pl.DataFrame, kind: DifferenceKind) -> Iterator[DifferingRecord]:
     for identifier in records[EXTERNAL_ID].sort():
         yield DifferingRecord(identifier or "", kind)
 
@@ -95,4 +99,4 @@ def _named(pair: dict[str, object], header: Sequence[str], numbers: set[str]) ->
     ]
     if pair[BUCKET] != pair[f"{BUCKET}:target"]:
         names.append(PARTITION_FIELD)
-    return DifferingRecord(str(pair[EXTERNAL_ID]), Kind.CHANGED, tuple(names))
+    return DifferingRecord(str(pair[EXTERNAL_ID]), DifferenceKind.CHANGED, tuple(names))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 
-from kpc.reconcile.causes import HEALED, Cause
+from kpc.reconcile.causes import HEALED, DifferenceCause
 from kpc.reconcile.report import ReconciliationReport
 from kpc.stages.context import PartitionContext
 from kpc.storage.layout import REPORT
@@ -48,7 +48,7 @@ def _sentences(context: PartitionContext, report: ReconciliationReport) -> Itera
 def _healed_by(context: PartitionContext, report: ReconciliationReport) -> str:
     """The file of differences, if sending records again mends some of them."""
     records = report.records
-    if records is None or records.file is None or not HEALED.intersection(map(Cause, records.causes)):
+    if records is None or records.file is None or not HEALED.intersection(map(DifferenceCause, records.causes)):
         return ""
     return _file(context, report, records.file.name)
 

@@ -15,7 +15,7 @@ from kpc.convert.buckets import marker_bucket
 from kpc.reconcile.bucket_fingerprints import BucketFingerprint, Fingerprints
 from kpc.reconcile.comparison_hash import COMPARED
 from kpc.reconcile.comparison_progress import ComparisonProgress
-from kpc.reconcile.differing_records import DifferingRecord, Kind, differing_records
+from kpc.reconcile.differing_records import DifferenceKind, DifferingRecord, differing_records
 from kpc.reconcile.expected_rows import ExpectedRows
 from kpc.reconcile.group_comparison import GroupComparison, compare_group
 from kpc.reconcile.read_totals import ReadTotals
@@ -42,7 +42,7 @@ class RecordDifferences:
     totals: ReadTotals | None = None  # None: not all records were read
     resumed: int = 0  # buckets whose comparison an interrupted run had finished
 
-    def of_kind(self, kind: Kind) -> tuple[DifferingRecord, ...]:
+    def of_kind(self, kind: DifferenceKind) -> tuple[DifferingRecord, ...]:
         """Those of one kind, by external id."""
         return tuple(one for one in self.differing if one.kind is kind)
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from kpc.errors import ConfigError
 from kpc.reconcile.comparison import Comparison
-from kpc.reconcile.differing_records import Kind
+from kpc.reconcile.differing_records import DifferenceKind
 from kpc.stages.current_manifests import current_generation
 from kpc.storage.layout import REPORT
 from kpc.storage.manifests import ExtractManifest, RelativeScn, StageOutput
@@ -48,7 +48,7 @@ class ComparedNumber(BaseModel):
 class RecordsReport(BaseModel):
     """`RecordDifferences` as JSON: complete counts, the first keys, and the names of differing fields; no values.
 
-    `causes` counts the listed records by `kpc.reconcile.causes.Cause`; `file` lists them all, beside the report.
+    `causes` counts the listed records by `DifferenceCause`; `file`, beside the report, lists them all.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -69,7 +69,8 @@ class RecordsReport(BaseModel):
     def of(cls, records: RecordDifferences) -> RecordsReport:
         """Without causes and file, which are added when the report is published."""
         missing, surplus, changed = (
-            records.of_kind(kind)[:_LISTED] for kind in (Kind.MISSING, Kind.SURPLUS, Kind.CHANGED)
+            records.of_kind(kind)[:_LISTED]
+            for kind in (DifferenceKind.MISSING, DifferenceKind.SURPLUS, DifferenceKind.CHANGED)
         )
         return cls(
             compared=records.compared,

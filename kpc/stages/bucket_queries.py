@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MOST_RECORDS = 250_000  # that one bulk query reads back
 _LEAST_LIMIT = 10_000  # of a bulk query that is to find fewer records
 
 
@@ -90,12 +89,9 @@ class BucketQueries:
 
     @cached_property
     def record_groups(self) -> list[BucketGroup]:
-        """As `groups`, but of at most `MOST_RECORDS` expected records: what is compared at once is held in memory."""
-        return [
-            part
-            for group in self.groups
-            for part in ([group] if group.rows <= MOST_RECORDS else self._grouped(MOST_RECORDS, set(group.markers)))
-        ]
+        """As `groups`, but of fewer records, so that the comparison of one of them fits in memory."""
+        most = self._context.settings.reconcile.records_at_once
+        return [part for group in self.groups for part in self._grouped(most, set(group.markers))]
 
     def _grouped(self, most_rows: int | None, only: Set[str] | None = None) -> list[BucketGroup]:
         return grouped([each for each in self._counted if only is None or each[0] in only], most_rows)

@@ -18,7 +18,7 @@ from kpc.convert.buckets import BUCKET
 from kpc.errors import ConfigError, Mismatch
 from kpc.ledger.states import StageState
 from kpc.partition import find_partition
-from kpc.reconcile.causes import Cause, read_keys
+from kpc.reconcile.causes import DifferenceCause, read_keys
 from kpc.reconcile.expected_rows import expected_rows
 from kpc.reconcile.report import ReconciliationReport, last_report
 from kpc.repair.send_again import mark_to_send_again
@@ -104,17 +104,17 @@ def test_each_difference_is_listed_with_its_cause_and_mended(loaded: PartitionCo
     lines = _lines(loaded, report)
     found = {key: (line["cause"], line["fields"]) for key, line in lines.items()}
     assert found == {
-        lost["External_ID__c"]: (Cause.LOST, ""),
-        damaged["External_ID__c"]: (Cause.DAMAGED, "Net_Inc_Vat__c"),
-        edited["External_ID__c"]: (Cause.EDITED, "Net_Inc_Vat__c"),
-        moved["External_ID__c"]: (Cause.MOVED, ""),
-        misplaced["External_ID__c"]: (Cause.DAMAGED, "Migration_Partition__c"),
-        "INVENTED|1": (Cause.INVENTED, ""),
+        lost["External_ID__c"]: (DifferenceCause.LOST, ""),
+        damaged["External_ID__c"]: (DifferenceCause.DAMAGED, "Net_Inc_Vat__c"),
+        edited["External_ID__c"]: (DifferenceCause.EDITED, "Net_Inc_Vat__c"),
+        moved["External_ID__c"]: (DifferenceCause.MOVED, ""),
+        misplaced["External_ID__c"]: (DifferenceCause.DAMAGED, "Migration_Partition__c"),
+        "INVENTED|1": (DifferenceCause.INVENTED, ""),
     }
     assert lines[str(edited["External_ID__c"])]["changed_by"] == clerk
     assert report.records is not None
-    once = (Cause.LOST, Cause.EDITED, Cause.MOVED, Cause.INVENTED)
-    assert report.records.causes == {Cause.DAMAGED: 2, **dict.fromkeys(once, 1)}
+    once = (DifferenceCause.LOST, DifferenceCause.EDITED, DifferenceCause.MOVED, DifferenceCause.INVENTED)
+    assert report.records.causes == {DifferenceCause.DAMAGED: 2, **dict.fromkeys(once, 1)}
 
     assert report.records.file is not None
     file = loaded.paths.generation(report.generation).reconciled / report.records.file.name
@@ -149,11 +149,9 @@ def test_keys_can_be_named_one_per_line(loaded: PartitionContext, tmp_path: Path
         mark_to_send_again(loaded, tmp_path / "nowhere.csv")
 
 
-def test_a_killed_comparison_continues_with_the_buckets_that_are_left(
-    loaded: PartitionContext, org: Emulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_comparison_continues_with_the_buckets_that_are_left(loaded: PartitionContext, org: Emulator) -> None:
     """The third bulk query fails: what was compared before is not read again, and its difference is still found."""
-    monkeypatch.setattr("kpc.stages.bucket_queries.MOST_RECORDS", 300)
+    loaded.settings.reconcile.records_at_once = 300
     loaded.settings.salesforce.query_jobs_at_once = 1
     first = next(iter(loaded.salesforce.query(f"SELECT Id FROM {OBJECT} WHERE Migration_Partition__c = '2024-01/000'")))
     _change(loaded, first, Net_Inc_Vat__c="0.01")
