@@ -13,22 +13,25 @@ from pathlib import Path
 import polars as pl
 
 from kpc.bench.made_up_lines import LINES_PER_SALE, MONTH, SALE, TABLE, Lines, lines, sale_keys
-from kpc.bench.sample_load import open_sample
+from kpc.bench.sample_load import MADE_UP, open_sample, sample_settings
 from kpc.catalog import find_table
 from kpc.catalog.types import EXTERNAL_ID, PARTITION_FIELD
 from kpc.emulators.salesforce.org.clock import Clock
 from kpc.emulators.salesforce.org.org import Org
 from kpc.emulators.salesforce.org.record_ids import record_ids
 from kpc.emulators.salesforce.org.schema import SObject
-from kpc.emulators.salesforce.org.storage import StorageSession, quoted
+from kpc.emulators.salesforce.org.storage import quoted
 from kpc.emulators.salesforce.settings import Switches
 from kpc.extract.control_totals import added_up, measure_rows
 from kpc.extract.live_schema import arrow_schema
 from kpc.extract.partition_extract import seal
-from kpc.partition import find_partition
+from kpc.ledger import open_ledger
+from kpc.partition import Environment, find_partition
 from kpc.private_files import make_private
+from kpc.reconcile.partition_reconciliation import PartitionComparison, compare_partition, publish_report
+from kpc.reconcile.report import ReconciliationReport
 from kpc.stages.context import PartitionContext, StageContext
-from kpc.stages.names import ORACLE_EXTRACT, SF_LOADED
+from kpc.stages.names import ORACLE_EXTRACT, RECONCILED, SF_LOADED
 from kpc.stages.stage_run import run_stage
 from kpc.stages.workspace import Workspace
 from kpc.storage.manifests import ControlTotals, ExtractManifest, LoadManifest
@@ -40,53 +43,68 @@ _SLICE_ROWS = 100_000
 _CHUNK_ROWS = 500_000
 _BATCH_ROWS = 5_000  # about as many as an extract fetches at a time, and so the rows of a Parquet row group
 _NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
-_SYSTEM = {"IsDeleted": "false", "CreatedDate": "$now", "LastModifiedDate": "$now", "SystemModstamp": "$now"}
+_FIXED = {
+    "IsDeleted": "false",
+    **dict.fromkeys(("CreatedDate", "LastModifiedDate", "SystemModstamp"), "$now"),
+    **dict.fromkeys(("OwnerId", "CreatedById", "LastModifiedById"), "$user"),
+}
 
 
-def write_org(data_file: Path, rows: int) -> None:
-    """An org whose only records are the `rows` lines and their sales, as a load of this project leaves them."""
+def new_org(data_file: Path) -> str:
+    """An empty org in this file; returns its id."""
     org = Org(data_file, clock=Clock(), switches=Switches(), seed=SEED)
+    org.close()
+    return org.identity.org_id
+
+
+def fill_org(data_file: str, rows: int) -> int:
+    """Add the `rows` lines and their sales to an org, as a load of this project leaves them. Returns the rows."""
+    org = Org(Path(data_file), clock=Clock(), switches=Switches(), seed=SEED)
     try:
-        line, sale = (_object(org, name) for name in (TABLE.name, TABLE.lookups[0].parent))
-        sales = -(-rows // LINES_PER_SALE)
-        user = org.identity.user_id
-        for first in range(0, sales, _SLICE_ROWS):
-            keys = sale_keys(first, min(_SLICE_ROWS, sales - first))
-            ids = record_ids(sale.prefix, first + 1, keys.len(), SEED)
-            with org.storage.writing() as session:
-                _insert(session, sale, pl.DataFrame([ids.alias("Id"), keys.alias(EXTERNAL_ID)]), user)
-        parent = TABLE.lookups[0].field
-        for first, made in _slices(rows):
-            records = made.salesforce
-            sale_ids = record_ids(
-                sale.prefix, 1 + int(records[SALE][0]), int(records[SALE][-1] - records[SALE][0]) + 1, SEED
-            )
-            parents = sale_ids.gather(records[SALE] - records[SALE][0]).alias(parent)
-            ids = record_ids(line.prefix, first + 1, records.height, SEED).alias("Id")
-            marked = records.drop(SALE).with_columns(ids, parents, markers_of(records[EXTERNAL_ID]))
-            with org.storage.writing() as session:
-                _insert(session, line, marked, user)
+        line, sale = (object_of(org, name) for name in (TABLE.name, TABLE.lookups[0].parent))
+        for records in _sales(sale, -(-rows // LINES_PER_SALE)):
+            _insert(org, sale, records)
+        for records in _lines(line, sale, rows):
+            _insert(org, line, records)
     finally:
         org.close()
+    return rows
 
 
-def _object(org: Org, table: str) -> SObject:
+def _sales(sale: SObject, sales: int) -> Iterator[pl.DataFrame]:
+    for first in range(0, sales, _SLICE_ROWS):
+        keys = sale_keys(first, min(_SLICE_ROWS, sales - first))
+        yield pl.DataFrame([record_ids(sale.prefix, first + 1, keys.len(), SEED).alias("Id"), keys])
+
+
+def _lines(line: SObject, sale: SObject, rows: int) -> Iterator[pl.DataFrame]:
+    for first, made in _slices(rows):
+        records = made.salesforce
+        number = records[SALE]
+        base, count = int(number[0]), int(number[-1] - number[0]) + 1
+        parents = record_ids(sale.prefix, 1 + base, count, SEED).gather(number - base)
+        ids = record_ids(line.prefix, first + 1, records.height, SEED)
+        marks = markers_of(records[EXTERNAL_ID])
+        yield records.drop(SALE).with_columns(ids.alias("Id"), parents.alias(TABLE.lookups[0].field), marks)
+
+
+def object_of(org: Org, table: str) -> SObject:
+    """The object that a table's rows are loaded into."""
     found = org.whole_schema.find(find_table(table).target)
     assert found is not None  # noqa: S101  the org holds every object of the catalog
     return found
 
 
-def _insert(session: StorageSession, sobject: SObject, records: pl.DataFrame, user: str) -> None:
+def _insert(org: Org, sobject: SObject, records: pl.DataFrame) -> None:
     keyed = records.with_columns(
         pl.col(key.name).str.to_lowercase().alias(key.key_column) for key in sobject.keys if key.name in records.columns
     )
-    fixed = _SYSTEM | {"CreatedById": "$user", "LastModifiedById": "$user", "OwnerId": "$user"}
-    names = ", ".join(map(quoted, [*keyed.columns, *fixed]))
-    values = ", ".join([*map(quoted, keyed.columns), *fixed.values()])
-    with session.given("made_up", keyed.to_arrow()):
+    names = ", ".join(map(quoted, [*keyed.columns, *_FIXED]))
+    values = ", ".join([*map(quoted, keyed.columns), *_FIXED.values()])
+    with org.storage.writing() as session, session.given("made_up", keyed.to_arrow()):
         session.run_named(
             f"INSERT INTO org.{quoted(sobject.name)} ({names}) SELECT {values} FROM made_up",  # noqa: S608  our own names
-            {"now": _NOON.replace(tzinfo=None), "user": user},
+            {"now": _NOON.replace(tzinfo=None), "user": org.identity.user_id},
         )
 
 
@@ -101,9 +119,11 @@ def _slices(rows: int) -> Iterator[tuple[int, Lines]]:
         yield first, lines(first, min(_SLICE_ROWS, rows - first))
 
 
-def write_partition(folder: str, org: Mapping[str, str], rows: int) -> int:
+def write_partition(folder: str, org_id: str, rows: int) -> int:
     """The sealed extract and the load of the lines in a new ledger and staging root. Returns the rows."""
-    workspace = open_sample(Path(folder), org)
+    ledger = open_ledger(sample_settings(Path(folder)).ledger_url.get_secret_value())
+    environment = Environment(MADE_UP, org_id)
+    workspace = Workspace(sample_settings(Path(folder)), ledger, "sample", "bench", environment=environment)
     try:
         context = PartitionContext(workspace, find_partition(TABLE.name, MONTH))
         run_stage(context, ORACLE_EXTRACT, lambda running: _extract(running, rows), mode="full")
@@ -181,7 +201,26 @@ def _load(context: StageContext, rows: int) -> LoadManifest:
     return manifest
 
 
-def open_partition(folder: str, org: Mapping[str, str]) -> tuple[Workspace, PartitionContext]:
-    """The partition that `write_partition` wrote; the caller closes the workspace."""
+def reconcile(folder: str, org: Mapping[str, str]) -> dict[str, object]:
+    """Compare the partition in full and publish the verdict; Great Expectations is not part of it.
+
+    Returns the report as JSON, and under `differing` external id, kind and fields of every differing record.
+    """
     workspace = open_sample(Path(folder), org)
-    return workspace, PartitionContext(workspace, find_partition(TABLE.name, MONTH))
+    try:
+        context = PartitionContext(workspace, find_partition(TABLE.name, MONTH))
+        found: list[PartitionComparison] = []
+
+        def make(running: StageContext) -> ReconciliationReport:
+            found.append(compare_partition(running))
+            return publish_report(running, found[0])
+
+        report = run_stage(context, RECONCILED, make).made
+        assert report is not None  # noqa: S101  no other run is at work
+        records = found[0].records
+        differing = records.differing if records else ()
+        return report.model_dump(mode="json") | {
+            "differing": [(one.external_id, one.kind, one.fields) for one in differing]
+        }
+    finally:
+        workspace.close()

@@ -32,7 +32,7 @@ from kpc.storage.manifests import StagedManifest
 from kpc.storage.parquet_file import ParquetTable
 from kpc.storage.store import FileEntry, write_manifest
 
-_SOURCE = "made-up"
+MADE_UP = "made-up"  # the source database of the samples
 _SLICE_ROWS = 20_000
 _NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 _BLOCK_BYTES = 1 << 20
@@ -89,21 +89,27 @@ def open_sample(
     folder: Path, org: Mapping[str, str], *, transport: RequestRecord | None = None, jobs_in_flight: int = 15
 ) -> Workspace:
     """The workspace of the staged rows. `transport` sees every request, for a benchmark that counts them."""
-    settings = Settings(
-        salesforce=SalesforceSettings(
-            base_url=org["base_url"],
-            client_id=org["client_id"],
-            client_secret=SecretStr(org["client_secret"]),
-            jobs_in_flight=jobs_in_flight,
-        ),
+    salesforce = SalesforceSettings(
+        base_url=org["base_url"],
+        client_id=org["client_id"],
+        client_secret=SecretStr(org["client_secret"]),
+        jobs_in_flight=jobs_in_flight,
+    )
+    settings = sample_settings(folder, salesforce)
+    client = connect(settings.salesforce, transport)
+    ledger = open_ledger(settings.ledger_url.get_secret_value())
+    environment = Environment(MADE_UP, client.org_id)
+    return Workspace(settings, ledger, "sample", "bench", salesforce=client, environment=environment)
+
+
+def sample_settings(folder: Path, salesforce: SalesforceSettings | None = None) -> Settings:
+    """Settings with the ledger and the staging root in `folder`, which is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return Settings(
+        salesforce=salesforce or SalesforceSettings(),
         staging=StagingSettings(root=folder / "staging", free_bytes=0),
         ledger_url=SecretStr(f"sqlite:///{folder}/ledger.db"),
     )
-    client = connect(settings.salesforce, transport)
-    folder.mkdir(parents=True, exist_ok=True)
-    ledger = open_ledger(settings.ledger_url.get_secret_value())
-    environment = Environment(_SOURCE, client.org_id)
-    return Workspace(settings, ledger, "sample", "bench", salesforce=client, environment=environment)
 
 
 def _write(

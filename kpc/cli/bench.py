@@ -101,3 +101,16 @@ def scale(
         raise ConfigError("A slope needs two sizes of at least 1,000 rows.", "Give --rows twice, or not at all.")
     report = measure_scale(sizes=sizes, say=say)
     _report("kpc bench scale", report.figures, as_json=as_json, jobs=[one.as_json() for one in report.measured])
+
+
+@app.command()
+@explaining_errors
+def reconcile(
+    rows: Annotated[int, typer.Option(min=100_000, help="Lines of the largest comparison.")] = 10_000_000,
+    as_json: AsJson = False,
+) -> None:
+    """Measure reconciliation in full: CPU beside the former way, memory, planted differences found."""
+    require_extra("dev", "kpc bench reconcile")
+    from kpc.bench.reconcile import measure_reconcile
+
+    _report("kpc bench reconcile", measure_reconcile(rows=rows, say=say), as_json=as_json)
