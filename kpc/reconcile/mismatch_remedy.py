@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from decimal import Decimal
 
@@ -24,8 +25,9 @@ def _sentences(context: PartitionContext, report: ReconciliationReport) -> Itera
     table, key = context.table.name, context.key
     if file := _healed_by(context, report):
         yield (
-            f"`kpc run {table} {key} --only-keys {file}` sends the lost and changed records again; in Airflow that is "
-            f"`kpc rerun {table} {key} --only-keys {file}`."
+            f"`kpc run {table} {key} --only-keys {file}` sends the lost and changed records again (in Airflow "
+            f"`kpc rerun {table} {key} --only-keys {file}`); without --only-keys only rows that changed in Oracle are "
+            "sent, which heals nothing here."
         )
     elif _has_too_few(report):
         yield (
@@ -46,11 +48,13 @@ def _sentences(context: PartitionContext, report: ReconciliationReport) -> Itera
 
 
 def _healed_by(context: PartitionContext, report: ReconciliationReport) -> str:
-    """The file of differences, if sending records again mends some of them."""
+    """The file of differences, if it lists them all and sending records again mends some of them."""
     records = report.records
-    if records is None or records.file is None or not HEALED.intersection(map(DifferenceCause, records.causes)):
+    if records is None or records.file is None or records.file.rows < records.missing + records.changed:
         return ""
-    return _file(context, report, records.file.name)
+    if not HEALED.intersection(map(DifferenceCause, records.causes)):
+        return ""
+    return shlex.quote(_file(context, report, records.file.name))
 
 
 def _file(context: PartitionContext, report: ReconciliationReport, name: str) -> str:

@@ -45,7 +45,7 @@ def test_the_next_load_gives_every_record_its_bucket(
     rows = results_by_stage(context)["staged_csv"].rows
     assert _markers(workspace.salesforce, PARTITION) == {"ALL/000"}
     _made_old(workspace, context)
-    with pytest.raises(Mismatch, match=r"kpc run KPS_R_EMAIL_TENANT ALL --mode full"):
+    with pytest.raises(Mismatch, match=r"kpc run KPS_R_EMAIL_TENANT ALL --only-keys "):
         reconciled.materialize(context)
     records = last_report(context).records
     assert records is not None
