@@ -65,6 +65,7 @@ def differing_records(
     numbers = set(number_fields(context.table))
     named = [_named(pair, context.table.data_header, numbers) for pair in pairs.iter_rows(named=True)]
     as_doubles = sum(not one.fields for one in named)
+    unnamed = changed.join(rows, on=KEY_HASH, how="anti")  # the extract was purged: only checksums are known
     lost = rows.join(missing, on=KEY_HASH, how="semi")
     return FoundDifferences(
         missing=missing.height,
@@ -74,6 +75,7 @@ def differing_records(
         listed=(
             *_keys(lost, DifferenceKind.MISSING),
             *(one for one in named if one.fields),
+            *_keys(unnamed, DifferenceKind.CHANGED),
             *_keys(surplus, DifferenceKind.SURPLUS),
         ),
     )

@@ -12,6 +12,7 @@ from kpc.convert.canonical import CHECKSUM, KEY_HASH
 from kpc.errors import ConfigError
 from kpc.ledger import FailedRecord
 from kpc.private_files import make_private
+from kpc.reconcile.comparison_hash import COMPARED
 from kpc.reconcile.expected_rows import ExpectedRows, expected_rows
 from kpc.reconcile.source_rows import SourceRows
 from kpc.stages.context import PartitionContext
@@ -21,6 +22,7 @@ from kpc.storage.parquet_file import ParquetTable, read_slices
 from kpc.storage.row_buckets import RowBuckets
 
 _SCHEMA: dict[str, pl.DataType] = {BUCKET: pl.UInt8(), KEY_HASH: pl.UInt64(), CHECKSUM: pl.UInt64()}
+_UNKNOWN: dict[str, pl.DataType] = {COMPARED: pl.UInt64()}  # of values that are gone: canonical text decides
 _SLICE_ROWS = 500_000
 _REMEDY = "Restore it from a backup, or extract the partition again: `kpc run TABLE KEY --mode full`."
 
@@ -36,7 +38,7 @@ def keep_checksums(
     expected = expected_rows(context, extract, exceptions, folder)
     with ParquetTable(target, _SCHEMA) as file:
         for number in range(len(expected.counts)):
-            rows = expected.pairs.bucket(number)
+            rows = expected.pairs.bucket(number).select(list(_SCHEMA))
             if rows.height:
                 file.write(rows.sort(KEY_HASH))
         entry = file.close()
@@ -68,9 +70,9 @@ def remembered_rows(
         )
     kept = purged.checksums
     path = context.store.file(context.paths.generation(purged.generation).purged, kept.file, remedy=_REMEDY)
-    pairs = RowBuckets(folder, _SCHEMA, pl.col(BUCKET), bucket_count(context.key))
+    pairs = RowBuckets(folder, _SCHEMA | _UNKNOWN, pl.col(BUCKET), bucket_count(context.key))
     for rows in read_slices(path, list(_SCHEMA), _SLICE_ROWS, remedy=_REMEDY):
-        pairs.add(rows)
+        pairs.add(rows.with_columns(pl.lit(None, kind).alias(name) for name, kind in _UNKNOWN.items()))
     source = _NoRows(kept.corrected)
     return ExpectedRows(
         context.table, pairs, list(kept.counts), source, kept.totals, sample=_no_sample(context), seed=0
@@ -78,7 +80,7 @@ def remembered_rows(
 
 
 def _no_sample(context: PartitionContext) -> pl.DataFrame:
-    return pl.DataFrame(schema={**dict.fromkeys(context.table.data_header, pl.String()), **_SCHEMA})
+    return pl.DataFrame(schema={**dict.fromkeys(context.table.data_header, pl.String()), **_SCHEMA, **_UNKNOWN})
 
 
 class _NoRows(SourceRows):
