@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from kpc.bench.baselines import text_comparison
+from kpc.bench.data_docs import measure_data_docs
 from kpc.bench.figures import Figure, rounded
 from kpc.bench.load import emulator
 from kpc.bench.made_up_lines import MONTH, TABLE
@@ -62,6 +63,10 @@ def measure_reconcile(*, rows: int, say: Say) -> list[Figure]:
         with large.org() as org:
             whole = _compare(large, org, say)
         figures += _speed(small, now, large, whole)
+        say("Great Expectations and its pages ...")
+        pages = Path(place, "docs")
+        pages.mkdir()
+        figures += measure_data_docs(pages)
         figures += _planted(_make(Path(place, "planted"), max(rows // PLANTED_SHARE, 15_000), say), say)
     return figures
 

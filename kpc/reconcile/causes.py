@@ -14,7 +14,7 @@ import polars as pl
 from kpc.catalog.types import EXTERNAL_ID
 from kpc.convert.canonical import KEY_HASH, key_hash
 from kpc.load.loaded_index import read_loaded_index
-from kpc.reconcile.differing_records import DifferenceKind, DifferingRecord
+from kpc.reconcile.differences import DifferenceKind, DifferingRecord
 from kpc.salesforce.soql import in_conditions, text_at
 from kpc.stages.context import PartitionContext
 from kpc.storage.prefetch import map_in_parallel

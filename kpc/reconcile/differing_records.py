@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import polars as pl
 
@@ -12,27 +11,11 @@ from kpc.catalog.types import EXTERNAL_ID, PARTITION_FIELD
 from kpc.convert.buckets import BUCKET
 from kpc.convert.canonical import KEY_HASH
 from kpc.reconcile.comparison_hash import number_fields
+from kpc.reconcile.differences import DifferenceKind, DifferingRecord
 from kpc.reconcile.double_numbers import same_as_doubles
 from kpc.reconcile.expected_rows import ExpectedRows, rows_with_hashes
 from kpc.reconcile.group_comparison import HELD_ROWS, GroupComparison
 from kpc.stages.context import PartitionContext
-
-
-class DifferenceKind(StrEnum):
-    """How a record differs."""
-
-    MISSING = "missing"  # Oracle has it, Salesforce does not
-    CHANGED = "changed"  # both have it, with other values or another marker
-    SURPLUS = "surplus"  # Salesforce has it, Oracle does not
-
-
-@dataclass(frozen=True, slots=True)
-class DifferingRecord:
-    """`fields` are those that differ, by their names in the data header; empty unless it is `changed`."""
-
-    external_id: str
-    kind: DifferenceKind
-    fields: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,40 +61,37 @@ def compare_partition(
 
     `level3` and `sample_rows` replace the settings `reconcile.level3` and `reconcile.sample_rows`.
     """
-    wanted = level3 or context.settings.reconcile.level3
-    chosen = next((one for one in LEVELS3 if one == wanted), None)
-    if chosen is None:
-        raise ConfigError(f"There is no level 3 mode {wanted!r}.", f"Choose one of {', '.join(LEVELS3)}.")
+    chosen = _chosen(level3 or context.settings.reconcile.level3)
+    sampled = (sample_rows or context.settings.reconcile.sample_rows) if chosen == "sample" else 0
     extract = sealed_extract(context)
     exceptions = context.ledger.failures.of_partition(context.environment, context.partition)
     data = _fingerprint(context, extract, exceptions)
     reconciled = context.paths.generation(extract.generation).reconciled
     progress = ComparisonProgress(reconciled, data)
     folder = make_private(reconciled / "query")
+    purged = purged_extract(context, extract.generation)
     try:
-        sampled = (sample_rows or context.settings.reconcile.sample_rows) if chosen == "sample" else 0
-        purged = purged_extract(context, extract.generation)
         if purged is None:
             expected = expected_rows(context, extract, exceptions, folder, sample_rows=sampled)
         else:
             expected = remembered_rows(context, purged, folder, sample_rows=sampled)
-        totals = expected.totals or extract.control_totals
         queries = BucketQueries(context, expected.counts)
         converted = converted_measures(context.table, context.salesforce)
         salesforce = read_target(queries, context.table, converted)
         records = None
         if chosen == "full":
             records = compare_all(expected, queries, context, folder, progress)
+            progress.remove()
         elif chosen == "sample":
             records = compare_sample(expected, context)
-        comparisons = compare_totals(
-            context.table, oracle=extract.control_totals, expected=totals, salesforce=salesforce
-        )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    oracle = extract.control_totals
+    comparisons = compare_totals(
+        context.table, oracle=oracle, expected=expected.totals or oracle, salesforce=salesforce
+    )
     if records is not None:
         comparisons += [*_two_ways(records, salesforce, queries, context), _as_comparison(records, expected.kept)]
-    progress.remove()
     check = CheckFacts(
         level3=chosen,
         data=data,
@@ -106,6 +103,14 @@ def compare_partition(
     )
     report = ReconciliationReport.of(extract, comparisons, records, expected, check)
     return PartitionComparison(report, tuple(comparisons), records, tuple(exceptions))
+
+
+def _chosen(level3: str) -> Level3:
+    """Raises `ConfigError` for a mode that there is not."""
+    chosen = next((one for one in LEVELS3 if one == level3), None)
+    if chosen is None:
+        raise ConfigError(f"There is no level 3 mode {level3!r}.", f"Choose one of {', '.join(LEVELS3)}.")
+    return chosen
 
 
 def publish_report(context: StageContext, compared: PartitionComparison) -> ReconciliationReport:

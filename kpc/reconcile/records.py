@@ -15,7 +15,8 @@ from kpc.convert.buckets import marker_bucket
 from kpc.reconcile.bucket_fingerprints import BucketFingerprint, Fingerprints
 from kpc.reconcile.comparison_hash import COMPARED
 from kpc.reconcile.comparison_progress import ComparisonProgress
-from kpc.reconcile.differing_records import DifferenceKind, DifferingRecord, differing_records
+from kpc.reconcile.differences import DifferenceKind, DifferingRecord
+from kpc.reconcile.differing_records import differing_records
 from kpc.reconcile.expected_rows import ExpectedRows
 from kpc.reconcile.group_comparison import GroupComparison, compare_group
 from kpc.reconcile.read_totals import ReadTotals

@@ -13,11 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from kpc.errors import ConfigError
 from kpc.reconcile.comparison import Comparison
-from kpc.reconcile.differing_records import DifferenceKind
+from kpc.reconcile.records_report import RecordsReport
 from kpc.stages.current_manifests import current_generation
 from kpc.storage.layout import REPORT
 from kpc.storage.manifests import ExtractManifest, RelativeScn, StageOutput
-from kpc.storage.store import FileEntry
 
 if TYPE_CHECKING:  # polars is slow to import, and the declared asset imports this module
     from kpc.reconcile.expected_rows import ExpectedRows
@@ -27,7 +26,6 @@ if TYPE_CHECKING:  # polars is slow to import, and the declared asset imports th
 
 State = Literal["reconciled", "reconciled_with_exceptions", "sampled", "mismatch"]
 Level3 = Literal["full", "sample", "off"]
-_LISTED = 100  # keys listed per kind of difference; all are counted
 _STRENGTH: dict[Level3, int] = {"full": 2, "sample": 1, "off": 0}
 Verdict = Literal["pass", "fail", "skipped"]
 
@@ -43,46 +41,6 @@ class ComparedNumber(BaseModel):
     excepted: Decimal
     target: Decimal | None
     agrees: bool
-
-
-class RecordsReport(BaseModel):
-    """`RecordDifferences` as JSON: complete counts, the first keys, and the names of differing fields; no values.
-
-    `causes` counts the listed records by `DifferenceCause`; `file`, beside the report, lists them all.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    compared: int
-    equal: int
-    missing: int
-    surplus: int
-    changed: int
-    missing_keys: tuple[str, ...]
-    surplus_keys: tuple[str, ...]
-    changed_fields: tuple[tuple[str, tuple[str, ...]], ...]
-    causes: dict[str, int] = {}
-    file: FileEntry | None = None
-    resumed: int = 0  # buckets that an interrupted run had compared
-
-    @classmethod
-    def of(cls, records: RecordDifferences) -> RecordsReport:
-        """Without causes and file, which are added when the report is published."""
-        missing, surplus, changed = (
-            records.of_kind(kind)[:_LISTED]
-            for kind in (DifferenceKind.MISSING, DifferenceKind.SURPLUS, DifferenceKind.CHANGED)
-        )
-        return cls(
-            compared=records.compared,
-            equal=records.equal,
-            missing=records.missing,
-            surplus=records.surplus,
-            changed=records.changed,
-            missing_keys=tuple(one.external_id for one in missing),
-            surplus_keys=tuple(one.external_id for one in surplus),
-            changed_fields=tuple((one.external_id, one.fields) for one in changed),
-            resumed=records.resumed,
-        )
 
 
 class KeptRecordReport(BaseModel):
