@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from kpc.bench.baselines import text_comparison
+from kpc.bench import text_comparison
 from kpc.bench.data_docs import measure_data_docs
 from kpc.bench.figures import Figure, rounded
 from kpc.bench.load import emulator
