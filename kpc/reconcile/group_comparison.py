@@ -74,7 +74,7 @@ class _Comparing:
     def run(self, expected: pl.DataFrame, records: Records) -> GroupComparison:
         found = self._found
         pairs = expected.select(KEY_HASH, *(pl.col(name).alias(renamed) for name, renamed in _OF_SOURCE.items()))
-        joined = pl.concat([_NO_RECORDS, *self._hashes(records())]).join(pairs, on=KEY_HASH, how="left")
+        joined = self._hashes(records()).join(pairs, on=KEY_HASH, how="left")
         unequal = joined.filter(_differs(COMPARED)).select(KEY_HASH)
         equal = joined.filter(~_differs(COMPARED))
         found.compared, found.equal = pairs.height, equal.height
@@ -86,10 +86,16 @@ class _Comparing:
         found.missing = pairs.join(pl.concat(keys).to_frame(), on=KEY_HASH, how="anti")[KEY_HASH]
         return found
 
-    def _hashes(self, frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-        for frame in frames:
-            self._found.totals.add(frame, self._context.table)
-            yield compacted(frame.select(_NO_RECORDS.columns))
+    def _hashes(self, frames: Iterator[pl.DataFrame]) -> pl.DataFrame:
+        """The columns of `_NO_RECORDS` of all records, whose aggregates are added up: once, which costs far less."""
+        table = self._context.table
+        measured = [pl.col(column.field or "").cast(pl.Float64, strict=False) for column in table.measured_columns]
+        kept = [compacted(frame.select(*_NO_RECORDS.columns, *measured)) for frame in frames]
+        if not kept:
+            return _NO_RECORDS
+        records = pl.concat(kept)
+        self._found.totals.add(records, table)
+        return records.select(_NO_RECORDS.columns)
 
     def _look_closer(self, unequal: pl.DataFrame, pairs: pl.DataFrame) -> pl.Series:
         """Compare canonical text, in which white space and spellings do not differ; returns its key hashes."""
