@@ -32,7 +32,8 @@ class Reached(StrEnum):
 class PartitionFacts:
     """Where a partition is. `verdict` is that of its present extract and load; empty if these were not compared.
 
-    `trouble` is the state of the newest stage run, if it did not end well, with that stage.
+    `trouble` is the state of the newest stage run, if it did not end well, with that stage. `certificate` is the sha256
+    of the certificate that stands, which lies in the restricted `certificate_file`.
     """
 
     table: str
@@ -40,6 +41,8 @@ class PartitionFacts:
     reached: Reached
     verdict: str
     trouble: str = ""
+    certificate: str = ""
+    certificate_file: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from expectations.campaign_facts import (
 )
 from expectations.files import Project
 from expectations.timeline import timeline_of
+from kpc.campaign.certificates import current_certificates
 from kpc.campaign.completeness import readable_months
 from kpc.catalog import TABLES
 from kpc.ledger import FinishedRun, ScopeRow
@@ -75,9 +76,14 @@ def _partitions(
         for one in ledger.stages.newest(environment)
         if one.state in _TROUBLE
     }
+    certificates = {
+        (one.table, one.key): (one.sha256, workspace.store.shown(one.path))
+        for one in current_certificates(workspace)
+        if one.is_current
+    }
     for name, mine in by_name.items():
         reached, verdict = _standing([run for run in mine if run.generation == current.get(name)])
-        yield PartitionFacts(*name, reached, verdict, trouble.get(name, ""))
+        yield PartitionFacts(*name, reached, verdict, trouble.get(name, ""), *certificates.get(name, ("", "")))
 
 
 def _standing(runs: Sequence[FinishedRun]) -> tuple[Reached, str]:

@@ -17,6 +17,8 @@ class Standing:
     is_known: bool = False
     is_outdated: bool = False
     step: str = ""
+    certificate: str = ""
+    certificate_file: str = ""
     sign_offs: tuple[SignOffFacts, ...] = ()
 
     @property
@@ -31,4 +33,6 @@ def standing_of(line: Line, campaign: CampaignFacts | None) -> Standing:
         return Standing()
     subjects = (line.newest.phase, MIGRATION)
     signed = tuple(one for one in campaign.sign_offs if one.subject in subjects)
-    return Standing(True, line.is_outdated, line.step, signed)
+    facts = line.facts
+    certificate = (facts.certificate, facts.certificate_file) if facts else ("", "")
+    return Standing(True, line.is_outdated, line.step, *certificate, signed)

@@ -201,11 +201,16 @@ def test_new_sign_off_renders_only_the_pages_it_is_about(tmp_path: Path) -> None
     """A sign-off of the phase stands on the newest page of its partitions; older runs' pages stay as they are."""
     for minute in (1, 2):
         reconcile(tmp_path, "2024-01", agreeing(PAYMENTS), minute=minute)
-    facts = facts_of(at("2024-01", Reached.COMPARED, "reconciled"))
+    certified = PartitionFacts(
+        PAYMENTS.name, "2024-01", Reached.COMPARED, "reconciled", "", "9c" * 32, "/staging/certificate-7.json"
+    )
+    facts = facts_of(certified)
     keep_campaign(Project(tmp_path), facts)
     build_data_docs(tmp_path)
     older, newest = sorted((site(tmp_path) / "validations").rglob("*.html"), key=lambda page: page.parent.name)
     assert "Nobody has signed off anything yet." in text_of(newest)
+    assert f"has the sha256 {'9c' * 32} ." in text_of(newest)
+    assert commands_of(newest)[-1] == "kpc certificate verify /staging/certificate-7.json"
     before = older.stat().st_mtime_ns
 
     signed = SignOffFacts("sales", "accepted", "airflow:malee", minutes_later(101), "ab" * 32)
@@ -246,7 +251,8 @@ def test_every_command_on_a_page_exists(tmp_path: Path, cause: FailureClass) -> 
     reconcile(
         tmp_path, "2024-04", changed(agreeing(PAYMENTS), CHECKSUMS, source=Decimal(5), target=Decimal(5)), minute=4
     )
-    keep_campaign(Project(tmp_path), facts_of())
+    certified = PartitionFacts(PAYMENTS.name, "2024-01", Reached.COMPARED, "reconciled", "", "9c" * 32, "FILE")
+    keep_campaign(Project(tmp_path), facts_of(certified))
     build_data_docs(tmp_path)
     checker = Checker()
     found = [(page.name, each) for page in site(tmp_path).rglob("*.html") for each in commands_of(page)]

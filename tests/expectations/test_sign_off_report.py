@@ -16,6 +16,7 @@ from oracle_source import OracleServer
 
 from expectations import build_data_docs
 from expectations.sign_off_report import write_report
+from kpc.campaign.certificates import current_certificates
 from kpc.campaign.completeness import counted_completeness
 from kpc.campaign.plan import plan_campaign
 from kpc.campaign.sign_off import sign_off
@@ -72,6 +73,8 @@ def test_a_complete_phase_has_everything_that_is_signed_for(workspace: Workspace
     assert head.entry_hash in text
     for result in (workspace.settings.reconcile.docs_root / "gx/uncommitted/validations").rglob("*.json"):
         assert hashlib.sha256(result.read_bytes()).hexdigest() in text
+    for certificate in current_certificates(workspace):
+        assert certificate.sha256 in text
     assert "Name Role Date Signature" in text
 
 
