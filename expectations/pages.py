@@ -193,6 +193,7 @@ def _environment() -> Environment:
         "signed": wording.signed_figure,
         "moment": wording.moment,
         "plural": wording.plural,
+        "ticked": wording.ticked,
     }
     environment.globals |= {
         "State": State,

@@ -16,7 +16,7 @@ from expectations.campaign_reading import read_campaign
 from expectations.files import Project, write_atomically
 from expectations.overview import Line, TableGroup, Totals, lines_of, needing_review, phases_of
 from expectations.results import State, ValidationRun, read_run
-from kpc.campaign.completeness import Completeness, completeness
+from kpc.campaign.completeness import Completeness, counted_completeness
 from kpc.catalog import TABLES, Phase
 from kpc.errors import ConfigError
 from kpc.stages.names import MIGRATION
@@ -82,9 +82,10 @@ class WrittenReport:
 def write_report(root: Path, workspace: Workspace, phase: Phase | None) -> WrittenReport:
     """Write the report of a phase, or of the whole migration, from the results under `root` and the ledger.
 
-    Its hash is an entry of the audit log. Raises `ConfigError` if no campaign has been planned.
+    Objects are counted first, if that is all that is missing. Its hash is an entry of the audit log. Raises
+    `ConfigError` if no campaign has been planned.
     """
-    found = completeness(phase, workspace)
+    found = counted_completeness(phase, workspace)
     if found is None:
         raise ConfigError("No campaign has been planned yet.", "Run `kpc plan --months FIRST:COUNT` first.")
     project = Project(root)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_DOWN, Context, Decimal
 from itertools import zip_longest
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 _SHOWN_DECIMALS = 6
 _WIDE = Context(prec=200)  # the default context cannot quantize more than 28 digits
@@ -63,6 +63,12 @@ def signed_figure(value: Decimal | int | None) -> str:
     if value is None:
         return "\u2014"
     return "0" if value == 0 else ("+" if value > 0 else "") + figure(value)
+
+
+def ticked(text: str) -> Markup:
+    """The text of a message, with what stands between backticks as code."""
+    code = Markup("<code>{}</code>")
+    return Markup("").join(code.format(part) if at % 2 else escape(part) for at, part in enumerate(text.split("`")))
 
 
 def moment(value: datetime) -> str:
