@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import process_time
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,7 @@ def reconciled(
     if verdict.weaker_check:
         evidence = standing_certificate(context, verdict)
     else:
-        checks_cpu_ms, results = _check_expectations(context, compared, loaded.mapping_version)
+        checks_cpu_ms, results = _check_expectations(context, replace(compared, report=verdict), loaded.mapping_version)
         evidence = certify(context, compared, loaded.mapping_version, results) | {"checks_cpu_ms": checks_cpu_ms}
     return verdict.model_copy(update={"mapping_version": loaded.mapping_version, **evidence})
 

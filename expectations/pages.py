@@ -63,7 +63,8 @@ def _commands(run: ValidationRun) -> Iterator[str]:
     if run.state is State.MISMATCH:
         yield f"kpc reconcile {partition} --level3 full"
         yield f"kpc show {partition}"
-        yield f"kpc rerun {partition} --mode full"
+        chosen = f"--only-keys {run.record.keys_file}" if run.record.keys_file else "--mode full"
+        yield f"kpc rerun {partition} {chosen}"
     elif run.state is State.SAMPLED:
         yield f"kpc reconcile {partition} --level3 full"
     else:

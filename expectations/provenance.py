@@ -7,10 +7,11 @@ from decimal import Decimal
 from pathlib import Path
 
 from expectations.demands import demands
-from expectations.run_record import ExceptionCause, JobFacts, RestrictedFile, RunRecord, StageFacts
+from expectations.run_record import DifferenceCount, ExceptionCause, JobFacts, RestrictedFile, RunRecord, StageFacts
 from kpc.catalog import family
 from kpc.ledger import StageRun
 from kpc.partition import Partition
+from kpc.reconcile.mismatch_remedy import healing_file
 from kpc.reconcile.partition_reconciliation import PartitionComparison
 from kpc.reconcile.report import ReconciliationReport
 from kpc.stages.context import StageContext
@@ -22,6 +23,7 @@ from kpc.tool_version import tool_version
 def record_of(context: StageContext, compared: PartitionComparison, mapping_version: str) -> RunRecord:
     """The record of this reconciliation of the generation that was loaded under the mapping version."""
     report = compared.report
+    causes = report.records.causes if report.records else {}
     scn_utc, is_exact = _scn_time(context, report)
     jobs = context.ledger.jobs.of_load(report.generation, mapping_version)
     return RunRecord(
@@ -42,6 +44,8 @@ def record_of(context: StageContext, compared: PartitionComparison, mapping_vers
             for kind, code, rows in context.ledger.failures.causes(context.environment, context.partition)
         ),
         files=tuple(_restricted_files(context, report, mapping_version)),
+        differences=tuple(DifferenceCount(str(cause), count) for cause, count in causes.items()),
+        keys_file=healing_file(context, report),
     )
 
 
@@ -96,7 +100,9 @@ def _restricted_files(context: StageContext, report: ReconciliationReport, versi
     def shown(content: str, path: Path) -> RestrictedFile:
         return RestrictedFile(content, context.store.shown(path))
 
-    files = [shown("this report, with keys of differences", paths.reconciled / f"report-{context.stage_run}.json")]
+    listed = report.records.file if report.records else None
+    files = [shown("all differing records, with their causes", paths.reconciled / listed.name)] if listed else []
+    files += [shown("this report, with keys of differences", paths.reconciled / f"report-{context.stage_run}.json")]
     staged = context.store.manifest(paths.staged(version), StagedManifest)
     if staged is not None and staged.rejected_file is not None:
         files.append(shown("rejected rows, with their reasons", paths.staged(version) / staged.rejected_file.name))

@@ -55,6 +55,14 @@ class ExceptionCause:
 
 
 @dataclass(frozen=True, slots=True)
+class DifferenceCount:
+    """How many records differ for one cause."""
+
+    cause: str
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
 class RestrictedFile:
     """A file with keys or values of rows, for people who may read the staging root."""
 
@@ -68,7 +76,8 @@ class RunRecord:
 
     `verdict` is the reconciliation's; a page shows it, or a worse one if the numbers say so. `scn_utc` is when Oracle
     was asked for the SCN; with `is_scn_time_exact` false, when the extract began to read. `by_records` are the measured
-    columns whose sums Salesforce gives rounded, or in another currency: level 3 proves them.
+    columns whose sums Salesforce gives rounded, or in another currency: level 3 proves them. `keys_file`, quoted
+    for a shell, lists the records that sending them again mends.
     """
 
     verdict: str = ""
@@ -81,6 +90,8 @@ class RunRecord:
     jobs: tuple[JobFacts, ...] = ()
     causes: tuple[ExceptionCause, ...] = ()
     files: tuple[RestrictedFile, ...] = ()
+    differences: tuple[DifferenceCount, ...] = ()
+    keys_file: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Plain data; times in ISO format."""
@@ -96,6 +107,7 @@ class RunRecord:
                 "stages": tuple(StageFacts(**_with_moments(one)) for one in stored.get("stages", ())),
                 "jobs": tuple(JobFacts(**one) for one in stored.get("jobs", ())),
                 "causes": tuple(ExceptionCause(**one) for one in stored.get("causes", ())),
+                "differences": tuple(DifferenceCount(**one) for one in stored.get("differences", ())),
                 "files": tuple(RestrictedFile(**one) for one in stored.get("files", ())),
             }
         )

@@ -19,7 +19,9 @@ from expectations.results import State, ValidationRun, read_run
 from kpc.campaign.completeness import Completeness, counted_completeness
 from kpc.catalog import TABLES, Phase
 from kpc.errors import ConfigError
+from kpc.ledger import Vouched
 from kpc.stages.names import MIGRATION
+from kpc.stages.vouched_work import DOCS
 from kpc.stages.workspace import Workspace
 from kpc.tool_version import tool_version
 
@@ -90,8 +92,8 @@ def write_report(root: Path, workspace: Workspace, phase: Phase | None) -> Writt
         raise ConfigError("No campaign has been planned yet.", "Run `kpc plan --months FIRST:COUNT` first.")
     project = Project(root)
     report = _report(project, workspace, phase, found)
-    content = pages.render("report.html.j2", "report.html", report=report, style=pages.style())
-    sha256 = hashlib.sha256(content.encode()).hexdigest()
+    content = pages.render("report.html.j2", "report.html", report=report, style=pages.style()).encode()
+    sha256 = hashlib.sha256(content).hexdigest()
     file = project.reports / f"{report.subject}-{report.written_utc:%Y%m%dT%H%M%SZ}-{sha256[:8]}.html"
     write_atomically(file, content)
     workspace.ledger.audit.append(
@@ -100,6 +102,7 @@ def write_report(root: Path, workspace: Workspace, phase: Phase | None) -> Writt
         run_id=workspace.run_id,
         environment=workspace.environment,
         detail={"subject": report.subject, "file": file.name, "sha256": sha256, "is_complete": found.is_complete},
+        vouched=Vouched(files={f"{DOCS}/{file.relative_to(project.root).as_posix()}": (len(content), sha256)}),
     )
     data_docs.build(root)  # the overview links to it
     return WrittenReport(file, sha256, report.subject, found.is_complete, found.summary)

@@ -23,7 +23,7 @@ def mismatch_remedy(context: PartitionContext, report: ReconciliationReport) -> 
 
 def _sentences(context: PartitionContext, report: ReconciliationReport) -> Iterator[str]:
     table, key = context.table.name, context.key
-    if file := _healed_by(context, report):
+    if file := healing_file(context, report):
         yield (
             f"`kpc run {table} {key} --only-keys {file}` sends the lost and changed records again (in Airflow "
             f"`kpc rerun {table} {key} --only-keys {file}`); without --only-keys only rows that changed in Oracle are "
@@ -47,8 +47,8 @@ def _sentences(context: PartitionContext, report: ReconciliationReport) -> Itera
     yield f"`kpc show {table} {key}` lists the numbers; keys and fields are in {place}."
 
 
-def _healed_by(context: PartitionContext, report: ReconciliationReport) -> str:
-    """The file of differences, if it lists them all and sending records again mends some of them."""
+def healing_file(context: PartitionContext, report: ReconciliationReport) -> str:
+    """The file of differences, quoted for a shell, if it lists them all and sending records again mends some."""
     records = report.records
     if records is None or records.file is None or records.file.rows < records.missing + records.changed:
         return ""

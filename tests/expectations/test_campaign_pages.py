@@ -248,6 +248,7 @@ def test_every_command_on_a_page_exists(tmp_path: Path, cause: FailureClass) -> 
     reconcile(tmp_path, "2024-01", agreeing(PAYMENTS), minute=1)
     reconcile(tmp_path, "2024-02", agreeing(PAYMENTS, excepted=1), minute=2, record=record)
     reconcile(tmp_path, "2024-03", wrong, minute=3)
+    reconcile(tmp_path, "2024-05", wrong, minute=5, record=RunRecord(verdict="mismatch", keys_file="'a file.csv'"))
     reconcile(
         tmp_path, "2024-04", changed(agreeing(PAYMENTS), CHECKSUMS, source=Decimal(5), target=Decimal(5)), minute=4
     )

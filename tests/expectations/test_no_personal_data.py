@@ -87,6 +87,10 @@ def test_planted_values_are_on_no_page(campaign: Workspace) -> None:
     report = write_report(root, campaign, None)
     assert "KPS_R_EMAIL_TENANT ALL</a> differs" in index.read_text(encoding="utf-8")
     assert not report.is_complete
+    pages = [page.read_text(encoding="utf-8") for page in index.parent.rglob("*KPS_R_EMAIL_TENANT*/*/*.html")]
+    (page,) = (page for page in pages if "Mismatch: " in page)
+    assert "1 record: <strong>not from Oracle</strong>" in page
+    assert "kpc rerun KPS_R_EMAIL_TENANT ALL --only-keys /" in page
     assert leaking(root) == []
     assert any(name.startswith("report-") for name in leaking_json(campaign))
 

@@ -16,6 +16,7 @@ from oracle_source import OracleServer
 
 from expectations import build_data_docs
 from expectations.sign_off_report import write_report
+from kpc.campaign.audit import check_audit, places_of
 from kpc.campaign.certificates import current_certificates
 from kpc.campaign.completeness import counted_completeness
 from kpc.campaign.plan import plan_campaign
@@ -90,10 +91,19 @@ def test_each_call_keeps_its_report_and_leaves_its_hash_in_the_audit_log(workspa
     assert [(one.detail["file"], one.detail["sha256"]) for one in entries] == [
         (file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in (first, second)
     ]
+    assert check_audit(workspace.ledger, places_of(workspace.settings)).findings == []
     index = build_data_docs(workspace.settings.reconcile.docs_root)
     for file in (first, second):
         assert f'href="reports/{file.name}"' in index.read_text(encoding="utf-8")
         assert (index.parent / "reports" / file.name).read_bytes() == file.read_bytes()
+
+
+def test_a_changed_report_is_found(workspace: Workspace) -> None:
+    """The audit log vouches for the file."""
+    _, file = write(workspace)
+    file.write_bytes(file.read_bytes().replace(b"Not complete", b"Complete"))
+    (finding,) = check_audit(workspace.ledger, places_of(workspace.settings)).findings
+    assert file.name in finding
 
 
 def test_a_report_needs_nothing_but_itself(workspace: Workspace) -> None:
