@@ -63,8 +63,10 @@ def _commands(run: ValidationRun) -> Iterator[str]:
     if run.state is State.MISMATCH:
         yield f"kpc reconcile {partition} --level3 full"
         yield f"kpc show {partition}"
-        chosen = f"--only-keys {run.record.keys_file}" if run.record.keys_file else "--mode full"
-        yield f"kpc rerun {partition} {chosen}"
+        if run.record.keys_file:
+            yield f"kpc rerun {partition} --only-keys {run.record.keys_file}"
+        else:
+            yield f"kpc rerun {partition} --mode full"
     elif run.state is State.SAMPLED:
         yield f"kpc reconcile {partition} --level3 full"
     else:
