@@ -33,7 +33,8 @@ class PartitionFacts:
     """Where a partition is. `verdict` is that of its present extract and load; empty if these were not compared.
 
     `trouble` is the state of the newest stage run, if it did not end well, with that stage. `certificate` is the sha256
-    of the certificate that stands, which lies in the restricted `certificate_file`.
+    of the certificate that stands, which lies in the restricted `certificate_file`. `weaker_check`: a later check that
+    agreed and did not replace the verdict.
     """
 
     table: str
@@ -43,6 +44,7 @@ class PartitionFacts:
     trouble: str = ""
     certificate: str = ""
     certificate_file: str = ""
+    weaker_check: str = ""
 
 
 @dataclass(frozen=True, slots=True)

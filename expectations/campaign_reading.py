@@ -71,10 +71,16 @@ def _partitions(
     for run in runs:
         if run.table_name in TABLES:
             by_name.setdefault((run.table_name, run.partition_key), []).append(run)
+    newest = ledger.stages.newest(environment)
     trouble = {
         (one.table_name, one.partition_key): f"{one.stage} {one.state.value.replace('_', ' ')}"
-        for one in ledger.stages.newest(environment)
+        for one in newest
         if one.state in _TROUBLE
+    }
+    weaker = {
+        (one.table_name, one.partition_key): str((one.detail or {}).get("weaker_check", ""))
+        for one in newest
+        if one.stage == RECONCILED
     }
     certificates = {
         (one.table, one.key): (one.sha256, workspace.store.shown(one.path))
@@ -83,7 +89,8 @@ def _partitions(
     }
     for name, mine in by_name.items():
         reached, verdict = _standing([run for run in mine if run.generation == current.get(name)])
-        yield PartitionFacts(*name, reached, verdict, trouble.get(name, ""), *certificates.get(name, ("", "")))
+        certificate = certificates.get(name, ("", ""))
+        yield PartitionFacts(*name, reached, verdict, trouble.get(name, ""), *certificate, weaker.get(name, ""))
 
 
 def _standing(runs: Sequence[FinishedRun]) -> tuple[Reached, str]:

@@ -19,6 +19,7 @@ class Standing:
     step: str = ""
     certificate: str = ""
     certificate_file: str = ""
+    weaker_check: str = ""
     sign_offs: tuple[SignOffFacts, ...] = ()
 
     @property
@@ -34,5 +35,5 @@ def standing_of(line: Line, campaign: CampaignFacts | None) -> Standing:
     subjects = (line.newest.phase, MIGRATION)
     signed = tuple(one for one in campaign.sign_offs if one.subject in subjects)
     facts = line.facts
-    certificate = (facts.certificate, facts.certificate_file) if facts else ("", "")
-    return Standing(True, line.is_outdated, line.step, *certificate, signed)
+    later = (facts.certificate, facts.certificate_file, facts.weaker_check) if facts else ("", "", "")
+    return Standing(True, line.is_outdated, line.step, *later, signed)

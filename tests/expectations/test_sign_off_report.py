@@ -14,6 +14,7 @@ from emulated_org import Emulator
 from lineage import results_by_stage
 from oracle_source import OracleServer
 
+from assets.reconciled import reconciled
 from expectations import build_data_docs
 from expectations.sign_off_report import write_report
 from kpc.campaign.audit import check_audit, places_of
@@ -104,6 +105,16 @@ def test_a_changed_report_is_found(workspace: Workspace) -> None:
     file.write_bytes(file.read_bytes().replace(b"Not complete", b"Complete"))
     (finding,) = check_audit(workspace.ledger, places_of(workspace.settings)).findings
     assert file.name in finding
+
+
+def test_a_weaker_check_stands_on_the_page_of_the_verdict_that_it_does_not_replace(workspace: Workspace) -> None:
+    """It has no page of its own, and is not hidden either."""
+    context, root = PartitionContext(workspace, Partition(TENANTS, "ALL")), workspace.settings.reconcile.docs_root
+    reconciled.materialize(context, level3="off")
+    index = build_data_docs(root, workspace)
+    (page,) = (index.parent / "validations").rglob("*.html")
+    assert "A later, weaker check does not replace this verdict: " in page.read_text(encoding="utf-8")
+    assert "no record compared: no difference." in page.read_text(encoding="utf-8")
 
 
 def test_a_report_needs_nothing_but_itself(workspace: Workspace) -> None:
