@@ -67,12 +67,15 @@ def find_records(
     if index is None:
         return _read_all(session, sobject, column, keys)
     candidates = index.candidates(keys)
-    with session.given("wanted", candidates.to_arrow()):
+    # DuckDB reads the keys of these rows alone only if they are not part of a join: of 10,000 rows scattered over ten
+    # million, in 60 instead of 310 ms of CPU. They are compared here.
+    with session.given("wanted", candidates.select("position").to_arrow()):
         table = session.table(
-            f"SELECT w.key, t.Id, w.position, NOT t.IsDeleted AS lives FROM wanted w JOIN {table_of(sobject)} t"
-            f" ON t.rowid = w.position WHERE t.{quoted(column)} = w.key"
+            f"SELECT {quoted(column)} AS key, Id, rowid AS position, NOT IsDeleted AS lives FROM {table_of(sobject)}"
+            f" WHERE rowid IN (SELECT position FROM wanted)"
         )
-    there = pl.DataFrame(table, schema={"key": pl.String, "Id": pl.String, "position": pl.Int64, "lives": pl.Boolean})
+    rows = pl.DataFrame(table, schema={"key": pl.String, "Id": pl.String, "position": pl.Int64, "lives": pl.Boolean})
+    there = rows.join(candidates, on=["key", "position"], how="semi")
     found = (
         there.filter("lives")
         .group_by("key")
