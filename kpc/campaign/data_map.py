@@ -76,7 +76,14 @@ def data_map_of(retention: RetentionSettings) -> DataMap:
 
 _EXTRACT, _INDEX, _LEDGER, _PAGES = FileKind.EXTRACT.value, "loaded index", "ledger and audit", "reports and Data Docs"
 _CORRECTED = "corrected rows"
-_AS_SENT = (FileKind.CHUNKS, FileKind.REJECTS, FileKind.FAILED_ROWS, FileKind.PRE_IMAGES, FileKind.ROLLBACK)
+_AS_SENT = (
+    FileKind.CHUNKS,
+    FileKind.REJECTS,
+    FileKind.FAILED_ROWS,
+    FileKind.PRE_IMAGES,
+    FileKind.ROLLBACK,
+    FileKind.COMPARISONS,
+)
 
 
 def _files(retention: RetentionSettings) -> Iterator[MappedFiles]:
@@ -90,6 +97,7 @@ def _files(retention: RetentionSettings) -> Iterator[MappedFiles]:
         ),
         FileKind.FAILED_ROWS: ("`loaded-*/*.failed.csv.gz`, `*.unprocessed.csv.gz`", "rows as they were sent"),
         FileKind.PRE_IMAGES: ("`pre-image-*/*.csv.gz`", "records as Salesforce held them before the load"),
+        FileKind.COMPARISONS: ("`reconciled/progress/`", "records of a killed comparison that differed"),
         FileKind.ROLLBACK: ("`undo/*.csv.gz`", "ids to delete, and records to restore as in the pre-images"),
     }
     for kind, (place, what) in holds.items():

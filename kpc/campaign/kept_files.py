@@ -28,6 +28,7 @@ class FileKind(StrEnum):
     FAILED_ROWS = "failed-rows"
     PRE_IMAGES = "pre-images"
     ROLLBACK = "rollback"
+    COMPARISONS = "comparisons"  # of records that a killed comparison had read
 
     @property
     def setting(self) -> str:
@@ -44,7 +45,8 @@ class GenerationFiles:
     """Lists the files of one generation of a partition.
 
     Files that a manifest lists are described by it. On a disk, those that no manifest lists are found too: what an
-    interrupted or abandoned extract left, and what a rollback wrote. An object store is not listed.
+    interrupted or abandoned extract left, what a rollback wrote, what a killed comparison had read. An object store is
+    not listed.
     """
 
     context: PartitionContext
@@ -106,10 +108,12 @@ class GenerationFiles:
             FileKind.FAILED_ROWS: tuple(f"loaded-*/*{ending}" for ending in _WITH_ROWS),
             FileKind.PRE_IMAGES: ("pre-image-*/*.csv.gz",),
             FileKind.ROLLBACK: ("undo/*.csv.gz",),
+            FileKind.COMPARISONS: ("reconciled/progress/*.parquet", "reconciled/query/**/*"),
         }
         for pattern in patterns[kind]:
             for path in self.paths.folder.glob(pattern):
-                yield path, None
+                if path.is_file():
+                    yield path, None
 
 
 def _in(folder: Path, entries: Iterable[FileEntry]) -> Iterator[tuple[Path, FileEntry | None]]:

@@ -196,6 +196,17 @@ def test_leftovers_of_an_abandoned_extract_are_purged(loaded: PartitionContext) 
     assert not left.exists()
 
 
+def test_what_a_killed_comparison_had_read_is_purged(loaded: PartitionContext) -> None:
+    """It holds records, and the next comparison does not use it after some hours."""
+    current = loaded.ledger.generations.current(loaded.environment, WEB)
+    assert current is not None
+    left = loaded.paths.generation(current.id).reconciled / "progress" / "ALL-000.parquet"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(files_of(loaded, "*/extract/*.parquet")[0].read_bytes())
+    assert run(loaded, kinds=(FileKind.COMPARISONS,))["comparisons"].need is None
+    assert not left.exists()
+
+
 def test_names_that_are_not_there_are_refused(loaded: PartitionContext) -> None:
     for wish, told in (
         (PurgeWish(tables=("KPS_NOTHING",)), "no table 'KPS_NOTHING'"),
