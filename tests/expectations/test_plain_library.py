@@ -94,6 +94,18 @@ def test_checkpoint_runs_again_on_given_numbers(opened: dict[str, Any]) -> None:
     assert opened["differs"] == ["rows"]
 
 
+def test_a_stored_result_is_what_the_library_would_store(tmp_path: Path) -> None:
+    """Our store writes the same JSON, only faster."""
+    from great_expectations.data_context.store.validation_results_store import ValidationResultsStore
+
+    wrong = changed(agreeing(PAYMENTS), "PAY_AMT sum", target=None)
+    validate(PAYMENTS, "2024-01", wrong[:-1], run_name="run-1", root=tmp_path, clock=lambda: minutes_later(1))
+    (file,) = (tmp_path / "gx" / "uncommitted" / "validations").rglob("*.json")
+    library = ValidationResultsStore(store_backend={"class_name": "InMemoryStoreBackend"})
+    stored = file.read_text(encoding="utf-8")
+    assert json.loads(library.serialize(library.deserialize(stored))) == json.loads(stored)
+
+
 def test_library_builds_the_pages(opened: dict[str, Any]) -> None:
     """The library's own call builds the site."""
     (page,) = opened["pages"].values()
