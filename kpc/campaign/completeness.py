@@ -139,7 +139,7 @@ def completeness(phase: Phase | None, workspace: Workspace) -> Completeness | No
     if scope is None:
         return None
     tables = [table for table in TABLES.values() if table.name in scope.tables and phase in (None, table.phase)]
-    partitions = [partition for table in tables for partition in partitions_of(table, readable_months(scope))]
+    partitions = partitions_in_scope(phase, scope)
     changes = source_changes(workspace)
     states = {partition: ledger.stages.reconciliation_state(environment, partition) for partition in partitions}
     return Completeness(
@@ -164,6 +164,12 @@ def completeness(phase: Phase | None, workspace: Workspace) -> Completeness | No
         moved=tuple(one for one in partitions if one in changes),
         recount=tuple(table.name for table in tables if Partition(table, UNASSIGNED) in changes),
     )
+
+
+def partitions_in_scope(phase: Phase | None, scope: ScopeRow) -> list[Partition]:
+    """The planned partitions of a phase, or of the whole migration, in load order."""
+    tables = [table for table in TABLES.values() if table.name in scope.tables and phase in (None, table.phase)]
+    return [partition for table in tables for partition in partitions_of(table, readable_months(scope))]
 
 
 def counted_completeness(phase: Phase | None, workspace: Workspace) -> Completeness | None:

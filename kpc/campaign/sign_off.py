@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 from kpc.calling_user import calling_machine
 from kpc.campaign.assignment import UNASSIGNED
@@ -16,6 +16,13 @@ from kpc.campaign.completeness import (
     unassigned_subject,
 )
 from kpc.campaign.object_accounts import FOREIGN, foreign_evidence, foreign_subject
+from kpc.campaign.sign_off_evidence import (
+    Decision,
+    certificates_digest,
+    phase_of,
+    standing_certificates,
+    write_record,
+)
 from kpc.catalog import Phase, find_table
 from kpc.errors import ConfigError
 from kpc.ledger import ScopeRow, Signer, Vouched
@@ -23,53 +30,87 @@ from kpc.ledger.states import SignOffDecision
 from kpc.partition import find_partition
 from kpc.stages.context import PartitionContext
 from kpc.stages.names import MIGRATION
+from kpc.stages.vouched_work import facts_of_files
 from kpc.stages.workspace import Workspace
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """A decision, with its subject and the numbers it is based on."""
-
-    subject: str
-    decision: SignOffDecision
-    evidence: dict[str, object]
-    evidence_sha256: str
-
-
-def sign_off(subject: str, key: str | None, workspace: Workspace, *, accepts: bool, note: str) -> Decision:
+def sign_off(
+    subject: str, key: str | None, workspace: Workspace, *, accepts: bool, note: str, signer: Signer | None = None
+) -> Decision:
     """Record the decision with a hash of its numbers. Accepting requires that everything it covers is complete.
 
-    Raises `ConfigError` if there is nothing to decide, or if something is missing.
+    A decision about a phase or the migration names the certificates that it covers. `signer` is who decides, where that
+    is known better than by the operating system's user. Raises `ConfigError` if there is nothing to decide, or if
+    something is missing.
     """
+    certificates: dict[str, str] | None = None
     if key is None:
         _scope(workspace)
-        filed, evidence = _phase(subject, workspace, accepts=accepts)
+        filed, evidence, certificates = _phase(subject, workspace, accepts=accepts)
     elif key.upper() == FOREIGN:
         filed, evidence = _foreign(find_table(subject).name, workspace, note)
     elif key.upper() == UNASSIGNED:
         filed, evidence = _unassigned(find_table(subject).name, _scope(workspace))
     else:
         filed, evidence = _change(PartitionContext(workspace, find_partition(subject, key)), note)
-    decision = Decision(filed, ACCEPTED if accepts else REFUSED, evidence, evidence_of(evidence))
-    signer = Signer(workspace.actor, f"operating system user on {calling_machine()}")
+    decided = ACCEPTED if accepts else REFUSED
+    return _record(workspace, Decision(filed, decided, evidence, evidence_of(evidence), certificates), note, signer)
+
+
+def revoke_sign_off(number: int, workspace: Workspace, *, note: str, signer: Signer | None = None) -> Decision:
+    """Take back a decision; it stays in the list, and what it accepted is undecided again. Raises `ConfigError`."""
+    made = workspace.ledger.sign_offs.all(workspace.environment)
+    former = next((one for one in made if one.id == number), None)
+    if former is None or former.decision is SignOffDecision.REVOKED:
+        raise ConfigError(f"There is no sign-off {number} to revoke.", "`kpc sign-off list` shows their numbers.")
+    if any(one.revokes == number for one in made):
+        raise ConfigError(f"Sign-off {number} is revoked already.", "`kpc sign-off list` shows what stands.")
+    if not note:
+        raise ConfigError(
+            f"Revoking sign-off {number} of {former.subject} needs its reason.",
+            f"Give it: `kpc sign-off revoke {number} --note REASON`.",
+        )
+    evidence: dict[str, object] = {"revokes": number, "decision": str(former.decision), "by": former.actor}
+    decision = Decision(former.subject, SignOffDecision.REVOKED, evidence, former.evidence_sha256 or "", revokes=number)
+    return _record(workspace, decision, note, signer)
+
+
+def operating_system_user(workspace: Workspace) -> Signer:
+    """The person of a command line, who is known by the name that the operating system gives."""
+    return Signer(workspace.actor, f"operating system user on {calling_machine()}", is_authenticated=False)
+
+
+def _record(workspace: Workspace, decision: Decision, note: str, signer: Signer | None) -> Decision:
+    signer = signer or operating_system_user(workspace)
     with workspace.ledger.together():
         number = workspace.ledger.sign_offs.record(
             workspace.environment,
-            filed,
+            decision.subject,
             signer,
             decision=decision.decision,
             note=note or None,
             evidence_sha256=decision.evidence_sha256,
+            certificates=decision.certificates,
+            revokes=decision.revokes,
         )
+        decided = replace(decision, number=number, signer=signer)
+        path = write_record(workspace, decided, note)
         workspace.ledger.audit.append(
             f"sign-off {decision.decision}",
-            actor=workspace.actor,
+            actor=signer.actor,
             run_id=workspace.run_id,
             environment=workspace.environment,
-            detail={"subject": filed, "note": note, "evidence_sha256": decision.evidence_sha256},
-            vouched=Vouched((("sign_off", str(number)),)),
+            detail={
+                "subject": decision.subject,
+                "note": note,
+                "evidence_sha256": decision.evidence_sha256,
+                "identified": signer.identified,
+                "is_authenticated": signer.is_authenticated,
+                **({"revokes": decision.revokes} if decision.revokes else {}),
+            },
+            vouched=Vouched((("sign_off", str(number)),), files=facts_of_files(workspace, [path])),
         )
-    return decision
+    return decided
 
 
 def _scope(workspace: Workspace) -> ScopeRow:
@@ -121,14 +162,26 @@ def _unassigned(table: str, scope: ScopeRow) -> tuple[str, dict[str, object]]:
     return unassigned_subject(table), dict(scope.unassigned[table])
 
 
-def _phase(subject: str, workspace: Workspace, *, accepts: bool) -> tuple[str, dict[str, object]]:
+def _phase(subject: str, workspace: Workspace, *, accepts: bool) -> tuple[str, dict[str, object], dict[str, str]]:
     names = [*Phase, MIGRATION]
     if subject not in names:
         raise ConfigError(f"There is no {subject!r} to sign off.", f"Use one of {', '.join(names)}, or a table.")
-    found = counted_completeness(None if subject == MIGRATION else Phase(subject), workspace)
+    found = counted_completeness(phase_of(subject), workspace)
     if found is None or (accepts and not found.is_complete):
         raise ConfigError(
             f"{subject} cannot be signed off: {found.summary if found else 'no campaign has been planned'}",
             "Complete it first; `kpc status` shows where each partition is.",
         )
-    return subject, found.as_json()
+    standing = standing_certificates(subject, workspace)
+    if accepts and (missing := [name for name, sha256 in standing.items() if not sha256]):
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise ConfigError(
+            f"{subject} cannot be signed off: {missing[0]}{more} have no certificate since their last load.",
+            f"`kpc reconcile {missing[0]}` writes one.",
+        )
+    certificates = {name: sha256 for name, sha256 in standing.items() if sha256}
+    evidence = found.as_json() | {
+        "certificates": len(certificates),
+        "certificates_sha256": certificates_digest(certificates),
+    }
+    return subject, evidence, certificates

@@ -21,6 +21,7 @@ from kpc.cli import (
     org,
     proof,
     purge,
+    sign_off,
     source,
     state,
 )
@@ -50,6 +51,7 @@ state.register(app)
 load.register(app)
 proof.register(app)
 documents.register(app)
+sign_off.register(app)
 delta.register(app)
 cleanup.register(app)
 purge.register(app)

@@ -1,4 +1,4 @@
-"""Commands that verify: preflight, reconcile, sign-off."""
+"""Commands that verify: preflight, reconcile."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ def register(app: typer.Typer) -> None:
     """Add this module's commands to the application."""
     app.command()(preflight)
     app.command()(reconcile)
-    app.command()(sign_off)
 
 
 @explaining_errors
@@ -206,22 +205,3 @@ def _kept_lines(report: ReconciliationReport) -> Iterator[str]:
     yield from map(str, report.kept_records)
     if more := report.kept - len(report.kept_records):
         yield f"and {more:,} more records keep their former values"
-
-
-@explaining_errors
-def sign_off(
-    subject: Annotated[str, typer.Argument(help="A phase, `migration`, or a table with what is decided.")],
-    key: Annotated[str | None, typer.Argument(metavar="[UNASSIGNED|FOREIGN|KEY]")] = None,
-    refuse: Annotated[bool, typer.Option("--refuse", help="Refuse it; a later decision may accept it.")] = False,
-    note: Annotated[str, typer.Option(help="Why, for the record.")] = "",
-    as_json: AsJson = False,
-) -> None:
-    """Record your decision about a phase, the migration, rows without a partition, or what Oracle changed in one."""
-    from kpc.campaign.sign_off import sign_off as file_decision
-
-    with user_workspace() as workspace:
-        made = file_decision(subject, key, workspace, accepts=not refuse, note=note)
-    facts = {"subject": made.subject, "decision": made.decision, "evidence": made.evidence}
-    numbers = ", ".join(f"{name} {value}" for name, value in made.evidence.items())
-    text = f"{made.subject}: {made.decision}, based on {numbers} (sha256 {made.evidence_sha256[:12]}...)."
-    emit({**facts, "evidence_sha256": made.evidence_sha256}, as_json=as_json, text=text)

@@ -17,6 +17,7 @@ from kpc.tool_version import tool_version
 
 if TYPE_CHECKING:
     from kpc.stages.context import LeasedContext, PartitionContext
+    from kpc.stages.workspace import Workspace
     from kpc.storage.manifests import StageOutput
 
 STAGING, DOCS = "staging", "docs"  # the two roots that the names of vouched files begin with
@@ -105,18 +106,23 @@ def files_of_stage(held: LeasedContext, output: StageOutput | None) -> Files:
 
 
 def facts_of(context: PartitionContext, paths: Iterable[Path]) -> dict[str, tuple[int, str] | None]:
+    """`facts_of_files` for the files of a partition."""
+    return facts_of_files(context.workspace, paths)
+
+
+def facts_of_files(workspace: Workspace, paths: Iterable[Path]) -> dict[str, tuple[int, str] | None]:
     """Size and sha256 of files of the staging root or the Data Docs, by the names under which they are vouched for."""
-    return {file_name(context, path): _fact(context, path) for path in paths}
+    return {file_name(workspace, path): _fact(workspace, path) for path in paths}
 
 
-def file_name(context: PartitionContext, path: Path) -> str:
+def file_name(context: PartitionContext | Workspace, path: Path) -> str:
     """The name of a file in the audit log and in certificates: its root and its path below it."""
     with suppress(ValueError):
         return f"{STAGING}/{path.relative_to(context.store.root).as_posix()}"
     return f"{DOCS}/{path.resolve().relative_to(context.settings.reconcile.docs_root.resolve()).as_posix()}"
 
 
-def _fact(context: PartitionContext, path: Path) -> tuple[int, str] | None:
+def _fact(context: Workspace, path: Path) -> tuple[int, str] | None:
     if context.store.remote is None or not path.is_relative_to(context.store.root):
         return (path.stat().st_size, sha256_of(path)) if path.is_file() else None
     content = context.store.content(path)  # what the store really holds; the scratch directory may have another version

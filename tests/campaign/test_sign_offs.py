@@ -1,0 +1,74 @@
+"""A sign-off names the certificates that it covers, and stands only as long as they do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+from emulated_org import Emulator
+from lineage import results_by_stage
+from oracle_source import OracleServer
+
+from assets.reconciled import reconciled
+from assets.sf_loaded import sf_loaded
+from kpc.campaign.audit import check_audit, places_of
+from kpc.campaign.certificates import current_certificates
+from kpc.campaign.plan import plan_campaign
+from kpc.campaign.sign_off import revoke_sign_off, sign_off
+from kpc.campaign.sign_off_list import Standing, list_sign_offs
+from kpc.catalog import find_table
+from kpc.errors import ConfigError
+from kpc.ledger import Signer
+from kpc.partition import find_partition
+from kpc.stages.context import PartitionContext
+from kpc.stages.workspace import Workspace
+
+PARTITION = find_partition("KPS_R_EMAIL_TENANT", "ALL")
+PHASE = "reference"
+
+
+def _standings(workspace: Workspace) -> list[Standing]:
+    return [one.standing for one in list_sign_offs(workspace)]
+
+
+def test_a_sign_off_stands_as_long_as_its_certificates(
+    oracle: OracleServer, emulated: Callable[..., Emulator], workspaces: Callable[..., Workspace]
+) -> None:
+    """It expires with a load and a new verdict, can be revoked, says how its signer was identified, and is audited."""
+    workspace = workspaces(oracle, emulated().settings)
+    plan_campaign(workspace, (find_table(PARTITION.table.name),), (), "full")
+    context = PartitionContext(workspace, PARTITION)
+    results_by_stage(context)
+    (certificate,) = current_certificates(workspace)
+    first = sign_off(PHASE, None, workspace, accepts=True, note="checked")
+    assert first.certificates == {"KPS_R_EMAIL_TENANT ALL": certificate.sha256}
+    assert not first.signer.is_authenticated
+    assert "operating system user on" in first.signer.identified
+    assert _standings(workspace) == [Standing.STANDS]
+    sf_loaded.materialize(context)
+    (listed,) = list_sign_offs(workspace)
+    assert (listed.standing, "KPS_R_EMAIL_TENANT ALL" in listed.reason) == (Standing.EXPIRED, True)
+    with pytest.raises(ConfigError, match="reference cannot be signed off"):
+        sign_off(PHASE, None, workspace, accepts=True, note="too early")
+    reconciled.materialize(context)
+    assert _standings(workspace) == [Standing.EXPIRED]
+    manager = Signer("somsri", "Airflow user", is_authenticated=True)
+    second = sign_off(PHASE, None, workspace, accepts=True, note="", signer=manager)
+    assert second.evidence_sha256 != first.evidence_sha256
+    assert _standings(workspace) == [Standing.REPLACED, Standing.STANDS]
+    with pytest.raises(ConfigError, match="needs its reason"):
+        revoke_sign_off(second.number, workspace, note="")
+    revoke_sign_off(second.number, workspace, note="a wrong phase")
+    listed = list_sign_offs(workspace)[1]
+    assert (listed.standing, listed.sign_off.is_authenticated) == (Standing.REVOKED, True)
+    with pytest.raises(ConfigError, match="revoked already"):
+        revoke_sign_off(second.number, workspace, note="again")
+    assert check_audit(workspace.ledger, places_of(workspace.settings)).findings == []
+    environment = workspace.environment
+    record = workspace.store.root / environment.source_id / environment.target_id / "sign-offs" / "sign-off-1.json"
+    document = json.loads(record.read_text())
+    assert document["certificates"] == first.certificates
+    record.write_text(json.dumps(document | {"note": "forged"}))
+    (finding,) = check_audit(workspace.ledger, places_of(workspace.settings)).findings
+    assert "sign-off-1.json" in finding
