@@ -81,9 +81,10 @@ def forge_last_entry(file: Path) -> None:
 
 
 def rewrite_log(file: Path) -> None:
-    """Let every entry vouch for the rows as they are now, and compute the chain and its head anew."""
+    """Let the last entry on each row vouch for it as it is now, and compute the chain and its head anew."""
     with closing(open_ledger(f"sqlite:///{file}")) as ledger:
-        entries = [_with_present_rows(ledger, asdict(entry)) for entry in ledger.audit.entries()]
+        entries = [asdict(entry) for entry in ledger.audit.entries()]
+        _vouch_for_present_rows(ledger, entries)
     previous = GENESIS
     with _opened(file) as connection:
         for entry in entries:
@@ -96,13 +97,14 @@ def rewrite_log(file: Path) -> None:
         connection.execute(f"UPDATE {_HEAD} SET entry_hash = ?", (previous,))  # noqa: S608
 
 
-def _with_present_rows(ledger: Ledger, entry: dict[str, Any]) -> dict[str, Any]:
-    rows = entry["detail"].get(VOUCHED, {}).get("rows", {})
+def _vouch_for_present_rows(ledger: Ledger, entries: list[dict[str, Any]]) -> None:
+    last: dict[tuple[str, str], dict[str, list[object]]] = {}
+    for entry in entries:
+        for table, groups in entry["detail"].get(VOUCHED, {}).get("rows", {}).items():
+            last.update(dict.fromkeys(((table, group) for group in groups), groups))
     with ledger.database.reading() as connection:
-        for table, groups in rows.items():
-            for group, digest in digests_of(connection, [(table, name) for name in groups]).get(table, {}).items():
-                groups[group] = list(digest)
-    return entry
+        for (table, group), groups in last.items():
+            groups[group] = list(digests_of(connection, [(table, group)])[table][group])
 
 
 def _stored(value: object) -> object:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from emulated_org import Emulator
 from lineage import results_by_stage
 from oracle_source import OracleServer
+from sqlalchemy import text
 
-from kpc.campaign.audit import AuditCheck, check_audit, places_of
+from assets.reconciled import reconciled
+from kpc.campaign.audit import AuditCheck, Places, check_audit, export_log, places_of, read_anchors
 from kpc.campaign.plan import plan_campaign
 from kpc.catalog import find_table
+from kpc.ledger import open_ledger
 from kpc.partition import find_partition
 from kpc.stages.context import PartitionContext
+from kpc.stages.names import SF_LOADED
+from kpc.stages.stage_run import leased
 from kpc.stages.workspace import Workspace
+from kpc.staging.cleanup import clean_up
+from kpc.storage.store import Store
 
 PARTITION = find_partition("KPS_R_EMAIL_TENANT", "ALL")
 
@@ -44,4 +54,51 @@ def test_an_untouched_campaign_gives_no_finding(finished: PartitionContext) -> N
     assert found.last_utc is not None
     assert found.files > 5
     results_by_stage(finished)
+    assert _checked(finished.workspace).findings == []
+
+
+def test_a_new_chain_is_found_by_an_anchor_from_elsewhere(finished: PartitionContext, tmp_path: Path) -> None:
+    """Whoever owns ledger, files and results can take back everything since an export, but not the export."""
+    file = Path(str(finished.ledger.database.engine.url.database))
+    before = tmp_path / "before.db"
+    with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(before)) as target:
+        source.backup(target)
+    reconciled.materialize(finished)
+    anchor = tmp_path / "log.jsonl"
+    anchor.write_text("".join(f"{line}\n" for line in export_log(finished.ledger)))
+    assert check_audit(finished.ledger, places_of(finished.settings), anchors=read_anchors(anchor)).findings == []
+    with closing(open_ledger(f"sqlite:///{before}")) as ledger:
+        elsewhere = Places(Store(tmp_path / "no-staging"), tmp_path / "no-docs")
+        findings = check_audit(ledger, elsewhere, anchors=read_anchors(anchor)).findings
+    assert any("which" in line and "log.jsonl" in line and "cut" in line for line in findings)
+
+
+def test_an_interrupted_stage_is_no_tampering(finished: PartitionContext) -> None:
+    """Its rows are in flux until it is repeated; a change that nobody's work explains is found for ever."""
+    with leased(finished, SF_LOADED) as held:
+        finished.ledger.attempts.begin("01HWT0DWZG1N8SXCMYSKGYGQJW", "version", run_id="r", lease=held.lease)
+    found = _checked(finished.workspace)
+    assert found.findings == []
+    assert ["sf_loaded" in work for work in found.in_work] == [True]
+    results_by_stage(finished)
+    found = _checked(finished.workspace)
+    assert (found.findings, found.in_work) == ([], ())
+    with finished.ledger.database.writing() as connection:
+        connection.execute(text("UPDATE job SET rows = rows + 1"))
+    results_by_stage(finished)
+    assert any(
+        "ingest jobs" in line and "while no stage was at work" in line for line in _checked(finished.workspace).findings
+    )
+
+
+def test_archived_chunks_are_no_tampering(finished: PartitionContext) -> None:
+    """Each has a tombstone; a chunk that vanishes without one is found."""
+    (chunk,) = finished.store.root.glob("*/*/*/*/*/staged-*/chunk-*.csv.gz")
+    content = chunk.read_bytes()
+    chunk.unlink()
+    (finding,) = _checked(finished.workspace).findings
+    assert chunk.name in finding
+    chunk.write_bytes(content)
+    assert clean_up(finished, "delete") is not None
+    assert not chunk.exists()
     assert _checked(finished.workspace).findings == []

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from time import process_time
 
 import pytest
-from ledger_samples import SUPPLIERS
+from ledger_samples import SANDBOX, SUPPLIERS
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from kpc.ledger import Ledger, Vouched
+from kpc.ledger import Compared, Ledger, Signer, Vouched
+from kpc.ledger.audit_replay import AuditReplay
+from kpc.ledger.states import SignOffDecision
 from kpc.partition import Environment
 
 
@@ -105,3 +108,65 @@ def test_tampering_is_found(ledger: Ledger, tamper: list[str], finding: str) -> 
         for statement in [*_triggers_off(ledger), *tamper]:
             connection.execute(text(statement))
     assert any(finding in line for line in ledger.audit.verify()), ledger.audit.verify()
+
+
+def _row_findings(ledger: Ledger) -> list[str]:
+    replay = AuditReplay()
+    with ledger.database.reading() as connection:
+        broken = list(ledger.audit.chain(connection, replay.add))
+        return [*broken, *replay.findings, *replay.compare(connection)]
+
+
+def test_a_row_and_what_vouches_for_it_are_one_transaction(ledger: Ledger) -> None:
+    """Both are there or neither is, and a row that is changed, removed or added later is found."""
+    signer = Signer("somchai", "operating system user on kpc-1")
+
+    def sign(subject: str) -> None:
+        with ledger.together():
+            number = ledger.sign_offs.record(SANDBOX, subject, signer, decision=SignOffDecision.ACCEPTED)
+            vouched = Vouched((("sign_off", str(number)),))
+            ledger.audit.append("sign-off accepted", actor="somchai", run_id="r", vouched=vouched)
+            if subject == "broken":
+                raise KeyboardInterrupt
+
+    sign("reference")
+    with pytest.raises(KeyboardInterrupt):
+        sign("broken")
+    sign("sales")
+    assert [one.subject for one in ledger.sign_offs.all(SANDBOX)] == ["reference", "sales"]
+    assert _row_findings(ledger) == []
+    ledger.sign_offs.record(SANDBOX, "masters", signer, decision=SignOffDecision.ACCEPTED)
+    with ledger.database.writing() as connection:
+        connection.execute(text("UPDATE sign_off SET note = 'x' WHERE subject = 'reference'"))
+        connection.execute(text("DELETE FROM sign_off WHERE subject = 'sales'"))
+    changed, vanished, added = sorted(_row_findings(ledger), key=lambda line: line[-3:])
+    assert {"changed after entry 1", "vanished from the ledger after entry 2", "without an audit entry"} == {
+        words
+        for line in (changed, vanished, added)
+        for words in ("changed after entry 1", "vanished from the ledger after entry 2", "without an audit entry")
+        if words in line
+    }
+
+
+def test_stage_runs_are_checked_in_milliseconds(ledger: Ledger) -> None:
+    """Thirty comparisons each: 4,000 runs take seconds. Measured in CPU time of this process."""
+    owner = ledger.leases.acquire(SANDBOX, SUPPLIERS, "reconciled", owner="r", ttl_s=600, wait_s=0)
+    compared = [Compared(2, f"measure {number}", "1.5", "1.5", passed=True) for number in range(30)]
+    with ledger.together():
+        for _ in range(400):
+            run = ledger.stages.start(
+                SANDBOX,
+                SUPPLIERS,
+                "reconciled",
+                generation="g",
+                mapping_version="m",
+                run_id="r",
+                actor="a",
+                mode="full",
+            )
+            ledger.reconciliations.record("g", run, compared, lease=owner)
+            groups = (("stage_run", str(run)), ("reconciliation", str(run)))
+            ledger.audit.append("reconciled", actor="a", run_id="r", partition=SUPPLIERS, vouched=Vouched(groups))
+    began_s = process_time()
+    assert _row_findings(ledger) == []
+    assert process_time() - began_s < 2
