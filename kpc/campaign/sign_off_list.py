@@ -22,7 +22,7 @@ from kpc.stages.workspace import Workspace
 _NAMED = 3
 
 
-class Standing(StrEnum):
+class SignOffStanding(StrEnum):
     """Whether a decision still counts."""
 
     STANDS = "stands"
@@ -36,7 +36,7 @@ class ListedSignOff:
     """A decision with its standing; `reason` says why it does not stand any more."""
 
     sign_off: SignOff
-    standing: Standing
+    standing: SignOffStanding
     reason: str = ""
 
     def as_json(self) -> dict[str, object]:
@@ -77,31 +77,31 @@ def _listed(
     one: SignOff, made: Sequence[SignOff], evidence: dict[str, str], standing: dict[str, str] | None
 ) -> ListedSignOff:
     if one.decision is SignOffDecision.REVOKED:
-        return ListedSignOff(one, Standing.STANDS)
+        return ListedSignOff(one, SignOffStanding.STANDS)
     if revoked := next((other for other in made if other.revokes == one.id), None):
-        return ListedSignOff(one, Standing.REVOKED, f"by {revoked.actor}: {revoked.note}")
+        return ListedSignOff(one, SignOffStanding.REVOKED, f"by {revoked.actor}: {revoked.note}")
     later = [other.id for other in made if other.subject == one.subject and other.id > one.id and not other.revokes]
     if later:
-        return ListedSignOff(one, Standing.REPLACED, f"by sign-off {later[-1]}")
+        return ListedSignOff(one, SignOffStanding.REPLACED, f"by sign-off {later[-1]}")
     if standing is not None:
         return _of_certificates(one, standing)
     if one.evidence_sha256 != evidence.get(one.subject, one.evidence_sha256):
-        return ListedSignOff(one, Standing.EXPIRED, "its numbers changed")
-    return ListedSignOff(one, Standing.STANDS)
+        return ListedSignOff(one, SignOffStanding.EXPIRED, "its numbers changed")
+    return ListedSignOff(one, SignOffStanding.STANDS)
 
 
 def _of_certificates(one: SignOff, standing: dict[str, str]) -> ListedSignOff:
     """A phase's sign-off expires when a partition has another certificate, none any more, or is new in scope."""
     if one.certificates is None:
-        return ListedSignOff(one, Standing.EXPIRED, "it names no certificates: an older version recorded it")
+        return ListedSignOff(one, SignOffStanding.EXPIRED, "it names no certificates: an older version recorded it")
     if one.decision is SignOffDecision.REFUSED:
-        return ListedSignOff(one, Standing.STANDS)
+        return ListedSignOff(one, SignOffStanding.STANDS)
     names = {**one.certificates, **standing}
     changed = [name for name in names if one.certificates.get(name, "") != standing.get(name, "")]
     if not changed:
-        return ListedSignOff(one, Standing.STANDS)
+        return ListedSignOff(one, SignOffStanding.STANDS)
     more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
-    return ListedSignOff(one, Standing.EXPIRED, f"other or no certificates now: {', '.join(changed[:_NAMED])}{more}")
+    return ListedSignOff(one, SignOffStanding.EXPIRED, f"other or no certificates now: {', '.join(changed[:_NAMED])}{more}")
 
 
 def _present_evidence(workspace: Workspace) -> dict[str, str]:

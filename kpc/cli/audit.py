@@ -62,6 +62,8 @@ def _verify(anchors: list[Path] | None, *, reads_all: bool, limit: int, as_json:
         lines += [f"{len(corrections):,} cells of refused rows were corrected by people.", *map(str, newest)]
         facts |= {"corrected_cells": len(corrections), "corrections": [one.as_json() for one in newest]}
     emit(facts, as_json=as_json, text="\n".join(lines))
+    if found.findings:
+        say("RUNBOOK.md says what each finding means, and what to do.")
     for work in found.in_work[:limit]:
         say(f"At work, or interrupted: {work}. Its rows are vouched for when it ends; `kpc status` shows it.")
     raise typer.Exit(Exit.FAILED if found.findings else Exit.DONE)

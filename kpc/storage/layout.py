@@ -1,6 +1,7 @@
 """The directory layout below the staging root. Every path of the migration is built here.
 
-    <root>/<source_id>/<target_id>/<table>/<key>/           a partition
+    <root>/<source_id>/<target_id>/sign-offs/                decisions of people
+    <root>/<source_id>/<target_id>/<table>/<key>/            a partition
         loaded_index.parquet                                 the rows that Salesforce has confirmed
         repairs.parquet                                      rows that people corrected
         <generation>/                                        one extract and everything made from it
@@ -8,7 +9,7 @@
             staged-<version>/                                gzip CSV chunks, index, rejects, manifest.json
             pre-image-<version>/                             records as they were before the load changed them
             loaded-<version>/                                results of the ingest jobs, manifest.json
-            reconciled/                                      report.json
+            reconciled/                                      report.json, a report and a certificate of each run
             undo/                                            what a rollback deletes and restores
             purged/                                          <kind>.json: what was purged; row_checksums.parquet
 

@@ -16,7 +16,7 @@ from kpc.campaign.audit import check_audit, places_of
 from kpc.campaign.certificates import current_certificates
 from kpc.campaign.plan import plan_campaign
 from kpc.campaign.sign_off import revoke_sign_off, sign_off
-from kpc.campaign.sign_off_list import Standing, list_sign_offs
+from kpc.campaign.sign_off_list import SignOffStanding, list_sign_offs
 from kpc.catalog import find_table
 from kpc.errors import ConfigError
 from kpc.ledger import Signer
@@ -28,7 +28,7 @@ PARTITION = find_partition("KPS_R_EMAIL_TENANT", "ALL")
 PHASE = "reference"
 
 
-def _standings(workspace: Workspace) -> list[Standing]:
+def _standings(workspace: Workspace) -> list[SignOffStanding]:
     return [one.standing for one in list_sign_offs(workspace)]
 
 
@@ -45,23 +45,23 @@ def test_a_sign_off_stands_as_long_as_its_certificates(
     assert first.certificates == {"KPS_R_EMAIL_TENANT ALL": certificate.sha256}
     assert not first.signer.is_authenticated
     assert "operating system user on" in first.signer.identified
-    assert _standings(workspace) == [Standing.STANDS]
+    assert _standings(workspace) == [SignOffStanding.STANDS]
     sf_loaded.materialize(context)
     (listed,) = list_sign_offs(workspace)
-    assert (listed.standing, "KPS_R_EMAIL_TENANT ALL" in listed.reason) == (Standing.EXPIRED, True)
+    assert (listed.standing, "KPS_R_EMAIL_TENANT ALL" in listed.reason) == (SignOffStanding.EXPIRED, True)
     with pytest.raises(ConfigError, match="reference cannot be signed off"):
         sign_off(PHASE, None, workspace, accepts=True, note="too early")
     reconciled.materialize(context)
-    assert _standings(workspace) == [Standing.EXPIRED]
+    assert _standings(workspace) == [SignOffStanding.EXPIRED]
     manager = Signer("somsri", "Airflow user", is_authenticated=True)
     second = sign_off(PHASE, None, workspace, accepts=True, note="", signer=manager)
     assert second.evidence_sha256 != first.evidence_sha256
-    assert _standings(workspace) == [Standing.REPLACED, Standing.STANDS]
+    assert _standings(workspace) == [SignOffStanding.REPLACED, SignOffStanding.STANDS]
     with pytest.raises(ConfigError, match="needs its reason"):
         revoke_sign_off(second.number, workspace, note="")
     revoke_sign_off(second.number, workspace, note="a wrong phase")
     listed = list_sign_offs(workspace)[1]
-    assert (listed.standing, listed.sign_off.is_authenticated) == (Standing.REVOKED, True)
+    assert (listed.standing, listed.sign_off.is_authenticated) == (SignOffStanding.REVOKED, True)
     with pytest.raises(ConfigError, match="revoked already"):
         revoke_sign_off(second.number, workspace, note="again")
     assert check_audit(workspace.ledger, places_of(workspace.settings)).findings == []

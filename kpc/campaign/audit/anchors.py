@@ -19,7 +19,7 @@ from kpc.ledger import AuditEntry
 
 HEAD = "audit_head"  # in a certificate, an export and a report: {"seq": ..., "entry_hash": ...}
 _HASH = re.compile(r"[0-9a-f]{64}")
-_IN_TEXT = re.compile(r"audit entry (\d+) \(([0-9a-f]{64})\)")  # as a Great Expectations result shows it
+_IN_TEXT = re.compile(r"audit entry (\d+) \(([0-9a-f]{64})\)")  # as results and reports show it
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,9 @@ def _certificates(root: Path) -> Iterator[Path]:
 
 
 def _results(docs_root: Path) -> Iterator[Path]:
-    yield from (docs_root / "gx" / "uncommitted" / "validations").rglob("*.json")
+    kept = docs_root / "gx" / "uncommitted"
+    yield from (kept / "validations").rglob("*.json")
+    yield from (kept / "reports").glob("*.html")
 
 
 def _anchors_in(text: str, where: str) -> Iterator[Anchor]:
@@ -103,25 +105,22 @@ def _head_of(text: str, where: str) -> Iterator[Anchor]:
 
 
 class AnchorCheck:
-    """Compares anchors with the entries of a log as they pass by."""
+    """Takes the entries of a log as they pass by, and compares anchors with them."""
 
-    def __init__(self, anchors: Iterable[Anchor]) -> None:
-        self._waiting: dict[int, list[Anchor]] = {}
-        for anchor in anchors:
-            if anchor.seq > 0:
-                self._waiting.setdefault(anchor.seq, []).append(anchor)
-        self.count = sum(map(len, self._waiting.values()))
-        self.findings: list[str] = []
+    def __init__(self) -> None:
+        self._hashes: dict[int, str] = {}
 
     def add(self, entry: AuditEntry) -> None:
-        for anchor in self._waiting.pop(entry.seq, ()):
-            if anchor.entry_hash != entry.entry_hash:
-                self.findings.append(
-                    f"Entry {entry.seq} is not the one that {anchor.where} names: the log was written anew since."
-                )
+        self._hashes[entry.seq] = entry.entry_hash
 
-    def missing(self) -> Iterator[str]:
-        """A sentence for each anchor whose entry the log does not have."""
-        for seq, anchors in sorted(self._waiting.items()):
-            for anchor in anchors:
-                yield f"The log has no entry {seq}, which {anchor.where} names: its end was cut, or it was begun anew."
+    def compare(self, anchors: Iterable[Anchor]) -> Iterator[str]:
+        """A sentence for each anchor that the log does not agree with."""
+        for anchor in anchors:
+            found = self._hashes.get(anchor.seq)
+            if anchor.seq > 0 and found is None:
+                yield (
+                    f"The log has no entry {anchor.seq}, which {anchor.where} names: its end was cut, or it was begun "
+                    "anew."
+                )
+            elif anchor.seq > 0 and found != anchor.entry_hash:
+                yield f"Entry {anchor.seq} is not the one that {anchor.where} names: the log was written anew since."

@@ -49,11 +49,10 @@ def check_audit(
     progress: Progress = lambda _: None,
 ) -> AuditCheck:
     """Check everything; with `reads_all` the content of large files too, not only their size."""
-    found, replay = AuditCheck(), AuditReplay()
-    beside = AnchorCheck([*anchors, *anchors_beside(places, ())])
+    found, replay, hashes = AuditCheck(), AuditReplay(), AnchorCheck()
 
     def follow(entry: AuditEntry) -> None:
-        for one in (found, replay, beside):
+        for one in (found, replay, hashes):
             one.add(entry)
 
     with ledger.database.reading() as connection:
@@ -63,9 +62,10 @@ def check_audit(
                 "The audit log is empty: it vouches for nothing, and whatever was done left no trace."
             )
         found.findings += [*replay.findings, *replay.compare(connection)]
-    found.findings += [*beside.findings, *beside.missing()]
+    known = [*anchors, *anchors_beside(places, replay.files)]
+    found.findings += hashes.compare(known)
     files = FileCheck(places, replay, reads_all=reads_all, progress=progress)
     found.findings += files.run()
-    found.files, found.unread, found.anchors = files.compared, files.unread, beside.count
+    found.files, found.unread, found.anchors = files.compared, files.unread, len(known)
     found.in_work = tuple(f"{work.replace('/', ' ')}, stage {stage}" for work, stage in replay.in_work)
     return found
