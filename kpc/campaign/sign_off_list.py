@@ -101,7 +101,9 @@ def _of_certificates(one: SignOff, standing: dict[str, str]) -> ListedSignOff:
     if not changed:
         return ListedSignOff(one, SignOffStanding.STANDS)
     more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
-    return ListedSignOff(one, SignOffStanding.EXPIRED, f"other or no certificates now: {', '.join(changed[:_NAMED])}{more}")
+    return ListedSignOff(
+        one, SignOffStanding.EXPIRED, f"other or no certificates now: {', '.join(changed[:_NAMED])}{more}"
+    )
 
 
 def _present_evidence(workspace: Workspace) -> dict[str, str]:
