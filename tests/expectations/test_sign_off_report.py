@@ -71,7 +71,7 @@ def test_a_complete_phase_has_everything_that_is_signed_for(workspace: Workspace
     assert f"KPS_R_EMAIL_TENANT KPS_EmailTenant__c {rows:,} {rows:,} 0" in text
     assert "reference accepted test" in text
     assert "typed by a person" not in text
-    assert f"number {head.seq:,} of" in text
+    assert f"audit entry {head.seq} ({head.entry_hash}) of" in text
     assert head.entry_hash in text
     for result in (workspace.settings.reconcile.docs_root / "gx/uncommitted/validations").rglob("*.json"):
         assert hashlib.sha256(result.read_bytes()).hexdigest() in text
