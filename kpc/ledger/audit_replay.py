@@ -34,13 +34,14 @@ Work = tuple[str, str]  # label of a partition, and stage
 class VouchedFile:
     """The newest word on a file: `fact` is its size in bytes and sha256, None if it must not exist.
 
-    `reason` says why it was removed on purpose.
+    `reason` says why it was removed on purpose, `removed_sha256` what it held then.
     """
 
     seq: int
     fact: tuple[int, str] | None
     work: Work
     reason: str = ""
+    removed_sha256: str = ""
 
 
 @dataclass
@@ -65,8 +66,8 @@ class AuditReplay:
                 self._take(table, group, (int(found[0]), str(found[1])), entry, is_begin=moment == WorkMark.BEGUN)
         for name, fact in dict(vouched.get("files", {})).items():
             self.files[name] = VouchedFile(entry.seq, (int(fact[0]), str(fact[1])) if fact else None, work)
-        for name, (_, reason) in dict(vouched.get("removed", {})).items():
-            self.files[name] = VouchedFile(entry.seq, None, work, str(reason))
+        for name, (sha256, reason) in dict(vouched.get("removed", {})).items():
+            self.files[name] = VouchedFile(entry.seq, None, work, str(reason), str(sha256))
         if moment == WorkMark.BEGUN:
             self._open[work] = entry.seq
             self._unfinished_runs |= set(vouched.get("rows", {}).get("stage_run", {}))

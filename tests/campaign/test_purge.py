@@ -207,6 +207,16 @@ def test_what_a_killed_comparison_had_read_is_purged(loaded: PartitionContext) -
     assert not left.exists()
 
 
+def test_stages_that_are_repeated_after_a_purge_leave_the_audit_right(loaded: PartitionContext) -> None:
+    """They vouch for their manifests again, which list files that were purged."""
+    from assets.sf_loaded import sf_loaded
+
+    run(loaded)
+    sf_loaded.materialize(loaded)
+    assert reconcile_again(loaded) == "reconciled"
+    assert check_audit(loaded.ledger, places_of(loaded.settings), reads_all=True).findings == []
+
+
 def test_names_that_are_not_there_are_refused(loaded: PartitionContext) -> None:
     for wish, told in (
         (PurgeWish(tables=("KPS_NOTHING",)), "no table 'KPS_NOTHING'"),
