@@ -20,6 +20,8 @@ from assets.oracle_extract import oracle_extract
 from assets.reconciled import reconciled
 from assets.sf_loaded import sf_loaded
 from assets.staged_csv import staged_csv
+from kpc.campaign.kept_files import FileKind
+from kpc.campaign.purge import PurgeWish, purge
 from kpc.errors import ConfigError, DamagedFile, Transient
 from kpc.load.mapped_chunks import begin_chunk, finish_chunk, plan_load, poll_chunk
 from kpc.partition import find_partition
@@ -214,3 +216,20 @@ def test_a_directory_needs_no_copy(tmp_path: Path) -> None:
     store.withdraw(folder)
     assert store.manifest(folder, StagedManifest) is None
     assert store.shown(folder) == str(folder)
+
+
+def test_a_partition_in_an_object_store_is_purged(objects: type[ObjectStoreDouble], workers: Workers) -> None:
+    """By another worker: objects with rows go, checksums stay, and a third worker compares by them."""
+    url = "objects://bucket/kpc"
+    list(materialize_lineage(PartitionContext(workers(url), TENANT)))
+    wish = PurgeWish(tables=(TENANT.table.name,), is_due_now=True, reason="test")
+    found = list(purge(workers(url), wish))
+    assert {each.kind for each in found} >= {FileKind.EXTRACT, FileKind.CHUNKS, FileKind.FAILED_ROWS}
+    assert [each.need for each in found if each.kind is not FileKind.PRE_IMAGES] == [None] * len(found)
+    rows = [key for key in objects.held if key.endswith((".parquet", "failed.csv.gz", "unprocessed.csv.gz"))]
+    names = {key.rpartition("/")[2] for key in rows}
+    assert names == {"index.parquet", "fingerprint.parquet", "loaded_index.parquet", "row_checksums.parquet"}
+    assert not [key for key in objects.held if "/staged-" in key and "/chunk-" in key]
+    proof = reconciled.materialize(PartitionContext(workers(url), TENANT), level3="full")
+    assert (proof.state, "compared_only" in proof.detail) == ("reconciled", True)
+    assert list(purge(workers(url), wish)) == []
