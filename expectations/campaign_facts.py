@@ -49,14 +49,20 @@ class PartitionFacts:
 
 @dataclass(frozen=True, slots=True)
 class SignOffFacts:
-    """A person's decision; what they wrote stays in the ledger."""
+    """A person's decision; what they wrote stays in the ledger.
+
+    `standing`: whether it still counts. `identified`: how the person was known; weaker if not `is_authenticated`.
+    """
 
     subject: str
     decision: str
     actor: str
     signed_utc: datetime
     evidence_sha256: str
-    standing: str = ""  # "valid", "expired", "revoked"; empty: not known
+    standing: str = ""
+    identified: str = ""
+    is_authenticated: bool = False
+    certificates: int = 0
 
 
 @dataclass(frozen=True, slots=True)

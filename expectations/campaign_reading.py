@@ -18,6 +18,7 @@ from expectations.files import Project
 from expectations.timeline import timeline_of
 from kpc.campaign.certificates import current_certificates
 from kpc.campaign.completeness import readable_months
+from kpc.campaign.sign_off_list import list_sign_offs
 from kpc.catalog import TABLES
 from kpc.ledger import FinishedRun, ScopeRow
 from kpc.ledger.states import StageState
@@ -107,8 +108,19 @@ def _standing(runs: Sequence[FinishedRun]) -> tuple[Reached, str]:
 
 
 def _sign_offs(workspace: Workspace) -> Iterable[SignOffFacts]:
-    for one in workspace.ledger.sign_offs.all(workspace.environment):
-        yield SignOffFacts(one.subject, one.decision.value, one.actor, one.signed_utc, one.evidence_sha256 or "")
+    for listed in list_sign_offs(workspace):
+        one = listed.sign_off
+        yield SignOffFacts(
+            subject=one.subject,
+            decision=one.decision.value,
+            actor=one.actor,
+            signed_utc=one.signed_utc,
+            evidence_sha256=one.evidence_sha256 or "",
+            standing=listed.standing.value,
+            identified=one.identified or "",
+            is_authenticated=bool(one.is_authenticated),
+            certificates=len(one.certificates or {}),
+        )
 
 
 def _objects(workspace: Workspace) -> Iterable[ObjectFacts]:

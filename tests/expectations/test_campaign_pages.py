@@ -213,18 +213,20 @@ def test_new_sign_off_renders_only_the_pages_it_is_about(tmp_path: Path) -> None
     assert commands_of(newest)[-1] == "kpc certificate verify /staging/certificate-7.json"
     before = older.stat().st_mtime_ns
 
-    signed = SignOffFacts("sales", "accepted", "airflow:malee", minutes_later(101), "ab" * 32)
-    other = SignOffFacts("reference", "refused", "airflow:somchai", minutes_later(102), "cd" * 32)
+    signed = SignOffFacts(
+        "sales", "accepted", "airflow:malee", minutes_later(101), "ab" * 32, "stands", "known to Airflow", True, 7
+    )
+    other = SignOffFacts("reference", "refused", "airflow:somchai", minutes_later(102), "cd" * 32, "expired", "typed")
     audit = NewestEntry(7, "ef" * 32, minutes_later(102))
     counted = (ObjectFacts(PAYMENTS.name, 1001, 1000, 1, minutes_later(99)),)
     partitions = {"sign_offs": (signed, other), "audit": audit, "objects": counted}
     keep_campaign(Project(tmp_path), facts_of(*facts.partitions, **partitions))
     overview = text_of(build_data_docs(tmp_path))
 
-    assert "sales accepted airflow:malee 2026-01-31 19:41:00" in text_of(newest)
+    assert "sales accepted stands airflow:malee known to Airflow 2026-01-31 19:41:00 7" in text_of(newest)
     assert "airflow:somchai" not in text_of(newest)
     assert older.stat().st_mtime_ns == before
-    assert "reference refused airflow:somchai" in overview
+    assert "reference refused expired airflow:somchai typed, not authenticated" in overview
     assert f"with the hash {'ef' * 32}" in overview
     assert "KPS_T_SALESPAY_MD 1,001 1,000 1 kpc reconcile KPS_T_SALESPAY_MD" in overview
 
