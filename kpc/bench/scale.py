@@ -1,8 +1,8 @@
 """`kpc bench scale`: a parent and a child table through all four stages at three sizes; cost must grow linearly.
 
 Both emulators run as processes of their own; each stage of each partition is a process of its own, so that its CPU time
-and its peak memory are its alone. The org works on one job at a time, so that its working time is the sum of its jobs',
-and at some ten times the pace of a real one: working as fast as it can, it would compete with the load for the same cores.
+and its peak memory are its alone. The org works on one job at a time, so that its working time is the sum of its jobs'.
+It works at some ten times the pace of a real one: as fast as it can, it would compete with the load for the same cores.
 """
 
 from __future__ import annotations
