@@ -15,7 +15,8 @@ from kpc.campaign.assignment import Cause, sort_days
 from kpc.campaign.completeness import Completeness, completeness
 from kpc.campaign.inspection import inspect_unassigned
 from kpc.campaign.plan import plan_campaign
-from kpc.campaign.sign_off import sign_off
+from kpc.campaign.sign_off import revoke_sign_off, sign_off
+from kpc.campaign.sign_off_list import list_sign_offs
 from kpc.catalog import TABLES, Phase
 from kpc.catalog.columns import day
 from kpc.catalog.types import Calendar, DateFormat
@@ -100,12 +101,17 @@ def test_unassigned_rows_block_the_sign_off_until_somebody_decides(
     assert reference.undecided == ()
     sign_off("KPS_T_SALES_M", "UNASSIGNED", workspace, accepts=False, note="asked the shop")
     assert plan().undecided
-    sign_off("kps_t_sales_m", "unassigned", workspace, accepts=True, note="a test sale")
+    made = sign_off("kps_t_sales_m", "unassigned", workspace, accepts=True, note="a test sale")
+    assert plan().undecided == ()
+    revoke_sign_off(made.number, workspace, note="it was a real sale")
+    assert plan().undecided == ("KPS_T_SALES_M",)
+    sign_off("kps_t_sales_m", "unassigned", workspace, accepts=True, note="the shop says that it was a test")
     assert plan().undecided == ()
     source.execute("UPDATE KPS_T_SALES_M SET SALE_DATE = 'later' WHERE ROWNUM <= 2")
     assert plan().undecided == ("KPS_T_SALES_M",)
-    signed = [(each.subject, each.decision) for each in workspace.ledger.sign_offs.all(workspace.environment)]
-    assert signed == [("KPS_T_SALES_M UNASSIGNED", "refused"), ("KPS_T_SALES_M UNASSIGNED", "accepted")]
+    signed = [each.decision for each in workspace.ledger.sign_offs.all(workspace.environment)]
+    assert signed == ["refused", "accepted", "revoked", "accepted"]
+    assert [each.standing for each in list_sign_offs(workspace)] == ["replaced", "revoked", "stands", "expired"]
     with pytest.raises(ConfigError, match="partitions are not reconciled"):
         sign_off("sales", None, workspace, accepts=True, note="")
     with pytest.raises(ConfigError, match="nothing to decide"):
