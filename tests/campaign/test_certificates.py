@@ -81,6 +81,7 @@ def test_it_holds_what_the_verdict_is_based_on(finished: PartitionContext, tmp_p
     assert found.scn_utc <= found.issued_utc
     page = path.with_suffix(".html").read_text(encoding="utf-8")
     assert found.sha256 in page
+    assert "0E-" not in page
     assert "http" not in page.replace("http-equiv", "")
     assert path.stat().st_mode & 0o077 == 0
 

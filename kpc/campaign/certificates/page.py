@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 
@@ -31,6 +32,12 @@ def certificate_page(certificate: Certificate) -> str:
     )
 
 
+def _figure(value: int | Decimal | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,f}" if isinstance(value, Decimal) else f"{value:,}"  # not 0E-10
+
+
 @cache
 def _template() -> Template:
     environment = Environment(
@@ -40,6 +47,6 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["n"] = lambda value: "" if value is None else f"{value:,}"
+    environment.filters["n"] = _figure
     environment.filters["utc"] = lambda value: f"{value:%Y-%m-%d %H:%M:%S} UTC" if value else "not ended"
     return environment.get_template("certificate.html.j2")
