@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from decimal import Decimal
 
@@ -167,9 +168,26 @@ def _to_char(args: list[Expr], context: Context) -> Expr:
         raise unsupported("TO_CHAR with a format that is not a constant")
     if value.type.is_time:
         return time_text(value, mask, context)
-    number = wide(to_number(value, context))
+    number = to_number(value, context)
     pictures.parse(mask)
-    return Expr(f"ora_picture({number.sql}, {values.quote(mask)})", datatypes.varchar2(len(mask) + 2))
+    sql = _fixed_picture(number, mask) or f"ora_picture({wide(number).sql}, {values.quote(mask)})"
+    return Expr(sql, datatypes.varchar2(len(mask) + 2))
+
+
+_FIXED = re.compile(r"FM(9*0)(?:\.(0+|9+))?")
+
+
+def _fixed_picture(number: Expr, mask: str) -> str | None:
+    """A picture with all its decimals, or with none of their zeros, of a decimal that has no more of them."""
+    found = _FIXED.fullmatch(mask)
+    kind = number.type
+    places = len(found[2] or "") if found else 0
+    if found is None or kind.is_wide or kind.places > places or kind.digits - kind.places + places > MAX_DIGITS:
+        return None
+    text = f"CAST({number.sql} AS DECIMAL({MAX_DIGITS},{places}))::VARCHAR"
+    if (found[2] or "").startswith("9"):
+        text = f"rtrim({text}, '0')"
+    return f"fixed_picture({text}, {len(found[1])}, '{'#' * (len(mask) - 1)}')"
 
 
 def _to_number(args: list[Expr], context: Context) -> Expr:

@@ -11,11 +11,14 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kpc.emulators.oracle.sql.functions import decimal_functions
+from kpc.emulators.oracle.sql.functions.unicode_escapes import unistr
 from kpc.emulators.oracle.sql.messages import error_sql, ora, unsupported
-from kpc.emulators.oracle.sql.storage.character_set import CharacterSet
+from kpc.emulators.oracle.sql.storage.character_set import CharacterSet, raw_to_text
 from kpc.emulators.oracle.sql.types import decimals, mask_reading, pictures, positions
+from kpc.emulators.oracle.sql.types.datatypes import MAX_TEXT
 
 _EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001  Oracle's DATE has no zone
 
@@ -31,6 +34,12 @@ _MACROS = (
     "ora_upper(t) AS replace(upper(replace(t, 'ß', chr(1114111))), chr(1114111), 'ß')",
     # Plain text of a DECIMAL's text: no trailing zeros, no zero before the point.
     r"number_text(t) AS regexp_replace(rtrim(rtrim(t, '0'), '.'), '^(-?)0\.', '\1.')",
+    # DuckDB takes long to trim by a set of many letters; most texts end with none of them.
+    "ora_rtrim(s, letters) AS CASE WHEN instr(letters, right(s, 1)) = 0 THEN s ELSE rtrim(s, letters) END",
+    "ora_ltrim(s, letters) AS CASE WHEN instr(letters, left(s, 1)) = 0 THEN s ELSE ltrim(s, letters) END",
+    # A decimal's text by a picture such as FM9990.00 or FM9990.99 with `digits` whole places.
+    """fixed_picture(t, digits, too_many) AS CASE WHEN strlen(ltrim(split_part(t, '.', 1), '-')) > digits THEN too_many
+       ELSE t END""",
     """ora_substr(s, p, n) AS nullif(CASE WHEN s IS NULL OR p IS NULL OR n IS NULL OR n < 1 THEN NULL
        WHEN p > 0 THEN substr(s, p, n) WHEN p = 0 THEN substr(s, 1, n) WHEN -p > length(s) THEN NULL
        ELSE substr(s, length(s) + p + 1, n) END, '')""",
@@ -86,18 +95,6 @@ def _unhex(text: str) -> bytes:
         return binascii.unhexlify(text if len(text) % 2 == 0 else "0" + text)
     except binascii.Error:
         raise ora(1465) from None
-
-
-def unistr(text: str) -> str:
-    """UNISTR's escapes resolved. Raises ORA-30186 for a backslash without four hexadecimal digits."""
-    units = re.sub(r"\\\\|\\([0-9A-Fa-f]{4})|\\", _code_unit, text)
-    return units.encode("utf-16-be", "surrogatepass").decode("utf-16-be", "replace")
-
-
-def _code_unit(match: re.Match[str]) -> str:
-    if match[0] == "\\":
-        raise ora(30186)
-    return chr(int(match[1], 16)) if match[1] else "\\"
 
 
 _INTERVAL_TEXT = re.compile(r"\s*([+-]?)(\d{1,9})\s+(\d{1,2}):(\d{1,2}):(\d{1,2})(?:\.(\d{1,9}))?\s*")
@@ -172,6 +169,22 @@ def _rows(step: Callable[..., object], out: pa.DataType) -> Callable[..., pa.Arr
     return run
 
 
+_MOST_RAW_IN_SQL = 2_000  # with MAX_STRING_SIZE = STANDARD
+
+
+def _no_longer(run: Callable[[pa.Array], pa.Array], most_bytes: int, code: int) -> Callable[[pa.Array], pa.Array]:
+    """What `run` gives, if no value has more bytes. Raises the ORA error `code`."""
+
+    def checked(texts: pa.Array) -> pa.Array:
+        found = run(texts)
+        longest = pc.max(pc.binary_length(found)).as_py()
+        if longest is not None and longest > most_bytes:
+            raise ora(code)
+        return found
+
+    return checked
+
+
 def _fixed(run: Callable[..., pa.Array], arguments: int) -> Callable[..., pa.Array]:
     """DuckDB counts the parameters of the Python function itself."""
     shapes: dict[int, Callable[..., pa.Array]] = {
@@ -204,6 +217,10 @@ def register(connection: duckdb.DuckDBPyConnection, character_set: CharacterSet)
         ("ora_picture", _rows(_picture, pa.string()), ["BLOB", "VARCHAR"], "VARCHAR"),
         ("ora_read_picture", _rows(_read_picture, pa.binary()), ["VARCHAR", "VARCHAR"], "BLOB"),
         ("ora_stored_bytes", character_set.stored_bytes, ["VARCHAR"], "BLOB"),
+        ("ora_utf8", character_set.utf8, ["VARCHAR"], "BLOB"),
+        ("ora_short_utf8", _no_longer(character_set.utf8, _MOST_RAW_IN_SQL, 6502), ["VARCHAR"], "BLOB"),
+        ("ora_joined", _no_longer(lambda texts: texts, MAX_TEXT, 1489), ["VARCHAR"], "VARCHAR"),
+        ("ora_raw_to_text", _rows(raw_to_text, pa.string()), ["BLOB", "VARCHAR"], "VARCHAR"),
         ("ora_held_text", _rows(character_set.held, pa.string()), ["BLOB"], "VARCHAR"),
         ("ora_received", _rows(character_set.received, pa.string()), ["VARCHAR"], "VARCHAR"),
         ("ora_stored_through", _rows(character_set.stored_through, pa.string()), ["VARCHAR", "VARCHAR"], "VARCHAR"),

@@ -105,6 +105,12 @@ class CharacterSet:
             return texts.cast(pa.binary())
         return pa.array([None if t is None else self.bytes_of(t) for t in texts.to_pylist()], pa.binary())
 
+    def utf8(self, texts: pa.Array) -> pa.Array:
+        """A column of held texts as UTF-8, as the server converts it: strays become U+FFFD."""
+        if not self.is_unicode or self._has_strays:
+            texts = pc.replace_substring_regex(texts, _STRAY_PATTERN, "\ufffd")
+        return texts.cast(pa.binary())
+
     def delivered(self, texts: pa.Array, *, is_lob: bool = False) -> pa.Array:
         """A column of held texts as the client receives it; its strings are not UTF-8 where the bytes are not.
 
@@ -120,3 +126,8 @@ class CharacterSet:
             return texts
         stored = self.stored_bytes(texts)
         return pa.Array.from_buffers(pa.string(), len(stored), stored.buffers(), stored.null_count, stored.offset)
+
+
+def raw_to_text(data: bytes, name: str) -> str:
+    """Bytes of another character set as text; what means nothing in it becomes U+FFFD."""
+    return _STRAY.sub("\ufffd", CharacterSet(name).held(data))

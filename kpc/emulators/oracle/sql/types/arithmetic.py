@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from kpc.emulators.oracle.interface import OraType
 from kpc.emulators.oracle.sql.context import Context
-from kpc.emulators.oracle.sql.messages import error_sql, ora, unsupported
+from kpc.emulators.oracle.sql.messages import ora, unsupported
 from kpc.emulators.oracle.sql.types import datatypes, values
 from kpc.emulators.oracle.sql.types.conversion import joined_number, number_as, to_double, to_number, to_text, wide
 from kpc.emulators.oracle.sql.types.datatypes import MAX_DIGITS, MAX_TEXT, SqlType
@@ -212,5 +212,5 @@ def concatenate(parts: list[Expr], context: Context) -> Expr:
     if all(part.type.ora is OraType.CHAR for part in present) and size <= 2000 and present:
         return Expr(sql, SqlType(OraType.CHAR, size=size, chars=chars, national=national))
     if size > MAX_TEXT:
-        sql = f"CASE WHEN strlen({sql}) > {MAX_TEXT} THEN {error_sql(1489)} ELSE {sql} END"
+        sql = f"ora_joined({sql})"
     return Expr(sql, datatypes.varchar2(min(chars, MAX_TEXT), size=min(max(size, 1), MAX_TEXT), national=national))

@@ -1,0 +1,54 @@
+"""Of which rows Oracle is asked for its opinion: all, or those of a few buckets that differ from partition to partition."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Literal
+
+from kpc.catalog.types import ALL, BUCKETS
+from kpc.partition import Partition
+from kpc.reconcile.second_opinion.digest_layout import has_opinion
+from kpc.reconcile.second_opinion.row_sql import Chosen, with_opinions
+
+Extent = Literal["some", "full", "off"]
+EVERY_BUCKET = tuple(range(BUCKETS))
+SOME_BUCKETS = 4  # of the 256 of a monthly partition
+
+
+def asked_buckets(partition: Partition, extent: Extent) -> tuple[int, ...]:
+    """The buckets whose rows are asked for, ascending; a bucket is the first byte of SHA-256 over an external id.
+
+    A table of one partition is asked for whole, except with `off`.
+    """
+    if extent == "off" or not has_opinion(partition.table):
+        return ()
+    if extent == "full" or partition.key == ALL:
+        return EVERY_BUCKET
+    drawn = hashlib.sha256(f"{partition.table.name}/{partition.key}".encode()).digest()
+    return tuple(sorted(list(dict.fromkeys(drawn))[:SOME_BUCKETS]))
+
+
+def asks_for(buckets: Sequence[int]) -> Chosen | None:
+    """The condition on a row's bucket; None: all rows."""
+    if tuple(buckets) == EVERY_BUCKET:
+        return None
+    listed = ",".join(f"'{bucket:02X}'" for bucket in buckets)
+    return lambda bucket: f"{bucket} IN ({listed})"
+
+
+def asks_for_months(partitions: Sequence[Partition], extent: Extent, month: str) -> Chosen | None:
+    """The same for rows of many months; `month` is SQL of the month that a row belongs to."""
+    of_month = {partition.key: asked_buckets(partition, extent) for partition in partitions}
+    if all(buckets == EVERY_BUCKET for buckets in of_month.values()):
+        return None
+    pairs = ",".join(f"'{key}/{bucket:02X}'" for key, buckets in of_month.items() for bucket in buckets)
+    return lambda bucket: f"{month}||'/'||{bucket} IN ({pairs})"
+
+
+def opinion_spec(partition: Partition, extent: Extent) -> list[str]:
+    """What determines the opinions in an extract, for the hash of its specification; empty without opinions."""
+    if not asked_buckets(partition, extent):
+        return []
+    query = with_opinions(partition.table, "", None)
+    return ["second opinion", extent, hashlib.sha256(query.encode()).hexdigest()]
