@@ -199,6 +199,8 @@ class ReconcileSettings(BaseModel):
     level3: Literal["full", "sample", "off"] = "full"  # every record, or a sample or none: a weaker state, `sampled`
     sample_rows: int = Field(5_000, ge=1)
     records_at_once: int = Field(250_000, ge=1)  # that one bulk query reads back, and that are compared in memory
+    # Of which rows an extract asks Oracle what Salesforce must hold: of some buckets of a month, of all, or of none.
+    second_opinion: Literal["some", "full", "off"] = "some"
     docs_root: LocalPath = Path(".kpc/data_docs")
 
 

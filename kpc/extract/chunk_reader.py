@@ -14,7 +14,7 @@ from typing import TypeVar
 import pyarrow as pa
 
 from kpc.errors import CallTimedOut
-from kpc.extract.live_schema import arrow_schema, key_schema
+from kpc.extract.live_schema import extract_schema, key_schema
 from kpc.extract.plan import ChunkRange, ExtractPlan
 from kpc.extract.statements import keys_of, rows_of_chunk
 from kpc.extract.text_reading import TextReading
@@ -63,7 +63,8 @@ def read_chunks(
         statement = rows_of_chunk(oracle.owner, rows, chunk.within(table), plan.control_totals)
         try:
             between()
-            file = _File(chunk.name, statement, arrow_schema(table), chunk.rows)
+            schema = extract_schema(table, has_opinions=bool(rows.opinion_buckets))
+            file = _File(chunk.name, statement, schema, chunk.rows)
             return oracle.repeated(lambda: _read_file(oracle, partition, file, folder))
         except BaseException:
             has_failed.set()

@@ -21,6 +21,7 @@ from kpc.extract.plan import Base, ExtractPlan
 from kpc.extract.snapshot import taken_utc
 from kpc.ledger import GenerationRow
 from kpc.local_time import naive_local
+from kpc.reconcile.second_opinion.coverage import has_opinions
 from kpc.stages.context import PartitionContext
 from kpc.storage.layout import INCREMENTAL_READ
 from kpc.storage.manifests import ExtractManifest
@@ -105,6 +106,7 @@ def merged_chunks(
         changed=[changes / chunk.name for chunk in changed],
         keys=changes / keys.name,
         rows=plan.control_totals.rows,
+        has_opinions=has_opinions(context.table, plan.extent),
     )
     found = measure_extract(folder, merged.chunks, context.table)
     if differences := control_total_differences(oracle=plan.control_totals, extract=found):

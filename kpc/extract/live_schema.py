@@ -12,6 +12,7 @@ from kpc.convert.numbers import WIDEST
 from kpc.errors import SchemaDrift
 from kpc.extract.number_reading import read_scale
 from kpc.oracle.session import DictionaryColumn, Oracle, ReadSession
+from kpc.reconcile.second_opinion.row_sql import OPINION
 
 _ARROW = {
     OracleKind.CHAR: pa.string(),
@@ -34,8 +35,14 @@ def arrow_type(table: Table, column: Column) -> pa.DataType:
 
 
 def arrow_schema(table: Table) -> pa.Schema:
-    """One field per extracted column, in catalog order: the schema of every extracted Parquet file of the table."""
+    """One field per extracted column, in catalog order: the schema of an extracted Parquet file without opinions."""
     return pa.schema([pa.field(column.name, arrow_type(table, column)) for column in table.extracted_columns])
+
+
+def extract_schema(table: Table, *, has_opinions: bool) -> pa.Schema:
+    """`arrow_schema`, and Oracle's opinion of each row where it was asked for one."""
+    schema = arrow_schema(table)
+    return schema.append(pa.field(OPINION, pa.binary())) if has_opinions else schema
 
 
 def key_schema(table: Table) -> pa.Schema:

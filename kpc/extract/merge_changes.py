@@ -19,7 +19,7 @@ import polars as pl
 import pyarrow as pa
 
 from kpc.catalog.table import Table
-from kpc.extract.live_schema import arrow_schema
+from kpc.extract.live_schema import extract_schema
 from kpc.storage.parquet_file import ExtractParquet, read_slices
 from kpc.storage.row_buckets import RowBuckets, key_bucket
 from kpc.storage.store import FileEntry
@@ -51,14 +51,15 @@ def merge_changes(
     keys: Path,
     rows: int,
     bucket_rows: int = BUCKET_ROWS,
+    has_opinions: bool = False,
 ) -> MergedExtract:
     """Write the merged partition's files into `folder`; `rows` is the number of rows it should have.
 
-    The caller compares the totals: fewer rows mean keys that are neither in the base nor among the changed rows.
+    `has_opinions`: whether the rows of `base` and `changed` have Oracle's. The caller compares the totals: fewer rows mean keys that are neither in the base nor among the changed rows.
     Raises `DamagedFile`, `OutOfSpace`.
     """
     count = max(-(-rows // bucket_rows), 1)
-    schema = arrow_schema(table)
+    schema = extract_schema(table, has_opinions=has_opinions)
     key_schema = pa.schema([schema.field(name) for name in table.key])
     old = _bucketed(folder, base, table, schema, count)
     new = _bucketed(folder, changed, table, schema, count)
@@ -67,6 +68,7 @@ def merge_changes(
         _merge_bucket(
             table,
             folder / f"chunk-{number + 1:05d}.parquet",
+            schema,
             base=old.bucket(number),  # not kept in a variable, so that it is freed before the next bucket is read
             changed=new.bucket(number),
             keys=current_keys.bucket(number),
@@ -97,13 +99,13 @@ def _slices(files: Iterable[Path], columns: list[str]) -> Iterator[pl.DataFrame]
 
 
 def _merge_bucket(
-    table: Table, path: Path, *, base: pl.DataFrame, changed: pl.DataFrame, keys: pl.DataFrame
+    table: Table, path: Path, schema: pa.Schema, *, base: pl.DataFrame, changed: pl.DataFrame, keys: pl.DataFrame
 ) -> MergedExtract:
     key = list(table.key)
     remaining = base.join(keys.unique(), on=key, how="semi", nulls_equal=True)
     kept = remaining.join(changed, on=key, how="anti", nulls_equal=True)
     merged = pl.concat([kept, changed])
-    chunks = (_write(merged, path, arrow_schema(table)),) if merged.height else ()
+    chunks = (_write(merged, path, schema),) if merged.height else ()
     return MergedExtract(chunks, kept.height, changed.height, base.height - remaining.height)
 
 

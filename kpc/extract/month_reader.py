@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from kpc.extract.chunk_reader import Between, continue_reading, patiently, rows_per_batch
 from kpc.extract.control_totals import added_up
 from kpc.extract.control_totals_answer import control_totals_of, numbers_in_totals
-from kpc.extract.live_schema import arrow_schema, check_columns
+from kpc.extract.live_schema import check_columns, extract_schema
 from kpc.extract.month_statements import MONTH, rows_of_months, stretches_of_months
 from kpc.extract.plan import ChunkRange
 from kpc.extract.statements import within_rowids
@@ -29,6 +29,7 @@ from kpc.extract.text_reading import TextReading
 from kpc.oracle.failures import inconsistent
 from kpc.oracle.session import Oracle
 from kpc.partition import Partition
+from kpc.reconcile.second_opinion.coverage import Extent, has_opinions
 from kpc.storage.arrow_memory import release_memory
 from kpc.storage.manifests import ControlTotals
 from kpc.storage.parquet_file import ExtractParquet
@@ -54,6 +55,7 @@ class OnePassPlan(BaseModel):
     control_totals: dict[str, ControlTotals]
     chunks: tuple[ChunkOfMonths, ...]
     started_utc: datetime
+    extent: Extent = "off"  # of Oracle's opinions
 
     def chunks_of(self, key: str) -> tuple[ChunkOfMonths, ...]:
         """The chunks with rows of a month, in ROWID order."""
@@ -76,6 +78,7 @@ def make_one_pass_plan(
     spec_hash: str,
     chunk_rows: int,
     started_utc: datetime,
+    extent: Extent = "off",
 ) -> OnePassPlan:
     """Ask Oracle, in one scan at `scn`, for the control totals of every month and for the ranges of the whole table.
 
@@ -96,7 +99,9 @@ def make_one_pass_plan(
         for number, chunk in enumerate(chunks_of(stretches, chunk_rows), start=1)
     )
     totals = {key: added_up(found) if found else none for key, found in of_month.items()}
-    return OnePassPlan(scn=scn, spec_hash=spec_hash, control_totals=totals, chunks=chunks, started_utc=started_utc)
+    return OnePassPlan(
+        scn=scn, spec_hash=spec_hash, control_totals=totals, chunks=chunks, started_utc=started_utc, extent=extent
+    )
 
 
 def read_months(
@@ -164,19 +169,24 @@ class _ChunkReader:
         files = {}
         for number, partition in enumerate(self.partitions):
             path = self.folder / partition.key / f"{chunk.name}.parquet"
-            entry = _write_month(months, number, path, arrow_schema(table))
+            entry = _write_month(months, number, path, self._schema)
             if entry is not None:
                 files[partition.key] = entry
                 self.store.send(path)
         release_memory()
         self.store.publish(self.folder, ChunkByMonth(files=files), name=f"{chunk.name}.json")
 
+    @property
+    def _schema(self) -> pa.Schema:
+        table = self.partitions[0].table
+        return extract_schema(table, has_opinions=has_opinions(table, self.plan.extent))
+
     def _rows_by_month(self, chunk: ChunkOfMonths, patience: int) -> RowBuckets:
         oracle, table = self.oracle, self.partitions[0].table
-        schema = arrow_schema(table).append(pa.field(MONTH, pa.string()))
+        schema = self._schema.append(pa.field(MONTH, pa.string()))
         within = within_rowids(*(chunk.rowids or ("", "")))
         totals = tuple(self.plan.control_totals.values())
-        statement = rows_of_months(oracle.owner, self.partitions, self.plan.scn, within, totals)
+        statement = rows_of_months(oracle.owner, self.partitions, self.plan.scn, within, totals, self.plan.extent)
         months = _month_buckets(self.folder, schema, [partition.key for partition in self.partitions])
         text = TextReading(table, f"{table.name} one pass {chunk.name}", schema)
         size = rows_per_batch(schema, oracle.settings.fetch_rows)

@@ -8,9 +8,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kpc.extract.number_reading import is_number
-from kpc.extract.statements import Selection, aggregates, hint, month_of, quoted, read_columns, rows_of
+from kpc.extract.statements import (
+    Selection,
+    aggregates,
+    hint,
+    month_of,
+    plain_columns,
+    quoted,
+    read_columns,
+    rows_of,
+)
 from kpc.oracle.statement import Statement
 from kpc.partition import Partition
+from kpc.reconcile.second_opinion.coverage import Extent, asks_for_months, has_opinions
+from kpc.reconcile.second_opinion.row_sql import OPINION, with_opinions
 from kpc.storage.manifests import ControlTotals
 
 MONTH = "KPC_MONTH"  # the column that says which month a row belongs to
@@ -72,14 +83,27 @@ def _stretch(rowid: str, table_rows: int | None) -> str:
 
 
 def rows_of_months(
-    owner: str, partitions: Sequence[Partition], scn: int, within: Statement, totals: tuple[ControlTotals, ...]
+    owner: str,
+    partitions: Sequence[Partition],
+    scn: int,
+    within: Statement,
+    totals: tuple[ControlTotals, ...],
+    extent: Extent = "off",
 ) -> Statement:
-    """The rows of a range that belong to any of these months, in catalog column order, and the month of each."""
+    """The rows of a range that belong to any of these months, in catalog column order, and the month of each.
+
+    `extent`: of which of them Oracle's opinion is asked for, the last but one column.
+    """
     table, month = partitions[0].table, month_of(partitions)
     columns = read_columns(table, table.extracted_columns, totals)
     condition = month_of(partitions, suffix="w")
-    text = (
-        f"SELECT {hint(table.chunk_degree)}{columns}, {month.text} AS {MONTH} FROM {rows_of(owner, table, scn)} "
-        f"WHERE {condition.text} IS NOT NULL AND {within.text}"
+    binds = {**month.binds, **condition.binds, **within.binds}
+    tail = (
+        f"{month.text} AS {MONTH} FROM {rows_of(owner, table, scn)} WHERE {condition.text} IS NOT NULL "
+        f"AND {within.text}"
     )
-    return Statement(text, {**month.binds, **condition.binds, **within.binds})
+    if not has_opinions(table, extent):
+        return Statement(f"SELECT {hint(table.chunk_degree)}{columns}, {tail}", binds)
+    inner = f"SELECT {hint(table.chunk_degree)}{plain_columns(table)}, {tail}"
+    opined = with_opinions(table, inner, asks_for_months(partitions, extent, MONTH))
+    return Statement(f"SELECT {columns}, {OPINION}, {MONTH} FROM ({opined})", binds)

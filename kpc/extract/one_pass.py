@@ -17,6 +17,7 @@ from kpc.extract.partition_extract import (
     BYTES_PER_CELL,
     chunk_rows,
     extract_spec,
+    opinion_extent,
     publish_extract,
     refuse_outside_window,
     seal,
@@ -203,6 +204,7 @@ def _make_plan(context: PartitionContext, partitions: Sequence[Partition], wante
             spec_hash=wanted,
             chunk_rows=chunk_rows(context),
             started_utc=context.clock(),
+            extent=opinion_extent(context),
         )
 
 
@@ -221,6 +223,7 @@ def month_of_one_pass(context: StageContext) -> ExtractManifest | None:
         control_totals=month.plan.control_totals[context.key],
         chunks=(),
         started_utc=context.clock(),
+        extent=month.plan.extent,
     )
     manifest = seal(context, publish_extract(context, generation, plan, month.files))
     remove_month(context, month)

@@ -13,6 +13,7 @@ from kpc.extract.incremental_extract import find_base, merged_chunks
 from kpc.extract.plan import Base, ExtractPlan, make_plan, spec_hash
 from kpc.extract.snapshot import choose_scn, give_up_own, taken_utc
 from kpc.extract.window import refuse_outside
+from kpc.reconcile.second_opinion.coverage import Extent, asked_buckets
 from kpc.stages.context import PartitionContext, StageContext
 from kpc.stages.relatives import relatives_of
 from kpc.storage.layout import EXTRACT_PLAN, INCREMENTAL_READ
@@ -112,7 +113,12 @@ def start_generation(context: StageContext, scn: int) -> str:
 
 def extract_spec(context: PartitionContext) -> str:
     """Hash of everything that determines the bytes of an extract at a given SCN."""
-    return spec_hash(context.oracle.owner, context.partition, chunk_rows(context))
+    return spec_hash(context.oracle.owner, context.partition, chunk_rows(context), opinion_extent(context))
+
+
+def opinion_extent(context: PartitionContext) -> Extent:
+    """Of which rows the extract has Oracle's opinion."""
+    return context.settings.reconcile.second_opinion
 
 
 def chunk_rows(context: PartitionContext) -> int:
@@ -139,6 +145,7 @@ def _make_plan(context: StageContext, generation: str, scn: int, base: Base | No
             chunk_rows=chunk_rows(context),
             started_utc=context.clock(),
             base=base,
+            extent=opinion_extent(context),
         )
     )
     write_manifest(context.paths.generation(generation).extract, plan, EXTRACT_PLAN)
@@ -187,6 +194,7 @@ def publish_extract(
         since=plan.base.since if plan.base else None,
         read_rows=plan.planned_rows if plan.base else read.rows,
         relatives=relatives_of(context, plan.scn),
+        opinion_buckets=asked_buckets(context.partition, plan.extent),
     )
     for one in manifest.relatives:
         log.warning("%s was read at SCN %d, its %s", context, plan.scn, one.compared_with(plan.scn))

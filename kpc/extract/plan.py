@@ -24,6 +24,7 @@ from kpc.oracle.failures import inconsistent
 from kpc.oracle.session import Oracle, ReadSession
 from kpc.oracle.statement import Statement
 from kpc.partition import Partition
+from kpc.reconcile.second_opinion.coverage import Extent, asked_buckets, opinion_spec
 from kpc.storage.manifests import ControlTotals
 
 Mode = Literal["full", "incremental"]
@@ -96,21 +97,24 @@ class ExtractPlan(BaseModel):
     chunks: tuple[ChunkRange, ...]
     started_utc: datetime
     base: Base | None = None
+    extent: Extent = "off"  # of Oracle's opinions
 
     @property
     def planned_rows(self) -> int:
         return _rows_in(self.chunks)
 
     def selection(self, partition: Partition) -> Selection:
-        return Selection(partition, self.scn, self.base.since if self.base else None)
+        since = self.base.since if self.base else None
+        return Selection(partition, self.scn, since, asked_buckets(partition, self.extent))
 
 
-def spec_hash(owner: str, partition: Partition, chunk_rows: int) -> str:
+def spec_hash(owner: str, partition: Partition, chunk_rows: int, extent: Extent = "off") -> str:
     """Hash of everything that determines the bytes of an extract at a given SCN."""
     table = partition.table
     # The aggregates contain every rounding scale and null rule that the control totals depend on.
     spec = [owner, table.name, partition.key, chunk_rows, table.has_rowid, str(arrow_schema(table)), aggregates(table)]
     spec += [f"{column.name} stored as {column.stored_as}" for column in table.columns if column.stored_as]
+    spec += opinion_spec(table, extent)
     return hashlib.sha256(json.dumps(spec).encode()).hexdigest()
 
 
@@ -123,6 +127,7 @@ def make_plan(
     chunk_rows: int,
     started_utc: datetime,
     base: Base | None = None,
+    extent: Extent = "off",
 ) -> ExtractPlan:
     """Compare the live columns with the catalog, then ask Oracle for control totals and chunk boundaries at `scn`.
 
@@ -154,11 +159,12 @@ def make_plan(
     return ExtractPlan(
         scn=scn,
         mode=mode,
-        spec_hash=spec_hash(oracle.owner, partition, chunk_rows),
+        spec_hash=spec_hash(oracle.owner, partition, chunk_rows, extent),
         control_totals=totals,
         chunks=chunks,
         started_utc=started_utc,
         base=base,
+        extent=extent,
     )
 
 

@@ -19,6 +19,8 @@ from kpc.extract.target_value_sql import target_value_sql
 from kpc.extract.text_reading import stored_bytes
 from kpc.oracle.statement import BindValues, Statement
 from kpc.partition import Partition
+from kpc.reconcile.second_opinion.coverage import asks_for
+from kpc.reconcile.second_opinion.row_sql import OPINION, key_texts, with_opinions
 from kpc.storage.manifests import ControlTotals
 
 DATE_TEXT = "YYYY-MM-DD HH24:MI:SS"
@@ -129,6 +131,7 @@ class Selection:
     partition: Partition
     scn: int
     since: datetime | None = None
+    opinion_buckets: tuple[int, ...] = ()  # of whose rows Oracle says what Salesforce must hold
 
     @property
     def table(self) -> Table:
@@ -177,11 +180,25 @@ def chunk_plan(owner: str, rows: Selection, chunk_rows: int) -> Statement:
 
 def rows_of_chunk(owner: str, rows: Selection, within: Statement | None, totals: ControlTotals) -> Statement:
     """The rows of one chunk in catalog column order; `within` is the chunk's range, None means all rows."""
-    columns = read_columns(rows.table, rows.table.extracted_columns, (totals,))
-    text = f"SELECT {hint(rows.table.chunk_degree)}{columns} FROM {rows.source(owner)} WHERE {rows.where.text}"
-    if within is None:
-        return Statement(text, rows.where.binds)
-    return Statement(f"{text} AND {within.text}", {**rows.where.binds, **within.binds})
+    table = rows.table
+    columns = read_columns(table, table.extracted_columns, (totals,))
+    where = rows.where if within is None else both(rows.where, within)
+    tail = f"FROM {rows.source(owner)} WHERE {where.text}"
+    if not rows.opinion_buckets:
+        return Statement(f"SELECT {hint(table.chunk_degree)}{columns} {tail}", where.binds)
+    inner = f"SELECT {hint(table.chunk_degree)}{plain_columns(table)} {tail}"
+    opined = with_opinions(table, inner, asks_for(rows.opinion_buckets))
+    return Statement(f"SELECT {columns}, {OPINION} FROM ({opined})", where.binds)
+
+
+def both(first: Statement, second: Statement) -> Statement:
+    """Two conditions that both must hold."""
+    return Statement(f"{first.text} AND {second.text}", {**first.binds, **second.binds})
+
+
+def plain_columns(table: Table) -> str:
+    """The columns that are read, as they are, and the texts of which external ids are made."""
+    return ", ".join(quoted(column.name) for column in table.extracted_columns) + key_texts(table)
 
 
 def within_rowids(first: str, last: str) -> Statement:

@@ -140,6 +140,7 @@ class ExtractManifest(_Manifest):
     since: datetime | None = None
     read_rows: int = Field(0, ge=0)
     relatives: tuple[RelativeScn, ...] = ()
+    opinion_buckets: tuple[int, ...] = ()  # those of which each row has Oracle's opinion of what Salesforce must hold
 
     def output(self) -> StageOutput:
         """What the stage run records."""

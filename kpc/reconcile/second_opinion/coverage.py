@@ -6,14 +6,20 @@ import hashlib
 from collections.abc import Sequence
 from typing import Literal
 
+from kpc.catalog.table import Table
 from kpc.catalog.types import ALL, BUCKETS
 from kpc.partition import Partition
 from kpc.reconcile.second_opinion.digest_layout import has_opinion
-from kpc.reconcile.second_opinion.row_sql import Chosen, with_opinions
+from kpc.reconcile.second_opinion.row_sql import Chosen, key_texts, with_opinions
 
 Extent = Literal["some", "full", "off"]
 EVERY_BUCKET = tuple(range(BUCKETS))
 SOME_BUCKETS = 4  # of the 256 of a monthly partition
+
+
+def has_opinions(table: Table, extent: Extent) -> bool:
+    """Whether an extract of the table has opinions."""
+    return extent != "off" and has_opinion(table)
 
 
 def asked_buckets(partition: Partition, extent: Extent) -> tuple[int, ...]:
@@ -21,7 +27,7 @@ def asked_buckets(partition: Partition, extent: Extent) -> tuple[int, ...]:
 
     A table of one partition is asked for whole, except with `off`.
     """
-    if extent == "off" or not has_opinion(partition.table):
+    if not has_opinions(partition.table, extent):
         return ()
     if extent == "full" or partition.key == ALL:
         return EVERY_BUCKET
@@ -46,9 +52,9 @@ def asks_for_months(partitions: Sequence[Partition], extent: Extent, month: str)
     return lambda bucket: f"{month}||'/'||{bucket} IN ({pairs})"
 
 
-def opinion_spec(partition: Partition, extent: Extent) -> list[str]:
+def opinion_spec(table: Table, extent: Extent) -> list[str]:
     """What determines the opinions in an extract, for the hash of its specification; empty without opinions."""
-    if not asked_buckets(partition, extent):
+    if not has_opinions(table, extent):
         return []
-    query = with_opinions(partition.table, "", None)
+    query = key_texts(table) + with_opinions(table, "", None)
     return ["second opinion", extent, hashlib.sha256(query.encode()).hexdigest()]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from kpc.catalog.table import Table
-from kpc.catalog.types import EXTERNAL_ID, Column, Pii
+from kpc.catalog.types import CURRENCY_FIELD, EXTERNAL_ID, Column, Pii
 from kpc.reconcile.second_opinion.text_sql import MOST_CHARS
 from kpc.reconcile.second_opinion.value_sql import key_text, spelling
 
@@ -87,4 +87,4 @@ def _sizes(table: Table) -> list[tuple[str, int]]:
     for column in row_columns(table):
         made = spelling(table, column)
         sizes.append((column.field or "", made.chars * made.char_bytes))
-    return sizes
+    return sizes + ([(CURRENCY_FIELD, len(table.currency))] if table.currency else [])

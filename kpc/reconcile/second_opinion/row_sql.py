@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from kpc.catalog.table import Table
-from kpc.catalog.types import EXTERNAL_ID, Column, Lookup
+from kpc.catalog.types import CURRENCY_FIELD, EXTERNAL_ID, Column, Lookup
 from kpc.reconcile.second_opinion.digest_layout import (
     NULL,
     PIECE_CHARS,
@@ -182,6 +182,8 @@ def _row_digest(table: Table) -> str:
     texts = {EXTERNAL_ID: _ID}
     texts |= {lookup.header: f"KPC_PARENT{number}" for number, lookup in enumerate(table.lookups)}
     texts |= {column.field or "": spelling(table, column).text for column in row_columns(table)}
+    if table.currency:
+        texts[CURRENCY_FIELD] = national(table.currency)
     digests = [hex_digest(_group_text(group, texts)) for group in layout(table)]
     if len(digests) == 1:
         return digests[0]

@@ -44,8 +44,14 @@ def _substr(args: list[Expr], context: Context) -> Expr:
     per_char = max(text.type.size // max(text.type.chars, 1), 1)
     kind = _sized(text.type, chars, None if chars is None else chars * per_char)
     first = args[1].constant
-    if isinstance(first, int | Decimal) and first >= 1 and (len(args) == 2 or (isinstance(known, int | Decimal) and known >= 1)):
-        return Expr(f"nullif(substr({text.sql}, {start}, {count}), '')", kind)  # a macro takes DuckDB five times as long
+    if (
+        isinstance(first, int | Decimal)
+        and first >= 1
+        and (len(args) == 2 or (isinstance(known, int | Decimal) and known >= 1))
+    ):
+        return Expr(
+            f"nullif(substr({text.sql}, {start}, {count}), '')", kind
+        )  # a macro takes DuckDB five times as long
     return Expr(f"ora_substr({text.sql}, {start}, {count})", kind)
 
 
@@ -66,9 +72,7 @@ def _pad(name: str) -> Function:
         known = args[1].constant
         chars = int(known) if isinstance(known, int | Decimal) else MAX_TEXT
         kind = _sized(text.type, chars, chars * (1 if args[1].is_literal and text.type.size == text.type.chars else 4))
-        sql = (
-            f"CASE WHEN {count} >= 1 THEN {name}({text.sql}, least({count}, {MAX_TEXT})::INTEGER, {fill}) END"
-        )
+        sql = f"CASE WHEN {count} >= 1 THEN {name}({text.sql}, least({count}, {MAX_TEXT})::INTEGER, {fill}) END"
         return Expr(sql, kind)
 
     return make

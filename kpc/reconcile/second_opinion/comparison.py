@@ -1,0 +1,191 @@
+"""Compare the records that Salesforce holds with Oracle's opinions of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from kpc.catalog.table import Table
+from kpc.catalog.types import BUCKETS, EXTERNAL_ID, PARTITION_FIELD
+from kpc.ledger import FailedRecord
+from kpc.ledger.states import FailureClass
+from kpc.reconcile.second_opinion.coverage import EVERY_BUCKET
+from kpc.reconcile.second_opinion.digest_layout import hashed_columns, uncovered_columns
+from kpc.reconcile.second_opinion.long_numbers import LongNumbers
+from kpc.reconcile.second_opinion.opinions import (
+    DIGEST,
+    HASHES,
+    IS_ALTERED,
+    KEY,
+    RULE,
+    Opinions,
+    first_byte,
+    joined_hashes,
+    keys_of,
+)
+from kpc.reconcile.second_opinion.rules import ACCEPTED, NOT_SEEN_BY_ORACLE, rule_of
+from kpc.reconcile.second_opinion.target_text import canonical_records, row_digests, sha256
+from kpc.storage.row_buckets import RowBuckets
+
+LISTED = 100  # differing records that are listed; all are counted
+_HELD = "held"
+_RECORD: dict[str, pl.DataType] = {KEY: pl.Binary(), EXTERNAL_ID: pl.String(), _HELD: pl.Binary(), "held_hashes": pl.String()}
+
+
+@dataclass(frozen=True, slots=True)
+class OpinionDifference:
+    """A record that Salesforce should not hold in this way, in Oracle's opinion."""
+
+    key: str  # the external id; of a missing record the hexadecimal digest of it
+    what: str
+
+
+@dataclass(frozen=True)
+class OpinionComparison:
+    """The result. `buckets`: how many of the 256 were asked for. `excepted`: records of listed exceptions."""
+
+    buckets: int
+    opinions: int
+    compared: int
+    differing: int
+    excepted: int
+    differences: tuple[OpinionDifference, ...] = ()
+    uncovered: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Exceptions:
+    """Digests of external ids: rows rejected by staging with their rules, and records that need not be Oracle's."""
+
+    rejected: dict[bytes, str]
+    others: frozenset[bytes]
+
+    @classmethod
+    def of(cls, failures: Iterable[FailedRecord], corrected: Iterable[str]) -> Exceptions:
+        rejected, others = {}, set(keys_of(corrected))
+        for row in failures:
+            if row.error_class == FailureClass.REJECTED:
+                rejected[sha256(row.external_id)] = row.error_code
+            else:
+                others.add(sha256(row.external_id))
+        return cls(rejected, frozenset(others))
+
+
+class RecordsSeen:
+    """The records that were read back from Salesforce, as digests by bucket."""
+
+    def __init__(self, table: Table, partition_key: str, buckets: Iterable[int], folder: Path) -> None:
+        self._table = table
+        self._buckets = tuple(buckets)
+        self._markers = [f"{partition_key}/{number:03d}" for number in self._buckets]
+        self._hashed = [column.field or "" for column in hashed_columns(table)]
+        self._rows = RowBuckets(folder, _RECORD, first_byte(KEY), BUCKETS, held_rows=200_000)
+        self.long_numbers = LongNumbers(table)
+
+    def add(self, records: pl.DataFrame) -> None:
+        """Records as the API sent them, the marker of their bucket among them; others than those asked for are skipped."""
+        asked = records
+        if self._buckets != EVERY_BUCKET:
+            asked = records.filter(pl.col(PARTITION_FIELD).is_in(self._markers))
+        if asked.is_empty():
+            return
+        rows = canonical_records(asked, self._table)
+        keys = pl.Series(KEY, [sha256(each or "") for each in rows[EXTERNAL_ID]], pl.Binary)
+        hashes = [joined_hashes(values) for values in rows.select(self._hashed).iter_rows()] if self._hashed else None
+        held = pl.DataFrame(
+            {
+                KEY: keys,
+                EXTERNAL_ID: rows[EXTERNAL_ID],
+                _HELD: row_digests(rows, self._table),
+                "held_hashes": pl.Series(hashes or [""] * rows.height, dtype=pl.String),
+            }
+        )
+        self._rows.add(held.filter(first_byte(KEY).is_in(self._buckets)))
+        self.long_numbers.note(keys, rows)
+
+    def bucket(self, number: int) -> pl.DataFrame:
+        return self._rows.bucket(number)
+
+
+@dataclass
+class OpinionCheck:
+    """Both sides, and what is excepted. `is_complete`: every record of the buckets was read back."""
+
+    table: Table
+    buckets: tuple[int, ...]
+    opinions: Opinions
+    seen: RecordsSeen
+    exceptions: Exceptions
+    is_complete: bool
+    _compared: int = 0
+    _excepted: int = 0
+    _differing: int = 0
+    _listed: list[OpinionDifference] = field(default_factory=list)
+
+    def result(self, extract: Iterable[pl.DataFrame]) -> OpinionComparison:
+        """Compare bucket by bucket; `extract` are the rows of the sealed extract, read where long numbers differ."""
+        unequal: list[pl.DataFrame] = []
+        for number in self.buckets:
+            unequal.append(self._compare(self.opinions.bucket(number), self.seen.bucket(number)))
+        differing = pl.concat(unequal) if unequal else None
+        if differing is not None and differing.height:
+            equal = self.seen.long_numbers.equal_after_all(differing, extract)
+            for key, external_id in differing.select(KEY, EXTERNAL_ID).iter_rows():
+                if key not in equal:
+                    self._differ(external_id, "Oracle spells the record differently")
+        return OpinionComparison(
+            buckets=len(self.buckets),
+            opinions=self.opinions.rows,
+            compared=self._compared,
+            differing=self._differing,
+            excepted=self._excepted,
+            differences=tuple(self._listed),
+            uncovered=uncovered_columns(self.table),
+        )
+
+    def _differ(self, key: str | None, what: str) -> None:
+        self._differing += 1
+        if len(self._listed) < LISTED:
+            self._listed.append(OpinionDifference(key or "", what))
+
+    def _compare(self, opinions: pl.DataFrame, records: pl.DataFrame) -> pl.DataFrame:
+        """Count one bucket; returns the records whose digest differs: key, external id and Oracle's digest."""
+        excepted = list(self.exceptions.others)
+        if excepted:
+            self._excepted += records.filter(pl.col(KEY).is_in(excepted)).height
+            opinions = opinions.filter(~pl.col(KEY).is_in(excepted))
+            records = records.filter(~pl.col(KEY).is_in(excepted))
+        for key, rule in self._wrongly_rejected(opinions):
+            self._differ(key.hex(), f"rejected by the rule {rule}, which it does not break in Oracle's opinion")
+        pairs = records.join(opinions, on=KEY, how="left")
+        self._compared += pairs.height
+        if self.is_complete:
+            self._missing(opinions, records)
+        for external_id, rule in pairs.filter(pl.col(RULE) != ACCEPTED).select(EXTERNAL_ID, RULE).iter_rows():
+            self._differ(external_id, f"Oracle says that its row breaks the rule {rule_of(rule)}")
+        for external_id in pairs.filter(pl.col(RULE).is_null())[EXTERNAL_ID]:
+            self._differ(external_id, "Oracle has no row with this external id")
+        accepted = pairs.filter(pl.col(RULE) == ACCEPTED)
+        other_hash = (pl.col("held_hashes") != pl.col(HASHES)) | pl.col(IS_ALTERED)
+        for external_id in accepted.filter(other_hash)[EXTERNAL_ID]:
+            self._differ(external_id, "a hashed field is not the hash of Oracle's text")
+        is_other = (pl.col(_HELD) != pl.col(DIGEST)) & ~other_hash
+        return accepted.filter(is_other).select(KEY, EXTERNAL_ID, DIGEST)
+
+    def _missing(self, opinions: pl.DataFrame, records: pl.DataFrame) -> None:
+        wanted = opinions.filter(pl.col(RULE) == ACCEPTED)
+        rejected = list(self.exceptions.rejected)
+        for key in wanted.join(records, on=KEY, how="anti")[KEY]:
+            if key not in rejected:
+                self._differ(key.hex(), "Salesforce has no record of a row of Oracle's")
+
+    def _wrongly_rejected(self, opinions: pl.DataFrame) -> Iterator[tuple[bytes, str]]:
+        if not self.exceptions.rejected:
+            return
+        accepted = set(opinions.filter(pl.col(RULE) == ACCEPTED)[KEY])
+        for key, rule in self.exceptions.rejected.items():
+            if key in accepted and rule not in NOT_SEEN_BY_ORACLE:
+                yield key, rule
