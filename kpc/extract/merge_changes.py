@@ -55,7 +55,8 @@ def merge_changes(
 ) -> MergedExtract:
     """Write the merged partition's files into `folder`; `rows` is the number of rows it should have.
 
-    `has_opinions`: whether the rows of `base` and `changed` have Oracle's. The caller compares the totals: fewer rows mean keys that are neither in the base nor among the changed rows.
+    `has_opinions`: whether the rows of `base` and `changed` have Oracle's. The caller compares the
+    totals: fewer rows mean keys that are neither in the base nor among the changed rows.
     Raises `DamagedFile`, `OutOfSpace`.
     """
     count = max(-(-rows // bucket_rows), 1)

@@ -29,6 +29,7 @@ from kpc.reconcile.kept_checksums import purged_extract, remembered_rows
 from kpc.reconcile.mismatch_remedy import mismatch_remedy
 from kpc.reconcile.records import RecordDifferences, compare_all, compare_sample
 from kpc.reconcile.report import CheckFacts, Level3, ReconciliationReport, last_report
+from kpc.reconcile.second_opinion.sealed_opinion import sealed_opinion
 from kpc.reconcile.totals import TargetTotals, compare_totals, converted_measures, read_target
 from kpc.stages.bucket_queries import BucketQueries
 from kpc.stages.context import PartitionContext, StageContext
@@ -78,10 +79,11 @@ def compare_partition(
         queries = BucketQueries(context, expected.counts)
         converted = converted_measures(context.table, context.salesforce)
         salesforce = read_target(queries, context.table, converted)
-        records = None
+        records = opinion = None
         if chosen == "full":
             records = compare_all(expected, queries, context, folder, progress)
             progress.remove()
+            opinion = None if purged else sealed_opinion(context, extract, exceptions, queries, folder)
         elif chosen == "sample":
             records = compare_sample(expected, context)
     finally:
@@ -100,6 +102,7 @@ def compare_partition(
         relatives=relatives_of(context, extract.scn),
         converted=tuple(sorted(converted)),
         purged_utc=None if purged is None else purged.purged_utc,
+        second_opinion=opinion,
     )
     report = ReconciliationReport.of(extract, comparisons, records, expected, check)
     return PartitionComparison(report, tuple(comparisons), records, tuple(exceptions))

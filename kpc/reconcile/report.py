@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from kpc.errors import ConfigError
 from kpc.reconcile.comparison import Comparison
 from kpc.reconcile.records_report import RecordsReport
+from kpc.reconcile.second_opinion.result import DIFFERING, SecondOpinion
 from kpc.stages.current_manifests import current_generation
 from kpc.storage.layout import REPORT
 from kpc.storage.manifests import ExtractManifest, RelativeScn, StageOutput
@@ -73,6 +74,7 @@ class CheckFacts:
     relatives: tuple[RelativeScn, ...] = ()
     converted: tuple[str, ...] = ()
     purged_utc: datetime | None = None
+    second_opinion: SecondOpinion | None = None
 
 
 class ReconciliationReport(BaseModel):
@@ -94,6 +96,7 @@ class ReconciliationReport(BaseModel):
     relatives: tuple[RelativeScn, ...] = ()  # parents and children that were read at another SCN
     converted: tuple[str, ...] = ()  # measures whose sums the org converts: only the records read back prove them
     purged_utc: datetime | None = None  # the extract was gone: only key hashes and row checksums were compared
+    second_opinion: SecondOpinion | None = None  # None: the extract has no opinions, or not every record was read
     source_rows: int
     target_rows: int
     comparisons: tuple[ComparedNumber, ...]
@@ -122,7 +125,8 @@ class ReconciliationReport(BaseModel):
         exceptions, level3 = check.exceptions, check.level3
         repaired = expected.corrected
         state: State = "reconciled_with_exceptions" if exceptions or repaired else "reconciled"
-        if not all(comparison.agrees for comparison in comparisons):
+        opinion = check.second_opinion
+        if not all(comparison.agrees for comparison in comparisons) or (opinion and opinion.differing):
             state = "mismatch"
         elif level3 != "full":
             state = "sampled"
@@ -141,6 +145,7 @@ class ReconciliationReport(BaseModel):
             relatives=check.relatives,
             converted=check.converted,
             purged_utc=check.purged_utc,
+            second_opinion=check.second_opinion,
             source_rows=extract.control_totals.rows,
             target_rows=int(comparisons[0].target or 0),
             comparisons=tuple(_number(comparison) for comparison in comparisons),
@@ -186,6 +191,8 @@ class ReconciliationReport(BaseModel):
     def detail(self) -> dict[str, int | str]:
         """Counts and verdicts."""
         differing = [number.measure for number in self.comparisons if not number.agrees]
+        if self.second_opinion and self.second_opinion.differing:
+            differing.append(DIFFERING)
         return {
             "source_rows": self.source_rows,
             "target_rows": self.target_rows,
@@ -199,6 +206,7 @@ class ReconciliationReport(BaseModel):
             **({"records_compared": self.records.compared} if self.records else {}),
             **({"share": self.share} if self.state == "sampled" else {}),
             **({"weaker_check": self.weaker_check} if self.weaker_check else {}),
+            **({"second_opinion": str(self.second_opinion)} if self.second_opinion else {}),
             **({"differing": ", ".join(differing)} if differing else {}),
         }
 
@@ -222,6 +230,8 @@ class ReconciliationReport(BaseModel):
         if self.converted:
             found["sums that the org converts, proven by the records only"] = ", ".join(self.converted)
         found["records compared"] = self.share
+        if self.second_opinion:
+            found["second opinion by Oracle"] = str(self.second_opinion)
         return found
 
     @property

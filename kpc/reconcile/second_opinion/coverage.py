@@ -1,4 +1,4 @@
-"""Of which rows Oracle is asked for its opinion: all, or those of a few buckets that differ from partition to partition."""
+"""Of which rows Oracle is asked for its opinion: all, or those of a few buckets, others in each partition."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ order makes digits compare as numbers.
 
 from __future__ import annotations
 
-from kpc.catalog.types import Column, FieldKind, OracleKind
+from kpc.catalog.types import Column, DateFormat, FieldKind, OracleKind
 
 _OFFSET = "INTERVAL '7' HOUR"  # local time is UTC+7 all year and all years
 _FIRST_YEAR, _LAST_YEAR = 1700, 4000
@@ -28,8 +28,7 @@ class TextDate:
     """A date in a text column. `text` is SQL of its trimmed text; conditions hold for text that is not NULL."""
 
     def __init__(self, column: Column, text: str) -> None:
-        assert column.date_format is not None
-        self._format = column.date_format
+        self._format = column.date_format or DateFormat.ISO
         self._offset = column.calendar.year_offset
         self._text = text
         starts = (7, 4, 1) if self._format.is_day_first else (1, 6, 9)

@@ -1,7 +1,7 @@
 """Numbers of more than 15 digits: the API carries doubles, so a record read back may hold a neighbour of the number.
 
-Oracle's digest tells nothing about the digits, so a record that differs and has such a number is spelled once more, with
-the extract's number in place of the double that stands for it.
+Oracle's digest tells nothing about the digits, so a record that differs and has such a number is spelled once more,
+with the extract's number in place of the double that stands for it.
 """
 
 from __future__ import annotations

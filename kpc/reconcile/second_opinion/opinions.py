@@ -32,8 +32,8 @@ def columns_with_opinions(table: Table) -> list[str]:
 class Opinions:
     """One line per row with an opinion: key digest, the rule it breaks (0: none), and the digest of the row.
 
-    `hashes` are the hashed fields as Salesforce must hold them, joined by a comma, computed here from the extract's text
-    and the campaign's key; `is_altered` is true where that text is not the one that Oracle digested.
+    `hashes` are the hashed fields as Salesforce must hold them, joined by a comma, computed here from the extract's
+    text and the campaign's key; `is_altered` is true where that text is not the one that Oracle digested.
     """
 
     def __init__(self, table: Table, folder: Path, hash_key: bytes) -> None:

@@ -16,8 +16,9 @@ _WIDEST = 38  # digits of a decimal of polars
 
 
 def canonical_records(records: pl.DataFrame, table: Table) -> pl.DataFrame:
-    """The fields of `table.data_header` as text, null where a field is empty; `records` hold them as the API sent them."""
+    """The fields of `table.data_header` as text, null where a field is empty, of records as the API sent them."""
     types = {column.field: column.type for column in row_columns(table)}
+    records = records.with_columns(pl.when(pl.all() != "").then(pl.all()))
     return records.select(_spelled(records[header], types.get(header)).alias(header) for header in table.data_header)
 
 

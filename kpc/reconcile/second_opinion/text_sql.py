@@ -76,6 +76,6 @@ def masked(text: str) -> str:
 
 
 def has_refused(text: str) -> str:
-    """Whether a text that is not NULL has a character that XML cannot carry. The letter `a` is a filler of TRANSLATE's."""
-    kept = f"TRANSLATE({text},{national('a' + REFUSED)},N'a')"
+    """Whether a text that is not NULL has a character that XML cannot carry."""
+    kept = f"TRANSLATE({text},{national('a' + REFUSED)},N'a')"  # the letter `a` stays: TRANSLATE wants one that does
     return f"NVL(LENGTH4({kept}),0)<LENGTH4({text})"

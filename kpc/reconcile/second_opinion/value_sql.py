@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from kpc.catalog.table import Table
 from kpc.catalog.types import KEY_SEPARATOR, Column, FieldKind, FieldType, NullRule, OracleKind, Pii, TooLong
+from kpc.errors import CatalogError
 from kpc.reconcile.second_opinion.date_sql import StoredMoment, TextDate, as_date, utc_text
 from kpc.reconcile.second_opinion.rules import Broken
 from kpc.reconcile.second_opinion.text_sql import (
@@ -42,8 +43,7 @@ class Spelling:
 
 def spelling(table: Table, column: Column) -> Spelling:
     """Of a column that is sent; of a hashed one the text before it is hashed."""
-    target = column.type
-    assert target is not None
+    target = _target(column)
     if target.is_number:
         return _with_null_rule(column, _number(table, column, target))
     if target.kind is FieldKind.BOOLEAN:
@@ -55,6 +55,12 @@ def spelling(table: Table, column: Column) -> Spelling:
     else:
         made = _text(table, column, target)
     return _with_null_rule(column, made)
+
+
+def _target(column: Column) -> FieldType:
+    if column.type is None:
+        raise CatalogError(f"Column {column.name} is not sent.", "Declare its field and type in kpc/catalog.")
+    return column.type
 
 
 def _with_null_rule(column: Column, made: Spelling) -> Spelling:
@@ -182,10 +188,9 @@ def broken_date_name(table: Table, column: Column) -> str:
 
 def broken_date(table: Table, column: Column) -> str:
     """1 for a text that is no date, 2 for a date out of range, otherwise NULL."""
-    assert column.type is not None
     text = trimmed_name(table, column)
     date = TextDate(column, text)
-    whens = f"WHEN {date.is_unreadable} THEN 1 WHEN {date.is_out_of_range(column.type.kind)} THEN 2"
+    whens = f"WHEN {date.is_unreadable} THEN 1 WHEN {date.is_out_of_range(_target(column).kind)} THEN 2"
     return f"CASE WHEN {text} IS NOT NULL THEN CASE {whens} END END"
 
 
@@ -196,10 +201,9 @@ def day_name(table: Table, column: Column) -> str:
 
 def day_text(table: Table, column: Column) -> str:
     """`YYYY-MM-DD`, with ` HH:MM:SS` for a moment, local."""
-    assert column.type is not None
     text = trimmed_name(table, column)
     date = TextDate(column, text)
-    value = date.day if column.type.kind is FieldKind.DATE else date.moment
+    value = date.day if _target(column).kind is FieldKind.DATE else date.moment
     return f"CASE WHEN {text} IS NOT NULL AND {broken_date_name(table, column)} IS NULL THEN {value} END"
 
 
@@ -210,10 +214,9 @@ def rounded_name(table: Table, column: Column) -> str:
 
 def rounded_number(column: Column) -> str:
     """Half away from zero, as ROUND does."""
-    assert column.type is not None
     name = f'"{column.name}"'
     value = {NullRule.ZERO: f"NVL({name},0)", NullRule.DEFAULT: f"NVL({name},{column.default})"}.get(column.null, name)
-    return f"ROUND({value},{column.type.scale})"
+    return f"ROUND({value},{_target(column).scale})"
 
 
 def _number(table: Table, column: Column, target: FieldType) -> Spelling:
@@ -237,7 +240,7 @@ def is_identifying(table: Table, column: Column) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class KeyText:
-    """SQL of an external id built from columns: `text` where `is_whole`; `is_incomplete` and `has_separator` say why not.
+    """SQL of an external id of columns: `text` where `is_whole`; `is_incomplete` and `has_separator` say why not.
 
     `cases`: what else keeps a part from being spelled. `chars`: its longest text.
     """

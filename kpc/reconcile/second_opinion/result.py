@@ -1,0 +1,45 @@
+"""What a second opinion found, as part of the report of a reconciliation."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+DIFFERING = "records as Oracle spells them"  # named beside the measures that differ
+_MONTHLY_BUCKETS = 256
+
+
+class OpinionDifference(BaseModel):
+    """A record that Salesforce should not hold in this way, in Oracle's opinion.
+
+    `key` is the external id; of a record that is missing, or whose row was rejected, the hexadecimal digest of it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: str
+    what: str
+
+
+class SecondOpinion(BaseModel):
+    """The result, without values.
+
+    `buckets`: how many of the 256 were asked for. `opinions`: rows of which Oracle said something. `compared` records
+    of them were read back, `differing` differ or are missing; `excepted` belong to rows that were refused or corrected.
+    `uncovered`: columns that Oracle cannot spell.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    buckets: int
+    opinions: int
+    compared: int
+    differing: int
+    excepted: int = 0
+    differences: tuple[OpinionDifference, ...] = ()  # the first of them
+    uncovered: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        share = "" if self.buckets == _MONTHLY_BUCKETS else f" of {self.buckets} of {_MONTHLY_BUCKETS} buckets"
+        first = f", first {self.differences[0].key}: {self.differences[0].what}" if self.differences else ""
+        missing = f"; without {', '.join(self.uncovered)}" if self.uncovered else ""
+        return f"{self.compared:,} records{share} compared, {self.differing:,} differ{first}{missing}"

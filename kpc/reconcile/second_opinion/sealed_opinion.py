@@ -1,0 +1,81 @@
+"""The second opinion of a sealed extract, as `reconciled` asks for it: Oracle is not asked again.
+
+The records of the buckets in question are read by queries of their own and as text: neither the reading nor the
+spelling of level 3 takes part, and an interrupted level 3 that continues skips none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from kpc.catalog.types import ALL, BUCKETS, EXTERNAL_ID, PARTITION_FIELD
+from kpc.errors import DamagedFile, UnusableAnswer
+from kpc.ledger import FailedRecord
+from kpc.load.chunk_result import read_columns
+from kpc.load.corrected_rows import read_corrections
+from kpc.private_files import make_private
+from kpc.reconcile.second_opinion.comparison import Exceptions, OpinionCheck, RecordsSeen
+from kpc.reconcile.second_opinion.opinions import Opinions, columns_with_opinions
+from kpc.reconcile.second_opinion.result import SecondOpinion
+from kpc.stages.bucket_queries import BucketQueries
+from kpc.stages.context import PartitionContext
+from kpc.storage.manifests import ExtractManifest
+from kpc.storage.parquet_file import read_slices
+
+_SLICE_ROWS = 50_000
+
+
+def sealed_opinion(
+    context: PartitionContext,
+    extract: ExtractManifest,
+    exceptions: Sequence[FailedRecord],
+    queries: BucketQueries,
+    folder: Path,
+) -> SecondOpinion | None:
+    """Compare the records with what Oracle said of their rows; None for an extract without opinions.
+
+    `folder` takes what does not fit in memory; the caller removes it. Raises `DamagedFile`.
+    """
+    buckets = extract.opinion_buckets
+    if not buckets:
+        return None
+    place = make_private(folder / "opinion")
+    table = context.table
+    opinions = Opinions(table, place, context.settings.hash_key.get_secret_value().encode())
+    opinions.add_all(_rows(context, extract, columns_with_opinions(table)))
+    seen = RecordsSeen(table, context.key, buckets, place)
+    for records in _records(context, buckets, queries, place):
+        seen.add(records)
+    excepted = Exceptions.of(exceptions, read_corrections(context)[EXTERNAL_ID].to_list())
+    check = OpinionCheck(table, buckets, opinions, seen, excepted, is_complete=True)
+    numbers = [each.name for each in table.sent_columns if each.type is not None and each.type.is_number]
+    return check.result(_rows(context, extract, [*columns_with_opinions(table)[:1], *numbers]))
+
+
+def _rows(context: PartitionContext, extract: ExtractManifest, columns: list[str]) -> Iterator[pl.DataFrame]:
+    folder = context.paths.generation(extract.generation).extract
+    remedy = f"Extract it again: `kpc rerun {context.table.name} {context.key}`."
+    for chunk in extract.chunks:
+        file = context.store.file(folder, chunk, remedy=remedy)
+        yield from read_slices(file, list(dict.fromkeys(columns)), _SLICE_ROWS, remedy=remedy)
+
+
+def _records(
+    context: PartitionContext, buckets: Iterable[int], queries: BucketQueries, folder: Path
+) -> Iterator[pl.DataFrame]:
+    """The records whose markers name these buckets, as the API sent them."""
+    asked = {0} if context.key == ALL else set(buckets)
+    others = {f"{context.key}/{number:03d}" for number in range(BUCKETS) if number not in asked}
+    fields = (*context.table.data_header, PARTITION_FIELD)
+    try:
+        for _, pages in queries.records(fields, folder, without={context.key, *others}):
+            for file in pages.files:
+                yield from read_columns(file, fields)
+    except DamagedFile:
+        raise UnusableAnswer(
+            f"Salesforce's records of {context} cannot be read as CSV.",
+            f"Compare again: `kpc reconcile {context.table.name} {context.key}`.",
+        ) from None
