@@ -85,6 +85,8 @@ FORBIDDEN = {
         "kpc.load",
     ),
     "kpc.cli": ("dags",),
+    # What Oracle says must not share a fault with what was converted.
+    "kpc.reconcile.second_opinion": ("kpc.convert",),
 }
 
 

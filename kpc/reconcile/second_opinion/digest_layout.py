@@ -21,14 +21,14 @@ SEPARATOR, NULL = "\x1f", "\x1e"  # docs/checksums.md, section 1
 
 
 @dataclass(frozen=True, slots=True)
-class Element:
+class FieldPart:
     """A field of the data header, whole or one piece of it: `PIECE_CHARS` characters from `start` (0: the first)."""
 
     header: str
     start: int | None = None
 
 
-Group = tuple[Element, ...]
+Group = tuple[FieldPart, ...]
 
 
 def is_covered(column: Column) -> bool:
@@ -63,18 +63,18 @@ def has_opinion(table: Table) -> bool:
 @lru_cache(maxsize=64)
 def layout(table: Table) -> tuple[Group, ...]:
     """The groups of a table's rows, in the order of the data header."""
-    groups: list[list[Element]] = []
+    groups: list[list[FieldPart]] = []
     room = 0
     for header, size in _sizes(table):
         if size > GROUP_BYTES:
             pieces = range(0, -(-size // 4), PIECE_CHARS)
-            groups += [[Element(header, start)] for start in pieces]
+            groups += [[FieldPart(header, start)] for start in pieces]
             room = 0
             continue
         if not groups or size + 1 > room:
             groups.append([])
             room = GROUP_BYTES
-        groups[-1].append(Element(header))
+        groups[-1].append(FieldPart(header))
         room -= size + 1
     return tuple(tuple(group) for group in groups)
 

@@ -28,7 +28,7 @@ from kpc.reconcile.second_opinion.digest_layout import (
     NULL,
     PIECE_CHARS,
     SEPARATOR,
-    Element,
+    FieldPart,
     Group,
     hashed_columns,
     layout,
@@ -56,7 +56,7 @@ from kpc.reconcile.second_opinion.value_sql import (
 OPINION = "KPC_OPINION"
 DIGEST_BYTES = 32
 _NO_TEXT = "0" * 2 * DIGEST_BYTES
-_ID, _HASH, _ASKED = "KPC_ID", "KPC_HASH", "KPC_ASKED"
+_ID, _PARENT, _HASH, _ASKED = "KPC_ID", "KPC_PARENT", "KPC_HASH", "KPC_ASKED"
 
 Named = tuple[str, str]  # a column's name in the query, and its SQL
 Chosen = Callable[[str], str]  # a condition on SQL that gives a row's bucket as two hexadecimal digits
@@ -68,7 +68,7 @@ def key_texts(table: Table) -> str:
 
 
 def with_opinions(table: Table, rows: str, is_chosen: Chosen | None) -> str:
-    """A query of the same rows with `KPC_OPINION`; `rows` selects the table's columns and `key_texts`.
+    """A query of the same rows with `OPINION` as their last column; `rows` selects the table's columns and `key_texts`.
 
     `is_chosen` says which rows are asked for, None: all.
     """
@@ -147,7 +147,7 @@ def _parents(table: Table) -> Iterator[Named]:
     for number, lookup in enumerate(table.lookups):
         parent = _parent(table, lookup)
         is_whole = f"{_ID} IS NOT NULL" if _is_in_key(table, lookup) else parent.is_whole
-        yield f"KPC_PARENT{number}", f"CASE WHEN {is_whole} THEN {parent.text} END"
+        yield f"{_PARENT}{number}", f"CASE WHEN {is_whole} THEN {parent.text} END"
 
 
 def _is_in_key(table: Table, lookup: Lookup) -> bool:
@@ -175,12 +175,12 @@ def _broken(table: Table) -> Iterator[tuple[Broken, str]]:
             yield Broken.LOOKUP_INCOMPLETE, f"({parent.is_incomplete})"
         yield Broken.SEPARATOR_IN_LOOKUP, f"({parent.has_separator})"
         if lookup.required:
-            yield Broken.LOOKUP_INCOMPLETE, f"KPC_PARENT{number} IS NULL"
+            yield Broken.LOOKUP_INCOMPLETE, f"{_PARENT}{number} IS NULL"
 
 
 def _row_digest(table: Table) -> str:
     texts = {EXTERNAL_ID: _ID}
-    texts |= {lookup.header: f"KPC_PARENT{number}" for number, lookup in enumerate(table.lookups)}
+    texts |= {lookup.header: f"{_PARENT}{number}" for number, lookup in enumerate(table.lookups)}
     texts |= {column.field or "": spelling(table, column).text for column in row_columns(table)}
     if table.currency:
         texts[CURRENCY_FIELD] = national(table.currency)
@@ -195,7 +195,7 @@ def _group_text(group: Group, texts: dict[str, str]) -> str:
     return f"||{national(SEPARATOR)}||".join(f"NVL({_piece(element, texts)},{null})" for element in group)
 
 
-def _piece(element: Element, texts: dict[str, str]) -> str:
+def _piece(element: FieldPart, texts: dict[str, str]) -> str:
     text = texts[element.header]
     return text if element.start is None else f"SUBSTR4({text},{element.start + 1},{PIECE_CHARS})"
 

@@ -9,7 +9,7 @@ import polars as pl
 
 from kpc.catalog.table import Table
 from kpc.catalog.types import FieldKind, FieldType
-from kpc.reconcile.second_opinion.digest_layout import NULL, PIECE_CHARS, SEPARATOR, Element, layout, row_columns
+from kpc.reconcile.second_opinion.digest_layout import NULL, PIECE_CHARS, SEPARATOR, FieldPart, layout, row_columns
 from kpc.reconcile.second_opinion.text_sql import WHITE_SPACE
 
 _WIDEST = 38  # digits of a decimal of polars
@@ -67,11 +67,11 @@ def row_digests(rows: pl.DataFrame, table: Table) -> pl.Series:
     return pl.Series("digest", found, pl.Binary)
 
 
-def _group(group: tuple[Element, ...]) -> pl.Expr:
+def _group(group: tuple[FieldPart, ...]) -> pl.Expr:
     return pl.concat_str([_piece(element).fill_null(NULL) for element in group], separator=SEPARATOR)
 
 
-def _piece(element: Element) -> pl.Expr:
+def _piece(element: FieldPart) -> pl.Expr:
     text = pl.col(element.header)
     if element.start is None:
         return text
