@@ -23,6 +23,13 @@ def mismatch_remedy(context: PartitionContext, report: ReconciliationReport) -> 
 
 def _sentences(context: PartitionContext, report: ReconciliationReport) -> Iterator[str]:
     table, key = context.table.name, context.key
+    if all(one.agrees for one in report.comparisons) and report.second_opinion and report.second_opinion.differing:
+        yield (
+            "All other comparisons agree, so a conversion rule is wrong, in kpc/convert or in kpc/reconcile/second_opinion: "
+            f"compare the records that {_file(context, report, REPORT)} lists under second_opinion with docs/values.md, "
+            f"correct the rule, then `kpc run {table} {key} --mode full`."
+        )
+        return
     if file := healing_file(context, report):
         yield (
             f"`kpc run {table} {key} --only-keys {file}` sends the lost and changed records again (in Airflow "

@@ -24,7 +24,7 @@ from kpc.private_files import make_private
 from kpc.reconcile.causes import counted, explained, write_differences
 from kpc.reconcile.comparison import Comparison
 from kpc.reconcile.comparison_progress import ComparisonProgress
-from kpc.reconcile.expected_rows import expected_rows
+from kpc.reconcile.expected_rows import ExpectedRows, expected_rows
 from kpc.reconcile.kept_checksums import purged_extract, remembered_rows
 from kpc.reconcile.mismatch_remedy import mismatch_remedy
 from kpc.reconcile.records import RecordDifferences, compare_all, compare_sample
@@ -72,10 +72,7 @@ def compare_partition(
     folder = make_private(reconciled / "query")
     purged = purged_extract(context, extract.generation)
     try:
-        if purged is None:
-            expected = expected_rows(context, extract, exceptions, folder, sample_rows=sampled)
-        else:
-            expected = remembered_rows(context, purged, folder, sample_rows=sampled)
+        expected = _expected(context, extract, exceptions, folder, sampled)
         queries = BucketQueries(context, expected.counts)
         converted = converted_measures(context.table, context.salesforce)
         salesforce = read_target(queries, context.table, converted)
@@ -106,6 +103,20 @@ def compare_partition(
     )
     report = ReconciliationReport.of(extract, comparisons, records, expected, check)
     return PartitionComparison(report, tuple(comparisons), records, tuple(exceptions))
+
+
+def _expected(
+    context: PartitionContext,
+    extract: ExtractManifest,
+    exceptions: Sequence[FailedRecord],
+    folder: Path,
+    sample_rows: int,
+) -> ExpectedRows:
+    """From the extract, or from what outlives it."""
+    purged = purged_extract(context, extract.generation)
+    if purged is None:
+        return expected_rows(context, extract, exceptions, folder, sample_rows=sample_rows)
+    return remembered_rows(context, purged, folder, sample_rows=sample_rows)
 
 
 def _chosen(level3: str) -> Level3:
