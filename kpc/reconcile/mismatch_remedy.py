@@ -25,9 +25,10 @@ def _sentences(context: PartitionContext, report: ReconciliationReport) -> Itera
     table, key = context.table.name, context.key
     if all(one.agrees for one in report.comparisons) and report.second_opinion and report.second_opinion.differing:
         yield (
-            "All other comparisons agree, so a conversion rule is wrong, in kpc/convert or in kpc/reconcile/second_opinion: "
-            f"compare the records that {_file(context, report, REPORT)} lists under second_opinion with docs/values.md, "
-            f"correct the rule, then `kpc run {table} {key} --mode full`."
+            "All other comparisons agree, so a conversion rule is wrong, in kpc/convert or in "
+            f"kpc/reconcile/second_opinion: compare the records that {_file(context, report, REPORT)} lists under "
+            "second_opinion with docs/values.md, correct the rule, then "
+            f"`kpc run {table} {key} --mode full`."
         )
         return
     if file := healing_file(context, report):
