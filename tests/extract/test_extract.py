@@ -46,6 +46,7 @@ class Extraction:
     def workspace(self, run_id: str, *, lease_s: float = 60.0) -> Workspace:
         settings = road_settings(self.folder, self.oracle.settings, self.salesforce)
         settings.staging.chunk_rows = CHUNK_ROWS
+        settings.reconcile.second_opinion = "off"  # the emulator would plan each of many small chunks for a second
         settings.lease_s = lease_s
         return self._scope.enter_context(open_workspace(settings, run_id=run_id, actor="test"))
 
@@ -54,6 +55,7 @@ class Extraction:
         oracle["password"] = self.oracle.settings.password.get_secret_value()
         org = {**self.salesforce.model_dump(), "client_secret": self.salesforce.client_secret.get_secret_value()}
         given = {"folder": str(self.folder), "oracle": oracle, "salesforce": org, "chunk_rows": CHUNK_ROWS}
+        given["second_opinion"] = "off"
         (self.folder / "given.json").write_text(json.dumps(given, default=str))
         child = SUPPORT / "extract_child.py"
         command = [sys.executable, str(child), str(self.folder / "given.json"), *MONTH, run_id]

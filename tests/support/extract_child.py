@@ -44,6 +44,7 @@ def main() -> None:
         Path(given["folder"]), OracleSettings(**given["oracle"]), SalesforceSettings(**given["salesforce"])
     )
     settings.staging.chunk_rows = given["chunk_rows"]
+    settings.reconcile.second_opinion = given.get("second_opinion", "some")
     with open_workspace(settings, run_id=sys.argv[4], actor="test") as workspace:
         oracle_extract.materialize(PartitionContext(workspace, find_partition(sys.argv[2], sys.argv[3])))
 
