@@ -9,6 +9,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from expectations.demands import CHECKSUMS
 from expectations.run_record import RunRecord
 from kpc.reconcile.comparison import EXACT
 
@@ -124,7 +125,7 @@ class ValidationRun:
     @property
     def checksums(self) -> ExpectationResult | None:
         """The level 3 check: `source` is the number of records compared, `target` of those that equal Oracle's rows."""
-        return next(iter(self.of_level(3)), None)
+        return next((check for check in self.of_level(3) if check.measure == CHECKSUMS), None)
 
     @property
     def compares_every_record(self) -> bool:

@@ -197,6 +197,16 @@ def test_a_given_verdict_never_improves_the_numbers(tmp_path: Path) -> None:
     ]
 
 
+def test_another_check_of_records_does_not_stand_for_their_checksums(tmp_path: Path) -> None:
+    """A further number of level 3 is shown under its own name; without the checksums it is a sample all the same."""
+    other = Comparison(3, "records of a second opinion", Decimal(1000), Decimal(1000))
+    reconcile(tmp_path, "2024-01", [*agreeing(PAYMENTS), other], minute=1)
+    reconcile(tmp_path, "2024-02", [*agreeing(PAYMENTS)[:-1], other], minute=2)
+    html = build_data_docs(tmp_path).read_text(encoding="utf-8")
+    assert re.findall(r'<tr class="partition (\S+)" id', html) == ["reconciled", "sampled"]
+    assert "records of a second opinion 1,000 of 1,000" in text_of(page_of(tmp_path, "2024-01"))
+
+
 def test_new_sign_off_renders_only_the_pages_it_is_about(tmp_path: Path) -> None:
     """A sign-off of the phase stands on the newest page of its partitions; older runs' pages stay as they are."""
     for minute in (1, 2):
