@@ -188,6 +188,7 @@ def test_a_given_verdict_never_improves_the_numbers(tmp_path: Path) -> None:
     reconcile(tmp_path, "2024-03", agreeing(PAYMENTS), minute=3, record=RunRecord(verdict="mismatch"))
     reconcile(tmp_path, "2024-04", agreeing(PAYMENTS), minute=4, record=RunRecord(verdict="sampled"))
     html = build_data_docs(tmp_path).read_text(encoding="utf-8")
+    assert "Mismatch: all numbers agree, and another check found a difference" in text_of(page_of(tmp_path, "2024-03"))
     rows = re.findall(r'<tr class="partition (\S+)" id="KPS_T_SALESPAY_MD-(\S+)"', html)
     assert sorted(rows) == [
         ("mismatch", "2024-01"),
