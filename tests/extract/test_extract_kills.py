@@ -48,6 +48,7 @@ class Killing:
     def workspace(self, run_id: str = "run") -> Workspace:
         settings = road_settings(self.folder, self.oracle.settings, self.salesforce)
         settings.staging.chunk_rows = CHUNK_ROWS
+        settings.reconcile.second_opinion = "off"  # the emulator would plan each of many small chunks for a second
         settings.staging.batch_rows = 10
         return self._scope.enter_context(open_workspace(settings, run_id=run_id, actor="test"))
 
@@ -56,6 +57,7 @@ class Killing:
         oracle["password"] = self.oracle.settings.password.get_secret_value()
         org = {**self.salesforce.model_dump(), "client_secret": self.salesforce.client_secret.get_secret_value()}
         given = {"folder": str(self.folder), "oracle": oracle, "salesforce": org, "chunk_rows": CHUNK_ROWS}
+        given["second_opinion"] = "off"
         (self.folder / "given.json").write_text(json.dumps(given, default=str))
         child = SUPPORT / "extract_child.py"
         command = [sys.executable, str(child), str(self.folder / "given.json")]
