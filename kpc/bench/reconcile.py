@@ -21,6 +21,7 @@ from kpc.bench.made_up_lines import MONTH, TABLE
 from kpc.bench.made_up_partition import fill_org, new_org, reconcile, write_partition
 from kpc.bench.planted_differences import Planted, findings, plant
 from kpc.bench.processes import Cost, run_function
+from kpc.bench.small_campaign import tampering_figures
 
 Say = Callable[[str], None]
 
@@ -63,6 +64,13 @@ def measure_reconcile(*, rows: int, say: Say) -> list[Figure]:
         with large.org() as org:
             whole = _compare(large, org, say)
         figures += _speed(small, now, large, whole)
+        say("Tamperings with a small campaign ...")
+        campaign = Path(place, "campaign")
+        campaign.mkdir()
+        tampered, found = tampering_figures(campaign)
+        for name in (*tampered.missed, *tampered.false_alarms):
+            say(f"  {name}")
+        figures += found
         say("Great Expectations and its pages ...")
         pages = Path(place, "docs")
         pages.mkdir()

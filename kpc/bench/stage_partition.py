@@ -19,7 +19,7 @@ from kpc.catalog.types import ALL
 from kpc.load.load_chunks import load_chunks
 from kpc.load.plan import plan
 from kpc.partition import Partition
-from kpc.settings import OracleSettings, SalesforceSettings, Settings, StagingSettings
+from kpc.settings import OracleSettings, ReconcileSettings, SalesforceSettings, Settings, StagingSettings
 from kpc.stages.context import PartitionContext
 from kpc.stages.current_manifests import staged_manifest
 from kpc.stages.names import ORACLE_EXTRACT, RECONCILED, SF_LOADED, STAGED_CSV
@@ -27,13 +27,14 @@ from kpc.stages.stage_run import leased
 from kpc.stages.workspace import Workspace, open_workspace
 
 LOAD, PUBLISH = "sf_loaded, jobs", "sf_loaded, bookkeeping"
+STAGES_IN_ORDER = (oracle_extract, staged_csv, sf_loaded, reconciled)
 RUNS = (ORACLE_EXTRACT, STAGED_CSV, LOAD, PUBLISH, RECONCILED)
 _STAGES = {ORACLE_EXTRACT: oracle_extract, STAGED_CSV: staged_csv, PUBLISH: sf_loaded, RECONCILED: reconciled}
 
 
 def run_part(folder: str, oracle: Mapping[str, str], org: Mapping[str, str], table: str, part: str) -> int:
     """Run one of `RUNS` for a table's partition. Returns the partition's rows."""
-    with _opened(folder, oracle, org) as workspace:
+    with open_between(folder, oracle, org) as workspace:
         context = PartitionContext(workspace, _partition(find_table(table)))
         if part != LOAD:
             return _STAGES[part].materialize(context).rows
@@ -45,7 +46,7 @@ def run_part(folder: str, oracle: Mapping[str, str], org: Mapping[str, str], tab
 def load_parents(folder: str, oracle: Mapping[str, str], org: Mapping[str, str], table: str) -> int:
     """Load every table that `table` refers to, parents first. Returns their rows."""
     rows = 0
-    with _opened(folder, oracle, org) as workspace:
+    with open_between(folder, oracle, org) as workspace:
         for parent in _ancestors(find_table(table)):
             context = PartitionContext(workspace, _partition(parent))
             rows += [stage.materialize(context) for stage in (oracle_extract, staged_csv, sf_loaded)][-1].rows
@@ -65,7 +66,8 @@ def _partition(table: Table) -> Partition:
 
 
 @contextmanager
-def _opened(folder: str, oracle: Mapping[str, str], org: Mapping[str, str]) -> Iterator[Workspace]:
+def open_between(folder: str, oracle: Mapping[str, str], org: Mapping[str, str]) -> Iterator[Workspace]:
+    """A workspace between two emulators; ledger, staging root and Data Docs lie in `folder`."""
     place = Path(folder)
     settings = Settings(
         oracle=OracleSettings(dsn=oracle["dsn"], user=oracle["user"], password=SecretStr(oracle["password"])),
@@ -73,6 +75,7 @@ def _opened(folder: str, oracle: Mapping[str, str], org: Mapping[str, str]) -> I
             base_url=org["base_url"], client_id=org["client_id"], client_secret=SecretStr(org["client_secret"])
         ),
         staging=StagingSettings(root=str(place / "staging"), free_bytes=0),
+        reconcile=ReconcileSettings(docs_root=place / "docs"),
         ledger_url=SecretStr(f"sqlite:///{place}/ledger.db"),
         hash_key=SecretStr("bench"),
     )
