@@ -40,6 +40,6 @@ class SecondOpinion(BaseModel):
 
     def __str__(self) -> str:
         share = "" if self.buckets == _MONTHLY_BUCKETS else f" of {self.buckets} of {_MONTHLY_BUCKETS} buckets"
-        first = f", first {self.differences[0].key}: {self.differences[0].what}" if self.differences else ""
+        first = f", the first: {self.differences[0].what}" if self.differences else ""  # no key: it is logged
         missing = f"; without {', '.join(self.uncovered)}" if self.uncovered else ""
         return f"{self.compared:,} records{share} compared, {self.differing:,} differ{first}{missing}"
