@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -18,9 +19,10 @@ from ulid import ULID
 from expectations.sign_off_report import write_report
 from kpc.airflow_client.records import DagRun
 from kpc.calling_user import calling_user
+from kpc.campaign.sign_off import sign_off
 from kpc.catalog import TABLES, Table
 from kpc.demo.servers import World
-from kpc.errors import Terminal
+from kpc.errors import ConfigError, Terminal
 from kpc.ledger import StageRun, Vouched
 from kpc.partition import Partition, partitions_of
 from kpc.stages.names import DATA_DOCS, MIGRATION, ORACLE_EXTRACT, RECONCILED, SF_LOADED, STAGES, asset_name
@@ -169,11 +171,24 @@ class Campaign:
             time.sleep(_POLL_S)
         return None
 
+    def sign_off(self) -> str:
+        """Sign off the migration as the calling user; returns who did, or why it cannot be signed off."""
+        with self._workspace() as workspace:
+            try:
+                decision = sign_off(MIGRATION, None, workspace, accepts=True, note="a demo, not a production migration")
+            except ConfigError as error:
+                return error.what
+        signer, certificates = decision.signer, decision.certificates or {}
+        who = f"{signer.actor}, {signer.identified}" if signer else ""
+        return f"The migration is signed off by {who}, by {len(certificates)} certificates."
+
     def report(self) -> Path:
         """Write the sign-off report of the whole migration, as it now is; returns its file."""
-        settings = self.world.settings
-        with open_workspace(settings, run_id=f"demo-{ULID()}", actor=calling_user()) as workspace:
-            return write_report(settings.reconcile.docs_root, workspace, None).file.absolute()
+        with self._workspace() as workspace:
+            return write_report(self.world.settings.reconcile.docs_root, workspace, None).file.absolute()
+
+    def _workspace(self) -> AbstractContextManager[Workspace]:
+        return open_workspace(self.world.settings, run_id=f"demo-{ULID()}", actor=calling_user())
 
     def _is_signed_off(self) -> bool:
         return any(event.asset == MIGRATION for event in self.api.events(since=self.since))

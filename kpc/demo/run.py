@@ -96,6 +96,7 @@ def _run(campaign: Campaign, screen: Screen, began: float) -> DemoSummary:
     docs = campaign.finalize()
     if summary.exit_code != 1:
         summary = replace(summary, is_repeat_free=_rerun_one(campaign, screen))
+        screen.say(campaign.sign_off())
     screen.show_summary(summary)
     _say_time(campaign, screen, time.monotonic() - began)
     _say_addresses(world, docs, campaign.report(), screen)

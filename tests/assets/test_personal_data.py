@@ -129,7 +129,8 @@ def _edit(exported: Path, edited: Path) -> None:
 def _content(path: Path) -> str:
     """Everything that a file holds, as text."""
     if path.suffix == ".parquet":
-        return pl.read_parquet(path).write_json()
+        digests = pl.col(pl.Binary).bin.encode("hex")  # which JSON cannot hold
+        return pl.read_parquet(path).with_columns(digests).write_json()
     content = path.read_bytes()
     return (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8", "replace")
 

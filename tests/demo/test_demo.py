@@ -77,6 +77,7 @@ def test_demo_moves_a_table_and_answers_with_one_object(tmp_path: Path) -> None:
     )
     assert table["extracted"] == table["staged"] == table["loaded"] > 0
     assert "Asset graph" in done.stderr
+    assert "The migration is signed off by" in done.stderr
     assert processes_of(tmp_path) == []
     assert not (tmp_path / "kpc.toml").exists()
 
