@@ -68,7 +68,7 @@ def compare_partition(
     exceptions = context.ledger.failures.of_partition(context.environment, context.partition)
     data = _fingerprint(context, extract, exceptions)
     reconciled = context.paths.generation(extract.generation).reconciled
-    progress = ComparisonProgress(reconciled, data)
+    progress = ComparisonProgress(reconciled, data, context.settings)
     folder = make_private(reconciled / "query")
     purged = purged_extract(context, extract.generation)
     try:

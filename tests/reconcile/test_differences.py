@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import httpx
+import polars as pl
 import pytest
 from emulated_org import Emulator
 from lineage import results_by_stage
@@ -173,6 +174,30 @@ def test_a_killed_comparison_continues_with_the_buckets_that_are_left(loaded: Pa
     assert again.records is not None
     assert again.records.resumed == 0
     assert resumed_jobs < _query_jobs(loaded) - before
+
+
+def test_what_others_wrote_is_no_progress(loaded: PartitionContext, org: Emulator) -> None:
+    """Files that say that all is equal, changed, or of another worker's secrets: every bucket is read."""
+    loaded.settings.reconcile.records_at_once = 300
+    first = next(iter(loaded.salesforce.query(f"SELECT Id FROM {OBJECT} WHERE Migration_Partition__c = '2024-01/000'")))
+    _change(loaded, first, Net_Inc_Vat__c="0.01")
+    address = org.facts["base_url"]
+    fault = {"action": "status", "status": 400, "code": "INVALIDJOB", "method": "POST", "path": "/jobs/query$"}
+    httpx.post(f"{address}/_emulator/faults", json=fault | {"skip": 3, "times": 1}, trust_env=False).raise_for_status()
+    with pytest.raises(Exception, match="INVALIDJOB"):
+        reconciled.materialize(loaded)
+    httpx.delete(f"{address}/_emulator/faults", trust_env=False).raise_for_status()
+    folder = loaded.paths.generation(sealed_extract(loaded).generation).reconciled / "progress"
+    kept = sorted(folder.glob("*.json"))
+    assert kept
+    for path in kept:
+        path.write_text(path.read_text(encoding="utf-8").replace('"changed_rows":1', '"changed_rows":0'), "utf-8")
+        nothing = pl.read_parquet(path.with_suffix(".parquet")).clear()
+        nothing.write_parquet(path.with_suffix(".parquet"))
+    report = _mismatch(loaded)
+    assert report.records is not None
+    assert report.records.resumed == 0
+    assert report.records.changed == 1
 
 
 def _query_jobs(context: PartitionContext) -> int:
