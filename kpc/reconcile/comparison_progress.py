@@ -96,10 +96,9 @@ class ComparisonProgress:
                 yield kept.markers, _restored(kept, differing)
 
     def _is_ours(self, kept: _FinishedGroup, differing: Path) -> bool:
-        is_unchanged = (
-            hmac.compare_digest(kept.code, self._code(kept)) and sha256_of(differing) == kept.differing_sha256
-        )
-        return bool(self._key) and is_unchanged
+        if not self._key or sha256_of(differing) != kept.differing_sha256:
+            return False
+        return hmac.compare_digest(kept.code, self._code(kept))
 
     def _code(self, kept: _FinishedGroup) -> str:
         content = kept.model_copy(update={"code": ""}).model_dump_json()
