@@ -126,10 +126,10 @@ def export(
     from kpc.campaign.audit import export_log
     from kpc.storage.store import write_text
 
-    if file.exists():
-        raise ConfigError(f"{file} exists already; an export overwrites nothing.", "Name a file that does not exist.")
     with user_workspace() as workspace:
         lines = list(export_log(workspace.ledger))
+    if file.exists():
+        raise ConfigError(f"{file} exists already; an export overwrites nothing.", "Name a file that does not exist.")
     write_text(file, "".join(f"{line}\n" for line in lines))
     text = f"{file}: {len(lines) - 1:,} entries and the head of the log."
     emit({"file": str(file), "entries": len(lines) - 1}, as_json=as_json, text=text)
