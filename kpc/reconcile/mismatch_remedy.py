@@ -16,7 +16,7 @@ def mismatch_remedy(context: PartitionContext, report: ReconciliationReport) -> 
     """Sentences for the message of a mismatch.
 
     A load sends the rows that are new or changed in Oracle. Records that somebody deleted or changed in Salesforce are
-    neither, so that only a full load sends them again. No load deletes a record.
+    neither: they are sent again by their keys, or with all others by a full load. No load deletes a record.
     """
     return " ".join(_sentences(context, report))
 

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RecordDifferences:
-    """The result of comparing records. Counts are complete; `differing` holds all up to some ten thousand."""
+    """The result of comparing records. Counts are complete; `differing` holds the first 20,000 of each kind."""
 
     compared: int
     equal: int

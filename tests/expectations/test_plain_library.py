@@ -75,7 +75,7 @@ def frame(comparisons: list[Any]) -> list[dict[str, str]]:
 
 
 def test_definitions_are_the_librarys_own(opened: dict[str, Any]) -> None:
-    """A suite, a validation definition and a checkpoint per table, as fresh as if the library had added them."""
+    """A suite, a validation definition and a checkpoint per table, which the library takes for its own."""
     tables = ["KPS_R_POS_SUPPLIER", "KPS_T_SALESPAY_MD"]
     assert opened["suites"] == opened["definitions"] == opened["checkpoints"] == tables
     assert opened["fresh"] == [True, True]
