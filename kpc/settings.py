@@ -204,6 +204,23 @@ class ReconcileSettings(BaseModel):
     docs_root: LocalPath = Path(".kpc/data_docs")
 
 
+class SignOffSettings(BaseModel):
+    """Who may sign a phase, or the migration, off. With either of these only users who logged in to Airflow can."""
+
+    model_config = _MODEL
+
+    four_eyes: bool = False  # two different people must accept the same certificates
+    signers: Text = ""  # Airflow's ids of those who may, separated by commas; empty: whoever may answer a request
+
+    @property
+    def needs_log_in(self) -> bool:
+        return self.four_eyes or bool(self.signer_ids)
+
+    @property
+    def signer_ids(self) -> tuple[str, ...]:
+        return tuple(name for part in self.signers.split(",") if (name := part.strip()))
+
+
 class Settings(BaseSettings):
     """All settings of one process."""
 
@@ -215,6 +232,7 @@ class Settings(BaseSettings):
     load: LoadSettings = LoadSettings()
     reconcile: ReconcileSettings = ReconcileSettings()
     retention: RetentionSettings = RetentionSettings()
+    sign_off: SignOffSettings = SignOffSettings()
     ledger_url: SecretAddress = SecretStr("sqlite:///.kpc/ledger.db")
     lease_s: Seconds = Field(120.0, gt=0)  # a lease not renewed for this long may be taken over
     lease_wait_s: Seconds = Field(600.0, ge=0)

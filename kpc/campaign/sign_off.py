@@ -28,8 +28,9 @@ from kpc.errors import ConfigError
 from kpc.ledger import ScopeRow, Signer, Vouched
 from kpc.ledger.states import SignOffDecision
 from kpc.partition import find_partition
+from kpc.settings import SignOffSettings
 from kpc.stages.context import PartitionContext
-from kpc.stages.names import MIGRATION
+from kpc.stages.names import MIGRATION, sign_off_dag
 from kpc.stages.vouched_work import facts_of_files
 from kpc.stages.workspace import Workspace
 
@@ -46,6 +47,8 @@ def sign_off(
     certificates: dict[str, str] | None = None
     if key is None:
         _scope(workspace)
+        if accepts:
+            _check_signer(subject, signer, workspace.settings.sign_off)
         filed, evidence, certificates = _phase(subject, workspace, accepts=accepts)
     elif key.upper() == FOREIGN:
         filed, evidence = _foreign(find_table(subject).name, workspace, note)
@@ -113,6 +116,15 @@ def _record(workspace: Workspace, decision: Decision, note: str, signer: Signer 
     return decided
 
 
+def _check_signer(subject: str, signer: Signer | None, settings: SignOffSettings) -> None:
+    if settings.needs_log_in and not (signer and signer.is_authenticated):
+        raise ConfigError(
+            f"{subject} can be signed off only by people who log in to Airflow: KPC__SIGN_OFF__FOUR_EYES or "
+            "KPC__SIGN_OFF__SIGNERS is set.",
+            f"Answer the request of the DAG {sign_off_dag(subject)} under Required Actions.",
+        )
+
+
 def _scope(workspace: Workspace) -> ScopeRow:
     scope = workspace.ledger.scope.current(workspace.environment)
     if scope is None:
@@ -172,7 +184,7 @@ def _phase(subject: str, workspace: Workspace, *, accepts: bool) -> tuple[str, d
             f"{subject} cannot be signed off: {found.summary if found else 'no campaign has been planned'}",
             "Complete it first; `kpc status` shows where each partition is.",
         )
-    standing = standing_certificates(subject, workspace)
+    standing = standing_certificates(subject, workspace.ledger, workspace.environment)
     if accepts and (missing := [name for name, sha256 in standing.items() if not sha256]):
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise ConfigError(

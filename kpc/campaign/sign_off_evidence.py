@@ -9,14 +9,15 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from kpc.campaign.certificates import current_certificates
+from kpc.campaign.certificates import current_hashes
 from kpc.campaign.certificates.content import AuditHead, Signature
 from kpc.campaign.certificates.signing import private_key, sign
 from kpc.campaign.completeness import partitions_in_scope
 from kpc.catalog import Phase
-from kpc.ledger import Signer
+from kpc.ledger import Ledger, Signer
 from kpc.ledger.schema import canonical_json
 from kpc.ledger.states import SignOffDecision
+from kpc.partition import Environment
 from kpc.stages.names import MIGRATION
 from kpc.stages.workspace import Workspace
 
@@ -75,15 +76,15 @@ def phase_of(subject: str) -> Phase | None:
     return None if subject == MIGRATION else Phase(subject)
 
 
-def standing_certificates(subject: str, workspace: Workspace) -> dict[str, str]:
+def standing_certificates(subject: str, ledger: Ledger, environment: Environment) -> dict[str, str]:
     """The sha256 of the standing certificate of each planned partition of a phase, or of the migration.
 
     Empty for a partition that has none since its last load.
     """
-    scope = workspace.ledger.scope.current(workspace.environment)
+    scope = ledger.scope.current(environment)
     if scope is None:
         return {}
-    standing = {one.name: one.sha256 for one in current_certificates(workspace) if one.is_current}
+    standing = current_hashes(ledger, environment)
     names = [f"{one.table.name} {one.key}" for one in partitions_in_scope(phase_of(subject), scope)]
     return {name: standing.get(name, "") for name in names}
 

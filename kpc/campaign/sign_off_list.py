@@ -1,4 +1,4 @@
-"""The sign-offs of a migration, and which of them still stand."""
+"""The sign-offs of a migration, which of them still stand, and whether a phase is signed off by them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from kpc.campaign.completeness import (
 from kpc.campaign.object_accounts import foreign_evidence, foreign_subject
 from kpc.campaign.sign_off_evidence import certificates_digest, standing_certificates
 from kpc.catalog import Phase
-from kpc.ledger import SignOff
+from kpc.ledger import Ledger, SignOff
 from kpc.ledger.states import SignOffDecision
+from kpc.partition import Environment
+from kpc.settings import SignOffSettings
 from kpc.stages.names import MIGRATION
 from kpc.stages.workspace import Workspace
 
@@ -60,6 +62,42 @@ class ListedSignOff:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Signatures:
+    """The acceptances of a phase, or of the migration, that stand: all of the certificates that stand now.
+
+    `needed` different people must have accepted. Where the settings say who may sign, or ask for four eyes, only those
+    count who logged in to Airflow.
+    """
+
+    made: tuple[SignOff, ...]
+    needed: int
+
+    @property
+    def people(self) -> frozenset[str]:
+        return frozenset(map(_person, self.made))
+
+    @property
+    def is_complete(self) -> bool:
+        return len(self.people) >= self.needed
+
+
+def is_signed_off(subject: str, workspace: Workspace) -> bool:
+    """Whether a phase, or `migration`, is signed off, and its certificates are still those that were signed for."""
+    return signatures(subject, workspace.ledger, workspace.environment, workspace.settings.sign_off).is_complete
+
+
+def signatures(subject: str, ledger: Ledger, environment: Environment, settings: SignOffSettings) -> Signatures:
+    """The acceptances of a phase, or of `migration`, that stand; from the ledger alone."""
+    made = ledger.sign_offs.all(environment)
+    standing = standing_certificates(subject, ledger, environment)
+    accepted = [one for one in made if one.subject == subject and one.decision is SignOffDecision.ACCEPTED]
+    found = [one for one in accepted if _listed(one, made, {}, standing).standing is SignOffStanding.STANDS]
+    if settings.needs_log_in:
+        found = [one for one in found if one.is_authenticated]
+    return Signatures(tuple(found), needed=2 if settings.four_eyes else 1)
+
+
 def list_sign_offs(workspace: Workspace) -> list[ListedSignOff]:
     """Every decision, oldest first, with its standing; from the ledger alone."""
     made = workspace.ledger.sign_offs.all(workspace.environment)
@@ -68,7 +106,7 @@ def list_sign_offs(workspace: Workspace) -> list[ListedSignOff]:
     found = []
     for one in made:
         if one.subject in (*Phase, MIGRATION) and one.subject not in phases:
-            phases[one.subject] = standing_certificates(one.subject, workspace)
+            phases[one.subject] = standing_certificates(one.subject, workspace.ledger, workspace.environment)
         found.append(_listed(one, made, evidence, phases.get(one.subject)))
     return found
 
@@ -80,14 +118,29 @@ def _listed(
         return ListedSignOff(one, SignOffStanding.STANDS)
     if revoked := next((other for other in made if other.revokes == one.id), None):
         return ListedSignOff(one, SignOffStanding.REVOKED, f"by {revoked.actor}: {revoked.note}")
-    later = [other.id for other in made if other.subject == one.subject and other.id > one.id and not other.revokes]
-    if later:
-        return ListedSignOff(one, SignOffStanding.REPLACED, f"by sign-off {later[-1]}")
+    later = [other for other in made if other.subject == one.subject and other.id > one.id and not other.revokes]
+    if not all(_is_countersigned(one, other) for other in later):
+        return ListedSignOff(one, SignOffStanding.REPLACED, f"by sign-off {later[-1].id}")
     if standing is not None:
         return _of_certificates(one, standing)
     if one.evidence_sha256 != evidence.get(one.subject, one.evidence_sha256):
         return ListedSignOff(one, SignOffStanding.EXPIRED, "its numbers changed")
     return ListedSignOff(one, SignOffStanding.STANDS)
+
+
+def _is_countersigned(one: SignOff, later: SignOff) -> bool:
+    """Whether a later decision is another person's acceptance of the same certificates, which replaces nothing."""
+    return (
+        one.certificates is not None
+        and one.certificates == later.certificates
+        and one.decision is later.decision is SignOffDecision.ACCEPTED
+        and _person(one) != _person(later)
+    )
+
+
+def _person(one: SignOff) -> str:
+    """The log-in of a person, which no two have in common as they may have a name."""
+    return one.identified if one.is_authenticated and one.identified else one.actor
 
 
 def _of_certificates(one: SignOff, standing: dict[str, str]) -> ListedSignOff:

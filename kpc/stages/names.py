@@ -26,6 +26,11 @@ def asset_name(table: Table, stage: str) -> str:
     return f"{table.slug}__{stage}"
 
 
+def sign_off_dag(subject: str) -> str:
+    """The DAG that asks for the sign-off of a phase, or of `migration`, e.g. `sign_off_pre_invoice`."""
+    return f"sign_off_{subject.replace('-', '_')}"
+
+
 def find_stage(name: str) -> str:
     """Check that `name` is a stage, and return it. Raises `ConfigError` listing the four."""
     if name not in STAGES:

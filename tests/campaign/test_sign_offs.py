@@ -16,11 +16,12 @@ from kpc.campaign.audit import check_audit, places_of
 from kpc.campaign.certificates import current_certificates
 from kpc.campaign.plan import plan_campaign
 from kpc.campaign.sign_off import revoke_sign_off, sign_off
-from kpc.campaign.sign_off_list import SignOffStanding, list_sign_offs
+from kpc.campaign.sign_off_list import SignOffStanding, is_signed_off, list_sign_offs
 from kpc.catalog import find_table
 from kpc.errors import ConfigError
 from kpc.ledger import Signer
 from kpc.partition import find_partition
+from kpc.settings import SignOffSettings
 from kpc.stages.context import PartitionContext
 from kpc.stages.workspace import Workspace
 
@@ -72,3 +73,40 @@ def test_a_sign_off_stands_as_long_as_its_certificates(
     record.write_text(json.dumps(document | {"note": "forged"}))
     (finding,) = check_audit(workspace.ledger, places_of(workspace.settings)).findings
     assert "sign-off-1.json" in finding
+
+
+def test_a_phase_is_signed_off_by_two_people_where_four_eyes_are_needed(
+    oracle: OracleServer, emulated: Callable[..., Emulator], workspaces: Callable[..., Workspace]
+) -> None:
+    """The same person counts once, whoever did not log in is refused, and one load takes both signatures back."""
+    workspace = workspaces(oracle, emulated().settings)
+    workspace.settings.sign_off = SignOffSettings(four_eyes=True)
+    plan_campaign(workspace, (find_table(PARTITION.table.name),), (), "full")
+    context = PartitionContext(workspace, PARTITION)
+    results_by_stage(context)
+    with pytest.raises(ConfigError, match=r"only by people who log in to Airflow.*sign_off_reference"):
+        sign_off(PHASE, None, workspace, accepts=True, note="")
+    first, second = (Signer(name, f"Airflow user {name}", is_authenticated=True) for name in ("somsri", "anan"))
+    for signer, is_enough in ((first, False), (first, False), (second, True)):
+        sign_off(PHASE, None, workspace, accepts=True, note="", signer=signer)
+        assert is_signed_off(PHASE, workspace) is is_enough
+    assert _standings(workspace) == [SignOffStanding.REPLACED, SignOffStanding.STANDS, SignOffStanding.STANDS]
+    sf_loaded.materialize(context)
+    assert not is_signed_off(PHASE, workspace)
+    reconciled.materialize(context)
+    assert not is_signed_off(PHASE, workspace)
+    assert _standings(workspace)[1:] == [SignOffStanding.EXPIRED] * 2
+
+
+def test_a_refusal_takes_an_acceptance_back(
+    oracle: OracleServer, emulated: Callable[..., Emulator], workspaces: Callable[..., Workspace]
+) -> None:
+    """A phase that somebody refuses after its sign-off is not signed off until somebody accepts it again."""
+    workspace = workspaces(oracle, emulated().settings)
+    plan_campaign(workspace, (find_table(PARTITION.table.name),), (), "full")
+    results_by_stage(PartitionContext(workspace, PARTITION))
+    found = []
+    for accepts in (True, False, True):
+        sign_off(PHASE, None, workspace, accepts=accepts, note="")
+        found.append(is_signed_off(PHASE, workspace))
+    assert found == [True, False, True]

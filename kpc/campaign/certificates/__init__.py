@@ -10,7 +10,12 @@ from __future__ import annotations
 from kpc.campaign.certificates.check import CertificateCheck, check_certificate
 from kpc.campaign.certificates.content import Certificate
 from kpc.campaign.certificates.issue import certify, standing_certificate
-from kpc.campaign.certificates.listing import CurrentCertificate, certificate_files, current_certificates
+from kpc.campaign.certificates.listing import (
+    CurrentCertificate,
+    certificate_files,
+    current_certificates,
+    current_hashes,
+)
 from kpc.campaign.certificates.signing import public_key_pem, read_public_key
 
 __all__ = [
@@ -21,6 +26,7 @@ __all__ = [
     "certify",
     "check_certificate",
     "current_certificates",
+    "current_hashes",
     "public_key_pem",
     "read_public_key",
     "standing_certificate",

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kpc.campaign.certificates.issue import PREFIX
-from kpc.ledger import StageRun
+from kpc.ledger import Ledger, StageRun
+from kpc.partition import Environment
 from kpc.stages.names import SF_LOADED
 from kpc.stages.workspace import Workspace
 from kpc.storage.layout import PartitionPaths
@@ -37,22 +38,32 @@ class CurrentCertificate:
 
 def current_certificates(workspace: Workspace) -> list[CurrentCertificate]:
     """The certificates of all partitions that have one, from the ledger alone; no file is read."""
-    environment = workspace.environment
+    certified = _certified_runs(workspace.ledger, workspace.environment)
+    return [_of_run(run, workspace, is_current=is_current) for run, is_current in certified]
+
+
+def current_hashes(ledger: Ledger, environment: Environment) -> dict[str, str]:
+    """The sha256 of each certificate that stands, by partition (`TABLE KEY`)."""
+    certified = _certified_runs(ledger, environment)
+    return {
+        f"{run.table_name} {run.partition_key}": str((run.detail or {})[CERTIFICATE])
+        for run, is_current in certified
+        if is_current
+    }
+
+
+def _certified_runs(ledger: Ledger, environment: Environment) -> Iterator[tuple[StageRun, bool]]:
+    """The runs of the newest verdicts that have a certificate, and whether nothing was loaded since."""
     loads = {
         (run.table_name, run.partition_key): run.id
-        for run in workspace.ledger.stages.newest(environment)
+        for run in ledger.stages.newest(environment)
         if run.stage == SF_LOADED
     }
-    current = {
-        (row.table_name, row.partition_key): row.id for row in workspace.ledger.generations.all_current(environment)
-    }
-    found = []
-    for run in workspace.ledger.stages.newest_verdicts(environment):
+    current = {(row.table_name, row.partition_key): row.id for row in ledger.generations.all_current(environment)}
+    for run in ledger.stages.newest_verdicts(environment):
         name = (run.table_name, run.partition_key)
         if (run.detail or {}).get(CERTIFICATE):
-            is_current = loads.get(name, 0) < run.id and current.get(name) == run.generation
-            found.append(_of_run(run, workspace, is_current=is_current))
-    return found
+            yield run, loads.get(name, 0) < run.id and current.get(name) == run.generation
 
 
 def _of_run(run: StageRun, workspace: Workspace, *, is_current: bool) -> CurrentCertificate:
