@@ -239,8 +239,9 @@ class Settings(BaseSettings):
     certificate_key: Secret = SecretStr("")  # signs certificates: 64 hexadecimal digits, an Ed25519 private key
     hash_key: Secret = SecretStr("")  # key for hashing personal values; the same for the whole migration
     airflow_url: Text = "http://127.0.0.1:8080"
-    airflow_user: Text = ""
+    airflow_user: Text = ""  # with a role that may trigger runs
     airflow_password: Secret = SecretStr("")
+    airflow_token: Secret = SecretStr("")  # a ready-made token, where the auth manager takes no user name
 
     @classmethod
     def settings_customise_sources(

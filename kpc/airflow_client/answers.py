@@ -109,7 +109,7 @@ def refusal(answer: httpx.Response, path: str) -> ConfigError | AirflowDown | Ra
     """The error for an unsuccessful answer."""
     status, path = answer.status_code, shown(path)
     wait_s = retry_after_s(answer.headers.get("retry-after"), answer.headers.get("date"))
-    detail = _detail(answer)
+    detail = refused_detail(answer)
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return RateLimited(f"Airflow answered {path} with HTTP 429: {detail}.", "Try again.", retry_after_s=wait_s)
     if status in TRANSIENT_STATUSES or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -122,10 +122,16 @@ def refusal(answer: httpx.Response, path: str) -> ConfigError | AirflowDown | Ra
     if status == HTTPStatus.BAD_REQUEST and path.endswith("/dagRuns"):
         what, _, remedy = detail.rpartition("mappers: ")[2].partition(". ")
         return ConfigError(f"Airflow refuses the partition key: {what}.", remedy)
+    if status == HTTPStatus.FORBIDDEN:
+        return ConfigError(
+            f"Airflow does not allow this user {path}: {detail} (HTTP {status}).",
+            "Log in as a user whose role may do it (KPC__AIRFLOW_USER, KPC__AIRFLOW_PASSWORD).",
+        )
     return ConfigError(f"Airflow refuses {path} (HTTP {status}): {detail}", "")
 
 
-def _detail(answer: httpx.Response) -> str:
+def refused_detail(answer: httpx.Response) -> str:
+    """What Airflow says about a refusal."""
     try:
         return shown(read_json(answer.content)["detail"])
     except (ValueError, KeyError, TypeError):

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
-
-import httpx
 
 from kpc.airflow_client.answers import (
     ActiveRunsAnswer,
@@ -26,16 +23,13 @@ from kpc.airflow_client.answers import (
     PoolAnswer,
     RunAnswer,
     TaskAnswer,
-    TokenAnswer,
     ValueAnswer,
     decoded,
-    refusal,
 )
 from kpc.airflow_client.records import AssetEvent, DagRun, DagState, PoolUse, TaskState
+from kpc.airflow_client.session import AirflowLogin, AirflowSession
 from kpc.answer_shapes import fitted
-from kpc.bounded_body import BodyRefused, with_body
 from kpc.errors import AirflowDown, ConfigError, UnusableAnswer
-from kpc.http_client import client_for, is_address
 from kpc.partition import Partition
 from kpc.retry_policy import retried
 from kpc.settings import Settings
@@ -44,9 +38,6 @@ from kpc.untrusted_text import shown
 
 _PARTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 _PAGE = 100  # Airflow's `[api] maximum_page_limit`
-_TIMEOUT_S = 30.0
-_MOST_BYTES = 64_000_000  # of one answer; a task's log is the largest
-_LONGEST_S = 300.0
 _MOST_REASON = 2_000  # characters of a task's error message
 
 T = TypeVar("T")
@@ -57,22 +48,17 @@ Mode = Literal["incremental", "full"]
 class AirflowApi:
     """A session with one Airflow. Raises `ConfigError` when a setting or request is wrong, otherwise `Transient`."""
 
-    def __init__(self, url: str, user: str = "", password: str = "") -> None:
-        self.url = url.rstrip("/")
-        if not is_address(self.url):
-            raise ConfigError(
-                f"KPC__AIRFLOW_URL is not an address: {self.url!r}.", "Set it like http://127.0.0.1:8080."
-            )
-        self._login = (user, password)
-        self._http = client_for(self.url, base_url=self.url, timeout=_TIMEOUT_S)
-        self._is_logged_in = False
+    def __init__(self, url: str, login: AirflowLogin | None = None) -> None:
+        self._session = AirflowSession(url, login or AirflowLogin())
+        self.url = self._session.url
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        return cls(settings.airflow_url, settings.airflow_user, settings.airflow_password.get_secret_value())
+        login = AirflowLogin(settings.airflow_user, settings.airflow_password, settings.airflow_token)
+        return cls(settings.airflow_url, login)
 
     def close(self) -> None:
-        self._http.close()
+        self._session.close()
 
     def __enter__(self) -> Self:
         return self
@@ -91,7 +77,7 @@ class AirflowApi:
 
     def stopped_parts(self) -> dict[str, str]:
         """The parts of Airflow that do not run, each with its last heartbeat (empty: none was ever seen)."""
-        answer = self._send("GET", "/api/v2/monitor/health")
+        answer = self._session.send("GET", "/api/v2/monitor/health")
         health = decoded(answer, dict[str, Any], "monitor/health")
         found = {part: health.get(part) for part in _PARTS}
         states = {part: state if isinstance(state, dict) else {} for part, state in found.items()}
@@ -253,7 +239,7 @@ class AirflowApi:
         without = "its process ended without an error message; see the scheduler's log"
         return shown(errors[-1], _MOST_REASON) if errors else without
 
-    # HTTP
+    # Requests
 
     def _pages(self, shape: type[T], path: str, field: str, params: dict[str, Any] | None = None) -> Iterator[T]:
         offset = 0
@@ -272,48 +258,9 @@ class AirflowApi:
 
     def _call(self, shape: type[T], method: str, path: str, *, json: Any = None, params: Any = None) -> T:
         if method != "GET":
-            return self._ask(shape, method, path, json=json, params=params)
+            return self._session.ask(shape, method, path, json=json, params=params)
         # Airflow 3.3.2 returns HTTP 500 for a list of asset events while a run started by one of them is queued.
-        return retried(lambda: self._ask(shape, method, path, params=params))
-
-    def _ask(self, shape: type[T], method: str, path: str, *, json: Any = None, params: Any = None) -> T:
-        if not self._is_logged_in:
-            self._log_in()
-        answer = self._send(method, f"/api/v2/{path}", json=json, params=params)
-        if answer.status_code == HTTPStatus.UNAUTHORIZED:  # the token has expired
-            self._log_in()
-            answer = self._send(method, f"/api/v2/{path}", json=json, params=params)
-        if answer.is_success:
-            return decoded(answer, shape, path)
-        raise refusal(answer, path)
-
-    def _log_in(self) -> None:
-        user, password = self._login
-        if user:
-            answer = self._send("POST", "/auth/token", json={"username": user, "password": password})
-        else:
-            answer = self._send("GET", "/auth/token")
-        if answer.is_server_error or answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:
-            raise refusal(answer, "auth/token")
-        if not answer.is_success:
-            raise ConfigError(
-                f"Airflow at {self.url} refuses the login (HTTP {answer.status_code}).",
-                "Set KPC__AIRFLOW_USER and KPC__AIRFLOW_PASSWORD.",
-            )
-        self._http.headers["Authorization"] = f"Bearer {decoded(answer, TokenAnswer, 'auth/token').access_token}"
-        self._is_logged_in = True
-
-    def _send(self, method: str, path: str, *, json: Any = None, params: Any = None) -> httpx.Response:
-        request = self._http.build_request(method, path, json=json, params=params)
-        try:
-            return with_body(self._http.send(request, stream=True), most_bytes=_MOST_BYTES, longest_s=_LONGEST_S)
-        except httpx.TransportError as error:
-            raise AirflowDown(
-                f"Airflow at {self.url} does not answer ({error or type(error).__name__}).",
-                "Start it (`kpc demo` does), or set KPC__AIRFLOW_URL to its address.",
-            ) from error
-        except BodyRefused as refused:
-            raise UnusableAnswer(f"Airflow's answer to {path} cannot be used: it {refused}.", "Try again.") from None
+        return retried(lambda: self._session.ask(shape, method, path, params=params))
 
 
 def _run(answer: RunAnswer) -> DagRun:

@@ -1,6 +1,6 @@
 """A complete Airflow on this machine: scheduler, triggerer, DAG processor and API server, one process each.
 
-It is reachable from this machine only and needs no login: every local user is its administrator.
+It is reachable from this machine only. Its users are those of `kpc.demo.users`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 
 from kpc.airflow_client.api import AirflowApi
 from kpc.demo.postgres import Postgres
+from kpc.demo.users import AirflowUsers, new_users
 from kpc.errors import ConfigError, Terminal
 from kpc.processes import Keeper, python_env
 
@@ -35,6 +36,7 @@ class AirflowServers:
 
     url: str
     home: Path
+    users: AirflowUsers
     env: Mapping[str, str] = field(repr=False)  # includes the secrets of both systems
 
 
@@ -51,7 +53,6 @@ def airflow_env(home: Path, database_url: str, port: int, *, parallelism: int) -
         "AIRFLOW__CORE__EXECUTOR": "dags.executor.OrderedLocalExecutor",
         "AIRFLOW__CORE__PARALLELISM": parallelism,
         "AIRFLOW__CORE__FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": True,
         "AIRFLOW__CORE__EXECUTE_TASKS_NEW_PYTHON_INTERPRETER": False,
         "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": 5,
         "AIRFLOW__CORE__MP_START_METHOD": "fork",
@@ -93,9 +94,9 @@ def start_airflow(
 
     `env` holds what the tasks also need: connections and settings.
     """
-    home.mkdir(parents=True, exist_ok=True)
+    users = new_users(home)
     port = free_port()
-    whole = {**airflow_env(home, postgres.url(DATABASE), port, parallelism=parallelism), **env}
+    whole = {**airflow_env(home, postgres.url(DATABASE), port, parallelism=parallelism), **users.env(), **env}
     _fresh_database(postgres, whole, logs)
     api = keeper.start("airflow api-server", _airflow("api-server"), log=logs / "airflow-api-server.log", env=whole)
     for component in _COMPONENTS:
@@ -103,7 +104,7 @@ def start_airflow(
     url = whole["AIRFLOW__API__BASE_URL"]
     with AirflowApi(url) as client:
         keeper.wait_for(api, client.is_healthy, timeout_s=_START_TIMEOUT_S)
-    return AirflowServers(url, home, whole)
+    return AirflowServers(url, home, users, whole)
 
 
 def _airflow(component: str) -> list[str]:

@@ -58,6 +58,7 @@ def run_demo(options: DemoOptions) -> int:
             screen.say("Starting both emulators, PostgreSQL and Airflow ...")
             with started(options.work_dir, data) as world:
                 screen.say(f"Airflow is up: {world.api.url}")
+                screen.say(f"Log in as one of: {world.airflow.users}")
                 summary = _run(Campaign(world, tables, months), screen, began)
                 if options.json:
                     print(json.dumps(summary.as_json()), flush=True)  # noqa: T201  the result
@@ -142,6 +143,7 @@ def _say_addresses(world: World, docs: Path | None, report: Path, screen: Screen
     screen.say(f"Asset graph  {world.api.asset_page(MIGRATION)}")
     screen.say(f"Data Docs    {docs.as_uri() if docs else 'were not built; see the log of the DAG data_docs'}")
     screen.say(f"Report       {report.as_uri()}")
+    screen.say(f"Log-ins      {world.airflow.users} (in {world.airflow.users.file})")
     screen.say(f"Logs         {world.logs}")
 
 

@@ -24,6 +24,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from kpc.airflow_client.api import AirflowApi
 from kpc.demo.airflow import AirflowServers, start_airflow
 from kpc.demo.postgres import start_postgres
+from kpc.demo.users import OPERATOR
 from kpc.errors import ConfigError
 from kpc.processes import Keeper, Server, python_env
 from kpc.settings import Settings
@@ -76,6 +77,10 @@ class World:
     def logs(self) -> Path:
         return self.folder / "logs"
 
+    def api_as(self, user: str) -> AirflowApi:
+        """A client logged in as one of the demo's users; `api` is the operator's. The caller closes it."""
+        return AirflowApi(self.airflow.url, self.airflow.users.login(user))
+
 
 @contextmanager
 def started(work_dir: Path, data: Data, *, switches: Mapping[str, str] | None = None) -> Iterator[World]:
@@ -101,9 +106,11 @@ def started(work_dir: Path, data: Data, *, switches: Mapping[str, str] | None = 
         env = {"KPC_CONFIG": str(config), **_connections(facts)}
         try:
             airflow = start_airflow(keeper, postgres, folder / "airflow", logs, parallelism=PARALLELISM, env=env)
-            values["airflow_url"] = airflow.url
+            login = airflow.users.login(OPERATOR)
+            values["airflow_url"], values["airflow_user"] = airflow.url, login.user
+            values["airflow_password"] = login.password.get_secret_value()
             _write_config(config, values)
-            with AirflowApi(airflow.url) as api:
+            with AirflowApi(airflow.url, login) as api:
                 yield World(keeper, folder, config, DemoSettings(**values), airflow, api)
         finally:
             config.unlink(missing_ok=True)

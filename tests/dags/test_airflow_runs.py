@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 import time
 import urllib.request
 from collections import Counter
@@ -13,11 +14,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import insert
 
 from kpc.airflow_client.api import AirflowApi, Mode
 from kpc.airflow_client.records import DagRun
 from kpc.airflow_client.rerun import RerunOutcome, follow, rerun_partition
+from kpc.airflow_client.session import AirflowLogin
 from kpc.airflow_client.setup_checks import check_airflow
 from kpc.campaign.system_check import CheckState
 from kpc.catalog import find_table
@@ -29,6 +32,7 @@ from kpc.local_time import LOCAL
 from kpc.partition import Partition, find_partition, month_keys
 from kpc.salesforce import Salesforce, connect
 from kpc.stages.names import (
+    DATA_DOCS,
     LOAD_POOL,
     MIGRATION,
     ORACLE_EXTRACT,
@@ -438,6 +442,27 @@ def test_a_pool_without_slots_is_named(world: World) -> None:
         world.api.ensure_pools()
     assert any(f"pool {pool} has no slots" in text for text in said), said
     assert finish(world, SUPPLIERS, first).exit_code == 0
+
+
+def test_each_user_may_do_what_their_role_allows(world: World) -> None:
+    """Nobody is anonymous: a viewer only reads, a signer triggers, a run keeps the name."""
+    for user in ("viewer", "signer", "admin"):
+        with world.api_as(user) as api:
+            assert MIGRATION in api.dag_ids()
+    with world.api_as("viewer") as api, pytest.raises(ConfigError, match="does not allow this user"):
+        api.trigger(DATA_DOCS)
+    with world.api_as("signer") as api:
+        run_id = api.trigger(DATA_DOCS)
+        with pytest.raises(ConfigError, match="does not allow this user"):
+            api.ensure_pools()
+    asked = world.api._call(dict[str, object], "GET", f"dags/{DATA_DOCS}/dagRuns/{run_id}")  # noqa: SLF001  only tests
+    assert asked["triggering_user_name"] == "signer"
+    for login in (AirflowLogin("operator", SecretStr("wrong")), AirflowLogin()):
+        with AirflowApi(world.airflow.url, login) as api, pytest.raises(ConfigError, match="KPC__AIRFLOW_PASSWORD"):
+            api.dag_ids()
+    assert stat.S_IMODE(world.airflow.users.file.stat().st_mode) == 0o600
+    server_log = (world.logs / "airflow-api-server.log").read_text()
+    assert all(each.get_secret_value() not in server_log for each in world.airflow.users.passwords.values())
 
 
 def test_airflow_that_is_not_there_is_named() -> None:
