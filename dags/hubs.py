@@ -51,7 +51,7 @@ def hub_dag(spec: HubSpec) -> DAG:
         default_args=_TASK_DEFAULTS,
     ) as dag:
 
-        @task(task_id="sign_off", outlets=[hub_asset(spec)], inlets=below)
+        @task(task_id="sign_off", outlets=[hub_asset(spec)], inlets=below, multiple_outputs=False)
         def sign_off(**context: Any) -> dict[str, object]:
             from kpc.campaign.completeness import counted_completeness  # noqa: PLC0415  slow to import; DAG files must parse quickly
 

@@ -117,7 +117,14 @@ def _materialize(spec: AssetSpec) -> None:
 
     pool = QUERY_POOL.name if spec.stage == RECONCILED else DEFAULT_POOL
 
-    @task(task_id=spec.stage, outlets=[stage_asset(spec)], inlets=_upstream(spec), pool=pool)
+    # One XCom, not one per key of the result: each is a request to the API server.
+    @task(
+        task_id=spec.stage,
+        outlets=[stage_asset(spec)],
+        inlets=_upstream(spec),
+        pool=pool,
+        multiple_outputs=False,
+    )
     def materialize(**context: Any) -> dict[str, object]:
         began_s = process_time()
         with partition_context_of(spec.table.name, context) as partition:
@@ -135,6 +142,7 @@ def _load(spec: AssetSpec) -> None:
     @task(
         task_id="publish",
         trigger_rule="none_failed",
+        multiple_outputs=False,
         outlets=[stage_asset(spec)],
         inlets=[
             *_upstream(spec),
