@@ -17,7 +17,7 @@ from expectations.campaign_facts import (
 from expectations.files import Project
 from expectations.timeline import timeline_of
 from kpc.campaign.certificates import current_certificates
-from kpc.campaign.completeness import readable_months
+from kpc.campaign.planned_partitions import readable_months
 from kpc.campaign.sign_off_list import list_sign_offs
 from kpc.catalog import TABLES
 from kpc.ledger import FinishedRun, ScopeRow

@@ -15,13 +15,14 @@ from kpc.campaign.object_accounts import (
     open_checks,
     uncounted,
 )
+from kpc.campaign.planned_partitions import partitions_in_scope
 from kpc.catalog import TABLES, Phase
 from kpc.catalog.table import Table
 from kpc.errors import ConfigError
-from kpc.ledger import ObjectCheckRow, ScopeRow, SourceCheckRow
+from kpc.ledger import ObjectCheckRow, SourceCheckRow
 from kpc.ledger.schema import canonical_json
 from kpc.ledger.states import SignOffDecision, SourceCheckState, StageState
-from kpc.partition import Partition, check_key, partitions_of
+from kpc.partition import Partition
 from kpc.stages.names import RECONCILED_STATES
 from kpc.stages.workspace import Workspace
 
@@ -166,12 +167,6 @@ def completeness(phase: Phase | None, workspace: Workspace) -> Completeness | No
     )
 
 
-def partitions_in_scope(phase: Phase | None, scope: ScopeRow) -> list[Partition]:
-    """The planned partitions of a phase, or of the whole migration, in load order."""
-    tables = [table for table in TABLES.values() if table.name in scope.tables and phase in (None, table.phase)]
-    return [partition for table in tables for partition in partitions_of(table, readable_months(scope))]
-
-
 def counted_completeness(phase: Phase | None, workspace: Workspace) -> Completeness | None:
     """`completeness`, after counting the objects if that is all that is missing."""
     found = completeness(phase, workspace)
@@ -182,20 +177,6 @@ def counted_completeness(phase: Phase | None, workspace: Workspace) -> Completen
             log.warning("%s", error)
         found = completeness(phase, workspace)
     return found
-
-
-def readable_months(scope: ScopeRow) -> tuple[str, ...]:
-    """The months of the scope, without those that an older version planned although they are none."""
-    months = []
-    for key in scope.months:
-        try:
-            months.append(check_key(key, is_monthly=True))
-        except ConfigError as error:
-            log.warning(
-                "Passing over a month of the planned scope: %s Plan again with `kpc plan --months FIRST:COUNT`.",
-                error.what,
-            )
-    return tuple(months)
 
 
 def unassigned_subject(table: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kpc.campaign.assignment import Assignment, assign
-from kpc.campaign.completeness import readable_months
+from kpc.campaign.planned_partitions import readable_months
 from kpc.campaign.read_back import ReadBack, read_back
 from kpc.catalog import TABLES
 from kpc.catalog.table import Table
@@ -85,6 +85,7 @@ def plan_campaign(workspace: Workspace, tables: tuple[Table, ...], months: tuple
             actor=workspace.actor,
             unassigned={one.table: _by_cause(one) for one in assignments if one.unassigned_rows},
             access={table: way.path.value for table, way in access.items()},
+            rows={one.table: one.by_key for one in assignments},
         )
         _audit(workspace, plan, Vouched((("scope", str(number)),)))
     return plan

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from kpc.campaign.certificates import current_hashes
 from kpc.campaign.certificates.content import AuditHead, Signature
 from kpc.campaign.certificates.signing import private_key, sign
-from kpc.campaign.completeness import partitions_in_scope
+from kpc.campaign.planned_partitions import partitions_in_scope
 from kpc.catalog import Phase
 from kpc.ledger import Ledger, Signer
 from kpc.ledger.schema import canonical_json

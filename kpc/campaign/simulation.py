@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from kpc.campaign.quota_flow import MOST_DAYS, sending_s
 from kpc.campaign.simulated_org import DAY_S, CountingOrg, VirtualClock
 from kpc.errors import QuotaExhausted
 from kpc.ledger import JobIntent, JobRow, Lease, Ledger, open_ledger
@@ -34,7 +35,6 @@ _NO_SLOT_S = 1.0
 _LOOK_S = 60.0  # how often a worker looks at the poller; in seconds of a simulation of days
 _SHORTEST_S = 0.005
 _OTHERS_EVERY_S = 600.0
-_MOST_DAYS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,24 +109,13 @@ def floor_s(scenario: Scenario, settings: SalesforceSettings) -> float:
 
     Other users first use what our share leaves them; only what they use beyond that reduces ours.
     """
-    step_s = 60.0
     ours = settings.daily_rows * settings.quota_share * (1 - settings.retry_reserve)
     total_allowed = settings.daily_rows - settings.daily_rows * settings.quota_share * settings.retry_reserve
-    sent: deque[float] = deque(maxlen=int(DAY_S / step_s))
-    in_window = total = 0.0
-    for step in itertools.count():
-        now_s = step * step_s
-        if len(sent) == sent.maxlen:
-            in_window -= sent[0]
-        room = min(ours, total_allowed - _others_in_window(scenario, now_s)) - in_window
-        rows = max(0.0, min(scenario.rows_per_s * step_s, room, scenario.rows - total))
-        sent.append(rows)
-        in_window, total = in_window + rows, total + rows
-        if total >= scenario.rows - 1e-6:
-            return now_s + rows / scenario.rows_per_s
-        if now_s > _MOST_DAYS * DAY_S:
-            break
-    return float("inf")
+    return sending_s(
+        scenario.rows,
+        scenario.rows_per_s,
+        lambda now_s: min(ours, total_allowed - _others_in_window(scenario, now_s)),
+    )
 
 
 def _others_in_window(scenario: Scenario, now_s: float) -> float:
@@ -181,7 +170,7 @@ class _Run:
         """Start a process, which knows only what is in the ledger."""
         self.ledger: Ledger = open_ledger(self.url, clock=self.clock, is_durable=False)
         self.lease: Lease = self.ledger.leases.acquire(
-            _ENVIRONMENT, _PARTITION, "sf_loaded", owner="simulated", ttl_s=_MOST_DAYS * DAY_S, wait_s=0
+            _ENVIRONMENT, _PARTITION, "sf_loaded", owner="simulated", ttl_s=MOST_DAYS * DAY_S, wait_s=0
         )
         self.governor = Governor(self.ledger, self.settings, _ENVIRONMENT.target_id, self.org.limits)
         settings = self.settings

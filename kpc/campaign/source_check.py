@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from kpc.campaign.changed_rows import changed_rows
-from kpc.campaign.completeness import readable_months
+from kpc.campaign.planned_partitions import readable_months
 from kpc.campaign.source_delta import (
     NO_DAY,
     DayDelta,

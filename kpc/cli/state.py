@@ -29,6 +29,7 @@ def register(app: typer.Typer) -> None:
 def status(as_json: AsJson = False) -> None:
     """Show every partition with the state of its four stages, quota and pauses."""
     from kpc.campaign.completeness import source_changes
+    from kpc.campaign.estimate import estimate_finish
     from kpc.catalog import TABLES
     from kpc.stages.names import STAGES
     from kpc.stages.relatives import parents_at_other_scns
@@ -43,6 +44,7 @@ def status(as_json: AsJson = False) -> None:
         in_flight = workspace.ledger.jobs.in_flight(environment.target_id)
         moved = source_changes(workspace)
         split = list(parents_at_other_scns(workspace.ledger.generations.all_current(environment)))
+        estimate = estimate_finish(workspace.ledger, environment, workspace.settings.salesforce)
         now = workspace.clock()
     partitions: dict[tuple[str, str], dict[str, Any]] = {}
     for row in rows:
@@ -55,6 +57,7 @@ def status(as_json: AsJson = False) -> None:
         "target_id": environment.target_id,
         "paused": pauses_as_json(pauses),
         "quota": {**asdict(quota), "jobs_in_flight": in_flight, "query_jobs": queries[0], "query_bytes": queries[1]},
+        "estimate": estimate.as_json() if estimate else None,
         "partitions": [_partition_facts(*name, partitions[name]) for name in names],
         "moved": [{"table": one.table.name, "key": one.key, "scn": moved[one].final_scn} for one in moved],
         "other_scns": [_split_facts(*each) for each in split],
@@ -67,15 +70,21 @@ def status(as_json: AsJson = False) -> None:
             say(f"{table} {key}: {kept:,} records have a pre-image; `kpc rollback` can set them back.")
     say(_quota_line(quota, in_flight, now))
     say(f"Last 24 h: {queries[0]:,} query jobs of this migration, with {queries[1] / 1e9:,.2f} GB of results.")
+    if estimate is not None:
+        say(estimate.summary)
     for pause in pauses:
         say(f"Paused: {pause}. `kpc resume` ends the pause.")
-    for line in (*_moved_lines(moved), *_split_lines(split)):
+    for line in (*_moved_lines(moved), *_split_lines(split), *_stopped_lines(stopped)):
         say(line)
+
+
+def _stopped_lines(stopped: Sequence[tuple[str, str, str, str]]) -> Iterator[str]:
+    """Partitions between two stages, of which nothing has started the second."""
     for table, key, done, following in stopped[:_MOST_LISTED]:
         command = f"kpc rerun {table} {key} --stage {following}"
-        say(f"{table} {key} stopped after {done}: nothing has started {following}. In Airflow: `{command}`.")
+        yield f"{table} {key} stopped after {done}: nothing has started {following}. In Airflow: `{command}`."
     if len(stopped) > _MOST_LISTED:
-        say(f"{len(stopped) - _MOST_LISTED:,} more partitions stopped between two stages; `kpc status --json` has all.")
+        yield f"{len(stopped) - _MOST_LISTED:,} more partitions stopped so; `kpc status --json` has all."
 
 
 def _stopped(stages: Mapping[str, Any], names: Sequence[str], now: datetime) -> tuple[str, str] | None:

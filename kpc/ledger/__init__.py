@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kpc.ledger.audit_log import AuditEntry
+from kpc.ledger.campaigns import CampaignRow, CampaignStart
 from kpc.ledger.chunks import ChunkCounts, ChunkRow
 from kpc.ledger.failures import FailedRecord, RowFailure
 from kpc.ledger.fencing import Lease
@@ -10,6 +11,7 @@ from kpc.ledger.generations import GenerationRow
 from kpc.ledger.jobs import JobIntent, JobRow
 from kpc.ledger.ledger import Ledger, open_ledger
 from kpc.ledger.object_checks import ObjectCheckRow, ObjectFinding
+from kpc.ledger.partition_work import PartitionWork
 from kpc.ledger.pauses import Pause
 from kpc.ledger.quota import Allowance, QuotaRequest, QuotaState
 from kpc.ledger.quota_entries import OrgUsage
@@ -24,6 +26,8 @@ from kpc.ledger.vouching import Vouched, constant_group
 __all__ = [
     "Allowance",
     "AuditEntry",
+    "CampaignRow",
+    "CampaignStart",
     "ChunkCounts",
     "ChunkRow",
     "Compared",
@@ -37,6 +41,7 @@ __all__ = [
     "ObjectCheckRow",
     "ObjectFinding",
     "OrgUsage",
+    "PartitionWork",
     "Pause",
     "QuotaRequest",
     "QuotaState",

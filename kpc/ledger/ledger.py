@@ -8,6 +8,7 @@ from datetime import datetime
 
 from kpc.ledger.attempts import Attempts
 from kpc.ledger.audit_log import AuditLog
+from kpc.ledger.campaigns import Campaigns
 from kpc.ledger.chunks import Chunks
 from kpc.ledger.constants import Constants
 from kpc.ledger.database import Clock, Database, make_engine, utc_now
@@ -20,6 +21,7 @@ from kpc.ledger.mappings import Mappings
 from kpc.ledger.migrate import migrate
 from kpc.ledger.object_checks import ObjectChecks
 from kpc.ledger.org_facts import OrgFacts
+from kpc.ledger.partition_work import PartitionsWork
 from kpc.ledger.pauses import Pauses
 from kpc.ledger.query_jobs import QueryJobs
 from kpc.ledger.quota import Quota
@@ -49,9 +51,11 @@ class Ledger:
         self.mappings = Mappings(database)
         self.constants = Constants(database)
         self.scope = CampaignScope(database)
+        self.campaigns = Campaigns(database)
         self.leases = Leases(database)
         self.generations = Generations(database)
         self.stages = StageRuns(database, self.generations)
+        self.work = PartitionsWork(database, self.generations)
         self.attempts = Attempts(database)
         self.chunks = Chunks(database)
         self.jobs = Jobs(database)

@@ -113,6 +113,13 @@ class Quota:
             known["blocked_reason"] if known and is_blocked else None,
         )
 
+    def own_uses(self, target_id: str) -> list[tuple[datetime, int]]:
+        """Our use in the window, oldest first: when it was counted, and its records; a batch counts as a full one."""
+        with self._database.reading() as connection:
+            found = list(entries(connection, target_id, self._database.clock()))
+        ours = [one for one in found if one["kind"] == QuotaKind.JOB]
+        return [(one["counted_utc"], max(int(one["rows"]), int(one["batches"]) * BATCH_ROWS)) for one in ours]
+
     def record_limits(self, target_id: str, usage: OrgUsage) -> None:
         """Adjust the window to the org's `/limits`; see the module's docstring."""
         now = self._database.clock()

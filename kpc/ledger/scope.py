@@ -20,7 +20,8 @@ _SCOPE = schema.scope
 class ScopeRow:
     """What the campaign covers; the newest row applies.
 
-    `unassigned`: rows without a partition, by table and cause. `access`: how each table is read.
+    `unassigned`: rows without a partition, by table and cause. `access`: how each table is read. `rows`:
+    counted rows by table and key; None if nothing was counted, or by an older version.
     """
 
     id: int
@@ -32,6 +33,7 @@ class ScopeRow:
     sample_rows: int | None
     unassigned: dict[str, dict[str, int]]
     access: dict[str, str]
+    rows: dict[str, dict[str, int]] | None
     run_id: str
     actor: str
     set_utc: datetime
@@ -43,7 +45,7 @@ class CampaignScope:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def set(
+    def set(  # noqa: PLR0913  the last three are what a plan counted
         self,
         environment: Environment,
         *,
@@ -54,6 +56,7 @@ class CampaignScope:
         actor: str,
         unassigned: Mapping[str, Mapping[str, int]] | None = None,
         access: Mapping[str, str] | None = None,
+        rows: Mapping[str, Mapping[str, int]] | None = None,
     ) -> int:
         """Set what the campaign covers from now on."""
         with self._database.writing() as connection:
@@ -65,6 +68,7 @@ class CampaignScope:
                     mode=mode,
                     unassigned=unassigned or {},
                     access=dict(access or {}),
+                    rows=rows,
                     run_id=run_id,
                     actor=actor,
                     set_utc=self._database.clock(),

@@ -109,6 +109,15 @@ class PauseScope(StrEnum):
     TABLE = "table"
 
 
+class CampaignState(StrEnum):
+    """The state of a campaign. All but a finished one continue when the same scope is started again."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"  # by a person; what was started goes on to its end
+    INCOMPLETE = "incomplete"  # nothing more can be started, and partitions failed or wait for those that did
+    FINISHED = "finished"
+
+
 class FailureClass(StrEnum):
     """What to do about a row that was not loaded."""
 

@@ -4,8 +4,9 @@ The rows of a table are vouched for in groups: those of one partition, of one ru
 number of rows and every column of each. A column that is empty counts as absent, so that a column which a later version
 adds changes no digest.
 
-Not vouched for, because they only steer the work: leases, quota and query jobs, limits and facts of the org, pauses,
-booked SCNs (an extract's own is vouched for), addresses. The adoption of a database is an audit entry itself.
+Not vouched for, because they only steer the work: campaigns and what they started, leases, quota and query jobs,
+limits and facts of the org, pauses, booked SCNs (an extract's own is vouched for), addresses. The adoption of a
+database is an audit entry itself.
 """
 
 from __future__ import annotations

@@ -48,7 +48,9 @@ FEBRUARY = find_partition("KPS_T_SALES_M", "2024-02")
 LOADING, UNFINISHED = "01HWT0G85RHM8VKZ0GTK6HY2H3", "01HWT0GC2R3BV6FXW25151HBY4"  # of February
 # of later migrations
 NEW_TABLES = {
+    "campaign",
     "campaign_constant",
+    "campaign_start",
     "object_check",
     "query_job",
     "snapshot",

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from kpc.ledger.schema.audit import audit_head, audit_log
-from kpc.ledger.schema.campaign import mapping_version, object_check, reconciliation, scope, sign_off
+from kpc.ledger.schema.campaign import (
+    campaign,
+    campaign_start,
+    mapping_version,
+    object_check,
+    reconciliation,
+    scope,
+    sign_off,
+)
 from kpc.ledger.schema.columns import canonical_json, metadata
 from kpc.ledger.schema.constants import campaign_constant
 from kpc.ledger.schema.loads import attempt, chunk, failed_records, job, pause
@@ -12,14 +20,16 @@ from kpc.ledger.schema.source import snapshot, source_check
 from kpc.ledger.schema.stages import generation, lease, stage_run
 from kpc.ledger.schema.systems import endpoint, org_trait, source_database
 
-REVISION = "0009"  # the newest migration; a test compares it with kpc/ledger/migrations
+REVISION = "0010"  # the newest migration; a test compares it with kpc/ledger/migrations
 
 __all__ = [
     "REVISION",
     "attempt",
     "audit_head",
     "audit_log",
+    "campaign",
     "campaign_constant",
+    "campaign_start",
     "canonical_json",
     "chunk",
     "endpoint",

@@ -15,7 +15,7 @@ from kpc.ledger.schema.columns import (
     partition_columns,
     word,
 )
-from kpc.ledger.states import SignOffDecision
+from kpc.ledger.states import CampaignState, SignOffDecision
 
 mapping_version = Table(
     "mapping_version",
@@ -38,9 +38,43 @@ scope = Table(
     number("sample_rows", nullable=True),
     Column("unassigned", JsonText, nullable=False),  # rows that belong to no partition, by table and cause
     Column("access", JsonText, nullable=False, server_default="{}"),  # how each table is read
+    Column("rows", JsonText, nullable=True),  # counted rows, by table and key
     word("run_id", 255),
     word("actor", 255),
     moment("set_utc"),
+)
+
+campaign = Table(
+    "campaign",
+    metadata,
+    id_column(),
+    *environment_columns(),
+    Column("months", JsonText, nullable=False),
+    Column("tables", JsonText, nullable=False),
+    word("mode", 16),
+    Column("options", JsonText, nullable=False),
+    enum_word("state", CampaignState, 16),
+    Column("round", Integer, nullable=False),  # how often it was started or continued
+    word("run_id", 255),  # the run that started the newest round
+    word("actor", 255),
+    moment("started_utc"),
+    moment("continued_utc"),
+    moment("ended_utc", nullable=True),
+    word("ended_by", 255, nullable=True),
+    Column("reason", Text, nullable=True),
+    Column("result", JsonText, nullable=True),
+    Index("ix_campaign_environment", "source_id", "target_id", "state"),
+)
+
+campaign_start = Table(  # the partitions whose first stage a campaign has started; one row per round
+    "campaign_start",
+    metadata,
+    Column("campaign", Integer, primary_key=True, autoincrement=False),
+    Column("table_name", String(64), primary_key=True),
+    Column("partition_key", String(16), primary_key=True),
+    Column("round", Integer, primary_key=True, autoincrement=False),
+    word("run_id", 255),  # of the DAG run, or of whoever runs the stage
+    moment("started_utc"),
 )
 
 reconciliation = Table(
