@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -38,6 +39,7 @@ def preflight_dag() -> DAG:
         @task(task_id="check")
         def check(**context: Any) -> dict[str, int]:
             from expectations.preflight_page import keep_checks  # noqa: PLC0415  slow to import
+            from kpc.airflow_client.dag_preflight import FINDINGS  # noqa: PLC0415  the same
             from kpc.campaign.preflight import check_systems  # noqa: PLC0415  the same
             from kpc.campaign.system_check import CheckState  # noqa: PLC0415  the same
 
@@ -45,6 +47,8 @@ def preflight_dag() -> DAG:
                 checks = check_systems(workspace, dry_run=context["params"]["dry_run"])
                 checks += _airflow()
                 keep_checks(workspace.settings.reconcile.docs_root, checks, datetime.now(UTC))
+                found = [each for each in checks if each.state is not CheckState.OK]
+            context["ti"].xcom_push(key=FINDINGS, value=[{**asdict(one), "state": one.state.value} for one in found])
             return {state.value: sum(each.state is state for each in checks) for state in CheckState}
 
         @task(task_id="show", pool=DOCS_POOL.name)

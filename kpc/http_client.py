@@ -32,13 +32,20 @@ class ProxyChoice:
     address: str
 
 
-def client_for(server: str, *, transport: httpx.BaseTransport | None = None, **options: Any) -> httpx.Client:
+def client_for(
+    server: str,
+    *,
+    transport: httpx.BaseTransport | None = None,
+    named_proxy: tuple[str, str] | None = None,
+    **options: Any,
+) -> httpx.Client:
     """A client of the server at the URL `server`; other options are httpx's.
 
+    `named_proxy` is a setting and the address that it names: used for every server, whatever the environment says.
     Raises `ConfigError` for a server or proxy whose address cannot be used.
     """
     limits, verify = options.pop("limits", httpx.Limits()), options.pop("verify", True)
-    proxy = proxy_for(server)
+    proxy = proxy_for(server) if named_proxy is None else _choice(*named_proxy)
     if transport is None and proxy is not None:
         transport = _ProxiedTransport(proxy, limits, verify)
     return httpx.Client(transport=transport, limits=limits, verify=verify, trust_env=False, **options)
@@ -113,7 +120,7 @@ def _choice(variable: str, url: str) -> ProxyChoice:
         host, port, parts = None, None, urlsplit("")
     if not host or parts.scheme not in _SCHEMES:
         raise ConfigError(
-            f"The environment variable {variable} does not hold the address of a proxy.",
+            f"{variable} does not hold the address of a proxy.",
             f"Set {variable} to http://HOST:PORT, or list the server in NO_PROXY.",
         )
     bracketed = f"[{host}]" if ":" in host else host

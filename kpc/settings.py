@@ -50,6 +50,11 @@ def _secret_line(value: SecretStr) -> SecretStr:
     return SecretStr(text)
 
 
+def _secret_text(value: SecretStr) -> SecretStr:
+    """A secret of several lines, such as a key in PEM form."""
+    return SecretStr(value.get_secret_value().strip())
+
+
 def _place(value: object) -> str:
     text = _one_line(str(value))
     if _SCHEME_ONLY.match(text):
@@ -74,6 +79,7 @@ def _address(value: SecretStr) -> SecretStr:
 
 Text = Annotated[str, AfterValidator(_one_line)]
 Secret = Annotated[SecretStr, AfterValidator(_secret_line)]
+SecretText = Annotated[SecretStr, AfterValidator(_secret_text)]
 SecretAddress = Annotated[SecretStr, AfterValidator(_address)]  # may contain a password
 LocalPath = Annotated[Path, BeforeValidator(_path)]
 Place = Annotated[str, BeforeValidator(_place)]  # a directory, or the URL of an object store
@@ -105,6 +111,8 @@ class OracleSettings(BaseModel):
     config_dir: LocalPath | None = None  # folder of tnsnames.ora, and in thick mode of sqlnet.ora
     wallet_location: LocalPath | None = None  # folder of ewallet.pem (thin mode) or cwallet.sso (thick mode), for tcps
     wallet_password: Secret = SecretStr("")
+    ssl_server_dn_match: bool = True  # whether the name in a tcps listener's certificate must be that of its host
+    ssl_server_cert_dn: Text = ""  # the distinguished name that it must have instead
     thick_mode: bool = False  # log in through Oracle's client libraries, which must be installed
     client_lib_dir: LocalPath | None = None  # their folder; the system's library search path if empty
 
@@ -118,13 +126,18 @@ class SalesforceSettings(BaseModel):
     client_secret: Secret = SecretStr("")
     access_token: Secret = SecretStr("")  # instead of client id and secret; cannot be renewed
     refresh_token: Secret = SecretStr("")  # with client_id (and client_secret, if the app requires it)
-    username: Text = ""  # with private_key_file: JWT bearer
-    private_key_file: LocalPath | None = None
+    username: Text = ""  # with a private key: JWT bearer; with a password: OAuth's password flow, or the SOAP login
+    private_key: SecretText = SecretStr("")  # an RSA key in PEM form
+    private_key_file: LocalPath | None = None  # or the file that holds it
+    password: Secret = SecretStr("")  # of username; without client_id the SOAP login, which new orgs do not allow
+    security_token: Secret = SecretStr("")  # sent behind the password, unless the org trusts this machine's address
+    org_id: Text = ""  # the only org that may be logged in to, 15 or 18 characters; any if empty
+    proxy: SecretAddress = SecretStr("")  # for this org; otherwise HTTPS_PROXY and NO_PROXY decide
     audience: Text = ""  # JWT `aud`; when empty the log-in host of base_url: login or, for a sandbox, test
     shared_user: bool = False  # other software creates jobs as this user: never adopt an Open job
     token_age_s: Seconds = Field(3600.0, gt=0)  # renewed before it is older; an upload that meets a 401 was in vain
     ca_file: LocalPath | None = None
-    api_version: Text = "62.0"
+    api_version: Text = Field("62.0", pattern=r"^\d{2,3}\.\d$")
     upload_encoding: Literal["auto", "gzip", "identity"] = "auto"
     daily_rows: int = Field(150_000_000, ge=1)  # what the org allows in any 24 h, for all software together
     daily_batches: int = Field(15_000, ge=1)

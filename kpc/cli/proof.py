@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,12 +30,18 @@ def preflight(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Also write one made-up row per object, read it back and delete it.")
     ] = False,
+    airflow: Annotated[
+        bool, typer.Option("--airflow", help="As a worker of Airflow sees it, with Airflow's connections and network.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Check both systems before a campaign: schemas, rights, access paths, limits, rules, a sample of the source."""
     from kpc.campaign.preflight import check_systems
     from kpc.campaign.system_check import CheckState, CheckSubject
 
+    if airflow:
+        _on_a_worker(dry_run=dry_run, as_json=as_json)
+        return
     with ExitStack() as scope:
         try:
             workspace = scope.enter_context(user_workspace())
@@ -45,10 +51,26 @@ def preflight(
             checks = check_systems(workspace, dry_run=dry_run)
             _keep(workspace, checks)
     counts = {state: sum(check.state is state for check in checks) for state in CheckState}
-    is_ok = not counts[CheckState.FAILED]
+    _print(checks, counts, as_json=as_json)
+
+
+def _on_a_worker(*, dry_run: bool, as_json: bool) -> None:
+    """The DAG's checks; those that found nothing are only counted."""
+    from kpc.airflow_client.dag_preflight import run_preflight
+    from kpc.campaign.system_check import CheckState
+    from kpc.settings import load_settings
+
+    found = run_preflight(load_settings(), dry_run=dry_run, say=say)
+    counts = {state: found.counts.get(state, 0) for state in CheckState}
+    _print(found.findings, counts, as_json=as_json, page=found.page)
+
+
+def _print(checks: Sequence[SystemCheck], counts: Mapping[str, int], *, as_json: bool, page: str = "") -> None:
+    is_ok = not counts["failed"]
     title = f"Preflight: {', '.join(f'{number} {state}' for state, number in counts.items())}"
     text = grid(title, ("system", "subject", "check", "result", "what it means", "remedy"), _lines(checks))
-    emit({"ok": is_ok, "counts": counts, "checks": [_fact(check) for check in checks]}, as_json=as_json, text=text)
+    facts = {"ok": is_ok, "counts": counts, "checks": [_fact(check) for check in checks]}
+    emit(facts | ({"page": page} if page else {}), as_json=as_json, text=text)
     raise typer.Exit(Exit.DONE if is_ok else Exit.FAILED)
 
 
@@ -73,7 +95,7 @@ def _fact(check: SystemCheck) -> dict[str, object]:
     }
 
 
-def _lines(checks: list[SystemCheck]) -> list[list[str]]:
+def _lines(checks: Sequence[SystemCheck]) -> list[list[str]]:
     """Failed checks first, then warnings; checks that found nothing are one line per kind."""
     from kpc.campaign.system_check import CheckState
 

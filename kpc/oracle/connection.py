@@ -36,8 +36,11 @@ def connect(settings: OracleSettings, *, is_known: bool = False) -> oracledb.Con
     driver_mode.enable(settings)
     operation = OperationContext(settings.dsn, settings.user, is_known=is_known)
     credentials = _credentials(settings)
+    params = _parameters(settings, operation)
+    if params is not None and not _matches_names(params):
+        credentials["ssl_server_dn_match"] = False
     failed: list[tuple[SingleAddress, KpcError, str]] = []
-    for address, limit_s in _addresses(settings, operation):
+    for address, limit_s in _addresses(settings, params):
         outcome = _outcome(address, credentials, limit_s)
         if isinstance(outcome, oracledb.Connection):
             return outcome
@@ -48,21 +51,42 @@ def connect(settings: OracleSettings, *, is_known: bool = False) -> oracledb.Con
     raise _of_all(failed, operation)
 
 
-def _addresses(settings: OracleSettings, operation: OperationContext) -> list[tuple[SingleAddress, float]]:
-    """Each address with its time. Raises `ConfigError` if the DSN cannot be read."""
-    params = oracledb.ConnectParams(
+def _parameters(settings: OracleSettings, operation: OperationContext) -> oracledb.ConnectParams | None:
+    """The DSN with the settings; None for a name that only Oracle's client libraries can look up.
+
+    Raises `ConfigError` if it cannot be read.
+    """
+    params: oracledb.ConnectParams = oracledb.ConnectParams(
         sdu=PACKET_BYTES,
         tcp_connect_timeout=settings.connect_timeout_s,
         expire_time=settings.expire_time_min,
         wallet_location=_text(settings.wallet_location),
+        ssl_server_dn_match=settings.ssl_server_dn_match,
+        ssl_server_cert_dn=settings.ssl_server_cert_dn or None,
         config_dir=_text(settings.config_dir) or oracledb.defaults.config_dir,
     )
     try:
         params.parse_connect_string(settings.dsn)
     except oracledb.Error as error:
-        if settings.thick_mode:  # a name that only Oracle's client libraries can look up, as in a directory server
-            return [(SingleAddress(settings.dsn, settings.dsn), settings.connect_timeout_s)]
+        if settings.thick_mode:  # as in a directory server
+            return None
         raise classify(error, operation) from None
+    return params
+
+
+def _matches_names(params: oracledb.ConnectParams) -> bool:
+    """Whether certificates are compared with names: the driver leaves the answer out of the descriptor that it writes.
+
+    A list of descriptors has several answers; the driver writes those that are true.
+    """
+    asked = params.ssl_server_dn_match
+    return all(asked) if isinstance(asked, list) else bool(asked)
+
+
+def _addresses(settings: OracleSettings, params: oracledb.ConnectParams | None) -> list[tuple[SingleAddress, float]]:
+    """Each address with its time."""
+    if params is None:
+        return [(SingleAddress(settings.dsn, settings.dsn), settings.connect_timeout_s)]
     asked = params.tcp_connect_timeout  # the DSN may have a longer one
     limit_s = max([settings.connect_timeout_s, *(asked if isinstance(asked, list) else [asked])])
     return [(one, limit_s * one.network_addresses) for one in single_addresses(params.get_connect_string() or "")]

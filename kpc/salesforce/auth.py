@@ -1,4 +1,8 @@
-"""Logging in: OAuth client credentials, JWT bearer, refresh token, or an access token from the settings."""
+"""Logging in: OAuth client credentials, JWT bearer, refresh token, a user's password (OAuth or SOAP), or a token.
+
+The first one for which the settings are complete: access token, private key, refresh token, password with client id
+and secret, client id and secret, password alone.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ from kpc.http_client import is_address, is_loopback
 from kpc.salesforce.answers import refused_login
 from kpc.salesforce.origins import check_instance
 from kpc.salesforce.shapes import RecordId, Shape, fitted
+from kpc.salesforce.soap_login import SOAP_HEADERS, soap_path, soap_request, soap_session
 from kpc.settings import SalesforceSettings
 from kpc.strict_json import read_json
 
@@ -78,9 +83,21 @@ def log_in(send: Send, settings: SalesforceSettings) -> AccessToken:
     """
     base_url = check_address(settings.base_url)
     _read_key(settings)  # a file that was named must be readable, even if another flow is used
+    token = _log_in(send, settings, base_url)
+    if settings.org_id and token.org_id[:15] != settings.org_id[:15]:
+        raise ConfigError(
+            f"The log-in at {base_url} leads to org {token.org_id}, but only {settings.org_id} may be used.",
+            "Correct KPC__SALESFORCE__BASE_URL or KPC__SALESFORCE__ORG_ID (in Airflow's connection: organization_id).",
+        )
+    return token
+
+
+def _log_in(send: Send, settings: SalesforceSettings, base_url: str) -> AccessToken:
     if settings.access_token.get_secret_value():
         return _given_token(send, settings, base_url)
-    answer = send("POST", base_url + _TOKEN_PATH, data=_grant(settings, base_url))
+    if (form := _grant(settings, base_url)) is None:
+        return _soap_token(send, settings, base_url)
+    answer = send("POST", base_url + _TOKEN_PATH, data=form)
     if answer.status_code != 200:
         raise refused_login(answer, base_url)
     try:
@@ -92,6 +109,18 @@ def log_in(send: Send, settings: SalesforceSettings) -> AccessToken:
     if not _TOKEN.fullmatch(body.access_token):
         raise _no_token(base_url)
     return _token(body.access_token, check_instance(body.instance_url, settings, base_url), user, base_url)
+
+
+def _soap_token(send: Send, settings: SalesforceSettings, base_url: str) -> AccessToken:
+    answer = send("POST", base_url + soap_path(settings), content=soap_request(settings), headers=SOAP_HEADERS)
+    session = soap_session(answer, base_url)
+    try:
+        if session is None or not _TOKEN.fullmatch(session.session_id):
+            raise _no_token(base_url)
+        user = fitted(_UserAnswer, {"organization_id": session.org_id, "user_id": session.user_id})
+    except ValueError:
+        raise _no_token(base_url) from None
+    return _token(session.session_id, check_instance(session.instance_url, settings, base_url), user, base_url)
 
 
 def _token(access_token: str, instance_url: str, user: _UserAnswer, base_url: str) -> AccessToken:
@@ -129,20 +158,32 @@ def _given_token(send: Send, settings: SalesforceSettings, base_url: str) -> Acc
     return _token(access_token, base_url, user, base_url)
 
 
-def _grant(settings: SalesforceSettings, base_url: str) -> dict[str, str]:
-    secret = settings.client_secret.get_secret_value()
-    if settings.private_key_file is not None and settings.client_id and settings.username:
+def _grant(settings: SalesforceSettings, base_url: str) -> dict[str, str] | None:
+    """The form of the token request; None for the SOAP log-in. Raises `ConfigError` without credentials."""
+    secret, password = settings.client_secret.get_secret_value(), settings.password.get_secret_value()
+    client = {"client_id": settings.client_id}
+    if _has_key(settings) and settings.client_id and settings.username:
         return {"grant_type": _JWT_GRANT, "assertion": _assertion(settings, base_url)}
     if settings.client_id and (refresh := settings.refresh_token.get_secret_value()):
-        form = {"grant_type": "refresh_token", "client_id": settings.client_id, "refresh_token": refresh}
+        form = {"grant_type": "refresh_token", **client, "refresh_token": refresh}
         return form | ({"client_secret": secret} if secret else {})
+    if settings.client_id and secret and settings.username and password:
+        whole = password + settings.security_token.get_secret_value()
+        form = {"grant_type": "password", **client, "client_secret": secret}
+        return form | {"username": settings.username, "password": whole}
     if settings.client_id and secret:
-        return {"grant_type": "client_credentials", "client_id": settings.client_id, "client_secret": secret}
+        return {"grant_type": "client_credentials", **client, "client_secret": secret}
+    if settings.username and password and not settings.client_id:
+        return None
     raise ConfigError(
         "There are no credentials to log in to Salesforce.",
         "Set KPC__SALESFORCE__CLIENT_ID and either KPC__SALESFORCE__CLIENT_SECRET, KPC__SALESFORCE__REFRESH_TOKEN, or "
         "KPC__SALESFORCE__USERNAME and KPC__SALESFORCE__PRIVATE_KEY_FILE.",
     )
+
+
+def _has_key(settings: SalesforceSettings) -> bool:
+    return settings.private_key_file is not None or bool(settings.private_key.get_secret_value())
 
 
 def audience_of(base_url: str) -> str:
@@ -158,7 +199,7 @@ def audience_of(base_url: str) -> str:
 def _assertion(settings: SalesforceSettings, base_url: str) -> str:
     import jwt  # noqa: PLC0415  one of two flows needs it
 
-    key_file = settings.private_key_file
+    key = settings.private_key_file or "in KPC__SALESFORCE__PRIVATE_KEY"
     try:
         claims = {
             "iss": settings.client_id,
@@ -169,15 +210,20 @@ def _assertion(settings: SalesforceSettings, base_url: str) -> str:
         return jwt.encode(claims, _read_key(settings), algorithm="RS256")
     except (ValueError, jwt.PyJWTError) as error:
         raise ConfigError(
-            f"The private key {key_file} cannot be used: {type(error).__name__}.",
-            "KPC__SALESFORCE__PRIVATE_KEY_FILE must name a readable RSA key in PEM form.",
+            f"The private key {key} cannot be used: {type(error).__name__}.",
+            "It must be an RSA key in PEM form, without a password (in Airflow: private_key or private_key_file_path).",
         ) from None
 
 
 def _read_key(settings: SalesforceSettings) -> bytes:
-    file = settings.private_key_file
+    file, text = settings.private_key_file, settings.private_key.get_secret_value()
+    if file is not None and text:
+        raise ConfigError(
+            "There are two private keys: KPC__SALESFORCE__PRIVATE_KEY and KPC__SALESFORCE__PRIVATE_KEY_FILE.",
+            "Set one of them.",
+        )
     if file is None:
-        return b""
+        return text.encode()
     try:
         return file.read_bytes()
     except OSError as error:

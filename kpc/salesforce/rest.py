@@ -221,11 +221,13 @@ def _fitted(shape: type[T], response: httpx.Response, *, has_effect: bool = Fals
 
 def _client(settings: SalesforceSettings, transport: httpx.BaseTransport | None) -> httpx.Client:
     base_url = check_address(settings.base_url)
+    proxy = settings.proxy.get_secret_value()
     timeout = httpx.Timeout(settings.read_timeout_s, connect=settings.connect_timeout_s)
     return client_for(
         base_url,
         verify=_trust(settings),
         transport=transport,
+        named_proxy=("KPC__SALESFORCE__PROXY", proxy) if proxy else None,
         timeout=timeout,
         limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS),
         headers={"Accept-Encoding": "gzip", "User-Agent": "kpc-migration"},

@@ -294,3 +294,31 @@ def test_a_missing_client_certificate_is_suspected(guarded: tuple[OracleServer, 
     server, facts = guarded
     error = failure(oracle_of(server, dsn=facts["tcps_dsn"], ca_file=Path(facts["ca_file"])))
     assert "KPC__ORACLE__WALLET_LOCATION" in error.remedy
+
+
+NAMES = {
+    "the setting": ({"ssl_server_cert_dn": "CN=another"}, {"ssl_server_dn_match": False}),
+    "the DSN": ({"dsn": "(SSL_SERVER_CERT_DN=CN=another)"}, {"dsn": "(SSL_SERVER_DN_MATCH=OFF)"}),
+}
+
+
+@pytest.mark.parametrize(("refused", "accepted"), NAMES.values(), ids=list(NAMES))
+def test_a_certificate_of_another_name_is_refused_unless_names_are_not_compared(
+    guarded: tuple[OracleServer, dict[str, Any]], refused: dict[str, Any], accepted: dict[str, Any]
+) -> None:
+    """Whoever says so: the driver drops the switch from a descriptor that it writes anew."""
+    server, facts = guarded
+    wallet = {"wallet_location": Path(facts["wallet_location"]), "wallet_password": SecretStr(facts["wallet_password"])}
+    address, _, service = facts["tcps_dsn"].rpartition("/")
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+
+    def settings(given: dict[str, Any], **more: Any) -> dict[str, Any]:
+        security = f"(SECURITY={given['dsn']}{more.pop('also', '')})" if "dsn" in given else ""
+        place = f"(ADDRESS=(PROTOCOL=tcps)(HOST={host})(PORT={port}))"
+        dsn = f"(DESCRIPTION={place}(CONNECT_DATA=(SERVICE_NAME={service})){security})"
+        return {**wallet, **given, "dsn": dsn, **more}
+
+    error = failure(oracle_of(server, **settings(refused)))
+    assert "name" in str(error).lower() or "DN" in str(error), error
+    also = {"also": refused["dsn"]} if "dsn" in refused else refused
+    assert oracle_of(server, **settings(accepted, **also)).identity().source_id.startswith("ora-")

@@ -58,7 +58,7 @@ _NAME = re.compile(r"\b(pool|connection)s? `(\w+)`(?: and `(\w+)`)?")
 
 _OTHER_PROGRAM = re.compile(r"^ *(?:\$ )?pip .*$|`pip [^`]*`", re.MULTILINE)
 
-FOREIGN_OPTIONS = {"--cacert": "curl's", "--help": "of every command"}
+FOREIGN_OPTIONS = {"--cacert": "curl's", "--conn-json": "airflow's", "--help": "of every command"}
 USER_FILES = {"kpc.toml": "the reader writes it"}
 
 
