@@ -50,7 +50,7 @@ def preflight(
         else:
             checks = check_systems(workspace, dry_run=dry_run)
             _keep(workspace, checks)
-    counts = {state: sum(check.state is state for check in checks) for state in CheckState}
+    counts = {state.value: sum(check.state is state for check in checks) for state in CheckState}
     _print(checks, counts, as_json=as_json)
 
 
@@ -61,7 +61,7 @@ def _on_a_worker(*, dry_run: bool, as_json: bool) -> None:
     from kpc.settings import load_settings
 
     found = run_preflight(load_settings(), dry_run=dry_run, say=say)
-    counts = {state: found.counts.get(state, 0) for state in CheckState}
+    counts = {state.value: found.counts.get(state, 0) for state in CheckState}
     _print(found.findings, counts, as_json=as_json, page=found.page)
 
 
