@@ -64,7 +64,8 @@ def airflow_env(home: Path, database_url: str, port: int, *, parallelism: int) -
         "AIRFLOW__API__WORKERS": 1,
         "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_urlsafe(64),
         "AIRFLOW__API_AUTH__JWT_EXPIRATION_TIME": 7 * 24 * 3600,
-        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 0.1,
+        # Each look costs several queries per active run, waiting ones too; ten a second took a sixth of a core.
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 0.5,
         # The files do not change while the demo runs.
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 3600,
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": 1,

@@ -46,7 +46,7 @@ from kpc.stages.workspace import Workspace, open_workspace
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(400)]
 
 PATIENCE_S = 150.0
-QUIET_LOOKS = 6  # three seconds; the scheduler looks ten times in one
+QUIET_LOOKS = 6  # three seconds; the scheduler looks twice in one
 MONTHS = month_keys("2024-01", 3)
 SUPPLIERS = find_partition("KPS_R_POS_SUPPLIER", "ALL")
 HEADERS = find_partition("KPS_T_SALES_M", "2024-01")
