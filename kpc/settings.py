@@ -8,6 +8,7 @@ printing settings shows none.
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -251,6 +252,7 @@ class Settings(BaseSettings):
     lease_wait_s: Seconds = Field(600.0, ge=0)
     certificate_key: Secret = SecretStr("")  # signs certificates: 64 hexadecimal digits, an Ed25519 private key
     hash_key: Secret = SecretStr("")  # key for hashing personal values; the same for the whole migration
+    cut_over: datetime | None = None  # local time unless it names a zone; the daily campaign then ends with a check
     airflow_url: Text = "http://127.0.0.1:8080"
     airflow_user: Text = ""  # with a role that may trigger runs
     airflow_password: Secret = SecretStr("")

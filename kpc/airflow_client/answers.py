@@ -94,6 +94,10 @@ class LogAnswer(Shape):
     content: list[Any]
 
 
+class RunExists(ConfigError):
+    """The DAG has a run with this id already."""
+
+
 def decoded(answer: httpx.Response, shape: type[T], path: str) -> T:
     """A successful answer's JSON as `shape`. Raises `UnusableAnswer`."""
     try:
@@ -105,7 +109,9 @@ def decoded(answer: httpx.Response, shape: type[T], path: str) -> T:
         ) from None
 
 
-def refusal(answer: httpx.Response, path: str) -> ConfigError | AirflowDown | RateLimited:
+def refusal(  # noqa: PLR0911  one line per meaning
+    answer: httpx.Response, path: str
+) -> ConfigError | AirflowDown | RateLimited:
     """The error for an unsuccessful answer."""
     status, path = answer.status_code, shown(path)
     wait_s = retry_after_s(answer.headers.get("retry-after"), answer.headers.get("date"))
@@ -119,6 +125,8 @@ def refusal(answer: httpx.Response, path: str) -> ConfigError | AirflowDown | Ra
             f"Airflow does not know {dag[1]}.",
             "Check with `airflow dags list` that its dags folder is this project's.",
         )
+    if status == HTTPStatus.CONFLICT and path.endswith("/dagRuns"):
+        return RunExists(f"Airflow has this run already: {detail}.", "It runs, or has ended; nothing was started.")
     if status == HTTPStatus.BAD_REQUEST and path.endswith("/dagRuns"):
         what, _, remedy = detail.rpartition("mappers: ")[2].partition(". ")
         return ConfigError(f"Airflow refuses the partition key: {what}.", remedy)

@@ -6,7 +6,7 @@ events start the stages after it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
@@ -111,9 +111,16 @@ class AirflowApi:
 
     # Starting
 
-    def trigger(self, dag_id: str, key: str | None = None, *, conf: dict[str, object] | None = None) -> str:
-        """Start a run and return its id. `key` is None for a DAG without partitions, `conf` its parameters."""
+    def trigger(
+        self, dag_id: str, key: str | None = None, *, conf: dict[str, object] | None = None, run_id: str | None = None
+    ) -> str:
+        """Start a run and return its id. `key` is None for a DAG without partitions, `conf` its parameters.
+
+        With `run_id`, which the run then has, raises `RunExists` if the DAG has such a run already.
+        """
         body: dict[str, Any] = {"logical_date": None, "conf": conf or {}}
+        if run_id is not None:
+            body["dag_run_id"] = run_id
         if key is not None:
             body["partition_key"] = key
         return self._call(RunAnswer, "POST", f"dags/{dag_id}/dagRuns", json=body).dag_run_id
@@ -157,8 +164,10 @@ class AirflowApi:
         """For each pool name: its slots, and whether deferred tasks occupy them."""
         return {pool.name: (pool.slots, pool.include_deferred) for pool in self._pages(PoolAnswer, "pools", "pools")}
 
-    def dag_ids(self) -> frozenset[str]:
-        return frozenset(dag.dag_id for dag in self._pages(DagAnswer, "dags", "dags"))
+    def dag_ids(self, *, is_paused: bool | None = None) -> frozenset[str]:
+        """The DAGs; with `is_paused`, only the paused or the other ones."""
+        params = {} if is_paused is None else {"paused": is_paused}
+        return frozenset(dag.dag_id for dag in self._pages(DagAnswer, "dags", "dags", params))
 
     def import_errors(self) -> tuple[str, ...]:
         """Why DAG files could not be imported, one text per file."""
@@ -168,9 +177,18 @@ class AirflowApi:
     def run(self, dag_id: str, run_id: str) -> DagRun:
         return _run(self._call(RunAnswer, "GET", f"dags/{dag_id}/dagRuns/{run_id}"))
 
-    def runs(self, *, dag_id: str = "~", key: str | None = None, since: datetime | None = None) -> list[DagRun]:
-        """Runs of one DAG or of all, oldest first; optionally of one key, and queued at or after `since`."""
+    def runs(
+        self,
+        *,
+        dag_id: str = "~",
+        key: str | None = None,
+        since: datetime | None = None,
+        states: Sequence[str] = (),
+    ) -> list[DagRun]:
+        """Runs of one DAG or of all, oldest first; optionally of one key, in some states, queued since `since`."""
         params: dict[str, Any] = {"order_by": "id"}
+        if states:
+            params["state"] = list(states)
         if key is not None:
             params["partition_key_pattern"] = key
         if since is not None:

@@ -159,11 +159,9 @@ def _estimated(
     load_rate = rate_of(work.loads(environment, since))
     extract_rate = rate_of(work.stages(environment, ORACLE_EXTRACT, since))
     compare_rate = rate_of(work.stages(environment, RECONCILED, since))
-    rate, per_day = load_rate or ASSUMED_ROWS_PER_S, _allowed(settings)
+    rate, per_day = load_rate or ASSUMED_ROWS_PER_S, allowed_per_day(settings)
     room = min(per_day, settings.daily_rows - quota.others_rows)
-    used = [((now - counted).total_seconds(), rows) for counted, rows in ledger.quota.own_uses(environment.target_id)]
-    blocked_s = max(0.0, ((quota.blocked_until_utc or now) - now).total_seconds())
-    load_s = blocked_s + sending_s(left.to_send, rate, lambda _: room, used) if left.to_send else 0.0
+    load_s = sending_of(ledger, environment, settings, left.to_send)
     extract_s = left.to_extract / extract_rate if extract_rate else 0.0
     compare_s = left.to_compare / compare_rate if compare_rate else 0.0
     last_s = left.largest / compare_rate if compare_rate else 0.0  # compared after everything is loaded
@@ -184,7 +182,19 @@ def _estimated(
     )
 
 
-def _allowed(settings: SalesforceSettings) -> int:
+def sending_of(ledger: Ledger, environment: Environment, settings: SalesforceSettings, rows: int) -> float:
+    """Seconds until `rows` are sent, by the measured rate and what the quota of the last 24 h leaves."""
+    if not rows:
+        return 0.0
+    now, quota = ledger.clock(), ledger.quota.state(environment.target_id)
+    rate = rate_of(ledger.work.loads(environment, now - _MEASURED)) or ASSUMED_ROWS_PER_S
+    room = min(allowed_per_day(settings), settings.daily_rows - quota.others_rows)
+    used = [((now - counted).total_seconds(), sent) for counted, sent in ledger.quota.own_uses(environment.target_id)]
+    blocked_s = max(0.0, ((quota.blocked_until_utc or now) - now).total_seconds())
+    return blocked_s + sending_s(rows, rate, lambda _: room, used)
+
+
+def allowed_per_day(settings: SalesforceSettings) -> int:
     """Records that a first upload may use in any 24 h."""
     daily = min(settings.daily_rows, settings.daily_batches * BATCH_ROWS)
     return int(daily * settings.quota_share * (1 - settings.retry_reserve))

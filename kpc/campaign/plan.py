@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kpc.campaign.assignment import Assignment, assign
@@ -60,14 +61,7 @@ def plan_campaign(workspace: Workspace, tables: tuple[Table, ...], months: tuple
 
     Raises `ConfigError` if a table is in scope without its parents: its lookups would fail.
     """
-    names = {table.name for table in tables}
-    for table in tables:
-        for lookup in table.lookups:
-            if lookup.parent not in names and not _was_loaded(lookup.parent, workspace):
-                raise ConfigError(
-                    f"{table.name} refers to {lookup.parent}, which is not in scope.",
-                    f"Add {lookup.parent} to --tables.",
-                )
+    refuse_without_parents(workspace, tables)
     scn = workspace.oracle.current_scn()
     assignments = tuple(assign(workspace.oracle, table, months, scn) for table in tables)
     ratios = {one.table: _scan_ratios(workspace, one, months) for one in assignments}
@@ -89,6 +83,18 @@ def plan_campaign(workspace: Workspace, tables: tuple[Table, ...], months: tuple
         )
         _audit(workspace, plan, Vouched((("scope", str(number)),)))
     return plan
+
+
+def refuse_without_parents(workspace: Workspace, tables: Sequence[Table]) -> None:
+    """Raises `ConfigError` if a table is in scope without its parents: its lookups would fail."""
+    names = {table.name for table in tables}
+    for table in tables:
+        for lookup in table.lookups:
+            if lookup.parent not in names and not _was_loaded(lookup.parent, workspace):
+                raise ConfigError(
+                    f"{table.name} refers to {lookup.parent}, which is not in scope.",
+                    f"Add {lookup.parent} to the tables.",
+                )
 
 
 def _audit(workspace: Workspace, plan: CampaignPlan, vouched: Vouched) -> None:

@@ -16,6 +16,8 @@ STAGES = (ORACLE_EXTRACT, STAGED_CSV, SF_LOADED, RECONCILED)
 MIGRATION = "migration"
 DATA_DOCS = "data_docs"
 PREFLIGHT = "preflight"
+CAMPAIGN = "campaign"
+INCREMENTAL_CAMPAIGN = "incremental_campaign"
 
 # The reconciliation states in which a partition counts as reconciled.
 RECONCILED_STATES = ("reconciled", "reconciled_with_exceptions")

@@ -59,7 +59,7 @@ def test_a_child_needs_its_parent_in_scope(
 ) -> None:
     """Lines alone could refer to nothing; the plan says which table to add."""
     workspace = workspaces(oracle, emulated().settings)
-    with pytest.raises(ConfigError, match="Add KPS_T_SALES_M to --tables"):
+    with pytest.raises(ConfigError, match="Add KPS_T_SALES_M to the tables"):
         plan_campaign(workspace, (TABLES["KPS_T_SALES_MD"],), MONTHS, "incremental")
 
 
