@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import TaskDeferred
 
 from assets.oracle_extract import oracle_extract
 from dags.connections import partition_context_of
-from dags.events import publish
+from dags.events import DRY_RUN_PARAM, publish
 from dags.operators import WAITS_UNTIL
 from kpc.errors import NotYet
 
@@ -33,17 +33,17 @@ class ExtractPartition(BaseOperator):
         self.asset = asset
 
     def execute(self, context: Context) -> dict[str, object]:
-        began_s = process_time()
+        began_s, params = process_time(), context["params"]
         try:
             with partition_context_of(self.table, context) as partition:
-                params = context["params"]
                 result = oracle_extract.materialize(partition, params["mode"], same_scn=params["same_scn"])
         except NotYet as wait:
             self.log.info("%s waits. %s", self.table, wait)
             context["ti"].xcom_push(key=WAITS_UNTIL, value=wait.again_utc.isoformat(timespec="seconds"))
             trigger = DateTimeTrigger(moment=wait.again_utc)
             raise TaskDeferred(trigger=trigger, method_name=self.resume.__name__) from None
-        return publish(self.asset, context, result, process_time() - began_s)
+        dry_run = {DRY_RUN_PARAM: True} if params[DRY_RUN_PARAM] else {}
+        return publish(self.asset, context, result, process_time() - began_s, **dry_run)
 
     def resume(self, context: Context, event: datetime) -> dict[str, object]:
         self.log.info("The wait ended at %s.", event)

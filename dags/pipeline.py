@@ -1,4 +1,4 @@
-"""The DAGs of the migration: one per table and stage, the hubs above them, Data Docs, and preflight.
+"""The DAGs of the migration: one per table and stage, the hubs above them, Data Docs, preflight, campaigns.
 
 Airflow reads this file. It is a loop over `assets.graph`; the DAGs are defined in `dags/stages.py` and `dags/hubs.py`.
 """
@@ -11,10 +11,11 @@ from functools import partial
 from airflow.sdk import DAG, get_parsing_context
 
 from assets.graph import asset_specs, hub_specs
+from dags.campaign import campaign_dag, incremental_dag
 from dags.hubs import data_docs_dag, hub_dag
 from dags.preflight import preflight_dag
 from dags.stages import stage_dag
-from kpc.stages.names import DATA_DOCS, PREFLIGHT
+from kpc.stages.names import CAMPAIGN, DATA_DOCS, INCREMENTAL_CAMPAIGN, PREFLIGHT
 
 
 def dag_makers() -> dict[str, Callable[[], DAG]]:
@@ -24,6 +25,8 @@ def dag_makers() -> dict[str, Callable[[], DAG]]:
         **{spec.name: partial(hub_dag, spec) for spec in hub_specs()},
         DATA_DOCS: data_docs_dag,
         PREFLIGHT: preflight_dag,
+        CAMPAIGN: campaign_dag,
+        INCREMENTAL_CAMPAIGN: incremental_dag,
     }
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from time import process_time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, Asset, Param, PartitionedAssetTimetable, task
+from airflow.sdk.exceptions import AirflowSkipException
 
 from assets.graph import AssetSpec, find_asset
 from dags.connections import partition_context_of
+from dags.events import DRY_RUN_PARAM, is_dry_run
 from dags.events import publish as publish_event
 from dags.extraction import ExtractPartition
 from dags.operators import CHUNK, IngestChunk, LoadedChunk, ParentGate, PlanLoad
@@ -30,6 +32,9 @@ from kpc.stages.names import (
     STAGES,
 )
 
+if TYPE_CHECKING:
+    from kpc.stages.context import PartitionContext
+
 FIRST_DAY = datetime(FIRST_YEAR, 1, 1, tzinfo=UTC)
 
 LONGEST_STAGE = timedelta(hours=24)
@@ -42,6 +47,11 @@ MODE = Param(
     "incremental",
     enum=["incremental", "full"],
     description="incremental: new and changed rows only; full: all rows.",
+)
+DRY_RUN = Param(
+    False,
+    type="boolean",
+    description="Extract and stage only: nothing is sent, and no later stage starts.",
 )
 SAME_SCN = Param(
     False,
@@ -80,7 +90,7 @@ def stage_dag(spec: AssetSpec) -> DAG:
         description=spec.description,
         doc_md=_instructions(spec),
         default_args={**TASK_DEFAULTS, "priority_weight": _priority(spec)},
-        params={"mode": MODE, "same_scn": SAME_SCN} if first else None,
+        params={"mode": MODE, "same_scn": SAME_SCN, DRY_RUN_PARAM: DRY_RUN} if first else None,
     ) as dag:
         _TASKS[spec.stage](spec)
     return dag
@@ -128,10 +138,21 @@ def _materialize(spec: AssetSpec) -> None:
     def materialize(**context: Any) -> dict[str, object]:
         began_s = process_time()
         with partition_context_of(spec.table.name, context) as partition:
-            result = spec.asset.materialize(partition)
+            result = spec.asset.materialize(partition, **_options(spec, partition))
+        if spec.stage == STAGED_CSV and is_dry_run(_upstream(spec), context):
+            raise AirflowSkipException(f"Dry run: {result.rows:,} rows of {partition} are staged; nothing is sent.")
         return publish_event(stage_asset(spec), context, result, process_time() - began_s)
 
     materialize()
+
+
+def _options(spec: AssetSpec, partition: PartitionContext) -> dict[str, Any]:
+    """How the running campaign of the partition compares, where that differs from the settings."""
+    if spec.stage != RECONCILED:
+        return {}
+    from kpc.campaign.lifecycle import comparison_options  # noqa: PLC0415  slow to import
+
+    return comparison_options(partition.ledger, partition.environment, partition.partition)
 
 
 def _load(spec: AssetSpec) -> None:

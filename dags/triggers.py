@@ -117,6 +117,26 @@ class Resumed(LedgerPoll):
         return [str(pause) for pause in ledger.pauses.active(self.environment, self.table)]
 
 
+class CampaignMoved(LedgerPoll):
+    """Waits until a campaign's next step may have something to do: its pulse has changed since the last one."""
+
+    def __init__(self, *, campaign: int, round_: int, pulse: str, not_before_utc: str, **arguments: Any) -> None:
+        super().__init__(
+            campaign=campaign, round_=round_, pulse=pulse, not_before_utc=not_before_utc, **arguments
+        )  # fmt: skip
+        self.campaign = campaign
+        self.round_ = round_
+        self.pulse = pulse
+        self.not_before_utc = datetime.fromisoformat(not_before_utc)
+
+    def waits_for(self, ledger: Ledger) -> list[str]:
+        from kpc.campaign.pulse import has_moved  # noqa: PLC0415  see the module's docstring
+
+        if datetime.now(UTC) >= self.not_before_utc and has_moved(ledger, self.campaign, self.round_, self.pulse):
+            return []
+        return [f"campaign {self.campaign}"]
+
+
 class JobEnded(Deferred):
     """Fires when the ingest job of a chunk has ended, in any state. `spec` is the chunk as `plan_load` planned it.
 
