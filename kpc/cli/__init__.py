@@ -10,6 +10,7 @@ import typer
 from kpc.cli import (
     audit,
     bench,
+    campaign,
     certificate,
     cleanup,
     constants,
@@ -40,6 +41,7 @@ app = typer.Typer(
     help="Migrate KPC TMS's sales history from Oracle to Salesforce, partition by partition, and reconcile the result.",
 )
 app.add_typer(audit.app, name="audit")
+app.add_typer(campaign.app, name="campaign")
 app.add_typer(certificate.app, name="certificate")
 app.add_typer(emulate.app, name="emulate")
 app.add_typer(bench.app, name="bench")
