@@ -30,6 +30,7 @@ from kpc.stages.names import (
     SF_LOADED,
     STAGED_CSV,
     STAGES,
+    queue_of,
 )
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def stage_dag(spec: AssetSpec) -> DAG:
         tags=list(spec.tags),
         description=spec.description,
         doc_md=_instructions(spec),
-        default_args={**TASK_DEFAULTS, "priority_weight": _priority(spec)},
+        default_args={**TASK_DEFAULTS, "queue": queue_of(spec.stage), "priority_weight": _priority(spec)},
         params={"mode": MODE, "same_scn": SAME_SCN, DRY_RUN_PARAM: DRY_RUN} if first else None,
     ) as dag:
         _TASKS[spec.stage](spec)

@@ -1,14 +1,16 @@
-"""`python -m dags.start scheduler` is `airflow scheduler` with the tasks' modules already imported.
+"""`python -m dags.start COMMAND` is `airflow COMMAND`; what runs tasks has their modules already imported.
 
-The scheduler's LocalExecutor forks its workers, and they fork a process per task. Tasks inherit the modules that the
-parent has imported; importing great_expectations alone would cost each task five seconds. Only modules that start no
-thread may be listed here, because threads do not survive a fork; polars starts one and is imported by the tasks.
+That is `scheduler` with the LocalExecutor, and `celery worker`: both fork their workers, and these fork a process per
+task. Tasks inherit the modules that the parent has imported; importing great_expectations alone would cost each task
+five seconds. Only modules that start no thread may be listed here, because threads do not survive a fork; polars starts
+one and is imported by the tasks.
 """
 
 from __future__ import annotations
 
 import gc
 import importlib
+import os
 import sys
 
 from expectations.loading import import_great_expectations
@@ -29,7 +31,7 @@ _FOR_TASKS = (
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["scheduler"]:
+    if _runs_tasks(sys.argv[1:], os.environ.get("AIRFLOW__CORE__EXECUTOR", "")):
         import_great_expectations()
         for name in _FOR_TASKS:
             importlib.import_module(name)
@@ -37,6 +39,12 @@ def main() -> None:
     from airflow.__main__ import main as airflow  # noqa: PLC0415  must come after the imports above
 
     airflow()  # type: ignore[no-untyped-call]  # Airflow's own
+
+
+def _runs_tasks(arguments: list[str], executor: str) -> bool:
+    if arguments[:1] == ["scheduler"]:
+        return "CeleryExecutor" not in executor
+    return arguments[:2] == ["celery", "worker"]
 
 
 if __name__ == "__main__":

@@ -9,12 +9,9 @@ descendant by process id and then exits. If the keeper is killed, the kernel end
 
 from __future__ import annotations
 
-import ctypes
 import json
+import logging
 import os
-import pwd
-import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -22,7 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -31,12 +28,11 @@ import psutil  # type: ignore[import-untyped]
 
 from kpc.errors import ConfigError, Terminal
 
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
-_IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the keeper ends only when its socket closes
-_GRACE_S = 6.0
-_ORPHANS_GRACE_S = 2.0
-_LOOP_S = 0.25
+log = logging.getLogger(__name__)
+
+_CLOSE_TIMEOUT_S = 60.0
+_MOST_RESTARTS = 5  # of a server within
+_RESTARTS_WITHIN_S = 60.0
 _TAIL_LINES = 12
 
 
@@ -67,13 +63,31 @@ class Server:
         return ""
 
 
+@dataclass(slots=True)
+class _Request:
+    """How a server is started, and when it was."""
+
+    name: str
+    log: Path
+    wanted: dict[str, Any]
+    is_restarted: bool
+    began_s: list[float] = field(default_factory=list)
+
+    def may_restart(self) -> bool:
+        """Whether it may be started again, and has not just ended several times at its start."""
+        now = time.monotonic()
+        self.began_s = [*self.began_s[1 - _MOST_RESTARTS :], now]
+        is_looping = len(self.began_s) == _MOST_RESTARTS and now - self.began_s[0] < _RESTARTS_WITHIN_S
+        return self.is_restarted and not is_looping
+
+
 class Keeper:
     """Starts servers, and ends them all when it is closed or this process ends."""
 
     def __init__(self) -> None:
         mine, theirs = socket.socketpair()
         self._process = subprocess.Popen(  # noqa: S603  our own command line
-            [sys.executable, "-m", "kpc.processes", str(theirs.fileno())],
+            [sys.executable, "-m", "kpc.kept_servers", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             start_new_session=True,
             stdin=subprocess.DEVNULL,
@@ -83,6 +97,7 @@ class Keeper:
         self._socket = mine
         self._replies = mine.makefile("r")
         self.servers: dict[str, Server] = {}
+        self._requests: dict[str, _Request] = {}  # by name, also of servers that were stopped
 
     def start(
         self,
@@ -94,10 +109,12 @@ class Keeper:
         user: int | None = None,
         stop_signal: signal.Signals = signal.SIGTERM,
         temporary: Path | None = None,
+        is_restarted: bool = False,
     ) -> Server:
         """Start a server; its output goes to `log`. Raises `ConfigError` if the command cannot be run.
 
-        `user` is a numeric user id to run as; the folder `temporary` is removed after the server has ended.
+        `user` is a numeric user id to run as; the folder `temporary` is removed after the last server has ended. With
+        `is_restarted`, `check` starts it again when it has ended, as a service manager does.
         """
         log.parent.mkdir(parents=True, exist_ok=True)
         wanted = {
@@ -108,11 +125,42 @@ class Keeper:
             "stop_signal": int(stop_signal),
             "temporary": None if temporary is None else str(temporary),
         }
-        reply = self._ask({"start": wanted})
+        return self._start(_Request(name, log, wanted, is_restarted))
+
+    def restart(self, name: str) -> Server:
+        """Start a server again that was stopped or has ended, with the same command."""
+        return self._start(self._requests[name])
+
+    def stop(self, name: str, number: signal.Signals | None = None, *, timeout_s: float = 60.0) -> None:
+        """End one server by its stop signal, and wait; by SIGKILL all its descendants too, as when a machine is lost.
+
+        `check` no longer asks for it. Raises `Terminal` if it has not ended after `timeout_s`.
+        """
+        server = self.servers.pop(name)
+        number = number or signal.Signals(self._requests[name].wanted["stop_signal"])
+        for process in _tree(server.pid) if number == signal.SIGKILL else _tree(server.pid)[:1]:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+        until = time.monotonic() + timeout_s
+        while self.exit_code(server) is None:
+            if time.monotonic() > until:
+                raise Terminal(f"{name} has not ended {timeout_s:.0f} s after {number.name}.", f"See {server.log}.")
+            time.sleep(0.05)
+
+    def freeze(self, name: str, *, is_frozen: bool = True) -> None:
+        """Stop a server and its descendants in their tracks (SIGSTOP), or let them go on (SIGCONT)."""
+        for process in _tree(self.servers[name].pid):
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGSTOP if is_frozen else signal.SIGCONT)
+
+    def _start(self, request: _Request) -> Server:
+        reply = self._ask({"start": request.wanted})
         if "error" in reply:
-            raise ConfigError(f"{name} could not be started: {reply['error']}.", f"The command was {command[0]}.")
-        server = Server(name, reply["pid"], log)
-        self.servers[name] = server
+            command = request.wanted["command"][0]
+            raise ConfigError(f"{request.name} could not be started: {reply['error']}.", f"The command was {command}.")
+        server = Server(request.name, reply["pid"], request.log)
+        self.servers[request.name] = server
+        self._requests[request.name] = request
         return server
 
     def exit_code(self, server: Server) -> int | None:
@@ -121,13 +169,21 @@ class Keeper:
         return None if code is None else int(code)
 
     def check(self) -> None:
-        """Raise `Terminal` with the last lines of output if a server has ended."""
-        for server in self.servers.values():
-            if (code := self.exit_code(server)) is not None:
+        """Start again what has ended and may be; raise `Terminal` with the last lines of output for any other server.
+
+        A server that ended within seconds of its start, several times in a row, is not started once more.
+        """
+        for server in list(self.servers.values()):
+            if (code := self.exit_code(server)) is None:
+                continue
+            request = self._requests[server.name]
+            if not request.may_restart():
                 raise Terminal(
                     f"{server.name} ended with code {code}. Its last lines:\n{server.tail()}",
                     f"The full log is in {server.log}.",
                 )
+            log.warning("%s ended with code %s and is started again; its log is %s", server.name, code, server.log)
+            self._start(request)
 
     def wait_for(self, server: Server, is_ready: Callable[[], bool], *, timeout_s: float) -> None:
         """Wait until `is_ready()`. Raises `Terminal` if the server ends first, or after `timeout_s`."""
@@ -150,7 +206,7 @@ class Keeper:
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
-        self._process.wait(timeout=10 * _GRACE_S)
+        self._process.wait(timeout=_CLOSE_TIMEOUT_S)
 
     def __enter__(self) -> Self:
         return self
@@ -172,146 +228,17 @@ class Keeper:
         return reply
 
 
-def _tree_cpu_s(pid: int) -> float:
-    total = 0.0
+def _tree(pid: int) -> list[psutil.Process]:
+    """A process and its descendants; empty if it has ended."""
     with suppress(psutil.NoSuchProcess):
         root = psutil.Process(pid)
-        for process in (root, *root.children(recursive=True)):
-            with suppress(psutil.NoSuchProcess):
-                total += sum(process.cpu_times()[:4])  # user, system, and those of children it has waited for
+        return [root, *root.children(recursive=True)]
+    return []
+
+
+def _tree_cpu_s(pid: int) -> float:
+    total = 0.0
+    for process in _tree(pid):
+        with suppress(psutil.NoSuchProcess):
+            total += sum(process.cpu_times()[:4])  # user, system, and those of children it has waited for
     return total
-
-
-class _KeptServers:
-    """The servers as the keeper process holds them."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self.connection = connection
-        self.stop_signals: dict[int, int] = {}  # by server pid, in start order
-        self.temporary: list[str] = []
-        self.exit_codes: dict[int, int] = {}
-
-    def serve(self) -> None:
-        """Answer requests until the other end closes."""
-        pending = b""
-        while True:
-            ready, _, _ = select.select([self.connection], [], [], _LOOP_S)
-            self.reap()
-            if not ready:
-                continue
-            try:
-                block = self.connection.recv(1 << 16)
-            except OSError:
-                return
-            if not block:
-                return
-            *lines, pending = (pending + block).split(b"\n")
-            for line in lines:
-                self.connection.sendall(json.dumps(self.answer(json.loads(line))).encode() + b"\n")
-
-    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        if "start" in request:
-            return self.start(**request["start"])
-        self.reap()
-        return {"code": self.exit_codes.get(request["exit_code"])}
-
-    def start(
-        self,
-        *,
-        command: list[str],
-        log: str,
-        env: dict[str, str],
-        user: int | None,
-        stop_signal: int,
-        temporary: str | None,
-    ) -> dict[str, Any]:
-        if temporary is not None:
-            self.temporary.append(temporary)
-        try:
-            with Path(log).open("ab") as output:
-                # The keeper has one thread, so running code between fork and exec is safe.
-                process = subprocess.Popen(  # noqa: S603  the program that started the keeper chose the command
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    env=env,
-                    user=user,
-                    group=None if user is None else pwd.getpwuid(user).pw_gid,
-                    extra_groups=None if user is None else [],
-                    start_new_session=True,
-                    preexec_fn=_die_with_parent,  # noqa: PLW1509  see above
-                )
-        except OSError as error:
-            return {"error": str(error)}
-        self.stop_signals[process.pid] = stop_signal
-        process.returncode = 0  # `reap` collects the process; otherwise Popen would warn
-        return {"pid": process.pid}
-
-    def reap(self) -> None:
-        """Collect every ended child, including adopted ones."""
-        with suppress(ChildProcessError):
-            while True:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-                if pid == 0:
-                    return
-                self.exit_codes[pid] = os.waitstatus_to_exitcode(status)
-
-    def end_all(self) -> None:
-        """Stop the servers, newest first, then their orphaned children; kill any that remain."""
-        for pid, stop_signal in reversed(self.stop_signals.items()):
-            if pid not in self.exit_codes:
-                _send(pid, stop_signal)
-        self._wait(_GRACE_S, lambda: self.stop_signals.keys() <= self.exit_codes.keys())
-        for process in _descendants():
-            _send(process.pid, signal.SIGTERM)
-        self._wait(_ORPHANS_GRACE_S, lambda: not _descendants())
-        for _ in range(5):  # a killed process may have started new children in the meantime
-            for process in _descendants():
-                _send(process.pid, signal.SIGKILL)
-            self._wait(1.0, lambda: not _descendants())
-        for folder in self.temporary:
-            shutil.rmtree(folder, ignore_errors=True)
-
-    def _wait(self, seconds: float, is_over: Callable[[], bool]) -> None:
-        until = time.monotonic() + seconds
-        while True:
-            self.reap()
-            if is_over() or time.monotonic() > until:
-                return
-            time.sleep(0.05)
-
-
-def _descendants() -> list[psutil.Process]:
-    return list(psutil.Process().children(recursive=True))
-
-
-def _send(pid: int, number: int) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.kill(pid, number)
-
-
-def _prctl(option: int, value: int) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
-
-
-def _die_with_parent() -> None:
-    for number in _IGNORED:  # otherwise the server would inherit the ignored signals
-        signal.signal(number, signal.SIG_DFL)
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _keep(descriptor: int) -> None:
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    for number in _IGNORED:
-        signal.signal(number, signal.SIG_IGN)
-    kept = _KeptServers(socket.socket(fileno=descriptor))
-    try:
-        kept.serve()
-    finally:
-        kept.end_all()
-
-
-if __name__ == "__main__":
-    _keep(int(sys.argv[1]))

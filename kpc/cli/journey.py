@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -56,10 +56,14 @@ def demo(
     exit_at_end: Annotated[bool, typer.Option("--exit", help="End all servers when the campaign is over.")] = False,
     as_json: AsJson = False,
     work_dir: Annotated[Path, typer.Option(help="Folder of the servers' files.")] = Path(".kpc/demo"),
+    executor: Annotated[
+        Literal["local", "celery"],
+        typer.Option(help="What runs Airflow's tasks: its scheduler, or two Celery workers over Redis."),
+    ] = "local",
 ) -> None:
     """Move all 16 tables from an Oracle emulator to a Salesforce emulator in a real Airflow, with progress."""
     require_extra("demo", "kpc demo")
-    from kpc.demo import DemoOptions, run_demo
+    from kpc.demo import DemoOptions, Executor, run_demo
 
     options = DemoOptions(
         rows=rows,
@@ -69,6 +73,7 @@ def demo(
         exit=exit_at_end,
         json=as_json,
         work_dir=work_dir,
+        executor=Executor(executor),
     )
     with naming("--work-dir", work_dir):
         code = run_demo(options)

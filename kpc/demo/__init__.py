@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from kpc.demo.airflow_config import Executor
 from kpc.demo.run import DemoOptions, run_demo
 
-__all__ = ["DemoOptions", "run_demo"]
+__all__ = ["DemoOptions", "Executor", "run_demo"]

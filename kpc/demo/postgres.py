@@ -25,6 +25,7 @@ import psycopg2  # type: ignore[import-untyped]
 from kpc.errors import ConfigError, MissingExtra, Terminal
 from kpc.processes import Keeper
 
+POSTGRES = "postgres"  # the server's name
 SUPERUSER = "postgres"
 START_TIMEOUT_S = 60.0
 _INITDB_TIMEOUT_S = 120.0
@@ -89,8 +90,8 @@ class Postgres:
         return psycopg2.connect(host=str(self.sockets), user=SUPERUSER, dbname=SUPERUSER, connect_timeout=5)
 
 
-def start_postgres(keeper: Keeper, folder: Path, log: Path) -> Postgres:
-    """Start the cluster in `folder`; the first call creates it."""
+def start_postgres(keeper: Keeper, folder: Path, log: Path, *, is_restarted: bool = False) -> Postgres:
+    """Start the cluster in `folder`; the first call creates it. `is_restarted` as in `Keeper.start`."""
     user = _user()
     place = _place(folder, user)
     binaries = place.binaries / "bin"
@@ -102,12 +103,13 @@ def start_postgres(keeper: Keeper, folder: Path, log: Path) -> Postgres:
     options = [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
     postgres = Postgres(sockets)
     server = keeper.start(
-        "postgres",
+        POSTGRES,
         [binaries / "postgres", "-D", place.data, "-k", sockets, *options],
         log=log,
         user=user,
         stop_signal=signal.SIGINT,  # PostgreSQL's fast shutdown
         temporary=sockets,
+        is_restarted=is_restarted,
     )
     keeper.wait_for(server, postgres.is_ready, timeout_s=START_TIMEOUT_S)
     return postgres

@@ -16,6 +16,7 @@ from types import FrameType
 from kpc.airflow_client.rerun import follow
 from kpc.catalog import TABLES, find_table
 from kpc.catalog.types import ALL
+from kpc.demo.airflow_config import Executor
 from kpc.demo.campaign import Campaign
 from kpc.demo.screen import Screen
 from kpc.demo.servers import Data, World, started
@@ -42,6 +43,7 @@ class DemoOptions:
     exit: bool = False
     json: bool = False
     work_dir: Path = Path(".kpc/demo")
+    executor: Executor = Executor.LOCAL
 
 
 def run_demo(options: DemoOptions) -> int:
@@ -56,7 +58,7 @@ def run_demo(options: DemoOptions) -> int:
         try:
             began = time.monotonic()
             screen.say("Starting both emulators, PostgreSQL and Airflow ...")
-            with started(options.work_dir, data) as world:
+            with started(options.work_dir, data, executor=options.executor) as world:
                 screen.say(f"Airflow is up: {world.api.url}")
                 screen.say(f"Log in as one of: {world.airflow.users}")
                 summary = _run(Campaign(world, tables, months), screen, began)

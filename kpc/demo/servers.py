@@ -22,8 +22,10 @@ from typing import Any, TextIO
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from kpc.airflow_client.api import AirflowApi
-from kpc.demo.airflow import AirflowServers, start_airflow
+from kpc.demo.airflow import WORKERS, AirflowServers, Cluster, start_airflow
+from kpc.demo.airflow_config import ClusterTimes, Executor
 from kpc.demo.postgres import start_postgres
+from kpc.demo.redis import start_redis
 from kpc.demo.users import OPERATOR
 from kpc.errors import ConfigError
 from kpc.processes import Keeper, Server, python_env
@@ -32,7 +34,8 @@ from kpc.settings import Settings
 ORACLE = "Oracle emulator"
 SALESFORCE = "Salesforce emulator"
 LEDGER_DATABASE = "kpc_ledger"
-PARALLELISM = 4  # tasks at a time
+# Tasks at a time. On Celery more than run: those queued for a busy worker must not keep the other one idle.
+PARALLELISM = {Executor.LOCAL: 4, Executor.CELERY: 8}
 _EMULATOR_TIMEOUT_S = 180.0
 _SECRET_BYTES = 24
 
@@ -72,6 +75,7 @@ class World:
     settings: Settings
     airflow: AirflowServers
     api: AirflowApi
+    cluster: Cluster | None = None  # with the CeleryExecutor
 
     @property
     def logs(self) -> Path:
@@ -83,8 +87,19 @@ class World:
 
 
 @contextmanager
-def started(work_dir: Path, data: Data, *, switches: Mapping[str, str] | None = None) -> Iterator[World]:
+def started(
+    work_dir: Path,
+    data: Data,
+    *,
+    switches: Mapping[str, str] | None = None,
+    executor: Executor = Executor.LOCAL,
+    times: ClusterTimes | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Iterator[World]:
     """Start all servers, and stop them at the end. `switches` are the Salesforce emulator's.
+
+    With the CeleryExecutor there are a broker and two workers too, and `times` says how soon their loss is noticed.
+    `settings` are some of `kpc.settings`, in place of the demo's.
 
     Raises `ConfigError` if another demo uses the same folder, `Terminal` if a server does not start.
     """
@@ -95,23 +110,31 @@ def started(work_dir: Path, data: Data, *, switches: Mapping[str, str] | None = 
         folder = _fresh(work_dir / "run")
         logs = folder / "logs"
         oracle, salesforce = _start_emulators(keeper, folder, logs, data, switches or {})
-        postgres = start_postgres(keeper, work_dir / "postgres", logs / "postgres.log")
+        postgres = start_postgres(
+            keeper, work_dir / "postgres", logs / "postgres.log", is_restarted=executor is Executor.CELERY
+        )
         postgres.recreate(LEDGER_DATABASE)
+        cluster = None
+        if executor is Executor.CELERY:
+            redis = start_redis(keeper, folder / "redis", logs / "redis.log")
+            cluster = Cluster(redis, WORKERS, times or ClusterTimes())
         facts = {
             "oracle": _ready(keeper, oracle, folder / "oracle.json"),
             "salesforce": _ready(keeper, salesforce, folder / "salesforce.json"),
         }
-        values = _values(folder, postgres.url(LEDGER_DATABASE), facts)
+        values = {**_values(folder, postgres.url(LEDGER_DATABASE), facts), **(settings or {})}
         _write_config(config, values)
         env = {"KPC_CONFIG": str(config), **_connections(facts)}
         try:
-            airflow = start_airflow(keeper, postgres, folder / "airflow", logs, parallelism=PARALLELISM, env=env)
+            airflow = start_airflow(
+                keeper, postgres, folder / "airflow", logs, parallelism=PARALLELISM[executor], env=env, cluster=cluster
+            )
             login = airflow.users.login(OPERATOR)
             values["airflow_url"], values["airflow_user"] = airflow.url, login.user
             values["airflow_password"] = login.password.get_secret_value()
             _write_config(config, values)
             with AirflowApi(airflow.url, login) as api:
-                yield World(keeper, folder, config, DemoSettings(**values), airflow, api)
+                yield World(keeper, folder, config, DemoSettings(**values), airflow, api, cluster)
         finally:
             config.unlink(missing_ok=True)
 

@@ -147,7 +147,7 @@ def split_time(servers: Mapping[str, float], events: Iterable[AssetEvent], *, de
     used = [event.extra for event in events]
     own = sum(float(extra.get("cpu_s", 0)) for extra in used)
     checks = sum(float(extra.get("detail", {}).get("checks_cpu_ms", 0)) for extra in used) / 1000
-    airflow = sum(value for name, value in servers.items() if name.startswith("airflow"))
+    airflow = sum(value for name, value in servers.items() if name.startswith(("airflow", "worker")))
     return TimeSplit(
         airflow=airflow - own,
         own_work=own - checks,

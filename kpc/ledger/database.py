@@ -42,6 +42,7 @@ from kpc.setting_sources import expanded
 
 BUSY_TIMEOUT_S = 60.0  # how long SQLite waits for another writer
 CONNECT_TIMEOUT_S = 10
+_IDLE_IN_TRANSACTION_S = 60  # after which PostgreSQL ends a transaction whose client says nothing
 _WRITES = "kpc_writes"  # execution option: this transaction will write
 _MISCONFIGURED = re.compile(
     r"password authentication failed|no password supplied|does not exist|no pg_hba.conf entry|"
@@ -62,9 +63,11 @@ def make_engine(url: str, *, is_durable: bool = True, makes_folder: bool = True)
     """An engine for a SQLite file or a PostgreSQL database. Raises `ConfigError` for any other address."""
     parsed = _parse(url)
     if parsed.drivername == "postgresql+psycopg2":
-        return create_engine(
+        engine = create_engine(
             parsed, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "kpc"}
         )
+        event.listen(engine, "connect", _configure_postgres)
+        return engine
     _prepare_folder(Path(parsed.database or ""), is_made=makes_folder)
     engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_S})
     event.listen(engine, "connect", _configure_sqlite if is_durable else _configure_scratch)
@@ -110,6 +113,13 @@ def _prepare_folder(file: Path, *, is_made: bool) -> None:
     if is_other:
         raise ConfigError(f"The ledger {file} is a folder or a device, not a file.", remedy)
     keep_private(file)  # SQLite gives its journal and its index of shared memory the same mode
+
+
+def _configure_postgres(connection: Any, _record: object) -> None:
+    """A worker that is paused or lost in the middle of a transaction must not keep its locks from all others."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET idle_in_transaction_session_timeout = '{_IDLE_IN_TRANSACTION_S}s'")
+    connection.commit()
 
 
 def _configure_sqlite(connection: Any, _record: object) -> None:

@@ -27,6 +27,7 @@ class Lease:
     expires_utc: datetime
     has_waited: bool = False  # another run held it before: check again what is left to do
     is_reentered: bool = False  # the owner had it already, in this task or another one
+    part: Lease | None = None  # of a part of the work, which only one process at a time may do; see `Leases.fence`
     lost: threading.Event = field(default_factory=threading.Event, compare=False, repr=False)
 
     def __str__(self) -> str:
@@ -58,10 +59,14 @@ def check_lease(connection: Connection, lease: Lease, *, will_change: bool = Fal
     if row is None or row.token != lease.token or row.owner != lease.owner:
         lease.lost.set()
         raise lease_lost(lease, row.owner if row else None)
+    if lease.part is not None:
+        check_lease(connection, lease.part)
 
 
 def lease_lost(lease: Lease, holder: str | None) -> LeaseLost:
     reason = f"{holder} has taken it over" if holder else "it was released"
+    if holder == lease.owner:
+        reason = "a later try of the same run has taken it over"
     return LeaseLost(
         f"This run ({lease.owner}) no longer holds the lease of {lease}: {reason}.",
         "Nothing was written since. Wait for the other run to finish; `kpc status` shows it.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from kpc.ledger.fencing import Lease, check_lease, lease_row
 from kpc.partition import Environment, Partition
 
 _RETRY_S = 0.5
+_PART_DIGITS = 16
 
 
 class Leases:
@@ -38,12 +40,13 @@ class Leases:
         ttl_s: float,
         wait_s: float,
         keep: bool = False,
+        is_alone: bool = False,
     ) -> Iterator[Lease]:
         """Hold the lease for a `with` block, renewed in the background; see `acquire`.
 
         With `keep` it is not released at the end: further tasks of the same owner continue under it.
         """
-        held = self.acquire(environment, partition, stage, owner=owner, ttl_s=ttl_s, wait_s=wait_s)
+        held = self.acquire(environment, partition, stage, owner=owner, ttl_s=ttl_s, wait_s=wait_s, is_alone=is_alone)
         stop = threading.Event()
         keeper = threading.Thread(target=self._renew_until, args=(held, ttl_s, stop), name=f"lease {held}", daemon=True)
         keeper.start()
@@ -56,16 +59,26 @@ class Leases:
                 self.release(held)
 
     def acquire(
-        self, environment: Environment, partition: Partition, stage: str, *, owner: str, ttl_s: float, wait_s: float
+        self,
+        environment: Environment,
+        partition: Partition,
+        stage: str,
+        *,
+        owner: str,
+        ttl_s: float,
+        wait_s: float,
+        is_alone: bool = False,
     ) -> Lease:
         """Take the lease, waiting up to `wait_s` for another holder to finish or to expire.
 
-        The same owner re-enters at once, from any process. Raises `LeaseTaken`, naming the holder, when the wait ends.
+        The same owner re-enters at once, from any process. With `is_alone` nobody else of this owner may write any
+        more: an earlier try that was only paused, not dead, finds its token old. Raises `LeaseTaken`, naming the
+        holder, when the wait ends.
         """
         deadline = time.monotonic() + wait_s
         has_waited = False
         while True:
-            lease, holder = self._try_acquire(environment, partition, stage, owner, ttl_s)
+            lease, holder = self._try_acquire(environment, partition, stage, owner, ttl_s, is_alone=is_alone)
             if lease is not None:
                 return replace(lease, has_waited=has_waited)
             remaining_s = deadline - time.monotonic()
@@ -79,7 +92,7 @@ class Leases:
             time.sleep(max(0.01, min(_RETRY_S, remaining_s)))
 
     def _try_acquire(
-        self, environment: Environment, partition: Partition, stage: str, owner: str, ttl_s: float
+        self, environment: Environment, partition: Partition, stage: str, owner: str, ttl_s: float, *, is_alone: bool
     ) -> tuple[Lease | None, RowMapping | None]:
         now = self._database.clock()
         expires = now + timedelta(seconds=ttl_s)
@@ -94,7 +107,7 @@ class Leases:
                 if row["owner"] not in (None, owner) and row["expires_utc"] > now:
                     return None, row
                 is_same = row["owner"] == owner
-                token = row["token"] + (0 if is_same else 1)
+                token = row["token"] + (0 if is_same and not is_alone else 1)
                 connection.execute(
                     update(schema.lease)
                     .where(mine)
@@ -107,7 +120,32 @@ class Leases:
                 )
                 return replace(lease, token=token, is_reentered=is_same), None
         except IntegrityError:  # two workers inserted the first row of this lease at once: the loser tries again
-            return self._try_acquire(environment, partition, stage, owner, ttl_s)
+            return self._try_acquire(environment, partition, stage, owner, ttl_s, is_alone=is_alone)
+
+    def fence(self, lease: Lease, part: str) -> Lease:
+        """`lease`, narrowed to a part of its work that tasks of one run share out, such as a chunk.
+
+        Whoever fenced the same part before can no longer write: a retried task thereby excludes its earlier try, which
+        may only have been paused. Raises `LeaseLost` if `lease` itself is no longer valid.
+        """
+        digest = hashlib.sha256(part.encode()).hexdigest()[:_PART_DIGITS]
+        narrow = replace(lease, stage=f"{lease.stage}/{digest}", part=None)
+        mine = lease_row(lease.environment, lease.partition, narrow.stage)
+        try:
+            with self._database.writing(lease) as connection:
+                token = connection.execute(
+                    select(schema.lease.c.token).where(mine).with_for_update()
+                ).scalar_one_or_none()
+                if token is None:
+                    narrow = replace(narrow, token=1)
+                    _insert(connection, narrow)
+                else:
+                    narrow = replace(narrow, token=token + 1)
+                    values = {"owner": lease.owner, "token": narrow.token, "expires_utc": lease.expires_utc}
+                    connection.execute(update(schema.lease).where(mine).values(values))
+        except IntegrityError:  # two tries inserted the first row of this part at once: the loser comes second
+            return self.fence(lease, part)
+        return replace(lease, part=narrow)
 
     def renew(self, lease: Lease, *, ttl_s: float) -> None:
         """Extend the lease to `ttl_s` from now. Raises `LeaseLost` if another run holds it now."""

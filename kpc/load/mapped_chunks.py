@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from kpc.ledger import Lease
 from kpc.ledger.states import ChunkState
@@ -92,7 +93,9 @@ def _finished(load: ChunkLoad) -> ChunkResult | None:
 
 @contextmanager
 def _chunk(workspace: Workspace, spec: ChunkSpec, *, wait_s: float | None = None) -> Iterator[ChunkLoad]:
-    with leased(spec.context(workspace), SF_LOADED, wait_s=wait_s) as held:
-        check_org(held)
+    with leased(spec.context(workspace), SF_LOADED, wait_s=wait_s) as shared:
+        check_org(shared)
+        # A task that was tried again excludes its earlier try, which may only have been paused.
+        held = replace(shared, lease=shared.ledger.leases.fence(shared.lease, spec.chunk))
         with held.governor.translate_quota_errors():
             yield ChunkLoad(spec, held, waits_here=False)

@@ -40,6 +40,18 @@ def find_stage(name: str) -> str:
     return name
 
 
+# Celery queues. Extracts and staged chunks are written by workers near the staging disk; every other task runs on any
+# worker, in Airflow's default queue. Other executors ignore queues.
+EXTRACT_QUEUE = "extract"
+DEFAULT_QUEUE = "default"
+QUEUES = (EXTRACT_QUEUE, DEFAULT_QUEUE)
+
+
+def queue_of(stage: str) -> str:
+    """The queue of a stage's tasks."""
+    return EXTRACT_QUEUE if stage in (ORACLE_EXTRACT, STAGED_CSV) else DEFAULT_QUEUE
+
+
 @dataclass(frozen=True, slots=True)
 class Pool:
     """How many tasks of a kind may hold a slot at once."""

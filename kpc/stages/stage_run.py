@@ -57,7 +57,7 @@ def run_stage(
     A run that had to wait for another run's lease adopts that run's result instead of doing the work again.
     Raises what `make` raises, after the failure was booked, and `LeaseTaken` if the lease stays taken for `wait_s`.
     """
-    with leased(context, stage, wait_s=wait_s, gives_back=True, books=False) as held:
+    with leased(context, stage, wait_s=wait_s, gives_back=True, books=False, is_alone=True) as held:
         if held.lease.has_waited and (other := _result_of_other_run(held)) is not None:
             log.info("%s %s was done by another run meanwhile; using its result", context, stage)
             return FinishedStage(other, None)
@@ -81,15 +81,22 @@ def run_stage(
 
 @contextmanager
 def leased(
-    context: PartitionContext, stage: str, *, wait_s: float | None = None, gives_back: bool = False, books: bool = True
+    context: PartitionContext,
+    stage: str,
+    *,
+    wait_s: float | None = None,
+    gives_back: bool = False,
+    books: bool = True,
+    is_alone: bool = False,
 ) -> Iterator[LeasedContext]:
     """Hold the lease of a stage, renewed in the background.
 
     Kept at the end for the next task of the same run; with `gives_back` it is released, even if it was inherited from a
     killed task of the same run. The audit log says when a run begins to work under it and when it gives it back; with
-    `books` false the caller writes these entries. Raises `ConfigError` on a worker that sees a different staging root
-    or has another campaign constant, `LeaseTaken` when another run holds the lease for longer than `wait_s` (default:
-    the setting `lease_wait_s`).
+    `books` false the caller writes these entries. With `is_alone` no other process of the same run may write under it
+    any more, for example an earlier try on a worker that was only paused. Raises `ConfigError` on a worker that sees a
+    different staging root or has another campaign constant, `LeaseTaken` when another run holds the lease for longer
+    than `wait_s` (default: the setting `lease_wait_s`).
     """
     ledger, settings = context.ledger, context.settings
     context.workspace.check_root(context.environment)
@@ -102,6 +109,7 @@ def leased(
         ttl_s=settings.lease_s,
         wait_s=settings.lease_wait_s if wait_s is None else wait_s,
         keep=not gives_back,
+        is_alone=is_alone,
     ) as lease:
         held = LeasedContext(context.workspace, context.partition, context.pinned, lease=lease)
         try:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from ledger_samples import JANUARY, PRODUCTION, SANDBOX, STAGE, SUPPLIERS, start_generation, take_lease
 from moved_clock import MovedClock
+from sqlalchemy import text
 
 from kpc.errors import LeaseLost, Transient
 from kpc.ledger import Ledger, open_ledger
@@ -94,3 +95,54 @@ def test_leases_of_another_org_or_partition_are_free(ledger: Ledger) -> None:
     take_lease(ledger, "run-a")
     assert ledger.leases.acquire(PRODUCTION, SUPPLIERS, STAGE, owner="run-b", ttl_s=60, wait_s=0)
     assert take_lease(ledger, "run-b", JANUARY)
+
+
+def test_a_later_try_of_the_same_run_fences_off_the_earlier_one(ledger: Ledger) -> None:
+    """The worker of the first try was only paused: when it goes on, it can neither write nor release."""
+    first = take_lease(ledger, "run-a")
+    second = ledger.leases.acquire(SANDBOX, SUPPLIERS, STAGE, owner="run-a", ttl_s=60, wait_s=0, is_alone=True)
+    with pytest.raises(LeaseLost, match="a later try of the same run has taken it over"):
+        start_generation(ledger, first)
+    with pytest.raises(LeaseLost):
+        ledger.leases.renew(first, ttl_s=60)
+    ledger.leases.release(first)
+    assert start_generation(ledger, second)
+
+
+def test_tries_of_one_chunk_exclude_each_other_and_no_other_chunk(ledger: Ledger) -> None:
+    """Tasks of one run share its lease, each for its own chunk; a repeated task excludes only its earlier try."""
+    shared = take_lease(ledger, "run-a")
+    first, other = ledger.leases.fence(shared, "chunk-1"), ledger.leases.fence(shared, "chunk-2")
+    second = ledger.leases.fence(shared, "chunk-1")
+    with pytest.raises(LeaseLost, match="a later try of the same run"):
+        start_generation(ledger, first)
+    assert first.lost.is_set()
+    ledger.leases.require(other)
+    assert start_generation(ledger, second)
+
+
+def test_a_part_is_lost_with_the_whole(ledger: Ledger, clock: MovedClock) -> None:
+    """When another run takes the stage over, no task of the old run may write, and none can fence a part again."""
+    shared = take_lease(ledger, "run-a")
+    part = ledger.leases.fence(shared, "chunk-1")
+    clock.advance(seconds=61)
+    theirs = ledger.leases.fence(take_lease(ledger, "run-b"), "chunk-1")
+    for attempt in (lambda: ledger.leases.require(part), lambda: ledger.leases.fence(shared, "chunk-1")):
+        with pytest.raises(LeaseLost, match="run-b has taken it over"):
+            attempt()
+    ledger.leases.require(theirs)
+
+
+def test_a_worker_frozen_in_a_transaction_does_not_lock_out_the_others(postgres_database: str) -> None:
+    """PostgreSQL ends a transaction whose client says nothing; its worker reads one sentence when it goes on."""
+    ledger = open_ledger(postgres_database)
+    lease = take_lease(ledger, "run-a")
+    with pytest.raises(Transient, match="does not answer"), ledger.database.writing(lease) as frozen:
+        frozen.execute(text("SET LOCAL idle_in_transaction_session_timeout = '300ms'"))
+        time.sleep(1.5)
+        ledger.leases.renew(lease, ttl_s=60)  # needs the row that the frozen transaction had locked
+        frozen.execute(text("SELECT 1"))
+    with ledger.database.reading() as connection:
+        limit = connection.execute(text("SHOW idle_in_transaction_session_timeout")).scalar_one()
+    assert limit == "1min"
+    ledger.close()
