@@ -3,6 +3,7 @@ KPC := .venv/bin/kpc
 PY := .venv/bin/python
 COMPILE := .venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml
 DEMO ?=
+CLUSTER ?=
 TESTS ?=
 WORKERS ?= 2
 SHAPE ?=
@@ -11,9 +12,10 @@ DOCS_ROOT ?= .kpc/demo/run/data_docs
 # Without cached bytecode every task process would recompile polars and Airflow.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test slow lint shape docs lock
+.PHONY: help setup demo cluster test slow lint shape docs lock
 help:
 	@echo "make demo    move all 16 tables from the Oracle emulator to the Salesforce emulator inside Airflow"
+	@echo "make cluster start the same servers with Celery workers, PostgreSQL and Redis, until Ctrl-C (CLUSTER=\"--rows 5000\")"
 	@echo "make test    lint, type-check and test; starts every server it needs (WORKERS=1: one test at a time)"
 	@echo "make slow    run the slow tests"
 	@echo "make lint    run ruff and mypy only"
@@ -26,6 +28,9 @@ setup:
 
 demo: setup
 	@$(KPC) demo $(DEMO)
+
+cluster: setup
+	@$(KPC) cluster up $(CLUSTER)
 
 # Each worker starts with its own share of the tests; an idle worker takes tests from the others.
 test: lint

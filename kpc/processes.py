@@ -131,25 +131,30 @@ class Keeper:
         """Start a server again that was stopped or has ended, with the same command."""
         return self._start(self._requests[name])
 
-    def stop(self, name: str, number: signal.Signals | None = None, *, timeout_s: float = 60.0) -> None:
-        """End one server by its stop signal, and wait; by SIGKILL all its descendants too, as when a machine is lost.
+    def begin_stop(self, name: str, number: signal.Signals | None = None) -> Server:
+        """Send a server its stop signal; by SIGKILL all its descendants end too, as when a machine is lost.
 
-        `check` no longer asks for it. Raises `Terminal` if it has not ended after `timeout_s`.
+        `check` no longer asks for it. Its `exit_code` tells when it has ended.
         """
         server = self.servers.pop(name)
         number = number or signal.Signals(self._requests[name].wanted["stop_signal"])
-        for process in _tree(server.pid) if number == signal.SIGKILL else _tree(server.pid)[:1]:
+        for process in process_tree(server.pid) if number == signal.SIGKILL else process_tree(server.pid)[:1]:
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
+        return server
+
+    def stop(self, name: str, number: signal.Signals | None = None, *, timeout_s: float = 60.0) -> None:
+        """`begin_stop`, and wait. Raises `Terminal` if the server has not ended after `timeout_s`."""
+        server = self.begin_stop(name, number)
         until = time.monotonic() + timeout_s
         while self.exit_code(server) is None:
             if time.monotonic() > until:
-                raise Terminal(f"{name} has not ended {timeout_s:.0f} s after {number.name}.", f"See {server.log}.")
+                raise Terminal(f"{name} has not ended {timeout_s:.0f} s after its signal.", f"See {server.log}.")
             time.sleep(0.05)
 
     def freeze(self, name: str, *, is_frozen: bool = True) -> None:
         """Stop a server and its descendants in their tracks (SIGSTOP), or let them go on (SIGCONT)."""
-        for process in _tree(self.servers[name].pid):
+        for process in process_tree(self.servers[name].pid):
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.SIGSTOP if is_frozen else signal.SIGCONT)
 
@@ -228,7 +233,8 @@ class Keeper:
         return reply
 
 
-def _tree(pid: int) -> list[psutil.Process]:
+def process_tree(pid: int) -> list[psutil.Process]:
+    """A process and its descendants, parents first; empty if it has ended."""
     """A process and its descendants; empty if it has ended."""
     with suppress(psutil.NoSuchProcess):
         root = psutil.Process(pid)
@@ -238,7 +244,7 @@ def _tree(pid: int) -> list[psutil.Process]:
 
 def _tree_cpu_s(pid: int) -> float:
     total = 0.0
-    for process in _tree(pid):
+    for process in process_tree(pid):
         with suppress(psutil.NoSuchProcess):
             total += sum(process.cpu_times()[:4])  # user, system, and those of children it has waited for
     return total

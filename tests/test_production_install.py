@@ -37,6 +37,7 @@ COMMANDS = {
     ("emulate", "oracle"): "emulators",
     ("emulate", "salesforce"): "emulators",
     ("demo",): "demo",
+    ("cluster", "list"): "demo",
     ("bench", "extract"): "dev",
     ("bench", "stage"): "dev",
     ("bench", "load"): "dev",

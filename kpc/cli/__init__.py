@@ -13,6 +13,7 @@ from kpc.cli import (
     campaign,
     certificate,
     cleanup,
+    cluster,
     constants,
     delta,
     documents,
@@ -43,6 +44,7 @@ app = typer.Typer(
 app.add_typer(audit.app, name="audit")
 app.add_typer(campaign.app, name="campaign")
 app.add_typer(certificate.app, name="certificate")
+app.add_typer(cluster.app, name="cluster")
 app.add_typer(emulate.app, name="emulate")
 app.add_typer(bench.app, name="bench")
 app.add_typer(constants.app, name="constants")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from kpc.processes import Keeper, Server
 from kpc.stages.names import DEFAULT_QUEUE, EXTRACT_QUEUE
 
 DATABASE = "airflow"
+_API_SERVER = "api-server"
 _MIGRATE_TIMEOUT_S = 300.0
 _START_TIMEOUT_S = 180.0
 _TEMPLATE = f"airflow_{version('apache-airflow-core')}"  # the migrated, empty database to copy
@@ -82,7 +83,7 @@ class AirflowServers:
         return keeper.start(name, command, log=log, env=self.env, is_restarted=is_restarted)
 
 
-def start_airflow(
+def begin_airflow(
     keeper: Keeper,
     postgres: Postgres,
     home: Path,
@@ -92,9 +93,9 @@ def start_airflow(
     env: Mapping[str, str],
     cluster: Cluster | None = None,
 ) -> AirflowServers:
-    """Start all components on a fresh database and wait until all of them are healthy.
+    """Start the components that run no task, on a fresh database. Without `cluster`, the scheduler itself runs tasks.
 
-    `env` holds what the tasks also need: connections and settings. Without `cluster`, the scheduler itself runs tasks.
+    They take the longest to start, and can do so before the connections of the tasks are known.
     """
     users = new_users(home)
     database_url = postgres.url(DATABASE)
@@ -106,12 +107,22 @@ def start_airflow(
     }
     _fresh_database(postgres, whole, logs)
     servers = AirflowServers(whole["AIRFLOW__API__BASE_URL"], home, logs, users, whole)
-    api = servers.start_component(keeper, "api-server")
-    for component in ("dag-processor", "scheduler", "triggerer"):
+    for component in (_API_SERVER, "dag-processor"):
+        servers.start_component(keeper, component)
+    return servers
+
+
+def finish_airflow(
+    keeper: Keeper, begun: AirflowServers, connections: Mapping[str, str], cluster: Cluster | None = None
+) -> AirflowServers:
+    """Start the components that run tasks, with the variables of `connections`, and wait until all are healthy."""
+    servers = replace(begun, env={**begun.env, **connections})
+    for component in ("scheduler", "triggerer"):
         servers.start_component(keeper, component)
     for worker in cluster.workers if cluster else ():
         servers.start_worker(keeper, worker)
     with AirflowApi(servers.url) as client:
+        api = keeper.servers[f"airflow {_API_SERVER}"]
         keeper.wait_for(api, client.is_healthy, timeout_s=_START_TIMEOUT_S)
     return servers
 

@@ -54,7 +54,7 @@ def run_demo(options: DemoOptions) -> int:
     tables = _chosen_tables(options.tables)
     months = month_keys(FIRST_MONTH, options.months)
     data = Data(options.rows, months, options.with_bad_rows)
-    with _ended_by_signals(), Screen() as screen:
+    with ended_by_signals(), Screen() as screen:
         try:
             began = time.monotonic()
             screen.say("Starting both emulators, PostgreSQL and Airflow ...")
@@ -164,7 +164,7 @@ def _stay_up(world: World, tables: tuple[str, ...], screen: Screen) -> None:
 
 
 @contextmanager
-def _ended_by_signals() -> Iterator[None]:
+def ended_by_signals() -> Iterator[None]:
     """Make SIGTERM and a closed terminal end the demo and its servers, as Ctrl-C does."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:

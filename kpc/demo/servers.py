@@ -22,7 +22,7 @@ from typing import Any, TextIO
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from kpc.airflow_client.api import AirflowApi
-from kpc.demo.airflow import WORKERS, AirflowServers, Cluster, start_airflow
+from kpc.demo.airflow import WORKERS, AirflowServers, Cluster, begin_airflow, finish_airflow
 from kpc.demo.airflow_config import ClusterTimes, Executor
 from kpc.demo.postgres import start_postgres
 from kpc.demo.redis import start_redis
@@ -118,21 +118,30 @@ def started(
         if executor is Executor.CELERY:
             redis = start_redis(keeper, folder / "redis", logs / "redis.log")
             cluster = Cluster(redis, WORKERS, times or ClusterTimes())
+        begun = begin_airflow(
+            keeper,
+            postgres,
+            folder / "airflow",
+            logs,
+            parallelism=PARALLELISM[executor],
+            env={"KPC_CONFIG": str(config)},
+            cluster=cluster,
+        )
         facts = {
             "oracle": _ready(keeper, oracle, folder / "oracle.json"),
             "salesforce": _ready(keeper, salesforce, folder / "salesforce.json"),
         }
-        values = {**_values(folder, postgres.url(LEDGER_DATABASE), facts), **(settings or {})}
+        login = begun.users.login(OPERATOR)
+        values = {
+            **_values(folder, postgres.url(LEDGER_DATABASE), facts),
+            "airflow_url": begun.url,
+            "airflow_user": login.user,
+            "airflow_password": login.password.get_secret_value(),
+            **(settings or {}),
+        }
         _write_config(config, values)
-        env = {"KPC_CONFIG": str(config), **_connections(facts)}
         try:
-            airflow = start_airflow(
-                keeper, postgres, folder / "airflow", logs, parallelism=PARALLELISM[executor], env=env, cluster=cluster
-            )
-            login = airflow.users.login(OPERATOR)
-            values["airflow_url"], values["airflow_user"] = airflow.url, login.user
-            values["airflow_password"] = login.password.get_secret_value()
-            _write_config(config, values)
+            airflow = finish_airflow(keeper, begun, _connections(facts), cluster)
             with AirflowApi(airflow.url, login) as api:
                 yield World(keeper, folder, config, DemoSettings(**values), airflow, api, cluster)
         finally:

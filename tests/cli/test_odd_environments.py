@@ -34,6 +34,7 @@ ENDING = {
     ("emulate", "oracle"): ("--rows", "10", "--port", "0", "--ready-file", "/proc/none/ready.json"),
     ("emulate", "salesforce"): ("--port", "0", "--ready-file", "/proc/none/ready.json"),
     ("demo",): ("--work-dir", "/proc/none"),
+    ("cluster", "up"): ("--work-dir", "/proc/none"),
 }
 MEASURES = ("bench",)  # for minutes, reading no setting
 
@@ -56,8 +57,10 @@ def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
 
 COMMANDS = dict(leaves(typer.main.get_command(app)))
 NEED_NO_LEDGER = (("docs",), ("rerun",), ("campaign", "start"), ("data-map",), ("certificate", "public-key"))
-# A certificate is verified where there is neither ledger nor settings.
-READ_NO_SETTINGS = tuple(path for path in COMMANDS if path in ENDING or path == ("certificate", "verify"))
+# A certificate is verified where there is neither ledger nor settings; a cluster is found by its folder.
+READ_NO_SETTINGS = tuple(
+    path for path in COMMANDS if path in ENDING or path == ("certificate", "verify") or path[0] == "cluster"
+)
 
 
 @dataclass(frozen=True)

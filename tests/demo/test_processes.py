@@ -13,7 +13,7 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from kpc.errors import ConfigError, Terminal
-from kpc.processes import Keeper, python_env
+from kpc.processes import Keeper, process_tree, python_env
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(300)"]
 
@@ -126,3 +126,57 @@ def test_cpu_time_counts_descendants(tmp_path: Path) -> None:
     with Keeper() as keeper:
         keeper.start("server", [sys.executable, "-c", child], log=tmp_path / "log")
         assert wait_for(lambda: keeper.cpu_s()["server"] > 0.1)
+
+
+EXITS = [sys.executable, "-c", "import sys; sys.exit(7)"]
+
+
+def test_a_server_that_may_is_started_again(tmp_path: Path) -> None:
+    """A killed server comes back when it is looked after, as under a service manager; the others do not."""
+    with Keeper() as keeper:
+        first = keeper.start("server", SLEEP, log=tmp_path / "log", is_restarted=True)
+        os.kill(first.pid, signal.SIGKILL)
+        assert wait_for(lambda: keeper.exit_code(first) == -signal.SIGKILL)
+        keeper.check()
+        assert keeper.servers["server"].pid != first.pid
+        assert not is_gone(keeper.servers["server"].pid)
+
+
+def test_a_server_that_ends_at_each_start_is_given_up(tmp_path: Path) -> None:
+    """It is started again a few times, and then reported."""
+    with Keeper() as keeper:
+        keeper.start("server", EXITS, log=tmp_path / "log", is_restarted=True)
+
+        def is_given_up() -> bool:
+            try:
+                keeper.check()
+            except Terminal as error:
+                return "server ended with code 7" in str(error)
+            return False
+
+        assert wait_for(is_given_up)
+
+
+def test_a_stopped_server_stays_away_until_it_is_started(tmp_path: Path) -> None:
+    """Nobody misses it, not even its descendants when it was killed; it starts again with the same command."""
+    child = "import subprocess, sys, time; subprocess.run([sys.executable, '-c', 'import time; time.sleep(300)'])"
+    with Keeper() as keeper:
+        server = keeper.start("server", [sys.executable, "-c", child], log=tmp_path / "log", is_restarted=True)
+        assert wait_for(lambda: len(process_tree(server.pid)) == 2)
+        tree = process_tree(server.pid)
+        keeper.stop("server", signal.SIGKILL)
+        assert wait_for(lambda: all(is_gone(process.pid) for process in tree))
+        keeper.check()
+        assert "server" not in keeper.servers
+        assert not is_gone(keeper.restart("server").pid)
+
+
+def test_a_frozen_server_goes_on_where_it_was(tmp_path: Path) -> None:
+    """Freezing stops a server without ending it."""
+    with Keeper() as keeper:
+        server = keeper.start("server", SLEEP, log=tmp_path / "log")
+        keeper.freeze("server")
+        assert wait_for(lambda: psutil.Process(server.pid).status() == psutil.STATUS_STOPPED)
+        keeper.check()
+        keeper.freeze("server", is_frozen=False)
+        assert wait_for(lambda: psutil.Process(server.pid).status() != psutil.STATUS_STOPPED)

@@ -1,0 +1,173 @@
+"""A migration on two Celery workers: what is lost, restarted or paused on the way changes nothing in the result."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from cluster_checks import (
+    assert_exactly_once,
+    assert_no_other_job,
+    delay_uploads,
+    has_open_job,
+    is_reconciled,
+    log_of,
+    task_processes,
+    wait_for,
+)
+from fresh_installation import build_wheel, install_worker
+
+from kpc.catalog import TABLES
+from kpc.demo.airflow import Worker
+from kpc.demo.airflow_config import ClusterTimes, Executor
+from kpc.demo.postgres import POSTGRES
+from kpc.demo.redis import REDIS
+from kpc.demo.servers import Data, World, started
+from kpc.partition import Partition, find_partition, month_keys, partitions_of
+from kpc.stages.names import DEFAULT_QUEUE, EXTRACT_QUEUE, MIGRATION, ORACLE_EXTRACT, SF_LOADED, STAGES, asset_name
+
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
+
+PATIENCE_S = 400.0
+TIMES = ClusterTimes(heartbeat=2, lost_task=30, queued=90, visibility=20)
+LEASE_S = 10.0
+MONTHS = month_keys("2024-01", 3)
+SUPPLIERS = find_partition("KPS_R_POS_SUPPLIER", "ALL")
+JANUARY, FEBRUARY, MARCH = (find_partition("KPS_T_SALES_M", month) for month in MONTHS)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Two workers; losses are noticed soon, and a lease ends before a lost task is tried again."""
+    folder = tmp_path_factory.mktemp("cluster")
+    settings = {"lease_s": LEASE_S, "lease_wait_s": 120.0}
+    with started(folder, Data(3000, MONTHS), executor=Executor.CELERY, times=TIMES, settings=settings) as world:
+        world.api.ensure_pools()
+        wait_for(lambda: MIGRATION in world.api.dag_ids(), PATIENCE_S, "reading the DAGs")
+        yield world
+
+
+def begin(world: World, partitions: Sequence[Partition]) -> datetime:
+    """Start the partitions at their first stage; returns since when."""
+    runs = [world.api.run(asset_name(each.table, ORACLE_EXTRACT), world.api.rerun(each)) for each in partitions]
+    return min(run.queued for run in runs)
+
+
+def finish(world: World, partitions: Sequence[Partition], since: datetime, seconds: float = PATIENCE_S) -> None:
+    """Wait until all are reconciled, and look whether each was moved exactly once."""
+
+    def is_over() -> bool:
+        world.keeper.check()
+        return all(is_reconciled(world, partition, since) for partition in partitions)
+
+    wait_for(is_over, seconds, "the campaign's end")
+    assert_exactly_once(world, partitions, since)
+    assert_no_other_job(world)
+
+
+def test_each_stage_runs_on_the_worker_of_its_queue(world: World) -> None:
+    """Extracts and chunks are made by the worker near the disk, the rest by the other; every partition exactly once."""
+    since = begin(world, [SUPPLIERS])
+    finish(world, [SUPPLIERS], since)
+    queues = {}
+    for stage in STAGES:
+        (run,) = world.api.runs(dag_id=asset_name(SUPPLIERS.table, stage), key=SUPPLIERS.key, since=since)
+        queues[stage] = log_of(world, "worker-extract").count(run.dag_id) > 0
+    assert queues == {stage: stage in STAGES[:2] for stage in STAGES}
+
+
+def test_parts_may_restart_during_a_campaign(world: World) -> None:
+    """Scheduler, triggerer, broker and database restart, and a worker is lost in the middle of a chunk."""
+    delay_uploads(world, 20.0)
+    since = begin(world, [JANUARY])
+    for part in ("airflow scheduler", "airflow triggerer"):
+        world.keeper.stop(part, signal.SIGKILL)
+        world.keeper.restart(part)
+    wait_for(lambda: has_open_job(world, JANUARY), PATIENCE_S, "the upload of a chunk")
+    world.keeper.stop("worker-load", signal.SIGKILL)
+    for part in (REDIS, POSTGRES):
+        world.keeper.stop(part)
+        world.keeper.restart(part)
+    world.keeper.restart("worker-load")
+    finish(world, [JANUARY], since)
+
+
+def test_a_worker_that_was_paused_past_its_lease_writes_nothing(world: World) -> None:
+    """Its task is tried again elsewhere; when it goes on, the lease's token refuses it, and nothing is sent twice."""
+    delay_uploads(world, 5.0)
+    since = begin(world, [FEBRUARY])
+    wait_for(lambda: has_open_job(world, FEBRUARY), PATIENCE_S, "the upload of a chunk")
+    world.keeper.freeze("worker-load")
+    world.airflow.start_worker(world.keeper, Worker("worker-spare", (DEFAULT_QUEUE, EXTRACT_QUEUE), 2))
+    try:
+        finish(world, [FEBRUARY], since)
+    finally:
+        world.keeper.freeze("worker-load", is_frozen=False)
+    wait_for(lambda: not task_processes(world, "worker-load"), PATIENCE_S, "the end of the paused tasks")
+    assert_exactly_once(world, [FEBRUARY], since)
+    assert_no_other_job(world)
+    world.keeper.stop("worker-spare")
+
+
+def test_a_task_that_outlives_the_visibility_timeout_is_done_once(world: World) -> None:
+    """The broker delivers its message again; the second delivery is refused while the first is at work."""
+    delay_uploads(world, TIMES.visibility * 3)
+    since = begin(world, [MARCH])
+    finish(world, [MARCH], since)
+    assert "Task already running elsewhere, ignoring redelivered message" in log_of(world, "worker-load")
+    (run,) = world.api.runs(dag_id=asset_name(MARCH.table, SF_LOADED), key=MARCH.key, since=since)
+    assert {task.tries for task in world.api.tasks(run) if task.task_id == "ingest"} == {1}
+
+
+@pytest.mark.slow
+def test_a_worker_without_emulators_moves_a_partition(world: World, tmp_path: Path) -> None:
+    """A production worker's own installation, the locked base alone, serves both queues."""
+    installed = install_worker(tmp_path / "venv", build_wheel(tmp_path / "build"))
+    found = installed.run("python", "-c", "import dags; print(dags.__file__)", cwd=tmp_path)
+    assert installed.run("python", "-c", "import duckdb", cwd=tmp_path).returncode == 1
+    env = {name: value for name, value in world.airflow.env.items() if name != "PYTHONPATH"}
+    env["AIRFLOW__CORE__DAGS_FOLDER"] = str(Path(found.stdout.strip()).parent)
+    bare = Worker("worker-bare", (EXTRACT_QUEUE, DEFAULT_QUEUE), 2)
+    for name in ("worker-extract", "worker-load"):
+        world.keeper.stop(name, timeout_s=PATIENCE_S)
+    command = [installed.python, "-m", "dags.start", *bare.arguments]
+    world.keeper.start(bare.name, command, log=world.logs / "worker-bare.log", env=env)
+    try:
+        partition = find_partition("KPS_R_EMAIL_TENANT", "ALL")
+        since = begin(world, [partition])
+        finish(world, [partition], since)
+        assert log_of(world, "worker-bare").count("final_state=success") >= len(STAGES)
+    finally:
+        world.keeper.stop(bare.name, timeout_s=PATIENCE_S)
+        for name in ("worker-extract", "worker-load"):
+            world.keeper.restart(name)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_the_whole_campaign_survives_a_restart_of_everything_in_turn(world: World) -> None:
+    """All other tables and months; every 20 seconds another part is killed or restarts."""
+    done = {SUPPLIERS, JANUARY, FEBRUARY, MARCH, find_partition("KPS_R_EMAIL_TENANT", "ALL")}
+    partitions = [each for table in TABLES.values() for each in partitions_of(table, MONTHS) if each not in done]
+    since = begin(world, partitions)
+    losses = itertools.cycle(
+        [
+            ("worker-load", signal.SIGKILL),
+            ("airflow scheduler", signal.SIGKILL),
+            (REDIS, None),
+            ("worker-extract", signal.SIGKILL),
+            (POSTGRES, None),
+            ("airflow triggerer", signal.SIGKILL),
+        ]
+    )
+    for name, number in itertools.islice(losses, 12):
+        time.sleep(20.0)
+        world.keeper.check()
+        world.keeper.stop(name, number, timeout_s=PATIENCE_S)
+        world.keeper.restart(name)
+    finish(world, partitions, since, seconds=2400.0)
