@@ -63,7 +63,7 @@ def demo(
 ) -> None:
     """Move all 16 tables from an Oracle emulator to a Salesforce emulator in a real Airflow, with progress."""
     require_extra("demo", "kpc demo")
-    from kpc.demo import DemoOptions, Executor, run_demo
+    from kpc.demo import DemoOptions, TaskExecutor, run_demo
 
     options = DemoOptions(
         rows=rows,
@@ -73,7 +73,7 @@ def demo(
         exit=exit_at_end,
         json=as_json,
         work_dir=work_dir,
-        executor=Executor(executor),
+        executor=TaskExecutor(executor),
     )
     with naming("--work-dir", work_dir):
         code = run_demo(options)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from kpc.demo.airflow_config import Executor
+from kpc.demo.airflow_config import TaskExecutor
 from kpc.demo.run import DemoOptions, run_demo
 
-__all__ = ["DemoOptions", "Executor", "run_demo"]
+__all__ = ["DemoOptions", "TaskExecutor", "run_demo"]

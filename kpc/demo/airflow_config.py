@@ -15,7 +15,7 @@ from kpc.errors import ConfigError
 from kpc.processes import python_env
 
 
-class Executor(StrEnum):
+class TaskExecutor(StrEnum):
     """What runs tasks: processes of the scheduler, or Celery workers."""
 
     LOCAL = "local"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kpc.catalog import TABLES
-from kpc.demo.airflow_config import Executor
+from kpc.demo.airflow_config import TaskExecutor
 from kpc.demo.campaign import Campaign
 from kpc.demo.cluster_control import ClusterControl, RunningCluster
 from kpc.demo.run import FIRST_MONTH, INTERRUPTED, ended_by_signals
@@ -38,7 +38,7 @@ def run_cluster(options: ClusterOptions) -> int:
     with ended_by_signals(), Screen() as screen:
         try:
             screen.say("Starting both emulators, PostgreSQL, Redis, Airflow and two Celery workers ...")
-            with started(options.work_dir, Data(options.rows, months), executor=Executor.CELERY) as world:
+            with started(options.work_dir, Data(options.rows, months), executor=TaskExecutor.CELERY) as world:
                 running = RunningCluster(world)
                 running.look()
                 Campaign(world, tuple(TABLES), months).prepare()

@@ -16,7 +16,7 @@ from types import FrameType
 from kpc.airflow_client.rerun import follow
 from kpc.catalog import TABLES, find_table
 from kpc.catalog.types import ALL
-from kpc.demo.airflow_config import Executor
+from kpc.demo.airflow_config import TaskExecutor
 from kpc.demo.campaign import Campaign
 from kpc.demo.screen import Screen
 from kpc.demo.servers import Data, World, started
@@ -43,7 +43,7 @@ class DemoOptions:
     exit: bool = False
     json: bool = False
     work_dir: Path = Path(".kpc/demo")
-    executor: Executor = Executor.LOCAL
+    executor: TaskExecutor = TaskExecutor.LOCAL
 
 
 def run_demo(options: DemoOptions) -> int:

@@ -22,8 +22,9 @@ from typing import Any, TextIO
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from kpc.airflow_client.api import AirflowApi
+from kpc.airflow_client.session import AirflowLogin
 from kpc.demo.airflow import WORKERS, AirflowServers, Cluster, begin_airflow, finish_airflow
-from kpc.demo.airflow_config import ClusterTimes, Executor
+from kpc.demo.airflow_config import ClusterTimes, TaskExecutor
 from kpc.demo.postgres import start_postgres
 from kpc.demo.redis import start_redis
 from kpc.demo.users import OPERATOR
@@ -35,7 +36,7 @@ ORACLE = "Oracle emulator"
 SALESFORCE = "Salesforce emulator"
 LEDGER_DATABASE = "kpc_ledger"
 # Tasks at a time. On Celery more than run: those queued for a busy worker must not keep the other one idle.
-PARALLELISM = {Executor.LOCAL: 4, Executor.CELERY: 8}
+PARALLELISM = {TaskExecutor.LOCAL: 4, TaskExecutor.CELERY: 8}
 _EMULATOR_TIMEOUT_S = 180.0
 _SECRET_BYTES = 24
 
@@ -92,7 +93,7 @@ def started(
     data: Data,
     *,
     switches: Mapping[str, str] | None = None,
-    executor: Executor = Executor.LOCAL,
+    executor: TaskExecutor = TaskExecutor.LOCAL,
     times: ClusterTimes | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Iterator[World]:
@@ -110,14 +111,10 @@ def started(
         folder = _fresh(work_dir / "run")
         logs = folder / "logs"
         oracle, salesforce = _start_emulators(keeper, folder, logs, data, switches or {})
-        postgres = start_postgres(
-            keeper, work_dir / "postgres", logs / "postgres.log", is_restarted=executor is Executor.CELERY
-        )
+        is_celery = executor is TaskExecutor.CELERY
+        postgres = start_postgres(keeper, work_dir / "postgres", logs / "postgres.log", is_restarted=is_celery)
         postgres.recreate(LEDGER_DATABASE)
-        cluster = None
-        if executor is Executor.CELERY:
-            redis = start_redis(keeper, folder / "redis", logs / "redis.log")
-            cluster = Cluster(redis, WORKERS, times or ClusterTimes())
+        cluster = _start_broker(keeper, folder, logs, times) if is_celery else None
         begun = begin_airflow(
             keeper,
             postgres,
@@ -132,13 +129,8 @@ def started(
             "salesforce": _ready(keeper, salesforce, folder / "salesforce.json"),
         }
         login = begun.users.login(OPERATOR)
-        values = {
-            **_values(folder, postgres.url(LEDGER_DATABASE), facts),
-            "airflow_url": begun.url,
-            "airflow_user": login.user,
-            "airflow_password": login.password.get_secret_value(),
-            **(settings or {}),
-        }
+        values = _values(folder, postgres.url(LEDGER_DATABASE), facts)
+        values |= {**_airflow_values(begun.url, login), **(settings or {})}
         _write_config(config, values)
         try:
             airflow = finish_airflow(keeper, begun, _connections(facts), cluster)
@@ -187,6 +179,18 @@ def _start_emulators(
         env=env,
     )
     return oracle, salesforce
+
+
+def _start_broker(keeper: Keeper, folder: Path, logs: Path, times: ClusterTimes | None) -> Cluster:
+    return Cluster(start_redis(keeper, folder / "redis", logs / "redis.log"), WORKERS, times or ClusterTimes())
+
+
+def _airflow_values(url: str, login: AirflowLogin) -> dict[str, str]:
+    return {
+        "airflow_url": url,
+        "airflow_user": login.user,
+        "airflow_password": login.password.get_secret_value(),
+    }
 
 
 def _emulator(name: str, options: Mapping[str, object]) -> list[str]:

@@ -24,7 +24,7 @@ from fresh_installation import build_wheel, install_worker
 
 from kpc.catalog import TABLES
 from kpc.demo.airflow import Worker
-from kpc.demo.airflow_config import ClusterTimes, Executor
+from kpc.demo.airflow_config import ClusterTimes, TaskExecutor
 from kpc.demo.postgres import POSTGRES
 from kpc.demo.redis import REDIS
 from kpc.demo.servers import Data, World, started
@@ -46,7 +46,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Two workers; losses are noticed soon, and a lease ends before a lost task is tried again."""
     folder = tmp_path_factory.mktemp("cluster")
     settings = {"lease_s": LEASE_S, "lease_wait_s": 120.0}
-    with started(folder, Data(3000, MONTHS), executor=Executor.CELERY, times=TIMES, settings=settings) as world:
+    with started(folder, Data(3000, MONTHS), executor=TaskExecutor.CELERY, times=TIMES, settings=settings) as world:
         world.api.ensure_pools()
         wait_for(lambda: MIGRATION in world.api.dag_ids(), PATIENCE_S, "reading the DAGs")
         yield world
