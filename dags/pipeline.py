@@ -11,11 +11,12 @@ from functools import partial
 from airflow.sdk import DAG, get_parsing_context
 
 from assets.graph import asset_specs, hub_specs
+from dags.alerts.watch import alerts_dag
 from dags.campaign import campaign_dag, incremental_dag
 from dags.hubs import data_docs_dag, hub_dag
 from dags.preflight import preflight_dag
 from dags.stages import stage_dag
-from kpc.stages.names import CAMPAIGN, DATA_DOCS, INCREMENTAL_CAMPAIGN, PREFLIGHT
+from kpc.stages.names import ALERTS, CAMPAIGN, DATA_DOCS, INCREMENTAL_CAMPAIGN, PREFLIGHT
 
 
 def dag_makers() -> dict[str, Callable[[], DAG]]:
@@ -27,6 +28,7 @@ def dag_makers() -> dict[str, Callable[[], DAG]]:
         PREFLIGHT: preflight_dag,
         CAMPAIGN: campaign_dag,
         INCREMENTAL_CAMPAIGN: incremental_dag,
+        ALERTS: alerts_dag,
     }
 
 

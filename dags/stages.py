@@ -11,6 +11,7 @@ from airflow.sdk import DAG, Asset, Param, PartitionedAssetTimetable, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from assets.graph import AssetSpec, find_asset
+from dags.alerts.callbacks import report_failed_try, report_failure_for_good
 from dags.connections import partition_context_of
 from dags.events import DRY_RUN_PARAM, is_dry_run
 from dags.events import publish as publish_event
@@ -66,6 +67,8 @@ TASK_DEFAULTS: dict[str, Any] = {
     "owner": "kpc",
     "retries": RETRIES,
     "retry_policy": RetryWhatMayPass(),
+    "on_retry_callback": report_failed_try,
+    "on_failure_callback": report_failure_for_good,
     "retry_exponential_backoff": True,
     "execution_timeout": LONGEST_STAGE,
     "weight_rule": "absolute",

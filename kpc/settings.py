@@ -7,12 +7,11 @@ printing settings shows none.
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from kpc.errors import ConfigError
@@ -21,70 +20,11 @@ from kpc.setting_sources import (
     cleaned,
     env_name,
     environment_values,
-    expanded,
     file_values,
     nearest_key,
     shown_name,
 )
-
-_LINE_END = re.compile(r"[\r\n\0]")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_QUOTED = re.compile(r"(['\"]).*\1", re.DOTALL)
-_SCHEME_ONLY = re.compile(r"[a-z][a-z0-9+.-]+:(?!//)")  # s3:bucket, s3:/bucket
-
-
-def _one_line(value: str) -> str:
-    """A text without blanks around it; files of variables for containers keep quotation marks."""
-    value = value.strip()
-    if _CONTROL.search(value):
-        raise ValueError("it has a line end or another control character inside")
-    if _QUOTED.fullmatch(value):
-        raise ValueError("it stands in quotation marks, which would become part of it")
-    return value
-
-
-def _secret_line(value: SecretStr) -> SecretStr:
-    """A secret may begin and end with blanks, but line ends around it belong to the store that it comes from."""
-    text = value.get_secret_value().strip("\r\n")
-    if _LINE_END.search(text):
-        raise ValueError("it has a line end inside")
-    return SecretStr(text)
-
-
-def _secret_text(value: SecretStr) -> SecretStr:
-    """A secret of several lines, such as a key in PEM form."""
-    return SecretStr(value.get_secret_value().strip())
-
-
-def _place(value: object) -> str:
-    text = _one_line(str(value))
-    if _SCHEME_ONLY.match(text):
-        raise ValueError("a URL has // behind its scheme, as in s3://bucket/kpc")
-    return text if "://" in text else str(_home_replaced(text))
-
-
-def _path(value: object) -> object:
-    return _home_replaced(_one_line(str(value))) if isinstance(value, str | Path) else value
-
-
-def _home_replaced(path: str) -> Path:
-    try:
-        return expanded(path)
-    except ConfigError as error:
-        raise ValueError(error.what.rstrip(".")) from None
-
-
-def _address(value: SecretStr) -> SecretStr:
-    return SecretStr(_one_line(value.get_secret_value()))
-
-
-Text = Annotated[str, AfterValidator(_one_line)]
-Secret = Annotated[SecretStr, AfterValidator(_secret_line)]
-SecretText = Annotated[SecretStr, AfterValidator(_secret_text)]
-SecretAddress = Annotated[SecretStr, AfterValidator(_address)]  # may contain a password
-LocalPath = Annotated[Path, BeforeValidator(_path)]
-Place = Annotated[str, BeforeValidator(_place)]  # a directory, or the URL of an object store
-Seconds = Annotated[float, Field(le=10_000_000)]
+from kpc.setting_types import LocalPath, Place, Seconds, Secret, SecretAddress, SecretText, Text
 
 _MODEL = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -235,6 +175,22 @@ class SignOffSettings(BaseModel):
         return tuple(name for part in self.signers.split(",") if (name := part.strip()))
 
 
+class AlertSettings(BaseModel):
+    """Whom the DAG `alerts` tells, and when; a channel is used if its connection is named (docs/alerts.md)."""
+
+    model_config = _MODEL
+
+    smtp_conn_id: Text = ""  # ids of Airflow's connections
+    smtp_to: Text = ""  # addresses, separated by commas
+    smtp_from: Text = ""  # otherwise the connection's from_email
+    slack_conn_id: Text = ""
+    webhook_conn_id: Text = ""
+    repeat_s: Seconds = Field(4 * 3600.0, ge=60)  # an alert that stays open is told again, with the present number
+    stalled_s: Seconds = Field(3600.0, ge=60)  # without progress of a partition that should have some
+    disk_free_bytes: int = Field(2_000_000_000, ge=0)  # below it on the staging disk; 0: never
+    give_up_s: Seconds = Field(24 * 3600.0, ge=60)  # how long a message that cannot be delivered is tried again
+
+
 class Settings(BaseSettings):
     """All settings of one process."""
 
@@ -246,6 +202,7 @@ class Settings(BaseSettings):
     load: LoadSettings = LoadSettings()
     reconcile: ReconcileSettings = ReconcileSettings()
     retention: RetentionSettings = RetentionSettings()
+    alerts: AlertSettings = AlertSettings()
     sign_off: SignOffSettings = SignOffSettings()
     ledger_url: SecretAddress = SecretStr("sqlite:///.kpc/ledger.db")
     lease_s: Seconds = Field(120.0, gt=0)  # a lease not renewed for this long may be taken over

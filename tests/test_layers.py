@@ -30,6 +30,7 @@ LAYERS = (
         "kpc.gzip_files",
         "kpc.processes",
         "kpc.setting_sources",
+        "kpc.setting_types",
         "kpc.tool_version",
         "kpc.calling_user",
         "kpc.file_errors",

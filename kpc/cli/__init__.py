@@ -8,6 +8,7 @@ import sys
 import typer
 
 from kpc.cli import (
+    alerts,
     audit,
     bench,
     campaign,
@@ -41,6 +42,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Migrate KPC TMS's sales history from Oracle to Salesforce, partition by partition, and reconcile the result.",
 )
+app.add_typer(alerts.app, name="alerts")
 app.add_typer(audit.app, name="audit")
 app.add_typer(campaign.app, name="campaign")
 app.add_typer(certificate.app, name="certificate")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kpc.ledger.alerts import AlertCondition, AlertMessage, AlertRow, FailureReport
 from kpc.ledger.audit_log import AuditEntry
 from kpc.ledger.campaigns import CampaignRow, CampaignStart
 from kpc.ledger.chunks import ChunkCounts, ChunkRow
@@ -24,6 +25,9 @@ from kpc.ledger.stage_runs import FinishedRun, StageRun
 from kpc.ledger.vouching import Vouched, constant_group
 
 __all__ = [
+    "AlertCondition",
+    "AlertMessage",
+    "AlertRow",
     "Allowance",
     "AuditEntry",
     "CampaignRow",
@@ -32,6 +36,7 @@ __all__ = [
     "ChunkRow",
     "Compared",
     "FailedRecord",
+    "FailureReport",
     "FinishedRun",
     "GenerationRow",
     "JobIntent",

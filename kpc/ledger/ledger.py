@@ -6,6 +6,7 @@ import logging
 from contextlib import AbstractContextManager
 from datetime import datetime
 
+from kpc.ledger.alerts import Alerts
 from kpc.ledger.attempts import Attempts
 from kpc.ledger.audit_log import AuditLog
 from kpc.ledger.campaigns import Campaigns
@@ -23,6 +24,7 @@ from kpc.ledger.object_checks import ObjectChecks
 from kpc.ledger.org_facts import OrgFacts
 from kpc.ledger.partition_work import PartitionsWork
 from kpc.ledger.pauses import Pauses
+from kpc.ledger.progress import Progress
 from kpc.ledger.query_jobs import QueryJobs
 from kpc.ledger.quota import Quota
 from kpc.ledger.reconciliations import Reconciliations
@@ -68,6 +70,8 @@ class Ledger:
         self.snapshots = Snapshots(database)
         self.source_checks = SourceChecks(database)
         self.object_checks = ObjectChecks(database)
+        self.progress = Progress(database)
+        self.alerts = Alerts(database)
         self.audit = AuditLog(database)
 
     def clock(self) -> datetime:

@@ -19,6 +19,7 @@ from kpc.partition import Environment, Partition
 STAGING_STAGE = "staged_csv"
 LOAD_STAGE = "sf_loaded"
 RECONCILE_STAGE = "reconciled"
+CAUSE = "cause"  # key of the detail of a failed run: the error's class
 
 _STAGE_RUN = schema.stage_run
 
@@ -128,13 +129,17 @@ class StageRuns:
                 )
             )
 
-    def fail(self, stage_run: int, error: str, *, state: StageState = StageState.FAILED) -> None:
-        """Record why a run ended without a result. Needs no lease, because losing the lease is one of the reasons."""
+    def fail(self, stage_run: int, error: str, *, state: StageState = StageState.FAILED, cause: str = "") -> None:
+        """Record why a run ended without a result; `cause` is the error's class.
+
+        Needs no lease, because losing the lease is one of the reasons.
+        """
+        detail = {"detail": {CAUSE: cause}} if cause else {}
         with self._database.writing() as connection:
             connection.execute(
                 update(_STAGE_RUN)
                 .where(_STAGE_RUN.c.id == stage_run, _STAGE_RUN.c.state == StageState.RUNNING)
-                .values(state=state, error=error, finished_utc=self._database.clock())
+                .values(state=state, error=error, finished_utc=self._database.clock(), **detail)
             )
 
     def last(

@@ -150,3 +150,31 @@ class SignOffDecision(StrEnum):
     ACCEPTED = "accepted"
     REFUSED = "refused"
     REVOKED = "revoked"  # takes back an earlier decision, which stays in the list
+
+
+class AlertKind(StrEnum):
+    """What people are told of."""
+
+    OUTAGE = "outage"  # a system cannot be reached
+    FAILURE = "failure"  # a stage failed for good
+    MISMATCH = "mismatch"  # source and target differ
+    QUOTA = "quota"  # used up
+    STALLED = "stalled"  # no progress although there should be some
+    DISK = "disk"  # little room for staged files
+    SIGN_OFF = "sign_off"  # a person has to decide
+
+
+class AlertEvent(StrEnum):
+    """Why a message is sent."""
+
+    OPENED = "opened"
+    REPEATED = "repeated"
+    CLOSED = "closed"
+
+
+class DeliveryState(StrEnum):
+    """Whether a message has reached its channel."""
+
+    PENDING = "pending"
+    SENT = "sent"
+    GIVEN_UP = "given_up"

@@ -18,6 +18,7 @@ DATA_DOCS = "data_docs"
 PREFLIGHT = "preflight"
 CAMPAIGN = "campaign"
 INCREMENTAL_CAMPAIGN = "incremental_campaign"
+ALERTS = "alerts"
 
 # The reconciliation states in which a partition counts as reconciled.
 RECONCILED_STATES = ("reconciled", "reconciled_with_exceptions")

@@ -37,6 +37,17 @@ _TIGHT = timedelta(seconds=60)
 _NO_LIMIT = Limit(0, 0)
 
 
+def allowance_of(settings: SalesforceSettings) -> Allowance:
+    """What the org allows in 24 hours, and our part of it, as the settings have it."""
+    return Allowance(
+        rows=settings.daily_rows,
+        batches=settings.daily_batches,
+        share=settings.quota_share,
+        reserve=settings.retry_reserve,
+        call_share=settings.call_share,
+    )
+
+
 @dataclass(frozen=True)
 class Governor:
     """One worker's access to an org's quota. `read_limits` reads the org's `/limits`."""
@@ -49,14 +60,7 @@ class Governor:
 
     @property
     def allowance(self) -> Allowance:
-        settings = self.settings
-        return Allowance(
-            rows=settings.daily_rows,
-            batches=settings.daily_batches,
-            share=settings.quota_share,
-            reserve=settings.retry_reserve,
-            call_share=settings.call_share,
-        )
+        return allowance_of(self.settings)
 
     def intend(self, intent: JobIntent, lease: Lease, siblings: Sequence[Sibling] = ()) -> JobRow | None:
         """Claim quota and a slot for a job; None while all slots are taken.

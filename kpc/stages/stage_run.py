@@ -188,7 +188,7 @@ def _record_failure(context: StageContext, error: BaseException) -> None:
     reason = str(error) if isinstance(error, KpcError) else type(error).__name__
     files = files_of_stage(context, None)
     with context.ledger.together():
-        context.ledger.stages.fail(context.stage_run, reason, state=state)
+        context.ledger.stages.fail(context.stage_run, reason, state=state, cause=type(error).__name__)
         action, detail = f"{context.lease.stage} {state}", {"error": type(error).__name__}
         book_end(context, action, context.stage_run, files=files, detail=detail)
 

@@ -56,7 +56,14 @@ def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
 
 
 COMMANDS = dict(leaves(typer.main.get_command(app)))
-NEED_NO_LEDGER = (("docs",), ("rerun",), ("campaign", "start"), ("data-map",), ("certificate", "public-key"))
+NEED_NO_LEDGER = (
+    ("docs",),
+    ("rerun",),
+    ("alerts", "test"),
+    ("campaign", "start"),
+    ("data-map",),
+    ("certificate", "public-key"),
+)
 # A certificate is verified where there is neither ledger nor settings; a cluster is found by its folder.
 READ_NO_SETTINGS = tuple(
     path for path in COMMANDS if path in ENDING or path == ("certificate", "verify") or path[0] == "cluster"

@@ -48,9 +48,12 @@ FEBRUARY = find_partition("KPS_T_SALES_M", "2024-02")
 LOADING, UNFINISHED = "01HWT0G85RHM8VKZ0GTK6HY2H3", "01HWT0GC2R3BV6FXW25151HBY4"  # of February
 # of later migrations
 NEW_TABLES = {
+    "alert",
+    "alert_message",
     "campaign",
     "campaign_constant",
     "campaign_start",
+    "failure_report",
     "object_check",
     "query_job",
     "snapshot",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kpc.ledger.schema.alerts import alert, alert_message, failure_report
 from kpc.ledger.schema.audit import audit_head, audit_log
 from kpc.ledger.schema.campaign import (
     campaign,
@@ -20,10 +21,12 @@ from kpc.ledger.schema.source import snapshot, source_check
 from kpc.ledger.schema.stages import generation, lease, stage_run
 from kpc.ledger.schema.systems import endpoint, org_trait, source_database
 
-REVISION = "0010"  # the newest migration; a test compares it with kpc/ledger/migrations
+REVISION = "0011"  # the newest migration; a test compares it with kpc/ledger/migrations
 
 __all__ = [
     "REVISION",
+    "alert",
+    "alert_message",
     "attempt",
     "audit_head",
     "audit_log",
@@ -34,6 +37,7 @@ __all__ = [
     "chunk",
     "endpoint",
     "failed_records",
+    "failure_report",
     "generation",
     "job",
     "lease",

@@ -1,0 +1,40 @@
+"""What tasks report when a try fails. A callback that fails itself changes nothing about its task."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from assets.graph import find_asset
+from dags.connections import partition_of, workspace_of
+
+log = logging.getLogger(__name__)
+
+_KILLED = "Killed"  # the process ended without an error of its own
+
+
+def report_failed_try(context: Mapping[str, Any]) -> None:
+    """`on_retry_callback`: Airflow will try again."""
+    _report(context, is_final=False)
+
+
+def report_failure_for_good(context: Mapping[str, Any]) -> None:
+    """`on_failure_callback`: it will not."""
+    _report(context, is_final=True)
+
+
+def _report(context: Mapping[str, Any], *, is_final: bool) -> None:
+    try:
+        from kpc.campaign.alerts import report_failure  # noqa: PLC0415  slow to import
+
+        run, error = context["dag_run"], context.get("exception")
+        spec = find_asset(run.dag_id)
+        partition = partition_of(spec.table.name, context)
+        cause = type(error).__name__ if isinstance(error, BaseException) else _KILLED
+        with workspace_of(context) as workspace:
+            report_failure(
+                workspace, partition, spec.stage, cause=cause, is_final=is_final, dag_id=run.dag_id, run_id=run.run_id
+            )
+    except Exception as error:  # noqa: BLE001  nothing may come of a failed report but this line
+        log.warning("The failure could not be reported for alerts: %s.", type(error).__name__)
