@@ -32,6 +32,7 @@ from kpc.local_time import LOCAL
 from kpc.partition import Partition, find_partition, month_keys
 from kpc.salesforce import Salesforce, connect
 from kpc.stages.names import (
+    ALERTS,
     DATA_DOCS,
     LOAD_POOL,
     MIGRATION,
@@ -50,7 +51,7 @@ QUIET_LOOKS = 6  # three seconds; the scheduler looks twice in one
 MONTHS = month_keys("2024-01", 3)
 SUPPLIERS = find_partition("KPS_R_POS_SUPPLIER", "ALL")
 HEADERS = find_partition("KPS_T_SALES_M", "2024-01")
-SIGN_OFFS = (MIGRATION, "phase_reference", "phase_sales")
+SIGN_OFFS = (MIGRATION, "phase_reference", "phase_sales", ALERTS)  # nobody starts them
 
 T = TypeVar("T")
 

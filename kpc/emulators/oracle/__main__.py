@@ -29,6 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--with-bad-rows", type=int, default=0, help="rows that a rule must reject")
     parser.add_argument("--months", type=_months, default=(), help="2024-01,2024-02,... for the tables split by month")
     parser.add_argument("--ready-file", type=Path, help="where to write how to connect, as JSON")
+    parser.add_argument("--password-file", type=Path, help="the password of user KPC; a new one without it")
     parser.add_argument("--field-version", type=int, default=12, help="TTC field version to offer")
     parser.add_argument("--end-of-response", action="store_true", help="mark the end of responses, as 23ai does")
     parser.add_argument("--sdu", type=int, default=65535, help="largest packet in bytes")
@@ -70,6 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
                 listener=ListenerOptions(given.field_version, given.end_of_response, given.sdu),
                 faults=given.fault,
                 readers=given.reader,
+                password_file=given.password_file,
                 services=given.service or (SERVICE,),
                 pdbs=given.pdb,
                 tls=given.tls,

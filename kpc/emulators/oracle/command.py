@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from kpc.emulators.errors import OptionError
 from kpc.emulators.oracle.admin import AdminChannel
 from kpc.emulators.oracle.container import Container
 from kpc.emulators.oracle.control import Control
@@ -47,7 +48,8 @@ class OracleOptions:
     which takes faults at run time; `readers` are users with SELECT and FLASHBACK on every table; several `services` are
     listed; `tls` adds `tcps_dsn`, `ca_file` and `wallet_location`, and with `client_certificates` (every TLS client
     must have one) `wallet_password`; `pdbs` are more pluggable databases of the same container, each with tables of its
-    own, and are listed with their addresses.
+    own, and are listed with their addresses. `password_file` holds the password of the user KPC, so that clients of an
+    emulator that was ended can go on with the next one.
     """
 
     port: int = 0
@@ -60,6 +62,7 @@ class OracleOptions:
     stored_through: str | None = None
     months: tuple[str, ...] = ()
     ready_file: Path | None = None
+    password_file: Path | None = None
     listener: ListenerOptions = field(default_factory=ListenerOptions)
     faults: Sequence[str] = ()
     readers: Sequence[str] = ()
@@ -74,13 +77,14 @@ class OracleOptions:
 def run(options: OracleOptions) -> int:
     """Serve until SIGTERM or SIGINT; 0 after a clean end, 1 if the port cannot be bound.
 
-    The password is new each time; it is told with the rest (`dsn`, `user`, `password`: what a driver's connect takes)
-    once connections are accepted, and the ready file is removed at the end. Raises `OptionError` for a wrong fault.
+    The password is new each time, unless there is a `password_file`; it is told with the rest (`dsn`, `user`,
+    `password`: what a driver's connect takes) once connections are accepted, and the ready file is removed at the end.
+    Raises `OptionError` for a wrong fault or a file that cannot be read.
     """
     logging.basicConfig(level=logging.DEBUG if options.verbose else logging.WARNING, stream=sys.stderr)
     control = _control(options.faults)
     with _stop_on_signals() as stop:
-        password = secrets.token_urlsafe(_PASSWORD_BYTES)
+        password = _password(options.password_file)
         database, *others = _open(options, password)
         try:
             _serve(options, database, others, control, _facts(options, database, password), stop)
@@ -97,6 +101,15 @@ def run(options: OracleOptions) -> int:
             if options.ready_file is not None:
                 options.ready_file.unlink(missing_ok=True)
     return 0
+
+
+def _password(file: Path | None) -> str:
+    if file is None:
+        return secrets.token_urlsafe(_PASSWORD_BYTES)
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError(f"The password file {file} cannot be read: {error}.", "Correct --password-file.") from None
 
 
 def _open(options: OracleOptions, password: str) -> list[EmulatedDatabase]:
