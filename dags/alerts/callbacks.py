@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from assets.graph import find_asset
-from dags.connections import partition_of, workspace_of
+from dags.connections import partition_context_of
 
 log = logging.getLogger(__name__)
 
@@ -30,11 +30,8 @@ def _report(context: Mapping[str, Any], *, is_final: bool) -> None:
 
         run, error = context["dag_run"], context.get("exception")
         spec = find_asset(run.dag_id)
-        partition = partition_of(spec.table.name, context)
         cause = type(error).__name__ if isinstance(error, BaseException) else _KILLED
-        with workspace_of(context) as workspace:
-            report_failure(
-                workspace, partition, spec.stage, cause=cause, is_final=is_final, dag_id=run.dag_id, run_id=run.run_id
-            )
+        with partition_context_of(spec.table.name, context) as partition:
+            report_failure(partition, spec.stage, cause=cause, is_final=is_final, dag_id=run.dag_id)
     except Exception as error:  # noqa: BLE001  nothing may come of a failed report but this line
         log.warning("The failure could not be reported for alerts: %s.", type(error).__name__)

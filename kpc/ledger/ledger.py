@@ -24,7 +24,7 @@ from kpc.ledger.object_checks import ObjectChecks
 from kpc.ledger.org_facts import OrgFacts
 from kpc.ledger.partition_work import PartitionsWork
 from kpc.ledger.pauses import Pauses
-from kpc.ledger.progress import Progress
+from kpc.ledger.progress import SignsOfProgress
 from kpc.ledger.query_jobs import QueryJobs
 from kpc.ledger.quota import Quota
 from kpc.ledger.reconciliations import Reconciliations
@@ -70,7 +70,7 @@ class Ledger:
         self.snapshots = Snapshots(database)
         self.source_checks = SourceChecks(database)
         self.object_checks = ObjectChecks(database)
-        self.progress = Progress(database)
+        self.progress = SignsOfProgress(database)
         self.alerts = Alerts(database)
         self.audit = AuditLog(database)
 

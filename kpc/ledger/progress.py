@@ -28,7 +28,7 @@ _SIGNS: tuple[tuple[Table, Column[datetime]], ...] = tuple(
 )
 
 
-class Progress:
+class SignsOfProgress:
     """Signs of progress of all partitions."""
 
     def __init__(self, database: Database) -> None:
