@@ -74,6 +74,9 @@ def oracle(
     client_certificates: ClientCertificates = False,
     admin: Annotated[bool, typer.Option("--admin", help="Open the admin endpoint (faults and counters).")] = False,
     ready_file: ReadyFile = None,
+    password_file: Annotated[
+        Path | None, typer.Option(help="The password of user KPC, to serve the clients of an ended emulator.")
+    ] = None,
     verbose: Verbose = False,
 ) -> None:
     """Start a server that speaks Oracle's wire protocol, with a seeded KPS schema. Ends on SIGTERM or Ctrl-C."""
@@ -93,6 +96,7 @@ def oracle(
             character_set=character_set,
             stored_through=stored_through,
             ready_file=ready_file,
+            password_file=password_file,
             faults=fault or (),
             readers=reader or (),
             services=service or (SERVICE,),
