@@ -12,10 +12,14 @@ import typer
 from kpc.cli.extras import require_extra
 from kpc.cli.output import explaining_errors
 from kpc.errors import ConfigError
+from kpc.partition import month_keys
 
 app = typer.Typer(no_args_is_help=True, help="Start an emulator of Oracle or Salesforce on this machine.")
 
 Port = Annotated[int, typer.Option(min=0, max=65_535, help="TCP port on 127.0.0.1; 0 takes a free one.")]
+PasswordFile = Annotated[
+    Path | None, typer.Option(help="The password of user KPC, to serve the clients of an ended emulator.")
+]
 ReadyFile = Annotated[
     Path | None, typer.Option(help="Write the connection details here as JSON once connections are accepted.")
 ]
@@ -74,15 +78,12 @@ def oracle(
     client_certificates: ClientCertificates = False,
     admin: Annotated[bool, typer.Option("--admin", help="Open the admin endpoint (faults and counters).")] = False,
     ready_file: ReadyFile = None,
-    password_file: Annotated[
-        Path | None, typer.Option(help="The password of user KPC, to serve the clients of an ended emulator.")
-    ] = None,
+    password_file: PasswordFile = None,
     verbose: Verbose = False,
 ) -> None:
     """Start a server that speaks Oracle's wire protocol, with a seeded KPS schema. Ends on SIGTERM or Ctrl-C."""
     require_extra("emulators", "kpc emulate oracle")
     from kpc.emulators.oracle.command import SERVICE, OracleOptions, run
-    from kpc.partition import month_keys
 
     with _explaining_options():
         options = OracleOptions(
@@ -106,8 +107,7 @@ def oracle(
             admin=admin,
             verbose=verbose,
         )
-        code = run(options)
-    raise typer.Exit(code)
+        raise typer.Exit(run(options))
 
 
 @app.command()
