@@ -12,7 +12,7 @@ from airflow.sdk import DAG, Param, task
 from dags.alerts.channels import senders_of
 from dags.connections import workspace_of
 from kpc.errors import ConfigError, Terminal
-from kpc.stages.names import ALERTS
+from kpc.stages.names import ALERTS, EXTRACT_QUEUE
 
 if TYPE_CHECKING:
     from kpc.campaign.alerts import Sender
@@ -42,6 +42,7 @@ def alerts_dag() -> DAG:
             "execution_timeout": timedelta(minutes=10),
             "priority_weight": 200,
             "weight_rule": "absolute",
+            "queue": EXTRACT_QUEUE,  # where the staging disk is seen
         },
     ) as dag:
 

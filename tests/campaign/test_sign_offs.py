@@ -12,8 +12,10 @@ from oracle_source import OracleServer
 
 from assets.reconciled import reconciled
 from assets.sf_loaded import sf_loaded
+from kpc.campaign.alerts import Looked, look
 from kpc.campaign.audit import check_audit, places_of
 from kpc.campaign.certificates import current_certificates
+from kpc.campaign.completeness import counted_completeness
 from kpc.campaign.plan import plan_campaign
 from kpc.campaign.sign_off import revoke_sign_off, sign_off
 from kpc.campaign.sign_off_list import SignOffStanding, is_signed_off, list_sign_offs
@@ -21,8 +23,9 @@ from kpc.catalog import find_table
 from kpc.errors import ConfigError
 from kpc.ledger import Signer
 from kpc.partition import find_partition
-from kpc.settings import SignOffSettings
+from kpc.settings import AlertSettings, SignOffSettings
 from kpc.stages.context import PartitionContext
+from kpc.stages.names import MIGRATION
 from kpc.stages.workspace import Workspace
 
 PARTITION = find_partition("KPS_R_EMAIL_TENANT", "ALL")
@@ -110,3 +113,25 @@ def test_a_refusal_takes_an_acceptance_back(
         sign_off(PHASE, None, workspace, accepts=accepts, note="")
         found.append(is_signed_off(PHASE, workspace))
     assert found == [True, False, True]
+
+
+def test_a_complete_phase_is_told_of_until_somebody_decides(
+    oracle: OracleServer, emulated: Callable[..., Emulator], workspaces: Callable[..., Workspace]
+) -> None:
+    """First the phase, then the migration; a refusal is a decision too."""
+    workspace = workspaces(oracle, emulated().settings)
+    workspace.settings.alerts = AlertSettings(disk_free_bytes=0)
+    plan_campaign(workspace, (find_table(PARTITION.table.name),), (), "full")
+    assert look(workspace, ()).opened == ()
+    results_by_stage(PartitionContext(workspace, PARTITION))
+    counted_completeness(None, workspace)
+    assert look(workspace, ()).opened == ("Phase reference is complete and waits for its sign-off",)
+    assert look(workspace, ()).opened == ()
+    sign_off(PHASE, None, workspace, accepts=True, note="")
+    after = look(workspace, ())
+    assert after.closed == ("Over: The sign-off of reference does not wait any more",)
+    assert after.opened == ("The migration is complete and waits for its sign-off",)
+    sign_off(MIGRATION, None, workspace, accepts=False, note="not yet")
+    assert len(look(workspace, ()).closed) == 1
+    sign_off(MIGRATION, None, workspace, accepts=True, note="")
+    assert look(workspace, ()) == Looked()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator
+from datetime import datetime
 
 from kpc.campaign.alerts.outages import SYSTEM_OF, outages
 from kpc.campaign.alerts.sightings import Place, Sightings, partitions
@@ -15,7 +16,7 @@ from kpc.campaign.sign_off_list import is_signed_off
 from kpc.catalog import Phase
 from kpc.errors import QuotaExhausted
 from kpc.ledger import AlertCondition, FailureReport, QuotaRequest
-from kpc.ledger.states import AlertKind, StageState
+from kpc.ledger.states import AlertKind, SignOffDecision, StageState
 from kpc.salesforce.constants import BATCH_ROWS
 from kpc.stages.names import MIGRATION, RECONCILED, RECONCILED_STATES, sign_off_dag
 from kpc.stages.quota_governor import allowance_of
@@ -140,28 +141,51 @@ def _disk(seen: Sightings) -> Iterator[AlertCondition]:
 
 
 def _sign_offs(seen: Sightings) -> Iterator[AlertCondition]:
-    """Phases, and at last the migration, that are complete and that nobody has decided about."""
-    scope = seen.workspace.ledger.scope.current(seen.environment)
-    if scope is None:
+    """Phases that are complete and undecided; at last the migration, when nothing is left but its own sign-off."""
+    workspace = seen.workspace
+    scope = workspace.ledger.scope.current(seen.environment)
+    if scope is None or is_signed_off(MIGRATION, workspace):
         return
+    waiting = False
     for phase in (*Phase, None):
         places = [(one.table.name, one.key) for one in partitions_in_scope(phase, scope)]
         subject = phase.value if phase else MIGRATION
-        if not places or not _looks_complete(places, seen) or is_signed_off(subject, seen.workspace):
+        if not places or (phase and is_signed_off(subject, workspace)):
             continue
-        found = completeness(phase, seen.workspace)
-        if found is None or not found.is_complete:
+        if (phase is None and waiting) or not _is_complete(phase, places, seen):
+            waiting = True
             continue
+        waiting = True
         ended = [seen.newest[table, key, RECONCILED].finished_utc for table, key in places]
-        yield seen.condition(
-            AlertKind.SIGN_OFF,
-            subject,
-            f"{'The migration' if phase is None else f'Phase {subject}'} is complete and waits for its sign-off.",
-            f"Look at `kpc report{f' {subject}' if phase else ''}`, then decide in Airflow, or with "
-            f"`kpc sign-off {subject} --note TEXT`.",
-            since_utc=max((one for one in ended if one), default=seen.now),
-            page=seen.run_page(sign_off_dag(subject)),
-        )
+        since = max((one for one in ended if one), default=seen.now)
+        if not _is_refused(subject, since, seen):
+            yield _waiting_sign_off(phase, since, seen)
+
+
+def _waiting_sign_off(phase: Phase | None, since: datetime, seen: Sightings) -> AlertCondition:
+    subject = phase.value if phase else MIGRATION
+    return seen.condition(
+        AlertKind.SIGN_OFF,
+        subject,
+        f"{'The migration' if phase is None else f'Phase {subject}'} is complete and waits for its sign-off.",
+        f"Look at `kpc report{f' {subject}' if phase else ''}`, then decide in Airflow, or with "
+        f"`kpc sign-off {subject} --note TEXT`.",
+        since_utc=since,
+        page=seen.run_page(sign_off_dag(subject)),
+    )
+
+
+def _is_complete(phase: Phase | None, places: list[Place], seen: Sightings) -> bool:
+    if not _looks_complete(places, seen):
+        return False
+    found = completeness(phase, seen.workspace)
+    return found is not None and found.is_complete
+
+
+def _is_refused(subject: str, since: datetime, seen: Sightings) -> bool:
+    """Whether somebody has refused what is there now: then it is the work that waits, not the decision."""
+    made = [one for one in seen.workspace.ledger.sign_offs.all(seen.environment) if one.subject == subject]
+    return bool(made) and made[-1].decision is SignOffDecision.REFUSED and made[-1].signed_utc >= since
 
 
 def _looks_complete(places: list[Place], seen: Sightings) -> bool:
