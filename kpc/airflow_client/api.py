@@ -11,6 +11,9 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
+import httpx
+from pydantic import SecretStr
+
 from kpc.airflow_client.answers import (
     ActiveRunsAnswer,
     AssetAnswer,
@@ -48,14 +51,21 @@ Mode = Literal["incremental", "full"]
 class AirflowApi:
     """A session with one Airflow. Raises `ConfigError` when a setting or request is wrong, otherwise `Transient`."""
 
-    def __init__(self, url: str, login: AirflowLogin | None = None) -> None:
-        self._session = AirflowSession(url, login or AirflowLogin())
+    def __init__(
+        self, url: str, login: AirflowLogin | None = None, transport: httpx.BaseTransport | None = None
+    ) -> None:
+        self._session = AirflowSession(url, login or AirflowLogin(), transport)
         self.url = self._session.url
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
         login = AirflowLogin(settings.airflow_user, settings.airflow_password, settings.airflow_token)
         return cls(settings.airflow_url, login)
+
+    @classmethod
+    def as_user(cls, transport: httpx.BaseTransport, token: str) -> Self:
+        """A session of a user who is logged in, over a transport that leads to Airflow."""
+        return cls("http://airflow", AirflowLogin(token=SecretStr(token)), transport)
 
     def close(self) -> None:
         self._session.close()

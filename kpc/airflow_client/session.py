@@ -40,14 +40,17 @@ class AirflowLogin:
 class AirflowSession:
     """Sends requests with a token, which it renews when Airflow refuses it. Raises as `AirflowApi` does."""
 
-    def __init__(self, url: str, login: AirflowLogin) -> None:
+    def __init__(self, url: str, login: AirflowLogin, transport: httpx.BaseTransport | None = None) -> None:
         self.url = url.rstrip("/")
         if not is_address(self.url):
             raise ConfigError(
                 f"KPC__AIRFLOW_URL is not an address: {self.url!r}.", "Set it like http://127.0.0.1:8080."
             )
         self._login = login
-        self._http = client_for(self.url, base_url=self.url, timeout=_TIMEOUT_S)
+        if transport is None:
+            self._http = client_for(self.url, base_url=self.url, timeout=_TIMEOUT_S)
+        else:  # within Airflow's own process
+            self._http = httpx.Client(transport=transport, base_url=self.url)
         self._is_logged_in = False
 
     def close(self) -> None:

@@ -42,18 +42,13 @@ def pause(
     as_json: AsJson = False,
 ) -> None:
     """Create no new ingest jobs for everything, a phase or a table; running jobs are polled to their end."""
+    from kpc.campaign.pausing import pause_loads
+
     kind, name = _scope(scope)
     with user_workspace() as workspace:
         ledger, environment = workspace.ledger, workspace.environment
-        is_new = ledger.pauses.start(environment, kind, name, actor=workspace.actor, reason=reason or None)
-        if is_new:
-            ledger.audit.append(
-                "loads paused",
-                actor=workspace.actor,
-                run_id=workspace.run_id,
-                environment=environment,
-                detail={"kind": kind, "name": name, "reason": reason},
-            )
+        who = {"actor": workspace.actor, "run_id": workspace.run_id}
+        is_new = pause_loads(ledger, environment, kind, name, **who, reason=reason)
         running = ledger.jobs.in_flight(environment.target_id)
         paused = ledger.pauses.active(environment)
     head = "Paused" if is_new else "It was paused already"
@@ -65,18 +60,13 @@ def pause(
 @explaining_errors
 def resume(scope: Scope = None, as_json: AsJson = False) -> None:
     """Lift a pause, or all pauses; new ingest jobs may begin again."""
+    from kpc.campaign.pausing import resume_loads
+
     kind, name = _scope(scope)
     with user_workspace() as workspace:
         ledger, environment = workspace.ledger, workspace.environment
-        lifted = ledger.pauses.lift(environment, kind, name, actor=workspace.actor)
-        if lifted:
-            ledger.audit.append(
-                "loads resumed",
-                actor=workspace.actor,
-                run_id=workspace.run_id,
-                environment=environment,
-                detail={"kind": kind, "name": name, "lifted": lifted},
-            )
+        who = {"actor": workspace.actor, "run_id": workspace.run_id}
+        lifted = resume_loads(ledger, environment, kind, name, **who)
         paused = ledger.pauses.active(environment)
     head = f"{lifted} pause{'s' if lifted > 1 else ''} ended." if lifted else "No such pause was active."
     rest = ["Still paused:", *map(_line, paused)] if paused else []

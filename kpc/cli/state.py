@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime, timedelta
-from itertools import pairwise
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any
 
 import typer
 
@@ -15,7 +14,6 @@ from kpc.cli.arguments import AsJson, Key, TableName, user_workspace
 from kpc.cli.output import emit, explaining_errors, grid, say
 from kpc.partition import Partition, find_partition
 
-_STARTS_WITHIN = timedelta(minutes=2)  # in Airflow the next stage starts some seconds after the event
 _MOST_LISTED = 10
 
 
@@ -26,10 +24,27 @@ def register(app: typer.Typer) -> None:
 
 
 @explaining_errors
-def status(as_json: AsJson = False) -> None:
-    """Show every partition with the state of its four stages, quota and pauses."""
+def status(
+    watch: Annotated[bool, typer.Option("--watch", help="Keep it up to date until everything has ended.")] = False,
+    interval: Annotated[float, typer.Option(min=0.5, help="With --watch: seconds between two looks.")] = 5.0,
+    as_json: AsJson = False,
+) -> None:
+    """Show every partition with the state of its four stages, quota and pauses.
+
+    With --watch it is a summary by table, redrawn in place; where there is no terminal, a line for each change. It ends
+    with 0, 1 (something failed, differs or stopped) or 3 (exceptions). --json then prints one object per look.
+    """
+    if watch:
+        from kpc.cli.watch import watch_campaign
+
+        raise typer.Exit(watch_campaign(interval, as_json=as_json))
+    _show_status(as_json=as_json)
+
+
+def _show_status(*, as_json: bool) -> None:
     from kpc.campaign.completeness import source_changes
     from kpc.campaign.estimate import estimate_finish
+    from kpc.campaign.overview import stopped_between
     from kpc.catalog import TABLES
     from kpc.stages.names import STAGES
     from kpc.stages.relatives import parents_at_other_scns
@@ -50,7 +65,7 @@ def status(as_json: AsJson = False) -> None:
     for row in rows:
         partitions.setdefault((row.table_name, row.partition_key), {})[row.stage] = row
     names = sorted(partitions, key=lambda name: (order.index(name[0]) if name[0] in order else len(order), name[1]))
-    stopped = [(*name, *found) for name in names if (found := _stopped(partitions[name], STAGES, now))]
+    stopped = [(*name, *found) for name in names if (found := stopped_between(partitions[name], now))]
     cells = [[*name, *_stage_cells(partitions[name], STAGES)] for name in names]
     result = {
         "source_id": environment.source_id,
@@ -85,24 +100,6 @@ def _stopped_lines(stopped: Sequence[tuple[str, str, str, str]]) -> Iterator[str
         yield f"{table} {key} stopped after {done}: nothing has started {following}. In Airflow: `{command}`."
     if len(stopped) > _MOST_LISTED:
         yield f"{len(stopped) - _MOST_LISTED:,} more partitions stopped so; `kpc status --json` has all."
-
-
-def _stopped(stages: Mapping[str, Any], names: Sequence[str], now: datetime) -> tuple[str, str] | None:
-    """The last finished stage of a partition and the one that should have started since; None if all is well.
-
-    An event that reaches a paused DAG is lost: no later stage starts, and nothing else says so.
-    """
-    from kpc.ledger.states import StageState
-
-    if any(row.state in (StageState.RUNNING, StageState.WAITING, StageState.ROLLED_BACK) for row in stages.values()):
-        return None
-    for done, following in pairwise(names):
-        row, later = stages.get(done), stages.get(following)
-        if row is None or row.state != StageState.DONE or now - row.finished_utc < _STARTS_WITHIN:
-            continue
-        if later is None or later.started_utc < row.started_utc:
-            return done, following
-    return None
 
 
 def _partition_facts(table: str, key: str, stages: Mapping[str, Any]) -> dict[str, object]:

@@ -12,6 +12,7 @@ from kpc.ledger.generations import GenerationRow
 from kpc.ledger.jobs import JobIntent, JobRow
 from kpc.ledger.ledger import Ledger, open_ledger
 from kpc.ledger.object_checks import ObjectCheckRow, ObjectFinding
+from kpc.ledger.overview import NewestRun, OpenFailures, RunningLoad, Throughput
 from kpc.ledger.partition_work import PartitionWork
 from kpc.ledger.pauses import Pause
 from kpc.ledger.quota import Allowance, QuotaRequest, QuotaState
@@ -43,14 +44,17 @@ __all__ = [
     "JobRow",
     "Lease",
     "Ledger",
+    "NewestRun",
     "ObjectCheckRow",
     "ObjectFinding",
+    "OpenFailures",
     "OrgUsage",
     "PartitionWork",
     "Pause",
     "QuotaRequest",
     "QuotaState",
     "RowFailure",
+    "RunningLoad",
     "ScopeRow",
     "SignOff",
     "Signer",
@@ -59,6 +63,7 @@ __all__ = [
     "SourceCheckRow",
     "SourceFinding",
     "StageRun",
+    "Throughput",
     "Vouched",
     "constant_group",
     "open_ledger",

@@ -22,6 +22,7 @@ from kpc.ledger.mappings import Mappings
 from kpc.ledger.migrate import migrate
 from kpc.ledger.object_checks import ObjectChecks
 from kpc.ledger.org_facts import OrgFacts
+from kpc.ledger.overview import Overview
 from kpc.ledger.partition_work import PartitionsWork
 from kpc.ledger.pauses import Pauses
 from kpc.ledger.progress import SignsOfProgress
@@ -72,6 +73,7 @@ class Ledger:
         self.object_checks = ObjectChecks(database)
         self.progress = SignsOfProgress(database)
         self.alerts = Alerts(database)
+        self.overview = Overview(database)
         self.audit = AuditLog(database)
 
     def clock(self) -> datetime:

@@ -1,0 +1,131 @@
+"""The overview as the page polls it: built at most once a second, and sent in part to whom knows the rest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kpc.campaign.estimate import FinishEstimate, estimate_finish
+from kpc.campaign.overview import ActiveRun, campaign_overview
+from kpc.errors import ConfigError, KpcError
+from kpc.ledger import Ledger
+from kpc.partition import Environment
+from kpc.settings import SalesforceSettings, Settings, load_settings
+from kpc.stages.workspace import ledger_of
+
+_FRESH_S = 1.0
+_ESTIMATE_S = 15.0
+_RETRY_S = 5.0  # after the ledger did not answer, nobody waits for its next refusal so long
+_KEPT = 32  # documents of which the differences can be told
+_NOT_COMPARED = ("now_utc",)
+
+StageName = tuple[str, str, str]
+ActiveRuns = Callable[[], Mapping[StageName, ActiveRun]]
+
+
+class LedgerReader:
+    """One api-server process's view of the ledger. Safe for threads."""
+
+    def __init__(self, settings: Callable[[], Settings] = load_settings) -> None:
+        self._load = settings
+        self._lock = threading.Lock()
+        self._ledger: Ledger | None = None
+        self._failure: tuple[KpcError, float] | None = None
+        self._fresh: dict[Environment, tuple[float, dict[str, Any]]] = {}
+        self._estimates: dict[Environment, tuple[float, FinishEstimate | None]] = {}
+        self._sent: OrderedDict[str, dict[str, Any]] = OrderedDict()
+
+    @property
+    def settings(self) -> Settings:
+        """Raises `ConfigError`."""
+        return self._load()
+
+    @property
+    def ledger(self) -> Ledger:
+        """Opened on first use. Raises `ConfigError` or `Transient`, the same one for five seconds."""
+        with self._lock:
+            if self._ledger is None:
+                if self._failure is not None and time.monotonic() - self._failure[1] < _RETRY_S:
+                    raise self._failure[0]
+                try:
+                    self._ledger = _existing_ledger(self.settings)
+                except KpcError as error:
+                    self._failure = (error, time.monotonic())
+                    raise
+                self._failure = None
+            return self._ledger
+
+    def environments(self) -> list[Environment]:
+        return self.ledger.overview.environments()
+
+    def environment(self, source_id: str = "", target_id: str = "") -> Environment:
+        """The named environment, or the one that was used last. Raises `ConfigError` if there is none."""
+        known = self.environments()
+        if source_id or target_id:
+            known = [one for one in known if (one.source_id, one.target_id) == (source_id, target_id)]
+        if not known:
+            raise ConfigError(
+                "The ledger knows no such migration yet.",
+                "`kpc plan --months 2024-01:3` plans one; this page then shows it.",
+            )
+        return known[0]
+
+    def document(self, environment: Environment, active: ActiveRuns) -> dict[str, Any]:
+        """The overview, at most a second old."""
+        ledger = self.ledger
+        with self._lock:
+            made_s, document = self._fresh.get(environment, (0.0, {}))
+            if not document or time.monotonic() - made_s > _FRESH_S:
+                settings = self.settings.salesforce
+                estimate = self._estimate(ledger, environment, settings)
+                document = campaign_overview(ledger, environment, settings, active=active(), estimate=estimate)
+                self._fresh[environment] = (time.monotonic(), document)
+            return document
+
+    def _estimate(
+        self, ledger: Ledger, environment: Environment, settings: SalesforceSettings
+    ) -> FinishEstimate | None:
+        made_s, estimate = self._estimates.get(environment, (0.0, None))
+        if not made_s or time.monotonic() - made_s > _ESTIMATE_S:
+            estimate = estimate_finish(ledger, environment, settings)
+            self._estimates[environment] = (time.monotonic(), estimate)
+        return estimate
+
+    def answer(self, document: dict[str, Any], since: str) -> tuple[str, dict[str, Any]]:
+        """The tag of a document, equal for equal content, and what to send to somebody who has the one tagged `since`.
+
+        That is the document with only those cells that differ; the whole if that one is forgotten.
+        """
+        content = {name: value for name, value in document.items() if name not in _NOT_COMPARED}
+        tag = hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()[:32]
+        with self._lock:
+            before = self._sent.get(since)
+            self._sent[tag] = document
+            self._sent.move_to_end(tag)
+            while len(self._sent) > _KEPT:
+                self._sent.popitem(last=False)
+        if before is None or before["tables"] != document["tables"]:
+            return tag, document
+        known = {(cell["table"], cell["key"]): cell for cell in before["cells"]}
+        changed = [cell for cell in document["cells"] if known.get((cell["table"], cell["key"])) != cell]
+        return tag, {**document, "cells": changed, "since": since}
+
+    def forget(self) -> None:
+        """Build the next document anew: something was changed."""
+        with self._lock:
+            self._fresh.clear()
+
+
+def _existing_ledger(settings: Settings) -> Ledger:
+    """The ledger that the workers write, which the settings must name. Raises `ConfigError` or `Transient`."""
+    if settings.ledger_url == Settings.model_fields["ledger_url"].default:
+        raise ConfigError(
+            "Airflow's api-server does not know where the ledger is.",
+            "Set KPC__LEDGER_URL (or KPC_CONFIG) for the api-server as for the workers, then restart it.",
+        )
+    return ledger_of(settings)
