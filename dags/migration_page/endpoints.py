@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dags.migration_page.access import SameSite, Visitor, VisitorDep
 from dags.migration_page.actions import start_run
-from dags.migration_page.airflow_runs import active_runs
 from dags.migration_page.ledger_reading import LedgerReader
 from kpc.campaign.overview import only_tables
 from kpc.campaign.pausing import pause_loads, resume_loads
@@ -75,7 +74,7 @@ def overview(
     """
     reader: LedgerReader = request.app.state.reader
     environment = reader.environment(source_id, target_id)
-    document = reader.document(environment, active_runs)
+    document = reader.document(environment)
     if not visitor.tables >= TABLES.keys():
         document = only_tables(document, visitor.tables)
     tag, shown = reader.answer(document, since)

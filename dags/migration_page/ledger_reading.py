@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from dags.migration_page.airflow_runs import active_runs
 from kpc.campaign.estimate import FinishEstimate, estimate_finish
 from kpc.campaign.overview import ActiveRun, campaign_overview
 from kpc.errors import ConfigError, KpcError
@@ -31,8 +32,9 @@ ActiveRuns = Callable[[], Mapping[StageName, ActiveRun]]
 class LedgerReader:
     """One api-server process's view of the ledger. Safe for threads."""
 
-    def __init__(self, settings: Callable[[], Settings] = load_settings) -> None:
+    def __init__(self, settings: Callable[[], Settings] = load_settings, *, active: ActiveRuns = active_runs) -> None:
         self._load = settings
+        self._active = active
         self._lock = threading.Lock()
         self._ledger: Ledger | None = None
         self._failure: tuple[KpcError, float] | None = None
@@ -75,7 +77,7 @@ class LedgerReader:
             )
         return known[0]
 
-    def document(self, environment: Environment, active: ActiveRuns) -> dict[str, Any]:
+    def document(self, environment: Environment) -> dict[str, Any]:
         """The overview, at most a second old."""
         ledger = self.ledger
         with self._lock:
@@ -83,7 +85,7 @@ class LedgerReader:
             if not document or time.monotonic() - made_s > _FRESH_S:
                 settings = self.settings.salesforce
                 estimate = self._estimate(ledger, environment, settings)
-                document = campaign_overview(ledger, environment, settings, active=active(), estimate=estimate)
+                document = campaign_overview(ledger, environment, settings, active=self._active(), estimate=estimate)
                 self._fresh[environment] = (time.monotonic(), document)
             return document
 

@@ -11,7 +11,10 @@ export function timeline(overview, tables, width) {
   const { document: facts, cells } = overview;
   const left = width < 600 ? 120 : 190;
   const bars = tables.flatMap((table, row) => runsOf(table, row, cells, facts.now_utc));
-  const plans = planned(facts, tables);
+  const plans = facts.planned.flatMap((plan) => {
+    const row = tables.findIndex((table) => table.table === plan.table);
+    return row < 0 ? [] : [{ row, from: Date.parse(plan.start_utc), to: Date.parse(plan.finish_utc) }];
+  });
   if (!bars.length && !plans.length) return el("p", { class: "tl-note" }, "Nothing has started yet.");
   const now = Date.parse(facts.now_utc);
   const from = Math.min(...[...bars, ...plans].map((bar) => bar.from));
@@ -34,15 +37,8 @@ export function timeline(overview, tables, width) {
   }
   for (const plan of plans) picture.append(svg("rect", { class: "plan", x: x(plan.from), y: TOP + plan.row * ROW + 4, width: Math.max(2, x(plan.to) - x(plan.from)), height: ROW - 8, rx: 3 }));
   picture.append(svg("line", { class: "now", x1: x(now), x2: x(now), y1: TOP - 8, y2: height }));
-  const note = el("p", { class: "tl-note" }, `Lanes of a table, from above: ${STAGES.map((name) => STAGE_WORDS[name]).join(", ")}. The vertical line is now`, plans.length ? "; dashed boxes are the estimate." : ".");
+  const note = el("p", { class: "tl-note" }, `Lanes of a table, from above: ${STAGES.map((name) => STAGE_WORDS[name]).join(", ")}. The vertical line is now`, plans.length ? "; dashed boxes are the plan: each table's share of the rows, up to the estimated end." : ".");
   return el("div", {}, picture, note);
-}
-
-// From now, or from its first run, to the estimated end: what is left of each table, in proportion to its rows.
-function planned({ estimate, cells: _cells, now_utc: nowUtc }, tables) {
-  const end = Date.parse(estimate?.finish_utc ?? "");
-  if (!end || estimate.limited_by === "nothing left") return [];
-  return tables.flatMap((table, row) => (table.left ? [{ row, from: Date.parse(nowUtc), to: end }] : []));
 }
 
 function runsOf(table, row, cells, now) {

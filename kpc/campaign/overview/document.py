@@ -10,6 +10,7 @@ from typing import Any
 from kpc.campaign.estimate import FinishEstimate
 from kpc.campaign.overview.cells import ActiveRun, LedgerFacts, PartitionName, ShownState, StageName, cell_of
 from kpc.campaign.overview.decisions import decisions_of, standing_certificates
+from kpc.campaign.overview.planned_spans import planned_spans
 from kpc.campaign.overview.quota import quota_of
 from kpc.catalog import TABLES, Phase
 from kpc.catalog.types import ALL
@@ -57,6 +58,7 @@ def campaign_overview(
         "phases": [_phase(phase, cells) for phase in Phase if any(_phase_of(name) == phase for name, _ in names)],
         "quota": quota_of(ledger, environment.target_id, salesforce),
         "estimate": None if estimate is None else {**estimate.as_json(), "summary": estimate.summary},
+        "planned": planned_spans(scope, cells, estimate.finish_utc if estimate else None),
         "pauses": [
             {"kind": one.kind, "name": one.name, "actor": one.actor, "reason": one.reason, "paused_utc": one.paused_utc}
             for one in pauses
