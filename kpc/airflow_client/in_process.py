@@ -16,8 +16,9 @@ class InProcessTransport(httpx.BaseTransport):
     are: the loop runs the application while the thread waits.
     """
 
-    def __init__(self, app: Any) -> None:
-        self._transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    def __init__(self, app: Any, client: tuple[str, int] = ("127.0.0.1", 0)) -> None:
+        """`client` is the address of whom the request is made for, as the application's log shows it."""
+        self._transport = httpx.ASGITransport(app=app, raise_app_exceptions=False, client=client)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         body = request.read()

@@ -70,7 +70,7 @@ def has_ended(document: Document) -> bool:
 
 
 def _is_over(cell: Mapping[str, Any], now: datetime) -> bool:
-    if cell["state"] is not ShownState.FAILED:
+    if cell["state"] != ShownState.FAILED:
         return cell["state"] not in _OPEN
     ends = [stage["finished_utc"] for stage in cell["stages"] if stage.get("finished_utc")]
     return not ends or now - max(ends) > _RETRIED_WITHIN

@@ -95,9 +95,10 @@ def test_a_run_without_a_worker_is_interrupted(ledger: Ledger) -> None:
 
 
 def test_runs_that_no_worker_began_come_from_airflow(ledger: Ledger) -> None:
-    """A queued DAG run is queued; one that runs while the ledger knows nothing of it waits at its gate."""
-    for state, shown in (("queued", "queued"), ("running", "waiting")):
-        active = {("KPS_T_SALES_MD", "2024-01", ORACLE_EXTRACT): ActiveRun("manual__1", state, NOW)}
+    """A queued DAG run is queued; one that runs for long while the ledger knows nothing of it waits at its gate."""
+    for state, minutes, shown in (("queued", 9, "queued"), ("running", 0, "queued"), ("running", 2, "waiting")):
+        since = NOW - timedelta(minutes=minutes)
+        active = {("KPS_T_SALES_MD", "2024-01", ORACLE_EXTRACT): ActiveRun("manual__1", state, since)}
         assert states(campaign_overview(ledger, FILLED, SETTINGS, active=active))[0] == shown
 
 

@@ -30,12 +30,12 @@ export function timeline(overview, tables, width) {
   tables.forEach((table, row) => {
     picture.append(svg("line", { class: "axis", x1: 0, x2: width, y1: TOP + row * ROW, y2: TOP + row * ROW }), text(10, TOP + row * ROW + 20, shortened(table.table, left), "label"));
   });
+  for (const plan of plans) picture.append(svg("rect", { class: "plan", x: x(plan.from), y: TOP + plan.row * ROW + 4, width: Math.max(2, x(plan.to) - x(plan.from)), height: ROW - 8, rx: 3 }));
   for (const bar of bars) {
     const rect = svg("rect", { class: `st-${bar.state}`, x: x(bar.from), y: TOP + bar.row * ROW + 3 + bar.lane * LANE, width: Math.max(1.5, x(bar.to) - x(bar.from)), height: LANE - 1.5, rx: 1 });
     rect.append(svg("title", {}, bar.title));
     picture.append(rect);
   }
-  for (const plan of plans) picture.append(svg("rect", { class: "plan", x: x(plan.from), y: TOP + plan.row * ROW + 4, width: Math.max(2, x(plan.to) - x(plan.from)), height: ROW - 8, rx: 3 }));
   picture.append(svg("line", { class: "now", x1: x(now), x2: x(now), y1: TOP - 8, y2: height }));
   const note = el("p", { class: "tl-note" }, `Lanes of a table, from above: ${STAGES.map((name) => STAGE_WORDS[name]).join(", ")}. The vertical line is now`, plans.length ? "; dashed boxes are the plan: each table's share of the rows, up to the estimated end." : ".");
   return el("div", {}, picture, note);

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -36,6 +36,9 @@ class ShownState(StrEnum):
     MISMATCH = "mismatch"
 
 
+_BEGINS_WITHIN = timedelta(
+    minutes=1
+)  # a run of Airflow that the ledger knows nothing of after that waits for something
 _UNDER_WAY = (ShownState.RUNNING, ShownState.WAITING, ShownState.QUEUED)
 _WORST_FIRST = (ShownState.MISMATCH, ShownState.FAILED, ShownState.INTERRUPTED, *_UNDER_WAY, ShownState.ROLLED_BACK)
 
@@ -95,7 +98,8 @@ def _stage(name: PartitionName, stage: str, runs: Mapping[str, NewestRun], facts
     if load is not None and (run is None or load.started_utc > run.started_utc or run.state is StageState.RUNNING):
         return _loading(load, active, is_held=is_held)
     if active is not None and (run is None or run.run_id != active.run_id):
-        state = ShownState.WAITING if active.state == "running" else ShownState.QUEUED
+        is_waiting = active.state == "running" and facts.now - active.since_utc > _BEGINS_WITHIN
+        state = ShownState.WAITING if is_waiting else ShownState.QUEUED
         return {"state": state, "started_utc": active.since_utc, "run": active.run_id}
     if run is None:
         return {"state": ShownState.PLANNED}
