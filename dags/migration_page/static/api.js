@@ -43,7 +43,7 @@ export class Overview {
     return one ? { source_id: one.source_id, target_id: one.target_id } : {};
   }
 
-  // The names of the cells that changed; null if everything is new; an empty list if nothing changed.
+  // The names of the cells that changed, none if only figures around them did; null if all is new, false if nothing is.
   async look() {
     const query = new URLSearchParams(this.place);
     const headers = {};
@@ -52,7 +52,7 @@ export class Overview {
       headers["If-None-Match"] = `"${this.document.tag}"`;
     }
     const answer = await send(`api/overview?${query}`, { headers });
-    if (answer.status === 304) return [];
+    if (answer.status === 304) return false;
     const document = await answer.json();
     const isPart = document.since != null && this.document != null;
     if (!isPart) this.cells = new Map();

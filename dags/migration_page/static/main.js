@@ -157,7 +157,7 @@ async function look() {
 }
 
 function show(names) {
-  if (names !== null && !names.length) return; // nothing changed
+  if (names === false) return;
   document.querySelector("main").hidden = false;
   document.querySelector("main").dataset.ready = "yes";
   drawSummary();
