@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exception_handlers import http_exception_handler
@@ -17,9 +17,6 @@ from dags.migration_page.endpoints import router
 from dags.migration_page.evidence_files import router as evidence_files
 from dags.migration_page.ledger_reading import LedgerReader
 from kpc.errors import KpcError, Transient
-
-if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
 
 PREFIX = "/migration"
 STATIC = Path(__file__).with_name("static")
@@ -38,7 +35,7 @@ _HEADERS = {
 class MigrationPage(FastAPI):
     """Knows the application that it is mounted in: runs are started by that one's own API, as the user."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
             scope.setdefault("state", {})["airflow_app"] = scope.get("app")
         await super().__call__(scope, receive, send)

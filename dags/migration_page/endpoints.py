@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Literal
@@ -77,12 +75,10 @@ def overview(
     document = reader.document(environment)
     if not visitor.tables >= TABLES.keys():
         document = only_tables(document, visitor.tables)
-    tag, shown = reader.answer(document, since)
+    tag, body = reader.answer(document, since)
     headers = {"ETag": f'"{tag}"', "Cache-Control": "no-cache"}
     if tag in request.headers.get("if-none-match", ""):
-        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    known = [{"source_id": one.source_id, "target_id": one.target_id} for one in reader.environments()]
-    body = json.dumps({**shown, "tag": tag, "environments": known}, default=_plain, separators=(",", ":"))
+        return Response(status_code=int(HTTPStatus.NOT_MODIFIED), headers=headers)
     return Response(body, media_type=_JSON, headers=headers)
 
 
@@ -150,10 +146,3 @@ def _phase(name: str) -> Phase:
     if name not in list(Phase):
         raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, f"The phases are {', '.join(Phase)}.")
     return Phase(name)
-
-
-def _plain(value: Any) -> Any:
-    """Times as ISO 8601, everything else as text."""
-    return (
-        value.isoformat() if hasattr(value, "isoformat") else dict(value) if isinstance(value, Mapping) else str(value)
-    )

@@ -48,7 +48,7 @@ def data_docs(request: Request, visitor: VisitorDep, path: str = "") -> Response
 
 @router.get("/api/reports")
 def reports(request: Request, visitor: VisitorDep) -> dict[str, list[str]]:
-    """The names of the sign-off reports, newest first; each is served as `docs/reports/NAME`."""
+    """The names of the sign-off reports, newest first; the endpoint of the Data Docs serves them in `reports`."""
     if not visitor.may_read_docs:
         raise HTTPException(HTTPStatus.FORBIDDEN, "You may not see the runs of the DAG data_docs.")
     folder = Project(request.app.state.reader.settings.reconcile.docs_root).reports

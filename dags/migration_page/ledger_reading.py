@@ -8,6 +8,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 from dags.migration_page.airflow_runs import active_runs
@@ -21,11 +22,20 @@ from kpc.stages.workspace import ledger_of
 
 _FRESH_S = 1.0
 _ESTIMATE_S = 15.0
+_KNOWN_S = 5.0
 _RETRY_S = 5.0  # after the ledger did not answer, nobody waits for its next refusal so long
 _KEPT = 32  # documents of which the differences can be told
 _NOT_COMPARED = ("now_utc",)
 
 StageName = tuple[str, str, str]
+
+
+def _plain(value: Any) -> str:
+    """Times as ISO 8601, everything else as text."""
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+_JSON = json.JSONEncoder(default=_plain, separators=(",", ":"))
 ActiveRuns = Callable[[], Mapping[StageName, ActiveRun]]
 
 
@@ -38,9 +48,10 @@ class LedgerReader:
         self._lock = threading.Lock()
         self._ledger: Ledger | None = None
         self._failure: tuple[KpcError, float] | None = None
+        self._known: tuple[float, list[Environment]] = (0.0, [])
         self._fresh: dict[Environment, tuple[float, dict[str, Any]]] = {}
         self._estimates: dict[Environment, tuple[float, FinishEstimate | None]] = {}
-        self._sent: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._sent: OrderedDict[str, tuple[str, dict[str, str]]] = OrderedDict()  # tables and cells as JSON, by tag
 
     @property
     def settings(self) -> Settings:
@@ -63,7 +74,12 @@ class LedgerReader:
             return self._ledger
 
     def environments(self) -> list[Environment]:
-        return self.ledger.overview.environments()
+        """What the ledger knows, the one used last first; at most five seconds old, unless there was none."""
+        ledger, (made_s, known) = self.ledger, self._known
+        if not known or time.monotonic() - made_s > _KNOWN_S:
+            known = ledger.overview.environments()
+            self._known = (time.monotonic(), known)
+        return known
 
     def environment(self, source_id: str = "", target_id: str = "") -> Environment:
         """The named environment, or the one that was used last. Raises `ConfigError` if there is none."""
@@ -98,24 +114,28 @@ class LedgerReader:
             self._estimates[environment] = (time.monotonic(), estimate)
         return estimate
 
-    def answer(self, document: dict[str, Any], since: str) -> tuple[str, dict[str, Any]]:
-        """The tag of a document, equal for equal content, and what to send to somebody who has the one tagged `since`.
+    def answer(self, document: dict[str, Any], since: str) -> tuple[str, str]:
+        """The tag of a document, equal for equal content, and the JSON for somebody who has the one tagged `since`.
 
-        That is the document with only those cells that differ; the whole if that one is forgotten.
+        That has only those cells that differ; the whole if that one is forgotten. Each value is encoded only once.
         """
-        content = {name: value for name, value in document.items() if name not in _NOT_COMPARED}
-        tag = hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()[:32]
+        cells = {f"{cell['table']} {cell['key']}": _JSON.encode(cell) for cell in document["cells"]}
+        rest = {name: _JSON.encode(value) for name, value in document.items() if name != "cells"}
+        content = ",".join([text for name, text in rest.items() if name not in _NOT_COMPARED] + list(cells.values()))
+        tag = hashlib.sha256(content.encode()).hexdigest()[:32]
         with self._lock:
             before = self._sent.get(since)
-            self._sent[tag] = document
+            self._sent[tag] = (rest["tables"], cells)
             self._sent.move_to_end(tag)
             while len(self._sent) > _KEPT:
                 self._sent.popitem(last=False)
-        if before is None or before["tables"] != document["tables"]:
-            return tag, document
-        known = {(cell["table"], cell["key"]): cell for cell in before["cells"]}
-        changed = [cell for cell in document["cells"] if known.get((cell["table"], cell["key"])) != cell]
-        return tag, {**document, "cells": changed, "since": since}
+        chosen = list(cells.values())
+        if before is not None and before[0] == rest["tables"]:
+            chosen = [text for name, text in cells.items() if before[1].get(name) != text]
+            rest["since"] = _JSON.encode(since)
+        known = [{"source_id": one.source_id, "target_id": one.target_id} for one in self.environments()]
+        rest |= {"tag": _JSON.encode(tag), "environments": _JSON.encode(known), "cells": f"[{','.join(chosen)}]"}
+        return tag, "{" + ",".join(f'"{name}":{text}' for name, text in rest.items()) + "}"
 
     def forget(self) -> None:
         """Build the next document anew: something was changed."""

@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import httpx
@@ -81,7 +82,8 @@ def as_user(world: World, user: str | None, *, cookie: bool = False) -> httpx.Cl
     return httpx.Client(base_url=base, timeout=60, headers={"Authorization": f"Bearer {token}"})
 
 
-def opened(world: World, browser: Browser, user: str, *, width: int = 1400) -> tuple[Page, FrameLocator]:
+@contextmanager
+def opened(world: World, browser: Browser, user: str, *, width: int = 1400) -> Iterator[tuple[Page, FrameLocator]]:
     """Airflow's own page with the Migration page in its frame."""
     context = browser.new_context(viewport={"width": width, "height": 900})
     context.set_default_timeout(PATIENCE_S * 1000)
@@ -90,7 +92,8 @@ def opened(world: World, browser: Browser, user: str, *, width: int = 1400) -> t
     page.goto(f"{world.airflow.url}/plugin/migration")
     frame = page.frame_locator("iframe")
     frame.locator("td.cell").first.wait_for()
-    return page, frame
+    yield page, frame
+    context.close()
 
 
 def cell(frame: FrameLocator, name: str) -> Any:
@@ -145,63 +148,69 @@ def test_a_stolen_click_changes_nothing(world: World) -> None:
 @in_chromium
 def test_a_partition_is_run_again_with_the_keyboard(world: World, browser: Browser) -> None:
     """In Airflow's frame: arrows, Enter, the menu; the run is the user's, and the page follows it without a reload."""
-    page, frame = opened(world, browser, "operator")
-    page.evaluate("window.isTheSamePage = true")
-    cell(frame, "KPS_T_SALES_M 2024-01").focus()
-    page.keyboard.press("ArrowUp")
-    expect(cell(frame, f"{SUPPLIERS} ALL")).to_be_focused()
-    page.keyboard.press("Enter")
-    expect(frame.get_by_role("dialog")).to_be_visible()
-    page.keyboard.press("Escape")
-    expect(frame.get_by_role("dialog")).to_be_hidden()
-    expect(cell(frame, f"{SUPPLIERS} ALL")).to_be_focused()
-    page.keyboard.press("Enter")
-    frame.get_by_role("button", name="Run again").click()
-    frame.get_by_role("button", name="Start").click()
-    link = frame.locator(".answer a")
-    link.wait_for()
-    (run,) = world.api.runs(dag_id="kps_r_pos_supplier__oracle_extract")
-    assert link.inner_text() == run.run_id
-    page.keyboard.press("Escape")
-    expect(cell(frame, f"{SUPPLIERS} ALL")).to_have_class("cell wide c-reconciled")
-    assert page.evaluate("window.isTheSamePage") is True
-    with ledger_of(world) as workspace:
-        made = [entry for entry in workspace.ledger.audit.entries() if entry.actor == "airflow:operator"]
-        assert [entry.action for entry in made if entry.action.startswith("run ")] == ["run requested", "run started"]
-        assert made[-1].run_id
-    details = httpx.get(
-        f"{world.airflow.url}/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}",
-        headers={"Authorization": f"Bearer {token_of(world, 'operator')}"},
-        timeout=60,
-    ).json()
-    assert details["triggering_user_name"] == "operator"
+    with opened(world, browser, "operator") as (page, frame):
+        page.evaluate("window.isTheSamePage = true")
+        cell(frame, "KPS_T_SALES_M 2024-01").focus()
+        page.keyboard.press("ArrowUp")
+        expect(cell(frame, f"{SUPPLIERS} ALL")).to_be_focused()
+        page.keyboard.press("Enter")
+        expect(frame.get_by_role("dialog")).to_be_visible()
+        page.keyboard.press("Escape")
+        expect(frame.get_by_role("dialog")).to_be_hidden()
+        expect(cell(frame, f"{SUPPLIERS} ALL")).to_be_focused()
+        page.keyboard.press("Enter")
+        frame.get_by_role("button", name="Run again").click()
+        frame.get_by_role("button", name="Start").click()
+        link = frame.locator(".answer a")
+        link.wait_for()
+        (run,) = world.api.runs(dag_id="kps_r_pos_supplier__oracle_extract")
+        assert link.inner_text() == run.run_id
+        page.keyboard.press("Escape")
+        expect(cell(frame, f"{SUPPLIERS} ALL")).to_have_class("cell wide c-reconciled")
+        assert page.evaluate("window.isTheSamePage") is True
+        with ledger_of(world) as workspace:
+            made = [entry for entry in workspace.ledger.audit.entries() if entry.actor == "airflow:operator"]
+            assert [entry.action for entry in made if entry.action.startswith("run ")] == [
+                "run requested",
+                "run started",
+            ]
+            assert made[-1].run_id
+        details = httpx.get(
+            f"{world.airflow.url}/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}",
+            headers={"Authorization": f"Bearer {token_of(world, 'operator')}"},
+            timeout=60,
+        ).json()
+        assert details["triggering_user_name"] == "operator"
 
 
 @in_chromium
 def test_links_lead_out_of_the_frame(world: World, browser: Browser) -> None:
     """Airflow's frame forbids it, so its own document follows them: to the run of a stage."""
-    page, frame = opened(world, browser, "viewer")
-    cell(frame, f"{SUPPLIERS} ALL").click()
-    expect(frame.get_by_role("button", name="Run again")).to_have_count(0)
-    expect(frame.get_by_role("button", name="Pause")).to_have_count(0)
-    frame.get_by_role("link", name="run", exact=True).first.click()
-    page.wait_for_url("**/dags/kps_r_pos_supplier__oracle_extract/runs/**")
+    with opened(world, browser, "viewer") as (page, frame):
+        cell(frame, f"{SUPPLIERS} ALL").click()
+        expect(frame.get_by_role("button", name="Run again")).to_have_count(0)
+        expect(frame.get_by_role("button", name="Pause")).to_have_count(0)
+        frame.get_by_role("link", name="run", exact=True).first.click()
+        page.wait_for_url("**/dags/kps_r_pos_supplier__oracle_extract/runs/**")
 
 
 @in_chromium
 def test_loads_are_paused_and_resumed_from_the_page(world: World, browser: Browser) -> None:
     """With a reason that everybody sees; both are audited."""
-    _, frame = opened(world, browser, "operator", width=400)
-    assert frame.locator("body").evaluate("body => body.scrollWidth <= innerWidth")
-    frame.get_by_role("button", name="Pause all loads").click()
-    frame.get_by_label("Reason").fill("index is rebuilt")
-    frame.get_by_label("Reason").press("Enter")
-    expect(frame.locator(".paused")).to_contain_text("All loads are paused")
-    expect(frame.locator(".paused")).to_contain_text("index is rebuilt")
-    frame.get_by_role("button", name="Resume").click()
-    expect(frame.locator(".paused")).to_have_count(0)
-    with ledger_of(world) as workspace:
-        assert actions(workspace)[-2:] == [("loads paused", "airflow:operator"), ("loads resumed", "airflow:operator")]
+    with opened(world, browser, "operator", width=400) as (_, frame):
+        assert frame.locator("body").evaluate("body => body.scrollWidth <= innerWidth")
+        frame.get_by_role("button", name="Pause all loads").click()
+        frame.get_by_label("Reason").fill("index is rebuilt")
+        frame.get_by_label("Reason").press("Enter")
+        expect(frame.locator(".paused")).to_contain_text("All loads are paused")
+        expect(frame.locator(".paused")).to_contain_text("index is rebuilt")
+        frame.get_by_role("button", name="Resume").click()
+        expect(frame.locator(".paused")).to_have_count(0)
+        with ledger_of(world) as workspace:
+            assert actions(workspace)[-2:] == [
+                ("loads paused", "airflow:operator"),
+                ("loads resumed", "airflow:operator"),
+            ]
 
 
 def test_evidence_is_served_behind_the_log_in(world: World) -> None:
@@ -209,7 +218,7 @@ def test_evidence_is_served_behind_the_log_in(world: World) -> None:
     run = world.api.trigger(DATA_DOCS)
     wait_for(lambda: world.api.run(DATA_DOCS, run).is_final)
     with as_user(world, "viewer", cookie=True) as viewer:
-        assert "Data Docs" in viewer.get("docs/index.html").text
+        assert SUPPLIERS in viewer.get("docs/index.html").text
         found = viewer.get(f"api/certificates/{SUPPLIERS}/ALL").json()
         assert (found["state"], found["exceptions"], found["corrections"]) == ("reconciled", {}, 0)
 

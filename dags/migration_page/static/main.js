@@ -104,7 +104,11 @@ function askReason(kind, name) {
   const reason = el("input", { type: "text", maxlength: 500, placeholder: "Reason (shown to everybody)", "aria-label": "Reason" });
   const dialog = by("panel");
   const pause = () => { dialog.close(); change("pause", { kind, name, reason: reason.value }); };
-  reason.addEventListener("keydown", (event) => { if (event.key === "Enter") pause(); });
+  reason.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter") return;
+    event.preventDefault(); // the focus returns to the button that asked, which must not take the key
+    pause();
+  });
   const what = kind === "all" ? "Pause all loads" : `Pause loads of ${kind === "phase" ? "phase " : ""}${name}`;
   dialog.replaceChildren(el("div", { class: "sheet" }, el("header", {}, el("h2", { id: "panel-title" }, what)),
     el("p", { class: "answer" }, "No new ingest jobs are created; running jobs go on to their end, and every task waits until the pause is lifted."), reason,
