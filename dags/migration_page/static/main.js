@@ -65,7 +65,18 @@ function drawSummary() {
   all.replaceChildren(icon("pause"), "Pause all loads");
   const one = overview.document.environment;
   by("place").textContent = `${one.source_id} to ${one.target_id}`;
+  drawCampaign(overview.document.campaign);
   drawEnvironments();
+}
+
+function drawCampaign(campaign) {
+  const link = by("campaign");
+  const mayStart = rights.may_start.length > 0;
+  link.hidden = !campaign && !mayStart;
+  link.href = campaign ? `${root}dags/campaign/runs/${encodeURIComponent(campaign.run_id)}` : `${root}dags/campaign`;
+  if (campaign?.run_id.startsWith("kpc-")) link.href = `${root}dags/campaign`;
+  link.textContent = campaign ? `Campaign ${campaign.id}: ${campaign.state}` : "Start a campaign";
+  link.title = campaign ? `${campaign.mode}, started by ${campaign.actor}${campaign.reason ? `; ${campaign.reason}` : ""}` : "";
 }
 
 function drawEnvironments() {

@@ -53,7 +53,7 @@ class ActiveRun:
 
 
 @dataclass(frozen=True, slots=True)
-class LedgerFacts:
+class OverviewFacts:
     """What the ledger knows of all partitions, by partition or stage."""
 
     now: datetime
@@ -67,7 +67,7 @@ class LedgerFacts:
     active: Mapping[StageName, ActiveRun] = field(default_factory=dict)
 
 
-def cell_of(name: PartitionName, facts: LedgerFacts) -> dict[str, Any]:
+def cell_of(name: PartitionName, facts: OverviewFacts) -> dict[str, Any]:
     """The document's entry of one partition; what is empty or unknown is left out."""
     runs = facts.runs.get(name, {})
     stages = [_stage(name, stage, runs, facts) for stage in STAGES]
@@ -90,7 +90,7 @@ def cell_of(name: PartitionName, facts: LedgerFacts) -> dict[str, Any]:
     return cell
 
 
-def _stage(name: PartitionName, stage: str, runs: Mapping[str, NewestRun], facts: LedgerFacts) -> dict[str, Any]:
+def _stage(name: PartitionName, stage: str, runs: Mapping[str, NewestRun], facts: OverviewFacts) -> dict[str, Any]:
     run, place = runs.get(stage), (*name, stage)
     is_held = place in facts.leases
     active = facts.active.get(place)

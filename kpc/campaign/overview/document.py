@@ -8,13 +8,13 @@ from datetime import timedelta
 from typing import Any
 
 from kpc.campaign.estimate import FinishEstimate
-from kpc.campaign.overview.cells import ActiveRun, LedgerFacts, PartitionName, ShownState, StageName, cell_of
+from kpc.campaign.overview.cells import ActiveRun, OverviewFacts, PartitionName, ShownState, StageName, cell_of
 from kpc.campaign.overview.decisions import decisions_of, standing_certificates
 from kpc.campaign.overview.planned_spans import planned_spans
 from kpc.campaign.overview.quota import quota_of
 from kpc.catalog import TABLES, Phase
 from kpc.catalog.types import ALL
-from kpc.ledger import Ledger, NewestRun, ScopeRow
+from kpc.ledger import CampaignRow, Ledger, NewestRun, ScopeRow
 from kpc.ledger.states import PauseScope, SourceCheckState, StageState
 from kpc.partition import Environment
 from kpc.settings import SalesforceSettings
@@ -50,6 +50,7 @@ def campaign_overview(
         "now_utc": facts.now,
         "environment": {"source_id": environment.source_id, "target_id": environment.target_id},
         "scope": _scope(scope),
+        "campaign": _campaign(ledger.campaigns.all(environment)),
         "stages": list(STAGES),
         "months": sorted({key for _, key in names if key != ALL}),
         "tables": [_table(table, names) for table in dict.fromkeys(table for table, _ in names)],
@@ -82,7 +83,7 @@ def only_tables(document: Mapping[str, Any], tables: Collection[str]) -> dict[st
     }
 
 
-def _ledger_facts(ledger: Ledger, environment: Environment, active: Mapping[StageName, ActiveRun]) -> LedgerFacts:
+def _ledger_facts(ledger: Ledger, environment: Environment, active: Mapping[StageName, ActiveRun]) -> OverviewFacts:
     overview = ledger.overview
     runs: dict[PartitionName, dict[str, NewestRun]] = defaultdict(dict)
     for run in overview.newest_runs(environment):
@@ -94,7 +95,7 @@ def _ledger_facts(ledger: Ledger, environment: Environment, active: Mapping[Stag
     differing = [run.id for run in verdicts if run.state in _DIFFERING]
     generations = overview.current_generations(environment)
     accepted = {one.subject: one.signed_utc for one in ledger.sign_offs.all(environment) if one.decision == "accepted"}
-    return LedgerFacts(
+    return OverviewFacts(
         now=ledger.clock(),
         runs=runs,
         loads={(one.table_name, one.partition_key): one for one in overview.running_loads(environment)},
@@ -117,7 +118,7 @@ def _is_accepted(signed_utc: Any, checked_utc: Any) -> bool:
     return signed_utc is not None and signed_utc > checked_utc
 
 
-def _partitions(scope: ScopeRow | None, facts: LedgerFacts) -> list[PartitionName]:
+def _partitions(scope: ScopeRow | None, facts: OverviewFacts) -> list[PartitionName]:
     """What is planned and what was begun, in load order, then by key."""
     planned = {
         (name, key)
@@ -136,6 +137,14 @@ def _scope(scope: ScopeRow | None) -> dict[str, Any] | None:
         return None
     names = ("months", "tables", "mode", "run_id", "actor", "set_utc")
     return {name: getattr(scope, name) for name in names}
+
+
+def _campaign(all_of_them: Sequence[CampaignRow]) -> dict[str, Any] | None:
+    """The newest campaign."""
+    if not all_of_them:
+        return None
+    names = ("id", "state", "mode", "round", "run_id", "actor", "started_utc", "ended_utc", "ended_by", "reason")
+    return {name: getattr(all_of_them[-1], name) for name in names}
 
 
 def _table(name: str, names: Sequence[PartitionName]) -> dict[str, Any]:
