@@ -89,7 +89,7 @@ class LedgerReader:
         if not known:
             raise ConfigError(
                 "The ledger knows no such migration yet.",
-                "Start the DAG `campaign` in Airflow, or plan one with `kpc plan --months 2024-01:3`; it is then shown.",
+                "Start the DAG `campaign` in Airflow, or plan one with `kpc plan --months 2024-01:3`; then it is here.",
             )
         return known[0]
 
