@@ -136,6 +136,7 @@ def _read(context: StageContext, months: Sequence[str]) -> OnePass:
     folder, plan = _plan(context, partitions_of(context.table, tuple(months)))
 
     def between() -> None:
+        context.ledger.leases.require(context.lease)  # a run that was paused must add no file to what another one reads
         refuse_outside_window(context)
 
     partitions = partitions_of(context.table, tuple(plan.control_totals))

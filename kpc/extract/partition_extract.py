@@ -158,6 +158,7 @@ def _read(context: StageContext, generation: str, plan: ExtractPlan) -> ExtractM
     context.store.check_space(plan.control_totals.rows * len(context.table.columns) * BYTES_PER_CELL)
 
     def between() -> None:
+        context.ledger.leases.require(context.lease)  # a run that was paused must add no file to what another one reads
         refuse_outside_window(context)
 
     chunks = merged_chunks(context, plan, folder, between)

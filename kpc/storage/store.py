@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -191,7 +192,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     with disk_may_fill(path):
         make_private(path.parent)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # Machines share the folder, and processes of two machines may have the same number.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         with disk_may_fill(path):
             yield make_private_file(temporary)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import json
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cluster_checks import (
@@ -25,10 +29,12 @@ from fresh_installation import build_wheel, install_worker
 from kpc.catalog import TABLES
 from kpc.demo.airflow import Worker
 from kpc.demo.airflow_config import ClusterTimes, TaskExecutor
+from kpc.demo.cluster_control import RunningCluster
 from kpc.demo.postgres import POSTGRES
 from kpc.demo.redis import REDIS
 from kpc.demo.servers import Data, World, started
 from kpc.partition import Partition, find_partition, month_keys, partitions_of
+from kpc.processes import python_env
 from kpc.stages.names import DEFAULT_QUEUE, EXTRACT_QUEUE, MIGRATION, ORACLE_EXTRACT, SF_LOADED, STAGES, asset_name
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
@@ -171,3 +177,34 @@ def test_the_whole_campaign_survives_a_restart_of_everything_in_turn(world: Worl
         world.keeper.stop(name, number, timeout_s=PATIENCE_S)
         world.keeper.restart(name)
     finish(world, partitions, since, seconds=2400.0)
+
+
+def test_parts_are_lost_and_added_from_another_terminal(world: World) -> None:
+    """What is killed stays away until it is started, a new worker joins, and a wrong name is refused."""
+    running = RunningCluster(world)
+    running.look()
+
+    def ask(*arguments: str) -> dict[str, Any]:
+        """The answer of `kpc cluster`, while the cluster is looked after."""
+        command = [Path(sys.executable).with_name("kpc"), "cluster", *arguments, "--json"]
+        asking = subprocess.Popen(  # noqa: S603  our own program
+            [*command, "--work-dir", world.folder.parent], env=python_env(), stdout=subprocess.PIPE, text=True
+        )
+        while asking.poll() is None:
+            running.look()
+            time.sleep(0.2)
+        answer: dict[str, Any] = json.loads(asking.communicate()[0])
+        return answer
+
+    assert ask("kill", "worker-load")["state"] == "stopped"
+    assert "worker-load" not in world.keeper.servers
+    assert ask("start", "worker-load")["state"] == "running"
+    assert ask("pause", "worker-load")["state"] == "paused"
+    assert ask("resume", "worker-load")["state"] == "running"
+    assert ask("worker", "worker-3", "--queues", EXTRACT_QUEUE)["queues"] == EXTRACT_QUEUE
+    states = {part["name"]: part["state"] for part in ask("list")["parts"]}
+    assert {"worker-extract", "worker-load", "worker-3", REDIS, POSTGRES} <= states.keys()
+    assert set(states.values()) == {"running"}
+    assert "It has" in ask("kill", "worker-4")["remedy"]
+    assert "The queues are extract, default" in ask("worker", "worker-4", "--queues", "fast")["remedy"]
+    assert ask("stop", "worker-3")["state"] == "stopped"
