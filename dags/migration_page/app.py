@@ -25,6 +25,10 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
+_OF_COMMANDS, _OF_THE_PAGE = (
+    "then repeat the command; nothing is lost",
+    "the page tries again by itself; nothing is lost",
+)
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
@@ -68,8 +72,10 @@ async def _with_headers(request: Request, call_next: Any) -> Response:
 async def _explained(_request: Request, error: Exception) -> Response:
     """One sentence and its remedy; 503 for what passes by itself."""
     assert isinstance(error, KpcError)  # noqa: S101  registered for it
-    status = HTTPStatus.SERVICE_UNAVAILABLE if isinstance(error, Transient) else HTTPStatus.CONFLICT
-    return JSONResponse({"what": error.what, "remedy": error.remedy}, status)
+    if isinstance(error, Transient):
+        remedy = error.remedy.replace(_OF_COMMANDS, _OF_THE_PAGE)
+        return JSONResponse({"what": error.what, "remedy": remedy}, HTTPStatus.SERVICE_UNAVAILABLE)
+    return JSONResponse({"what": error.what, "remedy": error.remedy}, HTTPStatus.CONFLICT)
 
 
 async def _refused(request: Request, error: Exception) -> Response:

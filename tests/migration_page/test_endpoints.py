@@ -211,6 +211,7 @@ def test_a_ledger_that_is_down_is_one_sentence_with_a_remedy(settings: Settings)
         assert answer.status_code == 503
         assert "does not answer" in answer.json()["what"]
         assert "Check that the database is running" in answer.json()["remedy"]
+        assert "the page tries again by itself" in answer.json()["remedy"]
         assert "hunter2" not in answer.text
     assert down.get("").status_code == 200  # the page itself is there
 

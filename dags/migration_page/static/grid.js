@@ -95,7 +95,7 @@ export class Grid {
     draw();
     this.rows.set(table.table, draw);
     const row = el("tr", { role: "row" }, el("th", { class: "name", scope: "row" }, label));
-    const whole = cells.find((cell) => cell.key === "ALL");
+    const whole = table.keys.length === 1 && cells.find((cell) => cell.key === "ALL");
     if (whole) row.append(this.#box(whole, "cell wide", Math.max(1, this.months.length)));
     for (const month of whole ? [] : this.months) {
       const cell = this.overview.cells.get(`${table.table} ${month}`);
