@@ -136,11 +136,15 @@ class ClusterControl:
 
     def pause(self, name: str) -> None:
         """Freeze a part and all its processes (SIGSTOP), as when its machine hangs."""
-        self._signal(self.find(name), signal.SIGSTOP)
+        part = self.find(name)
+        self._signal(part, signal.SIGSTOP)
+        self._until(lambda: part.state == "paused", f"{name} is not paused", part)
 
     def resume(self, name: str) -> None:
         """Let a frozen part go on."""
-        self._signal(self.find(name), signal.SIGCONT)
+        part = self.find(name)
+        self._signal(part, signal.SIGCONT)
+        self._until(lambda: part.state != "paused", f"{name} does not go on", part)
 
     def add_worker(self, name: str, queues: Sequence[str], concurrency: int) -> None:
         """Start one more worker. Raises `ConfigError` for a name that is taken or odd, and for an unknown queue."""
