@@ -37,15 +37,26 @@ def act_on_verdict(context: PartitionContext, result: StageResult) -> None:
 
 @asset(upstream=sf_loaded, read=read_report, after=act_on_verdict)
 def reconciled(
-    context: StageContext, loaded: LoadManifest, level3: str = "", sample_rows: int | None = None
+    context: StageContext,
+    loaded: LoadManifest,
+    level3: str = "",
+    sample_rows: int | None = None,
+    second_opinion: str = "",
 ) -> ReconciliationReport:
     """Compares Oracle with Salesforce: counts, sums and averages, checksums of records.
 
-    It uses only the mapping version of the load, because the load's own counts are what it verifies.
+    It uses only the mapping version of the load, because the load's own counts are what it verifies. `second_opinion`
+    has Oracle asked now for its opinion of `all` rows, or of so many buckets, where the extract has fewer.
     """
     from kpc.campaign.certificates import certify, standing_certificate  # noqa: PLC0415  heavy; see kpc.stages.asset
-    from kpc.reconcile.partition_reconciliation import compare_partition, publish_report  # noqa: PLC0415
+    from kpc.reconcile.partition_reconciliation import (  # noqa: PLC0415
+        ask_second_opinion,
+        compare_partition,
+        publish_report,
+    )
 
+    if second_opinion:
+        ask_second_opinion(context, second_opinion)
     compared = compare_partition(context, level3, sample_rows)
     verdict = publish_report(context, compared)
     if verdict.weaker_check:

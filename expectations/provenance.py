@@ -23,7 +23,7 @@ from kpc.tool_version import tool_version
 def record_of(context: StageContext, compared: PartitionComparison, mapping_version: str) -> RunRecord:
     """The record of this reconciliation of the generation that was loaded under the mapping version."""
     report = compared.report
-    causes = report.records.causes if report.records else {}
+    causes = report.records.causes | report.records.since if report.records else {}
     scn_utc, is_exact = _scn_time(context, report)
     jobs = context.ledger.jobs.of_load(report.generation, mapping_version)
     return RunRecord(

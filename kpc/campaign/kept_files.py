@@ -13,7 +13,14 @@ from kpc.load.pre_image import PreImage
 from kpc.settings import RetentionSettings
 from kpc.stages.context import PartitionContext
 from kpc.storage.layout import EXTRACT, GenerationPaths, result_name
-from kpc.storage.manifests import ExtractManifest, LoadManifest, PurgedFile, PurgedManifest, StagedManifest
+from kpc.storage.manifests import (
+    ExtractManifest,
+    LoadManifest,
+    OpinionManifest,
+    PurgedFile,
+    PurgedManifest,
+    StagedManifest,
+)
 from kpc.storage.store import FileEntry, describe_file
 
 _WITH_ROWS = ("failed.csv.gz", "unprocessed.csv.gz")  # how names of results that hold rows end
@@ -76,6 +83,8 @@ class GenerationFiles:
         if kind is FileKind.EXTRACT:
             extract = self.context.store.manifest(self.paths.extract, ExtractManifest)
             yield from _in(self.paths.extract, extract.chunks if extract else ())
+            opinions = self.context.store.manifest(self.paths.opinions, OpinionManifest)
+            yield from _in(self.paths.opinions, opinions.chunks if opinions else ())
         for version in self.context.ledger.stages.mapping_versions(self.generation.id):
             yield from self._staged_or_loaded(kind, version)
 
@@ -102,7 +111,7 @@ class GenerationFiles:
 
     def _unlisted(self, kind: FileKind) -> Iterator[tuple[Path, FileEntry | None]]:
         patterns = {
-            FileKind.EXTRACT: ("extract/**/*.parquet",),
+            FileKind.EXTRACT: ("extract/**/*.parquet", "opinions/*.parquet"),
             FileKind.CHUNKS: ("staged-*/chunk-*.csv.gz",),
             FileKind.REJECTS: ("staged-*/rejected.csv.gz",),
             FileKind.FAILED_ROWS: tuple(f"loaded-*/*{ending}" for ending in _WITH_ROWS),

@@ -15,6 +15,7 @@ from kpc.partition import find_partition
 
 if TYPE_CHECKING:
     from kpc.campaign.system_check import SystemCheck
+    from kpc.partition import Partition
     from kpc.reconcile.report import ReconciliationReport
     from kpc.stages.workspace import Workspace
 
@@ -126,6 +127,14 @@ def reconcile(
     sample: Annotated[int | None, typer.Option(min=1, help="Compare so many records, chosen anew each time.")] = None,
     level3: Annotated[str, typer.Option(help="full, sample or off; default: KPC__RECONCILE__LEVEL3.")] = "",
     drill: Annotated[bool, typer.Option("--drill", help="Compare every record, whatever the setting.")] = False,
+    second_opinion: Annotated[
+        str,
+        typer.Option(
+            metavar="SHARE",
+            help="Have Oracle itself say, as of the extract's SCN, what Salesforce must hold: of `all` rows, or of so "
+            "many of the 256 buckets. Compares every record.",
+        ),
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Compare a loaded partition with Salesforce: counts, aggregates, checksums; changes no record.
@@ -141,29 +150,37 @@ def reconcile(
     from kpc.stages.context import PartitionContext
 
     partition = find_partition(table, key)
-    chosen = _level3(level, sample, level3, drill=drill)
+    chosen = _level3(level, sample, level3, drill=drill or bool(second_opinion))
     with user_workspace() as workspace:
         context = PartitionContext(workspace, partition)
         try:
-            result = reconciled.materialize(context, level3=chosen, sample_rows=sample)
+            result = reconciled.materialize(context, level3=chosen, sample_rows=sample, second_opinion=second_opinion)
         except Mismatch as mismatch:
             report = last_report(context)
             emit(report.model_dump(mode="json"), as_json=as_json, text="\n".join(_differences(report)))
             fail(mismatch)
         report = last_report(context)
+    _print_verdict(partition, report, weaker=str(result.detail.get("weaker_check", "")), as_json=as_json)
+    raise typer.Exit(Exit.EXCEPTIONS if result.state == StageState.RECONCILED_WITH_EXCEPTIONS else Exit.DONE)
+
+
+def _print_verdict(partition: Partition, report: ReconciliationReport, *, weaker: str, as_json: bool) -> None:
     columns = ("level", "measure", "oracle", "exceptions", "salesforce", "agrees")
     cells = [[n.level, n.measure, n.source, n.excepted, n.target, n.agrees] for n in report.comparisons]
     emit(report.model_dump(mode="json"), as_json=as_json, text=grid(f"{partition}: {report.state}", columns, cells))
     for line in _kept_lines(report):
         say(line)
+    if report.second_opinion:
+        say(f"Second opinion by Oracle: {report.second_opinion}.")
     if report.compared_only:
         say(f"Compared only by {report.compared_only}.")
-    if weaker := result.detail.get("weaker_check"):
+    if weaker:
         when = f"{report.compared_utc:%Y-%m-%d %H:%M} UTC"
         say(f"The verdict is the one of {when}, when more was compared. Now: {weaker}.")
     elif report.state == "sampled":
-        say(f"{report.share} records were compared; `kpc reconcile {table} {key} --level3 full` compares all.")
-    raise typer.Exit(Exit.EXCEPTIONS if result.state == StageState.RECONCILED_WITH_EXCEPTIONS else Exit.DONE)
+        say(
+            f"{report.share} records were compared; `kpc reconcile {report.table} {report.key} --level3 full` compares all."
+        )
 
 
 def _level3(level: int, sample: int | None, level3: str, *, drill: bool) -> str:
@@ -171,7 +188,8 @@ def _level3(level: int, sample: int | None, level3: str, *, drill: bool) -> str:
     named = ["full"] * drill + ["off"] * (level < 3) + ["sample"] * (sample is not None) + [level3] * bool(level3)
     if len(set(named)) > 1:
         raise ConfigError(
-            "--level, --sample, --level3 and --drill contradict each other.", "Give only one of them, or none."
+            "--level, --sample, --level3, --drill and --second-opinion contradict each other.",
+            "Give only one of them, or none.",
         )
     return named[0] if named else ""
 
@@ -221,6 +239,8 @@ def _differences(report: ReconciliationReport) -> Iterator[str]:
         yield f"differs: {key} in {', '.join(fields)}"
     for cause, records in report.records.causes.items():
         yield f"{records:,} records: {cause}"
+    for what, records in report.records.since.items():
+        yield f"{records:,} of the records that Oracle was asked for: {what}"
 
 
 def _kept_lines(report: ReconciliationReport) -> Iterator[str]:

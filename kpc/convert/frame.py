@@ -128,6 +128,10 @@ class FramePlan:
         currency = [pl.lit(self.table.currency).alias(CURRENCY_FIELD)] if self.table.currency else []
         return [made.spelled for made in self.conversions] + currency
 
+    def doubles(self, prefix: str) -> list[pl.Expr]:
+        """The sent numbers as doubles, by their names in the data header after `prefix`."""
+        return [made.double.name.prefix(prefix) for made in self.conversions if made.double is not None]
+
     def order(self) -> pl.Expr:
         """The sort key of the rows: the first parent's external id, then their own (only the rest of it if it begins
         with the parent's)."""

@@ -19,8 +19,8 @@ from kpc.salesforce.constants import NULL_TOKEN
 class Conversion:
     """How a sent column is converted to its field.
 
-    `value` is `NAME:value`, the target's typed value; `spelled` is its text, after the null rule; `cut` and `rounded`
-    are true where a value lost characters or digits by a declared rule.
+    `value` is `NAME:value`, the target's typed value; `spelled` is its text, after the null rule, `double` that of a
+    number as a double; `cut` and `rounded` are true where a value lost characters or digits by a declared rule.
     """
 
     value: pl.Expr
@@ -28,6 +28,7 @@ class Conversion:
     checks: list[RuleCheck] = field(default_factory=list)
     cut: pl.Expr | None = None
     rounded: pl.Expr | None = None
+    double: pl.Expr | None = None
 
 
 def conversion(source: Source, hash_key: str) -> Conversion:
@@ -46,7 +47,14 @@ def conversion(source: Source, hash_key: str) -> Conversion:
         checks=checks,
         cut=made.cut,
         rounded=made.rounded,
+        double=_double(source, null) if target.is_number else None,
     )
+
+
+def _double(source: Source, null: str | None) -> pl.Expr:
+    """The value as Salesforce's API carries it, far cheaper than by its text."""
+    value = source.value.cast(pl.Float64)
+    return (value if null is None else value.fill_null(float(null))).alias(source.column.field or "")
 
 
 def _target(column: Column) -> FieldType:

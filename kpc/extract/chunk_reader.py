@@ -14,9 +14,9 @@ from typing import TypeVar
 import pyarrow as pa
 
 from kpc.errors import CallTimedOut
-from kpc.extract.live_schema import extract_schema, key_schema
+from kpc.extract.live_schema import extract_schema, key_schema, opinion_schema
 from kpc.extract.plan import ChunkRange, ExtractPlan
-from kpc.extract.statements import keys_of, rows_of_chunk
+from kpc.extract.statements import Selection, keys_of, opinions_of_chunk, rows_of_chunk
 from kpc.extract.text_reading import TextReading
 from kpc.oracle.failures import inconsistent
 from kpc.oracle.session import Oracle
@@ -55,22 +55,56 @@ def read_chunks(
     The first failure stops the other sessions after their current chunk and is raised.
     """
     table, rows = partition.table, plan.selection(partition)
+    schema = extract_schema(table, has_opinions=bool(rows.opinion_buckets))
+
+    def file_of(chunk: ChunkRange) -> _File:
+        statement = rows_of_chunk(oracle.owner, rows, chunk.within(table), plan.control_totals)
+        return _File(chunk.name, statement, schema, chunk.rows)
+
+    return _read_files(oracle, partition, plan, folder, between, file_of)
+
+
+def read_opinions(
+    oracle: Oracle,
+    partition: Partition,
+    plan: ExtractPlan,
+    buckets: tuple[int, ...],
+    folder: Path,
+    between: Between = continue_reading,
+) -> tuple[FileEntry, ...]:
+    """As `read_chunks`, of the rows in some buckets: Oracle's opinion, and the columns that it is compared with."""
+    rows = Selection(partition, plan.scn, opinion_buckets=buckets)
+    schema = opinion_schema(partition.table)
+
+    def file_of(chunk: ChunkRange) -> _File:
+        statement = opinions_of_chunk(oracle.owner, rows, chunk.within(partition.table), plan.control_totals)
+        return _File(chunk.name, statement, schema, None)
+
+    return _read_files(oracle, partition, plan, folder, between, file_of)
+
+
+def _read_files(
+    oracle: Oracle,
+    partition: Partition,
+    plan: ExtractPlan,
+    folder: Path,
+    between: Between,
+    file_of: Callable[[ChunkRange], _File],
+) -> tuple[FileEntry, ...]:
     has_failed = threading.Event()
 
     def read(chunk: ChunkRange) -> FileEntry | None:
         if has_failed.is_set():
             return None
-        statement = rows_of_chunk(oracle.owner, rows, chunk.within(table), plan.control_totals)
+        file = file_of(chunk)
         try:
             between()
-            schema = extract_schema(table, has_opinions=bool(rows.opinion_buckets))
-            file = _File(chunk.name, statement, schema, chunk.rows)
             return oracle.repeated(lambda: _read_file(oracle, partition, file, folder))
         except BaseException:
             has_failed.set()
             raise
 
-    workers = min(oracle.settings.sessions, table.sessions, max(1, len(plan.chunks)))
+    workers = min(oracle.settings.sessions, partition.table.sessions, max(1, len(plan.chunks)))
     with ThreadPoolExecutor(workers, thread_name_prefix="oracle-chunk") as pool:
         entries = list(pool.map(read, plan.chunks))
     return tuple(entry for entry in entries if entry is not None)
@@ -85,12 +119,12 @@ def read_keys(oracle: Oracle, partition: Partition, plan: ExtractPlan, folder: P
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """The contents of one Parquet file, and the number of rows that Oracle counted for it."""
+    """The contents of one Parquet file, and the number of rows that Oracle counted for it; None: it did not."""
 
     name: str
     statement: Statement
     schema: pa.Schema
-    rows: int
+    rows: int | None
 
 
 def _read_file(oracle: Oracle, partition: Partition, file: _File, folder: Path) -> FileEntry:
@@ -129,7 +163,7 @@ def _fetch_file(oracle: Oracle, partition: Partition, file: _File, folder: Path,
         for batch in session.arrow_batches(file.statement, text.fetched, size):
             parquet.write(text.decoded(batch))
             del batch
-        if parquet.rows != file.rows:
+        if file.rows is not None and parquet.rows != file.rows:
             raise inconsistent(
                 f"{partition} {file.name} holds {parquet.rows:,} rows, but Oracle counted {file.rows:,} at the "
                 "same SCN."
@@ -145,7 +179,7 @@ def _finished(folder: Path, file: _File) -> FileEntry | None:
     entry = read_manifest(folder, FileEntry, f"{file.name}.json")
     if entry is None or not (folder / entry.name).is_file():
         return None
-    is_whole = describe_file(folder / entry.name, rows=entry.rows) == entry and entry.rows == file.rows
+    is_whole = describe_file(folder / entry.name, rows=entry.rows) == entry and file.rows in (None, entry.rows)
     return entry if is_whole else None
 
 

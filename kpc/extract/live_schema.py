@@ -12,6 +12,7 @@ from kpc.convert.numbers import WIDEST
 from kpc.errors import SchemaDrift
 from kpc.extract.number_reading import read_scale
 from kpc.oracle.session import DictionaryColumn, Oracle, ReadSession
+from kpc.reconcile.second_opinion.digest_layout import compared_columns
 from kpc.reconcile.second_opinion.row_sql import OPINION
 
 _ARROW = {
@@ -43,6 +44,12 @@ def extract_schema(table: Table, *, has_opinions: bool) -> pa.Schema:
     """`arrow_schema`, and Oracle's opinion of each row where it was asked for one."""
     schema = arrow_schema(table)
     return schema.append(pa.field(OPINION, pa.binary())) if has_opinions else schema
+
+
+def opinion_schema(table: Table) -> pa.Schema:
+    """Oracle's opinion of a row, after the columns that it is compared with."""
+    fields = [pa.field(column.name, arrow_type(table, column)) for column in compared_columns(table)]
+    return pa.schema([*fields, pa.field(OPINION, pa.binary())])
 
 
 def key_schema(table: Table) -> pa.Schema:

@@ -20,6 +20,7 @@ from kpc.extract.text_reading import stored_bytes
 from kpc.oracle.statement import BindValues, Statement
 from kpc.partition import Partition
 from kpc.reconcile.second_opinion.coverage import asks_for
+from kpc.reconcile.second_opinion.digest_layout import compared_columns
 from kpc.reconcile.second_opinion.row_sql import OPINION, key_texts, with_opinions
 from kpc.storage.manifests import ControlTotals
 
@@ -182,13 +183,28 @@ def rows_of_chunk(owner: str, rows: Selection, within: Statement | None, totals:
     """The rows of one chunk in catalog column order; `within` is the chunk's range, None means all rows."""
     table = rows.table
     columns = read_columns(table, table.extracted_columns, (totals,))
+    if rows.opinion_buckets:
+        opined = _opined(owner, rows, within)
+        return Statement(f"SELECT {columns}, {OPINION} FROM ({opined.text})", opined.binds)
     where = rows.where if within is None else both(rows.where, within)
-    tail = f"FROM {rows.source(owner)} WHERE {where.text}"
-    if not rows.opinion_buckets:
-        return Statement(f"SELECT {hint(table.chunk_degree)}{columns} {tail}", where.binds)
-    inner = f"SELECT {hint(table.chunk_degree)}{plain_columns(table)} {tail}"
-    opined = with_opinions(table, inner, asks_for(rows.opinion_buckets))
-    return Statement(f"SELECT {columns}, {OPINION} FROM ({opined})", where.binds)
+    text = f"SELECT {hint(table.chunk_degree)}{columns} FROM {rows.source(owner)} WHERE {where.text}"
+    return Statement(text, where.binds)
+
+
+def opinions_of_chunk(owner: str, rows: Selection, within: Statement | None, totals: ControlTotals) -> Statement:
+    """Oracle's opinions of the rows of one chunk that have one, after the columns that they are compared with."""
+    opined = _opined(owner, rows, within)
+    columns = read_columns(rows.table, compared_columns(rows.table), (totals,))
+    selected = f"{columns}, {OPINION}" if columns else OPINION
+    return Statement(f"SELECT {selected} FROM ({opined.text}) WHERE {OPINION} IS NOT NULL", opined.binds)
+
+
+def _opined(owner: str, rows: Selection, within: Statement | None) -> Statement:
+    """The rows as they are, with Oracle's opinions."""
+    table = rows.table
+    where = rows.where if within is None else both(rows.where, within)
+    inner = f"SELECT {hint(table.chunk_degree)}{plain_columns(table)} FROM {rows.source(owner)} WHERE {where.text}"
+    return Statement(with_opinions(table, inner, asks_for(rows.opinion_buckets)), where.binds)
 
 
 def both(first: Statement, second: Statement) -> Statement:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import polars as pl
 import pyarrow as pa
@@ -120,6 +121,17 @@ def read_columns(file: Path, columns: Sequence[str], *, numbers: Sequence[str] =
 
     Raises `DamagedFile`, also for a number that is none.
     """
+    try:
+        with open_gzip_to_read(file) as content:
+            yield from read_open(content, file, columns, numbers=numbers)
+    except (OSError, EOFError) as error:
+        raise _damaged(file, error) from None
+
+
+def read_open(
+    content: IO[bytes], file: Path | str, columns: Sequence[str], *, numbers: Sequence[str] = ()
+) -> Iterator[pl.DataFrame]:
+    """As `read_columns`, of an open file of plain CSV text; `file` names it in an error."""
     read = pa_csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False)
     convert = pa_csv.ConvertOptions(
         column_types={name: pa.float64() if name in numbers else pa.string() for name in columns},
@@ -128,18 +140,20 @@ def read_columns(file: Path, columns: Sequence[str], *, numbers: Sequence[str] =
         null_values=[""],
     )
     try:
-        with open_gzip_to_read(file) as content:
-            parse = pa_csv.ParseOptions(newlines_in_values=True)
-            # Arrow's default pool keeps freed memory; the system pool returns it.
-            reader = pa_csv.open_csv(content, read, parse, convert, memory_pool=pa.system_memory_pool())
-            for batch in reader:
-                frame = pl.from_arrow(batch)
-                assert isinstance(frame, pl.DataFrame)  # noqa: S101  a batch never becomes a series
-                yield frame
-    except (pa.ArrowInvalid, pa.ArrowKeyError, OSError, EOFError) as error:
-        # Arrow's message ends with the content of the line that it could not read.
-        why = shown(re.sub(r"(got \d+):.*", r"\1", str(error), flags=re.DOTALL))
-        raise DamagedFile(f"{file} cannot be read: {why}.", _READ_AGAIN, path=file) from None
+        parse = pa_csv.ParseOptions(newlines_in_values=True)
+        # Arrow's default pool keeps freed memory; the system pool returns it.
+        for batch in pa_csv.open_csv(content, read, parse, convert, memory_pool=pa.system_memory_pool()):
+            frame = pl.from_arrow(batch)
+            assert isinstance(frame, pl.DataFrame)  # noqa: S101  a batch never becomes a series
+            yield frame
+    except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
+        raise _damaged(file, error) from None
+
+
+def _damaged(file: Path | str, error: Exception) -> DamagedFile:
+    # Arrow's message ends with the content of the line that it could not read.
+    why = shown(re.sub(r"(got \d+):.*", r"\1", str(error), flags=re.DOTALL))
+    return DamagedFile(f"{file} cannot be read: {why}.", _READ_AGAIN, path=Path(file))
 
 
 def read_all(file: Path, columns: Sequence[str]) -> pl.DataFrame:

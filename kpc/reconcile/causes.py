@@ -15,12 +15,13 @@ from kpc.catalog.types import EXTERNAL_ID
 from kpc.convert.canonical import KEY_HASH, key_hash
 from kpc.load.loaded_index import read_loaded_index
 from kpc.reconcile.differences import DifferenceKind, DifferingRecord
+from kpc.reconcile.present_rows import SinceExtract
 from kpc.salesforce.soql import in_conditions, text_at
 from kpc.stages.context import PartitionContext
 from kpc.storage.prefetch import map_in_parallel
 from kpc.storage.store import FileEntry, atomic_path, describe_file
 
-HEADER = (EXTERNAL_ID, "kind", "cause", "fields", "changed_by", "changed_utc")
+HEADER = (EXTERNAL_ID, "kind", "cause", "fields", "changed_by", "changed_utc", "oracle_now")
 _LOOKED_UP = 2_000  # records of which the org is asked who changed them
 _QUERIES_AT_ONCE = 4
 _ASKED = (EXTERNAL_ID, "CreatedById", "CreatedDate", "LastModifiedById", "LastModifiedDate")
@@ -129,14 +130,20 @@ def counted(explanations: Iterable[ExplainedDifference]) -> dict[str, int]:
     return dict(Counter(str(one.cause) for one in explanations).most_common())
 
 
-def write_differences(path: Path, explanations: Sequence[ExplainedDifference]) -> FileEntry:
-    """A CSV file that only its owner can read: one line per record, keys and names of fields, no values."""
+def write_differences(
+    path: Path, explanations: Sequence[ExplainedDifference], since: Mapping[str, SinceExtract]
+) -> FileEntry:
+    """A CSV file that only its owner can read: one line per record, keys and names of fields, no values.
+
+    `since`: what Oracle holds now, by external id, where it was asked.
+    """
     with atomic_path(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         lines = csv.writer(file)
         lines.writerow(HEADER)
         for one in explanations:
             record = one.record
-            lines.writerow([record.external_id, record.kind, one.cause, " ".join(record.fields), one.by, one.when])
+            now = since.get(record.external_id, "")
+            lines.writerow([record.external_id, record.kind, one.cause, " ".join(record.fields), one.by, one.when, now])
     return describe_file(path, rows=len(explanations))
 
 

@@ -14,6 +14,7 @@ import polars as pl
 from kpc.catalog.table import Table
 
 COMPARED = "compared"  # the hash's column, UInt64
+AS_DOUBLE = "double:"  # before the name of a number's field: its column of doubles beside the one of text
 
 
 def number_fields(table: Table) -> tuple[str, ...]:
@@ -22,10 +23,16 @@ def number_fields(table: Table) -> tuple[str, ...]:
 
 
 def comparison_hash(rows: pl.DataFrame, table: Table, seed: int) -> pl.Series:
-    """One UInt64 per row of `table.data_header`; numbers may be text or doubles, a null equals an empty text."""
+    """One UInt64 per row of `table.data_header`; numbers may be text or doubles, a null equals an empty text.
+
+    A number's column `AS_DOUBLE` is used in place of its text, if there is one.
+    """
     numbers = set(number_fields(table))
-    compared = rows.select(
-        pl.col(name).cast(pl.Float64, strict=False) if name in numbers else pl.col(name).fill_null("")
-        for name in table.data_header
-    )
-    return compared.hash_rows(seed).alias(COMPARED)
+
+    def compared(name: str) -> pl.Expr:
+        if name not in numbers:
+            return pl.col(name).fill_null("")
+        is_typed = AS_DOUBLE + name in rows.columns
+        return pl.col(AS_DOUBLE + name) if is_typed else pl.col(name).cast(pl.Float64, strict=False)
+
+    return rows.select(compared(name).alias(name) for name in table.data_header).hash_rows(seed).alias(COMPARED)

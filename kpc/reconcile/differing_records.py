@@ -9,7 +9,7 @@ import polars as pl
 
 from kpc.catalog.types import EXTERNAL_ID, PARTITION_FIELD
 from kpc.convert.buckets import BUCKET
-from kpc.convert.canonical import KEY_HASH
+from kpc.convert.canonical import CHECKSUM, KEY_HASH
 from kpc.reconcile.comparison_hash import number_fields
 from kpc.reconcile.differences import DifferenceKind, DifferingRecord
 from kpc.reconcile.double_numbers import same_as_doubles
@@ -20,13 +20,17 @@ from kpc.stages.context import PartitionContext
 
 @dataclass(frozen=True, slots=True)
 class FoundDifferences:
-    """Complete counts, and the records of up to `HELD_ROWS` of each kind, by kind and external id."""
+    """Complete counts, and the records of up to `HELD_ROWS` of each kind, by kind and external id.
+
+    `rows`: external id and checksum of the extract's rows of those that are listed.
+    """
 
     missing: int
     changed: int
     surplus: int
     as_doubles: int
     listed: tuple[DifferingRecord, ...]
+    rows: pl.DataFrame
 
 
 def differing_records(
@@ -61,6 +65,7 @@ def differing_records(
             *_keys(unnamed, DifferenceKind.CHANGED),
             *_keys(surplus, DifferenceKind.SURPLUS),
         ),
+        rows=rows.select(EXTERNAL_ID, CHECKSUM),
     )
 
 

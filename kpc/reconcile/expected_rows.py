@@ -179,9 +179,5 @@ def _with_measures(records: pl.DataFrame, table: Table) -> pl.LazyFrame:
 
 def rows_with_hashes(expected: ExpectedRows, hashes: pl.Series) -> Iterator[pl.DataFrame]:
     """The expected rows with these key hashes, by one more reading: `table.data_header`, bucket, key_hash, checksum."""
-    wanted = hashes.to_frame(KEY_HASH)
-    columns = [*expected.table.data_header, *_PAIR]
-    for frame in expected.source.frames():
-        found = frame.join(wanted, on=KEY_HASH, how="semi")
-        if found.height:
-            yield compacted(found.select(columns))
+    for frame in expected.source.with_hashes(hashes):
+        yield frame.select(*expected.table.data_header, *_PAIR)

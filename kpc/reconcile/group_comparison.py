@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import polars as pl
@@ -12,13 +12,13 @@ from kpc.convert.canonical import CHECKSUM, KEY_HASH
 from kpc.reconcile.bucket_fingerprints import Fingerprints
 from kpc.reconcile.comparison_hash import COMPARED
 from kpc.reconcile.read_totals import ReadTotals
-from kpc.reconcile.target_records import canonical_records
+from kpc.reconcile.target_records import HashedRecords, canonical_records
 from kpc.stages.context import PartitionContext
 from kpc.storage.arrow_memory import compacted
 
 HELD_ROWS = 20_000  # differing records whose fields are compared; more are counted
 
-Records = Callable[[], Iterator[pl.DataFrame]]
+Records = Callable[[pl.Series], Iterator[pl.DataFrame]]
 
 _NO_RECORDS = pl.DataFrame(schema={KEY_HASH: pl.UInt64, BUCKET: pl.UInt8, COMPARED: pl.UInt64})
 _OF_SOURCE = {name: f"source:{name}" for name in (BUCKET, CHECKSUM, COMPARED)}
@@ -44,12 +44,15 @@ class GroupComparison:
     totals: ReadTotals
 
 
-def compare_group(expected: pl.DataFrame, records: Records, context: PartitionContext) -> GroupComparison:
-    """Compare rows of `ExpectedRows.pairs` with `records`, which reads the frames of `read_pages` as often as called.
+def compare_group(
+    expected: pl.DataFrame, hashed: Iterable[HashedRecords], records: Records, context: PartitionContext
+) -> GroupComparison:
+    """Compare rows of `ExpectedRows.pairs` with records.
 
-    Each side has a key at most once.
+    Where they differ, `records` gives the records with some key hashes (`records_with_hashes`). Each side has a key at
+    most once.
     """
-    return _Comparing(context).run(expected, records)
+    return _Comparing(context).run(expected, hashed, records)
 
 
 class _Comparing:
@@ -71,36 +74,26 @@ class _Comparing:
             ReadTotals(),
         )
 
-    def run(self, expected: pl.DataFrame, records: Records) -> GroupComparison:
-        found = self._found
+    def run(self, expected: pl.DataFrame, hashed: Iterable[HashedRecords], records: Records) -> GroupComparison:
+        found, hashes = self._found, [_NO_RECORDS]
+        for page in hashed:
+            found.totals.merge(page.totals.by_bucket)
+            hashes.append(page.rows)
         pairs = expected.select(KEY_HASH, *(pl.col(name).alias(renamed) for name, renamed in _OF_SOURCE.items()))
-        joined = self._hashes(records()).join(pairs, on=KEY_HASH, how="left")
-        unequal = joined.filter(_differs(COMPARED)).select(KEY_HASH)
-        equal = joined.filter(~_differs(COMPARED))
+        joined = pl.concat(hashes).join(pairs, on=KEY_HASH, how="left")
+        is_other = joined.select(_differs(COMPARED)).to_series()
+        unequal, equal = joined.filter(is_other)[KEY_HASH], joined.filter(~is_other)
         found.compared, found.equal = pairs.height, equal.height
         found.source.add(expected)
         found.target.add(equal.select(BUCKET, pl.col(_OF_SOURCE[CHECKSUM]).alias(CHECKSUM)))
         keys = [equal[KEY_HASH]]
-        if unequal.height:
-            keys += [self._look_closer(frame.join(unequal, on=KEY_HASH, how="semi"), pairs) for frame in records()]
+        if unequal.len():
+            keys += [self._look_closer(frame, pairs) for frame in records(unequal)]
         found.missing = pairs.join(pl.concat(keys).to_frame(), on=KEY_HASH, how="anti")[KEY_HASH]
         return found
 
-    def _hashes(self, frames: Iterator[pl.DataFrame]) -> pl.DataFrame:
-        """The columns of `_NO_RECORDS` of all records, whose aggregates are added up: once, which costs far less."""
-        table = self._context.table
-        measured = [pl.col(column.field or "").cast(pl.Float64, strict=False) for column in table.measured_columns]
-        kept = [compacted(frame.select(*_NO_RECORDS.columns, *measured)) for frame in frames]
-        if not kept:
-            return _NO_RECORDS
-        records = pl.concat(kept)
-        self._found.totals.add(records, table)
-        return records.select(_NO_RECORDS.columns)
-
     def _look_closer(self, unequal: pl.DataFrame, pairs: pl.DataFrame) -> pl.Series:
         """Compare canonical text, in which white space and spellings do not differ; returns its key hashes."""
-        if unequal.is_empty():
-            return unequal[KEY_HASH]
         records, found = canonical_records(unequal, self._context), self._found
         found.target.add(records)
         differing = records.join(pairs, on=KEY_HASH, how="left").filter(_differs(CHECKSUM))

@@ -49,6 +49,12 @@ def _sentences(context: PartitionContext, report: ReconciliationReport) -> Itera
             f"them, `kpc rollback {table} {key} --yes` deletes what it created, and "
             f"`kpc run {table} {key} --mode full` loads it again."
         )
+    if report.records is not None and report.records.since:
+        moved = ", ".join(f"{count:,} {what}" for what, count in report.records.since.items())
+        yield (
+            f"Of the differing rows that Oracle was asked for, {moved}: `kpc run {table} {key} --mode full` reads the "
+            "partition anew and sends Oracle's present rows, so that both sides are compared as of now."
+        )
     if report.records is None or not (report.records.changed or report.records.missing or report.records.surplus):
         yield f"`kpc reconcile {table} {key} --drill` compares every record and lists the keys that differ."
     place = _file(context, report, REPORT)

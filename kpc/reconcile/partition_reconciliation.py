@@ -21,12 +21,14 @@ from kpc.ledger.schema import canonical_json
 from kpc.ledger.states import StageState
 from kpc.load.corrected_rows import read_corrections
 from kpc.private_files import make_private
+from kpc.reconcile.asked_opinion import ask_opinions, kept_opinions
 from kpc.reconcile.causes import counted, explained, write_differences
 from kpc.reconcile.comparison import Comparison
 from kpc.reconcile.comparison_progress import ComparisonProgress
 from kpc.reconcile.expected_rows import ExpectedRows, expected_rows
 from kpc.reconcile.kept_checksums import purged_extract, remembered_rows
 from kpc.reconcile.mismatch_remedy import mismatch_remedy
+from kpc.reconcile.present_rows import counted_since, since_extract
 from kpc.reconcile.records import RecordDifferences, compare_all, compare_sample
 from kpc.reconcile.report import CheckFacts, Level3, ReconciliationReport, last_report
 from kpc.reconcile.second_opinion.sealed_opinion import sealed_opinion
@@ -80,7 +82,8 @@ def compare_partition(
         if chosen == "full":
             records = compare_all(expected, queries, context, folder, progress)
             progress.remove()
-            opinion = None if purged else sealed_opinion(context, extract, exceptions, queries, folder)
+            kept = None if purged else kept_opinions(context, extract)
+            opinion = sealed_opinion(context, kept, exceptions, queries, folder) if kept else None
         elif chosen == "sample":
             records = compare_sample(expected, context)
     finally:
@@ -127,6 +130,17 @@ def _chosen(level3: str) -> Level3:
     return chosen
 
 
+def ask_second_opinion(context: StageContext, share: str) -> None:
+    """Have Oracle's opinion of `all` rows of the current extract, or of so many buckets; see `ask_opinions`."""
+    extract = sealed_extract(context)
+    if purged_extract(context, extract.generation) is not None:
+        raise ConfigError(
+            f"The extract of {context} was purged, and Oracle's opinion is of its rows.",
+            f"Extract the partition again: `kpc run {context.table.name} {context.key} --mode full`.",
+        )
+    ask_opinions(context, extract, share)
+
+
 def publish_report(context: StageContext, compared: PartitionComparison) -> ReconciliationReport:
     """Keep the report; returns the verdict that stands now, which is an older one if that is stronger.
 
@@ -154,8 +168,10 @@ def _with_causes(context: StageContext, compared: PartitionComparison, folder: P
     if records is None or report.records is None or not records.differing:
         return report
     explanations = explained(records.differing, context)
-    file = write_differences(folder / f"differences-{context.stage_run}.csv", explanations)
-    named = report.records.model_copy(update={"causes": counted(explanations), "file": file})
+    since = {} if records.rows is None else since_extract(records.differing, records.rows, context)
+    file = write_differences(folder / f"differences-{context.stage_run}.csv", explanations, since)
+    found = {"causes": counted(explanations), "since": counted_since(since), "file": file}
+    named = report.records.model_copy(update=found)
     return report.model_copy(update={"records": named})
 
 

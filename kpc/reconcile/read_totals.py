@@ -58,7 +58,7 @@ class ReadTotals:
     by_bucket: dict[int | None, ReadBucket] = field(default_factory=dict)
 
     def add(self, records: pl.DataFrame, table: Table) -> None:
-        """Count records of `kpc.reconcile.target_records.read_pages`; each is counted once."""
+        """Count records of `kpc.reconcile.target_records.hashed_pages`; each is counted once."""
         columns = table.measured_columns
         wanted = [pl.len(), *(one for number, column in enumerate(columns) for one in _aggregates(number, column))]
         for bucket, rows, *found in records.group_by(BUCKET).agg(wanted).iter_rows():

@@ -11,7 +11,8 @@ from pathlib import Path
 import polars as pl
 
 from kpc.catalog.types import EXTERNAL_ID
-from kpc.convert.buckets import marker_bucket
+from kpc.convert.buckets import BUCKET, marker_bucket
+from kpc.convert.canonical import KEY_HASH
 from kpc.reconcile.bucket_fingerprints import BucketFingerprint, Fingerprints
 from kpc.reconcile.comparison_hash import COMPARED
 from kpc.reconcile.comparison_progress import ComparisonProgress
@@ -20,7 +21,14 @@ from kpc.reconcile.differing_records import differing_records
 from kpc.reconcile.expected_rows import ExpectedRows
 from kpc.reconcile.group_comparison import GroupComparison, compare_group
 from kpc.reconcile.read_totals import ReadTotals
-from kpc.reconcile.target_records import read_pages, record_fields, records_by_id
+from kpc.reconcile.target_records import (
+    HashedRecords,
+    hashed_pages,
+    page_reader,
+    record_fields,
+    records_by_id,
+    records_with_hashes,
+)
 from kpc.stages.bucket_queries import BucketQueries
 from kpc.stages.context import PartitionContext
 
@@ -41,6 +49,7 @@ class RecordDifferences:
     source_buckets: tuple[BucketFingerprint, ...] = ()
     target_buckets: tuple[BucketFingerprint, ...] = ()
     totals: ReadTotals | None = None  # None: not all records were read
+    rows: pl.DataFrame | None = None  # external id and checksum of the extract's rows of `differing`
     resumed: int = 0  # buckets whose comparison an interrupted run had finished
 
     def of_kind(self, kind: DifferenceKind) -> tuple[DifferingRecord, ...]:
@@ -69,10 +78,12 @@ def compare_all(
     if finished:
         log.info("%s: %d buckets were compared before the interruption; continuing", context, len(finished))
     resumed = len(finished)
-    for group, pages in queries.records(record_fields(context.table), folder, without=finished):
+    reader = page_reader(context, expected.seed)
+    for group, pages in queries.records(record_fields(context.table), folder, without=finished, reader=reader):
         read_utc = context.clock()
-        records = partial(read_pages, pages, context, expected.seed)
-        found = compare_group(_expected_of(expected, group.markers, context.key), records, context)
+        hashes = hashed_pages(pages, context, expected.seed)
+        records = partial(records_with_hashes, pages, context=context)
+        found = compare_group(_expected_of(expected, group.markers, context.key), hashes, records, context)
         progress.keep(group.markers, found, read_utc)
         groups.append(found)
         finished.update(group.markers)
@@ -90,8 +101,9 @@ def compare_sample(expected: ExpectedRows, context: PartitionContext) -> RecordD
     """The records of the sample alone, asked for by their external ids."""
     sample = expected.sample
     records = records_by_id(context, sample[EXTERNAL_ID].to_list())
-    unhashed = records.with_columns(pl.lit(None, pl.UInt64).alias(COMPARED))
-    return _summed([compare_group(sample, lambda: iter([unhashed]), context)], expected, context, 0, is_complete=False)
+    unhashed = records.select(KEY_HASH, BUCKET, pl.lit(None, pl.UInt64).alias(COMPARED))
+    found = compare_group(sample, [HashedRecords(unhashed, ReadTotals())], lambda _: iter([records]), context)
+    return _summed([found], expected, context, 0, is_complete=False)
 
 
 def _summed(
@@ -116,6 +128,7 @@ def _summed(
         surplus=found.surplus,
         changed=found.changed,
         differing=found.listed,
+        rows=found.rows,
         as_doubles=found.as_doubles,
         source_buckets=source.listed(),
         target_buckets=target.listed(),

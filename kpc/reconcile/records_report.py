@@ -18,7 +18,8 @@ _LISTED = 100  # keys listed per kind of difference; all are counted
 class RecordsReport(BaseModel):
     """`RecordDifferences` as JSON: complete counts, the first keys, and the names of differing fields; no values.
 
-    `causes` counts the listed records by `DifferenceCause`; `file`, beside the report, lists them all.
+    `causes` counts the listed records by `DifferenceCause`, `since` some of them by what Oracle changed after the
+    extract (`kpc.reconcile.present_rows`); `file`, beside the report, lists them all.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,6 +33,7 @@ class RecordsReport(BaseModel):
     surplus_keys: tuple[str, ...]
     changed_fields: tuple[tuple[str, tuple[str, ...]], ...]
     causes: dict[str, int] = {}
+    since: dict[str, int] = {}
     file: FileEntry | None = None
     resumed: int = 0  # buckets that an interrupted run had compared
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
-from kpc.convert.buckets import bucket_number
-from kpc.convert.canonical import key_hash, row_checksum
+from kpc.convert.buckets import BUCKET, bucket_number
+from kpc.convert.canonical import CHECKSUM, KEY_HASH, key_hash, row_checksum
 from kpc.convert.frame import KEY, FramePlan, plain_columns
 from kpc.load.corrected_rows import read_corrections, with_corrections
-from kpc.reconcile.comparison_hash import comparison_hash
+from kpc.reconcile.comparison_hash import AS_DOUBLE, comparison_hash
 from kpc.stages.context import PartitionContext
 from kpc.staging.partition_rows import slice_rows
+from kpc.storage.arrow_memory import compacted
 from kpc.storage.manifests import ExtractManifest
 from kpc.storage.parquet_file import read_slices
 from kpc.storage.prefetch import map_in_parallel
@@ -49,6 +51,22 @@ class SourceRows:
             self.corrected += corrected
             yield frame
 
+    def with_hashes(self, hashes: pl.Series) -> Iterator[pl.DataFrame]:
+        """The rows with these key hashes; of the others only the external id is made. Raises `DamagedFile`."""
+        wanted = hashes.to_frame(KEY_HASH)
+        for frame in map_in_parallel(partial(self._chosen, wanted=wanted), self._slices(), _PARALLEL_SLICES):
+            if frame.height:
+                yield self._convert(frame)[0]
+
+    def converted(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Rows with the columns of an extract, wherever they were read, as `frames` gives them."""
+        return self._convert(frame)[0]
+
+    def _chosen(self, frame: pl.DataFrame, wanted: pl.DataFrame) -> pl.DataFrame:
+        """The extracted rows whose external id has one of the wanted hashes."""
+        hashes = self._plan_for(frame).typed(frame.lazy()).select(key_hash()).collect()
+        return compacted(frame.filter(hashes[KEY_HASH].is_in(wanted[KEY_HASH].implode())))
+
     def _slices(self) -> Iterator[pl.DataFrame]:
         context, table = self._context, self._table
         folder: Path = context.paths.generation(self._extract.generation).extract
@@ -61,18 +79,22 @@ class SourceRows:
 
     def _convert(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, int]:
         table, plan = self._table, self._plan_for(frame)
-        more = [*(column.name for column in table.measured_columns), KEY] if self._with_measures else []
+        names = [*table.data_header]
+        if self._with_measures:
+            names += [*(column.name for column in table.measured_columns), KEY]
+        doubles = [] if self.has_corrections else plan.doubles(AS_DOUBLE)  # a correction gives a text
         rows = (
             plan.typed(frame.lazy())
             .with_columns(*plan.spelled(), plan.source_key().alias(KEY))
-            .select(*table.data_header, *more)
+            .select(*names, *doubles)
         )
         corrected = 0
         if self.has_corrections:
             rows, corrected = with_corrections(rows.collect().lazy(), table, self._corrections)
         derived = (bucket_number(self._context.key), key_hash(), row_checksum(table))
         made = rows.with_columns(derived).collect()
-        return made.with_columns(comparison_hash(made, table, self.seed)), corrected
+        kept = made.select(*names, BUCKET, KEY_HASH, CHECKSUM)
+        return kept.with_columns(comparison_hash(made, table, self.seed)), corrected
 
     def _plan_for(self, frame: pl.DataFrame) -> FramePlan:
         """The plan for a frame, cached by its schema and its plain columns."""

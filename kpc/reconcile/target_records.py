@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import polars as pl
 
@@ -12,18 +16,24 @@ from kpc.catalog.types import EXTERNAL_ID, PARTITION_FIELD
 from kpc.convert.buckets import BUCKET, markers
 from kpc.convert.canonical import CHECKSUM, KEY_HASH, canonical_from_salesforce, key_hash, row_checksum
 from kpc.errors import DamagedFile, UnusableAnswer
-from kpc.load.chunk_result import read_columns
+from kpc.load.chunk_result import read_columns, read_open
 from kpc.load.org_records import gathered
 from kpc.reconcile.comparison_hash import COMPARED, comparison_hash, number_fields
+from kpc.reconcile.read_totals import ReadTotals
 from kpc.salesforce import QueryPages
+from kpc.salesforce.page_reading import PageReader, ReadPage
 from kpc.salesforce.soql import in_conditions, text_at
 from kpc.stages.context import PartitionContext
+from kpc.storage.arrow_memory import compacted
 from kpc.storage.prefetch import map_in_parallel
 
 LISTED = 100  # keys listed per kind of difference; all are counted
 IS_OLD = "has_old_marker"  # the marker names the partition without a bucket
 _QUERIES_AT_ONCE = 4
-_ROWS_AT_ONCE = 2_000
+_HASHES: dict[str, pl.DataType] = {KEY_HASH: pl.UInt64(), BUCKET: pl.UInt8(), COMPARED: pl.UInt64()}
+_COMPUTING = threading.Lock()  # pages arrive at the same time; what is made of their records needs memory
+_ROWS_ADDED_UP = 40_000  # adding up costs the same for fewer rows, and memory for more
+_ROWS_AT_ONCE = 5_000  # of each of the pages that are read at once; each frame has a fixed processing cost
 
 
 def record_fields(table: Table) -> tuple[str, ...]:
@@ -43,15 +53,70 @@ def records_by_id(context: PartitionContext, external_ids: Sequence[str]) -> pl.
     return pl.concat([with_hashes(_frame([], table), context), *map_in_parallel(read, conditions, _QUERIES_AT_ONCE)])
 
 
-def read_pages(pages: QueryPages, context: PartitionContext, seed: int) -> Iterator[pl.DataFrame]:
-    """The records of a bulk query, piece by piece: their fields as they were sent, numbers as doubles.
+@dataclass(frozen=True, slots=True)
+class HashedRecords:
+    """Of each record key_hash, bucket (see `with_bucket`) and comparison hash, and the aggregates of all of them."""
 
-    Besides: bucket (see `with_bucket`), key_hash and the comparison hash.
-    """
+    rows: pl.DataFrame
+    totals: ReadTotals
+
+
+def page_reader(context: PartitionContext, seed: int) -> PageReader:
+    """Reads a page of a bulk query while it arrives, and keeps its `HashedRecords`."""
+
+    def read(content: IO[bytes]) -> ReadPage | None:
+        table = context.table
+        try:
+            frames = read_open(content, "a page of records", record_fields(table), numbers=number_fields(table))
+            kept = _hashed(frames, context, seed)
+        except DamagedFile:
+            return None  # perhaps a number that is none; `hashed_pages` reads the file as text
+        return ReadPage(kept.rows.height, kept)
+
+    return read
+
+
+def hashed_pages(pages: QueryPages, context: PartitionContext, seed: int) -> Iterator[HashedRecords]:
+    """What `page_reader` kept of each page; one that it could not read is read here."""
+    for file, kept in zip(pages.files, pages.kept, strict=True):
+        with _unusable(context):
+            yield _hashed(_read_file(file, context.table), context, seed) if kept is None else kept
+
+
+def _hashed(frames: Iterable[pl.DataFrame], context: PartitionContext, seed: int) -> HashedRecords:
+    kept, totals = [pl.DataFrame(schema=_HASHES)], ReadTotals()
+    pieces = gathered(iter(frames), _ROWS_AT_ONCE)
+    for records in gathered((_with_hash(frame, context, seed) for frame in pieces), _ROWS_ADDED_UP):
+        with _COMPUTING:
+            totals.add(records, context.table)
+        kept.append(records.select(list(_HASHES)).rechunk())
+    return HashedRecords(pl.concat(kept), totals)
+
+
+def _with_hash(records: pl.DataFrame, context: PartitionContext, seed: int) -> pl.DataFrame:
+    """The columns of `HashedRecords.rows`, and the measured fields as doubles."""
+    fields = (column.field or "" for column in context.table.measured_columns)
+    measures = (pl.col(field).cast(pl.Float64, strict=False) for field in fields)
+    with _COMPUTING:
+        rows = with_bucket(records, context.key).with_columns(_compared(records, context.table, seed))
+        return compacted(rows.select(key_hash(), BUCKET, COMPARED, *measures))
+
+
+def records_with_hashes(pages: QueryPages, hashes: pl.Series, context: PartitionContext) -> Iterator[pl.DataFrame]:
+    """The records of a bulk query with these key hashes, as text, with their bucket and key hash."""
+    wanted = hashes.to_frame(KEY_HASH)
+    with _unusable(context):
+        for file in pages.files:
+            for frame in gathered(read_columns(file, record_fields(context.table)), _ROWS_AT_ONCE):
+                found = frame.with_columns(key_hash()).join(wanted, on=KEY_HASH, how="semi")
+                if found.height:
+                    yield with_bucket(compacted(found), context.key)
+
+
+@contextmanager
+def _unusable(context: PartitionContext) -> Iterator[None]:
     try:
-        frames = (frame for file in pages.files for frame in _read_file(file, context.table))
-        for frame in gathered(frames, _ROWS_AT_ONCE):
-            yield with_bucket(frame, context.key).with_columns(key_hash(), _compared(frame, context.table, seed))
+        yield
     except DamagedFile:
         raise UnusableAnswer(
             f"Salesforce's records of {context} cannot be read as CSV.",
@@ -81,10 +146,9 @@ def _read_file(file: Path, table: Table) -> Iterator[pl.DataFrame]:
 
 
 def canonical_records(records: pl.DataFrame, context: PartitionContext) -> pl.DataFrame:
-    """Records of `read_pages` with `table.data_header` in canonical text, its key_hash and checksum."""
+    """Records of text with `table.data_header` in canonical text, its key_hash and checksum."""
     table = context.table
-    as_text = records.with_columns(pl.col(name).cast(pl.String) for name in number_fields(table))
-    rows = canonical_from_salesforce(as_text, table).collect()
+    rows = canonical_from_salesforce(records, table).collect()
     return records.with_columns(rows.with_columns(key_hash(), row_checksum(table)).get_columns())
 
 

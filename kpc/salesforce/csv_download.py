@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import httpx
@@ -16,15 +16,64 @@ _MOST_HEADER_BYTES = 1 << 20
 _CSV_TYPES = ("text/csv", "application/csv", "application/octet-stream", "text/plain")
 
 
+class CsvContent:
+    """The decompressed content of a CSV response as a readable binary file, while it is saved (`csv_pieces`).
+
+    `failure` is the error that ended the transfer, which a reader may have taken for damaged content.
+    """
+
+    closed = False
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self.raw_bytes = 0
+        self.failure: Exception | None = None
+        self._pieces = pieces
+        self._rest = b""
+
+    def read(self, size: int = -1) -> bytes:
+        """At most `size` bytes; nothing at the end."""
+        if size < 0:
+            return b"".join(iter(lambda: self.read(_BLOCK_BYTES), b""))
+        while not self._rest:
+            try:
+                self._rest = next(self._pieces)
+            except StopIteration:
+                return b""
+            except Exception as error:
+                self.failure = error
+                raise
+            self.raw_bytes += len(self._rest)
+        found, self._rest = self._rest[:size], self._rest[size:]
+        return found
+
+    def drain(self) -> None:
+        """Read what is left, so that the whole response is saved and checked."""
+        while self.read(_BLOCK_BYTES):
+            pass
+
+    def readable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        """A reader is done; the rest of the response can still be read."""
+
+
 def save_csv(
     response: httpx.Response,
     file: Path,
     most_bytes: int,
     *,
-    feed: Callable[[bytes], None] | None = None,
     columns: Sequence[str] = (),
 ) -> None:
-    """Write a CSV response with these columns to the gzip `file` and pass its decompressed pieces to `feed`.
+    """Write a CSV response with these columns to the gzip `file`. Raises `BodyRefused`."""
+    for _ in csv_pieces(response, file, most_bytes, columns=columns):
+        pass
+
+
+def csv_pieces(
+    response: httpx.Response, file: Path, most_bytes: int, *, columns: Sequence[str] = ()
+) -> Iterator[bytes]:
+    """The decompressed pieces of a CSV response with these columns, which is written to the gzip `file` meanwhile.
 
     A gzip response is stored as it is: results repeat every column, and compression is the main cost. It is
     decompressed on the way, so that a damaged, incomplete or too large one is refused. Raises `BodyRefused`.
@@ -35,6 +84,7 @@ def save_csv(
     encoding = response.headers.get("content-encoding", "")
     is_packed = encoding.strip().lower() == "gzip"
     make_private_file(file)
+    header = bytearray()
     with file.open("wb") if is_packed else open_gzip_to_write(file) as target:
 
         def written() -> Iterator[bytes]:
@@ -42,12 +92,10 @@ def save_csv(
                 target.write(block)
                 yield block
 
-        header = bytearray()
         for piece in limited(unpacked(written(), encoding), most_bytes):
             if b"\n" not in header and len(header) < _MOST_HEADER_BYTES:
                 header += piece
-            if feed is not None:
-                feed(piece)
+            yield piece
     _check_header(bytes(header), columns)
 
 

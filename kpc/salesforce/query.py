@@ -20,9 +20,10 @@ from kpc.private_files import make_private
 from kpc.retry_policy import retried
 from kpc.salesforce.answers import Refused
 from kpc.salesforce.constants import BulkJobState
-from kpc.salesforce.csv_download import save_csv
+from kpc.salesforce.csv_download import CsvContent, csv_pieces
 from kpc.salesforce.job_poller import WAKE_S, JobAnswer
 from kpc.salesforce.origins import path_within
+from kpc.salesforce.page_reading import PageReader, read_page
 from kpc.salesforce.rest import Rest
 from kpc.salesforce.shapes import Count, Message, RecordId, Shape, State
 
@@ -48,6 +49,7 @@ class QueryPages:
     files: tuple[Path, ...]
     rows: int
     raw_bytes: int = 0  # of the CSV text: the org allows 1 TB of results in 24 h
+    kept: tuple[Any, ...] = ()  # what the reader of the pages kept of each; None: it could not read the page
 
 
 class QueryTooLong(Terminal):
@@ -118,11 +120,18 @@ class QueryApi(Rest):
         return records[0]
 
     def bulk_query(
-        self, soql: str, folder: Path, *, rows: int | None = None, wait_s: float | None = None
+        self,
+        soql: str,
+        folder: Path,
+        *,
+        rows: int | None = None,
+        reader: PageReader | None = None,
+        wait_s: float | None = None,
     ) -> QueryPages:
         """Run a bulk query and write its pages in order to `folder`, which only its owner can enter.
 
-        `rows` is about how many records it will find, if that is known: its end is then noticed sooner.
+        `rows` is about how many records it will find, if that is known: its end is then noticed sooner. `reader` reads
+        each page while it arrives; after an interrupted transfer the page is read again from its beginning.
 
         Raises `QueryTooLong`, `Terminal` if the job fails for another reason or its row count differs from the
         announced one, `SalesforceDown` if it takes longer than `wait_s` (default: settings.job_timeout_s), `OSError` if
@@ -133,7 +142,7 @@ class QueryApi(Rest):
         job_id = retried(lambda: self.send_safely(_NewQuery, "POST", _JOBS, json=wanted)).id
         object_name = soql.partition(" FROM ")[2].partition(" ")[0]
         announced = self._await_query(job_id, object_name, rows, wait_s or self.settings.job_timeout_s)
-        pages = self._pages(job_id, folder)
+        pages = self._pages(job_id, folder, reader)
         if announced not in (None, pages.rows):
             raise Terminal(
                 f"Bulk query {job_id} announced {announced:,} rows and delivered {pages.rows:,}.",
@@ -171,39 +180,48 @@ class QueryApi(Rest):
             )
         return job.numberRecordsProcessed
 
-    def _pages(self, job_id: str, folder: Path) -> QueryPages:
+    def _pages(self, job_id: str, folder: Path, reader: PageReader | None) -> QueryPages:
         make_private(folder)
         files: list[Path] = []
-        rows = raw_bytes = 0
+        pages: list[_SavedPage] = []
         locator, seen = "", {""}
         while locator != _LAST_PAGE:
             file = folder / f"page-{len(files) + 1:05d}.csv.gz"
             params = {"locator": locator} if locator else None
-            counter, locator = retried(lambda p=params, f=file: self._page(job_id, p, f))  # type: ignore[misc]
-            rows += counter.rows
-            raw_bytes += counter.raw_bytes
+            page = retried(lambda p=params, f=file: self._page(job_id, p, f, reader))  # type: ignore[misc]
+            pages.append(page)
             files.append(file)
+            locator = page.next_locator
             if locator in seen:
                 raise UnusableAnswer(f"The pages of bulk query {job_id} do not come to an end.", "Run the stage again.")
             seen.add(locator)
-        return QueryPages(tuple(files), rows, raw_bytes)
+        kept = tuple(page.kept for page in pages) if reader else ()
+        return QueryPages(tuple(files), sum(page.rows for page in pages), sum(page.raw_bytes for page in pages), kept)
 
-    def _page(self, job_id: str, params: dict[str, str] | None, file: Path) -> tuple[RecordCounter, str]:
+    def _page(self, job_id: str, params: dict[str, str] | None, file: Path, reader: PageReader | None) -> _SavedPage:
         """Write one page and compare its rows with those announced; each attempt starts from the beginning."""
         with self.stream(f"{_JOBS}/{job_id}/results", params) as response:
             announced = _announced(response)
-            counter = RecordCounter()
             most_rows = _MOST_PAGE_ROWS if announced is None else announced
-            save_csv(response, file, _HEADER_BYTES + most_rows * _MOST_RECORD_BYTES, feed=counter.feed)
-            if announced not in (None, counter.rows):
+            content = CsvContent(csv_pieces(response, file, _HEADER_BYTES + most_rows * _MOST_RECORD_BYTES))
+            page = read_page(content, file, reader)
+            if announced not in (None, page.rows):
                 raise SalesforceDown(
-                    f"A page of bulk query {job_id} has {counter.rows:,} of its {announced:,} rows.",
+                    f"A page of bulk query {job_id} has {page.rows:,} of its {announced:,} rows.",
                     "The transfer was interrupted; it is repeated.",
                 )
             locator = response.headers.get("Sforce-Locator", _LAST_PAGE)
             if not _LOCATOR.fullmatch(locator):
                 raise BodyRefused("names a next page in a way that Salesforce does not")
-            return counter, locator
+            return _SavedPage(page.rows, content.raw_bytes, locator, page.kept)
+
+
+@dataclass(frozen=True, slots=True)
+class _SavedPage:
+    rows: int
+    raw_bytes: int
+    next_locator: str
+    kept: Any
 
 
 @contextmanager
@@ -226,28 +244,3 @@ def _announced(response: httpx.Response) -> int | None:
     if not _ROWS.fullmatch(text.strip()):
         raise BodyRefused("announces a number of rows that is none")
     return int(text)
-
-
-class RecordCounter:
-    """Counts the records of a streamed CSV with a header line; a line break inside quotes does not end a record."""
-
-    def __init__(self) -> None:
-        self.raw_bytes = 0
-        self._line_ends = 0
-        self._is_quoted = False
-        self._ends_open = False
-
-    def feed(self, block: bytes) -> None:
-        if not block:
-            return
-        self.raw_bytes += len(block)
-        *lines, rest = block.split(b"\n")
-        for line in lines:
-            self._is_quoted ^= line.count(b'"') % 2 == 1
-            self._line_ends += not self._is_quoted
-        self._is_quoted ^= rest.count(b'"') % 2 == 1
-        self._ends_open = not block.endswith(b"\n")
-
-    @property
-    def rows(self) -> int:
-        return max(0, self._line_ends + self._ends_open - 1)

@@ -23,6 +23,7 @@ from kpc.salesforce.soql import text_literal
 from kpc.storage.prefetch import map_in_parallel
 
 if TYPE_CHECKING:
+    from kpc.salesforce.page_reading import PageReader
     from kpc.stages.context import PartitionContext
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,15 @@ class BucketGroup:
     def __str__(self) -> str:
         first, last = self.markers[0], self.markers[-1]
         return first if first == last else f"{first} to {last}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is asked of the records of each group."""
+
+    fields: tuple[str, ...]
+    also: str  # one more condition
+    reader: PageReader | None
 
 
 def grouped(expected: Sequence[tuple[str, int]], most_rows: int | None) -> list[BucketGroup]:
@@ -126,16 +136,24 @@ class BucketQueries:
             return [row for half in self._halves(group, error) for row in self._aggregates(selected, half)]
 
     def records(
-        self, fields: Sequence[str], folder: Path, *, also: str = "", without: Set[str] = frozenset()
+        self,
+        fields: Sequence[str],
+        folder: Path,
+        *,
+        also: str = "",
+        without: Set[str] = frozenset(),
+        reader: PageReader | None = None,
     ) -> Iterator[tuple[BucketGroup, QueryPages]]:
         """The records of each group by a bulk query, but of the markers `without`; `also` is one more condition.
 
-        Some queries run while the caller uses the result of an earlier one; its files are removed afterwards.
+        Some queries run while the caller uses the result of an earlier one; its files are removed afterwards. `reader`
+        reads each page while it arrives, in the threads of the queries.
         """
+        asked = _Asked(tuple(fields), also, reader)
 
         def read(item: tuple[int, BucketGroup]) -> list[tuple[BucketGroup, QueryPages]]:
             number, group = item
-            return self._read(group, fields, make_private(folder / f"group-{number:03d}"), also)
+            return self._read(group, make_private(folder / f"group-{number:03d}"), asked)
 
         at_once = self._context.settings.salesforce.query_jobs_at_once
         left = [part for group in self.record_groups if (part := self._without(group, without)) is not None]
@@ -153,23 +171,23 @@ class BucketQueries:
         rows = sum(count for name, count in self._counted if name in names)
         return BucketGroup(names, rows) if names else None
 
-    def _read(
-        self, group: BucketGroup, fields: Sequence[str], folder: Path, also: str
-    ) -> list[tuple[BucketGroup, QueryPages]]:
+    def _read(self, group: BucketGroup, folder: Path, asked: _Asked) -> list[tuple[BucketGroup, QueryPages]]:
         # With a LIMIT the index is used; without, Salesforce reads the whole object in ranges of ids.
         limit = max(2 * group.rows, _LEAST_LIMIT)
-        where = f"{group.condition} AND {also}" if also else group.condition
+        where = f"{group.condition} AND {asked.also}" if asked.also else group.condition
         context = self._context
         try:
             while True:
-                soql = f"SELECT {', '.join(fields)} FROM {self._object} WHERE {where} LIMIT {limit}"  # noqa: S608
-                pages = context.governor.bulk_query(context.salesforce, soql, folder, rows=group.rows)
+                soql = f"SELECT {', '.join(asked.fields)} FROM {self._object} WHERE {where} LIMIT {limit}"  # noqa: S608
+                pages = context.governor.bulk_query(
+                    context.salesforce, soql, folder, rows=group.rows, reader=asked.reader
+                )
                 if pages.rows < limit:
                     return [(group, pages)]
                 limit *= 4  # far more records than expected
         except QueryTooLong as error:
             halves = enumerate(self._halves(group, error))
-            return [part for place, half in halves for part in self._read(half, fields, folder / str(place), also)]
+            return [part for place, half in halves for part in self._read(half, folder / str(place), asked)]
 
     def _halves(self, group: BucketGroup, error: QueryTooLong) -> tuple[BucketGroup, ...]:
         """Raises the error if the group has a single marker."""

@@ -26,6 +26,7 @@ from kpc.storage.store import disk_may_fill
 
 if TYPE_CHECKING:
     from kpc.salesforce import QueryPages, Salesforce
+    from kpc.salesforce.page_reading import PageReader
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +93,15 @@ class Governor:
         # Its own rows and batches are reserved already.
         self.ledger.quota.check(self.target_id, QuotaRequest(0, 0, is_repair=True), self.allowance)
 
-    def bulk_query(self, salesforce: Salesforce, soql: str, folder: Path, *, rows: int | None = None) -> QueryPages:
+    def bulk_query(
+        self,
+        salesforce: Salesforce,
+        soql: str,
+        folder: Path,
+        *,
+        rows: int | None = None,
+        reader: PageReader | None = None,
+    ) -> QueryPages:
         """Run a bulk query (`Salesforce.bulk_query`) within the org's allowance of query jobs and of their results.
 
         Raises `QuotaExhausted` before the job is created, with the time from which there is room.
@@ -103,7 +112,7 @@ class Governor:
         object_name = soql.partition(" FROM ")[2].partition(" ")[0]
         number = self.ledger.query_jobs.begin(self.target_id, object_name, allowance, self.run_id)
         with disk_may_fill(folder / "a page of records"):
-            pages = salesforce.bulk_query(soql, folder, rows=rows)
+            pages = salesforce.bulk_query(soql, folder, rows=rows, reader=reader)
         self.ledger.query_jobs.finish(number, rows=pages.rows, raw_bytes=pages.raw_bytes)
         return pages
 

@@ -9,6 +9,7 @@
             staged-<version>/                                gzip CSV chunks, index, rejects, manifest.json
             pre-image-<version>/                             records as they were before the load changed them
             loaded-<version>/                                results of the ingest jobs, manifest.json
+            opinions/                                        what Oracle said later of the extract's rows: manifest.json
             reconciled/                                      report.json, a report and a certificate of each run
             undo/                                            what a rollback deletes and restores
             purged/                                          <kind>.json: what was purged; row_checksums.parquet
@@ -25,7 +26,7 @@ VERSION_PREFIX = 12  # of the 64 hexadecimal characters of a mapping version; en
 
 LOADED_INDEX = "loaded_index.parquet"
 CORRECTED_ROWS = "repairs.parquet"
-EXTRACT, RECONCILED, ROLLBACK, PURGED = "extract", "reconciled", "undo", "purged"
+EXTRACT, OPINIONS, RECONCILED, ROLLBACK, PURGED = "extract", "opinions", "reconciled", "undo", "purged"
 ROW_CHECKSUMS = "row_checksums.parquet"  # outlives the extract
 EXTRACT_PLAN = "plan.json"
 INCREMENTAL_READ = "changes"  # inside an extract's folder: the changed rows and keys to merge into an older extract
@@ -57,6 +58,10 @@ class GenerationPaths:
     @property
     def extract(self) -> Path:
         return self.folder / EXTRACT
+
+    @property
+    def opinions(self) -> Path:
+        return self.folder / OPINIONS
 
     @property
     def reconciled(self) -> Path:

@@ -152,6 +152,17 @@ class ExtractManifest(_Manifest):
         return StageOutput(self.generation, self.rows, sum(chunk.bytes for chunk in self.chunks), detail=detail)
 
 
+class OpinionManifest(_Manifest):
+    """What Oracle said of an extract's rows when it was asked later, as of the extract's SCN: those of `buckets`."""
+
+    scn: int
+    buckets: tuple[int, ...]
+    rows: int = Field(ge=0)
+    chunks: tuple[FileEntry, ...]
+    asked_utc: datetime
+    asked_by: str
+
+
 class StagedManifest(_Manifest):
     """The gzip CSV chunks of a partition, and the number of extracted rows by outcome.
 

@@ -34,7 +34,7 @@ from kpc.salesforce import BulkJobState, Refused, ResultKind, Salesforce, connec
 from kpc.salesforce.answers import refusal
 from kpc.salesforce.auth import audience_of
 from kpc.salesforce.collections import request_body
-from kpc.salesforce.query import RecordCounter
+from kpc.salesforce.page_reading import RecordCounter
 from kpc.salesforce.soql import in_conditions
 from kpc.settings import SalesforceSettings
 

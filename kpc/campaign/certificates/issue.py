@@ -15,7 +15,7 @@ from kpc.ledger import StageRun
 from kpc.repair.correction_log import logged_corrections
 from kpc.stages.names import RECONCILED, STAGES
 from kpc.stages.vouched_work import facts_of, file_name
-from kpc.storage.manifests import ExtractManifest, LoadManifest, StagedManifest
+from kpc.storage.manifests import ExtractManifest, LoadManifest, OpinionManifest, StagedManifest
 from kpc.storage.store import MANIFEST, FileEntry, atomic_path
 from kpc.tool_version import tool_version
 
@@ -213,7 +213,7 @@ def _files(
 ) -> Iterator[content.FileEvidence]:
     paths = context.paths.generation(report.generation)
     own = [paths.reconciled / f"report-{context.stage_run}.json", *results]
-    folders = [paths.extract, paths.staged(version), paths.loaded(version)]
+    folders = [paths.extract, paths.staged(version), paths.loaded(version), paths.opinions]
     for name, fact in facts_of(context, [*own, *(folder / MANIFEST for folder in folders)]).items():
         if fact is not None:
             yield content.FileEvidence(name=name, bytes=fact[0], sha256=fact[1])
@@ -224,10 +224,12 @@ def _files(
 
 
 def _listed(context: StageContext, folders: Sequence[Path]) -> Iterator[tuple[FileEntry, ...]]:
-    """The files that the manifests of extract, staging and load list."""
+    """The files that the manifests of extract, staging, load and later opinions list."""
     extract = context.store.manifest(folders[0], ExtractManifest)
     staged = context.store.manifest(folders[1], StagedManifest)
     loaded = context.store.manifest(folders[2], LoadManifest)
     yield extract.chunks if extract else ()
     yield staged.files if staged else ()
     yield loaded.files if loaded else ()
+    opinions = context.store.manifest(folders[3], OpinionManifest)
+    yield opinions.chunks if opinions else ()

@@ -29,10 +29,20 @@ def asked_buckets(partition: Partition, extent: Extent) -> tuple[int, ...]:
     """
     if not has_opinions(partition.table, extent):
         return ()
-    if extent == "full" or partition.key == ALL:
+    return drawn_buckets(partition, BUCKETS if extent == "full" else SOME_BUCKETS)
+
+
+def drawn_buckets(partition: Partition, count: int) -> tuple[int, ...]:
+    """`count` buckets, ascending, other ones in each partition; all of them of a table of one partition.
+
+    More buckets contain the fewer ones.
+    """
+    if partition.key == ALL:
         return EVERY_BUCKET
-    drawn = hashlib.sha256(f"{partition.table.name}/{partition.key}".encode()).digest()
-    return tuple(sorted(list(dict.fromkeys(drawn))[:SOME_BUCKETS]))
+    name = f"{partition.table.name}/{partition.key}"
+    drawn = dict.fromkeys(hashlib.sha256(name.encode()).digest())
+    rest = sorted(set(EVERY_BUCKET) - drawn.keys(), key=lambda each: hashlib.sha256(f"{name}/{each}".encode()).digest())
+    return tuple(sorted([*drawn, *rest][:count]))
 
 
 def asks_for(buckets: Sequence[int]) -> Chosen | None:

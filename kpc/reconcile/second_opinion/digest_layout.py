@@ -48,6 +48,16 @@ def row_columns(table: Table) -> tuple[Column, ...]:
     return tuple(column for column in table.sent_columns if column.pii is not Pii.HASH and is_covered(column))
 
 
+def compared_columns(table: Table) -> tuple[Column, ...]:
+    """What is read of a row beside its opinion: the text of hashed columns, and numbers, which may have many digits."""
+    hashed = hashed_columns(table)
+    return tuple(
+        column
+        for column in table.sent_columns
+        if column in hashed or (column.type is not None and column.type.is_number)
+    )
+
+
 def uncovered_columns(table: Table) -> tuple[str, ...]:
     """The names of sent columns of which Oracle says nothing."""
     covered = {column.name for column in (*row_columns(table), *hashed_columns(table))}

@@ -1,4 +1,4 @@
-"""The second opinion of a sealed extract, as `reconciled` asks for it: Oracle is not asked again.
+"""The second opinion of a sealed extract, from what Oracle said when it was sealed or asked later.
 
 The records of the buckets in question are read by queries of their own and as text: neither the reading nor the
 spelling of level 3 takes part, and an interrupted level 3 that continues skips none of them.
@@ -7,6 +7,7 @@ spelling of level 3 takes part, and an interrupted level 3 that continues skips 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -22,44 +23,50 @@ from kpc.reconcile.second_opinion.opinions import Opinions, columns_with_opinion
 from kpc.reconcile.second_opinion.result import SecondOpinion
 from kpc.stages.bucket_queries import BucketQueries
 from kpc.stages.context import PartitionContext
-from kpc.storage.manifests import ExtractManifest
 from kpc.storage.parquet_file import read_slices
+from kpc.storage.store import FileEntry
 
 _SLICE_ROWS = 50_000
 
 
+@dataclass(frozen=True, slots=True)
+class KeptOpinions:
+    """Files in `folder` with Oracle's opinions of the rows in `buckets`, and the columns they are compared with."""
+
+    buckets: tuple[int, ...]
+    folder: Path
+    chunks: tuple[FileEntry, ...]
+
+
 def sealed_opinion(
     context: PartitionContext,
-    extract: ExtractManifest,
+    kept: KeptOpinions,
     exceptions: Sequence[FailedRecord],
     queries: BucketQueries,
     folder: Path,
-) -> SecondOpinion | None:
-    """Compare the records with what Oracle said of their rows; None for an extract without opinions.
+) -> SecondOpinion:
+    """Compare the records with what Oracle said of their rows.
 
     `folder` takes what does not fit in memory; the caller removes it. Raises `DamagedFile`.
     """
-    buckets = extract.opinion_buckets
-    if not buckets:
-        return None
+    buckets = kept.buckets
     place = make_private(folder / "opinion")
     table = context.table
     opinions = Opinions(table, place, context.settings.hash_key.get_secret_value().encode())
-    opinions.add_all(_rows(context, extract, columns_with_opinions(table)))
+    opinions.add_all(_rows(context, kept, columns_with_opinions(table)))
     seen = RecordsSeen(table, context.key, buckets, place)
     for records in _records(context, buckets, queries, place):
         seen.add(records)
     excepted = Exceptions.of(exceptions, read_corrections(context)[EXTERNAL_ID].to_list())
     check = OpinionCheck(table, buckets, opinions, seen, excepted, is_complete=True)
     numbers = [each.name for each in table.sent_columns if each.type is not None and each.type.is_number]
-    return check.result(_rows(context, extract, [*columns_with_opinions(table)[:1], *numbers]))
+    return check.result(_rows(context, kept, [*columns_with_opinions(table)[:1], *numbers]))
 
 
-def _rows(context: PartitionContext, extract: ExtractManifest, columns: list[str]) -> Iterator[pl.DataFrame]:
-    folder = context.paths.generation(extract.generation).extract
+def _rows(context: PartitionContext, kept: KeptOpinions, columns: list[str]) -> Iterator[pl.DataFrame]:
     remedy = f"Extract it again: `kpc rerun {context.table.name} {context.key}`."
-    for chunk in extract.chunks:
-        file = context.store.file(folder, chunk, remedy=remedy)
+    for chunk in kept.chunks:
+        file = context.store.file(kept.folder, chunk, remedy=remedy)
         yield from read_slices(file, list(dict.fromkeys(columns)), _SLICE_ROWS, remedy=remedy)
 
 
