@@ -89,7 +89,10 @@ _AS_SENT = (
 def _files(retention: RetentionSettings) -> Iterator[MappedFiles]:
     owner = retention.owner
     holds = {
-        FileKind.EXTRACT: ("`extract/*.parquet`", "values as Oracle has them, without columns that are left out"),
+        FileKind.EXTRACT: (
+            "`extract/*.parquet`, `opinions/*.parquet`",
+            "values as Oracle has them, without columns that are left out",
+        ),
         FileKind.CHUNKS: ("`staged-*/chunk-*.csv.gz`", "values as they are sent: masked or hashed where declared"),
         FileKind.REJECTS: (
             "`staged-*/rejected.csv.gz`",

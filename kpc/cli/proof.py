@@ -179,7 +179,8 @@ def _print_verdict(partition: Partition, report: ReconciliationReport, *, weaker
         say(f"The verdict is the one of {when}, when more was compared. Now: {weaker}.")
     elif report.state == "sampled":
         say(
-            f"{report.share} records were compared; `kpc reconcile {report.table} {report.key} --level3 full` compares all."
+            f"{report.share} records were compared; "
+            f"`kpc reconcile {report.table} {report.key} --level3 full` compares all."
         )
 
 

@@ -95,7 +95,8 @@ class _Reading:
         self._context = context
         self._table = context.table
         self._seed = secrets.randbits(63)
-        self._source = SourceRows(context, extract, self._seed, with_measures=bool(exceptions))
+        needs_text = bool(exceptions or sample_rows)
+        self._source = SourceRows(context, extract, self._seed, with_measures=bool(exceptions), with_text=needs_text)
         self._sample_rows = sample_rows
         count = bucket_count(context.key)
         self._pairs = RowBuckets(folder, _PAIR, pl.col(BUCKET), count)

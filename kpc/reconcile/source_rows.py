@@ -12,7 +12,7 @@ from kpc.convert.buckets import BUCKET, bucket_number
 from kpc.convert.canonical import CHECKSUM, KEY_HASH, key_hash, row_checksum
 from kpc.convert.frame import KEY, FramePlan, plain_columns
 from kpc.load.corrected_rows import read_corrections, with_corrections
-from kpc.reconcile.comparison_hash import AS_DOUBLE, comparison_hash
+from kpc.reconcile.comparison_hash import AS_DOUBLE, comparison_hash, number_fields
 from kpc.stages.context import PartitionContext
 from kpc.staging.partition_rows import slice_rows
 from kpc.storage.arrow_memory import compacted
@@ -21,18 +21,26 @@ from kpc.storage.parquet_file import read_slices
 from kpc.storage.prefetch import map_in_parallel
 
 _PARALLEL_SLICES = 2
-_LARGER_SLICES = 2  # than staging's, which keeps more columns of each
+_LARGER_SLICES = 3  # than staging's, which keeps more columns of each
 
 
 class SourceRows:
     """Reads an extract any number of times.
 
     A frame holds `table.data_header` in canonical text, bucket, key_hash, checksum and the comparison hash with this
-    seed; `with_measures` adds the measured columns under Oracle's names, and the source key. Accepted corrections are
-    applied; `corrected` counts them after a reading.
+    seed; `with_measures` adds the measured columns under Oracle's names, and the source key. Without text `frames` has
+    the hashes alone. Accepted corrections are applied; `corrected` counts them after a reading.
     """
 
-    def __init__(self, context: PartitionContext, extract: ExtractManifest, seed: int, *, with_measures: bool) -> None:
+    def __init__(
+        self,
+        context: PartitionContext,
+        extract: ExtractManifest,
+        seed: int,
+        *,
+        with_measures: bool,
+        with_text: bool = True,
+    ) -> None:
         self.corrected = 0
         self.seed = seed
         self.has_corrections = False
@@ -42,12 +50,14 @@ class SourceRows:
         self._corrections = read_corrections(context)
         self.has_corrections = not self._corrections.is_empty()
         self._with_measures = with_measures or self.has_corrections
+        self._with_text = with_text
         self._plans: dict[object, FramePlan] = {}
 
     def frames(self) -> Iterator[pl.DataFrame]:
         """All rows; memory does not grow with their number. Raises `DamagedFile`."""
         self.corrected = 0
-        for frame, corrected in map_in_parallel(self._convert, self._slices(), _PARALLEL_SLICES):
+        convert = partial(self._convert, with_text=self._with_text)
+        for frame, corrected in map_in_parallel(convert, self._slices(), _PARALLEL_SLICES):
             self.corrected += corrected
             yield frame
 
@@ -56,11 +66,11 @@ class SourceRows:
         wanted = hashes.to_frame(KEY_HASH)
         for frame in map_in_parallel(partial(self._chosen, wanted=wanted), self._slices(), _PARALLEL_SLICES):
             if frame.height:
-                yield self._convert(frame)[0]
+                yield self.converted(frame)
 
     def converted(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Rows with the columns of an extract, wherever they were read, as `frames` gives them."""
-        return self._convert(frame)[0]
+        return self._convert(frame, with_text=True)[0]
 
     def _chosen(self, frame: pl.DataFrame, wanted: pl.DataFrame) -> pl.DataFrame:
         """The extracted rows whose external id has one of the wanted hashes."""
@@ -77,23 +87,23 @@ class SourceRows:
             path = context.store.file(folder, chunk, remedy=remedy)
             yield from read_slices(path, columns, rows, remedy=remedy)
 
-    def _convert(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    def _convert(self, frame: pl.DataFrame, *, with_text: bool) -> tuple[pl.DataFrame, int]:
         table, plan = self._table, self._plan_for(frame)
-        names = [*table.data_header]
-        if self._with_measures:
-            names += [*(column.name for column in table.measured_columns), KEY]
+        more = [*(column.name for column in table.measured_columns), KEY] if self._with_measures else []
         doubles = [] if self.has_corrections else plan.doubles(AS_DOUBLE)  # a correction gives a text
         rows = (
             plan.typed(frame.lazy())
             .with_columns(*plan.spelled(), plan.source_key().alias(KEY))
-            .select(*names, *doubles)
+            .select(*table.data_header, *more, *doubles)
         )
         corrected = 0
         if self.has_corrections:
             rows, corrected = with_corrections(rows.collect().lazy(), table, self._corrections)
-        derived = (bucket_number(self._context.key), key_hash(), row_checksum(table))
-        made = rows.with_columns(derived).collect()
-        kept = made.select(*names, BUCKET, KEY_HASH, CHECKSUM)
+        rows = rows.with_columns(bucket_number(self._context.key), key_hash(), row_checksum(table))
+        if doubles and not with_text:
+            rows = rows.drop(number_fields(table))  # their text is needed for the checksum alone
+        made = rows.collect()
+        kept = made.select(*(table.data_header if with_text else ()), *more, BUCKET, KEY_HASH, CHECKSUM)
         return kept.with_columns(comparison_hash(made, table, self.seed)), corrected
 
     def _plan_for(self, frame: pl.DataFrame) -> FramePlan:
