@@ -33,6 +33,7 @@ _PAIR: dict[str, pl.DataType] = {
     CHECKSUM: pl.UInt64(),
     COMPARED: pl.UInt64(),
 }
+_HELD_PAIRS = 400_000  # sorting them by bucket takes some 40 MB
 
 
 @dataclass
@@ -99,7 +100,7 @@ class _Reading:
         self._source = SourceRows(context, extract, self._seed, with_measures=bool(exceptions), with_text=needs_text)
         self._sample_rows = sample_rows
         count = bucket_count(context.key)
-        self._pairs = RowBuckets(folder, _PAIR, pl.col(BUCKET), count)
+        self._pairs = RowBuckets(folder, _PAIR, pl.col(BUCKET), count, held_rows=_HELD_PAIRS)
         self._counts = [0] * count
         self._sample = pl.DataFrame(schema={**dict.fromkeys(self._table.data_header, pl.String()), **_PAIR})
         self._always = self._sample.clear()  # records of refused updates, which every sample has

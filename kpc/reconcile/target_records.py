@@ -31,7 +31,7 @@ LISTED = 100  # keys listed per kind of difference; all are counted
 IS_OLD = "has_old_marker"  # the marker names the partition without a bucket
 _QUERIES_AT_ONCE = 4
 _HASHES: dict[str, pl.DataType] = {KEY_HASH: pl.UInt64(), BUCKET: pl.UInt8(), COMPARED: pl.UInt64()}
-_COMPUTING = threading.Lock()  # pages arrive at the same time; what is made of their records needs memory
+_READING = threading.Lock()  # jobs run at the same time; reading three of their pages at once would take 80 MB more
 _ROWS_ADDED_UP = 40_000  # adding up costs the same for fewer rows, and memory for more
 _ROWS_AT_ONCE = 5_000  # of each of the pages that are read at once; each frame has a fixed processing cost
 
@@ -67,8 +67,9 @@ def page_reader(context: PartitionContext, seed: int) -> PageReader:
     def read(content: IO[bytes]) -> ReadPage | None:
         table = context.table
         try:
-            frames = read_open(content, "a page of records", record_fields(table), numbers=number_fields(table))
-            kept = _hashed(frames, context, seed)
+            with _READING:
+                frames = read_open(content, "a page of records", record_fields(table), numbers=number_fields(table))
+                kept = _hashed(frames, context, seed)
         except DamagedFile:
             return None  # perhaps a number that is none; `hashed_pages` reads the file as text
         return ReadPage(kept.rows.height, kept)
@@ -87,8 +88,7 @@ def _hashed(frames: Iterable[pl.DataFrame], context: PartitionContext, seed: int
     kept, totals = [pl.DataFrame(schema=_HASHES)], ReadTotals()
     pieces = gathered(iter(frames), _ROWS_AT_ONCE)
     for records in gathered((_with_hash(frame, context, seed) for frame in pieces), _ROWS_ADDED_UP):
-        with _COMPUTING:
-            totals.add(records, context.table)
+        totals.add(records, context.table)
         kept.append(records.select(list(_HASHES)).rechunk())
     return HashedRecords(pl.concat(kept), totals)
 
@@ -97,9 +97,8 @@ def _with_hash(records: pl.DataFrame, context: PartitionContext, seed: int) -> p
     """The columns of `HashedRecords.rows`, and the measured fields as doubles."""
     fields = (column.field or "" for column in context.table.measured_columns)
     measures = (pl.col(field).cast(pl.Float64, strict=False) for field in fields)
-    with _COMPUTING:
-        rows = with_bucket(records, context.key).with_columns(_compared(records, context.table, seed))
-        return compacted(rows.select(key_hash(), BUCKET, COMPARED, *measures))
+    rows = with_bucket(records, context.key).with_columns(_compared(records, context.table, seed))
+    return compacted(rows.select(key_hash(), BUCKET, COMPARED, *measures))
 
 
 def records_with_hashes(pages: QueryPages, hashes: pl.Series, context: PartitionContext) -> Iterator[pl.DataFrame]:
