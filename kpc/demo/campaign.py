@@ -1,7 +1,4 @@
-"""The demo's campaign: start every partition at its first stage, in phase order, and watch until all have ended.
-
-Only stage 1 is started here. Airflow's scheduler starts the other stages and the hubs, and waits for parents.
-"""
+"""The demo's campaign: trigger the DAG `campaign`, and watch until every partition has ended."""
 
 from __future__ import annotations
 
@@ -12,7 +9,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from ulid import ULID
 
@@ -23,12 +19,11 @@ from kpc.campaign.sign_off import sign_off
 from kpc.catalog import TABLES, Table
 from kpc.demo.servers import World
 from kpc.errors import ConfigError, Terminal
-from kpc.ledger import StageRun, Vouched
+from kpc.ledger import StageRun
 from kpc.partition import Partition, partitions_of
-from kpc.stages.names import ALERTS, DATA_DOCS, MIGRATION, ORACLE_EXTRACT, RECONCILED, SF_LOADED, STAGES, asset_name
+from kpc.stages.names import ALERTS, CAMPAIGN, DATA_DOCS, MIGRATION, RECONCILED, SF_LOADED, STAGES, asset_name
 from kpc.stages.workspace import Workspace, open_workspace
 
-FIRST_TABLE = "KPS_R_POS_SUPPLIER"
 _DAGS_TIMEOUT_S = 120.0
 _FINALIZE_TIMEOUT_S = 120.0
 _POLL_S = 1.0
@@ -100,27 +95,13 @@ class Campaign:
         self.partitions = tuple(p for table in chosen for p in partitions_of(table, self.months))
         self.progress = Progress(self.partitions)
         self.since: datetime | None = None
+        self.run: DagRun | None = None
         self._by_dag = {(asset_name(p.table, stage), p.key): (p, stage) for p in self.partitions for stage in STAGES}
 
     def prepare(self) -> None:
-        """Record the scope in the ledger, create the pools, and wait until Airflow has read the DAGs."""
-        run_id = f"demo-{ULID()}"
-        with open_workspace(self.world.settings, run_id=run_id, actor=calling_user()) as workspace:
-            who: dict[str, Any] = {"run_id": run_id, "actor": workspace.actor}
-            tables = list(dict.fromkeys(partition.table.name for partition in self.partitions))
-            with workspace.ledger.together():
-                number = workspace.ledger.scope.set(
-                    workspace.environment, months=self.months, tables=tables, mode="incremental", **who
-                )
-                workspace.ledger.audit.append(
-                    "demo planned",
-                    environment=workspace.environment,
-                    detail={"months": list(self.months), "tables": tables},
-                    vouched=Vouched((("scope", str(number)),)),
-                    **who,
-                )
+        """Create the pools, and wait until Airflow has read the DAGs."""
         self.api.ensure_pools()
-        wanted = {dag for dag, _ in self._by_dag} | {MIGRATION, DATA_DOCS}
+        wanted = {dag for dag, _ in self._by_dag} | {MIGRATION, DATA_DOCS, CAMPAIGN}
         until = time.monotonic() + _DAGS_TIMEOUT_S
         while missing := wanted - self.api.dag_ids():
             self.world.keeper.check()
@@ -131,13 +112,11 @@ class Campaign:
             time.sleep(_POLL_S / 2)
 
     def start(self) -> None:
-        """Trigger stage 1 of every partition: the first table, then the rest in load order, which is phase order."""
-        first = [partition for partition in self.partitions if partition.table.name == FIRST_TABLE]
-        rest = [partition for partition in self.partitions if partition.table.name != FIRST_TABLE]
-        for partition in (*first, *rest):
-            run_id = self.api.rerun(partition, ORACLE_EXTRACT)
-            if self.since is None:
-                self.since = self.api.run(asset_name(partition.table, ORACLE_EXTRACT), run_id).queued
+        """Trigger the DAG `campaign`, which plans the scope and starts the partitions."""
+        months = {"first_month": self.months[0], "last_month": self.months[-1]}
+        tables = [table.name for table in self.progress.tables]
+        self.run = self.api.run(CAMPAIGN, self.api.trigger(CAMPAIGN, conf={"tables": tables, **months}))
+        self.since = self.run.queued
 
     def watch(self) -> Iterator[Progress]:
         """Yield the progress about once a second, until every partition has ended or is blocked."""
@@ -201,6 +180,7 @@ class Campaign:
                 self.progress.stages[partition, row.stage] = row
 
     def _query_airflow(self) -> None:
+        self._refuse_failed_start()
         for run in self.api.runs(since=self.since):
             place = self._by_dag.get((run.dag_id, run.key or ""))
             if place is None:
@@ -210,3 +190,12 @@ class Campaign:
                 self.progress.failures.pop(place, None)
             elif place not in self.progress.failures:
                 self.progress.failures[place] = Failure(self.api.failure(run), self.api.run_page(run))
+
+    def _refuse_failed_start(self) -> None:
+        """Raises `Terminal` if the campaign's run failed before it had started its partitions."""
+        if self.run is None or self.run.is_final:
+            return
+        self.run = self.api.run(CAMPAIGN, self.run.run_id)
+        failed = [task.task_id for task in self.api.tasks(self.run) if task.state == "failed"]
+        if failed and failed != ["close"]:  # that one judges what has ended
+            raise Terminal(self.api.failure(self.run), f"See {self.api.run_page(self.run)}.")

@@ -91,7 +91,7 @@ def _run(campaign: Campaign, screen: Screen, began: float) -> DemoSummary:
     campaign.prepare()
     started_s = time.monotonic()
     campaign.start()
-    screen.say(f"Started {len(campaign.partitions)} partitions at their first stage; the scheduler does the rest.")
+    screen.say(f"Triggered the DAG campaign over {len(campaign.partitions)} partitions; the scheduler does the rest.")
     for progress in campaign.watch():
         screen.show(progress)
     screen.close_grid()
