@@ -66,12 +66,14 @@ FORM: dict[str, Param] = {
     ),
     "mode": Param(
         "incremental",
+        type="string",
         enum=["incremental", "full"],
         title="Mode",
         description="incremental: of partitions that were loaded before, only new and changed rows; full: all rows.",
     ),
     "reconciled": Param(
         "skip",
+        type="string",
         enum=["skip", "again"],
         title="Reconciled partitions",
         description="What is reconciled already is skipped, or read again.",
@@ -90,6 +92,7 @@ FORM: dict[str, Param] = {
     ),
     "level3": Param(
         "setting",
+        type="string",
         enum=["setting", "full", "sample"],
         title="Comparison of records",
         description="full: every record; sample: some, a weaker proof; setting: as KPC__RECONCILE__LEVEL3 says.",

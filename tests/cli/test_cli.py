@@ -23,7 +23,7 @@ from kpc.settings import SalesforceSettings
 COMMANDS = (
     "demo", "plan", "run", "rerun", "status", "show", "failed", "pause", "resume", "rollback", "preflight", "reconcile",
     "docs", "audit", "delta", "archive", "purge", "data-map", "bench", "constants", "source",
-    "certificate", "sign-off",
+    "certificate", "sign-off", "campaign",
 )  # fmt: skip
 
 
