@@ -50,6 +50,7 @@ def start(
     from kpc.settings import load_settings
     from kpc.stages.names import CAMPAIGN
 
+    settings = load_settings()
     fields: dict[str, Any] = {
         "tables": [name.upper() for name in _names(tables)],
         "phases": _names(phases),
@@ -64,7 +65,7 @@ def start(
         "closing_check": closing_check,
     }
     request = make_request(**fields)
-    with AirflowApi.of(load_settings()) as api:
+    with AirflowApi.of(settings) as api:
         run = api.run(CAMPAIGN, api.trigger(CAMPAIGN, conf=fields))
         page = api.run_page(run)
     facts = {"ok": True, "run_id": run.run_id, "page": page, "partitions": len(request.partitions)}

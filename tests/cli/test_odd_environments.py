@@ -28,7 +28,7 @@ from kpc.settings import SalesforceSettings
 
 KPC = Path(sys.executable).with_name("kpc")
 PARTITION = ("KPS_R_POS_SUPPLIER", "ALL")
-ARGUMENTS = {"table": PARTITION[0], "key": PARTITION[1], "subject": "reference", "months": "2024-01:1"}
+ARGUMENTS = {"table": PARTITION[0], "key": PARTITION[1], "subject": "reference", "months": "2024-01:1", "number": "1"}
 # Options that end a command soon which would serve, or measure, for a long time.
 ENDING = {
     ("emulate", "oracle"): ("--rows", "10", "--port", "0", "--ready-file", "/proc/none/ready.json"),
