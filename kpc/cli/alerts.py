@@ -33,7 +33,8 @@ def list_(
             rows = workspace.ledger.alerts.all(environment, is_open=None if past else True, most=100)
             messages = workspace.ledger.alerts.messages([row.id for row in rows])
     of = {row.id: [one for one in messages if one.alert == row.id] for row in rows}
-    emit({"alerts": [_facts(row, of[row.id]) for row in rows]}, as_json=as_json, text=_grid(rows, of))
+    text = _grid(rows, of) if rows else f"No alert is {'known' if past else 'open'}."
+    emit({"alerts": [_facts(row, of[row.id]) for row in rows]}, as_json=as_json, text=text)
     if not as_json:
         for row in rows:
             if row.closed_utc is None:
