@@ -33,9 +33,12 @@ class ExtractPartition(BaseOperator):
         self.asset = asset
 
     def execute(self, context: Context) -> dict[str, object]:
+        from kpc.campaign.scope_check import refuse_outside_scope  # noqa: PLC0415  slow to import
+
         began_s, params = process_time(), context["params"]
         try:
             with partition_context_of(self.table, context) as partition:
+                refuse_outside_scope(partition)
                 result = oracle_extract.materialize(partition, params["mode"], same_scn=params["same_scn"])
         except NotYet as wait:
             self.log.info("%s waits. %s", self.table, wait)

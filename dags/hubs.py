@@ -12,6 +12,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from assets.graph import HubSpec, find_asset, find_hub
 from dags.connections import workspace_of
+from dags.failure_log import log_sentences
 from dags.retrying import RETRIES, RetryWhatMayPass
 from dags.stages import stage_asset
 from kpc.catalog.types import ALL
@@ -22,6 +23,7 @@ _TASK_DEFAULTS = {
     "owner": "kpc",
     "retries": RETRIES,
     "retry_policy": RetryWhatMayPass(),
+    "pre_execute": log_sentences,
     "priority_weight": 100,  # they take a second; run early, fewer of them find the phase complete and emit an event
     "weight_rule": "absolute",
 }

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from airflow.configuration import conf
 from airflow.plugins_manager import AirflowPlugin
 
-from dags.partition_keys import PartitionKeyMapper, RequestedPartitions
+from dags.partition_keys import FollowingPartitions, PartitionKeyMapper, RequestedPartitions
 
 _NAME = "Migration"
 _PREFIX = "/migration"
@@ -38,7 +38,7 @@ def _address() -> str:
 
 class KpcPlugin(AirflowPlugin):
     name = "kpc"
-    timetables = [RequestedPartitions]  # noqa: RUF012  Airflow's interface
+    timetables = [RequestedPartitions, FollowingPartitions]  # noqa: RUF012  Airflow's interface
     partition_mappers = [PartitionKeyMapper]  # noqa: RUF012
     fastapi_apps = [{"app": _MigrationPage(), "url_prefix": _PREFIX, "name": _NAME}]  # noqa: RUF012
     external_views = [  # noqa: RUF012

@@ -9,6 +9,7 @@ from typing import Any
 from airflow.sdk import DAG, Param, task
 
 from dags.connections import ORACLE, SALESFORCE, has_connection, settings_of_connections, workspace_of
+from dags.failure_log import log_sentences
 from kpc.errors import Terminal
 from kpc.stages.names import DOCS_POOL, PREFLIGHT
 
@@ -33,7 +34,7 @@ def preflight_dag() -> DAG:
         params={"dry_run": _DRY_RUN},
         tags=["hub"],
         description="Checks Oracle, Salesforce, staging and Airflow before a campaign; the Data Docs show the result.",
-        default_args={"owner": "kpc", "retries": 0},
+        default_args={"owner": "kpc", "retries": 0, "pre_execute": log_sentences},
     ) as dag:
 
         @task(task_id="check")

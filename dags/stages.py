@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 from time import process_time
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import DAG, Asset, Param, PartitionedAssetTimetable, task
+from airflow.sdk import DAG, Asset, Param, task
 from airflow.sdk.exceptions import AirflowSkipException
+from airflow.serialization.encoders import ensure_serialized_asset
 
 from assets.graph import AssetSpec, find_asset
 from dags.alerts.callbacks import report_failed_try, report_failure_for_good
@@ -16,8 +17,9 @@ from dags.connections import partition_context_of
 from dags.events import DRY_RUN_PARAM, is_dry_run
 from dags.events import publish as publish_event
 from dags.extraction import ExtractPartition
+from dags.failure_log import log_sentences
 from dags.operators import CHUNK, IngestChunk, LoadedChunk, ParentGate, PlanLoad
-from dags.partition_keys import PartitionKeyMapper, RequestedPartitions
+from dags.partition_keys import FollowingPartitions, PartitionKeyMapper, RequestedPartitions
 from dags.retrying import RETRIES, RetryWhatMayPass
 from kpc.catalog import Phase
 from kpc.catalog.types import ALL
@@ -55,6 +57,14 @@ DRY_RUN = Param(
     type="boolean",
     description="Extract and stage only: nothing is sent, and no later stage starts.",
 )
+# One choice only: the extract's mode decides what its later stages send. So the form says where to choose it, and a
+# `mode` given to a later stage is refused before a run is made, instead of being ignored.
+_CHOSEN_BEFORE = "of the extract; choose it at stage oracle_extract"
+MODE_OF_EXTRACT = Param(
+    _CHOSEN_BEFORE,
+    enum=[_CHOSEN_BEFORE],
+    description="To send all rows again, start at oracle_extract with mode full.",
+)
 SAME_SCN = Param(
     False,
     type="boolean",
@@ -69,6 +79,7 @@ TASK_DEFAULTS: dict[str, Any] = {
     "retry_policy": RetryWhatMayPass(),
     "on_retry_callback": report_failed_try,
     "on_failure_callback": report_failure_for_good,
+    "pre_execute": log_sentences,
     "retry_exponential_backoff": True,
     "execution_timeout": LONGEST_STAGE,
     "weight_rule": "absolute",
@@ -94,7 +105,7 @@ def stage_dag(spec: AssetSpec) -> DAG:
         description=spec.description,
         doc_md=_instructions(spec),
         default_args={**TASK_DEFAULTS, "queue": queue_of(spec.stage), "priority_weight": _priority(spec)},
-        params={"mode": MODE, "same_scn": SAME_SCN, DRY_RUN_PARAM: DRY_RUN} if first else None,
+        params={"mode": MODE, "same_scn": SAME_SCN, DRY_RUN_PARAM: DRY_RUN} if first else {"mode": MODE_OF_EXTRACT},
     ) as dag:
         _TASKS[spec.stage](spec)
     return dag
@@ -105,15 +116,13 @@ def _priority(spec: AssetSpec) -> int:
     return 10 * (1 + STAGES.index(spec.stage)) + len(Phase) - spec.table.phase.position
 
 
-def _schedule(spec: AssetSpec) -> RequestedPartitions | PartitionedAssetTimetable:
+def _schedule(spec: AssetSpec) -> RequestedPartitions | FollowingPartitions:
     """People start stage 1 by key; the event of the previous stage starts each other stage, with the same key."""
     if spec.upstream is None:
         return RequestedPartitions(is_monthly=spec.table.is_monthly)
     mapper = PartitionKeyMapper(is_monthly=spec.table.is_monthly)
-    return PartitionedAssetTimetable(
-        assets=stage_asset(find_asset(spec.upstream)),
-        default_partition_mapper=mapper,  # type: ignore[arg-type]  # a custom mapper extends the server's class
-    )
+    before = ensure_serialized_asset(stage_asset(find_asset(spec.upstream)))  # a custom timetable is the server's class
+    return FollowingPartitions(assets=before, default_partition_mapper=mapper)
 
 
 def _extract(spec: AssetSpec) -> None:

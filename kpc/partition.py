@@ -181,6 +181,20 @@ def _year_remedy(key: str) -> str:
     return "Give a month such as 2024-01."
 
 
+def month_key(day: date) -> str:
+    """The key of the month in which a local day lies."""
+    return f"{day.year:04d}-{day.month:02d}"
+
+
+def refuse_future_month(key: str, this_month: str) -> None:
+    """Raises `ConfigError` for a month that has not begun: it would count as done while it has no rows yet."""
+    if key > this_month:
+        raise ConfigError(
+            f"{as_typed(key)} has not begun: it is {this_month} in Bangkok.",
+            f"Give a month up to {this_month}, such as 2024-01.",
+        )
+
+
 def month_keys(first: str, months: int) -> tuple[str, ...]:
     """`months` consecutive keys starting with `first`, e.g. 2023-12, 2024-01, 2024-02."""
     year, month = int(first[:4]), int(first[5:])

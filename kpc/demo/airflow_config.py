@@ -43,6 +43,7 @@ def airflow_env(home: Path, database_url: str, port: int, *, parallelism: int) -
         "AIRFLOW__CORE__DAGS_FOLDER": dags_folder(),
         "AIRFLOW__CORE__LOAD_EXAMPLES": False,
         "AIRFLOW__CORE__PARALLELISM": parallelism,
+        "AIRFLOW__CORE__ASSET_MANAGER_CLASS": "dags.asset_events.CheckedEvents",
         "AIRFLOW__CORE__FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         "AIRFLOW__CORE__EXECUTE_TASKS_NEW_PYTHON_INTERPRETER": False,
         "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": 5,
