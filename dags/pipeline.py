@@ -1,4 +1,4 @@
-"""The DAGs of the migration: one per table and stage, the hubs above them, Data Docs, preflight, campaigns.
+"""The DAGs of the migration: one per table and stage, the hubs above them, and those that serve them all.
 
 Airflow reads this file. It is a loop over `assets.graph`; the DAGs are defined in `dags/stages.py` and `dags/hubs.py`.
 """
@@ -14,9 +14,11 @@ from assets.graph import asset_specs, hub_specs
 from dags.alerts.watch import alerts_dag
 from dags.campaign import campaign_dag, incremental_dag
 from dags.hubs import data_docs_dag, hub_dag
+from dags.missed_events import missed_events_dag
 from dags.preflight import preflight_dag
 from dags.stages import stage_dag
 from kpc.stages.names import ALERTS, CAMPAIGN, DATA_DOCS, INCREMENTAL_CAMPAIGN, PREFLIGHT
+from kpc.stages.names import CAMPAIGN, DATA_DOCS, INCREMENTAL_CAMPAIGN, MISSED_EVENTS, PREFLIGHT
 
 
 def dag_makers() -> dict[str, Callable[[], DAG]]:
@@ -29,6 +31,7 @@ def dag_makers() -> dict[str, Callable[[], DAG]]:
         CAMPAIGN: campaign_dag,
         INCREMENTAL_CAMPAIGN: incremental_dag,
         ALERTS: alerts_dag,
+        MISSED_EVENTS: missed_events_dag,
     }
 
 

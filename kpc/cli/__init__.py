@@ -21,6 +21,7 @@ from kpc.cli import (
     emulate,
     journey,
     load,
+    missed,
     org,
     proof,
     purge,
@@ -60,6 +61,7 @@ documents.register(app)
 sign_off.register(app)
 delta.register(app)
 cleanup.register(app)
+missed.register(app)
 purge.register(app)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any
+from typing import Any
 
 import typer
 
@@ -45,6 +46,7 @@ def _show_status(*, as_json: bool) -> None:
     from kpc.campaign.completeness import source_changes
     from kpc.campaign.estimate import estimate_finish
     from kpc.campaign.overview import stopped_between
+    from kpc.campaign.stopped import gaps
     from kpc.catalog import TABLES
     from kpc.stages.names import STAGES
     from kpc.stages.relatives import parents_at_other_scns
@@ -66,6 +68,7 @@ def _show_status(*, as_json: bool) -> None:
         partitions.setdefault((row.table_name, row.partition_key), {})[row.stage] = row
     names = sorted(partitions, key=lambda name: (order.index(name[0]) if name[0] in order else len(order), name[1]))
     stopped = [(*name, *found) for name in names if (found := stopped_between(partitions[name], now))]
+    stopped = gaps(rows, now)
     cells = [[*name, *_stage_cells(partitions[name], STAGES)] for name in names]
     result = {
         "source_id": environment.source_id,
@@ -76,7 +79,7 @@ def _show_status(*, as_json: bool) -> None:
         "partitions": [_partition_facts(*name, partitions[name]) for name in names],
         "moved": [{"table": one.table.name, "key": one.key, "scn": moved[one].final_scn} for one in moved],
         "other_scns": [_split_facts(*each) for each in split],
-        "stopped": [{"table": t, "key": k, "after": done, "next": following} for t, k, done, following in stopped],
+        "stopped": [_gap_facts(gap) for gap in stopped],
     }
     title = f"{environment.source_id} to {environment.target_id}"
     emit(result, as_json=as_json, text=grid(title, ("table", "key", *STAGES), cells))
@@ -93,13 +96,20 @@ def _show_status(*, as_json: bool) -> None:
         say(line)
 
 
-def _stopped_lines(stopped: Sequence[tuple[str, str, str, str]]) -> Iterator[str]:
-    """Partitions between two stages, of which nothing has started the second."""
-    for table, key, done, following in stopped[:_MOST_LISTED]:
-        command = f"kpc rerun {table} {key} --stage {following}"
-        yield f"{table} {key} stopped after {done}: nothing has started {following}. In Airflow: `{command}`."
+def _gap_facts(gap: Any) -> dict[str, object]:
+    after, table = gap.done.stage, gap.partition.table.name
+    return {"table": table, "key": gap.partition.key, "after": after, "next": gap.following}
+
+
+def _stopped_lines(stopped: Sequence[Any]) -> Iterator[str]:
+    """Only Airflow knows whether the next run waits or does not exist."""
+    for gap in stopped[:_MOST_LISTED]:
+        yield f"{gap.partition} is done up to {gap.done.stage}; {gap.following} has not begun to work."
     if len(stopped) > _MOST_LISTED:
         yield f"{len(stopped) - _MOST_LISTED:,} more partitions stopped so; `kpc status --json` has all."
+        yield f"{len(stopped) - _MOST_LISTED:,} more stopped between two stages; `kpc status --json` has all."
+    if stopped:
+        yield "`kpc missed` asks Airflow which of these wait and which were lost, and `kpc missed --start` starts them."
 
 
 def _partition_facts(table: str, key: str, stages: Mapping[str, Any]) -> dict[str, object]:

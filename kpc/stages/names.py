@@ -19,6 +19,7 @@ PREFLIGHT = "preflight"
 CAMPAIGN = "campaign"
 INCREMENTAL_CAMPAIGN = "incremental_campaign"
 ALERTS = "alerts"
+MISSED_EVENTS = "missed_events"
 
 # The reconciliation states in which a partition counts as reconciled.
 RECONCILED_STATES = ("reconciled", "reconciled_with_exceptions")

@@ -8,10 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import httpx
+from typer.testing import CliRunner, Result
+
 from kpc.airflow_client.api import AirflowApi, Mode
 from kpc.airflow_client.records import DagRun
 from kpc.airflow_client.rerun import RerunOutcome, follow
 from kpc.catalog import TABLES
+from kpc.cli import app
 from kpc.demo.servers import World
 from kpc.ledger.stage_runs import StageRun
 from kpc.partition import Partition
@@ -73,7 +77,7 @@ def rest(world: World) -> None:
 def request(world: World, method: str, path: str, json: Any = None) -> tuple[int, Any]:
     """Status and JSON of one request to Airflow's REST API, as another program would send it."""
     world.api.dag_ids()  # logs in
-    answer = world.api._http.request(method, f"/api/v2/{path}", json=json)  # noqa: SLF001  the session that is logged in
+    answer = world.api._session.send(method, f"/api/v2/{path}", json=json)  # noqa: SLF001  the one that is logged in
     return answer.status_code, answer.json() if answer.content else None
 
 
@@ -93,6 +97,11 @@ def set_scope(world: World, months: Sequence[str], tables: Sequence[str] = tuple
         workspace.ledger.scope.set(
             workspace.environment, months=months, tables=tables, mode="incremental", run_id="test", actor="test"
         )
+
+
+def kpc(world: World, *arguments: str) -> Result:
+    """`kpc` with the settings that the demo wrote for a second terminal."""
+    return CliRunner().invoke(app, arguments, env={"KPC_CONFIG": str(world.config)})
 
 
 def booked(world: World, partition: Partition, stage: str) -> StageRun | None:
@@ -118,3 +127,33 @@ def records(world: World, partition: Partition) -> int:
 def jobs(world: World) -> Counter[str]:
     with org(world) as salesforce:
         return Counter(job.object_name for job in salesforce.list_jobs())
+
+
+@contextmanager
+def jobs_held(world: World) -> Iterator[None]:
+    """The org accepts ingest jobs and does not process them."""
+    _switch(world, processing="hold")
+    try:
+        yield
+    finally:
+        _switch(world, processing="run")
+
+
+def _switch(world: World, **values: str) -> None:
+    url = f"{world.settings.salesforce.base_url}/_emulator/switches"
+    httpx.patch(url, json=values, timeout=10).raise_for_status()
+
+
+def mark(world: World, run: DagRun, state: str) -> None:
+    """As a person marks a run in the browser; its running tasks are ended."""
+    status, answer = request(world, "PATCH", f"dags/{run.dag_id}/dagRuns/{run.run_id}", {"state": state})
+    assert status == 200, answer
+
+
+def clear(world: World, run: DagRun, *tasks: str, downstream: bool = False) -> None:
+    """As a person clears tasks of a run in the browser, which runs them again; without tasks, all of them."""
+    body = {"dry_run": False, "dag_run_id": run.run_id, "only_failed": False, "include_downstream": downstream}
+    chosen = {"task_ids": list(tasks)} if tasks else {}
+    status, answer = request(world, "POST", f"dags/{run.dag_id}/clearTaskInstances", {**body, **chosen})
+    assert status == 200, answer
+    assert answer["total_entries"] > 0

@@ -1,0 +1,123 @@
+"""Stages that Airflow should have started after an event and did not, and starting them.
+
+An event that reaches a paused DAG starts no run, not even later. A run that a person deleted, or marked as successful
+before it had worked, leaves its partition where it was. The ledger knows how far each partition is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from kpc.airflow_client.api import AirflowApi
+from kpc.airflow_client.obstacles import stopped_parts
+from kpc.airflow_client.records import DagRun
+from kpc.campaign.stopped import Gap
+from kpc.errors import AirflowRunExists, ConfigError
+from kpc.partition import Partition
+from kpc.stages.names import asset_name
+
+BY_AIRFLOW = "airflow:"  # how the actor of a stage run begins that Airflow started
+
+
+class MissedCause(StrEnum):
+    """Why the next stage has not begun. Only the first two are started again without a person's decision."""
+
+    NO_RUN = "no run"
+    MARKED = "marked as successful by hand"
+    FAILED = "failed"
+    PAUSED = "paused"
+    OUTSIDE = "run outside Airflow"
+
+
+_STARTABLE = (MissedCause.NO_RUN, MissedCause.MARKED)
+
+
+@dataclass(frozen=True, slots=True)
+class MissedStage:
+    """A stage that has not begun. `after` is the finished stage before it, `run_id` the run to be made for it."""
+
+    partition: Partition
+    after: str
+    stage: str
+    cause: MissedCause
+    what: str
+    remedy: str
+    run_id: str
+
+    @property
+    def is_startable(self) -> bool:
+        return self.cause in _STARTABLE
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "table": self.partition.table.name,
+            "key": self.partition.key,
+            "after": self.after,
+            "stage": self.stage,
+            "cause": self.cause.value,
+            "what": self.what,
+            "remedy": self.remedy,
+        }
+
+    def __str__(self) -> str:
+        return f"{self.partition} stopped after {self.after}. {self.what} {self.remedy}"
+
+
+def missed_stages(api: AirflowApi, found: Iterable[Gap]) -> list[MissedStage]:
+    """Those of the gaps for which Airflow has no run that waits or works."""
+    return [missed for gap in found if (missed := _missed(api, gap)) is not None]
+
+
+def start_missed(api: AirflowApi, missed: Sequence[MissedStage]) -> list[DagRun]:
+    """Start what may be started; whoever else does it at the same moment makes the same run, once.
+
+    Raises `ConfigError` if a part of Airflow does not run: what it has not done yet would look as if it were missing.
+    """
+    if stopped := list(stopped_parts(api)):
+        raise ConfigError(
+            "Nothing was started. " + " ".join(each.what for each in stopped), " ".join(each.remedy for each in stopped)
+        )
+    runs = []
+    for each in missed:
+        if each.is_startable:
+            dag_id = asset_name(each.partition.table, each.stage)
+            try:
+                run_id = api.trigger(dag_id, each.partition.key, run_id=each.run_id)
+            except AirflowRunExists:
+                continue
+            runs.append(api.run(dag_id, run_id))
+    return runs
+
+
+def _missed(api: AirflowApi, gap: Gap) -> MissedStage | None:
+    partition, stage, done = gap.partition, gap.following, gap.done
+    dag_id, table, key = asset_name(partition.table, stage), partition.table.name, partition.key
+    again = f"`kpc rerun {table} {key} --stage {stage}`"
+    runs = api.runs(dag_id=dag_id, key=key)
+    if any(not run.is_final for run in runs) or _is_ending(api, gap):
+        return None
+    since = [run for run in runs if max(run.queued, run.started or run.queued) >= done.started_utc]
+    if not done.actor.startswith(BY_AIRFLOW):
+        remedy = f"`kpc run {table} {key} --stage {stage}`, or in Airflow {again}."
+        cause, what = MissedCause.OUTSIDE, f"{done.actor} ran {done.stage} outside Airflow, which makes no event."
+    elif any(run.state == "failed" for run in since[-1:]):
+        cause, what = MissedCause.FAILED, f"{stage} failed before it began to work: {api.failure(since[-1])}"
+        remedy = f"Then clear that run, or {again}."
+    elif api.dag_state(dag_id).is_paused:
+        cause, what = MissedCause.PAUSED, f"{dag_id} is paused."
+        remedy = f"`airflow dags unpause {dag_id}`, then `kpc missed --start`."
+    elif since:
+        cause, what = MissedCause.MARKED, f"A run of {stage} ended as successful without having worked."
+        remedy = "`kpc missed --start` starts it."
+    else:
+        cause, what = MissedCause.NO_RUN, f"Airflow has no run of {stage} since."
+        remedy = "`kpc missed --start` starts it."
+    return MissedStage(partition, done.stage, stage, cause, what, remedy, f"missed__{done.id}__{len(runs)}")
+
+
+def _is_ending(api: AirflowApi, gap: Gap) -> bool:
+    """Whether the run that did the finished stage goes on: its event comes when it ends."""
+    runs = api.runs(dag_id=asset_name(gap.partition.table, gap.done.stage), key=gap.partition.key)
+    return any(not run.is_final for run in runs)
