@@ -12,6 +12,7 @@ from airflow.configuration import conf
 from airflow.plugins_manager import AirflowPlugin
 
 from dags.partition_keys import FollowingPartitions, PartitionKeyMapper, RequestedPartitions
+from dags.refusals_in_browser import ShowReasons
 
 _NAME = "Migration"
 _PREFIX = "/migration"
@@ -51,4 +52,6 @@ class KpcPlugin(AirflowPlugin):
             "icon": f"{_address()}static/icon.svg",
             "icon_dark_mode": f"{_address()}static/icon-dark.svg",
         }
+    fastapi_root_middlewares = [  # noqa: RUF012
+        {"middleware": ShowReasons, "args": [], "kwargs": {}, "name": "reasons of refusals in the browser"}
     ]

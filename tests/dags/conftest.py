@@ -9,7 +9,7 @@ from airflow_world import set_scope, wait_for
 
 from kpc.demo.servers import Data, World, started
 from kpc.partition import month_keys
-from kpc.stages.names import MIGRATION
+from kpc.stages.names import MIGRATION, MISSED_EVENTS
 
 SCOPE_MONTHS = month_keys("2024-01", 12)
 
@@ -21,4 +21,5 @@ def partition_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]
         world.api.ensure_pools()
         wait_for(lambda: MIGRATION in world.api.dag_ids())
         set_scope(world, SCOPE_MONTHS)
+        world.api.pause(MISSED_EVENTS)  # or it would start what a test has made a person forget
         yield world

@@ -100,11 +100,13 @@ def test_the_dag_starts_what_was_missed(partition_world: World) -> None:
     extract_while_paused(partition_world, partition, RECONCILED)
     told = f"{asset_name(partition.table, RECONCILED)} {partition.key}"
     api = partition_world.api
+    api.pause(MISSED_EVENTS, is_paused=False)
     run = ended(api, MISSED_EVENTS, api.trigger(MISSED_EVENTS, conf={"minutes": 0}))
     assert run.state == "success", api.failure(run)
     assert told in api.result(run, "start")
     (reconciling,) = wait_for(lambda: runs_of(partition_world, partition, RECONCILED))
     assert ended(api, reconciling.dag_id, reconciling.run_id).state == "success"
     again = ended(api, MISSED_EVENTS, api.trigger(MISSED_EVENTS, conf={"minutes": 0}))
+    api.pause(MISSED_EVENTS)
     assert told not in api.result(again, "start")
     assert len(runs_of(partition_world, partition, RECONCILED)) == 1

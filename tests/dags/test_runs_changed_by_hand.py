@@ -25,7 +25,6 @@ from airflow_world import (
 )
 
 from kpc.airflow_client.missed import MissedCause, missed_stages, start_missed
-from kpc.airflow_client.records import DagRun
 from kpc.campaign.stopped import gaps
 from kpc.demo.servers import World
 from kpc.ledger.states import StageState
@@ -33,14 +32,6 @@ from kpc.partition import Partition, find_partition
 from kpc.stages.names import ORACLE_EXTRACT, RECONCILED, SF_LOADED, STAGED_CSV, STAGES, asset_name
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600)]
-
-
-def loaded(world: World, name: str, key: str = "ALL") -> tuple[Partition, DagRun]:
-    """A partition that went through all four stages, and the run of its load."""
-    partition = find_partition(name, key)
-    outcome = finish(world, partition, start(world, partition, mode="full"))
-    assert outcome.exit_code == 0, outcome.text
-    return partition, runs_of(world, partition, SF_LOADED)[-1]
 
 
 def is_consistent(world: World, partition: Partition) -> None:
@@ -52,15 +43,18 @@ def is_consistent(world: World, partition: Partition) -> None:
     assert records(world, partition) == rows[0].rows
 
 
-@pytest.mark.parametrize("tasks", [("ingest",), ("publish",), ("plan",), ()])
-def test_clearing_a_finished_load_sends_nothing(partition_world: World, tasks: tuple[str, ...]) -> None:
-    """A chunk with what follows, `publish` alone, the plan with what follows, or the whole run."""
-    partition, load = loaded(partition_world, "KPS_T_SALES_M", "2024-08")
-    before, comparisons = jobs(partition_world), len(runs_of(partition_world, partition, RECONCILED))
-    clear(partition_world, load, *tasks, downstream=tasks != ("publish",))
-    wait_for(lambda: len(runs_of(partition_world, partition, RECONCILED)) == comparisons + 1)  # by the new event
-    assert ended(partition_world.api, load.dag_id, load.run_id).state == "success"
-    rest(partition_world)
+def test_clearing_a_finished_load_sends_nothing(partition_world: World) -> None:
+    """A chunk with what follows, `publish` alone, the plan with what follows, the whole run: one after the other."""
+    partition = find_partition("KPS_T_SALES_M", "2024-08")
+    assert finish(partition_world, partition, start(partition_world, partition)).exit_code == 0
+    (load,) = runs_of(partition_world, partition, SF_LOADED)
+    before = jobs(partition_world)
+    for number, tasks in enumerate((("ingest",), ("publish",), ("plan",), ()), 2):
+        clear(partition_world, load, *tasks, downstream=tasks != ("publish",))
+        wait_for(lambda count=number: len(runs_of(partition_world, partition, RECONCILED)) == count)  # type: ignore[misc]
+        last = runs_of(partition_world, partition, RECONCILED)[-1]  # by the new event
+        assert ended(partition_world.api, last.dag_id, last.run_id).state == "success"
+        assert ended(partition_world.api, load.dag_id, load.run_id).state == "success"
     assert jobs(partition_world) == before
     is_consistent(partition_world, partition)
 
