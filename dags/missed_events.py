@@ -49,12 +49,11 @@ def missed_events_dag() -> DAG:
         def start(**context: Any) -> list[str]:
             from kpc.airflow_client.api import AirflowApi  # noqa: PLC0415  slow to import
             from kpc.airflow_client.missed import missed_stages, start_missed  # noqa: PLC0415  the same
-            from kpc.campaign.stopped import gaps  # noqa: PLC0415  the same
+            from kpc.campaign.stopped import stopped_partitions  # noqa: PLC0415  the same
 
-            within = timedelta(minutes=context["params"]["minutes"])
+            after = timedelta(minutes=context["params"]["minutes"])
             with workspace_of(context) as workspace:
-                newest = workspace.ledger.stages.newest(workspace.environment)
-                found = gaps(newest, workspace.clock(), starts_within=within)
+                found = stopped_partitions(workspace.ledger, workspace.environment, after=after)
                 if not found:
                     return []
                 with AirflowApi.of(workspace.settings) as api:

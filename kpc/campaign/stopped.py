@@ -5,15 +5,16 @@ Only Airflow knows why: the next run may wait for a parent or a slot, or there i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
 from kpc.catalog import TABLES
+from kpc.ledger import Ledger
 from kpc.ledger.stage_runs import StageRun
 from kpc.ledger.states import StageState
-from kpc.partition import Partition, stored_partition
+from kpc.partition import Environment, Partition, stored_partition
 from kpc.stages.names import STAGES
 
 STARTS_WITHIN = timedelta(minutes=2)  # in Airflow the next stage starts some seconds after the event
@@ -29,15 +30,21 @@ class Gap:
     following: str
 
 
-def gaps(newest: Iterable[StageRun], now: datetime, *, starts_within: timedelta = STARTS_WITHIN) -> list[Gap]:
-    """The gaps among the newest runs of every partition and stage, in load order. One gap per partition: the first."""
+def stopped_partitions(ledger: Ledger, environment: Environment, *, after: timedelta = STARTS_WITHIN) -> list[Gap]:
+    """The first gap of each partition whose last stage was done at least `after` ago, in load order.
+
+    A stage that somebody holds the lease of is at work: a load in Airflow is recorded only when it is published.
+    """
+    before, held = ledger.clock() - after, ledger.leases.held(environment)
+    newest = ledger.stages.newest(environment)
     by_partition: dict[tuple[str, str], dict[str, StageRun]] = {}
     for row in newest:
         by_partition.setdefault((row.table_name, row.partition_key), {})[row.stage] = row
     found = []
     for (table, key), stages in by_partition.items():
         partition = stored_partition(table, key)
-        if partition is not None and (between := _gap(stages, now - starts_within)):
+        between = _gap(stages, before)
+        if partition is not None and between is not None and (table, key, between[1]) not in held:
             found.append(Gap(partition, *between))
     order = list(TABLES)
     return sorted(found, key=lambda gap: (order.index(gap.partition.table.name), gap.partition.key))

@@ -25,11 +25,10 @@ def missed(
     """List the partitions whose next stage Airflow has not started, e.g. because its DAG was paused, and why."""
     from kpc.airflow_client.api import AirflowApi
     from kpc.airflow_client.missed import missed_stages, start_missed
-    from kpc.campaign.stopped import gaps
+    from kpc.campaign.stopped import stopped_partitions
 
     with user_workspace() as workspace:
-        newest = workspace.ledger.stages.newest(workspace.environment)
-        found = gaps(newest, workspace.clock(), starts_within=timedelta(minutes=minutes))
+        found = stopped_partitions(workspace.ledger, workspace.environment, after=timedelta(minutes=minutes))
         with AirflowApi.of(workspace.settings) as api:
             stages = missed_stages(api, found)
             runs = start_missed(api, stages) if start else []

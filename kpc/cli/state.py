@@ -47,6 +47,7 @@ def _show_status(*, as_json: bool) -> None:
     from kpc.campaign.estimate import estimate_finish
     from kpc.campaign.overview import stopped_between
     from kpc.campaign.stopped import gaps
+    from kpc.campaign.stopped import stopped_partitions
     from kpc.catalog import TABLES
     from kpc.stages.names import STAGES
     from kpc.stages.relatives import parents_at_other_scns
@@ -62,6 +63,7 @@ def _show_status(*, as_json: bool) -> None:
         moved = source_changes(workspace)
         split = list(parents_at_other_scns(workspace.ledger.generations.all_current(environment)))
         estimate = estimate_finish(workspace.ledger, environment, workspace.settings.salesforce)
+        stopped = stopped_partitions(workspace.ledger, environment)
         now = workspace.clock()
     partitions: dict[tuple[str, str], dict[str, Any]] = {}
     for row in rows:

@@ -17,6 +17,7 @@ from kpc.errors import LeaseLost, LeaseTaken, Transient
 from kpc.ledger import schema
 from kpc.ledger.database import Database
 from kpc.ledger.fencing import Lease, check_lease, lease_row
+from kpc.ledger.partition_filters import in_environment
 from kpc.partition import Environment, Partition
 
 _RETRY_S = 0.5
@@ -172,6 +173,17 @@ class Leases:
         """Raises `LeaseLost` if the lease has a new holder; call it right before an effect outside the ledger."""
         with self._database.reading() as connection:
             check_lease(connection, lease)
+
+    def held(self, environment: Environment) -> set[tuple[str, str, str]]:
+        """Table, key and stage of every lease that somebody holds now."""
+        lease = schema.lease.c
+        query = select(lease.table_name, lease.partition_key, lease.stage).where(
+            in_environment(schema.lease, environment),
+            lease.owner.is_not(None),
+            lease.expires_utc > self._database.clock(),
+        )
+        with self._database.reading() as connection:
+            return {(row.table_name, row.partition_key, row.stage) for row in connection.execute(query)}
 
     def _renew_until(self, lease: Lease, ttl_s: float, stop: threading.Event) -> None:
         while not stop.wait(ttl_s / 3):

@@ -22,7 +22,7 @@ from airflow_world import (
 )
 
 from kpc.airflow_client.missed import MissedCause, MissedStage, missed_stages, start_missed
-from kpc.campaign.stopped import gaps
+from kpc.campaign.stopped import stopped_partitions
 from kpc.demo.servers import World
 from kpc.ledger.states import StageState
 from kpc.partition import Partition, find_partition
@@ -42,8 +42,7 @@ def paused(world: World, dag_id: str) -> Iterator[None]:
 
 def missed_of(world: World, partition: Partition) -> list[MissedStage]:
     with workspace_in(world) as workspace:
-        newest = workspace.ledger.stages.newest(workspace.environment)
-        found = gaps(newest, workspace.clock(), starts_within=timedelta(0))
+        found = stopped_partitions(workspace.ledger, workspace.environment, after=timedelta(0))
     return [each for each in missed_stages(world.api, found) if each.partition == partition]
 
 

@@ -25,7 +25,7 @@ from airflow_world import (
 )
 
 from kpc.airflow_client.missed import MissedCause, missed_stages, start_missed
-from kpc.campaign.stopped import gaps
+from kpc.campaign.stopped import stopped_partitions
 from kpc.demo.servers import World
 from kpc.ledger.states import StageState
 from kpc.partition import Partition, find_partition
@@ -111,7 +111,7 @@ def test_a_stage_marked_as_successful_counts_for_nothing(partition_world: World,
                 assert request(partition_world, "PATCH", path, {"new_state": "success"})[0] == 200
             assert ended(api, staging.dag_id, staging.run_id).state == "success"
             rest(partition_world)
-        found = gaps(workspace.ledger.stages.newest(environment), workspace.clock(), starts_within=timedelta(0))
+        found = stopped_partitions(workspace.ledger, environment, after=timedelta(0))
     assert booked(partition_world, partition, STAGED_CSV) is None or (
         booked(partition_world, partition, STAGED_CSV).state is StageState.FAILED  # type: ignore[union-attr]
     )
@@ -140,7 +140,7 @@ def test_a_run_that_is_ended_and_deleted_is_found(partition_world: World) -> Non
             mark(partition_world, run, "failed")
             ended(api, run.dag_id, run.run_id)
             assert request(partition_world, "DELETE", f"dags/{run.dag_id}/dagRuns/{run.run_id}")[0] == 204
-        found = gaps(workspace.ledger.stages.newest(environment), workspace.clock(), starts_within=timedelta(0))
+        found = stopped_partitions(workspace.ledger, environment, after=timedelta(0))
     (missed,) = (each for each in missed_stages(api, found) if each.partition == partition)
     assert missed.cause is MissedCause.NO_RUN
     (again,) = start_missed(api, [missed])
