@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import httpx
 
 from kpc.answer_shapes import Message, Moment, Shape, fitted
-from kpc.errors import AirflowDown, AirflowRunExists, ConfigError, RateLimited, UnusableAnswer
+from kpc.errors import AirflowDown, ConfigError, RateLimited, UnusableAnswer
 from kpc.retry_policy import TRANSIENT_STATUSES, retry_after_s
 from kpc.strict_json import read_json
 from kpc.untrusted_text import shown
@@ -144,12 +144,3 @@ def refused_detail(answer: httpx.Response) -> str:
         return shown(read_json(answer.content)["detail"])
     except (ValueError, KeyError, TypeError):
         return shown(answer.content[:1000].decode("utf-8", "replace"))
-
-
-def _refused_run(status: int, detail: str) -> ConfigError | None:
-    if status == HTTPStatus.CONFLICT:
-        return AirflowRunExists(f"Airflow has this run already: {detail}", "Look at it, or start another one.")
-    if status == HTTPStatus.BAD_REQUEST:
-        what, _, remedy = detail.rpartition("mappers: ")[2].partition(". ")
-        return ConfigError(f"Airflow refuses the partition key: {what}.", remedy)
-    return None

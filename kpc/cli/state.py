@@ -92,9 +92,8 @@ def _show_status(*, as_json: bool) -> None:
     say(f"Last 24 h: {queries[0]:,} query jobs of this migration, with {queries[1] / 1e9:,.2f} GB of results.")
     if estimate is not None:
         say(estimate.summary)
-    for pause in pauses:
-        say(f"Paused: {pause}. `kpc resume` ends the pause.")
-    for line in (*_moved_lines(moved), *_split_lines(split), *_stopped_lines(stopped)):
+    paused = (f"Paused: {pause}. `kpc resume` ends the pause." for pause in pauses)
+    for line in (*paused, *_moved_lines(moved), *_split_lines(split), *_stopped_lines(stopped)):
         say(line)
 
 

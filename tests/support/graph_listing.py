@@ -8,6 +8,8 @@ import time
 
 from airflow.sdk import DAG, Asset, PartitionedAssetTimetable
 
+from dags.partition_keys import FollowingPartitions
+
 
 def schedule_of(dag: DAG) -> str:
     timetable = dag.timetable
@@ -17,6 +19,9 @@ def schedule_of(dag: DAG) -> str:
         names = [asset.name for asset in getattr(condition, "objects", [condition])]
         mapper = type(timetable.default_partition_mapper).__name__
         return f"{kind} {type(condition).__name__}({', '.join(names)}) {mapper}"
+    if isinstance(timetable, FollowingPartitions):
+        found = ", ".join(key.name for key, _ in timetable.asset_condition.iter_assets())
+        return f"{kind} {found} {type(timetable.default_partition_mapper).__name__}"
     return f"{kind} {getattr(timetable, 'summary', None) or getattr(timetable, 'expression', 'never')}"
 
 
