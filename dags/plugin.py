@@ -12,7 +12,6 @@ from airflow.configuration import conf
 from airflow.plugins_manager import AirflowPlugin
 
 from dags.partition_keys import FollowingPartitions, PartitionKeyMapper, RequestedPartitions
-from dags.refusals_in_browser import ShowReasons
 
 _NAME = "Migration"
 _PREFIX = "/migration"

@@ -35,7 +35,6 @@ from kpc.stages.bucket_queries import BucketQueries, evenly
 from kpc.stages.context import LeasedContext, PartitionContext
 from kpc.stages.names import SF_LOADED
 from kpc.stages.stage_run import leased
-from kpc.stages.vouched_work import book_end
 from kpc.storage.layout import chunk_of_job, result_name, staged_folder
 from kpc.storage.manifests import LoadManifest, StagedManifest
 
@@ -107,12 +106,11 @@ def finalize_superseded_loads(context: PartitionContext, current: Load | None) -
     """
     if not superseded_loads(context, current):
         return 0
-    with leased(context, SF_LOADED, gives_back=not isinstance(context, LeasedContext)) as held:
+    # Staging gives it back at once: in Airflow the load is another run, which would wait until it expires.
+    is_loading = isinstance(context, LeasedContext) and context.lease.stage == SF_LOADED
+    with leased(context, SF_LOADED, gives_back=not is_loading) as held:
         loads = superseded_loads(held, current)
-        found = sum(_finalize(held, load, is_replaced=current is not None) for load in loads)
-        if isinstance(context, LeasedContext) and not held.lease.is_reentered:  # it is kept for a later task
-            book_end(held, "superseded loads finalized")
-        return found
+        return sum(_finalize(held, load, is_replaced=current is not None) for load in loads)
 
 
 def _loads(chunks: Sequence[ChunkRow]) -> Iterator[Load]:

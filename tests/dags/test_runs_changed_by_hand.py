@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -121,7 +122,9 @@ def test_a_stage_marked_as_successful_counts_for_nothing(partition_world: World,
     assert records(partition_world, partition) == 0
     (missed,) = (each for each in missed_stages(api, found) if each.partition == partition)
     assert (missed.stage, missed.cause) == (STAGED_CSV, MissedCause.MARKED)
-    assert f"{partition}" in kpc(partition_world, "status").stderr
+    told = json.loads(kpc(partition_world, "status", "--json").stdout)["partitions"]
+    (mine,) = (each["stages"] for each in told if (each["table"], each["key"]) == (partition.table.name, key))
+    assert mine.get(STAGED_CSV, {}).get("state") != "done"
     (again,) = start_missed(api, [missed])
     assert finish(partition_world, partition, again, STAGED_CSV).exit_code == 0
     is_consistent(partition_world, partition)

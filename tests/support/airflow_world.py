@@ -23,7 +23,7 @@ from kpc.salesforce import Salesforce, connect
 from kpc.stages.names import ORACLE_EXTRACT, asset_name
 from kpc.stages.workspace import Workspace, open_workspace
 
-PATIENCE_S = 200.0
+PATIENCE_S = 300.0
 QUIET_LOOKS = 6  # three seconds; the scheduler looks ten times in one
 
 T = TypeVar("T")
