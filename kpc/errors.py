@@ -115,10 +115,6 @@ class AirflowDown(Transient):
     """Airflow did not answer in time, or answered with a server error."""
 
 
-class AirflowRunExists(ConfigError):
-    """A run with the id that was asked for exists already."""
-
-
 class UnusableAnswer(Transient):
     """A server's answer is not of the form that was expected, such as a proxy's page: nothing in it is used."""
 

@@ -213,9 +213,11 @@ class AirflowApi:
             for task in self._pages(TaskAnswer, path, "task_instances")
         ]
 
-    def events(self, *, since: datetime | None = None) -> list[AssetEvent]:
-        """Materializations, oldest first."""
+    def events(self, *, since: datetime | None = None, run: DagRun | None = None) -> list[AssetEvent]:
+        """Materializations, oldest first; optionally those since a moment, or those of one run."""
         params: dict[str, Any] = {"order_by": "timestamp"}
+        if run is not None:
+            params |= {"source_dag_id": run.dag_id, "source_run_id": run.run_id}
         if since is not None:
             params["timestamp_gte"] = since.isoformat()
         return [

@@ -10,14 +10,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from kpc.airflow_client.answers import RunExists
 from kpc.airflow_client.api import AirflowApi
 from kpc.airflow_client.obstacles import stopped_parts
 from kpc.airflow_client.records import DagRun
 from kpc.campaign.stopped import Gap
-from kpc.errors import AirflowRunExists, ConfigError
+from kpc.errors import ConfigError
 from kpc.partition import Partition
-from kpc.stages.names import asset_name
+from kpc.stages.names import STAGED_CSV, asset_name
 
+DRY_RUN = "dry_run"  # key of an event's content
 BY_AIRFLOW = "airflow:"  # how the actor of a stage run begins that Airflow started
 
 
@@ -29,6 +31,8 @@ class MissedCause(StrEnum):
     FAILED = "failed"
     PAUSED = "paused"
     OUTSIDE = "run outside Airflow"
+    DRY_RUN = "dry run"
+    FORGOTTEN = "run before it deleted"
 
 
 _STARTABLE = (MissedCause.NO_RUN, MissedCause.MARKED)
@@ -85,7 +89,7 @@ def start_missed(api: AirflowApi, missed: Sequence[MissedStage]) -> list[DagRun]
             dag_id = asset_name(each.partition.table, each.stage)
             try:
                 run_id = api.trigger(dag_id, each.partition.key, run_id=each.run_id)
-            except AirflowRunExists:
+            except RunExists:
                 continue
             runs.append(api.run(dag_id, run_id))
     return runs
@@ -96,12 +100,20 @@ def _missed(api: AirflowApi, gap: Gap) -> MissedStage | None:
     dag_id, table, key = asset_name(partition.table, stage), partition.table.name, partition.key
     again = f"`kpc rerun {table} {key} --stage {stage}`"
     runs = api.runs(dag_id=dag_id, key=key)
-    if any(not run.is_final for run in runs) or _is_ending(api, gap):
+    before = api.runs(dag_id=asset_name(partition.table, done.stage), key=key)
+    if not all(run.is_final for run in (*runs, *before)):  # the event of the stage before comes when its run ends
         return None
+    worked = next((run for run in before if run.run_id == done.run_id), None)
     since = [run for run in runs if max(run.queued, run.started or run.queued) >= done.started_utc]
     if not done.actor.startswith(BY_AIRFLOW):
         remedy = f"`kpc run {table} {key} --stage {stage}`, or in Airflow {again}."
         cause, what = MissedCause.OUTSIDE, f"{done.actor} ran {done.stage} outside Airflow, which makes no event."
+    elif worked is None:
+        cause, what = MissedCause.FORGOTTEN, f"The run that did {done.stage} was deleted, and what it was asked for."
+        remedy = f"If it was no dry run: {again}."
+    elif _is_dry_run(api, worked):
+        cause, what = MissedCause.DRY_RUN, "It was a dry run, which sends nothing."
+        remedy = f"To go on and send it: {again}."
     elif any(run.state == "failed" for run in since[-1:]):
         cause, what = MissedCause.FAILED, f"{stage} failed before it began to work: {api.failure(since[-1])}"
         remedy = f"Then clear that run, or {again}."
@@ -117,7 +129,8 @@ def _missed(api: AirflowApi, gap: Gap) -> MissedStage | None:
     return MissedStage(partition, done.stage, stage, cause, what, remedy, f"missed__{done.id}__{len(runs)}")
 
 
-def _is_ending(api: AirflowApi, gap: Gap) -> bool:
-    """Whether the run that did the finished stage goes on: its event comes when it ends."""
-    runs = api.runs(dag_id=asset_name(gap.partition.table, gap.done.stage), key=gap.partition.key)
-    return any(not run.is_final for run in runs)
+def _is_dry_run(api: AirflowApi, run: DagRun) -> bool:
+    """Stage 1 of a dry run says so in its event; stage 2 ends it as skipped, without an event."""
+    if any(task.state == "skipped" for task in api.tasks(run) if task.task_id == STAGED_CSV):
+        return True
+    return any(event.extra.get(DRY_RUN) for event in api.events(run=run))
