@@ -17,8 +17,7 @@ from dags.hubs import data_docs_dag, hub_dag
 from dags.missed_events import missed_events_dag
 from dags.preflight import preflight_dag
 from dags.stages import stage_dag
-from kpc.stages.names import ALERTS, CAMPAIGN, DATA_DOCS, INCREMENTAL_CAMPAIGN, PREFLIGHT
-from kpc.stages.names import CAMPAIGN, DATA_DOCS, INCREMENTAL_CAMPAIGN, MISSED_EVENTS, PREFLIGHT
+from kpc.stages.names import ALERTS, CAMPAIGN, DATA_DOCS, INCREMENTAL_CAMPAIGN, MISSED_EVENTS, PREFLIGHT
 
 
 def dag_makers() -> dict[str, Callable[[], DAG]]:

@@ -51,6 +51,4 @@ class KpcPlugin(AirflowPlugin):
             "icon": f"{_address()}static/icon.svg",
             "icon_dark_mode": f"{_address()}static/icon-dark.svg",
         }
-    fastapi_root_middlewares = [  # noqa: RUF012
-        {"middleware": ShowReasons, "args": [], "kwargs": {}, "name": "reasons of refusals in the browser"}
     ]

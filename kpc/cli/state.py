@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any
-from typing import Any
 
 import typer
 
@@ -45,8 +44,6 @@ def status(
 def _show_status(*, as_json: bool) -> None:
     from kpc.campaign.completeness import source_changes
     from kpc.campaign.estimate import estimate_finish
-    from kpc.campaign.overview import stopped_between
-    from kpc.campaign.stopped import gaps
     from kpc.campaign.stopped import stopped_partitions
     from kpc.catalog import TABLES
     from kpc.stages.names import STAGES
@@ -69,8 +66,6 @@ def _show_status(*, as_json: bool) -> None:
     for row in rows:
         partitions.setdefault((row.table_name, row.partition_key), {})[row.stage] = row
     names = sorted(partitions, key=lambda name: (order.index(name[0]) if name[0] in order else len(order), name[1]))
-    stopped = [(*name, *found) for name in names if (found := stopped_between(partitions[name], now))]
-    stopped = gaps(rows, now)
     cells = [[*name, *_stage_cells(partitions[name], STAGES)] for name in names]
     result = {
         "source_id": environment.source_id,
@@ -107,7 +102,6 @@ def _stopped_lines(stopped: Sequence[Any]) -> Iterator[str]:
     for gap in stopped[:_MOST_LISTED]:
         yield f"{gap.partition} is done up to {gap.done.stage}; {gap.following} has not begun to work."
     if len(stopped) > _MOST_LISTED:
-        yield f"{len(stopped) - _MOST_LISTED:,} more partitions stopped so; `kpc status --json` has all."
         yield f"{len(stopped) - _MOST_LISTED:,} more stopped between two stages; `kpc status --json` has all."
     if stopped:
         yield "`kpc missed` asks Airflow which of these wait and which were lost, and `kpc missed --start` starts them."
