@@ -5,20 +5,14 @@ Only Airflow knows why: the next run may wait for a parent or a slot, or there i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from itertools import pairwise
+from datetime import timedelta
 
+from kpc.campaign.overview.stopped import STARTS_WITHIN, stopped_between
 from kpc.catalog import TABLES
 from kpc.ledger import Ledger
 from kpc.ledger.stage_runs import StageRun
-from kpc.ledger.states import StageState
 from kpc.partition import Environment, Partition, stored_partition
-from kpc.stages.names import STAGES
-
-STARTS_WITHIN = timedelta(minutes=2)  # in Airflow the next stage starts some seconds after the event
-_AT_WORK = (StageState.RUNNING, StageState.WAITING, StageState.ROLLED_BACK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +29,7 @@ def stopped_partitions(ledger: Ledger, environment: Environment, *, after: timed
 
     A stage that somebody holds the lease of is at work: a load in Airflow is recorded only when it is published.
     """
-    before, held = ledger.clock() - after, ledger.leases.held(environment)
+    now, held = ledger.clock(), ledger.leases.held(environment)
     newest = ledger.stages.newest(environment)
     by_partition: dict[tuple[str, str], dict[str, StageRun]] = {}
     for row in newest:
@@ -43,20 +37,8 @@ def stopped_partitions(ledger: Ledger, environment: Environment, *, after: timed
     found = []
     for (table, key), stages in by_partition.items():
         partition = stored_partition(table, key)
-        between = _gap(stages, before)
+        between = stopped_between(stages, now, after=after)
         if partition is not None and between is not None and (table, key, between[1]) not in held:
-            found.append(Gap(partition, *between))
+            found.append(Gap(partition, stages[between[0]], between[1]))
     order = list(TABLES)
     return sorted(found, key=lambda gap: (order.index(gap.partition.table.name), gap.partition.key))
-
-
-def _gap(stages: Mapping[str, StageRun], before: datetime) -> tuple[StageRun, str] | None:
-    if any(row.state in _AT_WORK for row in stages.values()):
-        return None
-    for name, following in pairwise(STAGES):
-        done, later = stages.get(name), stages.get(following)
-        if done is None or done.state != StageState.DONE or done.finished_utc is None or done.finished_utc > before:
-            continue
-        if later is None or later.started_utc < done.started_utc:
-            return done, following
-    return None

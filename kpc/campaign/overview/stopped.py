@@ -10,7 +10,7 @@ from typing import Protocol
 from kpc.ledger.states import StageState
 from kpc.stages.names import STAGES
 
-_STARTS_WITHIN = timedelta(minutes=2)  # in Airflow the next stage starts some seconds after the event
+STARTS_WITHIN = timedelta(minutes=2)  # in Airflow the next stage starts some seconds after the event
 _ACTIVE = (StageState.RUNNING, StageState.WAITING, StageState.ROLLED_BACK)
 
 
@@ -25,7 +25,9 @@ class StartedRun(Protocol):
     def finished_utc(self) -> datetime | None: ...
 
 
-def stopped_between(runs: Mapping[str, StartedRun], now: datetime) -> tuple[str, str] | None:
+def stopped_between(
+    runs: Mapping[str, StartedRun], now: datetime, *, after: timedelta = STARTS_WITHIN
+) -> tuple[str, str] | None:
     """The last finished stage of a partition and the one that should have started since; None if all is well.
 
     `runs` has the newest run of each stage that was ever begun.
@@ -36,6 +38,6 @@ def stopped_between(runs: Mapping[str, StartedRun], now: datetime) -> tuple[str,
         run, later = runs.get(done), runs.get(following)
         if run is None or run.state is not StageState.DONE or run.finished_utc is None:
             continue
-        if now - run.finished_utc >= _STARTS_WITHIN and (later is None or later.started_utc < run.started_utc):
+        if now - run.finished_utc >= after and (later is None or later.started_utc < run.started_utc):
             return done, following
     return None
