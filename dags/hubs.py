@@ -7,6 +7,7 @@ from functools import reduce
 from operator import or_
 from typing import Any
 
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG, Asset, FixedKeyMapper, PartitionedAssetTimetable, task
 from airflow.sdk.exceptions import AirflowSkipException
 
@@ -14,9 +15,10 @@ from assets.graph import HubSpec, find_asset, find_hub
 from dags.connections import workspace_of
 from dags.failure_log import log_sentences
 from dags.retrying import RETRIES, RetryWhatMayPass
+from dags.sign_off import subject_of
 from dags.stages import stage_asset
 from kpc.catalog.types import ALL
-from kpc.stages.names import DATA_DOCS, DOCS_POOL
+from kpc.stages.names import DATA_DOCS, DOCS_POOL, sign_off_dag, sign_off_run
 
 FIRST_DAY = datetime(2016, 1, 1, tzinfo=UTC)
 _TASK_DEFAULTS = {
@@ -27,6 +29,7 @@ _TASK_DEFAULTS = {
     "priority_weight": 100,  # they take a second; run early, fewer of them find the phase complete and emit an event
     "weight_rule": "absolute",
 }
+REQUEST = "sign_off_run"  # in the hub's result: the run that asks for the sign-off
 DOCS_EVERY = "*/5 * * * *"
 
 
@@ -40,6 +43,7 @@ def hub_dag(spec: HubSpec) -> DAG:
     With `&`, repeating one partition would make the hub wait for all its assets again. With `|` the hub runs each time,
     and the ledger, which holds the campaign's scope, decides.
     """
+    subject = subject_of(spec)
     below = [hub_asset(hub) if (hub := find_hub(name)) else stage_asset(find_asset(name)) for name in spec.upstream]
     with DAG(
         spec.name,
@@ -53,20 +57,30 @@ def hub_dag(spec: HubSpec) -> DAG:
         default_args=_TASK_DEFAULTS,
     ) as dag:
 
-        @task(task_id="sign_off", outlets=[hub_asset(spec)], inlets=below, multiple_outputs=False)
-        def sign_off(**context: Any) -> dict[str, object]:
-            from kpc.campaign.completeness import counted_completeness  # noqa: PLC0415  slow to import; DAG files must parse quickly
+        @task(task_id="complete", outlets=[hub_asset(spec)], inlets=below, multiple_outputs=False)
+        def complete(**context: Any) -> dict[str, object]:
+            # Slow to import; DAG files must parse quickly.
+            from kpc.campaign.completeness import counted_completeness  # noqa: PLC0415
+            from kpc.campaign.sign_off_evidence import certificates_digest, standing_certificates  # noqa: PLC0415
 
             with workspace_of(context) as workspace:
                 found = counted_completeness(spec.phase, workspace)
+                standing = standing_certificates(subject, workspace.ledger, workspace.environment)
             if found is None:
                 raise AirflowSkipException("No scope is recorded; `kpc plan` records one.")
             if not found.is_complete:
                 raise AirflowSkipException(f"Not complete yet: {found.summary}")
             context["outlet_events"][hub_asset(spec)].extra = found.as_json()
-            return found.as_json()
+            return found.as_json() | {REQUEST: sign_off_run(certificates_digest(standing))}
 
-        sign_off()
+        # Hubs run many at a time; however many find the same certificates, Airflow makes one run of this id.
+        complete() >> TriggerDagRunOperator(
+            task_id="ask_for_sign_off",
+            trigger_dag_id=sign_off_dag(subject),
+            trigger_run_id=f"{{{{ ti.xcom_pull(task_ids='complete')['{REQUEST}'] }}}}",
+            logical_date=None,
+            skip_when_already_exists=True,
+        )
     return dag
 
 

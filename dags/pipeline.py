@@ -16,8 +16,17 @@ from dags.campaign import campaign_dag, incremental_dag
 from dags.hubs import data_docs_dag, hub_dag
 from dags.missed_events import missed_events_dag
 from dags.preflight import preflight_dag
+from dags.sign_off import sign_off_dag_of, subject_of
 from dags.stages import stage_dag
-from kpc.stages.names import ALERTS, CAMPAIGN, DATA_DOCS, INCREMENTAL_CAMPAIGN, MISSED_EVENTS, PREFLIGHT
+from kpc.stages.names import (
+    ALERTS,
+    CAMPAIGN,
+    DATA_DOCS,
+    INCREMENTAL_CAMPAIGN,
+    MISSED_EVENTS,
+    PREFLIGHT,
+    sign_off_dag,
+)
 
 
 def dag_makers() -> dict[str, Callable[[], DAG]]:
@@ -25,6 +34,7 @@ def dag_makers() -> dict[str, Callable[[], DAG]]:
     return {
         **{spec.name: partial(stage_dag, spec) for spec in asset_specs()},
         **{spec.name: partial(hub_dag, spec) for spec in hub_specs()},
+        **{sign_off_dag(subject_of(spec)): partial(sign_off_dag_of, spec) for spec in hub_specs()},
         DATA_DOCS: data_docs_dag,
         PREFLIGHT: preflight_dag,
         CAMPAIGN: campaign_dag,

@@ -17,6 +17,7 @@ from expectations.files import Project, write_atomically
 from expectations.overview import Line, TableGroup, Totals, lines_of, needing_review, phases_of
 from expectations.results import State, ValidationRun, read_run
 from kpc.campaign.completeness import Completeness, counted_completeness
+from kpc.campaign.sign_off_figures import table_figures
 from kpc.catalog import TABLES, Phase
 from kpc.errors import ConfigError
 from kpc.ledger import Vouched
@@ -41,7 +42,10 @@ class PartitionEvidence:
 
 @dataclass(frozen=True, slots=True)
 class TableEvidence:
-    """A table of the report. `causes` are rows by reason, `unassigned` rows that belong to no month, by cause."""
+    """A table of the report. `causes` are rows by reason, `unassigned` rows that belong to no month, by cause.
+
+    Of `opinions` records Oracle itself said, with value rules of its own, what Salesforce must hold.
+    """
 
     group: TableGroup
     totals: Totals
@@ -49,6 +53,7 @@ class TableEvidence:
     causes: tuple[tuple[str, int], ...]
     unassigned: tuple[tuple[str, int], ...]
     counted: ObjectFacts | None
+    opinions: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +71,23 @@ class SignOffReport:
     tables: tuple[TableEvidence, ...]
 
     @property
+    def opinions(self) -> int:
+        return sum(table.opinions for table in self.tables)
+
+    @property
     def needs_review(self) -> list[Line]:
         return needing_review([one.line for table in self.tables for one in table.partitions])
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenReport:
-    """The file of a report, with its sha256; `is_complete`: nothing is missing for the sign-off."""
+    """The file of a report, with its sha256; `is_complete`: nothing is missing for the sign-off.
+
+    `index` is the overview of the Data Docs, which links to it.
+    """
 
     file: Path
+    index: Path
     sha256: str
     subject: str
     is_complete: bool
@@ -104,8 +117,8 @@ def write_report(root: Path, workspace: Workspace, phase: Phase | None) -> Writt
         detail={"subject": report.subject, "file": file.name, "sha256": sha256, "is_complete": found.is_complete},
         vouched=Vouched(files={f"{DOCS}/{file.relative_to(project.root).as_posix()}": (len(content), sha256)}),
     )
-    data_docs.build(root)  # the overview links to it
-    return WrittenReport(file, sha256, report.subject, found.is_complete, found.summary)
+    index = data_docs.build(root)  # the overview links to it
+    return WrittenReport(file, index, sha256, report.subject, found.is_complete, found.summary)
 
 
 def _report(project: Project, workspace: Workspace, phase: Phase | None, found: Completeness) -> SignOffReport:
@@ -125,18 +138,19 @@ def _report(project: Project, workspace: Workspace, phase: Phase | None, found: 
         found=found,
         campaign=campaign,
         totals=Totals.of(lines),
-        tables=tuple(_tables(project, workspace, campaign, lines)),
+        tables=tuple(_tables(project, workspace, campaign, lines, phase)),
     )
 
 
 def _tables(
-    project: Project, workspace: Workspace, campaign: CampaignFacts, lines: Sequence[Line]
+    project: Project, workspace: Workspace, campaign: CampaignFacts, lines: Sequence[Line], phase: Phase | None
 ) -> list[TableEvidence]:
     causes: dict[str, Counter[str]] = {}
     for table, _, code, rows in workspace.ledger.failures.counts(workspace.environment):
         causes.setdefault(table, Counter())[code] += rows
     scope = workspace.ledger.scope.current(workspace.environment)
     unassigned = scope.unassigned if scope else {}
+    opinions = {one.table.name: one.figures.opinions for one in table_figures(phase, scope, workspace)} if scope else {}
     objects = {one.table: one for one in campaign.objects}
     return [
         TableEvidence(
@@ -146,6 +160,7 @@ def _tables(
             causes=tuple(sorted(causes.get(group.name, {}).items())),
             unassigned=tuple(sorted(unassigned.get(group.name, {}).items())),
             counted=objects.get(group.name),
+            opinions=opinions.get(group.name, 0),
         )
         for one in phases_of(lines)
         for group in one.tables

@@ -54,8 +54,8 @@ class AirflowApi:
     def __init__(
         self, url: str, login: AirflowLogin | None = None, transport: httpx.BaseTransport | None = None
     ) -> None:
-        self._session = AirflowSession(url, login or AirflowLogin(), transport)
-        self.url = self._session.url
+        self.session = AirflowSession(url, login or AirflowLogin(), transport)
+        self.url = self.session.url
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -68,7 +68,7 @@ class AirflowApi:
         return cls("http://airflow", AirflowLogin(token=SecretStr(token)), transport)
 
     def close(self) -> None:
-        self._session.close()
+        self.session.close()
 
     def __enter__(self) -> Self:
         return self
@@ -87,7 +87,7 @@ class AirflowApi:
 
     def stopped_parts(self) -> dict[str, str]:
         """The parts of Airflow that do not run, each with its last heartbeat (empty: none was ever seen)."""
-        answer = self._session.send("GET", "/api/v2/monitor/health")
+        answer = self.session.send("GET", "/api/v2/monitor/health")
         health = decoded(answer, dict[str, Any], "monitor/health")
         found = {part: health.get(part) for part in _PARTS}
         states = {part: state if isinstance(state, dict) else {} for part, state in found.items()}
@@ -288,9 +288,9 @@ class AirflowApi:
 
     def _call(self, shape: type[T], method: str, path: str, *, json: Any = None, params: Any = None) -> T:
         if method != "GET":
-            return self._session.ask(shape, method, path, json=json, params=params)
+            return self.session.ask(shape, method, path, json=json, params=params)
         # Airflow 3.3.2 returns HTTP 500 for a list of asset events while a run started by one of them is queued.
-        return retried(lambda: self._session.ask(shape, method, path, params=params))
+        return retried(lambda: self.session.ask(shape, method, path, params=params))
 
 
 def _run(answer: RunAnswer) -> DagRun:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from kpc.campaign.kept_files import FileKind, GenerationFiles
 from kpc.campaign.purge_rules import Need, need_of
+from kpc.campaign.sign_off_list import signed_off
 from kpc.catalog import TABLES
 from kpc.errors import ConfigError, KpcError
 from kpc.ledger import GenerationRow
@@ -85,6 +86,7 @@ def purge(workspace: Workspace, wish: PurgeWish) -> Iterator[PurgeResult]:
 
     Raises `ConfigError` for a table or partition that there is not. A partition at work is needed.
     """
+    signed = signed_off(workspace)
     for generation in _generations(workspace, wish):
         context = PartitionContext(workspace, find_partition(generation.table_name, generation.partition_key))
         files = GenerationFiles(context, generation)
@@ -92,7 +94,7 @@ def purge(workspace: Workspace, wish: PurgeWish) -> Iterator[PurgeResult]:
             if not (wish.is_due_now or _is_due(context, generation, kind)):
                 continue
             if found := files.of_kind(kind):
-                yield _purged(files, kind, found, wish)
+                yield _purged(files, kind, found, wish, is_signed_off=context.table.phase in signed)
 
 
 def _generations(workspace: Workspace, wish: PurgeWish) -> list[GenerationRow]:
@@ -113,9 +115,11 @@ def _is_due(context: PartitionContext, generation: GenerationRow, kind: FileKind
     return context.clock() - since >= timedelta(days=kind.days(context.settings.retention))
 
 
-def _purged(kept: GenerationFiles, kind: FileKind, files: tuple[PurgedFile, ...], wish: PurgeWish) -> PurgeResult:
+def _purged(
+    kept: GenerationFiles, kind: FileKind, files: tuple[PurgedFile, ...], wish: PurgeWish, *, is_signed_off: bool
+) -> PurgeResult:
     context, generation = kept.context, kept.generation
-    need = need_of(context, generation, kind)
+    need = need_of(context, generation, kind, is_signed_off=is_signed_off)
     if need is None and not wish.is_dry:
         try:
             with _nothing_runs(context):

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from kpc.campaign.kept_files import FileKind
 from kpc.ledger import GenerationRow
-from kpc.ledger.states import GenerationState, SignOffDecision, StageState
+from kpc.ledger.states import GenerationState, StageState
 from kpc.stages.context import PartitionContext
-from kpc.stages.names import MIGRATION, RECONCILED
+from kpc.stages.names import RECONCILED
 
 _PROVEN = (StageState.RECONCILED, StageState.RECONCILED_WITH_EXCEPTIONS)
 _FOR_PROOF = (FileKind.EXTRACT, FileKind.CHUNKS)
@@ -24,8 +24,13 @@ class Need:
     remedy: str
 
 
-def need_of(context: PartitionContext, generation: GenerationRow, kind: FileKind) -> Need | None:
-    """Why a generation's files of a kind are still needed; None if they are not."""
+def need_of(
+    context: PartitionContext, generation: GenerationRow, kind: FileKind, *, is_signed_off: bool
+) -> Need | None:
+    """Why a generation's files of a kind are still needed; None if they are not.
+
+    `is_signed_off`: the sign-off of the partition's phase, or of the migration, stands.
+    """
     table, key = context.table.name, context.key
     if generation.state is GenerationState.OPEN:
         return Need("the extract is not complete", f"Complete it: `kpc run {table} {key}`.")
@@ -33,7 +38,7 @@ def need_of(context: PartitionContext, generation: GenerationRow, kind: FileKind
         need = _for_proof(context, generation)
         if need is not None:
             return need
-    if is_signed_off(context):
+    if is_signed_off:
         return None
     if kind in _FOR_ROLLBACK and generation.state is GenerationState.SEALED:
         phase = context.table.phase
@@ -67,9 +72,3 @@ def _is_last(context: PartitionContext, generation: GenerationRow) -> bool:
 
 def _has_open_failures(context: PartitionContext) -> bool:
     return bool(context.ledger.failures.of_partition(context.environment, context.partition, limit=1))
-
-
-def is_signed_off(context: PartitionContext) -> bool:
-    """Whether the newest decision about the table's phase, or the migration, accepts it."""
-    newest = {each.subject: each.decision for each in context.ledger.sign_offs.all(context.environment)}
-    return SignOffDecision.ACCEPTED in (newest.get(context.table.phase), newest.get(MIGRATION))

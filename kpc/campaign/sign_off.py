@@ -19,6 +19,7 @@ from kpc.campaign.object_accounts import FOREIGN, foreign_evidence, foreign_subj
 from kpc.campaign.sign_off_evidence import (
     Decision,
     certificates_digest,
+    check_certified,
     phase_of,
     standing_certificates,
     write_record,
@@ -36,13 +37,20 @@ from kpc.stages.workspace import Workspace
 
 
 def sign_off(
-    subject: str, key: str | None, workspace: Workspace, *, accepts: bool, note: str, signer: Signer | None = None
+    subject: str,
+    key: str | None,
+    workspace: Workspace,
+    *,
+    accepts: bool,
+    note: str,
+    signer: Signer | None = None,
+    certificates_sha256: str = "",
 ) -> Decision:
     """Record the decision with a hash of its numbers. Accepting requires that everything it covers is complete.
 
     A decision about a phase or the migration names the certificates that it covers. `signer` is who decides, where that
-    is known better than by the operating system's user. Raises `ConfigError` if there is nothing to decide, or if
-    something is missing.
+    is known better than by the operating system's user; `certificates_sha256` is over the certificates that the person
+    was shown. Raises `ConfigError` if there is nothing to decide, or if something is missing.
     """
     certificates: dict[str, str] | None = None
     if key is None:
@@ -50,6 +58,11 @@ def sign_off(
         if accepts:
             _check_signer(subject, signer, workspace.settings.sign_off)
         filed, evidence, certificates = _phase(subject, workspace, accepts=accepts)
+        if certificates_sha256 not in ("", evidence["certificates_sha256"]):
+            raise ConfigError(
+                f"The certificates of {subject} are other ones than those that were shown.",
+                f"Trigger the DAG {sign_off_dag(subject)} to be asked about the present ones.",
+            )
     elif key.upper() == FOREIGN:
         filed, evidence = _foreign(find_table(subject).name, workspace, note)
     elif key.upper() == UNASSIGNED:
@@ -185,12 +198,8 @@ def _phase(subject: str, workspace: Workspace, *, accepts: bool) -> tuple[str, d
             "Complete it first; `kpc status` shows where each partition is.",
         )
     standing = standing_certificates(subject, workspace.ledger, workspace.environment)
-    if accepts and (missing := [name for name, sha256 in standing.items() if not sha256]):
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise ConfigError(
-            f"{subject} cannot be signed off: {missing[0]}{more} have no certificate since their last load.",
-            f"`kpc reconcile {missing[0]}` writes one.",
-        )
+    if accepts:
+        check_certified(subject, standing)
     certificates = {name: sha256 for name, sha256 in standing.items() if sha256}
     evidence = found.as_json() | {
         "certificates": len(certificates),

@@ -14,6 +14,7 @@ from kpc.campaign.certificates.content import AuditHead, Signature
 from kpc.campaign.certificates.signing import private_key, sign
 from kpc.campaign.planned_partitions import partitions_in_scope
 from kpc.catalog import Phase
+from kpc.errors import ConfigError
 from kpc.ledger import Ledger, Signer
 from kpc.ledger.schema import canonical_json
 from kpc.ledger.states import SignOffDecision
@@ -87,6 +88,16 @@ def standing_certificates(subject: str, ledger: Ledger, environment: Environment
     standing = current_hashes(ledger, environment)
     names = [f"{one.table.name} {one.key}" for one in partitions_in_scope(phase_of(subject), scope)]
     return {name: standing.get(name, "") for name in names}
+
+
+def check_certified(subject: str, standing: Mapping[str, str]) -> None:
+    """Raises `ConfigError` if a partition has no certificate since its last load."""
+    if missing := [name for name, sha256 in standing.items() if not sha256]:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise ConfigError(
+            f"{subject} cannot be signed off: {missing[0]}{more} have no certificate since their last load.",
+            f"`kpc reconcile {missing[0]}` writes one.",
+        )
 
 
 def certificates_digest(certificates: Mapping[str, str]) -> str:

@@ -87,6 +87,13 @@ def is_signed_off(subject: str, workspace: Workspace) -> bool:
     return signatures(subject, workspace.ledger, workspace.environment, workspace.settings.sign_off).is_complete
 
 
+def signed_off(workspace: Workspace) -> frozenset[Phase]:
+    """The phases that are signed off, each by itself or with the migration."""
+    if is_signed_off(MIGRATION, workspace):
+        return frozenset(Phase)
+    return frozenset(phase for phase in Phase if is_signed_off(phase, workspace))
+
+
 def signatures(subject: str, ledger: Ledger, environment: Environment, settings: SignOffSettings) -> Signatures:
     """The acceptances of a phase, or of `migration`, that stand; from the ledger alone."""
     made = ledger.sign_offs.all(environment)

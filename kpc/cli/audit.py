@@ -21,6 +21,10 @@ Anchors = Annotated[
     list[Path] | None,
     typer.Option("--anchor", help="An exported log or a certificate from elsewhere that the log must agree with."),
 ]
+PublicKey = Annotated[
+    Path | None,
+    typer.Option("--public-key", help="Each --anchor must be an export that was signed with this key."),
+]
 ReadAll = Annotated[bool, typer.Option("--files", help="Read large files too, not only their size.")]
 Limit = Annotated[int, typer.Option(help="List at most this many, the newest.", min=0)]
 
@@ -39,22 +43,38 @@ def audit(
 
 @app.command()
 @explaining_errors
-def verify(anchor: Anchors = None, files: ReadAll = False, limit: Limit = 50, as_json: AsJson = False) -> None:
+def verify(
+    anchor: Anchors = None,
+    public_key: PublicKey = None,
+    files: ReadAll = False,
+    limit: Limit = 50,
+    as_json: AsJson = False,
+) -> None:
     """Check the log, the ledger's rows and the files that it vouches for, and the anchors outside of it."""
-    _verify(anchor, reads_all=files, limit=limit, as_json=as_json)
+    from kpc.campaign.certificates import read_public_key
+
+    key = read_public_key(public_key) if public_key else ""
+    if key and not anchor:
+        raise ConfigError(
+            "--public-key checks the signatures of exports, and none is named.",
+            "Name one: `kpc audit verify --anchor FILE --public-key KEY`.",
+        )
+    _verify(anchor, key, reads_all=files, limit=limit, as_json=as_json)
 
 
-def _verify(anchors: list[Path] | None, *, reads_all: bool, limit: int, as_json: bool) -> None:
-    from kpc.campaign.audit import check_audit, places_of, read_anchors
+def _verify(anchors: list[Path] | None, public_key: str = "", *, reads_all: bool, limit: int, as_json: bool) -> None:
+    from kpc.campaign.audit import check_audit, check_export, places_of, read_anchors
     from kpc.repair.correction_log import logged_corrections
     from kpc.stages.places import naming_settings
 
     named = [one for path in anchors or () for one in read_anchors(path)]
+    broken = [finding for path in anchors or () for finding in check_export(path, public_key)]
     with user_workspace() as workspace, naming_settings(workspace.settings):
         places = places_of(workspace.settings)
         with closing(places.store):
             found = check_audit(workspace.ledger, places, anchors=named, reads_all=reads_all, progress=say)
         corrections = logged_corrections(workspace.ledger)
+    found.findings[:0] = broken
     newest = corrections[len(corrections) - limit :] if limit < len(corrections) else corrections
     lines = [*(found.findings or [_clean(found)]), *_span(found)]
     facts: dict[str, object] = {"ok": not found.findings, "problems": found.findings, **_facts(found)}
@@ -122,14 +142,20 @@ def export(
     file: Annotated[Path, typer.Argument(help="A new file; keep it where the ledger's owner cannot write.")],
     as_json: AsJson = False,
 ) -> None:
-    """Write the log as JSON lines; the last line is its head, which `kpc audit verify --anchor FILE` compares."""
+    """Write the log as JSON lines; the last line is its head, which `kpc audit verify --anchor FILE` compares.
+
+    It is signed if KPC__CERTIFICATE_KEY is set.
+    """
     from kpc.campaign.audit import export_log
+    from kpc.campaign.certificates.signing import private_key
     from kpc.storage.store import write_text
 
     with user_workspace() as workspace:
-        lines = list(export_log(workspace.ledger))
+        key = private_key(workspace.settings)
+        lines = list(export_log(workspace.ledger, key))
     if file.exists():
         raise ConfigError(f"{file} exists already; an export overwrites nothing.", "Name a file that does not exist.")
     write_text(file, "".join(f"{line}\n" for line in lines))
-    text = f"{file}: {len(lines) - 1:,} entries and the head of the log."
-    emit({"file": str(file), "entries": len(lines) - 1}, as_json=as_json, text=text)
+    seal = ", signed" if key else "; not signed, because KPC__CERTIFICATE_KEY is not set"
+    text = f"{file}: {len(lines) - 1:,} entries and the head of the log{seal}."
+    emit({"file": str(file), "entries": len(lines) - 1, "is_signed": key is not None}, as_json=as_json, text=text)

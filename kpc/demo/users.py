@@ -18,6 +18,7 @@ from kpc.errors import ConfigError
 # requests for sign-off; a viewer reads.
 ROLES = {"admin": "admin", "operator": "op", "signer": "user", "viewer": "viewer"}
 OPERATOR = "operator"  # whom the demo and `kpc` in a second terminal log in as
+SIGNER = "signer"  # whom the demo signs the migration off as
 _FILE = "passwords.json"
 _PASSWORD_BYTES = 8
 

@@ -207,6 +207,7 @@ class ReconciliationReport(BaseModel):
             **({"share": self.share} if self.state == "sampled" else {}),
             **({"weaker_check": self.weaker_check} if self.weaker_check else {}),
             **({"second_opinion": str(self.second_opinion)} if self.second_opinion else {}),
+            **({"opinions_compared": self.second_opinion.compared} if self.second_opinion else {}),
             **({"differing": ", ".join(differing)} if differing else {}),
         }
 

@@ -20,6 +20,7 @@ CAMPAIGN = "campaign"
 INCREMENTAL_CAMPAIGN = "incremental_campaign"
 ALERTS = "alerts"
 MISSED_EVENTS = "missed_events"
+SIGN_OFF_PREFIX = "sign_off_"  # of the DAGs whose runs wait for a person
 
 # The reconciliation states in which a partition counts as reconciled.
 RECONCILED_STATES = ("reconciled", "reconciled_with_exceptions")
@@ -32,7 +33,12 @@ def asset_name(table: Table, stage: str) -> str:
 
 def sign_off_dag(subject: str) -> str:
     """The DAG that asks for the sign-off of a phase, or of `migration`, e.g. `sign_off_pre_invoice`."""
-    return f"sign_off_{subject.replace('-', '_')}"
+    return f"{SIGN_OFF_PREFIX}{subject.replace('-', '_')}"
+
+
+def sign_off_run(certificates_sha256: str) -> str:
+    """The id of the run that asks about these certificates, whoever starts it: Airflow makes no second one."""
+    return f"certificates-{certificates_sha256}"
 
 
 def find_stage(name: str) -> str:

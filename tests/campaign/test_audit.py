@@ -11,10 +11,13 @@ import pytest
 from emulated_org import Emulator
 from lineage import results_by_stage
 from oracle_source import OracleServer
+from pydantic import SecretStr
 from sqlalchemy import text
 
 from assets.reconciled import reconciled
-from kpc.campaign.audit import AuditCheck, Places, check_audit, export_log, places_of, read_anchors
+from kpc.campaign.audit import AuditCheck, Places, check_audit, check_export, export_log, places_of, read_anchors
+from kpc.campaign.certificates import public_key_pem, read_public_key
+from kpc.campaign.certificates.signing import private_key
 from kpc.campaign.plan import plan_campaign
 from kpc.catalog import find_table
 from kpc.ledger import open_ledger
@@ -71,6 +74,31 @@ def test_a_new_chain_is_found_by_an_anchor_from_elsewhere(finished: PartitionCon
         elsewhere = Places(Store(tmp_path / "no-staging"), tmp_path / "no-docs")
         findings = check_audit(ledger, elsewhere, anchors=read_anchors(anchor)).findings
     assert any("which" in line and "log.jsonl" in line and "cut" in line for line in findings)
+
+
+def test_an_export_is_signed(finished: PartitionContext, tmp_path: Path) -> None:
+    """A changed line, a changed head, another key, and a missing signature are each found, without the ledger."""
+    settings = finished.settings.model_copy(update={"certificate_key": SecretStr("5" * 64)})
+    other = finished.settings.model_copy(update={"certificate_key": SecretStr("6" * 64)})
+    key, other_key = ((tmp_path / name) for name in ("key.pem", "other.pem"))
+    key.write_text(public_key_pem(settings))
+    other_key.write_text(public_key_pem(other))
+    path = tmp_path / "log.jsonl"
+    lines = list(export_log(finished.ledger, private_key(settings)))
+
+    def findings(changed: list[str], public: Path | None = key) -> str:
+        path.write_text("".join(f"{line}\n" for line in changed))
+        return " ".join(check_export(path, read_public_key(public) if public else ""))
+
+    assert findings(lines) == findings(lines, None) == ""
+    assert read_anchors(path)[0].seq == len(lines) - 1
+    assert "its lines do not have the sha256" in findings([lines[0].replace("test", "nobody"), *lines[1:]])
+    assert "its lines do not have the sha256" in findings(lines[1:], None)
+    assert "was not signed by the key" in findings([*lines[:-1], lines[-1].replace('"seq":', '"seq":1')], None)
+    assert "signed by another key" in findings(lines, other_key)
+    unsigned = list(export_log(finished.ledger))
+    assert findings(unsigned, None) == ""
+    assert "is no export that was signed" in findings(unsigned)
 
 
 def test_an_interrupted_stage_is_no_tampering(finished: PartitionContext) -> None:

@@ -71,6 +71,9 @@ def test_it_holds_what_the_verdict_is_based_on(finished: PartitionContext, tmp_p
     assert {stage.actor for stage in found.stages} == {"test"}
     assert found.coverage.kind == "full"
     assert found.coverage.compared == found.coverage.expected > 0
+    opinion = found.coverage.second_opinion
+    assert opinion != "none"
+    assert (opinion.buckets, opinion.compared, opinion.differing) == (256, found.coverage.compared, 0)
     (bucket,) = found.buckets
     assert bucket.source == bucket.target
     assert bucket.source is not None
@@ -81,6 +84,7 @@ def test_it_holds_what_the_verdict_is_based_on(finished: PartitionContext, tmp_p
     assert found.scn_utc <= found.issued_utc
     page = path.with_suffix(".html").read_text(encoding="utf-8")
     assert found.sha256 in page
+    assert f"{opinion.compared:,} records were compared with that, 0 differ" in page
     assert "0E-" not in page
     assert "http" not in page.replace("http-equiv", "")
     assert path.stat().st_mode & 0o077 == 0
@@ -128,6 +132,10 @@ def _hidden_difference(document: dict[str, Any]) -> None:
     document["comparisons"][0]["target"] = "1"
 
 
+def _other_opinion(**numbers: int) -> Callable[[dict[str, Any]], None]:
+    return lambda document: document["coverage"]["second_opinion"].update(numbers)
+
+
 CONTRADICTIONS: dict[str, Callable[[dict[str, Any]], None]] = {
     "fingerprints of 1 buckets differ": _other_sum,
     "buckets of the source hold": _fewer_rows,
@@ -135,6 +143,8 @@ CONTRADICTIONS: dict[str, Callable[[dict[str, Any]], None]] = {
     "records were compared, but": lambda document: document["coverage"].update(compared=0),
     "give the state reconciled": lambda document: document.update(state="reconciled_with_exceptions"),
     "give the state sampled": lambda document: document["coverage"].update(kind="sample"),
+    "give the state mismatch": _other_opinion(differing=1),
+    "Oracle's opinion is compared with 9,999,999 records": _other_opinion(compared=9_999_999),
     "its content changed": lambda document: document["files"][0].update(sha256="0" * 64),
     "names no reconciliation": lambda document: document.update(stages=[]),
 }
@@ -154,3 +164,10 @@ def test_contradictions_are_found(finished: PartitionContext) -> None:
         assert any("changed after it was written" in line for line in check_certificate(path).findings)
     path.write_text(original)
     assert any("by another key" in line for line in check_certificate(path, "0" * 64).findings)
+
+
+def test_a_certificate_of_an_older_version_is_still_right(finished: PartitionContext) -> None:
+    """It did not say how much Oracle itself had said."""
+    path = _current(finished)
+    _change(path, lambda document: document["coverage"].update(second_opinion="none"), reseals=True)
+    assert check_certificate(path).findings == []

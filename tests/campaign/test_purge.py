@@ -13,13 +13,15 @@ from oracle_source import OracleServer
 
 from kpc.campaign.audit import check_audit, places_of
 from kpc.campaign.kept_files import FileKind
+from kpc.campaign.plan import plan_campaign
 from kpc.campaign.purge import ACTION, PurgeResult, PurgeWish, purge
+from kpc.campaign.sign_off import sign_off
 from kpc.errors import ConfigError, Mismatch
 from kpc.ledger.sign_offs import Signer
-from kpc.ledger.states import SignOffDecision
 from kpc.ledger.vouching import VOUCHED
 from kpc.partition import Partition, find_partition
 from kpc.reconcile.report import last_report
+from kpc.settings import SignOffSettings
 from kpc.stages.context import PartitionContext
 from kpc.stages.names import STAGED_CSV
 from kpc.stages.stage_run import leased
@@ -46,12 +48,6 @@ def run(context: PartitionContext, **changes: object) -> dict[str, PurgeResult]:
 
 def files_of(context: PartitionContext, pattern: str) -> list[Path]:
     return sorted(context.paths.folder.glob(pattern))
-
-
-def sign_off(context: PartitionContext) -> None:
-    signer = Signer("owner", "test")
-    phase = context.table.phase
-    context.ledger.sign_offs.record(context.environment, phase, signer, decision=SignOffDecision.ACCEPTED)
 
 
 def reconcile_again(context: PartitionContext) -> str:
@@ -148,7 +144,7 @@ def _later(now: datetime, days: int) -> Callable[[], datetime]:
 def test_what_is_still_needed_stays(
     oracles: Callable[..., OracleServer], emulated: Callable[..., Emulator], workspaces: Workspaces
 ) -> None:
-    """Not reconciled yet; rejected rows that nobody accepted; a pre-image while nothing is signed off."""
+    """Not reconciled yet; rejected rows that nobody accepted, or only one of two people who must."""
     from assets.oracle_extract import oracle_extract
     from assets.sf_loaded import sf_loaded
     from assets.staged_csv import staged_csv
@@ -156,6 +152,7 @@ def test_what_is_still_needed_stays(
     source = oracles("--rows", "600", "--months", "2024-01")
     source.execute("UPDATE KPS_WEB_SALES SET CUSTOMER_NAME = '#N/A' WHERE ROWNUM = 1")
     context = PartitionContext(workspaces(source, emulated().settings), WEB)
+    plan_campaign(context.workspace, (WEB.table,), (), "full")
     for stage in (oracle_extract, staged_csv, sf_loaded):
         stage.materialize(context)
     need = run(context)["extract"].need
@@ -168,7 +165,11 @@ def test_what_is_still_needed_stays(
     assert set(needs) >= {"extract", "chunks", "rejects"}
     assert set(needs.values()) == {"rows of it were rejected or refused, and nobody has accepted that"}
     assert len(files_of(context, "*/extract/*.parquet")) > 0
-    sign_off(context)
+    context.settings.sign_off = SignOffSettings(four_eyes=True)
+    for name in ("somsri", "anan"):
+        assert None not in {each.need for kind, each in run(context).items() if kind in needs}
+        signer = Signer(name, f"logged in to Airflow as {name}", is_authenticated=True)
+        sign_off(WEB.table.phase, None, context.workspace, accepts=True, note="", signer=signer)
     assert {each.need for each in run(context).values()} == {None}
     assert files_of(context, "*/staged-*/rejected.csv.gz") == []
     assert reconcile_again(context) == "reconciled_with_exceptions"

@@ -48,10 +48,16 @@ def test_evidence_from_the_command_line(kpc: Callable[..., Result], tmp_path: Pa
     assert (signed["standing"], signed["certificates"]) == ("stands", 1)
     assert kpc("audit", "export", "log.jsonl").exit_code == 0
     assert "exists already" in kpc("audit", "export", "log.jsonl").output
-    clean = json.loads(kpc("audit", "verify", "--anchor", "log.jsonl", "--files", "--json").stdout)
+    signed_anchor = ("--anchor", "log.jsonl", "--public-key", "public.pem")
+    clean = json.loads(kpc("audit", "verify", *signed_anchor, "--files", "--json").stdout)
     assert (clean["ok"], clean["unread"]) == (True, 0)
     assert clean["head"] in kpc("audit", "verify").stdout
     assert json.loads(kpc("audit", "show", "--limit", "1", "--json").stdout)["entries"][0]["seq"] == clean["entries"]
+    assert "none is named" in kpc("audit", "verify", "--public-key", "public.pem").output
+    log = tmp_path / "log.jsonl"
+    (tmp_path / "edited.jsonl").write_text(log.read_text().replace("checked", "unseen"))
+    edited = kpc("audit", "verify", "--anchor", "edited.jsonl")
+    assert (edited.exit_code, "was changed after it was exported" in edited.stdout) == (1, True)
     with closing(sqlite3.connect(next(tmp_path.rglob("ledger.db")))) as connection, connection:
         connection.execute("UPDATE stage_run SET state = 'mismatch' WHERE stage = 'reconciled'")
     found = kpc("audit", "verify")

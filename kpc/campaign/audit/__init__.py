@@ -1,14 +1,15 @@
 """The audit: whether ledger, files and results are still what the audit log says, and the log what its anchors say.
 
 check_audit(ledger, places, anchors)    every finding, with count, span and head of the log
-export_log(ledger, file)                the log as JSON lines, whose last line is an anchor
+export_log(ledger, key)                 the log as JSON lines, whose last line is an anchor, and signed
+check_export(path, public_key)          whether an exported log is as it was written
 """
 
 from __future__ import annotations
 
 from kpc.campaign.audit.anchors import Anchor, anchors_beside, read_anchors
 from kpc.campaign.audit.check import AuditCheck, check_audit
-from kpc.campaign.audit.export import export_log
+from kpc.campaign.audit.export import check_export, export_log
 from kpc.campaign.audit.places import Places, places_of
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Places",
     "anchors_beside",
     "check_audit",
+    "check_export",
     "export_log",
     "places_of",
     "read_anchors",

@@ -121,6 +121,9 @@ def _records(certificate: Certificate) -> Iterator[str]:
             f"{coverage.compared:,} records were compared, but {records.equal:,} equal, {records.missing:,} missing "
             f"and {records.changed:,} changed ones are counted."
         )
+    opinion = coverage.second_opinion
+    if opinion != "none" and opinion.compared > (held := _target_rows(certificate)):
+        yield f"Oracle's opinion is compared with {opinion.compared:,} records, Salesforce holds {held:,}."
     if coverage.kind == "full" and coverage.compared != coverage.expected:
         yield f"it states that all records were compared, but these are {coverage.compared:,} of {coverage.expected:,}."
 
@@ -154,6 +157,8 @@ def _state(certificate: Certificate) -> str:
     """The state that follows from the numbers."""
     records = certificate.records
     differs = records is not None and bool(records.missing or records.surplus or records.changed)
+    opinion = certificate.coverage.second_opinion
+    differs = differs or (opinion != "none" and bool(opinion.differing))
     if differs or not all(map(_agrees, certificate.comparisons)):
         return "mismatch"
     if certificate.coverage.kind != "full":

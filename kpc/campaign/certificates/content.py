@@ -31,6 +31,20 @@ class StageEvidence(_Part):
     rows: int | None
 
 
+class OpinionCoverage(_Part):
+    """How much Oracle itself, with value rules of its own, said of what Salesforce must hold.
+
+    It was asked for `buckets` of the 256, and said something of `opinions` rows. `compared` records of these were read
+    back; `differing` are not as it said, `excepted` belong to rows that were refused or corrected.
+    """
+
+    buckets: int
+    opinions: int
+    compared: int
+    excepted: int
+    differing: int
+
+
 class Coverage(_Part):
     """How much was compared record by record: `full`, `sample` or `none`; `compared` of `expected` records."""
 
@@ -38,7 +52,7 @@ class Coverage(_Part):
     compared: int
     expected: int
     seed: int | None = None  # of the sample
-    second_opinion: str = "none"  # how much of it Oracle computed by itself, with its own value rules
+    second_opinion: OpinionCoverage | Literal["none"] = "none"
 
 
 class ComparedValue(_Part):

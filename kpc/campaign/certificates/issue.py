@@ -119,12 +119,14 @@ def _certificate(
 
 
 def _coverage(report: ReconciliationReport) -> content.Coverage:
+    opinion, names = report.second_opinion, content.OpinionCoverage.model_fields
     return content.Coverage.model_validate(
         {
             "kind": _KINDS[report.level3],
             "compared": report.records.compared if report.records else 0,
             "expected": report.source_rows - int(report.comparisons[0].excepted),
             "seed": report.seed,
+            "second_opinion": {name: getattr(opinion, name) for name in names} if opinion else "none",
         }
     )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from kpc.campaign.certificates.content import Certificate
+from kpc.catalog.types import BUCKETS
 
 _LISTED = 200  # exceptions, corrections and files on the page; the JSON file has all
 _WORDS = {
@@ -27,6 +28,7 @@ def certificate_page(certificate: Certificate) -> str:
         verdict=_WORDS[certificate.state],
         tone=_TONES[certificate.state],
         listed=_LISTED,
+        all_buckets=BUCKETS,
         equal_buckets=sum(one.source == one.target for one in certificate.buckets),
         differing=[one for one in certificate.buckets if one.source != one.target],
     )
