@@ -114,3 +114,26 @@ def reconcile(
     from kpc.bench.reconcile import measure_reconcile
 
     _report("kpc bench reconcile", measure_reconcile(rows=rows, say=say), as_json=as_json)
+
+
+@app.command()
+@explaining_errors
+def airflow(
+    executor: Annotated[
+        list[str] | None, typer.Option(help="local or celery, repeatable; default both, one after the other.")
+    ] = None,
+    partitions: Annotated[int, typer.Option(help="13 and a multiple of 3; the goals apply to the default.")] = 40,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what Airflow costs: CPU per partition on each executor, lost and doubled runs, the DAG file."""
+    require_extra("dev", "kpc bench airflow")
+    from kpc.bench.airflow import measure_airflow
+    from kpc.demo.airflow_config import TaskExecutor
+
+    try:
+        chosen = tuple(TaskExecutor(name) for name in executor or TaskExecutor)
+    except ValueError:
+        names = ", ".join(TaskExecutor)
+        raise ConfigError("--executor names an executor that the demo does not have.", f"Choose from {names}.") from None
+    figures, costs = measure_airflow(executors=chosen, partitions=partitions, say=say)
+    _report("kpc bench airflow", figures, as_json=as_json, jobs=[cost.as_json() for cost in costs])

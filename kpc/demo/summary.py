@@ -14,6 +14,7 @@ from kpc.ledger import StageRun
 from kpc.partition import Partition
 from kpc.stages.names import ORACLE_EXTRACT, RECONCILED, SF_LOADED, STAGED_CSV, STAGES
 
+CPU_S = "cpu_s"  # of an asset event: CPU seconds of the stage's own work (`dags/events.py`)
 _WORST_FIRST = ("failed", "mismatch", "waiting", "sampled", "reconciled_with_exceptions", "reconciled")
 
 
@@ -145,7 +146,7 @@ class TimeSplit:
 def split_time(servers: Mapping[str, float], events: Iterable[AssetEvent], *, demo_s: float) -> TimeSplit:
     """Split the servers' CPU seconds by component; the stages' own share comes from their asset events."""
     used = [event.extra for event in events]
-    own = sum(float(extra.get("cpu_s", 0)) for extra in used)
+    own = sum(float(extra.get(CPU_S, 0)) for extra in used)
     checks = sum(float(extra.get("detail", {}).get("checks_cpu_ms", 0)) for extra in used) / 1000
     airflow = sum(value for name, value in servers.items() if name.startswith(("airflow", "worker")))
     return TimeSplit(
