@@ -130,10 +130,10 @@ def airflow(
     from kpc.bench.airflow import measure_airflow
     from kpc.demo.airflow_config import TaskExecutor
 
+    known = ", ".join(TaskExecutor)
     try:
         chosen = tuple(TaskExecutor(name) for name in executor or TaskExecutor)
     except ValueError:
-        names = ", ".join(TaskExecutor)
-        raise ConfigError("--executor names an executor that the demo does not have.", f"Choose from {names}.") from None
+        raise ConfigError("--executor names one that the demo does not have.", f"Choose from {known}.") from None
     figures, costs = measure_airflow(executors=chosen, partitions=partitions, say=say)
     _report("kpc bench airflow", figures, as_json=as_json, jobs=[cost.as_json() for cost in costs])
