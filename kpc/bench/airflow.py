@@ -156,7 +156,7 @@ def _cost(executor: str, campaign: Campaign, wall_s: float, spent: Mapping[str, 
         doubled=sum(max(0, counted[place] - 1) for place in wanted),
         wall_s=wall_s,
         own_work_s=own_work_s,
-        cpu_s=_without_own_work(spent, own_work_s),
+        cpu_s=split_of(spent, own_work_s),
     )
 
 
@@ -175,7 +175,7 @@ def _own_work_s(events: Sequence[AssetEvent]) -> float:
     return sum(float(event.extra.get(CPU_S, 0)) for event in events)
 
 
-def _without_own_work(spent: Mapping[str, float], own_work_s: float) -> dict[str, float]:
+def split_of(spent: Mapping[str, float], own_work_s: float) -> dict[str, float]:
     """Take the stages' own work from where they ran: the workers, or the scheduler of LocalExecutor."""
     workers = [name for name in spent if "worker" in name] or ["airflow scheduler"]
     of_workers = sum(spent[name] for name in workers)
