@@ -15,6 +15,7 @@ from dags.partition_keys import FollowingPartitions, PartitionKeyMapper, Request
 
 _NAME = "Migration"
 _PREFIX = "/migration"
+DOCS = f"{_PREFIX}/docs"  # where the page serves the Data Docs, below Airflow's address
 
 
 class _MigrationPage:

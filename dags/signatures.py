@@ -11,6 +11,7 @@ from airflow.sdk.bases.skipmixin import SkipMixin
 from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput, TaskDeferred
 
 from dags.connections import workspace_of
+from dags.plugin import DOCS
 from dags.sign_off_watch import RequestOutdated
 from dags.triggers import ERROR, STILL
 from kpc.errors import ConfigError, Transient
@@ -91,10 +92,11 @@ class AskForSignOff(ApprovalOperator):
         settings = workspace.settings.reconcile
         report = write_report(settings.docs_root, workspace, phase_of(self.signs))
         self._request(workspace, context).note_request(request, report.sha256)
-        report_place, docs_place = str(report.file), str(report.index)
-        if site := settings.docs_url.rstrip("/"):
-            report_place, docs_place = f"{site}/reports/{report.file.name}", f"{site}/{report.index.name}"
-        evidence = [Evidence("Sign-off report", report_place, report.sha256), Evidence("Data Docs", docs_place)]
+        site = settings.docs_url.rstrip("/") or f"{workspace.settings.airflow_url.rstrip('/')}{DOCS}"
+        evidence = [
+            Evidence("Sign-off report", f"{site}/reports/{report.file.name}", report.sha256),
+            Evidence("Data Docs", f"{site}/{report.index.name}"),
+        ]
         return request_text(request, evidence)
 
     def _wait(self, context: Context, environment: Environment, certificates_sha256: str, newest: int) -> TaskDeferred:

@@ -156,7 +156,7 @@ class ReconcileSettings(BaseModel):
     # Of which rows an extract asks Oracle what Salesforce must hold: of some buckets of a month, of all, or of none.
     second_opinion: Literal["some", "full", "off"] = "some"
     docs_root: LocalPath = Path(".kpc/data_docs")
-    docs_url: Text = ""  # where a web server shows the Data Docs' pages; requests for sign-off link to it
+    docs_url: Text = ""  # a web server that shows the Data Docs, for links; empty: Airflow's Migration page does
 
 
 class SignOffSettings(BaseModel):

@@ -147,6 +147,7 @@ def test_a_complete_phase_asks_once_and_a_person_signs(world: World) -> None:
     request = waiting(world, "sales")
     assert re.search(r"\| KPS_WEB_SALES \| `\w+` \| \d+ \|", request.body)
     assert all(text in request.body for text in ("### Coverage", "read back and compared", "Sign-off report"))
+    assert f"{world.api.url}/migration/docs/reports/" in request.body
     with pytest.raises(ConfigError, match="HTTP 403"):
         answer(world, "viewer", request)
     answer(world, "signer", request, note="as agreed")
