@@ -193,10 +193,16 @@ class AirflowApi:
         dag_id: str = "~",
         key: str | None = None,
         since: datetime | None = None,
+        changed_since: datetime | None = None,
         states: Sequence[str] = (),
     ) -> list[DagRun]:
-        """Runs of one DAG or of all, oldest first; optionally of one key, in some states, queued since `since`."""
+        """Runs of one DAG or of all, oldest first; optionally of one key, in some states, queued since `since`.
+
+        With `changed_since` only those that Airflow has written to since then; to a running one it always does.
+        """
         params: dict[str, Any] = {"order_by": "id"}
+        if changed_since is not None:
+            params["updated_at_gte"] = changed_since.isoformat()
         if states:
             params["state"] = list(states)
         if key is not None:

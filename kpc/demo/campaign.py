@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ulid import ULID
@@ -37,6 +37,7 @@ from kpc.stages.workspace import Workspace, open_workspace
 _DAGS_TIMEOUT_S = 120.0
 _FINALIZE_TIMEOUT_S = 120.0
 _POLL_S = 1.0
+_OVERLAP = timedelta(seconds=15)
 _POLLS_PER_RUN_QUERY = 3  # every poll queries the ledger, every third also Airflow
 
 
@@ -106,6 +107,7 @@ class Campaign:
         self.progress = Progress(self.partitions)
         self.since: datetime | None = None
         self.run: DagRun | None = None
+        self._asked: datetime | None = None  # runs that changed before are known
         self._by_dag = {(asset_name(p.table, stage), p.key): (p, stage) for p in self.partitions for stage in STAGES}
 
     def prepare(self) -> None:
@@ -189,7 +191,8 @@ class Campaign:
 
     def _query_airflow(self) -> None:
         self._refuse_failed_start()
-        for run in self.api.runs(since=self.since):
+        asked = datetime.now(UTC) - _OVERLAP  # a change may be written a little later than its time
+        for run in self.api.runs(since=self.since, changed_since=self._asked):
             place = self._by_dag.get((run.dag_id, run.key or ""))
             if place is None:
                 continue
@@ -198,6 +201,7 @@ class Campaign:
                 self.progress.failures.pop(place, None)
             elif place not in self.progress.failures:
                 self.progress.failures[place] = Failure(self.api.failure(run), self.api.run_page(run))
+        self._asked = asked
 
     def _refuse_failed_start(self) -> None:
         """Raises `Terminal` if the campaign's run failed before it had started its partitions."""
