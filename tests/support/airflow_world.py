@@ -77,7 +77,7 @@ def rest(world: World) -> None:
 def request(world: World, method: str, path: str, json: Any = None) -> tuple[int, Any]:
     """Status and JSON of one request to Airflow's REST API, as another program would send it."""
     world.api.dag_ids()  # logs in
-    answer = world.api._session.send(method, f"/api/v2/{path}", json=json)  # noqa: SLF001  the one that is logged in
+    answer = world.api.session.send(method, f"/api/v2/{path}", json=json)
     return answer.status_code, answer.json() if answer.content else None
 
 
