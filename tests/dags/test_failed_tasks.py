@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from airflow_world import (
@@ -70,8 +71,8 @@ def test_a_final_failure_is_not_tried_again(partition_world: World) -> None:
         assert ended(api, staging.dag_id, staging.run_id).state == "success"
     finally:
         api.pause(load_dag, is_paused=False)
-    root = partition_world.settings.staging.root
-    (chunk, *_) = sorted(root.glob(f"*/*/{partition.table.slug}/ALL/*/staged*/**/*chunk*.csv.gz"))
+    root = Path(partition_world.settings.staging.root)
+    (chunk, *_) = sorted(root.glob(f"*/*/{partition.table.slug}/ALL/*/staged-*/chunk-*.csv.gz"))
     kept = chunk.read_bytes()
     chunk.unlink()
     run = start(partition_world, partition, SF_LOADED)

@@ -93,7 +93,7 @@ def test_the_command_sends_named_records_again(partition_world: World, suppliers
     """`kpc rerun --only-keys FILE`: those and no others, although nothing has changed in Oracle."""
     with org(partition_world) as salesforce:
         found = salesforce.query(f"SELECT {EXTERNAL_ID} FROM {suppliers.table.target} ORDER BY {EXTERNAL_ID} LIMIT 2")
-    names = [str(record[EXTERNAL_ID]) for record in found]
+        names = [str(record[EXTERNAL_ID]) for record in found]  # read while the session is open
     file = tmp_path / "keys.txt"
     file.write_text("\n".join(names) + "\n", encoding="utf-8")
     before = jobs(partition_world)
