@@ -120,6 +120,7 @@ def test_a_worker_that_was_paused_past_its_lease_writes_nothing(world: World) ->
     world.keeper.stop("worker-spare")
 
 
+@pytest.mark.slow  # the broker looks for such messages at its own pace, sometimes after the task has ended
 def test_a_task_that_outlives_the_visibility_timeout_is_done_once(world: World) -> None:
     """The broker delivers its message again; the second delivery is refused while the first is at work."""
     delay_uploads(world, TIMES.visibility * 3)
