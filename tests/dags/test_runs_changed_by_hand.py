@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 from airflow_world import (
     booked,
@@ -26,6 +27,7 @@ from airflow_world import (
 )
 
 from kpc.airflow_client.missed import MissedCause, missed_stages, start_missed
+from kpc.airflow_client.records import DagRun
 from kpc.campaign.stopped import stopped_partitions
 from kpc.demo.servers import World
 from kpc.ledger.states import StageState
@@ -111,6 +113,7 @@ def test_a_stage_marked_as_successful_counts_for_nothing(partition_world: World,
                 path = f"dags/{staging.dag_id}/dagRuns/{staging.run_id}/taskInstances/{STAGED_CSV}"
                 assert request(partition_world, "PATCH", path, {"new_state": "success"})[0] == 200
             assert ended(api, staging.dag_id, staging.run_id).state == "success"
+            wait_for(lambda: not _has_process(partition_world, staging))  # Airflow ends it at its next sign of life
             rest(partition_world)
         found = stopped_partitions(workspace.ledger, environment, after=timedelta(0))
     assert booked(partition_world, partition, STAGED_CSV) is None or (
@@ -128,6 +131,14 @@ def test_a_stage_marked_as_successful_counts_for_nothing(partition_world: World,
     (again,) = start_missed(api, [missed])
     assert finish(partition_world, partition, again, STAGED_CSV).exit_code == 0
     is_consistent(partition_world, partition)
+
+
+def _has_process(world: World, run: DagRun) -> bool:
+    """Whether a process works on the run's staging; Airflow writes the task's id into its title."""
+    path = f"dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/{STAGED_CSV}"
+    task = str(request(world, "GET", path)[1]["id"])
+    titles = (" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"]))
+    return any(task in title for title in titles)
 
 
 def test_a_run_that_is_ended_and_deleted_is_found(partition_world: World) -> None:
