@@ -43,7 +43,7 @@ def up(
 @explaining_errors
 def list_parts(as_json: AsJson = False, work_dir: WorkDir = _WORK_DIR) -> None:
     """Show the cluster's processes: state, process id, queues, log."""
-    parts = [{**asdict(part), "state": part.state} for part in _control(work_dir, "list").parts()]
+    parts = [{**asdict(part), "state": part.state} for part in _control(work_dir, "kpc cluster list").parts()]
     columns = ("name", "state", "pid", "queues", "log")
     rows = [[str(part[column] or "") for column in columns] for part in parts]
     emit({"parts": parts}, as_json=as_json, text=grid("Cluster", columns, rows))
@@ -53,7 +53,7 @@ def list_parts(as_json: AsJson = False, work_dir: WorkDir = _WORK_DIR) -> None:
 @explaining_errors
 def stop(name: Name, as_json: AsJson = False, work_dir: WorkDir = _WORK_DIR) -> None:
     """End a part in order; a worker finishes its tasks first. It stays stopped until `start`."""
-    control = _control(work_dir, "stop")
+    control = _control(work_dir, "kpc cluster stop")
     control.stop(name)
     _tell(control, name, f"{name} has stopped.", as_json=as_json)
 
@@ -62,7 +62,7 @@ def stop(name: Name, as_json: AsJson = False, work_dir: WorkDir = _WORK_DIR) -> 
 @explaining_errors
 def kill(name: Name, as_json: AsJson = False, work_dir: WorkDir = _WORK_DIR) -> None:
     """End a part and all its processes at once, as when its machine is lost. It stays away until `start`."""
-    control = _control(work_dir, "kill")
+    control = _control(work_dir, "kpc cluster kill")
     control.kill(name)
     _tell(control, name, f"{name} was killed.", as_json=as_json)
 
@@ -71,7 +71,7 @@ def kill(name: Name, as_json: AsJson = False, work_dir: WorkDir = _WORK_DIR) -> 
 @explaining_errors
 def start(name: Name, as_json: AsJson = False, work_dir: WorkDir = _WORK_DIR) -> None:
     """Start a part that was stopped or killed."""
-    control = _control(work_dir, "start")
+    control = _control(work_dir, "kpc cluster start")
     control.start(name)
     _tell(control, name, f"{name} runs.", as_json=as_json)
 
@@ -80,7 +80,7 @@ def start(name: Name, as_json: AsJson = False, work_dir: WorkDir = _WORK_DIR) ->
 @explaining_errors
 def pause(name: Name, as_json: AsJson = False, work_dir: WorkDir = _WORK_DIR) -> None:
     """Freeze a part and all its processes, as when its machine hangs."""
-    control = _control(work_dir, "pause")
+    control = _control(work_dir, "kpc cluster pause")
     control.pause(name)
     _tell(control, name, f"{name} is paused.", as_json=as_json)
 
@@ -89,7 +89,7 @@ def pause(name: Name, as_json: AsJson = False, work_dir: WorkDir = _WORK_DIR) ->
 @explaining_errors
 def resume(name: Name, as_json: AsJson = False, work_dir: WorkDir = _WORK_DIR) -> None:
     """Let a frozen part go on."""
-    control = _control(work_dir, "resume")
+    control = _control(work_dir, "kpc cluster resume")
     control.resume(name)
     _tell(control, name, f"{name} goes on.", as_json=as_json)
 
@@ -105,7 +105,7 @@ def worker(
 ) -> None:
     """Start one more worker."""
     served = tuple(queue.strip() for queue in queues.split(",") if queue.strip())
-    control = _control(work_dir, "worker")
+    control = _control(work_dir, "kpc cluster worker")
     control.add_worker(name, served, concurrency)
     _tell(control, name, f"{name} runs and serves {', '.join(served)}.", as_json=as_json)
 
@@ -116,7 +116,7 @@ def _tell(control: ClusterControl, name: str, text: str, *, as_json: bool) -> No
 
 
 def _control(work_dir: Path, command: str) -> ClusterControl:
-    require_extra("demo", f"kpc cluster {command}")
+    require_extra("demo", command)
     from kpc.demo.cluster_control import ClusterControl
 
     return ClusterControl(work_dir)
