@@ -7,30 +7,28 @@ import stat
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
+from airflow_world import PATIENCE_S, ended, jobs, records, rest, set_scope, start, wait_for
 from pydantic import SecretStr
 from sqlalchemy import insert
 
-from kpc.airflow_client.api import AirflowApi, Mode
+from kpc.airflow_client.api import AirflowApi
 from kpc.airflow_client.records import DagRun
 from kpc.airflow_client.rerun import RerunOutcome, follow, rerun_partition
 from kpc.airflow_client.session import AirflowLogin
 from kpc.airflow_client.setup_checks import check_airflow
 from kpc.campaign.system_check import CheckState
-from kpc.catalog import TABLES
 from kpc.demo.servers import Data, World, started
 from kpc.errors import ConfigError, Transient
 from kpc.ledger.quota_entries import SAFETY, WINDOW
 from kpc.ledger.schema import quota_entry
 from kpc.local_time import LOCAL
 from kpc.partition import Partition, find_partition, month_keys
-from kpc.salesforce import Salesforce, connect
 from kpc.stages.names import (
     ALERTS,
     DATA_DOCS,
@@ -38,7 +36,6 @@ from kpc.stages.names import (
     MIGRATION,
     ORACLE_EXTRACT,
     SF_LOADED,
-    SIGN_OFF_PREFIX,
     STAGED_CSV,
     STAGES,
     asset_name,
@@ -47,15 +44,11 @@ from kpc.stages.workspace import Workspace, open_workspace
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(400)]
 
-PATIENCE_S = 150.0
-QUIET_LOOKS = 6  # three seconds; the scheduler looks twice in one
 MONTHS = month_keys("2024-01", 3)
 EMPTY_MONTH = "2019-05"
 SUPPLIERS = find_partition("KPS_R_POS_SUPPLIER", "ALL")
 HEADERS = find_partition("KPS_T_SALES_M", "2024-01")
 SIGN_OFFS = (MIGRATION, "phase_reference", "phase_sales", ALERTS)  # nobody starts them
-
-T = TypeVar("T")
 
 
 @pytest.fixture(scope="module")
@@ -64,25 +57,18 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with started(tmp_path_factory.mktemp("world"), Data(rows=3000, months=MONTHS)) as world:
         world.api.ensure_pools()
         wait_for(lambda: MIGRATION in world.api.dag_ids())
-        set_scope(world, list(TABLES), [*MONTHS, EMPTY_MONTH])
+        set_scope(world, [*MONTHS, EMPTY_MONTH])
         yield world
-
-
-def set_scope(world: World, tables: Sequence[str], months: Sequence[str]) -> None:
-    with open_workspace(world.settings, run_id="test", actor="test") as workspace:
-        workspace.ledger.scope.set(
-            workspace.environment, months=months, tables=tables, mode="incremental", run_id="test", actor="test"
-        )
 
 
 @contextmanager
 def small_scope(world: World) -> Iterator[None]:
     """The campaign covers the suppliers and one month of sale headers only."""
-    set_scope(world, [SUPPLIERS.table.name, HEADERS.table.name], MONTHS[:1])
+    set_scope(world, MONTHS[:1], [SUPPLIERS.table.name, HEADERS.table.name])
     try:
         yield
     finally:
-        set_scope(world, list(TABLES), [*MONTHS, EMPTY_MONTH])
+        set_scope(world, [*MONTHS, EMPTY_MONTH])
 
 
 @pytest.fixture(scope="module")
@@ -96,62 +82,10 @@ def reconciled(world: World) -> dict[Partition, RerunOutcome]:
     return outcomes
 
 
-def wait_for(ask: Callable[[], T], seconds: float = PATIENCE_S) -> T:
-    until = time.monotonic() + seconds
-    while not (answer := ask()):
-        assert time.monotonic() < until, "it did not happen in time"
-        time.sleep(0.5)
-    return answer
-
-
-def start(world: World, partition: Partition, stage: str = ORACLE_EXTRACT, *, mode: Mode | None = None) -> DagRun:
-    return world.api.run(asset_name(partition.table, stage), world.api.rerun(partition, stage, mode=mode))
-
-
 def finish(world: World, partition: Partition, run: DagRun) -> RerunOutcome:
     outcome = follow(world.api, partition, run, longest_wait_s=PATIENCE_S)
     assert outcome.ended, f"{partition} did not end in time"
     return outcome
-
-
-def rest(world: World) -> None:
-    """Until nothing runs and nothing new has been started for a while: a hub starts a moment after its event.
-
-    Requests for sign-off are left out: they wait for a person.
-    """
-    quiet = 0
-    seen = -1
-    until = time.monotonic() + PATIENCE_S
-    while quiet < QUIET_LOOKS:
-        assert time.monotonic() < until, "Airflow does not come to rest"
-        runs = [run for run in world.api.runs() if not run.dag_id.startswith(SIGN_OFF_PREFIX)]
-        is_quiet = len(runs) == seen and all(run.is_final for run in runs)
-        quiet, seen = (quiet + 1 if is_quiet else 0), len(runs)
-        time.sleep(0.5)
-
-
-def ended(api: AirflowApi, dag_id: str, run_id: str) -> DagRun:
-    wait_for(lambda: api.run(dag_id, run_id).is_final)
-    return api.run(dag_id, run_id)
-
-
-@contextmanager
-def org(world: World) -> Iterator[Salesforce]:
-    salesforce = connect(world.settings.salesforce)
-    try:
-        yield salesforce
-    finally:
-        salesforce.close()
-
-
-def records(world: World, partition: Partition) -> int:
-    with org(world) as salesforce:
-        return salesforce.count(partition.table.target, f"Migration_Partition__c LIKE '{partition.key}/%'")
-
-
-def jobs(world: World) -> Counter[str]:
-    with org(world) as salesforce:
-        return Counter(job.object_name for job in salesforce.list_jobs())
 
 
 def test_one_key_flows_through_four_stages(world: World, reconciled: dict[Partition, RerunOutcome]) -> None:

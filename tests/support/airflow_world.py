@@ -24,7 +24,7 @@ from kpc.stages.names import ORACLE_EXTRACT, SIGN_OFF_PREFIX, asset_name
 from kpc.stages.workspace import Workspace, open_workspace
 
 PATIENCE_S = 300.0
-QUIET_LOOKS = 6  # three seconds; the scheduler looks ten times in one
+QUIET_LOOKS = 6  # three seconds; the scheduler looks twice in one
 
 T = TypeVar("T")
 
