@@ -115,6 +115,10 @@ class AirflowDown(Transient):
     """Airflow did not answer in time, or answered with a server error."""
 
 
+class AirflowNotReached(AirflowDown):
+    """No connection to Airflow was made since this process began; it may not run, or the address may be wrong."""
+
+
 class UnusableAnswer(Transient):
     """A server's answer is not of the form that was expected, such as a proxy's page: nothing in it is used."""
 

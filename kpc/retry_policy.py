@@ -20,6 +20,7 @@ from stamina.instrumentation import RetryDetails
 
 from kpc.errors import (
     AirflowDown,
+    AirflowNotReached,
     KpcError,
     NotReached,
     OracleDown,
@@ -63,7 +64,7 @@ def retried_oracle(act: Callable[[], T], longest_s: float) -> T:
 
 def tries_of(error: BaseException | None) -> int:
     """How often a request that fails with this error is made in all."""
-    return FEW_TRIES if isinstance(error, UnusableAnswer | NotReached) else TRIES
+    return FEW_TRIES if isinstance(error, UnusableAnswer | NotReached | AirflowNotReached) else TRIES
 
 
 class Patience:

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from kpc.airflow_client.answers import TokenAnswer, decoded, refusal, refused_detail
 from kpc.bounded_body import BodyRefused, with_body
-from kpc.errors import AirflowDown, ConfigError, UnusableAnswer
+from kpc.errors import AirflowDown, AirflowNotReached, ConfigError, UnusableAnswer
 from kpc.http_client import client_for, is_address
 
 _TIMEOUT_S = 30.0
@@ -52,6 +52,7 @@ class AirflowSession:
         else:  # within Airflow's own process
             self._http = httpx.Client(transport=transport, base_url=self.url)
         self._is_logged_in = False
+        self._has_answered = False
 
     def close(self) -> None:
         self._http.close()
@@ -71,9 +72,12 @@ class AirflowSession:
     def send(self, method: str, path: str, *, json: Any = None, params: Any = None) -> httpx.Response:
         request = self._http.build_request(method, path, json=json, params=params)
         try:
-            return with_body(self._http.send(request, stream=True), most_bytes=_MOST_BYTES, longest_s=_LONGEST_S)
+            answer = self._http.send(request, stream=True)
+            self._has_answered = True
+            return with_body(answer, most_bytes=_MOST_BYTES, longest_s=_LONGEST_S)
         except httpx.TransportError as error:
-            raise AirflowDown(
+            down = AirflowDown if self._has_answered else AirflowNotReached
+            raise down(
                 f"Airflow at {self.url} does not answer ({error or type(error).__name__}).",
                 "Start it (`kpc demo` does), or set KPC__AIRFLOW_URL to its address.",
             ) from error

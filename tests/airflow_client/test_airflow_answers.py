@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import socket
 from collections.abc import Iterator
 
 import pytest
 from misbehaving_server import MisbehavingServer, misbehaving_server
 
 from kpc.airflow_client.api import AirflowApi
-from kpc.errors import AirflowDown, ConfigError, KpcError, RateLimited, UnusableAnswer
+from kpc.errors import AirflowDown, AirflowNotReached, ConfigError, KpcError, RateLimited, UnusableAnswer
+from kpc.retry_policy import FEW_TRIES, tries_of
 
 pytestmark = pytest.mark.usefixtures("quick_retries")
 
@@ -73,6 +75,15 @@ def test_one_refusal_of_a_read_costs_only_time(server: MisbehavingServer) -> Non
     refused(server, AirflowDown)
     server.plan("/auth/token", {"detail": "later"}, 429)
     refused(server, RateLimited)
+
+
+def test_an_address_that_never_answered_is_given_up_soon() -> None:
+    """Whoever types a command while Airflow does not run should not wait for a minute."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    with AirflowApi(address) as api, pytest.raises(AirflowNotReached, match="does not answer") as caught:
+        api.run("d", "r")
+    assert tries_of(caught.value) == FEW_TRIES < tries_of(AirflowDown("", ""))
 
 
 def test_no_redirect_carries_the_token_away(server: MisbehavingServer) -> None:

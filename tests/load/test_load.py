@@ -467,12 +467,24 @@ def test_run_that_lost_its_lease_closes_no_job(workspace: Workspace) -> None:
     assert _in_org(workspace, keys) == []
 
 
-def test_outage_while_a_job_runs_is_waited_out(workspace: Workspace) -> None:
+def test_outage_while_a_job_runs_is_waited_out(emulated: Callable[..., Emulator], tmp_path: Path) -> None:
     """Ten polls without an answer do not end a load that is going on in the org."""
-    keys = fresh_keys(2)
-    stage(workspace, SUPPLIERS, keys)
-    _faulty(workspace, Fault("GET .*/jobs/ingest/", is_refused, first=2, last=11))
+    emulator = emulated("processing=hold")
+    workspace = make_workspace(tmp_path, emulator.settings, "run-1")
+    stage(workspace, SUPPLIERS, fresh_keys(2))
+    polls = 0
+
+    def is_out(request: httpx.Request) -> None:
+        nonlocal polls
+        polls += 1
+        if polls == 10:  # the job ends in the org while nobody can see it
+            emulator.switch(processing="run")
+        is_refused(request)
+
+    _faulty(workspace, Fault("GET .*/jobs/ingest/", is_out, first=2, last=11))
     assert sf_loaded.materialize(PartitionContext(workspace, SUPPLIERS)).detail["loaded"] == 2
+    assert polls == 10
+    close(workspace)
 
 
 def test_load_works_the_same_on_postgresql(

@@ -25,7 +25,16 @@ from kpc.storage.object_store import is_url
 # Airflow tries these again by itself; a run that the ledger alone knows of is not for good then.
 _PASSING = (
     *SYSTEM_OF,
-    *("Transient", "RateLimited", "AirflowDown", "LeaseLost", "LeaseTaken", "SnapshotLost", "OutcomeUnknown"),
+    *(
+        "Transient",
+        "RateLimited",
+        "AirflowDown",
+        "AirflowNotReached",
+        "LeaseLost",
+        "LeaseTaken",
+        "SnapshotLost",
+        "OutcomeUnknown",
+    ),
 )
 _TOLD_OTHERWISE = ("Mismatch", "QuotaExhausted", "AllowanceRefused", "Paused", "")
 _MEANING = {

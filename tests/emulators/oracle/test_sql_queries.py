@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 
@@ -314,3 +316,24 @@ def test_a_failed_query_whose_table_has_changed_since_gives_no_rows_of_the_new_s
         "insert into wide select id, name from wide as of scn :1 where id < 10", (wide.database.store.scn - 1,)
     )
     other.session.commit()
+
+
+def test_a_session_goes_on_after_breaks_at_any_moment(client: Client) -> None:
+    """A break may hit a query, its end, or the ROLLBACK after it; the next query runs all the same."""
+    sql = "select e.id, d.id from emp e, dept d order by e.id, d.id"
+    wanted = client.rows(sql)
+    for _ in range(150):
+        breaking = threading.Thread(target=_break_for_a_moment, args=(client,))
+        breaking.start()
+        while breaking.is_alive():
+            try:
+                assert client.rows(sql) == wanted
+            except OraError as error:
+                assert error.code == 1013
+        assert client.rows(sql) == wanted
+
+
+def _break_for_a_moment(client: Client) -> None:
+    until = time.monotonic() + 0.02
+    while time.monotonic() < until:
+        client.session.interrupt()

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import duckdb
 
 from kpc.emulators.oracle.sql.messages import ora
+
+
+def stop_running(connection: duckdb.DuckDBPyConnection) -> None:
+    """Interrupt what runs on a connection of another thread, which may close it at the same moment."""
+    with contextlib.suppress(duckdb.ConnectionException):
+        connection.interrupt()
 
 
 class Interruption:
@@ -29,7 +37,7 @@ class Interruption:
         self._is_interrupted = True
         running = self._running
         if running is not None:
-            running.interrupt()
+            stop_running(running)
 
     def check(self) -> None:
         """Raises ORA-01013 after a break."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Sequence
 
@@ -184,14 +183,24 @@ class EmulatedSession:
             return self._idle.pop() if self._idle else self._workspace.store.cursor()
 
     def _release(self, cursor: duckdb.DuckDBPyConnection) -> None:
-        with contextlib.suppress(duckdb.Error):  # when no transaction is open
-            cursor.execute("ROLLBACK")
+        is_clean = _ends_transaction(cursor)
         with self._guard:
             self._open = {query for query in self._open if query.is_open}
-            if len(self._idle) < _MOST_IDLE_CURSORS and not self.is_closed:
+            if is_clean and len(self._idle) < _MOST_IDLE_CURSORS and not self.is_closed:
                 self._idle.append(cursor)
                 return
         cursor.close()
+
+
+def _ends_transaction(cursor: duckdb.DuckDBPyConnection) -> bool:
+    """Whether the cursor can be used again: a break can hit this ROLLBACK too, and the transaction stays open."""
+    try:
+        cursor.execute("ROLLBACK")
+    except duckdb.TransactionException:  # none was open
+        return True
+    except duckdb.Error:
+        return False
+    return True
 
 
 def _check_binds(statement: ParsedStatement, rows: Sequence[Sequence[Bind]]) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
+from kpc.emulators.oracle.sql.interruption import stop_running
 from kpc.emulators.oracle.sql.storage.store import TableStore
 
 _WINDOW_ROWS = 262_144
@@ -46,7 +47,7 @@ class Replay:
         """From another thread."""
         cursor = self._cursor
         if cursor is not None:
-            cursor.interrupt()
+            stop_running(cursor)
 
     def rows_after(self, delivered: int) -> Iterator[pa.RecordBatch]:
         """The rows from number `delivered` on; ends before the one that fails, with its duckdb.Error."""

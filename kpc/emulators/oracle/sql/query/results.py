@@ -9,6 +9,7 @@ import duckdb
 import pyarrow as pa
 
 from kpc.emulators.oracle.interface import OraColumn, OraError, OraType
+from kpc.emulators.oracle.sql.interruption import stop_running
 from kpc.emulators.oracle.sql.messages import from_duckdb
 from kpc.emulators.oracle.sql.query.compiled import CompiledQuery, QueryColumn
 from kpc.emulators.oracle.sql.query.late_rows import Replay
@@ -115,7 +116,7 @@ class OpenQuery:
         """From another thread."""
         cursor = self._cursor
         if cursor is not None:
-            cursor.interrupt()
+            stop_running(cursor)
         if self._replay is not None:
             self._replay.interrupt()
 
