@@ -35,16 +35,16 @@ _DEFAULTS: dict[str, Any] = {
 _MONTH = r"^\d{4}-(0[1-9]|1[0-2])$"
 FORM: dict[str, Param] = {
     "tables": Param(
-        [],
-        type="array",
+        None,
+        type=["null", "array"],
         items={"type": "string"},
         examples=list(TABLES),
         title="Tables",
         description="Which tables. Tables and phases empty: all.",
     ),
     "phases": Param(
-        [],
-        type="array",
+        None,
+        type=["null", "array"],
         items={"type": "string"},
         examples=[phase.value for phase in Phase],
         title="Phases",
@@ -108,7 +108,7 @@ FORM: dict[str, Param] = {
         False,
         type="boolean",
         title="Closing check",
-        description="At the end compare every extract with Oracle as it is then, as `kpc delta` does.",
+        description="At the end, compare every extract with Oracle as it is then (kpc delta).",
     ),
 }
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request, Response
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, RedirectResponse
 
 from dags.migration_page.access import VisitorDep
 from dags.migration_page.ledger_reading import LedgerReader
@@ -19,6 +19,7 @@ from kpc.storage.layout import PartitionPaths
 from kpc.storage.object_store import ObjectStore, directory_of, is_url
 
 router = APIRouter()
+_NO_DOCS = "You may not see the runs of the DAG data_docs."
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -35,11 +36,25 @@ _POLICY = (
 )
 
 
+@router.get("/docs/partitions/{table}/{key}")
+def partition_docs(request: Request, visitor: VisitorDep, table: str, key: str) -> Response:
+    """Leads to the page of a partition's newest result, or to the overview if none has been built yet."""
+    partition = find_partition(table, key)
+    if not visitor.may_read_docs:
+        raise HTTPException(HTTPStatus.FORBIDDEN, _NO_DOCS)
+    site = Project(request.app.state.reader.settings.reconcile.docs_root).site
+    table_name = partition.table.name
+    pages = (site / "validations" / table_name).glob(f"{table_name}__{partition.key}__*/*/*.html")
+    newest = max(pages, key=lambda page: page.parent.name, default=None)  # the folder's name is the time of the run
+    target = newest.relative_to(site).as_posix() if newest else "index.html"
+    return RedirectResponse(f"../../{target}", HTTPStatus.SEE_OTHER)
+
+
 @router.get("/docs/{path:path}")
 def data_docs(request: Request, visitor: VisitorDep, path: str = "") -> Response:
     """A page of the Data Docs, or what it loads."""
     if not visitor.may_read_docs:
-        raise HTTPException(HTTPStatus.FORBIDDEN, "You may not see the runs of the DAG data_docs.")
+        raise HTTPException(HTTPStatus.FORBIDDEN, _NO_DOCS)
     project = Project(request.app.state.reader.settings.reconcile.docs_root)
     if path.startswith("reports/"):
         return _file_below(project.reports, path.removeprefix("reports/"))
@@ -50,7 +65,7 @@ def data_docs(request: Request, visitor: VisitorDep, path: str = "") -> Response
 def reports(request: Request, visitor: VisitorDep) -> dict[str, list[str]]:
     """The names of the sign-off reports, newest first; the endpoint of the Data Docs serves them in `reports`."""
     if not visitor.may_read_docs:
-        raise HTTPException(HTTPStatus.FORBIDDEN, "You may not see the runs of the DAG data_docs.")
+        raise HTTPException(HTTPStatus.FORBIDDEN, _NO_DOCS)
     folder = Project(request.app.state.reader.settings.reconcile.docs_root).reports
     files = sorted(folder.glob("*.html"), key=lambda file: file.stat().st_mtime, reverse=True)
     return {"reports": [file.name for file in files]}

@@ -73,8 +73,8 @@ def options_of(campaign: CampaignRow) -> CampaignOptions:
 
 def make_request(  # noqa: PLR0913  the fields of a form
     *,
-    tables: Sequence[str] = (),
-    phases: Sequence[str] = (),
+    tables: Sequence[str] | None = None,
+    phases: Sequence[str] | None = None,
     first_month: str | None = None,
     last_month: str | None = None,
     mode: str = "incremental",
@@ -89,7 +89,7 @@ def make_request(  # noqa: PLR0913  the fields of a form
     _one_of("mode", mode, MODES)
     _one_of("reconciled", reconciled, RECONCILED_CHOICES)
     _one_of("level3", level3, LEVEL3_CHOICES)
-    chosen = _chosen(tables, phases)
+    chosen = _chosen(tables or (), phases or ())
     months = _months(chosen, (first_month or "").strip(), (last_month or "").strip())
     if dry_run and (reconciled == "again" or closing_check):
         raise ConfigError(

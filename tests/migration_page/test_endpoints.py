@@ -202,6 +202,22 @@ def test_data_docs_and_reports_are_served(page: TestClient, settings: Settings) 
     assert page.get("docs/reports/migration-1.html").text == "<p>report</p>"
 
 
+def test_a_partition_leads_to_its_newest_result(page: TestClient, settings: Settings) -> None:
+    """The page of the last run of this partition alone, and the overview while it has none."""
+    site = Project(settings.reconcile.docs_root).site
+    runs = {"2024-01__G1__1": "20260101T000000.5Z", "2024-01__G2__9": "20260301T000000.1Z",
+            "2024-01__G1__7": "20260201T000000.1Z", "2024-02__G1__8": "20260401T000000.1Z"}  # fmt: skip
+    for run, moment in runs.items():
+        folder = site / "validations" / "KPS_T_SALES_M" / f"KPS_T_SALES_M__{run}" / moment
+        folder.mkdir(parents=True)
+        (folder / "reconciliation-KPS_T_SALES_M.html").write_text(run)
+    (site / "index.html").write_text("overview")
+    assert page.get("docs/partitions/KPS_T_SALES_M/2024-01", follow_redirects=True).text == "2024-01__G2__9"
+    assert page.get("docs/partitions/KPS_T_SALES_M/2024-03", follow_redirects=True).text == "overview"
+    assert page.get("docs/partitions/KPS_T_SALES_M/..").status_code == 404
+    assert "2024-1" in page.get("docs/partitions/KPS_T_SALES_M/2024-1").json()["what"]
+
+
 def test_a_ledger_that_is_down_is_one_sentence_with_a_remedy(settings: Settings) -> None:
     """No traceback, and the second question is not kept waiting either."""
     url = SecretStr("postgresql+psycopg2://kpc:hunter2@127.0.0.1:1/none")

@@ -1,12 +1,14 @@
 // The summary above the matrix, and the list of pauses.
 
+import { root } from "./airflow.js";
 import { STATES, brief, el, figure, glyph, when } from "./words.js";
 
 const BARS = [["reconciled", "b-reconciled"], ["reconciled_with_exceptions", "b-warn"], ["sampled", "b-warn"], ["running", "b-running"], ["waiting", "b-running"], ["queued", "b-running"], ["done", "b-done"], ["stopped", "b-warn"], ["interrupted", "b-warn"], ["failed", "b-bad"], ["mismatch", "b-bad"]];
 const TROUBLE = ["mismatch", "failed", "interrupted", "stopped", "rolled_back", "sampled", "reconciled_with_exceptions"];
 
-export function cards(document, onState) {
-  return [reconciled(document), records(document), quota(document.quota), finish(document.estimate), attention(document, onState), signOffs(document)].filter(Boolean);
+// `reports` are the names of the sign-off reports, newest first.
+export function cards(document, reports, onState) {
+  return [reconciled(document), records(document), quota(document.quota), finish(document.estimate), attention(document, onState), signOffs(document, reports)].filter(Boolean);
 }
 
 const card = (title, ...children) => el("div", { class: "card" }, el("h2", {}, title), ...children);
@@ -28,14 +30,14 @@ function reconciled({ totals }) {
   const more = Object.entries(states).filter(([state]) => !["reconciled", "planned"].includes(state)).map(([state, count]) => `${figure(count)} ${STATES[state][0]}`);
   const label = Object.entries(states).map(([state, count]) => `${count} ${STATES[state][0]}`).join(", ");
   return card("Partitions reconciled",
-    el("div", { class: "figure" }, figure(passed), el("small", {}, ` of ${figure(totals.partitions)}`)),
+    el("div", { class: "figure" }, figure(passed), " ", el("small", {}, `of ${figure(totals.partitions)}`)),
     bar(BARS.map(([state, name]) => [name, states[state]]), totals.partitions, label),
     el("div", { class: "note" }, more.slice(0, 3).join(", ") || "nothing has started"));
 }
 
 function records({ totals, quota: used }) {
   return card("Records loaded",
-    el("div", { class: "figure", title: figure(totals.rows.sf_loaded) }, brief(totals.rows.sf_loaded), el("small", {}, ` of ${brief(totals.rows.oracle_extract)} extracted`)),
+    el("div", { class: "figure", title: figure(totals.rows.sf_loaded) }, brief(totals.rows.sf_loaded), " ", el("small", {}, `of ${brief(totals.rows.oracle_extract)} extracted`)),
     el("div", { class: "note" }, `${figure(Math.round(totals.rows_per_s))} records/s in the last 5 minutes`),
     el("div", { class: "note" }, `${figure(used.jobs_in_flight)} of ${figure(used.jobs_at_once)} ingest jobs in flight`));
 }
@@ -45,7 +47,7 @@ function quota(facts) {
   const lines = [`${brief(rows.free)} records free; batches ${figure(facts.batches.used)} of ${figure(facts.batches.allowed)}`];
   if (rows.others) lines.push(`${brief(rows.others)} by other software`);
   const made = card("Quota, rolling 24 h",
-    el("div", { class: "figure" }, brief(rows.used), el("small", {}, ` of ${brief(rows.allowed)} records`)),
+    el("div", { class: "figure" }, brief(rows.used), " ", el("small", {}, `of ${brief(rows.allowed)} records`)),
     bar([["b-used", rows.used], ["b-others", rows.others]], rows.allowed, `${figure(rows.used)} of ${figure(rows.allowed)} records used, ${figure(rows.others)} by other software`),
     el("div", { class: "note" }, lines.join("; ")));
   if (facts.blocked_until_utc) made.append(el("div", { class: "note bad" }, "No new job before ", when(facts.blocked_until_utc), `: ${facts.blocked_reason}`));
@@ -73,7 +75,7 @@ function attention({ totals }, onState) {
   const refused = Object.values(totals.failures).reduce((sum, rows) => sum + rows, 0);
   if (refused) {
     const classes = Object.entries(totals.failures).map(([name, rows]) => `${name} ${figure(rows)}`).join(", ");
-    list.append(el("li", {}, el("button", { onclick: () => onState("failures") }, `${figure(refused)} refused rows: ${classes}`)));
+    list.append(el("li", {}, el("button", { onclick: () => onState("failures") }, `${figure(refused)} refused ${refused === 1 ? "row" : "rows"}: ${classes}`)));
   }
   if (totals.moved) list.append(el("li", {}, el("button", { onclick: () => onState("moved") }, `${figure(totals.moved)} changed in Oracle since`)));
   if (!list.children.length) list.append(el("li", { class: "dim" }, "nothing"));
@@ -82,14 +84,18 @@ function attention({ totals }, onState) {
   return made;
 }
 
-function signOffs(document) {
+function signOffs(document, reports) {
   const list = el("ul");
   for (const subject of [...document.phases.map((one) => one.phase), "migration"]) {
     const made = document.sign_offs.find((one) => one.subject === subject);
     const isOpen = !made || made.stands === false;
     const state = isOpen ? "planned" : made.decision === "refused" ? "failed" : "reconciled";
-    const text = !made ? `${subject}: open` : made.stands === false ? `${subject}: by ${made.actor}, no longer stands` : `${subject}: ${made.decision} by ${made.actor}, `;
-    list.append(el("li", { title: made ? made.identified : "" }, glyph(state), el("span", {}, text, made && made.stands !== false ? when(made.signed_utc) : null)));
+    const text = !made ? "open" : made.stands === false ? `by ${made.actor}, no longer stands` : `${made.decision} by ${made.actor}, `;
+    const name = el("a", { href: `${root}dags/sign_off_${subject.replaceAll("-", "_")}`, title: "Requests for this sign-off in Airflow", "data-airflow": true }, subject);
+    const words = el("span", {}, name, `: ${text}`, made && made.stands !== false ? when(made.signed_utc) : null);
+    const report = reports.find((one) => one.startsWith(`${subject}-`));
+    if (report) words.append(" · ", el("a", { href: `docs/reports/${report}`, target: "_blank", rel: "noopener", "data-airflow": true }, "report"));
+    list.append(el("li", { title: made ? made.identified : "" }, glyph(state), words));
   }
   const other = document.sign_offs.filter((one) => ![...document.phases.map((phase) => phase.phase), "migration"].includes(one.subject));
   if (other.length) list.append(el("li", { class: "dim", title: other.map((one) => `${one.subject}: ${one.decision} by ${one.actor}`).join("\n") }, `and ${other.length} about rows or changes`));

@@ -16,6 +16,7 @@ const by = (id) => document.getElementById(id);
 const overview = new Overview();
 const filter = { text: "", phase: "", state: "" };
 let rights = { may_start: [], may_pause: [], may_read_certificates: [] };
+let reports = []; // names of the sign-off reports, newest first
 let grid, panel, timer;
 let view = "matrix";
 let fresh = null; // when the figures were read, by the browser's clock
@@ -57,7 +58,7 @@ function drawTimeline(tables = listed().tables) {
 }
 
 function drawSummary() {
-  by("cards").replaceChildren(...cards(overview.document, (state) => { by("state").value = state; filter.state = state; build(); }));
+  by("cards").replaceChildren(...cards(overview.document, reports, (state) => { by("state").value = state; filter.state = state; build(); }));
   by("pauses").replaceChildren(...pauses(overview.document, resumeButton));
   const all = by("pause-all");
   const isPaused = overview.document.pauses.some((one) => one.kind === "all");
@@ -67,6 +68,15 @@ function drawSummary() {
   by("place").textContent = `${one.source_id} to ${one.target_id}`;
   drawCampaign(overview.document.campaign);
   drawEnvironments();
+}
+
+// A report is written with each sign-off: they are listed again when the sign-offs changed.
+async function listReports() {
+  const signed = JSON.stringify(overview.document.sign_offs);
+  if (!rights.may_read_docs || listReports.signed === signed) return;
+  listReports.signed = signed;
+  try { reports = (await ask("api/reports")).reports; } catch { return; /* the page is complete without links to them */ }
+  if (reports.length) drawSummary();
 }
 
 function drawCampaign(campaign) {
@@ -176,6 +186,7 @@ function show(names) {
   document.querySelector("main").hidden = false;
   document.querySelector("main").dataset.ready = "yes";
   drawSummary();
+  listReports();
   if (names === null) { fillChoices(); build(); }
   else if (view === "matrix" && !filter.state) grid.update(names);
   else build();

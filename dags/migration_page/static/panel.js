@@ -144,7 +144,7 @@ export class Panel {
 
   #evidence(cell) {
     const links = [];
-    if (this.rights.may_read_docs) links.push(el("a", { href: "docs/index.html", target: "_blank", rel: "noopener", "data-airflow": true }, "Data Docs"));
+    if (this.rights.may_read_docs) links.push(el("a", { href: `docs/partitions/${cell.table}/${cell.key}`, target: "_blank", rel: "noopener", "data-airflow": true }, "Data Docs of this partition"));
     const box = el("div", {}, el("h3", {}, "Evidence"), el("div", {}, ...links));
     if (cell.certificate && this.rights.may_read_certificates.includes(cell.table)) {
       box.append(this.certificate ?? el("button", { class: "quiet", "data-do": "certificate", onclick: () => this.#show(cell) }, `Certificate ${cell.certificate.slice(0, 12)}…`));
