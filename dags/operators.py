@@ -1,4 +1,4 @@
-"""The load tasks, which wait without holding a worker: the parent gate, the load plan, and one ingest job."""
+"""The load tasks, which wait without holding a worker: the load plan, behind the parents' loads, and one ingest job."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from kpc.load.chunk_load import ChunkSpec
+    from kpc.partition import Partition
     from kpc.stages.context import PartitionContext
     from kpc.stages.workspace import Workspace
 
@@ -45,91 +46,62 @@ class LoadedChunk:
         return {"result": self.result, CPU_S: self.cpu_s}
 
 
-class ParentGate(BaseOperator):
-    """Ends when the parents of the run's partition are loaded; holds no pool slot or worker while it waits.
+class PlanLoad(BaseOperator):
+    """Returns the chunks that are still to be loaded, once the first of them may start.
 
-    Raises `Terminal` after `longest_wait`, naming the parents that are still missing.
+    It waits for what stands in the way: the parents' loads, free quota (until the exact time), the end of a pause,
+    another table's load that locks the same parents. It holds no worker while it waits and is in no pool, so a load
+    that cannot start takes no slot. Raises `Terminal` when it has waited `longest_wait` for parents or a pause.
     """
 
-    def __init__(self, *, table: str, poll: timedelta, longest_wait: timedelta, **kwargs: Any) -> None:
+    def __init__(
+        self, *, table: str, parent_poll: timedelta, pause_poll: timedelta, longest_wait: timedelta, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.table = table
-        self.poll = poll
+        self.parent_poll = parent_poll
+        self.pause_poll = pause_poll
         self.longest_wait = longest_wait
 
-    def execute(self, context: Context) -> None:
+    def execute(self, context: Context) -> list[dict[str, Any]]:
         from kpc.load.plan import missing_parents  # noqa: PLC0415  slow to import; a DAG file must parse quickly
 
         with partition_context_of(self.table, context) as partition:
-            missing = missing_parents(partition)
-            if not missing:
-                self.log.info("The parents of %s are loaded.", partition)
-                return
-            environment = partition.environment
-        self.log.info("%s waits for %s.", partition, ", ".join(map(str, missing)))
-        trigger = ParentsLoaded(
-            parents=[[parent.table.name, parent.key] for parent in missing],
-            source_id=environment.source_id,
-            target_id=environment.target_id,
-            poll_s=self.poll.total_seconds(),
-            deadline_utc=(datetime.now(UTC) + self.longest_wait).isoformat(),
-        )
-        raise TaskDeferred(trigger=trigger, method_name=self.resume.__name__)
+            if missing := missing_parents(partition):
+                raise self._until_loaded(partition, missing, context)
+            return self._planned(partition, context)
 
-    def resume(self, context: Context, event: dict[str, Any]) -> None:
+    def _planned(self, partition: PartitionContext, context: Context) -> list[dict[str, Any]]:
+        from kpc.load.mapped_chunks import check_room, plan_load  # noqa: PLC0415  slow to import
+
+        chunks = plan_load(partition)
+        try:
+            check_room(partition, chunks)
+        except QuotaExhausted as full:
+            self.log.info("%s waits for quota until %s. %s", partition, full.next_free_utc.isoformat(), full.what)
+            _show(context, f"quota, until {full.next_free_utc.isoformat(timespec='seconds')}")
+            raise self._until(full.next_free_utc) from None
+        except Paused as paused:
+            raise self._until_resumed(partition, paused, context) from None
+        except NotYet as wait:
+            self.log.info("%s", wait)
+            _show(context, wait.what)
+            raise self._until(wait.again_utc) from None
+        return [chunk.as_json() for chunk in chunks]
+
+    def plan_again(self, context: Context, event: datetime) -> list[dict[str, Any]]:
+        self.log.info("The wait ended at %s.", event)
+        return self.execute(context)
+
+    def plan_after_parents(self, context: Context, event: dict[str, Any]) -> list[dict[str, Any]]:
         _refuse_broken(event)
-        partition = partition_of(self.table, context)
         if missing := event[STILL]:
+            partition = partition_of(self.table, context)
             raise Terminal(
                 f"{partition} waited {self.longest_wait} for its parents; not loaded yet: {', '.join(missing)}.",
                 "Load them first (`kpc status` shows why they are not), then "
                 f"`kpc rerun {partition.table.name} {partition.key} --stage sf_loaded`.",
             )
-        self.log.info("The parents of %s are loaded.", partition)
-
-
-class PlanLoad(BaseOperator):
-    """Returns the chunks that are still to be loaded, once the first of them may start.
-
-    If the org's quota is used up, it defers to the exact time when enough is free; if the load is paused, until it is
-    resumed; if another table's load locks the same parents, it looks again. It is in no pool, so a load that cannot
-    start takes no slot.
-    """
-
-    def __init__(self, *, table: str, poll: timedelta, longest_wait: timedelta, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.table = table
-        self.poll = poll
-        self.longest_wait = longest_wait
-
-    def execute(self, context: Context) -> list[dict[str, Any]]:
-        # Slow to import; a DAG file must parse quickly.
-        from kpc.load.mapped_chunks import check_room, plan_load  # noqa: PLC0415
-
-        with partition_context_of(self.table, context) as partition:
-            chunks = plan_load(partition)
-            try:
-                check_room(partition, chunks)
-            except QuotaExhausted as full:
-                self.log.info("%s waits for quota until %s. %s", partition, full.next_free_utc.isoformat(), full.what)
-                _show(context, f"quota, until {full.next_free_utc.isoformat(timespec='seconds')}")
-                trigger = DateTimeTrigger(moment=full.next_free_utc)
-                raise TaskDeferred(trigger=trigger, method_name=self.plan_with_quota.__name__) from None
-            except Paused as paused:
-                raise self._until_resumed(partition, paused, context) from None
-            except NotYet as wait:
-                self.log.info("%s", wait)
-                _show(context, wait.what)
-                trigger = DateTimeTrigger(moment=wait.again_utc)
-                raise TaskDeferred(trigger=trigger, method_name=self.plan_again.__name__) from None
-        return [chunk.as_json() for chunk in chunks]
-
-    def plan_with_quota(self, context: Context, event: datetime) -> list[dict[str, Any]]:
-        self.log.info("Quota was expected to be free from %s.", event)
-        return self.execute(context)
-
-    def plan_again(self, context: Context, event: datetime) -> list[dict[str, Any]]:
-        self.log.info("The wait ended at %s.", event)
         return self.execute(context)
 
     def plan_resumed(self, context: Context, event: dict[str, Any]) -> list[dict[str, Any]]:
@@ -141,18 +113,34 @@ class PlanLoad(BaseOperator):
             )
         return self.execute(context)
 
+    def _until(self, moment: datetime) -> TaskDeferred:
+        return TaskDeferred(trigger=DateTimeTrigger(moment=moment), method_name=self.plan_again.__name__)
+
+    def _until_loaded(
+        self, partition: PartitionContext, missing: Sequence[Partition], context: Context
+    ) -> TaskDeferred:
+        names = ", ".join(map(str, missing))
+        self.log.info("%s waits for %s.", partition, names)
+        _show(context, f"the load of {names}")
+        trigger = ParentsLoaded(
+            parents=[[parent.table.name, parent.key] for parent in missing], **self._polled(partition, self.parent_poll)
+        )
+        return TaskDeferred(trigger=trigger, method_name=self.plan_after_parents.__name__)
+
     def _until_resumed(self, partition: PartitionContext, paused: Paused, context: Context) -> TaskDeferred:
         self.log.info("%s waits. %s", partition, paused)
         _show(context, paused.what)
-        environment = partition.environment
-        trigger = Resumed(
-            table=self.table,
-            source_id=environment.source_id,
-            target_id=environment.target_id,
-            poll_s=self.poll.total_seconds(),
-            deadline_utc=(datetime.now(UTC) + self.longest_wait).isoformat(),
-        )
+        trigger = Resumed(table=self.table, **self._polled(partition, self.pause_poll))
         return TaskDeferred(trigger=trigger, method_name=self.plan_resumed.__name__)
+
+    def _polled(self, partition: PartitionContext, poll: timedelta) -> dict[str, Any]:
+        """The arguments of a trigger that asks the ledger every `poll`, for `longest_wait` at most."""
+        return {
+            "source_id": partition.environment.source_id,
+            "target_id": partition.environment.target_id,
+            "poll_s": poll.total_seconds(),
+            "deadline_utc": (datetime.now(UTC) + self.longest_wait).isoformat(),
+        }
 
 
 def _show(context: Context, why: str) -> None:

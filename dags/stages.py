@@ -18,7 +18,7 @@ from dags.events import DRY_RUN_PARAM, is_dry_run
 from dags.events import publish as publish_event
 from dags.extraction import ExtractPartition
 from dags.failure_log import log_sentences
-from dags.operators import CHUNK, IngestChunk, LoadedChunk, ParentGate, PlanLoad
+from dags.operators import CHUNK, IngestChunk, LoadedChunk, PlanLoad
 from dags.partition_keys import FollowingPartitions, PartitionKeyMapper, RequestedPartitions
 from dags.retrying import RETRIES, RetryWhatMayPass
 from kpc.catalog import Phase
@@ -42,9 +42,9 @@ if TYPE_CHECKING:
 FIRST_DAY = datetime(FIRST_YEAR, 1, 1, tzinfo=UTC)
 
 LONGEST_STAGE = timedelta(hours=24)
-GATE_POLL = timedelta(seconds=2)
+PARENT_POLL = timedelta(seconds=2)
 PAUSE_POLL = timedelta(seconds=5)
-GATE_WAIT = timedelta(days=7)  # a campaign may load parents days before their last child
+PLAN_WAIT = timedelta(days=7)  # a campaign may load parents days before their last child
 JOB_PATIENCE = timedelta(seconds=5)
 JOB_WAIT = timedelta(hours=24)
 MODE = Param(
@@ -169,7 +169,7 @@ def _options(spec: AssetSpec, partition: PartitionContext) -> dict[str, Any]:
 
 
 def _load(spec: AssetSpec) -> None:
-    """gate -> plan -> one task per chunk -> publish."""
+    """plan -> one task per chunk -> publish."""
 
     # A mapped task with an outlet would emit one event per index, so this task has the outlet. With an empty plan the
     # chunk tasks are skipped, but the event must still be emitted.
@@ -194,7 +194,13 @@ def _load(spec: AssetSpec) -> None:
         cpu_s = process_time() - began_s + sum(chunk.cpu_s for chunk in loaded)
         return publish_event(stage_asset(spec), context, result, cpu_s)
 
-    plan = PlanLoad(task_id="plan", table=spec.table.name, poll=PAUSE_POLL, longest_wait=GATE_WAIT)
+    plan = PlanLoad(
+        task_id="plan",
+        table=spec.table.name,
+        parent_poll=PARENT_POLL,
+        pause_poll=PAUSE_POLL,
+        longest_wait=PLAN_WAIT,
+    )
     chunks = IngestChunk.partial(
         task_id="ingest",
         patience=JOB_PATIENCE,
@@ -203,9 +209,6 @@ def _load(spec: AssetSpec) -> None:
         map_index_template=CHUNK,
     ).expand(spec=plan.output)
     publish(chunks.output)  # type: ignore[arg-type]  # Airflow passes the chunks' results at run time
-    if spec.parents:
-        gate = ParentGate(task_id="gate", table=spec.table.name, poll=GATE_POLL, longest_wait=GATE_WAIT)
-        gate >> plan
 
 
 _TASKS: dict[str, Callable[[AssetSpec], None]] = {

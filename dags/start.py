@@ -2,8 +2,8 @@
 
 That is `scheduler` with the LocalExecutor, and `celery worker`: both fork their workers, and these fork a process per
 task. Tasks inherit the modules that the parent has imported; importing great_expectations alone would cost each task
-five seconds. Only modules that start no thread may be listed here, because threads do not survive a fork; polars starts
-one and is imported by the tasks.
+five seconds, and the ledger and the clients a tenth of one. Only modules that start no thread may be listed here,
+because threads do not survive a fork: polars starts one, so what imports it is left to the tasks.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 
 from expectations.loading import import_great_expectations
 
-_FOR_TASKS = (
+FOR_TASKS = (
     "airflow.providers.standard.decorators.python",
     "airflow.sdk.execution_time.task_runner",
     "airflow.dag_processing.dagbag",
@@ -25,15 +25,26 @@ _FOR_TASKS = (
     "psycopg2",
     "pydantic_settings",
     "sqlalchemy.dialects.postgresql",
+    "dags.campaign",
     "dags.hubs",
     "dags.stages",
+    "kpc.airflow_client.campaign_runs",
+    "kpc.campaign.completeness",
+    "kpc.campaign.lifecycle",
+    "kpc.campaign.scope_check",
+    "kpc.campaign.sign_off_evidence",
+    "kpc.ledger.migrate",
+    "kpc.oracle.session",
+    "kpc.stages.context",
+    "kpc.stages.stage_run",
+    "kpc.storage.manifests",
 )
 
 
 def main() -> None:
     if _runs_tasks(sys.argv[1:], os.environ.get("AIRFLOW__CORE__EXECUTOR", "")):
         import_great_expectations()
-        for name in _FOR_TASKS:
+        for name in FOR_TASKS:
             importlib.import_module(name)
         gc.freeze()  # otherwise the first collection in each child would copy all this memory
     from airflow.__main__ import main as airflow  # noqa: PLC0415  must come after the imports above

@@ -7,7 +7,6 @@ from datetime import timedelta
 
 from kpc.catalog.table import Table
 from kpc.ledger import ObjectCheckRow, ObjectFinding
-from kpc.reconcile.whole_object import check_object
 from kpc.stages.names import SF_LOADED
 from kpc.stages.workspace import Workspace
 
@@ -44,6 +43,8 @@ def uncounted(workspace: Workspace, tables: Sequence[Table]) -> list[Table]:
 
 def count_objects(workspace: Workspace, tables: Sequence[Table]) -> None:
     """Count the objects of these tables and record what was found."""
+    from kpc.reconcile.whole_object import check_object  # noqa: PLC0415  imports polars; counting is rare
+
     for table in tables:
         check_object(workspace, table)
 

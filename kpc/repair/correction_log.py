@@ -12,13 +12,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from kpc.ledger import Ledger
 from kpc.partition import Environment, Partition
-from kpc.repair.corrections import Corrections
 from kpc.stages.context import StageContext
 from kpc.stages.names import SF_LOADED
 from kpc.storage.manifests import StagedManifest
+
+if TYPE_CHECKING:
+    from kpc.repair.corrections import Corrections
 
 ACTION = "refused rows corrected"
 _CELLS_PER_ENTRY = 500

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from filled_ledger import FILLED, NOW, LedgerFiller, fill
 from sqlalchemy import event
 
+from kpc.bench.filled_ledger import FILLED, NOW, LedgerFiller, fill
 from kpc.campaign.overview import ActiveRun, ShownState, campaign_overview
 from kpc.ledger import Ledger, Signer, open_ledger
 from kpc.ledger.states import PauseScope, SignOffDecision, StageState
@@ -42,7 +42,7 @@ class Story:
     def then(self, stage: str, state: StageState = StageState.DONE, rows: int | None = 10) -> Story:
         self.at += timedelta(minutes=10)
         ended = None if state is StageState.RUNNING else self.at + timedelta(minutes=2)
-        self.filler.run(self.partition, stage, state, self.at, ended, rows, None)
+        self.filler.run(self.partition, stage, state, self.at, ended, rows=rows)
         if stage == ORACLE_EXTRACT:
             self.filler.generation(self.partition, self.at, self.at, 10)
         return self
@@ -95,7 +95,7 @@ def test_a_run_without_a_worker_is_interrupted(ledger: Ledger) -> None:
 
 
 def test_runs_that_no_worker_began_come_from_airflow(ledger: Ledger) -> None:
-    """A queued DAG run is queued; one that runs for long while the ledger knows nothing of it waits at its gate."""
+    """A queued DAG run is queued; one that runs for long while the ledger knows nothing of it waits for its parents."""
     for state, minutes, shown in (("queued", 9, "queued"), ("running", 0, "queued"), ("running", 2, "waiting")):
         since = NOW - timedelta(minutes=minutes)
         active = {("KPS_T_SALES_MD", "2024-01", ORACLE_EXTRACT): ActiveRun("manual__1", state, since)}

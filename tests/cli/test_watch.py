@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from command_line import environment_of
 from emulated_org import Emulator
-from filled_ledger import FILLED, NOW, fill
 from oracle_source import OracleServer
 
+from kpc.bench.filled_ledger import FILLED, NOW, fill
 from kpc.campaign.overview import campaign_overview
 from kpc.cli.watch import ChangeLines, has_ended
 from kpc.ledger import Ledger, open_ledger

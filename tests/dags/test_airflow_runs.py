@@ -169,11 +169,11 @@ def test_two_runs_of_one_key_do_not_double_the_work(world: World) -> None:
 
 
 def test_a_child_waits_for_its_parent(world: World) -> None:
-    """Lines that come before their headers wait at the gate without a worker, and are loaded after them."""
+    """Lines that come before their headers wait in their plan without a worker, and are loaded after them."""
     lines, headers = (find_partition(name, "2024-03") for name in ("KPS_T_SALES_MD", "KPS_T_SALES_M"))
     child = start(world, lines)
     gate = wait_for(lambda: gate_of(world, lines))
-    wait_for(lambda: ("gate", "deferred") in states(world, gate))
+    wait_for(lambda: ("plan", "deferred") in states(world, gate))
     assert records(world, lines) == 0
     assert finish(world, headers, start(world, headers)).exit_code == 0
     assert finish(world, lines, child).exit_code == 0

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from filled_ledger import FILLED, fill
 from mounted_page import OURS, mounted, visitor
 from pydantic import SecretStr
 
 from expectations.files import Project
+from kpc.bench.filled_ledger import FILLED, fill
 from kpc.ledger import Ledger, open_ledger
 from kpc.ledger.states import PauseScope
 from kpc.partition import find_partition

@@ -1,6 +1,6 @@
 """A ledger as a campaign of 16 tables and many months leaves it: every state that an overview can show.
 
-`python tests/support/filled_ledger.py URL MONTHS [whole]` fills a new ledger.
+`python -m kpc.bench.filled_ledger URL MONTHS [whole]` fills a new ledger.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
-
-from sqlalchemy import insert
 
 from kpc.catalog import TABLES, Table
 from kpc.ledger import Ledger, OrgUsage, Signer, open_ledger, schema
@@ -36,6 +34,7 @@ FILLED = Environment("ora-1042572544-KPC", "00D5g00000cbhxtEAI")
 NOW = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
 VERSION = "4f" * 32
 _MINUTE = timedelta(minutes=1)
+_FIRST_RUN = 1_000_000  # so that a ledger that is in use, with runs of its own, can be filled too
 _ERROR = (
     "Salesforce refused 131 of 100,000 rows for a reason of the org (FIELD_INTEGRITY_EXCEPTION). Correct the org, then "
     "run the load again."
@@ -50,7 +49,7 @@ class LedgerFiller:
         self.months = list(months)
         self.random = random.Random(seed)  # noqa: S311  made-up figures
         self.rows: dict[str, list[dict[str, Any]]] = {}
-        self.runs = 0
+        self.runs = _FIRST_RUN
 
     def add(self, table: str, **values: Any) -> None:
         self.rows.setdefault(table, []).append(values)
@@ -58,7 +57,7 @@ class LedgerFiller:
     def write(self, ledger: Ledger) -> None:
         with ledger.database.writing() as connection:
             for name, rows in self.rows.items():
-                connection.execute(insert(getattr(schema, name)), rows)
+                connection.execute(getattr(schema, name).insert(), rows)
 
     def partition(self, one: Partition, at: int) -> None:
         """A partition that is `at` of all into the campaign: the first are finished, the last only planned."""
@@ -80,7 +79,7 @@ class LedgerFiller:
                 self.running(one, stage, started, rows)
                 return
             state, error = self._outcome(stage, fate)
-            self.run(one, stage, state, started, ended, rows if state is not StageState.FAILED else None, error)
+            self.run(one, stage, state, started, ended, rows=None if state is StageState.FAILED else rows, error=error)
             if position == 0:
                 self.generation(one, started, ended, rows)
             if state is StageState.FAILED or (fate > 0.985 and stage == "staged_csv"):
@@ -88,7 +87,7 @@ class LedgerFiller:
             if stage == SF_LOADED and 0.90 < fate < 0.96:
                 self.failures(one, 3 + int(fate * 100) % 7)
         if table.name == "KPS_T_SALES_MD" and at % 9 == 4:
-            self.run(one, STAGES[0], StageState.DONE, self.now - 5 * _MINUTE, self.now - 4 * _MINUTE, rows, None)
+            self.run(one, STAGES[0], StageState.DONE, self.now - 5 * _MINUTE, self.now - 4 * _MINUTE, rows=rows)
 
     def _outcome(self, stage: str, fate: float) -> tuple[StageState, str | None]:
         if stage == SF_LOADED and fate < 0.012:
@@ -108,8 +107,9 @@ class LedgerFiller:
         state: StageState,
         started: datetime,
         ended: datetime | None,
+        *,
         rows: int | None,
-        error: str | None,
+        error: str | None = None,
     ) -> None:
         self.runs += 1
         detail = {"certificate": f"{self.runs:064x}", "certified_by": self.runs} if stage == RECONCILED else {}
@@ -145,7 +145,7 @@ class LedgerFiller:
             expires_utc=self.now + timedelta(hours=8),
         )  # fmt: skip
         if stage != SF_LOADED:
-            self.run(one, stage, StageState.RUNNING, started, None, None, None)
+            self.run(one, stage, StageState.RUNNING, started, None, rows=None)
             return
         of = {**self._of(one), "generation": self._id(one), "mapping_version": VERSION}
         self.add(
@@ -215,7 +215,7 @@ def _chosen(months: Sequence[str], *, is_whole: bool) -> Iterator[tuple[Partitio
 def fill(
     ledger: Ledger, *, months: int = 60, now: datetime = NOW, first: str = "2021-12", is_whole: bool = False
 ) -> tuple[str, ...]:
-    """Fill an empty ledger; returns the months. The clock of the ledger should show `now`.
+    """Fill a ledger with the environment `FILLED`; returns the months. The clock of the ledger should show `now`.
 
     With `is_whole` every table has every month, also those that the catalog keeps as one partition: the largest matrix.
     """
