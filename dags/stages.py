@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from time import process_time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow.sdk import DAG, Asset, Param, task
-from airflow.sdk.exceptions import AirflowSkipException
 from airflow.serialization.encoders import ensure_serialized_asset
 
 from assets.graph import AssetSpec, find_asset
 from dags.alerts.callbacks import report_failed_try, report_failure_for_good
 from dags.connections import partition_context_of
-from dags.events import DRY_RUN_PARAM, is_dry_run
+from dags.events import DRY_RUN_PARAM
 from dags.events import publish as publish_event
 from dags.extraction import ExtractPartition
 from dags.failure_log import log_sentences
+from dags.materialization import MaterializeStage
 from dags.operators import CHUNK, IngestChunk, LoadedChunk, PlanLoad
 from dags.partition_keys import FollowingPartitions, PartitionKeyMapper, RequestedPartitions
 from dags.retrying import RETRIES, RetryWhatMayPass
@@ -35,9 +35,6 @@ from kpc.stages.names import (
     STAGES,
     queue_of,
 )
-
-if TYPE_CHECKING:
-    from kpc.stages.context import PartitionContext
 
 FIRST_DAY = datetime(FIRST_YEAR, 1, 1, tzinfo=UTC)
 
@@ -136,36 +133,13 @@ def _extract(spec: AssetSpec) -> None:
 
 
 def _materialize(spec: AssetSpec) -> None:
-    """A stage with a single task: materialize the asset and attach its result to the event."""
-
-    pool = QUERY_POOL.name if spec.stage == RECONCILED else DEFAULT_POOL
-
-    # One XCom, not one per key of the result: each is a request to the API server.
-    @task(
+    MaterializeStage(
         task_id=spec.stage,
-        outlets=[stage_asset(spec)],
-        inlets=_upstream(spec),
-        pool=pool,
-        multiple_outputs=False,
+        spec=spec,
+        asset=stage_asset(spec),
+        upstream=_upstream(spec),
+        pool=QUERY_POOL.name if spec.stage == RECONCILED else DEFAULT_POOL,
     )
-    def materialize(**context: Any) -> dict[str, object]:
-        began_s = process_time()
-        with partition_context_of(spec.table.name, context) as partition:
-            result = spec.asset.materialize(partition, **_options(spec, partition))
-        if spec.stage == STAGED_CSV and is_dry_run(_upstream(spec), context):
-            raise AirflowSkipException(f"Dry run: {result.rows:,} rows of {partition} are staged; nothing is sent.")
-        return publish_event(stage_asset(spec), context, result, process_time() - began_s)
-
-    materialize()
-
-
-def _options(spec: AssetSpec, partition: PartitionContext) -> dict[str, Any]:
-    """How the running campaign of the partition compares, where that differs from the settings."""
-    if spec.stage != RECONCILED:
-        return {}
-    from kpc.campaign.lifecycle import comparison_options  # noqa: PLC0415  slow to import
-
-    return comparison_options(partition.ledger, partition.environment, partition.partition)
 
 
 def _load(spec: AssetSpec) -> None:
@@ -173,6 +147,7 @@ def _load(spec: AssetSpec) -> None:
 
     # A mapped task with an outlet would emit one event per index, so this task has the outlet. With an empty plan the
     # chunk tasks are skipped, but the event must still be emitted.
+    # One XCom, not one per key of the result: each is a request to the API server.
     @task(
         task_id="publish",
         trigger_rule="none_failed",

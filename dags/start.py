@@ -14,6 +14,7 @@ import os
 import sys
 
 from expectations.loading import import_great_expectations
+from kpc.stages.names import STAGES
 
 FOR_TASKS = (
     "airflow.providers.standard.decorators.python",
@@ -46,10 +47,20 @@ def main() -> None:
         import_great_expectations()
         for name in FOR_TASKS:
             importlib.import_module(name)
+        _build_one_chain()
         gc.freeze()  # otherwise the first collection in each child would copy all this memory
     from airflow.__main__ import main as airflow  # noqa: PLC0415  must come after the imports above
 
     airflow()  # type: ignore[no-untyped-call]  # Airflow's own
+
+
+def _build_one_chain() -> None:
+    """Building a DAG loads Airflow's providers, which would otherwise happen in each task."""
+    from assets.graph import asset_specs  # noqa: PLC0415  imported above, unless this process runs no tasks
+    from dags.stages import stage_dag  # noqa: PLC0415
+
+    for spec in asset_specs()[: len(STAGES)]:
+        stage_dag(spec)
 
 
 def _runs_tasks(arguments: list[str], executor: str) -> bool:

@@ -39,6 +39,7 @@ _FINALIZE_TIMEOUT_S = 120.0
 _POLL_S = 1.0
 _OVERLAP = timedelta(seconds=15)
 _POLLS_PER_RUN_QUERY = 3  # every poll queries the ledger, every third also Airflow
+_POLLS_PER_CAMPAIGN_QUERY = 15  # once it has started partitions; two requests each
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +139,8 @@ class Campaign:
             for poll in itertools.count():
                 time.sleep(_POLL_S)
                 self.world.keeper.check()
+                if not progress.runs or poll % _POLLS_PER_CAMPAIGN_QUERY == 0:
+                    self._refuse_failed_start()
                 if poll % _POLLS_PER_RUN_QUERY == 0:
                     self._query_airflow()
                 self._query_ledger(workspace)
@@ -146,12 +149,15 @@ class Campaign:
                 if progress.is_over:
                     return
 
-    def finalize(self) -> Path | None:
-        """Build the Data Docs and wait until they and the hubs have finished.
+    def build_docs(self) -> DagRun:
+        """Start building the Data Docs; `finalize` waits for the end."""
+        return self.api.run(DATA_DOCS, self.api.trigger(DATA_DOCS))
+
+    def finalize(self, docs: DagRun) -> Path | None:
+        """Wait until the Data Docs are built and the hubs have finished.
 
         Returns the overview page; None if the build failed or the time limit passed.
         """
-        docs = self.api.run(DATA_DOCS, self.api.trigger(DATA_DOCS))
         until = time.monotonic() + _FINALIZE_TIMEOUT_S
         while time.monotonic() < until:
             self.world.keeper.check()
@@ -190,7 +196,6 @@ class Campaign:
                 self.progress.stages[partition, row.stage] = row
 
     def _query_airflow(self) -> None:
-        self._refuse_failed_start()
         asked = datetime.now(UTC) - _OVERLAP  # a change may be written a little later than its time
         for run in self.api.runs(since=self.since, changed_since=self._asked):
             place = self._by_dag.get((run.dag_id, run.key or ""))

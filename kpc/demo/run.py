@@ -96,9 +96,11 @@ def _run(campaign: Campaign, screen: Screen, began: float) -> DemoSummary:
         screen.show(progress)
     screen.close_grid()
     summary = summarize(campaign.progress, time.monotonic() - started_s)
-    docs = campaign.finalize()
+    building = campaign.build_docs()
     if summary.exit_code != 1:
         summary = replace(summary, is_repeat_free=_rerun_one(campaign, screen))
+    docs = campaign.finalize(building)
+    if summary.exit_code != 1:
         screen.say(campaign.sign_off())
     screen.show_summary(summary)
     _say_time(campaign, screen, time.monotonic() - began)
