@@ -44,20 +44,20 @@ FOR_TASKS = (
 
 def main() -> None:
     if _runs_tasks(sys.argv[1:], os.environ.get("AIRFLOW__CORE__EXECUTOR", "")):
-        import_great_expectations()
-        for name in FOR_TASKS:
-            importlib.import_module(name)
-        _build_one_chain()
+        prepare_for_tasks()
         gc.freeze()  # otherwise the first collection in each child would copy all this memory
     from airflow.__main__ import main as airflow  # noqa: PLC0415  must come after the imports above
 
     airflow()  # type: ignore[no-untyped-call]  # Airflow's own
 
 
-def _build_one_chain() -> None:
-    """Building a DAG loads Airflow's providers, which would otherwise happen in each task."""
-    from assets.graph import asset_specs  # noqa: PLC0415  imported above, unless this process runs no tasks
-    from dags.stages import stage_dag  # noqa: PLC0415
+def prepare_for_tasks() -> None:
+    """Import what tasks need, and build one table's DAGs, which loads the parts of Airflow that a DAG needs."""
+    import_great_expectations()
+    for name in FOR_TASKS:
+        importlib.import_module(name)
+    from assets.graph import asset_specs  # noqa: PLC0415  not needed by processes that run no tasks
+    from dags.stages import stage_dag  # noqa: PLC0415  the same
 
     for spec in asset_specs()[: len(STAGES)]:
         stage_dag(spec)
