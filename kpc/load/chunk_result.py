@@ -31,7 +31,7 @@ SUCCESS, FAILED, UNPROCESSED = "success", "failed", "unprocessed"
 
 GZIP_LEVEL = 1
 _SLICE_ROWS = 20_000
-_BLOCK_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 19  # Arrow reads up to 32 of them ahead
 _PART = ".part.csv.gz"
 _READ_AGAIN = "Run the load again; it is downloaded again."
 
@@ -116,20 +116,28 @@ def remove_parts(folder: Path, chunk: str) -> None:
         part.unlink()
 
 
-def read_columns(file: Path, columns: Sequence[str], *, numbers: Sequence[str] = ()) -> Iterator[pl.DataFrame]:
+def read_columns(
+    file: Path, columns: Sequence[str], *, numbers: Sequence[str] = (), least_rows: int = 1
+) -> Iterator[pl.DataFrame]:
     """The named columns of a CSV file as text, piece by piece; those of `numbers` as doubles, null where empty.
 
-    Raises `DamagedFile`, also for a number that is none.
+    A piece is some 500 KB of text, or as many of these as have `least_rows` rows. Raises `DamagedFile`, also for a
+    number that is none.
     """
     try:
         with open_gzip_to_read(file) as content:
-            yield from read_open(content, file, columns, numbers=numbers)
+            yield from read_open(content, file, columns, numbers=numbers, least_rows=least_rows)
     except (OSError, EOFError) as error:
         raise _damaged(file, error) from None
 
 
 def read_open(
-    content: IO[bytes], file: Path | str, columns: Sequence[str], *, numbers: Sequence[str] = ()
+    content: IO[bytes],
+    file: Path | str,
+    columns: Sequence[str],
+    *,
+    numbers: Sequence[str] = (),
+    least_rows: int = 1,
 ) -> Iterator[pl.DataFrame]:
     """As `read_columns`, of an open file of plain CSV text; `file` names it in an error."""
     read = pa_csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False)
@@ -142,12 +150,27 @@ def read_open(
     try:
         parse = pa_csv.ParseOptions(newlines_in_values=True)
         # Arrow's default pool keeps freed memory; the system pool returns it.
-        for batch in pa_csv.open_csv(content, read, parse, convert, memory_pool=pa.system_memory_pool()):
-            frame = pl.from_arrow(batch)
-            assert isinstance(frame, pl.DataFrame)  # noqa: S101  a batch never becomes a series
-            yield frame
+        batches = pa_csv.open_csv(content, read, parse, convert, memory_pool=pa.system_memory_pool())
+        yield from _frames(batches, least_rows)
     except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
         raise _damaged(file, error) from None
+
+
+def _frames(batches: pa.RecordBatchReader, least_rows: int) -> Iterator[pl.DataFrame]:
+    """The batches as frames of at least so many rows, but for the last one.
+
+    Handed over as a stream, which costs half of converting each column of each batch by itself.
+    """
+    waiting: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        waiting.append(batch)
+        rows += batch.num_rows
+        if rows >= least_rows:
+            yield pl.DataFrame(pa.RecordBatchReader.from_batches(batches.schema, waiting))
+            waiting, rows = [], 0
+    if waiting:
+        yield pl.DataFrame(pa.RecordBatchReader.from_batches(batches.schema, waiting))
 
 
 def _damaged(file: Path | str, error: Exception) -> DamagedFile:

@@ -27,12 +27,14 @@ def comparison_hash(rows: pl.DataFrame, table: Table, seed: int) -> pl.Series:
 
     A number's column `AS_DOUBLE` is used in place of its text, if there is one.
     """
-    numbers = set(number_fields(table))
+    numbers, types = set(number_fields(table)), dict(rows.schema)
 
     def compared(name: str) -> pl.Expr:
         if name not in numbers:
             return pl.col(name).fill_null("")
-        is_typed = AS_DOUBLE + name in rows.columns
-        return pl.col(AS_DOUBLE + name) if is_typed else pl.col(name).cast(pl.Float64, strict=False)
+        if AS_DOUBLE + name in types:
+            return pl.col(AS_DOUBLE + name)
+        is_typed = types[name] == pl.Float64
+        return pl.col(name) if is_typed else pl.col(name).cast(pl.Float64, strict=False)
 
     return rows.select(compared(name).alias(name) for name in table.data_header).hash_rows(seed).alias(COMPARED)

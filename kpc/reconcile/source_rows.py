@@ -85,7 +85,8 @@ class SourceRows:
         columns = [column.name for column in table.extracted_columns]
         for chunk in self._extract.chunks:
             path = context.store.file(folder, chunk, remedy=remedy)
-            yield from read_slices(path, columns, rows, remedy=remedy)
+            for rows_read in read_slices(path, columns, rows, remedy=remedy):
+                yield rows_read.rechunk()  # otherwise each expression copies the pieces of row groups together anew
 
     def _convert(self, frame: pl.DataFrame, *, with_text: bool) -> tuple[pl.DataFrame, int]:
         table, plan = self._table, self._plan_for(frame)
