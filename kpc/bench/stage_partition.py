@@ -43,6 +43,14 @@ def run_part(folder: str, oracle: Mapping[str, str], org: Mapping[str, str], tab
             return sum(result.loaded for result in load_chunks(held, plan(held, staged)))
 
 
+def verdict_of(folder: str, oracle: Mapping[str, str], org: Mapping[str, str], table: str) -> str:
+    """The state in which the reconciliation of a table's partition ended."""
+    with open_between(folder, oracle, org) as workspace:
+        run = workspace.ledger.stages.last(workspace.environment, _partition(find_table(table)), RECONCILED)
+        assert run is not None  # noqa: S101  reconciled just before
+        return str(run.state)
+
+
 def load_parents(folder: str, oracle: Mapping[str, str], org: Mapping[str, str], table: str) -> int:
     """Load every table that `table` refers to, parents first. Returns their rows."""
     rows = 0

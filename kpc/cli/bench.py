@@ -27,10 +27,22 @@ def _machine() -> dict[str, object]:
     }
 
 
-def _report(title: str, figures: Sequence[Figure], *, as_json: bool, jobs: Sequence[dict[str, object]] = ()) -> None:
-    """Print the figures, with --json each of the `jobs` too, and exit with 0, or with 1 if one misses its goal."""
+def _report(
+    title: str,
+    figures: Sequence[Figure],
+    *,
+    as_json: bool,
+    jobs: Sequence[dict[str, object]] = (),
+    parts: Sequence[Sequence[str]] = (),
+) -> None:
+    """Print the figures and exit with 0, or with 1 if one misses its goal.
+
+    `jobs` are listed with --json, and `parts`, of which the first holds the names of the columns, without.
+    """
     rows = [figure.as_row() for figure in figures]
     table = grid(title, ("figure", "value", "goal", "met"), rows)
+    if parts and not as_json:
+        emit(None, as_json=False, text=grid("Each stage, a process of its own", parts[0], parts[1:]))
     result: dict[str, object] = {"figures": [figure.as_dict() for figure in figures], "machine": _machine()}
     if jobs:
         result["jobs"] = list(jobs)
@@ -114,6 +126,23 @@ def reconcile(
     from kpc.bench.reconcile import measure_reconcile
 
     _report("kpc bench reconcile", measure_reconcile(rows=rows, say=say), as_json=as_json)
+
+
+@app.command()
+@explaining_errors
+def month(
+    rows: Annotated[
+        int, typer.Option(min=10_000, help="Sales lines; default: those of the largest month.")
+    ] = 9_240_000,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a month of sales and their lines through all stages, reconciled in full: time, CPU and memory of each."""
+    require_extra("dev", "kpc bench month")
+    from kpc.bench.month import HEADER, measure_month
+
+    report = measure_month(lines=rows, say=say)
+    jobs = [one.as_json() for one in report.parts]
+    _report("kpc bench month", report.figures(), as_json=as_json, jobs=jobs, parts=[HEADER, *report.rows()])
 
 
 @app.command()

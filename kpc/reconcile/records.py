@@ -31,6 +31,7 @@ from kpc.reconcile.target_records import (
 )
 from kpc.stages.bucket_queries import BucketQueries
 from kpc.stages.context import PartitionContext
+from kpc.storage.arrow_memory import release_memory
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +88,7 @@ def compare_all(
         progress.keep(group.markers, found, read_utc)
         groups.append(found)
         finished.update(group.markers)
+        release_memory()
         log.info("%s: %d of %d buckets compared", context, len(finished), queries.buckets)
     return _summed(groups, expected, context, resumed)
 

@@ -24,7 +24,7 @@ from kpc.salesforce import QueryPages
 from kpc.salesforce.page_reading import PageReader, ReadPage
 from kpc.salesforce.soql import in_conditions, text_at
 from kpc.stages.context import PartitionContext
-from kpc.storage.arrow_memory import compacted
+from kpc.storage.arrow_memory import compacted, release_memory
 from kpc.storage.prefetch import map_in_parallel
 
 LISTED = 100  # keys listed per kind of difference; all are counted
@@ -110,12 +110,19 @@ def _with_hash(records: pl.DataFrame, context: PartitionContext, seed: int) -> p
 def records_with_hashes(pages: QueryPages, hashes: pl.Series, context: PartitionContext) -> Iterator[pl.DataFrame]:
     """The records of a bulk query with these key hashes, as text, with their bucket and key hash."""
     wanted = hashes.to_frame(KEY_HASH)
+    fields = record_fields(context.table)
     with _unusable(context):
         for file in pages.files:
-            for frame in gathered(read_columns(file, record_fields(context.table)), _ROWS_AT_ONCE):
-                found = frame.with_columns(key_hash()).join(wanted, on=KEY_HASH, how="semi")
-                if found.height:
-                    yield with_bucket(compacted(found), context.key)
+            with _READING:
+                frames = read_columns(file, fields, least_rows=_ROWS_AT_ONCE)
+                chosen = (compacted(_of_keys(frame, wanted)) for frame in frames)
+                for found in gathered((each for each in chosen if each.height), _ROWS_AT_ONCE):
+                    yield with_bucket(found, context.key)
+            release_memory()  # otherwise what each page leaves adds up to 120 MB
+
+
+def _of_keys(records: pl.DataFrame, wanted: pl.DataFrame) -> pl.DataFrame:
+    return records.with_columns(key_hash()).join(wanted, on=KEY_HASH, how="semi")
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from kpc.bench.figures import Figure, are_all_met
+from kpc.bench.month import HEADER, measure_month
 from kpc.bench.processes import Cost, run_command, run_function
 from kpc.bench.queue import Queue, measure_queues
 from kpc.bench.queued_load import load_queue
@@ -19,6 +20,8 @@ from kpc.bench.rounds import cpu_s, ratio, take_turns
 from kpc.bench.sample_load import stage_sample
 from kpc.bench.scale import CHILD, PARENT, RUNS, measure_scale
 from kpc.errors import Terminal
+from kpc.ledger.states import StageState
+from kpc.stages.names import ORACLE_EXTRACT
 
 BLOCK_BYTES = 200_000_000
 SMALL_ROWS = 12_340
@@ -188,3 +191,17 @@ def test_the_scale_bench_takes_both_tables_through_all_stages() -> None:
         assert len({tuple(rows) for rows in rows_of.values()}) == 1, "each stage sees every row"
     assert len(report.figures) == 2 * len(RUNS) + 3
     assert any("sf_loaded, bookkeeping" in line for line in lines)
+
+
+def test_the_month_bench_reconciles_both_tables_in_full() -> None:
+    """A small month goes all the way side by side: each stage is listed once, and both verdicts are of every record."""
+    lines: list[str] = []
+    report = measure_month(lines=3_000, say=lines.append)
+    assert [(one.table, one.part) for one in report.parts] == [(t, p) for t in (PARENT, CHILD) for p in RUNS]
+    assert set(report.verdicts.values()) <= {StageState.RECONCILED, StageState.RECONCILED_WITH_EXCEPTIONS}
+    assert report.records == sum(one.rows for one in report.parts if one.part == ORACLE_EXTRACT)
+    reconciled, memory, pace = report.figures()
+    assert (reconciled.value, reconciled.goal) == (2, ">= 2")
+    assert memory.ok
+    assert pace.value == pytest.approx(report.records / report.wall_s, rel=0.01)
+    assert [len(row) for row in report.rows()] == [len(HEADER)] * len(report.parts)
