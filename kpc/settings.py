@@ -144,6 +144,7 @@ class RetentionSettings(BaseModel):
     failed_rows_days: Days = 180
     pre_images_days: Days = 365
     rollback_days: Days = 365
+    corrections_days: Days = 180
     comparisons_days: Days = 7  # what a comparison that was killed has left
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
-from kpc.campaign.kept_files import FileKind
+from kpc.campaign.file_kinds import FileKind, LastingKind
 from kpc.catalog import TABLES
 from kpc.catalog.table import Table
 from kpc.catalog.types import Column, Pii
@@ -35,6 +35,8 @@ class MappedFiles:
 
     @property
     def retention(self) -> str:
+        if self.name == _EXPORTS:
+            return "until they delete it"
         return "kept" if self.days is None else f"{self.days} days"
 
 
@@ -74,8 +76,7 @@ def data_map_of(retention: RetentionSettings) -> DataMap:
     return DataMap(tuple(_files(retention)), tuple(columns))
 
 
-_EXTRACT, _INDEX, _LEDGER, _PAGES = FileKind.EXTRACT.value, "loaded index", "ledger and audit", "reports and Data Docs"
-_CORRECTED = "corrected rows"
+_LEDGER, _EXPORTS = "ledger and audit", "exports"
 _AS_SENT = (
     FileKind.CHUNKS,
     FileKind.REJECTS,
@@ -83,6 +84,7 @@ _AS_SENT = (
     FileKind.PRE_IMAGES,
     FileKind.ROLLBACK,
     FileKind.COMPARISONS,
+    FileKind.CORRECTIONS,
 )
 
 
@@ -90,7 +92,7 @@ def _files(retention: RetentionSettings) -> Iterator[MappedFiles]:
     owner = retention.owner
     holds = {
         FileKind.EXTRACT: (
-            "`extract/*.parquet`, `opinions/*.parquet`",
+            "`extract/*.parquet`, `opinions/*.parquet`, `ONE-PASS/`",
             "values as Oracle has them, without columns that are left out",
         ),
         FileKind.CHUNKS: ("`staged-*/chunk-*.csv.gz`", "values as they are sent: masked or hashed where declared"),
@@ -100,24 +102,28 @@ def _files(retention: RetentionSettings) -> Iterator[MappedFiles]:
         ),
         FileKind.FAILED_ROWS: ("`loaded-*/*.failed.csv.gz`, `*.unprocessed.csv.gz`", "rows as they were sent"),
         FileKind.PRE_IMAGES: ("`pre-image-*/*.csv.gz`", "records as Salesforce held them before the load"),
-        FileKind.COMPARISONS: ("`reconciled/progress/`", "records of a killed comparison that differed"),
+        FileKind.COMPARISONS: (
+            "`reconciled/progress/`, `reconciled/query/`",
+            "records that a killed comparison had read",
+        ),
         FileKind.ROLLBACK: ("`undo/*.csv.gz`", "ids to delete, and records to restore as in the pre-images"),
+        FileKind.CORRECTIONS: ("`repairs.parquet`", "rows that people corrected, as they were sent"),
     }
     for kind, (place, what) in holds.items():
         yield MappedFiles(kind.value, place, what, owner, kind.days(retention))
-    yield MappedFiles(_CORRECTED, "`repairs.parquet`", "rows that people corrected, as they were sent", owner, None)
-    yield MappedFiles(_INDEX, "`loaded_index.parquet`", "external ids, record ids, checksums", _TEAM, None)
-    yield MappedFiles(
-        "row checksums", "`purged/row_checksums.parquet`", "hashes of keys and of whole rows", _TEAM, None
-    )
+    yield MappedFiles(_EXPORTS, "`kpc failed --export FILE`", "rows as they were sent", "who exports them", None)
+    lasting = {
+        LastingKind.INDEXES: (
+            "`loaded_index.parquet`, `staged-*/index.parquet`, `fingerprint.parquet`, `loaded-*/*.success.csv.gz`",
+            "external ids, record ids, checksums",
+        ),
+        LastingKind.CHECKSUMS: ("`purged/row_checksums.parquet`", "hashes of keys and of whole rows"),
+        LastingKind.MANIFESTS: ("`*.json`", "paths, counts, sums, hashes of files"),
+        LastingKind.REPORTS: ("`reconciled/`, `KPC__RECONCILE__DOCS_ROOT`", "external ids, names of fields, sums"),
+    }
+    for last, (place, what) in lasting.items():
+        yield MappedFiles(last.value, place, what, _TEAM, None)
     yield MappedFiles(_LEDGER, "`KPC__LEDGER_URL`", "external ids of refused rows, counts, hashes", _TEAM, None)
-    yield MappedFiles(
-        _PAGES,
-        "`reconciled/`, `KPC__RECONCILE__DOCS_ROOT`",
-        "external ids, names of fields, sums",
-        _TEAM,
-        None,
-    )
 
 
 def _mapped(table: Table, column: Column) -> MappedColumn:
@@ -127,11 +133,11 @@ def _mapped(table: Table, column: Column) -> MappedColumn:
         treatment = "read for keys only"
     files: list[str] = []
     if column in table.extracted_columns:
-        files.append(_EXTRACT)
+        files.append(FileKind.EXTRACT.value)
     if column.is_sent:
-        files += [*(kind.value for kind in _AS_SENT), _CORRECTED]
+        files += [*(kind.value for kind in _AS_SENT), _EXPORTS]
     if column.name in table.key:
-        files += [_INDEX, _LEDGER, _PAGES]
+        files += [LastingKind.INDEXES.value, LastingKind.REPORTS.value, _LEDGER]
     return MappedColumn(table.name, column.name, column.field, personal, treatment, tuple(files))
 
 
@@ -152,7 +158,8 @@ def _lines(found: DataMap) -> Iterator[str]:
         yield f"| {file.name} | {file.place} | {file.holds} | {file.owner} | {file.retention} |"
     yield ""
     yield "`KPC__RETENTION__...` sets owner and days, counted from the sealing of the extract; `kpc purge` removes what"
-    yield "is older and not needed. Files without personal columns are listed for completeness."
+    yield "is older and not needed. An export is its maker's, who deletes it. The other kinds that are"
+    yield "kept are the proof: keys, of which no column is personal, counts, sums and hashes."
     yield ""
     yield "## Personal columns"
     yield ""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kpc.campaign.assignment import UNASSIGNED
-from kpc.campaign.kept_files import FileKind
+from kpc.campaign.file_kinds import FileKind
 from kpc.campaign.plan import unassigned
 from kpc.catalog.table import Table
 from kpc.ledger import Compared, SourceCheckRow, StageRun

@@ -1,18 +1,17 @@
-"""The files of a generation that hold rows, by kind; each kind has a retention."""
+"""The files of a generation that hold rows, by kind."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
+from kpc.campaign.file_kinds import FileKind, kind_of
 from kpc.ledger import GenerationRow
 from kpc.load.chunk_result import ChunkResult
 from kpc.load.pre_image import PreImage
-from kpc.settings import RetentionSettings
 from kpc.stages.context import PartitionContext
-from kpc.storage.layout import EXTRACT, GenerationPaths, result_name
+from kpc.storage.layout import GenerationPaths, result_name
 from kpc.storage.manifests import (
     ExtractManifest,
     LoadManifest,
@@ -26,33 +25,12 @@ from kpc.storage.store import FileEntry, describe_file
 _WITH_ROWS = ("failed.csv.gz", "unprocessed.csv.gz")  # how names of results that hold rows end
 
 
-class FileKind(StrEnum):
-    """What `kpc purge` removes. Each value is also the name of the record of its purge."""
-
-    EXTRACT = EXTRACT
-    CHUNKS = "chunks"
-    REJECTS = "rejects"
-    FAILED_ROWS = "failed-rows"
-    PRE_IMAGES = "pre-images"
-    ROLLBACK = "rollback"
-    COMPARISONS = "comparisons"  # of records that a killed comparison had read
-
-    @property
-    def setting(self) -> str:
-        """The name of its retention in `RetentionSettings`."""
-        return f"{self.value.replace('-', '_')}_days"
-
-    def days(self, retention: RetentionSettings) -> int:
-        days: int = getattr(retention, self.setting)
-        return days
-
-
 @dataclass(frozen=True, slots=True)
 class GenerationFiles:
     """Lists the files of one generation of a partition.
 
-    Files that a manifest lists are described by it. On a disk, those that no manifest lists are found too: what an
-    interrupted or abandoned extract left, what a rollback wrote, what a killed comparison had read. An object store is
+    Files that a manifest lists are described by it. On a disk, those that no manifest lists are found too: what
+    interrupted and abandoned work left, what a rollback wrote, what a killed comparison had read. An object store is
     not listed.
     """
 
@@ -62,6 +40,12 @@ class GenerationFiles:
     @property
     def paths(self) -> GenerationPaths:
         return self.context.paths.generation(self.generation.id)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it is the partition's newest; to that belongs what lies beside the generations."""
+        current = self.context.ledger.generations.current(self.context.environment, self.context.partition)
+        return current is not None and current.id == self.generation.id
 
     def of_kind(self, kind: FileKind) -> tuple[PurgedFile, ...]:
         """The files of a kind that are there."""
@@ -85,6 +69,8 @@ class GenerationFiles:
             yield from _in(self.paths.extract, extract.chunks if extract else ())
             opinions = self.context.store.manifest(self.paths.opinions, OpinionManifest)
             yield from _in(self.paths.opinions, opinions.chunks if opinions else ())
+        if kind is FileKind.CORRECTIONS and self.is_current:
+            yield self.context.paths.corrected_rows, None
         for version in self.context.ledger.stages.mapping_versions(self.generation.id):
             yield from self._staged_or_loaded(kind, version)
 
@@ -110,19 +96,10 @@ class GenerationFiles:
                 yield from _in(folder, (image.file,) if image else ())
 
     def _unlisted(self, kind: FileKind) -> Iterator[tuple[Path, FileEntry | None]]:
-        patterns = {
-            FileKind.EXTRACT: ("extract/**/*.parquet", "opinions/*.parquet"),
-            FileKind.CHUNKS: ("staged-*/chunk-*.csv.gz",),
-            FileKind.REJECTS: ("staged-*/rejected.csv.gz",),
-            FileKind.FAILED_ROWS: tuple(f"loaded-*/*{ending}" for ending in _WITH_ROWS),
-            FileKind.PRE_IMAGES: ("pre-image-*/*.csv.gz",),
-            FileKind.ROLLBACK: ("undo/*.csv.gz",),
-            FileKind.COMPARISONS: ("reconciled/progress/*.parquet", "reconciled/query/**/*"),
-        }
-        for pattern in patterns[kind]:
-            for path in self.paths.folder.glob(pattern):
-                if path.is_file():
-                    yield path, None
+        folder = self.paths.folder
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and kind_of(path.relative_to(folder)) == kind:
+                yield path, None
 
 
 def _in(folder: Path, entries: Iterable[FileEntry]) -> Iterator[tuple[Path, FileEntry | None]]:

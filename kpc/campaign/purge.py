@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from kpc.campaign.kept_files import FileKind, GenerationFiles
+from kpc.campaign.file_kinds import FileKind
+from kpc.campaign.kept_files import GenerationFiles
 from kpc.campaign.purge_rules import Need, need_of
 from kpc.campaign.sign_off_list import signed_off
 from kpc.catalog import TABLES
@@ -24,6 +25,7 @@ from kpc.errors import ConfigError, KpcError
 from kpc.ledger import GenerationRow
 from kpc.ledger.states import GenerationState
 from kpc.ledger.vouching import Vouched
+from kpc.load.corrected_rows import hashes_of_corrections
 from kpc.partition import Partition, find_partition
 from kpc.private_files import make_private
 from kpc.reconcile.kept_checksums import keep_checksums
@@ -97,15 +99,21 @@ def purge(workspace: Workspace, wish: PurgeWish) -> Iterator[PurgeResult]:
                 yield _purged(files, kind, found, wish, is_signed_off=context.table.phase in signed)
 
 
-def _generations(workspace: Workspace, wish: PurgeWish) -> list[GenerationRow]:
+def wanted_tables(wish: PurgeWish) -> set[str]:
+    """Raises `ConfigError` for a table that there is not."""
     tables = {name.upper() for name in wish.tables} or set(TABLES)
+    if unknown := tables - set(TABLES):
+        raise ConfigError(f"There is no table {min(unknown)!r} in the catalog.", "`kpc status` lists the tables.")
+    return tables
+
+
+def _generations(workspace: Workspace, wish: PurgeWish) -> list[GenerationRow]:
     key = None
     if wish.key is not None:
         if len(wish.tables) != 1:
             raise ConfigError("A partition's key needs its table.", "Name one table with it: `kpc purge TABLE KEY`.")
         key = find_partition(wish.tables[0], wish.key).key
-    if unknown := tables - set(TABLES):
-        raise ConfigError(f"There is no table {min(unknown)!r} in the catalog.", "`kpc status` lists the tables.")
+    tables = wanted_tables(wish)
     rows = workspace.ledger.generations.of_environment(workspace.environment)
     return [row for row in rows if row.table_name in tables and key in (None, row.partition_key)]
 
@@ -120,9 +128,11 @@ def _purged(
 ) -> PurgeResult:
     context, generation = kept.context, kept.generation
     need = need_of(context, generation, kind, is_signed_off=is_signed_off)
+    if need is None and kind is FileKind.CORRECTIONS and not wish.is_dry and kept.of_kind(FileKind.EXTRACT):
+        need = Need("the extract is compared by them", f"`kpc purge {context.table.name} {context.key}` purges both.")
     if need is None and not wish.is_dry:
         try:
-            with _nothing_runs(context):
+            with nothing_runs(context):
                 _purge(kept, kind, files, wish.reason)
         except KpcError as error:
             need = Need(error.what.rstrip("."), error.remedy)
@@ -130,7 +140,7 @@ def _purged(
 
 
 @contextmanager
-def _nothing_runs(context: PartitionContext) -> Iterator[None]:
+def nothing_runs(context: PartitionContext) -> Iterator[None]:
     """Keep stages of the partition from running meanwhile. Raises `Transient` if one runs already."""
     with ExitStack() as scope:
         for stage in STAGES:
@@ -162,6 +172,7 @@ def _purge(kept: GenerationFiles, kind: FileKind, files: tuple[PurgedFile, ...],
         purged_utc=context.clock(),
         files=(*(former.files if former else ()), *files),
         checksums=checksums,
+        corrected=hashes_of_corrections(context) if kind is FileKind.CORRECTIONS else (),
     )
     context.store.publish(folder, manifest, name=f"{kind}.json")
     _book(context, manifest, files)

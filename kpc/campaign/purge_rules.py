@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kpc.campaign.kept_files import FileKind
+from kpc.campaign.file_kinds import FileKind
 from kpc.ledger import GenerationRow
 from kpc.ledger.states import GenerationState, StageState
 from kpc.stages.context import PartitionContext
@@ -13,7 +13,7 @@ from kpc.stages.names import RECONCILED
 _PROVEN = (StageState.RECONCILED, StageState.RECONCILED_WITH_EXCEPTIONS)
 _FOR_PROOF = (FileKind.EXTRACT, FileKind.CHUNKS)
 _FOR_REPAIR = (FileKind.EXTRACT, FileKind.CHUNKS, FileKind.REJECTS, FileKind.FAILED_ROWS)
-_FOR_ROLLBACK = (FileKind.PRE_IMAGES, FileKind.ROLLBACK)
+_FOR_ROLLBACK = (FileKind.PRE_IMAGES, FileKind.ROLLBACK, FileKind.CORRECTIONS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,6 +198,11 @@ def _check_references(table: TableDeclaration) -> None:
                 f"Table {table.name}, column {column.name}: a measure must be a number that is sent.",
                 "Measure a number column, or drop the measure.",
             )
+        if column.pii is not None:
+            raise CatalogError(
+                f"Table {table.name}, column {column.name}: reports and pages show the measures, so none is personal.",
+                "Drop the measure: level 3 compares the column all the same.",
+            )
     if table.month_column:
         month = table.by_name[table.month_column]
         if month.type is None or month.type.kind is not FieldKind.DATE or month.field != table.day_field:

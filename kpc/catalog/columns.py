@@ -76,9 +76,9 @@ def words(
     )
 
 
-def code(name: str, source: OracleType, *, assumed: bool = True) -> Column:
+def code(name: str, source: OracleType, *, pii: Pii | None = None, assumed: bool = True) -> Column:
     """A short code kept as text; CHAR padding is trimmed."""
-    return Column(name, source, api_name(name), text(source.size or 255), assumed=assumed)
+    return Column(name, source, api_name(name), text(source.size or 255), pii=pii, assumed=assumed)
 
 
 def amount(name: str, *, scale: int = 2, assumed: bool = False) -> Column:
@@ -126,7 +126,9 @@ def moment(name: str, *, assumed: bool = True) -> Column:
     return Column(name, DATE, api_name(name), MOMENT, assumed=assumed)
 
 
-def choice(name: str, *values: str, default: str, mapping: tuple[tuple[str, str], ...] = ()) -> Column:
+def choice(
+    name: str, *values: str, default: str, mapping: tuple[tuple[str, str], ...] = (), pii: Pii | None = None
+) -> Column:
     """A picklist: `mapping` turns Oracle's codes into labels, NULL becomes `default`."""
     return Column(
         name,
@@ -136,6 +138,7 @@ def choice(name: str, *values: str, default: str, mapping: tuple[tuple[str, str]
         NullRule.DEFAULT,
         default=default,
         picklist_map=mapping,
+        pii=pii,
         assumed=True,
     )
 
@@ -145,4 +148,4 @@ def email(name: str = "EMAIL") -> Column:
 
 
 def phone(name: str, size: int = 40) -> Column:
-    return Column(name, varchar2(size), api_name(name), PHONE, assumed=True)
+    return Column(name, varchar2(size), api_name(name), PHONE, pii=Pii.AS_IS, assumed=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from kpc.catalog.columns import amount, choice, day, key_number, key_text, moment, quantity, words
 from kpc.catalog.table import Table
-from kpc.catalog.types import Calendar, DateFormat, Lookup, Measure, Phase, TooLong, char, varchar2
+from kpc.catalog.types import Calendar, DateFormat, Lookup, Measure, Phase, Pii, TooLong, char, varchar2
 
 _HEAD = (key_text("CON_CODE", char(2), assumed=True), key_text("PREINV_NO", varchar2(30), assumed=True))
 _HEAD_KEY = ("CON_CODE", "PREINV_NO")
@@ -38,7 +38,7 @@ PREINV = Table(
         amount("AMT_EXC_VAT", assumed=True),
         amount("VAT_AMT", assumed=True),
         amount("AMT_INC_VAT", assumed=True),
-        words("REMARK", 500, field_length=255, too_long=TooLong.TRUNCATE),
+        words("REMARK", 500, field_length=255, too_long=TooLong.TRUNCATE, pii=Pii.AS_IS),
         moment("CREATEDDATE"),
         moment("UPDATEDDATE"),
     ),

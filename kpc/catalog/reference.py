@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kpc.catalog.columns import code, email, flag, key_number, key_text, phone, words
 from kpc.catalog.table import Table
-from kpc.catalog.types import Lookup, Measure, Phase, TooLong, char, varchar2
+from kpc.catalog.types import Lookup, Measure, Phase, Pii, TooLong, char, varchar2
 
 POS_SUPPLIER = Table(
     name="KPS_R_POS_SUPPLIER",
@@ -36,7 +36,7 @@ EMAIL_SUPPLIER = Table(
     columns=(
         key_text("POS_SUPPLIER_CODE", varchar2(3)),
         key_number("SEQ"),
-        words("NAMES", 60, assumed=False),
+        words("NAMES", 60, pii=Pii.AS_IS, assumed=False),
         email(),
     ),
     lookups=(Lookup("KPS_R_POS_SUPPLIER", "Pos_Supplier__c", ("POS_SUPPLIER_CODE",)),),

@@ -11,7 +11,7 @@ from kpc.cli.output import Exit, emit, explaining_errors, say
 from kpc.errors import ConfigError
 
 if TYPE_CHECKING:
-    from kpc.campaign.kept_files import FileKind
+    from kpc.campaign.file_kinds import FileKind
     from kpc.campaign.purge import PurgeResult
 
 _MOST_LISTED = 20
@@ -41,6 +41,7 @@ def purge(
     """
     from kpc.campaign.purge import PurgeWish
     from kpc.campaign.purge import purge as purge_files
+    from kpc.campaign.purge_passes import purge_passes
 
     if due_now and not (reason or dry_run):
         raise ConfigError("Purging before the retention ends needs its reason.", "Give it: --reason TEXT.")
@@ -53,7 +54,7 @@ def purge(
         is_dry=dry_run,
     )
     with user_workspace() as workspace:
-        results = list(purge_files(workspace, wish))
+        results = [*purge_files(workspace, wish), *purge_passes(workspace, wish)]
     gone, kept = [r for r in results if r.need is None], [r for r in results if r.need is not None]
     files, size = sum(len(r.files) for r in gone), sum(r.bytes for r in gone)
     done = "would be purged" if dry_run else "were purged"
@@ -74,7 +75,7 @@ def _say_kept(kept: list[PurgeResult]) -> None:
 
 
 def _kinds(given: str) -> tuple[FileKind, ...]:
-    from kpc.campaign.kept_files import FileKind
+    from kpc.campaign.file_kinds import FileKind
 
     names = [name.strip() for name in given.split(",") if name.strip()]
     known = {kind.value: kind for kind in FileKind}

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from kpc.catalog.types import KEY_SEPARATOR, Calendar, Column, DateFormat, OracleKind
+from kpc.catalog.types import KEY_SEPARATOR, Calendar, Column, DateFormat, FieldKind, OracleKind
 from kpc.convert import dates, numbers, text
 
 
@@ -122,7 +122,9 @@ class Source:
             return self.spelled_day(self.local)
         if self.is_number:
             return numbers.plain(self.clean, self.scale)
-        return dates.spelled_local(self.local)
+        target = self.column.type
+        is_day = not self.is_text and target is not None and target.kind is FieldKind.DATE
+        return dates.spelled_day(self.local) if is_day else dates.spelled_local(self.local)
 
     def spelled_day(self, day: pl.Expr) -> pl.Expr:
         """A day of this column as text; if the column already has this format, reusing its text is fastest."""

@@ -22,7 +22,6 @@ from kpc.storage.manifests import StagedManifest
 from kpc.storage.store import atomic_path
 
 KEY, SOURCE_CHECKSUM, GENERATION, ACCEPTED = "key", "source_checksum", "generation", "accepted"
-_PREFIX = "repaired:"
 
 
 def note_corrections(context: PartitionContext, staged: StagedManifest, rows: Sequence[dict[str, str]]) -> None:
@@ -79,6 +78,11 @@ def read_corrections(context: PartitionContext) -> pl.DataFrame:
     return sent_corrections(context).filter(ACCEPTED)
 
 
+def hashes_of_corrections(context: PartitionContext) -> tuple[int, ...]:
+    """A hash of each accepted correction, ascending: they tell one set of corrections from another."""
+    return tuple(read_corrections(context).hash_rows(7).sort())
+
+
 def sent_corrections(context: PartitionContext) -> pl.DataFrame:
     """The accepted corrections, and those that may have been sent without being accepted."""
     path = context.paths.corrected_rows
@@ -105,27 +109,47 @@ def with_corrections(rows: pl.LazyFrame, table: Table, corrections: pl.DataFrame
     """
     if corrections.is_empty():
         return rows, 0
-    given = corrections.rename({name: _PREFIX + name for name in table.data_header})
-    keyed = rows.with_columns(folded(pl.col(EXTERNAL_ID)).alias(KEY + ":"), row_checksum(table).alias(CHECKSUM + ":"))
-    joined = keyed.join(
-        given.lazy().with_columns(is_corrected=pl.lit(value=True)),
-        left_on=[KEY + ":", CHECKSUM + ":"],
-        right_on=[KEY, SOURCE_CHECKSUM],
-        how="left",
-    )
+    joined = _beside_corrections(rows, table, corrections)
     corrected = pl.col("is_corrected").fill_null(value=False)
     schema = rows.collect_schema()
     changes = [
-        pl.when(corrected).then(pl.col(_PREFIX + name)).otherwise(pl.col(name)).alias(name)
+        pl.when(corrected).then(pl.col(given(name))).otherwise(pl.col(name)).alias(name)
         for name in table.data_header
         if name != EXTERNAL_ID
     ]
     changes += [
         pl.when(corrected)
-        .then(pl.col(_PREFIX + (column.field or "")).cast(schema[column.name]))
+        .then(pl.col(given(column.field or "")).cast(schema[column.name]))
         .otherwise(pl.col(column.name))
         .alias(column.name)
         for column in table.measured_columns
     ]
     count = int(joined.select(corrected.sum()).collect(engine="streaming").item())
     return joined.with_columns(changes).select(*schema), count
+
+
+def replaced_rows(rows: pl.LazyFrame, table: Table, corrections: pl.DataFrame) -> pl.LazyFrame:
+    """Those of `rows` (canonical) that an accepted correction replaces: as they are, and as `given` by a person."""
+    return _beside_corrections(rows, table, corrections).filter("is_corrected").select(*both_sides(table))
+
+
+def both_sides(table: Table) -> dict[str, pl.DataType]:
+    """The columns of `replaced_rows`."""
+    return dict.fromkeys((*table.data_header, *map(given, table.data_header)), pl.String())
+
+
+def given(name: str) -> str:
+    """The column of `replaced_rows` with the value that a person gave."""
+    return f"repaired:{name}"
+
+
+def _beside_corrections(rows: pl.LazyFrame, table: Table, corrections: pl.DataFrame) -> pl.LazyFrame:
+    """All of `rows`, and `is_corrected` with the given values where a correction is of this key and these values."""
+    named = corrections.rename({name: given(name) for name in table.data_header})
+    keyed = rows.with_columns(folded(pl.col(EXTERNAL_ID)).alias(KEY + ":"), row_checksum(table).alias(CHECKSUM + ":"))
+    return keyed.join(
+        named.lazy().with_columns(is_corrected=pl.lit(value=True)),
+        left_on=[KEY + ":", CHECKSUM + ":"],
+        right_on=[KEY, SOURCE_CHECKSUM],
+        how="left",
+    )

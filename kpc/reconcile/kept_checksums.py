@@ -16,7 +16,7 @@ from kpc.reconcile.comparison_hash import COMPARED
 from kpc.reconcile.expected_rows import ExpectedRows, expected_rows
 from kpc.reconcile.source_rows import SourceRows
 from kpc.stages.context import PartitionContext
-from kpc.storage.layout import EXTRACT, ROW_CHECKSUMS
+from kpc.storage.layout import EXTRACT, PURGED_CORRECTIONS, ROW_CHECKSUMS
 from kpc.storage.manifests import ExtractManifest, PurgedManifest, RowChecksums
 from kpc.storage.parquet_file import ParquetTable, read_slices
 from kpc.storage.row_buckets import RowBuckets
@@ -50,6 +50,13 @@ def purged_extract(context: PartitionContext, generation: str) -> PurgedManifest
     """The record of the purge of a generation's extract; None if it was not purged."""
     folder = context.paths.generation(generation).purged
     return context.store.manifest(folder, PurgedManifest, f"{EXTRACT}.json")
+
+
+def purged_corrections(context: PartitionContext, generation: str) -> tuple[int, ...]:
+    """The hashes of the corrections that counted when they were purged; the kept checksums are those of their rows."""
+    folder = context.paths.generation(generation).purged
+    record = context.store.manifest(folder, PurgedManifest, f"{PURGED_CORRECTIONS}.json")
+    return record.corrected if record else ()
 
 
 def remembered_rows(

@@ -19,14 +19,14 @@ from kpc.errors import ConfigError, Mismatch
 from kpc.ledger import Compared, FailedRecord
 from kpc.ledger.schema import canonical_json
 from kpc.ledger.states import StageState
-from kpc.load.corrected_rows import read_corrections
+from kpc.load.corrected_rows import hashes_of_corrections
 from kpc.private_files import make_private
 from kpc.reconcile.asked_opinion import ask_opinions, kept_opinions
 from kpc.reconcile.causes import counted, explained, write_differences
 from kpc.reconcile.comparison import Comparison
 from kpc.reconcile.comparison_progress import ComparisonProgress
 from kpc.reconcile.expected_rows import ExpectedRows, expected_rows
-from kpc.reconcile.kept_checksums import purged_extract, remembered_rows
+from kpc.reconcile.kept_checksums import purged_corrections, purged_extract, remembered_rows
 from kpc.reconcile.mismatch_remedy import mismatch_remedy
 from kpc.reconcile.present_rows import counted_since, since_extract
 from kpc.reconcile.records import RecordDifferences, compare_all, compare_sample
@@ -83,7 +83,7 @@ def compare_partition(
             records = compare_all(expected, queries, context, folder, progress)
             progress.remove()
             kept = None if purged else kept_opinions(context, extract)
-            opinion = sealed_opinion(context, kept, exceptions, queries, folder) if kept else None
+            opinion = sealed_opinion(context, kept, exceptions, queries, expected.source, folder) if kept else None
         elif chosen == "sample":
             records = compare_sample(expected, context)
     finally:
@@ -195,7 +195,7 @@ def _fingerprint(context: PartitionContext, extract: ExtractManifest, exceptions
     facts = {
         "generation": extract.generation,
         "load": run.id if run else None,
-        "corrected": read_corrections(context).hash_rows(7).sort().to_list(),
+        "corrected": sorted([*hashes_of_corrections(context), *purged_corrections(context, extract.generation)]),
         "exceptions": sorted(f"{row.external_id} {row.error_class}" for row in exceptions),
     }
     return hashlib.sha256(canonical_json(facts).encode()).hexdigest()

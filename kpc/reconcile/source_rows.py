@@ -11,7 +11,7 @@ import polars as pl
 from kpc.convert.buckets import BUCKET, bucket_number
 from kpc.convert.canonical import CHECKSUM, KEY_HASH, key_hash, row_checksum
 from kpc.convert.frame import KEY, FramePlan, plain_columns
-from kpc.load.corrected_rows import read_corrections, with_corrections
+from kpc.load.corrected_rows import both_sides, read_corrections, replaced_rows, with_corrections
 from kpc.reconcile.comparison_hash import AS_DOUBLE, comparison_hash, number_fields
 from kpc.stages.context import PartitionContext
 from kpc.staging.partition_rows import slice_rows
@@ -71,6 +71,21 @@ class SourceRows:
     def converted(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Rows with the columns of an extract, wherever they were read, as `frames` gives them."""
         return self._convert(frame, with_text=True)[0]
+
+    def replaced(self) -> pl.DataFrame:
+        """The rows that accepted corrections replace: as Oracle has them, in canonical text, and as they were given.
+
+        By one more reading, if there are corrections. Raises `DamagedFile`.
+        """
+        table, found = self._table, pl.DataFrame(schema=both_sides(self._table))
+        if not self.has_corrections:
+            return found
+        wanted = self._corrections.select(key_hash())
+        for frame in map_in_parallel(partial(self._chosen, wanted=wanted), self._slices(), _PARALLEL_SLICES):
+            plan = self._plan_for(frame)
+            rows = plan.typed(frame.lazy()).with_columns(*plan.spelled()).select(*table.data_header)
+            found = pl.concat([found, replaced_rows(rows.collect().lazy(), table, self._corrections).collect()])
+        return found
 
     def _chosen(self, frame: pl.DataFrame, wanted: pl.DataFrame) -> pl.DataFrame:
         """The extracted rows whose external id has one of the wanted hashes."""

@@ -28,6 +28,7 @@ LOADED_INDEX = "loaded_index.parquet"
 CORRECTED_ROWS = "repairs.parquet"
 EXTRACT, OPINIONS, RECONCILED, ROLLBACK, PURGED = "extract", "opinions", "reconciled", "undo", "purged"
 ROW_CHECKSUMS = "row_checksums.parquet"  # outlives the extract
+PURGED_CORRECTIONS = "corrections"  # the record of the purge of repairs.parquet
 EXTRACT_PLAN = "plan.json"
 INCREMENTAL_READ = "changes"  # inside an extract's folder: the changed rows and keys to merge into an older extract
 CLEANED = "cleaned.json"  # beside the manifest of chunks that were removed

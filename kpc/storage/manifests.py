@@ -261,6 +261,7 @@ class PurgedManifest(_Manifest):
     purged_utc: datetime
     files: tuple[PurgedFile, ...]
     checksums: RowChecksums | None = None
+    corrected: tuple[int, ...] = ()  # hashes of the corrections that counted
 
 
 class LoadManifest(_Manifest):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from checkout import PROJECT
 
 from kpc.campaign.data_map import as_page, data_map_of
-from kpc.campaign.kept_files import FileKind
+from kpc.campaign.file_kinds import FileKind
 from kpc.catalog import TABLES
 from kpc.catalog.types import Pii
 from kpc.settings import RetentionSettings

@@ -12,7 +12,7 @@ from lineage import results_by_stage
 from oracle_source import OracleServer
 
 from kpc.campaign.audit import check_audit, places_of
-from kpc.campaign.kept_files import FileKind
+from kpc.campaign.file_kinds import FileKind
 from kpc.campaign.plan import plan_campaign
 from kpc.campaign.purge import ACTION, PurgeResult, PurgeWish, purge
 from kpc.campaign.sign_off import sign_off

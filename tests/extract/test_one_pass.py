@@ -15,12 +15,15 @@ from oracle_source import OracleServer, road_settings, start_oracle
 from assets.oracle_extract import oracle_extract
 from assets.staged_csv import staged_csv
 from kpc.campaign.plan import plan_campaign
+from kpc.campaign.purge import ACTION, PurgeWish
+from kpc.campaign.purge_passes import purge_passes
 from kpc.catalog import TABLES
 from kpc.errors import ConfigError, DamagedFile, OracleDown
 from kpc.extract.control_totals import scan_chunks
 from kpc.extract.one_pass import read_in_one_pass
 from kpc.extract.pass_files import ONE_PASS
 from kpc.extract.rowid_clustering import Stretch, scan_ratio
+from kpc.ledger.vouching import VOUCHED
 from kpc.partition import Partition, month_keys
 from kpc.settings import SalesforceSettings
 from kpc.stages.context import PartitionContext
@@ -257,3 +260,20 @@ def test_a_range_reaches_from_its_first_block_to_its_last(
     """Gaps inside a chunk are read, gaps between chunks are not."""
     stretches = [Stretch(sum(each.values()), each) for each in months]
     assert scan_ratio(stretches, "a", chunk_rows) == ratio
+
+
+def test_a_pass_that_nobody_took_is_purged_with_the_extracts(workspace: Workspace, source: OracleServer) -> None:
+    """It holds rows of all months; each file has a tombstone, and a month is then read by itself."""
+    context = PartitionContext(workspace, Partition(HEADERS, MONTHS[0]))
+    tick(source)
+    read_in_one_pass(context, MONTHS)
+    folder = PartitionContext(workspace, Partition(HEADERS, ONE_PASS)).paths.folder
+    files = {str(path.relative_to(workspace.store.root)) for path in folder.rglob("*.parquet")}
+    assert files
+    assert list(purge_passes(workspace, PurgeWish())) == []
+    (result,) = purge_passes(workspace, PurgeWish(is_due_now=True, reason="a test"))
+    assert (result.need, {file.path for file in result.files}) == (None, files)
+    assert list(folder.rglob("*.parquet")) == []
+    (entry,) = workspace.ledger.audit.of_action(ACTION, workspace.environment)
+    assert set(entry.detail[VOUCHED]["removed"]) == {f"staging/{name}" for name in files}
+    assert extracted(workspace, MONTHS[0])[0].rows > 0

@@ -20,7 +20,7 @@ from assets.oracle_extract import oracle_extract
 from assets.reconciled import reconciled
 from assets.sf_loaded import sf_loaded
 from assets.staged_csv import staged_csv
-from kpc.campaign.kept_files import FileKind
+from kpc.campaign.file_kinds import FileKind
 from kpc.campaign.purge import PurgeWish, purge
 from kpc.errors import ConfigError, DamagedFile, Transient
 from kpc.load.mapped_chunks import begin_chunk, finish_chunk, plan_load, poll_chunk

@@ -35,7 +35,7 @@ class OpinionCoverage(_Part):
     """How much Oracle itself, with value rules of its own, said of what Salesforce must hold.
 
     It was asked for `buckets` of the 256, and said something of `opinions` rows. `compared` records of these were read
-    back; `differing` are not as it said, `excepted` belong to rows that were refused or corrected.
+    back; `differing` are not as it said, `excepted` belong to rows that Salesforce refused.
     """
 
     buckets: int

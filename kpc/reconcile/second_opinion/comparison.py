@@ -12,6 +12,7 @@ from kpc.catalog.table import Table
 from kpc.catalog.types import BUCKETS, EXTERNAL_ID, PARTITION_FIELD
 from kpc.ledger import FailedRecord
 from kpc.ledger.states import FailureClass
+from kpc.reconcile.second_opinion.corrected_records import IS_CORRECTED, uncorrected
 from kpc.reconcile.second_opinion.coverage import EVERY_BUCKET
 from kpc.reconcile.second_opinion.digest_layout import hashed_columns, uncovered_columns
 from kpc.reconcile.second_opinion.long_numbers import LongNumbers
@@ -24,7 +25,6 @@ from kpc.reconcile.second_opinion.opinions import (
     Opinions,
     first_byte,
     joined_hashes,
-    keys_of,
 )
 from kpc.reconcile.second_opinion.result import OpinionDifference, SecondOpinion
 from kpc.reconcile.second_opinion.rules import ACCEPTED, NOT_SEEN_BY_ORACLE, rule_of
@@ -43,32 +43,46 @@ _RECORD: dict[str, pl.DataType] = {
 
 @dataclass(frozen=True)
 class Exceptions:
-    """Digests of external ids: rows rejected by staging with their rules, and records that need not be Oracle's."""
+    """Digests of external ids: rows rejected by staging with their rules, and those that Salesforce refused."""
 
     rejected: dict[bytes, str]
-    others: frozenset[bytes]
+    refused: frozenset[bytes]
 
     @classmethod
-    def of(cls, failures: Iterable[FailedRecord], corrected: Iterable[str]) -> Exceptions:
-        rejected, others = {}, set(keys_of(corrected))
+    def of(cls, failures: Iterable[FailedRecord]) -> Exceptions:
+        rejected, refused = {}, set()
         for row in failures:
             if row.error_class == FailureClass.REJECTED:
                 rejected[sha256(row.external_id)] = row.error_code
             else:
-                others.add(sha256(row.external_id))
-        return cls(rejected, frozenset(others))
+                refused.add(sha256(row.external_id))
+        return cls(rejected, frozenset(refused))
 
 
 class RecordsSeen:
-    """The records that were read back from Salesforce, as digests by bucket."""
+    """The records that were read back from Salesforce, as digests by bucket.
 
-    def __init__(self, table: Table, partition_key: str, buckets: Iterable[int], folder: Path) -> None:
+    `corrected` are rows that people corrected, as Oracle has them and as `given`. In their records each value that was
+    given is replaced by Oracle's before the digest is made: so it is Oracle's digest only if the record holds the given
+    value, if the value that was replaced is the one that Oracle spells, and if every other field is Oracle's.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        partition_key: str,
+        buckets: Iterable[int],
+        folder: Path,
+        corrected: pl.DataFrame | None = None,
+    ) -> None:
         self._table = table
         self._buckets = tuple(buckets)
         self._markers = [f"{partition_key}/{number:03d}" for number in self._buckets]
         self._hashed = [column.field or "" for column in hashed_columns(table)]
         self._rows = RowBuckets(folder, _RECORD, first_byte(KEY), BUCKETS, held_rows=200_000)
         self.long_numbers = LongNumbers(table)
+        self.corrected = 0  # records whose given values were replaced
+        self._corrected = corrected if corrected is not None and corrected.height else None
 
     def add(self, records: pl.DataFrame) -> None:
         """Records as the API sent them, with their markers; those of buckets that were not asked for are skipped."""
@@ -77,7 +91,7 @@ class RecordsSeen:
             asked = records.filter(pl.col(PARTITION_FIELD).is_in(self._markers))
         if asked.is_empty():
             return
-        rows = canonical_records(asked, self._table)
+        rows = self._as_oracle_has_them(canonical_records(asked, self._table))
         keys = pl.Series(KEY, [sha256(each or "") for each in rows[EXTERNAL_ID]], pl.Binary)
         hashes = [joined_hashes(values) for values in rows.select(self._hashed).iter_rows()] if self._hashed else None
         held = pl.DataFrame(
@@ -93,6 +107,15 @@ class RecordsSeen:
 
     def bucket(self, number: int) -> pl.DataFrame:
         return self._rows.bucket(number)
+
+    def _as_oracle_has_them(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Canonical records with Oracle's value in place of each that a person gave and that the record holds."""
+        if self._corrected is None:
+            return rows
+        found = uncorrected(rows, self._corrected, self._table)
+        asked = pl.Series([sha256(each or "")[0] for each in found[EXTERNAL_ID]], dtype=pl.UInt8).is_in(self._buckets)
+        self.corrected += int((found[IS_CORRECTED] & asked).sum())
+        return found.drop(IS_CORRECTED)
 
 
 @dataclass
@@ -125,6 +148,7 @@ class OpinionCheck:
             compared=self._compared,
             differing=self._differing,
             excepted=self._excepted,
+            corrected=self.seen.corrected,
             differences=tuple(self._listed),
             uncovered=uncovered_columns(self.table),
         )
@@ -136,7 +160,7 @@ class OpinionCheck:
 
     def _compare(self, opinions: pl.DataFrame, records: pl.DataFrame) -> pl.DataFrame:
         """Count one bucket; returns the records whose digest differs: key, external id and Oracle's digest."""
-        excepted = list(self.exceptions.others)
+        excepted = list(self.exceptions.refused)
         if excepted:
             self._excepted += records.filter(pl.col(KEY).is_in(excepted)).height
             opinions = opinions.filter(~pl.col(KEY).is_in(excepted))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -112,8 +112,3 @@ def _digest(text: str | None) -> bytes:
 def _normal(value: str | None) -> str | None:
     """Text as it is hashed: docs/values.md."""
     return None if value is None else re.sub("\r\n?", "\n", value.strip(WHITE_SPACE)) or None
-
-
-def keys_of(external_ids: Iterable[str]) -> Iterator[bytes]:
-    """The digests under which rows with these external ids are found."""
-    return map(sha256, external_ids)

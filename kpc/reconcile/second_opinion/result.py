@@ -24,8 +24,9 @@ class SecondOpinion(BaseModel):
     """The result, without values.
 
     `buckets`: how many of the 256 were asked for. `opinions`: rows of which Oracle said something. `compared` records
-    of them were read back, `differing` differ or are missing; `excepted` belong to rows that were refused or corrected.
-    `uncovered`: columns that Oracle cannot spell.
+    of them were read back, `differing` differ or are missing; `excepted` belong to rows that Salesforce refused.
+    `corrected` of those compared hold values of a person, in whose place Oracle's own were digested. `uncovered`:
+    columns that Oracle cannot spell.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,11 +36,13 @@ class SecondOpinion(BaseModel):
     compared: int
     differing: int
     excepted: int = 0
+    corrected: int = 0
     differences: tuple[OpinionDifference, ...] = ()  # the first of them
     uncovered: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         share = "" if self.buckets == _MONTHLY_BUCKETS else f" of {self.buckets} of {_MONTHLY_BUCKETS} buckets"
+        corrected = f" ({self.corrected:,} of them corrected by a person)" if self.corrected else ""
         first = f", the first: {self.differences[0].what}" if self.differences else ""  # no key: it is logged
         missing = f"; without {', '.join(self.uncovered)}" if self.uncovered else ""
-        return f"{self.compared:,} records{share} compared, {self.differing:,} differ{first}{missing}"
+        return f"{self.compared:,} records{share} compared{corrected}, {self.differing:,} differ{first}{missing}"

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import polars as pl
 
-from kpc.catalog.types import ALL, BUCKETS, EXTERNAL_ID, PARTITION_FIELD
+from kpc.catalog.types import ALL, BUCKETS, PARTITION_FIELD
 from kpc.errors import DamagedFile, UnusableAnswer
 from kpc.ledger import FailedRecord
 from kpc.load.chunk_result import read_columns
-from kpc.load.corrected_rows import read_corrections
 from kpc.private_files import make_private
 from kpc.reconcile.second_opinion.comparison import Exceptions, OpinionCheck, RecordsSeen
 from kpc.reconcile.second_opinion.opinions import Opinions, columns_with_opinions
 from kpc.reconcile.second_opinion.result import SecondOpinion
+from kpc.reconcile.source_rows import SourceRows
 from kpc.stages.bucket_queries import BucketQueries
 from kpc.stages.context import PartitionContext
 from kpc.storage.parquet_file import read_slices
@@ -43,9 +43,10 @@ def sealed_opinion(
     kept: KeptOpinions,
     exceptions: Sequence[FailedRecord],
     queries: BucketQueries,
+    source: SourceRows,
     folder: Path,
 ) -> SecondOpinion:
-    """Compare the records with what Oracle said of their rows.
+    """Compare the records with what Oracle said of their rows; `source` tells which of these people corrected.
 
     `folder` takes what does not fit in memory; the caller removes it. Raises `DamagedFile`.
     """
@@ -54,10 +55,10 @@ def sealed_opinion(
     table = context.table
     opinions = Opinions(table, place, context.settings.hash_key.get_secret_value().encode())
     opinions.add_all(_rows(context, kept, columns_with_opinions(table)))
-    seen = RecordsSeen(table, context.key, buckets, place)
+    seen = RecordsSeen(table, context.key, buckets, place, source.replaced())
     for records in _records(context, buckets, queries, place):
         seen.add(records)
-    excepted = Exceptions.of(exceptions, read_corrections(context)[EXTERNAL_ID].to_list())
+    excepted = Exceptions.of(exceptions)
     check = OpinionCheck(table, buckets, opinions, seen, excepted, is_complete=True)
     numbers = [each.name for each in table.sent_columns if each.type is not None and each.type.is_number]
     return check.result(_rows(context, kept, [*columns_with_opinions(table)[:1], *numbers]))

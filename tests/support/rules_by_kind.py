@@ -1,0 +1,88 @@
+"""Which of the tests' rules belong to which line of the table "Rules" in docs/values.md."""
+
+from __future__ import annotations
+
+BROKEN_BY: dict[str, tuple[str, ...]] = {
+    "text": (
+        "white space at the ends",
+        "CRLF becomes LF",
+        "lone CR becomes LF",
+        "empty text is null",
+        "no normalisation",
+        "nothing changes case",
+    ),
+    "too long": ("cut", "cut counts code points", "too long", "too long in code points"),
+    "characters refused": ("tab and DEL stay", "control character", "non-character"),
+    "`#N/A`": ("#N/A", "#N/A with blanks"),
+    "number": (
+        "rounding",
+        "rounding of negatives",
+        "scale",
+        "zero has no sign",
+        "number out of range",
+        "rounds up to too large",
+    ),
+    "number in a key, a reference, a text, a picklist or a checkbox": (
+        "number in a key",
+        "a text's number is not rounded",
+        "a picklist's number is not rounded",
+        "a key's number loses digits",
+    ),
+    "checkbox": (
+        "checkbox",
+        "checkbox of a number",
+        *(f"checkbox, {word}" for word in ("1", "Y", "YES", "TRUE", "0", "N", "NO", "FALSE")),
+        "unknown boolean",
+        "unknown number for a checkbox",
+    ),
+    "picklist": ("picklist codes", "picklist default", "unknown code", "code in other case"),
+    "text date": (
+        "day and month",
+        "Buddhist years",
+        "leap years",
+        "time of a text date",
+        "a year is not checked for plausibility",
+        "no day",
+        "one digit",
+        "no time",
+        "no Buddhist leap day",
+    ),
+    "date field": ("a day is not shifted",),
+    "date and time": ("UTC", "UTC of a DATE", "fraction of a second is dropped"),
+    "range": (
+        "day before the range",
+        "day after the range",
+        "UTC moment before the range",
+        "UTC moment after the range",
+        "stored moment before the range",
+    ),
+    "NULL": (
+        "NULL becomes zero",
+        "NULL stays NULL",
+        "NULL is false",
+        "text default",
+        "number default",
+        "NULL that is refused",
+    ),
+    "external id": (
+        "separator of the key",
+        "white space at the end of a part",
+        "white space before the first part",
+        "a day in a key",
+        "a stored day in a key",
+        "a moment in a key is local",
+        "a text moment in a key is local",
+        "NULL in the key",
+        "separator in the key",
+    ),
+    "lookup": (
+        "reference to the parent",
+        "an optional reference stays empty",
+        "a reference is made like the parent's id",
+        "a required reference is missing",
+        "separator in a reference",
+    ),
+    "currency": ("the declared currency", "a currency by row", "the default currency"),
+    "personal data": ("masked", "short values are only stars", "hashed"),
+    "duplicates": (),  # other rows decide, not one of Oracle's
+}
