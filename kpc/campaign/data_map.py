@@ -111,7 +111,7 @@ def _files(retention: RetentionSettings) -> Iterator[MappedFiles]:
     }
     for kind, (place, what) in holds.items():
         yield MappedFiles(kind.value, place, what, owner, kind.days(retention))
-    yield MappedFiles(_EXPORTS, "`kpc failed --export FILE`", "rows as they were sent", "who exports them", None)
+    yield MappedFiles(_EXPORTS, "`kpc failed TABLE --export FILE`", "rows as they were sent", "who exports them", None)
     lasting = {
         LastingKind.INDEXES: (
             "`loaded_index.parquet`, `staged-*/index.parquet`, `fingerprint.parquet`, `loaded-*/*.success.csv.gz`",

@@ -131,7 +131,7 @@ class Journey:
             writer.writerows(rows[-1:])
         self.kpc("failed", table.name, key, code=3)
         self.kpc("failed", table.name, key, "--import", str(edited), "--allow-fields", ",".join(typed))
-        self.kpc("failed", table.name, key, "--retry")
+        self.kpc("failed", table.name, key, "--retry", code=None)  # some have no parent
 
 
 def values_of(table: Table, origin: Origin) -> list[PlantedValue]:

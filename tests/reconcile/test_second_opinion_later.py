@@ -12,7 +12,8 @@ from oracle_source import OracleServer, start_oracle
 
 from assets.reconciled import reconciled
 from kpc.campaign.audit import check_audit, places_of
-from kpc.campaign.file_kinds import FileKind, GenerationFiles
+from kpc.campaign.file_kinds import FileKind
+from kpc.campaign.kept_files import GenerationFiles
 from kpc.catalog import find_table
 from kpc.errors import ConfigError, Mismatch
 from kpc.partition import find_partition
