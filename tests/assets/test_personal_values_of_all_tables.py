@@ -78,7 +78,6 @@ class Journey:
         self.kpc("docs")
         self.kpc("report")
         self.kpc("audit", "show", "--limit", "1000", "--json")
-        self.kpc("audit", "corrections", "--json")
         self.kpc("audit", "export", "of-a-person/audit.jsonl")
         self.kpc("certificate", "list", "--json")
 
