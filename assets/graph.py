@@ -18,7 +18,7 @@ from assets.staged_csv import staged_csv
 from kpc.catalog import TABLES, Phase, Table
 from kpc.errors import ConfigError
 from kpc.stages.asset import StageAsset
-from kpc.stages.names import MIGRATION, RECONCILED, asset_name
+from kpc.stages.names import MIGRATION, RECONCILED, asset_name, phase_hub
 
 if TYPE_CHECKING:
     from kpc.stages.context import Mode, PartitionContext
@@ -118,10 +118,6 @@ def find_asset(name: str) -> AssetSpec:
         if spec.name == name:
             return spec
     raise ConfigError(f"There is no asset {name!r}.", "Asset names look like kps_t_sales_md__sf_loaded.")
-
-
-def phase_hub(phase: Phase) -> str:
-    return f"phase_{phase.value.replace('-', '_')}"
 
 
 def hub_specs() -> tuple[HubSpec, ...]:

@@ -48,16 +48,18 @@ def missed_events_dag() -> DAG:
         @task(task_id="start")
         def start(**context: Any) -> list[str]:
             from kpc.airflow_client.api import AirflowApi  # noqa: PLC0415  slow to import
-            from kpc.airflow_client.missed import missed_stages, start_missed  # noqa: PLC0415  the same
+            from kpc.airflow_client.missed import Missed, missed_stages, start_missed  # noqa: PLC0415  the same
+            from kpc.airflow_client.missed_hubs import missed_hubs  # noqa: PLC0415  the same
             from kpc.campaign.stopped import stopped_partitions  # noqa: PLC0415  the same
 
             after = timedelta(minutes=context["params"]["minutes"])
             with workspace_of(context) as workspace:
-                found = stopped_partitions(workspace.ledger, workspace.environment, after=after)
-                if not found:
-                    return []
+                stopped = stopped_partitions(workspace.ledger, workspace.environment, after=after)
                 with AirflowApi.of(workspace.settings) as api:
-                    missed = missed_stages(api, found)
+                    missed: list[Missed] = [
+                        *missed_stages(api, stopped),
+                        *missed_hubs(api, workspace, after=after),
+                    ]
                     for each in missed:
                         log.info("%s", each)
                     return [f"{run.dag_id} {run.key}" for run in start_missed(api, missed)]

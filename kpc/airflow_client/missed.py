@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 from kpc.airflow_client.answers import RunExists
 from kpc.airflow_client.api import AirflowApi
@@ -35,6 +36,31 @@ class MissedCause(StrEnum):
     FORGOTTEN = "run before it deleted"
 
 
+class Missed(Protocol):
+    """What did not run, of a partition or above all partitions of a phase."""
+
+    @property
+    def dag_id(self) -> str: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def run_id(self) -> str: ...
+    @property
+    def is_startable(self) -> bool: ...
+    @property
+    def cells(self) -> tuple[str, str, str, str, str]: ...
+    @property
+    def what(self) -> str: ...
+    @property
+    def remedy(self) -> str: ...
+
+
+def missed_json(missed: Missed) -> dict[str, object]:
+    """One of the objects that `kpc missed --json` lists."""
+    names = ("table", "key", "after", "stage", "cause")
+    return {**dict(zip(names, missed.cells, strict=True)), "what": missed.what, "remedy": missed.remedy}
+
+
 _STARTABLE = (MissedCause.NO_RUN, MissedCause.MARKED)
 
 
@@ -54,16 +80,18 @@ class MissedStage:
     def is_startable(self) -> bool:
         return self.cause in _STARTABLE
 
-    def as_json(self) -> dict[str, object]:
-        return {
-            "table": self.partition.table.name,
-            "key": self.partition.key,
-            "after": self.after,
-            "stage": self.stage,
-            "cause": self.cause.value,
-            "what": self.what,
-            "remedy": self.remedy,
-        }
+    @property
+    def dag_id(self) -> str:
+        return asset_name(self.partition.table, self.stage)
+
+    @property
+    def key(self) -> str:
+        return self.partition.key
+
+    @property
+    def cells(self) -> tuple[str, str, str, str, str]:
+        """Table, key, the finished stage, the one that has not begun, and why."""
+        return self.partition.table.name, self.key, self.after, self.stage, self.cause.value
 
     def __str__(self) -> str:
         return f"{self.partition} stopped after {self.after}. {self.what} {self.remedy}"
@@ -74,7 +102,7 @@ def missed_stages(api: AirflowApi, found: Iterable[Gap]) -> list[MissedStage]:
     return [missed for gap in found if (missed := _missed(api, gap)) is not None]
 
 
-def start_missed(api: AirflowApi, missed: Sequence[MissedStage]) -> list[DagRun]:
+def start_missed(api: AirflowApi, missed: Sequence[Missed]) -> list[DagRun]:
     """Start what may be started; whoever else does it at the same moment makes the same run, once.
 
     Raises `ConfigError` if a part of Airflow does not run: what it has not done yet would look as if it were missing.
@@ -86,12 +114,11 @@ def start_missed(api: AirflowApi, missed: Sequence[MissedStage]) -> list[DagRun]
     runs = []
     for each in missed:
         if each.is_startable:
-            dag_id = asset_name(each.partition.table, each.stage)
             try:
-                run_id = api.trigger(dag_id, each.partition.key, run_id=each.run_id)
+                run_id = api.trigger(each.dag_id, each.key, run_id=each.run_id)
             except RunExists:
                 continue
-            runs.append(api.run(dag_id, run_id))
+            runs.append(api.run(each.dag_id, run_id))
     return runs
 
 

@@ -22,23 +22,24 @@ def missed(
     minutes: Annotated[int, typer.Option(min=0, help="Since how long the stage before it is done, at least.")] = 2,
     as_json: AsJson = False,
 ) -> None:
-    """List the partitions whose next stage Airflow has not started, e.g. because its DAG was paused, and why."""
+    """List what Airflow has not started, e.g. because a DAG was paused: stages of partitions, requests for sign-off."""
     from kpc.airflow_client.api import AirflowApi
-    from kpc.airflow_client.missed import missed_stages, start_missed
+    from kpc.airflow_client.missed import Missed, missed_json, missed_stages, start_missed
+    from kpc.airflow_client.missed_hubs import missed_hubs
     from kpc.campaign.stopped import stopped_partitions
 
+    after = timedelta(minutes=minutes)
     with user_workspace() as workspace:
-        found = stopped_partitions(workspace.ledger, workspace.environment, after=timedelta(minutes=minutes))
+        stopped = stopped_partitions(workspace.ledger, workspace.environment, after=after)
         with AirflowApi.of(workspace.settings) as api:
-            stages = missed_stages(api, found)
-            runs = start_missed(api, stages) if start else []
+            found: list[Missed] = [*missed_stages(api, stopped), *missed_hubs(api, workspace, after=after)]
+            runs = start_missed(api, found) if start else []
             pages = [api.run_page(run) for run in runs]
-    left = [each for each in stages if not (start and each.is_startable)]
-    result = {"ok": not left, "missed": [each.as_json() for each in stages], "started": pages}
+    left = [each for each in found if not (start and each.is_startable)]
+    result = {"ok": not left, "missed": [missed_json(each) for each in found], "started": pages}
     columns = ("table", "key", "done", "missing", "cause")
-    cells = [[each.partition.table.name, each.partition.key, each.after, each.stage, each.cause] for each in stages]
-    title = f"{len(stages)} partitions stopped between two stages" if stages else "No partition has stopped."
-    emit(result, as_json=as_json, text=grid(title, columns, cells) if stages else title)
+    title = f"Stopped: {len(found)}" if found else "No partition has stopped, and no sign-off was forgotten."
+    emit(result, as_json=as_json, text=grid(title, columns, [each.cells for each in found]) if found else title)
     for each in left:
         say(str(each))
     for page in pages:

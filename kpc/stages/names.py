@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kpc.catalog import Table
+from kpc.catalog import Phase, Table
 from kpc.errors import ConfigError
 
 ORACLE_EXTRACT = "oracle_extract"
@@ -29,6 +29,11 @@ RECONCILED_STATES = ("reconciled", "reconciled_with_exceptions")
 def asset_name(table: Table, stage: str) -> str:
     """The name of a table's asset and of the DAG that materializes it, e.g. `kps_t_sales_md__sf_loaded`."""
     return f"{table.slug}__{stage}"
+
+
+def phase_hub(phase: Phase) -> str:
+    """The hub over a phase's reconciled assets, and its DAG, e.g. `phase_pre_invoice`."""
+    return f"phase_{phase.value.replace('-', '_')}"
 
 
 def sign_off_dag(subject: str) -> str:

@@ -15,18 +15,31 @@ from airflow_world import (
     finish,
     kpc,
     records,
+    rest,
     runs_of,
+    set_scope,
     start,
     wait_for,
     workspace_in,
 )
 
 from kpc.airflow_client.missed import MissedCause, MissedStage, missed_stages, start_missed
+from kpc.airflow_client.missed_hubs import MissedHub, missed_hubs
 from kpc.campaign.stopped import stopped_partitions
 from kpc.demo.servers import World
 from kpc.ledger.states import StageState
-from kpc.partition import Partition, find_partition
-from kpc.stages.names import MISSED_EVENTS, ORACLE_EXTRACT, RECONCILED, SF_LOADED, STAGED_CSV, STAGES, asset_name
+from kpc.partition import Partition, find_partition, month_keys
+from kpc.stages.names import (
+    MIGRATION,
+    MISSED_EVENTS,
+    ORACLE_EXTRACT,
+    RECONCILED,
+    SF_LOADED,
+    STAGED_CSV,
+    STAGES,
+    asset_name,
+    sign_off_dag,
+)
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600)]
 
@@ -109,3 +122,31 @@ def test_the_dag_starts_what_was_missed(partition_world: World) -> None:
     api.pause(MISSED_EVENTS)
     assert told not in api.result(again, "start")
     assert len(runs_of(partition_world, partition, RECONCILED)) == 1
+
+
+def test_a_paused_hub_loses_no_request_for_sign_off(partition_world: World) -> None:
+    """Its phase was reconciled meanwhile: the command finds hub and migration, starts them, and each asks once."""
+    world, suppliers = partition_world, find_partition("KPS_R_POS_SUPPLIER", "ALL")
+    set_scope(world, [], [suppliers.table.name])
+    try:
+        with paused(world, "phase_reference"):
+            assert finish(world, suppliers, start(world, suppliers)).exit_code == 0
+            causes = {each.dag_id: each.cause for each in _hubs(world)}
+            assert causes == {"phase_reference": MissedCause.PAUSED, MIGRATION: MissedCause.NO_RUN}
+        listed = json.loads(kpc(world, "missed", "--minutes", "0", "--json").stdout)["missed"]
+        assert [(each["table"], each["stage"]) for each in listed if each["stage"] in causes] == [
+            ("reference", "phase_reference"), (MIGRATION, MIGRATION),
+        ]  # fmt: skip
+        kpc(world, "missed", "--minutes", "0", "--start")
+        asking = [sign_off_dag("reference"), sign_off_dag(MIGRATION)]
+        wait_for(lambda: all(world.api.runs(dag_id=dag) for dag in asking))
+        rest(world)
+        assert [len(world.api.runs(dag_id=dag)) for dag in asking] == [1, 1]
+        assert _hubs(world) == []
+    finally:
+        set_scope(world, month_keys("2024-01", 12))  # as the other tests have it
+
+
+def _hubs(world: World) -> list[MissedHub]:
+    with workspace_in(world) as workspace:
+        return missed_hubs(world.api, workspace, after=timedelta(0))
