@@ -22,7 +22,8 @@ from kpc.stages.names import (
     asset_name,
 )
 
-EXTRACTS_AHEAD = 2 * EXTRACT_POOL.slots  # so that a free session always finds a partition, and few wait in Airflow
+# Of started extracts: so that a free session always finds a partition. Each one more costs Airflow's scheduler time.
+SESSIONS_AHEAD = 2 * EXTRACT_POOL.slots
 IN_FLIGHT = 60  # partitions between start and verdict: bounds staged files, and stays below 64 active runs of a DAG
 STARTS_WITHIN = timedelta(minutes=2)  # in Airflow the next stage starts some seconds after the event
 
@@ -247,7 +248,7 @@ def next_starts(
     """
     running = situation.of_state(PartitionState.RUNNING)
     room = IN_FLIGHT - len(running)
-    room_to_extract = EXTRACTS_AHEAD - sum(one.is_extracting for one in running)
+    free_sessions = SESSIONS_AHEAD - sum(one.partition.table.sessions for one in running if one.is_extracting)
     tables = list(dict.fromkeys(one.partition.table for one in situation.standings))
     chosen: list[PartitionStanding] = []
     for one in situation.of_state(PartitionState.WAITING):
@@ -257,9 +258,9 @@ def next_starts(
             continue
         if any(asset_name(one.partition.table, stage) in paused for stage in STAGES):
             continue
-        is_extract = one.stage == ORACLE_EXTRACT
-        if is_extract and room_to_extract <= 0:
-            continue
-        room_to_extract -= is_extract
+        if one.stage == ORACLE_EXTRACT:
+            if free_sessions <= 0:
+                continue
+            free_sessions -= one.partition.table.sessions
         chosen.append(one)
     return chosen

@@ -11,8 +11,8 @@ import pytest
 
 from kpc.campaign.request import CampaignOptions, CampaignRequest, make_request
 from kpc.campaign.situation import (
-    EXTRACTS_AHEAD,
     IN_FLIGHT,
+    SESSIONS_AHEAD,
     AirflowView,
     FailedRun,
     LedgerFacts,
@@ -127,17 +127,22 @@ def test_months_of_headers_and_lines_go_together() -> None:
     assert order == [f"{table} {key}" for key in ("2023-12", "2024-01", "2024-02") for table in a_month]
 
 
+def sessions(partitions: Sequence[Partition]) -> int:
+    return sum(partition.table.sessions for partition in partitions)
+
+
 def test_starts_are_paced() -> None:
-    """Of hundreds of partitions only as many are started as extracts may wait, and never more than may be in flight."""
+    """Of hundreds of partitions only so many extracts wait as soon get sessions, and not too many are in flight."""
     order = start_order(YEARS.partitions, {})
-    first = next_starts(situation(order))
-    assert [one.partition for one in first] == list(order[:EXTRACTS_AHEAD])
-    running = started(*order[:EXTRACTS_AHEAD])
+    first = [one.partition for one in next_starts(situation(order))]
+    assert first == list(order[: len(first)])
+    assert sessions(first[:-1]) < SESSIONS_AHEAD <= sessions(first)
+    running = started(*first)
     assert next_starts(situation(order, running)) == []
-    extracted = [ran(one, ORACLE_EXTRACT) for one in order[:5]]
-    assert [one.partition for one in next_starts(situation(order, running, stages=extracted))] == list(
-        order[EXTRACTS_AHEAD : EXTRACTS_AHEAD + 5]
-    )
+    extracted = [ran(one, ORACLE_EXTRACT) for one in first[:5]]
+    more = [one.partition for one in next_starts(situation(order, running, stages=extracted))]
+    assert more == list(order[len(first) : len(first) + len(more)])
+    assert sessions((*first[5:], *more[:-1])) < SESSIONS_AHEAD <= sessions((*first[5:], *more))
     many = order[: IN_FLIGHT - 2]
     extracted = [ran(one, ORACLE_EXTRACT) for one in many]
     assert len(next_starts(situation(order, started(*many), stages=extracted))) == 2
