@@ -60,6 +60,8 @@ def missed_events_dag() -> DAG:
                         *missed_stages(api, stopped),
                         *missed_hubs(api, workspace, after=after),
                     ]
+                    if not missed:
+                        return []
                     for each in missed:
                         log.info("%s", each)
                     return [f"{run.dag_id} {run.key}" for run in start_missed(api, missed)]

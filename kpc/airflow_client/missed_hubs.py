@@ -13,7 +13,6 @@ from kpc.airflow_client.api import AirflowApi
 from kpc.airflow_client.missed import MissedCause
 from kpc.campaign.completeness import completeness
 from kpc.campaign.sign_off_evidence import certificates_digest, standing_certificates
-from kpc.campaign.sign_off_request import newest_decision
 from kpc.catalog import Phase
 from kpc.catalog.types import ALL
 from kpc.stages.names import MIGRATION, RECONCILED, phase_hub, sign_off_dag, sign_off_run
@@ -49,7 +48,7 @@ class MissedHub:
 
 
 def missed_hubs(api: AirflowApi, workspace: Workspace, *, after: timedelta) -> list[MissedHub]:
-    """The hubs above what has been complete for `after`, without a request for its sign-off and without a decision."""
+    """The hubs above what has been complete for `after`, without a request and a decision about its certificates."""
     hubs = {phase.value: phase_hub(phase) for phase in Phase} | {MIGRATION: MIGRATION}
     found = (_missed(api, workspace, subject, dag_id, after) for subject, dag_id in hubs.items())
     return [missed for missed in found if missed is not None]
@@ -62,7 +61,9 @@ def _missed(api: AirflowApi, workspace: Workspace, subject: str, dag_id: str, af
     standing = standing_certificates(subject, ledger, environment)
     if found is None or not standing or not (found.is_complete or found.needs_counting):
         return None
-    if newest_decision(subject, ledger, environment) or ledger.clock() - _last_verdict(workspace, standing) < after:
+    if any(one.subject == subject and one.certificates == standing for one in ledger.sign_offs.all(environment)):
+        return None
+    if ledger.clock() - _last_verdict(workspace, standing) < after:
         return None
     digest = certificates_digest(standing)
     if any(run.run_id == sign_off_run(digest) for run in api.runs(dag_id=sign_off_dag(subject))):
@@ -86,4 +87,4 @@ def _last_verdict(workspace: Workspace, standing: dict[str, str]) -> datetime:
         for row in newest
         if row.stage == RECONCILED and row.finished_utc and f"{row.table_name} {row.partition_key}" in standing
     ]
-    return max(ended)
+    return max(ended, default=workspace.ledger.clock())

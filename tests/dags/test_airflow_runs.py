@@ -172,8 +172,8 @@ def test_a_child_waits_for_its_parent(world: World) -> None:
     """Lines that come before their headers wait in their plan without a worker, and are loaded after them."""
     lines, headers = (find_partition(name, "2024-03") for name in ("KPS_T_SALES_MD", "KPS_T_SALES_M"))
     child = start(world, lines)
-    gate = wait_for(lambda: gate_of(world, lines))
-    wait_for(lambda: ("plan", "deferred") in states(world, gate))
+    loads = wait_for(lambda: loads_of(world, lines))
+    wait_for(lambda: ("plan", "deferred") in states(world, loads))
     assert records(world, lines) == 0
     assert finish(world, headers, start(world, headers)).exit_code == 0
     assert finish(world, lines, child).exit_code == 0
@@ -189,10 +189,10 @@ def test_payments_wait_deferred_while_lines_of_their_month_load(world: World) ->
     _switch(world, processing="hold")
     try:
         first = start(world, lines, mode="full")
-        wait_for(lambda: ("ingest", "deferred") in states(world, gate_of(world, lines)))
+        wait_for(lambda: ("ingest", "deferred") in states(world, loads_of(world, lines)))
         second = start(world, payments)
-        wait_for(lambda: ("plan", "deferred") in states(world, gate_of(world, payments)))
-        (load,) = gate_of(world, payments)
+        wait_for(lambda: ("plan", "deferred") in states(world, loads_of(world, payments)))
+        (load,) = loads_of(world, payments)
         told = str(world.api.result(load, "plan", "waits_until"))
         assert "KPS_T_SALESPAY_MD 2024-03 waits while a job of KPS_T_SALES_MD 2024-03 is running" in told
         assert records(world, payments) == 0
@@ -209,7 +209,7 @@ def test_a_long_job_is_watched_by_the_triggerer(world: World) -> None:
     _switch(world, processing="hold")
     try:
         run = start(world, partition)
-        loads = wait_for(lambda: gate_of(world, partition))
+        loads = wait_for(lambda: loads_of(world, partition))
         wait_for(lambda: ("ingest", "deferred") in states(world, loads))
     finally:
         _switch(world, processing="run")
@@ -246,7 +246,7 @@ def test_a_load_without_quota_waits_for_the_exact_time(world: World) -> None:
         free_at = datetime.now(UTC) + timedelta(seconds=75)  # the plan must have deferred before, on a busy machine too
         _use_up_batches(workspace, counted_utc=free_at - WINDOW - SAFETY)
     run = start(world, partition)
-    loads = wait_for(lambda: gate_of(world, partition))
+    loads = wait_for(lambda: loads_of(world, partition))
     wait_for(lambda: ("plan", "deferred") in states(world, loads))
     assert free_at.isoformat(timespec="seconds") in str(world.api.result(loads[0], "plan", key="waits_until"))
     assert datetime.now(UTC) < free_at
@@ -273,7 +273,7 @@ def test_a_paused_load_waits_until_it_is_resumed(world: World) -> None:
         ledger, environment = workspace.ledger, workspace.environment
         ledger.pauses.start(environment, "table", partition.table.name, actor="test", reason="maintenance")
         run = start(world, partition)
-        loads = wait_for(lambda: gate_of(world, partition))
+        loads = wait_for(lambda: loads_of(world, partition))
         wait_for(lambda: ("plan", "deferred") in states(world, loads))
         assert "maintenance" in str(world.api.result(loads[0], "plan", key="waits_until"))
         assert records(world, partition) == 0
@@ -290,7 +290,7 @@ def test_a_chunk_that_may_not_begin_gives_its_slot_back(world: World) -> None:
         _resize_pool(world, 0)
         try:
             run = start(world, partition)
-            loads = wait_for(lambda: gate_of(world, partition))
+            loads = wait_for(lambda: loads_of(world, partition))
             wait_for(lambda: ("plan", "success") in states(world, loads))
             ledger.pauses.start(environment, "table", partition.table.name, actor="test")
         finally:
@@ -320,7 +320,7 @@ def _switch(world: World, **values: str) -> None:
     urllib.request.urlopen(request, timeout=10).close()  # noqa: S310  the same
 
 
-def gate_of(world: World, partition: Partition) -> Sequence[DagRun]:
+def loads_of(world: World, partition: Partition) -> Sequence[DagRun]:
     return world.api.runs(dag_id=asset_name(partition.table, SF_LOADED), key=partition.key)
 
 
