@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
 
 from kpc.emulators.oracle.interface import OraType
 from kpc.emulators.oracle.sql.context import Context
@@ -96,12 +97,32 @@ def _decode(args: list[Expr], context: Context) -> Expr:
 
 def _extreme(duckdb_name: str) -> Function:
     def make(args: list[Expr], context: Context) -> Expr:
-        made, kind = like_first(args, context)
+        deciding = _deciding(duckdb_name, args)
+        if len(deciding) == 1 < len(args):
+            return replace(deciding[0], type=datatypes.free_number(deciding[0].type.digits, deciding[0].type.places))
+        made, kind = like_first(deciding, context)
         anything_null = " OR ".join(f"{arg.sql} IS NULL" for arg in made)
         listed = ", ".join(arg.sql for arg in made)
         return Expr(f"CASE WHEN {anything_null} THEN NULL ELSE {duckdb_name}({listed}) END", varying(kind))
 
     return make
+
+
+def _deciding(duckdb_name: str, args: list[Expr]) -> list[Expr]:
+    """The arguments without the constants that lose against any value of the others' types.
+
+    A constant of 38 nines beside a column would otherwise take every row through the wide form.
+    """
+    varied = [arg for arg in args if arg.constant is None]
+    if not varied or any(not arg.type.is_number or arg.type.is_wide or arg.is_null for arg in varied):
+        return args
+    limit = 10 ** max(arg.type.digits - arg.type.places for arg in varied)
+    sign = 1 if duckdb_name == "least" else -1
+
+    def loses(arg: Expr) -> bool:
+        return isinstance(arg.constant, int | Decimal) and sign * arg.constant >= limit
+
+    return [arg for arg in args if not loses(arg)]
 
 
 def _ora_hash(args: list[Expr], context: Context) -> Expr:

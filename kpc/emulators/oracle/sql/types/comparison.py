@@ -59,16 +59,20 @@ def _beyond(operator: str, left: Expr, right: Expr) -> str | None:
 
 
 def _mostly_plain(operator: str, left: Expr, right: Expr) -> str | None:
-    """Decimals that no type of DuckDB holds together: compared as the finer one where both fit it, else in wide form.
+    """Decimals that no type of DuckDB holds together, compared as the finer one of them.
 
-    The wide form costs microseconds a row, and DuckDB computes it only for the rows that need it.
+    A value of the coarser type that does not fit it is farther from zero than any value of the finer one, so that its
+    sign decides. The wide form costs microseconds a row.
     """
     if len(left.sql) + len(right.sql) > _MOST_SQL or not joined_number((left.type, right.type)).is_wide:
         return None
     plain = f"DECIMAL({MAX_DIGITS},{max(left.type.places, right.type.places)})"
     a, b = (f"TRY_CAST({side.sql} AS {plain})" for side in (left, right))
-    exact = f"{wide(left).sql} {operator} {wide(right).sql}"
-    return f"(CASE WHEN {a} IS NOT NULL AND {b} IS NOT NULL THEN {a} {operator} {b} ELSE {exact} END)"
+    if left.type.places < right.type.places:
+        fits, fine, far = a, right.sql, f"{left.sql} {operator} 0"
+    else:
+        fits, fine, far = b, left.sql, f"0 {operator} {right.sql}"
+    return f"(CASE WHEN {fits} IS NOT NULL THEN {a} {operator} {b} WHEN {fine} IS NOT NULL THEN {far} END)"
 
 
 def same(left: Expr, right: Expr, context: Context) -> str:
