@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 from kpc.errors import ConfigError, Mismatch
@@ -41,6 +42,7 @@ from kpc.stages.relatives import relatives_of
 from kpc.stages.result import StageResult
 from kpc.storage.layout import REPORT
 from kpc.storage.manifests import ExtractManifest
+from kpc.storage.prefetch import in_background
 
 log = logging.getLogger(__name__)
 
@@ -77,15 +79,17 @@ def compare_partition(
         expected = _expected(context, extract, exceptions, folder, sampled)
         queries = BucketQueries(context, expected.counts)
         converted = converted_measures(context.table, context.salesforce)
-        salesforce = read_target(queries, context.table, converted)
         records = opinion = None
-        if chosen == "full":
-            records = compare_all(expected, queries, context, folder, progress)
-            progress.remove()
-            kept = None if purged else kept_opinions(context, extract)
-            opinion = sealed_opinion(context, kept, exceptions, queries, expected.source, folder) if kept else None
-        elif chosen == "sample":
-            records = compare_sample(expected, context)
+        # Salesforce computes its aggregates for as long as it needs to send the records, and neither needs the other.
+        with in_background(partial(read_target, queries, context.table, converted)) as totals:
+            if chosen == "full":
+                records = compare_all(expected, queries, context, folder, progress)
+                progress.remove()
+                kept = None if purged else kept_opinions(context, extract)
+                opinion = sealed_opinion(context, kept, exceptions, queries, expected.source, folder) if kept else None
+            elif chosen == "sample":
+                records = compare_sample(expected, context)
+            salesforce = totals()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     oracle = extract.control_totals

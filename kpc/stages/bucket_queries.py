@@ -6,6 +6,7 @@ A query that Salesforce ends for its time is repeated with half of the buckets, 
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -82,14 +83,23 @@ class BucketQueries:
     def __init__(self, context: PartitionContext, expected: Sequence[int]) -> None:
         self._context = context
         self._expected = expected
+        self._grouping = threading.Lock()
 
     @property
     def _object(self) -> str:
         return self._context.table.target
 
-    @cached_property
+    @property
     def groups(self) -> list[BucketGroup]:
-        """All buckets, and the marker without a bucket that older versions wrote, in groups that the index serves."""
+        """All buckets, and the marker without a bucket that older versions wrote, in groups that the index serves.
+
+        Threads may ask for them at once; the org is asked once.
+        """
+        with self._grouping:
+            return self._groups
+
+    @cached_property
+    def _groups(self) -> list[BucketGroup]:
         salesforce, settings = self._context.salesforce, self._context.settings.salesforce
         rows = sum(self._expected)
         selectivity = Selectivity(settings.indexed_rows, settings.scanned_rows)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 S = TypeVar("S")
@@ -41,6 +42,13 @@ def prefetched(items: Iterator[T]) -> Iterator[T]:
         while (item := upcoming.result()) is not _END:
             upcoming = pool.submit(next, items, _END)
             yield item
+
+
+@contextmanager
+def in_background(work: Callable[[], T]) -> Iterator[Callable[[], T]]:
+    """Begin `work`; gives a function that waits for its result, or raises its error. The end waits for it as well."""
+    with ThreadPoolExecutor(1, thread_name_prefix="background") as pool:
+        yield pool.submit(work).result
 
 
 class BackgroundWorker:
