@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
@@ -33,7 +34,7 @@ _QUERIES_AT_ONCE = 4
 _HASHES: dict[str, pl.DataType] = {KEY_HASH: pl.UInt64(), BUCKET: pl.UInt8(), COMPARED: pl.UInt64()}
 _READING = threading.Lock()  # jobs run at the same time; reading three of their pages at once would take 80 MB more
 _ROWS_ADDED_UP = 40_000  # adding up costs the same for fewer rows, and memory for more
-_ROWS_AT_ONCE = 5_000  # each frame has a fixed processing cost; of 10,000 rows, a comparison takes 60 MB more
+_ROWS_AT_ONCE = 10_000  # each frame has a fixed processing cost
 
 
 def record_fields(table: Table) -> tuple[str, ...]:
@@ -76,6 +77,7 @@ def page_reader(context: PartitionContext, seed: int) -> PageReader:
                     least_rows=_ROWS_AT_ONCE,
                 )
                 kept = _hashed(frames, context, seed)
+                release_memory()  # otherwise a page leaves 100 MB, and the next one adds to it
         except DamagedFile:
             return None  # perhaps a number that is none; `hashed_pages` reads the file as text
         return ReadPage(kept.rows.height, kept)
@@ -103,8 +105,8 @@ def _with_hash(records: pl.DataFrame, context: PartitionContext, seed: int) -> p
     """The columns of `HashedRecords.rows`, and the measured fields as doubles."""
     fields = (column.field or "" for column in context.table.measured_columns)
     measures = (pl.col(field).cast(pl.Float64, strict=False) for field in fields)
-    rows = with_bucket(records, context.key).with_columns(_compared(records, context.table, seed))
-    return compacted(rows.select(key_hash(), BUCKET, COMPARED, *measures))
+    rows = records.select(key_hash(), _bucket(context.key), *measures)
+    return compacted(rows.hstack([_compared(records, context.table, seed)]))
 
 
 def records_with_hashes(pages: QueryPages, hashes: pl.Series, context: PartitionContext) -> Iterator[pl.DataFrame]:
@@ -176,10 +178,15 @@ def with_bucket(records: pl.DataFrame, key: str) -> pl.DataFrame:
 
     `IS_OLD` is true where it names the partition alone.
     """
-    names = {name: number for number, name in enumerate(markers(key))}
-    mark = pl.col(PARTITION_FIELD)
-    bucket = mark.replace_strict(list(names), list(names.values()), default=None, return_dtype=pl.UInt8)
-    return records.with_columns(bucket.alias(BUCKET), (mark == key).fill_null(value=False).alias(IS_OLD))
+    is_old = (pl.col(PARTITION_FIELD) == key).fill_null(value=False)
+    return records.with_columns(_bucket(key), is_old.alias(IS_OLD))
+
+
+@lru_cache(maxsize=16)
+def _bucket(key: str) -> pl.Expr:
+    """The number of the bucket that a marker names; null for other text."""
+    number = pl.col(PARTITION_FIELD).cast(pl.Enum(markers(key)), strict=False).to_physical()
+    return number.cast(pl.UInt8).alias(BUCKET)
 
 
 def _frame(records: Iterable[dict[str, object]], table: Table) -> pl.DataFrame:
