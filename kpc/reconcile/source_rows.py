@@ -21,7 +21,7 @@ from kpc.storage.parquet_file import read_slices
 from kpc.storage.prefetch import map_in_parallel
 
 _PARALLEL_SLICES = 2
-_LARGER_SLICES = 5  # than staging's, which keeps more columns of each
+_LARGER_SLICES = 4  # than staging's, which keeps more columns of each
 
 
 class SourceRows:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
 import datetime as dt
 import re
 from collections.abc import Callable
@@ -11,7 +10,6 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from kpc.emulators.oracle.sql.functions import decimal_functions
 from kpc.emulators.oracle.sql.functions.unicode_escapes import unistr
@@ -19,9 +17,18 @@ from kpc.emulators.oracle.sql.messages import error_sql, ora, unsupported
 from kpc.emulators.oracle.sql.storage.character_set import CharacterSet, raw_to_text
 from kpc.emulators.oracle.sql.types import decimals, mask_reading, pictures, positions
 from kpc.emulators.oracle.sql.types.datatypes import MAX_TEXT
+from kpc.emulators.oracle.sql.types.values import once
 
 _EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001  Oracle's DATE has no zone
 
+_MOST_RAW_IN_SQL = 2_000  # with MAX_STRING_SIZE = STANDARD
+
+_SHORT = f"CASE WHEN octet_length(x) > {_MOST_RAW_IN_SQL} THEN {error_sql(6502)} ELSE x END"
+_PICTURE = "CASE WHEN strpos(x || '.', '.') - 1 - starts_with(x, '-')::INT > digits THEN too_many ELSE x END"
+_UNHEX = f"""CASE WHEN regexp_full_match(x, '[0-9A-Fa-f]*') THEN unhex(repeat('0', strlen(x) % 2) || x)
+             WHEN x IS NOT NULL THEN {error_sql(1465)} END"""
+
+# Where a macro can do it, no Python function does: each of its calls, one for 2,048 rows, waits for the interpreter.
 _MACROS = (
     # Whole quotients of HUGEINTs: DuckDB's // cuts towards zero.
     f"whole_trunc(a, b) AS CAST(CASE WHEN b = 0 THEN {error_sql(1476)} ELSE a // b END AS DECIMAL(38,0))",
@@ -38,11 +45,13 @@ _MACROS = (
     "ora_rtrim(s, letters) AS CASE WHEN instr(letters, right(s, 1)) = 0 THEN s ELSE rtrim(s, letters) END",
     "ora_ltrim(s, letters) AS CASE WHEN instr(letters, left(s, 1)) = 0 THEN s ELSE ltrim(s, letters) END",
     # A decimal's text by a picture such as FM9990.00 or FM9990.99 with `digits` whole places.
-    """fixed_picture(t, digits, too_many) AS CASE WHEN strlen(ltrim(split_part(t, '.', 1), '-')) > digits THEN too_many
-       ELSE t END""",
+    f"fixed_picture(t, digits, too_many) AS {once('t', _PICTURE)}",
     """ora_substr(s, p, n) AS nullif(CASE WHEN s IS NULL OR p IS NULL OR n IS NULL OR n < 1 THEN NULL
        WHEN p > 0 THEN substr(s, p, n) WHEN p = 0 THEN substr(s, 1, n) WHEN -p > length(s) THEN NULL
        ELSE substr(s, length(s) + p + 1, n) END, '')""",
+    f"ora_joined(t) AS {once('t', f'CASE WHEN strlen(x) > {MAX_TEXT} THEN {error_sql(1489)} ELSE x END')}",
+    f"ora_unhex(t) AS {once('t', _UNHEX)}",
+    f"ora_short_utf8(t) AS {once('ora_utf8(t)', _SHORT)}",
     """ora_add_months(d, n) AS (CASE WHEN d::DATE = last_day(d) THEN last_day(d + to_months(n)) +
        (d - date_trunc('day', d))
        ELSE d + to_months(n) END)::TIMESTAMP""",
@@ -88,13 +97,6 @@ def character(code: int) -> str | None:
         return code.to_bytes(size, "big").decode() or None
     except UnicodeDecodeError:
         raise ora(1428, code) from None
-
-
-def _unhex(text: str) -> bytes:
-    try:
-        return binascii.unhexlify(text if len(text) % 2 == 0 else "0" + text)
-    except binascii.Error:
-        raise ora(1465) from None
 
 
 _INTERVAL_TEXT = re.compile(r"\s*([+-]?)(\d{1,9})\s+(\d{1,2}):(\d{1,2}):(\d{1,2})(?:\.(\d{1,9}))?\s*")
@@ -169,22 +171,6 @@ def _rows(step: Callable[..., object], out: pa.DataType) -> Callable[..., pa.Arr
     return run
 
 
-_MOST_RAW_IN_SQL = 2_000  # with MAX_STRING_SIZE = STANDARD
-
-
-def _no_longer(run: Callable[[pa.Array], pa.Array], most_bytes: int, code: int) -> Callable[[pa.Array], pa.Array]:
-    """What `run` gives, if no value has more bytes. Raises the ORA error `code`."""
-
-    def checked(texts: pa.Array) -> pa.Array:
-        found = run(texts)
-        longest = pc.max(pc.binary_length(found)).as_py()
-        if longest is not None and longest > most_bytes:
-            raise ora(code)
-        return found
-
-    return checked
-
-
 def _fixed(run: Callable[..., pa.Array], arguments: int) -> Callable[..., pa.Array]:
     """DuckDB counts the parameters of the Python function itself."""
     shapes: dict[int, Callable[..., pa.Array]] = {
@@ -211,15 +197,11 @@ def register(connection: duckdb.DuckDBPyConnection, character_set: CharacterSet)
         ("ora_chr", _rows(character, pa.string()), ["BIGINT"], "VARCHAR"),
         ("ora_unistr", _rows(unistr, pa.string()), ["VARCHAR"], "VARCHAR"),
         ("ora_dsinterval", _rows(interval_micros, pa.int64()), ["VARCHAR"], "BIGINT"),
-        ("ora_unhex", _rows(_unhex, pa.binary()), ["VARCHAR"], "BLOB"),
         ("ora_binary", _rows(_binary, pa.float64()), ["VARCHAR"], "DOUBLE"),
         ("ora_rowid", _rows(positions.decode, pa.int64()), ["VARCHAR"], "BIGINT"),
         ("ora_picture", _rows(_picture, pa.string()), ["BLOB", "VARCHAR"], "VARCHAR"),
         ("ora_read_picture", _rows(_read_picture, pa.binary()), ["VARCHAR", "VARCHAR"], "BLOB"),
-        ("ora_stored_bytes", character_set.stored_bytes, ["VARCHAR"], "BLOB"),
-        ("ora_utf8", character_set.utf8, ["VARCHAR"], "BLOB"),
-        ("ora_short_utf8", _no_longer(character_set.utf8, _MOST_RAW_IN_SQL, 6502), ["VARCHAR"], "BLOB"),
-        ("ora_joined", _no_longer(lambda texts: texts, MAX_TEXT, 1489), ["VARCHAR"], "VARCHAR"),
+        ("ora_other_bytes", character_set.stored_bytes, ["VARCHAR"], "BLOB"),
         ("ora_raw_to_text", _rows(raw_to_text, pa.string()), ["BLOB", "VARCHAR"], "VARCHAR"),
         ("ora_held_text", _rows(character_set.held, pa.string()), ["BLOB"], "VARCHAR"),
         ("ora_received", _rows(character_set.received, pa.string()), ["VARCHAR"], "VARCHAR"),
@@ -231,7 +213,7 @@ def register(connection: duckdb.DuckDBPyConnection, character_set: CharacterSet)
     ]
     for name, run, inputs, output in table:
         connection.create_function(name, _fixed(run, len(inputs)), inputs, output, **decimal_functions.AS_ARROW)
-    for macro in _MACROS:
+    for macro in (*character_set.macros, *_MACROS):
         connection.execute(f"CREATE OR REPLACE MACRO {macro}")
     connection.execute(positions.macro())
 

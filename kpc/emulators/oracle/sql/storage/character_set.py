@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kpc.emulators.errors import OptionError
+from kpc.emulators.oracle.sql.types.values import once
 
 UNICODE = "AL32UTF8"
 _STRAYS = 0x10F800  # plus the byte
@@ -105,11 +106,19 @@ class CharacterSet:
             return texts.cast(pa.binary())
         return pa.array([None if t is None else self.bytes_of(t) for t in texts.to_pylist()], pa.binary())
 
-    def utf8(self, texts: pa.Array) -> pa.Array:
-        """A column of held texts as UTF-8, as the server converts it: strays become U+FFFD."""
-        if not self.is_unicode or self._has_strays:
-            texts = pc.replace_substring_regex(texts, _STRAY_PATTERN, "\ufffd")
-        return texts.cast(pa.binary())
+    @property
+    def macros(self) -> tuple[str, str]:
+        """DuckDB macros of a held text: `ora_stored_bytes` gives `bytes_of`, by `ora_other_bytes` where it has to.
+
+        `ora_utf8` gives UTF-8 as the server converts it: strays become U+FFFD.
+        """
+        has_strays = f"regexp_matches(x, '{_STRAY_PATTERN}')"
+        stored = once("t", f"CASE WHEN {has_strays} THEN ora_other_bytes(x) ELSE encode(x) END")
+        replaced = f"regexp_replace(x, '{_STRAY_PATTERN}', '\ufffd', 'g')"
+        return (
+            f"ora_stored_bytes(t) AS {stored if self.is_unicode else 'ora_other_bytes(t)'}",
+            f"ora_utf8(t) AS {once('t', f'encode(CASE WHEN {has_strays} THEN {replaced} ELSE x END)')}",
+        )
 
     def delivered(self, texts: pa.Array, *, is_lob: bool = False) -> pa.Array:
         """A column of held texts as the client receives it; its strings are not UTF-8 where the bytes are not.

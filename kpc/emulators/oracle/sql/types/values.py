@@ -40,6 +40,11 @@ def quote(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def once(argument: str, body: str) -> str:
+    """DuckDB SQL of `body`, in which `x` is the argument. A macro copies its argument's text to each of its places."""
+    return f"list_transform([{argument}], lambda x: {body})[1]"
+
+
 def name(identifier: str) -> str:
     """A quoted DuckDB identifier."""
     return '"' + identifier.replace('"', '""') + '"'
