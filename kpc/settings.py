@@ -95,7 +95,7 @@ class SalesforceSettings(BaseModel):
     scanned_rows: int = Field(1_000_000, ge=0)  # an object of so few records is read as a whole in seconds
     daily_query_jobs: int = Field(10_000, ge=1)  # what the org allows in any 24 h
     daily_query_bytes: int = Field(1_000_000_000_000, ge=1)  # of results of query jobs in any 24 h
-    query_jobs_at_once: int = Field(3, ge=1, le=100)  # of one reconciliation
+    query_jobs_at_once: int = Field(3, ge=1, le=100)  # of one reconciliation; as many aggregate queries beside them
     poll_first_s: Seconds = Field(0.5, gt=0)
     poll_longest_s: Seconds = Field(7200.0, gt=0)  # between two polls of a job of which there is no news
     job_timeout_s: Seconds = Field(6 * 3600.0, gt=0)

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,10 +129,11 @@ class BucketQueries:
     def aggregates(self, selected: str) -> Iterator[dict[str, Any]]:
         """The records of `SELECT Migration_Partition__c, <selected> ... GROUP BY Migration_Partition__c`, by marker.
 
-        A marker without records gives none.
+        A marker without records gives none. Some queries run at the same time.
         """
-        for group in self.groups:
-            yield from self._aggregates(selected, group)
+        at_once = self._context.settings.salesforce.query_jobs_at_once
+        for rows in map_in_parallel(partial(self._aggregates, selected), self.groups, at_once):
+            yield from rows
 
     def _aggregates(self, selected: str, group: BucketGroup) -> list[dict[str, Any]]:
         # All parts come from the catalog and our own code.
