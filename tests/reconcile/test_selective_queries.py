@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from lineage import results_by_stage
 from oracle_source import OracleServer, road_settings, start_oracle
 
 from assets.reconciled import reconciled
-from kpc.errors import Mismatch
+from kpc.errors import Mismatch, UnusableAnswer
 from kpc.partition import find_partition
+from kpc.reconcile import partition_reconciliation
 from kpc.reconcile.report import last_report
 from kpc.reconcile.totals import aggregates_soql
 from kpc.salesforce import QueryTooLong
@@ -64,6 +66,37 @@ def _forget(org: Emulator) -> None:
 def _used(workspace: Workspace) -> tuple[int, int]:
     """Query jobs of the last 24 h and bytes of their results, as the ledger counts them."""
     return workspace.ledger.query_jobs.used(workspace.environment.target_id)
+
+
+def test_the_org_computes_its_aggregates_while_its_records_are_read(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Either waits until the other has begun, which one after the other never would."""
+    both = threading.Barrier(2, timeout=30.0)
+
+    def joined(work: Callable[..., object]) -> Callable[..., object]:
+        def begin(*given: object) -> object:
+            both.wait()
+            return work(*given)
+
+        return begin
+
+    for name in ("read_target", "compare_all"):
+        monkeypatch.setattr(partition_reconciliation, name, joined(getattr(partition_reconciliation, name)))
+    result = reconciled.materialize(PartitionContext(workspace, JANUARY), level3="full")
+    assert result.state == "reconciled"
+
+
+def test_aggregates_that_cannot_be_used_are_no_verdict(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although every record that was read is right."""
+    unusable = UnusableAnswer("Salesforce's totals cannot be used: n is missing.", "Compare again.")
+
+    def refuse(*_: object) -> None:
+        raise unusable
+
+    monkeypatch.setattr(partition_reconciliation, "read_target", refuse)
+    with pytest.raises(UnusableAnswer, match="n is missing"):
+        reconciled.materialize(PartitionContext(workspace, JANUARY), level3="full")
 
 
 def test_each_query_of_a_month_is_served_by_the_index(workspace: Workspace, org: Emulator) -> None:
