@@ -23,6 +23,7 @@ _EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001  Oracle's DATE has no zone
 
 _MOST_RAW_IN_SQL = 2_000  # with MAX_STRING_SIZE = STANDARD
 
+# Bodies of `once`, which calls the argument x.
 _SHORT = f"CASE WHEN octet_length(x) > {_MOST_RAW_IN_SQL} THEN {error_sql(6502)} ELSE x END"
 _PICTURE = "CASE WHEN strpos(x || '.', '.') - 1 - starts_with(x, '-')::INT > digits THEN too_many ELSE x END"
 _UNHEX = f"""CASE WHEN regexp_full_match(x, '[0-9A-Fa-f]*') THEN unhex(repeat('0', strlen(x) % 2) || x)
