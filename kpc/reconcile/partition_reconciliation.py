@@ -13,7 +13,6 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 
 from kpc.errors import ConfigError, Mismatch
@@ -33,7 +32,13 @@ from kpc.reconcile.present_rows import counted_since, since_extract
 from kpc.reconcile.records import RecordDifferences, compare_all, compare_sample
 from kpc.reconcile.report import CheckFacts, Level3, ReconciliationReport, last_report
 from kpc.reconcile.second_opinion.sealed_opinion import sealed_opinion
-from kpc.reconcile.totals import TargetTotals, compare_totals, converted_measures, read_target
+from kpc.reconcile.totals import (
+    TargetTotals,
+    aggregates_soql,
+    compare_totals,
+    converted_measures,
+    target_totals,
+)
 from kpc.stages.bucket_queries import BucketQueries
 from kpc.stages.context import PartitionContext, StageContext
 from kpc.stages.current_manifests import sealed_extract
@@ -42,7 +47,7 @@ from kpc.stages.relatives import relatives_of
 from kpc.stages.result import StageResult
 from kpc.storage.layout import REPORT
 from kpc.storage.manifests import ExtractManifest
-from kpc.storage.prefetch import in_background
+from kpc.storage.prefetch import begun
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +86,7 @@ def compare_partition(
         converted = converted_measures(context.table, context.salesforce)
         records = opinion = None
         # Salesforce computes its aggregates for as long as it needs to send the records, and neither needs the other.
-        with in_background(partial(read_target, queries, context.table, converted)) as totals:
+        with begun(queries.aggregates(aggregates_soql(context.table, converted))) as answers:
             if chosen == "full":
                 records = compare_all(expected, queries, context, folder, progress)
                 progress.remove()
@@ -89,7 +94,7 @@ def compare_partition(
                 opinion = sealed_opinion(context, kept, exceptions, queries, expected.source, folder) if kept else None
             elif chosen == "sample":
                 records = compare_sample(expected, context)
-            salesforce = totals()
+            salesforce = target_totals(answers(), context.table, converted)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     oracle = extract.control_totals

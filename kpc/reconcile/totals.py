@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from functools import reduce
+from typing import Any
 
 from kpc.catalog.table import Table
 from kpc.catalog.types import PARTITION_FIELD, Column
@@ -12,7 +14,6 @@ from kpc.errors import UnusableAnswer
 from kpc.reconcile.comparison import Comparison
 from kpc.reconcile.double_numbers import error_of, greatest_error, is_held, rounded
 from kpc.salesforce import Salesforce
-from kpc.stages.bucket_queries import BucketQueries
 from kpc.storage.manifests import Aggregate, ControlTotals
 from kpc.untrusted_text import shown
 
@@ -61,11 +62,13 @@ def aggregates_soql(table: Table, converted: frozenset[str] = frozenset()) -> st
     return ", ".join(wanted)
 
 
-def read_target(queries: BucketQueries, table: Table, converted: frozenset[str] = frozenset()) -> TargetTotals:
-    """The partition's control totals, computed by Salesforce for each bucket. Raises `UnusableAnswer`."""
+def target_totals(
+    answers: Iterable[Mapping[str, Any]], table: Table, converted: frozenset[str] = frozenset()
+) -> TargetTotals:
+    """The partition's control totals, of what Salesforce answers to `aggregates_soql`. Raises `UnusableAnswer`."""
     by_marker: dict[str, ControlTotals] = {}
     errors: dict[str, Decimal] = {}
-    for row in queries.aggregates(aggregates_soql(table, converted)):
+    for row in answers:
         try:
             name = str(row[PARTITION_FIELD])
             by_marker[name] = _totals_of(row, table, errors, converted)
@@ -83,7 +86,7 @@ def _nothing(column: Column) -> Aggregate:
 
 
 def _totals_of(
-    row: dict[str, object], table: Table, errors: dict[str, Decimal], converted: frozenset[str]
+    row: Mapping[str, object], table: Table, errors: dict[str, Decimal], converted: frozenset[str]
 ) -> ControlTotals:
     measures = []
     rows = int(str(row["n"]))

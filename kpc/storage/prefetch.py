@@ -6,6 +6,7 @@ busy. Each function and class here holds a small, fixed number of items at a tim
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -45,10 +46,29 @@ def prefetched(items: Iterator[T]) -> Iterator[T]:
 
 
 @contextmanager
-def in_background(work: Callable[[], T]) -> Iterator[Callable[[], T]]:
-    """Begin `work`; gives a function that waits for its result, or raises its error. The end waits for it as well."""
-    with ThreadPoolExecutor(1, thread_name_prefix="background") as pool:
-        yield pool.submit(work).result
+def begun(items: Iterator[T]) -> Iterator[Callable[[], list[T]]]:
+    """Read the items in another thread meanwhile; gives a function that waits for all of them, or raises their error.
+
+    Whoever leaves earlier, because of an error or an interruption, waits for no item that has not begun.
+    """
+    is_over = threading.Event()
+
+    def read() -> list[T]:
+        found: list[T] = []
+        for item in items:
+            found.append(item)
+            if is_over.is_set():
+                break
+        close = getattr(items, "close", None)  # a generator's: what it holds is given back in this thread
+        if close is not None:
+            close()
+        return found
+
+    with ThreadPoolExecutor(1, thread_name_prefix="begun") as pool:
+        try:
+            yield pool.submit(read).result
+        finally:
+            is_over.set()
 
 
 class BackgroundWorker:

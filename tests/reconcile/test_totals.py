@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -12,30 +11,24 @@ import pytest
 from kpc.catalog import find_table
 from kpc.catalog.types import PARTITION_FIELD
 from kpc.reconcile.double_numbers import same_as_doubles
-from kpc.reconcile.totals import read_target
-from kpc.stages.bucket_queries import BucketQueries
+from kpc.reconcile.totals import target_totals
 
 TABLE = find_table("KPS_T_SALES_APPRV")
 (COLUMN, *_) = TABLE.measured_columns
 
 
-class Answers(BucketQueries):
+def _answer(values: list[Decimal]) -> dict[str, Any]:
     """What the org answers for one bucket of these values, added as doubles one after the other."""
-
-    def __init__(self, values: list[Decimal]) -> None:
-        self._values = [float(value) for value in values]
-
-    def aggregates(self, selected: str) -> Iterator[dict[str, Any]]:
-        del selected
-        total = 0.0
-        for value in self._values:
-            total += value
-        row: dict[str, Any] = {PARTITION_FIELD: "ALL/000", "n": len(self._values)}
-        for position in range(len(TABLE.measured_columns)):
-            facts = {"s": total, "l": min(self._values), "h": max(self._values)}
-            row |= {f"{alias}{position}": Decimal(repr(value)) for alias, value in facts.items()}
-            row[f"c{position}"] = len(self._values)
-        yield row
+    doubles = [float(value) for value in values]
+    total = 0.0
+    for value in doubles:
+        total += value
+    row: dict[str, Any] = {PARTITION_FIELD: "ALL/000", "n": len(doubles)}
+    for position in range(len(TABLE.measured_columns)):
+        facts = {"s": total, "l": min(doubles), "h": max(doubles)}
+        row |= {f"{alias}{position}": Decimal(repr(value)) for alias, value in facts.items()}
+        row[f"c{position}"] = len(doubles)
+    return row
 
 
 def _amounts(rows: int, most: int, seed: int, *, negative: bool = False) -> list[Decimal]:
@@ -49,7 +42,7 @@ def _amounts(rows: int, most: int, seed: int, *, negative: bool = False) -> list
 def test_a_sum_is_exact_or_within_its_error(rows: int, most: int, seed: int, negative: bool) -> None:
     """Also where the error of the doubles is a satang or more: the difference never exceeds what is stated."""
     values = _amounts(rows, most, seed, negative=negative)
-    found = read_target(Answers(values), TABLE)
+    found = target_totals([_answer(values)], TABLE)
     total = found.total.measures[0].sum
     assert total is not None
     difference = abs(total - sum(values))
@@ -59,7 +52,7 @@ def test_a_sum_is_exact_or_within_its_error(rows: int, most: int, seed: int, neg
 def test_a_month_of_a_shop_is_exact() -> None:
     """36,000 amounts of up to 10,000.00, one bucket of the largest table: no tolerance at all."""
     values = _amounts(36_000, 10**6, 1)
-    found = read_target(Answers(values), TABLE)
+    found = target_totals([_answer(values)], TABLE)
     assert found.inexact == {}
     assert found.total.measures[0].sum == sum(values)
 
@@ -67,7 +60,7 @@ def test_a_month_of_a_shop_is_exact() -> None:
 def test_large_sums_have_a_tolerance() -> None:
     """Sixteen digits do not fit into a double: what may be off is stated, and is small."""
     values = _amounts(100, 10**16, 2)
-    found = read_target(Answers(values), TABLE)
+    found = target_totals([_answer(values)], TABLE)
     assert 0 < found.inexact[COLUMN.name] < 1_000
 
 
