@@ -90,17 +90,14 @@ def compare_partition(
             if chosen == "full":
                 records = compare_all(expected, queries, context, folder, progress)
                 progress.remove()
-                kept = None if purged else kept_opinions(context, extract)
-                opinion = sealed_opinion(context, kept, exceptions, queries, expected.source, folder) if kept else None
+                if kept := None if purged else kept_opinions(context, extract):
+                    opinion = sealed_opinion(context, kept, exceptions, queries, expected.source, folder)
             elif chosen == "sample":
                 records = compare_sample(expected, context)
             salesforce = target_totals(answers(), context.table, converted)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    oracle = extract.control_totals
-    comparisons = compare_totals(
-        context.table, oracle=oracle, expected=expected.totals or oracle, salesforce=salesforce
-    )
+    comparisons = _comparisons(context, extract, expected, salesforce)
     if records is not None:
         comparisons += [*_two_ways(records, salesforce, queries, context), _as_comparison(records, expected.kept)]
     check = CheckFacts(
@@ -115,6 +112,14 @@ def compare_partition(
     )
     report = ReconciliationReport.of(extract, comparisons, records, expected, check)
     return PartitionComparison(report, tuple(comparisons), records, tuple(exceptions))
+
+
+def _comparisons(
+    context: PartitionContext, extract: ExtractManifest, expected: ExpectedRows, salesforce: TargetTotals
+) -> list[Comparison]:
+    """Counts and aggregates: Oracle's own, unless an exception or a correction makes others expected."""
+    oracle = extract.control_totals
+    return compare_totals(context.table, oracle=oracle, expected=expected.totals or oracle, salesforce=salesforce)
 
 
 def _expected(
