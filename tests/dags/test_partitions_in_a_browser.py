@@ -6,12 +6,12 @@ With the variable PICTURES, which names a folder, the pages are saved there as t
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from airflow_world import ended, finish, runs_of, start, wait_for
+from chromium import chromium
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from kpc.demo.servers import World
@@ -19,12 +19,7 @@ from kpc.demo.users import OPERATOR
 from kpc.partition import find_partition
 from kpc.stages.names import ORACLE_EXTRACT, RECONCILED, STAGED_CSV, STAGES, asset_name
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.airflow,
-    pytest.mark.timeout(900),
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
-]
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
 
 PATIENCE_MS = 60_000
 expect.set_options(timeout=PATIENCE_MS)
@@ -37,7 +32,7 @@ def page(partition_world: World) -> Iterator[Page]:
     """A browser in which the operator is logged in."""
     login = partition_world.airflow.users.login(OPERATOR)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM)
+        browser = playwright.chromium.launch(executable_path=chromium())
         page = browser.new_page(viewport={"width": 1100, "height": 760})
         page.set_default_timeout(PATIENCE_MS)
         page.goto(partition_world.airflow.url)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,17 +10,17 @@ from typing import Any, TypeVar
 
 import httpx
 import pytest
+from chromium import chromium
 from playwright.sync_api import Browser, FrameLocator, Page, expect, sync_playwright
 
+from kpc.airflow_client.rerun import follow
 from kpc.demo.servers import Data, World, started
-from kpc.partition import month_keys
-from kpc.stages.names import DATA_DOCS, MIGRATION
+from kpc.partition import find_partition, month_keys
+from kpc.stages.names import DATA_DOCS, MIGRATION, ORACLE_EXTRACT, asset_name
 from kpc.stages.workspace import Workspace, open_workspace
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600)]
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-in_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 PATIENCE_S = 240.0
 SUPPLIERS = "KPS_R_POS_SUPPLIER"
 OURS = {"X-Kpc-Page": "1"}
@@ -48,7 +47,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 def browser() -> Iterator[Browser]:
     expect.set_options(timeout=PATIENCE_S * 1000)
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        opened = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         yield opened
         opened.close()
 
@@ -145,7 +144,6 @@ def test_a_stolen_click_changes_nothing(world: World) -> None:
         assert workspace.ledger.audit.head() == before
 
 
-@in_chromium
 def test_a_partition_is_run_again_with_the_keyboard(world: World, browser: Browser) -> None:
     """In Airflow's frame: arrows, Enter, the menu; the run is the user's, and the page follows it without a reload."""
     with opened(world, browser, "operator") as (page, frame):
@@ -183,7 +181,6 @@ def test_a_partition_is_run_again_with_the_keyboard(world: World, browser: Brows
         assert details["triggering_user_name"] == "operator"
 
 
-@in_chromium
 def test_links_lead_out_of_the_frame(world: World, browser: Browser) -> None:
     """Airflow's frame forbids it, so its own document follows them: to the run of a stage."""
     with opened(world, browser, "viewer") as (page, frame):
@@ -194,7 +191,6 @@ def test_links_lead_out_of_the_frame(world: World, browser: Browser) -> None:
         page.wait_for_url("**/dags/kps_r_pos_supplier__oracle_extract/runs/**")
 
 
-@in_chromium
 def test_loads_are_paused_and_resumed_from_the_page(world: World, browser: Browser) -> None:
     """With a reason that everybody sees; both are audited."""
     with opened(world, browser, "operator", width=400) as (_, frame):
@@ -215,6 +211,9 @@ def test_loads_are_paused_and_resumed_from_the_page(world: World, browser: Brows
 
 def test_evidence_is_served_behind_the_log_in(world: World) -> None:
     """Data Docs as pages; the certificate with counts in the place of keys."""
+    partition = find_partition(SUPPLIERS, "ALL")
+    first = world.api.run(asset_name(partition.table, ORACLE_EXTRACT), world.api.rerun(partition))
+    assert follow(world.api, partition, first, longest_wait_s=PATIENCE_S).exit_code == 0
     run = world.api.trigger(DATA_DOCS)
     wait_for(lambda: world.api.run(DATA_DOCS, run).is_final)
     with as_user(world, "viewer", cookie=True) as viewer:
