@@ -18,13 +18,18 @@ KEY = TaskInstanceKey("sign_off_migration", "request", "one", 1, -1)
 OTHER = TaskInstanceKey("data_docs", "data_docs", "one", 1, -1)
 
 
+class WithoutWorkers(OrderedLocalExecutor):
+    """What it would give to its workers stays in its queue."""
+
+    def _check_workers(self) -> None:
+        pass
+
+
 @pytest.fixture
-def executor(monkeypatch: pytest.MonkeyPatch) -> OrderedLocalExecutor:
-    """Without workers: what it would give them stays in its queue."""
-    made = OrderedLocalExecutor(parallelism=2)
+def executor() -> OrderedLocalExecutor:
+    made = WithoutWorkers(parallelism=2)
     made.activity_queue, made.result_queue = SimpleQueue(), SimpleQueue()
     made._unread_messages = multiprocessing.Value(ctypes.c_uint)  # noqa: SLF001  as LocalExecutor.start does
-    monkeypatch.setattr(made, "_check_workers", lambda: None)
     return made
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import TypeVar
 
 import oracledb
 import pytest
+from chromium import chromium
 from playwright.sync_api import sync_playwright
 
 from kpc.airflow_client.hitl import PersonRequest, open_requests, request_page, respond
@@ -37,7 +37,6 @@ MONTHS = month_keys("2024-01", 2)
 SUPPLIERS = find_partition("KPS_R_POS_SUPPLIER", "ALL")
 WEB_SALES = find_partition("KPS_WEB_SALES", "ALL")
 PHASES = {"reference": SUPPLIERS, "sales": WEB_SALES}
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 T = TypeVar("T")
 
@@ -266,12 +265,12 @@ def test_a_phase_without_anything_in_scope_is_not_asked_for(world: World) -> Non
     assert "Nothing of pre-invoice is in the campaign's scope" in world.api.failure(world.api.run(dag_id, run_id))
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 def test_a_signer_approves_in_the_browser(world: World, tmp_path: Path) -> None:
     """Logs in, finds the request under Required Actions, reads what is signed for, writes a note, approves."""
+    path = chromium()
     request = asked_again(world, MIGRATION)
     password = json.loads(world.airflow.users.file.read_text())["signer"]
-    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=CHROMIUM) as browser:
+    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=path) as browser:
         page = browser.new_page(viewport={"width": 1400, "height": 1500})
         page.set_default_timeout(PATIENCE_S * 1000)
         page.goto(world.api.url)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -15,15 +12,12 @@ from lineage import results_by_stage
 from oracle_source import OracleServer, road_settings, start_oracle
 
 from assets.reconciled import reconciled
-from kpc.catalog.types import PARTITION_FIELD
-from kpc.errors import Mismatch, UnusableAnswer
+from kpc.errors import Mismatch
 from kpc.partition import find_partition
-from kpc.reconcile import partition_reconciliation
-from kpc.reconcile.records import RecordDifferences
 from kpc.reconcile.report import last_report
 from kpc.reconcile.totals import aggregates_soql
 from kpc.salesforce import QueryTooLong
-from kpc.stages.bucket_queries import BucketGroup, BucketQueries, evenly, grouped
+from kpc.stages.bucket_queries import BucketGroup, grouped
 from kpc.stages.context import PartitionContext
 from kpc.stages.workspace import Workspace, open_workspace
 
@@ -72,57 +66,14 @@ def _used(workspace: Workspace) -> tuple[int, int]:
     return workspace.ledger.query_jobs.used(workspace.environment.target_id)
 
 
-def test_the_org_computes_its_aggregates_while_its_records_are_read(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Either waits until the other has begun, which one after the other never would."""
-    both = threading.Barrier(2, timeout=30.0)
-    aggregates, compare = BucketQueries.aggregates, partition_reconciliation.compare_all
-
-    def joined_aggregates(queries: BucketQueries, selected: str) -> Iterator[dict[str, Any]]:
-        both.wait()
-        yield from aggregates(queries, selected)
-
-    def joined_comparison(*given: Any) -> RecordDifferences:
-        both.wait()
-        return compare(*given)
-
-    monkeypatch.setattr(BucketQueries, "aggregates", joined_aggregates)
-    monkeypatch.setattr(partition_reconciliation, "compare_all", joined_comparison)
+def test_the_org_computes_its_aggregates_while_its_records_are_read(workspace: Workspace, org: Emulator) -> None:
+    """The first bulk query begins before the last aggregates of a group, each of which takes a tenth of a second."""
+    org.switch(index_records_per_s=300.0, query_timeout_s=0)
     result = reconciled.materialize(PartitionContext(workspace, JANUARY), level3="full")
     assert result.state == "reconciled"
-
-
-def test_aggregates_that_cannot_be_used_are_no_verdict(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Although every record that was read is right."""
-    monkeypatch.setattr(BucketQueries, "aggregates", lambda *_: iter([{PARTITION_FIELD: JANUARY.key}]))
-    with pytest.raises(UnusableAnswer, match="'n' is missing or no number"):
-        reconciled.materialize(PartitionContext(workspace, JANUARY), level3="full")
-
-
-def test_an_interrupted_comparison_begins_no_further_aggregates(
-    workspace: Workspace, org: Emulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Ctrl-C waits for the queries that are under way, not for the hundreds of a large month."""
-    workspace.settings.salesforce.query_jobs_at_once = 1
-    asked: list[BucketGroup] = []
-    ask = BucketQueries._aggregates  # noqa: SLF001  the query of one group
-
-    def slow(queries: BucketQueries, selected: str, group: BucketGroup) -> list[dict[str, Any]]:
-        asked.append(group)
-        time.sleep(0.5)
-        return ask(queries, selected, group)
-
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(BucketQueries, "_aggregates", slow)
-    monkeypatch.setattr(partition_reconciliation, "compare_all", interrupted)
-    context = PartitionContext(workspace, JANUARY)
-    with pytest.raises(KeyboardInterrupt):
-        reconciled.materialize(context, level3="full")
-    groups = BucketQueries(context, evenly(last_report(context).source_rows, JANUARY.key)).groups
-    assert len(asked) <= 3 < len(groups)
+    asked = ["aggregates" if "GROUP BY" in str(query["soql"]) else str(query["api"]) for query in _queries(org)]
+    assert asked.count("aggregates") > 10
+    assert asked.index("bulk") < len(asked) - 1 - asked[::-1].index("aggregates")
 
 
 def test_each_query_of_a_month_is_served_by_the_index(workspace: Workspace, org: Emulator) -> None:

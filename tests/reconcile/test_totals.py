@@ -10,6 +10,7 @@ import pytest
 
 from kpc.catalog import find_table
 from kpc.catalog.types import PARTITION_FIELD
+from kpc.errors import UnusableAnswer
 from kpc.reconcile.double_numbers import same_as_doubles
 from kpc.reconcile.totals import target_totals
 
@@ -62,6 +63,11 @@ def test_large_sums_have_a_tolerance() -> None:
     values = _amounts(100, 10**16, 2)
     found = target_totals([_answer(values)], TABLE)
     assert 0 < found.inexact[COLUMN.name] < 1_000
+
+
+def test_an_answer_without_its_numbers_is_no_total() -> None:
+    with pytest.raises(UnusableAnswer, match="'n' is missing or no number"):
+        target_totals([{PARTITION_FIELD: "ALL/000"}], TABLE)
 
 
 @pytest.mark.parametrize(
