@@ -78,10 +78,11 @@ def _airflow() -> list[Any]:
 
 
 def _installation() -> list[Any]:
-    """The version and the executor of this worker's Airflow, and where its connections come from."""
+    """The version, executor and settings of this worker's Airflow, and where its connections come from."""
     from airflow.configuration import conf  # noqa: PLC0415  slow to import
     from airflow.sdk import __version__ as sdk_version  # noqa: PLC0415  the same
 
+    from kpc.airflow_client.worker_settings import check_coordinators  # noqa: PLC0415  the same
     from kpc.campaign.system_check import CheckSubject  # noqa: PLC0415  the same
 
     about, executor = CheckSubject("Airflow", "worker"), conf.get("core", "executor")
@@ -92,6 +93,8 @@ def _installation() -> list[Any]:
     else:
         what = f"The executor is {executor}; loads and extracts of a campaign run side by side only with another one."
         checks.append(about.warning("executor", what, "Set AIRFLOW__CORE__EXECUTOR to CeleryExecutor."))
+    by_queue: Any = conf.getjson("sdk", "queue_to_coordinator", fallback={})
+    checks.append(check_coordinators(by_queue))
     for name in (ORACLE, SALESFORCE):
         where = "Airflow" if has_connection(name) else "the environment or kpc.toml: Airflow has none of this name"
         checks.append(CheckSubject("Airflow", name).ok("connection", f"from {where}"))

@@ -11,6 +11,7 @@ from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 
+from kpc.airflow_client.worker_settings import COORDINATOR_ENV
 from kpc.errors import ConfigError
 from kpc.processes import python_env
 
@@ -68,7 +69,7 @@ def airflow_env(home: Path, database_url: str, port: int, *, parallelism: int) -
     }
     foreign = re.compile(r"AIRFLOW_|KPC_|\w+_PROXY$", re.IGNORECASE)
     inherited = {name: value for name, value in python_env().items() if not foreign.match(name)}
-    return {**inherited, **_text(own)}
+    return {**inherited, **_text(own), **COORDINATOR_ENV}
 
 
 def local_env() -> dict[str, str]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from kpc.airflow_client.api import AirflowApi
 from kpc.airflow_client.setup_checks import check_airflow
+from kpc.airflow_client.worker_settings import COORDINATOR_ENV, check_coordinators
 from kpc.campaign.system_check import CheckState
 
 
@@ -17,3 +20,12 @@ def test_an_airflow_that_cannot_be_asked_is_a_warning_with_its_settings() -> Non
     assert found.state is CheckState.WARNING
     assert "pools were not looked at" in found.message
     assert "KPC__AIRFLOW_URL" in found.remedy
+
+
+def test_a_queue_whose_tasks_end_late_is_a_warning_with_settings_that_mend_it() -> None:
+    found = check_coordinators({"default": "kpc"})
+    assert found.state is CheckState.WARNING
+    assert "Tasks of the queue extract may hold" in found.message
+    assert all(f"{name}='{value}'" in found.remedy for name, value in COORDINATOR_ENV.items())
+    mended = check_coordinators(json.loads(COORDINATOR_ENV["AIRFLOW__SDK__QUEUE_TO_COORDINATOR"]))
+    assert mended.state is CheckState.OK
