@@ -55,7 +55,7 @@ class CampaignCost:
     @property
     def airflow_s(self) -> float:
         """Airflow's own CPU: its components, and starting and ending tasks."""
-        return sum(value for name, value in self.cpu_s.items() if name.startswith("airflow"))
+        return sum(value for name, value in self.cpu_s.items() if name.startswith("airflow ") or _is_worker(name))
 
     def figures(self) -> Iterator[Figure]:
         per_partition = self.airflow_s / self.partitions
@@ -185,8 +185,13 @@ def _own_work_s(events: Sequence[AssetEvent]) -> float:
 
 def split_of(spent: Mapping[str, float], own_work_s: float) -> dict[str, float]:
     """Take the stages' own work from where they ran: the workers, or the scheduler of LocalExecutor."""
-    workers = [name for name in spent if "worker" in name] or ["airflow scheduler"]
+    workers = [name for name in spent if _is_worker(name)] or ["airflow scheduler"]
     of_workers = sum(spent[name] for name in workers)
     return {
         name: value - own_work_s * value / of_workers if name in workers else value for name, value in spent.items()
     }
+
+
+def _is_worker(component: str) -> bool:
+    """Whether it is one of the Celery workers, such as `worker-load`."""
+    return component.startswith("worker-")

@@ -14,7 +14,7 @@ from kpc.stages.workspace import ledger_of
 _MONTHS = 60
 _API_SERVER = "airflow api-server"
 _OVERVIEW = "/migration/api/overview"
-_ANSWERS = 5
+_ANSWERS = 10
 _FRESH_S = 1.1  # an overview is at most a second old; after that the next request reads the ledger anew
 _ENVIRONMENTS_S = 5.1  # how long the page may take for granted which migrations there are
 

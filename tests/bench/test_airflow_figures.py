@@ -22,11 +22,11 @@ def test_other_numbers_of_partitions_are_refused(partitions: int) -> None:
 
 
 def test_the_stages_own_work_is_taken_from_the_workers_by_their_share() -> None:
-    spent = {"airflow scheduler": 10.0, "airflow worker extract": 30.0, "airflow worker load": 10.0, "postgres": 4.0}
+    spent = {"airflow scheduler": 10.0, "worker-extract": 30.0, "worker-load": 10.0, "postgres": 4.0}
     assert split_of(spent, 20.0) == {
         "airflow scheduler": 10.0,
-        "airflow worker extract": 15.0,
-        "airflow worker load": 5.0,
+        "worker-extract": 15.0,
+        "worker-load": 5.0,
         "postgres": 4.0,
     }
 
@@ -43,6 +43,11 @@ def test_a_lost_and_a_doubled_run_are_both_counted() -> None:
     lost, cpu = cost.figures()
     assert (lost.value, lost.ok) == (3, False)
     assert (cpu.value, cpu.ok) == (6.0, True)
+
+
+def test_celery_workers_are_airflow_s_own_cpu() -> None:
+    spent = {"airflow scheduler": 40.0, "worker-extract": 20.0, "worker-load": 60.0, "redis": 1.0, "postgres": 9.0}
+    assert CampaignCost("CeleryExecutor", 40, 170, 330, 0, 0, 100.0, 50.0, spent).airflow_s == 120.0
 
 
 def test_all_dags_are_built_within_a_second() -> None:

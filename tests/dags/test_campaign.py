@@ -17,8 +17,8 @@ from kpc.campaign.lifecycle import stop_campaign
 from kpc.campaign.sign_off import sign_off
 from kpc.demo.servers import Data, World, started
 from kpc.errors import ConfigError
-from kpc.ledger import CampaignRow
-from kpc.ledger.states import CampaignState
+from kpc.ledger import CampaignRow, SourceCheckRow
+from kpc.ledger.states import CampaignState, SourceCheckState
 from kpc.partition import Partition, find_partition, month_keys
 from kpc.salesforce import connect
 from kpc.stages.names import (
@@ -304,19 +304,51 @@ def test_the_daily_campaign_reads_the_planned_scope_again(world: World, gated: D
     """It is off until somebody unpauses it; each run, also the one that was due just before, reads the whole scope."""
     del gated
     assert world.api.dag_state(INCREMENTAL_CAMPAIGN).is_paused
-    world.api.pause(INCREMENTAL_CAMPAIGN, is_paused=False)
     with ledger_of(world) as workspace:
         workspace.ledger.scope.set(
             workspace.environment, months=[], tables=list(REFERENCE), mode="incremental", run_id="t", actor="t",
             access=dict.fromkeys(REFERENCE, "whole table"), rows={name: {"ALL": 1} for name in REFERENCE},
         )  # fmt: skip
     before = started_runs(world)
-    try:
-        ended(world, world.api.run(INCREMENTAL_CAMPAIGN, world.api.trigger(INCREMENTAL_CAMPAIGN)))
-    finally:
-        world.api.pause(INCREMENTAL_CAMPAIGN)
+    assert _daily(world).state == "success"
     runs = [ended(world, run) for run in world.api.runs(dag_id=INCREMENTAL_CAMPAIGN)]
     assert {run.state for run in runs} == {"success"}
     partitions = dag_keys(ORACLE_EXTRACT, REFERENCE, ("ALL",))
     assert started_runs(world) - before == Counter(dict.fromkeys(partitions, len(runs)))
     assert campaigns(world)[-1].options["day"]
+    assert not _source_checks(world)
+
+
+def test_the_first_daily_campaign_after_cut_over_ends_with_the_closing_check(world: World, gated: DagRun) -> None:
+    """It compares every extract with Oracle as it is then; with nothing moved it is the last one, and later runs skip.
+
+    Like the setting of a real installation, the cut-over reaches the tasks through `kpc.toml`.
+    """
+    del gated
+    world.config.write_text(f'cut_over = "2026-01-01T00:00:00"\n{world.config.read_text("utf-8")}', "utf-8")
+    last = _daily(world)
+    assert last.state == "success", world.api.failure(last)
+    campaign = campaign_of(world, last)
+    assert (campaign.state, campaign.options["closes"]) == (CampaignState.FINISHED, True)
+    checks = _source_checks(world)
+    assert {one.table_name for one in checks} == set(REFERENCE)
+    assert {one.state for one in checks} == {SourceCheckState.UNCHANGED}
+    assert all(one.checked_utc > campaign.started_utc for one in checks)
+    before = started_runs(world)
+    after = _daily(world)
+    assert set(tasks(world, after).values()) == {"skipped"}
+    assert started_runs(world) == before
+
+
+def _daily(world: World) -> DagRun:
+    """One run of the daily campaign to its end, unpaused only meanwhile."""
+    world.api.pause(INCREMENTAL_CAMPAIGN, is_paused=False)
+    try:
+        return ended(world, world.api.run(INCREMENTAL_CAMPAIGN, world.api.trigger(INCREMENTAL_CAMPAIGN)))
+    finally:
+        world.api.pause(INCREMENTAL_CAMPAIGN)
+
+
+def _source_checks(world: World) -> list[SourceCheckRow]:
+    with ledger_of(world) as workspace:
+        return workspace.ledger.source_checks.newest(workspace.environment)
