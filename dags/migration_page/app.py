@@ -15,7 +15,7 @@ from fastapi.staticfiles import StaticFiles
 from dags.migration_page.access import AirflowAccess
 from dags.migration_page.endpoints import router
 from dags.migration_page.evidence_files import router as evidence_files
-from dags.migration_page.ledger_reading import LedgerReader
+from dags.migration_page.ledger_reading import LedgerReader, NothingHere
 from kpc.errors import KpcError, Transient
 
 PREFIX = "/migration"
@@ -70,12 +70,13 @@ async def _with_headers(request: Request, call_next: Any) -> Response:
 
 
 async def _explained(_request: Request, error: Exception) -> Response:
-    """One sentence and its remedy; 503 for what passes by itself."""
+    """One sentence and its remedy; 503 for what passes by itself, 404 for what does not exist yet."""
     assert isinstance(error, KpcError)  # noqa: S101  registered for it
     if isinstance(error, Transient):
         remedy = error.remedy.replace(_OF_COMMANDS, _OF_THE_PAGE)
         return JSONResponse({"what": error.what, "remedy": remedy}, HTTPStatus.SERVICE_UNAVAILABLE)
-    return JSONResponse({"what": error.what, "remedy": error.remedy}, HTTPStatus.CONFLICT)
+    status = HTTPStatus.NOT_FOUND if isinstance(error, NothingHere) else HTTPStatus.CONFLICT
+    return JSONResponse({"what": error.what, "remedy": error.remedy}, status)
 
 
 async def _refused(request: Request, error: Exception) -> Response:

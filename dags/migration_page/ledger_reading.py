@@ -39,6 +39,10 @@ _JSON = json.JSONEncoder(default=_plain, separators=(",", ":"))
 ActiveRuns = Callable[[], Mapping[StageName, ActiveRun]]
 
 
+class NothingHere(ConfigError):
+    """The ledger knows no migration, or not the one that was asked for: on the first day nothing is wrong with that."""
+
+
 class LedgerReader:
     """One api-server process's view of the ledger. Safe for threads."""
 
@@ -82,14 +86,14 @@ class LedgerReader:
         return known
 
     def environment(self, source_id: str = "", target_id: str = "") -> Environment:
-        """The named environment, or the one that was used last. Raises `ConfigError` if there is none."""
+        """The named environment, or the one that was used last. Raises `NothingHere` if there is none."""
         known = self.environments()
         if source_id or target_id:
             known = [one for one in known if (one.source_id, one.target_id) == (source_id, target_id)]
         if not known:
-            raise ConfigError(
-                "The ledger knows no such migration yet.",
-                "Start the DAG `campaign` in Airflow, or plan one with `kpc plan --months 2024-01:3`; then it is here.",
+            raise NothingHere(
+                "The ledger knows no such migration yet." if source_id or target_id else "No migration has begun yet.",
+                "Start the DAG campaign in Airflow, or plan one with `kpc plan --months 2024-01:3`; then it is here.",
             )
         return known[0]
 

@@ -47,11 +47,6 @@ def respond(api: AirflowApi, request: PersonRequest, *, approves: bool, note: st
     api.session.ask(object, "PATCH", f"{request.path}/-1/hitlDetails", json=body)
 
 
-def request_page(api: AirflowApi, request: PersonRequest) -> str:
-    """The address of the page on which a person responds."""
-    return f"{api.url}/dags/{request.dag_id}/runs/{request.run_id}/tasks/{request.task_id}/required_actions"
-
-
 def _request(found: dict[str, Any]) -> PersonRequest:
     task = fitted(dict[str, Any], found["task_instance"])
     names = {name: fitted(str, task[name]) for name in ("dag_id", "task_id")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def run_cluster(options: ClusterOptions) -> int:
                 running = RunningCluster(world)
                 running.look()
                 Campaign(world, tuple(TABLES), months).prepare()
-                _say_how(world, options, screen)
+                _say_how(world, options, months, screen)
                 if options.json:
                     print(json.dumps(_addresses(world)), flush=True)  # noqa: T201  the result
                 while True:
@@ -57,7 +58,8 @@ def _addresses(world: World) -> dict[str, str]:
     return {"url": world.api.url, "config": str(world.config), "users": str(world.airflow.users.file)}
 
 
-def _say_how(world: World, options: ClusterOptions, screen: Screen) -> None:
+def _say_how(world: World, options: ClusterOptions, months: Sequence[str], screen: Screen) -> None:
+    first, last = months[0], months[-1]
     workers = [part for part in ClusterControl(options.work_dir).parts() if part.queues]
     option = "" if options.work_dir == ClusterOptions().work_dir else f" --work-dir {options.work_dir}"
     screen.say(f"Airflow      {world.api.url}")
@@ -68,7 +70,9 @@ def _say_how(world: World, options: ClusterOptions, screen: Screen) -> None:
     screen.say(
         "It stays up until Ctrl-C. In another terminal:\n"
         f"         export KPC_CONFIG={world.config}\n"
-        f"         kpc rerun KPS_R_POS_SUPPLIER ALL                    start a partition\n"
+        f"         kpc campaign start --first-month {first} --last-month {last}   everything; or the DAG campaign\n"
+        f"         kpc status --watch                          follow it; or the page Migration in Airflow\n"
+        f"         kpc rerun KPS_T_SALES_MD {first}            one partition again\n"
         f"         kpc cluster list{option}                            what runs\n"
         f"         kpc cluster kill worker-load{option}                lose a worker; `stop` lets it finish its tasks\n"
         f"         kpc cluster start worker-load{option}               start it again\n"

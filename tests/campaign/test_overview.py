@@ -125,12 +125,23 @@ def test_a_sign_off_stands_while_its_certificates_do(ledger: Ledger) -> None:
         decision=SignOffDecision.ACCEPTED,
         certificates={"KPS_R_POS_SUPPLIER ALL": sha256},
     )
-    (decision,) = told(ledger, story)["sign_offs"]
+    document = told(ledger, story)
+    (decision,) = document["sign_offs"]
     assert (decision["actor"], decision["stands"]) == ("airflow:malee", True)
+    assert document["awaiting"] == ["migration"]
     later = Story(SUPPLIERS)
     later.filler.runs, later.at = story.filler.runs, NOW - timedelta(hours=1)
     (decision,) = told(ledger, later.then(SF_LOADED))["sign_offs"]
     assert decision["stands"] is False
+
+
+def test_what_is_reconciled_and_undecided_awaits_a_sign_off(ledger: Ledger) -> None:
+    """A phase of which one partition is missing does not; neither does the migration then."""
+    story = Story(SUPPLIERS).whole()
+    assert told(ledger, story)["awaiting"] == ["reference", "migration"]
+    lines = Story(LINES)
+    lines.filler.runs = story.filler.runs
+    assert told(ledger, lines.then(ORACLE_EXTRACT))["awaiting"] == ["reference"]
 
 
 def test_every_state_of_a_long_campaign_is_shown(ledger: Ledger) -> None:

@@ -15,7 +15,7 @@ import pytest
 from chromium import chromium
 from playwright.sync_api import sync_playwright
 
-from kpc.airflow_client.hitl import PersonRequest, open_requests, request_page, respond
+from kpc.airflow_client.hitl import PersonRequest, open_requests, respond
 from kpc.airflow_client.records import DagRun
 from kpc.campaign.audit import check_audit, places_of
 from kpc.campaign.sign_off import revoke_sign_off
@@ -281,7 +281,8 @@ def test_a_signer_approves_in_the_browser(world: World, tmp_path: Path) -> None:
         page.goto(f"{world.api.url}/required_actions")
         page.get_by_role("link", name="Sign off the migration").first.click()
         page.get_by_text("What your answer does").wait_for()
-        assert page.url.startswith(request_page(world.api, request))
+        of_request = f"dags/{request.dag_id}/runs/{request.run_id}/tasks/{request.task_id}/required_actions"
+        assert page.url.startswith(f"{world.api.url}/{of_request}")
         assert page.get_by_role("cell", name="KPS_WEB_SALES").count() >= 1
         assert present_sha256(world, MIGRATION) in page.inner_text("body")
         page.screenshot(path=tmp_path / "request.png")

@@ -240,6 +240,14 @@ def test_an_api_server_without_the_ledgers_address_says_so(settings: Settings) -
     assert "KPC__LEDGER_URL" in answer.json()["remedy"]
 
 
+def test_a_ledger_without_a_migration_is_no_conflict(settings: Settings, ledger: Ledger) -> None:
+    """On the first day: the page then shows how to start one, not an error."""
+    assert not ledger.overview.environments()
+    answer = mounted(settings).get("api/overview")
+    assert (answer.status_code, answer.json()["what"]) == (404, "No migration has begun yet.")
+    assert "Start the DAG campaign" in answer.json()["remedy"]
+
+
 def test_the_api_server_imports_nothing_heavy() -> None:
     """Neither polars nor pyarrow nor Great Expectations: they cost memory and seconds, and the page needs none."""
     script = (

@@ -32,7 +32,7 @@ function reconciled({ totals }) {
   return card("Partitions reconciled",
     el("div", { class: "figure" }, figure(passed), " ", el("small", {}, `of ${figure(totals.partitions)}`)),
     bar(BARS.map(([state, name]) => [name, states[state]]), totals.partitions, label),
-    el("div", { class: "note" }, more.slice(0, 3).join(", ") || "nothing has started"));
+    el("div", { class: "note" }, more.slice(0, 3).join(", ") || (passed ? "all without exceptions" : "nothing has started")));
 }
 
 function records({ totals, quota: used }) {
@@ -66,7 +66,8 @@ function finish(estimate) {
     el("div", { class: "note" }, `${LIMITS[estimate.limited_by]}${estimate.is_paused ? "; as if resumed now" : ""}`), el("div", { class: "note" }, rate));
 }
 
-function attention({ totals }, onState) {
+function attention(document, onState) {
+  const { totals } = document;
   const list = el("ul");
   for (const state of TROUBLE) {
     const count = totals.by_state[state];
@@ -78,6 +79,8 @@ function attention({ totals }, onState) {
     list.append(el("li", {}, el("button", { onclick: () => onState("failures") }, `${figure(refused)} refused ${refused === 1 ? "row" : "rows"}: ${classes}`)));
   }
   if (totals.moved) list.append(el("li", {}, el("button", { onclick: () => onState("moved") }, `${figure(totals.moved)} changed in Oracle since`)));
+  const waiting = document.awaiting.length;
+  if (waiting) list.append(el("li", {}, glyph("waiting"), el("a", { href: `${root}required_actions`, "data-airflow": true }, `${waiting} sign-${waiting === 1 ? "off waits" : "offs wait"} for an answer`)));
   if (!list.children.length) list.append(el("li", { class: "dim" }, "nothing"));
   const made = card("Needs attention", list);
   made.classList.add("two");
@@ -89,8 +92,9 @@ function signOffs(document, reports) {
   for (const subject of [...document.phases.map((one) => one.phase), "migration"]) {
     const made = document.sign_offs.find((one) => one.subject === subject);
     const isOpen = !made || made.stands === false;
-    const state = isOpen ? "planned" : made.decision === "refused" ? "failed" : "reconciled";
-    const text = !made ? "open" : made.stands === false ? `by ${made.actor}, no longer stands` : `${made.decision} by ${made.actor}, `;
+    const isWaiting = document.awaiting.includes(subject);
+    const state = isWaiting ? "waiting" : isOpen ? "planned" : made.decision === "refused" ? "failed" : "reconciled";
+    const text = !made ? (isWaiting ? "waiting" : "open") : made.stands === false ? `by ${made.actor}, no longer stands` : `${made.decision} by ${made.actor}, `;
     const name = el("a", { href: `${root}dags/sign_off_${subject.replaceAll("-", "_")}`, title: "Requests for this sign-off in Airflow", "data-airflow": true }, subject);
     const words = el("span", {}, name, `: ${text}`, made && made.stands !== false ? when(made.signed_utc) : null);
     const report = reports.find((one) => one.startsWith(`${subject}-`));

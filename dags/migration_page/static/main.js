@@ -145,7 +145,10 @@ async function change(action, body) {
 
 function trouble(error) {
   const lines = [];
-  if (error instanceof Refusal && error.status === 401) {
+  by("banner").classList.toggle("calm", isFirstDay(error));
+  if (isFirstDay(error)) {
+    lines.push(el("p", {}, error.message), el("p", {}, "Start one with the DAG ", el("a", { href: `${root}dags/campaign`, "data-airflow": true }, "campaign"), ": Trigger, and fill in its form. This page then shows it by itself."));
+  } else if (error instanceof Refusal && error.status === 401) {
     lines.push(el("p", {}, "Your session has ended. ", el("a", { href: `${root}auth/login?next=${encodeURIComponent(root)}`, "data-airflow": true }, "Log in to Airflow again.")));
   } else if (error instanceof Refusal) {
     lines.push(el("p", {}, error.message), error.remedy ? el("p", {}, error.remedy) : "");
@@ -156,6 +159,9 @@ function trouble(error) {
   by("banner").replaceChildren(...lines);
   by("banner").hidden = false;
 }
+
+// Nothing was planned yet, which is no trouble.
+const isFirstDay = (error) => error instanceof Refusal && error.status === 404 && !overview.document;
 
 function say() {
   const live = by("live");
@@ -173,12 +179,13 @@ async function look() {
     by("banner").hidden = true;
     show(names);
   } catch (error) {
-    lost ??= Date.now();
+    if (isFirstDay(error)) [fresh, lost] = [Date.now(), null];
+    else lost ??= Date.now();
     trouble(error);
   }
   say();
   const states = overview.document?.totals.by_state ?? {};
-  timer = setTimeout(look, UNDER_WAY.some((state) => states[state]) || lost ? BUSY_MS : QUIET_MS);
+  timer = setTimeout(look, UNDER_WAY.some((state) => states[state]) || lost || !overview.document ? BUSY_MS : QUIET_MS);
 }
 
 function show(names) {

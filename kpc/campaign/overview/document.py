@@ -18,10 +18,11 @@ from kpc.ledger import CampaignRow, Ledger, NewestRun, ScopeRow
 from kpc.ledger.states import PauseScope, SourceCheckState, StageState
 from kpc.partition import Environment
 from kpc.settings import SalesforceSettings
-from kpc.stages.names import RECONCILED, STAGES
+from kpc.stages.names import MIGRATION, RECONCILED, STAGES
 
 FORMAT = 1  # of the document; a change that a reader must know of raises it
 _RATE_WINDOW = timedelta(minutes=5)
+_PASSED = {ShownState.RECONCILED, ShownState.RECONCILED_WITH_EXCEPTIONS}
 _DIFFERING = (StageState.MISMATCH, StageState.RECONCILED_WITH_EXCEPTIONS)
 
 
@@ -45,6 +46,7 @@ def campaign_overview(
     cells = [cell_of(name, facts) for name in names]
     pauses = ledger.pauses.active(environment)
     throughput = ledger.overview.throughput(environment, _RATE_WINDOW)
+    decisions = decisions_of(ledger.sign_offs.all(environment), facts.certificates, names)
     return {
         "format": FORMAT,
         "now_utc": facts.now,
@@ -64,7 +66,8 @@ def campaign_overview(
             {"kind": one.kind, "name": one.name, "actor": one.actor, "reason": one.reason, "paused_utc": one.paused_utc}
             for one in pauses
         ],
-        "sign_offs": decisions_of(ledger.sign_offs.all(environment), facts.certificates, names),
+        "sign_offs": decisions,
+        "awaiting": _awaiting(cells, decisions),
     }
 
 
@@ -192,6 +195,14 @@ def _phase_of(name: str) -> Phase:
 def _phase(phase: Phase, cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     mine = [cell for cell in cells if _phase_of(cell["table"]) == phase]
     return {"phase": phase.value, "partitions": len(mine), "by_state": _by_state(mine)}
+
+
+def _awaiting(cells: Sequence[Mapping[str, Any]], decisions: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The phases, and `migration`, of which every partition is reconciled and for which no decision stands."""
+    decided = {one["subject"] for one in decisions if one["stands"] is not False}
+    states = {phase.value: {cell["state"] for cell in cells if _phase_of(cell["table"]) == phase} for phase in Phase}
+    states[MIGRATION] = {cell["state"] for cell in cells}
+    return [subject for subject, found in states.items() if found and found <= _PASSED and subject not in decided]
 
 
 def is_paused(table: str, pauses: Iterable[Mapping[str, Any]]) -> bool:
