@@ -148,7 +148,7 @@ def _lines(document: Document) -> Iterator[str]:
     rows = quota["rows"]
     yield ""
     yield (
-        f"{document['now_utc']:%H:%M:%S} UTC  {totals['rows']['sf_loaded']:,} records loaded, "
+        f"{document['now_utc']:%H:%M:%S} UTC  {totals['arrived']:,} records loaded, "
         f"{totals['rows_per_s']:,.0f} records/s, {quota['jobs_in_flight']} of {quota['jobs_at_once']} jobs in flight"
     )
     yield f"Quota of 24 h: {rows['used']:,} of {rows['allowed']:,} records used, {rows['free']:,} free"

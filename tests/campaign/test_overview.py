@@ -72,6 +72,12 @@ def test_a_finished_partition_is_reconciled_in_all_stages(ledger: Ledger) -> Non
     assert document["totals"]["by_state"] == {"reconciled": 1}
 
 
+def test_a_repetition_that_sends_nothing_loses_no_record(ledger: Ledger) -> None:
+    """Everything was there already: the newest load sent no row, and all ten are in Salesforce."""
+    story = Story(LINES).whole().then(ORACLE_EXTRACT).then(STAGED_CSV, rows=0).then(SF_LOADED, rows=0)
+    assert told(ledger, story.then(RECONCILED, StageState.RECONCILED))["totals"]["arrived"] == 10
+
+
 def test_stages_after_a_repeated_one_are_outdated(ledger: Ledger) -> None:
     """A new extract makes the proof of the former one worthless; two hours later nothing has started the staging."""
     document = told(ledger, Story(LINES).whole().then(ORACLE_EXTRACT))

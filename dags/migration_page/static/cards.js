@@ -37,7 +37,7 @@ function reconciled({ totals }) {
 
 function records({ totals, quota: used }) {
   return card("Records loaded",
-    el("div", { class: "figure", title: figure(totals.rows.sf_loaded) }, brief(totals.rows.sf_loaded), " ", el("small", {}, `of ${brief(totals.rows.oracle_extract)} extracted`)),
+    el("div", { class: "figure", title: figure(totals.arrived) }, brief(totals.arrived), " ", el("small", {}, `of ${brief(totals.rows.oracle_extract)} extracted`)),
     el("div", { class: "note" }, `${figure(Math.round(totals.rows_per_s))} records/s in the last 5 minutes`),
     el("div", { class: "note" }, `${figure(used.jobs_in_flight)} of ${figure(used.jobs_at_once)} ingest jobs in flight`));
 }

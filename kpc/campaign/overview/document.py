@@ -173,10 +173,16 @@ def _totals(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "partitions": len(cells),
         "by_state": _by_state(cells),
         "rows": stages,
+        "arrived": sum(_arrived(cell) for cell in cells),
         "failures": dict(sorted(classes.items())),
         "stopped": sum("stopped" in cell for cell in cells),
         "moved": sum("moved" in cell for cell in cells),
     }
+
+
+def _arrived(cell: Mapping[str, Any]) -> int:
+    """Records in Salesforce: as reconciled, else as the newest load sent them, which leaves out what was there."""
+    return _rows(cell, -1 if cell["stages"][-1]["state"] in _PASSED else -2)
 
 
 def _rows(cell: Mapping[str, Any], at: int) -> int:
