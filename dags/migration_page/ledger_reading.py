@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from dags.migration_page.airflow_runs import active_runs
+from dags.migration_page.airflow_runs import active_runs, unserved_queues
 from kpc.campaign.estimate import FinishEstimate, estimate_finish
 from kpc.campaign.overview import ActiveRun, campaign_overview
 from kpc.errors import ConfigError, KpcError
@@ -37,6 +37,7 @@ def _plain(value: Any) -> str:
 
 _JSON = json.JSONEncoder(default=_plain, separators=(",", ":"))
 ActiveRuns = Callable[[], Mapping[StageName, ActiveRun]]
+UnservedQueues = Callable[[], list[dict[str, Any]]]
 
 
 class NothingHere(ConfigError):
@@ -46,9 +47,16 @@ class NothingHere(ConfigError):
 class LedgerReader:
     """One api-server process's view of the ledger. Safe for threads."""
 
-    def __init__(self, settings: Callable[[], Settings] = load_settings, *, active: ActiveRuns = active_runs) -> None:
+    def __init__(
+        self,
+        settings: Callable[[], Settings] = load_settings,
+        *,
+        active: ActiveRuns = active_runs,
+        unserved: UnservedQueues = unserved_queues,
+    ) -> None:
         self._load = settings
         self._active = active
+        self._unserved = unserved
         self._lock = threading.Lock()
         self._ledger: Ledger | None = None
         self._failure: tuple[KpcError, float] | None = None
@@ -106,6 +114,7 @@ class LedgerReader:
                 settings = self.settings.salesforce
                 estimate = self._estimate(ledger, environment, settings)
                 document = campaign_overview(ledger, environment, settings, active=self._active(), estimate=estimate)
+                document["unserved"] = self._unserved()
                 self._fresh[environment] = (time.monotonic(), document)
             return document
 

@@ -120,6 +120,23 @@ def test_a_worker_that_was_paused_past_its_lease_writes_nothing(world: World) ->
     world.keeper.stop("worker-spare")
 
 
+def test_a_queue_without_a_worker_is_named_on_the_migration_page(world: World) -> None:
+    """Its tasks wait, and would for ever; the other queue has a worker that merely has nothing to do."""
+    wait_for(lambda: not unserved(world), PATIENCE_S, "queues with workers")
+    world.keeper.stop("worker-extract", timeout_s=PATIENCE_S)
+    since = begin(world, [SUPPLIERS])
+    wait_for(lambda: unserved(world) == {EXTRACT_QUEUE}, PATIENCE_S, "the queue without a worker")
+    world.keeper.restart("worker-extract")
+    wait_for(lambda: is_reconciled(world, SUPPLIERS, since), PATIENCE_S, "the partition's end")
+    wait_for(lambda: not unserved(world), PATIENCE_S, "its end on the page")
+
+
+def unserved(world: World) -> set[str]:
+    """The queues that no worker serves, as the page's data says."""
+    overview = world.api.session.send("GET", "/migration/api/overview").json()
+    return {one["queue"] for one in overview["unserved"] if one["tasks"]}
+
+
 @pytest.mark.slow  # the broker looks for such messages at its own pace, sometimes after the task has ended
 def test_a_task_that_outlives_the_visibility_timeout_is_done_once(world: World) -> None:
     """The broker delivers its message again; the second delivery is refused while the first is at work."""

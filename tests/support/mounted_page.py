@@ -41,7 +41,7 @@ class GivenAccess:
 
 def mounted(settings: Settings, who: Visitor | None = None, **reader: Any) -> TestClient:
     """A client whose base is the page."""
-    made = LedgerReader(lambda: settings, active=_nothing_runs, **reader)
+    made = LedgerReader(lambda: settings, **{"active": _nothing_runs, "unserved": _nothing_waits, **reader})
     page = migration_page(GivenAccess(who or visitor()), made)
     page.dependency_overrides[get_user] = _somebody
     outer = FastAPI()
@@ -52,6 +52,11 @@ def mounted(settings: Settings, who: Visitor | None = None, **reader: Any) -> Te
 def _nothing_runs() -> dict[Any, Any]:
     """Airflow's runs that have not ended: there is no Airflow."""
     return {}
+
+
+def _nothing_waits() -> list[dict[str, Any]]:
+    """Queues without a worker: the same."""
+    return []
 
 
 _somebody: Callable[[], object] = object

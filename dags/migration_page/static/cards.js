@@ -69,6 +69,9 @@ function finish(estimate) {
 function attention(document, onState) {
   const { totals } = document;
   const list = el("ul");
+  for (const one of document.unserved) {
+    list.append(el("li", { class: "bad" }, glyph("failed"), el("span", {}, `No worker takes tasks of the queue ${one.queue}: ${figure(one.tasks)} ${one.tasks === 1 ? "waits" : "wait"} since `, when(one.since_utc))));
+  }
   for (const state of TROUBLE) {
     const count = totals.by_state[state];
     if (count) list.append(el("li", {}, glyph(state), el("button", { onclick: () => onState(state) }, `${figure(count)} ${STATES[state][0]}`)));
@@ -80,7 +83,7 @@ function attention(document, onState) {
   }
   if (totals.moved) list.append(el("li", {}, el("button", { onclick: () => onState("moved") }, `${figure(totals.moved)} changed in Oracle since`)));
   const waiting = document.awaiting.length;
-  if (waiting) list.append(el("li", {}, glyph("waiting"), el("a", { href: `${root}required_actions`, "data-airflow": true }, `${waiting} sign-${waiting === 1 ? "off waits" : "offs wait"} for an answer`)));
+  if (waiting) list.append(el("li", {}, glyph("waiting"), el("a", { href: `${root}required_actions?response_received=false`, "data-airflow": true }, `${waiting} sign-${waiting === 1 ? "off waits" : "offs wait"} for an answer`)));
   if (!list.children.length) list.append(el("li", { class: "dim" }, "nothing"));
   const made = card("Needs attention", list);
   made.classList.add("two");
