@@ -13,8 +13,8 @@ from sqlalchemy import event
 
 from kpc.bench.filled_ledger import FILLED, NOW, LedgerFiller, fill
 from kpc.campaign.overview import ActiveRun, ShownState, campaign_overview
-from kpc.ledger import Ledger, Signer, open_ledger
-from kpc.ledger.states import PauseScope, SignOffDecision, StageState
+from kpc.ledger import Ledger, Signer, SourceFinding, open_ledger
+from kpc.ledger.states import PauseScope, SignOffDecision, SourceCheckState, StageState
 from kpc.partition import Partition, find_partition
 from kpc.settings import SalesforceSettings
 from kpc.stages.names import ORACLE_EXTRACT, RECONCILED, SF_LOADED, STAGED_CSV, STAGES
@@ -148,6 +148,16 @@ def test_what_is_reconciled_and_undecided_awaits_a_sign_off(ledger: Ledger) -> N
     lines = Story(LINES)
     lines.filler.runs = story.filler.runs
     assert told(ledger, lines.then(ORACLE_EXTRACT))["awaiting"] == ["reference"]
+
+
+def test_what_oracle_changed_since_awaits_no_sign_off(ledger: Ledger) -> None:
+    """`kpc delta` blocks it until the partition is read again or the change accepted."""
+    document = told(ledger, Story(SUPPLIERS).whole())
+    assert document["awaiting"]
+    extract = next(iter(ledger.overview.current_generations(FILLED).values()))
+    moved = SourceFinding(SUPPLIERS.table.name, SUPPLIERS.key, SourceCheckState.MOVED, extract, 1, {})
+    ledger.source_checks.record(FILLED, [moved], final_scn=2, run_id="r", actor="a")
+    assert told(ledger)["awaiting"] == []
 
 
 def test_every_state_of_a_long_campaign_is_shown(ledger: Ledger) -> None:

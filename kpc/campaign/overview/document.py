@@ -204,11 +204,16 @@ def _phase(phase: Phase, cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _awaiting(cells: Sequence[Mapping[str, Any]], decisions: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The phases, and `migration`, of which every partition is reconciled and for which no decision stands."""
+    """The phases, and `migration`, of which every partition is reconciled and unmoved, and no decision stands."""
     decided = {one["subject"] for one in decisions if one["stands"] is not False}
-    states = {phase.value: {cell["state"] for cell in cells if _phase_of(cell["table"]) == phase} for phase in Phase}
-    states[MIGRATION] = {cell["state"] for cell in cells}
-    return [subject for subject, found in states.items() if found and found <= _PASSED and subject not in decided]
+    is_settled = {(cell["table"], cell["key"]): cell["state"] in _PASSED and "moved" not in cell for cell in cells}
+    parts = {phase.value: [name for name in is_settled if _phase_of(name[0]) == phase] for phase in Phase}
+    parts[MIGRATION] = list(is_settled)
+    return [
+        subject
+        for subject, names in parts.items()
+        if names and all(is_settled[name] for name in names) and subject not in decided
+    ]
 
 
 def is_paused(table: str, pauses: Iterable[Mapping[str, Any]]) -> bool:
