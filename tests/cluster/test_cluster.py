@@ -33,6 +33,7 @@ from kpc.demo.cluster_control import RunningCluster
 from kpc.demo.postgres import POSTGRES
 from kpc.demo.redis import REDIS
 from kpc.demo.servers import Data, World, started
+from kpc.errors import KpcError
 from kpc.partition import Partition, find_partition, month_keys, partitions_of
 from kpc.processes import python_env
 from kpc.stages.names import DEFAULT_QUEUE, EXTRACT_QUEUE, MIGRATION, ORACLE_EXTRACT, SF_LOADED, STAGES, asset_name
@@ -44,6 +45,7 @@ TIMES = ClusterTimes(heartbeat=2, lost_task=30, queued=90, visibility=20)
 LEASE_S = 10.0
 MONTHS = month_keys("2024-01", 3)
 SUPPLIERS = find_partition("KPS_R_POS_SUPPLIER", "ALL")
+APPROVALS = find_partition("KPS_T_SALES_APPRV", "ALL")
 JANUARY, FEBRUARY, MARCH = (find_partition("KPS_T_SALES_M", month) for month in MONTHS)
 
 
@@ -120,6 +122,24 @@ def test_a_worker_that_was_paused_past_its_lease_writes_nothing(world: World) ->
     world.keeper.stop("worker-spare")
 
 
+def test_the_api_server_may_be_killed_at_any_moment(world: World) -> None:
+    """Tasks repeat what they asked of it, and the end of a task is recorded with its event: no stage is lost."""
+    since = begin(world, [APPROVALS])
+    for pause_s in (3.0, 11.0, 17.0):  # each restart takes some ten seconds
+        time.sleep(pause_s)
+        world.keeper.stop("airflow api-server", signal.SIGKILL)
+        world.keeper.restart("airflow api-server")
+    wait_for(lambda: has_answered(world), PATIENCE_S, "the restart of the API server")
+    finish(world, [APPROVALS], since)
+
+
+def has_answered(world: World) -> bool:
+    try:
+        return bool(world.api.dag_ids())
+    except KpcError:
+        return False
+
+
 def test_a_queue_without_a_worker_is_named_on_the_migration_page(world: World) -> None:
     """Its tasks wait, and would for ever; the other queue has a worker that merely has nothing to do."""
     wait_for(lambda: not unserved(world), PATIENCE_S, "queues with workers")
@@ -176,7 +196,7 @@ def test_a_worker_without_emulators_moves_a_partition(world: World, tmp_path: Pa
 @pytest.mark.timeout(3600)
 def test_the_whole_campaign_survives_a_restart_of_everything_in_turn(world: World) -> None:
     """All other tables and months; every 20 seconds another part is killed or restarts."""
-    done = {SUPPLIERS, JANUARY, FEBRUARY, MARCH, find_partition("KPS_R_EMAIL_TENANT", "ALL")}
+    done = {SUPPLIERS, APPROVALS, JANUARY, FEBRUARY, MARCH, find_partition("KPS_R_EMAIL_TENANT", "ALL")}
     partitions = [each for table in TABLES.values() for each in partitions_of(table, MONTHS) if each not in done]
     since = begin(world, partitions)
     losses = itertools.cycle(
@@ -187,13 +207,15 @@ def test_the_whole_campaign_survives_a_restart_of_everything_in_turn(world: Worl
             ("worker-extract", signal.SIGKILL),
             (POSTGRES, None),
             ("airflow triggerer", signal.SIGKILL),
+            ("airflow api-server", signal.SIGKILL),
         ]
     )
-    for name, number in itertools.islice(losses, 12):
+    for name, number in itertools.islice(losses, 14):
         time.sleep(20.0)
         world.keeper.check()
         world.keeper.stop(name, number, timeout_s=PATIENCE_S)
         world.keeper.restart(name)
+    wait_for(lambda: has_answered(world), PATIENCE_S, "the restart of the API server")
     finish(world, partitions, since, seconds=2400.0)
 
 
