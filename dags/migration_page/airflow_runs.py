@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,6 @@ from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
 from airflow.utils.session import create_session
 from airflow.utils.state import DagRunState, TaskInstanceState
-from sqlalchemy import func
 
 from kpc.campaign.overview import ActiveRun
 from kpc.catalog import TABLES
@@ -42,17 +42,25 @@ def unserved_queues() -> list[dict[str, Any]]:
 
     `tasks` is how many wait in the `queue`, `since_utc` since when the first does. A queue of busy workers is not one.
     """
-    sign_of_life = func.max(func.coalesce(TaskInstance.last_heartbeat_at, TaskInstance.start_date))
-    columns = (TaskInstance.queue, func.count(), func.min(TaskInstance.queued_dttm), sign_of_life)
+    columns = (
+        *(TaskInstance.queue, TaskInstance.state, TaskInstance.queued_dttm),
+        *(TaskInstance.last_heartbeat_at, TaskInstance.start_date),
+    )
+    states = [TaskInstanceState.QUEUED, TaskInstanceState.RUNNING]
+    now = datetime.now(UTC)
+    limit = now - _TAKEN_WITHIN
+    waiting: dict[str | None, list[datetime]] = defaultdict(list)
+    served = set()
     with create_session() as session:
-        waiting, running = (
-            session.query(*columns).filter(TaskInstance.state == state).group_by(TaskInstance.queue).all()
-            for state in (TaskInstanceState.QUEUED, TaskInstanceState.RUNNING)
-        )
-    limit = datetime.now(UTC) - _TAKEN_WITHIN
-    served = {queue for queue, _, _, seen_utc in running if seen_utc is not None and seen_utc > limit}
+        for queue, state, queued_utc, seen_utc, started_utc in session.query(*columns).filter(
+            TaskInstance.state.in_(states)
+        ):
+            if state == TaskInstanceState.QUEUED:
+                waiting[queue].append(queued_utc or now)
+            elif (seen_utc or started_utc or now) > limit:
+                served.add(queue)
     return [
-        {"queue": queue, "tasks": tasks, "since_utc": since_utc}
-        for queue, tasks, since_utc, _ in waiting
-        if since_utc is not None and since_utc < limit and queue not in served
+        {"queue": queue, "tasks": len(since), "since_utc": min(since)}
+        for queue, since in waiting.items()
+        if min(since) < limit and queue not in served
     ]

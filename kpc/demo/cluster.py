@@ -70,8 +70,8 @@ def _say_how(world: World, options: ClusterOptions, months: Sequence[str], scree
     screen.say(
         "It stays up until Ctrl-C. In another terminal:\n"
         f"         export KPC_CONFIG={world.config}\n"
-        f"         kpc campaign start --first-month {first} --last-month {last}   everything; or the DAG campaign\n"
-        f"         kpc status --watch                          follow it; or the page Migration in Airflow\n"
+        f"         kpc campaign start --first-month {first} --last-month {last}\n"
+        f"         kpc status --watch                          follow it; in Airflow: DAG campaign, page Migration\n"
         f"         kpc rerun KPS_T_SALES_MD {first}            one partition again\n"
         f"         kpc cluster list{option}                            what runs\n"
         f"         kpc cluster kill worker-load{option}                lose a worker; `stop` lets it finish its tasks\n"
