@@ -93,8 +93,9 @@ def _installation() -> list[Any]:
     else:
         what = f"The executor is {executor}; loads and extracts of a campaign run side by side only with another one."
         checks.append(about.warning("executor", what, "Set AIRFLOW__CORE__EXECUTOR to CeleryExecutor."))
+    coordinators: Any = conf.getjson("sdk", "coordinators", fallback={})
     by_queue: Any = conf.getjson("sdk", "queue_to_coordinator", fallback={})
-    checks.append(check_coordinators(by_queue))
+    checks.append(check_coordinators(coordinators, by_queue))
     for name in (ORACLE, SALESFORCE):
         where = "Airflow" if has_connection(name) else "the environment or kpc.toml: Airflow has none of this name"
         checks.append(CheckSubject("Airflow", name).ok("connection", f"from {where}"))

@@ -16,7 +16,6 @@ from kpc.catalog import TABLES
 from kpc.stages.names import STAGES, asset_name
 
 _PLACES = {asset_name(table, stage): (table.name, stage) for table in TABLES.values() for stage in STAGES}
-
 _TAKEN_WITHIN = timedelta(seconds=60)  # by a worker; also how long a task's last sign of life speaks for its worker
 
 
@@ -42,23 +41,19 @@ def unserved_queues() -> list[dict[str, Any]]:
 
     `tasks` is how many wait in the `queue`, `since_utc` since when the first does. A queue of busy workers is not one.
     """
-    columns = (
-        *(TaskInstance.queue, TaskInstance.state, TaskInstance.queued_dttm),
-        *(TaskInstance.last_heartbeat_at, TaskInstance.start_date),
-    )
-    states = [TaskInstanceState.QUEUED, TaskInstanceState.RUNNING]
-    now = datetime.now(UTC)
+    task, now = TaskInstance, datetime.now(UTC)
+    columns = (task.queue, task.state, task.queued_dttm, task.last_heartbeat_at, task.start_date)
+    with create_session() as session:
+        unended = session.query(*columns).filter(task.state.in_([TaskInstanceState.QUEUED, TaskInstanceState.RUNNING]))
+        found = unended.all()
     limit = now - _TAKEN_WITHIN
     waiting: dict[str | None, list[datetime]] = defaultdict(list)
     served = set()
-    with create_session() as session:
-        for queue, state, queued_utc, seen_utc, started_utc in session.query(*columns).filter(
-            TaskInstance.state.in_(states)
-        ):
-            if state == TaskInstanceState.QUEUED:
-                waiting[queue].append(queued_utc or now)
-            elif (seen_utc or started_utc or now) > limit:
-                served.add(queue)
+    for queue, state, queued_utc, seen_utc, started_utc in found:
+        if state == TaskInstanceState.QUEUED:
+            waiting[queue].append(queued_utc or now)
+        elif (seen_utc or started_utc or now) > limit:
+            served.add(queue)
     return [
         {"queue": queue, "tasks": len(since), "since_utc": min(since)}
         for queue, since in waiting.items()

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from kpc.campaign.system_check import CheckSubject, SystemCheck
 from kpc.stages.names import QUEUES
 
 _NAME = "kpc"
+_COORDINATOR = "dags.task_process.PromptCoordinator"
 COORDINATOR_ENV = {
-    "AIRFLOW__SDK__COORDINATORS": json.dumps({_NAME: {"classpath": "dags.task_process.PromptCoordinator"}}),
+    "AIRFLOW__SDK__COORDINATORS": json.dumps({_NAME: {"classpath": _COORDINATOR}}),
     "AIRFLOW__SDK__QUEUE_TO_COORDINATOR": json.dumps(dict.fromkeys(QUEUES, _NAME)),
 }
 
 
-def check_coordinators(by_queue: Mapping[str, str]) -> SystemCheck:
-    """`by_queue` is `[sdk] queue_to_coordinator` where the check runs. Without it tasks work, but end late."""
+def check_coordinators(coordinators: Mapping[str, Any], by_queue: Mapping[str, str]) -> SystemCheck:
+    """`[sdk] coordinators` and `queue_to_coordinator` where the check runs. Without them tasks work, but end late."""
     about = CheckSubject("Airflow", "worker")
-    if missing := [queue for queue in QUEUES if queue not in by_queue]:
+    ours = {name for name, one in coordinators.items() if one.get("classpath") == _COORDINATOR}
+    if missing := [queue for queue in QUEUES if by_queue.get(queue) not in ours]:
         settings = " and ".join(f"{name}='{value}'" for name, value in COORDINATOR_ENV.items())
         return about.warning(
             "end of tasks",

@@ -23,9 +23,15 @@ def test_an_airflow_that_cannot_be_asked_is_a_warning_with_its_settings() -> Non
 
 
 def test_a_queue_whose_tasks_end_late_is_a_warning_with_settings_that_mend_it() -> None:
-    found = check_coordinators({"default": "kpc"})
+    coordinators, by_queue = (json.loads(value) for value in COORDINATOR_ENV.values())
+    found = check_coordinators(coordinators, {"default": "kpc"})
     assert found.state is CheckState.WARNING
     assert "Tasks of the queue extract may hold" in found.message
     assert all(f"{name}='{value}'" in found.remedy for name, value in COORDINATOR_ENV.items())
-    mended = check_coordinators(json.loads(COORDINATOR_ENV["AIRFLOW__SDK__QUEUE_TO_COORDINATOR"]))
-    assert mended.state is CheckState.OK
+    assert check_coordinators(coordinators, by_queue).state is CheckState.OK
+
+
+def test_another_coordinator_under_the_same_name_is_a_warning_too() -> None:
+    by_queue = json.loads(COORDINATOR_ENV["AIRFLOW__SDK__QUEUE_TO_COORDINATOR"])
+    found = check_coordinators({"kpc": {"classpath": "elsewhere.Coordinator"}}, by_queue)
+    assert "extract and default may hold" in found.message

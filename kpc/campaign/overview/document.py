@@ -18,7 +18,7 @@ from kpc.ledger import CampaignRow, Ledger, NewestRun, ScopeRow
 from kpc.ledger.states import PauseScope, SourceCheckState, StageState
 from kpc.partition import Environment
 from kpc.settings import SalesforceSettings
-from kpc.stages.names import MIGRATION, RECONCILED, STAGES
+from kpc.stages.names import MIGRATION, RECONCILED, SF_LOADED, STAGES
 
 FORMAT = 1  # of the document; a change that a reader must know of raises it
 _RATE_WINDOW = timedelta(minutes=5)
@@ -182,7 +182,8 @@ def _totals(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _arrived(cell: Mapping[str, Any]) -> int:
     """Records in Salesforce: as reconciled, else as the newest load sent them, which leaves out what was there."""
-    return _rows(cell, -1 if cell["stages"][-1]["state"] in _PASSED else -2)
+    load, verdict = STAGES.index(SF_LOADED), STAGES.index(RECONCILED)
+    return _rows(cell, verdict if cell["stages"][verdict]["state"] in _PASSED else load)
 
 
 def _rows(cell: Mapping[str, Any], at: int) -> int:
