@@ -142,19 +142,21 @@ def has_answered(world: World) -> bool:
 
 def test_a_queue_without_a_worker_is_named_on_the_migration_page(world: World) -> None:
     """Its tasks wait, and would for ever; the other queue has a worker that merely has nothing to do."""
-    wait_for(lambda: not unserved(world), PATIENCE_S, "queues with workers")
+    since = begin(world, [SUPPLIERS])  # the page has data from the first partition on
+    wait_for(lambda: is_reconciled(world, SUPPLIERS, since), PATIENCE_S, "the partition's end")
+    wait_for(lambda: unserved(world) == set(), PATIENCE_S, "queues with workers")
     world.keeper.stop("worker-extract", timeout_s=PATIENCE_S)
     since = begin(world, [SUPPLIERS])
     wait_for(lambda: unserved(world) == {EXTRACT_QUEUE}, PATIENCE_S, "the queue without a worker")
     world.keeper.restart("worker-extract")
     wait_for(lambda: is_reconciled(world, SUPPLIERS, since), PATIENCE_S, "the partition's end")
-    wait_for(lambda: not unserved(world), PATIENCE_S, "its end on the page")
+    wait_for(lambda: unserved(world) == set(), PATIENCE_S, "its end on the page")
 
 
 def unserved(world: World) -> set[str]:
-    """The queues that no worker serves, as the page's data says; it has none before a migration has begun."""
+    """The queues that no worker serves, as the page's data says."""
     overview = world.api.session.send("GET", "/migration/api/overview").json()
-    return {one["queue"] for one in overview.get("unserved", ()) if one["tasks"]}
+    return {one["queue"] for one in overview["unserved"] if one["tasks"]}
 
 
 @pytest.mark.slow  # the broker looks for such messages at its own pace, sometimes after the task has ended
