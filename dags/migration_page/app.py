@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.encoders import jsonable_encoder
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
@@ -69,14 +70,20 @@ async def _with_headers(request: Request, call_next: Any) -> Response:
     return answer
 
 
-async def _explained(_request: Request, error: Exception) -> Response:
-    """One sentence and its remedy; 503 for what passes by itself, 404 for what does not exist yet."""
+def _explained(request: Request, error: Exception) -> Response:
+    """One sentence and its remedy; 503 for what passes by itself, 404 for what does not exist yet.
+
+    The first campaign may wait for a worker that is not there, so an empty page names the queues without one too.
+    """
     assert isinstance(error, KpcError)  # noqa: S101  registered for it
     if isinstance(error, Transient):
         remedy = error.remedy.replace(_OF_COMMANDS, _OF_THE_PAGE)
         return JSONResponse({"what": error.what, "remedy": remedy}, HTTPStatus.SERVICE_UNAVAILABLE)
-    status = HTTPStatus.NOT_FOUND if isinstance(error, NothingHere) else HTTPStatus.CONFLICT
-    return JSONResponse({"what": error.what, "remedy": error.remedy}, status)
+    facts = {"what": error.what, "remedy": error.remedy}
+    if isinstance(error, NothingHere):
+        unserved = request.app.state.reader.unserved()
+        return JSONResponse({**facts, "unserved": jsonable_encoder(unserved)}, HTTPStatus.NOT_FOUND)
+    return JSONResponse(facts, HTTPStatus.CONFLICT)
 
 
 async def _refused(request: Request, error: Exception) -> Response:

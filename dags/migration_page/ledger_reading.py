@@ -56,7 +56,7 @@ class LedgerReader:
     ) -> None:
         self._load = settings
         self._active = active
-        self._unserved = unserved
+        self.unserved = unserved
         self._lock = threading.Lock()
         self._ledger: Ledger | None = None
         self._failure: tuple[KpcError, float] | None = None
@@ -114,7 +114,7 @@ class LedgerReader:
                 settings = self.settings.salesforce
                 estimate = self._estimate(ledger, environment, settings)
                 document = campaign_overview(ledger, environment, settings, active=self._active(), estimate=estimate)
-                document["unserved"] = self._unserved()
+                document["unserved"] = self.unserved()
                 self._fresh[environment] = (time.monotonic(), document)
             return document
 

@@ -248,6 +248,16 @@ def test_a_ledger_without_a_migration_is_no_conflict(settings: Settings, ledger:
     assert "Start the DAG campaign" in answer.json()["remedy"]
 
 
+def test_the_first_campaign_may_wait_for_a_worker(settings: Settings, ledger: Ledger) -> None:
+    """Before anything has begun the page already names a queue that no worker serves."""
+    since = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    page = mounted(settings, unserved=lambda: [{"queue": "default", "tasks": 1, "since_utc": since}])
+    assert not ledger.overview.environments()
+    (waits,) = page.get("api/overview").json()["unserved"]
+    assert (waits["queue"], waits["tasks"]) == ("default", 1)
+    assert datetime.fromisoformat(waits["since_utc"]) == since
+
+
 def test_the_api_server_imports_nothing_heavy() -> None:
     """Neither polars nor pyarrow nor Great Expectations: they cost memory and seconds, and the page needs none."""
     script = (

@@ -5,6 +5,7 @@ export class Refusal extends Error {
     super(facts.what ?? (typeof facts.detail === "string" ? facts.detail : "The request was refused."));
     this.status = status;
     this.remedy = facts.remedy ?? "";
+    this.unserved = facts.unserved ?? [];
   }
 }
 

@@ -66,12 +66,12 @@ function finish(estimate) {
     el("div", { class: "note" }, `${LIMITS[estimate.limited_by]}${estimate.is_paused ? "; as if resumed now" : ""}`), el("div", { class: "note" }, rate));
 }
 
+// Queues whose tasks no worker takes, as list items.
+export const withoutWorker = (unserved) => unserved.map((one) => el("li", { class: "bad" }, glyph("failed"), el("span", {}, `No worker takes tasks of the queue ${one.queue}: ${figure(one.tasks)} ${one.tasks === 1 ? "task has" : "tasks have"} waited since `, when(one.since_utc))));
+
 function attention(document, onState) {
   const { totals } = document;
-  const list = el("ul");
-  for (const one of document.unserved) {
-    list.append(el("li", { class: "bad" }, glyph("failed"), el("span", {}, `No worker takes tasks of the queue ${one.queue}: ${figure(one.tasks)} ${one.tasks === 1 ? "waits" : "wait"} since `, when(one.since_utc))));
-  }
+  const list = el("ul", {}, ...withoutWorker(document.unserved));
   for (const state of TROUBLE) {
     const count = totals.by_state[state];
     if (count) list.append(el("li", {}, glyph(state), el("button", { onclick: () => onState(state) }, `${figure(count)} ${STATES[state][0]}`)));

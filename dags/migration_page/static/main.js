@@ -2,7 +2,7 @@
 
 import { follow, keepTheme, root } from "./airflow.js";
 import { Overview, Refusal, act, ask } from "./api.js";
-import { cards, pauses } from "./cards.js";
+import { cards, pauses, withoutWorker } from "./cards.js";
 import { Grid } from "./grid.js";
 import { Panel } from "./panel.js";
 import { timeline } from "./timeline.js";
@@ -148,12 +148,13 @@ function trouble(error) {
   by("banner").classList.toggle("calm", isFirstDay(error));
   if (isFirstDay(error)) {
     lines.push(el("p", {}, error.message), el("p", {}, "Start one with the DAG ", el("a", { href: `${root}dags/campaign`, "data-airflow": true }, "campaign"), ": Trigger, and fill in its form. This page then shows it by itself."));
+    if (error.unserved.length) lines.push(el("ul", {}, ...withoutWorker(error.unserved)));
   } else if (error instanceof Refusal && error.status === 401) {
     lines.push(el("p", {}, "Your session has ended. ", el("a", { href: `${root}auth/login?next=${encodeURIComponent(root)}`, "data-airflow": true }, "Log in to Airflow again.")));
   } else if (error instanceof Refusal) {
     lines.push(el("p", {}, error.message), error.remedy ? el("p", {}, error.remedy) : "");
   } else {
-    lines.push(el("p", {}, `Airflow's api-server cannot be reached since ${time(lost ?? Date.now())}. This page tries again by itself.`));
+    lines.push(el("p", {}, `Airflow's api-server has not answered since ${time(lost ?? Date.now())}. This page tries again by itself.`));
   }
   if (fresh && overview.document) lines.push(el("p", {}, `What you see is from ${time(fresh)}.`));
   by("banner").replaceChildren(...lines);
