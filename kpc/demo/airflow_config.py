@@ -31,6 +31,7 @@ class ClusterTimes:
     lost_task: int = 60  # without a sign of life: the task is tried again
     queued: int = 300  # that a task may wait for a worker before it is sent again; also how long its token is valid
     visibility: int = 86_400  # that a task may take before the broker delivers its message again
+    sweep: int = 100  # between two searches of the workers for such messages
 
 
 def airflow_env(home: Path, database_url: str, port: int, *, parallelism: int) -> dict[str, str]:
@@ -86,6 +87,9 @@ def celery_env(database_url: str, broker_url: str, times: ClusterTimes) -> dict[
         "AIRFLOW__CELERY__TASK_ACKS_LATE": True,  # a message is kept until its task has ended, for when a worker dies
         "AIRFLOW__CELERY__WORKER_PREFETCH_MULTIPLIER": 1,  # a busy worker keeps no task that an idle one could do
         "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT": times.visibility,
+        # Without the throttle of 1 only every tenth search is made.
+        "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__UNACKED_RESTORE_THROTTLE": 1,
+        "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__UNACKED_RESTORE_INTERVAL": times.sweep,
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": times.heartbeat,
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": times.lost_task,
         "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": times.queued,

@@ -41,7 +41,7 @@ from kpc.stages.names import DEFAULT_QUEUE, EXTRACT_QUEUE, MIGRATION, ORACLE_EXT
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
 
 PATIENCE_S = 400.0
-TIMES = ClusterTimes(heartbeat=2, lost_task=30, queued=90, visibility=20)
+TIMES = ClusterTimes(heartbeat=2, lost_task=30, queued=90, visibility=20, sweep=5)
 LEASE_S = 10.0
 MONTHS = month_keys("2024-01", 3)
 SUPPLIERS = find_partition("KPS_R_POS_SUPPLIER", "ALL")
@@ -159,10 +159,9 @@ def unserved(world: World) -> set[str]:
     return {one["queue"] for one in overview["unserved"] if one["tasks"]}
 
 
-@pytest.mark.slow  # the broker looks for such messages at its own pace, sometimes after the task has ended
 def test_a_task_that_outlives_the_visibility_timeout_is_done_once(world: World) -> None:
     """The broker delivers its message again; the second delivery is refused while the first is at work."""
-    delay_uploads(world, TIMES.visibility * 3)
+    delay_uploads(world, 2.0 * TIMES.visibility)
     since = begin(world, [MARCH])
     finish(world, [MARCH], since)
     assert "Task already running elsewhere, ignoring redelivered message" in log_of(world, "worker-load")
