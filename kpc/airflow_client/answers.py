@@ -32,6 +32,7 @@ class TaskAnswer(Shape):
     map_index: int
     state: str | None = None
     try_number: int
+    end_date: Moment | None = None
 
 
 class EventAnswer(Shape):

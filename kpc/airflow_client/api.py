@@ -215,7 +215,7 @@ class AirflowApi:
     def tasks(self, run: DagRun) -> list[TaskState]:
         path = f"dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances"
         return [
-            TaskState(task.task_id, task.map_index, task.state, task.try_number)
+            TaskState(task.task_id, task.map_index, task.state, task.try_number, task.end_date)
             for task in self._pages(TaskAnswer, path, "task_instances")
         ]
 

@@ -28,12 +28,13 @@ class DagRun:
 
 @dataclass(frozen=True, slots=True)
 class TaskState:
-    """One task of a run. `map_index` is -1 for a task that is not mapped."""
+    """One task of a run. `map_index` is -1 for a task that is not mapped; `ended` is the end of its last try."""
 
     task_id: str
     map_index: int
     state: str | None
     tries: int
+    ended: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

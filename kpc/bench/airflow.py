@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from kpc.airflow_client.records import AssetEvent, DagRun
-from kpc.bench.figures import Figure, rounded
+from kpc.bench.figures import Figure, Say, rounded
 from kpc.bench.page_answer import page_figures
 from kpc.bench.processes import run_function
 from kpc.catalog import TABLES
@@ -26,8 +26,6 @@ from kpc.demo.summary import CPU_S
 from kpc.errors import ConfigError, Terminal
 from kpc.partition import month_keys, partitions_of
 from kpc.stages.names import SIGN_OFF_PREFIX, STAGES, asset_name
-
-Say = Callable[[str], None]
 
 NAMES = {TaskExecutor.LOCAL: "LocalExecutor", TaskExecutor.CELERY: "CeleryExecutor"}
 PARTITIONS = 40

@@ -8,7 +8,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from kpc.bench import extraction
-from kpc.bench.figures import Figure, rounded
+from kpc.bench.figures import Figure, Say, rounded
 from kpc.bench.oracle_emulator import Emulator, started_emulator
 from kpc.bench.oracle_tables import (
     FRAME,
@@ -22,8 +22,6 @@ from kpc.bench.oracle_tables import (
 from kpc.bench.processes import Cost, run_function
 from kpc.bench.rounds import cpu_s, ratio, take_turns, wall_s
 from kpc.bench.scans import measure_scans
-
-Say = Callable[[str], None]
 
 _ROUNDS = 7
 _MEMORY_ROUNDS = 2  # the smaller peak of each counts, because what the allocators retain varies from run to run

@@ -18,14 +18,13 @@ from tempfile import TemporaryDirectory
 import psutil  # type: ignore[import-untyped]
 
 from kpc.bench.baselines import aio_upsert, simple_upsert
-from kpc.bench.figures import Figure, rounded
+from kpc.bench.figures import Figure, Say, rounded
 from kpc.bench.processes import Cost, run_function
 from kpc.bench.rounds import Costs, cpu_s, ratio, take_turns, wall_s
 from kpc.catalog import find_table
 from kpc.catalog.types import EXTERNAL_ID
 from kpc.processes import Keeper
 
-Say = Callable[[str], None]
 Stage = Callable[..., str]
 Load = Callable[..., int]
 

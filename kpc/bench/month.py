@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from kpc.bench.figures import Figure, rounded
+from kpc.bench.figures import Figure, Say, rounded
 from kpc.bench.load import emulator
 from kpc.bench.oracle_emulator import started_emulator
 from kpc.bench.oracle_tables import MONTH
@@ -23,8 +23,6 @@ from kpc.bench.processes import run_function
 from kpc.bench.scale import CHILD, CHILDREN_SHARE, PARENT, Measured
 from kpc.bench.stage_partition import LOAD, RUNS, load_parents, run_part, verdict_of
 from kpc.ledger.states import StageState
-
-Say = Callable[[str], None]
 
 LINES = 9_240_000  # of the largest month, which has 3.84 million headers
 HEADER = ("table", "stage", "records", "seconds", "CPU s", "us of CPU each", "peak MB")

@@ -12,13 +12,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from kpc.bench.figures import Figure, rounded
+from kpc.bench.figures import Figure, Say, rounded
 from kpc.bench.load import SENT, emulator
 from kpc.bench.processes import run_function
 from kpc.bench.request_record import job_times
 from kpc.salesforce.job_pace import LATE_S, LATE_SHARE
-
-Say = Callable[[str], None]
 
 _TIMEOUT_S = 400.0
 

@@ -6,7 +6,7 @@ own; each comparison is a process of its own, so that its CPU time and its peak 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,15 +15,13 @@ from tempfile import TemporaryDirectory
 
 from kpc.bench import text_comparison
 from kpc.bench.data_docs import measure_data_docs
-from kpc.bench.figures import Figure, rounded
+from kpc.bench.figures import Figure, Say, rounded
 from kpc.bench.load import emulator
 from kpc.bench.made_up_lines import MONTH, TABLE
 from kpc.bench.made_up_partition import fill_org, new_org, reconcile, write_partition
 from kpc.bench.planted_differences import Planted, findings, plant
 from kpc.bench.processes import Cost, run_function
 from kpc.bench.small_campaign import tampering_figures
-
-Say = Callable[[str], None]
 
 ROWS = 10_000_000
 SMALL_SHARE, PLANTED_SHARE = 10, 2  # the smaller comparison and the planted one, as parts of the rows

@@ -8,20 +8,18 @@ It works at some ten times the pace of a real one: as fast as it can, it would c
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from kpc.bench.figures import Figure, rounded
+from kpc.bench.figures import Figure, Say, rounded
 from kpc.bench.load import emulator
 from kpc.bench.oracle_emulator import started_emulator
 from kpc.bench.oracle_tables import MONTH
 from kpc.bench.processes import Cost, run_function
 from kpc.bench.request_record import job_times
 from kpc.bench.stage_partition import LOAD, PUBLISH, RUNS, load_parents, run_part
-
-Say = Callable[[str], None]
 
 PARENT, CHILD = "KPS_T_SALES_M", "KPS_T_SALES_MD"
 SIZES = (250_000, 1_000_000, 4_000_000)

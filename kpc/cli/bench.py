@@ -166,3 +166,14 @@ def airflow(
         raise ConfigError("--executor names one that the demo does not have.", f"Choose from {known}.") from None
     figures, costs = measure_airflow(executors=chosen, partitions=partitions, say=say)
     _report("kpc bench airflow", figures, as_json=as_json, jobs=[cost.as_json() for cost in costs])
+
+
+@app.command()
+@explaining_errors
+def slots(as_json: AsJson = False) -> None:
+    """Measure how busy a campaign in Airflow keeps the ingest jobs of a slow org, and whether small tables wait."""
+    require_extra("dev", "kpc bench slots")
+    from kpc.bench.slots import measure_slots
+
+    use = measure_slots(say=say)
+    _report("kpc bench slots", tuple(use.figures()), as_json=as_json, jobs=use.as_json())

@@ -100,7 +100,7 @@ def started(
     """Start all servers, and stop them at the end. `switches` are the Salesforce emulator's.
 
     With the CeleryExecutor there are a broker and two workers too, and `times` says how soon their loss is noticed.
-    `settings` are some of `kpc.settings`, in place of the demo's.
+    `settings` are some of `kpc.settings`, in place of the demo's; of a section only those that are given.
 
     Raises `ConfigError` if another demo uses the same folder, `Terminal` if a server does not start.
     """
@@ -130,7 +130,8 @@ def started(
         }
         login = begun.users.login(OPERATOR)
         values = _values(folder, postgres.url(LEDGER_DATABASE), facts)
-        values |= {**_airflow_values(begun.url, login), **(settings or {})}
+        values |= _airflow_values(begun.url, login)
+        values |= {name: _merged(values.get(name), value) for name, value in (settings or {}).items()}
         _write_config(config, values)
         try:
             airflow = finish_airflow(keeper, begun, _connections(facts), cluster)
@@ -219,6 +220,11 @@ def _values(folder: Path, ledger_url: str, facts: Mapping[str, Mapping[str, str]
         "staging": {"root": str(folder / "staging"), "chunk_rows": 20_000},
         "reconcile": {"docs_root": str(folder / "data_docs")},
     }
+
+
+def _merged(old: Any, new: Any) -> Any:
+    """`new`, and what a section of settings had besides."""
+    return {**old, **new} if isinstance(old, dict) and isinstance(new, dict) else new
 
 
 def _connections(facts: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
