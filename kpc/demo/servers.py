@@ -129,9 +129,8 @@ def started(
             "salesforce": _ready(keeper, salesforce, folder / "salesforce.json"),
         }
         login = begun.users.login(OPERATOR)
-        values = _values(folder, postgres.url(LEDGER_DATABASE), facts)
-        values |= _airflow_values(begun.url, login)
-        values |= {name: _merged(values.get(name), value) for name, value in (settings or {}).items()}
+        ours = {**_values(folder, postgres.url(LEDGER_DATABASE), facts), **_airflow_values(begun.url, login)}
+        values = ours | {name: _merged(ours.get(name), value) for name, value in (settings or {}).items()}
         _write_config(config, values)
         try:
             airflow = finish_airflow(keeper, begun, _connections(facts), cluster)
