@@ -63,6 +63,13 @@ def is_reconciled(world: World, partition: Partition, since: datetime) -> bool:
     return [run.state for run in runs] == ["success"] * len(STAGES)
 
 
+def not_loaded(world: World, partitions: Iterable[Partition]) -> list[Partition]:
+    """Those of the partitions of which nothing is in the org yet."""
+    with open_workspace(world.settings, run_id="check", actor="test") as workspace:
+        stages, environment = workspace.ledger.stages, workspace.environment
+        return [each for each in partitions if not stages.is_loaded(environment, each)]
+
+
 def assert_exactly_once(world: World, partitions: Iterable[Partition], since: datetime) -> None:
     """Airflow, ledger and org agree: one run per stage, one complete job per chunk, one record per staged row.
 
