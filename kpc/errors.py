@@ -151,6 +151,10 @@ class SiblingLoading(NotYet):
     """Another table's load locks the same parent records; this one may begin when no job of it is running."""
 
 
+class NoFreeSlot(NotYet):
+    """As many ingest jobs are in flight as may be."""
+
+
 class SnapshotLost(KpcError):
     """Oracle can no longer read at this generation's SCN (ORA-01555 and related errors): start a new generation."""
 

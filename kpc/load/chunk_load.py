@@ -128,7 +128,8 @@ class ChunkSpec(BaseModel):
 class ChunkLoad:
     """One worker's load of one chunk. Setting `stop` ends its waits early; the job continues in the org.
 
-    While a sibling's job locks the same parents, it waits in this process, or raises with `waits_here` False.
+    While a sibling's job locks the same parents, or no slot is free, it waits in this process, or raises with
+    `waits_here` False.
     """
 
     spec: ChunkSpec

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import logging
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from kpc.errors import OutcomeUnknown, SiblingLoading, Transient
+from kpc.errors import NoFreeSlot, OutcomeUnknown, SiblingLoading, Transient
 from kpc.ledger import JobRow
-from kpc.ledger.states import JobState
+from kpc.ledger.states import JobPurpose, JobState
 from kpc.load.chunk_load import ChunkLoad, chunk_intent
 from kpc.load.created_records import keep_found
 from kpc.load.job_polling import NO_LONGER_IN_ORG
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 _FRESH_JOBS = 6  # jobs created for one chunk in one call before we give up
 _CLOCK_SKEW = timedelta(minutes=2)
 _SLOT_PAUSE_S = 1.0
+_SLOT_LOOK = timedelta(seconds=10)  # of a task that gives its worker back
 
 
 def start_job(load: ChunkLoad) -> str:
@@ -71,7 +72,9 @@ def _keep_lost(load: ChunkLoad) -> None:
 def _intend(load: ChunkLoad) -> JobRow:
     """Claim quota and a job slot.
 
-    Raises `Transient` if no slot becomes free within `job_timeout_s`, `SiblingLoading` (at once unless it waits here).
+    Raises `SiblingLoading`, and `NoFreeSlot` for a chunk that is sent for the first time, at once unless it waits here;
+    rows that are sent again wait here always, because to try later means to read their chunk's results once more.
+    Raises `Transient` if it waited `job_timeout_s` for a slot.
     """
     settings = load.settings
     governor, intent = load.governor, chunk_intent(load.spec, load.table)
@@ -89,11 +92,15 @@ def _intend(load: ChunkLoad) -> JobRow:
             continue
         if job is not None:
             return job
+        full = (
+            f"{load} found no free slot: as many ingest jobs are in flight as KPC__SALESFORCE__JOBS_IN_FLIGHT allows "
+            f"({settings.jobs_in_flight})."
+        )
+        if not load.waits_here and intent.purpose is JobPurpose.CHUNK:
+            remedy = "Nothing is to be done: it looks again by itself (`kpc status` shows the jobs)."
+            raise NoFreeSlot(full, remedy, again_utc=datetime.now(UTC) + _SLOT_LOOK)
         if time.monotonic() > deadline:
-            raise Transient(
-                f"{load} found no free slot: {settings.jobs_in_flight} ingest jobs are in flight.",
-                "Run the load again later, or raise KPC__SALESFORCE__JOBS_IN_FLIGHT.",
-            )
+            raise Transient(full, "Run the load again later, or raise it.")
         load.pause(_SLOT_PAUSE_S)
 
 

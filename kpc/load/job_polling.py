@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from kpc.errors import RateLimited, SalesforceDown, Terminal, Transient
 from kpc.ledger.states import IN_FLIGHT, JobState
 from kpc.load.chunk_load import ChunkLoad
-from kpc.salesforce import JobInfo
+from kpc.salesforce import BulkJobState, JobInfo
 from kpc.salesforce.constants import RESULT_DAYS
 from kpc.salesforce.job_pace import Pace
 from kpc.salesforce.job_poller import WAKE_S
@@ -62,7 +62,7 @@ def follow_job(load: ChunkLoad, job_id: str) -> None:
 
 
 def poll_job(load: ChunkLoad, job_id: str) -> JobProgress:
-    """The job as last seen, polled if that is due; records that a worker is following it.
+    """The job as last seen, polled if that is due; records that a worker is following it, and that its slot is free.
 
     Raises `Terminal` if the job no longer exists.
     """
@@ -77,7 +77,20 @@ def poll_job(load: ChunkLoad, job_id: str) -> JobProgress:
         load.ledger.jobs.touch(load.job(job_id).id, processed=sighting.processed, lease=load.lease)
     if sighting.is_final:
         _remember_pace(load)
+        _free_slot(load, job_id, sighting.state)
     return JobProgress(sighting.state.value, sighting.processed, load.spec.rows, sighting.wait_s, sighting.is_final)
+
+
+def _free_slot(load: ChunkLoad, job_id: str, state: BulkJobState) -> None:
+    """Record the end of a job that is complete; what another end means is found when its results are read.
+
+    The task that reads them may wait long for a worker. Until then no other chunk could begin, and if those held all
+    workers while they wait for a slot, it would get none.
+    """
+    if state is BulkJobState.JOB_COMPLETE:
+        job = load.job(job_id)
+        if job.state in IN_FLIGHT:
+            load.end_job(job, JobState.ENDED)
 
 
 def ask(load: ChunkLoad, job_id: str) -> JobInfo:

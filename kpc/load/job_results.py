@@ -51,7 +51,9 @@ def read_outcome(load: ChunkLoad, job_id: str) -> ChunkOutcome:
     if info.state is BulkJobState.ABORTED or info.refuses_content:
         return read_outcome(load, _job_instead(load, info))
     # Free the slot before rows are sent again: if jobs waiting to retry held all slots, none could proceed.
-    load.end_job(load.job(job_id), JobState.ENDED)
+    job = load.job(job_id)
+    if job.state in IN_FLIGHT:
+        load.end_job(job, JobState.ENDED)
     outcome = _read(load, info)
     learn_encoding(load, info)
     return outcome
