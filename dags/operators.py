@@ -160,10 +160,10 @@ def _reschedule(at_utc: datetime) -> AirflowRescheduleException:
 class IngestChunk(BaseOperator):
     """Loads one chunk as one ingest job.
 
-    A job that ends within `patience` is finished in this process, which avoids a second task start. A longer job is
-    handed to the triggerer; the task keeps its pool slot. A retry finds the job it started in the ledger. A chunk that
-    may not start yet releases its slot and is rescheduled to the exact time when quota is free or, while the load is
-    paused, after `pause_look`.
+    A job that ends within `patience` is finished in this process, which avoids a second task start. A longer job, or
+    one that will be longer at the pace of the latest one, is handed to the triggerer; the task keeps its pool slot. A
+    retry finds the job it started in the ledger. A chunk that may not start yet releases its slot and is rescheduled to
+    the exact time when quota is free or, while the load is paused, after `pause_look`.
     """
 
     pause_look = timedelta(seconds=15)
@@ -240,9 +240,10 @@ class IngestChunk(BaseOperator):
     def _ends_soon(self, job_id: str, workspace: Workspace) -> bool:
         from kpc.load.mapped_chunks import poll_chunk  # noqa: PLC0415  slow to import
 
-        until = time.monotonic() + self.patience.total_seconds()
+        patience_s = self.patience.total_seconds()
+        until = time.monotonic() + patience_s
         while not (state := poll_chunk(workspace, self._chunk, job_id)).is_final:
-            if time.monotonic() + state.wait_s > until:
+            if state.expected_s > patience_s or time.monotonic() + state.wait_s > until:
                 return False
             time.sleep(state.wait_s)
         return True

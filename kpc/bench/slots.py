@@ -1,8 +1,8 @@
 """`kpc bench slots`: how busy a campaign keeps the ingest jobs of a slow org, and how long small tables wait for one.
 
-A complete Airflow loads a campaign whose larger partitions have many chunks into an org that takes its time over each.
-While chunks wait, every free slot of the pool is lost time; and while a large table has many of them, a small one must
-not wait behind it.
+A complete Airflow loads three months of a large table, in many chunks, into an org that takes its time over each. While
+chunks wait, every free slot is lost time. In the middle of it small tables are started by hand: they must not wait
+until the large one is through.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from tempfile import TemporaryDirectory
 
 from kpc.bench.figures import Figure, Say, rounded
 from kpc.bench.request_record import job_times
-from kpc.catalog import TABLES
 from kpc.demo.campaign import Campaign
 from kpc.demo.servers import Data, World, started
 from kpc.errors import Terminal
@@ -25,9 +24,11 @@ from kpc.partition import Partition, month_keys
 from kpc.stages.names import LOAD_POOL, SF_LOADED
 from kpc.stages.workspace import ledger_of
 
-_DATA = Data(40_000, month_keys("2024-01", 3))
-_CHUNK_ROWS = 400
-_WORK_S = 10.0  # the emulator works on four jobs at once, so that one of fifteen ends after 37 seconds
+LARGE = "KPS_T_SALES_M"
+SMALL = ("KPS_R_EMAIL_TENANT", "KPS_WEB_SALES")  # of an earlier phase than the large table, and of its own
+_DATA = Data(70_000, month_keys("2024-01", 3))
+_CHUNK_ROWS = 200  # in which steps the emulator keeps its pace
+_WORK_S = 16.0  # the emulator works on four jobs at once, so that one of fifteen ends after a minute
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class LoadTimes:
     partition: str
     planned_s: float
     begun_s: tuple[float, ...]
+    is_small: bool = False
 
     @property
     def first_wait_s(self) -> float:
@@ -79,11 +81,12 @@ class SlotUse:
     def figures(self) -> Iterator[Figure]:
         waited_s, share = self.busy()
         job_s = median(job.ended_s - job.closed_s for job in self.jobs)
-        slowest = max(self.loads, key=lambda load: load.first_wait_s)
+        slowest = max((load for load in self.loads if load.is_small), key=lambda load: load.first_wait_s)
         yield Figure("seconds for which chunks waited for a slot", rounded(waited_s), ">= 60")
-        yield Figure("share of the slots with a job at the org meanwhile", rounded(share), ">= 0.9")
+        # Of each minute some seconds go: the end is noticed within five, and another task starts and uploads its chunk.
+        yield Figure("share of the slots with a job at the org meanwhile", rounded(share), ">= 0.85")
         yield Figure(
-            f"longest wait of a partition for its first job ({slowest.partition}) / a job's median time at the org",
+            f"longest wait of a small table for its first job ({slowest.partition}) / a job's median time at the org",
             rounded(slowest.first_wait_s / job_s),
             "<= 1",
         )
@@ -111,23 +114,33 @@ def measure_slots(*, say: Say) -> SlotUse:
         TemporaryDirectory(prefix="kpc-bench-") as place,
         started(Path(place), _DATA, switches=switches, settings=settings) as world,
     ):
-        campaign = Campaign(world, tuple(TABLES), _DATA.months)
+        campaign = Campaign(world, (LARGE,), _DATA.months)
+        small = Campaign(world, SMALL, _DATA.months)
         campaign.prepare()
+        say(f"{LARGE}, months {_DATA.months[0]} to {_DATA.months[-1]}, {_WORK_S:.0f} s of the org's time per job ...")
         campaign.start()
-        ended = 0
+        is_asked = False
         for progress in campaign.watch():
-            if (now := sum(map(progress.has_ended, campaign.partitions))) != ended:
-                ended = now
-                say(f"  {ended} of {len(campaign.partitions)} partitions after {progress.elapsed_s:.0f} s")
-        if not campaign.progress.is_reconciled:
+            if not is_asked and len(_at_work(world)) >= LOAD_POOL.slots:
+                is_asked = True
+                say(f"  {LOAD_POOL.slots} jobs at the org after {progress.elapsed_s:.0f} s; {', '.join(SMALL)} start")
+                small.start()
+        for _ in small.watch() if is_asked else ():
+            pass
+        if not (campaign.progress.is_reconciled and small.progress.is_reconciled):
             raise Terminal("A partition of the measured campaign failed.", "Run `kpc demo --rows 4000` to see why.")
-        return _slot_use(world, campaign)
+        return _slot_use(world, (campaign, small))
 
 
-def _slot_use(world: World, campaign: Campaign) -> SlotUse:
+def _at_work(world: World) -> list[JobTimes]:
+    jobs = job_times(world.settings.salesforce.base_url)
+    return [JobTimes(job["closed"], job["ended"]) for job in jobs if job["closed"] and not job["ended"]]
+
+
+def _slot_use(world: World, campaigns: Sequence[Campaign]) -> SlotUse:
     ledger = ledger_of(world.settings)
     try:
-        loads = [load for each in campaign.partitions if (load := _load_times(campaign, each, ledger)).begun_s]
+        loads = [_load_times(campaign, each, ledger) for campaign in campaigns for each in campaign.partitions]
     finally:
         ledger.close()
     jobs = [JobTimes(job["closed"], job["ended"]) for job in job_times(world.settings.salesforce.base_url)]
@@ -143,4 +156,5 @@ def _load_times(campaign: Campaign, partition: Partition, ledger: Ledger) -> Loa
     begun_s: dict[str, float] = {}
     for job in ledger.jobs.of_load(load.generation, load.mapping_version):
         begun_s.setdefault(job.chunk, job.intent_utc.timestamp())
-    return LoadTimes(str(partition), planned.timestamp(), tuple(begun_s.values()))
+    is_small = partition.table.name in SMALL
+    return LoadTimes(str(partition), planned.timestamp(), tuple(begun_s.values()), is_small)

@@ -23,13 +23,17 @@ _SHORTEST_S = 0.005  # between two looks at the poller: another thread may be as
 
 @dataclass(frozen=True, slots=True)
 class JobProgress:
-    """An ingest job's progress: Salesforce's `state`, rows processed so far, and the wait until the next poll."""
+    """An ingest job's progress: Salesforce's `state`, rows processed so far, and the wait until the next poll.
+
+    `expected_s` is how long the org works on it at the pace of the latest job of its object; 0 if none is known.
+    """
 
     state: str
     processed: int
     rows: int
     wait_s: float
     is_final: bool
+    expected_s: float = 0.0
 
 
 def follow_job(load: ChunkLoad, job_id: str) -> None:
@@ -78,7 +82,11 @@ def poll_job(load: ChunkLoad, job_id: str) -> JobProgress:
     if sighting.is_final:
         _remember_pace(load)
         _free_slot(load, job_id, sighting.state)
-    return JobProgress(sighting.state.value, sighting.processed, load.spec.rows, sighting.wait_s, sighting.is_final)
+    pace = None if sighting.is_final else _remembered_pace(load)
+    expected_s = load.spec.rows / pace.rows_per_s if pace and pace.rows_per_s else 0.0
+    return JobProgress(
+        sighting.state.value, sighting.processed, load.spec.rows, sighting.wait_s, sighting.is_final, expected_s
+    )
 
 
 def _free_slot(load: ChunkLoad, job_id: str, state: BulkJobState) -> None:

@@ -7,7 +7,7 @@ import pytest
 from kpc.bench.slots import JobTimes, LoadTimes, SlotUse
 
 LARGE = LoadTimes("LARGE 2024-01", 0.0, (0.0, 0.0, 10.0, 10.0, 20.0))
-SMALL = LoadTimes("SMALL ALL", 5.0, (12.0,))
+SMALL = LoadTimes("SMALL ALL", 5.0, (12.0,), is_small=True)
 
 
 def test_slots_are_busy_only_while_something_waits() -> None:
@@ -31,7 +31,7 @@ def test_nothing_waited() -> None:
     assert SlotUse([at_once], [JobTimes(4.0, 9.0)], 15).busy() == (0.0, 0.0)
 
 
-def test_the_partition_that_waited_longest_is_named() -> None:
+def test_the_small_table_that_waited_longest_is_named() -> None:
     jobs = [JobTimes(0.0, 10.0), JobTimes(10.0, 24.0), JobTimes(10.0, 20.0)]
     longest = list(SlotUse([LARGE, SMALL], jobs, 2).figures())[-1]
     assert longest.value == pytest.approx(0.7)
