@@ -73,8 +73,9 @@ def _airflow() -> list[Any]:
     from kpc.airflow_client.api import AirflowApi  # noqa: PLC0415  slow to import
     from kpc.airflow_client.setup_checks import check_airflow  # noqa: PLC0415  the same
 
-    with AirflowApi.of(settings_of_connections()) as api:
-        return [*_installation(), *check_airflow(api)]
+    settings = settings_of_connections()
+    with AirflowApi.of(settings) as api:
+        return [*_installation(), *check_airflow(api, jobs_in_flight=settings.salesforce.jobs_in_flight)]
 
 
 def _installation() -> list[Any]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from kpc.airflow_client.api import AirflowApi
 from kpc.airflow_client.obstacles import how_to_make, stopped_parts
 from kpc.campaign.system_check import CheckSubject, SystemCheck
 from kpc.errors import KpcError
-from kpc.stages.names import POOLS
+from kpc.stages.names import LOAD_POOL, POOLS, Pool
 
 
-def check_airflow(api: AirflowApi) -> Iterator[SystemCheck]:
-    """An API that cannot be reached, or a refused log-in, is a warning: loads do not need it."""
+def check_airflow(api: AirflowApi, *, jobs_in_flight: int = LOAD_POOL.slots) -> Iterator[SystemCheck]:
+    """An API that cannot be reached, or a refused log-in, is a warning: loads do not need it.
+
+    The pool of the ingest tasks must have as many slots as ingest jobs are allowed: with more, tasks start only to find
+    no free job slot; with fewer, the org has less to do than it could.
+    """
     about = CheckSubject("Airflow", api.url)
     try:
         stopped = list(stopped_parts(api))
@@ -21,7 +26,8 @@ def check_airflow(api: AirflowApi) -> Iterator[SystemCheck]:
         if not stopped:
             yield about.ok("parts", "scheduler, triggerer and DAG processor run")
         yield _dag_files(api, about)
-        yield from _pools(api)
+        wanted = [replace(pool, slots=jobs_in_flight) if pool is LOAD_POOL else pool for pool in POOLS]
+        yield from _pools(api, wanted)
     except KpcError as error:
         what = f"Airflow's API cannot be asked, so its parts, DAG files and pools were not looked at: {error.what}"
         yield about.warning("API", what, f"{error.remedy} KPC__AIRFLOW_URL, _USER and _PASSWORD name it.")
@@ -39,9 +45,9 @@ def _dag_files(api: AirflowApi, about: CheckSubject) -> SystemCheck:
     )
 
 
-def _pools(api: AirflowApi) -> Iterator[SystemCheck]:
+def _pools(api: AirflowApi, wanted: Sequence[Pool]) -> Iterator[SystemCheck]:
     found = api.pools()
-    for pool in POOLS:
+    for pool in wanted:
         about = CheckSubject("Airflow", pool.name)
         slots, includes_deferred = found.get(pool.name, (0, False))
         if not slots:
@@ -54,8 +60,8 @@ def _pools(api: AirflowApi) -> Iterator[SystemCheck]:
                 how_to_make(pool),
             )
         elif slots != pool.slots:
-            yield about.warning(
-                "pool", f"The pool {pool.name} has {slots} slots, not the usual {pool.slots}.", how_to_make(pool)
-            )
+            source = "that KPC__SALESFORCE__JOBS_IN_FLIGHT allows" if pool.name == LOAD_POOL.name else "of a usual set-up"
+            what = f"The pool {pool.name} has {slots} slots, not the {pool.slots} {source}."
+            yield about.warning("pool", what, how_to_make(pool))
         else:
             yield about.ok("pool", f"{slots} slots")

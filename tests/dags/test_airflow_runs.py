@@ -440,6 +440,22 @@ def test_preflight_names_a_pool_without_slots(world: World) -> None:
     assert all(each.is_ok for each in check_airflow(world.api))
 
 
+def test_preflight_compares_the_pool_with_the_jobs_that_are_allowed(world: World) -> None:
+    """Its remedy makes the pool as large as the setting, and preflight is content with that."""
+    found = {(each.subject, each.name): each for each in check_airflow(world.api, jobs_in_flight=5)}
+    pool = found[LOAD_POOL.name, "pool"]
+    assert (pool.state, pool.message) == (
+        CheckState.WARNING,
+        "The pool salesforce_bulk has 15 slots, not the 5 that KPC__SALESFORCE__JOBS_IN_FLIGHT allows.",
+    )
+    assert "airflow pools set salesforce_bulk 5 " in pool.remedy
+    _resize_pool(world, 5)
+    try:
+        assert all(each.is_ok for each in check_airflow(world.api, jobs_in_flight=5))
+    finally:
+        _resize_pool(world, LOAD_POOL.slots)
+
+
 def test_months_of_one_pass_wait_for_the_run_that_reads_them_all(world: World) -> None:
     """Three months are started at once: one reads the table for all, the others wait deferred and take their parts."""
     months = [find_partition("KPS_T_SALES_MD", key) for key in MONTHS]
