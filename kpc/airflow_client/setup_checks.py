@@ -60,7 +60,9 @@ def _pools(api: AirflowApi, wanted: Sequence[Pool]) -> Iterator[SystemCheck]:
                 how_to_make(pool),
             )
         elif slots != pool.slots:
-            source = "that KPC__SALESFORCE__JOBS_IN_FLIGHT allows" if pool.name == LOAD_POOL.name else "of a usual set-up"
+            source = (
+                "that KPC__SALESFORCE__JOBS_IN_FLIGHT allows" if pool.name == LOAD_POOL.name else "of a usual set-up"
+            )
             what = f"The pool {pool.name} has {slots} slots, not the {pool.slots} {source}."
             yield about.warning("pool", what, how_to_make(pool))
         else:
