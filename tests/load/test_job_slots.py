@@ -75,3 +75,14 @@ def test_a_task_that_was_killed_after_its_job_had_ended_reads_the_results(worker
     assert begin_chunk(worker, first) == job_id
     wait_for_end(worker, first, job_id)
     assert finish_chunk(worker, first, job_id).loaded == 10
+
+
+def test_a_job_is_expected_to_take_as_long_as_the_latest_of_its_object(worker: SampleWorkspace, org: Emulator) -> None:
+    """So a task leaves a long one to the triggerer at once, instead of waiting some seconds for its end."""
+    org.switch(rows_per_s=50.0)  # in steps of 200 rows: four seconds for ten rows
+    first, second = plan_load(PartitionContext(worker, PARTITION))
+    job_id = begin_chunk(worker, first)
+    assert poll_chunk(worker, first, job_id).expected_s == 0
+    wait_for_end(worker, first, job_id)
+    expected_s = poll_chunk(worker, second, begin_chunk(worker, second)).expected_s
+    assert 2 < expected_s < 8
