@@ -23,8 +23,7 @@ from airflow.timetables.trigger import CronPartitionTimetable
 
 from kpc.catalog.types import ALL
 from kpc.errors import ConfigError
-from kpc.local_time import naive_local
-from kpc.partition import FIRST_YEAR, check_key, month_key, refuse_future_month
+from kpc.partition import FIRST_YEAR, check_key, month_key, refuse_future_month, this_month
 
 _MONTHLY, _ONCE = "0 0 1 * *", "0 0 1 1 *"
 _MONTH_FORMAT = "%Y-%m"
@@ -47,15 +46,10 @@ def checked(key: str | None, *, is_monthly: bool) -> str:
     try:
         check_key(key, is_monthly=is_monthly)
         if is_monthly:
-            refuse_future_month(key, this_month())
+            refuse_future_month(key)
     except ConfigError as error:
         raise InvalidPartitionKeyError(f"{error.what} {error.remedy}") from None
     return key
-
-
-def this_month() -> str:
-    """The key of the month that it is now at the source."""
-    return month_key(naive_local(datetime.now(UTC)))
 
 
 class RequestedPartitions(CronPartitionTimetable):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 
 from kpc.catalog import TABLES, find_table
 from kpc.catalog.table import Table
 from kpc.catalog.types import ALL
 from kpc.errors import ConfigError, KpcError
+from kpc.local_time import naive_local
 
 log = logging.getLogger(__name__)
 
@@ -186,12 +187,18 @@ def month_key(day: date) -> str:
     return f"{day.year:04d}-{day.month:02d}"
 
 
-def refuse_future_month(key: str, this_month: str) -> None:
+def this_month() -> str:
+    """The key of the month that it is now at the source."""
+    return month_key(naive_local(datetime.now(UTC)))
+
+
+def refuse_future_month(key: str) -> None:
     """Raises `ConfigError` for a month that has not begun: it would count as done while it has no rows yet."""
-    if key > this_month:
+    now = this_month()
+    if key != ALL and key > now:
         raise ConfigError(
-            f"{as_typed(key)} has not begun: it is {this_month} in Bangkok.",
-            f"Give a month up to {this_month}, such as 2024-01.",
+            f"{as_typed(key)} has not begun: it is {now} in Bangkok.",
+            f"Give a month up to {now}, such as 2024-01.",
         )
 
 

@@ -30,7 +30,7 @@ from kpc.stages.names import SIGN_OFF_PREFIX, STAGES, asset_name
 NAMES = {TaskExecutor.LOCAL: "LocalExecutor", TaskExecutor.CELERY: "CeleryExecutor"}
 PARTITIONS = 40
 _ROWS = 4_000  # of all tables together: what is measured is Airflow
-_FIRST_MONTH = "2024-01"
+_FIRST_MONTH = "2018-01"  # so that 79 months, those of 250 partitions, have begun
 _SETTLED_LOOKS = 4  # seconds without a new or a running run, after which no run is missing any more
 _SETTLE_TIMEOUT_S = 120.0
 _CELERY_CPU_S = 12.0  # per partition: twice LocalExecutor's goal, because each task is a process started afresh

@@ -12,7 +12,7 @@ from typing import Any
 from kpc.catalog import TABLES, Phase, Table, find_table
 from kpc.errors import ConfigError
 from kpc.ledger import CampaignRow
-from kpc.partition import Partition, as_typed, check_key, month_keys, partitions_of
+from kpc.partition import Partition, as_typed, check_key, month_keys, partitions_of, refuse_future_month
 
 MODES = ("incremental", "full")
 RECONCILED_CHOICES = ("skip", "again")
@@ -140,6 +140,7 @@ def _months(tables: Sequence[Table], first: str, last: str) -> tuple[str, ...]:
     for field, key in (("first_month", first), ("last_month", last or first)):
         try:
             keys.append(check_key(key, is_monthly=True))
+            refuse_future_month(key)
         except ConfigError as error:
             raise ConfigError(f"{field}: {error.what}", error.remedy) from None
     count = (int(keys[1][:4]) - int(keys[0][:4])) * 12 + int(keys[1][5:]) - int(keys[0][5:]) + 1

@@ -24,7 +24,7 @@ from kpc.errors import (
     UnusableAnswer,
 )
 from kpc.file_errors import naming
-from kpc.partition import Partition, find_partition, parse_months, partitions_of
+from kpc.partition import Partition, find_partition, parse_months, partitions_of, refuse_future_month
 
 if TYPE_CHECKING:
     from kpc.campaign.plan import CampaignPlan
@@ -127,7 +127,7 @@ def plan(
 def _planned_months(tables: tuple[Table, ...], months: str) -> tuple[str, ...]:
     """None are needed where no table is split by month."""
     if months:
-        return parse_months(months)
+        return _begun_months(months)
     if monthly := [table.name for table in tables if table.is_monthly]:
         raise ConfigError(
             f"--months is missing: {', '.join(monthly)} {'is' if len(monthly) == 1 else 'are'} split by month.",
@@ -195,7 +195,7 @@ def one_pass(
 
     with user_workspace() as workspace:
         context = PartitionContext(workspace, Partition(find_table(table), ONE_PASS))
-        result = read_in_one_pass(context, parse_months(months))
+        result = read_in_one_pass(context, _begun_months(months))
     facts = ", ".join(f"{name} {value}" for name, value in result.detail.items())
     text = f"{result.table}: {result.rows:,} rows in {result.seconds} s ({facts}). Start its months as usual."
     emit({"ok": True, "receipt": result.as_json()}, as_json=as_json, text=text)
@@ -262,12 +262,21 @@ def _resume_command(partition: Partition) -> str:
     return f"kpc run {partition.table.name} {partition.key} --stage sf_loaded"
 
 
+def _begun_months(months: str) -> tuple[str, ...]:
+    """The months of FIRST:COUNT. Raises `ConfigError`, also for one that has not begun."""
+    keys = parse_months(months)
+    refuse_future_month(keys[-1])
+    return keys
+
+
 def _named_partitions(table: str, key: str | None, months: str) -> tuple[Partition, ...]:
     if not months:
-        return (find_partition(table, key),)
+        partition = find_partition(table, key)
+        refuse_future_month(partition.key)
+        return (partition,)
     if key:
         raise ConfigError("A key and --months were both given.", "Give only one of them.")
-    return partitions_of(find_table(table), parse_months(months))
+    return partitions_of(find_table(table), _begun_months(months))
 
 
 @explaining_errors
