@@ -228,6 +228,12 @@ MISTAKES: dict[str, tuple[tuple[str, ...], dict[str, str], str]] = {
     "unknown phase": (("pause", "phase", "nope"), {}, "reference"),
     "unknown scope": (("pause", "this", "and", "that"), {}, "name of a table"),
     "unknown mode": ((*RUN, "--mode", "nope"), {}, "incremental"),
+    "future month": (("run", "KPS_T_SALES_M", "2099-01"), {}, "'2099-01' has not begun"),
+    "future months to plan": (("plan", "--months", "2024-01:900"), {}, "has not begun"),
+    "future months to run": (("run", "KPS_T_SALES_M", "--months", "2024-01:900"), {}, "has not begun"),
+    "future months of one pass": (("one-pass", "KPS_T_SALES_MD", "--months", "2024-01:900"), {}, "has not begun"),
+    "future months of a campaign": (
+        ("campaign", "start", "--first-month", "2024-01", "--last-month", "2099-01"), {}, "has not begun"),
     "wrong months": (("plan", "--months", "soon"), {}, "2024-01:3"),
     "no room on the disk": (RUN, {"KPC__STAGING__FREE_BYTES": str(10**18)}, "Free space"),
     "object store without driver": (RUN, {"KPC__STAGING__ROOT": "s3://bucket/kpc"}, "s3fs"),
