@@ -1,7 +1,7 @@
 """`kpc bench slots`: how busy a campaign keeps the ingest jobs of a slow org, and how long small tables wait for one.
 
 A complete Airflow loads three months of a large table, in many chunks, into an org that takes its time over each. While
-chunks wait, every free slot is lost time. In the middle of it small tables are started by hand: they must not wait
+chunks wait, every free slot is lost time. In the middle of it a second campaign starts small tables: they must not wait
 until the large one is through.
 """
 
@@ -107,7 +107,7 @@ class SlotUse:
 
 
 def measure_slots(*, say: Say) -> SlotUse:
-    """Run the campaign. Raises `Terminal` if a partition fails."""
+    """Run both campaigns. Raises `Terminal` if a partition fails, or if the slots were never all in use."""
     switches = {"rows_per_s": str(_CHUNK_ROWS / _WORK_S)}
     settings = {"staging": {"chunk_rows": _CHUNK_ROWS, "batch_rows": _CHUNK_ROWS}}
     with (
@@ -121,20 +121,23 @@ def measure_slots(*, say: Say) -> SlotUse:
         campaign.start()
         is_asked = False
         for progress in campaign.watch():
-            if not is_asked and len(_at_work(world)) >= LOAD_POOL.slots:
+            if not is_asked and sum(not job.ended_s for job in _jobs_of(world)) >= LOAD_POOL.slots:
                 is_asked = True
                 say(f"  {LOAD_POOL.slots} jobs at the org after {progress.elapsed_s:.0f} s; {', '.join(SMALL)} start")
                 small.start()
-        for _ in small.watch() if is_asked else ():
+        if not is_asked:
+            raise Terminal(f"There were never {LOAD_POOL.slots} jobs at the org.", "Run the bench on an idle machine.")
+        for _ in small.watch():
             pass
         if not (campaign.progress.is_reconciled and small.progress.is_reconciled):
             raise Terminal("A partition of the measured campaign failed.", "Run `kpc demo --rows 4000` to see why.")
         return _slot_use(world, (campaign, small))
 
 
-def _at_work(world: World) -> list[JobTimes]:
+def _jobs_of(world: World) -> list[JobTimes]:
+    """Every job whose data was complete; `ended_s` is 0 while the org has it."""
     jobs = job_times(world.settings.salesforce.base_url)
-    return [JobTimes(job["closed"], job["ended"]) for job in jobs if job["closed"] and not job["ended"]]
+    return [JobTimes(job["closed"], job["ended"]) for job in jobs if job["closed"]]
 
 
 def _slot_use(world: World, campaigns: Sequence[Campaign]) -> SlotUse:
@@ -143,8 +146,7 @@ def _slot_use(world: World, campaigns: Sequence[Campaign]) -> SlotUse:
         loads = [_load_times(campaign, each, ledger) for campaign in campaigns for each in campaign.partitions]
     finally:
         ledger.close()
-    jobs = [JobTimes(job["closed"], job["ended"]) for job in job_times(world.settings.salesforce.base_url)]
-    return SlotUse(loads, [job for job in jobs if job.ended_s], LOAD_POOL.slots)
+    return SlotUse(loads, [job for job in _jobs_of(world) if job.ended_s], LOAD_POOL.slots)
 
 
 def _load_times(campaign: Campaign, partition: Partition, ledger: Ledger) -> LoadTimes:
