@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from dags.outages import outage_of
 from kpc.errors import KpcError
 
 Event = MutableMapping[str, Any]
@@ -34,6 +35,7 @@ def sentence_for_known_error(logger: object, method: str, event: Event) -> Event
     """
     del logger, method
     error = _error_of(event.get("exc_info"))
+    error = outage_of(error) or error
     if isinstance(error, KpcError):
         del event["exc_info"]
         event["event"] = str(error)

@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow.sdk import RetryDecision, RetryPolicy
 
+from dags.outages import outage_of
 from kpc.errors import KpcError, OutcomeUnknown, SnapshotLost, Transient
 
 RETRIES = 3
@@ -21,6 +22,7 @@ class RetryWhatMayPass(RetryPolicy):
         self, exception: BaseException, try_number: int, max_tries: int, context: Mapping[str, Any] | None = None
     ) -> RetryDecision:
         del try_number, max_tries, context
+        exception = outage_of(exception) or exception
         reason = str(exception) if isinstance(exception, KpcError) else type(exception).__name__
         if isinstance(exception, Transient) and exception.retry_after_s is not None:
             wait_s = max(SHORTEST_WAIT_S, min(exception.retry_after_s, LONGEST_WAIT_S))

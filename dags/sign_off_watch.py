@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowRuntimeError
 from airflow.sdk.execution_time.hitl import update_hitl_detail_response
 from asgiref.sync import sync_to_async
 
+from dags.outages import outage_of
 from dags.triggers import STILL, LedgerPoll
 
 if TYPE_CHECKING:
@@ -46,9 +47,20 @@ class RequestOutdated(LedgerPoll):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         async for event in super().run():
             if not event.payload[STILL]:
-                with suppress(AirflowRuntimeError):  # somebody responded in this moment
-                    await sync_to_async(update_hitl_detail_response)(self.asks, [CLOSED], {})
+                await self._close()
             yield event
+
+    async def _close(self) -> None:
+        """Close the request, unless somebody responds in this moment; it must not stay open for a task that is over."""
+        while True:
+            try:
+                await sync_to_async(update_hitl_detail_response)(self.asks, [CLOSED], {})
+            except AirflowRuntimeError as error:
+                if outage_of(error) is None:
+                    return
+            else:
+                return
+            await asyncio.sleep(self.poll_s)
 
     def waits_for(self, ledger: Ledger) -> list[str]:
         from kpc.campaign.sign_off_request import outdated  # noqa: PLC0415  slow to import

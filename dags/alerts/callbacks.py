@@ -8,6 +8,7 @@ from typing import Any
 
 from assets.graph import find_asset
 from dags.connections import partition_context_of
+from dags.outages import outage_of
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ def _report(context: Mapping[str, Any], *, is_final: bool) -> None:
         from kpc.campaign.alerts import report_failure  # noqa: PLC0415  slow to import
 
         run, error = context["dag_run"], context.get("exception")
+        error = outage_of(error) or error
         spec = find_asset(run.dag_id)
         cause = type(error).__name__ if isinstance(error, BaseException) else _KILLED
         with partition_context_of(spec.table.name, context) as partition:

@@ -13,6 +13,7 @@ from airflow.sdk import Connection
 from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException, AirflowRuntimeError
 from airflow.sdk.log import mask_secret
 
+from dags.connections.secrets_backends import is_in_a_backend
 from kpc.errors import ConfigError
 from kpc.untrusted_text import shown
 
@@ -77,13 +78,14 @@ class ConnectionFields:
 
 
 def has_connection(name: str) -> bool:
-    """Whether Airflow has a connection of this name. Raises `ConfigError` for one that cannot be read."""
+    """Whether Airflow has a connection of this name. Raises as `read_fields`."""
     return _find(name) is not None
 
 
 def read_fields(name: str) -> ConnectionFields | None:
-    """The connection of this name; None if Airflow has none. Raises `ConfigError` for one that cannot be read.
+    """The connection of this name; None if Airflow has none.
 
+    Raises `ConfigError` for one that cannot be read, and `AirflowDown` where a place of connections did not answer.
     From here on Airflow masks its secrets in every log.
     """
     connection = _find(name)
@@ -114,7 +116,7 @@ def _find(name: str) -> Connection | None:
         found: Connection = Connection.get(name)
     except AirflowNotFoundException as error:
         if not os.environ.get(variable, "").strip():
-            return None
+            return _find(name) if is_in_a_backend(name) else None
         reason: Exception = error  # Airflow takes a variable that it cannot parse for none
     except (ValueError, TypeError, AirflowException, AirflowRuntimeError) as error:
         reason = error

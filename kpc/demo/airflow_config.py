@@ -51,6 +51,9 @@ def airflow_env(home: Path, database_url: str, port: int, *, parallelism: int) -
         "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": 5,
         "AIRFLOW__CORE__MP_START_METHOD": "fork",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{address}/execution/",
+        # Airflow's own five tries can all lie within four seconds; the API server takes some ten to start again.
+        "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": 15,
+        "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX": 5,
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database_url,
         "AIRFLOW__API__BASE_URL": address,
         "AIRFLOW__API__HOST": "127.0.0.1",

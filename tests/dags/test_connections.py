@@ -265,3 +265,18 @@ def test_a_secrets_backend_has_the_connections(tmp_path: Path) -> None:
     (found,) = settings_of(tmp_path, {}, **backend)
     assert (found["oracle"]["dsn"], found["oracle"]["password"]) == ("h:1522/S", "p")
     assert found["salesforce"]["security_token"] == "t"
+
+
+def test_a_secrets_backend_that_fails_is_not_one_without_the_connection(tmp_path: Path) -> None:
+    """Airflow says that there is no such connection; the environment may name another database."""
+    (tmp_path / "vault.py").write_text(
+        "from airflow.secrets import BaseSecretsBackend\n\n"
+        "class Sealed(BaseSecretsBackend):\n"
+        "    def get_connection(self, conn_id, team_name=None):\n"
+        "        raise ConnectionError('sealed')\n"
+    )
+    environment = {"KPC__ORACLE__DSN": "elsewhere:1521/OLD", "KPC__ORACLE__USER": "u", "KPC__ORACLE__PASSWORD": "p"}
+    common = {"AIRFLOW__SECRETS__BACKEND": "vault.Sealed", "PYTHONPATH": str(tmp_path)}
+    (found,) = settings_of(tmp_path, environment, **common)
+    assert found.get("error") == "AirflowDown", found
+    assert "kpc_oracle could not be looked up: Sealed failed (ConnectionError)" in found["message"]
