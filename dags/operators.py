@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -177,13 +176,13 @@ class IngestChunk(BaseOperator):
         self.longest_wait = longest_wait
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from kpc.load.mapped_chunks import begin_chunk  # noqa: PLC0415  slow to import
+        from kpc.load.mapped_chunks import begin_chunk, ends_within  # noqa: PLC0415  slow to import
 
         began_s = process_time()
         self._name(context)
         with self._releasing_slot(context), workspace_of(context) as workspace:
             job_id = begin_chunk(workspace, self._chunk)
-            if self._ends_soon(job_id, workspace):
+            if ends_within(workspace, self._chunk, job_id, self.patience.total_seconds()):
                 return self._finish(job_id, workspace, began_s)
         self.log.info("Ingest job %s is still running; the triggerer polls it.", job_id)
         trigger = JobEnded(
@@ -236,14 +235,3 @@ class IngestChunk(BaseOperator):
     def _name(self, context: Context) -> None:
         # Airflow renders the template from this same context object.
         context["chunk_name"] = f"{self.spec['table']} {self.spec['key']} {self.spec['chunk']}"  # type: ignore[typeddict-unknown-key]
-
-    def _ends_soon(self, job_id: str, workspace: Workspace) -> bool:
-        from kpc.load.mapped_chunks import poll_chunk  # noqa: PLC0415  slow to import
-
-        patience_s = self.patience.total_seconds()
-        until = time.monotonic() + patience_s
-        while not (state := poll_chunk(workspace, self._chunk, job_id)).is_final:
-            if state.expected_s > patience_s or time.monotonic() + state.wait_s > until:
-                return False
-            time.sleep(state.wait_s)
-        return True

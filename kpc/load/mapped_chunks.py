@@ -7,6 +7,7 @@ The tasks of one run share the stage's lease: each renews it and does not releas
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -68,6 +69,19 @@ def poll_chunk(workspace: Workspace, spec: ChunkSpec, job_id: str) -> JobProgres
         if _finished(load):
             return JobProgress(BulkJobState.JOB_COMPLETE.value, spec.rows, spec.rows, 0.0, is_final=True)
         return poll_job(load, job_id)
+
+
+def ends_within(workspace: Workspace, spec: ChunkSpec, job_id: str, patience_s: float) -> bool:
+    """Poll a job for `patience_s` seconds at most; whether it has ended.
+
+    Returns at once where the job will take longer at the pace of the latest one: the wait would only hold the worker.
+    """
+    until = time.monotonic() + patience_s
+    while not (state := poll_chunk(workspace, spec, job_id)).is_final:
+        if state.expected_s > patience_s or time.monotonic() + state.wait_s > until:
+            return False
+        time.sleep(state.wait_s)
+    return True
 
 
 def hold_chunk(workspace: Workspace, spec: ChunkSpec) -> None:
