@@ -17,7 +17,7 @@ _THROUGH = {StageState.DONE, StageState.RECONCILED, StageState.RECONCILED_WITH_E
 
 
 def timeline_of(runs: Sequence[FinishedRun], *, planned: int) -> Timeline | None:
-    """At most 60 equal intervals from the first start to the last end; None before anything has ended.
+    """At most 60 equal intervals (of 28 days at most) from the first start to the last end; None before any end.
 
     A run's rows are spread evenly over the time that it took. A partition is through a stage when a run of the stage
     first ended well; for `reconciled` that is a proof of every record, which a sample is not.
@@ -26,7 +26,7 @@ def timeline_of(runs: Sequence[FinishedRun], *, planned: int) -> Timeline | None
         return None
     start, end = min(run.started_utc for run in runs), max(run.finished_utc for run in runs)
     span_s = max(1.0, (end - start).total_seconds())
-    interval_s = next((each for each in _INTERVALS_S if span_s / each <= _MOST_INTERVALS), _INTERVALS_S[-1])
+    interval_s = next((each for each in _INTERVALS_S if span_s / each < _MOST_INTERVALS), _INTERVALS_S[-1])
     count = int(span_s // interval_s) + 1
     series = [_series(stage, runs, start, interval_s, count) for stage in STAGES]
     return Timeline(start, interval_s, planned, tuple(series))

@@ -30,8 +30,8 @@ class PersonRequest:
         return f"dags/{self.dag_id}/dagRuns/{self.run_id}/taskInstances/{self.task_id}"
 
 
-def open_requests(api: AirflowApi, dag_id: str = "~") -> list[PersonRequest]:
-    """The open requests of a DAG, or of all, oldest first."""
+def open_requests(api: AirflowApi, dag_id: str) -> list[PersonRequest]:
+    """The open requests of a DAG, oldest first; 100 at most. A sign-off DAG has one active run."""
     params = {"response_received": False, "state": list(_WAITING), "order_by": "created_at", "limit": _MOST}
     path = f"dags/{dag_id}/dagRuns/~/hitlDetails"
     answer = retried(lambda: api.session.ask(dict[str, Any], "GET", path, params=params))
@@ -42,7 +42,7 @@ def open_requests(api: AirflowApi, dag_id: str = "~") -> list[PersonRequest]:
 
 
 def respond(api: AirflowApi, request: PersonRequest, *, approves: bool, note: str = "") -> None:
-    """Respond as the user of `api`. Raises `ConfigError` if that user may not, or somebody was faster."""
+    """Respond as the user of `api`. Raises `ConfigError` if that user may not, or somebody has already responded."""
     body = {"chosen_options": [APPROVE if approves else REJECT], "params_input": {"note": note}}
     api.session.ask(object, "PATCH", f"{request.path}/-1/hitlDetails", json=body)
 

@@ -22,6 +22,7 @@ SWAPPED, MARKERS, PARENTS, REPLACED = 60, 30, 30, 30  # pairs
 NULLS, THAI, CASE = 60, 30, 25
 _STEP = 997  # rows between two planted differences, at least
 _PARENT = TABLE.lookups[0]
+_AMOUNT = "Total_Net_Amt_Inc_Vat__c"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class _Planting:
     def all(self) -> Iterator[Iterator[Planted]]:
         """Every kind in turn."""
         yield from (self._least(column) for column in TABLE.sent_columns for _ in range(LEAST))
-        yield from (self._swapped() for _ in range(SWAPPED))
+        yield from (self._exchanged(_AMOUNT, _AMOUNT) for _ in range(SWAPPED))
         yield from (self._exchanged(PARTITION_FIELD, PARTITION_FIELD) for _ in range(MARKERS))
         yield from (self._exchanged(_PARENT.field, _PARENT.header) for _ in range(PARENTS))
         yield from (self._null_or_zero() for _ in range(NULLS))
@@ -92,16 +93,8 @@ class _Planting:
         field = column.field or ""
         return self._changed(field, _least_changed(quoted(field), column))
 
-    def _swapped(self) -> Iterator[Planted]:
-        """Two records exchange an amount: every sum, minimum and maximum stays."""
-        field = "Total_Net_Amt_Inc_Vat__c"
-        one = self._take()
-        other = self._take()
-        while self._value(one, field) == self._value(other, field):
-            other = self._take()
-        yield from self._exchange(one, other, field, field)
-
     def _exchanged(self, field: str, reported: str) -> Iterator[Planted]:
+        """Two records exchange a value: every sum, minimum and maximum of the whole object stays."""
         one, other = self._take(), self._take()
         while self._value(one, field) == self._value(other, field):
             other = self._take()

@@ -13,7 +13,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from kpc.bench.forgeries import (
@@ -51,8 +51,8 @@ class CampaignFolders:
         shutil.copytree(self.docs, found.docs)
         return found
 
-    def one(self, pattern: str) -> Path:
-        """The first file of the staging root or the Data Docs with this pattern. Raises `ValueError`."""
+    def last_file(self, pattern: str) -> Path:
+        """The last file, by path, of the staging root or the Data Docs that matches. Raises `ValueError` for none."""
         root = self.docs if pattern.startswith("gx/") else self.staging
         found = sorted(root.glob(pattern))
         if not found:
@@ -106,7 +106,7 @@ def _sql(*statements: str) -> Plant:
 
 def _edit(pattern: str, change: Callable[[str], str]) -> Plant:
     def plant(campaign: CampaignFolders) -> None:
-        path = campaign.one(pattern)
+        path = campaign.last_file(pattern)
         before = path.read_text(encoding="utf-8")
         after = change(before)
         if after == before:
@@ -117,7 +117,7 @@ def _edit(pattern: str, change: Callable[[str], str]) -> Plant:
 
 
 def _remove(pattern: str) -> Plant:
-    return lambda campaign: campaign.one(pattern).unlink()
+    return lambda campaign: campaign.last_file(pattern).unlink()
 
 
 def _replaced(old: str, new: str) -> Callable[[str], str]:
@@ -128,7 +128,7 @@ def _flip_last_byte(pattern: str) -> Plant:
     """The same size, another content."""
 
     def plant(campaign: CampaignFolders) -> None:
-        path = campaign.one(pattern)
+        path = campaign.last_file(pattern)
         content = path.read_bytes()
         path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
 
@@ -138,7 +138,7 @@ def _flip_last_byte(pattern: str) -> Plant:
 def _hide_in_manifest(campaign: CampaignFolders) -> None:
     """Change an extract's chunk, and its manifest so that both agree."""
     _flip_last_byte(f"{_EXTRACT}/*.parquet")(campaign)
-    chunk = campaign.one(f"{_EXTRACT}/*.parquet")
+    chunk = campaign.last_file(f"{_EXTRACT}/*.parquet")
     manifest = chunk.with_name("manifest.json")
     document = json.loads(manifest.read_text())
     for entry in document["chunks"]:
@@ -151,7 +151,7 @@ def _reseal(change: Callable[[dict[str, object]], None]) -> Plant:
     """Change a certificate and compute its hash anew."""
 
     def plant(campaign: CampaignFolders) -> None:
-        path = campaign.one(_CERTIFICATE)
+        path = campaign.last_file(_CERTIFICATE)
         document = json.loads(path.read_text())
         change(document)
         document["signature"] = None
@@ -222,8 +222,3 @@ TAMPERINGS: dict[str, Plant] = {
     "a certificate removed": _remove(_CERTIFICATE),
     "a sign-off's record changed": _edit("*/*/sign-offs/*.json", _replaced('"decision": "', '"decision": "not ')),
 }
-
-
-def as_json(found: TamperingsFound) -> dict[str, object]:
-    """Plain data for `--json`."""
-    return asdict(found)

@@ -148,7 +148,7 @@ def _unsent(one: PartitionWork) -> int:
         return 0
     if one.rows_to_send is not None:
         return max(0, one.rows_to_send - one.rows_sent)
-    return one.rows if one.is_new else 0
+    return one.rows if one.was_never_loaded else 0
 
 
 def _estimated(
@@ -156,9 +156,9 @@ def _estimated(
 ) -> FinishEstimate:
     since = now - _MEASURED
     work, quota = ledger.work, ledger.quota.state(environment.target_id)
-    load_rate = rate_of(work.loads(environment, since))
-    extract_rate = rate_of(work.stages(environment, ORACLE_EXTRACT, since))
-    compare_rate = rate_of(work.stages(environment, RECONCILED, since))
+    load_rate = rate_of(work.load_spans(environment, since))
+    extract_rate = rate_of(work.stage_spans(environment, ORACLE_EXTRACT, since))
+    compare_rate = rate_of(work.stage_spans(environment, RECONCILED, since))
     rate, per_day = load_rate or ASSUMED_ROWS_PER_S, allowed_per_day(settings)
     room = min(per_day, settings.daily_rows - quota.others_rows)
     load_s = sending_of(ledger, environment, settings, left.to_send)
@@ -187,7 +187,7 @@ def sending_of(ledger: Ledger, environment: Environment, settings: SalesforceSet
     if not rows:
         return 0.0
     now, quota = ledger.clock(), ledger.quota.state(environment.target_id)
-    rate = rate_of(ledger.work.loads(environment, now - _MEASURED)) or ASSUMED_ROWS_PER_S
+    rate = rate_of(ledger.work.load_spans(environment, now - _MEASURED)) or ASSUMED_ROWS_PER_S
     room = min(allowed_per_day(settings), settings.daily_rows - quota.others_rows)
     used = [((now - counted).total_seconds(), sent) for counted, sent in ledger.quota.own_uses(environment.target_id)]
     blocked_s = max(0.0, ((quota.blocked_until_utc or now) - now).total_seconds())

@@ -93,10 +93,11 @@ def standing_certificates(subject: str, ledger: Ledger, environment: Environment
 def check_certified(subject: str, standing: Mapping[str, str]) -> None:
     """Raises `ConfigError` if a partition has no certificate since its last load."""
     if missing := [name for name, sha256 in standing.items() if not sha256]:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        first, *others = missing
+        names = f"{first} and {len(others):,} more have" if others else f"{first} has"
         raise ConfigError(
-            f"{subject} cannot be signed off: {missing[0]}{more} have no certificate since their last load.",
-            f"`kpc reconcile {missing[0]}` writes one.",
+            f"{subject} cannot be signed off: {names} no certificate since the last load.",
+            f"Run `kpc reconcile {first}`{', and the same for each of the others' if others else ''}.",
         )
 
 

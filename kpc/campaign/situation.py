@@ -155,7 +155,7 @@ def _is_done(campaign: CampaignRow, name: Name, facts: LedgerFacts) -> bool:
         is_staged = staged is not None and staged.state == StageState.DONE
         if is_staged and staged is not None and staged.started_utc >= campaign.started_utc:
             return start is not None
-        return start is None and work is not None and not work.is_new  # loaded already: left out
+        return start is None and work is not None and not work.was_never_loaded  # loaded already: left out
     if work is None or work.verdict is None:
         return False
     is_own = start is not None and work.extracted_utc >= campaign.started_utc

@@ -21,17 +21,19 @@ def register(app: typer.Typer) -> None:
 def docs(as_json: AsJson = False) -> None:
     """Build the Data Docs from the stored results, the plan and the ledger, and print their address."""
     from expectations import build_data_docs
+    from expectations.campaign_reading import read_campaign
     from kpc.settings import load_settings
     from kpc.stages.places import naming_settings
 
     settings = load_settings()
+    root = settings.reconcile.docs_root
     with naming_settings(settings):
         try:
             with user_workspace() as workspace:
-                index = build_data_docs(settings.reconcile.docs_root, workspace)
+                read_campaign(root, workspace)
         except KpcError as error:
-            say(f"The plan, the progress and the sign-offs are shown as they were read last: {error}")
-            index = build_data_docs(settings.reconcile.docs_root)
+            say(f"The plan, the progress and the sign-offs are as of the last time that they could be read. {error}")
+        index = build_data_docs(root)
     emit({"index": str(index)}, as_json=as_json, text=str(index))
 
 
@@ -42,6 +44,7 @@ def report(
 ) -> None:
     """Write the sign-off report of a phase or of the whole migration: one printable file, never replaced."""
     from expectations.sign_off_report import write_report
+    from kpc.campaign.sign_off_evidence import phase_of
     from kpc.catalog import Phase
     from kpc.stages.names import MIGRATION
 
@@ -49,7 +52,7 @@ def report(
         raise ConfigError(f"There is no phase {phase!r}.", f"Give one of {', '.join([*Phase, MIGRATION])}.")
     with user_workspace() as workspace:
         root = workspace.settings.reconcile.docs_root
-        written = write_report(root, workspace, Phase(phase) if phase in [*Phase] else None)
+        written = write_report(root, workspace, phase_of(phase or MIGRATION))
     facts = {
         "report": str(written.file),
         "sha256": written.sha256,

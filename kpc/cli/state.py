@@ -137,7 +137,7 @@ def _split_lines(split: Sequence[tuple[Any, Any]]) -> Iterator[str]:
         yield (
             f"{table} {key} was read at SCN {extract.scn}, its {parent.compared_with(extract.scn)}: rows written in "
             f"between are in one of them only. `kpc run {older} {key} --same-scn` reads the older one at the "
-            "younger SCN."
+            f"newer SCN (in Airflow `kpc rerun {older} {key} --same-scn`)."
         )
     if len(split) > _MOST_LISTED:
         yield f"{len(split) - _MOST_LISTED:,} more partitions differ from their parents; `kpc status --json` has all."
@@ -228,6 +228,10 @@ def _show_text(facts: dict[str, Any]) -> str:
     return "\n".join(_lines(facts))
 
 
+def _shown(item: object) -> str:
+    return f"{item:,}" if isinstance(item, int) and not isinstance(item, bool) else str(item)
+
+
 def _lines(value: dict[str, Any], indent: str = "") -> Iterable[str]:
     for name, item in value.items():
         if isinstance(item, dict):
@@ -240,4 +244,4 @@ def _lines(value: dict[str, Any], indent: str = "") -> Iterable[str]:
                     "  ".join(f"{k}={v}" for k, v in entry.items()) if isinstance(entry, dict) else str(entry)
                 )
         else:
-            yield f"{indent}{name}: {f'{item:,}' if isinstance(item, int) else item}"
+            yield f"{indent}{name}: {_shown(item)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,6 +19,7 @@ from kpc.campaign.overview import ShownState, campaign_overview
 from kpc.cli.arguments import user_workspace
 from kpc.cli.output import Exit, print_json, say
 from kpc.errors import ConfigError, Transient
+from kpc.ledger import FailureReport
 from kpc.stages.names import STAGES
 from kpc.untrusted_text import printable
 
@@ -27,7 +28,7 @@ _OPEN = (
     ShownState.DONE,
 )
 _WRONG = (ShownState.FAILED, ShownState.MISMATCH, ShownState.STOPPED, ShownState.SAMPLED, ShownState.ROLLED_BACK)
-_RETRIED_WITHIN = timedelta(minutes=2)  # Airflow may start a failed stage again
+_REPORTED_WITHIN = timedelta(minutes=2)  # after a failure: Airflow's word whether it will try again
 _STYLES = {
     ShownState.RECONCILED: "green",
     ShownState.RECONCILED_WITH_EXCEPTIONS: "yellow",
@@ -51,6 +52,7 @@ def watch_campaign(interval_s: float, *, as_json: bool) -> Exit:
             try:
                 estimate = estimate_finish(workspace.ledger, environment, salesforce)
                 document = campaign_overview(workspace.ledger, environment, salesforce, estimate=estimate)
+                reports = workspace.ledger.alerts.reports(environment)
             except Transient as error:
                 say(str(error))
             else:
@@ -59,21 +61,29 @@ def watch_campaign(interval_s: float, *, as_json: bool) -> Exit:
                         "Nothing is planned.", "Plan it first, for example `kpc plan --months 2024-01:3`."
                     )
                 show(document)
-                if has_ended(document):
+                if has_ended(document, reports):
                     return _verdict(document)
             time.sleep(interval_s)
 
 
-def has_ended(document: Document) -> bool:
-    """Whether nothing will happen any more unless somebody starts it."""
-    return all(_is_over(cell, document["now_utc"]) for cell in document["cells"])
+def has_ended(document: Document, reports: Sequence[FailureReport] = ()) -> bool:
+    """Whether nothing will happen any more unless somebody starts it.
+
+    `reports` are those of tries that failed in Airflow, which may announce another try.
+    """
+    retried = {(one.table_name, one.partition_key): one.reported_utc for one in reports if not one.is_final}
+    now = document["now_utc"]
+    return all(_is_over(cell, now, retried.get((cell["table"], cell["key"]))) for cell in document["cells"])
 
 
-def _is_over(cell: Mapping[str, Any], now: datetime) -> bool:
+def _is_over(cell: Mapping[str, Any], now: datetime, announced_utc: datetime | None) -> bool:
     if cell["state"] != ShownState.FAILED:
         return cell["state"] not in _OPEN
-    ends = [stage["finished_utc"] for stage in cell["stages"] if stage.get("finished_utc")]
-    return not ends or now - max(ends) > _RETRIED_WITHIN
+    failed_utc = max((stage["finished_utc"] for stage in cell["stages"] if stage.get("finished_utc")), default=None)
+    if failed_utc is None:
+        return True
+    is_retried = announced_utc is not None and announced_utc >= failed_utc
+    return not is_retried and now - failed_utc > _REPORTED_WITHIN
 
 
 def _verdict(document: Document) -> Exit:

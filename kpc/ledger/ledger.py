@@ -23,7 +23,7 @@ from kpc.ledger.migrate import migrate
 from kpc.ledger.object_checks import ObjectChecks
 from kpc.ledger.org_facts import OrgFacts
 from kpc.ledger.overview import Overview
-from kpc.ledger.partition_work import PartitionsWork
+from kpc.ledger.partition_work import PartitionWorkQueries
 from kpc.ledger.pauses import Pauses
 from kpc.ledger.progress import SignsOfProgress
 from kpc.ledger.query_jobs import QueryJobs
@@ -58,7 +58,7 @@ class Ledger:
         self.leases = Leases(database)
         self.generations = Generations(database)
         self.stages = StageRuns(database, self.generations)
-        self.work = PartitionsWork(database, self.generations)
+        self.work = PartitionWorkQueries(database, self.generations)
         self.attempts = Attempts(database)
         self.chunks = Chunks(database)
         self.jobs = Jobs(database)

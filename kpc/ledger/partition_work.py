@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import RowMapping, func, or_, select
 
@@ -26,8 +25,8 @@ _JOB = schema.job
 class PartitionWork:
     """A partition's current extract: its rows, and what became of them.
 
-    `rows_to_send` is None until it is staged; `verdict` until it was compared. `is_new`: nothing of the partition was
-    loaded from an earlier extract.
+    `rows_to_send` is None until it is staged; `verdict` until it was compared. `was_never_loaded`: no load of the
+    partition has finished, neither of this extract nor of an earlier one.
     """
 
     table_name: str
@@ -38,7 +37,7 @@ class PartitionWork:
     rows_to_send: int | None
     rows_sent: int
     is_loaded: bool
-    is_new: bool
+    was_never_loaded: bool
     verdict: StageState | None
 
 
@@ -51,8 +50,8 @@ class Span:
     until_utc: datetime
 
 
-class PartitionsWork:
-    """Reads over the work on all partitions, each with a few queries whatever their number."""
+class PartitionWorkQueries:
+    """Reads the work on all partitions, each with a few queries whatever their number."""
 
     def __init__(self, database: Database, generations: Generations) -> None:
         self._database = database
@@ -75,7 +74,7 @@ class PartitionsWork:
                 rows_to_send=_rows(ended.get((one.id, STAGING_STAGE))),
                 rows_sent=sent.get(one.id, 0),
                 is_loaded=(one.id, LOAD_STAGE) in ended,
-                is_new=(one.table_name, one.partition_key) not in loaded,
+                was_never_loaded=(one.table_name, one.partition_key) not in loaded,
                 verdict=_state(ended.get((one.id, RECONCILE_STAGE))),
             )
             for one in current
@@ -107,7 +106,7 @@ class PartitionsWork:
         with self._database.reading() as connection:
             return {generation: int(rows) for generation, rows in connection.execute(query)}
 
-    def loads(self, environment: Environment, since: datetime) -> list[Span]:
+    def load_spans(self, environment: Environment, since: datetime) -> list[Span]:
         """The ingest jobs that ended since then, from their close to their end."""
         query = select(_JOB.c.rows, _JOB.c.closed_utc, _JOB.c.finished_utc).where(
             in_environment(_JOB, environment),
@@ -118,7 +117,7 @@ class PartitionsWork:
         with self._database.reading() as connection:
             return [Span(*row) for row in connection.execute(query.order_by(_JOB.c.closed_utc))]
 
-    def stages(self, environment: Environment, stage: str, since: datetime) -> list[Span]:
+    def stage_spans(self, environment: Environment, stage: str, since: datetime) -> list[Span]:
         """The runs of a stage that ended with a result since then."""
         query = select(_STAGE_RUN.c.rows, _STAGE_RUN.c.started_utc, _STAGE_RUN.c.finished_utc).where(
             in_environment(_STAGE_RUN, environment),
@@ -134,5 +133,5 @@ def _rows(row: RowMapping | None) -> int | None:
     return None if row is None else int(row["rows"] or 0)
 
 
-def _state(row: RowMapping | None) -> Any:
-    return None if row is None else row["state"]
+def _state(row: RowMapping | None) -> StageState | None:
+    return None if row is None else StageState(row["state"])

@@ -49,13 +49,22 @@ def staged_manifest(context: PartitionContext) -> StagedManifest:
 
 
 def published_load(context: PartitionContext) -> LoadManifest:
-    """The load of the current generation, under any mapping. Raises `ConfigError` if it is not loaded."""
+    """The load of the current generation, under any mapping.
+
+    Raises `ConfigError` if it is not loaded, and `Terminal` if the load's files are gone.
+    """
     generation = current_generation(context).id
     version = context.ledger.stages.loaded_version(context.environment, context.partition)
-    manifest = version and context.store.manifest(context.paths.generation(generation).loaded(version), LoadManifest)
-    if not manifest:
+    if version is None:
         raise ConfigError(
             f"Generation {generation} of {context} is not loaded yet; there is nothing to compare.",
             f"Load it first: `kpc run {context.table.name} {context.key}`, or wait for its stage sf_loaded.",
+        )
+    manifest = context.store.manifest(context.paths.generation(generation).loaded(version), LoadManifest)
+    if manifest is None:
+        raise Terminal(
+            f"The load's manifest of {context}, generation {generation}, is not in the staging directory.",
+            f"Load again, which writes it: `kpc rerun {context.table.name} {context.key} --stage sf_loaded`. "
+            "All workers must see the same KPC__STAGING__ROOT.",
         )
     return manifest

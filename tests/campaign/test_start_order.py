@@ -65,7 +65,7 @@ def ran(partition: Partition, stage: str, state: StageState = StageState.DONE, e
 def work(partition: Partition, verdict: StageState | None = None, **changes: Any) -> PartitionWork:
     one = PartitionWork(
         *name(partition), "g", extracted_utc=BEGAN + timedelta(minutes=1), rows=1, rows_to_send=1, rows_sent=1,
-        is_loaded=verdict is not None, is_new=False, verdict=verdict,
+        is_loaded=verdict is not None, was_never_loaded=False, verdict=verdict,
     )  # fmt: skip
     return replace(one, **changes)
 

@@ -9,9 +9,11 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from datetime import timedelta
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import environment_of
@@ -21,7 +23,7 @@ from oracle_source import OracleServer
 from kpc.bench.filled_ledger import FILLED, NOW, fill
 from kpc.campaign.overview import campaign_overview
 from kpc.cli.watch import ChangeLines, has_ended
-from kpc.ledger import Ledger, open_ledger
+from kpc.ledger import FailureReport, Ledger, open_ledger
 from kpc.settings import SalesforceSettings
 
 KPC = str(Path(sys.executable).with_name("kpc"))
@@ -118,7 +120,18 @@ def test_a_fresh_failure_is_no_end(filled: Ledger) -> None:
     for stage in (0, 1, 3):
         cell["stages"][stage] = {"state": "done", "finished_utc": ended - timedelta(minutes=9)}
     assert not has_ended(alone)
-    assert has_ended({**alone, "now_utc": ended + timedelta(minutes=3)})
+    later = {**alone, "now_utc": ended + timedelta(minutes=3)}
+    assert has_ended(later)
+    announced = report_of(cell, is_final=False, reported_utc=ended + timedelta(seconds=1))
+    assert not has_ended(later, [announced])  # Airflow waits five minutes and more before another try
+    assert has_ended(later, [replace(announced, is_final=True)])
+    assert has_ended(later, [replace(announced, reported_utc=ended - timedelta(hours=1))])  # of an earlier failure
+
+
+def report_of(cell: Mapping[str, Any], *, is_final: bool, reported_utc: datetime) -> FailureReport:
+    return FailureReport(
+        cell["table"], cell["key"], "sf_loaded", "SalesforceDown", is_final, "dag", "run", reported_utc
+    )
 
 
 def test_only_changes_make_lines(filled: Ledger, capsys: pytest.CaptureFixture[str]) -> None:

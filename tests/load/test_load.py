@@ -38,6 +38,7 @@ from kpc.partition import find_partition
 from kpc.salesforce import JobInfo
 from kpc.settings import SalesforceSettings
 from kpc.stages.context import PartitionContext
+from kpc.stages.current_manifests import published_load
 from kpc.stages.result import StageResult
 from kpc.stages.workspace import Workspace
 from kpc.storage.layout import loaded_folder, staged_folder
@@ -660,3 +661,18 @@ def test_made_up_rows_are_taken_by_the_org(emulated: Callable[..., Emulator], tm
     csv_file = stage_sample(str(tmp_path / "sample"), facts, "KPS_T_SALES_M", 300)
     assert len(Path(csv_file).read_text().splitlines()) == 301
     assert load_sample(str(tmp_path / "sample"), facts, "KPS_T_SALES_M") == 300
+
+
+def test_a_lost_load_manifest_is_written_by_another_load(workspace: Workspace) -> None:
+    """The ledger knows of the load: it is not said to be missing, and the remedy in the message works."""
+    stage(workspace, SUPPLIERS, fresh_keys(3))
+    context = PartitionContext(workspace, SUPPLIERS)
+    sf_loaded.materialize(context)
+    published = published_load(context)
+    files = list(Path(workspace.settings.staging.root).rglob("loaded-*/manifest.json"))
+    assert len(files) == 1
+    files[0].unlink()
+    with pytest.raises(Terminal, match=r"is not in the staging directory\. Load again.*--stage sf_loaded"):
+        published_load(context)
+    sf_loaded.materialize(context)
+    assert published_load(context).generation == published.generation

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,17 +51,9 @@ def workers(org: Emulator, tmp_path: Path) -> Iterator[list[SampleWorkspace]]:
 
 def load_both(workers: list[SampleWorkspace]) -> list[StageResult]:
     """Both children at once, each by a worker of its own."""
-    results: dict[int, StageResult] = {}
-
-    def load(number: int) -> None:
-        results[number] = sf_loaded.materialize(PartitionContext(workers[number], CHILDREN[number]))
-
-    threads = [threading.Thread(target=load, args=(number,)) for number in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(120)
-    return [results[number] for number in range(2)]
+    contexts = [PartitionContext(worker, child) for worker, child in zip(workers, CHILDREN, strict=True)]
+    with ThreadPoolExecutor(len(contexts)) as pool:
+        return list(pool.map(sf_loaded.materialize, contexts))
 
 
 def test_siblings_of_a_month_do_not_load_at_once(workers: list[SampleWorkspace], org: Emulator) -> None:
@@ -120,6 +112,6 @@ def test_a_lookup_that_is_cleared_with_its_parent_locks_nothing() -> None:
     assert siblings(Partition(optional, "2024-01")) == ()
     with pytest.raises(CatalogError, match="a required lookup cannot be cleared"):
         replace(table, lookups=(replace(lookup, on_delete=OnDelete.CLEAR),))
-    restricted = replace(table, lookups=(replace(lookup, on_delete=OnDelete.CASCADE),))
-    assert siblings(Partition(restricted, "2024-01")) != ()
-    assert restricted.mapping_version == table.mapping_version
+    cascading = replace(table, lookups=(replace(lookup, on_delete=OnDelete.CASCADE),))
+    assert siblings(Partition(cascading, "2024-01")) != ()
+    assert cascading.mapping_version == table.mapping_version

@@ -19,8 +19,7 @@ from kpc.reconcile.second_opinion.target_text import sha256
 from kpc.reconcile.second_opinion.text_sql import WHITE_SPACE
 from kpc.storage.row_buckets import RowBuckets
 
-KEY, RULE, DIGEST, HASHES, IS_ALTERED = "key_digest", "rule", "opinion", "hashes", "is_altered"
-_BUCKET = "bucket"
+KEY, RULE, DIGEST, HASHES, IS_ALTERED = "key_digest", "rule", "row_digest", "hashes", "is_altered"
 _NO_TEXT = bytes(DIGEST_BYTES)
 
 

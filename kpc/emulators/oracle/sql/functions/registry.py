@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 
-from kpc.emulators.oracle.interface import OraType
+from kpc.emulators.oracle.interface import OraError, OraType
 from kpc.emulators.oracle.sql.context import Context
 from kpc.emulators.oracle.sql.functions import dates, environment, numbers, packages, texts
 from kpc.emulators.oracle.sql.messages import ora, unsupported
@@ -31,9 +31,13 @@ Function = Callable[[list[Expr], Context], Expr]
 
 
 def call(name: str, args: list[Expr], context: Context) -> Expr:
-    """The value of function `name`. Raises ORA-00904, ORA-00909 or ORA-03001."""
+    """The value of function `name`. Raises `OraError`.
+
+    ORA-00904 for an unknown one, ORA-03001 for one that only Oracle has, ORA-00938 and ORA-00939 for too few and too
+    many arguments.
+    """
     if name not in FUNCTIONS:
-        if name in KNOWN:
+        if name in NOT_EMULATED:
             raise unsupported(f"function {name}")
         raise ora(904, values.name(name))
     fewest, most, make = FUNCTIONS[name]
@@ -52,7 +56,7 @@ def like_first(args: list[Expr], context: Context) -> tuple[list[Expr], SqlType]
     first = kinds[0]
     try:
         kind = common_type(kinds)
-    except Exception:  # noqa: BLE001  different families: convert to the first one's
+    except OraError:  # different families: convert to the first one's
         made = [coerce(arg, datatypes.WIDE if first.is_number else first, context) for arg in args]
         kind = common_type([arg.type for arg in made])
         return made, replace(kind, size=max(kind.size, *(a.type.size for a in made))) if kind.is_text else kind
@@ -98,7 +102,7 @@ def _decode(args: list[Expr], context: Context) -> Expr:
 def _extreme(duckdb_name: str) -> Function:
     def make(args: list[Expr], context: Context) -> Expr:
         deciding = _deciding(duckdb_name, args)
-        if len(deciding) == 1 < len(args):
+        if len(deciding) == 1 and len(args) > 1:
             return replace(deciding[0], type=datatypes.free_number(deciding[0].type.digits, deciding[0].type.places))
         made, kind = like_first(deciding, context)
         anything_null = " OR ".join(f"{arg.sql} IS NULL" for arg in made)
@@ -207,87 +211,14 @@ FUNCTIONS: dict[str, tuple[int, int, Function]] = {
 }
 
 # Oracle has these; the emulator does not.
-KNOWN = frozenset(
-    [
-        "ACOS",
-        "APPROX_COUNT_DISTINCT",
-        "ASCIISTR",
-        "ASIN",
-        "ATAN",
-        "ATAN2",
-        "BFILENAME",
-        "BIN_TO_NUM",
-        "CARDINALITY",
-        "COLLATION",
-        "COMPOSE",
-        "CONVERT",
-        "CORR",
-        "COS",
-        "COSH",
-        "COVAR_POP",
-        "COVAR_SAMP",
-        "CUME_DIST",
-        "CUBE_TABLE",
-        "DBMS_RANDOM",
-        "DECOMPOSE",
-        "DEREF",
-        "DUMP",
-        "EXISTSNODE",
-        "EXTRACTVALUE",
-        "FROM_TZ",
-        "GROUPING",
-        "GROUPING_ID",
-        "GROUP_ID",
-        "JSON_ARRAY",
-        "JSON_EXISTS",
-        "JSON_OBJECT",
-        "JSON_QUERY",
-        "JSON_TABLE",
-        "JSON_VALUE",
-        "LNNVL",
-        "LOG",
-        "MEDIAN",
-        "NANVL",
-        "NEW_TIME",
-        "NLSSORT",
-        "NLS_INITCAP",
-        "NLS_LOWER",
-        "NLS_UPPER",
-        "NUMTOYMINTERVAL",
-        "ORA_INVOKING_USER",
-        "PERCENTILE_CONT",
-        "PERCENTILE_DISC",
-        "PERCENT_RANK",
-        "RATIO_TO_REPORT",
-        "RAWTONHEX",
-        "REGR_SLOPE",
-        "SIN",
-        "SINH",
-        "SOUNDEX",
-        "STATS_MODE",
-        "STDDEV",
-        "STDDEV_POP",
-        "STDDEV_SAMP",
-        "SYS_CONNECT_BY_PATH",
-        "SYS_EXTRACT_UTC",
-        "SYS_GUID",
-        "SYS_XMLGEN",
-        "TAN",
-        "TANH",
-        "TO_MULTI_BYTE",
-        "TO_SINGLE_BYTE",
-        "TO_YMINTERVAL",
-        "TREAT",
-        "TZ_OFFSET",
-        "USERENV",
-        "VALUE",
-        "VARIANCE",
-        "VAR_POP",
-        "VAR_SAMP",
-        "VSIZE",
-        "WIDTH_BUCKET",
-        "XMLAGG",
-        "XMLELEMENT",
-        "XMLTYPE",
-    ]
-)
+_NAMES = """
+    ACOS APPROX_COUNT_DISTINCT ASCIISTR ASIN ATAN ATAN2 BFILENAME BIN_TO_NUM CARDINALITY COLLATION COMPOSE
+    CONVERT CORR COS COSH COVAR_POP COVAR_SAMP CUME_DIST CUBE_TABLE DBMS_RANDOM DECOMPOSE DEREF DUMP EXISTSNODE
+    EXTRACTVALUE GROUPING GROUPING_ID GROUP_ID JSON_ARRAY JSON_EXISTS JSON_OBJECT JSON_QUERY JSON_TABLE
+    JSON_VALUE LNNVL LOG MEDIAN NANVL NEW_TIME NLSSORT NLS_INITCAP NLS_LOWER NLS_UPPER NUMTOYMINTERVAL
+    ORA_INVOKING_USER PERCENTILE_CONT PERCENTILE_DISC PERCENT_RANK RATIO_TO_REPORT RAWTONHEX REGR_SLOPE SIN SINH
+    SOUNDEX STATS_MODE STDDEV STDDEV_POP STDDEV_SAMP SYS_CONNECT_BY_PATH SYS_GUID SYS_XMLGEN TAN TANH
+    TO_MULTI_BYTE TO_SINGLE_BYTE TO_YMINTERVAL TREAT TZ_OFFSET USERENV VALUE VARIANCE VAR_POP VAR_SAMP VSIZE
+    WIDTH_BUCKET XMLAGG XMLELEMENT XMLTYPE
+"""
+NOT_EMULATED = frozenset(_NAMES.split())
