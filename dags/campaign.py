@@ -7,7 +7,7 @@ Only stage 1 of each partition is started here, through Airflow's REST API; asse
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.sdk import DAG, Param, task
@@ -32,6 +32,8 @@ _DEFAULTS: dict[str, Any] = {
     "priority_weight": 1000,  # it takes seconds, and everything else waits for it
     "weight_rule": "absolute",
 }
+# It begins anew after each wait, for days, and each loss of a worker or of Redis may cost a try; a refusal ends it.
+_TRIES_OF_DRIVE = 10_000
 _MONTH = r"^\d{4}-(0[1-9]|1[0-2])$"
 FORM: dict[str, Param] = {
     "tables": Param(
@@ -190,7 +192,13 @@ def _drive_and_close(opened: Any) -> None:
             return close_campaign(workspace, find_campaign(workspace.ledger, opened["campaign"]))
 
     planned = plan(opened)
-    drive = DriveCampaign(task_id="drive", opened=planned)
+    drive = DriveCampaign(
+        task_id="drive",
+        opened=planned,
+        retries=_TRIES_OF_DRIVE,
+        retry_delay=timedelta(minutes=1),
+        retry_exponential_backoff=False,
+    )
     drive >> close(planned)  # type: ignore[arg-type]  # Airflow passes the result
 
 

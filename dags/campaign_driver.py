@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
+from airflow.sdk.exceptions import AirflowRuntimeError, AirflowSkipException, TaskDeferred
 
 from dags.connections import workspace_of
 from dags.operators import WAITS_UNTIL
 from dags.triggers import ERROR, CampaignMoved
-from kpc.errors import ConfigError, Transient
+from kpc.errors import ConfigError, Transient, UnknownDag
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -31,7 +32,7 @@ class DriveCampaign(BaseOperator):
     """Ends when nothing of the campaign runs and nothing can be started; `close` then judges it.
 
     Skips itself, and what follows, if the campaign was stopped or another run has continued it. While Airflow's API or
-    a system does not answer, it waits and looks again: a campaign of days may outlive more outages than it has tries.
+    a system does not answer, or Airflow does not know one of the DAGs, it waits and looks again.
     """
 
     template_fields: Sequence[str] = ("opened",)
@@ -43,9 +44,9 @@ class DriveCampaign(BaseOperator):
     def execute(self, context: Context) -> dict[str, int]:
         try:
             return self._step(context)
-        except Transient as error:
+        except (Transient, UnknownDag) as error:  # a DAG is unknown for a while where a parse of its file took too long
             self.log.warning("%s", error)
-            context["ti"].xcom_push(key=WAITS_UNTIL, value=error.what)
+            _show(context, error.what)
             trigger = DateTimeTrigger(moment=datetime.now(UTC) + OUTAGE_WAIT)
             raise TaskDeferred(trigger=trigger, method_name=self.look_again.__name__) from None
 
@@ -70,7 +71,7 @@ class DriveCampaign(BaseOperator):
             self._refuse_ended(find_campaign(workspace.ledger, campaign.id))
             if step.situation.is_over:
                 return counts
-            context["ti"].xcom_push(key=WAITS_UNTIL, value=step.waits_for)
+            _show(context, step.waits_for)
             raise self._until_moved(workspace.ledger, campaign, step)
 
     def resume(self, context: Context, event: dict[str, Any]) -> dict[str, int]:
@@ -103,3 +104,9 @@ class DriveCampaign(BaseOperator):
             deadline_utc=(now + LONGEST_WAIT).isoformat(),
         )
         return TaskDeferred(trigger=trigger, method_name=self.resume.__name__)
+
+
+def _show(context: Context, why: str) -> None:
+    """Say in Airflow what the campaign waits for; not worth a try of the task."""
+    with suppress(AirflowRuntimeError):
+        context["ti"].xcom_push(key=WAITS_UNTIL, value=why)

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import RetryDecision, RetryPolicy
+from airflow.sdk.exceptions import TaskDeferralError
 
 from dags.outages import outage_of
 from kpc.errors import KpcError, OutcomeUnknown, SnapshotLost, Transient
@@ -16,7 +17,11 @@ SHORTEST_WAIT_S, LONGEST_WAIT_S = 60.0, 3600.0  # between two tries, where a ser
 
 
 class RetryWhatMayPass(RetryPolicy):
-    """Retries failures that another try may resolve, and fails immediately on all others, such as a wrong key."""
+    """Retries failures that another try may resolve, and fails immediately on all others, such as a wrong key.
+
+    `TaskDeferralError` is a trigger that could not run, for instance because the triggerer has another version of it;
+    each of our tasks may begin again.
+    """
 
     def evaluate(
         self, exception: BaseException, try_number: int, max_tries: int, context: Mapping[str, Any] | None = None
@@ -27,6 +32,6 @@ class RetryWhatMayPass(RetryPolicy):
         if isinstance(exception, Transient) and exception.retry_after_s is not None:
             wait_s = max(SHORTEST_WAIT_S, min(exception.retry_after_s, LONGEST_WAIT_S))
             return RetryDecision.retry(timedelta(seconds=wait_s), reason)
-        if isinstance(exception, Transient | SnapshotLost | OutcomeUnknown):
+        if isinstance(exception, Transient | SnapshotLost | OutcomeUnknown | TaskDeferralError):
             return RetryDecision.retry(reason=reason)
         return RetryDecision.fail(reason)

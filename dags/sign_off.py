@@ -7,14 +7,14 @@ from datetime import UTC, datetime, timedelta
 from airflow.sdk import DAG, BaseOperator, chain
 
 from assets.graph import HubSpec
-from dags.retrying import RETRIES, RetryWhatMayPass
+from dags.retrying import RetryWhatMayPass
 from dags.signatures import AskForSignOff, RecordSignOff
 from kpc.stages.names import DOCS_POOL, MIGRATION, sign_off_dag
 
 FIRST_DAY = datetime(2016, 1, 1, tzinfo=UTC)
 _TASK_DEFAULTS = {
     "owner": "kpc",
-    "retries": RETRIES,
+    "retries": 40,  # ten minutes: nobody else asks for these certificates
     "retry_policy": RetryWhatMayPass(),
     "retry_delay": timedelta(seconds=15),  # somebody waits for the answer
     "weight_rule": "absolute",

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
+from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import BaseOperator, Param
 from airflow.sdk.bases.skipmixin import SkipMixin
 from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput, TaskDeferred
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 NOTE = "note"  # the form's only field
 _LONGEST_NOTE = 500
 _POLL = timedelta(seconds=5)
+_OUTAGE_WAIT = timedelta(seconds=30)
 _LONGEST_WAIT = timedelta(days=7)  # then the trigger is made anew
 
 
@@ -124,9 +126,21 @@ class AskForSignOff(ApprovalOperator):
                 "Clear this task to ask again; choose Approve or Reject, and give no other field than the note.",
             ) from None
         answer = _answer(event)
-        retried(lambda: self._enter(context, answer), also=(Transient,))
+        try:
+            retried(lambda: self._enter(context, answer), also=(Transient,))
+        except Transient as error:  # another try of this task would no longer have the response
+            self.log.warning("%s", error)
+            trigger = DateTimeTrigger(moment=datetime.now(UTC) + _OUTAGE_WAIT)
+            raise TaskDeferred(
+                trigger=trigger, method_name=self.enter_later.__name__, kwargs={"response": event}
+            ) from None
         self.log.info("%s was answered by %s.", self.signs, answer.user_id or "nobody who was logged in")
         return response
+
+    def enter_later(self, context: Context, event: datetime, response: dict[str, Any]) -> Any:
+        """Enter a person's response that could not be entered before `event`."""
+        del event
+        return self.execute_complete(context, response)
 
     def _enter(self, context: Context, answer: Answer) -> None:
         with workspace_of(context) as workspace:

@@ -19,7 +19,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from dags.connections import open_named_workspace, settings_of_connections
 from kpc.catalog import find_table
 from kpc.errors import KpcError, QuotaExhausted, Transient
-from kpc.partition import Environment, find_partition
+from kpc.partition import Environment, Partition, find_partition
 
 if TYPE_CHECKING:
     from kpc.ledger import Ledger
@@ -99,9 +99,12 @@ class ParentsLoaded(LedgerPoll):
 
     def __init__(self, *, parents: list[list[str]], **arguments: Any) -> None:
         super().__init__(parents=parents, **arguments)
-        self.missing = [find_partition(table, key) for table, key in parents]
+        self.parents = parents
+        self.missing: list[Partition] | None = None
 
     def waits_for(self, ledger: Ledger) -> list[str]:
+        if self.missing is None:  # an error of the constructor would end the whole triggerer
+            self.missing = [find_partition(table, key) for table, key in self.parents]
         self.missing = [parent for parent in self.missing if not ledger.stages.is_loaded(self.environment, parent)]
         return [str(parent) for parent in self.missing]
 
@@ -111,10 +114,10 @@ class Resumed(LedgerPoll):
 
     def __init__(self, *, table: str, **arguments: Any) -> None:
         super().__init__(table=table, **arguments)
-        self.table = find_table(table)
+        self.table = table
 
     def waits_for(self, ledger: Ledger) -> list[str]:
-        return [str(pause) for pause in ledger.pauses.active(self.environment, self.table)]
+        return [str(pause) for pause in ledger.pauses.active(self.environment, find_table(self.table))]
 
 
 class CampaignMoved(LedgerPoll):

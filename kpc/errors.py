@@ -87,6 +87,10 @@ class SchemaDrift(ConfigError):
         self.differences = differences
 
 
+class UnknownDag(ConfigError):
+    """Airflow does not know a DAG, or has read its file with errors."""
+
+
 class Transient(KpcError):
     """A temporary failure: repeat the same step. `retry_after_s`: how long the server asked to wait, if it did."""
 

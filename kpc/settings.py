@@ -216,6 +216,7 @@ class Settings(BaseSettings):
     airflow_user: Text = ""  # with a role that may trigger runs
     airflow_password: Secret = SecretStr("")
     airflow_token: Secret = SecretStr("")  # a ready-made token, where the auth manager takes no user name
+    airflow_connections_required: bool = False  # a task whose connection does not exist fails
 
     @classmethod
     def settings_customise_sources(

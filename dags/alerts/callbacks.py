@@ -34,6 +34,7 @@ def _report(context: Mapping[str, Any], *, is_final: bool) -> None:
         spec = find_asset(run.dag_id)
         cause = type(error).__name__ if isinstance(error, BaseException) else _KILLED
         with partition_context_of(spec.table.name, context) as partition:
-            report_failure(partition, spec.stage, cause=cause, is_final=is_final, dag_id=run.dag_id)
+            if not report_failure(partition, spec.stage, cause=cause, is_final=is_final, dag_id=run.dag_id):
+                log.warning("The failure is not reported for alerts: the ledger of KPC__LEDGER_URL knows no campaign.")
     except Exception as error:  # noqa: BLE001  nothing may come of a failed report but this line
         log.warning("The failure could not be reported for alerts: %s.", type(error).__name__)

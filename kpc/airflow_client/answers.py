@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import httpx
 
 from kpc.answer_shapes import Message, Moment, Shape, fitted
-from kpc.errors import AirflowDown, ConfigError, RateLimited, UnusableAnswer
+from kpc.errors import AirflowDown, ConfigError, RateLimited, UnknownDag, UnusableAnswer
 from kpc.retry_policy import TRANSIENT_STATUSES, retry_after_s
 from kpc.strict_json import read_json
 from kpc.untrusted_text import shown
@@ -122,10 +122,12 @@ def refusal(  # noqa: PLR0911  one line per meaning
     if status in TRANSIENT_STATUSES or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return AirflowDown(f"Airflow failed on {path} (HTTP {status}): {detail}.", "Try again.", retry_after_s=wait_s)
     if status == HTTPStatus.NOT_FOUND and (dag := re.match(r"dags/([^~/]+)", path)):
-        return ConfigError(
+        return UnknownDag(
             f"Airflow does not know {dag[1]}.",
             "Check with `airflow dags list` that its dags folder is this project's.",
         )
+    if status == HTTPStatus.BAD_REQUEST and "import errors" in detail:
+        return UnknownDag(f"Airflow cannot use a DAG: {detail}.", "`airflow dags list-import-errors` has the reason.")
     if status == HTTPStatus.CONFLICT and path.endswith("/dagRuns"):
         return RunExists(f"Airflow has this run already: {detail}.", "It runs, or has ended; nothing was started.")
     if status == HTTPStatus.BAD_REQUEST and path.endswith("/dagRuns"):

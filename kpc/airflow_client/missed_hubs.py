@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from kpc.airflow_client.api import AirflowApi
 from kpc.airflow_client.missed import MissedCause
+from kpc.airflow_client.records import DagRun
 from kpc.campaign.completeness import completeness
 from kpc.campaign.sign_off_evidence import certificates_digest, standing_certificates
 from kpc.catalog import Phase
@@ -44,7 +45,7 @@ class MissedHub:
         return self.subject, ALL, RECONCILED, self.dag_id, self.cause.value
 
     def __str__(self) -> str:
-        return f"All of {self.subject} is reconciled, but no sign-off was asked for. {self.what} {self.remedy}"
+        return f"All of {self.subject} is reconciled, but nobody is asked for a sign-off. {self.what} {self.remedy}"
 
 
 def missed_hubs(api: AirflowApi, workspace: Workspace, *, after: timedelta) -> list[MissedHub]:
@@ -66,8 +67,9 @@ def _missed(api: AirflowApi, workspace: Workspace, subject: str, dag_id: str, af
     if ledger.clock() - _last_verdict(workspace, standing) < after:
         return None
     digest = certificates_digest(standing)
-    if any(run.run_id == sign_off_run(digest) for run in api.runs(dag_id=sign_off_dag(subject))):
-        return None
+    asked = next((run for run in api.runs(dag_id=sign_off_dag(subject)) if run.run_id == sign_off_run(digest)), None)
+    if asked is not None:
+        return _failed(api, subject, asked) if asked.state == "failed" else None
     runs = api.runs(dag_id=dag_id)
     if not all(run.is_final for run in runs):
         return None
@@ -78,6 +80,12 @@ def _missed(api: AirflowApi, workspace: Workspace, subject: str, dag_id: str, af
     else:
         cause, what = MissedCause.NO_RUN, f"{dag_id} has not run since."
     return MissedHub(subject, dag_id, cause, what, again, f"missed__{digest[:16]}__{len(runs)}")
+
+
+def _failed(api: AirflowApi, subject: str, asked: DagRun) -> MissedHub:
+    what = f"The run {asked.run_id} of {asked.dag_id} failed: {api.failure(asked)}"
+    remedy = "Then clear the failed task in Airflow; it asks again, or records the answer that was given."
+    return MissedHub(subject, asked.dag_id, MissedCause.FAILED, what, remedy, asked.run_id)
 
 
 def _last_verdict(workspace: Workspace, standing: dict[str, str]) -> datetime:

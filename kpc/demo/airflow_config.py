@@ -63,8 +63,10 @@ def airflow_env(home: Path, database_url: str, port: int, *, parallelism: int) -
         "AIRFLOW__API_AUTH__JWT_EXPIRATION_TIME": 7 * 24 * 3600,
         # Each look costs several queries per active run, waiting ones too; ten a second took a sixth of a core.
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 0.5,
-        # The files do not change while the demo runs.
-        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 3600,
+        # The files do not change while the demo runs. A parse that takes too long makes every DAG of its file unknown.
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 600,
+        "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": 240,
+        "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": 180,
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": 1,
         "AIRFLOW__DAG_PROCESSOR__PRINT_STATS_INTERVAL": 0,
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": False,

@@ -42,6 +42,7 @@ from kpc.setting_sources import expanded
 
 BUSY_TIMEOUT_S = 60.0  # how long SQLite waits for another writer
 CONNECT_TIMEOUT_S = 10
+_RAISED = "P0001"  # PostgreSQL's code of what a trigger refuses
 _IDLE_IN_TRANSACTION_S = 60  # after which PostgreSQL ends a transaction whose client says nothing
 _WRITES = "kpc_writes"  # execution option: this transaction will write
 _MISCONFIGURED = re.compile(
@@ -144,14 +145,16 @@ def _begin_sqlite(connection: Connection) -> None:
 def translated(engine: Engine) -> Iterator[None]:
     """Translate the driver's errors into ours, without the URL's password.
 
-    Two kinds pass: by `IntegrityError` callers learn that another worker was first, and `InternalError` is a trigger of
-    the ledger that refuses a change.
+    Two kinds pass: by `IntegrityError` callers learn that another worker was first, and an `InternalError` may be a
+    trigger of the ledger that refuses a change.
     """
     try:
         yield
-    except (IntegrityError, InternalError):
+    except IntegrityError:
         raise
     except DBAPIError as error:
+        if isinstance(error, InternalError) and getattr(error.orig, "pgcode", None) in (None, _RAISED):
+            raise
         raise _explained(engine, error) from None
 
 

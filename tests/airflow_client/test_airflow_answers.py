@@ -10,7 +10,7 @@ import pytest
 from misbehaving_server import MisbehavingServer, misbehaving_server
 
 from kpc.airflow_client.api import AirflowApi
-from kpc.errors import AirflowDown, AirflowNotReached, ConfigError, KpcError, RateLimited, UnusableAnswer
+from kpc.errors import AirflowDown, AirflowNotReached, ConfigError, KpcError, RateLimited, UnknownDag, UnusableAnswer
 from kpc.retry_policy import FEW_TRIES, tries_of
 
 pytestmark = pytest.mark.usefixtures("quick_retries")
@@ -56,6 +56,19 @@ def test_an_odd_answer_is_one_sentence(server: MisbehavingServer, body: bytes) -
         assert not api.is_healthy()
     server.plan("/auth/token", body)
     refused(server, UnusableAnswer)
+
+
+@pytest.mark.parametrize(
+    ("status", "detail"),
+    [(404, "Dag with dag_id: 'd' not found"), (400, "Dag 'd' has import errors and cannot be triggered")],
+)
+def test_a_dag_that_airflow_has_lost_for_a_while_is_told_apart(
+    server: MisbehavingServer, status: int, detail: str
+) -> None:
+    """A campaign waits for it; a command ends with what to look at."""
+    server.plan("POST /api/v2/dags/d/dagRuns", {"detail": detail}, status)
+    with AirflowApi(server.url) as api, pytest.raises(UnknownDag, match="airflow dags list"):
+        api.trigger("d", "2024-01")
 
 
 def test_a_bomb_is_refused(server: MisbehavingServer) -> None:

@@ -10,15 +10,17 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
+from airflow.sdk.serde import deserialize, serialize
 
 from kpc.processes import python_env
 
@@ -28,6 +30,7 @@ from airflow.sdk import DAG, task
 from dags.connections import has_connection
 from dags.failure_log import log_sentences
 from dags.retrying import RETRIES, RetryWhatMayPass
+from dags.signatures import AskForSignOff
 
 with DAG("asks", schedule=None, default_args={
     "retries": RETRIES, "retry_policy": RetryWhatMayPass(), "pre_execute": log_sentences
@@ -41,6 +44,7 @@ with DAG("asks", schedule=None, default_args={
         print("found:", context["ti"].xcom_pull(task_ids="connection"))
 
     connection(), result()
+    AskForSignOff(task_id="request", signs="migration")
 """
 _RUN = {
     "dag_run": {
@@ -50,6 +54,7 @@ _RUN = {
     },
     "max_tries": 3, "should_retry": True,
 }  # fmt: skip
+_NOTHING: Mapping[str, Any] = {}
 _CONNECTION = {
     "conn_id": "kpc_oracle", "conn_type": "oracle", "host": "h", "port": 1521, "schema": "S", "login": "u",
     "password": "p", "extra": None,
@@ -59,17 +64,24 @@ RESET = 0  # in place of a status: the connection ends without an answer
 
 @dataclass
 class ApiServer:
-    """Answers what a task asks in its turn with `statuses`, the last one for ever, and keeps how the task ended."""
+    """Answers what a task asks in its turn with `statuses`, the last one for ever, and keeps how the task ended.
+
+    `run` is what a task is told at its start.
+    """
 
     statuses: list[int]
+    run: dict[str, Any]
+    has_database: bool = True
     url: str = ""
     ends: list[dict[str, Any]] = field(default_factory=list)
 
     def answer(self, path: str, body: dict[str, Any]) -> tuple[int, object]:
         if path.endswith("/run"):
-            return 200, _RUN
+            return 200, self.run
         if path.endswith("/state"):
             self.ends.append(body)
+        if path.startswith("/dag-runs/count"):
+            return (200, 0) if self.has_database else (500, {"detail": "no database"})
         if not path.startswith(("/connections/", "/xcoms/")):
             return 204, None
         status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
@@ -77,9 +89,7 @@ class ApiServer:
 
 
 @contextmanager
-def api_server(*statuses: int) -> Iterator[ApiServer]:
-    fake = ApiServer(list(statuses))
-
+def serving(fake: ApiServer) -> Iterator[ApiServer]:
     class Handler(BaseHTTPRequestHandler):
         def handle_any(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
@@ -108,10 +118,17 @@ def api_server(*statuses: int) -> Iterator[ApiServer]:
         server.shutdown()
 
 
-def run(task: str, folder: Path, *statuses: int) -> tuple[dict[str, Any], str]:
-    """How the task ended, as it told the server, and its log."""
+def run(
+    task: str,
+    folder: Path,
+    *statuses: int,
+    has_database: bool = True,
+    resumed: Mapping[str, Any] = _NOTHING,
+    **own: str,
+) -> tuple[dict[str, Any], str]:
+    """How the task ended, as it told the server, and its log. `own` are variables of its environment."""
     (folder / "asking.py").write_text(_DAG)
-    own = {
+    settings = {
         "AIRFLOW_HOME": str(folder),
         "AIRFLOW__CORE__DAGS_FOLDER": str(folder),
         "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "2",
@@ -119,9 +136,11 @@ def run(task: str, folder: Path, *statuses: int) -> tuple[dict[str, Any], str]:
         "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "0.02",
     }
     env = {name: value for name, value in python_env().items() if not name.upper().startswith(("KPC", "AIRFLOW"))}
-    with api_server(*statuses) as server:
+    with serving(ApiServer(list(statuses), {**_RUN, **resumed}, has_database)) as server:
         command = [sys.executable, str(_PROGRAM), "asking.py", "asks", task, server.url]
-        done = subprocess.run(command, env=env | own, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+        done = subprocess.run(  # noqa: S603  our own program
+            command, env=env | settings | own, capture_output=True, text=True, timeout=120, check=False
+        )
     log = done.stdout + done.stderr
     assert len(server.ends) == 1, log
     return server.ends[0], log
@@ -144,6 +163,13 @@ def test_a_connection_is_absent_only_if_the_server_says_so(statuses: list[int], 
     assert f"found: {found}" in log
 
 
+def test_a_server_without_its_database_knows_nothing_of_connections(tmp_path: Path) -> None:
+    """It says that there is none (HTTP 404), whatever its database holds."""
+    end, log = run("connection", tmp_path, 404, has_database=False)
+    assert end["state"] == "up_for_retry", log
+    assert "connection kpc_oracle could not be looked up: ExecutionAPISecretsBackend failed (" in end["retry_reason"]
+
+
 @pytest.mark.parametrize(("status", "reason"), [(503, "HTTP 503"), (RESET, "ReadError|RemoteProtocolError")])
 def test_any_unanswered_request_makes_another_try(status: int, reason: str, tmp_path: Path) -> None:
     end, log = run("result", tmp_path, status)
@@ -156,3 +182,19 @@ def test_a_refused_request_is_not_repeated(tmp_path: Path) -> None:
     """The server has answered: the same request would be refused again."""
     end, log = run("result", tmp_path, 422)
     assert end["state"] == "failed", log
+
+
+@pytest.mark.slow
+def test_a_response_outlives_an_outage_of_the_ledger(tmp_path: Path) -> None:
+    """It is kept with the wait; another try of the task would have lost what the person decided."""
+    response = {
+        "chosen_options": ["Approve"], "params_input": {"note": "all seen"}, "timedout": False,
+        "responded_at": datetime(2024, 1, 1, tzinfo=UTC), "responded_by_user": {"id": "somchai", "name": "Somchai"},
+    }  # fmt: skip
+    resumed = {"next_method": "execute_complete", "next_kwargs": serialize({"event": response})}
+    with socket.create_server(("127.0.0.1", 0)) as port:  # nobody listens there once it is closed
+        ledger = f"postgresql+psycopg2://kpc:none@127.0.0.1:{port.getsockname()[1]}/ledger"
+    end, log = run("request", tmp_path, 404, resumed=resumed, KPC__LEDGER_URL=ledger)
+    assert end["state"] == "deferred", log
+    assert end["next_method"] == "enter_later"
+    assert deserialize(end["next_kwargs"])["response"] == response

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from airflow.sdk import RetryDecision
+from airflow.sdk.exceptions import TaskDeferralError
 
 from dags.retrying import RetryWhatMayPass
 from kpc.errors import ConfigError, RateLimited, SalesforceDown
@@ -23,3 +25,9 @@ def test_without_a_wish_airflow_decides() -> None:
     assert RetryWhatMayPass().evaluate(ConfigError("wrong"), 1, 3) != RetryWhatMayPass().evaluate(
         RateLimited("busy"), 1, 3
     )
+
+
+def test_a_trigger_that_could_not_run_costs_one_try() -> None:
+    """The triggerer may have another version of it for a moment."""
+    decision = RetryWhatMayPass().evaluate(TaskDeferralError("Trigger failure"), 1, 3)
+    assert decision == RetryDecision.retry(reason="TaskDeferralError")

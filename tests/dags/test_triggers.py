@@ -14,6 +14,7 @@ from checkout import SUPPORT
 from emulated_org import Emulator
 from staged_samples import fresh_keys, make_workspace, stage
 
+from kpc.campaign.sign_off_evidence import certificates_digest
 from kpc.ledger import open_ledger
 from kpc.load.mapped_chunks import begin_chunk, plan_load
 from kpc.partition import Environment, find_partition
@@ -23,13 +24,22 @@ from kpc.stages.context import PartitionContext
 ENVIRONMENT = Environment("ora-1-1", "00D000000000001AAA")
 OF_LEDGER = {"source_id": ENVIRONMENT.source_id, "target_id": ENVIRONMENT.target_id, "poll_s": 0.05}
 SUPPLIERS = find_partition("KPS_R_POS_SUPPLIER", "ALL")
+_OPEN = {"response_received": False, "responded_at": None, "chosen_options": None}
 PROGRAM = SUPPORT / "fire_trigger.py"
 
 
 def _fired(
-    ledger_url: str, folder: Path, *triggers: tuple[str, dict[str, Any]], longest_s: float = 1.0, **settings: str
+    ledger_url: str,
+    folder: Path,
+    *triggers: tuple[str, dict[str, Any]],
+    longest_s: float = 1.0,
+    responded: dict[str, Any] | None = None,
+    **settings: str,
 ) -> list[Any]:
-    """The events of each trigger; all of them wait for `longest_s` at most."""
+    """The events of each trigger; all of them wait for `longest_s` at most.
+
+    `responded` is what Airflow has of the response to a request for sign-off.
+    """
     deadline = (datetime.now(UTC) + timedelta(seconds=longest_s)).isoformat()
     arguments = json.dumps([(name, subject | {"deadline_utc": deadline}) for name, subject in triggers])
     env = {
@@ -41,7 +51,12 @@ def _fired(
         **settings,
     }
     done = subprocess.run(  # noqa: S603  our own program
-        [sys.executable, PROGRAM, arguments], env=env, cwd=folder, capture_output=True, text=True, check=False
+        [sys.executable, PROGRAM, arguments, json.dumps(responded)],
+        env=env,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
@@ -73,8 +88,32 @@ def test_a_trigger_says_in_one_sentence_why_it_cannot_wait(tmp_path: Path) -> No
     assert wrong == other
     assert wrong[0]["still"] == []
     assert "The ledger's folder gone does not exist." in wrong[0]["error"]
+    parents = ("ParentsLoaded", OF_LEDGER | {"parents": [["KPS_T_OLD", "ALL"]]})
+    (unknown,) = _fired(f"sqlite:///{tmp_path}/ledger.db", tmp_path, parents)
+    assert "KPS_T_OLD" in unknown[0]["error"]
     (silent,) = _fired("postgresql://u:p@127.0.0.1:1/d", tmp_path, resumed)
     assert "does not answer" in silent[0]["still"][0]
+
+
+def test_a_response_that_came_before_the_wait_is_taken(tmp_path: Path) -> None:
+    """Airflow wakes only who waits already; what was recorded in the moment before would be waited for in vain."""
+    open_ledger(f"sqlite:///{tmp_path}/ledger.db").close()
+    request = {
+        "task_instance": "01a22262-81e5-78ee-b4e3-ea94cb287c8f",
+        "subject": "reference",
+        "certificates_sha256": certificates_digest({}),
+        "newest": 0,
+    }
+    trigger = ("RequestOutdated", OF_LEDGER | request)
+    response = {
+        "response_received": True, "responded_by_user": {"id": "somchai", "name": "Somchai"},
+        "responded_at": "2024-01-01T00:00:00Z", "chosen_options": ["Approve"], "params_input": {"note": "seen"},
+    }  # fmt: skip
+    (fired,) = _fired(f"sqlite:///{tmp_path}/ledger.db", tmp_path, trigger, responded=response)
+    assert fired[0]["chosen_options"] == ["Approve"]
+    assert fired[0]["responded_by_user"] == response["responded_by_user"]
+    (still,) = _fired(f"sqlite:///{tmp_path}/ledger.db", tmp_path, trigger, responded=_OPEN)
+    assert still == [{"still": ["an answer about reference"]}]
 
 
 def test_the_triggers_of_one_process_follow_their_jobs_together(

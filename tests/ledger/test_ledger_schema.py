@@ -18,6 +18,7 @@ import kpc.ledger
 from kpc.errors import ConfigError, Transient
 from kpc.ledger import open_ledger
 from kpc.ledger.schema import REVISION, metadata
+from kpc.partition import Environment
 
 _OPEN = (
     "import sys; from kpc.ledger import open_ledger; open_ledger(sys.argv[1]).audit.append('x', actor='a', run_id='r')"
@@ -93,6 +94,18 @@ def test_server_that_does_not_answer_is_transient_and_hides_the_password() -> No
         open_ledger("postgresql+psycopg2://kpc:hunter2@127.0.0.1:1/ledger")
     assert "hunter2" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+def test_a_server_that_takes_no_writes_for_a_while_is_transient(postgres_database: str) -> None:
+    """As after a fail-over: the former primary, or a standby that is not one yet, answers but refuses to write."""
+    ledger = open_ledger(postgres_database)
+    with ledger.database.engine.begin() as connection:
+        name = connection.exec_driver_sql("SELECT current_database()").scalar_one()
+        connection.exec_driver_sql(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    ledger.database.engine.dispose()
+    with pytest.raises(Transient, match=r"does not answer.*read-only transaction"):
+        ledger.pauses.start(Environment("source", "target"), "all", "", actor="test", reason=None)
+    ledger.close()
 
 
 def test_missing_database_is_a_setting(postgres_url: str) -> None:
