@@ -44,6 +44,17 @@ def error_of(value: Decimal | None, scale: int) -> Decimal:
         return value.copy_abs() / _DOUBLE_STEPS
 
 
+def gap_in_double(source: Decimal | None, target: Decimal | None, scale: int) -> Decimal:
+    """The difference of two numbers that are the same double, of which the API gives the shortest text; otherwise 0.
+
+    The text may be as far from the double as the number was: 731429379432626.30 comes back as 731429379432626.2.
+    """
+    if source is None or target is None or is_held(target, scale) or float(source) != float(target):
+        return Decimal(0)
+    with localcontext(prec=_DIGITS):
+        return (source - target).copy_abs()
+
+
 def same_as_doubles(source: object, target: object) -> bool:
     """Whether two different numbers, as canonical text, of more than 15 digits are the same double."""
     if source is None or target is None:

@@ -12,7 +12,7 @@ from kpc.catalog.table import Table
 from kpc.catalog.types import PARTITION_FIELD, Column
 from kpc.errors import UnusableAnswer
 from kpc.reconcile.comparison import Comparison
-from kpc.reconcile.double_numbers import error_of, greatest_error, is_held, rounded
+from kpc.reconcile.double_numbers import gap_in_double, greatest_error, is_held, rounded
 from kpc.salesforce import Salesforce
 from kpc.storage.manifests import Aggregate, ControlTotals
 from kpc.untrusted_text import shown
@@ -162,8 +162,12 @@ def _compare_measure(
     return [
         _compare(2, f"{name} sum", source.sum, expected.sum, target.sum, tolerance),
         _compare(2, f"{name} average", average(source), average(expected), average(target), tolerance),
-        _compare(2, f"{name} minimum", source.min, expected.min, target.min, error_of(target.min, scale)),
-        _compare(2, f"{name} maximum", source.max, expected.max, target.max, error_of(target.max, scale)),
+        _compare(
+            2, f"{name} minimum", source.min, expected.min, target.min, gap_in_double(expected.min, target.min, scale)
+        ),
+        _compare(
+            2, f"{name} maximum", source.max, expected.max, target.max, gap_in_double(expected.max, target.max, scale)
+        ),
         _compare(2, f"{name} non-null count", Decimal(source.count), Decimal(expected.count), Decimal(target.count)),
     ]
 

@@ -11,8 +11,9 @@ import pytest
 from kpc.catalog import find_table
 from kpc.catalog.types import PARTITION_FIELD
 from kpc.errors import UnusableAnswer
-from kpc.reconcile.double_numbers import same_as_doubles
-from kpc.reconcile.totals import target_totals
+from kpc.reconcile.double_numbers import gap_in_double, same_as_doubles
+from kpc.reconcile.totals import compare_totals, target_totals
+from kpc.storage.manifests import Aggregate, ControlTotals
 
 TABLE = find_table("KPS_T_SALES_APPRV")
 (COLUMN, *_) = TABLE.measured_columns
@@ -88,3 +89,37 @@ def test_an_answer_without_its_numbers_is_no_total() -> None:
 def test_only_numbers_beyond_fifteen_digits_may_differ(oracle: str | None, salesforce: str | None, same: bool) -> None:
     """And only if they are one and the same double: the API cannot tell them apart."""
     assert same_as_doubles(oracle, salesforce) is same
+
+
+def _oracle(values: list[Decimal]) -> ControlTotals:
+    ends = {"sum": sum(values, Decimal(0)), "min": min(values), "max": max(values), "count": len(values)}
+    return ControlTotals(
+        rows=len(values),
+        measures=tuple(Aggregate(column=column.name, **ends) for column in TABLE.measured_columns),
+    )
+
+
+@pytest.mark.parametrize("digits", [14, 15, 16, 17, 18])
+def test_the_largest_and_the_smallest_number_arrive_as_doubles(digits: int) -> None:
+    """Of any size: what Salesforce tells of them has the error of the number and that of its text."""
+    draw = random.Random(digits)  # noqa: S311  a test
+    for _ in range(3_000):
+        values = [Decimal(draw.randrange(10**digits)).scaleb(-2) for _ in range(2)]
+        oracle = _oracle(values)
+        found = compare_totals(
+            TABLE, oracle=oracle, expected=oracle, salesforce=target_totals([_answer(values)], TABLE)
+        )
+        assert [one.measure for one in found if not one.agrees] == [], values
+
+
+@pytest.mark.parametrize(
+    ("oracle", "salesforce", "gap"),
+    [
+        ("731429379432626.30", "731429379432626.2", "0.1"),  # as far apart as both errors together
+        ("731429379432626.30", "731429379432626.4", "0"),  # the next double
+        ("1234567890123.45", "1234567890123.46", "0"),  # told apart by doubles
+        ("9999999999999999.00", "9999999999999998", "0"),
+    ],
+)
+def test_only_the_same_double_has_a_tolerance(oracle: str, salesforce: str, gap: str) -> None:
+    assert gap_in_double(Decimal(oracle), Decimal(salesforce), 2) == Decimal(gap)
