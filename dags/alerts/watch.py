@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 OUTCOME = "outcome"  # XCom key of a test: what became of it, by channel
 _FIRST_DAY = datetime(2016, 1, 1, tzinfo=UTC)
 _EVERY_MINUTE = "* * * * *"
-_TEST = Param(False, type="boolean", description="Only send a test message by each channel.")
+_TEST = Param(False, type="boolean", description="Only send a test message through each channel.")
 
 
 def alerts_dag() -> DAG:

@@ -311,7 +311,7 @@ def test_constants_are_shown_and_changed_by_command(kpc: Callable[..., Result]) 
 
 def test_what_was_learned_about_the_org_can_be_shown_and_forgotten(kpc: Callable[..., Result]) -> None:
     """`kpc org` lists what loads have learned, forgets one fact, names what it does not know, and leaves a trace."""
-    assert "nothing was learned yet" in kpc("org", "show").stdout
+    assert "nothing has been learned yet" in kpc("org", "show").stdout
     assert kpc("run", "kps_r_pos_supplier", "ALL", "--json").exit_code == 0
     facts = {fact["name"]: fact["value"] for fact in json.loads(kpc("org", "show", "--json").stdout)["facts"]}
     assert facts["upload_encoding"] == "gzip"

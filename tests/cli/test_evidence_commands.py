@@ -47,7 +47,7 @@ def test_evidence_from_the_command_line(kpc: Callable[..., Result], tmp_path: Pa
     (signed,) = json.loads(kpc("sign-off", "list", "--json").stdout)["sign_offs"]
     assert (signed["standing"], signed["certificates"]) == ("stands", 1)
     assert kpc("audit", "export", "log.jsonl").exit_code == 0
-    assert "exists already" in kpc("audit", "export", "log.jsonl").output
+    assert "already exists" in kpc("audit", "export", "log.jsonl").output
     signed_anchor = ("--anchor", "log.jsonl", "--public-key", "public.pem")
     clean = json.loads(kpc("audit", "verify", *signed_anchor, "--files", "--json").stdout)
     assert (clean["ok"], clean["unread"]) == (True, 0)
