@@ -134,7 +134,7 @@ def test_the_end_of_an_outage_names_what_it_left_behind(
     again = start_oracle(tmp_path / "again", "--rows", "0", "--password-file", str(secret), "--port", port)
     try:
         assert desk.tell() == [("closed", "Over: Oracle answers again")]
-        assert "1 partition failed for good meanwhile" in desk.arrived[-1].body
+        assert "1 partition failed for good during it" in desk.arrived[-1].body
         assert "kpc rerun KPS_T_SALES_M 2024-01 --stage oracle_extract" in desk.arrived[-1].body
         assert desk.tell() == []
         desk.wait(hours=5)

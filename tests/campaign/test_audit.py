@@ -98,7 +98,7 @@ def test_an_export_is_signed(finished: PartitionContext, tmp_path: Path) -> None
     assert "signed by another key" in findings(lines, other_key)
     unsigned = list(export_log(finished.ledger))
     assert findings(unsigned, None) == ""
-    assert "is no export that was signed" in findings(unsigned)
+    assert "is not a signed export" in findings(unsigned)
 
 
 def test_an_interrupted_stage_is_no_tampering(finished: PartitionContext) -> None:

@@ -133,7 +133,7 @@ def test_only_a_running_campaign_is_stopped(run_as: Open, ledger: Ledger) -> Non
     opened = open_campaign(run_as(), REFERENCE)
     stopped = stop_campaign(run_as("somsri"), opened.id, "lunch")
     assert (stopped.state, stopped.ended_by, stopped.reason) == (CampaignState.STOPPED, "somsri", "lunch")
-    with pytest.raises(ConfigError, match=r"does not run: it is stopped, ended by somsri.*kpc campaign list"):
+    with pytest.raises(ConfigError, match=r"is not running: it is stopped, ended by somsri.*kpc campaign list"):
         stop_campaign(run_as(), opened.id, "")
     with pytest.raises(ConfigError, match="no campaign 99"):
         stop_campaign(run_as(), 99, "")

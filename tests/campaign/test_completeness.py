@@ -83,7 +83,7 @@ def test_a_buddhist_column_is_assigned_by_its_own_years() -> None:
 def test_unassigned_rows_block_the_sign_off_until_somebody_decides(
     oracles: Callable[..., OracleServer], emulated: Callable[..., Emulator], workspaces: Callable[..., Workspace]
 ) -> None:
-    """The decision holds for the numbers it was made on; other numbers need another one."""
+    """A decision holds only for the numbers that it was made on; if they change, a new one is needed."""
     source = oracles("--rows", "300", "--months", "2024-01")
     source.execute("UPDATE KPS_T_SALES_M SET SALE_DATE = 'soon' WHERE ROWNUM = 1")
     workspace = workspaces(source, emulated().settings)

@@ -273,7 +273,7 @@ def test_a_dry_run_ends_with_the_staged_files_and_leaves_out_what_is_loaded() ->
         ({"first_month": "2567-01"}, "first_month: '2567-01' is no month.*2024-01"),
         ({"first_month": "2024-01", "last_month": "2024-13"}, "last_month: '2024-13' is no month"),
         ({"first_month": "2024-01", "last_month": "2099-01"}, "last_month: '2099-01' has not begun.*up to 20"),
-        ({"first_month": "2024-02", "last_month": "2024-01"}, "2024-02 lies after last_month 2024-01"),
+        ({"first_month": "2024-02", "last_month": "2024-01"}, "2024-02 is after last_month 2024-01"),
         ({"phases": ["reference"], "mode": "half"}, "mode is 'half'.*incremental, full"),
         ({"phases": ["reference"], "reconciled": "no"}, "reconciled is 'no'.*skip, again"),
         ({"phases": ["reference"], "level3": "some"}, "level3 is 'some'"),

@@ -100,8 +100,8 @@ FAULTS: dict[str, PlantedInOrg] = {
         "KPS_PreinvRevsalesM__c", "schema", FAILED, "External_ID__c: is not unique",
         setup={"fields": {"KPS_PreinvRevsalesM__c.External_ID__c": {"unique": False}}},
     ),
-    "an external id with regard to case": PlantedInOrg(
-        "KPS_PreinvRevsalesD__c", "external id case", WARNING, "differ in case only",
+    "an external id that treats case as different": PlantedInOrg(
+        "KPS_PreinvRevsalesD__c", "external id case", WARNING, "differ only in case",
         setup={"fields": {"KPS_PreinvRevsalesD__c.External_ID__c": {"case_sensitive": True}}},
     ),
     "a partition marker without an index": PlantedInOrg(
@@ -113,7 +113,7 @@ FAULTS: dict[str, PlantedInOrg] = {
         setup={"fields": {"KPS_SalesM__c.Migration_Partition__c": {"encrypted": True}}},
     ),
     "a lookup that locks nothing": PlantedInOrg(
-        "KPS_Sales__c", "parent locks", WARNING, "wait for those of its sibling tables without need",
+        "KPS_Sales__c", "parent locks", WARNING, "wait needlessly for those of its sibling tables",
         setup={"fields": {"KPS_Sales__c.Sale__c": {"restricted_delete": False, "nillable": True}}},
     ),
     "an encrypted field": PlantedInOrg(
