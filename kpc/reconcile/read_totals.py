@@ -1,7 +1,7 @@
 """Aggregates of the records that were read back, by bucket: they must equal what Salesforce itself computes.
 
-The server's SUM and the records are two independent ways to the same number. Where they disagree, one of the two is
-not what the org holds: an index or a skinny table of Salesforce is out of step, or somebody changed records meanwhile.
+The server's SUM and the records are two independent ways to the same number. If they disagree, one of them is
+not what the org holds: an index or a skinny table of Salesforce is out of sync, or somebody changed records meanwhile.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from kpc.storage.manifests import Aggregate
 
 @dataclass(frozen=True, slots=True)
 class ReadMeasure:
-    """One measure of a bucket: non-null values, their sum in units of the last decimal place, least and greatest."""
+    """One measure of a bucket: non-null values, their sum in units of the last decimal place, minimum and maximum."""
 
     count: int
     units: int
@@ -53,7 +53,7 @@ class ReadBucket:
 
 @dataclass
 class ReadTotals:
-    """Aggregates over any number of frames; None stands for the marker that names no bucket."""
+    """Aggregates over any number of frames, by bucket; None is the marker that names no bucket."""
 
     by_bucket: dict[int | None, ReadBucket] = field(default_factory=dict)
 
@@ -100,7 +100,7 @@ def _agree(read: ReadBucket | None, server: TargetTotals, name: str, table: Tabl
 
 
 def _measure_agrees(read: ReadMeasure, server: Aggregate, column: Column, *, rows: int, is_inexact: bool) -> bool:
-    """The sums must be equal; where doubles cannot hold them, they may differ by twice their greatest error."""
+    """The sums must be equal; if doubles cannot hold them, they may differ by twice their greatest error."""
     scale = column.type.scale if column.type else 0
     if read.count != server.count:
         return False

@@ -260,7 +260,7 @@ def test_rows_that_lost_their_month_block_until_they_are_counted_again(proven: W
     assert found.moved == ()
     assert found.without_month is not None
     assert found.without_month.has_moved
-    with pytest.raises(ConfigError, match="The rows without a month of .* are not those that the plan counted"):
+    with pytest.raises(ConfigError, match=r"The rows without a month of .* are not those that the plan counted"):
         sign_off("sales", None, proven, accepts=True, note="")
     plan_campaign(proven, (HEADERS,), (JANUARY,), "incremental")
     sign_off(HEADERS.name, "UNASSIGNED", proven, accepts=True, note="a test sale")

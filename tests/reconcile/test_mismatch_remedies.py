@@ -63,7 +63,7 @@ def test_full_load_brings_deleted_and_changed_records_back(shell: Shell) -> None
     for command in (("reconcile", TABLE, "ALL"), RUN):
         told = shell.kpc(*command)
         assert told.exit_code == 1
-        assert "heals nothing" in " ".join(told.stderr.split())
+        assert "repairs nothing" in " ".join(told.stderr.split())
     assert [done.exit_code for done in shell.type_remedies(told)] == [0]
     assert shell.kpc("reconcile", TABLE, "ALL").exit_code == 0
 
