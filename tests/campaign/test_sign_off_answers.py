@@ -193,7 +193,7 @@ def test_the_request_shows_what_is_signed_for(complete: PartitionContext) -> Non
     figures = request.tables[0].figures
     rows = f"{figures.source_rows:,}"
     assert f"| KPS_R_EMAIL_TENANT | 1 | {rows} | {rows} | 0 | {rows} | {rows} |" in text
-    assert f"Of {rows} of them, 100.0%, Oracle itself said" in text
+    assert f"For {rows} of them, 100.0%, Oracle itself computed" in text
     assert request.certificates_sha256 in text
     assert f"[one.html](https://docs.example/reports/one.html), sha256 `{'5' * 64}`" in text
     assert "1234" not in text
