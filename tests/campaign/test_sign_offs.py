@@ -1,4 +1,4 @@
-"""A sign-off names the certificates that it covers, and stands only as long as they do."""
+"""A sign-off names the certificates that it covers, and is valid only as long as they are."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ def test_a_fresh_failure_is_no_end(filled: Ledger) -> None:
 
 
 def test_only_changes_make_lines(filled: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
-    """The second look at the same campaign says nothing."""
+    """A second update of the same campaign prints nothing."""
     lines = ChangeLines()
     document = campaign_overview(filled, FILLED, SalesforceSettings())
     lines.show(document)
