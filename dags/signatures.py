@@ -140,7 +140,7 @@ class AskForSignOff(ApprovalOperator):
             reason = asked.outdated()
             if not reason and event.get(STILL):  # the longest wait is over
                 raise self._wait(context, workspace.environment, *asked.asked_for())
-            reason = reason or "It is no longer the one to answer."
+            reason = reason or "It is outdated."
             asked.note_closed(reason)
         raise AirflowSkipException(f"The request was closed. {reason}")
 

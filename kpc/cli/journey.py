@@ -244,7 +244,7 @@ def run(
 
 @contextmanager
 def _naming_the_command(partition: Partition) -> Iterator[None]:
-    """Add to the error of a load that must wait the time and the command that continue it."""
+    """For a load that must wait: add to its error when it can continue, and the command for it."""
     try:
         yield
     except QuotaExhausted as full:

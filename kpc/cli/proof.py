@@ -124,7 +124,7 @@ def reconcile(
     level: Annotated[
         int, typer.Option(min=1, max=3, help="1 and 2: counts and aggregates only; 3: every record, the default.")
     ] = 3,
-    sample: Annotated[int | None, typer.Option(min=1, help="Compare this many records, chosen anew each time.")] = None,
+    sample: Annotated[int | None, typer.Option(min=1, help="Compare this many records, chosen at random.")] = None,
     level3: Annotated[str, typer.Option(help="full, sample or off; default: KPC__RECONCILE__LEVEL3.")] = "",
     drill: Annotated[bool, typer.Option("--drill", help="Compare every record, whatever the setting.")] = False,
     second_opinion: Annotated[

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 
 DOUBLE_DIGITS = 15  # decimal digits that survive conversion to a double and back
-_DOUBLE_STEPS = Decimal(2**53)  # relative to the leading digit of a double
+_DOUBLE_STEPS = Decimal(2**53)  # a double is off by at most one part in this
 _DIGITS = 100  # Python's default of 28 would round a sum of 38 digits
 
 

@@ -49,7 +49,7 @@ _MEANING = {
     "SalesforceDown": "Salesforce did not answer in any try",
 }
 _GIB = 1 << 30
-_ENOUGH = 0.05  # free share of the quota, or of disk space above the limit, at which an alert ends
+_ENOUGH = 0.05  # an open alert ends when this share of the quota, or of the disk limit, is free in addition
 
 
 def conditions(seen: Sightings) -> list[AlertCondition]:

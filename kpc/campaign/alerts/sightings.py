@@ -92,7 +92,7 @@ def partitions(number: int) -> str:
 
 
 def _has_overtaken(run: StageRun, report: FailureReport) -> bool:
-    """Whether a newer run of the stage has begun, or the run ended well after the report."""
+    """Whether a newer run of the stage has begun, or the reported run has ended successfully after all."""
     if run.started_utc > report.reported_utc:
         return True
     is_done = run.state not in (StageState.FAILED, StageState.RUNNING, StageState.WAITING, StageState.MISMATCH)

@@ -36,9 +36,8 @@ class ShownState(StrEnum):
     MISMATCH = "mismatch"
 
 
-_BEGINS_WITHIN = timedelta(
-    minutes=1
-)  # after such a state, an Airflow run that the ledger does not know is waiting for something
+# A run in Airflow that the ledger does not know after this time is waiting for something.
+_BEGINS_WITHIN = timedelta(minutes=1)
 _UNDER_WAY = (ShownState.RUNNING, ShownState.WAITING, ShownState.QUEUED)
 _WORST_FIRST = (ShownState.MISMATCH, ShownState.FAILED, ShownState.INTERRUPTED, *_UNDER_WAY, ShownState.ROLLED_BACK)
 
