@@ -23,7 +23,7 @@ NAMED = 10  # failed partitions in a message
 
 
 def close_campaign(workspace: Workspace, campaign: CampaignRow) -> dict[str, Any]:
-    """Judge a campaign of which nothing is running any more, and record its end; returns its result.
+    """Judge a campaign in which nothing runs any more, and record its end; returns its result.
 
     Raises `Terminal` with the failed partitions and the next commands if it is not complete.
     """

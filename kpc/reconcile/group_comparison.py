@@ -115,6 +115,6 @@ def _held(known: pl.DataFrame, more: pl.DataFrame) -> pl.DataFrame:
 
 
 def _differs(hashed: str) -> pl.Expr:
-    """True where this hash or the bucket differs from the row's, or there is no such row."""
+    """True if this hash or the bucket differs from the row's, or there is no such row."""
     is_equal = [pl.col(name) == pl.col(_OF_SOURCE[name]) for name in (hashed, BUCKET)]
     return ~pl.all_horizontal(is_equal).fill_null(value=False)

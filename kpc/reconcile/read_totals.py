@@ -30,7 +30,7 @@ class ReadMeasure:
     high: float | None
 
     def with_added(self, other: ReadMeasure) -> ReadMeasure:
-        """Of both sets of records together."""
+        """The measure over both sets of records."""
         if not (self.count and other.count):
             return self if self.count else other
         lows = [low for low in (self.low, other.low) if low is not None]
@@ -46,7 +46,7 @@ class ReadBucket:
     measures: tuple[ReadMeasure, ...]
 
     def with_added(self, other: ReadBucket) -> ReadBucket:
-        """Of both sets of records together."""
+        """The bucket with the records of both sets."""
         measures = (one.with_added(another) for one, another in zip(self.measures, other.measures, strict=True))
         return ReadBucket(self.rows + other.rows, tuple(measures))
 

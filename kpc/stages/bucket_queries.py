@@ -109,7 +109,7 @@ class BucketQueries:
 
     @cached_property
     def record_groups(self) -> list[BucketGroup]:
-        """As `groups`, but of fewer records, so that the comparison of one of them fits in memory."""
+        """Like `groups`, but with fewer records each, so that the comparison of one group fits in memory."""
         most = self._context.settings.reconcile.records_at_once
         return [part for group in self.groups for part in self._grouped(most, set(group.markers))]
 

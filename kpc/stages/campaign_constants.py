@@ -59,7 +59,7 @@ def constants_of(context: PartitionContext) -> Iterator[Constant]:
 
 
 def constants_for(table: Table, hash_key: str) -> Iterator[Constant]:
-    """The same for a table and a hash key."""
+    """The constants that a table's rows depend on, with this hash key."""
     zone = f"UTC+{AHEAD_OF_UTC.total_seconds() / 3600:02.0f}:00"
     all_again = "Every loaded partition: `kpc run TABLE KEY --mode full`."
     yield Constant(TIME_ZONE, zone, is_secret=False, where="kpc/local_time.py", reload=all_again)

@@ -1,7 +1,7 @@
 """Which database the migration reads: identified at each start, and adopted by a person if its history has changed.
 
 The ledger, the staging root, the loaded index and the ids that a rollback needs are keyed by the pluggable database and
-the schema owner, without the incarnation. The incarnation is kept beside: a new one (a failover, a flashback, a
+the schema owner, without the incarnation. The incarnation is stored separately: a new one (a failover, a flashback, a
 restore) means a different history under the same key, in which SCNs of the former one must no longer be read.
 """
 

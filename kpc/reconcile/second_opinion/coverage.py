@@ -54,7 +54,7 @@ def asks_for(buckets: Sequence[int]) -> Chosen | None:
 
 
 def asks_for_months(partitions: Sequence[Partition], extent: Extent, month: str) -> Chosen | None:
-    """The same for rows of many months; `month` is SQL for the month that a row belongs to."""
+    """The condition for rows of many months; `month` is SQL for the month that a row belongs to."""
     of_month = {partition.key: asked_buckets(partition, extent) for partition in partitions}
     if all(buckets == EVERY_BUCKET for buckets in of_month.values()):
         return None

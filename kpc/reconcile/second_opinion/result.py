@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-DIFFERING = "records as Oracle spells them"  # named beside the measures that differ
+DIFFERING = "records as Oracle spells them"  # listed with the measures that differ
 _MONTHLY_BUCKETS = 256
 
 

@@ -63,7 +63,7 @@ Chosen = Callable[[str], str]  # builds a condition from SQL that gives a row's 
 
 
 def key_texts(table: Table) -> str:
-    """What the innermost query selects beside the table's columns; begins with a comma."""
+    """What the innermost query selects in addition to the table's columns; begins with a comma."""
     return "".join(f",{sql} AS {name}" for name, sql in _key_texts(table))
 
 
