@@ -29,7 +29,7 @@ LINEAGE = (oracle_extract, staged_csv, sf_loaded, reconciled)
 
 @dataclass(frozen=True, slots=True)
 class AssetSpec:
-    """A declared asset of one table. `upstream` triggers it; `parents` are the loads that its own load waits for."""
+    """A declared asset of one table. `upstream` triggers it; its load waits for the loads in `parents`."""
 
     table: Table
     asset: StageAsset
@@ -92,7 +92,7 @@ def asset_specs(tables: Iterable[Table] = TABLES.values()) -> tuple[AssetSpec, .
 def materialize_lineage(
     context: PartitionContext, mode: Mode = "incremental", stages: Iterable[str] = (), *, same_scn: bool = False
 ) -> Iterator[StageResult]:
-    """Materialize a partition's assets in this process, all or only those of the named stages; yields each result.
+    """Materialize a partition's assets in this process, all or only those of the given stages; yields each result.
 
     In Airflow the scheduler does this. `same_scn` as in `oracle_extract`. Raises `ConfigError` before loading if a
     parent is not loaded.

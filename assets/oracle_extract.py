@@ -17,9 +17,9 @@ def oracle_extract(context: StageContext, *, same_scn: bool = False) -> ExtractM
     """Reads the partition out of Oracle as of one SCN into Parquet, with Oracle's own counts and sums.
 
     Every run seals a new generation, unless another run began one after this run was requested, or a pass over the
-    whole table has already read the month. Where the plan reads the table in one pass, the first month that is run
-    reads all that are missing. `same_scn`: a partition that was read before is read at the SCN that its parents or
-    children booked last. Raises `OutsideWindow` outside the hours in which Oracle may be read, and `PassRunning`.
+    whole table has already read the month. If the plan reads the table in one pass, the first month that is run
+    reads all missing months. `same_scn`: a partition that was read before is read at the SCN last recorded for its
+    parents or children. Raises `OutsideWindow` outside the hours in which Oracle may be read, and `PassRunning`.
     """
     from kpc.extract.one_pass import (  # noqa: PLC0415  heavy; see kpc.stages.asset
         month_of_one_pass,

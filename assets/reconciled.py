@@ -27,7 +27,7 @@ def read_report(context: PartitionContext) -> ReconciliationReport:
 
 
 def act_on_verdict(context: PartitionContext, result: StageResult) -> None:
-    """Raises `Mismatch` for a partition that differs; cleans up the chunks of a proven one, by policy."""
+    """Raise `Mismatch` for a partition that differs; clean up the chunks of a reconciled one, by policy."""
     from kpc.reconcile.partition_reconciliation import raise_mismatch  # noqa: PLC0415  heavy; see kpc.stages.asset
     from kpc.staging.cleanup import clean_up_quietly  # noqa: PLC0415
 
@@ -45,8 +45,8 @@ def reconciled(
 ) -> ReconciliationReport:
     """Compares Oracle with Salesforce: counts, sums and averages, checksums of records.
 
-    It uses only the mapping version of the load, because the load's own counts are what it verifies. `second_opinion`
-    has Oracle asked now for its opinion of `all` rows, or of so many buckets, where the extract has fewer.
+    It uses only the mapping version of the load, because the load's own counts are what it verifies. With
+    `second_opinion`, Oracle is now asked for its opinion on `all` rows, or this many buckets, if the extract has fewer.
     """
     from kpc.campaign.certificates import certify, standing_certificate  # noqa: PLC0415  heavy; see kpc.stages.asset
     from kpc.reconcile.partition_reconciliation import (  # noqa: PLC0415

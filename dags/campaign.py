@@ -42,7 +42,7 @@ FORM: dict[str, Param] = {
         items={"type": "string"},
         examples=list(TABLES),
         title="Tables",
-        description="Which tables. Tables and phases empty: all.",
+        description="Which tables. If tables and phases are empty: all.",
     ),
     "phases": Param(
         None,
@@ -57,28 +57,28 @@ FORM: dict[str, Param] = {
         type=["null", "string"],
         pattern=_MONTH,
         title="First month",
-        description="Of tables that are split by month, such as 2024-01.",
+        description="For tables that are split by month, such as 2024-01.",
     ),
     "last_month": Param(
         None,
         type=["null", "string"],
         pattern=_MONTH,
         title="Last month",
-        description="Inclusive; the first month alone if empty.",
+        description="Inclusive; only the first month if empty.",
     ),
     "mode": Param(
         "incremental",
         type="string",
         enum=["incremental", "full"],
         title="Mode",
-        description="incremental: of partitions that were loaded before, only new and changed rows; full: all rows.",
+        description="incremental: for partitions that were loaded before, only new and changed rows; full: all rows.",
     ),
     "reconciled": Param(
         "skip",
         type="string",
         enum=["skip", "again"],
         title="Reconciled partitions",
-        description="What is reconciled already is skipped, or read again.",
+        description="Partitions already reconciled are skipped, or read again.",
     ),
     "dry_run": Param(
         False,
@@ -104,19 +104,19 @@ FORM: dict[str, Param] = {
         type=["null", "integer"],
         minimum=1,
         title="Records per sample",
-        description="With sample: how many records of each partition.",
+        description="With sample: how many records per partition.",
     ),
     "closing_check": Param(
         False,
         type="boolean",
         title="Closing check",
-        description="At the end, compare every extract with Oracle as it is then (kpc delta).",
+        description="At the end, compare every extract with Oracle's current data (kpc delta).",
     ),
 }
 
 
 def campaign_dag() -> DAG:
-    """Started by people. Several may run side by side, if they share no partition."""
+    """Started by people. Several may run at the same time, if they share no partition."""
     with DAG(
         CAMPAIGN,
         schedule=None,
@@ -205,10 +205,10 @@ def _drive_and_close(opened: Any) -> None:
 _INSTRUCTIONS = """\
 **Starts a migration.** Trigger it and fill in the form; wrong fields are refused in the first seconds.
 
-The same fields again continue it: what is done is not run again, what failed is tried again where it failed. Marking a
-run failed or clearing it harms nothing.
+Trigger it again with the same fields to continue: what is done is not run again, what failed is retried where it
+failed. Marking a run as failed or clearing it does no harm.
 
     kpc campaign list
     kpc campaign show 1       # partitions, failures with the next command, a dry run's report
-    kpc campaign stop 1       # starts nothing more; what was started goes on
+    kpc campaign stop 1       # starts no more partitions; those already started continue
 """

@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from kpc.ledger import CampaignRow, Ledger
 
 POLL = timedelta(seconds=3)
-SHORTEST_WAIT = timedelta(seconds=10)  # between two steps that may start something; a step costs a task's start
+SHORTEST_WAIT = timedelta(seconds=10)  # between two steps that may start something; each step costs the start of a task
 LONGEST_WAIT = timedelta(minutes=2)  # then Airflow is asked for what the ledger does not know, such as a killed task
 OUTAGE_WAIT = timedelta(seconds=30)
 
 
 class DriveCampaign(BaseOperator):
-    """Ends when nothing of the campaign runs and nothing can be started; `close` then judges it.
+    """Ends when no partition of the campaign runs and none can be started; `close` then judges it.
 
     Skips itself, and what follows, if the campaign was stopped or another run has continued it. While Airflow's API or
-    a system does not answer, or Airflow does not know one of the DAGs, it waits and looks again.
+    a system does not answer, or Airflow does not know one of the DAGs, it waits and checks again.
     """
 
     template_fields: Sequence[str] = ("opened",)
@@ -51,7 +51,7 @@ class DriveCampaign(BaseOperator):
             raise TaskDeferred(trigger=trigger, method_name=self.look_again.__name__) from None
 
     def look_again(self, context: Context, event: datetime) -> dict[str, int]:
-        self.log.info("Looks again after %s.", event)
+        self.log.info("Checking again after %s.", event)
         return self.execute(context)
 
     def _step(self, context: Context) -> dict[str, int]:
@@ -85,8 +85,8 @@ class DriveCampaign(BaseOperator):
         if campaign.ended_utc is not None:
             why = f": {campaign.reason}" if campaign.reason else ""
             raise AirflowSkipException(
-                f"Campaign {campaign.id} was {campaign.state} by {campaign.ended_by}{why}. What was started goes on; "
-                "start it again with the same fields to continue."
+                f"Campaign {campaign.id} was {campaign.state} by {campaign.ended_by}{why}. Partitions already started "
+                "continue; start it again with the same fields to continue."
             )
 
     def _until_moved(self, ledger: Ledger, campaign: CampaignRow, step: CampaignStep) -> TaskDeferred:

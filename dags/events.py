@@ -24,6 +24,6 @@ def publish(
 
 
 def is_dry_run(upstream: Sequence[Asset], context: Mapping[str, Any]) -> bool:
-    """Whether each event that started this run says that nothing is to be sent. A run by hand was started by none."""
+    """Whether every event that started this run is of a dry run; false for a manual run, which has no event."""
     events = [event for asset in upstream for event in context["triggering_asset_events"].get(asset) or ()]
     return bool(events) and all((event.extra or {}).get(DRY_RUN_PARAM) for event in events)

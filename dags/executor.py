@@ -1,11 +1,11 @@
-"""LocalExecutor that holds tasks back until a worker is free, so that priorities take effect.
+"""A LocalExecutor that holds tasks back until a worker is free, so that priorities take effect.
 
 Airflow 3.3.2's LocalExecutor puts every queued task into its workers' first-in-first-out queue immediately and does not
 count it as running. The task queued first then runs first, regardless of priority. Only the demo uses this class; with
 CeleryExecutor the broker provides the order.
 
-A deferred task may go on before the end of its first process was noticed. Both have one key: LocalExecutor would take
-that end for the end of the second process, and the scheduler would fail the task as killed from outside.
+A deferred task may resume before the end of its first process was noticed. Both have the same key: LocalExecutor would
+take that end for the end of the second process, and the scheduler would fail the task as killed from outside.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class OrderedLocalExecutor(LocalExecutor):
         super().heartbeat()
 
     def order_queued_tasks_by_priority(self) -> list[tuple[Any, Any]]:
-        """Without those of which an earlier process runs; they stay in the queue until its end is known."""
+        """Leaves out tasks with an earlier process still running; they stay queued until its end is known."""
         return [
             (key, workload) for key, workload in super().order_queued_tasks_by_priority() if key not in self.running
         ]

@@ -1,4 +1,4 @@
-"""The task that extracts a partition from Oracle; while it may not read yet it waits without holding a slot."""
+"""The task that extracts a partition from Oracle; while it may not read yet, it waits without holding a slot."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class ExtractPartition(BaseOperator):
     """Seals one extract of the run's partition and attaches its result to the event of `asset`.
 
-    The SCN is taken after the window opens. A window that closes between two chunks ends this try; the finished chunks
-    are kept, and the rest is read when the window opens again.
+    The SCN is taken after the window opens. If the window closes between two chunks, this try ends; the finished
+    chunks are kept, and the rest is read when the window opens again.
     """
 
     def __init__(self, *, table: str, asset: Asset, **kwargs: Any) -> None:
@@ -41,7 +41,7 @@ class ExtractPartition(BaseOperator):
                 refuse_outside_scope(partition)
                 result = oracle_extract.materialize(partition, params["mode"], same_scn=params["same_scn"])
         except NotYet as wait:
-            self.log.info("%s waits. %s", self.table, wait)
+            self.log.info("%s is waiting. %s", self.table, wait)
             context["ti"].xcom_push(key=WAITS_UNTIL, value=wait.again_utc.isoformat(timespec="seconds"))
             trigger = DateTimeTrigger(moment=wait.again_utc)
             raise TaskDeferred(trigger=trigger, method_name=self.resume.__name__) from None

@@ -1,6 +1,6 @@
 """A task's log ends with one sentence on what happened and one on what to do, not with a traceback.
 
-Airflow logs every exception that a task raises with all frames, most of them its own, and shows them opened.
+Airflow logs every exception that a task raises with all frames, most of them its own, and shows them expanded.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ Event = MutableMapping[str, Any]
 
 
 def log_sentences(context: Mapping[str, Any]) -> None:
-    """For `pre_execute` of every task: from now on this process logs the project's errors as their message only.
+    """For `pre_execute` of every task: from now on this process logs only the message of the project's errors.
 
-    Loggers that exist already hold the list of processors itself, so it is extended in place.
+    Existing loggers hold a reference to the list of processors, so it is extended in place.
     """
     del context
     processors = structlog.get_config()["processors"]

@@ -26,7 +26,7 @@ _TASK_DEFAULTS = {
     "retries": RETRIES,
     "retry_policy": RetryWhatMayPass(),
     "pre_execute": log_sentences,
-    "priority_weight": 100,  # they take a second; run early, fewer of them find the phase complete and emit an event
+    "priority_weight": 100,  # they take a second; if they run early, fewer find the phase complete and emit an event
     "weight_rule": "absolute",
 }
 REQUEST = "sign_off_run"  # in the hub's result: the run that asks for the sign-off
@@ -73,7 +73,7 @@ def hub_dag(spec: HubSpec) -> DAG:
             context["outlet_events"][hub_asset(spec)].extra = found.as_json()
             return found.as_json() | {REQUEST: sign_off_run(certificates_digest(standing))}
 
-        # Hubs run many at a time; however many find the same certificates, Airflow makes one run of this id.
+        # Many hub runs may find the same certificates; Airflow creates only one run with this id.
         complete() >> TriggerDagRunOperator(
             task_id="ask_for_sign_off",
             trigger_dag_id=sign_off_dag(subject),
@@ -87,8 +87,8 @@ def hub_dag(spec: HubSpec) -> DAG:
 def data_docs_dag() -> DAG:
     """Builds the Data Docs from the stored results, the plan and the ledger; renders only what is new.
 
-    It runs on a schedule, not on events: a mismatch emits no event but must be shown too, and one build covers all
-    results since the last build. It can also be triggered, as the demo does at the end of its campaign.
+    It runs on a schedule, not on events: a mismatch emits no event but must be shown too, and one build covers
+    all results since the last build. It can also be triggered, as the demo does at the end of its campaign.
     """
     with DAG(
         DATA_DOCS,

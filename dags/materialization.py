@@ -39,7 +39,7 @@ class MaterializeStage(BaseOperator):
         return publish(self.asset, context, result, process_time() - began_s)
 
     def _options(self, partition: PartitionContext) -> dict[str, Any]:
-        """How the running campaign of the partition compares, where that differs from the settings."""
+        """How the running campaign compares the partition, if that differs from the settings."""
         if self.spec.stage != RECONCILED:
             return {}
         from kpc.campaign.lifecycle import comparison_options  # noqa: PLC0415  slow to import

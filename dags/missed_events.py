@@ -1,4 +1,4 @@
-"""The DAG that starts stages whose event was lost: a paused DAG loses nothing for longer than its pause."""
+"""The DAG that starts stages whose event was lost, for example while their DAG was paused."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _MINUTES = Param(
     2,
     type="integer",
     minimum=0,
-    description="Since how many minutes the stage before must be done, at least; Airflow itself needs some seconds.",
+    description="Minutes since the end of the previous stage, at least; Airflow itself needs some seconds.",
 )
 
 
 def missed_events_dag() -> DAG:
-    """Looks every ten minutes, and starts each lost stage once; pause this DAG to decide by `kpc missed` instead."""
+    """Checks every ten minutes, and starts each lost stage once; pause this DAG to decide with `kpc missed` instead."""
     with DAG(
         MISSED_EVENTS,
         schedule=_EVERY,

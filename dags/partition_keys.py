@@ -1,11 +1,11 @@
 """Partition keys in Airflow: decoded by the migration's own parser; a wrong key is refused before a run is made.
 
-Stock Airflow takes no key at all, any text as the key of an asset-triggered run, and `2567-01`, `2024-1` or `9999-12`
-as months. `dags.plugin` registers these classes, which Airflow needs to read serialized DAGs.
+Stock Airflow accepts a run without a key, any text as the key of an asset-triggered run, and `2567-01`, `2024-1` or
+`9999-12` as months. `dags.plugin` registers these classes, which Airflow needs to read serialized DAGs.
 
-Airflow 3.3.2 calls `resolve_partition_date` before it makes a run by hand (trigger form, REST, materialize, a task of
-another DAG), a mapper's `to_downstream` before it makes one for an event, and `iter_partition_dagrun_infos` for a
-backfill. What these raise is its answer.
+Airflow 3.3.2 calls `resolve_partition_date` before it creates a manual run (trigger form, REST, materialize, a task of
+another DAG), a mapper's `to_downstream` before it creates one for an event, and `iter_partition_dagrun_infos` for a
+backfill. It answers with the errors that these raise.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def month_of(key: str) -> datetime:
 
 
 def checked(key: str | None, *, is_monthly: bool) -> str:
-    """The key, unchanged. Raises `InvalidPartitionKeyError`, a `ValueError`, for none, a wrong one, a future month."""
+    """The key, unchanged. Raises `InvalidPartitionKeyError`, a `ValueError`, if missing, wrong or a future month."""
     if not key:
         example = "2024-01" if is_monthly else ALL
         raise InvalidPartitionKeyError(
@@ -77,7 +77,7 @@ class RequestedPartitions(CronPartitionTimetable):
     def iter_partition_dagrun_infos(self, *, earliest: datetime, latest: datetime) -> Iterator[DagRunInfo]:
         """The partitions of a backfill: each month that the range touches, or `ALL` once.
 
-        Refuses a range with months that have not begun, or with years that no month can have.
+        Refuses a range with future months, or with years that a month cannot have.
         """
         from airflow.models.backfill import InvalidBackfillDate  # noqa: PLC0415  slow to import, and used rarely
 
@@ -120,7 +120,7 @@ class PartitionKeyMapper(IdentityMapper):
         self.is_monthly = is_monthly
 
     def to_downstream(self, key: str) -> str:
-        """Raises `ValueError` for a wrong key; Airflow then makes no run and says so in its audit log."""
+        """Raises `ValueError` for a wrong key; Airflow then creates no run and records that in its audit log."""
         return checked(key, is_monthly=self.is_monthly)
 
     def to_partition_date(self, downstream_key: str) -> datetime | None:

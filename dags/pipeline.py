@@ -1,4 +1,4 @@
-"""The DAGs of the migration: one per table and stage, the hubs above them, and those that serve them all.
+"""The DAGs of the migration: one per table and stage, the hubs above them, and the DAGs shared by all tables.
 
 Airflow reads this file. It is a loop over `assets.graph`; the DAGs are defined in `dags/stages.py` and `dags/hubs.py`.
 """

@@ -1,6 +1,6 @@
-"""What Airflow must know of this project; found by the entry point `airflow.plugins`.
+"""What Airflow must know about this project; found through the entry point `airflow.plugins`.
 
-Every component reads this file, so what only the api-server needs is imported by it alone.
+Every component reads this file, so what only the api-server needs is imported only there.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ DOCS = f"{_PREFIX}/docs"  # where the page serves the Data Docs, below Airflow's
 
 
 class _MigrationPage:
-    """An ASGI application that imports the page with its first request: no other component needs it."""
+    """An ASGI application that imports the page at its first request, because no other component needs it."""
 
     def __init__(self) -> None:
         self._app: Any = None

@@ -19,7 +19,7 @@ _DRY_RUN = Param(
     type="boolean",
     description="Also write one made-up row per Salesforce object, read it back, compare and delete it.",
 )
-_EXECUTORS = ("CeleryExecutor", "LocalExecutor", "KubernetesExecutor")  # each runs tasks side by side
+_EXECUTORS = ("CeleryExecutor", "LocalExecutor", "KubernetesExecutor")  # each runs tasks concurrently
 
 
 def preflight_dag() -> DAG:
@@ -69,7 +69,7 @@ def preflight_dag() -> DAG:
 
 
 def _airflow() -> list[Any]:
-    """Airflow's own checks; by its API, because a task has no other way to see pools and heartbeats."""
+    """Airflow's own checks, through its API, because a task has no other way to see pools and heartbeats."""
     from kpc.airflow_client.api import AirflowApi  # noqa: PLC0415  slow to import
     from kpc.airflow_client.setup_checks import check_airflow  # noqa: PLC0415  the same
 
@@ -92,7 +92,7 @@ def _installation() -> list[Any]:
     if is_known:
         checks.append(about.ok("executor", executor))
     else:
-        what = f"The executor is {executor}; loads and extracts of a campaign run side by side only with another one."
+        what = f"The executor is {executor}; it cannot run loads and extracts of a campaign concurrently."
         checks.append(about.warning("executor", what, "Set AIRFLOW__CORE__EXECUTOR to CeleryExecutor."))
     coordinators: Any = conf.getjson("sdk", "coordinators", fallback={})
     by_queue: Any = conf.getjson("sdk", "queue_to_coordinator", fallback={})

@@ -1,4 +1,4 @@
-"""The DAGs that ask people to sign a phase, or the migration, off: one each, one open request at a time."""
+"""The DAGs that ask people to sign off a phase or the migration: one each, with one open request at a time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TASK_DEFAULTS = {
     "owner": "kpc",
     "retries": 40,  # ten minutes: nobody else asks for these certificates
     "retry_policy": RetryWhatMayPass(),
-    "retry_delay": timedelta(seconds=15),  # somebody waits for the answer
+    "retry_delay": timedelta(seconds=15),  # somebody is waiting for the answer
     "weight_rule": "absolute",
 }
 
@@ -27,7 +27,7 @@ def subject_of(spec: HubSpec) -> str:
 
 
 def sign_off_dag_of(spec: HubSpec) -> DAG:
-    """Started by the hub, once for each set of certificates: the run's id is made of their hash.
+    """Started by the hub, once for each set of certificates: the run's id contains their hash.
 
     With four eyes a second person is asked after the first; otherwise these two tasks are skipped.
     """
@@ -46,7 +46,7 @@ def sign_off_dag_of(spec: HubSpec) -> DAG:
     ) as dag:
         tasks: list[BaseOperator] = []
         for ask, record in (("request", "record"), ("second_request", "second_record")):
-            # It builds the Data Docs, which one task at a time may do; while it waits it is in no pool.
+            # It builds the Data Docs, which only one task at a time may do; while it waits it is in no pool.
             tasks.append(AskForSignOff(task_id=ask, signs=subject, pool=DOCS_POOL.name))
             tasks.append(RecordSignOff(task_id=record, signs=subject, answers=ask))
         chain(*tasks)
@@ -61,5 +61,5 @@ Started by the hub when everything in scope is reconciled, once per set of certi
 Actions*, logged in under your own name. The request closes by itself when a certificate changes.
 
 To be asked again, for instance after a refusal, trigger this DAG. `kpc sign-off list` shows what was decided and what
-still stands; `kpc sign-off revoke NUMBER --note REASON` takes a decision back.
+is still valid; `kpc sign-off revoke NUMBER --note REASON` takes a decision back.
 """

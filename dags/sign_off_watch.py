@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
     from kpc.ledger import Ledger
 
-CLOSED = "Closed"  # the answer of a request that closed by itself: no person can give it
+CLOSED = "Closed"  # the answer of a request that closed by itself; people cannot choose it
 
 
 class RequestOutdated(LedgerPoll):
-    """Waits until a request is no longer the one to answer, and closes it, or until a person has responded.
+    """Waits until a request is outdated, and closes it, or until a person has responded.
 
-    `task_instance` is the one that asks. `certificates_sha256` is what it shows, `newest` the newest decision that it
+    `task_instance` is the task that asks. `certificates_sha256` is what it shows, `newest` the newest decision that it
     knew. Airflow lets only a trigger close a request; a response that comes later is refused (HTTP 409).
     """
 
@@ -56,7 +56,7 @@ class RequestOutdated(LedgerPoll):
             yield event
 
     async def _close(self) -> None:
-        """Close the request, unless somebody responds in this moment; it must not stay open for a task that is over."""
+        """Close the request, unless somebody responds at this moment; it must not stay open for an ended task."""
         while True:
             try:
                 await sync_to_async(update_hitl_detail_response)(self.asks, [CLOSED], {})

@@ -31,11 +31,11 @@ NOTE = "note"  # the form's only field
 _LONGEST_NOTE = 500
 _POLL = timedelta(seconds=5)
 _OUTAGE_WAIT = timedelta(seconds=30)
-_LONGEST_WAIT = timedelta(days=7)  # then the trigger is made anew
+_LONGEST_WAIT = timedelta(days=7)  # then the trigger is created again
 
 
 class AskForSignOff(ApprovalOperator):
-    """Asks a person to sign a phase, or `migration`, off, and enters the response in the audit log.
+    """Asks a person to sign off a phase, or `migration`, and records the response in the audit log.
 
     It waits deferred, without a worker or a slot, until somebody responds or the certificates change; then it closes
     the request and is skipped. Raises `ConfigError` if something is missing for a sign-off.
@@ -57,8 +57,8 @@ class AskForSignOff(ApprovalOperator):
 
         with workspace_of(context) as workspace:
             if self._request(workspace, context).has_unused_answer():
-                # On a busy machine Airflow repeats a task that was resumed within seconds, without the response.
-                self.log.info("%s was answered already.", self.signs)
+                # On a busy machine, Airflow may repeat a task that was resumed within seconds, without the response.
+                self.log.info("%s has already been answered.", self.signs)
                 return None
             self._skip_if_needless(workspace, context)
             request = sign_off_request(self.signs, workspace)
@@ -77,12 +77,12 @@ class AskForSignOff(ApprovalOperator):
         signed = signatures(self.signs, ledger, environment, workspace.settings.sign_off)
         if signed.is_complete:
             numbers = ", ".join(f"sign-off {one.id} by {one.actor}" for one in signed.made)
-            raise AirflowSkipException(f"{self.signs} is signed off already, for these certificates: {numbers}.")
+            raise AirflowSkipException(f"{self.signs} is already signed off, for these certificates: {numbers}.")
         sha256 = certificates_digest(standing_certificates(self.signs, ledger, environment))
         asked, _ = self._request(workspace, context).asked_for()
         if asked not in ("", sha256) or not is_run_of(workspace.run_id, sha256):
             raise AirflowSkipException(
-                f"The certificates of {self.signs} have changed since this run began. Once the present ones are "
+                f"The certificates of {self.signs} have changed since this run began. Once the current ones are "
                 "complete, the hub above them starts another run, which asks about those."
             )
 
@@ -123,7 +123,7 @@ class AskForSignOff(ApprovalOperator):
         except ValueError as error:
             raise ConfigError(
                 f"The response to the request to sign {self.signs} off cannot be used: {error}.",
-                "Clear this task to ask again; choose Approve or Reject, and give no other field than the note.",
+                "Clear this task to ask again; choose Approve or Reject, and give no field other than the note.",
             ) from None
         answer = _answer(event)
         try:
@@ -154,7 +154,7 @@ class AskForSignOff(ApprovalOperator):
             reason = asked.outdated()
             if not reason and event.get(STILL):  # the longest wait is over
                 raise self._wait(context, workspace.environment, *asked.asked_for())
-            reason = reason or "It is no longer the one to answer."
+            reason = reason or "It is outdated."
             asked.note_closed(reason)
         raise AirflowSkipException(f"The request was closed. {reason}")
 
@@ -163,9 +163,9 @@ class AskForSignOff(ApprovalOperator):
 
 
 class RecordSignOff(BaseOperator, SkipMixin):
-    """Records the response of the task before it as a decision, or fails with the reason why it cannot count.
+    """Records the previous task's response as a decision, or fails with the reason why it cannot count.
 
-    It skips what asks for the second signature if none is needed any more.
+    It skips the request for a second signature if none is needed any more.
     """
 
     inherits_from_skipmixin = True
@@ -197,7 +197,7 @@ def open_request(signs: str, workspace: Workspace, step: str) -> OpenRequest:
 
 
 def is_run_of(run_id: str, sha256: str) -> bool:
-    """Whether a run may ask about these certificates: it was started for them, or by a person for what is there."""
+    """Whether a run may ask about these certificates: it was started for them, or by a person for the current ones."""
     return run_id == sign_off_run(sha256) or not run_id.startswith(sign_off_run(""))
 
 

@@ -54,8 +54,8 @@ DRY_RUN = Param(
     type="boolean",
     description="Extract and stage only: nothing is sent, and no later stage starts.",
 )
-# One choice only: the extract's mode decides what its later stages send. So the form says where to choose it, and a
-# `mode` given to a later stage is refused before a run is made, instead of being ignored.
+# The only choice: the extract's mode decides what its later stages send. So the form says where to choose it, and a
+# `mode` given to a later stage is refused before a run is created, instead of being ignored.
 _CHOSEN_BEFORE = "of the extract; choose it at stage oracle_extract"
 MODE_OF_EXTRACT = Param(
     _CHOSEN_BEFORE,
@@ -65,7 +65,7 @@ MODE_OF_EXTRACT = Param(
 SAME_SCN = Param(
     False,
     type="boolean",
-    description="Read at the SCN that a parent or child of the same key was read at last.",
+    description="Read at the SCN of the last read of a parent or child with this key.",
 )
 DEFAULT_POOL = "default_pool"  # Airflow's own
 PARTITIONS_AT_ONCE = 64  # active runs of one DAG; pools and executor limit how many tasks run at once

@@ -1,9 +1,9 @@
-"""`python -m dags.start COMMAND` is `airflow COMMAND`; what runs tasks has their modules already imported.
+"""`python -m dags.start COMMAND` is `airflow COMMAND` with the modules that tasks need already imported.
 
 That is `scheduler` with the LocalExecutor, and `celery worker`: both fork their workers, and these fork a process per
 task. Tasks inherit the modules that the parent has imported; importing great_expectations alone would cost each task
 five seconds, and the ledger and the clients a tenth of one. Only modules that start no thread may be listed here,
-because threads do not survive a fork: polars starts one, so what imports it is left to the tasks.
+because threads do not survive a fork: polars starts one, so modules that import it are left to the tasks.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Notices at once that a task's process has ended.
 
-Airflow 3.3.2 watches a task's process through its sockets. If they close an instant before the process is gone, nothing
-is left that could wake the watcher: it sleeps for `[workers] min_heartbeat_interval`, five seconds, and its slot with
-it. Of the tasks of a campaign, which take a second each, this met every fourth.
+Airflow 3.3.2 watches a task's process through its sockets. If they close an instant before the process ends, nothing
+can wake the watcher: it sleeps for `[workers] min_heartbeat_interval`, five seconds, and its slot stays occupied.
+This happened to every fourth task of a campaign, whose tasks take a second each.
 
-Airflow's configuration names this class for each queue (`[sdk] coordinators` and `queue_to_coordinator`); Airflow calls
-"coordinator" what starts and watches the process of a task. docs/celery-cluster.md has the settings.
+Airflow's configuration names this class for each queue (`[sdk] coordinators` and `queue_to_coordinator`); in
+Airflow, a "coordinator" starts and watches the process of a task. docs/celery-cluster.md has the settings.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from airflow.sdk.api.client import Client
     from airflow.sdk.api.datamodels._generated import TaskInstance
 
-_LOOK_S = 0.02  # between two looks whether a process is gone whose sockets have closed
+_LOOK_S = 0.02  # between two checks whether a process whose sockets have closed has ended
 
 
 class PromptSubprocess(ActivitySubprocess):
-    """A task's process; once its sockets have closed, its end is looked for every few milliseconds."""
+    """A task's process; once its sockets have closed, it checks for the end every few milliseconds."""
 
     def _service_subprocess(
         self, max_wait_time: float, raise_on_timeout: bool = False, expect_signal: int | None = None
@@ -35,7 +35,7 @@ class PromptSubprocess(ActivitySubprocess):
 
 
 class PromptCoordinator(BaseCoordinator):
-    """Runs Python tasks as Airflow does, with `PromptSubprocess` in the place of `ActivitySubprocess`."""
+    """Runs Python tasks as Airflow does, with `PromptSubprocess` in place of `ActivitySubprocess`."""
 
     def execute_task(
         self,

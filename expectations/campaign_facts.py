@@ -1,7 +1,7 @@
-"""What the pages show besides results: the plan, where each partition is, sign-offs, objects, progress.
+"""What the pages show besides results: the plan, each partition's progress, sign-offs, objects, the timeline.
 
-Kept as one file, which `kpc docs` and the DAG data_docs replace, so that the pages follow from stored files alone. It
-names no key and no value of a row, and no text that people typed.
+Kept as one file, which `kpc docs` and the DAG data_docs replace, so that the pages can be built from stored files
+alone. It contains no keys or values of rows, and no text that people typed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _FILE = "campaign.json"
 
 
 class Reached(StrEnum):
-    """How far the present extract of a partition has come."""
+    """The last stage that a partition's current extract has passed."""
 
     PLANNED = "planned"
     EXTRACTED = "extracted"
@@ -30,11 +30,11 @@ class Reached(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PartitionFacts:
-    """Where a partition is. `verdict` is that of its present extract and load; empty if these were not compared.
+    """The progress of a partition. `verdict` is that of its current extract and load; empty if these were not compared.
 
     `trouble` is the state of the newest stage run, if it did not end well, with that stage. `certificate` is the sha256
-    of the certificate that stands, which lies in the restricted `certificate_file`. `weaker_check`: a later check that
-    agreed and did not replace the verdict.
+    of the current certificate, which is in the restricted `certificate_file`. `weaker_check`: a later check that agreed
+    and did not replace the verdict.
     """
 
     table: str
@@ -87,7 +87,7 @@ class NewestEntry:
 
 @dataclass(frozen=True, slots=True)
 class StageSeries:
-    """What one stage did over time: `rows_per_s` and, at the end of each interval, how many partitions were through."""
+    """What one stage did over time: `rows_per_s` and, at the end of each interval, how many partitions were done."""
 
     stage: str
     rows_per_s: tuple[float, ...]
@@ -131,7 +131,7 @@ def keep_campaign(project: Project, facts: CampaignFacts) -> None:
 
 
 def kept_campaign(project: Project) -> CampaignFacts | None:
-    """The kept facts; None if there are none, or another version wrote them."""
+    """The kept facts; None if there are none, or if another version wrote them."""
     try:
         return _parsed(json.loads(_path(project).read_bytes()))
     except (FileNotFoundError, ValueError, KeyError, TypeError):

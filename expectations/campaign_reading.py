@@ -1,4 +1,4 @@
-"""Read from the ledger what the pages show of the campaign."""
+"""Read from the ledger what the pages show about the campaign."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _planned(scope: ScopeRow | None) -> list[Named]:
 def _partitions(
     workspace: Workspace, planned: Sequence[Named], runs: Sequence[FinishedRun]
 ) -> Iterable[PartitionFacts]:
-    """The planned partitions, then others of the catalog that were run."""
+    """The planned partitions, then other partitions of the catalog that were run."""
     ledger, environment = workspace.ledger, workspace.environment
     current = {(one.table_name, one.partition_key): one.id for one in ledger.generations.all_current(environment)}
     by_name: dict[Named, list[FinishedRun]] = {name: [] for name in planned}
@@ -95,7 +95,7 @@ def _partitions(
 
 
 def _standing(runs: Sequence[FinishedRun]) -> tuple[Reached, str]:
-    """How far these runs on the present extract have come, and the verdict on its newest load."""
+    """The last stage that these runs on the current extract have passed, and the verdict on its newest load."""
     reached, verdict = Reached.PLANNED, ""
     for run in runs:
         if run.stage == RECONCILED and run.state not in _TROUBLE:
@@ -124,7 +124,7 @@ def _sign_offs(workspace: Workspace) -> Iterable[SignOffFacts]:
 
 
 def _objects(workspace: Workspace) -> Iterable[ObjectFacts]:
-    """In load order."""
+    """The newest counts of whole objects, in load order."""
     counted = workspace.ledger.object_checks.newest(workspace.environment)
     for one in (counted[name] for name in TABLES if name in counted):
         yield ObjectFacts(one.table_name, one.records, one.expected, one.unknown, one.checked_utc)

@@ -1,4 +1,4 @@
-"""Charts of the campaign as inline SVG: no script, no file, and the numbers in words beside them."""
+"""Charts of the campaign as inline SVG, without scripts or files, with the numbers in words beside them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NAMES = {ORACLE_EXTRACT: "extracted", STAGED_CSV: "staged", SF_LOADED: "loaded"
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A drawing with its title, the ends of its axes and a sentence that says the same."""
+    """A drawing with its title, the ends of its axes and a sentence with the same content."""
 
     title: str
     drawing: Markup
@@ -29,7 +29,7 @@ class Chart:
 
 
 def charts_of(timeline: Timeline) -> list[Chart]:
-    """The partitions that are through the stages, and the rows per second of each stage."""
+    """The partitions that have passed the stages, and the rows per second of each stage."""
     return [
         _progress(timeline),
         *(_throughput(timeline, series) for series in timeline.stages if any(series.rows_per_s)),
@@ -43,7 +43,7 @@ def _progress(timeline: Timeline) -> Chart:
     planned = _rule(timeline.planned, most) if timeline.planned else Markup("")
     parts = [f"{figure(series.partitions[-1])} {_NAMES[series.stage]}" for series in shown]
     of = f" of {figure(timeline.planned)} planned" if timeline.planned else ""
-    summary = f"Partitions: {', '.join(parts)}{of}. The dashed line is loaded, the full one reconciled."
+    summary = f"Partitions: {', '.join(parts)}{of}. The dashed line is loaded, the solid one reconciled."
     return _chart(timeline, "Progress", most, planned + lines, summary)
 
 

@@ -25,7 +25,7 @@ from kpc.errors import CatalogError
 from kpc.reconcile.comparison import Comparison
 
 _RUN_FOLDER_LENGTH = 100
-_CHECKPOINT_LOCK = threading.Lock()  # the checkpoints of a process are shared, and each run describes itself in one
+_CHECKPOINT_LOCK = threading.Lock()  # a process shares its checkpoints, and each run writes its description into one
 
 
 def validate(
@@ -77,9 +77,9 @@ def _demands_of_run(
 ) -> tuple[tuple[Demand, ...], list[str]]:
     """What the run must meet, as (level, measure, tolerance), and the measures that it did not compare.
 
-    Level 3 without a comparison is left out, so that it cannot count as passed; so is a number of the columns
-    `by_records`, which Salesforce gives rounded or not at all. A comparison that the catalog does not require is still
-    checked, with zero tolerance.
+    Level 3 without a comparison is left out, so that it cannot count as passed; the same
+    holds for the columns `by_records`, which Salesforce gives rounded or not at all. A comparison that the catalog does
+    not require is still checked, with zero tolerance.
     """
     given = {(c.level, c.measure): c for c in comparisons}
     asked = [_widened(demand, given, by_records) for demand in demands(table)]
@@ -95,7 +95,7 @@ def _demands_of_run(
 
 
 def _widened(demand: Demand, given: Mapping[tuple[int, str], Comparison], by_records: Collection[str]) -> Demand:
-    """A number of a column `by_records` has the comparison's own tolerance, if level 3 compared records."""
+    """For a column in `by_records`, the comparison's own tolerance applies, if level 3 compared records."""
     level, measure, tolerance = demand
     compared = given.get((level, measure))
     if level != 2 or compared is None or _column(measure) not in by_records or (3, CHECKSUMS) not in given:

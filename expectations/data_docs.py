@@ -32,7 +32,7 @@ _RESULT_SUFFIX = ".json"
 class _State:
     """The previous build: by result path its stamp (size and modification time) and summary, and digests.
 
-    `suites`: of each suite's file; `standings`: of what was known of each newest result.
+    `suites`: digests of the suites' files; `standings`: digests of what was known about each newest result.
     """
 
     stamps: dict[str, str] = field(default_factory=dict)
@@ -107,10 +107,10 @@ def _to_render(
     shrunk: Collection[tuple[str, str]],
     standing: Standing,
 ) -> Iterator[OverviewSummary]:
-    """Of a partition's runs, newest first: fresh ones, and the one that the oldest of them supersedes, to say so.
+    """The runs of a partition to render, newest first: the new ones, and the one that the oldest of them supersedes.
 
-    Also the newest one, when what is known of it has changed. If a run was removed, all, because they link to each
-    other.
+    Also the newest one, if what is known about it has changed. If a run was removed, all runs, because they link to
+    each other.
     """
     superseded = 1 + max((i for i, summary in enumerate(runs) if summary.path in fresh), default=-2)
     has_changed = state.standings.get(runs[0].path) != standing.digest

@@ -1,4 +1,4 @@
-"""The numbers that the catalog demands of each partition of a table; Great Expectations is not imported."""
+"""The numbers that must agree for each partition of a table, by the catalog; does not import Great Expectations."""
 
 from __future__ import annotations
 

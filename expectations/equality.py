@@ -63,7 +63,7 @@ class ExpectOracleToEqualSalesforce(BatchExpectation):
     def get_validation_dependencies(
         self, execution_engine: ExecutionEngine[Any] | None = None, runtime_configuration: dict[str, Any] | None = None
     ) -> ValidationDependencies:
-        """None: the whole batch is read. The library's own looks for them in every argument, twice per run."""
+        """None: the whole batch is read. The library's own method searches every argument for them, twice per run."""
         del execution_engine
         wanted = (runtime_configuration or {}).get("result_format", DEFAULT_RESULT_FORMAT)
         return ValidationDependencies(metric_configurations={}, result_format=parse_result_format(wanted))

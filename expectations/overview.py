@@ -22,7 +22,7 @@ _REVIEW = (State.MISMATCH, State.OUTDATED, State.SAMPLED)
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A row of the overview: a partition with its newest result, if there is one, and where it is, if that is known."""
+    """A row of the overview: a partition with its newest result, if there is one, and its progress, if known."""
 
     table: str
     key: str
@@ -39,7 +39,7 @@ class Line:
 
     @property
     def step(self) -> str:
-        """Where a partition without a result that applies is."""
+        """The progress of a partition without a current result."""
         if self.facts is None:
             return ""
         done = _STEPS.get(self.facts.reached, self.facts.reached.value)
@@ -47,13 +47,13 @@ class Line:
 
     @property
     def why(self) -> str:
-        """Why a person must look at it; empty if nobody has to."""
+        """Why a person must check it; empty if nobody has to."""
         if self.newest is None:
             return "was compared, but its result is missing here" if self.facts and self.facts.verdict else ""
         reasons = {
             State.MISMATCH: f"differs in {self.newest.failed} of {self.newest.numbers} numbers",
             State.OUTDATED: "was extracted or loaded again since it was compared",
-            State.SAMPLED: "was compared in a sample only",
+            State.SAMPLED: "was compared only in a sample",
         }
         return reasons.get(self.state, "")
 
@@ -76,7 +76,7 @@ class TableGroup:
 
     @property
     def years(self) -> list[tuple[str, list[Line]]]:
-        """The months by year, if there are too many for the line of the table's name; otherwise empty."""
+        """The months by year, if there are too many to fit beside the table's name; otherwise empty."""
         if len(self.lines) <= _MONTHS_IN_A_LINE:
             return []
         return [(year, list(lines)) for year, lines in groupby(self.lines, key=lambda line: line.key[:4])]
@@ -107,12 +107,12 @@ class Totals:
 
     @property
     def reconciled(self) -> int:
-        """With and without exceptions."""
+        """Reconciled partitions, with and without exceptions."""
         return self.states[State.RECONCILED] + self.states[State.EXCEPTIONS]
 
     @property
     def compared(self) -> int:
-        """Partitions with a result that applies."""
+        """Partitions with a current result."""
         return self.partitions - self.states[State.WAITING] - self.states[State.OUTDATED]
 
     @classmethod
@@ -142,7 +142,7 @@ def lines_of(partitions: Iterable[Sequence[OverviewSummary]], campaign: Campaign
 
 
 def needing_review(lines: Sequence[Line]) -> list[Line]:
-    """The partitions that a person must look at, mismatches first."""
+    """The partitions that a person must check, mismatches first."""
     found = [line for line in lines if line.why]
     return sorted(found, key=lambda line: _REVIEW.index(line.state) if line.state in _REVIEW else -1)
 

@@ -58,7 +58,7 @@ def run_page(run: ValidationRun, runs: Sequence[OverviewSummary], standing: Stan
 
 
 def _commands(run: ValidationRun) -> Iterator[str]:
-    """What to do next, the first first."""
+    """The commands to run next, in order."""
     partition = f"{run.table} {run.key}"
     if run.state is State.MISMATCH:
         yield f"kpc reconcile {partition} --level3 full"
@@ -76,7 +76,7 @@ def _commands(run: ValidationRun) -> Iterator[str]:
 
 
 def _repairs(run: ValidationRun) -> Iterator[str]:
-    """What mends exceptions: only refused rows can be sent again; a rejected one is mended in Oracle, then rerun."""
+    """What repairs exceptions: only refused rows can be sent again; rejected ones are corrected in Oracle."""
     if run.state is not State.EXCEPTIONS:
         return
     kinds = {cause.kind for cause in run.record.causes}
@@ -88,7 +88,7 @@ def _repairs(run: ValidationRun) -> Iterator[str]:
 
 
 def restricted_link(place: str) -> Markup:
-    """The path of a file outside of the site, as a link where it is a path of this machine."""
+    """The path of a file outside of the site, as a link if it is a path on this machine."""
     if "://" in place:
         return Markup("<code>{}</code>").format(place)
     address = Path(place).absolute().as_uri()
@@ -157,7 +157,7 @@ def run_path(path: str) -> str:
 
 
 def style() -> Markup:
-    """The style of every page, for a page that carries it itself."""
+    """The style of every page, for a page that includes it inline."""
     return Markup((_DOCS / "style.css").read_text(encoding="utf-8"))  # noqa: S704  our own file
 
 

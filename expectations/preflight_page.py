@@ -1,4 +1,4 @@
-"""Preflight's checks as a page of the Data Docs: kept as one file, the newest run replaces it."""
+"""Preflight's checks as a page of the Data Docs: kept as one file, which the newest run replaces."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class KeptChecks:
 
     @property
     def passed(self) -> list[tuple[str, str, int]]:
-        """System, check and number of subjects of what was found in order."""
+        """System, check and number of subjects, for the checks that passed."""
         kinds: dict[tuple[str, str], int] = {}
         for check in self.of_state(CheckState.OK):
             kinds[check.system, check.name] = kinds.get((check.system, check.name), 0) + 1
@@ -52,7 +52,7 @@ def keep_checks(root: Path, checks: Iterable[SystemCheck], run_utc: datetime) ->
 
 
 def kept_checks(project: Project) -> KeptChecks | None:
-    """The newest preflight; None if there was none, or another version wrote it."""
+    """The newest preflight; None if there was none, or if another version wrote it."""
     try:
         stored: dict[str, Any] = json.loads(_file(project).read_bytes())
         checks = tuple(SystemCheck(**{**each, "state": CheckState(each["state"])}) for each in stored["checks"])

@@ -74,7 +74,7 @@ def stage_facts(run: StageRun) -> StageFacts:
 
 
 def _stage_runs(context: StageContext, generation: str) -> list[StageRun]:
-    """The newest run of each stage on the generation; of the last one, this run, which has no generation yet."""
+    """The newest run of each stage on the generation; for the last stage, this run, which has no generation yet."""
     found = [
         context.ledger.stages.last(context.environment, context.partition, stage, generation=generation)
         for stage in STAGES[:-1]
@@ -84,7 +84,7 @@ def _stage_runs(context: StageContext, generation: str) -> list[StageRun]:
 
 
 def _scn_time(context: StageContext, report: ReconciliationReport) -> tuple[datetime | None, bool]:
-    """When Oracle was asked for the SCN, and True; of an SCN that was not booked, when the extract began, and False."""
+    """When Oracle was asked for the SCN, and True; if that was not recorded, when the extract began, and False."""
     first = Partition(family(context.table)[0], context.key)
     taken = context.ledger.snapshots.taken_utc(context.environment, first, report.scn)
     if taken is not None:
@@ -94,7 +94,7 @@ def _scn_time(context: StageContext, report: ReconciliationReport) -> tuple[date
 
 
 def _restricted_files(context: StageContext, report: ReconciliationReport, version: str) -> list[RestrictedFile]:
-    """Where the keys of exceptions and differences stand."""
+    """The files that hold the keys of exceptions and differences."""
     paths = context.paths.generation(report.generation)
 
     def shown(content: str, path: Path) -> RestrictedFile:

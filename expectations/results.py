@@ -92,7 +92,7 @@ class ValidationRun:
 
     @property
     def state(self) -> State:
-        """What the reconciliation said, if the numbers allow it; otherwise what follows from them."""
+        """The reconciliation's state, if the numbers agree with it; otherwise the state that follows from them."""
         if not self.success or self.record.verdict == State.MISMATCH:
             return State.MISMATCH
         if not self.compares_every_record or self.record.verdict == State.SAMPLED:

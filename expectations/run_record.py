@@ -1,7 +1,7 @@
-"""How a partition's numbers came about: its stages with their people, its jobs, its exceptions by cause, its files.
+"""How a partition's numbers were produced: its stages and people, its jobs, its exceptions by cause, its files.
 
-It is kept with each result, so that a page shows the state of affairs of its own run. It names no key and no value of a
-row: those stand in files below the staging root, of which only the path is kept.
+It is kept with each result, so that a page shows the facts of its own run. It contains no keys or values of rows:
+those are in files below the staging root, of which only the path is kept.
 """
 
 from __future__ import annotations
@@ -72,12 +72,12 @@ class RestrictedFile:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """What is kept of one reconciliation beside its numbers. Empty for a result of an older version.
+    """What is kept about one reconciliation besides its numbers. Empty for a result of an older version.
 
     `verdict` is the reconciliation's; a page shows it, or a worse one if the numbers say so. `scn_utc` is when Oracle
     was asked for the SCN; with `is_scn_time_exact` false, when the extract began to read. `by_records` are the measured
-    columns whose sums Salesforce gives rounded, or in another currency: level 3 proves them. `keys_file`, quoted
-    for a shell, lists the records that sending them again mends.
+    columns whose sums Salesforce gives rounded, or in another currency: level 3 verifies them. `keys_file`,
+    quoted for a shell, lists the records that are repaired by sending them again.
     """
 
     verdict: str = ""
@@ -99,7 +99,7 @@ class RunRecord:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> RunRecord:
-        """Raises `TypeError`, `KeyError` or `ValueError` for what `as_json` did not write."""
+        """The record. Raises `TypeError`, `KeyError` or `ValueError` for what `as_json` did not write."""
         return cls(
             **{**stored, "scn_utc": _moment(stored.get("scn_utc"))}
             | {

@@ -42,9 +42,9 @@ class PartitionEvidence:
 
 @dataclass(frozen=True, slots=True)
 class TableEvidence:
-    """A table of the report. `causes` are rows by reason, `unassigned` rows that belong to no month, by cause.
+    """A table of the report. `causes` are exceptions by reason, `unassigned` rows that belong to no month, by cause.
 
-    Of `opinions` records Oracle itself said, with value rules of its own, what Salesforce must hold.
+    For `opinions` records, Oracle itself computed, with independent value rules, what Salesforce must hold.
     """
 
     group: TableGroup
@@ -58,7 +58,7 @@ class TableEvidence:
 
 @dataclass(frozen=True, slots=True)
 class SignOffReport:
-    """What the page shows. `written_by` asked for it; `tool_version` wrote it, each result names its own."""
+    """What the page shows. `written_by` requested it; `tool_version` wrote it, each result names its own version."""
 
     subject: str
     phase: Phase | None
@@ -97,7 +97,7 @@ class WrittenReport:
 def write_report(root: Path, workspace: Workspace, phase: Phase | None) -> WrittenReport:
     """Write the report of a phase, or of the whole migration, from the results under `root` and the ledger.
 
-    Objects are counted first, if that is all that is missing. Its hash is an entry of the audit log. Raises
+    Objects are counted first, if only that is missing. The report's hash is entered in the audit log. Raises
     `ConfigError` if no campaign has been planned.
     """
     found = counted_completeness(phase, workspace)

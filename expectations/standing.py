@@ -1,4 +1,4 @@
-"""What later happened to a partition's newest result: is it still of the present load, and who has signed for it?"""
+"""What happened later to a partition's newest result: whether it is of the current load, and who signed for it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Standing:
 
     @property
     def digest(self) -> str:
-        """Another one means that the page must be rendered again."""
+        """A digest of the standing; if it changes, the page must be rendered again."""
         return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
 
 

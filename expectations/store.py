@@ -34,7 +34,7 @@ class AtomicFilesystemStoreBackend(TupleFilesystemStoreBackend):
 class ValidationResultsStore(library.ValidationResultsStore):
     """Writes the library's JSON of a result, each part once; the library makes, copies and filters it twice.
 
-    It has the library's name, because a project without a store of that name gets the default one.
+    It has the library's name, because a project without a store of that name uses the default one.
     """
 
     def serialize(self, value: Any) -> Any:

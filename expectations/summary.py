@@ -53,7 +53,7 @@ class OverviewSummary:
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> OverviewSummary:
-        """Raises `TypeError`, `KeyError` or `ValueError` for a summary written by another version."""
+        """The summary. Raises `TypeError`, `KeyError` or `ValueError` for one written by another version."""
         if stored.keys() != {field.name for field in fields(cls)}:
             raise KeyError("another version's summary")
         return cls(

@@ -19,8 +19,8 @@ _THROUGH = {StageState.DONE, StageState.RECONCILED, StageState.RECONCILED_WITH_E
 def timeline_of(runs: Sequence[FinishedRun], *, planned: int) -> Timeline | None:
     """At most 60 equal intervals (of 28 days at most) from the first start to the last end; None before any end.
 
-    A run's rows are spread evenly over the time that it took. A partition is through a stage when a run of the stage
-    first ended well; for `reconciled` that is a proof of every record, which a sample is not.
+    A run's rows are spread evenly over the time that it took. A partition has passed a stage when a run of the stage
+    first ended well; for `reconciled`, every record must have been compared, not a sample.
     """
     if not runs:
         return None

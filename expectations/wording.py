@@ -66,7 +66,7 @@ def signed_figure(value: Decimal | int | None) -> str:
 
 
 def ticked(text: str) -> Markup:
-    """The text of a message, with what stands between backticks as code."""
+    """The text of a message, with the parts between backticks as code."""
     code = Markup("<code>{}</code>")
     return Markup("").join(code.format(part) if at % 2 else escape(part) for at, part in enumerate(text.split("`")))
 

@@ -1,1 +1,1 @@
-"""Telling people: the DAG `alerts`, the channels that it uses, and the callbacks by which tasks report failures."""
+"""Alerts: the DAG `alerts`, the channels that it uses, and the callbacks with which tasks report failures."""

@@ -1,4 +1,4 @@
-"""What tasks report when a try fails. A callback that fails itself changes nothing about its task."""
+"""What tasks report when a try fails. A callback's own failure does not affect the task."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def report_failed_try(context: Mapping[str, Any]) -> None:
 
 
 def report_failure_for_good(context: Mapping[str, Any]) -> None:
-    """`on_failure_callback`: it will not."""
+    """`on_failure_callback`: Airflow will not try again."""
     _report(context, is_final=True)
 
 
@@ -36,5 +36,5 @@ def _report(context: Mapping[str, Any], *, is_final: bool) -> None:
         with partition_context_of(spec.table.name, context) as partition:
             if not report_failure(partition, spec.stage, cause=cause, is_final=is_final, dag_id=run.dag_id):
                 log.warning("The failure is not reported for alerts: the ledger of KPC__LEDGER_URL knows no campaign.")
-    except Exception as error:  # noqa: BLE001  nothing may come of a failed report but this line
+    except Exception as error:  # noqa: BLE001  a failed report may only cause this line
         log.warning("The failure could not be reported for alerts: %s.", type(error).__name__)

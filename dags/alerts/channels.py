@@ -1,6 +1,6 @@
-"""The channels of the settings: an e-mail, a Slack webhook, a webhook of one's own; each by Airflow's own notifier.
+"""The channels of the settings: an e-mail, a Slack webhook, a custom webhook; each through Airflow's own notifier.
 
-A notifier is called by its `notify`, not as a callback: rendering the text as a template would run what stands in it.
+A notifier is called by its `notify`, not as a callback: rendering the text as a template would execute what is in it.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _HTTP_STATUS = re.compile(r"\b[45]\d\d\b")
 
 
 def senders_of(settings: AlertSettings, context: Mapping[str, Any]) -> dict[str, Sender]:
-    """What sends a message by each channel that has a connection. Raises `ConfigError` for half a channel."""
+    """A sender for each channel that has a connection. Raises `ConfigError` for an incomplete channel."""
     found: dict[str, Sender] = {}
     if settings.smtp_conn_id:
         if not settings.smtp_to:
             raise ConfigError(
-                "Alerts have a connection for e-mail but nobody to write to.", "Set KPC__ALERTS__SMTP_TO, or remove "
+                "Alerts have a connection for e-mail but no recipient.", "Set KPC__ALERTS__SMTP_TO, or remove "
                 "KPC__ALERTS__SMTP_CONN_ID.",
             )  # fmt: skip
         found[EMAIL] = _guarded(lambda message: _email(message, settings, context), settings.smtp_conn_id)
@@ -44,7 +44,7 @@ def senders_of(settings: AlertSettings, context: Mapping[str, Any]) -> dict[str,
 
 
 def _guarded(send: Sender, conn_id: str) -> Sender:
-    """The same, with the commonest obstacles as errors of ours; no text of a library, which may quote a token."""
+    """The sender, with the most common errors translated to ours; a library's text may quote a token and is dropped."""
 
     def guarded(message: AlertMessage) -> None:
         try:
@@ -80,7 +80,7 @@ def _email(message: AlertMessage, settings: AlertSettings, context: Mapping[str,
     )
     if not settings.smtp_from and not Connection.get(settings.smtp_conn_id).extra_dejson.get("from_email"):
         raise ConfigError(
-            f"The connection {settings.smtp_conn_id} does not say who writes.",
+            f"The connection {settings.smtp_conn_id} names no sender.",
             "Set KPC__ALERTS__SMTP_FROM, or from_email in the connection's extra.",
         )
     _notify(notifier, context)
@@ -115,7 +115,7 @@ def as_html(body: str) -> str:
     """The lines of a message as an e-mail: commands in a fixed-width type, the address of a page as a link."""
     lines = []
     for line in html.escape(body).split("\n"):
-        line = _CODE.sub(r"<code>\1</code>", line)  # noqa: PLW2901  step by step
+        line = _CODE.sub(r"<code>\1</code>", line)  # noqa: PLW2901  one replacement at a time
         if line.startswith("See http"):
             address = line.removeprefix("See ")
             line = f'See <a href="{address}">{address}</a>'  # noqa: PLW2901  the same

@@ -1,4 +1,4 @@
-"""The DAG `alerts`: looks at the ledger every minute, and tells people what is new, what goes on and what is over."""
+"""The DAG `alerts`: checks the ledger every minute, and sends alerts about what is new, continues or ended."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from kpc.stages.names import ALERTS, EXTRACT_QUEUE
 if TYPE_CHECKING:
     from kpc.campaign.alerts import Sender
 
-OUTCOME = "outcome"  # XCom key of a test: what became of it, by channel
+OUTCOME = "outcome"  # XCom key of a test: its outcome, by channel
 _FIRST_DAY = datetime(2016, 1, 1, tzinfo=UTC)
 _EVERY_MINUTE = "* * * * *"
-_TEST = Param(False, type="boolean", description="Only send a test message by each channel.")
+_TEST = Param(False, type="boolean", description="Only send a test message through each channel.")
 
 
 def alerts_dag() -> DAG:
-    """One look at a time; one that is late is left out, because the next one sees the same."""
+    """One check at a time; a late one is skipped, because the next one sees the same."""
     with DAG(
         ALERTS,
         schedule=_EVERY_MINUTE,
@@ -34,7 +34,7 @@ def alerts_dag() -> DAG:
         max_active_runs=1,
         params={"test": _TEST},
         tags=["hub"],
-        description="Tells people of outages, failures, differences, stalls and sign-offs that wait.",
+        description="Sends alerts about outages, failures, differences, stalls and pending sign-offs.",
         doc_md=_INSTRUCTIONS,
         default_args={
             "owner": "kpc",
@@ -65,10 +65,10 @@ def alerts_dag() -> DAG:
     return dag
 
 
-_HOW_TO_TEST = "`kpc alerts test` tries each channel; `kpc alerts list` shows what waits."
+_HOW_TO_TEST = "`kpc alerts test` tries each channel; `kpc alerts list` shows which messages wait."
 _INSTRUCTIONS = """\
-Looks once a minute, from the ledger, and leaves each message in it until it is delivered. A red run means that a
-message could not be delivered; it is tried again. `kpc alerts list` shows what is open, `kpc alerts test` tries the
+Checks the ledger once a minute, and keeps each message there until it is delivered. A red run means that a
+message could not be delivered; it is retried. `kpc alerts list` shows what is open, `kpc alerts test` tries the
 channels; docs/alerts.md says how to set them up.
 """
 

@@ -1,4 +1,4 @@
-"""Who may see and do what on the page: as Airflow's own log-in and permissions say."""
+"""Who may see and do what on the page: decided by Airflow's own log-in and permissions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fastapi import Depends, HTTPException, Request
 from kpc.catalog import TABLES, Table
 from kpc.stages.names import DATA_DOCS, RECONCILED, SF_LOADED, STAGES, asset_name
 
-OUR_HEADER = "X-Kpc-Page"  # another site cannot send it without asking first, and Airflow refuses that
+OUR_HEADER = "X-Kpc-Page"  # another site needs a preflight request to send it, which Airflow refuses
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Visitor:
 
 
 class AirflowAccess:
-    """Asks Airflow's auth manager, about the DAGs that do the work: who may start a DAG's run may start it here.
+    """Asks Airflow's auth manager about the DAGs that do the work: whoever may start a DAG's run may start it here.
 
     see a table    read the runs of its four DAGs
     start a run    create a run of that DAG
@@ -87,7 +87,7 @@ def _dags(table: Table, stages: Iterable[str]) -> Iterator[str]:
 
 def _may(method: Any, entity: DagAccessEntity | None, user: Any, dags: Iterable[str]) -> bool:
     names = list(dags)
-    # Only Airflow with several teams knows a team of a DAG, and only then it costs a query.
+    # A DAG has a team only in an Airflow with several teams; only then does this cost a query.
     teams = DagModel.get_dag_id_to_team_name_mapping(names) if conf.getboolean("core", "multi_team") else {}
     return get_auth_manager().batch_is_authorized_dag(
         [
@@ -118,7 +118,7 @@ def refuse_other_sites(request: Request) -> None:
     is_foreign |= request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none")
     if is_foreign or OUR_HEADER not in request.headers:
         raise HTTPException(
-            HTTPStatus.FORBIDDEN, f"Changes are accepted from this page only, or with the header {OUR_HEADER}."
+            HTTPStatus.FORBIDDEN, f"Changes are accepted only from this page, or with the header {OUR_HEADER}."
         )
 
 

@@ -26,8 +26,8 @@ def start_run(
 ) -> dict[str, str]:
     """Start a partition at a stage through Airflow's own API, with the user's token.
 
-    The wish is audited before Airflow is asked, and the refusal or the run's id afterwards. Raises `ConfigError` if
-    Airflow refuses, or if the run would wait in vain, as `kpc rerun` does.
+    The request is audited before Airflow is asked, and the refusal or the run's id afterwards. Raises `ConfigError` if
+    Airflow refuses, or if the run would never start, as `kpc rerun` does.
     """
     stage = find_stage(stage)
     detail = {"mode": mode or ("incremental" if stage == ORACLE_EXTRACT else "")}

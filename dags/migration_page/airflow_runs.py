@@ -16,11 +16,11 @@ from kpc.catalog import TABLES
 from kpc.stages.names import STAGES, asset_name
 
 _PLACES = {asset_name(table, stage): (table.name, stage) for table in TABLES.values() for stage in STAGES}
-_TAKEN_WITHIN = timedelta(seconds=60)  # by a worker; also how long a task's last sign of life speaks for its worker
+_TAKEN_WITHIN = timedelta(seconds=60)  # by a worker; also how long a task's last heartbeat counts as its worker's
 
 
 def active_runs() -> dict[tuple[str, str, str], ActiveRun]:
-    """By table, key and stage; of several, the one that was queued last."""
+    """Active runs by table, key and stage; if there are several, the one that was queued last."""
     columns = (DagRun.dag_id, DagRun.partition_key, DagRun.run_id, DagRun.state, DagRun.queued_at, DagRun.start_date)
     found = {}
     with create_session() as session:
@@ -37,9 +37,9 @@ def active_runs() -> dict[tuple[str, str, str], ActiveRun]:
 
 
 def unserved_queues() -> list[dict[str, Any]]:
-    """Queues whose tasks no worker takes: one has waited for a minute, and none that runs has given a sign of life.
+    """Queues whose tasks no worker takes: one has waited for a minute, and no running task has sent a heartbeat.
 
-    `tasks` is how many wait in the `queue`, `since_utc` since when the first does. A queue of busy workers is not one.
+    `tasks` is how many wait in the `queue`, `since_utc` since when the first waits. Queues of busy workers are omitted.
     """
     task, now = TaskInstance, datetime.now(UTC)
     columns = (task.queue, task.state, task.queued_dttm, task.last_heartbeat_at, task.start_date)

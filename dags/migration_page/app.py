@@ -21,7 +21,7 @@ from kpc.errors import KpcError, Transient
 
 PREFIX = "/migration"
 STATIC = Path(__file__).with_name("static")
-# Nothing is loaded from elsewhere, no other site may frame the page, and no script stands in the HTML.
+# Nothing is loaded from elsewhere, no other site may frame the page, and the HTML contains no script.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
@@ -38,7 +38,7 @@ _HEADERS = {
 
 
 class MigrationPage(FastAPI):
-    """Knows the application that it is mounted in: runs are started by that one's own API, as the user."""
+    """Knows the application that it is mounted in: runs are started through that application's API, as the user."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
@@ -47,7 +47,7 @@ class MigrationPage(FastAPI):
 
 
 def migration_page(access: Any = None, reader: LedgerReader | None = None) -> FastAPI:
-    """The application. `access` says who may do what; Airflow's auth manager, unless one is given."""
+    """The application. `access` says who may do what; by default Airflow's auth manager."""
     app = MigrationPage(title="Migration page", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
     app.state.access = access or AirflowAccess()
     app.state.reader = reader or LedgerReader()
@@ -71,9 +71,9 @@ async def _with_headers(request: Request, call_next: Any) -> Response:
 
 
 def _explained(request: Request, error: Exception) -> Response:
-    """One sentence and its remedy; 503 for what passes by itself, 404 for what does not exist yet.
+    """One sentence and its remedy; 503 for a transient error, 404 for what does not exist yet.
 
-    The first campaign may wait for a worker that is not there, so an empty page names the queues without one too.
+    The first campaign may wait for a missing worker, so an empty page also names the queues without one.
     """
     assert isinstance(error, KpcError)  # noqa: S101  registered for it
     if isinstance(error, Transient):
@@ -107,5 +107,5 @@ def _refusal_page(request: Request, error: HTTPException) -> str:
 async def _not_understood(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101  registered for it
     names = ", ".join(".".join(map(str, each["loc"][1:])) or "the body" for each in error.errors())
-    facts = {"what": f"The request is not valid: {names}.", "remedy": "docs/migration-page.md has its fields."}
+    facts = {"what": f"The request is not valid: {names}.", "remedy": "docs/migration-page.md lists its fields."}
     return JSONResponse(facts, HTTPStatus.UNPROCESSABLE_ENTITY)

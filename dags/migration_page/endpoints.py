@@ -84,7 +84,7 @@ def overview(
 
 @router.post("/api/pause", dependencies=[SameSite])
 def pause(request: Request, body: PauseRequest, visitor: VisitorDep) -> dict[str, Any]:
-    """Create no new ingest jobs in what is named; running jobs are followed to their end."""
+    """Stop creating ingest jobs for what is named; running jobs are polled to their end."""
     reader, environment = _reader(request, body)
     kind, name = _pausable(body, visitor)
     is_new = pause_loads(
@@ -96,7 +96,7 @@ def pause(request: Request, body: PauseRequest, visitor: VisitorDep) -> dict[str
 
 @router.post("/api/resume", dependencies=[SameSite])
 def resume(request: Request, body: PauseRequest, visitor: VisitorDep) -> dict[str, Any]:
-    """Lift a pause; with `all`, every pause."""
+    """End a pause; with `all`, every pause."""
     reader, environment = _reader(request, body)
     kind, name = _pausable(body, visitor)
     lifted = resume_loads(reader.ledger, environment, kind, name, actor=visitor.actor, run_id=_ORIGIN)
@@ -118,7 +118,7 @@ def run(request: Request, body: RunRequest, visitor: VisitorDep) -> dict[str, An
     return {"ok": True, **started}
 
 
-_ORIGIN = "migration page"  # stands where the audit log has the id of a run or command
+_ORIGIN = "migration page"  # in the audit log, in place of the id of a run or command
 
 
 def _reader(request: Request, body: PauseRequest | RunRequest) -> tuple[LedgerReader, Environment]:

@@ -29,7 +29,7 @@ _TYPES = {
     ".ico": "image/x-icon",
     ".woff2": "font/woff2",
 }
-# The pages have styles of their own and one script; nothing they show may ask anybody for anything.
+# The pages have inline styles and one script; nothing that they show may send requests elsewhere.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
@@ -38,7 +38,7 @@ _POLICY = (
 
 @router.get("/docs/partitions/{table}/{key}")
 def partition_docs(request: Request, visitor: VisitorDep, table: str, key: str) -> Response:
-    """Leads to the page of a partition's newest result, or to the overview if none has been built yet."""
+    """Redirect to the page of a partition's newest result, or to the overview if none has been built yet."""
     partition = find_partition(table, key)
     if not visitor.may_read_docs:
         raise HTTPException(HTTPStatus.FORBIDDEN, _NO_DOCS)
@@ -73,7 +73,7 @@ def reports(request: Request, visitor: VisitorDep) -> dict[str, list[str]]:
 
 @router.get("/api/certificates/{table}/{key}")
 def certificate(request: Request, visitor: VisitorDep, table: str, key: str) -> dict[str, Any]:
-    """The certificate of a partition's newest verdict, with counts in the place of rows' keys."""
+    """The certificate of a partition's newest verdict, with counts in place of rows' keys."""
     partition = find_partition(table, key)
     if partition.table.name not in visitor.certificates:
         raise HTTPException(HTTPStatus.FORBIDDEN, f"You may not see the certificates of {partition.table.name}.")
@@ -107,7 +107,7 @@ def _without_keys(certificate: dict[str, Any]) -> dict[str, Any]:
 
 
 def _file_below(folder: Path, name: str) -> Response:
-    """A file of the folder, whatever the name says; links that lead out of it are no part of it."""
+    """A file below the folder; paths and links that lead out of it are not found."""
     missing = HTTPException(HTTPStatus.NOT_FOUND, "There is no such page. The DAG data_docs builds them.")
     if "\0" in name:
         raise missing

@@ -1,4 +1,4 @@
-"""The overview as the page polls it: built at most once a second, and sent in part to whom knows the rest."""
+"""The overview as the page polls it: built at most once a second; clients that know an earlier one get only changes."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from kpc.stages.workspace import ledger_of
 _FRESH_S = 1.0
 _ESTIMATE_S = 15.0
 _KNOWN_S = 5.0
-_RETRY_S = 5.0  # after the ledger did not answer, nobody waits for its next refusal so long
-_KEPT = 32  # documents of which the differences can be told
+_RETRY_S = 5.0  # for this long after the ledger did not answer, requests fail at once
+_KEPT = 32  # earlier documents for which differences can be sent
 _NOT_COMPARED = ("now_utc",)
 
 StageName = tuple[str, str, str]
@@ -41,7 +41,7 @@ UnservedQueues = Callable[[], list[dict[str, Any]]]
 
 
 class NothingHere(ConfigError):
-    """The ledger knows no migration, or not the one that was asked for: on the first day nothing is wrong with that."""
+    """The ledger knows no migration, or not the requested one; before the first campaign that is normal."""
 
 
 class LedgerReader:
@@ -67,12 +67,12 @@ class LedgerReader:
 
     @property
     def settings(self) -> Settings:
-        """Raises `ConfigError`."""
+        """The settings. Raises `ConfigError`."""
         return self._load()
 
     @property
     def ledger(self) -> Ledger:
-        """Opened on first use. Raises `ConfigError` or `Transient`, the same one for five seconds."""
+        """The ledger, opened on first use. Raises `ConfigError` or `Transient`, the same one for five seconds."""
         with self._lock:
             if self._ledger is None:
                 if self._failure is not None and time.monotonic() - self._failure[1] < _RETRY_S:
@@ -86,7 +86,7 @@ class LedgerReader:
             return self._ledger
 
     def environments(self) -> list[Environment]:
-        """What the ledger knows, the one used last first; at most five seconds old, unless there was none."""
+        """The known environments, most recently used first; at most five seconds old, unless there was none."""
         ledger, (made_s, known) = self.ledger, self._known
         if not known or time.monotonic() - made_s > _KNOWN_S:
             known = ledger.overview.environments()
@@ -94,13 +94,13 @@ class LedgerReader:
         return known
 
     def environment(self, source_id: str = "", target_id: str = "") -> Environment:
-        """The named environment, or the one that was used last. Raises `NothingHere` if there is none."""
+        """The named environment, or the most recently used. Raises `NothingHere` if there is none."""
         known = self.environments()
         if source_id or target_id:
             known = [one for one in known if (one.source_id, one.target_id) == (source_id, target_id)]
         if not known:
             raise NothingHere(
-                "The ledger knows no such migration yet." if source_id or target_id else "No migration has begun yet.",
+                "This migration is not in the ledger." if source_id or target_id else "No migration has started yet.",
                 "Start the DAG campaign in Airflow, or plan one with `kpc plan --months 2024-01:3`; then it is here.",
             )
         return known[0]
@@ -130,7 +130,7 @@ class LedgerReader:
     def answer(self, document: dict[str, Any], since: str) -> tuple[str, str]:
         """The tag of a document, equal for equal content, and the JSON for somebody who has the one tagged `since`.
 
-        That has only those cells that differ; the whole if that one is forgotten. Each value is encoded only once.
+        It has only the cells that differ, or all if the earlier document is forgotten. Each value is encoded only once.
         """
         cells = {f"{cell['table']} {cell['key']}": _JSON.encode(cell) for cell in document["cells"]}
         rest = {name: _JSON.encode(value) for name, value in document.items() if name != "cells"}
@@ -151,7 +151,7 @@ class LedgerReader:
         return tag, "{" + ",".join(f'"{name}":{text}' for name, text in rest.items()) + "}"
 
     def forget(self) -> None:
-        """Build the next document anew: something was changed."""
+        """Rebuild the next document, because something was changed."""
         with self._lock:
             self._fresh.clear()
 

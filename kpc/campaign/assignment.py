@@ -47,7 +47,7 @@ class Assignment:
 
 def assign(oracle: Oracle, table: Table, months: tuple[str, ...], scn: int) -> Assignment:
     """Count a table's rows by partition in one pass. Raises `Terminal` if they do not add up to `COUNT(*)`."""
-    # It imports polars, which what only asks whether a campaign is complete does not need.
+    # It imports polars, which checks of completeness alone do not need.
     from kpc.extract.statements import count_all, count_days  # noqa: PLC0415
 
     with oracle.session(f"assign {table.name}", table.name, scans=True) as session:

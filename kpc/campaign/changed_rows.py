@@ -1,4 +1,4 @@
-"""Which rows of a partition are new, changed or gone since it was extracted: its sealed extract against Oracle now.
+"""Which rows of a partition are new, changed or gone since extraction: its sealed extract compared with Oracle now.
 
 Rows are equal if the key, the columns that are sent and those of references to parents are equal, as Oracle holds them.
 Both sides are bucketed by a hash of the key, so that memory holds one bucket of each; all values are compared in full.
@@ -34,10 +34,10 @@ _COPIES = "copies of the row"
 
 @dataclass(slots=True)
 class ChangedRows:
-    """Keys by what became of them; the counts are complete, the lists hold the first `LISTED` of each kind.
+    """Keys by kind of change; the counts are complete, the lists hold the first `LISTED` of each kind.
 
-    `fields`: how many of the changed rows differ in a column. A row that occurs another number of times counts as
-    changed.
+    `fields`: how many of the changed rows differ in a column. A row that occurs a different number of times counts
+    as changed.
     """
 
     new: list[str] = field(default_factory=list)
@@ -51,7 +51,7 @@ class ChangedRows:
         return not any(self.counts.values())
 
     def add(self, kind: str, keys: pl.Series) -> None:
-        """Count these keys, and list them while there is room."""
+        """Count these keys, and list them up to the limit."""
         listed: list[str] = getattr(self, kind)
         listed += keys.sort().head(LISTED - len(listed)).to_list()
         self.counts[kind] += keys.len()

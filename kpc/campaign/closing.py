@@ -23,7 +23,7 @@ NAMED = 10  # failed partitions in a message
 
 
 def close_campaign(workspace: Workspace, campaign: CampaignRow) -> dict[str, Any]:
-    """Judge a campaign of which nothing runs any more, and record its end; returns its result.
+    """Judge a campaign in which nothing runs any more, and record its end; returns its result.
 
     Raises `Terminal` with the failed partitions and the next commands if it is not complete.
     """
@@ -58,7 +58,7 @@ def _failed(situation: Situation) -> list[dict[str, str]]:
 
 
 def incomplete(campaign: CampaignRow, situation: Situation) -> tuple[str, str]:
-    """What is missing of a campaign, and the commands that continue."""
+    """What is missing from a campaign, and the commands that continue it."""
     failed = situation.of_state(PartitionState.FAILED)
     blocked = len(situation.of_state(PartitionState.BLOCKED))
     names = "; ".join(f"{one.partition} ({one.reason.rstrip('.')})" for one in failed[:NAMED])
@@ -68,6 +68,6 @@ def incomplete(campaign: CampaignRow, situation: Situation) -> tuple[str, str]:
     what = f"Campaign {campaign.id} is incomplete: {count}: {names}{more}.{waiting}"
     commands = ", ".join(f"`{one.remedy}`" for one in failed[:3])
     return what, (
-        f"Remove the causes, then start the campaign again with the same fields, which tries only these again, or run "
-        f"one: {commands}."
+        f"Remove the causes, then start the campaign again with the same fields (it retries only these), or run one of "
+        f"them: {commands}."
     )

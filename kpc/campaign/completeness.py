@@ -1,4 +1,4 @@
-"""Whether everything in scope is reconciled and decided, from the ledger alone; used by the hubs and by sign-off."""
+"""Whether everything in scope is reconciled and decided, by the ledger only; used by the hubs and by sign-off."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Completeness:
     """The partitions in scope, and which of them are not reconciled at their current generation.
 
     `undecided` are tables with rows that belong to no partition and have not been accepted by anyone; `recount` those
-    of which Oracle has other such rows than the plan counted. `sampled` are those of the missing that agree in a
-    sample. `moved` are partitions that Oracle changed since they were extracted, by the newest `kpc delta`, unless
+    whose number of such rows in Oracle differs from the plan's. `sampled` are the missing partitions that agree in a
+    sample. `moved` are partitions that changed in Oracle since they were extracted, by the newest `kpc delta`, unless
     somebody accepted that. `uncounted` are tables whose object was not counted since their last load, `foreign` counts
     that found records of unknown origin which nobody accepted.
     """
@@ -59,7 +59,7 @@ class Completeness:
 
     @property
     def needs_counting(self) -> bool:
-        """Whether all that is missing for a decision is to count the objects."""
+        """Whether only the count of the objects is missing for a decision."""
         return bool(self.uncounted) and not (self.missing or self.undecided or self.moved or self.recount)
 
     @property
@@ -72,13 +72,13 @@ class Completeness:
         if self.sampled:
             table, key = self.sampled[0].table.name, self.sampled[0].key
             parts.append(
-                f"{len(self.sampled)} of these agree in a sample only; `kpc reconcile {table} {key} --level3 full` "
+                f"{len(self.sampled)} of these agree only in a sample; `kpc reconcile {table} {key} --level3 full` "
                 "compares every record."
             )
         if self.moved:
             table, key = self.moved[0].table.name, self.moved[0].key
             parts.append(
-                f"Oracle changed {len(self.moved)} partitions since they were extracted: {_first(self.moved)}. Run "
+                f"{len(self.moved)} partitions changed in Oracle since they were extracted: {_first(self.moved)}. Run "
                 f"them again (`kpc rerun {table} {key}`), or accept what `kpc delta` listed: "
                 f"`kpc sign-off {table} {key} --note REASON`."
             )
@@ -91,7 +91,7 @@ class Completeness:
         parts += [_foreign_summary(check) for check in self.foreign]
         if self.recount:
             parts.append(
-                f"{', '.join(self.recount)} now have other rows that belong to no month than the plan counted. Count "
+                f"The rows without a month of {', '.join(self.recount)} are not those that the plan counted. Count "
                 "again with `kpc plan --months FIRST:COUNT`."
             )
         if self.undecided:
@@ -173,7 +173,7 @@ def counted_completeness(phase: Phase | None, workspace: Workspace) -> Completen
     if found is not None and found.needs_counting:
         try:
             count_objects(workspace, found.uncounted)
-        except ConfigError as error:  # a partition outside of the scope was loaded and not compared yet
+        except ConfigError as error:  # a partition outside the scope was loaded and not compared yet
             log.warning("%s", error)
         found = completeness(phase, workspace)
     return found
@@ -185,12 +185,12 @@ def unassigned_subject(table: str) -> str:
 
 
 def evidence_of(facts: object) -> str:
-    """sha256 of the numbers decided upon: other numbers need another decision."""
+    """sha256 of the numbers of a decision: if they change, a new decision is needed."""
     return hashlib.sha256(canonical_json(facts).encode()).hexdigest()
 
 
 def source_changes(workspace: Workspace) -> dict[Partition, SourceCheckRow]:
-    """What Oracle changed since it was extracted and nobody has dealt with, by the newest check of each partition.
+    """Changes in Oracle since extraction that nobody has dealt with, by the newest check of each partition.
 
     A change is dealt with by an extract at a later SCN than the check's, or by accepting it. Rows that belong to no
     month, under the key `UNASSIGNED`, are dealt with by a later plan, which counts them.
@@ -213,7 +213,7 @@ def _is_dealt_with(check: SourceCheckRow, workspace: Workspace) -> bool:
 
 
 def change_evidence(check: SourceCheckRow) -> dict[str, object]:
-    """The numbers that an acceptance of a change is based on: other numbers need another one.
+    """The numbers that an acceptance of a change is based on: if they change, a new one is needed.
 
     The counts of keys are part of it only where nothing else shows the change, because not every check compares rows.
     """

@@ -1,4 +1,4 @@
-"""What the daily incremental campaign does: the planned scope again, until the cut-over has been checked."""
+"""The request of the daily incremental campaign: the planned scope again, until the cut-over has been checked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kpc.stages.workspace import Workspace
 
 
 def daily_request(workspace: Workspace) -> CampaignRequest | None:
-    """Today's campaign; after cut-over with the closing check; None once such a one has been finished.
+    """Today's campaign; after the cut-over with the closing check; None once a campaign with that check has finished.
 
     An earlier daily campaign that still runs is continued instead.
 

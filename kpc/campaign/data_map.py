@@ -1,4 +1,4 @@
-"""Where personal data lies: per column its treatment and the files that hold it, per kind of file owner and retention.
+"""Where personal data is stored: each column's treatment and files, and each kind of file's owner and retention.
 
 Everything follows from the catalog and the settings; docs/data-map.md is this map with the default settings.
 """
@@ -25,7 +25,7 @@ _TREATMENTS = {
 
 @dataclass(frozen=True, slots=True)
 class MappedFiles:
-    """A kind of file: what of a personal column it holds, who owns it and how long it stays."""
+    """A kind of file: what it holds of a personal column, who owns it and how long it is kept."""
 
     name: str
     place: str
@@ -149,7 +149,7 @@ def as_page(found: DataMap) -> str:
 def _lines(found: DataMap) -> Iterator[str]:
     yield "# Data map"
     yield ""
-    yield "Where the data of each column lies, and for how long. Generated from the catalog and the default settings by"
+    yield "Where each column's data is stored, and for how long. Generated from the catalog and the default settings by"
     yield "`kpc data-map`; do not edit it. `kpc data-map --json` shows the same under the settings of this machine."
     yield ""
     yield "| files | below a partition's folder | what they hold of a personal column | owner | retention |"
@@ -158,8 +158,8 @@ def _lines(found: DataMap) -> Iterator[str]:
         yield f"| {file.name} | {file.place} | {file.holds} | {file.owner} | {file.retention} |"
     yield ""
     yield "`KPC__RETENTION__...` sets owner and days, counted from the sealing of the extract; `kpc purge` removes what"
-    yield "is older and not needed. An export is its maker's, who deletes it. The other kinds that are"
-    yield "kept are the proof: keys, of which no column is personal, counts, sums and hashes."
+    yield "is older and not needed. Whoever makes an export owns it and must delete it. The other kinds marked *kept*"
+    yield "are the evidence: keys (no key column is personal), counts, sums and hashes."
     yield ""
     yield "## Personal columns"
     yield ""

@@ -11,7 +11,7 @@ from kpc.catalog.types import Calendar, Column, DateFormat
 
 _SHOWN_SHAPES = 5
 _MOST_SHARE = 0.01  # of other values; staging stops a partition with more rejected rows
-_BUDDHIST_FROM = 2300  # a year that is Buddhist, or centuries ahead
+_BUDDHIST_FROM = 2300  # from this year on, a year is Buddhist or centuries ahead
 _SHAPES = {
     DateFormat.ISO: "9999-99-99",
     DateFormat.ISO_TIME: "9999-99-99 99:99:99",
@@ -28,7 +28,7 @@ def shapes_of(values: pl.Series) -> pl.DataFrame:
 
 def date_column(about: CheckSubject, column: Column, values: pl.Series) -> Iterator[SystemCheck]:
     """Whether the sampled values have the declared format, and their years the declared calendar."""
-    assert column.date_format is not None  # noqa: S101  the caller chose it
+    assert column.date_format is not None  # noqa: S101  guaranteed by the caller
     counts = shapes_of(values)
     total = int(counts["count"].sum())
     listed = ", ".join(f"{shape!r} {count:,}" for shape, count in counts.head(_SHOWN_SHAPES).iter_rows()) or "no value"

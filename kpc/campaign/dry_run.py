@@ -46,7 +46,7 @@ NUMBERS = ("partitions", "extracted", "to_send", "unchanged", "rejected", "bytes
 
 
 def dry_run_report(ledger: Ledger, campaign: CampaignRow, settings: SalesforceSettings) -> dict[str, Any]:
-    """Per table and in all; `quota_days` is the share of a day's records, `hours` until all would be sent from now."""
+    """Per table and in total; `quota_days` is in days' worth of records, `hours` the time until all would be sent."""
     wanted = {(one.table.name, one.key) for one in request_of(campaign).partitions}
     tables: dict[str, DryRunTable] = {}
     for run in ledger.stages.newest(campaign.environment):

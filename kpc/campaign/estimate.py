@@ -24,7 +24,7 @@ from kpc.stages.names import ORACLE_EXTRACT, RECONCILED, RECONCILED_STATES
 
 ASSUMED_ROWS_PER_S = 3_000.0  # of the org, until a job has ended; `kpc plan --simulate` assumes the same
 _MEASURED = timedelta(hours=24)
-_GAP = timedelta(minutes=2)  # between two jobs of a load that goes on
+_GAP = timedelta(minutes=2)  # longest pause between two jobs of one load
 
 
 class FinishLimit(StrEnum):
@@ -41,8 +41,8 @@ class FinishLimit(StrEnum):
 class RowsLeft:
     """What is left to do in the scope, in rows.
 
-    `to_send` counts new rows as planned, and of a partition that was loaded before only what staging found to be
-    changed. `unknown` partitions were never counted: they are taken to be as large as the mean of their table.
+    `to_send` counts new rows as planned, and for a partition that was loaded before only the rows that staging found
+    changed. `unknown` partitions were never counted: they are assumed to have their table's mean size.
     `largest`: rows of the largest partition that is not compared yet.
     """
 
@@ -61,7 +61,7 @@ class FinishEstimate:
     """The estimate at `as_of_utc`; times are UTC, rates in rows per second of the whole migration.
 
     `left`: rows and partitions that are left. `load_rows_per_s` is assumed until a job has ended (`is_rate_measured`);
-    the other two rates are None until a run of their stage has ended, and then not part of the estimate.
+    the other two rates are None, and not part of the estimate, until a run of their stage has ended.
     `quota_rows_free`: records that may be sent now; `quota_rows_per_day`: in any 24 h. `finish_utc` is None if it is
     more than `MOST_DAYS` days away. While the load is paused the estimate is as if it were resumed now.
     """
@@ -97,7 +97,7 @@ class FinishEstimate:
 
 
 def estimate_finish(ledger: Ledger, environment: Environment, settings: SalesforceSettings) -> FinishEstimate | None:
-    """The estimate for the planned scope; None if nothing was planned. Asks no system; a few queries of the ledger."""
+    """The estimate for the planned scope; None if nothing was planned. Only queries the ledger."""
     scope = ledger.scope.current(environment)
     if scope is None:
         return None
@@ -107,7 +107,7 @@ def estimate_finish(ledger: Ledger, environment: Environment, settings: Salesfor
 
 
 def rows_left(scope: ScopeRow, work: Iterable[PartitionWork]) -> RowsLeft:
-    """What is left to do for the partitions in scope. A partition that is being read again counts as it was before."""
+    """What is left to do for the partitions in scope. A partition being read again counts with its former state."""
     known = {(one.table_name, one.partition_key): one for one in work}
     partitions = partitions_in_scope(None, scope)
     planned = {partition: _planned(partition, scope) for partition in partitions}
@@ -183,7 +183,7 @@ def _estimated(
 
 
 def sending_of(ledger: Ledger, environment: Environment, settings: SalesforceSettings, rows: int) -> float:
-    """Seconds until `rows` are sent, by the measured rate and what the quota of the last 24 h leaves."""
+    """Seconds until `rows` are sent, by the measured rate and what is left of the quota after the last 24 h."""
     if not rows:
         return 0.0
     now, quota = ledger.clock(), ledger.quota.state(environment.target_id)
@@ -215,7 +215,7 @@ def _after(now: datetime, seconds: float) -> datetime | None:
 
 
 def rate_of(spans: Sequence[Span]) -> float | None:
-    """Rows per second while something was under way; None if nothing was. `spans` begin in order."""
+    """Rows per second while something was under way; None if nothing was. `spans` are sorted by start."""
     rows, busy = 0, timedelta()
     until: datetime | None = None
     for span in spans:

@@ -1,7 +1,7 @@
-"""Every kind of file below the staging root: those that hold rows, which `kpc purge` removes, and those that stay.
+"""Every kind of file below the staging root: those that hold rows, which `kpc purge` removes, and those that are kept.
 
-A file that no rule names belongs to the kind of its folder, so that what a killed process left under a temporary name
-is purged with what it was to become.
+A file that no rule names belongs to the kind of its folder, so that the temporary file of a killed process is purged
+together with the files that it was meant to become.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class FileKind(StrEnum):
     FAILED_ROWS = "failed-rows"
     PRE_IMAGES = "pre-images"
     ROLLBACK = "rollback"
-    COMPARISONS = "comparisons"  # of records that a killed comparison had read
-    CORRECTIONS = PURGED_CORRECTIONS  # after the extract, which is compared by them
+    COMPARISONS = "comparisons"  # records that a killed comparison had read
+    CORRECTIONS = PURGED_CORRECTIONS  # purged after the extract, whose comparison needs them
 
     @property
     def setting(self) -> str:
@@ -37,7 +37,7 @@ class FileKind(StrEnum):
 
 
 class LastingKind(StrEnum):
-    """What stays: it holds no value of a column that is not part of a key, and no key column is personal."""
+    """What is kept: it holds no values except of key columns, none of which is personal."""
 
     INDEXES = "indexes"
     CHECKSUMS = "row checksums"
@@ -49,7 +49,7 @@ _BESIDE_GENERATIONS: dict[str, FileKind | LastingKind] = {
     CORRECTED_ROWS: FileKind.CORRECTIONS,
     LOADED_INDEX: LastingKind.INDEXES,
 }
-# The first that matches; `*` also stands for `/`.
+# The first match counts; `*` also matches `/`.
 _IN_GENERATION: tuple[tuple[str, FileKind | LastingKind], ...] = (
     ("reconciled/progress/*", FileKind.COMPARISONS),
     ("reconciled/query/*", FileKind.COMPARISONS),
@@ -57,10 +57,10 @@ _IN_GENERATION: tuple[tuple[str, FileKind | LastingKind], ...] = (
     (f"purged/{ROW_CHECKSUMS}", LastingKind.CHECKSUMS),
     ("*/.*.json.*.part", LastingKind.MANIFESTS),
     ("*.json", LastingKind.MANIFESTS),
-    ("purged/*", FileKind.EXTRACT),  # what its checksums are made of
+    ("purged/*", FileKind.EXTRACT),  # the data of its checksums
     ("extract/*", FileKind.EXTRACT),
     ("opinions/*", FileKind.EXTRACT),
-    ("delta/*", FileKind.EXTRACT),  # what Oracle held later, beside it
+    ("delta/*", FileKind.EXTRACT),  # rows that Oracle held later, stored beside it
     ("staged-*/*rejected.csv.gz*", FileKind.REJECTS),
     ("staged-*/index.parquet", LastingKind.INDEXES),
     ("staged-*/fingerprint.parquet", LastingKind.INDEXES),

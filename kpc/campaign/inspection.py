@@ -80,7 +80,7 @@ def inspect_partition(context: PartitionContext) -> dict[str, Any]:
 
 
 def _source_check(check: SourceCheckRow) -> dict[str, Any]:
-    """What `kpc delta` found last; it speaks of the generation that it names."""
+    """What `kpc delta` found last, about the generation that it names."""
     return {
         "state": check.state,
         "final_scn": str(check.final_scn),
@@ -101,7 +101,7 @@ def _compared(one: Compared) -> dict[str, Any]:
 
 
 def _refused_updates(context: PartitionContext, paths: GenerationPaths) -> list[str]:
-    """The first records that keep their former values, by the newest comparison."""
+    """The first records that keep their former values, as of the newest comparison."""
     report = context.store.manifest(paths.reconciled, ReconciliationReport, REPORT)
     return [str(one) for one in report.kept_records] if report else []
 

@@ -22,15 +22,15 @@ from kpc.storage.manifests import (
 )
 from kpc.storage.store import FileEntry, describe_file
 
-_WITH_ROWS = ("failed.csv.gz", "unprocessed.csv.gz")  # how names of results that hold rows end
+_WITH_ROWS = ("failed.csv.gz", "unprocessed.csv.gz")  # endings of the names of results that hold rows
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationFiles:
     """Lists the files of one generation of a partition.
 
-    Files that a manifest lists are described by it. On a disk, those that no manifest lists are found too: what
-    interrupted and abandoned work left, what a rollback wrote, what a killed comparison had read. An object store is
+    Files that a manifest lists are described by it. On a disk, files that no manifest lists are found too:
+    left by interrupted or abandoned work, by a rollback or by a killed comparison. An object store is
     not listed.
     """
 
@@ -43,12 +43,12 @@ class GenerationFiles:
 
     @property
     def is_current(self) -> bool:
-        """Whether it is the partition's newest; to that belongs what lies beside the generations."""
+        """Whether this is the partition's newest generation, which also owns the files beside the generations."""
         current = self.context.ledger.generations.current(self.context.environment, self.context.partition)
         return current is not None and current.id == self.generation.id
 
     def of_kind(self, kind: FileKind) -> tuple[PurgedFile, ...]:
-        """The files of a kind that are there."""
+        """The existing files of a kind."""
         found: dict[Path, FileEntry | None] = {}
         for path, entry in (*self._listed(kind), *self._unlisted(kind)):
             found[path] = found.get(path) or entry

@@ -57,13 +57,13 @@ def _refuse_overlap(request: CampaignRequest, running: list[CampaignRow]) -> Non
             raise ConfigError(
                 f"Campaign {other.id}, started by {other.actor} at {other.started_utc:%Y-%m-%d %H:%M} UTC, is running "
                 f"and has {len(shared):,} of these partitions, such as {shared[0]}.",
-                f"`kpc campaign show {other.id}` says how far it is. Start it again with its own fields to continue "
+                f"`kpc campaign show {other.id}` shows its progress. Start it again with its own fields to continue "
                 f"it, stop it with `kpc campaign stop {other.id}`, or choose other tables and months.",
             )
 
 
 def find_campaign(ledger: Ledger, number: int) -> CampaignRow:
-    """Raises `ConfigError` if there is no such campaign."""
+    """The campaign with this number. Raises `ConfigError` if there is none."""
     found = ledger.campaigns.find(number)
     if found is None:
         raise ConfigError(f"There is no campaign {number}.", _ANY)
@@ -73,7 +73,7 @@ def find_campaign(ledger: Ledger, number: int) -> CampaignRow:
 def plan_if_needed(workspace: Workspace, campaign: CampaignRow) -> bool:
     """Plan what the newest plan does not cover, as `kpc plan` does; True if that was necessary.
 
-    The scope only grows: what an earlier campaign moved stays in it, so that hubs and sign-off never cover less.
+    The scope only grows: partitions of earlier campaigns stay in it, so that hubs and sign-off never cover less.
     """
     from kpc.campaign.plan import plan_campaign  # noqa: PLC0415  slow to import; triggers use this module
 
@@ -91,7 +91,7 @@ def plan_if_needed(workspace: Workspace, campaign: CampaignRow) -> bool:
 
 
 def ledger_facts(ledger: Ledger, campaign: CampaignRow, moved: tuple[Partition, ...] = ()) -> LedgerFacts:
-    """What the ledger says of a campaign's partitions, in a few queries."""
+    """What the ledger says about a campaign's partitions, in a few queries."""
     environment = campaign.environment
     stages: dict[tuple[str, str], dict[str, StageRun]] = {}
     for run in ledger.stages.newest(environment):
@@ -107,7 +107,7 @@ def ledger_facts(ledger: Ledger, campaign: CampaignRow, moved: tuple[Partition, 
 def situation_of(
     ledger: Ledger, campaign: CampaignRow, airflow: AirflowView | None = None, moved: tuple[Partition, ...] = ()
 ) -> Situation:
-    """Where every partition of a campaign stands, by the ledger and, if it was asked, by Airflow."""
+    """The state of every partition of a campaign, by the ledger and, if it was asked, by Airflow."""
     order = start_order(request_of(campaign).partitions, planned_rows(ledger, campaign.environment))
     return judge(campaign, order, ledger_facts(ledger, campaign, moved), ledger.clock(), airflow)
 
@@ -119,7 +119,7 @@ def planned_rows(ledger: Ledger, environment: Environment) -> dict[str, dict[str
 
 
 def signed_phases(workspace: Workspace, campaign: CampaignRow) -> set[str] | None:
-    """The phases of a campaign that are signed off; None where its phases do not wait for that."""
+    """The phases of a campaign that are signed off; None if its phases do not wait for sign-offs."""
     if not options_of(campaign).is_gated or options_of(campaign).is_dry_run:
         return None
     from kpc.campaign.sign_off_list import is_signed_off  # noqa: PLC0415  slow to import; triggers use this module
@@ -135,7 +135,7 @@ def running_campaign(ledger: Ledger, environment: Environment, partition: Partit
 
 
 def comparison_options(ledger: Ledger, environment: Environment, partition: Partition) -> dict[str, Any]:
-    """How the running campaign of a partition wants it compared (options of `reconciled`); empty: by the settings."""
+    """How the partition's running campaign wants it compared (options of `reconciled`); empty: as in the settings."""
     campaign = running_campaign(ledger, environment, partition)
     if campaign is None or options_of(campaign).level3 is None:
         return {}
@@ -144,13 +144,13 @@ def comparison_options(ledger: Ledger, environment: Environment, partition: Part
 
 
 def stop_campaign(workspace: Workspace, number: int, reason: str) -> CampaignRow:
-    """Start no more partitions; those that were started go on. Raises `ConfigError` if the campaign does not run."""
+    """Start no more partitions; those already started continue. Raises `ConfigError` if the campaign is not running."""
     ledger = workspace.ledger
     campaign = find_campaign(ledger, number)
     with ledger.together():
         if not ledger.campaigns.end(number, CampaignState.STOPPED, actor=workspace.actor, reason=reason or None):
             ended = f", ended by {campaign.ended_by}" if campaign.ended_by else ""
-            raise ConfigError(f"Campaign {number} does not run: it is {campaign.state}{ended}.", _ANY)
+            raise ConfigError(f"Campaign {number} is not running: it is {campaign.state}{ended}.", _ANY)
         stopped = find_campaign(ledger, number)
         _audit(workspace, "campaign stopped", stopped)
     return stopped

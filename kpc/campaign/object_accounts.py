@@ -20,7 +20,7 @@ def foreign_subject(table: str) -> str:
 
 
 def foreign_evidence(check: ObjectFinding) -> dict[str, object]:
-    """What an acceptance of such records is based on: other records need another one."""
+    """What an acceptance of such records is based on: if they change, a new one is needed."""
     return {"table": check.table_name, "unknown": check.unknown, "ids_sha256": check.detail["ids_sha256"]}
 
 
@@ -50,7 +50,7 @@ def count_objects(workspace: Workspace, tables: Sequence[Table]) -> None:
 
 
 def open_checks(workspace: Workspace, tables: Sequence[Table]) -> list[ObjectCheckRow]:
-    """The newest counts that found something which is not accounted for, accepted or not."""
+    """The newest counts that found records not accounted for, accepted or not."""
     checks = workspace.ledger.object_checks.newest(workspace.environment)
     found = (checks[table.name] for table in tables if table.name in checks)
     return [check for check in found if check.unknown or not check.is_accounted_for]

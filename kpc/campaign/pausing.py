@@ -17,7 +17,7 @@ def pause_loads(
     run_id: str,
     reason: str = "",
 ) -> bool:
-    """Create no new ingest jobs in what is named; False if exactly this is paused already."""
+    """Stop creating ingest jobs for what is named; False if exactly this is already paused."""
     with ledger.together():
         is_new = ledger.pauses.start(environment, kind, name, actor=actor, reason=reason or None)
         if is_new:
@@ -29,7 +29,7 @@ def pause_loads(
 def resume_loads(
     ledger: Ledger, environment: Environment, kind: PauseScope, name: str, *, actor: str, run_id: str
 ) -> int:
-    """Lift one pause, or every one with `PauseScope.ALL`; returns how many."""
+    """End one pause, or all with `PauseScope.ALL`; returns how many."""
     with ledger.together():
         lifted = ledger.pauses.lift(environment, kind, name, actor=actor)
         if lifted:

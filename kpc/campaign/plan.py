@@ -28,7 +28,7 @@ class CampaignPlan:
     """Every table in scope with its partitions' row counts, all at one SCN.
 
     `scan_ratios`: rows in a month's ROWID ranges per row of that month, by table and month. `access`: how each table is
-    read, with its estimate. `read_back`: what reconciling each table in full asks of the org.
+    read, with its estimate. `read_back`: what reconciling each table in full costs the org.
     """
 
     scn: int
@@ -86,7 +86,7 @@ def plan_campaign(workspace: Workspace, tables: tuple[Table, ...], months: tuple
 
 
 def refuse_without_parents(workspace: Workspace, tables: Sequence[Table]) -> None:
-    """Raises `ConfigError` if a table is in scope without its parents: its lookups would fail."""
+    """Raise `ConfigError` if a table is in scope without its parents: its lookups would fail."""
     names = {table.name for table in tables}
     for table in tables:
         for lookup in table.lookups:

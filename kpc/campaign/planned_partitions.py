@@ -19,14 +19,14 @@ def partitions_in_scope(phase: Phase | None, scope: ScopeRow) -> list[Partition]
 
 
 def readable_months(scope: ScopeRow) -> tuple[str, ...]:
-    """The months of the scope, without those that an older version planned although they are none."""
+    """The months of the scope, without invalid ones that an older version planned."""
     months = []
     for key in scope.months:
         try:
             months.append(check_key(key, is_monthly=True))
         except ConfigError as error:
             log.warning(
-                "Passing over a month of the planned scope: %s Plan again with `kpc plan --months FIRST:COUNT`.",
+                "Skipping a month of the planned scope: %s Plan again with `kpc plan --months FIRST:COUNT`.",
                 error.what,
             )
     return tuple(months)

@@ -1,4 +1,4 @@
-"""Checks of both systems before anything is read or sent: log-ins, live schemas, and what the source really holds."""
+"""Checks of both systems before anything is read or sent: log-ins, live schemas, and the source's actual contents."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _oracle(workspace: Workspace) -> Iterator[SystemCheck]:
 
 
 def check_source(oracle: Oracle, now: datetime) -> Iterator[SystemCheck]:
-    """The source alone; `now` is aware. What cannot go on, such as a dropped session, is one more failed check."""
+    """The source alone; `now` is aware. What ends the checks, such as a dropped session, is one more failed check."""
     about = CheckSubject("Oracle", oracle.settings.dsn)
     driver = about.run("driver", lambda: mode(oracle.settings))
     yield driver
@@ -102,11 +102,11 @@ def _target_plan(workspace: Workspace) -> TargetPlan:
         loaded = {run.table_name for run in runs if run.stage == SF_LOADED}
         return TargetPlan(planned_rows(workspace.ledger, environment), frozenset(loaded), staging)
     except KpcError:
-        return TargetPlan(staging=staging)  # what cannot be reached is a failed check already
+        return TargetPlan(staging=staging)  # an unreachable system is already a failed check
 
 
 def _folders(workspace: Workspace) -> Iterator[SystemCheck]:
-    """Whether this worker can write into each folder that it will use; what is missing is made."""
+    """Whether this worker can write into each folder that it will use; missing folders are created."""
     staging = workspace.settings.staging
     unused = set() if is_url(staging.root) else {"KPC__STAGING__SCRATCH"}
     unused |= set() if staging.after_reconciliation == "archive" else {"KPC__STAGING__ARCHIVE_ROOT"}
@@ -145,7 +145,7 @@ def _constants(workspace: Workspace) -> Iterator[SystemCheck]:
     try:
         all_pinned = workspace.ledger.constants.all(workspace.environment)
     except KpcError:
-        return  # what cannot be reached is a failed check already
+        return  # an unreachable system is already a failed check
     for pinned in all_pinned:
         if pinned.name in mine:
             yield CheckSubject("Constants", pinned.name).run(

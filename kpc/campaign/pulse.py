@@ -1,4 +1,4 @@
-"""A short text that changes when a campaign's next step may have something to do; from the ledger alone, cheaply."""
+"""A short text that changes when a campaign's next step may have something to do; cheap, from the ledger only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from kpc.ledger import CampaignRow, Ledger
 
 
 def pulse_of(ledger: Ledger, campaign: CampaignRow) -> str:
-    """While partitions wait to be started, what makes room or opens a phase; after that failures and the end."""
+    """While partitions wait to be started: whatever makes room or opens a phase; after that: failures and the end."""
     situation = situation_of(ledger, campaign)
     failed = len(situation.of_state(PartitionState.FAILED))
     if not situation.of_state(PartitionState.WAITING):
@@ -20,7 +20,7 @@ def pulse_of(ledger: Ledger, campaign: CampaignRow) -> str:
 
 
 def has_moved(ledger: Ledger, campaign: int, round_: int, pulse: str) -> bool:
-    """Whether a step is due: the pulse is another one, or the campaign was stopped or continued by another run."""
+    """Whether a step is due: the pulse has changed, or the campaign was stopped or continued by another run."""
     now = ledger.campaigns.find(campaign)
     if now is None or now.ended_utc is not None or now.round != round_:
         return True

@@ -1,9 +1,9 @@
-"""Removing files that hold rows once nobody needs them, with a receipt: `kpc purge`.
+"""Removing files that hold rows once nobody needs them, with a record of each: `kpc purge`.
 
-Of each kind of a generation's files the tombstones (path, sha256, reason) are first written to `purged/<kind>.json`,
-then booked in the audit log, then the files are removed; repeating it finishes what a crash interrupted.
-Before an extract is removed, key hash and checksum of each of its records are kept, so that the partition can be
-compared later too.
+For each kind of file of a generation, the tombstones (path, sha256, reason) are first written to
+`purged/<kind>.json`, then entered in the audit log, then the files are removed; repeating it finishes what a crash
+interrupted. Before an extract is removed, the key hash and checksum of each of its records are kept, so that the
+partition can still be compared later.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ _AUDIT_FILES = 500  # tombstones in one entry of the audit log
 
 @dataclass(frozen=True, slots=True)
 class PurgeWish:
-    """What to purge: of these tables, partition and kinds what is older than its retention.
+    """What to purge: files of these tables, partition and kinds that are past their retention.
 
-    With `is_due_now` however old it is. `reason` stands in every tombstone; with `is_dry` nothing is removed.
+    With `is_due_now`, files of any age. `reason` is written in every tombstone; with `is_dry` nothing is removed.
     """
 
     tables: tuple[str, ...] = ()
@@ -84,9 +84,9 @@ class PurgeResult:
 
 
 def purge(workspace: Workspace, wish: PurgeWish) -> Iterator[PurgeResult]:
-    """Purge what is due and not needed; what is due and needed is given with its reason.
+    """Purge what is due and not needed; what is due but still needed is returned with the reason.
 
-    Raises `ConfigError` for a table or partition that there is not. A partition at work is needed.
+    Raises `ConfigError` for an unknown table or partition. The files of a running partition are needed.
     """
     signed = signed_off(workspace)
     for generation in _generations(workspace, wish):
@@ -100,7 +100,7 @@ def purge(workspace: Workspace, wish: PurgeWish) -> Iterator[PurgeResult]:
 
 
 def wanted_tables(wish: PurgeWish) -> set[str]:
-    """Raises `ConfigError` for a table that there is not."""
+    """The names of the tables to purge. Raises `ConfigError` for an unknown table."""
     tables = {name.upper() for name in wish.tables} or set(TABLES)
     if unknown := tables - set(TABLES):
         raise ConfigError(f"There is no table {min(unknown)!r} in the catalog.", "`kpc status` lists the tables.")
@@ -141,7 +141,7 @@ def _purged(
 
 @contextmanager
 def nothing_runs(context: PartitionContext) -> Iterator[None]:
-    """Keep stages of the partition from running meanwhile. Raises `Transient` if one runs already."""
+    """Keep the partition's stages from running meanwhile. Raises `Transient` if one is already running."""
     with ExitStack() as scope:
         for stage in STAGES:
             lease = context.ledger.leases.hold(
@@ -180,7 +180,7 @@ def _purge(kept: GenerationFiles, kind: FileKind, files: tuple[PurgedFile, ...],
 
 
 def _checksums(context: PartitionContext, generation: GenerationRow, folder: Path) -> RowChecksums | None:
-    """Of the partition's newest extract; an older one will not be compared any more."""
+    """The checksums of the partition's newest extract; None for an older one, which is never compared again."""
     current = context.ledger.generations.current(context.environment, context.partition)
     if generation.state is not GenerationState.SEALED or current is None or current.id != generation.id:
         return None
@@ -196,7 +196,7 @@ def _checksums(context: PartitionContext, generation: GenerationRow, folder: Pat
 
 
 def _book(context: PartitionContext, manifest: PurgedManifest, files: Sequence[PurgedFile]) -> None:
-    """The tombstones, before the first file goes: path below the staging root, sha256 and reason."""
+    """Enter the tombstones in the audit log, before the first file is removed: path, sha256 and reason."""
     folder = context.paths.generation(manifest.generation).purged
     for start in range(0, len(files), _AUDIT_FILES):
         some = files[start : start + _AUDIT_FILES]

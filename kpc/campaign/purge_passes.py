@@ -1,6 +1,6 @@
-"""Removing passes over a whole table (`kpc one-pass`) whose months nobody took within the extracts' retention.
+"""Removing passes over a whole table (`kpc one-pass`) whose months were not extracted within the extracts' retention.
 
-A pass is a shortcut only: a month whose part is gone is read by itself.
+A pass is only a shortcut: a month whose part is gone is read by itself.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from kpc.storage.store import FileEntry, describe_file
 def purge_passes(workspace: Workspace, wish: PurgeWish) -> Iterator[PurgeResult]:
     """Purge the passes that are due; they are extracts of many months, so a wish for one month leaves them alone.
 
-    Raises `ConfigError` for a table that there is not. A pass that is being read is needed.
+    Raises `ConfigError` for an unknown table. A pass that is being read is still needed.
     """
     if wish.key is not None or FileKind.EXTRACT not in wish.kinds:
         return
@@ -50,7 +50,7 @@ def _is_due(context: PartitionContext, folder: Path) -> bool:
 
 
 def _tombstones(context: PartitionContext, folder: Path, plan: OnePassPlan) -> Iterator[PurgedFile]:
-    """Of the files that the pass lists, and on a disk of what an interrupted one left."""
+    """Tombstones of the files that the pass lists, and on a disk of what an interrupted pass left."""
     found: dict[Path, FileEntry] = {}
     for chunk in plan.chunks:
         read = files_of(chunk, folder, context.store)

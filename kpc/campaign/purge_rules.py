@@ -1,4 +1,4 @@
-"""What is still needed, and therefore not purged however old it is."""
+"""What is still needed, and therefore not purged at any age."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def need_of(
 ) -> Need | None:
     """Why a generation's files of a kind are still needed; None if they are not.
 
-    `is_signed_off`: the sign-off of the partition's phase, or of the migration, stands.
+    `is_signed_off`: the sign-off of the partition's phase, or of the migration, is valid.
     """
     table, key = context.table.name, context.key
     if generation.state is GenerationState.OPEN:
@@ -52,7 +52,7 @@ def need_of(
 
 
 def _for_proof(context: PartitionContext, generation: GenerationRow) -> Need | None:
-    """The last extract must be proven in full; an older one is free once the last is loaded."""
+    """The newest extract must be reconciled in full; older ones are not needed once the newest is loaded."""
     table, key = context.table.name, context.key
     if not _is_last(context, generation):
         if context.ledger.stages.is_loaded(context.environment, context.partition):

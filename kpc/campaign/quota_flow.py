@@ -1,4 +1,4 @@
-"""How long rows take that are sent without a pause, as fast as the org and a rolling 24 h of quota allow."""
+"""How long sending rows takes without a pause, as fast as the org and a rolling 24 h of quota allow."""
 
 from __future__ import annotations
 

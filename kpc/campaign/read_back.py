@@ -1,4 +1,4 @@
-"""What a full reconciliation of a plan asks of the org: bulk query jobs, bytes of results, hours."""
+"""What a full reconciliation of a plan costs the org: bulk query jobs, bytes of results, hours."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from kpc.salesforce.selectivity import Selectivity
 from kpc.settings import SalesforceSettings
 from kpc.stages.bucket_queries import evenly, grouped
 
-_FIELD_BYTES = 14  # of a CSV cell, its quotation marks and comma included; external ids are longer, flags shorter
-_KEY_BYTES = 60  # more for the external id and for each reference to a parent
+_FIELD_BYTES = 14  # of a CSV cell, including its quotation marks and comma; external ids are longer, flags shorter
+_KEY_BYTES = 60  # additional bytes for the external id and for each reference to a parent
 _RECORDS_PER_S = 5_000.0  # of one query job; not published: measure it with the first month
 _JOB_S = 30.0  # until a job's first page can be read
 

@@ -24,8 +24,8 @@ class CampaignOptions:
     """How a campaign runs.
 
     `repeats`: partitions that are reconciled already are read again, otherwise skipped. `is_dry_run`: extract and
-    stage only. `is_gated`: a phase starts when the earlier ones are signed off. `level3` and `sample_rows`: how its
-    partitions are compared, instead of the settings. `closes`: at the end Oracle is compared with every extract
+    stage only. `is_gated`: a phase starts only after the earlier ones are signed off. `level3` and `sample_rows`: how
+    its partitions are compared, instead of the settings. `closes`: at the end, Oracle is compared with every extract
     (`kpc delta`). `day` tells the daily campaigns apart.
     """
 
@@ -43,7 +43,7 @@ class CampaignOptions:
 
 @dataclass(frozen=True, slots=True)
 class CampaignRequest:
-    """The tables, in load order, and months of a campaign; `months` is empty where no table is split by month."""
+    """The tables, in load order, and months of a campaign; `months` is empty if no table is split by month."""
 
     tables: tuple[Table, ...]
     months: tuple[str, ...]
@@ -93,7 +93,7 @@ def make_request(  # noqa: PLR0913  the fields of a form
     months = _months(chosen, (first_month or "").strip(), (last_month or "").strip())
     if dry_run and (reconciled == "again" or closing_check):
         raise ConfigError(
-            "A dry run cannot read reconciled partitions again or check the closing: it would replace proven extracts.",
+            "A dry run cannot repeat reconciled partitions or do a closing check: it would replace proven extracts.",
             "Leave reconciled at skip and closing_check off, or switch dry_run off.",
         )
     if sample_rows is not None and level3 != "sample":
@@ -145,5 +145,5 @@ def _months(tables: Sequence[Table], first: str, last: str) -> tuple[str, ...]:
             raise ConfigError(f"{field}: {error.what}", error.remedy) from None
     count = (int(keys[1][:4]) - int(keys[0][:4])) * 12 + int(keys[1][5:]) - int(keys[0][5:]) + 1
     if count < 1:
-        raise ConfigError(f"first_month {first} lies after last_month {last}.", "Exchange them.")
+        raise ConfigError(f"first_month {first} is after last_month {last}.", "Exchange them.")
     return month_keys(keys[0], count)

@@ -13,7 +13,7 @@ _MOST_NAMED = 6
 
 
 def refuse_outside_scope(context: PartitionContext) -> None:
-    """Raises `ConfigError`, with what to type, for a partition outside the campaign's scope.
+    """Raise `ConfigError`, with the command to use, for a partition outside the campaign's scope.
 
     Without a recorded scope every partition may be moved.
     """

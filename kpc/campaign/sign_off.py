@@ -48,9 +48,9 @@ def sign_off(
 ) -> Decision:
     """Record the decision with a hash of its numbers. Accepting requires that everything it covers is complete.
 
-    A decision about a phase or the migration names the certificates that it covers. `signer` is who decides, where that
-    is known better than by the operating system's user; `certificates_sha256` is over the certificates that the person
-    was shown. Raises `ConfigError` if there is nothing to decide, or if something is missing.
+    A decision about a phase or the migration names the certificates that it covers. `signer` is who decides, if that is
+    known better than by the operating system's user; `certificates_sha256` is the hash of the certificates that the
+    person was shown. Raises `ConfigError` if there is nothing to decide, or if something is missing.
     """
     certificates: dict[str, str] | None = None
     if key is None:
@@ -60,8 +60,8 @@ def sign_off(
         filed, evidence, certificates = _phase(subject, workspace, accepts=accepts)
         if certificates_sha256 not in ("", evidence["certificates_sha256"]):
             raise ConfigError(
-                f"The certificates of {subject} are other ones than those that were shown.",
-                f"Trigger the DAG {sign_off_dag(subject)} to be asked about the present ones.",
+                f"The certificates of {subject} are no longer those that were shown.",
+                f"Trigger the DAG {sign_off_dag(subject)} to be asked about the current ones.",
             )
     elif key.upper() == FOREIGN:
         filed, evidence = _foreign(find_table(subject).name, workspace, note)
@@ -80,7 +80,7 @@ def revoke_sign_off(number: int, workspace: Workspace, *, note: str, signer: Sig
     if former is None or former.decision is SignOffDecision.REVOKED:
         raise ConfigError(f"There is no sign-off {number} to revoke.", "`kpc sign-off list` shows their numbers.")
     if any(one.revokes == number for one in made):
-        raise ConfigError(f"Sign-off {number} is revoked already.", "`kpc sign-off list` shows what stands.")
+        raise ConfigError(f"Sign-off {number} is already revoked.", "`kpc sign-off list` shows which are valid.")
     if not note:
         raise ConfigError(
             f"Revoking sign-off {number} of {former.subject} needs its reason.",
@@ -92,7 +92,7 @@ def revoke_sign_off(number: int, workspace: Workspace, *, note: str, signer: Sig
 
 
 def operating_system_user(workspace: Workspace) -> Signer:
-    """The person of a command line, who is known by the name that the operating system gives."""
+    """The person at a command line, as named by the operating system."""
     return Signer(workspace.actor, f"operating system user on {calling_machine()}", is_authenticated=False)
 
 
@@ -146,7 +146,7 @@ def _scope(workspace: Workspace) -> ScopeRow:
 
 
 def _change(context: PartitionContext, note: str) -> tuple[str, dict[str, object]]:
-    """What Oracle changed in a partition since it was extracted, as the newest `kpc delta` found it."""
+    """What changed in a partition in Oracle since it was extracted, as the newest `kpc delta` found."""
     change = source_changes(context.workspace).get(context.partition)
     if change is None:
         raise ConfigError(
@@ -182,7 +182,7 @@ def _unassigned(table: str, scope: ScopeRow) -> tuple[str, dict[str, object]]:
     if table not in scope.unassigned:
         raise ConfigError(
             f"Every row of {table} belonged to a partition when the campaign was planned.",
-            "There is nothing to decide; `kpc plan` counts again.",
+            "There is nothing to decide; `kpc plan` counts them again.",
         )
     return unassigned_subject(table), dict(scope.unassigned[table])
 
@@ -195,7 +195,7 @@ def _phase(subject: str, workspace: Workspace, *, accepts: bool) -> tuple[str, d
     if found is None or (accepts and not found.is_complete):
         raise ConfigError(
             f"{subject} cannot be signed off: {found.summary if found else 'no campaign has been planned'}",
-            "Complete it first; `kpc status` shows where each partition is.",
+            "Complete it first; `kpc status` shows the state of each partition.",
         )
     standing = standing_certificates(subject, workspace.ledger, workspace.environment)
     if accepts:

@@ -1,6 +1,6 @@
 """A request for sign-off and its answer, as entries of the audit log, and the decision that follows from them.
 
-Airflow's own records of them can be changed by its users; these entries only by tasks, and only by adding some.
+Airflow's own records can be changed by its users; these entries are written only by tasks, and only appended.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NOBODY = "anonymous"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A response to a request. `user_id` and `user_name` are those of whoever was logged in; empty: nobody was."""
+    """A response to a request. `user_id` and `user_name` name the person who was logged in; empty if nobody was."""
 
     accepts: bool
     user_id: str
@@ -38,14 +38,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class OpenRequest:
-    """One request of a run; `step` tells the first signature's from the second's."""
+    """One request of a run; `step` distinguishes the first signature's request from the second's."""
 
     subject: str
     step: str
     workspace: Workspace
 
     def asked_for(self) -> tuple[str, int]:
-        """The certificates for which this run asked last, and the newest decision then; empty if it has not asked."""
+        """The certificates that this run last asked about, and the newest decision then; empty if it has not asked."""
         asked = self._newest(REQUESTED)
         return (str(asked.detail["certificates_sha256"]), int(asked.detail["newest"])) if asked else ("", 0)
 
@@ -71,7 +71,7 @@ class OpenRequest:
         self._append(CLOSED, reason=reason)
 
     def has_unused_answer(self) -> bool:
-        """Whether somebody responded to the newest request and nothing was made of it: a retry must not ask again."""
+        """Whether the newest request has a response that was not recorded as a decision: a retry must not ask again."""
         asked, answered = self._newest(REQUESTED), self._newest(ANSWERED)
         if asked is None or answered is None or answered.seq < asked.seq:
             return False
@@ -79,21 +79,21 @@ class OpenRequest:
         return all(entry.seq < answered.seq for entry in later) and not self.outdated()
 
     def outdated(self) -> str:
-        """Why the request is no longer the one to answer; empty while it is."""
+        """Why the request is outdated; empty while it is current."""
         sha256, newest = self.asked_for()
         if not sha256:
             return ""
         return outdated(self.subject, sha256, newest, self.workspace.ledger, self.workspace.environment)
 
     def record(self) -> int:
-        """Record the decision that the newest answer is, and return its number; repeating it records nothing again.
+        """Record the newest answer as a decision, and return its number; repeating it records nothing new.
 
-        Raises `ConfigError` if there is no answer, or none that may count, and enters that in the audit log.
+        Raises `ConfigError` if there is no answer, or none that counts, and records that in the audit log.
         """
         asked, answered = self._newest(REQUESTED), self._newest(ANSWERED)
         if asked is None or answered is None or answered.seq < asked.seq:
             raise self._refused(
-                "has no response: its task was marked as successful or skipped by hand, and that signs nothing",
+                "has no response: its task was marked as successful or skipped by hand, which signs nothing",
                 None,
             )
         if number := self._recorded_since(answered.seq):
@@ -117,7 +117,7 @@ class OpenRequest:
     def _check(self, answer: Answer) -> None:
         settings: SignOffSettings = self.workspace.settings.sign_off
         if not answer.user_id or _NOBODY in (answer.user_id.casefold(), answer.user_name.casefold()):
-            who = "Anonymous, to whom Airflow asks no password" if answer.user_id else "nobody who was logged in"
+            who = "Anonymous, whom Airflow asks for no password" if answer.user_id else "nobody who was logged in"
             raise self._refused(f"came from {who}: log in under your own name", answer)
         if settings.signer_ids and answer.user_id not in settings.signer_ids:
             raise self._refused(f"came from {answer.user_id}, who is not named in KPC__SIGN_OFF__SIGNERS", answer)

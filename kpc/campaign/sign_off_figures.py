@@ -1,4 +1,4 @@
-"""The numbers that a person signs for, by table: from the verdicts that stand, as the ledger has them."""
+"""The numbers that a person signs for, by table: from the current verdicts in the ledger."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from kpc.stages.workspace import Workspace
 class Figures:
     """Sums over partitions.
 
-    `exceptions` are rows that staging rejected or Salesforce refused, `repaired` those that hold what people corrected.
-    `compared` records were read back and compared one by one; of `opinions` of them Oracle itself had said, with rules
-    of its own, what Salesforce must hold. `purged` partitions were compared by key hashes and row checksums only.
+    `exceptions` are rows that staging rejected or Salesforce refused, `repaired` those that hold people's corrections.
+    `compared` records were read back and compared one by one; for `opinions` of them Oracle itself had computed, by
+    independent rules, what Salesforce must hold. `purged` partitions were compared only by hashes and checksums.
     """
 
     source_rows: int = 0

@@ -1,4 +1,4 @@
-"""The sign-offs of a migration, which of them still stand, and whether a phase is signed off by them."""
+"""The sign-offs of a migration, which of them are still valid, and whether they sign off a phase."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class SignOffStanding(StrEnum):
     """Whether a decision still counts."""
 
     STANDS = "stands"
-    EXPIRED = "expired"  # what it was based on is no longer so
+    EXPIRED = "expired"  # what it was based on has changed
     REVOKED = "revoked"
     REPLACED = "replaced"  # by a later decision on the same subject
 
 
 @dataclass(frozen=True, slots=True)
 class ListedSignOff:
-    """A decision with its standing; `reason` says why it does not stand any more."""
+    """A decision with its standing; `reason` says why it is no longer valid."""
 
     sign_off: SignOff
     standing: SignOffStanding
@@ -64,10 +64,10 @@ class ListedSignOff:
 
 @dataclass(frozen=True, slots=True)
 class Signatures:
-    """The acceptances of a phase, or of the migration, that stand: all of the certificates that stand now.
+    """The valid acceptances of a phase, or of the migration: those of exactly the current certificates.
 
-    `needed` different people must have accepted. Where the settings say who may sign, or ask for four eyes, only those
-    count who logged in to Airflow.
+    `needed` different people must have accepted. If the settings say who may sign, or require four eyes, only people
+    who logged in to Airflow count.
     """
 
     made: tuple[SignOff, ...]
@@ -95,7 +95,7 @@ def signed_off(workspace: Workspace) -> frozenset[Phase]:
 
 
 def signatures(subject: str, ledger: Ledger, environment: Environment, settings: SignOffSettings) -> Signatures:
-    """The acceptances of a phase, or of `migration`, that stand; from the ledger alone."""
+    """The valid acceptances of a phase, or of `migration`, by the ledger only."""
     made = ledger.sign_offs.all(environment)
     standing = standing_certificates(subject, ledger, environment)
     accepted = [one for one in made if one.subject == subject and one.decision is SignOffDecision.ACCEPTED]
@@ -106,7 +106,7 @@ def signatures(subject: str, ledger: Ledger, environment: Environment, settings:
 
 
 def list_sign_offs(workspace: Workspace) -> list[ListedSignOff]:
-    """Every decision, oldest first, with its standing; from the ledger alone."""
+    """Every decision, oldest first, with its standing, by the ledger only."""
     made = workspace.ledger.sign_offs.all(workspace.environment)
     evidence = _present_evidence(workspace)
     phases: dict[str, dict[str, str]] = {}
@@ -146,12 +146,12 @@ def _is_countersigned(one: SignOff, later: SignOff) -> bool:
 
 
 def _person(one: SignOff) -> str:
-    """The log-in of a person, which no two have in common as they may have a name."""
+    """The log-in of a person: it is unique, while two people may have the same name."""
     return one.identified if one.is_authenticated and one.identified else one.actor
 
 
 def _of_certificates(one: SignOff, standing: dict[str, str]) -> ListedSignOff:
-    """A phase's sign-off expires when a partition has another certificate, none any more, or is new in scope."""
+    """A phase's sign-off expires when a partition's certificate changes or goes, or a partition is new in scope."""
     if one.certificates is None:
         return ListedSignOff(one, SignOffStanding.EXPIRED, "it names no certificates: an older version recorded it")
     if one.decision is SignOffDecision.REFUSED:
@@ -167,7 +167,7 @@ def _of_certificates(one: SignOff, standing: dict[str, str]) -> ListedSignOff:
 
 
 def _present_evidence(workspace: Workspace) -> dict[str, str]:
-    """What a decision about records of unknown origin, rows without a partition or a change must be based on now."""
+    """The current evidence for a decision about records of unknown origin, rows without a partition, or a change."""
     ledger, environment = workspace.ledger, workspace.environment
     found: dict[str, object] = {
         foreign_subject(table): foreign_evidence(check)

@@ -21,7 +21,7 @@ from kpc.stages.workspace import Workspace
 class SignOffRequest:
     """A request, with the numbers that it shows.
 
-    `certificates_sha256` is over the `certificates` that it covers. `former` are decisions that stand: about single
+    `certificates_sha256` is the hash of the `certificates` that it covers. `former` are valid decisions: about single
     tables and partitions, sign-offs of phases, refusals of the subject itself. `newest` is the number of the newest
     decision on the subject.
     """
@@ -53,7 +53,7 @@ def sign_off_request(subject: str, workspace: Workspace) -> SignOffRequest:
         raise ConfigError(f"Nothing of {subject} is in the campaign's scope.", "`kpc status` shows what is planned.")
     if not found.is_complete:
         raise ConfigError(
-            f"Nobody is asked to sign {subject} off: {found.summary}",
+            f"{subject} is not ready for sign-off: {found.summary}",
             f"Complete it, then trigger the DAG {sign_off_dag(subject)}; a hub that finds it complete does so as well.",
         )
     standing = standing_certificates(subject, ledger, environment)
@@ -84,7 +84,7 @@ def newest_decision(subject: str, ledger: Ledger, environment: Environment) -> i
 
 
 def outdated(subject: str, certificates_sha256: str, newest: int, ledger: Ledger, environment: Environment) -> str:
-    """Why a request is no longer the one to answer, in a sentence; empty while it is."""
+    """One sentence saying why a request is outdated; empty while it is current."""
     if certificates_sha256 != certificates_digest(standing_certificates(subject, ledger, environment)):
         return (
             f"The certificates of {subject} are no longer those that this request shows: something was compared, "

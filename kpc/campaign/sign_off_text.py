@@ -1,4 +1,4 @@
-"""A request for sign-off as Markdown: numbers, hashes and links, no key of a row and no value of one."""
+"""A request for sign-off as Markdown: numbers, hashes and links, but no keys or values of rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TEXT = "---"
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Where some evidence lies: its name, and its address or path."""
+    """Where a piece of evidence is stored: its name, and its address or path."""
 
     name: str
     place: str
@@ -71,14 +71,14 @@ def _row(name: str, one: Figures) -> tuple[str, ...]:
 def _coverage(total: Figures) -> str:
     share = f"{total.opinions / total.compared:.1%}" if total.compared else "none"
     purged = (
-        f" Of {total.purged:,} partitions the extract was purged: these were compared by key hashes and row checksums."
+        f" {total.purged:,} partitions have a purged extract: these were compared by key hashes and row checksums."
         if total.purged
         else ""
     )
     return (
         f"### Coverage\n\nFull: each of the {total.compared:,} records in Salesforce was read back and compared with "
-        f"its row (**Compared**); no partition rests on a sample. Of {total.opinions:,} of them, {share}, Oracle "
-        "itself said what Salesforce must hold, by rules that share no code with the conversion (**Second opinion**)."
+        f"its row (**Compared**); no partition rests on a sample. For {total.opinions:,} of them, {share}, Oracle "
+        "itself computed what Salesforce must hold, by rules that share no code with conversion (**Second opinion**)."
         f"{purged}"
     )
 
@@ -95,9 +95,9 @@ def _exceptions(request: SignOffRequest) -> str:
             ("Table", "Reason", "Rows"), (_TEXT, _TEXT, _NUMBER), [(t, f"`{c}`", f"{n:,}") for t, c, n in causes]
         )
     if repaired:
-        text += f"\n\n{repaired:,} rows hold what people corrected; each correction is in the audit log."
+        text += f"\n\n{repaired:,} rows hold values that people corrected; each correction is in the audit log."
     if unassigned:
-        text += "\n\nRows of Oracle that belong to no month, and are not migrated:\n\n" + _table(
+        text += "\n\nRows in Oracle that belong to no month and are not migrated:\n\n" + _table(
             ("Table", "Cause", "Rows"), (_TEXT, _TEXT, _NUMBER), [(t, c, f"{n:,}") for t, c, n in unassigned]
         )
     return text
@@ -110,11 +110,11 @@ def _former(request: SignOffRequest) -> str:
         f"UTC ({_plain(one.identified or 'not recorded how identified')})"
         for one in [*decisions, *request.signed.made]
     ]
-    return "### Decisions made before\n\n" + "\n".join(lines) if lines else ""
+    return "### Earlier decisions\n\n" + "\n".join(lines) if lines else ""
 
 
 def _evidence(request: SignOffRequest, evidence: Sequence[Evidence]) -> str:
-    count = f"{request.certificates:,} certificates, one for each partition; sha256 over the sorted list of theirs"
+    count = f"{request.certificates:,} certificates, one for each partition; sha256 of the sorted list of theirs"
     lines = [f"- **{count}:** `{request.certificates_sha256}`", *map(_line, evidence)]
     return "### Evidence\n\n" + "\n".join(lines)
 
@@ -128,9 +128,9 @@ def _meaning(request: SignOffRequest) -> str:
     eyes = f" Two different people must approve; {so_far}." if request.signed.needed > 1 else ""
     return (
         "### What your answer does\n\n"
-        "**Approve** records, under the name with which you logged in, that you accept exactly these certificates; "
+        "**Approve** records, under your log-in name, that you accept exactly these certificates; "
         f"**Reject** records that you do not. Say why in the note: it is kept, so name no customer in it.{eyes} When a "
-        "certificate changes, this request closes by itself and a sign-off that was given expires."
+        "certificate changes, this request closes by itself, and a sign-off already given expires."
     )
 
 
@@ -139,7 +139,7 @@ def _linked(place: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """A name that people chose, without the characters that Markdown would take for markup."""
+    """A name chosen by people, without characters that Markdown would read as markup."""
     return "".join(char if char.isalnum() or char in " .,@+-" else f"&#{ord(char)};" for char in text)
 
 

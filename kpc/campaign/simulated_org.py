@@ -1,4 +1,4 @@
-"""The surroundings of a simulated campaign: a clock that jumps from event to event, and an org that only counts."""
+"""The environment of a simulated campaign: a clock that jumps from event to event, and an org that only counts."""
 
 from __future__ import annotations
 

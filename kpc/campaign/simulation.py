@@ -1,7 +1,7 @@
 """Simulation of a campaign on a virtual clock: the real governor, ledger and polling against an org that only counts.
 
 The org processes each job at its share of `rows_per_s`, counts a job's batches when it is closed (uploads count, not
-successes), and answers `/limits`. Measured are: when the last job ends, whether the org ever counted more than it
+successes), and answers `/limits`. It measures when the last job ends, whether the org ever counted more than it
 allows, and how many API calls a job took.
 """
 
@@ -32,7 +32,7 @@ _PARTITION = find_partition("KPS_T_SALES_MD", "2024-01")
 _UPLOAD_S = 10.0  # 100 MB
 _RESTART_S = 3600.0
 _NO_SLOT_S = 1.0
-_LOOK_S = 60.0  # how often a worker looks at the poller; in seconds of a simulation of days
+_LOOK_S = 60.0  # seconds between a worker's checks of the poller; coarse, because the simulation covers days
 _SHORTEST_S = 0.005
 _OTHERS_EVERY_S = 600.0
 
@@ -85,7 +85,7 @@ class Simulated:
 
 
 def scenarios(rows: int, settings: SalesforceSettings, rows_per_s: float) -> list[Scenario]:
-    """An undisturbed campaign, one with a restart every hour, and one with another user's load from half-way on."""
+    """An undisturbed campaign, one with a restart every hour, and one with another user's load from halfway on."""
     half_way_s = floor_s(Scenario("", rows, rows_per_s=rows_per_s), settings) / 2
     others = max(1, settings.daily_batches // 50)
     return [
@@ -107,7 +107,7 @@ def simulate(scenario: Scenario, settings: SalesforceSettings) -> Simulated:
 def floor_s(scenario: Scenario, settings: SalesforceSettings) -> float:
     """The earliest possible end: rows are sent continuously, as fast as the org and the rolling 24 h allow.
 
-    Other users first use what our share leaves them; only what they use beyond that reduces ours.
+    Other users first use what our share leaves free; only their use beyond that reduces ours.
     """
     ours = settings.daily_rows * settings.quota_share * (1 - settings.retry_reserve)
     total_allowed = settings.daily_rows - settings.daily_rows * settings.quota_share * settings.retry_reserve
@@ -135,7 +135,7 @@ class _Run:
         self.org = CountingOrg(settings, self.clock, settings.jobs_in_flight / scenario.rows_per_s)
         self.url = f"sqlite:///{folder}/ledger.db"
         self.order = itertools.count()
-        self.queue: list[tuple[float, int, bool, Callable[[], None]]] = []  # third: is dropped at a restart
+        self.queue: list[tuple[float, int, bool, Callable[[], None]]] = []  # third item: whether a restart drops it
         self.sizes = deque(_chunk_sizes(scenario))
         self.jobs, self.begun, self.ended, self.restarts = len(self.sizes), 0, 0, 0
         self.finished_s = 0.0
@@ -246,7 +246,7 @@ class _Run:
         self._poll(job, job_id)
 
     def _poll(self, job: int, job_id: str) -> None:
-        """Poll the job if it is due, or another job's poll has found it ended; look again when it is due."""
+        """Poll the job if it is due, or if another job's poll has found it ended; poll again when it is next due."""
         sighting = self.poller.poll(job_id, self.org.answer, self.org.answers)
         if sighting.is_news:
             self.ledger.jobs.touch(job, processed=sighting.processed, lease=self.lease)
@@ -256,7 +256,7 @@ class _Run:
         self._soon(lambda: self._poll(job, job_id), min(max(sighting.wait_s, _SHORTEST_S), _LOOK_S))
 
     def _end(self, job: int) -> None:
-        self.org.calls += 1  # its successfulResults
+        self.org.calls += 1  # the request for its successfulResults
         self.ledger.jobs.end(job, state=JobState.ENDED, lease=self.lease)
         self.ledger.jobs.end(job, state=JobState.COMPLETE, lease=self.lease)
         self.ended += 1
@@ -267,7 +267,7 @@ class _Run:
         """Resume a job after a restart: its upload was not confirmed, or it is running."""
         assert job.job_id is not None  # noqa: S101  creation takes no simulated time
         if job.state == JobState.OPEN:
-            self.org.calls += 1  # its state
+            self.org.calls += 1  # the request for its state
             self._upload(job.id, job.job_id, job.rows)
             return
         now = self.clock()

@@ -1,4 +1,4 @@
-"""Where every partition of a campaign stands, and which of them may be started next. Pure: it asks nobody."""
+"""The state of every partition of a campaign, and which may be started next. Pure: no system is asked."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from kpc.stages.names import (
     asset_name,
 )
 
-# Of started extracts: so that a free session always finds a partition. Each one more costs Airflow's scheduler time.
+# Started extracts: enough that a free session always finds a partition. Each additional one costs scheduler time.
 SESSIONS_AHEAD = 2 * EXTRACT_POOL.slots
 IN_FLIGHT = 60  # partitions between start and verdict: bounds staged files, and stays below 64 active runs of a DAG
 STARTS_WITHIN = timedelta(minutes=2)  # in Airflow the next stage starts some seconds after the event
@@ -31,18 +31,18 @@ Name = tuple[str, str]  # of a partition: table and key
 
 
 class PartitionState(StrEnum):
-    """Where a partition of a campaign stands."""
+    """The state of a partition in a campaign."""
 
     WAITING = "waiting"  # not started yet in this round
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
-    BLOCKED = "blocked"  # its parent failed; it goes on when that is loaded
+    BLOCKED = "blocked"  # its parent failed; it continues when that is loaded
 
 
 @dataclass(frozen=True, slots=True)
 class FailedRun:
-    """A run of a stage that Airflow counts as failed, and when it ended."""
+    """A stage's run that Airflow counts as failed, and when it ended."""
 
     run_id: str
     ended_utc: datetime
@@ -50,7 +50,7 @@ class FailedRun:
 
 @dataclass(frozen=True, slots=True)
 class AirflowView:
-    """What Airflow says, by DAG and key: the active runs, the newest failed ones; and the paused DAGs."""
+    """What Airflow reports: by DAG and key, the active runs and the newest failed ones; and the paused DAGs."""
 
     active: frozenset[Name] = frozenset()
     failed: Mapping[Name, FailedRun] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class AirflowView:
 
 @dataclass(frozen=True, slots=True)
 class LedgerFacts:
-    """What the ledger says of a campaign's partitions. `moved`: Oracle changed them since they were extracted."""
+    """What the ledger says about a campaign's partitions. `moved`: they changed in Oracle since they were extracted."""
 
     starts: Mapping[Name, CampaignStart]
     stages: Mapping[Name, Mapping[str, StageRun]]
@@ -69,7 +69,7 @@ class LedgerFacts:
 
 @dataclass(frozen=True, slots=True)
 class PartitionStanding:
-    """One partition: its state, the stage that it is at or would be started at, and why it does not go on."""
+    """One partition: its state, the stage that it is at or would be started at, and why it does not continue."""
 
     partition: Partition
     state: PartitionState
@@ -79,7 +79,7 @@ class PartitionStanding:
 
     @property
     def remedy(self) -> str:
-        """The command that takes a failed partition up again."""
+        """The command that continues a failed partition."""
         at = "" if self.stage == ORACLE_EXTRACT else f" --stage {self.stage}"
         return f"kpc rerun {self.partition.table.name} {self.partition.key}{at}"
 
@@ -115,12 +115,12 @@ def judge(
     now: datetime,
     airflow: AirflowView | None = None,
 ) -> Situation:
-    """Where every partition stands. Without Airflow's view, a failure is what the ledger booked as one."""
+    """The state of every partition. Without Airflow's view, only failures recorded in the ledger count."""
     judged = {partition: _judged(campaign, partition, facts, now, airflow) for partition in order}
     if not options_of(campaign).is_dry_run:
         for partition in order:  # parents come first
             if (missing := _failed_parent(partition, judged, facts)) is not None:
-                reason = f"waits for {missing}, which failed or waits itself"
+                reason = f"waits for {missing}, which failed or is itself waiting"
                 judged[partition] = PartitionStanding(
                     partition, PartitionState.BLOCKED, judged[partition].stage, reason
                 )  # fmt: skip
@@ -136,7 +136,7 @@ def _judged(
     if _is_done(campaign, name, facts):
         if partition not in facts.moved:
             return PartitionStanding(partition, PartitionState.DONE)
-        reason = "Oracle changed it since it was extracted"
+        reason = "it changed in Oracle since it was extracted"
         state = PartitionState.WAITING if start is None or is_retried else PartitionState.FAILED
         return PartitionStanding(partition, state, ORACLE_EXTRACT, reason)
     if start is None:
@@ -196,7 +196,7 @@ def _by_airflow(
         return PartitionStanding(partition, PartitionState.RUNNING, stage, is_extracting=_is_extracting(runs))
     stage = _next_stage(last)
     after = f"after {last.stage}" if last is not None else "before it began"
-    return PartitionStanding(partition, PartitionState.FAILED, stage, f"stopped {after}: nothing runs {stage}")
+    return PartitionStanding(partition, PartitionState.FAILED, stage, f"stopped {after}: no run of {stage} exists")
 
 
 def _last(runs: Mapping[str, StageRun]) -> StageRun | None:
@@ -219,7 +219,7 @@ def _is_extracting(runs: Mapping[str, StageRun]) -> bool:
 def _failed_parent(
     partition: Partition, judged: Mapping[Partition, PartitionStanding], facts: LedgerFacts
 ) -> Partition | None:
-    """A parent in this campaign that will not be loaded by itself; None if none keeps the partition from loading."""
+    """A parent in this campaign that will not be loaded by itself; None if no parent prevents the partition's load."""
     standing = judged[partition]
     if standing.state not in (PartitionState.WAITING, PartitionState.RUNNING):
         return None
@@ -243,7 +243,7 @@ def next_starts(
 ) -> list[PartitionStanding]:
     """Which partitions to start now, in order, so that no more than the limits are under way.
 
-    With `signed_off`, the signed phases, a partition waits until every earlier phase of the campaign is one of them.
+    With `signed_off` (the signed phases), a partition waits until it contains every earlier phase of the campaign.
     Tables with a DAG among `paused` are not started: an event that reaches a paused DAG is lost.
     """
     running = situation.of_state(PartitionState.RUNNING)

@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 class DeltaRequest:
     """What to compare. `tables` empty: those in scope, or all that were extracted; `months` empty: all.
 
-    `lists_keys` compares the rows of months whose totals moved, `compares_rows` those of every month.
+    `lists_keys` compares the rows of months whose totals changed, `compares_rows` those of every month.
     """
 
     tables: tuple[Table, ...] = ()
@@ -61,7 +61,7 @@ def check_source(workspace: Workspace, request: DeltaRequest) -> tuple[TableDelt
     """Compare the sealed extracts with Oracle at one SCN, and record per table what was found.
 
     Raises `ConfigError` if there is nothing to compare, `OutsideWindow`, `SnapshotLost` if the SCN can no longer be
-    read, `CallTimedOut` if it takes longer than `scan_timeout_s`. What was found until then stays recorded.
+    read, `CallTimedOut` if it takes longer than `scan_timeout_s`. Findings up to then stay recorded.
     """
     tables = request.tables or _tables_to_compare(workspace)
     current = workspace.oracle.current_scn()
@@ -91,7 +91,7 @@ def _tables_to_compare(workspace: Workspace) -> tuple[Table, ...]:
 class _TableCheck:
     """One table's comparison. `sealed` are its current extracts by key, `before` the newest findings by key."""
 
-    whole: PartitionContext  # of the table's any partition; for its workspace
+    whole: PartitionContext  # any partition of the table; for its workspace
     request: DeltaRequest
     scn: int
     oracle: Oracle
@@ -99,7 +99,7 @@ class _TableCheck:
     before: dict[str, SourceCheckRow]
 
     def partition(self, row: GenerationRow) -> PartitionDelta:
-        """Compare one extract: totals first, then what these cannot show."""
+        """Compare one extract: totals first, then what they cannot show."""
         context = self.whole.of(Partition(self.whole.table, row.partition_key))
         manifest, now = sealed_extract(context), self.live.of(row.partition_key)
         found = delta_of(manifest, context.partition, now)
@@ -113,7 +113,7 @@ class _TableCheck:
         return found
 
     def finding(self, found: PartitionDelta) -> SourceFinding:
-        """What is recorded; a finding that came from comparing rows is not undone by a check of totals alone."""
+        """What is recorded; a check of totals alone does not undo a finding that came from comparing rows."""
         finding, before = found.finding(), self.before.get(found.partition.key)
         if before is None or found.has_moved or found.changed is not None:
             return finding
@@ -184,10 +184,10 @@ def _without_month(workspace: Workspace, live: LiveTable) -> WithoutMonth:
 
 
 def _hidden_change(context: PartitionContext, row: GenerationRow, now: LiveTotals) -> Moved | None:
-    """The newest change then and now, if a row changed since although no number did; None if the table cannot tell."""
+    """The newest change then and now, if a row changed although no total did; otherwise, or if unknown, None."""
     overlap = timedelta(seconds=context.settings.oracle.overlap_s)
     if now.newest is None or now.newest < read_at(context, row) - overlap:
-        return None  # that is older than the extract, whatever it held
+        return None  # older than the extract, whatever the extract held
     try:
         then = newest_change(context, row.id)
     except DamagedFile as gone:
@@ -199,13 +199,13 @@ def _hidden_change(context: PartitionContext, row: GenerationRow, now: LiveTotal
 def _days(
     context: PartitionContext, manifest: ExtractManifest, now: dict[str | None, LiveTotals]
 ) -> tuple[DayDelta, ...]:
-    """The days that moved; the sealed extract says what they were."""
+    """The days that changed, compared with the sealed extract."""
     folder = context.paths.generation(manifest.generation).extract
     try:
         for chunk in manifest.chunks:
             context.store.file(folder, chunk, remedy="")
     except DamagedFile as gone:
-        log.warning("%s: the days that moved are not known: %s", context, gone.what)
+        log.warning("%s: the days that changed are not known: %s", context, gone.what)
         return ()
     then = measure_days(folder, manifest.chunks, context.table)
     return moved_days(then, now, context.table)

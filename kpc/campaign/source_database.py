@@ -17,7 +17,7 @@ _THAI = ("TH8TISASCII", "TH8TISEBCDIC", "TH8TISEBCDICS", "TH8MACTHAI", "TH8MACTH
 _MOST_SKEW = timedelta(seconds=60)
 _SOON = timedelta(days=30)
 _MIN_IDLE_MINUTES = 10
-# Estimates of a read, on the safe side: rows per second and session, bytes per second of a scan, seconds at least.
+# Conservative estimates of a read: rows per second and session, bytes per second of a scan, seconds at least.
 _ROWS_PER_S, _BYTES_PER_S, _LEAST_S = 30_000, 100_000_000, 60.0
 _CLOCK = Statement(
     "SELECT TO_CHAR(SYS_EXTRACT_UTC(SYSTIMESTAMP), 'YYYY-MM-DD HH24:MI:SS'), "
@@ -26,7 +26,7 @@ _CLOCK = Statement(
 
 
 def check_database(session: ReadSession, oracle: Oracle, facts: SourceFacts, now: datetime) -> Iterator[SystemCheck]:
-    """All of them. `now` is aware."""
+    """All checks of the database. `now` is timezone-aware."""
     about = CheckSubject("Oracle", "database")
     yield _character_set(about, facts)
     yield _role(about, facts)
@@ -38,7 +38,7 @@ def check_database(session: ReadSession, oracle: Oracle, facts: SourceFacts, now
     for view in dict.fromkeys(facts.hidden):
         yield CheckSubject("Oracle", view).warning(
             "hidden view",
-            f"User {user} may not read {view}, so what it says was not checked.",
+            f"User {user} may not read {view}, so its contents were not checked.",
             f"Ask the DBA: GRANT SELECT ON SYS.{view.replace('V$', 'V_$')} TO {user}.",
         )
 
@@ -51,29 +51,29 @@ def _character_set(about: CheckSubject, facts: SourceFacts) -> SystemCheck:
         "character set",
         f"{found}: it has no Thai letters, so Thai text was stored through a wrong NLS_LANG, or was lost when it was "
         "stored. The server converts such bytes to Latin letters or U+FFFD.",
-        "Look at the text checks of the tables; declare stored_as in kpc/catalog for the columns that hold Thai bytes.",
+        "See the text checks of the tables; declare stored_as in kpc/catalog for the columns that hold Thai bytes.",
     )
 
 
 def _role(about: CheckSubject, facts: SourceFacts) -> SystemCheck:
     found = f"{facts.role}, {facts.open_mode}"
     if not facts.role:
-        return about.warning("role", "V$DATABASE told no role.", "Ask the DBA which database this is.")
+        return about.warning("role", "V$DATABASE shows no role.", "Ask the DBA which database this is.")
     if not facts.open_mode.startswith("READ"):
         return about.failed("role", f"{found}: it cannot be read.", "Ask the DBA to open it.")
     if facts.role != "PRIMARY":
         return about.warning(
             "role",
             f"{found}: a standby shows what it has applied, and only as far back as the primary's undo reaches.",
-            "Ask the DBA whether redo is applied in real time; at the cut-over compare with the primary.",
+            "Ask the DBA whether redo is applied in real time; at the cut-over, compare with the primary.",
         )
     if facts.open_mode != "READ WRITE":
-        return about.warning("role", f"{found}: nothing changes in it.", "Ask the DBA whether this is the live one.")
+        return about.warning("role", f"{found}: it never changes.", "Ask the DBA whether this is the live database.")
     return about.ok("role", found)
 
 
 def _clock(about: CheckSubject, session: ReadSession, now: datetime) -> Iterator[SystemCheck]:
-    """Zone of SYSDATE, and the server's clock against this machine's."""
+    """The time zone of SYSDATE, and the server's clock compared with this machine's."""
     utc, local = (datetime.fromisoformat(str(text)) for text in session.row(_CLOCK))
     offset = local - utc
     if abs(offset - AHEAD_OF_UTC) < timedelta(minutes=1):
@@ -82,31 +82,31 @@ def _clock(about: CheckSubject, session: ReadSession, now: datetime) -> Iterator
         hours = (offset - AHEAD_OF_UTC) / timedelta(hours=1)
         yield about.warning(
             "time zone",
-            f"SYSDATE is {hours:+.1f} hours off Asia/Bangkok: a DATE that the database fills by SYSDATE is shifted as "
-            "much, also over midnight and into another month, because DATE is taken as local time.",
-            "Ask the owner of the source which columns are filled by SYSDATE, and compare one of today's rows.",
+            f"SYSDATE is {hours:+.1f} hours off Asia/Bangkok: a DATE that the database fills from SYSDATE is shifted "
+            "by that, even past midnight and into another month, because DATE is taken as local time.",
+            "Ask the owner of the source which columns are filled from SYSDATE, and compare one of today's rows.",
         )
     skew = utc.replace(tzinfo=UTC) - now
     if abs(skew) <= _MOST_SKEW:
-        yield about.ok("clock", f"{abs(skew).total_seconds():.0f} s apart from this machine")
+        yield about.ok("clock", f"{abs(skew).total_seconds():.0f} s difference from this machine")
         return
     yield about.warning(
         "clock",
         f"The server's clock is {skew.total_seconds():+.0f} s off this machine's: incremental reads compare its change "
-        "times with ours.",
-        "Have both synchronised by NTP.",
+        "times with our clock.",
+        "Synchronize both by NTP.",
     )
 
 
 def _profile(about: CheckSubject, oracle: Oracle, facts: SourceFacts) -> Iterator[SystemCheck]:
-    """The limits of the user's profile against what an extract needs."""
+    """The limits of the user's profile compared with what an extract needs."""
     sessions, timeout_s = oracle.settings.sessions, oracle.settings.call_timeout_s
     found = {name: int(limit) for name, limit in facts.limits.items() if str(limit).isdigit()}
     most, idle, connected = (found.get(name) for name in ("SESSIONS_PER_USER", "IDLE_TIME", "CONNECT_TIME"))
     if most is not None and most < sessions + 1:
         yield about.failed(
             "sessions",
-            f"SESSIONS_PER_USER is {most}, but one partition uses up to {sessions} sessions and one more: ORA-02391.",
+            f"SESSIONS_PER_USER is {most}, but one partition uses up to {sessions} sessions plus one: ORA-02391.",
             "Lower KPC__ORACLE__SESSIONS and the pool `oracle_extract`, or ask the DBA for another profile.",
         )
     else:
@@ -114,7 +114,7 @@ def _profile(about: CheckSubject, oracle: Oracle, facts: SourceFacts) -> Iterato
     if connected is not None and connected * 60 < timeout_s:
         yield about.warning(
             "connect time",
-            f"CONNECT_TIME ends a session after {connected} minutes (ORA-02399), a call may take {timeout_s:.0f} s.",
+            f"CONNECT_TIME ends a session after {connected} minutes (ORA-02399); a call may take {timeout_s:.0f} s.",
             "Ask the DBA for a profile without CONNECT_TIME.",
         )
     else:
@@ -135,7 +135,7 @@ def _undo(about: CheckSubject, oracle: Oracle, facts: SourceFacts) -> SystemChec
     if text is None:
         return about.warning(
             "undo",
-            "UNDO_RETENTION is not known, so nobody knows whether a month can be read before ORA-01555.",
+            "UNDO_RETENTION is not known, so it is unknown whether a month can be read before ORA-01555.",
             f"Ask the DBA: GRANT SELECT ON SYS.V_$PARAMETER TO {oracle.settings.user}.",
         )
     retention_s, table, seconds = int(text), *_longest_read(oracle, facts)
@@ -144,8 +144,8 @@ def _undo(about: CheckSubject, oracle: Oracle, facts: SourceFacts) -> SystemChec
         return about.ok("undo", found)
     return about.warning(
         "undo",
-        f"{found}: rows that change meanwhile end it with ORA-01555.",
-        "Ask the DBA for a longer UNDO_RETENTION and room in the undo tablespace, or extract at quiet hours.",
+        f"{found}: if rows change meanwhile, it fails with ORA-01555.",
+        "Ask the DBA for a longer UNDO_RETENTION and room in the undo tablespace, or extract in quiet hours.",
     )
 
 
@@ -169,5 +169,5 @@ def _account(about: CheckSubject, facts: SourceFacts, now: datetime) -> SystemCh
     return about.warning(
         "password",
         f"The password expires on {facts.expires:%Y-%m-%d} (ORA-28001), which may be during the campaign.",
-        "Ask the DBA to renew it before, or for a profile without PASSWORD_LIFE_TIME.",
+        "Ask the DBA to renew it before then, or for a profile without PASSWORD_LIFE_TIME.",
     )

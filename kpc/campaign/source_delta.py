@@ -1,7 +1,7 @@
-"""What Oracle changed since each partition was read: one pass over each table at a final SCN.
+"""What changed in Oracle since each partition was read: one pass over each table at a final SCN.
 
 The pass groups by day. The days of a month are added up and compared with the totals that Oracle computed when the
-month was read; a month that moved is then compared day by day with its sealed extract, which holds what each day was.
+month was read; a month that changed is then compared day by day with its sealed extract, which holds each day's rows.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from kpc.partition import Partition, check_key
 from kpc.storage.manifests import ControlTotals, ExtractManifest
 
 Moved = tuple[str | None, str | None]  # a number then and now, as text
-NO_DAY = (Cause.NULL, Cause.UNPARSEABLE)  # the causes that no choice of months would change
+NO_DAY = (Cause.NULL, Cause.UNPARSEABLE)  # causes that hold for every choice of months
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class LiveTotals:
 
 @dataclass(frozen=True, slots=True)
 class DayDelta:
-    """A day on which something moved; `day` is spelled as in Oracle."""
+    """A day whose totals changed; `day` is spelled as in Oracle."""
 
     day: str | None
     rows: tuple[int, int]
@@ -47,8 +47,8 @@ class DayDelta:
 class PartitionDelta:
     """A partition then, as it was extracted, and now, at the final SCN.
 
-    `numbers` holds what differs of the totals. `newest` is the newest change then and now, where it tells of a change
-    that the totals do not show. `days` is empty if the sealed extract is gone. `changed` are the rows themselves, if
+    `numbers` holds the totals that differ. `newest` is the newest change then and now, if it shows a change that the
+    totals do not show. `days` is empty if the sealed extract is gone. `changed` are the rows themselves, if
     they were compared.
     """
 
@@ -196,7 +196,7 @@ def _month_of(table: Table, column: Column, text: str | None) -> str | Cause:
 
 
 def moved_numbers(then: ControlTotals, now: ControlTotals) -> dict[str, Moved]:
-    """What differs between two totals besides the rows, by column and aggregate; columns that only one has are left."""
+    """What differs between two totals besides the rows, by column and aggregate; columns in only one are skipped."""
     measures = {each.column: each for each in now.measures}
     numbers = {each.column: each for each in now.numbers}
     moved: dict[str, Moved] = {}
@@ -216,7 +216,7 @@ def _as_text(then: object, now: object) -> Moved:
 
 
 def delta_of(manifest: ExtractManifest, partition: Partition, now: LiveTotals) -> PartitionDelta:
-    """Compare a partition's totals; what only the rows can tell is added by the caller."""
+    """Compare a partition's totals; the caller adds what only the rows can show."""
     return PartitionDelta(
         partition=partition,
         generation=manifest.generation,
@@ -229,7 +229,7 @@ def delta_of(manifest: ExtractManifest, partition: Partition, now: LiveTotals) -
 def moved_days(
     then: dict[str | None, ControlTotals], now: dict[str | None, LiveTotals], table: Table
 ) -> tuple[DayDelta, ...]:
-    """The days on which something moved, in order."""
+    """The days whose totals changed, in order."""
     zero = no_rows(table)
     found = []
     for day in sorted(then.keys() | now.keys(), key=str):

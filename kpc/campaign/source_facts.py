@@ -15,7 +15,7 @@ BLOCK_BYTES = 8192  # the usual size
 
 @dataclass(frozen=True, slots=True)
 class TableFacts:
-    """Of one table or view; sizes are None without statistics."""
+    """Facts about one table or view; sizes are None without statistics."""
 
     object_type: str
     rows: int | None = None
@@ -68,7 +68,7 @@ class _Dictionary:
 
 
 def read_facts(session: ReadSession, oracle: Oracle) -> SourceFacts:
-    """Raises what the driver's errors become, except for views that the user may not read."""
+    """The facts. Raises the driver's errors, translated, except for views that the user may not read."""
     facts = SourceFacts()
     views = _Dictionary(session, oracle.owner, facts.hidden)
     sets = dict(views.rows("NLS_DATABASE_PARAMETERS", "PARAMETER, VALUE", "PARAMETER LIKE 'NLS%CHARACTERSET'"))

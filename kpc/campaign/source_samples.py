@@ -21,13 +21,13 @@ from kpc.oracle.session import Oracle, ReadSession
 from kpc.oracle.statement import Statement
 
 SAMPLE_ROWS = 10_000
-_MOST_ROWS = 4 * SAMPLE_ROWS  # blocks hold more or fewer rows; a bound that is reached would leave out the newest
+_MOST_ROWS = 4 * SAMPLE_ROWS  # blocks hold more or fewer rows; reaching this bound would leave out the newest rows
 _SHOWN = 3
 _SAMPLED_KINDS = (OracleKind.CHAR, OracleKind.VARCHAR2, OracleKind.NVARCHAR2)
 
 
 def check_sample(session: ReadSession, oracle: Oracle, table: Table, facts: SourceFacts) -> Iterator[SystemCheck]:
-    """One check per text, date and number column that is read; raises what the driver's errors become."""
+    """One check per text, date and number column that is read; raises the driver's errors, translated."""
     known = facts.tables.get(table.name)
     if known is None:
         return
@@ -46,7 +46,7 @@ def check_sample(session: ReadSession, oracle: Oracle, table: Table, facts: Sour
 
 
 def _sources(oracle: Oracle, table: Table, rows: int | None) -> tuple[str, ...]:
-    """What to read from, the next where one gives no row: blocks all over a large table, then its first rows."""
+    """What to read from, in order until one gives rows: blocks all over a large table, then its first rows."""
     name = f"{quoted(oracle.owner)}.{quoted(table.name)}"
     if rows is None or rows <= _MOST_ROWS:
         return (name,)
@@ -56,7 +56,7 @@ def _sources(oracle: Oracle, table: Table, rows: int | None) -> tuple[str, ...]:
 def _read(
     session: ReadSession, sources: tuple[str, ...], columns: list[Column]
 ) -> dict[str, tuple[pl.Series, list[int]]]:
-    """Per column its sampled texts, and the rows whose bytes are no text."""
+    """Per column its sampled texts, and the rows whose bytes are not text."""
     if not columns:
         return {}
     selected = ", ".join(f"{stored_bytes(c) if c.stored_as else quoted(c.name)} AS {quoted(c.name)}" for c in columns)
@@ -111,7 +111,7 @@ def _numbers(session: ReadSession, table: Table, sources: tuple[str, ...]) -> It
             yield about.ok("number", f"{rows:,} sampled values fit")
             continue
         assert column.type is not None  # noqa: S101  chosen above
-        digits = f"{column.type.precision - column.type.scale} digits before the point"
+        digits = f"{column.type.precision - column.type.scale} digits before the decimal point"
         yield about.warning(
             "number",
             f"{beyond:,} of {rows:,} sampled values do not fit {column.field}, which holds {digits}; their rows would "

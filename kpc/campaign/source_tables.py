@@ -17,7 +17,7 @@ _LARGE_BYTES = 2 * 10**9  # a scan of less takes seconds
 def check_table(
     session: ReadSession, oracle: Oracle, table: Table, facts: SourceFacts, scn: int
 ) -> Iterator[SystemCheck]:
-    """All of them; none for a table that the user does not see, which the comparison with the catalog reports."""
+    """All checks of a table; none if the user cannot see it, which the comparison with the catalog reports."""
     known = facts.tables.get(table.name)
     if known is None:
         return
@@ -35,21 +35,21 @@ def _object_type(about: CheckSubject, table: Table, known: TableFacts) -> System
     if known.is_temporary:
         return about.failed(
             name,
-            "It is a temporary table: every session sees only rows of its own.",
+            "It is a temporary table: every session sees only its own rows.",
             "Ask the DBA where the rows are kept.",
         )
     kind = "index-organized table" if known.is_index_organized else known.object_type.lower()
     if table.has_rowid and kind != "table":
         return about.failed(
             name,
-            f"It is a {kind}, but kpc/catalog says that it has ROWIDs: chunks would be ranges of them.",
+            f"It is a {kind}, but kpc/catalog says that it has ROWIDs, which the chunks would be ranges of.",
             f"Set has_rowid=False for {table.name} in kpc/catalog, or read the table behind it.",
         )
     return about.ok(name, kind)
 
 
 def _flashback(session: ReadSession, oracle: Oracle, table: Table, scn: int) -> str:
-    """A query AS OF SCN: the privilege shows nowhere in the dictionary that a user may read."""
+    """A query AS OF SCN: no dictionary view that a user may read shows the privilege."""
     session.read(Statement(f"SELECT 1 FROM {rows_of(oracle.owner, table, scn)} WHERE ROWNUM <= 1"), table.name)
     return f"read as of SCN {scn}"
 
@@ -61,7 +61,7 @@ def _access_path(about: CheckSubject, table: Table, known: TableFacts) -> System
     if known.rows is None or known.raw_bytes is None:
         return about.warning(
             name,
-            "It has no statistics, so size, duration and undo are not known, and the optimizer guesses too.",
+            "It has no statistics, so size, duration and undo are not known, and the optimizer has to guess.",
             f"Ask the DBA: EXEC DBMS_STATS.GATHER_TABLE_STATS(OWNER, '{table.name}').",
         )
     size = f"{known.rows:,} rows, {known.raw_bytes / 1e6:,.0f} MB"
@@ -72,14 +72,14 @@ def _access_path(about: CheckSubject, table: Table, known: TableFacts) -> System
         return about.ok(name, f"{size}, {path}")
     return about.warning(
         name,
-        f"{size}, neither partitioned by {table.month_column} nor with an index on it: each month read by itself scans "
+        f"{size}, neither partitioned by {table.month_column} nor with an index on it: reading a single month scans "
         "all of it.",
         f"Read it once for all months: `kpc one-pass {table.name} --months FIRST:COUNT`; `kpc plan` shows the months.",
     )
 
 
 def _path_to_month(table: Table, known: TableFacts) -> str:
-    """How the rows of one month are found without a scan of a large table; empty if they are not."""
+    """How the rows of one month are found without scanning a large table; empty if that is impossible."""
     if known.partition_column == table.month_column:
         return f"partitioned by {table.month_column}"
     if table.month_column in known.leading_columns:
@@ -107,9 +107,9 @@ def _row_policy(about: CheckSubject, table: Table, facts: SourceFacts) -> System
         return about.ok(name, "a policy, from which the user is exempt")
     return about.failed(
         name,
-        "A policy may hide rows from this user, also from the counts that prove the extract: both would agree without "
+        "A policy may hide rows from this user, even from the counts that verify the extract: both would agree without "
         "them.",
-        "Ask the DBA: GRANT EXEMPT ACCESS POLICY to the user, or another user whom the policy lets see every row.",
+        "Ask the DBA: GRANT EXEMPT ACCESS POLICY to the user, or use another user, who may see every row.",
     )
 
 

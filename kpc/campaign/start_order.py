@@ -1,6 +1,6 @@
 """The order in which a campaign starts its partitions.
 
-Phases in their order; within a phase the smallest first, so that small tables do not wait for large ones, and every
+Phases in order; within a phase the smallest table first, so that small tables do not wait for large ones, and every
 parent before its children. Tables that refer to each other and are split alike (headers, lines and payments) go month
 by month: their partitions of a month then share an SCN, and a month is complete long before the next one.
 """
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def start_order(partitions: Iterable[Partition], rows: Rows) -> tuple[Partition, ...]:
-    """The partitions in the order in which they are started. A table that was not counted is taken for the largest."""
+    """The partitions in the order in which they are started. A table that was not counted is treated as the largest."""
     by_table: dict[Table, list[Partition]] = {}
     for partition in partitions:
         by_table.setdefault(partition.table, []).append(partition)
@@ -44,7 +44,7 @@ def _by_month(group: Sequence[Table], by_table: Mapping[Table, Sequence[Partitio
 def _smallest_first(
     items: Sequence[T], size: Callable[[T], tuple[int, float]], needs: Callable[[T, T], bool]
 ) -> list[T]:
-    """By size, but nothing before what it needs."""
+    """By size, but no table before those that it refers to."""
     left, ordered = sorted(items, key=size), []
     while left:
         chosen = next(one for one in left if not any(needs(one, other) for other in left if other is not one))

@@ -1,6 +1,6 @@
 """Partitions that have stopped between two stages, as far as the ledger knows.
 
-Only Airflow knows why: the next run may wait for a parent or a slot, or there is none (`kpc.airflow_client.missed`).
+Only Airflow knows why: the next run may wait for a parent or a slot, or may not exist (`kpc.airflow_client.missed`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Gap:
 def stopped_partitions(ledger: Ledger, environment: Environment, *, after: timedelta = STARTS_WITHIN) -> list[Gap]:
     """The first gap of each partition whose last stage was done at least `after` ago, in load order.
 
-    A stage that somebody holds the lease of is at work: a load in Airflow is recorded only when it is published.
+    A stage whose lease is held is running: a load in Airflow is recorded only when it is published.
     """
     now, held = ledger.clock(), ledger.leases.held(environment)
     newest = ledger.stages.newest(environment)

@@ -12,12 +12,12 @@ from kpc.errors import KpcError
 class CheckState(StrEnum):
     OK = "ok"
     WARNING = "warning"  # the campaign can run; somebody should know
-    FAILED = "failed"  # it would stop, or end with other data than the source's
+    FAILED = "failed"  # it would stop, or its data would differ from the source
 
 
 @dataclass(frozen=True, slots=True)
 class SystemCheck:
-    """`name` says what was checked (`flashback`), `subject` of which table, setting or address.
+    """`name` says what was checked (`flashback`), `subject` on which table, setting or address.
 
     `message` is what was found and what it means, `remedy` what to do about it.
     """

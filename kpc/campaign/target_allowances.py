@@ -54,7 +54,7 @@ def _months(table: Table, rows: int) -> list[tuple[str, int]]:
 def _storage(limit: Limit | None, rows: int) -> SystemCheck:
     if limit is None:
         return _ABOUT.warning(
-            "storage", "The org does not say how much data storage it has left.", "Look in Setup, Storage Usage."
+            "storage", "The org does not say how much data storage it has left.", "See Setup, Storage Usage."
         )
     if not rows:
         return _ABOUT.warning(
@@ -82,7 +82,7 @@ def _storage(limit: Limit | None, rows: int) -> SystemCheck:
 
 
 def _daily(name: str, limit: Limit | None, needed: int, share: float) -> SystemCheck:
-    """An allowance of 24 hours: what is left now, and how many days the plan takes of our share of it."""
+    """An allowance of 24 hours: what is left now, and how many days of our share of it the plan needs."""
     if limit is None or not limit.max:
         return _ABOUT.failed(
             name, f"The org allows no {name}.", "Ask the administrator whether its edition has the Bulk API."
@@ -94,7 +94,7 @@ def _daily(name: str, limit: Limit | None, needed: int, share: float) -> SystemC
             name,
             f"{text}: other software, or an earlier load, has used them; the campaign will wait for the rolling 24 "
             "hours.",
-            "Find the software in Setup (Company Information, Bulk Data Load Jobs), or begin tomorrow.",
+            "Find the software in Setup (Company Information, Bulk Data Load Jobs), or start tomorrow.",
         )
     return _ABOUT.ok(name, f"{text}{f', {ceil(days)} days' if days > 1 else ''}.")
 

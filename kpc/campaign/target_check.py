@@ -21,7 +21,7 @@ from kpc.settings import StagingSettings
 
 @dataclass(frozen=True, slots=True)
 class TargetPlan:
-    """What the campaign will ask of the org: rows by table (empty without a plan), and tables loaded already."""
+    """What the campaign needs of the org: rows by table (empty without a plan), and the tables already loaded."""
 
     rows: Mapping[str, int] = field(default_factory=dict)
     loaded: frozenset[str] = frozenset()
@@ -29,7 +29,7 @@ class TargetPlan:
 
 
 def check_target(salesforce: Salesforce, plan: TargetPlan) -> Iterator[SystemCheck]:
-    """The org alone, after its log-in; it changes nothing. What cannot go on is one more failed check."""
+    """The org alone, after its log-in; it changes nothing. An error that ends the checks is one more failed check."""
     version = check_version(salesforce)
     yield version
     if not version.is_ok:
@@ -59,5 +59,5 @@ def _visible(facts: TargetFacts) -> list[Table]:
 
 
 def bucket_query(table: Table) -> str:
-    """The query that counts one bucket of a month, of which the org is asked for its plan."""
+    """The query that counts one bucket of a month; the org is asked for its query plan."""
     return f"SELECT COUNT() FROM {table.target} WHERE {PARTITION_FIELD} IN ({text_literal('2024-01/000')})"  # noqa: S608

@@ -14,7 +14,7 @@ from kpc.salesforce import Salesforce
 from kpc.salesforce.collections import FieldValue
 from kpc.salesforce.soql import text_literal
 
-# No row of Oracle has such an id, and no partition this key: what an interrupted run leaves is found by it.
+# No row in Oracle has such an id, and no partition this key, so that leftovers of an interrupted run can be found.
 MARK = "KPC-PREFLIGHT-DRY-RUN"
 _NO_PARTITION = "0000-00"
 _DATE, _DATETIME = "2024-01-31", "2024-01-31T10:20:30.000Z"
@@ -24,9 +24,9 @@ _Made = dict[str, FieldValue]
 
 
 def run_dry(salesforce: Salesforce) -> Iterator[SystemCheck]:
-    """Write, read, compare and delete, parents before children; nothing is left, even after an error.
+    """Write, read, compare and delete, parents before children; nothing is left in the org, even after an error.
 
-    What an earlier, killed run has left is deleted first. The records go to the org's recycle bin.
+    What an earlier, killed run left is deleted first. The records go to the org's recycle bin.
     """
     subject = CheckSubject("Salesforce", salesforce.settings.base_url)
     tried: list[Table] = []
@@ -43,7 +43,7 @@ def run_dry(salesforce: Salesforce) -> Iterator[SystemCheck]:
                 refused |= set() if check.is_ok else {table.name}
                 yield check
         finally:
-            # By the mark and not by what was answered: a request that was interrupted may have written its row.
+            # By the mark, not by the answers: an interrupted request may have written its row.
             deleted = [_delete(salesforce, table) for table in reversed(tried)]
         yield from deleted
     except KpcError as error:
@@ -76,11 +76,11 @@ def _without_parent(table: Table) -> SystemCheck:
 
 
 def _leftovers(salesforce: Salesforce) -> Iterator[SystemCheck]:
-    """Delete what an earlier run could not delete any more, children first."""
+    """Delete what an earlier run could no longer delete, children first."""
     for table in reversed(_parents_first()):
         if _marked(salesforce, table):
             deleted = _delete(salesforce, table)
-            what = f"An interrupted dry run had left a record in {table.target}; it was deleted now."
+            what = f"An interrupted dry run had left a record in {table.target}; it has now been deleted."
             about = _about(table)
             yield about.warning("dry run leftover", what, "Nothing is left to do.") if deleted.is_ok else deleted
 
@@ -107,8 +107,8 @@ def _one_row(salesforce: Salesforce, table: Table) -> SystemCheck:
         what = f"The row of {table.target} that was written is found {len(found)} times."
         return about.failed("dry run", what, "Check that the user sees all records and that External_ID__c is unique.")
     if different := sorted(_differences(made, found[0])):
-        what = f"{', '.join(different)} of {table.target} read back another value than was written."
-        return about.failed("dry run", what, "Look for a trigger, a flow or a default that changes these fields.")
+        what = f"{', '.join(different)} of {table.target} returned a different value from the one written."
+        return about.failed("dry run", what, "Find the trigger, flow or default that changes these fields.")
     return about.ok("dry run", f"a row of {len(made)} fields was written, read back and compared")
 
 

@@ -18,9 +18,9 @@ _SYSTEM = (VIEW_ALL_DATA, MODIFY_ALL_DATA)
 
 @dataclass(slots=True)
 class TargetFacts:
-    """Of objects by their API name. `hidden` are Setup's objects that the user may not see.
+    """Facts about objects, by API name. `hidden` are Setup's objects that the user may not see.
 
-    `rights`: VIEW_ALL and MODIFY_ALL as far as a permission of the user gives them, `system` those for all objects.
+    `rights`: VIEW_ALL and MODIFY_ALL if a permission of the user gives them; `system`: those for all objects.
     `automations`: by kind (trigger, flow, validation rule, duplicate rule) and object, the names of the active ones.
     """
 
@@ -44,13 +44,13 @@ class TargetFacts:
 
 
 def read_target(salesforce: Salesforce, object_names: Iterable[str]) -> TargetFacts:
-    """Raises what the org's refusals become, except for what this user may not see."""
+    """The facts. Raises the org's refusals, translated, except for what this user may not see."""
     facts = TargetFacts(limits=salesforce.limits())
     for name in object_names:
         try:
             facts.descriptions[name] = salesforce.describe(name)
         except SchemaDrift:
-            continue  # the check of its schema has said so
+            continue  # the check of its schema reports it
     names = list(facts.descriptions)
     facts.records = salesforce.record_counts(names) if names else {}
     _read_permissions(salesforce, facts)
@@ -76,7 +76,7 @@ def _read_permissions(salesforce: Salesforce, facts: TargetFacts) -> None:
 
 
 def _read_currencies(salesforce: Salesforce, facts: TargetFacts) -> None:
-    """Only an org with several currencies has the object."""
+    """The currencies; only an org with several of them has the object."""
     fields = (one["name"] for description in facts.descriptions.values() for one in description["fields"])
     if CURRENCY_FIELD in fields:
         currencies = salesforce.currencies()

@@ -1,4 +1,4 @@
-"""Checks of one object of the org: what the user may do with it, its fields' facts, and what is in it already."""
+"""Checks of one object of the org: what the user may do with it, facts about its fields, and what it already holds."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _RIGHTS = {
     "deletable": ("Delete", "`kpc rollback` deletes what a load created"),
 }
 _PUBLIC = ("ReadWrite", "ReadWriteTransfer", "FullAccess", "ControlledByParent")
-_FEW_RECORDS = 1_000  # of an object with fewer, the org's plan says nothing about later
+_FEW_RECORDS = 1_000  # for an object with fewer, the org's query plan does not predict the later one
 
 
 def check_target_object(table: Table, facts: TargetFacts, *, was_loaded: bool) -> Iterator[SystemCheck]:
-    """Every check of a table's object that the user may see."""
+    """All checks of a table's object that the user may see."""
     about = CheckSubject("Salesforce", table.target)
     description = facts.descriptions[table.target]
     fields = {field["name"]: field for field in description["fields"]}
@@ -60,14 +60,14 @@ def _view_all(about: CheckSubject, facts: TargetFacts) -> SystemCheck:
     if model in _PUBLIC:
         return about.warning(
             "view all",
-            f"The user sees foreign records of {about.subject} only because its sharing model is {model}: counts and "
-            "reads would lose them as soon as somebody changes it.",
+            f"The user sees other users' records of {about.subject} only because its sharing model is {model}: if "
+            "somebody changes it, counts and reads would miss them.",
             remedy,
         )
     return about.failed(
         "view all",
         f"The user does not see records of {about.subject} that belong to others (sharing model {model}): counts, "
-        "comparisons and the question whether the object is empty would leave them out, without an error.",
+        "comparisons and the check for an empty object would leave them out, without an error.",
         remedy,
     )
 
@@ -80,18 +80,18 @@ def _modify_all(about: CheckSubject, facts: TargetFacts) -> SystemCheck:
     return state(
         "modify all",
         f"The user may not change or delete every record of {about.subject} (sharing model {model}): an update of a "
-        "record that got another owner, and its rollback, end with INSUFFICIENT_ACCESS_OR_READONLY.",
+        "record with a new owner, and its rollback, fail with INSUFFICIENT_ACCESS_OR_READONLY.",
         f"Grant Modify All on {about.subject}, or Modify All Data, in the user's permission set.",
     )
 
 
 def _external_id(about: CheckSubject, fields: dict[str, dict[str, Any]]) -> SystemCheck:
-    """What the check of the schema does not say: uniqueness must ignore case, as staging does."""
+    """Uniqueness must ignore case, as staging does; the schema check does not cover this."""
     field = fields.get(EXTERNAL_ID, {})
     if field.get("unique") and field.get("caseSensitive"):
         return about.warning(
             "external id case",
-            f"{EXTERNAL_ID} of {about.subject} is unique with regard to case, but rows whose ids differ in case only "
+            f"{EXTERNAL_ID} of {about.subject} treats case as different, but rows whose ids differ only in case "
             "are rejected at staging as equal.",
             f"In Setup let {EXTERNAL_ID} treat `ABC` and `abc` as duplicate values, or accept the rejected rows.",
         )
@@ -106,7 +106,7 @@ def _encryption(about: CheckSubject, table: Table, fields: dict[str, dict[str, A
         return about.failed(
             "encryption",
             f"{', '.join(keys)} of {about.subject} {'is' if len(keys) == 1 else 'are'} encrypted by Shield Platform "
-            "Encryption: the field can be neither filtered by nor used as an external id, so that nothing can be "
+            "Encryption: it can be neither filtered by nor used as an external id, so that nothing can be "
             "counted or read back by partition.",
             f"In Setup (Encryption Policy) leave {', '.join(keys)} unencrypted; they hold no personal data.",
         )
@@ -129,15 +129,15 @@ def _currency(about: CheckSubject, table: Table, facts: TargetFacts, fields: dic
     if unknown:
         return about.failed(
             "currency",
-            f"{', '.join(unknown)}, in which {table.name} is declared, is no active currency of the org.",
+            f"{', '.join(unknown)}, in which {table.name} is declared, is not an active currency of the org.",
             "Activate it in Setup (Manage Currencies), or correct the declaration in kpc/catalog.",
         )
     if table.amounts and set(table.currencies) != {facts.corporate_currency}:
         return about.warning(
             "currency",
             f"Amounts of {table.name} are in {', '.join(table.currencies)}, the org's corporate currency is "
-            f"{facts.corporate_currency}: sums that the org computes are converted, so that only the records read back "
-            "prove them.",
+            f"{facts.corporate_currency}: sums computed by the org are converted, so that only the records read back "
+            "verify them.",
             f"Reconcile {table.name} in full (KPC__RECONCILE__LEVEL3=full, the default).",
         )
     return about.ok("currency", ", ".join(table.currencies))
@@ -182,12 +182,12 @@ def _locks(about: CheckSubject, table: Table, fields: dict[str, dict[str, Any]])
         effect = (
             "loads of its sibling tables will run at once, and rows will be refused with UNABLE_TO_LOCK_ROW"
             if locks
-            else "its loads wait for those of its sibling tables without need"
+            else "its loads wait needlessly for those of its sibling tables"
         )
         does = "locks" if locks else "does not lock"
         yield about.warning(
             "parent locks",
-            f"{lookup.field} of {about.subject} {does} its parent's record, the catalog says otherwise: {effect}.",
+            f"{lookup.field} of {about.subject} {does} its parent's record, but the catalog says otherwise: {effect}.",
             f"Declare on_delete of the lookup {lookup.field} in kpc/catalog as in the org (OnDelete.RESTRICT, CASCADE "
             "or CLEAR); no row has to be loaded again.",
         )
@@ -202,7 +202,7 @@ def _record_types(about: CheckSubject, description: dict[str, Any]) -> SystemChe
         "record types",
         f"{about.subject} has the record types {', '.join(names)}: every row gets the user's default one, and its "
         "picklist values apply.",
-        "Ask the administrator which record type the migrated rows shall have, and make it the user's default.",
+        "Ask the administrator which record type the migrated rows should have, and make it the user's default.",
     )
 
 
@@ -214,7 +214,7 @@ def _records(about: CheckSubject, facts: TargetFacts, *, was_loaded: bool) -> Sy
         "records",
         f"{about.subject} holds about {found:,} records although this ledger has loaded none: rows with the same "
         "external ids will change them, and each is kept in a pre-image first.",
-        "Ask whose they are: empty the object, name the ledger that loaded them (KPC__LEDGER_URL), or go on knowingly.",
+        "Ask whose they are: empty the object, name the ledger that loaded them (KPC__LEDGER_URL), or accept that.",
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from kpc.campaign.system_check import CheckSubject, SystemCheck
 from kpc.campaign.target_facts import TargetFacts
 
-# By kind: where it is visible, what it does to a load, and what a person may do about it.
+# By kind: where it is visible, how it affects a load, and what a person can do about it.
 _KINDS = {
     "trigger": (
         "ApexTrigger",
@@ -46,6 +46,6 @@ def check_rules(facts: TargetFacts) -> Iterator[SystemCheck]:
     for name in facts.hidden:
         yield CheckSubject("Salesforce", name).warning(
             "hidden setup",
-            f"The user may not see {name}; the checks that need it said nothing.",
+            f"The user may not see {name}; the checks that need it were skipped.",
             "Grant View Setup and Configuration in the user's permission set, at least until preflight has passed.",
         )

@@ -24,7 +24,7 @@ _FEW = 0.01  # the share of undecodable values that the extract tolerates
 def text_column(
     about: CheckSubject, column: Column, values: pl.Series, undecodable: list[int], *, character_set: str
 ) -> SystemCheck:
-    """The worst of what was found: bytes that are no text, U+FFFD, Latin letters that spell Thai, question marks."""
+    """The worst finding: bytes that are not text, U+FFFD, Latin letters that spell Thai, question marks."""
     filled, name = len(values.drop_nulls()), "text"
     if undecodable:
         message = (
@@ -53,7 +53,7 @@ def text_column(
             name,
             f"{len(questions):,} of {filled:,} sampled values hold runs of question marks: letters that a client's "
             f"character set lacked, lost when they were stored: {_examples(questions, column)}.",
-            "Nothing brings them back; agree with the owner of the source whether they may be migrated so.",
+            "They cannot be restored; agree with the owner of the source whether they may be migrated like this.",
         )
     return about.ok(name, f"{filled:,} sampled values")
 
@@ -64,11 +64,11 @@ def _lost(about: CheckSubject, column: Column, lost: pl.Series, filled: int, cha
         return about.warning(
             "text",
             f"{found}. The database is Unicode, so the letters were lost before they were stored.",
-            "Nothing brings them back; agree with the owner of the source whether they may be migrated so.",
+            "They cannot be restored; agree with the owner of the source whether they may be migrated like this.",
         )
     return about.failed(
         "text",
-        f"{found}. The server puts it in the place of bytes that {character_set} leaves undefined.",
+        f"{found}. The server puts it in place of bytes that {character_set} leaves undefined.",
         f'Declare stored_as of {column.name} in kpc/catalog ("TIS620" for Thai): the bytes are still there.',
     )
 

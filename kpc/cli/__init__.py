@@ -86,7 +86,7 @@ def _run() -> int:
 
 
 def _check_arguments() -> None:
-    """Raises `ConfigError` for an argument that cannot be stored or sent as text."""
+    """Raise `ConfigError` for an argument that cannot be stored or sent as text."""
     for argument in sys.argv[1:]:
         try:
             argument.encode()
@@ -103,7 +103,7 @@ def _set_up_logging() -> None:
     level = named_variable("KPC_LOG").strip().upper() or "INFO"
     if level not in _LEVELS:
         raise ConfigError(
-            f"KPC_LOG is no level of logging: {shown_name(level)}.", f"Set it to one of {', '.join(_LEVELS)}."
+            f"KPC_LOG is not a logging level: {shown_name(level)}.", f"Set it to one of {', '.join(_LEVELS)}."
         )
     if console.is_terminal:
         handler = RichHandler(console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S")

@@ -1,4 +1,4 @@
-"""`kpc alerts`: what people were told of, and whether the channels work."""
+"""`kpc alerts`: which alerts were raised, and whether the channels work."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ app = typer.Typer(no_args_is_help=True, help="Show alerts, and test their channe
 @app.command(name="list")
 @explaining_errors
 def list_(
-    past: Annotated[bool, typer.Option("--past", help="Also those that are over, the newest hundred.")] = False,
+    past: Annotated[bool, typer.Option("--past", help="Also closed alerts, at most the newest 100.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List open alerts with the fate of their messages; from the ledger alone."""
+    """List open alerts and whether their messages were delivered; reads only the ledger."""
     from kpc.campaign.alerts import known_environment
 
     rows: list[AlertRow] = []
@@ -41,7 +41,7 @@ def list_(
                 say(f"{row.what} {row.remedy}")
     waiting = [one for one in messages if one.sent_utc is None]
     if waiting:
-        say(f"{len(waiting):,} messages are not delivered; the newest: {waiting[-1].error or 'not tried yet'}")
+        say(f"{len(waiting):,} messages have not been delivered; the newest: {waiting[-1].error or 'not tried yet'}")
 
 
 def _grid(rows: list[AlertRow], messages: dict[int, list[AlertMessage]]) -> Any:
@@ -68,7 +68,7 @@ def _facts(row: AlertRow, messages: list[AlertMessage]) -> dict[str, object]:
 @app.command()
 @explaining_errors
 def test(as_json: AsJson = False) -> None:
-    """Send a test message by each channel, from a worker of Airflow, whose connections they are."""
+    """Send a test message through each channel, from an Airflow worker, because Airflow holds their connections."""
     from kpc.airflow_client.dag_alerts import test_channels
     from kpc.settings import load_settings
 

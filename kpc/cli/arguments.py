@@ -14,12 +14,12 @@ Mode = Annotated[str, typer.Option(help="incremental: new and changed rows only;
 OnlyKeys = Annotated[
     Path | None,
     typer.Option(
-        help="Send these records again, whatever the load knows of them: a differences file of `kpc reconcile`, or one "
-        "external id per line."
+        help="Send these records again, even if the load has recorded them as sent: a differences file of "
+        "`kpc reconcile`, or one external id per line."
     ),
 ]
 SameScn = Annotated[
-    bool, typer.Option("--same-scn", help="Read at the SCN that a parent or child of the same key was read at last.")
+    bool, typer.Option("--same-scn", help="Read at the SCN of the last read of a parent or child with this key.")
 ]
 
 

@@ -15,11 +15,11 @@ from kpc.errors import ConfigError
 if TYPE_CHECKING:
     from kpc.campaign.audit import AuditCheck
 
-app = typer.Typer(no_args_is_help=False, help="Verify, show or export the audit log; alone: verify.")
+app = typer.Typer(no_args_is_help=False, help="Verify, show or export the audit log; without a subcommand: verify.")
 
 Anchors = Annotated[
     list[Path] | None,
-    typer.Option("--anchor", help="An exported log or a certificate from elsewhere that the log must agree with."),
+    typer.Option("--anchor", help="An exported log or certificate, kept elsewhere, that the log must agree with."),
 ]
 PublicKey = Annotated[
     Path | None,
@@ -50,14 +50,14 @@ def verify(
     limit: Limit = 50,
     as_json: AsJson = False,
 ) -> None:
-    """Check the log, the ledger's rows and the files that it vouches for, and the anchors outside of it."""
+    """Check the log, the ledger's rows and files that it vouches for, and anchors kept elsewhere."""
     from kpc.campaign.certificates import read_public_key
 
     key = read_public_key(public_key) if public_key else ""
     if key and not anchor:
         raise ConfigError(
-            "--public-key checks the signatures of exports, and none is named.",
-            "Name one: `kpc audit verify --anchor FILE --public-key KEY`.",
+            "--public-key checks the signatures of exports, but no export was given.",
+            "Give one: `kpc audit verify --anchor FILE --public-key KEY`.",
         )
     _verify(anchor, key, reads_all=files, limit=limit, as_json=as_json)
 
@@ -85,17 +85,17 @@ def _verify(anchors: list[Path] | None, public_key: str = "", *, reads_all: bool
     if found.findings:
         say("RUNBOOK.md says what each finding means, and what to do.")
     for work in found.in_work[:limit]:
-        say(f"At work, or interrupted: {work}. Its rows are vouched for when it ends; `kpc status` shows it.")
+        say(f"Running or interrupted: {work}. The log covers its rows once it ends; `kpc status` shows it.")
     raise typer.Exit(Exit.FAILED if found.findings else Exit.DONE)
 
 
 def _clean(found: AuditCheck) -> str:
     unread = (
-        f" Of {found.unread:,} larger files only the size was compared; `--files` reads them." if found.unread else ""
+        f" Of {found.unread:,} larger files, only the size was compared; `--files` reads them." if found.unread else ""
     )
     return (
-        "The audit log is complete: every entry follows from the one before it, and the ledger's rows, "
-        f"{found.files:,} files and {found.anchors:,} anchors are as it says.{unread}"
+        "The audit log is complete: every entry follows from the one before it, and it agrees with the "
+        f"ledger's rows, {found.files:,} files and {found.anchors:,} anchors.{unread}"
     )
 
 
@@ -154,7 +154,7 @@ def export(
         key = private_key(workspace.settings)
         lines = list(export_log(workspace.ledger, key))
     if file.exists():
-        raise ConfigError(f"{file} exists already; an export overwrites nothing.", "Name a file that does not exist.")
+        raise ConfigError(f"{file} already exists; an export overwrites nothing.", "Name a file that does not exist.")
     write_text(file, "".join(f"{line}\n" for line in lines))
     seal = ", signed" if key else "; not signed, because KPC__CERTIFICATE_KEY is not set"
     text = f"{file}: {len(lines) - 1:,} entries and the head of the log{seal}."

@@ -37,12 +37,12 @@ def _report(
 ) -> None:
     """Print the figures and exit with 0, or with 1 if one misses its goal.
 
-    `jobs` are listed with --json, and `parts`, of which the first holds the names of the columns, without.
+    `jobs` are printed with --json, `parts` without it; the first of the `parts` holds the column names.
     """
     rows = [figure.as_row() for figure in figures]
     table = grid(title, ("figure", "value", "goal", "met"), rows)
     if parts and not as_json:
-        emit(None, as_json=False, text=grid("Each stage, a process of its own", parts[0], parts[1:]))
+        emit(None, as_json=False, text=grid("Each stage, in its own process", parts[0], parts[1:]))
     result: dict[str, object] = {"figures": [figure.as_dict() for figure in figures], "machine": _machine()}
     if jobs:
         result["jobs"] = list(jobs)
@@ -80,10 +80,10 @@ def stage(
 @explaining_errors
 def load(
     rows: Annotated[int, typer.Option(help="Rows per client; the goals apply to the default.")] = 250_000,
-    only_queue: Annotated[bool, typer.Option("--only-queue", help="Only how jobs in a queue are followed.")] = False,
+    only_queue: Annotated[bool, typer.Option("--only-queue", help="Measure only the polling of queued jobs.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure loading into Salesforce: CPU beside other Python clients, memory, how jobs in a queue are followed."""
+    """Measure loading into Salesforce: CPU compared with other Python clients, memory, polling of queued jobs."""
     require_extra("dev", "kpc bench load")
     from kpc.bench.load import measure_load
     from kpc.bench.queue import measure_queues
@@ -100,7 +100,7 @@ def load(
 @explaining_errors
 def scale(
     rows: Annotated[
-        list[int] | None, typer.Option(help="Rows of the child table, repeatable; default 250,000, 1 and 4 million.")
+        list[int] | None, typer.Option(help="Rows of the child table, repeatable; default: 250,000, 1 and 4 million.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -121,7 +121,7 @@ def reconcile(
     rows: Annotated[int, typer.Option(min=100_000, help="Lines of the largest comparison.")] = 10_000_000,
     as_json: AsJson = False,
 ) -> None:
-    """Measure reconciliation in full: CPU beside the former way, memory, planted differences found."""
+    """Measure reconciliation in full: CPU compared with the former method, memory, planted differences found."""
     require_extra("dev", "kpc bench reconcile")
     from kpc.bench.reconcile import measure_reconcile
 
@@ -132,11 +132,11 @@ def reconcile(
 @explaining_errors
 def month(
     rows: Annotated[
-        int, typer.Option(min=10_000, help="Sales lines; default: those of the largest month.")
+        int, typer.Option(min=10_000, help="Sales lines; default: as many as in the largest month.")
     ] = 9_240_000,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a month of sales and their lines through all stages, reconciled in full: time, CPU and memory of each."""
+    """Measure all stages of a month of sales and their lines, reconciled in full: time, CPU, memory of each stage."""
     require_extra("dev", "kpc bench month")
     from kpc.bench.month import HEADER, measure_month
 
@@ -149,12 +149,12 @@ def month(
 @explaining_errors
 def airflow(
     executor: Annotated[
-        list[str] | None, typer.Option(help="local or celery, repeatable; default both, one after the other.")
+        list[str] | None, typer.Option(help="local or celery, repeatable; default: both, one after the other.")
     ] = None,
     partitions: Annotated[int, typer.Option(help="13 and a multiple of 3; the goals apply to the default.")] = 40,
     as_json: AsJson = False,
 ) -> None:
-    """Measure what Airflow costs: CPU per partition on each executor, lost and doubled runs, the DAG file."""
+    """Measure what Airflow costs: CPU per partition on each executor, lost and duplicate runs, the DAG file."""
     require_extra("dev", "kpc bench airflow")
     from kpc.bench.airflow import measure_airflow
     from kpc.demo.airflow_config import TaskExecutor
@@ -163,7 +163,7 @@ def airflow(
     try:
         chosen = tuple(TaskExecutor(name) for name in executor or TaskExecutor)
     except ValueError:
-        raise ConfigError("--executor names one that the demo does not have.", f"Choose from {known}.") from None
+        raise ConfigError("--executor names one that the demo lacks.", f"Choose from {known}.") from None
     figures, costs = measure_airflow(executors=chosen, partitions=partitions, say=say)
     _report("kpc bench airflow", figures, as_json=as_json, jobs=[cost.as_json() for cost in costs])
 

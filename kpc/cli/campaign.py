@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kpc.campaign.situation import Situation
     from kpc.ledger import CampaignRow
 
-app = typer.Typer(no_args_is_help=True, help="Start a migration in Airflow, see how far it is, stop it.")
+app = typer.Typer(no_args_is_help=True, help="Start a migration in Airflow, show its progress, stop it.")
 
 Number = Annotated[int, typer.Argument(metavar="NUMBER", help="As `kpc campaign list` shows it.", min=1)]
 _LISTED = 20
@@ -30,17 +30,17 @@ def start(
     tables: Annotated[str, typer.Option(help="Comma-separated tables; all when empty.")] = "",
     phases: Annotated[str, typer.Option(help="Comma-separated phases, instead of tables.")] = "",
     first_month: Annotated[str, typer.Option(help="Such as 2024-01.")] = "",
-    last_month: Annotated[str, typer.Option(help="Inclusive; the first month alone when empty.")] = "",
+    last_month: Annotated[str, typer.Option(help="Inclusive; only the first month when empty.")] = "",
     mode: Mode = "incremental",
     reconciled: Annotated[str, typer.Option(help="Reconciled partitions: skip, or read them again.")] = "skip",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Extract and stage; report what would be sent.")] = False,
     wait_for_sign_off: Annotated[
-        bool, typer.Option("--wait-for-sign-off", help="Start a phase when the earlier ones are signed off.")
+        bool, typer.Option("--wait-for-sign-off", help="Start a phase only after the earlier ones are signed off.")
     ] = False,
     level3: Annotated[str, typer.Option(help="Comparison of records: full or sample; empty: the setting.")] = "",
     sample_rows: Annotated[int | None, typer.Option(help="With --level3 sample: records per partition.")] = None,
     closing_check: Annotated[
-        bool, typer.Option("--closing-check", help="At the end compare every extract with Oracle as it is then.")
+        bool, typer.Option("--closing-check", help="At the end, compare every extract with Oracle's current data.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -115,7 +115,7 @@ def list_campaigns(as_json: AsJson = False) -> None:
 @app.command()
 @explaining_errors
 def show(number: Number, as_json: AsJson = False) -> None:
-    """Show where a campaign's partitions stand, what failed and the next commands, and a dry run's report."""
+    """Show the state of a campaign's partitions, what failed, which commands to run next, and a dry run's report."""
     from kpc.campaign.completeness import source_changes
     from kpc.campaign.estimate import estimate_finish
     from kpc.campaign.lifecycle import find_campaign, situation_of
@@ -153,14 +153,14 @@ def stop(
     reason: Annotated[str, typer.Option(help="Why, for the record.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Start no more partitions of a campaign; those that were started go on to their end."""
+    """Start no more partitions of a campaign; those already started run to their end."""
     from kpc.campaign.lifecycle import stop_campaign
 
     with user_workspace() as workspace:
         stopped = stop_campaign(workspace, number, reason)
-    text = f"Campaign {number} starts nothing more. Started again with the same fields it continues."
+    text = f"Campaign {number} starts no more partitions. To continue it, start it again with the same fields."
     emit(_facts(stopped), as_json=as_json, text=text)
-    say("What was started goes on; `kpc pause` also holds back its next ingest jobs.")
+    say("Partitions already started continue; `kpc pause` also holds back their next ingest jobs.")
 
 
 def _facts(campaign: CampaignRow) -> dict[str, object]:

@@ -21,7 +21,7 @@ app = typer.Typer(no_args_is_help=True, help="The certificates of reconciled par
 @app.command("list")
 @explaining_errors
 def list_(as_json: AsJson = False) -> None:
-    """List the certificate of every partition's newest verdict, and whether it still stands."""
+    """List the certificate of every partition's latest verdict, and whether it is still valid."""
     from kpc.campaign.certificates import current_certificates
 
     with user_workspace() as workspace:
@@ -56,7 +56,7 @@ def list_(as_json: AsJson = False) -> None:
 @app.command()
 @explaining_errors
 def show(table: TableName, key: Key, as_json: AsJson = False) -> None:
-    """Show the certificate of a partition's newest verdict."""
+    """Show the certificate of a partition's latest verdict."""
     from kpc.campaign.certificates import Certificate, current_certificates
 
     partition = find_partition(table, key)
@@ -97,7 +97,7 @@ def verify(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check certificates against themselves, their signature and the files beside them; needs no database."""
+    """Check each certificate's contents, its signature and the files beside it; needs no database."""
     from kpc.campaign.certificates import check_certificate, read_public_key
 
     key = read_public_key(public_key) if public_key is not None else ""
@@ -124,8 +124,8 @@ def _clean(file: Path, check: CertificateCheck) -> str:
     about = f"{found.table} {found.key}, {found.state}" if found else ""
     signed = f"signed by {check.signed_by[:16]}..." if check.signed_by else "not signed"
     return (
-        f"{file}: {about}; consistent in itself, {signed}; {check.files_checked:,} of {check.files_named:,} files that "
-        "it names lie here and are unchanged."
+        f"{file}: {about}; its contents agree, {signed}; {check.files_checked:,} of {check.files_named:,} files that "
+        "it names are here and unchanged."
     )
 
 

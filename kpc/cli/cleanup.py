@@ -26,7 +26,7 @@ def archive(
     ),
     as_json: AsJson = False,
 ) -> None:
-    """Archive or delete the chunks of a reconciled partition; extract, manifests and job results stay."""
+    """Archive or delete the chunks of a reconciled partition; extract, manifests and job results are kept."""
     from kpc.stages.context import PartitionContext
     from kpc.staging.cleanup import clean_up
 

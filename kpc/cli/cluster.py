@@ -1,4 +1,4 @@
-"""`kpc cluster`: an Airflow on Celery on this machine, and exercises with it."""
+"""`kpc cluster`: an Airflow on Celery on this machine, and failure exercises with it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def list_parts(as_json: AsJson = False, work_dir: WorkDir = _WORK_DIR) -> None:
 @app.command()
 @explaining_errors
 def stop(name: Name, as_json: AsJson = False, work_dir: WorkDir = _WORK_DIR) -> None:
-    """End a part in order; a worker finishes its tasks first. It stays stopped until `start`."""
+    """Shut a part down cleanly; a worker finishes its tasks first. It stays stopped until `start`."""
     control = _control(work_dir, "kpc cluster stop")
     control.stop(name)
     _tell(control, name, f"{name} has stopped.", as_json=as_json)
@@ -61,7 +61,7 @@ def stop(name: Name, as_json: AsJson = False, work_dir: WorkDir = _WORK_DIR) -> 
 @app.command()
 @explaining_errors
 def kill(name: Name, as_json: AsJson = False, work_dir: WorkDir = _WORK_DIR) -> None:
-    """End a part and all its processes at once, as when its machine is lost. It stays away until `start`."""
+    """Kill a part and all its processes at once, as if its machine were lost. It stays stopped until `start`."""
     control = _control(work_dir, "kpc cluster kill")
     control.kill(name)
     _tell(control, name, f"{name} was killed.", as_json=as_json)
@@ -79,7 +79,7 @@ def start(name: Name, as_json: AsJson = False, work_dir: WorkDir = _WORK_DIR) ->
 @app.command()
 @explaining_errors
 def pause(name: Name, as_json: AsJson = False, work_dir: WorkDir = _WORK_DIR) -> None:
-    """Freeze a part and all its processes, as when its machine hangs."""
+    """Freeze a part and all its processes, as if its machine hung."""
     control = _control(work_dir, "kpc cluster pause")
     control.pause(name)
     _tell(control, name, f"{name} is paused.", as_json=as_json)
@@ -88,10 +88,10 @@ def pause(name: Name, as_json: AsJson = False, work_dir: WorkDir = _WORK_DIR) ->
 @app.command()
 @explaining_errors
 def resume(name: Name, as_json: AsJson = False, work_dir: WorkDir = _WORK_DIR) -> None:
-    """Let a frozen part go on."""
+    """Let a frozen part continue."""
     control = _control(work_dir, "kpc cluster resume")
     control.resume(name)
-    _tell(control, name, f"{name} goes on.", as_json=as_json)
+    _tell(control, name, f"{name} continues.", as_json=as_json)
 
 
 @app.command()

@@ -20,7 +20,7 @@ app = typer.Typer(no_args_is_help=True, help="Show or change what may not change
 @app.command()
 @explaining_errors
 def show(as_json: AsJson = False) -> None:
-    """List the pinned constants, and whether this process has the same."""
+    """List the pinned constants, and whether this process has the same values."""
     with user_workspace() as workspace:
         mine = _mine(workspace)
         pinned = workspace.ledger.constants.all(workspace.environment)
@@ -67,12 +67,12 @@ def adopt(
                 vouched=Vouched((constant_group(workspace.environment, name),)),
                 **who,
             )
-    text = f"{name} is changed. To be loaded again: {constant.reload}"
+    text = f"{name} was changed. What to load again: {constant.reload}"
     emit({"name": name, "reload": constant.reload}, as_json=as_json, text=text)
 
 
 def _mine(workspace: Workspace) -> dict[str, Constant]:
-    """The constants of this process, of every table, by name."""
+    """This process's constants for every table, by name."""
     from kpc.catalog import TABLES
     from kpc.stages.campaign_constants import constants_for
 

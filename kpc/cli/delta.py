@@ -32,14 +32,14 @@ def delta(
     months: Annotated[str, typer.Option(help="FIRST:COUNT; all that were extracted when empty.")] = "",
     scn: Annotated[int | None, typer.Option(help="The final SCN; Oracle's current one when not given.", min=1)] = None,
     keys: Annotated[
-        bool, typer.Option("--keys", help="List new, changed and vanished keys of the months that moved.")
+        bool, typer.Option("--keys", help="List new, changed and vanished keys of the months that changed.")
     ] = False,
     every_row: Annotated[
-        bool, typer.Option("--every-row", help="Compare the rows of every month: finds changes that move no number.")
+        bool, typer.Option("--every-row", help="Compare the rows of every month: finds changes that alter no total.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Find what Oracle changed since each partition was extracted; exit code 3 if something moved."""
+    """Find what changed in Oracle since each partition was extracted; exit code 3 if anything changed."""
     from kpc.campaign.source_check import DeltaRequest, check_source
 
     named = tuple(find_table(name.strip()) for name in tables.split(",") if name.strip())
@@ -72,12 +72,12 @@ def _summary(found: Sequence[TableDelta]) -> Grid:
         ]
         for one in found
     ]
-    return grid(f"Oracle at SCN {found[0].scn} against the sealed extracts", columns, cells)
+    return grid(f"Oracle at SCN {found[0].scn} compared with the sealed extracts", columns, cells)
 
 
 def _lines(one: PartitionDelta) -> Iterator[str]:
-    """A partition that moved: its totals, then its days, then its keys."""
-    yield f"{one.partition} moved since SCN {one.scn}: {_what(one.rows, one.numbers, one.newest)}"
+    """A partition that changed: its totals, then its days, then its keys."""
+    yield f"{one.partition} changed since SCN {one.scn}: {_what(one.rows, one.numbers, one.newest)}"
     for day in one.days[:_DAYS_SHOWN]:
         yield f"  {day.day}: {_what(day.rows, day.numbers)}"
     if len(one.days) > _DAYS_SHOWN:
@@ -98,27 +98,27 @@ def _what(rows: tuple[int, int], numbers: dict[str, Moved], newest: Moved | None
         parts = [f"{name} {then} -> {now}" for name, (then, now) in numbers.items()]
     if newest is not None:
         parts.append(f"newest change {newest[0]} -> {newest[1]}")
-    return ", ".join(parts) or "rows differ, but no number"
+    return ", ".join(parts) or "rows differ, but no total does"
 
 
 def _remarks(found: Sequence[TableDelta]) -> Iterator[str]:
-    """What is not compared, and what to do about what moved."""
+    """What is not compared, and what to do about changes."""
     for table in found:
         for absent in table.not_extracted:
-            scope = "" if absent.is_in_scope else " and is not in the planned scope"
-            yield f"{absent.partition} has {absent.rows:,} rows in Oracle, was never extracted{scope}."
+            scope = " and was never" if absent.is_in_scope else ", is not in the planned scope and was never"
+            yield f"{absent.partition} has {absent.rows:,} rows in Oracle{scope} extracted."
         for later in table.later:
             yield f"{later} was extracted after this SCN; it was not compared."
         if table.without_month is not None and table.without_month.has_moved:
             yield (
-                f"{table.table} has {table.without_month.rows:,} rows that belong to no month, others than the plan "
-                "counted. Count again with `kpc plan --months FIRST:COUNT`."
+                f"{table.table} has {table.without_month.rows:,} rows that belong to no month; these are not the ones "
+                "that the plan counted. Count again with `kpc plan --months FIRST:COUNT`."
             )
     moved = [one.partition for table in found for one in table.moved]
     if moved:
         table_name, key = moved[0].table.name, moved[0].key
         yield (
-            "What moved blocks the sign-off until it is run again (`kpc rerun "
+            "What changed blocks the sign-off until it is run again (`kpc rerun "
             f"{table_name} {key}`, without Airflow `kpc run {table_name} {key}`) or accepted: "
             f"`kpc sign-off {table_name} {key} --note REASON`."
         )

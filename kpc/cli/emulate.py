@@ -18,7 +18,7 @@ app = typer.Typer(no_args_is_help=True, help="Start an emulator of Oracle or Sal
 
 Port = Annotated[int, typer.Option(min=0, max=65_535, help="TCP port on 127.0.0.1; 0 takes a free one.")]
 PasswordFile = Annotated[
-    Path | None, typer.Option(help="The password of user KPC, to serve the clients of an ended emulator.")
+    Path | None, typer.Option(help="Password of user KPC, so that clients of an earlier emulator can log in.")
 ]
 ReadyFile = Annotated[
     Path | None, typer.Option(help="Write the connection details here as JSON once connections are accepted.")
@@ -33,17 +33,17 @@ CharacterSetName = Annotated[
 ]
 StoredThrough = Annotated[
     Literal["TIS620", "MSWIN874"] | None,
-    typer.Option(help="The seeded text is bytes of this set, stored through a wrong NLS_LANG."),
+    typer.Option(help="Seed text in the bytes of this character set, as a wrong NLS_LANG stores it."),
 ]
 Faults = Annotated[
     list[str] | None, typer.Option(help="ACTION=VALUE[,option=value...], repeatable; see docs/oracle-emulator.md.")
 ]
-ClientCertificates = Annotated[bool, typer.Option("--client-certificates", help="Demand one of each TLS client.")]
+ClientCertificates = Annotated[bool, typer.Option("--client-certificates", help="Require one from each TLS client.")]
 Verbose = Annotated[bool, typer.Option(help="Print one line per request.")]
 
 
 Scale = Annotated[
-    int, typer.Option(min=0, help="Rows that each row stands for in the cost of a statement; 0: no cost.")
+    int, typer.Option(min=0, help="How many rows each row counts as in a statement's simulated cost; 0: no cost.")
 ]
 
 
@@ -117,9 +117,9 @@ def salesforce(
     data_file: Annotated[Path | None, typer.Option(help="Keep the org's data in this file across restarts.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of ids and of the order of results.")] = 42,
     workers: Annotated[int, typer.Option(help="Ingest jobs processed at the same time.")] = 4,
-    tls: Annotated[bool, typer.Option("--tls", help="HTTPS too, with a throw-away CA; answers CONNECT.")] = False,
+    tls: Annotated[bool, typer.Option("--tls", help="Also serve HTTPS, with a throw-away CA, and CONNECT.")] = False,
     scale: Annotated[
-        int, typer.Option(min=0, help="Records that each record stands for in the cost of a query; 0: no cost.")
+        int, typer.Option(min=0, help="How many records each record counts as in a query's simulated cost; 0: no cost.")
     ] = 1,
     speed: Annotated[float, typer.Option(help="Speed of the org's clock; 1 is real time.")] = 1.0,
     switch: Annotated[list[str] | None, typer.Option(help="NAME=VALUE: a behaviour of the org; repeatable.")] = None,

@@ -53,7 +53,7 @@ def demo(
     months: Annotated[int, typer.Option(min=1, max=120, help="Months of sales, starting with 2024-01.")] = 3,
     tables: Annotated[str, typer.Option(help="Comma-separated tables; all 16 when empty.")] = "",
     with_bad_rows: Annotated[int, typer.Option(help="Rows that a staging rule must reject.")] = 0,
-    exit_at_end: Annotated[bool, typer.Option("--exit", help="End all servers when the campaign is over.")] = False,
+    exit_at_end: Annotated[bool, typer.Option("--exit", help="Stop all servers when the campaign ends.")] = False,
     as_json: AsJson = False,
     work_dir: Annotated[Path, typer.Option(help="Folder of the servers' files.")] = Path(".kpc/demo"),
     executor: Annotated[
@@ -125,7 +125,7 @@ def plan(
 
 
 def _planned_months(tables: tuple[Table, ...], months: str) -> tuple[str, ...]:
-    """None are needed where no table is split by month."""
+    """The months of the plan, which may be missing only if no table is split by month."""
     if months:
         return _begun_months(months)
     if monthly := [table.name for table in tables if table.is_monthly]:
@@ -150,7 +150,7 @@ def _plan_cells(made: CampaignPlan) -> list[list[object]]:
 
 
 def _access_cells(way: Access) -> list[object]:
-    """The path, and its estimated scans of the table, minutes and TEMP."""
+    """The access path, and its estimated table scans, minutes and TEMP."""
     temp = f"{way.temp_bytes / 1e9:.1f} GB" if way.temp_bytes else "none"
     return [way.path.value, f"{way.scans:.1f}", f"{way.seconds / 60:.1f}", temp]
 
@@ -225,7 +225,7 @@ def run(
     results: list[dict[str, object]] = []
     state = Exit.DONE
     with user_workspace() as workspace:
-        if RECONCILED in stages:  # better known now than after the load
+        if RECONCILED in stages:  # a wrong folder should fail now, not after the load
             write_into(workspace.settings.reconcile.docs_root, workspace.settings)
         if only_keys is not None:
             mark_keys(workspace, partitions, only_keys, mode)
@@ -244,7 +244,7 @@ def run(
 
 @contextmanager
 def _naming_the_command(partition: Partition) -> Iterator[None]:
-    """A load that must wait ends with exit code 69, the time, and the command that continues it."""
+    """For a load that must wait: add to its error when it can continue, and the command for it."""
     try:
         yield
     except QuotaExhausted as full:
@@ -263,7 +263,7 @@ def _resume_command(partition: Partition) -> str:
 
 
 def _begun_months(months: str) -> tuple[str, ...]:
-    """The months of FIRST:COUNT. Raises `ConfigError`, also for one that has not begun."""
+    """The months of FIRST:COUNT. Raises `ConfigError` if they cannot be read or one has not begun."""
     keys = parse_months(months)
     refuse_future_month(keys[-1])
     return keys

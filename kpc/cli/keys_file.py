@@ -1,4 +1,4 @@
-"""--only-keys: records that are sent again although the load knows them as sent."""
+"""--only-keys: records that are sent again although the load has recorded them as sent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def mark_keys(workspace: Workspace, partitions: Sequence[Partition], file: Path, mode: str) -> None:
-    """Mark the records that the file names. Raises `ConfigError`, also for several partitions and for a full load."""
+    """Mark the records that the file names. Raises `ConfigError` for several partitions or a full load."""
     from kpc.repair.send_again import mark_to_send_again
     from kpc.stages.context import PartitionContext
 

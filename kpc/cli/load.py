@@ -41,7 +41,7 @@ def pause(
     reason: Annotated[str, typer.Option(help="Reason, shown by `kpc status` and in waiting tasks.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Create no new ingest jobs for everything, a phase or a table; running jobs are polled to their end."""
+    """Stop creating ingest jobs for everything, a phase or a table; running jobs are polled to their end."""
     from kpc.campaign.pausing import pause_loads
 
     kind, name = _scope(scope)
@@ -51,15 +51,15 @@ def pause(
         is_new = pause_loads(ledger, environment, kind, name, **who, reason=reason)
         running = ledger.jobs.in_flight(environment.target_id)
         paused = ledger.pauses.active(environment)
-    head = "Paused" if is_new else "It was paused already"
-    lines = [f"{head}; {running:,} jobs in flight continue to their end. `kpc resume` lifts it.", *map(_line, paused)]
+    head = "Paused" if is_new else "It was already paused"
+    lines = [f"{head}; {running:,} jobs in flight continue to their end. `kpc resume` ends it.", *map(_line, paused)]
     facts = {"paused": pauses_as_json(paused), "is_new": is_new, "jobs_in_flight": running}
     emit(facts, as_json=as_json, text="\n".join(lines))
 
 
 @explaining_errors
 def resume(scope: Scope = None, as_json: AsJson = False) -> None:
-    """Lift a pause, or all pauses; new ingest jobs may begin again."""
+    """End a pause, or all pauses; new ingest jobs may start again."""
     from kpc.campaign.pausing import resume_loads
 
     kind, name = _scope(scope)
@@ -200,10 +200,10 @@ def _report_sent(table: Table, repairs: list[RepairResult], *, as_json: bool) ->
 def rollback(
     table: TableName,
     key: Key,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it; without this it only says what would happen.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Roll back; without it, only show what would happen.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete the records that a partition created and set back those it changed; a dry run without --yes."""
+    """Delete the records that a partition created and restore those it changed; a dry run without --yes."""
     from kpc.rollback.partition_rollback import plan_rollback, roll_back
     from kpc.stages.context import PartitionContext
 
@@ -244,7 +244,7 @@ def _done_lines(partition: Partition, done: RollbackResult) -> list[str]:
     if done.changed:
         lines.append(f"{done.changed:,} records have been changed by somebody since and were left as they are.")
     if done.differing:
-        lines.append(f"Of those set back, {done.differing:,} still differ from their pre-image: look at the org.")
+        lines.append(f"Of the restored records, {done.differing:,} still differ from their pre-image: check the org.")
     lines += [_left(done.left - min(done.left, done.changed))]
     return [*lines, f"The partition counts as not loaded: `kpc rerun {partition}` loads it again."]
 

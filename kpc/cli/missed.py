@@ -18,8 +18,8 @@ def register(app: typer.Typer) -> None:
 
 @explaining_errors
 def missed(
-    start: Annotated[bool, typer.Option("--start", help="Start them; each once, whoever else does it too.")] = False,
-    minutes: Annotated[int, typer.Option(min=0, help="Since how long the stage before it is done, at least.")] = 2,
+    start: Annotated[bool, typer.Option("--start", help="Start them; each runs once, whoever starts it.")] = False,
+    minutes: Annotated[int, typer.Option(min=0, help="How long ago, at least, the stage before it ended.")] = 2,
     as_json: AsJson = False,
 ) -> None:
     """List what Airflow has not started, e.g. because a DAG was paused: stages of partitions, requests for sign-off."""

@@ -25,7 +25,7 @@ def show(as_json: AsJson = False) -> None:
         "target_id": target_id,
         "facts": [{"name": one.name, "value": one.value, "learned_utc": one.learned_utc.isoformat()} for one in facts],
     }
-    title = f"{target_id}: " + ("`kpc org forget NAME` resets one" if facts else "nothing was learned yet")
+    title = f"{target_id}: " + ("`kpc org forget NAME` resets one" if facts else "nothing has been learned yet")
     emit(result, as_json=as_json, text=grid(title, ("name", "value", "learned"), cells) if facts else title)
 
 
@@ -35,7 +35,7 @@ def forget(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A name that `kpc org show` lists.")],
     as_json: AsJson = False,
 ) -> None:
-    """Forget one fact, so that the next load learns it anew; recorded in the audit log."""
+    """Forget one fact, so that the next load learns it again; recorded in the audit log."""
     with user_workspace() as workspace:
         ledger, environment = workspace.ledger, workspace.environment
         value = ledger.org_facts.find(environment.target_id, name)
@@ -52,5 +52,5 @@ def forget(
             environment=environment,
             detail={"name": name, "value": value},
         )
-    text = f"Forgot {name} = {value}; the next load learns it anew."
+    text = f"Forgot {name} = {value}; the next load learns it again."
     emit({"forgotten": name, "value": value}, as_json=as_json, text=text)

@@ -65,10 +65,10 @@ class Terminated(KeyboardInterrupt):
 
 
 def end_on_sigterm() -> None:
-    """Raise `Terminated` in the main thread when the process is told to end, once."""
+    """Raise `Terminated` in the main thread at the first signal to terminate; later ones are ignored."""
 
     def end(number: int, _frame: FrameType | None) -> NoReturn:
-        signal.signal(number, signal.SIG_IGN)  # the first one is being obeyed
+        signal.signal(number, signal.SIG_IGN)  # the first signal is being handled
         raise Terminated
 
     signal.signal(signal.SIGTERM, end)
@@ -100,13 +100,13 @@ def emit(result: object, *, as_json: bool, text: str | Grid) -> None:
 
 
 def as_json_text(result: object, *, is_ascii: bool = False) -> str:
-    """One line of JSON in which what a terminal would obey is escaped; text of servers may be part of it."""
+    """One line of JSON with terminal control characters escaped, because it may contain text from a server."""
     text = json.dumps(result, default=_plain, ensure_ascii=is_ascii)
     return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
 
 
 def print_json(result: object) -> None:
-    """Print JSON on stdout; a stream that is not UTF-8 gets letters beyond ASCII as escapes, which JSON allows."""
+    """Print JSON on stdout; if that is not UTF-8, characters beyond ASCII are written as JSON escapes."""
     is_utf8 = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
     print(as_json_text(result, is_ascii=not is_utf8))
 

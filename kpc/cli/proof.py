@@ -32,7 +32,7 @@ def preflight(
         bool, typer.Option("--dry-run", help="Also write one made-up row per object, read it back and delete it.")
     ] = False,
     airflow: Annotated[
-        bool, typer.Option("--airflow", help="As a worker of Airflow sees it, with Airflow's connections and network.")
+        bool, typer.Option("--airflow", help="Check from an Airflow worker, with Airflow's connections and network.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -56,7 +56,7 @@ def preflight(
 
 
 def _on_a_worker(*, dry_run: bool, as_json: bool) -> None:
-    """The DAG's checks; those that found nothing are only counted."""
+    """Run the checks in Airflow's preflight DAG; those that found nothing are only counted."""
     from kpc.airflow_client.dag_preflight import run_preflight
     from kpc.campaign.system_check import CheckState
     from kpc.settings import load_settings
@@ -76,7 +76,7 @@ def _print(checks: Sequence[SystemCheck], counts: Mapping[str, int], *, as_json:
 
 
 def _keep(workspace: Workspace, checks: list[SystemCheck]) -> None:
-    """For the page of the Data Docs. A folder that cannot be written is one of the failed checks already."""
+    """Keep the checks for their Data Docs page. An unwritable folder is ignored: a failed check reports it already."""
     from expectations.preflight_page import keep_checks
 
     with suppress(OSError):
@@ -124,15 +124,15 @@ def reconcile(
     level: Annotated[
         int, typer.Option(min=1, max=3, help="1 and 2: counts and aggregates only; 3: every record, the default.")
     ] = 3,
-    sample: Annotated[int | None, typer.Option(min=1, help="Compare so many records, chosen anew each time.")] = None,
+    sample: Annotated[int | None, typer.Option(min=1, help="Compare this many records, chosen at random.")] = None,
     level3: Annotated[str, typer.Option(help="full, sample or off; default: KPC__RECONCILE__LEVEL3.")] = "",
     drill: Annotated[bool, typer.Option("--drill", help="Compare every record, whatever the setting.")] = False,
     second_opinion: Annotated[
         str,
         typer.Option(
             metavar="SHARE",
-            help="Have Oracle itself say, as of the extract's SCN, what Salesforce must hold: of `all` rows, or of so "
-            "many of the 256 buckets. Compares every record.",
+            help="Have Oracle itself compute, as of the extract's SCN, what Salesforce must hold: for `all` rows, or "
+            "for this many of the 256 buckets. Compares every record.",
         ),
     ] = "",
     as_json: AsJson = False,
@@ -176,7 +176,7 @@ def _print_verdict(partition: Partition, report: ReconciliationReport, *, weaker
         say(f"Compared only by {report.compared_only}.")
     if weaker:
         when = f"{report.compared_utc:%Y-%m-%d %H:%M} UTC"
-        say(f"The verdict is the one of {when}, when more was compared. Now: {weaker}.")
+        say(f"The verdict of {when} remains, because more was compared then. This time: {weaker}.")
     elif report.state == "sampled":
         say(
             f"{report.share} records were compared; "
@@ -189,7 +189,7 @@ def _level3(level: int, sample: int | None, level3: str, *, drill: bool) -> str:
     named = ["full"] * drill + ["off"] * (level < 3) + ["sample"] * (sample is not None) + [level3] * bool(level3)
     if len(set(named)) > 1:
         raise ConfigError(
-            "--level, --sample, --level3, --drill and --second-opinion contradict each other.",
+            "--level, --sample, --level3, --drill and --second-opinion cannot be combined.",
             "Give only one of them, or none.",
         )
     return named[0] if named else ""
@@ -214,7 +214,7 @@ def _reconcile_object(name: str, *, as_json: bool) -> None:
     if found.unknown:
         say(
             f"Remove them in Salesforce and repeat, or accept them with `kpc sign-off {table.name} FOREIGN --note "
-            "REASON`; without that no phase with this table can be signed off."
+            "REASON`; until then no phase with this table can be signed off."
         )
     if not found.is_accounted_for:
         say(

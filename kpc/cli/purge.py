@@ -1,4 +1,4 @@
-"""`kpc purge` and `kpc data-map`: where personal data lies, and removing files that hold rows."""
+"""`kpc purge` and `kpc data-map`: where personal data is stored, and removing files that hold rows."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def purge(
     kind: Annotated[
         str, typer.Option(help="Kinds of files, separated by commas; `kpc data-map` lists them. All if left out.")
     ] = "",
-    due_now: Annotated[bool, typer.Option("--due-now", help="However young the files are.")] = False,
-    reason: Annotated[str, typer.Option(help="Why; it stands in the tombstone of each file.")] = "",
+    due_now: Annotated[bool, typer.Option("--due-now", help="Purge files of any age.")] = False,
+    reason: Annotated[str, typer.Option(help="Why; recorded in the tombstone of each file.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would go and what is needed.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Remove files older than their retention that hold rows; the audit log keeps a tombstone of each.
+    """Remove files that hold rows and are past their retention; the audit log keeps a tombstone of each.
 
-    What is still needed stays, and the exit code is 3.
+    Files that are still needed are kept, and the exit code is then 3.
     """
     from kpc.campaign.purge import PurgeWish
     from kpc.campaign.purge import purge as purge_files
@@ -86,7 +86,7 @@ def _kinds(given: str) -> tuple[FileKind, ...]:
 
 @explaining_errors
 def data_map(as_json: AsJson = False) -> None:
-    """Show of each column whether it is personal, how it is treated, which files hold it, and for how long."""
+    """Show for each column whether it is personal, how it is treated, which files hold it, and for how long."""
     from kpc.campaign.data_map import as_page, data_map_of
     from kpc.settings import load_settings
 

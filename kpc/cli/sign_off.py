@@ -10,7 +10,7 @@ from kpc.cli.arguments import AsJson, user_workspace
 from kpc.cli.output import emit, explaining_errors, grid, say
 from kpc.errors import ConfigError
 
-_WEAKER = "The name is the one that the operating system gives: a sign-off by a user logged in to Airflow is stronger."
+_WEAKER = "The name comes from the operating system: a sign-off by a user logged in to Airflow is stronger evidence."
 
 
 def register(app: typer.Typer) -> None:
@@ -29,7 +29,7 @@ def sign_off(
     note: Annotated[str, typer.Option(help="Why, for the record.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Record your decision about a phase, the migration, rows without a partition, or what Oracle changed in one.
+    """Record your decision about a phase, the migration, rows without a partition, or later changes in Oracle.
 
     `list` shows every decision and whether it still stands; `revoke NUMBER` takes one back.
     """

@@ -33,11 +33,11 @@ def show(as_json: AsJson = False) -> None:
 def adopt(
     reason: Annotated[str, typer.Option(help="Why, such as the failover's date; written to the audit log.")],
     new: Annotated[
-        bool, typer.Option("--new", help="Another database or owner than the one that an earlier version knew.")
+        bool, typer.Option("--new", help="The database or owner differs from the one that an earlier version knew.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Read the database as it is now open, after a failover, flashback or restore; what is loaded stays known."""
+    """Adopt the database as it is open now, after a failover, flashback or restore; records of past loads are kept."""
     from kpc.stages.source_identity import adopt as adopt_source
 
     with user_workspace() as workspace:

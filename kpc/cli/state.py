@@ -26,13 +26,13 @@ def register(app: typer.Typer) -> None:
 @explaining_errors
 def status(
     watch: Annotated[bool, typer.Option("--watch", help="Keep it up to date until everything has ended.")] = False,
-    interval: Annotated[float, typer.Option(min=0.5, help="With --watch: seconds between two looks.")] = 5.0,
+    interval: Annotated[float, typer.Option(min=0.5, help="With --watch: seconds between updates.")] = 5.0,
     as_json: AsJson = False,
 ) -> None:
     """Show every partition with the state of its four stages, quota and pauses.
 
-    With --watch it is a summary by table, redrawn in place; where there is no terminal, a line for each change. It ends
-    with 0, 1 (something failed, differs or stopped) or 3 (exceptions). --json then prints one object per look.
+    With --watch it shows a summary by table, redrawn in place, or without a terminal a line for each change. Exit
+    codes: 0; 1 if something failed, differs or stopped; 3 with exceptions. --json then prints one object per update.
     """
     if watch:
         from kpc.cli.watch import watch_campaign
@@ -98,13 +98,13 @@ def _gap_facts(gap: Any) -> dict[str, object]:
 
 
 def _stopped_lines(stopped: Sequence[Any]) -> Iterator[str]:
-    """Only Airflow knows whether the next run waits or does not exist."""
+    """Partitions between two stages; only Airflow knows whether the next run is waiting or missing."""
     for gap in stopped[:_MOST_LISTED]:
-        yield f"{gap.partition} is done up to {gap.done.stage}; {gap.following} has not begun to work."
+        yield f"{gap.partition} is done up to {gap.done.stage}; {gap.following} has not started."
     if len(stopped) > _MOST_LISTED:
         yield f"{len(stopped) - _MOST_LISTED:,} more stopped between two stages; `kpc status --json` has all."
     if stopped:
-        yield "`kpc missed` asks Airflow which of these wait and which were lost, and `kpc missed --start` starts them."
+        yield "`kpc missed` asks Airflow which of these wait and which were lost; `kpc missed --start` starts those."
 
 
 def _partition_facts(table: str, key: str, stages: Mapping[str, Any]) -> dict[str, object]:
@@ -117,11 +117,11 @@ def _partition_facts(table: str, key: str, stages: Mapping[str, Any]) -> dict[st
 
 
 def _moved_lines(moved: Mapping[Partition, Any]) -> Iterator[str]:
-    """What Oracle changed after it was extracted, as `kpc delta` found it."""
+    """Partitions that changed in Oracle after they were extracted, as `kpc delta` found."""
     for partition, check in list(moved.items())[:_MOST_LISTED]:
-        yield f"{partition}: Oracle had changed it by SCN {check.final_scn}; `kpc delta --keys` lists the rows."
+        yield f"{partition}: it had changed in Oracle by SCN {check.final_scn}; `kpc delta --keys` lists the rows."
     if len(moved) > _MOST_LISTED:
-        yield f"{len(moved) - _MOST_LISTED:,} more partitions moved; `kpc status --json` has all."
+        yield f"{len(moved) - _MOST_LISTED:,} more partitions changed; `kpc status --json` has all."
 
 
 def _split_facts(extract: Any, parent: Any) -> dict[str, object]:
@@ -130,13 +130,13 @@ def _split_facts(extract: Any, parent: Any) -> dict[str, object]:
 
 
 def _split_lines(split: Sequence[tuple[Any, Any]]) -> Iterator[str]:
-    """Children that were read at another SCN than their parents."""
+    """Children that were read at a different SCN from their parents."""
     for extract, parent in split[:_MOST_LISTED]:
         table, key = extract.table_name, extract.partition_key
         older = table if extract.scn < parent.scn else parent.table
         yield (
             f"{table} {key} was read at SCN {extract.scn}, its {parent.compared_with(extract.scn)}: rows written in "
-            f"between are in one of them only. `kpc run {older} {key} --same-scn` reads the older one at the "
+            f"between are in only one of them. `kpc run {older} {key} --same-scn` reads the older one at the "
             f"newer SCN (in Airflow `kpc rerun {older} {key} --same-scn`)."
         )
     if len(split) > _MOST_LISTED:
@@ -154,9 +154,9 @@ def _quota_line(quota: Any, in_flight: int, now: datetime) -> str:
 
 
 def _others_line(quota: Any, now: datetime) -> str:
-    """The use by everybody, which only the org knows: as of the last time that a load asked it."""
+    """The quota used by all software, which only the org knows: as of the last time that a load asked it."""
     if quota.read_utc is None or not quota.calls_max:
-        return "The org has not been asked yet for the batches of other software and the API calls; a load asks."
+        return "Other software's batches and API calls are not known yet; the next load asks the org."
     minutes = int((now - quota.read_utc).total_seconds() // 60)
     return (
         f"As the org said at {quota.read_utc:%Y-%m-%d %H:%M:%S} UTC ({minutes:,} min ago): {quota.others_batches:,} "

@@ -1,4 +1,4 @@
-"""Standard output and error as commands use them: whatever becomes of a stream, the work goes on.
+"""Standard output and error as commands use them: a stream that fails does not stop the work.
 
 Containers, cron and pipes give streams that are closed, not UTF-8, on a full disk, or whose reader goes away
 (`| head`). A load must not stop because its log cannot be written.
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class LastingFile(io.FileIO):
-    """A file that accepts everything: after the first error nothing is written, and `failure` says why."""
+    """A file whose writes never fail: after the first error nothing is written, and `failure` says why."""
 
     failure: OSError | None = None
 
@@ -36,7 +36,7 @@ class LastingFile(io.FileIO):
 def with_lasting_streams(act: Callable[[], int]) -> int:
     """Run `act` and return its exit code; `Exit.FAILED` if its result could not be written.
 
-    A reader that has gone away has what it wanted, so that is no failure.
+    A closed pipe is not a failure: its reader has read all that it wanted.
     """
     _occupy_standard_descriptors()
     result, sys.stdout = _lasting(sys.stdout)
@@ -62,7 +62,7 @@ def _occupy_standard_descriptors() -> None:
 
 
 def _lasting(stream: TextIO | None) -> tuple[LastingFile | None, TextIO]:
-    """A stream that escapes what its encoding lacks, on a file that accepts everything."""
+    """A stream that escapes characters missing from its encoding, on a file whose writes never fail."""
     if stream is None:
         return None, open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123  the same
     file = LastingFile(stream.fileno(), "w", closefd=False)

@@ -1,4 +1,4 @@
-"""What the command line says of an error that no other code has explained."""
+"""What the command line prints for an error that no other code has explained."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kpc.errors import ConfigError, KpcError, Terminal
 
 
 def explained_at_the_top(error: Exception) -> KpcError:
-    """One sentence and a remedy; an error that is none of the known kinds is reported as a defect of this program.
+    """One sentence and a remedy; an error of an unknown kind is reported as a defect of this program.
 
     Only names of classes and places in the code are shown: messages of libraries may quote a personal value.
     """
@@ -25,8 +25,8 @@ def explained_at_the_top(error: Exception) -> KpcError:
     kind = type(error).__name__
     if isinstance(error, UnicodeError):
         return ConfigError(
-            f"A text is not in the encoding that is expected ({kind} in {_place(error)}).",
-            "Give arguments, variables and files in UTF-8, and set PYTHONUTF8=1 if the locale is another.",
+            f"A text is not in the expected encoding ({kind} in {_place(error)}).",
+            "Give arguments, variables and files in UTF-8, and set PYTHONUTF8=1 if the locale uses another encoding.",
         )
     if type(error).__module__.startswith("sqlalchemy."):
         return Terminal(

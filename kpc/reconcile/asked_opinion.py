@@ -1,7 +1,7 @@
-"""A second opinion that is asked for later, of an extract that was sealed without one, or with fewer buckets.
+"""A second opinion requested later, for an extract that was sealed without one, or with fewer buckets.
 
-Oracle is asked as of the extract's SCN, as long as its undo reaches back to it. The answers are kept in a folder of
-their own beside the sealed extract, which is never changed; every later comparison of all records uses them.
+Oracle is asked as of the extract's SCN, as long as its undo reaches back that far. The answers are kept in their own
+folder beside the sealed extract, which is never changed; every later comparison of all records uses them.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def wanted_buckets(context: PartitionContext, share: str) -> tuple[int, ...]:
     """The buckets that `share` names: `all`, or how many. Raises `ConfigError`."""
     if not has_opinion(context.table):
         raise ConfigError(
-            f"Oracle cannot spell the keys of {context.table.name}, so it has no opinion of its rows.",
+            f"Oracle cannot compute the keys of {context.table.name}, so it has no opinion on its rows.",
             f"Compare without it: `kpc reconcile {context.table.name} {context.key}`.",
         )
     if share == ALL_BUCKETS:
@@ -55,13 +55,13 @@ def wanted_buckets(context: PartitionContext, share: str) -> tuple[int, ...]:
     if share.isascii() and share.isdigit() and 1 <= int(share) <= BUCKETS:
         return drawn_buckets(context.partition, int(share))
     raise ConfigError(
-        f"{share!r} is no share of a partition.",
+        f"{share!r} is not a share of a partition.",
         f"Give --second-opinion all, or a number of buckets from 1 to {BUCKETS}.",
     )
 
 
 def kept_opinions(context: PartitionContext, extract: ExtractManifest) -> KeptOpinions | None:
-    """The opinions of the most buckets: those sealed with the extract, or those asked for later."""
+    """Whichever covers more buckets: the opinions sealed with the extract, or those requested later."""
     paths = context.paths.generation(extract.generation)
     asked = context.store.manifest(paths.opinions, OpinionManifest)
     if asked is not None and len(asked.buckets) > len(extract.opinion_buckets):
@@ -70,9 +70,9 @@ def kept_opinions(context: PartitionContext, extract: ExtractManifest) -> KeptOp
 
 
 def ask_opinions(context: StageContext, extract: ExtractManifest, share: str) -> None:
-    """Ask Oracle for its opinions of the rows in some buckets, unless they are kept already.
+    """Ask Oracle for its opinions on the rows in some buckets, unless they are already kept.
 
-    Raises `ConfigError` if Oracle can no longer read the extract's SCN, `OutsideWindow`, also between two files, and
+    Raises `ConfigError` if Oracle can no longer read the extract's SCN, `OutsideWindow` (even between two files), and
     `Terminal` if Oracle's control totals are not those of the extract.
     """
     wanted = wanted_buckets(context, share)
@@ -108,11 +108,11 @@ def ask_opinions(context: StageContext, extract: ExtractManifest, share: str) ->
     )
     context.store.publish(folder, manifest, chunks)
     _record(context, manifest, folder)
-    log.info("%s: Oracle gave its opinion of %s rows in %d buckets", context, f"{manifest.rows:,}", len(wanted))
+    log.info("%s: Oracle gave its opinion on %s rows in %d buckets", context, f"{manifest.rows:,}", len(wanted))
 
 
 def _plan(context: StageContext, extract: ExtractManifest, wanted: tuple[int, ...], folder: Path) -> _AskedPlan:
-    """The saved plan for these buckets; what was asked for others is removed."""
+    """The saved plan for these buckets; a plan for other buckets is removed."""
     saved = read_manifest(folder, _AskedPlan, EXTRACT_PLAN)
     if saved is not None and saved.buckets == wanted:
         return saved
@@ -183,7 +183,7 @@ def _too_late(context: StageContext, extract: ExtractManifest, share: str) -> Co
     table, key = context.table.name, context.key
     setting = "full" if share == ALL_BUCKETS else "some"
     return ConfigError(
-        f"Oracle can no longer read {context} as of SCN {extract.scn}, so it cannot give its opinion of this extract.",
+        f"Oracle can no longer read {context} as of SCN {extract.scn}, so it cannot give its opinion on this extract.",
         f"Set KPC__RECONCILE__SECOND_OPINION={setting} and extract the partition again: "
         f"`kpc run {table} {key} --mode full`. `kpc reconcile {table} {key}` compares without it.",
     )

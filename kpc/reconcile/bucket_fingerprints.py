@@ -1,4 +1,4 @@
-"""Fingerprints of a partition's buckets on both sides: what a certificate holds as evidence of every single record.
+"""Fingerprints of a partition's buckets on both sides: what a certificate holds as evidence for every record.
 
 The fingerprint of a bucket is the number of its records, and the sum (modulo 2^64) and XOR of their row checksums,
 which cover the external id and every field. Two sets of records with the same fingerprint are the same set, except for
@@ -20,7 +20,7 @@ _MODULUS = 1 << 64
 
 @dataclass(frozen=True, slots=True)
 class BucketFingerprint:
-    """`rows` records of one bucket; `sum` and `xor` of their checksums. `bucket` None: a marker of no bucket."""
+    """`rows` records of one bucket; `sum` and `xor` of their checksums. `bucket` is None if the marker names none."""
 
     bucket: int | None
     rows: int
@@ -42,7 +42,7 @@ class Fingerprints:
 
     @classmethod
     def of(cls, buckets: Iterable[BucketFingerprint]) -> Fingerprints:
-        """From `listed`."""
+        """The inverse of `listed`."""
         return cls({one.bucket: one for one in buckets})
 
     def merge(self, other: Iterable[BucketFingerprint]) -> None:
@@ -53,7 +53,7 @@ class Fingerprints:
 
     def add(self, rows: pl.DataFrame) -> None:
         """Count the rows of a frame; each record is counted once."""
-        # The sum of 64-bit numbers wraps around in polars, which is the modulus.
+        # Sums of 64-bit numbers wrap around in polars, which gives the sum modulo 2^64.
         found = rows.group_by(BUCKET).agg(
             pl.len().alias("rows"), pl.col(CHECKSUM).sum().alias("sum"), pl.col(CHECKSUM).bitwise_xor().alias("xor")
         )
@@ -67,5 +67,5 @@ class Fingerprints:
         return self._by_bucket
 
     def listed(self) -> tuple[BucketFingerprint, ...]:
-        """In the order of the buckets; records without one come last."""
+        """The fingerprints in the order of the buckets; records without a bucket come last."""
         return tuple(sorted(self._by_bucket.values(), key=lambda one: (one.bucket is None, one.bucket or 0)))

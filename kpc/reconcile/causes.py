@@ -22,7 +22,7 @@ from kpc.storage.prefetch import map_in_parallel
 from kpc.storage.store import FileEntry, atomic_path, describe_file
 
 HEADER = (EXTERNAL_ID, "kind", "cause", "fields", "changed_by", "changed_utc", "oracle_now")
-_LOOKED_UP = 2_000  # records of which the org is asked who changed them
+_LOOKED_UP = 2_000  # records for which the org is asked who changed them
 _QUERIES_AT_ONCE = 4
 _ASKED = (EXTERNAL_ID, "CreatedById", "CreatedDate", "LastModifiedById", "LastModifiedDate")
 
@@ -52,7 +52,7 @@ HEALED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ExplainedDifference:
-    """A differing record with its cause; `by` is a Salesforce user id, `when` UTC, both empty where nobody knows."""
+    """A differing record with its cause; `by` is a Salesforce user id, `when` UTC, both empty if unknown."""
 
     record: DifferingRecord
     cause: DifferenceCause
@@ -116,7 +116,7 @@ def _ask(external_ids: Sequence[str], context: PartitionContext) -> dict[str, _I
 
 
 def _loaded(records: Sequence[DifferingRecord], context: PartitionContext) -> set[str]:
-    """The external ids that Salesforce has confirmed to this migration."""
+    """The external ids that Salesforce has confirmed as loaded by this migration."""
     context.store.fetch(context.paths.loaded_index)
     wanted = pl.DataFrame({EXTERNAL_ID: [one.external_id for one in records]}).with_columns(key_hash())
     found: set[str] = set()
@@ -126,7 +126,7 @@ def _loaded(records: Sequence[DifferingRecord], context: PartitionContext) -> se
 
 
 def counted(explanations: Iterable[ExplainedDifference]) -> dict[str, int]:
-    """How many records have which cause, the most frequent first."""
+    """How many records have each cause, the most frequent first."""
     return dict(Counter(str(one.cause) for one in explanations).most_common())
 
 
@@ -135,7 +135,7 @@ def write_differences(
 ) -> FileEntry:
     """A CSV file that only its owner can read: one line per record, keys and names of fields, no values.
 
-    `since`: what Oracle holds now, by external id, where it was asked.
+    `since`: what Oracle holds now, by external id, if it was asked.
     """
     with atomic_path(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         lines = csv.writer(file)

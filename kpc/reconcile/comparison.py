@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Context, Decimal, Inexact, InvalidOperation
 
-# The default context rounds to 28 digits, and a sum of Oracle NUMBERs has more: two sums could differ by a satang and
-# agree, or agree and differ. Here a difference that would need rounding is an error instead.
+# The default context rounds to 28 digits, and a sum of Oracle NUMBERs has more: two sums that differ by a satang could
+# compare as equal, or equal sums as different. Here a difference that would need rounding is an error instead.
 EXACT = Context(prec=200, traps=[Inexact, InvalidOperation])
 
 
@@ -31,7 +31,7 @@ class Comparison:
 
     @property
     def difference(self) -> Decimal | None:
-        """Target minus expected; None where only one side has a value."""
+        """Target minus expected; None if only one side has a value."""
         if self.expected is None or self.target is None:
             return None
         return EXACT.subtract(self.target, self.expected)

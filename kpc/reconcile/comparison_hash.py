@@ -1,9 +1,9 @@
-"""The hash by which a record is compared with its row: texts as texts, numbers as the doubles that the API carries.
+"""The hash by which a record is compared with its row: text as text, numbers as the doubles that the API carries.
 
-It is an order of magnitude cheaper than canonical text, because no number is spelled. Equal hashes mean equal
-records; records with different hashes may still be equal (white space at an end, `TRUE` for `true`) and are compared by
-their canonical text. Doubles tell all numbers of up to 15 digits apart, as many as Salesforce keeps exactly. The seed
-is drawn anew for each reconciliation, so that nobody can prepare a record with the hash of another; the hash is never
+It is an order of magnitude cheaper than canonical text, because no number is formatted. Equal hashes mean equal
+records; records with different hashes may still be equal (trailing white space, `TRUE` for `true`) and are compared by
+their canonical text. Doubles distinguish all numbers of up to 15 digits, as many as Salesforce keeps exactly. Each
+reconciliation draws a new seed, so that nobody can prepare a record with the hash of another; the hash is never
 stored.
 """
 
@@ -14,7 +14,7 @@ import polars as pl
 from kpc.catalog.table import Table
 
 COMPARED = "compared"  # the hash's column, UInt64
-AS_DOUBLE = "double:"  # before the name of a number's field: its column of doubles beside the one of text
+AS_DOUBLE = "double:"  # prefix of a number field's column of doubles, beside its column of text
 
 
 def number_fields(table: Table) -> tuple[str, ...]:
@@ -36,5 +36,5 @@ def comparison_hash(rows: pl.DataFrame, table: Table, seed: int) -> pl.Series:
         text = rows[name]
         return text.fill_null("") if text.null_count() else text
 
-    # Without expressions, which have a fixed cost for each of thousands of frames.
+    # Not as expressions, which have a fixed cost for each of thousands of frames.
     return pl.DataFrame([compared(name) for name in table.data_header]).hash_rows(seed).alias(COMPARED)

@@ -1,11 +1,11 @@
-"""Finished buckets of a comparison, kept beside the extract, so that one that was killed continues where it was.
+"""Finished buckets of a comparison, kept beside the extract, so that a killed comparison continues where it stopped.
 
     reconciled/progress/<first marker>.json        counts, fingerprints and aggregates of some buckets; written last
     reconciled/progress/<first marker>.parquet     what differs in them
 
 Only buckets of the same data (`data`, see `ReconciliationReport`), read less than `LONGEST_H` hours ago, are used. They
-bear a code (HMAC-SHA256) that only somebody with this worker's secrets can make: files that others wrote are passed
-over, and a worker without secrets keeps none.
+carry a code (HMAC-SHA256) that only somebody with this worker's secrets can make: files written by others are
+skipped, and a worker without secrets keeps none.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class _FinishedGroup(BaseModel):
 
 
 class ComparisonProgress:
-    """`folder` is that of the reconciliation, `data` the fingerprint of what is compared."""
+    """`folder` is the reconciliation's, `data` the fingerprint of what is compared."""
 
     def __init__(self, folder: Path, data: str, settings: Settings) -> None:
         self._folder = folder / FOLDER
@@ -84,7 +84,7 @@ class ComparisonProgress:
             path.write_text(kept.model_copy(update={"code": self._code(kept)}).model_dump_json(), encoding="utf-8")
 
     def finished(self, now: datetime) -> Iterator[tuple[tuple[str, ...], GroupComparison]]:
-        """The kept comparisons that can be used again, with their markers; others are passed over."""
+        """The kept comparisons that can be used again, with their markers; others are skipped."""
         for path in sorted(self._folder.glob("*.json")):
             try:
                 kept = _FinishedGroup.model_validate_json(path.read_text(encoding="utf-8"))
@@ -105,12 +105,12 @@ class ComparisonProgress:
         return hmac.new(self._key, content.encode(), hashlib.sha256).hexdigest()
 
     def remove(self) -> None:
-        """When the comparison is complete."""
+        """Remove the kept comparisons, once the whole comparison is complete."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _key(settings: Settings) -> bytes:
-    """From every secret of this worker; empty if it has none."""
+    """A key derived from every secret of this worker; empty if it has none."""
     salesforce, file = settings.salesforce, settings.salesforce.private_key_file
     secrets = (
         settings.hash_key,

@@ -1,4 +1,4 @@
-"""What a differing record is called by; imports nothing that is slow to import."""
+"""The kind and the key of a differing record; imports nothing that is slow to import."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ class DifferenceKind(StrEnum):
     """How a record differs."""
 
     MISSING = "missing"  # Oracle has it, Salesforce does not
-    CHANGED = "changed"  # both have it, with other values or another marker
+    CHANGED = "changed"  # both have it, with different values or a different marker
     SURPLUS = "surplus"  # Salesforce has it, Oracle does not
 
 
 @dataclass(frozen=True, slots=True)
 class DifferingRecord:
-    """`fields` are those that differ, by their names in the data header; empty unless it is `changed`."""
+    """`fields` are the names, in the data header, of those that differ; empty unless the kind is `changed`."""
 
     external_id: str
     kind: DifferenceKind

@@ -22,7 +22,7 @@ from kpc.stages.context import PartitionContext
 class FoundDifferences:
     """Complete counts, and the records of up to `HELD_ROWS` of each kind, by kind and external id.
 
-    `rows`: external id and checksum of the extract's rows of those that are listed.
+    `rows`: external id and checksum of the listed records' rows in the extract.
     """
 
     missing: int
@@ -39,7 +39,7 @@ def differing_records(
     """Name what differs in all groups of buckets; the extract is read once more if anything does.
 
     A record with the marker of another bucket is surplus there and missing where it belongs: it counts as changed. One
-    whose numbers are equal as far as the API, which carries doubles, can tell counts as equal.
+    whose numbers are equal as doubles, which is all that the API can show, counts as equal.
     """
     missing = pl.concat([pl.Series(KEY_HASH, dtype=pl.UInt64), *(group.missing for group in groups)]).to_frame()
     changed, surplus = (pl.concat(frames) for frames in zip(*((g.changed, g.surplus) for g in groups), strict=True))

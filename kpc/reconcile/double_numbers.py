@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 
-DOUBLE_DIGITS = 15  # decimal digits that survive the way into a double and back
-_DOUBLE_STEPS = Decimal(2**53)  # of the digits of a double
+DOUBLE_DIGITS = 15  # decimal digits that survive conversion to a double and back
+_DOUBLE_STEPS = Decimal(2**53)  # a double is off by at most one part in this
 _DIGITS = 100  # Python's default of 28 would round a sum of 38 digits
 
 
@@ -13,8 +13,8 @@ def greatest_error(total: Decimal | None, low: Decimal | None, high: Decimal | N
     """How far the sum of doubles, added one after the other, can be from the exact sum.
 
     Each value and each addition is off by at most 2^-53 of itself. A partial sum is no larger than the sum if all
-    values have one sign, otherwise than the number of rows times the largest value (Higham, Accuracy and Stability of
-    Numerical Algorithms, section 4.2).
+    values have one sign, otherwise no larger than the number of rows times the largest value (Higham, Accuracy and
+    Stability of Numerical Algorithms, section 4.2).
     """
     if total is None or low is None or high is None:
         return Decimal(0)
@@ -24,12 +24,12 @@ def greatest_error(total: Decimal | None, low: Decimal | None, high: Decimal | N
 
 
 def is_held(value: Decimal | None, scale: int) -> bool:
-    """Whether a double tells every value of this size with `scale` decimal places from its neighbours."""
+    """Whether a double distinguishes every value of this size with `scale` decimal places from its neighbours."""
     return value is None or value.copy_abs().scaleb(scale) < Decimal(10**DOUBLE_DIGITS)
 
 
 def rounded(value: Decimal | None, scale: int) -> Decimal | None:
-    """A double that stands for a value with `scale` decimal places; a larger one stays as it is."""
+    """The value with `scale` decimal places that a double represents; a larger one is not changed."""
     if value is None or not is_held(value, scale):
         return value
     with localcontext(prec=_DIGITS):
@@ -37,7 +37,7 @@ def rounded(value: Decimal | None, scale: int) -> Decimal | None:
 
 
 def error_of(value: Decimal | None, scale: int) -> Decimal:
-    """How far a double can be from the number that it stands for; 0 where it can be told exactly."""
+    """How far a double can be from the number that it represents; 0 if that is exact."""
     if value is None or is_held(value, scale):
         return Decimal(0)
     with localcontext(prec=_DIGITS):

@@ -1,4 +1,4 @@
-"""The rows that Salesforce must hold of a partition: Oracle's, except for the listed exceptions."""
+"""The rows that Salesforce must hold for a partition: Oracle's, except for the listed exceptions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _PAIR: dict[str, pl.DataType] = {
     CHECKSUM: pl.UInt64(),
     COMPARED: pl.UInt64(),
 }
-_HELD_PAIRS = 400_000  # sorting them by bucket takes some 40 MB
+_HELD_PAIRS = 400_000  # sorting them by bucket takes about 40 MB
 
 
 @dataclass
@@ -41,7 +41,7 @@ class ExpectedRows:
     """What one reading of the extract found.
 
     `pairs` has bucket, key_hash, checksum and comparison hash of every expected record, `counts` their number by
-    bucket. `totals` are None while no exception and no correction makes them differ from Oracle's own. `sample` holds
+    bucket. `totals` are None unless an exception or a correction makes them differ from Oracle's own. `sample` holds
     records that `seed` chose at random, and those whose update was refused, with `table.data_header` in canonical text.
     """
 
@@ -56,7 +56,7 @@ class ExpectedRows:
 
     @property
     def corrected(self) -> int:
-        """Rows that have the values that people gave them."""
+        """Rows that hold values corrected by people."""
         return self.source.corrected
 
     @property
@@ -78,7 +78,7 @@ def expected_rows(
     *,
     sample_rows: int = 0,
 ) -> ExpectedRows:
-    """The expected rows of the generation that `extract` sealed; `folder` takes what does not fit in memory."""
+    """The expected rows of the generation that `extract` sealed; `folder` holds what does not fit in memory."""
     return _Reading(context, extract, exceptions, folder, sample_rows).run()
 
 
@@ -144,7 +144,7 @@ class _Reading:
             self._sample = compacted(self._drawn(pl.concat([self._sample, fresh])))
 
     def _drawn(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """At random, as many rows of each bucket as of every other."""
+        """A random sample of the rows, with the same number from each bucket."""
         order = pl.col(KEY_HASH).hash(self._seed)
         each = -(-self._sample_rows // len(self._counts))
         return rows.filter(order.rank("ordinal").over(BUCKET) <= each)
@@ -155,7 +155,7 @@ class _Reading:
             self._counts[number] += count
 
     def _add_exceptions(self, listed: pl.DataFrame) -> RefusedUpdates:
-        """Count what the listed rows left in the org: their former values, or Oracle's where nothing is known."""
+        """Count what the listed rows left in the org: their former values, or Oracle's if those are not known."""
         updates = find_refused_updates(self._context, listed, ~self._is_rejected)
         is_other = folded(pl.col(EXTERNAL_ID)).is_in(updates.others.implode()).fill_null(value=False)
         others = listed.filter(is_other).unique(EXTERNAL_ID)
@@ -180,6 +180,6 @@ def _with_measures(records: pl.DataFrame, table: Table) -> pl.LazyFrame:
 
 
 def rows_with_hashes(expected: ExpectedRows, hashes: pl.Series) -> Iterator[pl.DataFrame]:
-    """The expected rows with these key hashes, by one more reading: `table.data_header`, bucket, key_hash, checksum."""
+    """The expected rows with these key hashes, read once more: `table.data_header`, bucket, key_hash, checksum."""
     for frame in expected.source.with_hashes(hashes):
         yield frame.select(*expected.table.data_header, *_PAIR)

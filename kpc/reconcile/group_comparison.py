@@ -1,4 +1,4 @@
-"""The comparison of some buckets: expected rows against the records that Salesforce holds of them."""
+"""The comparison of some buckets: expected rows with the records that Salesforce holds for them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class GroupComparison:
     """What was found. `missing` holds key hashes of rows without a record, `changed` and `surplus` records.
 
     The frames have `table.data_header` in canonical text, bucket and key_hash; the first `HELD_ROWS` of each kind are
-    held, all are counted.
+    kept, all are counted.
     """
 
     compared: int
@@ -49,8 +49,8 @@ def compare_group(
 ) -> GroupComparison:
     """Compare rows of `ExpectedRows.pairs` with records.
 
-    Where they differ, `records` gives the records with some key hashes (`records_with_hashes`). Each side has a key at
-    most once.
+    If they differ, `records` returns the records with given key hashes (`records_with_hashes`). A key occurs at most
+    once on each side.
     """
     return _Comparing(context).run(expected, hashed, records)
 
@@ -93,7 +93,7 @@ class _Comparing:
         return found
 
     def _look_closer(self, unequal: pl.DataFrame, pairs: pl.DataFrame) -> pl.Series:
-        """Compare canonical text, in which white space and spellings do not differ; returns its key hashes."""
+        """Compare canonical text, in which white space and notation do not matter; returns the differing key hashes."""
         records, found = canonical_records(unequal, self._context), self._found
         found.target.add(records)
         differing = records.join(pairs, on=KEY_HASH, how="left").filter(_differs(CHECKSUM))
@@ -115,6 +115,6 @@ def _held(known: pl.DataFrame, more: pl.DataFrame) -> pl.DataFrame:
 
 
 def _differs(hashed: str) -> pl.Expr:
-    """True where this hash or the bucket differs from the row's, or there is no such row."""
+    """True if this hash or the bucket differs from the row's, or there is no such row."""
     is_equal = [pl.col(name) == pl.col(_OF_SOURCE[name]) for name in (hashed, BUCKET)]
     return ~pl.all_horizontal(is_equal).fill_null(value=False)

@@ -1,4 +1,4 @@
-"""Key hashes and row checksums that outlive a purged extract, and what is expected of the org by them alone."""
+"""Key hashes and row checksums that are kept after an extract is purged, and the expectation based on them alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from kpc.storage.parquet_file import ParquetTable, read_slices
 from kpc.storage.row_buckets import RowBuckets
 
 _SCHEMA: dict[str, pl.DataType] = {BUCKET: pl.UInt8(), KEY_HASH: pl.UInt64(), CHECKSUM: pl.UInt64()}
-_UNKNOWN: dict[str, pl.DataType] = {COMPARED: pl.UInt64()}  # of values that are gone: canonical text decides
+_UNKNOWN: dict[str, pl.DataType] = {COMPARED: pl.UInt64()}  # the values are gone, so canonical text decides
 _SLICE_ROWS = 500_000
 _REMEDY = "Restore it from a backup, or extract the partition again: `kpc run TABLE KEY --mode full`."
 
@@ -32,7 +32,7 @@ def keep_checksums(
 ) -> RowChecksums:
     """Write the file into the generation's folder of purged files, from the extract that is about to be purged.
 
-    `folder` takes what does not fit in memory. Raises `DamagedFile` if the extract is not what was sealed.
+    `folder` holds what does not fit in memory. Raises `DamagedFile` if the extract is not what was sealed.
     """
     target = make_private(context.paths.generation(extract.generation).purged) / ROW_CHECKSUMS
     expected = expected_rows(context, extract, exceptions, folder)
@@ -53,7 +53,7 @@ def purged_extract(context: PartitionContext, generation: str) -> PurgedManifest
 
 
 def purged_corrections(context: PartitionContext, generation: str) -> tuple[int, ...]:
-    """The hashes of the corrections that counted when they were purged; the kept checksums are those of their rows."""
+    """The hashes of the corrections valid when they were purged; the kept checksums are those of the corrected rows."""
     folder = context.paths.generation(generation).purged
     record = context.store.manifest(folder, PurgedManifest, f"{PURGED_CORRECTIONS}.json")
     return record.corrected if record else ()
@@ -62,7 +62,7 @@ def purged_corrections(context: PartitionContext, generation: str) -> tuple[int,
 def remembered_rows(
     context: PartitionContext, purged: PurgedManifest, folder: Path, *, sample_rows: int
 ) -> ExpectedRows:
-    """What is expected of the org, by the kept checksums. Neither keys nor values of rows are known any more.
+    """What the org must hold, by the kept checksums. Keys and values of the rows are no longer known.
 
     Raises `ConfigError` if a sample is wanted or nothing was kept, `DamagedFile` if the file is not what was written.
     """

@@ -1,4 +1,4 @@
-"""What to do about a mismatch, by its kind: which command heals it, and which do not."""
+"""What to do about a mismatch, by its kind: which commands repair it, and which do not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def mismatch_remedy(context: PartitionContext, report: ReconciliationReport) -> 
     """Sentences for the message of a mismatch.
 
     A load sends the rows that are new or changed in Oracle. Records that somebody deleted or changed in Salesforce are
-    neither: they are sent again by their keys, or with all others by a full load. No load deletes a record.
+    neither: they are sent again by key, or with all others by a full load. No load deletes a record.
     """
     return " ".join(_sentences(context, report))
 
@@ -35,13 +35,13 @@ def _sentences(context: PartitionContext, report: ReconciliationReport) -> Itera
         yield (
             f"`kpc run {table} {key} --only-keys {file}` sends the lost and changed records again (in Airflow "
             f"`kpc rerun {table} {key} --only-keys {file}`); without --only-keys only rows that changed in Oracle are "
-            "sent, which heals nothing here."
+            "sent, which repairs nothing here."
         )
     elif _has_too_few(report):
         yield (
             f"Records were deleted or changed in Salesforce, or never arrived: `kpc run {table} {key} --mode full` (in "
             f"Airflow `kpc rerun {table} {key} --mode full`) sends every row again; without --mode full only rows that "
-            "changed in Oracle are sent, which heals nothing here."
+            "changed in Oracle are sent, which repairs nothing here."
         )
     if _has_too_many(report):
         yield (
@@ -53,7 +53,7 @@ def _sentences(context: PartitionContext, report: ReconciliationReport) -> Itera
         moved = ", ".join(f"{count:,} {what}" for what, count in report.records.since.items())
         yield (
             f"Of the differing rows that Oracle was asked for, {moved}: `kpc run {table} {key} --mode full` reads the "
-            "partition anew and sends Oracle's present rows, so that both sides are compared as of now."
+            "partition again and sends Oracle's current rows, so that both sides are compared as of now."
         )
     if report.records is None or not (report.records.changed or report.records.missing or report.records.surplus):
         yield f"`kpc reconcile {table} {key} --drill` compares every record and lists the keys that differ."
@@ -62,7 +62,7 @@ def _sentences(context: PartitionContext, report: ReconciliationReport) -> Itera
 
 
 def healing_file(context: PartitionContext, report: ReconciliationReport) -> str:
-    """The file of differences, quoted for a shell, if it lists them all and sending records again mends some."""
+    """The file of differences, quoted for a shell, if it lists them all and sending records again repairs some."""
     records = report.records
     if records is None or records.file is None or records.file.rows < records.missing + records.changed:
         return ""
@@ -76,7 +76,7 @@ def _file(context: PartitionContext, report: ReconciliationReport, name: str) ->
 
 
 def _has_too_few(report: ReconciliationReport) -> bool:
-    """Whether records are missing or changed; also assumed where only the sums differ."""
+    """Whether records are missing or changed; also assumed if only the sums differ."""
     records, surplus = report.records, _surplus_rows(report)
     if records is not None and (records.missing or records.changed):
         return True

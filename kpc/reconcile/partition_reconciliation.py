@@ -1,6 +1,6 @@
-"""Compare a loaded partition: Oracle's control totals and the sealed extract against Salesforce, at three levels.
+"""Compare a loaded partition: Oracle's control totals and the sealed extract with Salesforce, at three levels.
 
-Nothing that staging or loading wrote about its own work is read, because that is what must be proven. The only thing
+Nothing that staging or loading wrote about its own work is read, because that is what is checked. The only thing
 taken from the ledger is the list of rows that were rejected or refused, which must explain every difference, and for
 these rows the checksums of what Salesforce accepted before (`kpc.reconcile.refused_updates`).
 """
@@ -85,7 +85,7 @@ def compare_partition(
         queries = BucketQueries(context, expected.counts)
         converted = converted_measures(context.table, context.salesforce)
         records = opinion = None
-        # Salesforce computes its aggregates for as long as it needs to send the records, and neither needs the other.
+        # Salesforce's aggregates take as long as sending the records; both are independent, so they run at once.
         with begun(queries.aggregates(aggregates_soql(context.table, converted))) as answers:
             if chosen == "full":
                 records = compare_all(expected, queries, context, folder, progress)
@@ -117,7 +117,7 @@ def compare_partition(
 def _comparisons(
     context: PartitionContext, extract: ExtractManifest, expected: ExpectedRows, salesforce: TargetTotals
 ) -> list[Comparison]:
-    """Counts and aggregates: Oracle's own, unless an exception or a correction makes others expected."""
+    """Counts and aggregates: Oracle's own, unless an exception or a correction changes what is expected."""
     oracle = extract.control_totals
     return compare_totals(context.table, oracle=oracle, expected=expected.totals or oracle, salesforce=salesforce)
 
@@ -129,7 +129,7 @@ def _expected(
     folder: Path,
     sample_rows: int,
 ) -> ExpectedRows:
-    """From the extract, or from what outlives it."""
+    """The expected rows, from the extract, or from the checksums kept after its purge."""
     purged = purged_extract(context, extract.generation)
     if purged is None:
         return expected_rows(context, extract, exceptions, folder, sample_rows=sample_rows)
@@ -137,7 +137,7 @@ def _expected(
 
 
 def _chosen(level3: str) -> Level3:
-    """Raises `ConfigError` for a mode that there is not."""
+    """The mode of this name. Raises `ConfigError` if there is none."""
     chosen = next((one for one in LEVELS3 if one == level3), None)
     if chosen is None:
         raise ConfigError(f"There is no level 3 mode {level3!r}.", f"Choose one of {', '.join(LEVELS3)}.")
@@ -145,21 +145,21 @@ def _chosen(level3: str) -> Level3:
 
 
 def ask_second_opinion(context: StageContext, share: str) -> None:
-    """Have Oracle's opinion of `all` rows of the current extract, or of so many buckets; see `ask_opinions`."""
+    """Get Oracle's opinion on `all` rows of the current extract, or on this many buckets; see `ask_opinions`."""
     extract = sealed_extract(context)
     if purged_extract(context, extract.generation) is not None:
         raise ConfigError(
-            f"The extract of {context} was purged, and Oracle's opinion is of its rows.",
+            f"The extract of {context} was purged, and Oracle's opinion needs its rows.",
             f"Extract the partition again: `kpc run {context.table.name} {context.key} --mode full`.",
         )
     ask_opinions(context, extract, share)
 
 
 def publish_report(context: StageContext, compared: PartitionComparison) -> ReconciliationReport:
-    """Keep the report; returns the verdict that stands now, which is an older one if that is stronger.
+    """Store the report; returns the current verdict, which is an older one if that is stronger.
 
-    Every check has a report of its own. A weaker check in which nothing was found, of the same data, does not become
-    the verdict: neither does it turn a mismatch into a success, nor a comparison of all records into one of some.
+    Every check has its own report. A weaker check of the same data that found nothing does not become the verdict: it
+    neither turns a mismatch into a success, nor replaces a comparison of all records by one of some.
     """
     folder = context.paths.generation(compared.report.generation).reconciled
     report = _with_causes(context, compared, folder)
@@ -177,7 +177,7 @@ def publish_report(context: StageContext, compared: PartitionComparison) -> Reco
 
 
 def _with_causes(context: StageContext, compared: PartitionComparison, folder: Path) -> ReconciliationReport:
-    """The report with the causes of its differences, which are listed in a file of their own."""
+    """The report with the causes of its differences, which are listed in a separate file."""
     report, records = compared.report, compared.records
     if records is None or report.records is None or not records.differing:
         return report
@@ -192,7 +192,7 @@ def _with_causes(context: StageContext, compared: PartitionComparison, folder: P
 def _two_ways(
     records: RecordDifferences, salesforce: TargetTotals, queries: BucketQueries, context: PartitionContext
 ) -> Iterator[Comparison]:
-    """Salesforce's own aggregates of each bucket against those of the records read back."""
+    """Salesforce's own aggregates of each bucket compared with those of the records read back."""
     if records.totals is None:
         return
     differing = records.totals.disagreements(salesforce, context.table, context.key)
@@ -216,7 +216,7 @@ def _fingerprint(context: PartitionContext, extract: ExtractManifest, exceptions
 
 
 def raise_mismatch(context: PartitionContext, result: StageResult) -> None:
-    """Raises `Mismatch` if there is a difference that the listed exceptions do not explain."""
+    """Raise `Mismatch` if there is a difference that the listed exceptions do not explain."""
     if result.state != StageState.MISMATCH:
         return
     differing = str(result.detail["differing"])
@@ -232,7 +232,7 @@ def raise_mismatch(context: PartitionContext, result: StageResult) -> None:
 def _as_comparison(records: RecordDifferences, kept: int) -> Comparison:
     """Surplus records are subtracted, so that a target with extra records does not agree.
 
-    The `kept` records equal what is expected of them, but not Oracle's rows: they are exceptions.
+    The `kept` records are as expected, but not equal to Oracle's rows: they are exceptions.
     """
     return Comparison(
         level=3,

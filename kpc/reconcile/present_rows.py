@@ -1,7 +1,7 @@
-"""What became in Oracle, since the extract's SCN, of the rows whose records differ.
+"""What happened in Oracle, since the extract's SCN, to the rows whose records differ.
 
-A difference stays a difference whatever is found here: the partition is compared as of its SCN. What Oracle holds now
-only tells a person whether the world moved on, and whether the record follows it.
+A difference remains a difference whatever is found here: the partition is compared as of its SCN. What Oracle holds
+now only shows whether the row has changed since, and whether the record has the new values.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _KEYS_AT_ONCE = 50
 
 
 class SinceExtract(StrEnum):
-    """What Oracle holds now of a row, beside what it held at the extract's SCN; in words for the report."""
+    """What Oracle holds now for a row, compared with the extract's SCN; in words for the report."""
 
     UNCHANGED = "unchanged in Oracle"
     CHANGED = "changed in Oracle since the extract"
@@ -53,7 +53,7 @@ MOVED_ON = frozenset(SinceExtract) - {SinceExtract.UNCHANGED, SinceExtract.ABSEN
 def since_extract(
     records: Sequence[DifferingRecord], rows: pl.DataFrame, context: PartitionContext
 ) -> dict[str, SinceExtract]:
-    """By external id, for the first of each kind; empty where Oracle cannot be asked now.
+    """What Oracle holds now, by external id, for the first of each kind; empty if Oracle cannot be asked now.
 
     `rows` are those of the extract, with external id and checksum. Never raises because of Oracle.
     """
@@ -64,7 +64,7 @@ def since_extract(
         refuse_outside(context.settings.oracle.window, context.clock())
         now = _checksums(_present(context, [one.external_id for one in asked]))
     except KpcError as error:
-        log.info("%s: what became of the differing rows in Oracle is not known: %s", context, error.what)
+        log.info("%s: what happened to the differing rows in Oracle is not known: %s", context, error.what)
         return {}
     changed = [one.external_id for one in asked if one.kind is DifferenceKind.CHANGED]
     held = _checksums([records_by_id(context, changed)]) if changed else {}
@@ -73,7 +73,7 @@ def since_extract(
 
 
 def counted_since(found: Mapping[str, SinceExtract]) -> dict[str, int]:
-    """How many of those that were asked for moved on, the most frequent first."""
+    """How many of the rows asked for have each answer, the most frequent first."""
     return dict(Counter(str(one) for one in found.values() if one in MOVED_ON).most_common())
 
 
@@ -92,7 +92,7 @@ def _became(
 
 
 def _checksums(frames: Iterable[pl.DataFrame]) -> dict[str, int]:
-    """Of each row, by its external id in lower case."""
+    """Each row's checksum, by its external id in lower case."""
     return {
         str(key).lower(): checksum
         for frame in frames
@@ -119,7 +119,7 @@ def _present(context: PartitionContext, external_ids: Sequence[str]) -> list[pl.
 
 
 def _any_numbers(table: Table) -> ControlTotals:
-    """Control totals that have every NUMBER read in the way that cannot fail."""
+    """Control totals for which every NUMBER is read in the way that cannot fail."""
     numbers = (column.name for column in table.extracted_columns if column.source.kind is OracleKind.NUMBER)
     return ControlTotals(rows=0, numbers=tuple(NumberTotal(column=name, rounded=1, unreadable=1) for name in numbers))
 
@@ -146,7 +146,7 @@ def _parts(external_id: str, table: Table) -> list[str] | None:
 
 
 def _with_keys(table: Table, keys: Sequence[Sequence[str]]) -> Statement:
-    """The condition for rows with these keys. A CHAR is padded as Oracle stores it, so that an index serves it."""
+    """The condition for rows with these keys. A CHAR is padded as Oracle stores it, so that an index can be used."""
     binds: BindValues = {}
     lists = []
     for number, parts in enumerate(keys):

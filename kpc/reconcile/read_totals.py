@@ -1,7 +1,7 @@
 """Aggregates of the records that were read back, by bucket: they must equal what Salesforce itself computes.
 
-The server's SUM and the records are two independent ways to the same number. Where they disagree, one of the two is
-not what the org holds: an index or a skinny table of Salesforce is out of step, or somebody changed records meanwhile.
+The server's SUM and the records are two independent ways to the same number. If they disagree, one of them is
+not what the org holds: an index or a skinny table of Salesforce is out of sync, or somebody changed records meanwhile.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from kpc.storage.manifests import Aggregate
 
 @dataclass(frozen=True, slots=True)
 class ReadMeasure:
-    """One measure of a bucket: non-null values, their sum in units of the last decimal place, least and greatest."""
+    """One measure of a bucket: non-null values, their sum in units of the last decimal place, minimum and maximum."""
 
     count: int
     units: int
@@ -30,7 +30,7 @@ class ReadMeasure:
     high: float | None
 
     def with_added(self, other: ReadMeasure) -> ReadMeasure:
-        """Of both sets of records together."""
+        """The measure over both sets of records."""
         if not (self.count and other.count):
             return self if self.count else other
         lows = [low for low in (self.low, other.low) if low is not None]
@@ -46,14 +46,14 @@ class ReadBucket:
     measures: tuple[ReadMeasure, ...]
 
     def with_added(self, other: ReadBucket) -> ReadBucket:
-        """Of both sets of records together."""
+        """The bucket with the records of both sets."""
         measures = (one.with_added(another) for one, another in zip(self.measures, other.measures, strict=True))
         return ReadBucket(self.rows + other.rows, tuple(measures))
 
 
 @dataclass
 class ReadTotals:
-    """Aggregates over any number of frames; None stands for the marker that names no bucket."""
+    """Aggregates over any number of frames, by bucket; None is the marker that names no bucket."""
 
     by_bucket: dict[int | None, ReadBucket] = field(default_factory=dict)
 
@@ -100,7 +100,7 @@ def _agree(read: ReadBucket | None, server: TargetTotals, name: str, table: Tabl
 
 
 def _measure_agrees(read: ReadMeasure, server: Aggregate, column: Column, *, rows: int, is_inexact: bool) -> bool:
-    """The sums must be equal; where doubles cannot hold them, they may differ by twice their greatest error."""
+    """The sums must be equal; if doubles cannot hold them, they may differ by twice their greatest error."""
     scale = column.type.scale if column.type else 0
     if read.count != server.count:
         return False

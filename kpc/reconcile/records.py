@@ -44,9 +44,9 @@ class RecordDifferences:
     equal: int
     missing: int  # in Oracle, not in Salesforce
     surplus: int  # in Salesforce, not in Oracle
-    changed: int  # in both, with other values or another marker
+    changed: int  # in both, with different values or a different marker
     differing: tuple[DifferingRecord, ...] = ()
-    as_doubles: int = 0  # of the equal ones: the checksums differ, but only in digits that the API cannot carry
+    as_doubles: int = 0  # equal records whose checksums differ, but only in digits that the API cannot carry
     source_buckets: tuple[BucketFingerprint, ...] = ()
     target_buckets: tuple[BucketFingerprint, ...] = ()
     totals: ReadTotals | None = None  # None: not all records were read
@@ -54,7 +54,7 @@ class RecordDifferences:
     resumed: int = 0  # buckets whose comparison an interrupted run had finished
 
     def of_kind(self, kind: DifferenceKind) -> tuple[DifferingRecord, ...]:
-        """Those of one kind, by external id."""
+        """The differing records of one kind, by external id."""
         return tuple(one for one in self.differing if one.kind is kind)
 
 
@@ -100,7 +100,7 @@ def _expected_of(expected: ExpectedRows, markers: Sequence[str], key: str) -> pl
 
 
 def compare_sample(expected: ExpectedRows, context: PartitionContext) -> RecordDifferences:
-    """The records of the sample alone, asked for by their external ids."""
+    """Compare only the records of the sample, queried by their external ids."""
     sample = expected.sample
     records = records_by_id(context, sample[EXTERNAL_ID].to_list())
     unhashed = records.select(KEY_HASH, BUCKET, pl.lit(None, pl.UInt64).alias(COMPARED))
@@ -116,7 +116,7 @@ def _summed(
     *,
     is_complete: bool = True,
 ) -> RecordDifferences:
-    """All groups together; reads the extract again for the fields of what differs."""
+    """The sum of all groups; reads the extract again to find the fields that differ."""
     source, target, totals = Fingerprints(), Fingerprints(), ReadTotals()
     for group in groups:
         source.merge(group.source.listed())

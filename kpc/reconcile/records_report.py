@@ -18,7 +18,7 @@ _LISTED = 100  # keys listed per kind of difference; all are counted
 class RecordsReport(BaseModel):
     """`RecordDifferences` as JSON: complete counts, the first keys, and the names of differing fields; no values.
 
-    `causes` counts the listed records by `DifferenceCause`, `since` some of them by what Oracle changed after the
+    `causes` counts the listed records by `DifferenceCause`, `since` some of them by what happened in Oracle after the
     extract (`kpc.reconcile.present_rows`); `file`, beside the report, lists them all.
     """
 
@@ -39,7 +39,7 @@ class RecordsReport(BaseModel):
 
     @classmethod
     def of(cls, records: RecordDifferences) -> RecordsReport:
-        """Without causes and file, which are added when the report is published."""
+        """The report without causes and file, which are added when it is published."""
         missing, surplus, changed = (
             records.of_kind(kind)[:_LISTED]
             for kind in (DifferenceKind.MISSING, DifferenceKind.SURPLUS, DifferenceKind.CHANGED)

@@ -1,7 +1,7 @@
 """Records whose update was refused: the org holds their former values, which the loaded index knows by checksum.
 
 A row that was loaded once, changed in Oracle, and was then refused by Salesforce or rejected by staging leaves a record
-behind. Such a record is read back. If its checksum is that of the row as it was last accepted, it is a listed exception
+behind. Such a record is read back. If its checksum is that of the row as last accepted, it is a listed exception
 with known values, and the control totals expect these values. Any other record (changed by somebody, or gone) is
 compared with Oracle's row like every other, and so is reported.
 """
@@ -37,7 +37,7 @@ class ChangedMeasure:
 
 @dataclass(frozen=True, slots=True)
 class KeptRecord:
-    """A record that keeps its former values: which fields differ from Oracle's, and the measured ones with values.
+    """A record that keeps its former values: which fields differ from Oracle's, and the values of the measured ones.
 
     `fields` is empty for a row that staging rejected, because its new values cannot be converted.
     """
@@ -53,8 +53,8 @@ class RefusedUpdates:
     """The records of a partition whose update was refused.
 
     `known` holds `data_header` in canonical text of those with known values, as read from the org. `others` are the
-    external ids, in lower case, of those that hold neither their former nor Oracle's present values, or are gone.
-    `kept` counts the ones with their former values; `examples` are the first.
+    external ids, in lower case, of those that hold neither their former nor Oracle's current values, or are gone.
+    `kept` counts those with their former values; `examples` are the first of them.
     """
 
     known: pl.DataFrame
@@ -64,7 +64,7 @@ class RefusedUpdates:
 
 
 def find_refused_updates(context: PartitionContext, listed: pl.DataFrame, is_refused: pl.Expr) -> RefusedUpdates:
-    """Find and read the records that rows of `listed` (`data_header` in canonical text) were to update.
+    """Find and read the records that rows of `listed` (`data_header` in canonical text) should have updated.
 
     `is_refused` is true for rows that Salesforce refused, false for rows that staging rejected: those have no new
     values.
@@ -106,7 +106,7 @@ def _with_former(context: PartitionContext, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _after_corrections(context: PartitionContext, wanted: pl.DataFrame) -> pl.DataFrame:
-    """A row that a person had corrected was accepted as corrected; the index has the checksum of Oracle's row."""
+    """Use the checksum of the corrected row if a person had corrected it: the index has that of Oracle's row."""
     corrected = read_corrections(context).select(
         KEY, pl.col(SOURCE_CHECKSUM).alias(_FORMER), row_checksum(context.table).alias("corrected")
     )
@@ -121,7 +121,7 @@ def _read(context: PartitionContext, wanted: pl.DataFrame) -> pl.DataFrame:
 
 
 def _examples(table: Table, found: pl.DataFrame, rows: pl.DataFrame, kept: pl.DataFrame) -> Iterator[KeptRecord]:
-    """The first `LISTED` kept records by key hash, beside Oracle's rows."""
+    """The first `LISTED` kept records by key hash, compared with Oracle's rows."""
     first = kept.sort(KEY_HASH).head(LISTED)
     former, oracle = (side.join(first, on=KEY_HASH, how="semi") for side in (found, rows))
     pairs = former.drop("is_refused").join(oracle, on=KEY_HASH, suffix=":new").sort(EXTERNAL_ID)

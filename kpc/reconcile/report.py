@@ -65,7 +65,7 @@ class KeptRecordReport(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class CheckFacts:
-    """How one reconciliation was made, and of what; see the fields of `ReconciliationReport`."""
+    """How one reconciliation was made, and from what data; see the fields of `ReconciliationReport`."""
 
     level3: Level3
     data: str
@@ -93,10 +93,10 @@ class ReconciliationReport(BaseModel):
     repaired: int = 0  # rows that people corrected: they are expected to differ from Oracle's
     kept: int = 0  # records that keep their former values, because their update was refused
     kept_records: tuple[KeptRecordReport, ...] = ()  # the first of them
-    relatives: tuple[RelativeScn, ...] = ()  # parents and children that were read at another SCN
-    converted: tuple[str, ...] = ()  # measures whose sums the org converts: only the records read back prove them
+    relatives: tuple[RelativeScn, ...] = ()  # parents and children that were read at a different SCN
+    converted: tuple[str, ...] = ()  # measures whose sums the org converts: only the records read back verify them
     purged_utc: datetime | None = None  # the extract was gone: only key hashes and row checksums were compared
-    second_opinion: SecondOpinion | None = None  # None: the extract has no opinions, or not every record was read
+    second_opinion: SecondOpinion | None = None  # None if the extract has no opinions, or not every record was read
     source_rows: int
     target_rows: int
     comparisons: tuple[ComparedNumber, ...]
@@ -104,13 +104,13 @@ class ReconciliationReport(BaseModel):
     compared_utc: datetime
     level3: Level3 = "full"
     seed: int | None = None  # of the sample
-    data: str = ""  # fingerprint of what was compared: another load or correction is other data
+    data: str = ""  # fingerprint of what was compared: a new load or correction changes it
     weaker_check: str = ""  # a later, weaker check that agreed, and does not replace this verdict
     mapping_version: str = Field("", exclude=True)  # these two are recorded in the ledger and not stored
     checks_cpu_ms: int = Field(0, exclude=True)
     certificate: str = Field("", exclude=True)  # sha256 of the certificate of this verdict
     certified_by: int = Field(0, exclude=True)  # the stage run that it is named after
-    files: tuple[Path, ...] = Field((), exclude=True)  # that this run wrote
+    files: tuple[Path, ...] = Field((), exclude=True)  # written by this run
 
     @classmethod
     def of(
@@ -157,7 +157,7 @@ class ReconciliationReport(BaseModel):
         )
 
     def stands_against(self, newer: ReconciliationReport) -> bool:
-        """Whether this verdict outlasts a newer check: a stronger one of the same data, in which nothing was found."""
+        """Whether this verdict outlasts a newer check: it is stronger, of the same data, and that found nothing."""
         is_weaker = _STRENGTH[newer.level3] < _STRENGTH[self.level3]
         return is_weaker and newer.state != "mismatch" and newer.data == self.data
 
@@ -229,7 +229,7 @@ class ReconciliationReport(BaseModel):
         if self.purged_utc:
             found["compared only"] = self.compared_only
         if self.converted:
-            found["sums that the org converts, proven by the records only"] = ", ".join(self.converted)
+            found["sums that the org converts, verified only by the records"] = ", ".join(self.converted)
         found["records compared"] = self.share
         if self.second_opinion:
             found["second opinion by Oracle"] = str(self.second_opinion)
@@ -237,7 +237,7 @@ class ReconciliationReport(BaseModel):
 
     @property
     def compared_only(self) -> str:
-        """What was compared after a purge; empty if the extract was there."""
+        """What was compared after a purge; empty if the extract still existed."""
         if self.purged_utc is None:
             return ""
         return f"key hashes and row checksums: the extract was purged on {self.purged_utc:%Y-%m-%d}"

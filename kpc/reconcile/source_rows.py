@@ -1,4 +1,4 @@
-"""The rows of a sealed extract as Salesforce must hold them, converted piece by piece."""
+"""The rows of a sealed extract as Salesforce must hold them, converted in slices."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class SourceRows:
     """Reads an extract any number of times.
 
     A frame holds `table.data_header` in canonical text, bucket, key_hash, checksum and the comparison hash with this
-    seed; `with_measures` adds the measured columns under Oracle's names, and the source key. Without text `frames` has
-    the hashes alone. Accepted corrections are applied; `corrected` counts them after a reading.
+    seed; `with_measures` adds the measured columns under Oracle's names, and the source key. Without text, `frames` has
+    only the hashes. Accepted corrections are applied; `corrected` counts them after a reading.
     """
 
     def __init__(
@@ -62,20 +62,20 @@ class SourceRows:
             yield frame
 
     def with_hashes(self, hashes: pl.Series) -> Iterator[pl.DataFrame]:
-        """The rows with these key hashes; of the others only the external id is made. Raises `DamagedFile`."""
+        """The rows with these key hashes; for the others, only the external id is computed. Raises `DamagedFile`."""
         wanted = hashes.to_frame(KEY_HASH)
         for frame in map_in_parallel(partial(self._chosen, wanted=wanted), self._slices(), _PARALLEL_SLICES):
             if frame.height:
                 yield self.converted(frame)
 
     def converted(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Rows with the columns of an extract, wherever they were read, as `frames` gives them."""
+        """Convert rows with the columns of an extract, from any source, into the form of `frames`."""
         return self._convert(frame, with_text=True)[0]
 
     def replaced(self) -> pl.DataFrame:
-        """The rows that accepted corrections replace: as Oracle has them, in canonical text, and as they were given.
+        """The rows that accepted corrections replace, in canonical text: as Oracle has them, and as people gave them.
 
-        By one more reading, if there are corrections. Raises `DamagedFile`.
+        Reads the extract once more if there are corrections. Raises `DamagedFile`.
         """
         table, found = self._table, pl.DataFrame(schema=both_sides(self._table))
         if not self.has_corrections:
@@ -101,12 +101,12 @@ class SourceRows:
         for chunk in self._extract.chunks:
             path = context.store.file(folder, chunk, remedy=remedy)
             for rows_read in read_slices(path, columns, rows, remedy=remedy):
-                yield rows_read.rechunk()  # otherwise each expression copies the pieces of row groups together anew
+                yield rows_read.rechunk()  # otherwise each expression joins the pieces of row groups again
 
     def _convert(self, frame: pl.DataFrame, *, with_text: bool) -> tuple[pl.DataFrame, int]:
         table, plan = self._table, self._plan_for(frame)
         more = [*(column.name for column in table.measured_columns), KEY] if self._with_measures else []
-        doubles = [] if self.has_corrections else plan.doubles(AS_DOUBLE)  # a correction gives a text
+        doubles = [] if self.has_corrections else plan.doubles(AS_DOUBLE)  # a correction is text
         rows = (
             plan.typed(frame.lazy())
             .with_columns(*plan.spelled(), plan.source_key().alias(KEY))
@@ -117,7 +117,7 @@ class SourceRows:
             rows, corrected = with_corrections(rows.collect().lazy(), table, self._corrections)
         rows = rows.with_columns(bucket_number(self._context.key), key_hash(), row_checksum(table))
         if doubles and not with_text:
-            rows = rows.drop(number_fields(table))  # their text is needed for the checksum alone
+            rows = rows.drop(number_fields(table))  # their text is needed only for the checksum
         made = rows.collect()
         kept = made.select(*(table.data_header if with_text else ()), *more, BUCKET, KEY_HASH, CHECKSUM)
         return kept.with_columns(comparison_hash(made, table, self.seed)), corrected

@@ -32,8 +32,8 @@ LISTED = 100  # keys listed per kind of difference; all are counted
 IS_OLD = "has_old_marker"  # the marker names the partition without a bucket
 _QUERIES_AT_ONCE = 4
 _HASHES: dict[str, pl.DataType] = {KEY_HASH: pl.UInt64(), BUCKET: pl.UInt8(), COMPARED: pl.UInt64()}
-_READING = threading.Lock()  # jobs run at the same time; reading three of their pages at once would take 80 MB more
-_ROWS_ADDED_UP = 40_000  # adding up costs the same for fewer rows, and memory for more
+_READING = threading.Lock()  # jobs run at the same time; reading three pages at once would take 80 MB more
+_ROWS_ADDED_UP = 40_000  # fewer rows cost the same to add up, more rows need memory
 _ROWS_AT_ONCE = 10_000  # each frame has a fixed processing cost
 
 
@@ -56,14 +56,14 @@ def records_by_id(context: PartitionContext, external_ids: Sequence[str]) -> pl.
 
 @dataclass(frozen=True, slots=True)
 class HashedRecords:
-    """Of each record key_hash, bucket (see `with_bucket`) and comparison hash, and the aggregates of all of them."""
+    """Key_hash, bucket (see `with_bucket`) and comparison hash of each record, and the aggregates of all records."""
 
     rows: pl.DataFrame
     totals: ReadTotals
 
 
 def page_reader(context: PartitionContext, seed: int) -> PageReader:
-    """Reads a page of a bulk query while it arrives, and keeps its `HashedRecords`."""
+    """A function that reads a page of a bulk query as it arrives, and keeps its `HashedRecords`."""
 
     def read(content: IO[bytes]) -> ReadPage | None:
         table = context.table
@@ -77,16 +77,16 @@ def page_reader(context: PartitionContext, seed: int) -> PageReader:
                     least_rows=_ROWS_AT_ONCE,
                 )
                 kept = _hashed(frames, context, seed)
-                release_memory()  # otherwise a page leaves 100 MB, and the next one adds to it
+                release_memory()  # otherwise a page leaves 100 MB allocated, and the next one adds to it
         except DamagedFile:
-            return None  # perhaps a number that is none; `hashed_pages` reads the file as text
+            return None  # perhaps a number field without a number; `hashed_pages` reads the file as text
         return ReadPage(kept.rows.height, kept)
 
     return read
 
 
 def hashed_pages(pages: QueryPages, context: PartitionContext, seed: int) -> Iterator[HashedRecords]:
-    """What `page_reader` kept of each page; one that it could not read is read here."""
+    """What `page_reader` kept of each page; a page that it could not read is read here."""
     for file, kept in zip(pages.files, pages.kept, strict=True):
         with _unusable(context):
             yield _hashed(_read_file(file, context.table), context, seed) if kept is None else kept
@@ -120,7 +120,7 @@ def records_with_hashes(pages: QueryPages, hashes: pl.Series, context: Partition
                 chosen = (compacted(_of_keys(frame, wanted)) for frame in frames)
                 for found in gathered((each for each in chosen if each.height), _ROWS_AT_ONCE):
                     yield with_bucket(found, context.key)
-            release_memory()  # otherwise what each page leaves adds up to 120 MB
+            release_memory()  # otherwise the memory that pages leave allocated adds up to 120 MB
 
 
 def _of_keys(records: pl.DataFrame, wanted: pl.DataFrame) -> pl.DataFrame:
@@ -139,7 +139,7 @@ def _unusable(context: PartitionContext) -> Iterator[None]:
 
 
 def _compared(records: pl.DataFrame, table: Table, seed: int) -> pl.Series:
-    """The comparison hash; null, which equals none, for records of which a number is no number."""
+    """The comparison hash; null, which equals no hash, for records whose number field holds no number."""
     types = records.schema
     if any(types[name] == pl.String for name in number_fields(table)):
         return pl.Series(COMPARED, [None], dtype=pl.UInt64).new_from_index(0, records.height)
@@ -147,7 +147,7 @@ def _compared(records: pl.DataFrame, table: Table, seed: int) -> pl.Series:
 
 
 def _read_file(file: Path, table: Table) -> Iterator[pl.DataFrame]:
-    """The records of a file; where a number field holds something else, the rest of the file as text."""
+    """The records of a file; from the first number field that holds something else, the rest of the file as text."""
     fields, rows = record_fields(table), 0
     try:
         for frame in read_columns(file, fields, numbers=number_fields(table), least_rows=_ROWS_AT_ONCE):
@@ -174,9 +174,9 @@ def with_hashes(records: pl.DataFrame, context: PartitionContext) -> pl.DataFram
 
 
 def with_bucket(records: pl.DataFrame, key: str) -> pl.DataFrame:
-    """The records with the bucket that their marker names, null where it names none of this partition.
+    """The records with the bucket that their marker names, null if it names none of this partition.
 
-    `IS_OLD` is true where it names the partition alone.
+    `IS_OLD` is true if it names only the partition.
     """
     is_old = (pl.col(PARTITION_FIELD) == key).fill_null(value=False)
     return records.with_columns(_bucket(key), is_old.alias(IS_OLD))

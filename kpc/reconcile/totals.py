@@ -17,18 +17,18 @@ from kpc.salesforce import Salesforce
 from kpc.storage.manifests import Aggregate, ControlTotals
 from kpc.untrusted_text import shown
 
-AVERAGE_SCALE = 10  # decimal places with which averages are shown and compared
+AVERAGE_SCALE = 10  # decimal places of averages, as shown and compared
 _DIGITS = 100  # Python's default of 28 would silently round a sum of 38 digits
 
 
 @dataclass(frozen=True)
 class TargetTotals:
-    """The partition's control totals as Salesforce computed them, by marker and together.
+    """The partition's control totals as Salesforce computed them, by marker and in total.
 
-    The API adds and carries numbers as doubles. `inexact` names the measures of which a bucket's sum may therefore be
-    off by half of its last place or more, with the greatest error that the sum over all buckets may have.
+    The API adds and carries numbers as doubles. `inexact` names the measures for which a bucket's sum may therefore be
+    off by half of its last place or more, with the greatest possible error of the sum over all buckets.
 
-    Of the measures in `converted` only the count is known: see `converted_measures`.
+    For measures in `converted` only the count is known: see `converted_measures`.
     """
 
     by_marker: dict[str, ControlTotals]
@@ -41,7 +41,7 @@ def converted_measures(table: Table, salesforce: Salesforce) -> frozenset[str]:
     """The measures whose aggregates the org gives in its corporate currency, although records are in another one.
 
     "If a query includes a GROUP BY or HAVING clause, any currency data returned by using an aggregate function [...] is
-    in the org's default currency" (SOQL reference, convertCurrency()). Their sums are proven by the records only.
+    in the org's default currency" (SOQL reference, convertCurrency()). Only the records verify their sums.
     """
     amounts = {column.name for column in table.amounts}.intersection(one.column for one in table.measures)
     if not (amounts and table.currencies):
@@ -65,7 +65,7 @@ def aggregates_soql(table: Table, converted: frozenset[str] = frozenset()) -> st
 def target_totals(
     answers: Iterable[Mapping[str, Any]], table: Table, converted: frozenset[str] = frozenset()
 ) -> TargetTotals:
-    """The partition's control totals, of what Salesforce answers to `aggregates_soql`. Raises `UnusableAnswer`."""
+    """The partition's control totals, from Salesforce's answer to `aggregates_soql`. Raises `UnusableAnswer`."""
     by_marker: dict[str, ControlTotals] = {}
     errors: dict[str, Decimal] = {}
     for row in answers:
@@ -74,7 +74,7 @@ def target_totals(
             by_marker[name] = _totals_of(row, table, errors, converted)
         except (KeyError, ValueError) as error:
             raise UnusableAnswer(
-                f"Salesforce's totals of {table.target} cannot be used: {shown(error)} is missing or no number.",
+                f"Salesforce's totals of {table.target} cannot be used: {shown(error)} is missing or not a number.",
                 "Compare again with `kpc reconcile`.",
             ) from None
     nothing = ControlTotals(rows=0, measures=tuple(_nothing(column) for column in table.measured_columns))
@@ -134,7 +134,7 @@ def _exact(value: object) -> Decimal | None:
     if value is None:
         return None
     if not isinstance(value, int | Decimal):
-        raise ValueError("a total")  # noqa: TRY004  as other unusable totals
+        raise ValueError("a total")  # noqa: TRY004  handled like other unusable totals
     return Decimal(value)
 
 
@@ -157,7 +157,7 @@ def compare_totals(
 def _compare_measure(
     column: Column, source: Aggregate, expected: Aggregate, target: Aggregate, tolerance: Decimal
 ) -> list[Comparison]:
-    """The last one is the count."""
+    """Compare one measure's aggregates; the last comparison is of the count."""
     name, scale = column.name, column.type.scale if column.type else 0
     return [
         _compare(2, f"{name} sum", source.sum, expected.sum, target.sum, tolerance),

@@ -1,7 +1,7 @@
-"""The object as a whole: it may hold nothing but what the table's partitions account for.
+"""The object as a whole: it may hold only what the table's partitions account for.
 
-A reconciliation of a partition sees the records that bear its markers. Records with an empty, foreign or misspelled
-marker are seen here: all records are counted, and those with no marker of a reconciled partition are listed.
+A reconciliation of a partition sees the records that carry its markers. Records with an empty, foreign or misspelled
+marker are found here: all records are counted, and those without a marker of a reconciled partition are listed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _FIELDS = ("Id", EXTERNAL_ID, PARTITION_FIELD, "CreatedById", "CreatedDate")
 def check_object(workspace: Workspace, table: Table) -> ObjectFinding:
     """Count the object, list the records of unknown origin, and record the finding.
 
-    Raises `ConfigError` if a partition was loaded and not reconciled since, `QuotaExhausted`.
+    Raises `ConfigError` if a partition was loaded and not reconciled since, and `QuotaExhausted`.
     """
     expected = _expected(workspace, table)
     keys = [partition.key for partition in expected]
@@ -44,7 +44,7 @@ def check_object(workspace: Workspace, table: Table) -> ObjectFinding:
     for key in keys:
         if records == sum(expected.values()) + unknown.height:
             break
-        # A marker may name a partition and a bucket that there is not, such as 2024-01/999.
+        # A marker may name a partition and a bucket that does not exist, such as 2024-01/999.
         unknown = pl.concat([unknown, _read(workspace, table, _of_no_bucket(key))])
     ids = unknown["Id"].sort()
     finding = ObjectFinding(
@@ -82,7 +82,7 @@ def _record(workspace: Workspace, finding: ObjectFinding) -> None:
 
 
 def _expected(workspace: Workspace, table: Table) -> dict[Partition, int]:
-    """How many records each partition had when it was reconciled last."""
+    """How many records each partition had when it was last reconciled."""
     runs = [run for run in workspace.ledger.stages.newest(workspace.environment) if run.table_name == table.name]
     by_stage: dict[str, dict[str, StageRun]] = {RECONCILED: {}, SF_LOADED: {}}
     for run in runs:
@@ -93,7 +93,7 @@ def _expected(workspace: Workspace, table: Table) -> dict[Partition, int]:
     late = sorted(key for key, run in loaded.items() if key not in proven or proven[key].id < run.id)
     if late:
         raise ConfigError(
-            f"{len(late)} partitions of {table.name} were loaded and not compared since: {', '.join(late[:5])}.",
+            f"{len(late)} partitions of {table.name} were loaded but not compared since: {', '.join(late[:5])}.",
             f"Compare them first: `kpc reconcile {table.name} {late[0]}`.",
         )
     return {Partition(table, key): int((proven[key].detail or {})["target_rows"]) for key in sorted(loaded)}
@@ -119,7 +119,7 @@ def _of_no_bucket(key: str) -> str:
 
 
 def _read(workspace: Workspace, table: Table, condition: str) -> pl.DataFrame:
-    """The records that meet a condition, by one bulk query, which Salesforce divides into ranges of ids."""
+    """The records that meet a condition, by one bulk query, which Salesforce splits into ranges of ids."""
     soql = f"SELECT {', '.join(_FIELDS)} FROM {table.target}{f' WHERE {condition}' if condition else ''}"  # noqa: S608
     folder = make_private(workspace.store.root)
     found = [pl.DataFrame(schema=dict.fromkeys(_FIELDS, pl.String))]

@@ -1,6 +1,6 @@
-"""Queries of one partition's records, some of its buckets at a time, so that the markers' index serves each of them.
+"""Queries of one partition's records, some of its buckets at a time, so that each can use the index on the markers.
 
-A query that Salesforce ends for its time is repeated with half of the buckets, down to one.
+A query that Salesforce ends because it takes too long is repeated with half of the buckets, down to one.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_LEAST_LIMIT = 10_000  # of a bulk query that is to find fewer records
+_LEAST_LIMIT = 10_000  # of a bulk query that should find fewer records
 
 
 @dataclass(frozen=True, slots=True)
 class BucketGroup:
-    """What one query reads: markers, and about how many records have them."""
+    """What one query reads: markers, and roughly how many records have them."""
 
     markers: tuple[str, ...]
     rows: int
 
     @property
     def condition(self) -> str:
-        """The SOQL condition that the index of the marker field serves."""
+        """The SOQL condition, which can use the index on the marker field."""
         return f"{PARTITION_FIELD} IN ({', '.join(map(text_literal, self.markers))})"
 
     def halves(self) -> tuple[BucketGroup, BucketGroup]:
@@ -56,10 +56,10 @@ class BucketGroup:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What is asked of the records of each group."""
+    """What each group's query selects."""
 
     fields: tuple[str, ...]
-    also: str  # one more condition
+    also: str  # an additional condition
     reader: PageReader | None
 
 
@@ -78,7 +78,7 @@ def grouped(expected: Sequence[tuple[str, int]], most_rows: int | None) -> list[
 
 
 class BucketQueries:
-    """`expected`: about how many records each bucket has, ascending. See `evenly` if only their sum is known."""
+    """`expected`: roughly how many records each bucket has, ascending. See `evenly` if only their sum is known."""
 
     def __init__(self, context: PartitionContext, expected: Sequence[int]) -> None:
         self._context = context
@@ -91,9 +91,9 @@ class BucketQueries:
 
     @property
     def groups(self) -> list[BucketGroup]:
-        """All buckets, and the marker without a bucket that older versions wrote, in groups that the index serves.
+        """All buckets, and the marker without a bucket that older versions wrote, in groups small enough for the index.
 
-        Threads may ask for them at once; the org is asked once.
+        Threads may call this concurrently; the org is asked only once.
         """
         with self._grouping:
             return self._groups
@@ -109,7 +109,7 @@ class BucketQueries:
 
     @cached_property
     def record_groups(self) -> list[BucketGroup]:
-        """As `groups`, but of fewer records, so that the comparison of one of them fits in memory."""
+        """Like `groups`, but with fewer records each, so that the comparison of one group fits in memory."""
         most = self._context.settings.reconcile.records_at_once
         return [part for group in self.groups for part in self._grouped(most, set(group.markers))]
 
@@ -118,7 +118,7 @@ class BucketQueries:
 
     @property
     def _counted(self) -> list[tuple[str, int]]:
-        """All markers with their expected records, that of older versions, which names no bucket, first."""
+        """All markers with their expected records; first the one of older versions, which names no bucket."""
         return [(self._context.key, 0), *zip(markers(self._context.key), self._expected, strict=True)]
 
     @property
@@ -129,7 +129,7 @@ class BucketQueries:
     def aggregates(self, selected: str) -> Iterator[dict[str, Any]]:
         """The records of `SELECT Migration_Partition__c, <selected> ... GROUP BY Migration_Partition__c`, by marker.
 
-        A marker without records gives none. Some queries run at the same time.
+        A marker without records is absent. Several queries run at the same time.
         """
         at_once = self._context.settings.salesforce.query_jobs_at_once
         for rows in map_in_parallel(partial(self._aggregates, selected), self.groups, at_once):
@@ -155,10 +155,10 @@ class BucketQueries:
         without: Set[str] = frozenset(),
         reader: PageReader | None = None,
     ) -> Iterator[tuple[BucketGroup, QueryPages]]:
-        """The records of each group by a bulk query, but of the markers `without`; `also` is one more condition.
+        """Each group's records by a bulk query, except those of markers `without`; `also` is an additional condition.
 
-        Some queries run while the caller uses the result of an earlier one; its files are removed afterwards. `reader`
-        reads each page while it arrives, in the threads of the queries.
+        Queries run ahead while the caller uses an earlier result, whose files are removed afterwards. `reader` reads
+        each page as it arrives, in the queries' threads.
         """
         asked = _Asked(tuple(fields), also, reader)
 
@@ -201,14 +201,14 @@ class BucketQueries:
             return [part for place, half in halves for part in self._read(half, folder / str(place), asked)]
 
     def _halves(self, group: BucketGroup, error: QueryTooLong) -> tuple[BucketGroup, ...]:
-        """Raises the error if the group has a single marker."""
+        """The two halves of the group. Raises the error if the group has a single marker."""
         if len(group.markers) == 1:
             raise error
-        log.warning("%s: the query of %s took too long; it is divided", self._context, group)
+        log.warning("%s: the query of %s took too long; splitting it", self._context, group)
         return group.halves()
 
 
 def evenly(rows: int, key: str) -> list[int]:
-    """`rows` records divided over the buckets of a partition: SHA-256 spreads them evenly."""
+    """`rows` records divided over the buckets of a partition: SHA-256 distributes them evenly."""
     count = bucket_count(key)
     return [rows // count + (number < rows % count) for number in range(count)]

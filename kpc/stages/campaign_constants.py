@@ -1,7 +1,7 @@
 """What may not change within a campaign: the hash key, the time zone, and how external ids are composed.
 
-Each is pinned in the ledger when it is first used. A run with another value is refused before it reads or sends
-anything, because its rows would not fit those of the runs before it. `kpc constants adopt` changes one deliberately.
+Each is pinned in the ledger when it is first used. A run with a different value is refused before it reads or sends
+anything, because its rows would not match those of earlier runs. `kpc constants adopt` changes one deliberately.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 HASH_KEY, TIME_ZONE, EXTERNAL_ID = "hash_key", "time_zone", "external_id"
 
-_ITERATIONS = 100_000  # of PBKDF2: 30 ms for us, and as much for every guess of somebody who has the ledger
+_ITERATIONS = 100_000  # of PBKDF2: 30 ms for us, and the same for every guess by somebody who has the ledger
 _SALT_BYTES = 16
 _SCHEME = "pbkdf2-sha256"
 
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """One constant as this process has it. `reload` says what must be loaded again after it was changed."""
+    """One constant with this process's value. `reload` says what must be loaded again after a change."""
 
     name: str
     value: str
@@ -46,7 +46,7 @@ class Constant:
         return _hashed(self.value, secrets.token_bytes(_SALT_BYTES)) if self.is_secret else self.value
 
     def has(self, fingerprint: str) -> bool:
-        """Whether a pinned fingerprint is that of this value."""
+        """Whether a pinned fingerprint matches this value."""
         if not self.is_secret:
             return self.value == fingerprint
         _, _, salt, _ = fingerprint.split("$")
@@ -54,12 +54,12 @@ class Constant:
 
 
 def constants_of(context: PartitionContext) -> Iterator[Constant]:
-    """The constants that a partition's rows depend on. The hash key is left out where none is set."""
+    """The constants that a partition's rows depend on. The hash key is left out if none is set."""
     return constants_for(context.table, context.settings.hash_key.get_secret_value())
 
 
 def constants_for(table: Table, hash_key: str) -> Iterator[Constant]:
-    """The same for a table and a hash key."""
+    """The constants that a table's rows depend on, with this hash key."""
     zone = f"UTC+{AHEAD_OF_UTC.total_seconds() / 3600:02.0f}:00"
     all_again = "Every loaded partition: `kpc run TABLE KEY --mode full`."
     yield Constant(TIME_ZONE, zone, is_secret=False, where="kpc/local_time.py", reload=all_again)
@@ -81,7 +81,7 @@ def is_hashed(table: Table) -> bool:
 
 
 def require_hash_key(context: PartitionContext) -> None:
-    """Raises `ConfigError` if the partition needs a hash key and there is none."""
+    """Raise `ConfigError` if the partition needs a hash key and there is none."""
     if is_hashed(context.table) and not context.settings.hash_key.get_secret_value():
         raise ConfigError(
             f"{context.table.name} has columns that are sent as a keyed hash, but there is no hash key.",
@@ -90,7 +90,7 @@ def require_hash_key(context: PartitionContext) -> None:
 
 
 def check_constants(context: PartitionContext, stage: str) -> None:
-    """Pin what this stage is the first to use, and raise `ConfigError` for what differs from what is pinned.
+    """Pin constants that this stage is the first to use; raise `ConfigError` if one differs from its pinned value.
 
     How external ids are composed matters from the first load on; the other constants from the first stage on.
     """
@@ -113,7 +113,7 @@ def check_constants(context: PartitionContext, stage: str) -> None:
 
 
 def _pin(context: PartitionContext, constant: Constant) -> PinnedConstant:
-    """Pin a constant, with an audit entry; returns another worker's if that was first."""
+    """Pin a constant, with an audit entry; returns another worker's constant if that came first."""
     fingerprint, environment = constant.fingerprint(), context.environment
     who: dict[str, Any] = {"actor": context.actor, "run_id": context.run_id}
     with context.ledger.together():

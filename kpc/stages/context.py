@@ -27,7 +27,7 @@ Mode = Literal["full", "incremental"]
 class PartitionContext:
     """A partition in a workspace. `pinned` are the two systems, if a plan has already identified them.
 
-    Without it, the live systems are asked for their identity on first use.
+    Without them, the live systems are asked for their identity on first use.
     """
 
     workspace: Workspace

@@ -39,7 +39,7 @@ _NO_LIMIT = Limit(0, 0)
 
 
 def allowance_of(settings: SalesforceSettings) -> Allowance:
-    """What the org allows in 24 hours, and our part of it, as the settings have it."""
+    """What the org allows in 24 hours, and our share of it, from the settings."""
     return Allowance(
         rows=settings.daily_rows,
         batches=settings.daily_batches,
@@ -66,7 +66,7 @@ class Governor:
     def intend(self, intent: JobIntent, lease: Lease, siblings: Sequence[Sibling] = ()) -> JobRow | None:
         """Claim quota and a slot for a job; None while all slots are taken.
 
-        Raises `QuotaExhausted` (before a slot is taken) with the time at which there is room, `Paused` when new jobs
+        Raises `QuotaExhausted` (before a slot is taken) with the time at which there is room, `Paused` if new jobs
         are paused, `SiblingLoading` while a job of one of `siblings` is in flight.
         """
         self._refresh_limits()
@@ -90,7 +90,7 @@ class Governor:
         if state.read_utc is None or self.ledger.clock() - state.read_utc > _FRESH:
             with self.translate_quota_errors():
                 self._read()
-        # Its own rows and batches are reserved already.
+        # Its own rows and batches are already reserved.
         self.ledger.quota.check(self.target_id, QuotaRequest(0, 0, is_repair=True), self.allowance)
 
     def bulk_query(
@@ -117,7 +117,7 @@ class Governor:
         return pages
 
     def check(self, intent: JobIntent) -> None:
-        """Raises `QuotaExhausted` if such a job could not start now; claims nothing."""
+        """Raise `QuotaExhausted` if such a job could not start now; claims nothing."""
         self._refresh_limits()
         self.ledger.quota.check(self.target_id, intent.request(CALLS_PER_JOB), self.allowance)
 
@@ -137,7 +137,7 @@ class Governor:
         now = self.ledger.clock()
         try:
             self._read()
-        except KpcError as unread:  # /limits may be refused too; then block without it
+        except KpcError as unread:  # /limits may be refused as well; then block without its figures
             log.warning("%s", unread)
         until = now + LOOK_AGAIN
         if (oldest := self.ledger.quota.next_expiry(self.target_id)) is not None:
@@ -146,7 +146,7 @@ class Governor:
         return QuotaExhausted(
             f"Salesforce refused a request because its quota is used up: {reason}",
             f"No new job starts before {until:%Y-%m-%d %H:%M:%S} UTC (`kpc status` shows what is used and by whom); "
-            "then run the load again, it continues where it stopped.",
+            "then run the load again; it continues where it stopped.",
             next_free_utc=until,
         )
 

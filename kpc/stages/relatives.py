@@ -1,4 +1,4 @@
-"""Parents and children of a partition whose current extract is of another SCN: a known case, never a silent one."""
+"""Parents and children of a partition whose current extract has a different SCN: such a case is always reported."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def relatives_of(context: PartitionContext, scn: int) -> tuple[RelativeScn, ...]:
-    """The parents and children with the same key that were extracted at another SCN than `scn`."""
+    """The parents and children with the same key that were extracted at a different SCN from `scn`."""
     current = context.ledger.generations.current
     found = []
     for relation, table in _relations(context.table):
@@ -27,7 +27,7 @@ def relatives_of(context: PartitionContext, scn: int) -> tuple[RelativeScn, ...]
 
 
 def parents_at_other_scns(extracts: Sequence[GenerationRow]) -> Iterator[tuple[GenerationRow, RelativeScn]]:
-    """Of these current extracts, each child whose parent with the same key is of another SCN, and that parent."""
+    """Each of these current extracts whose parent with the same key has a different SCN, with that parent."""
     scns = {(one.table_name, one.partition_key): one.scn for one in extracts}
     for one in extracts:
         table = TABLES.get(one.table_name)

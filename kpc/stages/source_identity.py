@@ -1,8 +1,8 @@
-"""Which database the migration reads: recognised at each start, and adopted by a person when its history changed.
+"""Which database the migration reads: identified at each start, and adopted by a person if its history has changed.
 
 The ledger, the staging root, the loaded index and the ids that a rollback needs are keyed by the pluggable database and
-the schema owner, without the incarnation. An incarnation is kept beside: a new one (a failover, a flashback, a restore)
-means another history under the same key, in which SCNs of the former one must not be read any more.
+the schema owner, without the incarnation. The incarnation is stored separately: a new one (a failover, a flashback, a
+restore) means a different history under the same key, in which SCNs of the former one must no longer be read.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ class Adoption:
 
 
 def recognise(ledger: Ledger, live: DatabaseIdentity) -> str:
-    """The database's key in the ledger; a database that the ledger has never met is booked.
+    """The database's key in the ledger; a database new to the ledger is recorded.
 
-    Raises `ConfigError`, naming the command, for another incarnation than the one that is read, and for a ledger that
+    Raises `ConfigError`, naming the command, if the incarnation is not the one being read, and for a ledger that
     knows the container under an id of an earlier version.
     """
     row = ledger.sources.find(live.source_id)
     if row is None and (former := _former_key(ledger, live)) is not None:
         raise ConfigError(
             f"This ledger knows a database of the container of {live} as {former}, an identity of an earlier version "
-            "that did not tell pluggable databases and schema owners apart.",
+            "that did not distinguish pluggable databases and schema owners.",
             "If it is the same database and schema owner: `kpc source adopt --reason TEXT` keeps everything under that "
             "identity. If it is another one: `kpc source adopt --new --reason TEXT`.",
         )
@@ -51,7 +51,7 @@ def recognise(ledger: Ledger, live: DatabaseIdentity) -> str:
     if row.incarnation != live.incarnation:
         raise ConfigError(
             f"The database {live} was opened with RESETLOGS since this migration last read it, as incarnation "
-            f"{row.incarnation}: after a failover, a flashback or a restore its history is another one.",
+            f"{row.incarnation}: after a failover, a flashback or a restore its history is different.",
             "Ask the DBA which it was; `kpc source adopt --reason TEXT` reads the new incarnation from now on and "
             "keeps what is loaded.",
         )
@@ -63,7 +63,7 @@ def adopt(
 ) -> Adoption:
     """Read the live incarnation from now on, or keep a database's identity of an earlier version; with an audit entry.
 
-    `is_new`: begin under a new identity although the ledger knows the container. Raises `ConfigError` if there is
+    `is_new`: use a new identity although the ledger knows the container. Raises `ConfigError` if there is
     nothing to adopt or the reason is empty.
     """
     if not reason.strip():
@@ -87,11 +87,11 @@ def adopt(
 
 
 def _to_adopt(ledger: Ledger, live: DatabaseIdentity, *, is_new: bool) -> tuple[str, int]:
-    """The key that the database shall have in the ledger, and the incarnation that was read before."""
+    """The key that the database gets in the ledger, and the incarnation that was read before."""
     row = ledger.sources.find(live.source_id)
     if row is not None:
         if row.incarnation == live.incarnation:
-            raise _nothing(f"{live} is what this migration reads already")
+            raise _nothing(f"{live} is what this migration already reads")
         return row.source_id, row.incarnation
     if is_new:
         return live.source_id, live.incarnation
@@ -103,12 +103,12 @@ def _to_adopt(ledger: Ledger, live: DatabaseIdentity, *, is_new: bool) -> tuple[
 
 def _nothing(why: str) -> ConfigError:
     return ConfigError(
-        f"{why}, so there is nothing to adopt.", "Go on as planned; `kpc source show` lists what is read."
+        f"{why}, so there is nothing to adopt.", "Continue as planned; `kpc source show` lists what is read."
     )
 
 
 def _former_key(ledger: Ledger, live: DatabaseIdentity) -> str | None:
-    """The id by which an earlier version knew the container: of this incarnation, or else the newest."""
+    """The id under which an earlier version knew the container: this incarnation's, otherwise the newest."""
     keys = [key for key in ledger.sources.former_keys(live.former_prefix) if _FORMER.fullmatch(key)]
     same = [key for key in keys if _former_incarnation(key) == live.incarnation]
     return next(reversed(same or keys), None)

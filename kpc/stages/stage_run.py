@@ -28,7 +28,7 @@ _WITHOUT_RESULT = (StageState.RUNNING, StageState.FAILED, StageState.WAITING, St
 
 
 class HasOutput(Protocol):
-    """What a stage makes (a manifest, a report, the counts of a rollback) says what the ledger records of it."""
+    """What a stage makes (a manifest, a report, the counts of a rollback) says what the ledger records about it."""
 
     def output(self) -> StageOutput: ...
 
@@ -55,7 +55,7 @@ def run_stage(
     """Run `make` under the lease of (partition, stage) and record what it made.
 
     A run that had to wait for another run's lease adopts that run's result instead of doing the work again.
-    Raises what `make` raises, after the failure was booked, and `LeaseTaken` if the lease stays taken for `wait_s`.
+    Raises what `make` raises, after recording the failure, and `LeaseTaken` if the lease stays taken for `wait_s`.
     """
     with leased(context, stage, wait_s=wait_s, gives_back=True, books=False, is_alone=True) as held:
         if held.lease.has_waited and (other := _result_of_other_run(held)) is not None:
@@ -91,8 +91,8 @@ def leased(
 ) -> Iterator[LeasedContext]:
     """Hold the lease of a stage, renewed in the background.
 
-    Kept at the end for the next task of the same run; with `gives_back` it is released, even if it was inherited from a
-    killed task of the same run. The audit log says when a run begins to work under it and when it gives it back; with
+    At the end it is kept for the next task of the same run; with `gives_back` it is released, even if it was inherited
+    from a killed task of the same run. The audit log says when a run starts work under it and when it releases it; with
     `books` false the caller writes these entries. With `is_alone` no other process of the same run may write under it
     any more, for example an earlier try on a worker that was only paused. Raises `ConfigError` on a worker that sees a
     different staging root or has another campaign constant, `LeaseTaken` when another run holds the lease for longer

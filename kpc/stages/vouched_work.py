@@ -1,4 +1,4 @@
-"""Audit entries of work on a partition: that it begins, how it ended, and the rows and files that they vouch for."""
+"""Audit entries of work on a partition: that it began, how it ended, and the rows and files that they vouch for."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Files = Mapping[str, tuple[int, str] | None]
 
 
 def book_begin(held: LeasedContext, stage_run: int | None = None) -> None:
-    """Say that work begins: from now until `book_end` the partition's rows of this stage may change."""
+    """Record that work begins: from now until `book_end` the partition's rows of this stage may change."""
     groups = (*_partition_groups(held), *_run_groups(stage_run))
     _append(held, f"{held.lease.stage} begun", Vouched(groups, moment=WorkMark.BEGUN), {"tool": tool_version()})
 
@@ -41,7 +41,7 @@ def book_end(
     generation: str | None = None,
     mapping_version: str | None = None,
 ) -> None:
-    """Say how work ended, and vouch for its rows and files. A run that lost its lease vouches for its own row only."""
+    """Record how work ended, and vouch for its rows and files. A run that lost its lease vouches for its row only."""
     stage = held.lease.stage
     groups: list[Group] = list(_run_groups(stage_run))
     moment = None
@@ -57,7 +57,7 @@ def book_end(
 
 
 def record_mapping(held: LeasedContext) -> str:
-    """Record the table's declaration under its mapping version, unless it is known; returns the version."""
+    """Record the table's declaration under its mapping version, unless it is already recorded; returns the version."""
     ledger, version = held.ledger, held.table.mapping_version
     if ledger.mappings.is_known(version):
         return version
@@ -111,7 +111,7 @@ def facts_of(context: PartitionContext, paths: Iterable[Path]) -> dict[str, tupl
 
 
 def facts_of_files(workspace: Workspace, paths: Iterable[Path]) -> dict[str, tuple[int, str] | None]:
-    """Size and sha256 of files of the staging root or the Data Docs, by the names under which they are vouched for."""
+    """Size and sha256 of files in the staging root or the Data Docs, by the names under which they are vouched for."""
     return {file_name(workspace, path): _fact(workspace, path) for path in paths}
 
 

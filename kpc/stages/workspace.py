@@ -71,12 +71,12 @@ class Workspace:
         self._failed_login: tuple[Transient | None, float] = (None, 0.0)
         self._store: Store | None = None
         self._checked_roots: set[Environment] = set()
-        self.checked_constants: set[tuple[Environment, Table, str]] = set()  # compared with the pinned ones already
+        self.checked_constants: set[tuple[Environment, Table, str]] = set()  # already compared with the pinned ones
         self._opening = threading.RLock()
 
     @property
     def store(self) -> Store:
-        """Raises `ConfigError` if the staging root cannot be used."""
+        """The store of the staging root. Raises `ConfigError` if the root cannot be used."""
         with self._opening:
             if self._store is None:
                 staging = self.settings.staging
@@ -95,14 +95,14 @@ class Workspace:
 
     @property
     def salesforce(self) -> Salesforce:
-        """Logged in on first use; raises `ConfigError` or `SalesforceDown`."""
+        """The client, logged in on first use. Raises `ConfigError` or `SalesforceDown`."""
         with self._opening:
             if self._salesforce is None:
                 self._salesforce = self._connected()
             return self._salesforce
 
     def _connected(self) -> Salesforce:
-        """A log-in that failed although it was repeated is not tried again for a minute by the same command."""
+        """The client. After repeated log-ins failed, the same command does not try again for a minute."""
         error, failed_s = self._failed_login
         if error is not None and time.monotonic() - failed_s < _LOGIN_PAUSE_S:
             raise error
@@ -134,7 +134,7 @@ class Workspace:
             return self._environment
 
     def _source_id(self) -> str:
-        """The key of the database, whose sessions must from now on be of the incarnation that the ledger knows."""
+        """The database's key; from now on its sessions must have the incarnation that the ledger knows."""
         found = self._identity("oracle", self._oracle_address, lambda: recognise(self.ledger, self.oracle.identity()))
         row = self.ledger.sources.of_key(found)
         if row is not None:
@@ -142,7 +142,7 @@ class Workspace:
         return found
 
     def is_of_former_incarnation(self, read_utc: datetime) -> bool:
-        """Whether something was read before the incarnation of the database that is now read was adopted."""
+        """Whether something was read before the database's current incarnation was adopted."""
         row = self.ledger.sources.of_key(self.environment.source_id)
         return row is not None and row.incarnation_utc is not None and read_utc < row.incarnation_utc
 
@@ -162,7 +162,7 @@ class Workspace:
         return identity
 
     def check_root(self, environment: Environment) -> None:
-        """Raises `ConfigError` if this worker sees a different staging root than the environment's first worker."""
+        """Raise `ConfigError` if this worker sees a different staging root than the environment's first worker."""
         if environment in self._checked_roots:
             return
         store, own = self.store, secrets.token_hex(8)
@@ -194,7 +194,7 @@ class Workspace:
 
 
 def ledger_of(settings: Settings) -> Ledger:
-    """The ledger that the settings name. Only the default one's folder is made."""
+    """The ledger that the settings name. Only the folder of the default ledger is created."""
     url = settings.ledger_url.get_secret_value()
     return open_ledger(url, makes_folder=settings.ledger_url == Settings.model_fields["ledger_url"].default)
 
@@ -205,7 +205,7 @@ def open_workspace(
 ) -> Iterator[Workspace]:
     """A workspace whose connections are closed at the end.
 
-    An error of the operating system becomes one of ours that names the setting whose folder it is about.
+    An operating system error becomes a `KpcError` that names the setting of the folder concerned.
     """
     ledger = ledger_of(settings)
     workspace = Workspace(settings, ledger, run_id, actor, asked_utc=asked_utc)

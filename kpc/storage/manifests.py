@@ -103,7 +103,7 @@ class ControlTotals(BaseModel):
 class RelativeScn(BaseModel):
     """A parent or child partition with the same key whose extract is of another SCN than this one's.
 
-    A row written together with its parent between the two SCNs is in one of the extracts only.
+    A row written together with its parent between the two SCNs is in only one of the extracts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -114,14 +114,14 @@ class RelativeScn(BaseModel):
 
     def compared_with(self, scn: int) -> str:
         """For example `parent KPS_T_SALES_M at the older SCN 1`."""
-        return f"{self.relation} {self.table} at the {'older' if self.scn < scn else 'younger'} SCN {self.scn}"
+        return f"{self.relation} {self.table} at the {'older' if self.scn < scn else 'newer'} SCN {self.scn}"
 
 
 class ExtractManifest(_Manifest):
     """The sealed Parquet copy of a whole partition as of one SCN.
 
     With a `base`, an older generation, only the `read_rows` rows changed since `since` were read from Oracle.
-    `relatives` are those that were of another SCN when this extract was sealed.
+    `relatives` are those that had another SCN when this extract was sealed.
     """
 
     source_id: str

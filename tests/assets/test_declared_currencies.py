@@ -124,7 +124,7 @@ def test_what_does_not_fit_the_org_sends_nothing(road: Road, table: Table, kind:
         ("THB", SEVERAL, CheckState.OK, "THB"),
         (None, SEVERAL, CheckState.FAILED, 'currency="THB"'),
         ("EUR", SEVERAL, CheckState.FAILED, "Manage Currencies"),
-        ("USD", SEVERAL, CheckState.WARNING, "sums that the org computes are converted"),
+        ("USD", SEVERAL, CheckState.WARNING, "sums computed by the org are converted"),
         (None, ONE, CheckState.OK, "one currency"),
         ("THB", ONE, CheckState.FAILED, "but the org has one currency"),
     ],

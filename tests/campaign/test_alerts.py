@@ -1,4 +1,4 @@
-"""What people are told of, when, and how often: over a ledger, an org and an Oracle that really dies."""
+"""Which alerts are sent, when, and how often: over a ledger, an org and an Oracle that is really killed."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Desk:
         return PartitionContext(self.workspace, partition)
 
     def run(self, partition: Partition, stage: str, state: StageState, *, cause: str = "") -> int:
-        """A run of a stage as the ledger has it."""
+        """A run of a stage as the ledger stores it."""
         environment = known_environment(self.workspace)
         assert environment is not None
         facts: dict[str, Any] = {"run_id": "run-1", "actor": "test", "mode": "full"}
@@ -75,7 +75,7 @@ class Desk:
         report_failure(self.context(partition), stage, cause=cause, is_final=is_final, dag_id=dag_id)
 
     def tell(self) -> list[tuple[str, str]]:
-        """One look and one delivery: event and title of what arrives by webhook."""
+        """One check and one delivery: event and title of the messages that arrive by webhook."""
         before = len(self.arrived)
         look(self.workspace, CHANNELS)
         senders = dict.fromkeys(CHANNELS, self.arrived.append)
@@ -99,7 +99,7 @@ def desk(tmp_path: Path, salesforce: SalesforceSettings) -> Iterator[Desk]:
 
 
 def test_thirty_failed_tries_of_one_outage_are_one_message(desk: Desk) -> None:
-    """It names how many wait; the next looks are silent until it is repeated with the present number."""
+    """It says how many wait; later checks send nothing until it is repeated with the current number."""
     assert desk.tell() == []
     for partition in MONTHS[:3]:
         desk.report(partition, "OracleDown", is_final=False)
@@ -119,7 +119,7 @@ def test_thirty_failed_tries_of_one_outage_are_one_message(desk: Desk) -> None:
 def test_the_end_of_an_outage_names_what_it_left_behind(
     oracles: Callable[..., OracleServer], tmp_path: Path, salesforce: SalesforceSettings
 ) -> None:
-    """An emulator is ended and started again: partitions that Airflow gave up meanwhile are not told twice."""
+    """An emulator is ended and started again: partitions that Airflow gave up meanwhile are not reported twice."""
     server = oracles("--rows", "0")
     settings = road_settings(tmp_path, server.settings, salesforce)
     desk = Desk(settings.model_copy(update={"alerts": AlertSettings(disk_free_bytes=0)}))
@@ -134,7 +134,7 @@ def test_the_end_of_an_outage_names_what_it_left_behind(
     again = start_oracle(tmp_path / "again", "--rows", "0", "--password-file", str(secret), "--port", port)
     try:
         assert desk.tell() == [("closed", "Over: Oracle answers again")]
-        assert "1 partition failed for good meanwhile" in desk.arrived[-1].body
+        assert "1 partition failed for good during it" in desk.arrived[-1].body
         assert "kpc rerun KPS_T_SALES_M 2024-01 --stage oracle_extract" in desk.arrived[-1].body
         assert desk.tell() == []
         desk.wait(hours=5)
@@ -147,7 +147,7 @@ def test_the_end_of_an_outage_names_what_it_left_behind(
 
 
 def test_failures_for_good_are_grouped_by_stage_and_cause(desk: Desk) -> None:
-    """What passes by itself is not told; a new start of the partition ends the alert."""
+    """Transient failures send no alert; starting the partition again ends the alert."""
     desk.report(MONTHS[0], "JobFailed", stage=SF_LOADED)
     desk.report(MONTHS[1], "JobFailed", stage=SF_LOADED)
     desk.report(MONTHS[2], "SnapshotLost", is_final=False)
@@ -175,7 +175,7 @@ def test_a_mismatch_is_told_by_table_until_it_is_compared_again(desk: Desk) -> N
 
 
 def test_a_used_up_quota_ends_only_when_there_is_room_to_work(desk: Desk) -> None:
-    """A few batches that become free are used at once: they are no end."""
+    """A few batches that become free are used at once, so they do not end the alert."""
     now = desk.clock()
     for batches, hours in ((100, 23), (14_900, 1)):
         with desk.ledger.database.writing() as connection:
@@ -221,7 +221,7 @@ def test_little_room_on_the_staging_disk_is_told(desk: Desk) -> None:
 
 
 def test_two_processes_that_look_at_once_leave_one_message(desk: Desk) -> None:
-    """Each has its own connection to the ledger; eight looks of both, one message by each channel."""
+    """Each has its own connection to the ledger; both check eight times, one message goes to each channel."""
     desk.report(MONTHS[0], "ConfigError")
     workspaces = [desk.open(), desk.open()]
     start = threading.Barrier(2)
@@ -243,7 +243,7 @@ def test_two_processes_that_look_at_once_leave_one_message(desk: Desk) -> None:
 
 
 def test_a_channel_that_is_down_delays_nobody_and_keeps_its_order(desk: Desk) -> None:
-    """Its messages are tried again, later each time; the other channel has long got them."""
+    """Its messages are retried, later each time; the other channel got them long before."""
     taken: list[AlertMessage] = []
     is_down = True
 

@@ -1,4 +1,4 @@
-"""`kpc audit verify` finds what was changed behind the migration's back, and nothing in what was not."""
+"""`kpc audit verify` finds what was changed outside of the migration, and nothing else."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_an_untouched_campaign_gives_no_finding(finished: PartitionContext) -> N
 
 
 def test_a_new_chain_is_found_by_an_anchor_from_elsewhere(finished: PartitionContext, tmp_path: Path) -> None:
-    """Whoever owns ledger, files and results can take back everything since an export, but not the export."""
+    """Whoever owns ledger, files and results can undo everything since an export, but not the export."""
     file = Path(str(finished.ledger.database.engine.url.database))
     before = tmp_path / "before.db"
     with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(before)) as target:
@@ -98,11 +98,11 @@ def test_an_export_is_signed(finished: PartitionContext, tmp_path: Path) -> None
     assert "signed by another key" in findings(lines, other_key)
     unsigned = list(export_log(finished.ledger))
     assert findings(unsigned, None) == ""
-    assert "is no export that was signed" in findings(unsigned)
+    assert "is not a signed export" in findings(unsigned)
 
 
 def test_an_interrupted_stage_is_no_tampering(finished: PartitionContext) -> None:
-    """Its rows are in flux until it is repeated; a change that nobody's work explains is found for ever."""
+    """Its rows may change until it is repeated; a change without recorded work remains a finding."""
     with leased(finished, SF_LOADED) as held:
         finished.ledger.attempts.begin("01HWT0DWZG1N8SXCMYSKGYGQJW", "version", run_id="r", lease=held.lease)
     found = _checked(finished.workspace)

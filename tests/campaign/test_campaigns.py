@@ -48,7 +48,7 @@ def ledger(tmp_path: Path, clock: MovedClock) -> Iterator[Ledger]:
 
 @pytest.fixture
 def run_as(ledger: Ledger, clock: MovedClock) -> Open:
-    """A workspace of a person and a run; no system is asked for its identity."""
+    """A workspace for a person and a run; no system is asked for its identity."""
 
     def make(actor: str = "somchai", run_id: str = "run-1", **settings: object) -> Workspace:
         changed = Settings.model_validate(settings)
@@ -133,7 +133,7 @@ def test_only_a_running_campaign_is_stopped(run_as: Open, ledger: Ledger) -> Non
     opened = open_campaign(run_as(), REFERENCE)
     stopped = stop_campaign(run_as("somsri"), opened.id, "lunch")
     assert (stopped.state, stopped.ended_by, stopped.reason) == (CampaignState.STOPPED, "somsri", "lunch")
-    with pytest.raises(ConfigError, match=r"does not run: it is stopped, ended by somsri.*kpc campaign list"):
+    with pytest.raises(ConfigError, match=r"is not running: it is stopped, ended by somsri.*kpc campaign list"):
         stop_campaign(run_as(), opened.id, "")
     with pytest.raises(ConfigError, match="no campaign 99"):
         stop_campaign(run_as(), 99, "")
@@ -141,7 +141,7 @@ def test_only_a_running_campaign_is_stopped(run_as: Open, ledger: Ledger) -> Non
 
 
 def test_a_former_round_cannot_end_a_campaign(run_as: Open, ledger: Ledger) -> None:
-    """A driver that was left behind judges nothing any more."""
+    """The driver of a former round no longer judges the campaign."""
     first = open_campaign(run_as(), REFERENCE)
     open_campaign(run_as(run_id="run-2"), REFERENCE)
     assert ended(run_as(), first, PartitionState.DONE).state is CampaignState.RUNNING
@@ -192,7 +192,7 @@ def scope_of(ledger: Ledger, request: CampaignRequest) -> None:
 
 
 def test_what_was_planned_is_not_counted_again(run_as: Open, ledger: Ledger) -> None:
-    """A campaign within the planned scope leaves it as it is; no system is asked."""
+    """A campaign within the planned scope does not change it; no system is asked."""
     scope_of(ledger, HEADERS)
     some = make_request(tables=["KPS_T_SALES_M"], first_month="2024-02")
     assert not plan_if_needed(run_as(), open_campaign(run_as(), some))

@@ -91,7 +91,7 @@ def test_it_holds_what_the_verdict_is_based_on(finished: PartitionContext, tmp_p
 
 
 def test_each_verdict_has_its_own(finished: PartitionContext) -> None:
-    """A weaker check writes none and leaves the former one standing; a new verdict leaves the former file as it is."""
+    """A weaker check writes none, and the former one remains valid; a new verdict does not change the former file."""
     first = _current(finished)
     content = first.read_bytes()
     reconciled.materialize(finished, level3="sample")
@@ -151,7 +151,7 @@ CONTRADICTIONS: dict[str, Callable[[dict[str, Any]], None]] = {
 
 
 def test_contradictions_are_found(finished: PartitionContext) -> None:
-    """Even if the hash was computed anew; and without that, or with another key, the seal is broken."""
+    """Even if the hash was recomputed; without that, or with a different key, the signature is invalid."""
     path = _current(finished)
     original = path.read_text()
     for finding, change in CONTRADICTIONS.items():
@@ -167,7 +167,7 @@ def test_contradictions_are_found(finished: PartitionContext) -> None:
 
 
 def test_a_certificate_of_an_older_version_is_still_right(finished: PartitionContext) -> None:
-    """It did not say how much Oracle itself had said."""
+    """It does not say how many rows Oracle itself computed."""
     path = _current(finished)
     _change(path, lambda document: document["coverage"].update(second_opinion="none"), reseals=True)
     assert check_certificate(path).findings == []

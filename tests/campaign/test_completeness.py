@@ -32,7 +32,7 @@ SALE_DATE = SALES.by_name["SALE_DATE"]
 def test_rows_outside_every_month_are_counted_by_cause(
     oracles: Callable[..., OracleServer], emulated: Callable[..., Emulator], workspaces: Callable[..., Workspace]
 ) -> None:
-    """An impossible day, a text that is no date and a month out of scope: each is found, and all add up."""
+    """An impossible day, a text that is not a date and a month out of scope: each is found, and all add up."""
     source = oracles("--rows", "1500", "--months", "2024-01,2024-02,2024-03")
     with source.connect() as connection:
         cursor = connection.cursor()
@@ -57,7 +57,7 @@ def test_rows_outside_every_month_are_counted_by_cause(
 def test_a_child_needs_its_parent_in_scope(
     oracle: OracleServer, emulated: Callable[..., Emulator], workspaces: Callable[..., Workspace]
 ) -> None:
-    """Lines alone could refer to nothing; the plan says which table to add."""
+    """Lines without headers would have no parent; the plan says which table to add."""
     workspace = workspaces(oracle, emulated().settings)
     with pytest.raises(ConfigError, match="Add KPS_T_SALES_M to the tables"):
         plan_campaign(workspace, (TABLES["KPS_T_SALES_MD"],), MONTHS, "incremental")
@@ -65,7 +65,7 @@ def test_a_child_needs_its_parent_in_scope(
 
 @given(st.lists(st.tuples(st.none() | st.text(alphabet="0123456789-x ", max_size=10), st.integers(1, 9)), max_size=30))
 def test_no_value_is_lost_or_counted_twice(days: list[tuple[str | None, int]]) -> None:
-    """Whatever stands in the column, every row is in exactly one month or one cause."""
+    """Whatever the column holds, every row is in exactly one month or one cause."""
     unique = dict(days)
     found = sort_days(SALES, SALE_DATE, MONTHS, unique.items(), scn=1)
     assert found.rows == sum(unique.values()) == sum(found.by_key.values()) + found.unassigned_rows
@@ -83,7 +83,7 @@ def test_a_buddhist_column_is_assigned_by_its_own_years() -> None:
 def test_unassigned_rows_block_the_sign_off_until_somebody_decides(
     oracles: Callable[..., OracleServer], emulated: Callable[..., Emulator], workspaces: Callable[..., Workspace]
 ) -> None:
-    """The decision holds for the numbers it was made on; other numbers need another one."""
+    """A decision holds only for the numbers that it was made on; if they change, a new one is needed."""
     source = oracles("--rows", "300", "--months", "2024-01")
     source.execute("UPDATE KPS_T_SALES_M SET SALE_DATE = 'soon' WHERE ROWNUM = 1")
     workspace = workspaces(source, emulated().settings)

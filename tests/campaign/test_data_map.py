@@ -1,4 +1,4 @@
-"""The data map says of every column where it lies, and docs/data-map.md is that map."""
+"""The data map says where every column is stored, and docs/data-map.md is that map."""
 
 from __future__ import annotations
 

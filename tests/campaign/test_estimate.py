@@ -70,7 +70,7 @@ def extract(ledger: Ledger, partition: Partition, rows: int = ROWS) -> str:
 
 
 def send(ledger: Ledger, clock: MovedClock, partition: Partition, generation: str, *, minutes: float) -> None:
-    """One chunk of a partition, whose ingest job takes some minutes."""
+    """Send one chunk of a partition, whose ingest job takes some minutes."""
     lease = lease_of(ledger, partition, "sf_loaded")
     ledger.chunks.plan(generation, "m", [FileEntry(name="c", rows=ROWS, bytes=9, sha256="a" * 64)], lease=lease)
     intent = JobIntent(generation, "m", "c", 1, "Obj__c", "External_ID__c", ROWS, ROWS // 10_000)
@@ -186,7 +186,7 @@ def test_more_than_sixty_days_is_no_date(ledger: Ledger) -> None:
 
 
 def test_jobs_side_by_side_count_their_time_once(clock: MovedClock) -> None:
-    """Two jobs of ten minutes that run together are ten minutes; a pause of an hour counts as none."""
+    """Two concurrent jobs of ten minutes count as ten minutes; a pause of an hour does not count."""
     at = clock.now
     minutes = [(0, 10), (0, 10), (11, 20), (80, 90)]
     spans = [Span(600, at + timedelta(minutes=a), at + timedelta(minutes=b)) for a, b in minutes]

@@ -1,4 +1,4 @@
-"""The overview of a campaign says of each partition what a person must know, from a fixed number of queries."""
+"""The overview of a campaign says what a person must know about each partition, from a fixed number of queries."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 
 class Story:
-    """Stage runs of one partition, told in the order in which they happened, one every ten minutes."""
+    """Stage runs of one partition, in the order in which they happened, one every ten minutes."""
 
     def __init__(self, partition: Partition) -> None:
         self.filler = LedgerFiller(NOW, [partition.key])
@@ -73,7 +73,7 @@ def test_a_finished_partition_is_reconciled_in_all_stages(ledger: Ledger) -> Non
 
 
 def test_a_repetition_that_sends_nothing_loses_no_record(ledger: Ledger) -> None:
-    """Everything was there already: the newest load sent no row, and all ten are in Salesforce."""
+    """Everything was already there: the newest load sent no row, and all ten are in Salesforce."""
     story = Story(LINES).whole().then(ORACLE_EXTRACT).then(STAGED_CSV, rows=0).then(SF_LOADED, rows=0)
     assert told(ledger, story.then(RECONCILED, StageState.RECONCILED))["totals"]["arrived"] == 10
 
@@ -92,7 +92,7 @@ def test_a_rolled_back_partition_shows_nothing_as_done(ledger: Ledger) -> None:
 
 
 def test_a_run_without_a_worker_is_interrupted(ledger: Ledger) -> None:
-    """No live lease and no run in Airflow: the worker was killed. With a run, the ledger's word counts."""
+    """No live lease and no run in Airflow: the worker was killed. With a run, the ledger's state counts."""
     story = Story(LINES).then(ORACLE_EXTRACT, StageState.RUNNING, None)
     assert states(told(ledger, story))[0] == "interrupted"
     run = ActiveRun(story.filler.rows["stage_run"][0]["run_id"], "running", NOW)
@@ -142,7 +142,7 @@ def test_a_sign_off_stands_while_its_certificates_do(ledger: Ledger) -> None:
 
 
 def test_what_is_reconciled_and_undecided_awaits_a_sign_off(ledger: Ledger) -> None:
-    """A phase of which one partition is missing does not; neither does the migration then."""
+    """A phase with a missing partition does not, and neither does the migration."""
     story = Story(SUPPLIERS).whole()
     assert told(ledger, story)["awaiting"] == ["reference", "migration"]
     lines = Story(LINES)
@@ -161,7 +161,7 @@ def test_what_oracle_changed_since_awaits_no_sign_off(ledger: Ledger) -> None:
 
 
 def test_every_state_of_a_long_campaign_is_shown(ledger: Ledger) -> None:
-    """The made-up campaign has each state that the ledger alone can tell; no key of a row is in the document."""
+    """The made-up campaign has each state that the ledger alone can show; the document contains no key of a row."""
     fill(ledger, months=60, is_whole=True)
     document = campaign_overview(ledger, FILLED, SETTINGS)
     shown = {stage["state"] for cell in document["cells"] for stage in cell["stages"]}

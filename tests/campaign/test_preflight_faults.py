@@ -156,7 +156,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OracleServer]:
 
 @pytest.fixture(scope="module")
 def before(source: OracleServer) -> dict[tuple[str, str], SystemCheck]:
-    """What preflight says of the database without faults."""
+    """What preflight says about the database without faults."""
     return checks_of(source)
 
 
@@ -196,7 +196,7 @@ def test_samples_are_masked(after: dict[tuple[str, str], SystemCheck]) -> None:
 
 
 def test_a_reader_without_grants_is_told_each_of_them(source: OracleServer) -> None:
-    """FLASHBACK is proved by a query of each table; views of the dictionary that it may not read are named."""
+    """FLASHBACK is verified by a query of each table; views of the dictionary that it may not read are named."""
     source.admin("POST", "instance", {"open_mode": "READ WRITE"})
     run_as_dba(
         source,
@@ -221,7 +221,7 @@ def test_a_reader_without_grants_is_told_each_of_them(source: OracleServer) -> N
 def test_an_exempt_user_passes_the_checks_of_policies(
     source: OracleServer, after: dict[tuple[str, str], SystemCheck]
 ) -> None:
-    """A policy and redaction are no fault for a user whom they do not concern."""
+    """A policy and redaction are not a fault for a user to whom they do not apply."""
     assert after["KPS_T_SALES_M", "row-level security"].state is FAILED
     source.admin("POST", "instance", {"open_mode": "READ WRITE"})
     run_as_dba(source, "GRANT EXEMPT ACCESS POLICY, EXEMPT REDACTION POLICY TO KPC")

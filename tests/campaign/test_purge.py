@@ -1,4 +1,4 @@
-"""`kpc purge`: what is due and not needed goes, with a tombstone; what was proven can still be compared later."""
+"""`kpc purge`: what is due and not needed is removed, with a tombstone; reconciled data can still be compared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A person's response becomes a decision only if it is one: from somebody known, allowed, and about what is there."""
+"""A response becomes a decision only if it is from a known, allowed person, and about the current certificates."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_nobody_in_particular_cannot_sign(complete: PartitionContext, name: str)
 
 
 def test_a_task_marked_as_successful_signs_nothing(complete: PartitionContext) -> None:
-    """Without an answer there is none, also if a former request of the same run had one."""
+    """Without an answer there is no decision, even if a former request of the same run had one."""
     with pytest.raises(ConfigError, match="has no response"):
         OpenRequest(PHASE, "request", complete.workspace).record()
     asked = _ask(complete)
@@ -101,7 +101,7 @@ def test_a_task_marked_as_successful_signs_nothing(complete: PartitionContext) -
 
 
 def test_a_retry_does_not_ask_again_for_an_answer_that_is_there(complete: PartitionContext) -> None:
-    """Until something was made of it, or the certificates changed."""
+    """Until it has been recorded as a decision, or the certificates have changed."""
     asked = _ask(complete)
     assert not asked.has_unused_answer()
     asked.note_answer(APPROVED)
@@ -162,7 +162,7 @@ def test_a_decision_elsewhere_ends_a_request(complete: PartitionContext) -> None
 
 
 def test_four_eyes_want_two_people(complete: PartitionContext) -> None:
-    """The same person twice is refused, under another display name too; another person completes it."""
+    """The same person is refused a second time, even under another display name; another person completes it."""
     complete.settings.sign_off = SignOffSettings(four_eyes=True)
     first = _ask(complete)
     first.note_answer(APPROVED)
@@ -179,7 +179,7 @@ def test_four_eyes_want_two_people(complete: PartitionContext) -> None:
 
 
 def test_what_is_incomplete_is_not_asked_for(complete: PartitionContext) -> None:
-    """The sentence names what is missing, and how to be asked."""
+    """The message names what is missing, and how to be asked again."""
     plan_campaign(complete.workspace, (find_table("KPS_R_EMAIL_TENANT"), find_table("KPS_R_POS_SUPPLIER")), (), "full")
     with pytest.raises(ConfigError, match=r"KPS_R_POS_SUPPLIER ALL.*trigger the DAG sign_off_reference"):
         sign_off_request(PHASE, complete.workspace)
@@ -193,7 +193,7 @@ def test_the_request_shows_what_is_signed_for(complete: PartitionContext) -> Non
     figures = request.tables[0].figures
     rows = f"{figures.source_rows:,}"
     assert f"| KPS_R_EMAIL_TENANT | 1 | {rows} | {rows} | 0 | {rows} | {rows} |" in text
-    assert f"Of {rows} of them, 100.0%, Oracle itself said" in text
+    assert f"For {rows} of them, 100.0%, Oracle itself computed" in text
     assert request.certificates_sha256 in text
     assert f"[one.html](https://docs.example/reports/one.html), sha256 `{'5' * 64}`" in text
     assert "1234" not in text

@@ -1,4 +1,4 @@
-"""A sign-off names the certificates that it covers, and stands only as long as they do."""
+"""A sign-off names the certificates that it covers, and is valid only as long as they are."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_sign_off_stands_as_long_as_its_certificates(
     revoke_sign_off(second.number, workspace, note="a wrong phase")
     listed = list_sign_offs(workspace)[1]
     assert (listed.standing, listed.sign_off.is_authenticated) == (SignOffStanding.REVOKED, True)
-    with pytest.raises(ConfigError, match="revoked already"):
+    with pytest.raises(ConfigError, match="already revoked"):
         revoke_sign_off(second.number, workspace, note="again")
     assert check_audit(workspace.ledger, places_of(workspace.settings)).findings == []
     environment = workspace.environment
@@ -129,7 +129,7 @@ def test_a_complete_phase_is_told_of_until_somebody_decides(
     assert look(workspace, ()).opened == ()
     sign_off(PHASE, None, workspace, accepts=True, note="")
     after = look(workspace, ())
-    assert after.closed == ("Over: The sign-off of reference does not wait any more",)
+    assert after.closed == ("Over: The sign-off of reference is no longer pending",)
     assert after.opened == ("The migration is complete and waits for its sign-off",)
     sign_off(MIGRATION, None, workspace, accepts=False, note="not yet")
     assert len(look(workspace, ()).closed) == 1

@@ -19,14 +19,14 @@ SMALL = SalesforceSettings(daily_rows=3_000_000, daily_batches=300)  # a fiftiet
 
 @pytest.mark.parametrize(("share", "days"), [(1.0, 5.13), (0.95, 5.27), (0.70, 7.19), (0.65, 8.01)])
 def test_floor_is_that_of_the_arithmetic(share: float, days: float) -> None:
-    """k whole days, then the rest at 3,000 records/s: the numbers that stand in the plan."""
+    """k whole days, then the rest at 3,000 records/s: the numbers in the plan."""
     settings = SalesforceSettings(quota_share=share, retry_reserve=0)
     assert round(floor_s(Scenario("", RECORDS), settings) / 86_400, 2) == days
 
 
 @pytest.mark.parametrize(("share", "reserve"), [(1.0, 0.05), (1.0, 0.0)])
 def test_small_campaign_keeps_within_its_quota(share: float, reserve: float) -> None:
-    """Undisturbed, restarted every hour and beside another user: nothing over the quota, and close to the floor."""
+    """Undisturbed, restarted every hour and with another user: never over the quota, and close to the minimum."""
     settings = SMALL.model_copy(update={"quota_share": share, "retry_reserve": reserve})
     for scenario in scenarios(RECORDS // 50, settings, 3_000.0):
         result = simulate(replace(scenario, chunk_rows=50_000), settings)

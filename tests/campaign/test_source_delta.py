@@ -1,4 +1,4 @@
-"""What Oracle changes after a partition was proven is found, listed, blocks the sign-off, and is dealt with."""
+"""Changes in Oracle after a partition was reconciled are found and listed, block the sign-off, and can be resolved."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OracleServer]:
 
 @pytest.fixture
 def source(server: OracleServer) -> Iterator[OracleServer]:
-    """The source without faults; each test extracts anew, so that what another one changed is its starting point."""
+    """The source without faults; each test extracts again, starting from what earlier tests changed."""
     with server.without_faults() as source:
         yield source
 
@@ -91,7 +91,7 @@ def test_nothing_moved_is_nothing_to_do(workspace: Workspace, source: OracleServ
 
 
 def test_a_changed_amount_is_found_on_its_day(workspace: Workspace, source: OracleServer) -> None:
-    """The month, the sums then and now, and the day; the other month and the other days stand still."""
+    """The month, the sums then and now, and the day; the other month and the other days are unchanged."""
     extract(workspace, Partition(HEADERS, JANUARY), Partition(HEADERS, FEBRUARY))
     day = sale_days(source, FEBRUARY)[0]
     source.execute(
@@ -109,7 +109,7 @@ def test_a_changed_amount_is_found_on_its_day(workspace: Workspace, source: Orac
 
 
 def test_new_changed_and_vanished_keys_are_listed(workspace: Workspace, source: OracleServer) -> None:
-    """Each by its key, by the values of the columns that are sent; of the rest of the month nothing."""
+    """Each by its key, by comparing the columns that are sent; nothing else of the month is listed."""
     extract(workspace, Partition(HEADERS, JANUARY))
     with source.connect() as connection:
         numbers = [
@@ -138,7 +138,7 @@ def test_new_changed_and_vanished_keys_are_listed(workspace: Workspace, source: 
 
 
 def test_a_changed_text_is_found_by_its_update_time_or_by_every_row(workspace: Workspace, source: OracleServer) -> None:
-    """No number moves. A table with an update column tells; without one only the rows do, and that finding stays."""
+    """No total changes. An update column shows it; without one, only the rows do, and that finding stays."""
     extract(workspace, Partition(WEB, "ALL"), Partition(HEADERS, JANUARY))
     source.execute(
         "UPDATE KPS_WEB_SALES SET CUSTOMER_NAME = 'Malee', UPDATEDDATE = DATE '2090-01-01' WHERE ROWNUM = 1",
@@ -159,7 +159,7 @@ def test_a_changed_text_is_found_by_its_update_time_or_by_every_row(workspace: W
 
 
 def test_the_extracts_own_scn_and_an_older_one(workspace: Workspace, source: OracleServer) -> None:
-    """At the same SCN nothing moved, whatever happened since; an older one cannot be compared."""
+    """At the same SCN nothing has changed, whatever happened since; an older one cannot be compared."""
     extract(workspace, Partition(HEADERS, JANUARY))
     current = workspace.ledger.generations.current(workspace.environment, Partition(HEADERS, JANUARY))
     assert current is not None
@@ -174,7 +174,7 @@ def test_the_extracts_own_scn_and_an_older_one(workspace: Workspace, source: Ora
 
 
 def test_an_scn_out_of_reach_and_a_slow_scan_are_explained(workspace: Workspace, source: OracleServer) -> None:
-    """One sentence each, with the command; no repetition with the same limit."""
+    """One sentence each, with the command; not retried with the same limit."""
     extract(workspace, Partition(HEADERS, JANUARY))
     scn = workspace.oracle.current_scn()
     source.execute("UPDATE KPS_R_POS_SUPPLIER SET ACTIVE = ACTIVE")
@@ -190,7 +190,7 @@ def test_an_scn_out_of_reach_and_a_slow_scan_are_explained(workspace: Workspace,
 
 
 def test_oracle_is_not_read_outside_its_window(workspace: Workspace) -> None:
-    """The DBA's hours hold for this command too."""
+    """The DBA's hours apply to this command too."""
     extract(workspace, Partition(HEADERS, JANUARY))
     hour = workspace.clock().astimezone().hour
     workspace.settings.oracle.window = f"{(hour + 16) % 24:02d}:00-{(hour + 17) % 24:02d}:00"
@@ -215,11 +215,11 @@ def change_january(source: OracleServer) -> None:
 
 
 def test_a_month_that_moved_blocks_the_sign_off_until_it_is_run_again(proven: Workspace, source: OracleServer) -> None:
-    """Not before the change was looked for; the message says what to run; after the run the way is free."""
+    """Only once the change has been searched for; the message says what to run; after that run nothing blocks it."""
     change_january(source)
     sign_off("sales", None, proven, accepts=True, note="before")
     compare(proven)
-    with pytest.raises(ConfigError, match=r"Oracle changed 1 partitions.*KPS_T_SALES_M 2024-01.*kpc rerun"):
+    with pytest.raises(ConfigError, match=r"1 partitions changed in Oracle.*KPS_T_SALES_M 2024-01.*kpc rerun"):
         sign_off("sales", None, proven, accepts=True, note="")
     list(materialize_lineage(PartitionContext(proven, Partition(HEADERS, JANUARY))))
     assert sign_off("sales", None, proven, accepts=True, note="again").evidence["moved"] == 0
@@ -229,7 +229,7 @@ def test_a_month_that_moved_blocks_the_sign_off_until_it_is_run_again(proven: Wo
 def test_a_change_can_be_accepted_with_a_reason_for_exactly_these_numbers(
     proven: Workspace, source: OracleServer
 ) -> None:
-    """Another change needs another decision; both stand in the audit log."""
+    """A further change needs a new decision; both are in the audit log."""
     with pytest.raises(ConfigError, match="has found no change"):
         sign_off(HEADERS.name, JANUARY, proven, accepts=True, note="why not")
     change_january(source)
@@ -241,7 +241,7 @@ def test_a_change_can_be_accepted_with_a_reason_for_exactly_these_numbers(
     assert sign_off("sales", None, proven, accepts=True, note="").decision == "accepted"
     change_january(source)
     compare(proven)
-    with pytest.raises(ConfigError, match="Oracle changed 1 partitions"):
+    with pytest.raises(ConfigError, match="1 partitions changed in Oracle"):
         sign_off("sales", None, proven, accepts=True, note="")
     signed = [e.detail for e in proven.ledger.audit.entries() if e.action == "sign-off accepted"]
     assert signed[1]["subject"] == "KPS_T_SALES_M 2024-01"
@@ -260,7 +260,7 @@ def test_rows_that_lost_their_month_block_until_they_are_counted_again(proven: W
     assert found.moved == ()
     assert found.without_month is not None
     assert found.without_month.has_moved
-    with pytest.raises(ConfigError, match="other rows that belong to no month than the plan counted"):
+    with pytest.raises(ConfigError, match=r"The rows without a month of .* are not those that the plan counted"):
         sign_off("sales", None, proven, accepts=True, note="")
     plan_campaign(proven, (HEADERS,), (JANUARY,), "incremental")
     sign_off(HEADERS.name, "UNASSIGNED", proven, accepts=True, note="a test sale")

@@ -132,7 +132,7 @@ def sessions(partitions: Sequence[Partition]) -> int:
 
 
 def test_starts_are_paced() -> None:
-    """Of hundreds of partitions only so many extracts wait as soon get sessions, and not too many are in flight."""
+    """Only as many extracts wait as will soon get sessions, and not too many are in flight."""
     order = start_order(YEARS.partitions, {})
     first = [one.partition for one in next_starts(situation(order))]
     assert first == list(order[: len(first)])
@@ -181,7 +181,7 @@ def test_a_phase_waits_for_the_sign_off_of_the_earlier_ones() -> None:
 
 
 def test_tables_with_a_paused_dag_are_not_started() -> None:
-    """Whichever of its four DAGs is paused; the others go on."""
+    """Whichever of its four DAGs is paused; other tables continue."""
     for stage in (ORACLE_EXTRACT, STAGED_CSV, SF_LOADED, RECONCILED):
         paused = [asset_name(SUPPLIERS.table, stage)]
         chosen = [one.partition for one in next_starts(situation([SUPPLIERS, EMAILS, HEADERS]), paused=paused)]
@@ -228,7 +228,7 @@ def test_children_of_what_failed_are_not_started() -> None:
 
 
 def test_airflow_knows_what_the_ledger_does_not() -> None:
-    """A retry that is under way is no failure; a task that was killed is one; a gap between stages is neither."""
+    """A retry under way is not a failure; a killed task is one; a gap between stages is neither."""
     load = (asset_name(HEADERS.table, SF_LOADED), HEADERS.key)
     failed = ran(HEADERS, SF_LOADED, StageState.FAILED, "the org said no")
     starts = started(HEADERS)
@@ -239,14 +239,14 @@ def test_airflow_knows_what_the_ledger_does_not() -> None:
     assert (one.state, one.reason) == (PartitionState.FAILED, "Airflow's run run 7 failed")
     lost = situation([HEADERS], starts, stages=[ran(HEADERS, STAGED_CSV)], airflow=AirflowView()).standings[0]
     assert (lost.state, lost.stage) == (PartitionState.FAILED, SF_LOADED)
-    assert lost.reason == "stopped after staged_csv: nothing runs sf_loaded"
+    assert lost.reason == "stopped after staged_csv: no run of sf_loaded exists"
     just_ended = replace(ran(HEADERS, STAGED_CSV), finished_utc=NOW - timedelta(seconds=20))
     gap = situation([HEADERS], starts, stages=[just_ended], airflow=AirflowView())
     assert states(gap) == [PartitionState.RUNNING]
 
 
 def test_what_oracle_changed_is_not_done() -> None:
-    """A partition that `kpc delta` found to have moved is read again when the campaign continues."""
+    """A partition that `kpc delta` found changed is read again when the campaign continues."""
     done = [work(HEADERS, StageState.RECONCILED)]
     moved = situation([HEADERS], started(HEADERS), works=done, moved=[HEADERS])
     assert states(moved) == [PartitionState.FAILED]
@@ -273,7 +273,7 @@ def test_a_dry_run_ends_with_the_staged_files_and_leaves_out_what_is_loaded() ->
         ({"first_month": "2567-01"}, "first_month: '2567-01' is no month.*2024-01"),
         ({"first_month": "2024-01", "last_month": "2024-13"}, "last_month: '2024-13' is no month"),
         ({"first_month": "2024-01", "last_month": "2099-01"}, "last_month: '2099-01' has not begun.*up to 20"),
-        ({"first_month": "2024-02", "last_month": "2024-01"}, "2024-02 lies after last_month 2024-01"),
+        ({"first_month": "2024-02", "last_month": "2024-01"}, "2024-02 is after last_month 2024-01"),
         ({"phases": ["reference"], "mode": "half"}, "mode is 'half'.*incremental, full"),
         ({"phases": ["reference"], "reconciled": "no"}, "reconciled is 'no'.*skip, again"),
         ({"phases": ["reference"], "level3": "some"}, "level3 is 'some'"),

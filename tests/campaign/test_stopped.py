@@ -1,4 +1,4 @@
-"""Partitions that stopped between two stages, as the ledger has them."""
+"""Partitions that stopped between two stages, according to the ledger."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_stage_that_does_not_begin_is_found_after_a_while(ledger: Ledger, cloc
 
 
 def test_a_stage_at_work_has_not_stopped(ledger: Ledger, clock: _Clock) -> None:
-    """A load in Airflow is recorded when it is published; until then its lease tells that it is at work."""
+    """A load in Airflow is recorded when it is published; until then its lease shows that it is running."""
     ran(ledger, SUPPLIERS, STAGED_CSV)
     clock.now += timedelta(minutes=10)
     lease = ledger.leases.acquire(SANDBOX, SUPPLIERS, SF_LOADED, owner="load", ttl_s=60, wait_s=0)
@@ -88,7 +88,7 @@ def test_a_stage_at_work_has_not_stopped(ledger: Ledger, clock: _Clock) -> None:
 
 @pytest.mark.parametrize("state", [StageState.RUNNING, StageState.WAITING, StageState.FAILED])
 def test_a_stage_that_began_has_not_stopped(ledger: Ledger, clock: _Clock, state: StageState) -> None:
-    """It works, waits, or has failed, which is known otherwise."""
+    """It is running, waiting, or failed, which is shown elsewhere."""
     ran(ledger, JANUARY, ORACLE_EXTRACT)
     ran(ledger, JANUARY, STAGED_CSV, state=state)
     clock.now += timedelta(hours=1)

@@ -100,8 +100,8 @@ FAULTS: dict[str, PlantedInOrg] = {
         "KPS_PreinvRevsalesM__c", "schema", FAILED, "External_ID__c: is not unique",
         setup={"fields": {"KPS_PreinvRevsalesM__c.External_ID__c": {"unique": False}}},
     ),
-    "an external id with regard to case": PlantedInOrg(
-        "KPS_PreinvRevsalesD__c", "external id case", WARNING, "differ in case only",
+    "an external id that treats case as different": PlantedInOrg(
+        "KPS_PreinvRevsalesD__c", "external id case", WARNING, "differ only in case",
         setup={"fields": {"KPS_PreinvRevsalesD__c.External_ID__c": {"case_sensitive": True}}},
     ),
     "a partition marker without an index": PlantedInOrg(
@@ -113,7 +113,7 @@ FAULTS: dict[str, PlantedInOrg] = {
         setup={"fields": {"KPS_SalesM__c.Migration_Partition__c": {"encrypted": True}}},
     ),
     "a lookup that locks nothing": PlantedInOrg(
-        "KPS_Sales__c", "parent locks", WARNING, "wait for those of its sibling tables without need",
+        "KPS_Sales__c", "parent locks", WARNING, "wait needlessly for those of its sibling tables",
         setup={"fields": {"KPS_Sales__c.Sale__c": {"restricted_delete": False, "nillable": True}}},
     ),
     "an encrypted field": PlantedInOrg(
@@ -175,7 +175,7 @@ def org(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 
 @pytest.fixture(scope="module")
 def before(org: Emulator) -> dict[tuple[str, str], SystemCheck]:
-    """What preflight says of the org without faults."""
+    """What preflight says about the org without faults."""
     return checks_of(org)
 
 
@@ -283,7 +283,7 @@ def test_a_dry_run_names_a_trigger_that_refuses_and_the_children_that_were_not_t
 
 
 def test_a_dry_run_that_cannot_delete_leaves_what_the_next_one_removes(own_org: Emulator) -> None:
-    """As after a kill: the records are found by their external id."""
+    """As after a kill, the records are found by their external id."""
     plant(own_org, PlantedInOrg("", "", FAILED, "", right("KPS_PosSupplier__c", "delete")))
     failed = [each for each in dry_run_of(own_org) if each.name == "dry run deleted" and not each.is_ok]
     assert [each.subject for each in failed] == ["KPS_PosSupplier__c"]

@@ -55,7 +55,7 @@ def runner(oracle: OracleServer, org: SalesforceSettings) -> Callable[..., Resul
 
 
 def test_one_partition_from_the_command_line(kpc: Callable[..., Result], tmp_path: Path) -> None:
-    """Run, status, show, failed, reconcile, docs and audit answer for the same partition, in JSON too."""
+    """Run, status, show, failed, reconcile, docs and audit work for the same partition, also with --json."""
     ran = kpc("run", "kps_r_pos_supplier", "ALL", "--json")
     assert ran.exit_code == 0, ran.output
     stage_results = json.loads(ran.stdout)["receipts"]
@@ -122,7 +122,7 @@ def test_preflight_looks_at_both_systems(kpc_that_sends_nothing: Callable[..., R
 
 
 def test_paused_table_waits_until_it_is_resumed(kpc: Callable[..., Result]) -> None:
-    """A load of what is paused ends with 69, the remedy and nothing sent; after resume it goes on."""
+    """A paused load exits with 69 and the remedy, and sends nothing; after resume it continues."""
     paused = json.loads(kpc("pause", "kps_r_pos_supplier", "--reason", "maintenance", "--json").stdout)
     assert paused["is_new"]
     assert not json.loads(kpc("pause", "KPS_R_POS_SUPPLIER", "--json").stdout)["is_new"]
@@ -138,7 +138,7 @@ def test_paused_table_waits_until_it_is_resumed(kpc: Callable[..., Result]) -> N
 
 
 def test_load_without_quota_says_when_it_can_go_on(kpc: Callable[..., Result]) -> None:
-    """With the day's batches used up, a run ends with 69, the exact time and the command that goes on."""
+    """With the day's batches used up, a run exits with 69, the exact time and the command that continues it."""
     assert kpc(*RUN).exit_code == 0
     full = kpc("run", "KPS_R_EMAIL_SUPPLIER", "ALL", "--json", KPC__SALESFORCE__DAILY_BATCHES="1")
     assert full.exit_code == 69
@@ -153,7 +153,7 @@ def test_load_without_quota_says_when_it_can_go_on(kpc: Callable[..., Result]) -
 
 
 def test_rollback_is_a_dry_run_unless_it_is_confirmed(kpc: Callable[..., Result]) -> None:
-    """Without --yes it only counts; with it the records are gone and the partition can travel again."""
+    """Without --yes it only counts; with it the records are deleted and the partition can be loaded again."""
     assert kpc(*RUN).exit_code == 0
     planned = json.loads(kpc("rollback", "KPS_R_POS_SUPPLIER", "ALL", "--json").stdout)
     assert (planned["dry_run"], planned["created"], planned["updated"], planned["children"]) == (True, 4, 0, [])
@@ -170,7 +170,7 @@ def test_rollback_is_a_dry_run_unless_it_is_confirmed(kpc: Callable[..., Result]
 
 
 def test_records_of_somebody_else_are_kept_and_set_back(kpc: Callable[..., Result]) -> None:
-    """A second migration into the same org changes the first one's records; its rollback makes them whole again."""
+    """A second migration into the same org changes the first one's records; its rollback restores them."""
     first = {"KPC__LEDGER_URL": "sqlite:///first.db", "KPC__STAGING__ROOT": "first"}
     assert kpc(*RUN, **first).exit_code == 0
     loaded = json.loads(kpc(*RUN, "--json").stdout)["receipts"][2]["detail"]
@@ -188,7 +188,7 @@ def test_records_of_somebody_else_are_kept_and_set_back(kpc: Callable[..., Resul
 
 
 def test_failed_records_are_exported_and_sent_again_by_command(kpc: Callable[..., Result], tmp_path: Path) -> None:
-    """Export and retry work on a table without failures too; two wishes at once are refused."""
+    """Export and retry work on a table without failures too; two such options at once are refused."""
     assert kpc(*RUN).exit_code == 0
     exported = kpc("failed", "KPS_R_POS_SUPPLIER", "ALL", "--export", "out.csv", "--json")
     assert json.loads(exported.stdout) == {"rows": 0, "file": "out.csv"}
@@ -288,7 +288,7 @@ def test_the_console_script_starts_quickly() -> None:
 
 
 def test_constants_are_shown_and_changed_by_command(kpc: Callable[..., Result]) -> None:
-    """Another hash key is refused; `adopt` changes it with a reason, which stands in the audit log."""
+    """A different hash key is refused; `adopt` changes it with a reason, which is in the audit log."""
     assert kpc("run", "KPS_T_SALES_M", "2024-01").exit_code == 0
     other = {"KPC__HASH_KEY": "another-key-0123456789-0123456789"}
     refused = kpc("run", "KPS_T_SALES_M", "2024-02", **other)
@@ -310,8 +310,8 @@ def test_constants_are_shown_and_changed_by_command(kpc: Callable[..., Result]) 
 
 
 def test_what_was_learned_about_the_org_can_be_shown_and_forgotten(kpc: Callable[..., Result]) -> None:
-    """`kpc org` lists what loads have learned, forgets one fact, names what it does not know, and leaves a trace."""
-    assert "nothing was learned yet" in kpc("org", "show").stdout
+    """`kpc org` lists what loads have learned, forgets one fact, rejects unknown names, and writes an audit entry."""
+    assert "nothing has been learned yet" in kpc("org", "show").stdout
     assert kpc("run", "kps_r_pos_supplier", "ALL", "--json").exit_code == 0
     facts = {fact["name"]: fact["value"] for fact in json.loads(kpc("org", "show", "--json").stdout)["facts"]}
     assert facts["upload_encoding"] == "gzip"

@@ -50,14 +50,14 @@ def test_report_of_a_planned_phase(kpc: Command) -> None:
 
 
 def test_report_of_something_else(kpc: Command) -> None:
-    """A name that is no phase is refused, with those that are."""
+    """A name that is not a phase is refused, and the phases are listed."""
     refused = kpc("report", "KPS_T_SALES_M")
     assert refused.exit_code == 1
     assert "There is no phase 'KPS_T_SALES_M'. Give one of reference" in " ".join(refused.output.split())
 
 
 def test_docs_without_a_ledger_show_the_plan_as_it_was(kpc: Command) -> None:
-    """The pages are built all the same, and one sentence says what is not up to date."""
+    """The pages are built anyway, and one sentence says what is not up to date."""
     assert kpc("plan", "--tables", "KPS_R_POS_SUPPLIER", "--months", "2024-01:1").exit_code == 0
     index = Path(json.loads(kpc("docs", "--json").stdout)["index"])
     assert "not yet extracted" in index.read_text(encoding="utf-8")

@@ -47,13 +47,13 @@ def test_evidence_from_the_command_line(kpc: Callable[..., Result], tmp_path: Pa
     (signed,) = json.loads(kpc("sign-off", "list", "--json").stdout)["sign_offs"]
     assert (signed["standing"], signed["certificates"]) == ("stands", 1)
     assert kpc("audit", "export", "log.jsonl").exit_code == 0
-    assert "exists already" in kpc("audit", "export", "log.jsonl").output
+    assert "already exists" in kpc("audit", "export", "log.jsonl").output
     signed_anchor = ("--anchor", "log.jsonl", "--public-key", "public.pem")
     clean = json.loads(kpc("audit", "verify", *signed_anchor, "--files", "--json").stdout)
     assert (clean["ok"], clean["unread"]) == (True, 0)
     assert clean["head"] in kpc("audit", "verify").stdout
     assert json.loads(kpc("audit", "show", "--limit", "1", "--json").stdout)["entries"][0]["seq"] == clean["entries"]
-    assert "none is named" in kpc("audit", "verify", "--public-key", "public.pem").output
+    assert "no export was given" in kpc("audit", "verify", "--public-key", "public.pem").output
     log = tmp_path / "log.jsonl"
     (tmp_path / "edited.jsonl").write_text(log.read_text().replace("checked", "unseen"))
     edited = kpc("audit", "verify", "--anchor", "edited.jsonl")
@@ -77,8 +77,8 @@ def test_evidence_from_the_command_line(kpc: Callable[..., Result], tmp_path: Pa
     [
         (("audit", "verify", "--anchor", "missing.jsonl"), "cannot be read"),
         (("certificate", "verify", "missing.json"), "cannot be read"),
-        (("certificate", "verify", "empty.json"), "is no certificate"),
-        (("certificate", "verify", "empty.json", "--public-key", "empty.json"), "is no public key"),
+        (("certificate", "verify", "empty.json"), "is not a certificate"),
+        (("certificate", "verify", "empty.json", "--public-key", "empty.json"), "is not a public key"),
         (("audit", "verify", "--anchor", "empty.json"), "names no head"),
         (("sign-off", "revoke"), "is missing"),
         (("sign-off", "revoke", "7", "--note", "x"), "no sign-off 7"),

@@ -1,6 +1,6 @@
 """Every command in the environments of containers, cron jobs and pipes: a result or one sentence, never a traceback.
 
-The commands are those of the real application; one that is added is tried without a change here.
+The commands are those of the real application; a new one is tried without a change here.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def assert_explained(code: int, output: str, names: tuple[str, ...], *, may_succ
 
 
 def invoked(path: tuple[str, ...], arguments: tuple[str, ...], variables: dict[str, str]) -> tuple[int, str]:
-    """Exit code and output of a command run in this process; an error that nothing explains fails the test."""
+    """Exit code and output of a command run in this process; an unexplained error fails the test."""
     done = CliRunner().invoke(app, [*path, *arguments], env=variables)
     assert done.exception is None or isinstance(done.exception, SystemExit), f"{path}: {done.exception!r}"
     return done.exit_code, " ".join(done.output.split())
@@ -207,7 +207,7 @@ STREAMS = {
 
 
 def test_streams_and_limits_of_a_process_are_used_or_refused(variables: dict[str, str], tmp_path: Path) -> None:
-    """One after the other in one folder; a pause has a reason in Thai, which every stream must bear."""
+    """One after the other in one folder; a pause has a reason in Thai, which every stream must handle."""
     assert in_shell(f"$KPC pause --reason {THAI}", variables, tmp_path).returncode == 0
     for name, (line, code, named) in STREAMS.items():
         done = in_shell(line, variables, tmp_path)

@@ -1,4 +1,4 @@
-"""--only-keys is refused, before anything is read or sent, where it cannot mean one partition's records."""
+"""--only-keys is refused, before anything is read or sent, if it cannot mean one partition's records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text of servers reaches a terminal only as text."""
+"""Text from servers reaches a terminal only as text."""
 
 from __future__ import annotations
 

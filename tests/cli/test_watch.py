@@ -135,7 +135,7 @@ def report_of(cell: Mapping[str, Any], *, is_final: bool, reported_utc: datetime
 
 
 def test_only_changes_make_lines(filled: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
-    """The second look at the same campaign says nothing."""
+    """A second update of the same campaign prints nothing."""
     lines = ChangeLines()
     document = campaign_overview(filled, FILLED, SalesforceSettings())
     lines.show(document)

@@ -200,7 +200,7 @@ def test_a_task_marked_as_successful_records_nothing(world: World) -> None:
     world.api.session.ask(object, "PATCH", request.path, json={"new_state": "success"})
     run = ended(world, request)
     assert run.state == "failed"
-    assert "marked as successful or skipped by hand, and that signs nothing" in world.api.failure(run)
+    assert "marked as successful or skipped by hand, which signs nothing" in world.api.failure(run)
     assert f"trigger the DAG {request.dag_id}" in world.api.failure(run)
     assert len(decisions(world, "reference")) == before
     assert asked_again(world, "reference").run_id != request.run_id

@@ -153,7 +153,7 @@ def test_overview_opens_on_what_needs_a_person(tmp_path: Path) -> None:
     assert "2024-05 was compared, but its result is missing here" in opening
     assert "2024-02 was extracted or loaded again since it was compared" in opening
     assert "Reconciled 1 every number agrees" in text
-    assert "No longer the present data" in text_of(page_of(tmp_path, "2024-02"))
+    assert "No longer the current data" in text_of(page_of(tmp_path, "2024-02"))
 
 
 def test_facts_that_are_older_than_a_result_do_not_outdate_it(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def test_overview_adds_up(campaign: Path) -> None:
     text = Page(site(campaign) / "index.html").text
     assert "Partitions 5 " in text
     assert "Reconciled 2 every number agrees" in text
-    assert "Sampled 1 is no proof" in text
+    assert "Sampled 1 is not a proof" in text
     assert "With exceptions 1 2 rows listed" in text
     assert "Mismatch 1 needs review" in text
     proven = 12_345 + 499_998 + 1000 + 1000
@@ -175,7 +175,7 @@ def test_skipped_checksums_are_shown_as_skipped(campaign: Path) -> None:
     text = Page(run_pages(campaign)[4]).text
     assert "Level 3 Checksums – skipped" in text
     assert (
-        "Sampled: no proof All 6 numbers compared agree, but not every record was compared; level 3 was skipped."
+        "Sampled: not a proof All 6 numbers compared agree, but not every record was compared; level 3 was skipped."
         in text
     )
     assert "No record was compared with its source." in text
@@ -313,7 +313,7 @@ def test_sample_is_not_taken_for_all_records(tmp_path: Path) -> None:
     reconcile(tmp_path, "2024-01", changed(agreeing(PAYMENTS), CHECKSUMS, **sample))
     overview = Page(build_data_docs(tmp_path)).text
     text = Page(run_pages(tmp_path)[0]).text
-    assert "1 partition needs a person KPS_T_SALESPAY_MD 2024-01 was compared in a sample only" in overview
+    assert "1 partition needs a person KPS_T_SALESPAY_MD 2024-01 was compared only in a sample" in overview
     assert "50 of 1,000" in overview
     assert "A sample of 50 of 1,000 records was compared." in text
     assert "A sample of 50 of 1,000: 5 %." in text

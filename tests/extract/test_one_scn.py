@@ -134,7 +134,7 @@ def test_expired_undo_is_noticed_before_reading_and_reported(
     told = f"parent KPS_T_SALES_M at the older SCN {headers.scn}"
     assert inspect_partition(context_of(workspace, LINES))["other_scns"] == [told]
     assert inspect_partition(context_of(workspace, HEADERS))["other_scns"] == [
-        f"child KPS_T_SALES_MD at the younger SCN {lines.scn}"
+        f"child KPS_T_SALES_MD at the newer SCN {lines.scn}"
     ]
     last = workspace.ledger.stages.last(workspace.environment, Partition(LINES, MONTH), "oracle_extract")
     assert last is not None
@@ -269,7 +269,7 @@ def test_status_names_children_that_differ_from_their_parents(
     headers = extract(workspace, HEADERS)
     status = CliRunner().invoke(app, ["status"], env=environment)
     command = f"kpc run KPS_T_SALES_MD {MONTH} --same-scn"
-    assert f"its parent KPS_T_SALES_M at the younger SCN {headers.scn}" in " ".join(status.stderr.split())
+    assert f"its parent KPS_T_SALES_M at the newer SCN {headers.scn}" in " ".join(status.stderr.split())
     assert command in " ".join(status.stderr.split())
     as_json = json.loads(CliRunner().invoke(app, ["status", "--json"], env=environment).stdout)
     assert as_json["other_scns"] == [

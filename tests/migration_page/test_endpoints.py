@@ -244,7 +244,7 @@ def test_a_ledger_without_a_migration_is_no_conflict(settings: Settings, ledger:
     """On the first day: the page then shows how to start one, not an error."""
     assert not ledger.overview.environments()
     answer = mounted(settings).get("api/overview")
-    assert (answer.status_code, answer.json()["what"]) == (404, "No migration has begun yet.")
+    assert (answer.status_code, answer.json()["what"]) == (404, "No migration has started yet.")
     assert "Start the DAG campaign" in answer.json()["remedy"]
 
 

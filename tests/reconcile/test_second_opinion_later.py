@@ -137,5 +137,5 @@ def test_without_undo_there_is_a_sentence(workspace: Workspace, source: OracleSe
 def test_an_odd_share_is_refused(workspace: Workspace, share: str) -> None:
     context = PartitionContext(workspace, TENANTS)
     results_by_stage(context)
-    with pytest.raises(ConfigError, match="no share of a partition"):
+    with pytest.raises(ConfigError, match="not a share of a partition"):
         reconciled.materialize(context, second_opinion=share)

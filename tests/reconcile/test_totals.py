@@ -67,7 +67,7 @@ def test_large_sums_have_a_tolerance() -> None:
 
 
 def test_an_answer_without_its_numbers_is_no_total() -> None:
-    with pytest.raises(UnusableAnswer, match="'n' is missing or no number"):
+    with pytest.raises(UnusableAnswer, match="'n' is missing or not a number"):
         target_totals([{PARTITION_FIELD: "ALL/000"}], TABLE)
 
 

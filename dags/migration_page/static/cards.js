@@ -55,7 +55,7 @@ function quota(facts) {
   return made;
 }
 
-const LIMITS = { "nothing left": "nothing is left to do", extracting: "Oracle's reading decides", loading: "the org's rate decides", quota: "the quota decides", comparing: "the comparison decides" };
+const LIMITS = { "nothing left": "nothing is left to do", extracting: "limited by reading from Oracle", loading: "limited by the org's rate", quota: "limited by the quota", comparing: "limited by the comparison" };
 
 function finish(estimate) {
   if (!estimate) return null;
@@ -115,6 +115,6 @@ export function pauses(document, onResume) {
   return document.pauses.map((one) => {
     const what = one.kind === "all" ? "All loads are paused" : `Loads of ${one.kind === "phase" ? "phase " : ""}${one.name} are paused`;
     const button = onResume(one);
-    return el("div", { class: "paused" }, el("b", {}, what), el("span", { class: "dim" }, `by ${one.actor} since `, when(one.paused_utc), one.reason ? `: ${one.reason}` : "", ". Running jobs go on to their end."), button);
+    return el("div", { class: "paused" }, el("b", {}, what), el("span", { class: "dim" }, `by ${one.actor} since `, when(one.paused_utc), one.reason ? `: ${one.reason}` : "", ". Running jobs continue to their end."), button);
   });
 }

@@ -34,7 +34,7 @@ export class Grid {
       if (table.phase !== phase) body.append(this.#phaseRow((phase = table.phase)));
       body.append(this.#tableRow(table));
     }
-    const attributes = { class: `grid${months.length <= ROOMY_UP_TO ? " roomy" : ""}`, role: "grid", "aria-label": "Tables by months", "aria-colcount": months.length + 1 };
+    const attributes = { class: `grid${months.length <= ROOMY_UP_TO ? " roomy" : ""}`, role: "grid", "aria-label": "Tables by month", "aria-colcount": months.length + 1 };
     const left = this.place.scrollLeft;
     this.place.replaceChildren(el("table", attributes, this.#head(), body));
     this.place.scrollLeft = left;
@@ -67,7 +67,7 @@ export class Grid {
       const facts = this.overview.document.phases.find((one) => one.phase === phase);
       const passed = PASSED.reduce((sum, state) => sum + (facts?.by_state[state] ?? 0), 0);
       const signed = this.overview.document.sign_offs.find((one) => one.subject === phase);
-      const decision = !signed ? "not signed off" : signed.stands === false ? `${signed.decision} by ${signed.actor}, no longer stands` : `${signed.decision} by ${signed.actor}`;
+      const decision = !signed ? "not signed off" : signed.stands === false ? `${signed.decision} by ${signed.actor}, no longer valid` : `${signed.decision} by ${signed.actor}`;
       rest.replaceChildren(`${figure(passed)} of ${figure(facts?.partitions ?? 0)} partitions reconciled; ${decision}`);
       label.querySelector("button")?.remove();
       const button = this.pauseButton("phase", phase);

@@ -132,7 +132,7 @@ function askReason(kind, name) {
   });
   const what = kind === "all" ? "Pause all loads" : `Pause loads of ${kind === "phase" ? "phase " : ""}${name}`;
   dialog.replaceChildren(el("div", { class: "sheet" }, el("header", {}, el("h2", { id: "panel-title" }, what)),
-    el("p", { class: "answer" }, "No new ingest jobs are created; running jobs go on to their end, and every task waits until the pause is lifted."), reason,
+    el("p", { class: "answer" }, "No new ingest jobs are created; running jobs continue to their end, and every task waits until the pause ends."), reason,
     el("div", { class: "row actions" }, el("button", { class: "primary", onclick: pause }, "Pause"), el("button", { onclick: () => dialog.close() }, "Cancel"))));
   dialog.showModal();
   reason.focus();
@@ -147,7 +147,7 @@ function trouble(error) {
   const lines = [];
   by("banner").classList.toggle("calm", isFirstDay(error));
   if (isFirstDay(error)) {
-    lines.push(el("p", {}, error.message), el("p", {}, "Start one with the DAG ", el("a", { href: `${root}dags/campaign`, "data-airflow": true }, "campaign"), ": Trigger, and fill in its form. This page then shows it by itself."));
+    lines.push(el("p", {}, error.message), el("p", {}, "Start one with the DAG ", el("a", { href: `${root}dags/campaign`, "data-airflow": true }, "campaign"), ": Trigger, and fill in its form. This page then updates by itself."));
     if (error.unserved.length) lines.push(el("ul", {}, ...withoutWorker(error.unserved)));
   } else if (error instanceof Refusal && error.status === 401) {
     lines.push(el("p", {}, "Your session has ended. ", el("a", { href: `${root}auth/login?next=${encodeURIComponent(root)}`, "data-airflow": true }, "Log in to Airflow again.")));
@@ -209,7 +209,7 @@ function fillChoices() {
 
 function prepare() {
   by("state").append(...Object.entries(STATES).map(([state, [word]]) => el("option", { value: state }, word)), el("option", { value: "failures" }, "refused rows"), el("option", { value: "moved" }, "changed in Oracle"));
-  by("legend-list").append(el("p", {}, "Each cell shows Extract, Stage, Load and Reconcile, from the left. A red dot: refused rows, or Oracle changed since."),
+  by("legend-list").append(el("p", {}, "Each cell shows Extract, Stage, Load and Reconcile, from the left. A red dot: refused rows, or changed in Oracle since."),
     ...Object.entries(STATES).flatMap(([state, [word, meaning]]) => [glyph(state), el("b", {}, word), el("span", { class: "dim" }, meaning)]));
   let wait;
   by("search").addEventListener("input", (event) => { clearTimeout(wait); wait = setTimeout(() => { filter.text = event.target.value; build(); }, 120); });

@@ -76,7 +76,7 @@ export class Panel {
       if (stage.error && stage.state !== "outdated") yield el("p", { class: "error" }, el("b", {}, `${STAGE_WORDS[STAGES[at]]}: `), stage.error);
     }
     if (cell.stopped) yield el("p", { class: "hint" }, `It stopped after ${STAGE_WORDS[cell.stopped.after]}: nothing has started ${STAGE_WORDS[cell.stopped.next]}. A DAG was paused when the event came; start that stage below.`);
-    if (cell.moved) yield el("p", { class: "hint" }, "Oracle changed this partition since it was extracted. Run it again from Extract, or accept what `kpc delta` listed.");
+    if (cell.moved) yield el("p", { class: "hint" }, "This partition changed in Oracle since it was extracted. Run it again from Extract, or accept what `kpc delta` listed.");
     if (cell.differences) yield el("div", {}, el("h3", {}, cell.state === "mismatch" ? "Source and target differ in" : "Differences, each a listed row"), el("div", {}, cell.differences.join(", ")));
     if (cell.failures) {
       const rows = cell.failures.map((one) => el("tr", {}, el("td", {}, el("code", {}, one.code), el("small", {}, CLASSES[one.class])), el("td", { class: "n" }, figure(one.rows))));
@@ -87,7 +87,7 @@ export class Panel {
   #actions(cell) {
     const box = el("div", { class: "actions" }, el("h3", {}, "Run again"));
     if (!this.rights.may_start.includes(cell.table)) {
-      box.append(el("p", { class: "dim answer" }, "You may look, but not start runs: your role in Airflow decides."));
+      box.append(el("p", { class: "dim answer" }, "You may view this page, but not start runs; that depends on your role in Airflow."));
       return box;
     }
     if (this.asking) box.append(this.#question());

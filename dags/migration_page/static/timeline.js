@@ -37,7 +37,7 @@ export function timeline(overview, tables, width) {
     picture.append(rect);
   }
   picture.append(svg("line", { class: "now", x1: x(now), x2: x(now), y1: TOP - 8, y2: height }));
-  const note = el("p", { class: "tl-note" }, `Lanes of a table, from above: ${STAGES.map((name) => STAGE_WORDS[name]).join(", ")}. The vertical line is now`, plans.length ? "; dashed boxes are the plan: each table's share of the rows, up to the estimated end." : ".");
+  const note = el("p", { class: "tl-note" }, `Lanes of a table, from the top: ${STAGES.map((name) => STAGE_WORDS[name]).join(", ")}. The vertical line is now`, plans.length ? "; dashed boxes are the plan: each table's share of the rows, up to the estimated end." : ".");
   return el("div", {}, picture, note);
 }
 

@@ -5,22 +5,22 @@ export const STAGE_WORDS = { oracle_extract: "Extract", staged_csv: "Stage", sf_
 
 export const STATES = {
   planned: ["planned", "nothing has started"],
-  queued: ["queued", "started in Airflow; no worker has begun it"],
-  running: ["running", "a worker, or Salesforce, is at it"],
+  queued: ["queued", "started in Airflow; no worker has started it yet"],
+  running: ["running", "a worker or Salesforce is processing it"],
   waiting: ["waiting", "for quota, a pause, a parent's partition or Oracle's daily window"],
-  interrupted: ["interrupted", "begun, but no worker holds it any more"],
+  interrupted: ["interrupted", "started, but no worker holds it any more"],
   done: ["done", "the stage has ended; the next one follows"],
   outdated: ["outdated", "an earlier stage has run again since"],
   stopped: ["stopped", "nothing has started the next stage"],
   failed: ["failed", "it ended with an error"],
-  rolled_back: ["rolled back", "the records were taken out of the org again"],
+  rolled_back: ["rolled back", "the records were removed from the org"],
   reconciled: ["reconciled", "every record was compared, and none differs"],
   reconciled_with_exceptions: ["with exceptions", "every difference is a listed row"],
   sampled: ["sampled", "what was compared agrees, but not every record was compared"],
   mismatch: ["mismatch", "source and target differ"],
 };
 export const CLASSES = {
-  transient: "passing trouble: send again", dependency: "its parent is missing", data: "the row must be corrected",
+  transient: "transient error: send again", dependency: "its parent is missing", data: "the row must be corrected",
   org: "the org must be corrected", unprocessed: "Salesforce did not process it", rejected: "staging refused it",
 };
 
@@ -90,6 +90,6 @@ export function spoken(cell) {
   });
   const refused = (cell.failures ?? []).reduce((sum, one) => sum + one.rows, 0);
   if (refused) stages.push(`${figure(refused)} refused rows`);
-  if (cell.moved) stages.push("Oracle changed since");
+  if (cell.moved) stages.push("changed in Oracle since");
   return `${cell.table} ${cell.key}: ${STATES[cell.state][0]}. ${stages.join(", ")}`;
 }

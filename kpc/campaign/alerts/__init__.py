@@ -1,4 +1,4 @@
-"""What people must be told of while a campaign runs, grouped: one outage is one message, and its end another."""
+"""Alerts about a running campaign, grouped by cause: an outage is one message, and its end another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that people must be told of now, from the ledger; each condition covers all partitions of its kind."""
+"""Everything that needs an alert now, read from the ledger; each condition covers all partitions of its kind."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from kpc.stages.names import MIGRATION, RECONCILED, RECONCILED_STATES, sign_off_
 from kpc.stages.quota_governor import allowance_of
 from kpc.storage.object_store import is_url
 
-# Airflow tries these again by itself; a run that the ledger alone knows of is not for good then.
+# Airflow retries these by itself, so a run that only the ledger knows has not failed for good.
 _PASSING = (
     *SYSTEM_OF,
     *(
@@ -45,15 +45,15 @@ _MEANING = {
     "DamagedFile": "a staged file differs from its manifest",
     "RowsRejected": "more rows were rejected than allowed",
     "CallTimedOut": "Oracle needed longer than a setting allows",
-    "OracleDown": "Oracle did not answer, however often it was tried",
-    "SalesforceDown": "Salesforce did not answer, however often it was tried",
+    "OracleDown": "Oracle did not answer in any try",
+    "SalesforceDown": "Salesforce did not answer in any try",
 }
 _GIB = 1 << 30
-_ENOUGH = 0.05  # of the quota, or of the room on a disk: more than the limit, before an alert ends
+_ENOUGH = 0.05  # an open alert ends when this share of the quota, or of the disk limit, is free in addition
 
 
 def conditions(seen: Sightings) -> list[AlertCondition]:
-    """All of them; an outage also covers the failures that it caused."""
+    """All conditions that hold; an outage also covers the failures that it caused."""
     down = list(outages(seen))
     quota = list(_quota(seen))
     stalled = stalls(seen, is_waiting_for_quota=bool(quota)) if not down else ()
@@ -61,7 +61,7 @@ def conditions(seen: Sightings) -> list[AlertCondition]:
 
 
 def is_final(report: FailureReport) -> bool:
-    """Whether a failure will not be tried again by itself."""
+    """Whether Airflow will not retry this failure by itself."""
     return report.is_final and (bool(report.dag_id) or report.cause not in _PASSING)
 
 
@@ -79,7 +79,7 @@ def _failures(seen: Sightings, down: list[AlertCondition]) -> Iterator[AlertCond
             AlertKind.FAILURE,
             f"{stage} {cause}",
             f"{stage} failed for good in {partitions(len(found))}: {_MEANING.get(cause, cause)}.",
-            f"`kpc show {first.table_name} {first.partition_key}` has the reason; once it is removed: `{command}`.",
+            f"`kpc show {first.table_name} {first.partition_key}` shows the reason; once it is removed: `{command}`.",
             since_utc=min(one.reported_utc for one in found),
             places=[(one.table_name, one.partition_key) for one in found],
             page=seen.run_page(first.dag_id, first.run_id)
@@ -109,9 +109,9 @@ def _mismatches(seen: Sightings) -> Iterator[AlertCondition]:
 
 
 def _quota(seen: Sightings) -> Iterator[AlertCondition]:
-    """No room for one more batch in the rolling 24 hours; over when there is room for a twentieth of them.
+    """No room for one more batch in the rolling 24 hours; ends when there is room for a twentieth of them.
 
-    The window frees a few batches at a time, which are used at once: each would be an end and a new beginning.
+    The window frees a few batches at a time, which are used at once: otherwise each would close and reopen the alert.
     """
     allowance, org = allowance_of(seen.workspace.settings.salesforce), seen.environment.target_id
     batches = 1
@@ -124,19 +124,19 @@ def _quota(seen: Sightings) -> Iterator[AlertCondition]:
             AlertKind.QUOTA,
             "Salesforce",
             f"The org's quota of 24 hours is used up until {full.next_free_utc:%Y-%m-%d %H:%M} UTC.",
-            "Loads go on by themselves then; `kpc status` shows who used it. KPC__SALESFORCE__QUOTA_SHARE is our part.",
+            "Loads then continue by themselves. `kpc status` shows its use; our limit: KPC__SALESFORCE__QUOTA_SHARE.",
             since_utc=seen.now,
         )
 
 
 def _disk(seen: Sightings) -> Iterator[AlertCondition]:
-    """The disk with the staging root, as the worker of this look sees it."""
+    """The disk with the staging root, as the worker that runs this check sees it."""
     staging, least = seen.workspace.settings.staging, seen.workspace.settings.alerts.disk_free_bytes
     place = str(staging.scratch) if is_url(staging.root) else staging.root
     try:
         free = shutil.disk_usage(place).free
     except OSError:
-        return  # not made yet, or not of this worker
+        return  # not created yet, or not on this worker
     is_open = seen.open_alert(AlertKind.DISK, "staging") is not None
     if free < least * (1 + _ENOUGH if is_open else 1):
         yield seen.condition(
@@ -144,13 +144,13 @@ def _disk(seen: Sightings) -> Iterator[AlertCondition]:
             "staging",
             f"The staging disk ({place}) has {free / _GIB:,.1f} GiB left, less than {least / _GIB:,.1f}.",
             "Free space: `kpc purge` removes files older than their retention. At "
-            f"{staging.free_bytes / _GIB:,.1f} GiB no new file is begun.",
+            f"{staging.free_bytes / _GIB:,.1f} GiB no new file is started.",
             since_utc=seen.now,
         )
 
 
 def _sign_offs(seen: Sightings) -> Iterator[AlertCondition]:
-    """Phases that are complete and undecided; at last the migration, when nothing is left but its own sign-off."""
+    """Complete phases without a decision; finally the migration, when only its own sign-off is left."""
     workspace = seen.workspace
     scope = workspace.ledger.scope.current(seen.environment)
     if scope is None or is_signed_off(MIGRATION, workspace):
@@ -192,12 +192,12 @@ def _is_complete(phase: Phase | None, places: list[Place], seen: Sightings) -> b
 
 
 def _is_refused(subject: str, since: datetime, seen: Sightings) -> bool:
-    """Whether somebody has refused what is there now: then it is the work that waits, not the decision."""
+    """Whether somebody has refused the current state: then the work is waited for, not the decision."""
     made = [one for one in seen.workspace.ledger.sign_offs.all(seen.environment) if one.subject == subject]
     return bool(made) and made[-1].decision is SignOffDecision.REFUSED and made[-1].signed_utc >= since
 
 
 def _looks_complete(places: list[Place], seen: Sightings) -> bool:
-    """Cheaper than `completeness`, which asks the ledger for each partition: whether the newest runs allow it."""
+    """Whether the newest runs allow completeness; cheaper than `completeness`, which queries each partition."""
     runs = (seen.newest.get((table, key, RECONCILED)) for table, key in places)
     return all(run is not None and run.state in RECONCILED_STATES for run in runs)

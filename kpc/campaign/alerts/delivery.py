@@ -1,4 +1,4 @@
-"""Delivery of the messages that looks have left: each by one sender, in order, tried again until it arrives."""
+"""Delivery of queued messages: each by one sender, in order, retried until it arrives or is given up."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ Sender = Callable[[AlertMessage], None]  # raises whatever its channel raises
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """How many messages were sent, and for each channel that failed, why."""
+    """How many messages were sent, and why each failed channel failed."""
 
     sent: int
     failed: dict[str, str]
 
 
 def deliver(workspace: Workspace, senders: Mapping[str, Sender]) -> Delivered:
-    """Send what is due. A channel that fails once is left until the next time; the others go on.
+    """Send what is due. A channel that fails once is skipped until the next call; the others continue.
 
-    A sender that is killed between sending and recording it sends the message again after `CLAIM`: a message is lost by
-    no crash, and doubled only by that one.
+    A sender that is killed between sending and recording it sends the message again after `CLAIM`: no crash loses a
+    message, and only this one duplicates it.
     """
     sent, failed = 0, dict[str, str]()
     for channel, send in senders.items():
@@ -48,7 +48,7 @@ def deliver(workspace: Workspace, senders: Mapping[str, Sender]) -> Delivered:
 
 
 def reason_of_failure(send: Sender, message: AlertMessage) -> str | None:
-    """None if it was sent. The text of a foreign error may quote an address with its token: only its class is kept."""
+    """None if it was sent. A library's error text may quote an address with its token: only its class is kept."""
     try:
         send(message)
     except KpcError as error:

@@ -1,7 +1,7 @@
-"""One look: what holds now is compared with what people were told, and messages are left for the channels.
+"""One check for alerts: compare what holds now with the alerts sent before, and queue messages for the channels.
 
-Several processes may look at once. Each compares and writes in one transaction, one after the other, so that exactly
-one of them leaves the message about a condition.
+Several processes may check at once. Each compares and writes in one transaction, one after the other, so that exactly
+one of them queues the message about a condition.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from kpc.stages.workspace import Workspace
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What one look told: titles of the messages that it left. `open_alerts` is how many conditions hold."""
+    """The titles of the messages that one check queued. `open_alerts` is how many conditions hold."""
 
     open_alerts: int = 0
     opened: tuple[str, ...] = ()
@@ -31,7 +31,7 @@ class Looked:
 
 
 def known_environment(workspace: Workspace) -> Environment | None:
-    """The systems as they were identified last at these addresses, without asking them; None before the first run."""
+    """The systems last identified at these addresses, without asking them; None before the first run."""
     settings, endpoints = workspace.settings, workspace.ledger.endpoints
     source = endpoints.identity_of("oracle", f"{settings.oracle.user}@{settings.oracle.dsn}")
     target = endpoints.identity_of("salesforce", settings.salesforce.base_url)
@@ -56,13 +56,13 @@ def look(workspace: Workspace, channels: Sequence[str]) -> Looked:
         for condition in found:
             told.about(condition, known.pop((condition.kind, condition.subject), None), has_ended)
         for row in known.values():
-            if row.seen_utc <= now:  # not one that another process has opened since
+            if row.seen_utc <= now:  # not an alert that another process has opened since
                 told.end_of(row, _remark(row, seen))
     return told.looked(len(found))
 
 
 class _Teller:
-    """Writes alerts and messages inside the transaction of one look."""
+    """Writes alerts and messages inside the transaction of one check."""
 
     def __init__(
         self, workspace: Workspace, environment: Environment, now: datetime, channels: tuple[str, ...]
@@ -108,21 +108,21 @@ def _with_beginning(condition: AlertCondition, row: AlertRow) -> AlertCondition:
 
 
 def _is_told_by_end(condition: AlertCondition, has_ended: set[str]) -> bool:
-    """Whether these are the failures that the end of an outage names: they are repeated later, not told twice now."""
+    """Whether the message about an outage's end names these failures: they are then repeated later, not sent twice."""
     cause = condition.subject.rpartition(" ")[2]
     return condition.kind is AlertKind.FAILURE and SYSTEM_OF.get(cause) in has_ended
 
 
 def _remark(row: AlertRow, seen: Sightings) -> str:
-    """What an outage leaves behind: partitions that Airflow has given up meanwhile."""
+    """What remains after an outage: partitions that Airflow gave up during it."""
     system = next((one for one in SYSTEMS if one.name == row.subject), None)
     if row.kind is not AlertKind.OUTAGE or system is None:
         return ""
     left = [one for one in seen.failures if one.cause in system.causes and is_final(one)]
     if not left:
-        return "Nothing is left to do: the partitions go on by themselves."
+        return "Nothing is left to do: the partitions continue by themselves."
     first = left[0]
     return (
-        f"{partitions(len(left))} failed for good meanwhile. Start each again (`kpc status` lists them): "
+        f"{partitions(len(left))} failed for good during it. Start each again (`kpc status` lists them): "
         f"`kpc rerun {first.table_name} {first.partition_key} --stage {first.stage}`."
     )

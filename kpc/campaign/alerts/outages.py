@@ -1,4 +1,4 @@
-"""Systems that cannot be reached: seen by failed tries, confirmed by asking the system itself."""
+"""Systems that cannot be reached: detected by failed tries, confirmed by asking the system itself."""
 
 from __future__ import annotations
 
@@ -38,23 +38,23 @@ ORACLE = System(
     ("OracleDown",),
     (ORACLE_EXTRACT,),
     _ask_oracle,
-    "Ask the DBA whether the database and its listener run; `kpc preflight --airflow` says what a worker sees. The "
-    "partitions go on by themselves while Airflow still tries them.",
+    "Ask the DBA whether the database and its listener run; `kpc preflight --airflow` shows what a worker sees. "
+    "Partitions that Airflow is still retrying continue by themselves.",
 )
 SALESFORCE = System(
     "Salesforce",
     ("SalesforceDown", "NotReached", "UnusableAnswer"),
     (SF_LOADED, RECONCILED),
     _ask_salesforce,
-    "Look at status.salesforce.com and at the proxy; `kpc preflight --airflow` says what a worker sees. The partitions "
-    "go on by themselves while Airflow still tries them.",
+    "Check status.salesforce.com and the proxy; `kpc preflight --airflow` shows what a worker sees. Partitions "
+    "that Airflow is still retrying continue by themselves.",
 )
 SYSTEMS = (ORACLE, SALESFORCE)
 SYSTEM_OF = {cause: system.name for system in SYSTEMS for cause in system.causes}
 
 
 def outages(seen: Sightings) -> Iterator[AlertCondition]:
-    """A system is asked only if a try has failed for it, or if it was down at the last look."""
+    """A system is asked only if a try failed because of it, or if it was down at the last check."""
     for system in SYSTEMS:
         failed = [one for one in seen.failures if one.cause in system.causes]
         known = seen.open_alert(AlertKind.OUTAGE, system.name)
@@ -76,7 +76,7 @@ def outages(seen: Sightings) -> Iterator[AlertCondition]:
 
 
 def _answers(system: System, workspace: Workspace) -> bool:
-    """Whether the system gave any answer: a refused log-in is another matter, which its stage reports."""
+    """Whether the system gave any answer; even a refused log-in counts, which its stage reports."""
     try:
         system.ask(workspace)
     except Transient:

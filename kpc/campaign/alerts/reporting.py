@@ -1,4 +1,4 @@
-"""Failed tries of tasks, as Airflow's callbacks report them; nothing that goes wrong here may disturb the task."""
+"""Failed tries of tasks, as Airflow's callbacks report them; an error here must not affect the task."""
 
 from __future__ import annotations
 

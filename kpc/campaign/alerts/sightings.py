@@ -1,4 +1,4 @@
-"""What one look at the ledger shows, read once for all conditions."""
+"""The state of the ledger at one check, read once for all conditions."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class Sightings:
 
     @cached_property
     def failures(self) -> list[FailureReport]:
-        """The last failed try of each stage that nothing has overtaken, from the ledger's runs and Airflow's reports.
+        """The last failed try of each stage without a newer run or success, from the ledger and Airflow's reports.
 
-        A run that the ledger alone knows counts as tried for good; whether its error passes, the conditions decide.
+        A run that only the ledger knows counts as final; the conditions decide whether its error is transient.
         """
         reported = {(one.table_name, one.partition_key, one.stage): one for one in self._open_reports()}
         for key, run in self.newest.items():
@@ -92,7 +92,7 @@ def partitions(number: int) -> str:
 
 
 def _has_overtaken(run: StageRun, report: FailureReport) -> bool:
-    """Whether a newer run of the stage has begun, or the one that failed was itself not the last word."""
+    """Whether a newer run of the stage has begun, or the reported run has ended successfully after all."""
     if run.started_utc > report.reported_utc:
         return True
     is_done = run.state not in (StageState.FAILED, StageState.RUNNING, StageState.WAITING, StageState.MISMATCH)

@@ -1,4 +1,4 @@
-"""Partitions that should move and do not: a stage without a sign of progress, or a next stage that never began."""
+"""Partitions that should progress and do not: a stage without a sign of progress, or a next stage that never began."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kpc.storage.object_store import is_url
 
 
 def stalls(seen: Sightings, *, is_waiting_for_quota: bool) -> Iterator[AlertCondition]:
-    """One condition for each stage; what is paused, or waits for quota, should not move."""
+    """One condition for each stage; what is paused or waits for quota is not expected to progress."""
     groups: dict[str, list[tuple[StageRun, datetime]]] = defaultdict(list)
     longest = timedelta(seconds=seen.workspace.settings.alerts.stalled_s)
     for stage, run, moved in _quiet(seen, seen.now - longest):
@@ -34,7 +34,7 @@ def stalls(seen: Sightings, *, is_waiting_for_quota: bool) -> Iterator[AlertCond
             AlertKind.STALLED,
             stage,
             f"{partitions(len(found))} made no progress at {stage} for {_spelled(longest)}.",
-            f"Look at the run in Airflow (is the DAG paused, a pool full, a worker gone?), then "
+            f"Check the run in Airflow (is the DAG paused, a pool full, a worker gone?), then "
             f"`kpc rerun {table} {key} --stage {stage}`.",
             since_utc=min(moved for _, moved in found),
             places=[(run.table_name, run.partition_key) for run, _ in found],
@@ -43,7 +43,7 @@ def stalls(seen: Sightings, *, is_waiting_for_quota: bool) -> Iterator[AlertCond
 
 
 def _quiet(seen: Sightings, before: datetime) -> Iterator[tuple[str, StageRun, datetime]]:
-    """Stages that should have moved since `before`: their run, or the one before them, and when that moved last."""
+    """Stages without progress since `before`, with their own or the previous stage's run, and the last progress."""
     for run in seen.runs:
         if run.state is StageState.RUNNING and run.started_utc < before:
             partition = Partition(TABLES[run.table_name], run.partition_key)
@@ -60,7 +60,7 @@ def _quiet(seen: Sightings, before: datetime) -> Iterator[tuple[str, StageRun, d
 
 
 def _last_progress(seen: Sightings, partition: Partition) -> datetime:
-    """By the ledger, and by the newest file of the partition where this machine sees its folder."""
+    """The time by the ledger, or of the partition's newest file if this machine sees its folder."""
     environment, root = seen.environment, seen.workspace.settings.staging.root
     moments = [seen.workspace.ledger.progress.last(environment, partition)]
     if not is_url(root):

@@ -1,4 +1,4 @@
-"""The message by which people see that a channel works."""
+"""The test message that shows that a channel works."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from kpc.ledger.states import AlertEvent, DeliveryState
 def trial_message(channel: str) -> AlertMessage:
     now = datetime.now(UTC)
     body = (
-        f"The migration's alerts arrive by {channel}.\nNothing is wrong, and nothing is to be done.\n"
-        "What is open now: `kpc alerts list`."
+        f"The migration's alerts arrive by {channel}.\nNothing is wrong, and there is nothing to do.\n"
+        "Open alerts: `kpc alerts list`."
     )
     facts = {"event": "test", "told_utc": now.isoformat(timespec="seconds")}
     return AlertMessage(

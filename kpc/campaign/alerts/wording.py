@@ -1,4 +1,4 @@
-"""Messages about alerts, for people and for programs: counts, names of partitions and commands, no value of any row."""
+"""Messages about alerts, for people and for programs: counts, names of partitions and commands, no values of rows."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from kpc.local_time import LOCAL
 
 _ENDS = {
     AlertKind.OUTAGE: "{subject} answers again.",
-    AlertKind.FAILURE: "No partition is left that failed at {subject}.",
+    AlertKind.FAILURE: "No failed partition is left at {subject}.",
     AlertKind.MISMATCH: "Source and target agree again in {subject}, or are being compared.",
-    AlertKind.QUOTA: "The org's quota has room again; loads go on by themselves.",
-    AlertKind.STALLED: "The partitions move again at {subject}.",
+    AlertKind.QUOTA: "The org's quota has room again; loads continue by themselves.",
+    AlertKind.STALLED: "The partitions progress again at {subject}.",
     AlertKind.DISK: "The staging disk has room again.",
-    AlertKind.SIGN_OFF: "The sign-off of {subject} does not wait any more.",
+    AlertKind.SIGN_OFF: "The sign-off of {subject} is no longer pending.",
 }
 
 
@@ -48,7 +48,7 @@ def body_of(event: AlertEvent, condition: AlertCondition, now: datetime, remark:
 
 
 def facts_of(event: AlertEvent, condition: AlertCondition, now: datetime) -> dict[str, Any]:
-    """The same for a program that receives the message: the body of a webhook."""
+    """The same content for a program: the body of a webhook."""
     return {
         "event": event.value,
         "kind": condition.kind.value,
@@ -63,7 +63,7 @@ def facts_of(event: AlertEvent, condition: AlertCondition, now: datetime) -> dic
 
 
 def shown_time(moment: datetime) -> str:
-    """The source's local time, with UTC behind it."""
+    """The source's local time, followed by UTC."""
     return f"{moment.astimezone(LOCAL):%Y-%m-%d %H:%M} in Bangkok ({moment.astimezone(UTC):%H:%M} UTC)"
 
 

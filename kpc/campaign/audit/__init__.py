@@ -1,7 +1,7 @@
-"""The audit: whether ledger, files and results are still what the audit log says, and the log what its anchors say.
+"""The audit: whether ledger, files and results still agree with the audit log, and the log with its anchors.
 
-check_audit(ledger, places, anchors)    every finding, with count, span and head of the log
-export_log(ledger, key)                 the log as JSON lines, whose last line is an anchor, and signed
+check_audit(ledger, places, anchors)    all findings, with count, time span and head of the log
+export_log(ledger, key)                 the log as JSON lines; the last line is an anchor, and signed
 check_export(path, public_key)          whether an exported log is as it was written
 """
 

@@ -1,4 +1,4 @@
-"""Anchors: heads of the audit log that were written down outside of it.
+"""Anchors: heads of the audit log that were recorded outside of it.
 
 Whoever can write to the ledger can recompute the whole chain after a change; but the chain then no longer has the
 entries that an earlier certificate, report, sign-off or export names.
@@ -55,7 +55,7 @@ def read_anchors(path: Path) -> list[Anchor]:
 def anchors_beside(places: Places, names: Iterable[str]) -> Iterator[Anchor]:
     """The anchors in the certificates, sign-offs and results of the two roots.
 
-    `names` are the files that the log itself vouches for; certificates and results that it does not mention any more
+    `names` are the files that the log itself vouches for; certificates and results that it no longer mentions
     count too, if the staging root is a directory.
     """
     wanted = {name for name in names if _may_anchor(name)}
@@ -105,7 +105,7 @@ def _head_of(text: str, where: str) -> Iterator[Anchor]:
 
 
 class AnchorCheck:
-    """Takes the entries of a log as they pass by, and compares anchors with them."""
+    """Collects the entries of a log as they are read, and compares anchors with them."""
 
     def __init__(self) -> None:
         self._hashes: dict[int, str] = {}
@@ -119,8 +119,8 @@ class AnchorCheck:
             found = self._hashes.get(anchor.seq)
             if anchor.seq > 0 and found is None:
                 yield (
-                    f"The log has no entry {anchor.seq}, which {anchor.where} names: its end was cut, or it was begun "
-                    "anew."
+                    f"The log has no entry {anchor.seq}, which {anchor.where} names: its end was cut off, or the log "
+                    "was started again from empty."
                 )
             elif anchor.seq > 0 and found != anchor.entry_hash:
-                yield f"Entry {anchor.seq} is not the one that {anchor.where} names: the log was written anew since."
+                yield f"Entry {anchor.seq} is not the one that {anchor.where} names: the log was rewritten since."

@@ -1,4 +1,4 @@
-"""`kpc audit verify`: the chain, the rows and files that it vouches for, and the anchors outside of it."""
+"""`kpc audit verify`: the chain, the rows and files that it vouches for, and anchors kept elsewhere."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Progress = Callable[[str], None]
 class AuditCheck:
     """What a check found. `first_utc` and `last_utc` are the times of the first and the last entry.
 
-    `files` were compared; `unread` are larger ones of which only the size was. `in_work` are partitions and stages that
-    were begun and have not ended: their rows are vouched for when they end. `anchors` is how many heads outside of the
-    log agree with it or do not.
+    `files` counts the compared files; `unread` those of them compared only by size. `in_work` are partitions and stages
+    that have begun and not ended: their rows are vouched for when they end. `anchors` counts the compared heads that
+    are kept outside of the log.
     """
 
     entries: int = 0
@@ -59,7 +59,7 @@ def check_audit(
         found.findings += ledger.audit.chain(connection, follow)
         if not found.entries:
             found.findings.append(
-                "The audit log is empty: it vouches for nothing, and whatever was done left no trace."
+                "The audit log is empty: it vouches for nothing, and there is no record of what was done."
             )
         found.findings += [*replay.findings, *replay.compare(connection)]
     known = [*anchors, *anchors_beside(places, replay.files)]

@@ -39,10 +39,10 @@ def export_log(ledger: Ledger, key: Ed25519PrivateKey | None = None) -> Iterator
 
 
 def check_export(path: Path, public_key: str = "") -> list[str]:
-    """A sentence for each way in which an exported log is not as it was written; with `public_key` it must be signed.
+    """A sentence for each way in which an exported log was altered; with `public_key` it must be signed by that key.
 
-    An export of an older version, which has no sha256, and a file of another kind are right without a key. Raises
-    `ConfigError` if the file cannot be read.
+    Without a key, an export of an older version, which has no sha256, and a file of another kind have no findings.
+    Raises `ConfigError` if the file cannot be read.
     """
     try:
         *lines, end = path.read_text(encoding="utf-8").splitlines() or [""]
@@ -63,7 +63,7 @@ def _broken_seal(path: Path, lines: Iterable[str], last: dict[str, Any], public_
     if signature and not is_signed(signed_by, value, canonical_json(last)):
         yield f"{path} was not signed by the key that it names."
     if public_key and not signature:
-        yield f"{path} is no export that was signed."
+        yield f"{path} is not a signed export."
     elif public_key and signed_by != public_key:
         yield f"{path} was signed by another key ({signed_by[:16]}...)."
 

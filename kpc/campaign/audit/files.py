@@ -19,7 +19,7 @@ _REPORT_EVERY = 200
 
 
 class FileCheck:
-    """Compares files with what the log says of them.
+    """Compares files with what the log says about them.
 
     Of larger files only the size is compared, unless all are read. `compared` counts all files, `unread` those whose
     content was not read.
@@ -36,7 +36,7 @@ class FileCheck:
         self.compared = self.unread = 0
 
     def run(self) -> Iterator[str]:
-        """A sentence for each file that is missing, changed, or there although it was removed."""
+        """A sentence for each file that is missing, changed, or present although it was removed."""
         for name, vouched in sorted(self._replay.files.items()):
             if vouched.work in self._in_work:
                 continue  # its stage may write it at this moment
@@ -53,11 +53,11 @@ class FileCheck:
         return self._compared(name, *vouched.fact, said)
 
     def _unexpected(self, name: str, vouched: VouchedFile) -> str | None:
-        """A removed file may stand in an archive, but not where it was; an absent manifest must not appear."""
+        """A removed file may be in an archive, but not where it was; an absent manifest must not appear."""
         if vouched.reason or not name.endswith(".json") or self._places.content(name) is None:
             return None
         return (
-            f"{self._places.shown(name)} is there, but entry {vouched.seq} of the audit log says that there is no such "
+            f"{self._places.shown(name)} exists, but entry {vouched.seq} of the audit log says that there is no such "
             "file."
         )
 
@@ -67,7 +67,7 @@ class FileCheck:
         for entry in self._entries(name):
             listed = folder + entry.name
             known = self._replay.files.get(listed)
-            if known is not None and known.seq >= vouched.seq:  # vouched for by itself, or removed since on purpose
+            if known is not None and known.seq >= vouched.seq:  # has its own entry, or was removed on purpose
                 continue
             # A stage that was repeated vouches for its manifest again, not for the files that it did not write again.
             if known is not None and known.removed_sha256 == entry.sha256 and self._is_gone(listed, entry.bytes):
@@ -105,7 +105,7 @@ class FileCheck:
             if size > SMALL_BYTES and not self._reads_all:
                 self.unread += 1
                 return None
-            return None if sha256_of(path) == sha256 else f"{shown}, {said}, has another content."
+            return None if sha256_of(path) == sha256 else f"{shown}, {said}, has different content."
 
     @contextmanager
     def _local(self, name: str, size: int) -> Iterator[Path | None]:

@@ -1,4 +1,4 @@
-"""Where the files lie that the audit log vouches for."""
+"""Where the files that the audit log vouches for are stored."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Places:
     docs_root: Path
 
     def path(self, name: str) -> Path | None:
-        """The path of a vouched file; None for a name of neither root, or one that leads out of it."""
+        """The path of a vouched file; None for a name under neither root, or one that leads out of its root."""
         root, _, rest = name.partition("/")
         above = {STAGING: self.store.root, DOCS: self.docs_root}.get(root)
         if above is None or not rest or ".." in Path(rest).parts or Path(rest).is_absolute():
@@ -49,6 +49,6 @@ class Places:
 
 
 def places_of(settings: Settings) -> Places:
-    """The roots that the settings name; neither needs to exist. The caller closes the store."""
+    """The roots that the settings name; they need not exist. The caller closes the store."""
     staging = settings.staging
     return Places(open_store(staging.root, staging.scratch, staging.free_bytes), settings.reconcile.docs_root)

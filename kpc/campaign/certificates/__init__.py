@@ -1,8 +1,8 @@
-"""Certificates: what a reconciliation proved of one partition, in a file that can be checked without this program's
+"""Certificates: what a reconciliation proved about one partition, in a file that can be checked without this program's
 database.
 
     certify(context, compared, ...)              written when a verdict is published, one per verdict
-    check_certificate(path, public_key)          every contradiction in a certificate, and its files if they lie there
+    check_certificate(path, public_key)          every contradiction in a certificate, and in its files if present
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`kpc certificate verify`: a certificate against itself, its signature, and the files that lie beside it.
+"""`kpc certificate verify`: a certificate's consistency, its signature, and the files beside it.
 
 Needs neither the ledger nor a network.
 """
@@ -24,10 +24,10 @@ _LARGEST = 500_000_000  # bytes; a certificate with 100,000 exceptions has 20 mi
 
 @dataclass
 class CertificateCheck:
-    """What a check found. `files_checked` of `files_named` lie where the certificate says and were compared."""
+    """What a check found. `files_checked` of `files_named` are where the certificate says and were compared."""
 
     certificate: Certificate | None = None
-    signed_by: str = ""  # the public key, if the signature is right
+    signed_by: str = ""  # the public key, if the signature is valid
     files_named: int = 0
     files_checked: int = 0
     findings: list[str] = field(default_factory=list)
@@ -51,7 +51,7 @@ def check_certificate(path: Path, public_key: str = "") -> CertificateCheck:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
-        found.findings.append(f"{path} is no certificate of this program, or was damaged: {where}: {first['msg']}.")
+        found.findings.append(f"{path} is not a certificate of this program, or was damaged: {where}: {first['msg']}.")
         return found
     found.findings += _seal(certificate, path, public_key)
     found.findings += [f"{path}: {finding}" for finding in _contradictions(certificate)]
@@ -74,14 +74,14 @@ def _seal(certificate: Certificate, path: Path, public_key: str) -> Iterator[str
 
 
 def _contradictions(certificate: Certificate) -> Iterator[str]:
-    """Where the certificate's own numbers say something else than it does."""
+    """Where the certificate's own numbers contradict its statements."""
     yield from _numbers(certificate)
     yield from _records(certificate)
     if certificate.coverage.kind == "full":
         yield from _buckets(certificate)
     expected = _state(certificate)
     if certificate.state != expected:
-        yield f"its numbers give the state {expected}, it states {certificate.state}."
+        yield f"its numbers give the state {expected}, but it states {certificate.state}."
     stages = [stage.stage for stage in certificate.stages]
     if "reconciled" not in stages:
         yield "it names no reconciliation."
@@ -89,16 +89,16 @@ def _contradictions(certificate: Certificate) -> Iterator[str]:
 
 def _numbers(certificate: Certificate) -> Iterator[str]:
     if not certificate.comparisons or certificate.comparisons[0].measure != "rows":
-        yield "it compares no numbers of rows."
+        yield "it compares no row counts."
         return
     for one in certificate.comparisons:
         if _agrees(one) != one.agrees:
             said = "agree" if one.agrees else "differ"
-            yield f"{one.measure}: it says that both sides {said}, its numbers say the opposite."
+            yield f"{one.measure}: it says that both sides {said}, but its numbers say the opposite."
     rows = certificate.comparisons[0]
     expected = (rows.source or Decimal(0)) - rows.excepted
     if certificate.coverage.expected != expected:
-        yield f"it expects {certificate.coverage.expected:,} records, its numbers of rows give {expected:,}."
+        yield f"it expects {certificate.coverage.expected:,} records, but its row counts give {expected:,}."
     rejected = len(certificate.exceptions) - certificate.kept
     if not 0 <= rows.excepted <= max(rejected, 0):
         yield f"{rows.excepted:,} rows are excepted, but {len(certificate.exceptions):,} are listed by key."
@@ -123,22 +123,22 @@ def _records(certificate: Certificate) -> Iterator[str]:
         )
     opinion = coverage.second_opinion
     if opinion != "none" and opinion.compared > (held := _target_rows(certificate)):
-        yield f"Oracle's opinion is compared with {opinion.compared:,} records, Salesforce holds {held:,}."
+        yield f"Oracle's opinion is compared with {opinion.compared:,} records, but Salesforce holds {held:,}."
     if coverage.kind == "full" and coverage.compared != coverage.expected:
-        yield f"it states that all records were compared, but these are {coverage.compared:,} of {coverage.expected:,}."
+        yield f"it states that all records were compared, but it counts {coverage.compared:,} of {coverage.expected:,}."
 
 
 def _buckets(certificate: Certificate) -> Iterator[str]:
     for side, expected in (("source", certificate.coverage.expected), ("target", _target_rows(certificate))):
         rows = sum(found.rows for found in _side(certificate, side))
         if rows != expected:
-            yield f"the buckets of the {side} hold {rows:,} records, it counts {expected:,}."
+            yield f"the buckets of the {side} hold {rows:,} records, but it counts {expected:,}."
     differing = [one for one in certificate.buckets if one.source != one.target]
     records = certificate.records
     explained = 0 if records is None else records.as_doubles
     if certificate.state != "mismatch" and len(differing) > explained:
         names = ", ".join(f"{one.bucket:03d}" if one.bucket is not None else "none" for one in differing[:10])
-        yield f"the fingerprints of {len(differing):,} buckets differ between both sides ({names})."
+        yield f"the fingerprints of {len(differing):,} buckets differ between the two sides ({names})."
     for side in ("source", "target"):
         for found in _side(certificate, side):
             if found.rows == 0 and (int(found.sum, 16) or int(found.xor, 16)):
@@ -179,7 +179,7 @@ def _files(certificate: Certificate, path: Path, found: CertificateCheck) -> Ite
 
 
 def root_of(certificate: Certificate, path: Path) -> Path | None:
-    """The staging root, if the certificate lies at its place in one; None for a copy elsewhere."""
+    """The staging root, if the certificate is in its proper folder below one; None for a copy elsewhere."""
     place = Path(certificate.place.removeprefix(f"{STAGING}/"))
     parts = path.resolve().parts
     if place.is_absolute() or parts[-len(place.parts) :] != place.parts:

@@ -1,4 +1,4 @@
-"""The content of a certificate. Its `sha256` covers the canonical JSON of everything else but the signature."""
+"""The content of a certificate. Its `sha256` covers the canonical JSON of all except itself and the signature."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class _Part(BaseModel):
 
 
 class StageEvidence(_Part):
-    """Who ran a stage, when, and how it ended; `finished_utc` of the reconciliation itself is when it was certified."""
+    """Who ran a stage, when, and how it ended; `finished_utc` of the reconciliation is when it was certified."""
 
     stage: str
     stage_run: int
@@ -32,10 +32,10 @@ class StageEvidence(_Part):
 
 
 class OpinionCoverage(_Part):
-    """How much Oracle itself, with value rules of its own, said of what Salesforce must hold.
+    """How much of what Salesforce must hold was computed by Oracle itself, with independent value rules.
 
-    It was asked for `buckets` of the 256, and said something of `opinions` rows. `compared` records of these were read
-    back; `differing` are not as it said, `excepted` belong to rows that Salesforce refused.
+    It was asked for `buckets` of the 256, and answered for `opinions` rows. `compared` records of these were read back;
+    `differing` ones contradict it, `excepted` ones belong to rows that Salesforce refused.
     """
 
     buckets: int
@@ -56,7 +56,7 @@ class Coverage(_Part):
 
 
 class ComparedValue(_Part):
-    """One compared number; target must equal source less excepted, within the tolerance."""
+    """One compared number; target must equal source minus excepted, within the tolerance."""
 
     level: int
     measure: str
@@ -142,7 +142,7 @@ class Signature(_Part):
 
 
 class Certificate(_Part):
-    """What one reconciliation found of one partition, and everything that it is based on."""
+    """What one reconciliation found for one partition, and everything that it is based on."""
 
     format: Literal["kpc-certificate-1"] = "kpc-certificate-1"
     place: str  # the name of this file
@@ -156,7 +156,7 @@ class Certificate(_Part):
     tool_version: str
     constants: dict[str, str]  # fingerprints by name
     scn: int
-    scn_utc: datetime  # right before Oracle was asked for the SCN
+    scn_utc: datetime  # just before Oracle was asked for the SCN
     state: State
     coverage: Coverage
     stages: tuple[StageEvidence, ...]

@@ -35,14 +35,14 @@ def certify(
 ) -> dict[str, Any]:
     """Write the certificate of the verdict that this run publishes, and its page.
 
-    Returns what the report records of it. `results` are files that show the verdict elsewhere, such as Great
+    Returns what the report records about it. `results` are files that show the verdict elsewhere, such as Great
     Expectations' result. Each verdict has a certificate of its own, named after its stage run; none is overwritten.
     """
     folder = context.paths.generation(compared.report.generation).reconciled
     path = folder / f"{PREFIX}{context.stage_run}.json"
     if context.store.content(path) is not None:
         raise Terminal(
-            f"{context.store.shown(path)} exists already, and a certificate is never overwritten.",
+            f"{context.store.shown(path)} already exists, and a certificate is never overwritten.",
             f"Compare again: `kpc reconcile {context.table.name} {context.key}`.",
         )
     certificate = _signed(_certificate(context, compared, mapping_version, path, results), context)
@@ -59,7 +59,7 @@ def certify(
 
 
 def standing_certificate(context: StageContext, verdict: ReconciliationReport) -> dict[str, Any]:
-    """The same for a weaker check, which changes no verdict: the certificate that stands is the former one."""
+    """What `certify` returns, for a weaker check: that changes no verdict, so the former certificate remains valid."""
     found: dict[str, Any] = {
         "files": (context.paths.generation(verdict.generation).reconciled / f"report-{context.stage_run}.json",)
     }

@@ -1,4 +1,4 @@
-"""The certificates of a migration: those that stand now, and every file."""
+"""The certificates of a migration: the current ones, and every file."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ CERTIFIED_BY = "certified_by"  # the stage run whose certificate that is
 
 @dataclass(frozen=True, slots=True)
 class CurrentCertificate:
-    """The certificate of a partition's newest verdict.
+    """The certificate of a partition's latest verdict.
 
-    `is_current` is false if the partition was loaded, repaired or rolled back since. `path` is where it lies.
+    `is_current` is false if the partition was loaded, repaired or rolled back since. `path` is where it is stored.
     """
 
     table: str
@@ -37,13 +37,13 @@ class CurrentCertificate:
 
 
 def current_certificates(workspace: Workspace) -> list[CurrentCertificate]:
-    """The certificates of all partitions that have one, from the ledger alone; no file is read."""
+    """The certificates of all partitions that have one, read from the ledger only; no file is read."""
     certified = _certified_runs(workspace.ledger, workspace.environment)
     return [_of_run(run, workspace, is_current=is_current) for run, is_current in certified]
 
 
 def current_hashes(ledger: Ledger, environment: Environment) -> dict[str, str]:
-    """The sha256 of each certificate that stands, by partition (`TABLE KEY`)."""
+    """The sha256 of each current certificate, by partition (`TABLE KEY`)."""
     certified = _certified_runs(ledger, environment)
     return {
         f"{run.table_name} {run.partition_key}": str((run.detail or {})[CERTIFICATE])

@@ -1,4 +1,4 @@
-"""A certificate as a page that needs nothing else: for reading and for paper. The JSON file is the evidence."""
+"""A certificate as a self-contained page, to read or to print. The JSON file is the evidence."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _LISTED = 200  # exceptions, corrections and files on the page; the JSON file ha
 _WORDS = {
     "reconciled": "Reconciled: every record was compared, and none differs.",
     "reconciled_with_exceptions": "Reconciled with exceptions: every difference is a listed row.",
-    "sampled": "Sampled: what was compared agrees, but not every record was compared. This is no proof.",
-    "mismatch": "Mismatch: both sides differ.",
+    "sampled": "Sampled: what was compared agrees, but not every record was compared. This is not a proof.",
+    "mismatch": "Mismatch: Oracle and Salesforce differ.",
 }
 _TONES = {"reconciled": "good", "reconciled_with_exceptions": "warn", "sampled": "warn", "mismatch": "bad"}
 

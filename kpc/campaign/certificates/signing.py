@@ -19,13 +19,13 @@ _HEX_KEY = re.compile(r"[0-9a-fA-F]{64}")
 
 
 def private_key(settings: Settings) -> Ed25519PrivateKey | None:
-    """The key to sign with; None if none is set. Raises `ConfigError`, without the value, for what is no key."""
+    """The key to sign with; None if none is set. Raises `ConfigError`, without the value, if it is not a key."""
     text = settings.certificate_key.get_secret_value().strip()
     if not text:
         return None
     if not _HEX_KEY.fullmatch(text):
         raise ConfigError(
-            "KPC__CERTIFICATE_KEY is no Ed25519 key: it must be 64 hexadecimal digits.",
+            "KPC__CERTIFICATE_KEY is not an Ed25519 key: it must be 64 hexadecimal digits.",
             "Make one with `openssl rand -hex 32` and keep it as a secret.",
         )
     return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(text))
@@ -50,7 +50,7 @@ def public_key_pem(settings: Settings) -> str:
     key = private_key(settings)
     if key is None:
         raise ConfigError(
-            "No key to sign certificates with is set.",
+            "No key for signing certificates is set.",
             "Set KPC__CERTIFICATE_KEY to 64 hexadecimal digits (`openssl rand -hex 32`).",
         )
     return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
@@ -64,7 +64,7 @@ def read_public_key(path: Path) -> str:
     except OSError as error:
         raise ConfigError(f"The public key {path} cannot be read: {error.strerror}.", remedy) from None
     except ValueError:
-        raise ConfigError(f"{path} is no public key in PEM.", remedy) from None
+        raise ConfigError(f"{path} is not a public key in PEM.", remedy) from None
     if not isinstance(key, Ed25519PublicKey):
         raise ConfigError(f"The key in {path} is not an Ed25519 key.", remedy)
     return _hex(key)

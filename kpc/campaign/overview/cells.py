@@ -1,4 +1,4 @@
-"""One partition of the overview: its four stages as a person wants to see them, and what needs attention."""
+"""One partition of the overview: its four stages as shown to people, and what needs attention."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class ShownState(StrEnum):
     """The state of a stage, or of a partition, in the overview."""
 
     PLANNED = "planned"
-    QUEUED = "queued"  # started in Airflow, not begun by a worker
+    QUEUED = "queued"  # started in Airflow, but not yet by a worker
     RUNNING = "running"
     WAITING = "waiting"  # for quota, a pause, a parent, or Oracle's daily window
-    INTERRUPTED = "interrupted"  # begun, but no worker holds it any more
+    INTERRUPTED = "interrupted"  # begun, but no worker holds its lease any more
     DONE = "done"
     OUTDATED = "outdated"  # an earlier stage has run again since
     STOPPED = "stopped"  # of a partition: nothing has started its next stage
@@ -36,16 +36,15 @@ class ShownState(StrEnum):
     MISMATCH = "mismatch"
 
 
-_BEGINS_WITHIN = timedelta(
-    minutes=1
-)  # a run of Airflow that the ledger knows nothing of after that waits for something
+# A run in Airflow that the ledger does not know after this time is waiting for something.
+_BEGINS_WITHIN = timedelta(minutes=1)
 _UNDER_WAY = (ShownState.RUNNING, ShownState.WAITING, ShownState.QUEUED)
 _WORST_FIRST = (ShownState.MISMATCH, ShownState.FAILED, ShownState.INTERRUPTED, *_UNDER_WAY, ShownState.ROLLED_BACK)
 
 
 @dataclass(frozen=True, slots=True)
 class ActiveRun:
-    """A DAG run that has not ended, as Airflow says; `state` is `queued` or `running`."""
+    """A DAG run that has not ended, according to Airflow; `state` is `queued` or `running`."""
 
     run_id: str
     state: str
@@ -54,7 +53,7 @@ class ActiveRun:
 
 @dataclass(frozen=True, slots=True)
 class OverviewFacts:
-    """What the ledger knows of all partitions, by partition or stage."""
+    """What the ledger knows about all partitions, by partition or stage."""
 
     now: datetime
     runs: Mapping[PartitionName, Mapping[str, NewestRun]]

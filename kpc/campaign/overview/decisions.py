@@ -32,7 +32,7 @@ def standing_certificates(
 def decisions_of(
     made: Sequence[SignOff], certificates: Mapping[PartitionName, str], planned: Sequence[PartitionName]
 ) -> list[dict[str, Any]]:
-    """The newest decision of each subject, oldest first. `stands` is null where only `kpc sign-off list` can tell."""
+    """The newest decision on each subject, oldest first. `stands` is null if only `kpc sign-off list` can tell."""
     revoked = {one.revokes for one in made if one.revokes}
     newest = {one.subject: one for one in made if one.decision is not SignOffDecision.REVOKED}
     return [
@@ -51,7 +51,7 @@ def decisions_of(
 
 
 def _stands(one: SignOff, certificates: Mapping[PartitionName, str], planned: Sequence[PartitionName]) -> bool | None:
-    """A phase's sign-off covers one certificate of each of its partitions; another or none ends it."""
+    """A phase's sign-off covers one certificate of each of its partitions; it ends if one is replaced or missing."""
     if one.subject not in (*Phase, MIGRATION):
         return None
     if one.decision is SignOffDecision.REFUSED:

@@ -20,7 +20,7 @@ from kpc.partition import Environment
 from kpc.settings import SalesforceSettings
 from kpc.stages.names import MIGRATION, RECONCILED, SF_LOADED, STAGES
 
-FORMAT = 1  # of the document; a change that a reader must know of raises it
+FORMAT = 1  # of the document; raised by every change that its readers must know
 _RATE_WINDOW = timedelta(minutes=5)
 _PASSED = {ShownState.RECONCILED, ShownState.RECONCILED_WITH_EXCEPTIONS}
 _DIFFERING = (StageState.MISMATCH, StageState.RECONCILED_WITH_EXCEPTIONS)
@@ -37,7 +37,7 @@ def campaign_overview(
     """The state of every partition that is planned or was begun, with totals, quota, pauses and sign-offs.
 
     `active` are Airflow's runs that have not ended, if the caller knows them; `estimate` is left to the caller, because
-    it costs as much as the rest and may be a little older. Values are plain but for times, which are
+    it costs as much as the rest and may be a little older. Values are plain data, except that times are
     `datetime`. Raises `Transient` or `ConfigError` if the ledger cannot be read.
     """
     scope = ledger.scope.current(environment)
@@ -72,7 +72,7 @@ def campaign_overview(
 
 
 def only_tables(document: Mapping[str, Any], tables: Collection[str]) -> dict[str, Any]:
-    """The document as somebody sees it who may see only these tables."""
+    """The document for somebody who may see only these tables."""
     cells = [cell for cell in document["cells"] if cell["table"] in tables]
     listed = [table for table in document["tables"] if table["table"] in tables]
     phases = dict.fromkeys(Phase(table["phase"]) for table in listed)
@@ -122,7 +122,7 @@ def _is_accepted(signed_utc: Any, checked_utc: Any) -> bool:
 
 
 def _partitions(scope: ScopeRow | None, facts: OverviewFacts) -> list[PartitionName]:
-    """What is planned and what was begun, in load order, then by key."""
+    """The planned and the begun partitions, in load order, then by key."""
     planned = {
         (name, key)
         for name in (scope.tables if scope else ())
@@ -181,7 +181,7 @@ def _totals(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _arrived(cell: Mapping[str, Any]) -> int:
-    """Records in Salesforce: as reconciled, else as the newest load sent them, which leaves out what was there."""
+    """Records in Salesforce: as reconciled, else as sent by the newest load, without those that were there before."""
     load, verdict = STAGES.index(SF_LOADED), STAGES.index(RECONCILED)
     return _rows(cell, verdict if cell["stages"][verdict]["state"] in _PASSED else load)
 
@@ -205,7 +205,7 @@ def _phase(phase: Phase, cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _awaiting(cells: Sequence[Mapping[str, Any]], decisions: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The phases, and `migration`, of which every partition is reconciled and unmoved, and no decision stands."""
+    """The phases, and `migration`, that are reconciled, unchanged in Oracle, and without a valid decision."""
     decided = {one["subject"] for one in decisions if one["stands"] is not False}
     is_settled = {(cell["table"], cell["key"]): cell["state"] in _PASSED and "moved" not in cell for cell in cells}
     parts = {phase.value: [name for name in is_settled if _phase_of(name[0]) == phase] for phase in Phase}

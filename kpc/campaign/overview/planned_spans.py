@@ -1,4 +1,4 @@
-"""When each table's turn is planned: its share of the time between the start and the estimated end of the campaign."""
+"""When each table is planned to run: its share of the time between the campaign's start and its estimated end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def planned_spans(
     """One span per planned table, in load order, each as long as its part of all planned rows.
 
     The rows are those that `kpc plan` counted; of a table that was not counted, those extracted so far. Empty without a
-    plan, and when neither an estimate nor an end is known.
+    plan, or when neither an estimate nor an end is known.
     """
     began = min(_times(cells, "started_utc"), default=None)
     end = finish_utc or max(_times(cells, "finished_utc"), default=None)

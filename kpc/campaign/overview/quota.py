@@ -10,7 +10,7 @@ from kpc.settings import SalesforceSettings
 
 
 def quota_of(ledger: Ledger, target_id: str, settings: SalesforceSettings) -> dict[str, Any]:
-    """Records and batches: used, allowed and free for a first upload. Figures of others are as the org last said."""
+    """Records and batches: used, allowed and free for a first upload. Use by others is as last reported by the org."""
     state = ledger.quota.state(target_id)
     org_batches = ledger.overview.org_batches(target_id)
     most_rows = min(settings.daily_rows, org_batches * BATCH_ROWS) if org_batches else settings.daily_rows
@@ -32,7 +32,7 @@ def quota_of(ledger: Ledger, target_id: str, settings: SalesforceSettings) -> di
 
 
 def _left(settings: SalesforceSettings, most: int, used: int, others: int) -> dict[str, int]:
-    """`allowed` is our share less the reserve for retries; `free` also leaves what other software has used."""
+    """`allowed` is our share minus the reserve for retries; `free` also subtracts what other software has used."""
     share = int(most * settings.quota_share)
     allowed = share - int(share * settings.retry_reserve)
     free = min(allowed - used, most - used - others)

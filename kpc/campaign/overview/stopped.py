@@ -1,4 +1,4 @@
-"""Partitions whose next stage never started: an event that reaches a paused DAG is lost, and nothing else says so."""
+"""Partitions whose next stage never started: an event that reaches a paused DAG is lost, and nothing else shows it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ACTIVE = (StageState.RUNNING, StageState.WAITING, StageState.ROLLED_BACK)
 
 
 class StartedRun(Protocol):
-    """What is needed of a stage run."""
+    """The attributes of a stage run that are needed here."""
 
     @property
     def state(self) -> StageState: ...

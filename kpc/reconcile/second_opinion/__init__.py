@@ -1,4 +1,4 @@
-"""Oracle's own opinion of what Salesforce must hold, from an implementation of docs/values.md of its own.
+"""Oracle's own opinion on what Salesforce must hold, from an independent implementation of docs/values.md.
 
-Nothing here imports `kpc.convert`: the point is that a fault there, or here, shows as a difference.
+Nothing here imports `kpc.convert`: the purpose is that a fault there, or here, shows as a difference.
 """

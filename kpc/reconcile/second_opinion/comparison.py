@@ -1,4 +1,4 @@
-"""Compare the records that Salesforce holds with Oracle's opinions of them."""
+"""Compare the records that Salesforce holds with Oracle's opinions on them."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ class Exceptions:
 class RecordsSeen:
     """The records that were read back from Salesforce, as digests by bucket.
 
-    `corrected` are rows that people corrected, as Oracle has them and as `given`. In their records each value that was
-    given is replaced by Oracle's before the digest is made: so it is Oracle's digest only if the record holds the given
-    value, if the value that was replaced is the one that Oracle spells, and if every other field is Oracle's.
+    `corrected` are rows that people corrected, as Oracle has them and as `given`. In their records, each given value is
+    replaced by Oracle's before the digest is computed: it equals Oracle's digest only if the record holds the given
+    value, the replaced value is the one that Oracle computes, and every other field is Oracle's.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class RecordsSeen:
         self._corrected = corrected if corrected is not None and corrected.height else None
 
     def add(self, records: pl.DataFrame) -> None:
-        """Records as the API sent them, with their markers; those of buckets that were not asked for are skipped."""
+        """Add records as the API sent them, with their markers; those of buckets not asked for are skipped."""
         asked = records
         if self._buckets != EVERY_BUCKET:
             asked = records.filter(pl.col(PARTITION_FIELD).is_in(self._markers))
@@ -109,7 +109,7 @@ class RecordsSeen:
         return self._rows.bucket(number)
 
     def _as_oracle_has_them(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Canonical records with Oracle's value in place of each that a person gave and that the record holds."""
+        """Canonical records with Oracle's value in place of each given value that the record holds."""
         if self._corrected is None:
             return rows
         found = uncorrected(rows, self._corrected, self._table)
@@ -141,7 +141,7 @@ class OpinionCheck:
             equal = self.seen.long_numbers.equal_after_all(differing, extract)
             for key, external_id in differing.select(KEY, EXTERNAL_ID).iter_rows():
                 if key not in equal:
-                    self._differ(external_id, "Oracle spells the record differently")
+                    self._differ(external_id, "Oracle computes different values for the record")
         return SecondOpinion(
             buckets=len(self.buckets),
             opinions=self.opinions.rows,
@@ -190,7 +190,7 @@ class OpinionCheck:
         rejected = list(self.exceptions.rejected)
         for key in wanted.join(records, on=KEY, how="anti")[KEY]:
             if key not in rejected:
-                self._differ(key.hex(), "Salesforce has no record of a row of Oracle's")
+                self._differ(key.hex(), "Salesforce has no record for a row in Oracle")
 
     def _wrongly_rejected(self, opinions: pl.DataFrame) -> Iterator[tuple[bytes, str]]:
         if not self.exceptions.rejected:

@@ -1,7 +1,7 @@
-"""Records that hold values of a person, as they would be with Oracle's own: what Oracle's digest is made of.
+"""Records with corrected values, changed back to Oracle's own values, over which Oracle computed its digest.
 
-A correction says what replaced what. Neither side is taken on trust: the given value must stand in the record, and the
-replaced one, put back in its place, must give the digest that Oracle computed of the row.
+A correction says which value replaced which. Neither is taken on trust: the given value must be in the record, and the
+replaced one, put back in its place, must give the digest that Oracle computed for the row.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _ORACLE = "oracle:"
 
 
 def uncorrected(records: pl.DataFrame, corrected: pl.DataFrame, table: Table) -> pl.DataFrame:
-    """Canonical records with Oracle's value where one that was given stands, and `IS_CORRECTED`.
+    """Canonical records with Oracle's value in place of a given one, and `IS_CORRECTED`.
 
     `corrected` has `table.data_header` as Oracle has it and, under `given` names, as people gave it. A field that
-    holds anything but the given value stays as it is, and so differs from Oracle's digest.
+    holds anything else than the given value is not changed, and so differs from Oracle's digest.
     """
     fields = [name for name in table.data_header if name != EXTERNAL_ID]
     sides = corrected.select(

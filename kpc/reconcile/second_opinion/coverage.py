@@ -1,4 +1,4 @@
-"""Of which rows Oracle is asked for its opinion: all, or those of a few buckets, others in each partition."""
+"""For which rows Oracle is asked for its opinion: all, or those of a few buckets, which differ by partition."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def has_opinions(table: Table, extent: Extent) -> bool:
 def asked_buckets(partition: Partition, extent: Extent) -> tuple[int, ...]:
     """The buckets whose rows are asked for, ascending; a bucket is the first byte of SHA-256 over an external id.
 
-    A table of one partition is asked for whole, except with `off`.
+    A table with a single partition is always asked for completely, except with `off`.
     """
     if not has_opinions(partition.table, extent):
         return ()
@@ -33,9 +33,9 @@ def asked_buckets(partition: Partition, extent: Extent) -> tuple[int, ...]:
 
 
 def drawn_buckets(partition: Partition, count: int) -> tuple[int, ...]:
-    """`count` buckets, ascending, other ones in each partition; all of them of a table of one partition.
+    """`count` buckets, ascending, which differ by partition; all buckets for a table with a single partition.
 
-    More buckets contain the fewer ones.
+    A larger count includes the buckets of a smaller one.
     """
     if partition.key == ALL:
         return EVERY_BUCKET
@@ -54,7 +54,7 @@ def asks_for(buckets: Sequence[int]) -> Chosen | None:
 
 
 def asks_for_months(partitions: Sequence[Partition], extent: Extent, month: str) -> Chosen | None:
-    """The same for rows of many months; `month` is SQL of the month that a row belongs to."""
+    """The condition for rows of many months; `month` is SQL for the month that a row belongs to."""
     of_month = {partition.key: asked_buckets(partition, extent) for partition in partitions}
     if all(buckets == EVERY_BUCKET for buckets in of_month.values()):
         return None

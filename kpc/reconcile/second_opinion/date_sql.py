@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from kpc.catalog.types import Column, DateFormat, FieldKind, OracleKind
 
-_OFFSET = "INTERVAL '7' HOUR"  # local time is UTC+7 all year and all years
+_OFFSET = "INTERVAL '7' HOUR"  # local time is always UTC+7
 _FIRST_YEAR, _LAST_YEAR = 1700, 4000
 _TO_SECOND = "YYYY-MM-DD HH24:MI:SS"
 _ISO_UTC = 'YYYY-MM-DD"T"HH24:MI:SS".000Z"'
@@ -20,7 +20,7 @@ def utc_text(local: str) -> str:
 
 
 def as_date(moment: str) -> str:
-    """A DATE of a text `YYYY-MM-DD HH:MM:SS` that is one."""
+    """The DATE of a valid text `YYYY-MM-DD HH:MM:SS`."""
     return f"TO_DATE({moment},'{_TO_SECOND}')"
 
 
@@ -39,7 +39,7 @@ class TextDate:
 
     @property
     def is_unreadable(self) -> str:
-        """Not exactly the format, no day of the calendar, or no time of a day."""
+        """Not exactly the format, not a day of the calendar, or not a time of day."""
         shape = self._format.value.replace("HH24", "HH").translate(str.maketrans("YMDHIS", "000000"))
         digits = f"TRANSLATE({self._text},N'123456789',N'000000000')"
         wrong = [f"{digits}<>N'{shape}'", f"{self._month} NOT BETWEEN N'01' AND N'12'"]
@@ -63,7 +63,7 @@ class TextDate:
         return f"CASE {self._month} WHEN N'02' THEN {february}{thirty} ELSE N'31' END"
 
     def is_out_of_range(self, kind: FieldKind) -> str:
-        """Of a readable date: the day, or the UTC moment, is not within what Salesforce takes."""
+        """For a readable date: the day, or the UTC moment, is outside of what Salesforce accepts."""
         first, last = _FIRST_YEAR + self._offset, _LAST_YEAR + self._offset
         if kind is FieldKind.DATE:
             return f"{self._year} NOT BETWEEN N'{first}' AND N'{last}'"
@@ -83,7 +83,7 @@ class TextDate:
 
     @property
     def key_part(self) -> str:
-        """How an external id spells it."""
+        """Its text in an external id."""
         return self.moment if self._format.has_time else self.day
 
 
@@ -97,7 +97,7 @@ class StoredMoment:
         self._value = f"SYS_EXTRACT_UTC({name})" if self._has_zone else name  # in UTC, or local
 
     def is_out_of_range(self) -> str:
-        """Of the day, or of the UTC moment; compared as the column holds it, so that nothing leaves Oracle's years."""
+        """The day, or the UTC moment, is out of range; compared as stored, so that no result leaves Oracle's years."""
         is_day = self._kind is FieldKind.DATE
         hours = ("-7" if is_day else "") if self._has_zone else ("" if is_day else "+7")
         bounds = [_shifted(bound, hours) for bound in (f"{_FIRST_YEAR}-01-01", f"{_LAST_YEAR + 1}-01-01")]
@@ -119,7 +119,7 @@ class StoredMoment:
 
     @property
     def key_part(self) -> str:
-        """How an external id spells it: a day where it becomes a day, otherwise the local moment."""
+        """Its text in an external id: a day if it becomes a day, otherwise the local moment."""
         return self.day if self._kind is FieldKind.DATE else f"TO_CHAR({self._local},'{_TO_SECOND}')"
 
 

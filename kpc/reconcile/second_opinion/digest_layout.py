@@ -1,8 +1,8 @@
-"""Which texts of a row are hashed together: both sides must cut a row's canonical text alike.
+"""Which texts of a row are hashed together: both sides must divide a row's canonical text in the same way.
 
-A RAW in Oracle's SQL ends at 2,000 bytes, so a row of more is hashed in groups of fields, and a field of more in pieces
-of 500 characters. The row's digest is SHA-256 of its one group's text, or of its groups' digests, one after the other.
-The columns that are hashed with the campaign's key stand in no group: the key never goes to Oracle.
+A RAW in Oracle's SQL is limited to 2,000 bytes, so a longer row is hashed in groups of fields, and a longer field in
+pieces of 500 characters. The row's digest is SHA-256 of its only group's text, or of its groups' digests in order.
+Columns that are hashed with the campaign's key are in no group: the key never goes to Oracle.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ Group = tuple[FieldPart, ...]
 
 
 def is_covered(column: Column) -> bool:
-    """Whether Oracle can spell the column: LOBs and very long texts are more than its SQL hashes."""
+    """Whether Oracle can compute the column's text: its SQL cannot hash LOBs and very long texts."""
     return not column.source.is_text or 0 < (column.source.size or 0) <= MOST_CHARS
 
 
 def hashed_columns(table: Table) -> tuple[Column, ...]:
-    """The columns with a digest of their own, of the text before it is hashed with the key."""
+    """The columns with their own digest, over the text before it is hashed with the key."""
     return tuple(
         column for column in table.sent_columns if column.pii is Pii.HASH and (column.source.size or 0) <= PIECE_CHARS
     )
@@ -49,7 +49,7 @@ def row_columns(table: Table) -> tuple[Column, ...]:
 
 
 def compared_columns(table: Table) -> tuple[Column, ...]:
-    """What is read of a row beside its opinion: the text of hashed columns, and numbers, which may have many digits."""
+    """What is read of a row besides its opinion: the text of hashed columns, and numbers, which may be long."""
     hashed = hashed_columns(table)
     return tuple(
         column
@@ -59,13 +59,13 @@ def compared_columns(table: Table) -> tuple[Column, ...]:
 
 
 def uncovered_columns(table: Table) -> tuple[str, ...]:
-    """The names of sent columns of which Oracle says nothing."""
+    """The names of sent columns that Oracle's opinion does not cover."""
     covered = {column.name for column in (*row_columns(table), *hashed_columns(table))}
     return tuple(column.name for column in table.sent_columns if column.name not in covered)
 
 
 def has_opinion(table: Table) -> bool:
-    """Whether Oracle can build the external ids, without which there is no opinion of a row."""
+    """Whether Oracle can build the external ids, without which there is no opinion on a row."""
     names = {*table.key, *(name for lookup in table.lookups for name in lookup.columns)}
     return all(is_covered(table.by_name[name]) for name in names)
 
@@ -90,7 +90,7 @@ def layout(table: Table) -> tuple[Group, ...]:
 
 
 def _sizes(table: Table) -> list[tuple[str, int]]:
-    """Each field with the most bytes that its text can have in UTF-8."""
+    """Each field with the maximum number of bytes of its text in UTF-8."""
     ids = [(EXTERNAL_ID, table.key_columns)]
     ids += [(one.header, tuple(table.by_name[name] for name in one.columns)) for one in table.lookups]
     sizes = [(header, 4 * key_text(table, columns).chars) for header, columns in ids]

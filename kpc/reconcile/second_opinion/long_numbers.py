@@ -1,7 +1,7 @@
 """Numbers of more than 15 digits: the API carries doubles, so a record read back may hold a neighbour of the number.
 
-Oracle's digest tells nothing about the digits, so a record that differs and has such a number is spelled once more,
-with the extract's number in place of the double that stands for it.
+Oracle's digest says nothing about single digits, so the text of a record that differs and has such a number is built
+again, with the extract's number in place of the double that represents it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class LongNumbers:
             self._held.append(found)
 
     def equal_after_all(self, differing: pl.DataFrame, extract: Iterable[pl.DataFrame]) -> set[bytes]:
-        """The keys of `differing` (key, Oracle's digest) whose records are equal but for digits that a double loses."""
+        """The keys of `differing` (key, Oracle's digest) whose records differ only in digits that a double loses."""
         if not self._held:
             return set()
         wanted = pl.concat(self._held).join(differing.select(KEY, DIGEST), on=KEY, how="inner")
@@ -67,7 +67,7 @@ class LongNumbers:
 
 
 def _exact_text(held: str | None, value: Decimal | None, column: Column) -> str | None:
-    """The extract's number where the held one is the double that stands for it, otherwise the held one."""
+    """The extract's number if the held one is the double that represents it, otherwise the held one."""
     if held is None or value is None or column.type is None:
         return held
     with localcontext(prec=100):

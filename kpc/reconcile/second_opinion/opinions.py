@@ -32,7 +32,7 @@ class Opinions:
     """One line per row with an opinion: key digest, the rule it breaks (0: none), and the digest of the row.
 
     `hashes` are the hashed fields as Salesforce must hold them, joined by a comma, computed here from the extract's
-    text and the campaign's key; `is_altered` is true where that text is not the one that Oracle digested.
+    text and the campaign's key; `is_altered` is true if that text is not the one over which Oracle computed its digest.
     """
 
     def __init__(self, table: Table, folder: Path, hash_key: bytes) -> None:
@@ -52,7 +52,7 @@ class Opinions:
         return self._rows.rows
 
     def add(self, rows: pl.DataFrame) -> None:
-        """Rows with the columns of `columns_with_opinions`; those without an opinion are left out."""
+        """Add rows with the columns of `columns_with_opinions`; rows without an opinion are left out."""
         opined = rows.filter(pl.col(OPINION).is_not_null())
         if opined.is_empty():
             return
@@ -99,7 +99,7 @@ def first_byte(column: str) -> pl.Expr:
 
 
 def _digests_of(opinion: bytes) -> list[bytes]:
-    """Those of the hashed columns."""
+    """The digests of the hashed columns."""
     first = 2 * DIGEST_BYTES + 1
     return [opinion[at : at + DIGEST_BYTES] for at in range(first, len(opinion), DIGEST_BYTES)]
 
@@ -109,5 +109,5 @@ def _digest(text: str | None) -> bytes:
 
 
 def _normal(value: str | None) -> str | None:
-    """Text as it is hashed: docs/values.md."""
+    """The text that is hashed, by docs/values.md."""
     return None if value is None else re.sub("\r\n?", "\n", value.strip(WHITE_SPACE)) or None

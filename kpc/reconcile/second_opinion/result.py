@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-DIFFERING = "records as Oracle spells them"  # named beside the measures that differ
+DIFFERING = "records as Oracle spells them"  # listed with the measures that differ
 _MONTHLY_BUCKETS = 256
 
 
 class OpinionDifference(BaseModel):
-    """A record that Salesforce should not hold in this way, in Oracle's opinion.
+    """A record that Salesforce should not hold like this, in Oracle's opinion.
 
-    `key` is the external id; of a record that is missing, or whose row was rejected, the hexadecimal digest of it.
+    `key` is the external id, or its hexadecimal digest if the record is missing or its row was rejected.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -23,10 +23,10 @@ class OpinionDifference(BaseModel):
 class SecondOpinion(BaseModel):
     """The result, without values.
 
-    `buckets`: how many of the 256 were asked for. `opinions`: rows of which Oracle said something. `compared` records
+    `buckets`: how many of the 256 were asked for. `opinions`: rows on which Oracle gave an opinion. `compared` records
     of them were read back, `differing` differ or are missing; `excepted` belong to rows that Salesforce refused.
-    `corrected` of those compared hold values of a person, in whose place Oracle's own were digested. `uncovered`:
-    columns that Oracle cannot spell.
+    `corrected` of those compared hold corrected values, for which Oracle's own were put into the digest. `uncovered`:
+    columns that Oracle cannot compute.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -1,4 +1,4 @@
-"""Oracle's opinion of each row, as a query around the rows: which key it has, and what Salesforce must hold of it.
+"""Oracle's opinion on each row, as a query around the rows: which key it has, and what Salesforce must hold for it.
 
     RAW(32)   SHA-256 of the external id; its first byte is the row's bucket
     RAW(1)    0, or the number of the first rule that the row breaks (`rules`); then nothing follows
@@ -6,7 +6,7 @@
     RAW(32)   per hashed column SHA-256 of its text before it is hashed; zeros for NULL
 
 It is NULL for a row without an external id, and for rows that were not asked for. It never raises an error, whatever a
-row holds: CASE stops at the first condition that is true, and what could fail stands behind the one that excludes it.
+row holds: CASE stops at the first true condition, and what could fail comes after the condition that excludes it.
 
 The query is nested, so that each text is written once and used by its name:
 
@@ -59,11 +59,11 @@ _NO_TEXT = "0" * 2 * DIGEST_BYTES
 _ID, _PARENT, _HASH, _ASKED = "KPC_ID", "KPC_PARENT", "KPC_HASH", "KPC_ASKED"
 
 Named = tuple[str, str]  # a column's name in the query, and its SQL
-Chosen = Callable[[str], str]  # a condition on SQL that gives a row's bucket as two hexadecimal digits
+Chosen = Callable[[str], str]  # builds a condition from SQL that gives a row's bucket as two hexadecimal digits
 
 
 def key_texts(table: Table) -> str:
-    """What the innermost query selects beside the table's columns; begins with a comma."""
+    """What the innermost query selects in addition to the table's columns; begins with a comma."""
     return "".join(f",{sql} AS {name}" for name, sql in _key_texts(table))
 
 
@@ -132,7 +132,7 @@ def _days(table: Table) -> Iterator[Named]:
 
 
 def _spelled(table: Table) -> tuple[Column, ...]:
-    """The columns of which Oracle says something, in the catalog's order."""
+    """The columns that Oracle's opinion covers, in the catalog's order."""
     covered = {column.name for column in (*row_columns(table), *hashed_columns(table))}
     return tuple(column for column in table.sent_columns if column.name in covered)
 
@@ -143,7 +143,7 @@ def _id(table: Table) -> str:
 
 
 def _parents(table: Table) -> Iterator[Named]:
-    """A key that is whole has whole columns, and no digest is asked for of one that is not."""
+    """A complete key has complete columns, and no digest is computed for an incomplete one."""
     for number, lookup in enumerate(table.lookups):
         parent = _parent(table, lookup)
         is_whole = f"{_ID} IS NOT NULL" if _is_in_key(table, lookup) else parent.is_whole

@@ -1,4 +1,4 @@
-"""The rules that reject a row (docs/values.md, "Names of the rules"), as Oracle's opinion of a row names them.
+"""The rules that reject a row (docs/values.md, "Names of the rules"), as Oracle's opinion on a row names them.
 
 A row's opinion has one byte after its key: 0, followed by digests, or the number of the first rule that it breaks.
 """
@@ -15,7 +15,7 @@ class Broken(StrEnum):
 
     TEXT_UNDECODABLE = "text_undecodable"
     REQUIRED_NULL = "required_null"
-    LITERAL_NULL_TOKEN = "literal_null_token"  # noqa: S105  no secret
+    LITERAL_NULL_TOKEN = "literal_null_token"  # noqa: S105  not a secret
     CONTROL_CHARACTER = "control_character"
     TOO_LONG = "too_long"
     NUMBER_OUT_OF_RANGE = "number_out_of_range"
@@ -41,5 +41,5 @@ def rule_of(number: int) -> str:
     return list(Broken)[number - 1].value
 
 
-# Rules that one row of Oracle's does not tell: other rows decide, the partition, or bytes that the server replaces.
+# Rules that a single row in Oracle cannot decide: they depend on other rows, the partition, or replaced bytes.
 NOT_SEEN_BY_ORACLE = frozenset({"duplicate_external_id", "outside_partition", "text_undecodable", "number_unreadable"})

@@ -1,7 +1,7 @@
-"""The second opinion of a sealed extract, from what Oracle said when it was sealed or asked later.
+"""The second opinion of a sealed extract, from what Oracle answered when it was sealed or later.
 
-The records of the buckets in question are read by queries of their own and as text: neither the reading nor the
-spelling of level 3 takes part, and an interrupted level 3 that continues skips none of them.
+The records of the buckets in question are read by separate queries and as text: the reading and formatting of level 3
+are not used, and a level 3 that continues after an interruption skips none of them.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ def sealed_opinion(
     source: SourceRows,
     folder: Path,
 ) -> SecondOpinion:
-    """Compare the records with what Oracle said of their rows; `source` tells which of these people corrected.
+    """Compare the records with Oracle's opinions on their rows; `source` says which of these people corrected.
 
-    `folder` takes what does not fit in memory; the caller removes it. Raises `DamagedFile`.
+    `folder` holds what does not fit in memory; the caller removes it. Raises `DamagedFile`.
     """
     buckets = kept.buckets
     place = make_private(folder / "opinion")

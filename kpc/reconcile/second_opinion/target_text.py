@@ -1,4 +1,4 @@
-"""Salesforce's records in canonical text (docs/checksums.md, section 1), spelled without `kpc.convert`, and digests."""
+"""Salesforce's records in canonical text (docs/checksums.md, section 1), built without `kpc.convert`, and digests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kpc.catalog.types import FieldKind, FieldType
 from kpc.reconcile.second_opinion.digest_layout import NULL, PIECE_CHARS, SEPARATOR, FieldPart, layout, row_columns
 from kpc.reconcile.second_opinion.text_sql import WHITE_SPACE
 
-_WIDEST = 38  # digits of a decimal of polars
+_WIDEST = 38  # digits of a polars decimal
 
 
 def canonical_records(records: pl.DataFrame, table: Table) -> pl.DataFrame:
@@ -32,7 +32,7 @@ def _spelled(values: pl.Series, kind: FieldType | None) -> pl.Series:
 
 
 def _numbers(values: pl.Series, scale: int) -> pl.Series:
-    """Numbers at the field's scale. What is no number, or has more digits behind its point, stays as it is."""
+    """Numbers at the field's scale. A text that is not a number, or has more decimal places, is not changed."""
     decimals = rf"(\.\d{{0,{scale}}}0*)?" if scale else r"(\.0*)?"
     is_plain = values.str.contains(rf"^-?\d{{1,{_WIDEST - scale}}}{decimals}$")
     plain = values.set(~is_plain.fill_null(value=False), None)
@@ -44,7 +44,7 @@ def _numbers(values: pl.Series, scale: int) -> pl.Series:
 
 
 def exact_text(text: str, scale: int) -> str:
-    """A number in any spelling at this scale; the text itself if it is no number or has more digits than that."""
+    """A number in any notation at this scale; the text itself if it is not a number or has more decimal places."""
     try:
         number = Decimal(text)
         if not number.is_finite() or -number.as_tuple().exponent > scale + len(text):  # type: ignore[operator]
@@ -80,5 +80,5 @@ def _piece(element: FieldPart) -> pl.Expr:
 
 
 def sha256(text: str) -> bytes:
-    """Of the text's UTF-8 bytes."""
+    """SHA-256 of the text's UTF-8 bytes."""
     return hashlib.sha256(text.encode()).digest()

@@ -1,7 +1,7 @@
 """Text in Oracle's SQL by docs/values.md: trimmed, with LF line ends, cut, masked; and what must not occur in it.
 
-All text is NVARCHAR2 (UTF-16), so that it works alike in a database of any character set: a literal of U+3000 cannot be
-spelled in WE8MSWIN1252. Lengths count code points (LENGTH4, SUBSTR4), because LENGTH of NVARCHAR2 counts UTF-16 units.
+All text is NVARCHAR2 (UTF-16), so that it works in a database of any character set: WE8MSWIN1252 has no literal for
+U+3000. Lengths count code points (LENGTH4, SUBSTR4), because LENGTH of NVARCHAR2 counts UTF-16 units.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 from kpc.catalog.character_sets import UNICODE, letters
 from kpc.catalog.types import Column
 
-MOST_CHARS = 2_000  # of a source column: an NVARCHAR2 in SQL ends at 4,000 bytes of UTF-16
+MOST_CHARS = 2_000  # of a source column: an NVARCHAR2 in SQL is limited to 4,000 bytes of UTF-16
 _PRINTABLE = range(0x20, 0x7F)
 _UNDEFINED = "\uffff"  # refused as a character of a value
 
 
 def national(text: str) -> str:
-    """A literal of NVARCHAR2, whatever the database character set."""
+    """An NVARCHAR2 literal, for any database character set."""
     if all(ord(letter) in _PRINTABLE for letter in text) and "\\" not in text:
         return "N'" + text.replace("'", "''") + "'"
     units = text.encode("utf-16-be")
@@ -38,7 +38,7 @@ _CRLF, _CR, _LF = national("\r\n"), national("\r"), national("\n")
 
 
 def stored_text(column: Column) -> str:
-    """The column's text as the database holds it, or as `stored_as` says that its bytes are to be read."""
+    """The column's text as the database holds it, or with its bytes read as `stored_as` says."""
     name = f'"{column.name}"'
     if column.stored_as is None:
         return f"TO_NCHAR({name})"
@@ -65,7 +65,7 @@ def with_line_feeds(text: str) -> str:
 
 
 def cut(text: str, chars: int) -> str:
-    """At most so many characters, and no white space at the end of what was cut."""
+    """At most this many characters, without white space at the end of a cut text."""
     return f"CASE WHEN LENGTH4({text})>{chars} THEN {right_trimmed(f'SUBSTR4({text},1,{chars})')} ELSE {text} END"
 
 
@@ -77,5 +77,5 @@ def masked(text: str) -> str:
 
 def has_refused(text: str) -> str:
     """Whether a text that is not NULL has a character that XML cannot carry."""
-    kept = f"TRANSLATE({text},{national('a' + REFUSED)},N'a')"  # the letter `a` stays: TRANSLATE wants one that does
+    kept = f"TRANSLATE({text},{national('a' + REFUSED)},N'a')"  # the letter `a` is kept: TRANSLATE needs at least one
     return f"NVL(LENGTH4({kept}),0)<LENGTH4({text})"

@@ -20,17 +20,17 @@ from kpc.reconcile.second_opinion.text_sql import (
     with_line_feeds,
 )
 
-_WHOLE_DIGITS, _FRACTION_DIGITS = 28, 10  # of a number that is never rounded
+_WHOLE_DIGITS, _FRACTION_DIGITS = 28, 10  # digits of a number that is never rounded
 _TRUE, _FALSE = ("1", "Y", "YES", "TRUE"), ("0", "N", "NO", "FALSE")
-_NULL_TOKEN = "#N/A"  # noqa: S105  no secret
+_NULL_TOKEN = "#N/A"  # noqa: S105  not a secret
 
 
 @dataclass(frozen=True, slots=True)
 class Spelling:
-    """SQL of a value's canonical text (NVARCHAR2, NULL where it is null), and in which cases a rule is broken.
+    """SQL for a value's canonical text (NVARCHAR2, NULL where it is null), and the cases in which it breaks a rule.
 
-    `broken` is in the order in which it must be asked; neither a later case nor the text is computed for a row that
-    breaks an earlier one, so that they may rely on it. `is_null`: whether Oracle has no value. `chars`: the longest
+    `broken` is in the order in which it must be tested; for a row that breaks an earlier rule, neither a later case nor
+    the text is computed, so that they may rely on it. `is_null`: whether Oracle has no value. `chars`: the longest
     text, in characters of `char_bytes` bytes.
     """
 
@@ -42,7 +42,7 @@ class Spelling:
 
 
 def spelling(table: Table, column: Column) -> Spelling:
-    """Of a column that is sent; of a hashed one the text before it is hashed."""
+    """The spelling of a column that is sent; for a hashed one, of the text before it is hashed."""
     target = _target(column)
     if target.is_number:
         return _with_null_rule(column, _number(table, column, target))
@@ -93,7 +93,7 @@ def part_text(column: Column) -> str:
 
 
 def _plain(column: Column) -> str:
-    """The text of a value that is no text in Oracle."""
+    """The text of a value that is not text in Oracle."""
     if column.source.kind is OracleKind.NUMBER:
         return exact_number(column)
     if column.source.is_moment:
@@ -106,7 +106,7 @@ def _trimmed(table: Table, column: Column) -> str:
 
 
 def exact_number(column: Column) -> str:
-    """A number that is never rounded, without exponent and zeros at its end."""
+    """A number that is never rounded, without exponent and trailing zeros."""
     picture = "9" * (_WHOLE_DIGITS - 1) + "0." + "9" * _FRACTION_DIGITS
     return f"TO_NCHAR(RTRIM(TO_CHAR(\"{column.name}\",'FM{picture}'),'.'))"
 
@@ -187,7 +187,7 @@ def broken_date_name(table: Table, column: Column) -> str:
 
 
 def broken_date(table: Table, column: Column) -> str:
-    """1 for a text that is no date, 2 for a date out of range, otherwise NULL."""
+    """1 for a text that is not a date, 2 for a date out of range, otherwise NULL."""
     text = trimmed_name(table, column)
     date = TextDate(column, text)
     whens = f"WHEN {date.is_unreadable} THEN 1 WHEN {date.is_out_of_range(_target(column).kind)} THEN 2"
@@ -213,7 +213,7 @@ def rounded_name(table: Table, column: Column) -> str:
 
 
 def rounded_number(column: Column) -> str:
-    """Half away from zero, as ROUND does."""
+    """The number rounded half away from zero, as ROUND does."""
     name = f'"{column.name}"'
     value = {NullRule.ZERO: f"NVL({name},0)", NullRule.DEFAULT: f"NVL({name},{column.default})"}.get(column.null, name)
     return f"ROUND({value},{_target(column).scale})"
@@ -240,9 +240,9 @@ def is_identifying(table: Table, column: Column) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class KeyText:
-    """SQL of an external id of columns: `text` where `is_whole`; `is_incomplete` and `has_separator` say why not.
+    """SQL for an external id made of columns: `text` if `is_whole`; `is_incomplete` and `has_separator` say why not.
 
-    `cases`: what else keeps a part from being spelled. `chars`: its longest text.
+    `cases`: what else prevents the text of a part. `chars`: its maximum length.
     """
 
     text: str
@@ -253,7 +253,7 @@ class KeyText:
 
     @property
     def is_whole(self) -> str:
-        """A condition to be asked before the text is computed."""
+        """The condition to test before the text is computed."""
         wrong = [*self.cases, self.is_incomplete, self.has_separator]
         return f"CASE WHEN {' THEN 0 WHEN '.join(wrong)} THEN 0 ELSE 1 END=1"
 
