@@ -22,7 +22,7 @@ from kpc.oracle.driver_mode import mode
 from kpc.oracle.session import Oracle, ReadSession
 from kpc.stages.campaign_constants import Constant, constants_for, is_hashed
 from kpc.stages.names import SF_LOADED
-from kpc.stages.places import naming_settings, places, write_into
+from kpc.stages.setting_folders import local_folders, naming_settings, write_into
 from kpc.stages.source_identity import recognise
 from kpc.stages.workspace import Workspace
 from kpc.storage.object_store import is_url
@@ -110,7 +110,7 @@ def _folders(workspace: Workspace) -> Iterator[SystemCheck]:
     staging = workspace.settings.staging
     unused = set() if is_url(staging.root) else {"KPC__STAGING__SCRATCH"}
     unused |= set() if staging.after_reconciliation == "archive" else {"KPC__STAGING__ARCHIVE_ROOT"}
-    for name, folder in places(workspace.settings):
+    for name, folder in local_folders(workspace.settings):
         if name not in unused:
             yield CheckSubject("Folder", name).run(
                 "folder",

@@ -65,7 +65,7 @@ def verify(
 def _verify(anchors: list[Path] | None, public_key: str = "", *, reads_all: bool, limit: int, as_json: bool) -> None:
     from kpc.campaign.audit import check_audit, check_export, places_of, read_anchors
     from kpc.repair.correction_log import logged_corrections
-    from kpc.stages.places import naming_settings
+    from kpc.stages.setting_folders import naming_settings
 
     named = [one for path in anchors or () for one in read_anchors(path)]
     broken = [finding for path in anchors or () for finding in check_export(path, public_key)]

@@ -23,7 +23,7 @@ def docs(as_json: AsJson = False) -> None:
     from expectations import build_data_docs
     from expectations.campaign_reading import read_campaign
     from kpc.settings import load_settings
-    from kpc.stages.places import naming_settings
+    from kpc.stages.setting_folders import naming_settings
 
     settings = load_settings()
     root = settings.reconcile.docs_root

@@ -217,7 +217,7 @@ def run(
     from kpc.ledger.states import StageState
     from kpc.stages.context import PartitionContext
     from kpc.stages.names import RECONCILED, STAGES, find_stage
-    from kpc.stages.places import write_into
+    from kpc.stages.setting_folders import write_into
 
     check_mode(mode)
     partitions = _named_partitions(table, key, months)

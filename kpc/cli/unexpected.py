@@ -19,7 +19,7 @@ def explained_at_the_top(error: Exception) -> KpcError:
     if isinstance(error, KpcError):
         return error
     if isinstance(error, OSError):
-        from kpc.stages.places import explained_by_setting
+        from kpc.stages.setting_folders import explained_by_setting
 
         return explained_by_setting(error, None)
     kind = type(error).__name__

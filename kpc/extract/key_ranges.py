@@ -38,12 +38,12 @@ def key_plan(owner: str, rows: Selection, chunk_rows: int) -> Statement:
     return Statement(text, {**where.binds, "chunk_rows": chunk_rows})
 
 
-def within_keys(table: Table, first: Bound, end: Bound | None) -> Statement:
-    """The keys from `first` up to but not including `end`; None: to the last key."""
-    lower = _from(table, first, "f")
+def key_range_condition(table: Table, first: Bound, end: Bound | None) -> Statement:
+    """The condition for keys from `first` up to but not including `end`; None: to the last key."""
+    lower = _at_or_after(table, first, "f")
     if end is None:
         return lower
-    upper = _from(table, end, "e")
+    upper = _at_or_after(table, end, "e")
     return Statement(f"{lower.text} AND NOT {upper.text}", {**lower.binds, **upper.binds})
 
 
@@ -62,8 +62,8 @@ def _has_key(table: Table) -> str:
     return " AND ".join(f"{quoted(name)} IS NOT NULL" for name in table.key)
 
 
-def _from(table: Table, bound: Bound, prefix: str) -> Statement:
-    """The keys at or after `bound`: one alternative per column, each with all columns before it equal."""
+def _at_or_after(table: Table, bound: Bound, prefix: str) -> Statement:
+    """The condition for keys at or after `bound`: one alternative per column, each with all columns before it equal."""
     binds: BindValues = {}
     spelled = []
     for position, (column, value) in enumerate(zip(table.key_columns, bound, strict=True)):

@@ -14,7 +14,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 from kpc.catalog.table import Table
 from kpc.extract.control_totals import added_up
 from kpc.extract.control_totals_answer import control_totals_of, numbers_in_totals
-from kpc.extract.key_ranges import Bound, count_without_key, key_plan, within_keys, without_key
+from kpc.extract.key_ranges import Bound, count_without_key, key_plan, key_range_condition, without_key
 from kpc.extract.live_schema import arrow_schema, check_columns
 from kpc.extract.month_statements import stretches_of_partition
 from kpc.extract.statements import Selection, aggregates, chunk_plan, control_totals_query, within_rowids
@@ -65,7 +65,7 @@ class ChunkRange(BaseModel):
             return within_rowids(*self.rowids)
         if self.keys is None or self.keys.first is None:
             return without_key(table)
-        return within_keys(table, self.keys.first, self.keys.end)
+        return key_range_condition(table, self.keys.first, self.keys.end)
 
 
 class Base(BaseModel):

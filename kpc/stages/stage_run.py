@@ -17,8 +17,8 @@ from kpc.ledger import Lease
 from kpc.ledger.states import StageState
 from kpc.stages.campaign_constants import check_constants
 from kpc.stages.context import LeasedContext, Mode, PartitionContext, StageContext
-from kpc.stages.places import explained_by_setting
 from kpc.stages.result import StageResult
+from kpc.stages.setting_folders import explained_by_setting
 from kpc.stages.vouched_work import book_begin, book_end, files_of_stage
 from kpc.storage.manifests import StageOutput
 

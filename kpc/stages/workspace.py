@@ -15,8 +15,8 @@ from kpc.ledger import Ledger, open_ledger
 from kpc.partition import Environment
 from kpc.salesforce import Salesforce, connect
 from kpc.settings import Settings
-from kpc.stages.places import naming_settings
 from kpc.stages.quota_governor import Governor
+from kpc.stages.setting_folders import naming_settings
 from kpc.stages.source_identity import recognise
 from kpc.storage.manifests import RootMarker
 from kpc.storage.store import Store, open_store

@@ -29,7 +29,7 @@ from kpc.catalog.types import (
 )
 from kpc.errors import CatalogError
 from kpc.extract.control_totals import scan_chunks
-from kpc.extract.key_ranges import within_keys
+from kpc.extract.key_ranges import key_range_condition
 from kpc.partition import Partition
 from kpc.settings import SalesforceSettings
 from kpc.stages.context import PartitionContext
@@ -145,7 +145,7 @@ def test_a_view_is_read_like_a_table(server: OracleServer, reading: Reading) -> 
 
 def test_a_range_names_each_column_once_per_alternative() -> None:
     """Bounds travel as binds of the columns' own types."""
-    statement = within_keys(table_of(KEY[2:4]), ("2024-01-01 00:00:00.000000001", "7"), ("x", "8"))
+    statement = key_range_condition(table_of(KEY[2:4]), ("2024-01-01 00:00:00.000000001", "7"), ("x", "8"))
     assert statement.binds == {"f0": "2024-01-01 00:00:00.000000001", "f1": Decimal(7), "e0": "x", "e1": Decimal(8)}
     assert '"AT" = TO_TIMESTAMP(:f0' in statement.text
     assert statement.text.count(":f1") == 1

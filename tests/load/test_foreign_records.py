@@ -56,7 +56,7 @@ def _reads(org: Emulator) -> list[dict[str, object]]:
     return [query for query in answer.json() if "SELECT Id FROM" not in str(query["soql"])]
 
 
-def test_others_are_read_once_and_asked_for_by_id(workspace: Workspace, org: Emulator) -> None:
+def test_foreign_records_are_listed_once_and_their_pre_images_read_by_key(workspace: Workspace, org: Emulator) -> None:
     """Four chunks, one of them with keys of others: one bulk query over ranges of ids, then one query by key."""
     detail = _load(workspace, [*OURS, *FOREIGN], "second")
     assert detail["pre_image"] == 3

@@ -1,4 +1,7 @@
-"""Which calls and assignments of a test replace an attribute of this project's own modules and objects."""
+"""Which calls of a test replace an attribute of this project's own modules and objects.
+
+A plain assignment to an attribute is not found: tests may set settings and clocks that are made to be set.
+"""
 
 from __future__ import annotations
 

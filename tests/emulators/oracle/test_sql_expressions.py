@@ -9,6 +9,8 @@ from decimal import Decimal
 import pytest
 from oracle_sql_client import Client, empty_database
 
+from kpc.emulators.oracle.sql.functions.registry import FUNCTIONS, NOT_EMULATED
+
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
@@ -309,3 +311,7 @@ REFUSED = (
 def test_what_is_not_faithful_is_refused(client: Client, expression: str) -> None:
     """ORA-03001 (or a syntax error), never another function's value."""
     assert client.error(f"select {expression} from dual").code in (3001, 933, 923)
+
+
+def test_a_function_is_either_emulated_or_refused() -> None:
+    assert NOT_EMULATED & FUNCTIONS.keys() == frozenset()

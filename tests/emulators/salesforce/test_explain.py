@@ -86,7 +86,7 @@ def test_a_wrong_query_is_refused_as_if_it_were_run(emulator: EmulatorProcess) -
     assert (answer.status_code, answer.json()[0]["errorCode"]) == (400, "MALFORMED_QUERY")
 
 
-def test_a_small_object_of_the_real_size(emulator: EmulatorProcess) -> None:
+def test_the_plan_of_an_object_without_records_has_zero_cardinality(emulator: EmulatorProcess) -> None:
     """Without records a plan has zeros, not an error."""
     found = emulator.get("query", explain="SELECT Id FROM Contact WHERE LastName = 'x'").json()["plans"]
     assert found[0]["cardinality"] == 0

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from kpc.emulators.salesforce.org.org import Org
 
-_LIFETIME_S = 900
-_MOST_CODES = 10_000
+_LIFETIME_S = 900  # Salesforce: a code of the web server flow expires after 15 minutes; assumed for devices too
+_MOST_CODES = 10_000  # our own limit
 
 
 @dataclass(frozen=True, slots=True)

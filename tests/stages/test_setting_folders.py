@@ -11,7 +11,7 @@ import pytest
 from kpc.errors import ConfigError, KpcError, OutOfSpace, Transient
 from kpc.file_errors import naming
 from kpc.settings import ReconcileSettings, Settings, StagingSettings
-from kpc.stages.places import explained_by_setting
+from kpc.stages.setting_folders import explained_by_setting
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ STAGING_ROOT = "KPC__STAGING__ROOT"
 _NEARLY_FULL = 1_000_000  # bytes; what was half-written has been removed again
 
 
-def places(settings: Settings) -> Iterator[tuple[str, Path]]:
+def local_folders(settings: Settings) -> Iterator[tuple[str, Path]]:
     """Each setting that names a local folder with its path."""
     staging = settings.staging
     if not is_url(staging.root):
@@ -50,25 +50,25 @@ def naming_settings(settings: Settings) -> Iterator[None]:
 def explained_by_setting(error: OSError, settings: Settings | None) -> KpcError:
     """The error with the setting whose folder the file is in; without one, the error names the file."""
     path = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
-    found = _place_of(path, list(places(settings))) if settings and path else None
+    found = _folder_of(path, list(local_folders(settings))) if settings and path else None
     if found is None and settings and OutOfSpace.is_meant_by(error):
-        full = [f"{name} ({place})" for name, place in places(settings) if _is_full(place)]
+        full = [f"{name} ({folder})" for name, folder in local_folders(settings) if _is_full(folder)]
         return explained(error, path or f"The disk of {' and '.join(full) or 'a temporary file'}", "")
     if found is None:
         return explained(error, path or "A file or connection", "Check that this user may use it.")
-    name, place = found
-    return explained(error, f"{name} ({place})", f"Point {name} at a folder that this user may write.")
+    name, folder = found
+    return explained(error, f"{name} ({folder})", f"Point {name} at a folder that this user may write.")
 
 
-def _is_full(place: Path) -> bool:
+def _is_full(folder: Path) -> bool:
     try:
-        return shutil.disk_usage(place).free < _NEARLY_FULL
+        return shutil.disk_usage(folder).free < _NEARLY_FULL
     except OSError:
         return False
 
 
-def _place_of(path: str, named: Sequence[tuple[str, Path]]) -> tuple[str, Path] | None:
-    """The innermost place that holds the path, or else the first that is to be made below it."""
+def _folder_of(path: str, named: Sequence[tuple[str, Path]]) -> tuple[str, Path] | None:
+    """The innermost folder that holds the path, or else the first that is to be made below it."""
     around = [each for each in named if _is_in(path, each[1])]
     below = [each for each in named if _is_in(each[1], path)]
     return max(around, key=lambda each: len(_absolute(each[1])), default=next(iter(below), None))
