@@ -280,3 +280,16 @@ def test_a_secrets_backend_that_fails_is_not_one_without_the_connection(tmp_path
     (found,) = settings_of(tmp_path, environment, **common)
     assert found.get("error") == "AirflowDown", found
     assert "kpc_oracle could not be looked up: Sealed failed (ConnectionError)" in found["message"]
+
+
+def test_connections_may_be_demanded(tmp_path: Path) -> None:
+    """Then the environment's settings never apply in place of one that does not exist."""
+    demanded = {"KPC__AIRFLOW_CONNECTIONS_REQUIRED": "true", "KPC__ORACLE__DSN": "elsewhere:1521/OLD"}
+    none, one, both = settings_of(
+        tmp_path, demanded, demanded | oracle(host="h", schema="S"),
+        demanded | oracle(host="h", schema="S") | salesforce(host=ACME, login="id", password="secret"),
+    )  # fmt: skip
+    assert none.get("error") == one.get("error") == "AirflowDown"
+    assert "no connection kpc_oracle or kpc_salesforce" in none["message"]
+    assert "no connection kpc_salesforce," in one["message"]
+    assert both["oracle"]["dsn"] == "h:1521/S"
