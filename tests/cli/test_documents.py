@@ -63,5 +63,5 @@ def test_docs_without_a_ledger_show_the_plan_as_it_was(kpc: Command) -> None:
     assert "not yet extracted" in index.read_text(encoding="utf-8")
     done = kpc("docs", KPC__LEDGER_URL="sqlite:////no/such/folder/ledger.db")
     assert done.exit_code == 0
-    assert "are shown as they were read last" in done.output
+    assert "are as of the last time that they could be read" in done.output
     assert "not yet extracted" in index.read_text(encoding="utf-8")
