@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 import pytest
 from emulated_org import Emulator
 from lineage import results_by_stage
+from misbehaving_server import misbehaving_server
 from oracle_source import OracleServer
 
 from assets.reconciled import reconciled
+from kpc.airflow_client.api import AirflowApi
+from kpc.airflow_client.missed_hubs import missed_hubs
 from kpc.campaign.audit import check_audit, places_of
 from kpc.campaign.plan import plan_campaign
 from kpc.campaign.sign_off import sign_off
 from kpc.campaign.sign_off_answer import CLOSED, NOT_RECORDED, Answer, OpenRequest
+from kpc.campaign.sign_off_evidence import certificates_digest, standing_certificates
 from kpc.campaign.sign_off_list import is_signed_off, list_sign_offs
 from kpc.campaign.sign_off_request import sign_off_request
 from kpc.campaign.sign_off_text import Evidence, request_text
@@ -22,6 +27,7 @@ from kpc.errors import ConfigError
 from kpc.partition import find_partition
 from kpc.settings import SignOffSettings
 from kpc.stages.context import PartitionContext
+from kpc.stages.names import sign_off_run
 from kpc.stages.workspace import Workspace
 
 PARTITION = find_partition("KPS_R_EMAIL_TENANT", "ALL")
@@ -197,3 +203,25 @@ def test_the_request_shows_what_is_signed_for(complete: PartitionContext) -> Non
     assert request.certificates_sha256 in text
     assert f"[one.html](https://docs.example/reports/one.html), sha256 `{'5' * 64}`" in text
     assert "1234" not in text
+
+
+@pytest.mark.parametrize(("state", "causes"), [("failed", ["failed"]), ("running", []), ("success", [])])
+def test_a_request_that_failed_is_named_among_what_is_missed(
+    complete: PartitionContext, state: str, causes: list[str]
+) -> None:
+    """Its run exists, so the hub makes no other; without a word nobody would ever be asked."""
+    standing = standing_certificates(PHASE, complete.ledger, complete.environment)
+    run_id = sign_off_run(certificates_digest(standing))
+    found = {"dag_id": "sign_off_reference", "dag_run_id": run_id, "state": state, "run_after": "2024-05-01T12:00:00Z"}
+    with misbehaving_server() as airflow, AirflowApi(airflow.url) as api:
+        airflow.plan("/auth/token", {"access_token": "t"})
+        airflow.plan("GET /api/v2/dags/sign_off_reference/dagRuns", {"dag_runs": [found], "total_entries": 1})
+        airflow.plan("GET /api/v2/dags/.*/taskInstances", {"task_instances": [], "total_entries": 0})
+        airflow.plan(
+            "GET /api/v2/dags/migration/dagRuns", {"dag_runs": [{**found, "state": "running"}], "total_entries": 1}
+        )
+        airflow.plan("GET /api/v2/dags/sign_off_migration/dagRuns", {"dag_runs": [], "total_entries": 0})
+        missed = missed_hubs(api, complete.workspace, after=timedelta(0))
+    mine = [one for one in missed if one.subject == PHASE]
+    assert [one.cause.value for one in mine] == causes
+    assert all(run_id in one.what and not one.is_startable for one in mine)
