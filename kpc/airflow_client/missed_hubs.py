@@ -22,7 +22,10 @@ from kpc.stages.workspace import Workspace
 
 @dataclass(frozen=True, slots=True)
 class MissedHub:
-    """A hub that has not asked for the sign-off of `subject`. `run_id`: the run of the hub to be made."""
+    """A hub that has not asked for the sign-off of `subject`, or whose request has failed.
+
+    `run_id`: the run of the hub to be made; of a failed request, its own run, which is only to be cleared.
+    """
 
     subject: str
     dag_id: str
@@ -67,9 +70,10 @@ def _missed(api: AirflowApi, workspace: Workspace, subject: str, dag_id: str, af
     if ledger.clock() - _last_verdict(workspace, standing) < after:
         return None
     digest = certificates_digest(standing)
-    asked = next((run for run in api.runs(dag_id=sign_off_dag(subject)) if run.run_id == sign_off_run(digest)), None)
-    if asked is not None:
-        return _failed(api, subject, asked) if asked.state == "failed" else None
+    requests = api.runs(dag_id=sign_off_dag(subject))
+    if asked := next((run for run in requests if run.run_id == sign_off_run(digest)), None):
+        is_lost = asked.state == "failed" and all(run.is_final for run in requests)  # a person may have started another
+        return _failed(api, subject, asked) if is_lost else None
     runs = api.runs(dag_id=dag_id)
     if not all(run.is_final for run in runs):
         return None

@@ -29,6 +29,9 @@ _OPEN = (
 )
 _WRONG = (ShownState.FAILED, ShownState.MISMATCH, ShownState.STOPPED, ShownState.SAMPLED, ShownState.ROLLED_BACK)
 _REPORTED_WITHIN = timedelta(minutes=2)  # after a failure: Airflow's word whether it will try again
+_RETRIED_WITHIN = timedelta(
+    hours=1
+)  # no wait between two tries is longer (dags/retrying.py); a run ended by hand has none
 _STYLES = {
     ShownState.RECONCILED: "green",
     ShownState.RECONCILED_WITH_EXCEPTIONS: "yellow",
@@ -82,7 +85,7 @@ def _is_over(cell: Mapping[str, Any], now: datetime, announced_utc: datetime | N
     failed_utc = max((stage["finished_utc"] for stage in cell["stages"] if stage.get("finished_utc")), default=None)
     if failed_utc is None:
         return True
-    is_retried = announced_utc is not None and announced_utc >= failed_utc
+    is_retried = announced_utc is not None and announced_utc >= failed_utc and now - announced_utc < _RETRIED_WITHIN
     return not is_retried and now - failed_utc > _REPORTED_WITHIN
 
 

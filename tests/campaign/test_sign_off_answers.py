@@ -205,17 +205,21 @@ def test_the_request_shows_what_is_signed_for(complete: PartitionContext) -> Non
     assert "1234" not in text
 
 
-@pytest.mark.parametrize(("state", "causes"), [("failed", ["failed"]), ("running", []), ("success", [])])
+@pytest.mark.parametrize(
+    ("state", "later", "causes"),
+    [("failed", "failed", ["failed"]), ("failed", "running", []), ("running", "failed", []), ("success", "failed", [])],
+)
 def test_a_request_that_failed_is_named_among_what_is_missed(
-    complete: PartitionContext, state: str, causes: list[str]
+    complete: PartitionContext, state: str, later: str, causes: list[str]
 ) -> None:
-    """Its run exists, so the hub makes no other; without a word nobody would ever be asked."""
+    """Its run exists, so the hub makes no other, and nobody would be asked; unless a person has started a later run."""
     standing = standing_certificates(PHASE, complete.ledger, complete.environment)
     run_id = sign_off_run(certificates_digest(standing))
     found = {"dag_id": "sign_off_reference", "dag_run_id": run_id, "state": state, "run_after": "2024-05-01T12:00:00Z"}
+    by_hand = {**found, "dag_run_id": "manual__1", "state": later}
     with misbehaving_server() as airflow, AirflowApi(airflow.url) as api:
         airflow.plan("/auth/token", {"access_token": "t"})
-        airflow.plan("GET /api/v2/dags/sign_off_reference/dagRuns", {"dag_runs": [found], "total_entries": 1})
+        airflow.plan("GET /api/v2/dags/sign_off_reference/dagRuns", {"dag_runs": [found, by_hand], "total_entries": 2})
         airflow.plan("GET /api/v2/dags/.*/taskInstances", {"task_instances": [], "total_entries": 0})
         airflow.plan(
             "GET /api/v2/dags/migration/dagRuns", {"dag_runs": [{**found, "state": "running"}], "total_entries": 1}

@@ -124,6 +124,7 @@ def test_a_fresh_failure_is_no_end(filled: Ledger) -> None:
     assert has_ended(later)
     announced = report_of(cell, is_final=False, reported_utc=ended + timedelta(seconds=1))
     assert not has_ended(later, [announced])  # Airflow waits five minutes and more before another try
+    assert has_ended({**alone, "now_utc": ended + timedelta(hours=2)}, [announced])  # it never came
     assert has_ended(later, [replace(announced, is_final=True)])
     assert has_ended(later, [replace(announced, reported_utc=ended - timedelta(hours=1))])  # of an earlier failure
 
